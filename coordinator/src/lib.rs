@@ -1,0 +1,10 @@
+//! The coordinator. `core` decides and is pure; `driver` owns it; `store` keeps what it decided; `rpc` brings
+//! what the outside says to the driver; `report` turns stored results into files; `cli` is every command.
+
+pub mod cli;
+pub mod core;
+pub mod driver;
+pub mod report;
+pub mod rpc;
+pub mod server;
+pub mod store;

@@ -1,0 +1,3 @@
+//! `sweep`: the coordinator and every command of the user.
+
+fn main() {}

@@ -1,0 +1,152 @@
+//! Identifiers that cannot be mixed up, and their wire forms.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::v1;
+
+/// A message lacks a field that it must have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message lacks the field `{0}`")]
+pub struct MissingField(pub &'static str);
+
+/// A sweep's number, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SweepId(pub u64);
+
+impl fmt::Display for SweepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job: its sweep and its number there, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKey {
+    /// The sweep that the job belongs to.
+    pub sweep: SweepId,
+    /// The job's number within its sweep, from 1.
+    pub job: u64,
+}
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.sweep, self.job)
+    }
+}
+
+/// One execution of a job: the fencing token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptKey {
+    /// The job that is executed.
+    pub job: JobKey,
+    /// The execution's number within its job, from 1, never reused.
+    pub attempt: u32,
+}
+
+impl AttemptKey {
+    /// The attempt number `attempt` of job `job` of sweep `sweep`.
+    pub fn new(sweep: u64, job: u64, attempt: u32) -> Self {
+        Self { job: JobKey { sweep: SweepId(sweep), job }, attempt }
+    }
+}
+
+impl fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.job, self.attempt)
+    }
+}
+
+impl From<AttemptKey> for v1::AttemptRef {
+    fn from(key: AttemptKey) -> Self {
+        Self { sweep_id: key.job.sweep.0, job: key.job.job, attempt: key.attempt }
+    }
+}
+
+impl From<v1::AttemptRef> for AttemptKey {
+    fn from(wire: v1::AttemptRef) -> Self {
+        Self::new(wire.sweep_id, wire.job, wire.attempt)
+    }
+}
+
+impl TryFrom<Option<v1::AttemptRef>> for AttemptKey {
+    type Error = MissingField;
+
+    fn try_from(wire: Option<v1::AttemptRef>) -> Result<Self, MissingField> {
+        wire.map(Self::from).ok_or(MissingField("attempt"))
+    }
+}
+
+/// A worker's name: 1 to 100 characters of `[A-Za-z0-9._-]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WorkerName(String);
+
+/// Longest worker name, in characters: it is a column of every table that people read.
+const WORKER_NAME_CHARACTERS_MAX: usize = 100;
+
+/// Text that cannot be a worker's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot name a worker: use 1 to 100 letters, digits, '.', '_' or '-'")]
+pub struct WorkerNameError(String);
+
+impl WorkerName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for WorkerName {
+    type Err = WorkerNameError;
+
+    fn from_str(text: &str) -> Result<Self, WorkerNameError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.is_empty() || text.len() > WORKER_NAME_CHARACTERS_MAX || !text.chars().all(allowed) {
+            return Err(WorkerNameError(text.chars().take(WORKER_NAME_CHARACTERS_MAX).collect()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for WorkerName {
+    type Error = WorkerNameError;
+
+    fn try_from(text: String) -> Result<Self, WorkerNameError> {
+        text.parse()
+    }
+}
+
+impl From<WorkerName> for String {
+    fn from(name: WorkerName) -> Self {
+        name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_survives_the_wire() {
+        let key = AttemptKey::new(3, 14, 2);
+        assert_eq!(AttemptKey::from(v1::AttemptRef::from(key)), key);
+        assert_eq!(key.to_string(), "3/14#2");
+    }
+
+    #[test]
+    fn worker_names_are_short_and_plain() {
+        assert!("gpu-7.rack_2".parse::<WorkerName>().is_ok());
+        for bad in ["", "a b", "a/b", "ワーカー", &"x".repeat(101)] {
+            assert!(bad.parse::<WorkerName>().is_err(), "{bad:?}");
+        }
+    }
+}

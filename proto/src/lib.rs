@@ -1,0 +1,20 @@
+//! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
+//! conversions between them. Nothing here decides anything; no other crate of the workspace is imported.
+
+mod ids;
+mod parameter;
+
+pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
+pub use parameter::{ParameterMap, ParameterValue};
+
+/// Revision of the worker protocol, sent in `Hello`.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The generated messages, clients and servers of package `sweep.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::too_many_lines)]
+pub mod v1 {
+    tonic::include_proto!("sweep.v1");
+}
+
+/// The encoded `FileDescriptorSet` of package `sweep.v1`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sweep_descriptor.bin"));

@@ -1,0 +1,1 @@
+//! The daemon: session state machine, its asynchronous shell, the spool, the slots.

@@ -1,0 +1,1 @@
+//! Data sets: reading pictures, packing them, splitting them, making synthetic ones.

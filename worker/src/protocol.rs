@@ -1,0 +1,142 @@
+//! What an agent and a trainer say to each other: one JSON object a line, on the trainer's standard input and
+//! output. Standard error is the trainer's log. A trainer ends when its standard input does, so that no
+//! trainer outlives its agent. Any program that speaks this can be a trainer.
+
+use serde::{Deserialize, Serialize};
+
+/// Revision of this protocol, sent in `Ready`.
+pub const TRAINER_PROTOCOL_VERSION: u32 = 1;
+
+/// Longest line that either side accepts, in bytes; a trainer that writes longer ones is broken.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Agent to trainer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToTrainer {
+    /// Train these jobs now; sent only while nothing is being trained.
+    Train {
+        /// The jobs; one, until jobs are packed.
+        jobs: Vec<TrainJob>,
+        /// The data set that all of them use.
+        dataset: DatasetSpec,
+    },
+    /// Stop training the job `id`; answered by its `Ended` with outcome `stopped`.
+    Stop {
+        /// The job to stop.
+        id: String,
+    },
+}
+
+/// One job to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainJob {
+    /// The agent's name for this attempt, repeated in everything said about it; opaque to the trainer.
+    pub id: String,
+    /// Model family: `simple_cnn`.
+    pub model: String,
+    /// Every parameter of the model: numbers and strings by name.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The data set of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSpec {
+    /// Image folder, flat Kaggle folder, .zip of either, or packed .safetensors.
+    pub path: std::path::PathBuf,
+    /// Side of the square images, in pixels.
+    pub image_size: u32,
+    /// Share of the images held out for validation, in (0, 1).
+    pub val_fraction: f64,
+    /// Seed of the split.
+    pub split_seed: u64,
+}
+
+/// Trainer to agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromTrainer {
+    /// First of all, once.
+    Ready {
+        /// Must equal [`TRAINER_PROTOCOL_VERSION`].
+        protocol: u32,
+        /// Device as libtorch names it: `cpu`, `cuda:0`.
+        device: String,
+    },
+    /// The data set is being prepared; a hint.
+    Preparing {
+        /// Share that is done, in [0, 1].
+        fraction: f64,
+    },
+    /// The data set is ready and training of this job begins.
+    Started {
+        /// The job.
+        id: String,
+        /// What was found.
+        dataset: DatasetSummary,
+    },
+    /// How far the epoch is; a hint, at most a few a second.
+    Progress {
+        /// The job.
+        id: String,
+        /// The epoch in training, from 1.
+        epoch: u32,
+        /// Share of its batches that is done, in [0, 1].
+        fraction: f64,
+    },
+    /// One epoch and the validation after it are done.
+    Epoch {
+        /// The job.
+        id: String,
+        /// The epoch's number, from 1.
+        epoch: u32,
+        /// Mean cross-entropy over the training images, in nats; finite.
+        train_loss: f64,
+        /// Share of validation images classified rightly, in [0, 1].
+        val_accuracy: f64,
+        /// Time of the training loop alone, in seconds.
+        epoch_seconds: f64,
+    },
+    /// The job has its end; the trainer waits for the next `Train` once every job of the last has.
+    Ended {
+        /// The job.
+        id: String,
+        /// How it ended.
+        outcome: TrainerOutcome,
+        /// Why, for people; empty when done.
+        reason: String,
+    },
+}
+
+/// How a trainer says that a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainerOutcome {
+    /// All epochs were trained.
+    Done,
+    /// The training loss is not finite any more; a result.
+    Diverged,
+    /// This attempt failed; another may succeed (out of memory, a device error).
+    Failed,
+    /// No attempt can succeed: the data set or the parameters cannot be used.
+    Rejected,
+    /// `Stop` was obeyed.
+    Stopped,
+}
+
+/// What a trainer found at `DatasetSpec::path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// BLAKE3 of images and classes, hexadecimal; independent of folder, zip or pack.
+    pub content_hash: String,
+    /// Class names in the order of their labels.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub train_images: u64,
+    /// Validation images.
+    pub val_images: u64,
+    /// Images left out because they could not be decoded, by path within the data set; at most 100 are named.
+    pub skipped: Vec<String>,
+    /// How many were left out in all.
+    pub skipped_count: u64,
+}

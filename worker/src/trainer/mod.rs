@@ -1,0 +1,1 @@
+//! The training process: model, optimiser, loop; knows nothing of gRPC.
