@@ -1,1 +1,157 @@
-//! store
+//! Where results are kept. One trait; SQLite behind it. A store keeps records in the order of the commits, gives
+//! everything back at the next start, and answers the readers that need more than the engine holds.
+
+mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use proto::{JobKey, SweepId};
+
+pub use self::sqlite::SqliteStore;
+use crate::core::{
+    record::{EpochMetrics, Record, StoredSweep},
+    state::JobState,
+};
+
+/// A durable store.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Everything the engine needs to go on.
+    async fn load(&self) -> Result<Vec<StoredSweep>, StoreError>;
+
+    /// Keeps all of the records or none; they are durable when this returns. After an error the caller must not
+    /// go on: what is on the disk is unknown until the store is opened again.
+    async fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
+
+    /// The attempts of a job in their order.
+    async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// The epochs of the jobs numbered `first` to `last`, by job, epoch and attempt.
+    async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError>;
+
+    /// Ends all use of the store.
+    async fn close(&self);
+}
+
+/// A job that had an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRow {
+    /// Its number.
+    pub job: u64,
+    /// Its state.
+    pub state: JobState,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Worker of the last attempt.
+    pub worker: String,
+    /// Why it waits or failed; may be empty.
+    pub reason: String,
+    /// Epochs that count.
+    pub epochs_done: u32,
+    /// Their sum, in seconds.
+    pub train_seconds: f64,
+    /// At the last epoch that counts.
+    pub train_loss: Option<f64>,
+    /// At the last epoch that counts.
+    pub val_accuracy: Option<f64>,
+}
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptRow {
+    /// Its number.
+    pub attempt: u32,
+    /// Who ran it.
+    pub worker: String,
+    /// On which slot.
+    pub slot: u32,
+    /// The slot's device.
+    pub device: String,
+    /// Its state's name.
+    pub state: String,
+    /// Why it ended; may be empty.
+    pub reason: String,
+    /// The trainer's last lines.
+    pub log_tail: Vec<String>,
+    /// Wall-clock time, in milliseconds since 1970.
+    pub granted_unix_ms: u64,
+    /// Wall-clock time of its end.
+    pub ended_unix_ms: Option<u64>,
+}
+
+/// An epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochRow {
+    /// The job's number.
+    pub job: u64,
+    /// The attempt that trained it.
+    pub attempt: u32,
+    /// What came out.
+    pub metrics: EpochMetrics,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names no store.
+    #[error("cannot use {0:?} as a store: expected sqlite:PATH, as in sqlite:sweep.db")]
+    Url(String),
+    /// The folder of the database is missing or closed to us.
+    #[error("cannot use {path} as a store: {source}; check that its folder exists and is writable")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another coordinator has it.
+    #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The linked SQLite has a known bug.
+    #[error("SQLite {found} can damage databases; sweep needs 3.51.3 or newer")]
+    Version {
+        /// What is linked.
+        found: String,
+    },
+    /// The database said no.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The tables cannot be brought up to date.
+    #[error("the database's tables are not those of this version of sweep: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row makes no sense.
+    #[error("the database is damaged: {0}; restore it from a backup")]
+    Damaged(String),
+}
+
+/// Opens the store that `url` names, and makes it where it is missing.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    match path {
+        Some(path) if !path.is_empty() => Ok(Arc::new(SqliteStore::open(path.as_ref()).await?)),
+        _ => Err(StoreError::Url(url.to_owned())),
+    }
+}
+
+/// The epochs that count of one job's rows: for each of the first `epochs_done` epochs the one of the latest
+/// attempt. The rows come by epoch and attempt.
+pub fn counting_epochs(rows: impl IntoIterator<Item = EpochRow>, epochs_done: u32) -> Vec<EpochRow> {
+    let mut counting: Vec<EpochRow> = Vec::new();
+    for row in rows.into_iter().filter(|row| row.metrics.epoch <= epochs_done) {
+        match counting.last_mut() {
+            Some(last) if last.metrics.epoch == row.metrics.epoch => *last = row,
+            _ => counting.push(row),
+        }
+    }
+    counting
+}

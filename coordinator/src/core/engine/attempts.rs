@@ -1,0 +1,214 @@
+//! What happens to attempts: their events, their ends, their leases, and what their ends mean for their jobs.
+
+use proto::{AttemptKey, WorkerName, v1};
+
+use super::{
+    AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
+    sessions::revoke,
+    settle,
+    sweep_run::{ActiveAttempt, WaitingJob},
+};
+use crate::core::{
+    record::{EpochMetrics, Record},
+    state::{AttemptState, JobState, SweepState},
+};
+
+/// How often a job may be lost with its worker: more often than machines die by chance, and an end to a job
+/// that kills them.
+const LOSSES_MAX: u32 = 10;
+
+impl Engine {
+    pub(super) fn event(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        sequence: u64,
+        attempt: AttemptKey,
+        event: AttemptEvent,
+        out: &mut Output,
+    ) -> Reply {
+        let Some(name) = self.sessions.get(&session).cloned() else { return Reply::None };
+        // Also what is refused is acknowledged: the worker must not send it for ever.
+        out.effects.push(Effect::Acknowledge { session, sequence });
+        if matches!(event, AttemptEvent::Ended { .. })
+            && let Some(worker) = self.workers.get_mut(&name)
+        {
+            worker.release(attempt);
+        }
+        let lease_ms = self.config.lease_ms;
+        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.worker == name);
+        // A fenced attempt's late words change nothing.
+        let Some(active) = active else { return Reply::None };
+        active.deadline_ms = now.monotonic_ms + lease_ms;
+        match event {
+            AttemptEvent::Started(dataset) => self.started(now, session, attempt, dataset, out),
+            AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
+            AttemptEvent::Ended { outcome, reason, log_tail } => {
+                let (state, reason) = verdict(active, outcome, reason);
+                if state == AttemptState::Rejected {
+                    self.mark_unfit(&name, attempt);
+                }
+                self.end_attempt(now, attempt, state, reason, log_tail, out);
+            }
+            AttemptEvent::Unusable(reason) => self.break_off(now, session, attempt, AttemptState::Failed, reason, out),
+        }
+        Reply::None
+    }
+
+    fn started(&mut self, now: Now, session: SessionId, attempt: AttemptKey, dataset: v1::DatasetSummary, out: &mut Output) {
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        match &run.dataset {
+            None => {
+                run.dataset = Some(dataset.clone());
+                out.records.push(Record::DatasetFound { sweep: run.id, dataset });
+            }
+            Some(known) if known.content_hash != dataset.content_hash || known.skipped_count != dataset.skipped_count => {
+                let reason = format!(
+                    "the worker has another data set at this path (content {}) than the sweep began with (content {}); \
+                     make them the same",
+                    short(&dataset.content_hash),
+                    short(&known.content_hash)
+                );
+                if let Some(name) = self.sessions.get(&session).cloned() {
+                    self.mark_unfit(&name, attempt);
+                }
+                return self.break_off(now, session, attempt, AttemptState::Rejected, reason, out);
+            }
+            Some(_) => {}
+        }
+        if let Some(active) = run.active_mut(attempt)
+            && !active.started
+        {
+            active.started = true;
+            active.progress = (1, 0.0);
+            out.records.push(Record::AttemptStarted { attempt });
+            out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
+        }
+    }
+
+    fn epoch(&mut self, now: Now, session: SessionId, attempt: AttemptKey, metrics: EpochMetrics, out: &mut Output) {
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        let Some(active) = run.active_mut(attempt) else { return };
+        let (done, total) = (active.epochs_done(), active.epochs_total);
+        // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
+        if metrics.epoch <= done {
+            return;
+        }
+        if metrics.epoch != done + 1 || metrics.epoch > total {
+            let reason = format!("the worker sent epoch {} after epoch {done} of {total}", metrics.epoch);
+            return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
+        }
+        active.last = Some(metrics);
+        active.train_seconds += metrics.epoch_seconds;
+        active.progress = (metrics.epoch + 1, 0.0);
+        out.records.push(Record::EpochRecorded { attempt, epoch: metrics, train_seconds: active.train_seconds });
+        out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Epoch { attempt, metrics } });
+    }
+
+    /// Ends an attempt that its worker still runs.
+    fn break_off(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        state: AttemptState,
+        reason: String,
+        out: &mut Output,
+    ) {
+        revoke(session, &[attempt], &reason, out);
+        self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+    }
+
+    /// Remembers that a worker cannot run a sweep, so that its jobs go to others.
+    fn mark_unfit(&mut self, name: &WorkerName, attempt: AttemptKey) {
+        if let Some(worker) = self.workers.get_mut(name) {
+            worker.unfit.insert(attempt.job.sweep);
+        }
+    }
+
+    /// Records the end of an active attempt and decides what becomes of its job. Leaves the slot alone: it is
+    /// free when its worker says that the attempt has ended there.
+    pub(super) fn end_attempt(
+        &mut self,
+        now: Now,
+        attempt: AttemptKey,
+        state: AttemptState,
+        reason: String,
+        log_tail: Vec<String>,
+        out: &mut Output,
+    ) {
+        let others_fit = self.workers.values().any(|worker| worker.accepts() && !worker.unfit.contains(&attempt.job.sweep));
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        if run.active(attempt).is_none() {
+            return;
+        }
+        let Some(ended) = run.active.remove(&attempt.job.job) else { return };
+        let at_unix_ms = now.unix_ms;
+        out.records.push(Record::AttemptEnded { attempt, state, reason: reason.clone(), log_tail, at_unix_ms });
+        let failures = ended.failures + u32::from(state == AttemptState::Failed);
+        let losses = ended.losses + u32::from(state == AttemptState::Lost);
+        let attempts_max = run.definition.specification.execution.attempts_max;
+        let job_state = match state {
+            AttemptState::Done => JobState::Done,
+            AttemptState::Diverged => JobState::Diverged,
+            AttemptState::Failed if failures >= attempts_max => JobState::Failed,
+            AttemptState::Lost if losses >= LOSSES_MAX => JobState::Failed,
+            AttemptState::Rejected if !others_fit => JobState::Failed,
+            _ if run.state == SweepState::Running => JobState::Pending,
+            _ => JobState::Cancelled,
+        };
+        if job_state == JobState::Pending {
+            let waiting = WaitingJob { attempts: ended.attempt, failures, losses };
+            run.waiting.insert(attempt.job.job, waiting);
+        } else {
+            run.count_end(attempt.job.job, job_state, ended.last);
+        }
+        let job = attempt.job;
+        out.records.push(Record::JobChanged { job, state: job_state, failures, losses, reason: reason.clone() });
+        let observation = Observation::Job { attempt, state: job_state, worker: ended.worker, reason };
+        out.effects.push(Effect::Observed { sweep: run.id, observation });
+        settle(run, now, out);
+    }
+
+    /// Time went by: leases end.
+    pub(super) fn tick(&mut self, now: Now, out: &mut Output) -> Reply {
+        let expired: Vec<(AttemptKey, WorkerName)> = self
+            .sweeps
+            .values()
+            .flat_map(|run| run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active)))
+            .filter(|(_, active)| active.deadline_ms <= now.monotonic_ms)
+            .map(|(attempt, active)| (attempt, active.worker.clone()))
+            .collect();
+        for (attempt, name) in expired {
+            if let Some(session) = self.workers.get(&name).and_then(|worker| worker.session) {
+                revoke(session, &[attempt], "the lease is lost", out);
+            }
+            let reason = format!("worker {name} was silent for longer than its lease");
+            self.end_attempt(now, attempt, AttemptState::Lost, reason, Vec::new(), out);
+        }
+        self.forget_workers(now.unix_ms);
+        Reply::None
+    }
+}
+
+/// What a worker's word on the end of an attempt amounts to.
+fn verdict(active: &ActiveAttempt, outcome: v1::Outcome, reason: String) -> (AttemptState, String) {
+    match outcome {
+        v1::Outcome::Done if active.epochs_done() < active.epochs_total => {
+            let (done, total) = (active.epochs_done(), active.epochs_total);
+            (AttemptState::Failed, format!("the trainer said that it was done after {done} of {total} epochs"))
+        }
+        v1::Outcome::Done => (AttemptState::Done, reason),
+        v1::Outcome::Diverged => (AttemptState::Diverged, reason),
+        v1::Outcome::Failed | v1::Outcome::Unspecified => (AttemptState::Failed, reason),
+        v1::Outcome::HandedBack => (AttemptState::HandedBack, reason),
+        v1::Outcome::Revoked => (AttemptState::Revoked, reason),
+        v1::Outcome::Rejected => (AttemptState::Rejected, reason),
+    }
+}
+
+/// The first digits of a hash, enough to tell two apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

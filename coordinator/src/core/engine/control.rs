@@ -1,0 +1,134 @@
+//! What users do to sweeps.
+
+use proto::{AttemptKey, SweepId};
+
+use super::{
+    ControlError, Effect, Engine, Now, Observation, Output, Reply,
+    sessions::revoke,
+    settle,
+    sweep_run::{SweepDefinition, SweepRun},
+};
+use crate::core::{
+    record::Record,
+    specification::Specification,
+    state::{AttemptState, JobState, SweepState},
+};
+
+impl Engine {
+    pub(super) fn submit(&mut self, now: Now, specification: Specification, request_id: String, out: &mut Output) -> Reply {
+        if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(sweep)) {
+            return Reply::Submitted(Box::new(known.view()), false);
+        }
+        let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
+        let text = specification.to_yaml();
+        let grid = specification.grid().expect("a specification is only made with a grid that can be built");
+        let run = SweepRun::new(SweepDefinition { id, specification, text: text.clone(), grid }, now.unix_ms);
+        out.records.push(Record::SweepSubmitted {
+            sweep: id,
+            name: run.definition.specification.name.clone(),
+            request_id: request_id.clone(),
+            specification: text,
+            metric: run.definition.specification.metric,
+            job_count: run.job_count(),
+            created_unix_ms: now.unix_ms,
+        });
+        if !request_id.is_empty() {
+            self.requests.insert(request_id, id);
+        }
+        let view = run.view();
+        self.sweeps.insert(id, run);
+        Reply::Submitted(Box::new(view), true)
+    }
+
+    pub(super) fn stop(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        match run.state {
+            SweepState::Stopping | SweepState::Stopped => return Reply::Sweep(Box::new(run.view())),
+            SweepState::Finished | SweepState::Cancelled => {
+                return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
+            }
+            SweepState::Running => {}
+        }
+        change_state(run, SweepState::Stopping, out);
+        cancel_waiting(run, "the sweep was stopped", out);
+        settle(run, now, out);
+        Reply::Sweep(Box::new(run.view()))
+    }
+
+    pub(super) fn cancel(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        match run.state {
+            SweepState::Cancelled => return Reply::Sweep(Box::new(run.view())),
+            SweepState::Finished | SweepState::Stopped => {
+                return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
+            }
+            SweepState::Running | SweepState::Stopping => {}
+        }
+        // Stopping first, so that the ends of its attempts start nothing and settle nothing but the stop.
+        run.state = SweepState::Stopping;
+        cancel_waiting(run, "the sweep was cancelled", out);
+        let running: Vec<AttemptKey> = run.active.iter().map(|(job, active)| run.attempt_key(*job, active.attempt)).collect();
+        let mut cancelled = Output::default();
+        for attempt in running {
+            if let Some(session) = self.session_of(attempt) {
+                revoke(session, &[attempt], "the sweep was cancelled", out);
+            }
+            let reason = "the sweep was cancelled".to_owned();
+            self.end_attempt(now, attempt, AttemptState::Revoked, reason, Vec::new(), &mut cancelled);
+        }
+        cancelled.records.retain(|record| !matches!(record, Record::SweepChanged { .. }));
+        out.records.append(&mut cancelled.records);
+        out.effects.append(&mut cancelled.effects);
+        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        run.finish(SweepState::Cancelled, now.unix_ms);
+        let ended_unix_ms = Some(now.unix_ms);
+        out.records.push(Record::SweepChanged { sweep, state: SweepState::Cancelled, ended_unix_ms });
+        out.effects.push(Effect::Observed { sweep, observation: Observation::Ended });
+        Reply::Sweep(Box::new(run.view()))
+    }
+
+    /// The stream of the worker that runs an active attempt.
+    fn session_of(&self, attempt: AttemptKey) -> Option<super::SessionId> {
+        let active = self.sweeps.get(&attempt.job.sweep)?.active(attempt)?;
+        self.workers.get(&active.worker)?.session
+    }
+
+    pub(super) fn describe(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Sweep(Box::new(run.view())),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+
+    pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Reply {
+        let older = |(id, _): &(&SweepId, &SweepRun)| before.is_none_or(|before| **id < before);
+        Reply::Sweeps(self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect())
+    }
+
+    pub(super) fn snapshot(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Snapshot(Box::new(run.snapshot())),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+}
+
+fn change_state(run: &mut SweepRun, state: SweepState, out: &mut Output) {
+    run.state = state;
+    out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: None });
+    out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });
+}
+
+/// Jobs that wait for another attempt get none.
+fn cancel_waiting(run: &mut SweepRun, reason: &str, out: &mut Output) {
+    for (job, waiting) in std::mem::take(&mut run.waiting) {
+        run.count_end(job, JobState::Cancelled, None);
+        out.records.push(Record::JobChanged {
+            job: proto::JobKey { sweep: run.id, job },
+            state: JobState::Cancelled,
+            failures: waiting.failures,
+            losses: waiting.losses,
+            reason: reason.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,265 @@
+//! What the engine hears and says. Commands to workers leave in their wire form, since they are made once and
+//! only forwarded.
+
+use std::sync::Arc;
+
+use proto::{AttemptKey, SweepId, WorkerName, v1};
+
+use super::{
+    super::{
+        record::{EpochMetrics, Record},
+        specification::Specification,
+        state::{JobState, SweepState},
+    },
+    SweepDefinition,
+};
+
+/// One stream of one worker, numbered by who accepts them; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A user submits a sweep.
+    Submit {
+        /// What to run.
+        specification: Box<Specification>,
+        /// Makes a repeated call harmless; empty for none.
+        request_id: String,
+    },
+    /// A user wants no more jobs to start.
+    Stop(SweepId),
+    /// A user wants the sweep to end now.
+    Cancel(SweepId),
+    /// A user asks for a sweep.
+    DescribeSweep(SweepId),
+    /// A user asks for the sweeps before a number, newest first.
+    ListSweeps {
+        /// Only sweeps with smaller numbers; none for all.
+        before: Option<SweepId>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// A watcher asks for the whole picture.
+    Snapshot(SweepId),
+    /// A reader of the store asks what the jobs of a sweep are.
+    Define(SweepId),
+    /// A user asks for the workers.
+    ListWorkers,
+    /// A worker said hello on a new stream.
+    SessionOpened {
+        /// The stream.
+        session: SessionId,
+        /// What it said.
+        hello: Hello,
+    },
+    /// A stream ended.
+    SessionClosed(SessionId),
+    /// A worker accepts no more jobs.
+    WorkerDraining(SessionId),
+    /// A worker lives, and so do these attempts.
+    Heartbeat {
+        /// The stream.
+        session: SessionId,
+        /// What runs there.
+        running: Vec<Heartbeat>,
+    },
+    /// A worker told something that must not be lost.
+    Event {
+        /// The stream.
+        session: SessionId,
+        /// The worker's number for it.
+        sequence: u64,
+        /// Whom it is about.
+        attempt: AttemptKey,
+        /// What happened.
+        event: AttemptEvent,
+    },
+    /// Time went by.
+    Tick,
+}
+
+/// What a worker says first.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// Its name.
+    pub name: WorkerName,
+    /// Its machine, for people.
+    pub host: String,
+    /// Its program's version, for people.
+    pub software_version: String,
+    /// What can run jobs; distinct indexes.
+    pub slots: Vec<SlotDescription>,
+    /// The attempts that it runs, or whose end it is about to tell.
+    pub held: Vec<HeldAttempt>,
+    /// Whether it accepts no jobs.
+    pub draining: bool,
+}
+
+/// A slot as its worker describes it.
+#[derive(Debug, Clone)]
+pub struct SlotDescription {
+    /// Its number on its worker.
+    pub index: u32,
+    /// Its device as libtorch names it.
+    pub device: String,
+    /// For people.
+    pub description: String,
+}
+
+/// An attempt that a worker holds.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldAttempt {
+    /// Which.
+    pub attempt: AttemptKey,
+    /// On which slot; it is free once the attempt's end has been told.
+    pub slot: u32,
+}
+
+/// An attempt lives and is so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Heartbeat {
+    /// Which.
+    pub attempt: AttemptKey,
+    /// The epoch in training, from 1; 0 while data are prepared.
+    pub epoch: u32,
+    /// Share of it that is done, in [0, 1].
+    pub fraction: f64,
+}
+
+/// What a worker tells of an attempt.
+#[derive(Debug, Clone)]
+pub enum AttemptEvent {
+    /// Its trainer has the data and begins.
+    Started(v1::DatasetSummary),
+    /// An epoch is done.
+    Epoch(EpochMetrics),
+    /// It has its end.
+    Ended {
+        /// How; never `Unspecified`.
+        outcome: v1::Outcome,
+        /// Why, for people.
+        reason: String,
+        /// The trainer's last lines.
+        log_tail: Vec<String>,
+    },
+    /// What came cannot be understood; it is acknowledged, so that the worker does not send it for ever.
+    Unusable(String),
+}
+
+/// What comes of an input.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be made durable, in order, before anything else is done.
+    pub records: Vec<Record>,
+    /// To be done once the records are durable.
+    pub effects: Vec<Effect>,
+    /// To be told to who sent the input, once the records are durable.
+    pub reply: Reply,
+}
+
+/// Something to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send a message to a worker.
+    Send {
+        /// On which stream.
+        session: SessionId,
+        /// What.
+        message: v1::CoordinatorMessage,
+    },
+    /// Everything up to `sequence` is durable or refused.
+    Acknowledge {
+        /// On which stream.
+        session: SessionId,
+        /// The worker's number.
+        sequence: u64,
+    },
+    /// End a stream.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Tell who watches a sweep.
+    Observed {
+        /// The sweep.
+        sweep: SweepId,
+        /// What is new.
+        observation: Observation,
+    },
+}
+
+/// Why a stream is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Another stream said hello with the same name.
+    Replaced,
+}
+
+/// Something a watcher wants to know; made durable before.
+#[derive(Debug, Clone)]
+pub enum Observation {
+    /// An epoch.
+    Epoch {
+        /// Who trained it.
+        attempt: AttemptKey,
+        /// What came out.
+        metrics: EpochMetrics,
+    },
+    /// A job's state.
+    Job {
+        /// The job and its last attempt.
+        attempt: AttemptKey,
+        /// Its state.
+        state: JobState,
+        /// Who has or had it.
+        worker: WorkerName,
+        /// Why, for people.
+        reason: String,
+    },
+    /// How far jobs are.
+    Progress,
+    /// The sweep's state became final, or changed.
+    Ended,
+}
+
+/// What is told to who sent an input.
+#[derive(Debug, Default)]
+pub enum Reply {
+    /// Nothing.
+    #[default]
+    None,
+    /// The sweep that was submitted, and whether it is new.
+    Submitted(Box<v1::Sweep>, bool),
+    /// A sweep.
+    Sweep(Box<v1::Sweep>),
+    /// Sweeps, newest first.
+    Sweeps(Vec<v1::Sweep>),
+    /// The whole picture.
+    Snapshot(Box<v1::WatchSnapshot>),
+    /// What the jobs of a sweep are, and its state.
+    Definition(Arc<SweepDefinition>, SweepState),
+    /// The workers by name.
+    Workers(Vec<v1::Worker>),
+    /// No.
+    Refused(ControlError),
+}
+
+/// Why a user's wish is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such sweep.
+    #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
+    NoSuchSweep(SweepId),
+    /// The sweep has its end.
+    #[error("sweep {sweep} is {state} already", state = .state.as_str())]
+    AlreadyFinal {
+        /// Which.
+        sweep: SweepId,
+        /// Its state.
+        state: SweepState,
+    },
+}

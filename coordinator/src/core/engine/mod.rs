@@ -1,0 +1,145 @@
+//! The engine: the coordinator's whole state and the one function that changes it. Inputs come in one at a
+//! time with the time; out come the records that must be durable, the effects to perform once they are, and the
+//! reply. Nothing here waits, reads a clock, or does I/O.
+
+mod attempts;
+mod control;
+mod message;
+mod restore;
+mod schedule;
+mod sessions;
+mod sweep_run;
+mod view;
+mod workers;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use proto::{AttemptKey, JobKey, SweepId, WorkerName};
+
+pub use self::{
+    message::{
+        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, Observation, Output,
+        Reply, SessionId, SlotDescription,
+    },
+    restore::RestoreError,
+    sweep_run::SweepDefinition,
+};
+use self::{sweep_run::SweepRun, workers::WorkerState};
+use super::record::Record;
+
+/// The time of an input: the engine has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never jumps; leases run on it.
+    pub monotonic_ms: u64,
+    /// Wall-clock milliseconds since 1970, for people alone.
+    pub unix_ms: u64,
+}
+
+/// The engine's constants.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// How long a worker may be silent before its attempts are lost, in milliseconds.
+    pub lease_ms: u64,
+    /// How often a worker shall send a heartbeat, in milliseconds; several fit into a lease.
+    pub heartbeat_interval_ms: u64,
+}
+
+impl EngineConfig {
+    /// With a quarter of the lease between heartbeats, and at most 2 s, so that progress moves before people's eyes.
+    pub fn with_lease_ms(lease_ms: u64) -> Self {
+        Self { lease_ms, heartbeat_interval_ms: (lease_ms / 4).clamp(1, 2_000) }
+    }
+}
+
+/// The coordinator's state.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    sweeps: BTreeMap<SweepId, SweepRun>,
+    requests: HashMap<String, SweepId>,
+    workers: BTreeMap<WorkerName, WorkerState>,
+    sessions: HashMap<SessionId, WorkerName>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            sweeps: BTreeMap::new(),
+            requests: HashMap::new(),
+            workers: BTreeMap::new(),
+            sessions: HashMap::new(),
+        }
+    }
+
+    /// Takes one input.
+    pub fn apply(&mut self, now: Now, input: Input) -> Output {
+        let mut out = Output::default();
+        out.reply = match input {
+            Input::Submit { specification, request_id } => self.submit(now, *specification, request_id, &mut out),
+            Input::Stop(sweep) => self.stop(now, sweep, &mut out),
+            Input::Cancel(sweep) => self.cancel(now, sweep, &mut out),
+            Input::DescribeSweep(sweep) => self.describe(sweep),
+            Input::ListSweeps { before, limit } => self.list(before, limit),
+            Input::Snapshot(sweep) => self.snapshot(sweep),
+            Input::Define(sweep) => self.define(sweep),
+            Input::ListWorkers => Reply::Workers(self.workers_view()),
+            Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
+            Input::SessionClosed(session) => self.session_closed(now, session),
+            Input::WorkerDraining(session) => self.worker_draining(session),
+            Input::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
+            Input::Event { session, sequence, attempt, event } => {
+                self.event(now, session, sequence, attempt, event, &mut out)
+            }
+            Input::Tick => self.tick(now, &mut out),
+        };
+        self.schedule(now, &mut out);
+        debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
+        out
+    }
+
+    /// Whether the state contradicts itself; says how. For tests and debug builds.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        for run in self.sweeps.values() {
+            run.check_invariants()?;
+        }
+        let mut occupied: HashMap<(&WorkerName, u32), AttemptKey> = HashMap::new();
+        for run in self.sweeps.values() {
+            for (&job, active) in &run.active {
+                let attempt = AttemptKey { job: JobKey { sweep: run.id, job }, attempt: active.attempt };
+                if let Some(other) = occupied.insert((&active.worker, active.slot), attempt) {
+                    return Err(format!("{other} and {attempt} hold slot {} of {}", active.slot, active.worker));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {
+        self.sweeps.get(&sweep).ok_or(ControlError::NoSuchSweep(sweep))
+    }
+
+    fn define(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Definition(Arc::clone(&run.definition), run.state),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+}
+
+/// Ends a sweep that has nothing left to do.
+fn settle(run: &mut SweepRun, now: Now, out: &mut Output) {
+    if let Some(state) = run.settled_state() {
+        run.finish(state, now.unix_ms);
+        out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: Some(now.unix_ms) });
+        out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Back to where the engine was, from what the store kept.
+
+use proto::SweepId;
+
+use super::{
+    Engine, EngineConfig, Now,
+    sweep_run::{ActiveAttempt, SweepDefinition, SweepRun, WaitingJob},
+};
+use crate::core::{
+    record::{StoredJob, StoredSweep},
+    specification::{Specification, SpecificationError},
+    state::JobState,
+};
+
+/// Why the store's content cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A specification cannot be read.
+    #[error("sweep {sweep} cannot be read: {source}; it may be from a newer version of sweep")]
+    Specification {
+        /// Whose.
+        sweep: SweepId,
+        /// Why.
+        source: SpecificationError,
+    },
+    /// The rows contradict each other.
+    #[error("the store is damaged: {0}; restore it from a backup")]
+    Contradiction(String),
+}
+
+impl Engine {
+    /// The engine that wrote `stored`. Every lease is armed anew: the workers may have trained on meanwhile.
+    pub fn restore(config: EngineConfig, now: Now, stored: Vec<StoredSweep>) -> Result<Self, RestoreError> {
+        let mut engine = Self::new(config);
+        for sweep in stored {
+            if !sweep.request_id.is_empty() {
+                engine.requests.insert(sweep.request_id.clone(), sweep.sweep);
+            }
+            let run = restore_sweep(sweep, now.monotonic_ms + config.lease_ms)?;
+            engine.sweeps.insert(run.id, run);
+        }
+        engine.check_invariants().map_err(RestoreError::Contradiction)?;
+        Ok(engine)
+    }
+}
+
+fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, RestoreError> {
+    let id = stored.sweep;
+    let specification =
+        Specification::from_stored(&stored.specification).map_err(|source| RestoreError::Specification { sweep: id, source })?;
+    let grid = specification
+        .grid()
+        .map_err(|error| RestoreError::Contradiction(format!("sweep {id} has no grid ({error:?})")))?;
+    if stored.last_started > grid.job_count() {
+        return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
+    }
+    let definition = SweepDefinition { id, specification, text: stored.specification, grid };
+    let mut run = SweepRun::new(definition, stored.created_unix_ms);
+    run.state = stored.state;
+    run.ended_unix_ms = stored.ended_unix_ms;
+    run.dataset = stored.dataset;
+    run.next_fresh = stored.last_started + 1;
+    run.best = stored.best;
+    for (state, count) in stored.finals {
+        match state {
+            JobState::Done => run.done = count,
+            JobState::Diverged => run.diverged = count,
+            JobState::Failed => run.failed = count,
+            JobState::Cancelled => run.cancelled = count,
+            JobState::Pending | JobState::Running => {}
+        }
+    }
+    for job in stored.open_jobs {
+        restore_job(&mut run, job, deadline_ms);
+    }
+    Ok(run)
+}
+
+fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
+    let StoredJob { job, attempts, failures, losses, reason: _, running } = stored;
+    match running {
+        None => {
+            run.waiting.insert(job, WaitingJob { attempts, failures, losses });
+        }
+        Some(attempt) => {
+            let active = ActiveAttempt {
+                attempt: attempts,
+                worker: attempt.worker,
+                slot: attempt.slot,
+                device: attempt.device,
+                deadline_ms,
+                started: attempt.started,
+                failures,
+                losses,
+                epochs_total: run.definition.epochs(job),
+                train_seconds: attempt.train_seconds,
+                progress: (attempt.last.map_or(0, |last| last.epoch) + u32::from(attempt.started), 0.0),
+                last: attempt.last,
+            };
+            run.active.insert(job, active);
+        }
+    }
+}

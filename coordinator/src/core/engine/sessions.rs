@@ -1,0 +1,138 @@
+//! Streams of workers: hello, heartbeat, farewell.
+
+use proto::{AttemptKey, SweepId, WorkerName, v1};
+
+use super::{
+    CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    workers::{SlotState, WorkerState},
+};
+use crate::core::state::AttemptState;
+
+impl Engine {
+    pub(super) fn session_opened(&mut self, now: Now, session: SessionId, hello: Hello, out: &mut Output) -> Reply {
+        let Hello { name, host, software_version, slots, held, draining } = hello;
+        let before = self.workers.remove(&name);
+        if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
+            self.sessions.remove(&replaced);
+            out.effects.push(Effect::Close { session: replaced, reason: CloseReason::Replaced });
+        }
+        let slots = slots.into_iter().map(|description| SlotState { description, occupant: None }).collect();
+        let worker = WorkerState {
+            session: Some(session),
+            host,
+            software_version,
+            draining,
+            slots,
+            last_seen_unix_ms: now.unix_ms,
+            unfit: before.map(|worker| worker.unfit).unwrap_or_default(),
+        };
+        self.workers.insert(name.clone(), worker);
+        self.sessions.insert(session, name.clone());
+        let refused = self.reattach(now, &name, &held);
+        self.lose_unheld(now, &name, &held, out);
+        let welcome = v1::Welcome {
+            lease_ms: self.config.lease_ms,
+            heartbeat_interval_ms: self.config.heartbeat_interval_ms,
+            refused: refused.into_iter().map(Into::into).collect(),
+        };
+        send(session, v1::coordinator_message::Message::Welcome(welcome), out);
+        Reply::None
+    }
+
+    /// Extends the leases of the attempts that the worker still has a right to; returns the others.
+    fn reattach(&mut self, now: Now, name: &WorkerName, held: &[HeldAttempt]) -> Vec<AttemptKey> {
+        let deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        let mut refused = Vec::new();
+        for HeldAttempt { attempt, slot } in held {
+            let active = self.sweeps.get_mut(&attempt.job.sweep).and_then(|run| run.active_mut(*attempt));
+            let Some(active) = active.filter(|active| active.worker == *name && active.slot == *slot) else {
+                refused.push(*attempt);
+                continue;
+            };
+            active.deadline_ms = deadline_ms;
+            let worker = self.workers.get_mut(name);
+            let slots = worker.map(|worker| worker.slots.as_mut_slice()).unwrap_or_default();
+            if let Some(slot) = slots.iter_mut().find(|known| known.description.index == *slot) {
+                slot.occupant = Some(*attempt);
+            }
+        }
+        refused
+    }
+
+    /// What the worker should run but does not hold is lost; what it never got was not even lost.
+    fn lose_unheld(&mut self, now: Now, name: &WorkerName, held: &[HeldAttempt], out: &mut Output) {
+        let is_held = |attempt| held.iter().any(|held| held.attempt == attempt);
+        let missing: Vec<(AttemptKey, bool)> = self
+            .sweeps
+            .values()
+            .flat_map(|run| run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active)))
+            .filter(|(attempt, active)| active.worker == *name && !is_held(*attempt))
+            .map(|(attempt, active)| (attempt, active.started))
+            .collect();
+        for (attempt, started) in missing {
+            let (state, reason) = if started {
+                (AttemptState::Lost, format!("worker {name} came back without it"))
+            } else {
+                (AttemptState::HandedBack, format!("worker {name} came back before it began"))
+            };
+            self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+        }
+    }
+
+    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) -> Reply {
+        if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
+            worker.session = None;
+            worker.last_seen_unix_ms = now.unix_ms;
+        }
+        Reply::None
+    }
+
+    pub(super) fn worker_draining(&mut self, session: SessionId) -> Reply {
+        if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
+            worker.draining = true;
+        }
+        Reply::None
+    }
+
+    pub(super) fn heartbeat(&mut self, now: Now, session: SessionId, running: Vec<Heartbeat>, out: &mut Output) -> Reply {
+        let Some(name) = self.sessions.get(&session).cloned() else { return Reply::None };
+        if let Some(worker) = self.workers.get_mut(&name) {
+            worker.last_seen_unix_ms = now.unix_ms;
+        }
+        let mut unknown = Vec::new();
+        let mut touched: Vec<SweepId> = Vec::new();
+        for Heartbeat { attempt, epoch, fraction } in running {
+            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.worker == name);
+            let Some(active) = active else {
+                unknown.push(attempt);
+                continue;
+            };
+            active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+            if active.progress != (epoch, fraction) {
+                active.progress = (epoch, fraction);
+                touched.push(attempt.job.sweep);
+            }
+        }
+        touched.dedup();
+        let progress = |sweep| Effect::Observed { sweep, observation: Observation::Progress };
+        out.effects.extend(touched.into_iter().map(progress));
+        if !unknown.is_empty() {
+            revoke(session, &unknown, "the lease is lost", out);
+        }
+        Reply::None
+    }
+}
+
+/// Sends one message.
+pub(super) fn send(session: SessionId, message: v1::coordinator_message::Message, out: &mut Output) {
+    let message = v1::CoordinatorMessage { message: Some(message) };
+    out.effects.push(Effect::Send { session, message });
+}
+
+/// Tells a worker to stop attempts.
+pub(super) fn revoke(session: SessionId, attempts: &[AttemptKey], reason: &str, out: &mut Output) {
+    let attempts = attempts.iter().map(|attempt| (*attempt).into()).collect();
+    let message = v1::Revoke { attempts, reason: reason.to_owned() };
+    send(session, v1::coordinator_message::Message::Revoke(message), out);
+}

@@ -1,0 +1,248 @@
+//! One sweep in the engine. Jobs that never started are only a number to count from, finished ones only a count;
+//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proto::{AttemptKey, JobKey, ParameterMap, SweepId, WorkerName, v1};
+
+use super::super::{
+    grid::Grid,
+    record::EpochMetrics,
+    specification::{MetricName, Specification},
+    state::{JobState, SweepState},
+};
+
+/// What a sweep is; never changes.
+#[derive(Debug)]
+pub struct SweepDefinition {
+    /// The sweep's number.
+    pub id: SweepId,
+    /// What was submitted.
+    pub specification: Specification,
+    /// The same as YAML.
+    pub text: String,
+    /// Its jobs.
+    pub grid: Grid,
+}
+
+impl SweepDefinition {
+    /// The parameters of a job; empty for a number beyond the grid.
+    pub fn parameters(&self, job: u64) -> ParameterMap {
+        self.grid.parameters(job).unwrap_or_default()
+    }
+
+    /// The job's number and its parameters.
+    pub fn point(&self, job: u64) -> v1::JobPoint {
+        v1::JobPoint { job, parameters: self.parameters(job).to_wire() }
+    }
+
+    /// How many epochs the job trains.
+    pub fn epochs(&self, job: u64) -> u32 {
+        let epochs = self.parameters(job).positive_integer("epochs");
+        epochs.and_then(|epochs| u32::try_from(epochs).ok()).unwrap_or(1)
+    }
+}
+
+/// A job that had an attempt and waits for another.
+#[derive(Debug, Clone)]
+pub(super) struct WaitingJob {
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) losses: u32,
+}
+
+/// A job whose attempt holds its lease.
+#[derive(Debug, Clone)]
+pub(super) struct ActiveAttempt {
+    pub(super) attempt: u32,
+    pub(super) worker: WorkerName,
+    pub(super) slot: u32,
+    pub(super) device: String,
+    /// On the monotonic clock.
+    pub(super) deadline_ms: u64,
+    pub(super) started: bool,
+    pub(super) failures: u32,
+    pub(super) losses: u32,
+    pub(super) epochs_total: u32,
+    pub(super) train_seconds: f64,
+    pub(super) last: Option<EpochMetrics>,
+    /// Epoch in training and share of it; epoch 0 while data are prepared.
+    pub(super) progress: (u32, f64),
+}
+
+impl ActiveAttempt {
+    pub(super) fn epochs_done(&self) -> u32 {
+        self.last.map_or(0, |last| last.epoch)
+    }
+}
+
+/// One sweep.
+#[derive(Debug)]
+pub(super) struct SweepRun {
+    pub(super) id: SweepId,
+    pub(super) definition: Arc<SweepDefinition>,
+    pub(super) state: SweepState,
+    pub(super) created_unix_ms: u64,
+    pub(super) ended_unix_ms: Option<u64>,
+    pub(super) dataset: Option<v1::DatasetSummary>,
+    /// The smallest job number that never had an attempt.
+    pub(super) next_fresh: u64,
+    pub(super) waiting: BTreeMap<u64, WaitingJob>,
+    pub(super) active: BTreeMap<u64, ActiveAttempt>,
+    pub(super) done: u64,
+    pub(super) diverged: u64,
+    pub(super) failed: u64,
+    /// Jobs that had an attempt and were cancelled.
+    pub(super) cancelled: u64,
+    /// The best done job and its metric.
+    pub(super) best: Option<(u64, f64)>,
+}
+
+impl SweepRun {
+    pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
+        Self {
+            id: definition.id,
+            definition: Arc::new(definition),
+            state: SweepState::Running,
+            created_unix_ms,
+            ended_unix_ms: None,
+            dataset: None,
+            next_fresh: 1,
+            waiting: BTreeMap::new(),
+            active: BTreeMap::new(),
+            done: 0,
+            diverged: 0,
+            failed: 0,
+            cancelled: 0,
+            best: None,
+        }
+    }
+
+    pub(super) fn job_count(&self) -> u64 {
+        self.definition.grid.job_count()
+    }
+
+    /// Jobs that never had an attempt.
+    pub(super) fn fresh(&self) -> u64 {
+        self.job_count() + 1 - self.next_fresh
+    }
+
+    pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
+        AttemptKey { job: JobKey { sweep: self.id, job }, attempt }
+    }
+
+    /// The active attempt with exactly this number.
+    pub(super) fn active(&self, key: AttemptKey) -> Option<&ActiveAttempt> {
+        self.active.get(&key.job.job).filter(|active| active.attempt == key.attempt)
+    }
+
+    /// The active attempt with exactly this number.
+    pub(super) fn active_mut(&mut self, key: AttemptKey) -> Option<&mut ActiveAttempt> {
+        self.active.get_mut(&key.job.job).filter(|active| active.attempt == key.attempt)
+    }
+
+    /// Whether another job may start now.
+    pub(super) fn can_start(&self) -> bool {
+        let room = self.definition.specification.execution.max_parallel.is_none_or(|max| self.active.len() < max as usize);
+        self.state == SweepState::Running && room && (!self.waiting.is_empty() || self.fresh() > 0)
+    }
+
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number.
+    pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
+        if let Some(again) = self.waiting.pop_first() {
+            return Some(again);
+        }
+        if self.fresh() == 0 {
+            return None;
+        }
+        let job = self.next_fresh;
+        self.next_fresh += 1;
+        Some((job, WaitingJob { attempts: 0, failures: 0, losses: 0 }))
+    }
+
+    /// Counts the end of a job that had an attempt.
+    pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<EpochMetrics>) {
+        match state {
+            JobState::Done => {
+                self.done += 1;
+                self.consider(job, last);
+            }
+            JobState::Diverged => self.diverged += 1,
+            JobState::Failed => self.failed += 1,
+            JobState::Cancelled => self.cancelled += 1,
+            JobState::Pending | JobState::Running => {}
+        }
+    }
+
+    fn consider(&mut self, job: u64, last: Option<EpochMetrics>) {
+        let metric = self.definition.specification.metric;
+        let Some(value) = last.map(|last| match metric.name {
+            MetricName::ValAccuracy => last.val_accuracy,
+            MetricName::TrainLoss => last.train_loss,
+        }) else {
+            return;
+        };
+        let better = self.best.is_none_or(|(champion, best)| {
+            // On a tie the smaller number wins, so that the order of ends does not matter.
+            metric.beats(value, best) || (value == best && job < champion)
+        });
+        if better {
+            self.best = Some((job, value));
+        }
+    }
+
+    /// The final state that is reached now, if the sweep has nothing left to do.
+    pub(super) fn settled_state(&self) -> Option<SweepState> {
+        let idle = self.active.is_empty();
+        match self.state {
+            SweepState::Running => (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished),
+            SweepState::Stopping => idle.then_some(SweepState::Stopped),
+            _ => None,
+        }
+    }
+
+    pub(super) fn finish(&mut self, state: SweepState, unix_ms: u64) {
+        self.state = state;
+        self.ended_unix_ms = Some(unix_ms);
+    }
+
+    pub(super) fn counts(&self) -> v1::JobCounts {
+        let (mut pending, mut cancelled) = (self.fresh() + self.waiting.len() as u64, self.cancelled);
+        if self.state.is_final() {
+            cancelled += std::mem::take(&mut pending);
+        }
+        v1::JobCounts {
+            pending,
+            running: self.active.len() as u64,
+            done: self.done,
+            diverged: self.diverged,
+            failed: self.failed,
+            cancelled,
+        }
+    }
+
+    pub(super) fn check_invariants(&self) -> Result<(), String> {
+        let counted = self.fresh()
+            + (self.waiting.len() + self.active.len()) as u64
+            + self.done
+            + self.diverged
+            + self.failed
+            + self.cancelled;
+        if counted != self.job_count() {
+            return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
+        }
+        if let Some(job) = self.waiting.keys().find(|job| self.active.contains_key(job) || **job >= self.next_fresh) {
+            return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
+        }
+        if self.active.keys().any(|job| *job >= self.next_fresh) {
+            return Err(format!("sweep {}: a job runs that never started", self.id));
+        }
+        if self.state.is_final() && !self.active.is_empty() {
+            return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
+        }
+        if let Some((job, active)) = self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total) {
+            return Err(format!("job {}/{job} has {} epochs of {}", self.id, active.epochs_done(), active.epochs_total));
+        }
+        Ok(())
+    }
+}

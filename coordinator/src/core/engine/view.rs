@@ -1,0 +1,50 @@
+//! What users are shown of a sweep, in its wire form.
+
+use proto::v1;
+
+use super::{super::specification::Goal, sweep_run::SweepRun};
+
+impl SweepRun {
+    /// The sweep as users see it.
+    pub(super) fn view(&self) -> v1::Sweep {
+        let specification = &self.definition.specification;
+        v1::Sweep {
+            sweep_id: self.id.0,
+            name: specification.name.clone(),
+            state: v1::SweepState::from(self.state).into(),
+            job_count: self.job_count(),
+            counts: Some(self.counts()),
+            created_unix_ms: self.created_unix_ms,
+            ended_unix_ms: self.ended_unix_ms.unwrap_or(0),
+            metric: Some(v1::Metric {
+                name: specification.metric.name.as_str().to_owned(),
+                maximize: specification.metric.goal == Goal::Maximize,
+            }),
+            best: self.best.map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
+            varying: specification.varying().into_iter().map(str::to_owned).collect(),
+            specification: self.definition.text.clone(),
+            dataset: self.dataset.clone(),
+        }
+    }
+
+    /// The sweep and what runs.
+    pub(super) fn snapshot(&self) -> v1::WatchSnapshot {
+        let running = self.active.iter().map(|(job, active)| {
+            let (epoch, fraction) = active.progress;
+            v1::RunningJob {
+                point: Some(self.definition.point(*job)),
+                attempt: active.attempt,
+                worker: active.worker.to_string(),
+                slot: active.slot,
+                device: active.device.clone(),
+                epochs_done: active.epochs_done(),
+                epochs_total: active.epochs_total,
+                // Progress that speaks of an epoch already recorded came late.
+                fraction: if epoch > 0 && epoch <= active.epochs_done() { 0.0 } else { fraction },
+                preparing: !active.started,
+                last: active.last.map(Into::into),
+            }
+        });
+        v1::WatchSnapshot { sweep: Some(self.view()), running: running.collect() }
+    }
+}

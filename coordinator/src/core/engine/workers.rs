@@ -1,0 +1,84 @@
+//! The workers that the engine knows: their slots and what occupies them.
+
+use std::collections::BTreeSet;
+
+use proto::{AttemptKey, SweepId, v1};
+
+use super::{Engine, SessionId, SlotDescription};
+
+/// How long a worker that left is remembered, in milliseconds of wall-clock time: long enough to ask about it.
+pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct WorkerState {
+    /// Its stream; none while it is away.
+    pub(super) session: Option<SessionId>,
+    pub(super) host: String,
+    pub(super) software_version: String,
+    pub(super) draining: bool,
+    pub(super) slots: Vec<SlotState>,
+    pub(super) last_seen_unix_ms: u64,
+    /// Sweeps that it said it cannot run.
+    pub(super) unfit: BTreeSet<SweepId>,
+}
+
+/// One slot.
+#[derive(Debug)]
+pub(super) struct SlotState {
+    pub(super) description: SlotDescription,
+    /// What runs there, or was revoked and has not ended yet.
+    pub(super) occupant: Option<AttemptKey>,
+}
+
+impl WorkerState {
+    /// Whether it takes jobs.
+    pub(super) fn accepts(&self) -> bool {
+        self.session.is_some() && !self.draining
+    }
+
+    /// Frees the slot that `attempt` occupies.
+    pub(super) fn release(&mut self, attempt: AttemptKey) {
+        for slot in &mut self.slots {
+            if slot.occupant == Some(attempt) {
+                slot.occupant = None;
+            }
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn workers_view(&self) -> Vec<v1::Worker> {
+        let view = |(name, worker): (&proto::WorkerName, &WorkerState)| v1::Worker {
+            name: name.to_string(),
+            host: worker.host.clone(),
+            software_version: worker.software_version.clone(),
+            state: match worker.session {
+                None => "disconnected",
+                Some(_) if worker.draining => "draining",
+                Some(_) => "connected",
+            }
+            .to_owned(),
+            slots: worker
+                .slots
+                .iter()
+                .map(|slot| v1::Slot {
+                    index: slot.description.index,
+                    device: slot.description.device.clone(),
+                    description: slot.description.description.clone(),
+                })
+                .collect(),
+            running: worker.slots.iter().filter_map(|slot| slot.occupant.map(Into::into)).collect(),
+            last_seen_unix_ms: worker.last_seen_unix_ms,
+        };
+        self.workers.iter().map(view).collect()
+    }
+
+    /// Forgets workers that left long ago and hold nothing, so that names that never return cost nothing.
+    pub(super) fn forget_workers(&mut self, unix_ms: u64) {
+        self.workers.retain(|name, worker| {
+            let holds = || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
+            worker.session.is_some() || unix_ms.saturating_sub(worker.last_seen_unix_ms) < FORGET_AFTER_MS || holds()
+        });
+    }
+}

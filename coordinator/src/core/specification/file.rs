@@ -1,0 +1,269 @@
+//! The sweep file: its YAML shape, its overrides, and the way back from a specification to a file. Each value
+//! is checked while it is read, so that the parser itself knows the line and the key of what is wrong.
+
+mod axis;
+mod point;
+mod raw;
+
+use std::path::PathBuf;
+
+use serde_yaml::{Mapping, Value};
+
+use self::{axis::RawParameters, raw::RawFile};
+use super::{
+    Axis, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Metric, MetricName, PartialPoint,
+    Specification, SpecificationError, SpecificationSource,
+};
+use crate::core::{
+    grid::{GridError, POINTS_MAX},
+    parameters::Model,
+};
+
+/// Attempts that may fail where a file says nothing: a flaky machine is forgiven twice.
+const ATTEMPTS_MAX_DEFAULT: u32 = 3;
+/// The report's image side, in pixels.
+const IMAGE_SIZE_DEFAULT: u32 = 128;
+/// The report's share of validation images.
+const VAL_FRACTION_DEFAULT: f64 = 0.2;
+
+/// Reads and checks a file with its overrides.
+pub(super) fn read(source: &SpecificationSource) -> Result<Specification, SpecificationError> {
+    let file = &source.file_name;
+    if source.text.len() > FILE_BYTES_MAX {
+        return Err(SpecificationError(format!(
+            "{file}: the file has {} bytes, more than the {FILE_BYTES_MAX} that a sweep file may have; \
+             write ranges instead of long lists",
+            source.text.len()
+        )));
+    }
+    let mut raw: RawFile = serde_yaml::from_str(&source.text).map_err(|error| located(file, &error))?;
+    for text in &source.overrides {
+        raw.overlay(read_override(text)?);
+    }
+    if let Some(path) = &source.dataset_path {
+        raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
+    }
+    build(raw).and_then(check_grid).map_err(|problem| {
+        let line = problem.section.and_then(|section| section_line(&source.text, section));
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
+        SpecificationError(format!("{file}{place}: {key}{}", problem.message))
+    })
+}
+
+/// Reads what [`write`] wrote.
+pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
+    let stored = "the stored specification";
+    let raw: RawFile = serde_yaml::from_str(text).map_err(|error| located(stored, &error))?;
+    build(raw).map_err(|problem| SpecificationError(format!("{stored}: {}", problem.message)))
+}
+
+/// `file:line:column: key: message`.
+fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
+    let message = error.to_string();
+    let message = match message.as_str() {
+        "repetition limit exceeded" => {
+            "the aliases (`*name`) repeat too much; write the values out".to_owned()
+        }
+        _ => message,
+    };
+    let Some(location) = error.location() else { return SpecificationError(format!("{file}: {message}")) };
+    let (line, column) = (location.line(), location.column());
+    let message = message.replace(&format!(" at line {line} column {column}"), "");
+    SpecificationError(format!("{file}:{line}:{column}: {message}"))
+}
+
+/// The line, from 1, on which a top-level key stands.
+fn section_line(text: &str, section: &str) -> Option<usize> {
+    let is_key =
+        |line: &str| line.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    text.lines().position(is_key).map(|index| index + 1)
+}
+
+/// `KEY=VALUE` as a small file of its own: a parameter's name stands for `parameters.NAME`, and dots descend.
+fn read_override(text: &str) -> Result<RawFile, SpecificationError> {
+    let refuse = |why: &str| SpecificationError(format!("--set {text}: {why}"));
+    let (key, value) = text.split_once('=').ok_or_else(|| refuse("expected KEY=VALUE, as in epochs=10"))?;
+    let key = key.trim();
+    if key.is_empty()
+        || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+        || value.contains('\n')
+    {
+        return Err(refuse(
+            "expected KEY=VALUE on one line, with a key such as epochs or dataset.image_size",
+        ));
+    }
+    let value = value.trim();
+    let is_parameter = Model::ALL.iter().any(|model| model.parameter(key).is_some());
+    let yaml = match value.chars().next() {
+        _ if !is_parameter => nested(key, value),
+        Some('[') => nested(&format!("parameters.{key}.values"), value),
+        Some('{') => nested(&format!("parameters.{key}"), value),
+        _ => nested(&format!("parameters.{key}.value"), value),
+    };
+    serde_yaml::from_str(&yaml).map_err(|error| {
+        let message = error.to_string();
+        refuse(message.split(" at line ").next().unwrap_or(&message))
+    })
+}
+
+fn nested(key: &str, value: &str) -> String {
+    let mut yaml = String::new();
+    for (depth, part) in key.split('.').enumerate() {
+        if depth > 0 {
+            yaml.push('\n');
+        }
+        yaml.push_str(&"  ".repeat(depth));
+        yaml.push_str(part);
+        yaml.push(':');
+    }
+    yaml.push(' ');
+    yaml.push_str(value);
+    yaml
+}
+
+/// What is wrong across keys, and the top-level key to blame.
+struct Problem {
+    section: Option<&'static str>,
+    message: String,
+}
+
+fn check_grid(specification: Specification) -> Result<Specification, Problem> {
+    let (section, message) = match specification.grid() {
+        Ok(_) => return Ok(specification),
+        Err(GridError::TooManyPoints { points }) => (
+            "parameters",
+            format!(
+                "the grid has {points} points, more than the {POINTS_MAX} that a sweep may have; \
+                 list fewer values or split the sweep"
+            ),
+        ),
+        Err(GridError::Empty) => (
+            "exclude",
+            "every point of the grid is excluded, so there is nothing to train; exclude less or include points".into(),
+        ),
+        Err(GridError::TooMuchExclusion) => (
+            "exclude",
+            "the entries match more than 100 million points together; write fewer, or ones that name more parameters"
+                .into(),
+        ),
+    };
+    Err(Problem { section: Some(section), message })
+}
+
+fn build(raw: RawFile) -> Result<Specification, Problem> {
+    let missing = |what: &str| Problem { section: None, message: what.to_owned() };
+    let name = raw.name.ok_or_else(|| missing("the key `name` is missing; add `name: my-sweep`"))?;
+    let model = raw.model.unwrap_or(Model::SimpleCnn);
+    let dataset = raw.dataset.unwrap_or_default();
+    let path = dataset.path.ok_or_else(|| {
+        missing("the key `dataset.path` is missing; add `dataset: {path: FOLDER}` or give --dataset FOLDER")
+    })?;
+    let axes = complete_axes(model, raw.parameters.unwrap_or_default());
+    let include = raw.include.unwrap_or_default();
+    for (position, point) in include.iter().enumerate() {
+        let open = |axis: &&Axis| axis.values.len() > 1 && !point.iter().any(|(name, _)| *name == axis.name);
+        if let Some(axis) = axes.iter().find(open) {
+            let message = format!(
+                "entry {} must give `{}`, which has {} values in `parameters`",
+                position + 1,
+                axis.name,
+                axis.values.len()
+            );
+            return Err(Problem { section: Some("include"), message });
+        }
+    }
+    let metric = raw.metric.unwrap_or_default();
+    let metric_name = metric.name.unwrap_or(MetricName::ValAccuracy);
+    let natural_goal = match metric_name {
+        MetricName::ValAccuracy => Goal::Maximize,
+        MetricName::TrainLoss => Goal::Minimize,
+    };
+    let execution = raw.execution.unwrap_or_default();
+    Ok(Specification {
+        name,
+        model,
+        metric: Metric { name: metric_name, goal: metric.goal.unwrap_or(natural_goal) },
+        dataset: DatasetSpecification {
+            path,
+            image_size: dataset.image_size.unwrap_or(IMAGE_SIZE_DEFAULT),
+            val_fraction: dataset.val_fraction.unwrap_or(VAL_FRACTION_DEFAULT),
+            split_seed: dataset.split_seed.unwrap_or(0),
+        },
+        axes,
+        exclude: raw.exclude.unwrap_or_default(),
+        include,
+        execution: Execution {
+            max_parallel: execution.max_parallel,
+            attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
+            job_timeout_ms: execution.job_timeout,
+        },
+    })
+}
+
+/// Every parameter of the model in its order, defaults where the file says nothing.
+fn complete_axes(model: Model, mut given: RawParameters) -> Vec<Axis> {
+    let axis = |definition: &'static crate::core::parameters::ParameterDefinition| Axis {
+        name: definition.name,
+        values: given.0.remove(definition.name).unwrap_or_else(|| vec![definition.default_value()]),
+    };
+    model.parameters().iter().map(axis).collect()
+}
+
+/// The specification as a file that [`read_stored`] reads.
+pub(super) fn write(specification: &Specification) -> String {
+    let Specification { name, model, metric, dataset, axes, exclude, include, execution } = specification;
+    let mut file =
+        mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
+    let goal = metric.goal.to_string();
+    insert(&mut file, "metric", mapping([("name", metric.name.as_str().into()), ("goal", goal.into())]));
+    let dataset = mapping([
+        ("path", dataset.path.to_string_lossy().into_owned().into()),
+        ("image_size", dataset.image_size.into()),
+        ("val_fraction", dataset.val_fraction.into()),
+        ("split_seed", dataset.split_seed.into()),
+    ]);
+    insert(&mut file, "dataset", dataset);
+    let axis = |axis: &Axis| {
+        let values = match axis.values.as_slice() {
+            [value] => mapping([("value", to_value(value))]),
+            values => mapping([("values", Value::Sequence(values.iter().map(to_value).collect()))]),
+        };
+        (axis.name, Value::Mapping(values))
+    };
+    insert(&mut file, "parameters", mapping(axes.iter().map(axis)));
+    for (key, points) in [("exclude", exclude), ("include", include)] {
+        if !points.is_empty() {
+            let point = |point: &PartialPoint| {
+                Value::Mapping(mapping(point.iter().map(|(name, value)| (*name, to_value(value)))))
+            };
+            file.insert(key.into(), Value::Sequence(points.iter().map(point).collect()));
+        }
+    }
+    let mut run = mapping([("attempts_max", execution.attempts_max.into())]);
+    if let Some(max_parallel) = execution.max_parallel {
+        run.insert("max_parallel".into(), max_parallel.into());
+    }
+    if let Some(timeout_ms) = execution.job_timeout_ms {
+        let timeout = humantime::format_duration(std::time::Duration::from_millis(timeout_ms)).to_string();
+        run.insert("job_timeout".into(), timeout.into());
+    }
+    insert(&mut file, "execution", run);
+    serde_yaml::to_string(&file).expect("a mapping of scalars, lists and mappings is always YAML")
+}
+
+fn to_value(value: &proto::ParameterValue) -> Value {
+    match value {
+        proto::ParameterValue::Integer(number) => (*number).into(),
+        proto::ParameterValue::Float(number) => (*number).into(),
+        proto::ParameterValue::Text(text) => text.as_str().into(),
+    }
+}
+
+fn mapping<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Mapping {
+    pairs.into_iter().map(|(key, value)| (Value::from(key), value)).collect()
+}
+
+fn insert(file: &mut Mapping, key: &str, value: Mapping) {
+    file.insert(key.into(), Value::Mapping(value));
+}

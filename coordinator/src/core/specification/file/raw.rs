@@ -1,0 +1,286 @@
+//! The file's sections as serde reads them: every key optional, because an override is such a file too.
+
+use std::{fmt, path::PathBuf};
+
+use proto::ParameterValue;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
+
+use super::{
+    super::{Goal, MetricName, PartialPoint},
+    axis::RawParameters,
+    point::read_points,
+};
+use crate::core::parameters::Model;
+
+/// Longest sweep name, in characters: it becomes a folder's name and a heading.
+const NAME_CHARACTERS_MAX: usize = 100;
+/// Largest image side, in pixels: above it one fc1 alone takes over 8 GB.
+const IMAGE_SIZE_MAX: u32 = 1024;
+/// Most failed attempts a file may ask for.
+const ATTEMPTS_MAX_LIMIT: u32 = 100;
+/// Most jobs at a time that a file may ask for: more than any cluster has slots.
+const MAX_PARALLEL_LIMIT: u32 = 1_000_000;
+/// Longest timeout, in milliseconds: a year.
+const TIMEOUT_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping with the keys `name`, `dataset` and `parameters`")]
+pub(super) struct RawFile {
+    #[serde(default, deserialize_with = "name")]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "model")]
+    pub(super) model: Option<Model>,
+    #[serde(default, rename = "method")]
+    _method: Option<RawMethod>,
+    pub(super) metric: Option<RawMetric>,
+    pub(super) dataset: Option<RawDataset>,
+    pub(super) parameters: Option<RawParameters>,
+    #[serde(default, deserialize_with = "read_points")]
+    pub(super) exclude: Option<Vec<PartialPoint>>,
+    #[serde(default, deserialize_with = "read_points")]
+    pub(super) include: Option<Vec<PartialPoint>>,
+    pub(super) execution: Option<RawExecution>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawMethod {
+    Grid,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`{name: …, goal: …}`")]
+pub(super) struct RawMetric {
+    #[serde(default, deserialize_with = "metric_name")]
+    pub(super) name: Option<MetricName>,
+    #[serde(default, deserialize_with = "goal")]
+    pub(super) goal: Option<Goal>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`{path: …, image_size: …}`")]
+pub(super) struct RawDataset {
+    #[serde(default, deserialize_with = "path")]
+    pub(super) path: Option<PathBuf>,
+    #[serde(default, deserialize_with = "image_size")]
+    pub(super) image_size: Option<u32>,
+    #[serde(default, deserialize_with = "val_fraction")]
+    pub(super) val_fraction: Option<f64>,
+    #[serde(default, deserialize_with = "split_seed")]
+    pub(super) split_seed: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`{max_parallel: …, attempts_max: …, job_timeout: …}`")]
+pub(super) struct RawExecution {
+    #[serde(default, deserialize_with = "max_parallel")]
+    pub(super) max_parallel: Option<u32>,
+    #[serde(default, deserialize_with = "attempts_max")]
+    pub(super) attempts_max: Option<u32>,
+    /// In milliseconds.
+    #[serde(default, deserialize_with = "job_timeout")]
+    pub(super) job_timeout: Option<u64>,
+}
+
+impl RawFile {
+    /// Puts what `top` says over what this says, key by key; lists are replaced whole.
+    pub(super) fn overlay(&mut self, top: Self) {
+        let Self { name, model, _method: _, metric, dataset, parameters, exclude, include, execution } = top;
+        replace(&mut self.name, name);
+        replace(&mut self.model, model);
+        replace(&mut self.exclude, exclude);
+        replace(&mut self.include, include);
+        if let Some(top) = metric {
+            let below = self.metric.get_or_insert_default();
+            replace(&mut below.name, top.name);
+            replace(&mut below.goal, top.goal);
+        }
+        if let Some(top) = dataset {
+            let below = self.dataset.get_or_insert_default();
+            replace(&mut below.path, top.path);
+            replace(&mut below.image_size, top.image_size);
+            replace(&mut below.val_fraction, top.val_fraction);
+            replace(&mut below.split_seed, top.split_seed);
+        }
+        if let Some(top) = parameters {
+            self.parameters.get_or_insert_default().0.extend(top.0);
+        }
+        if let Some(top) = execution {
+            let below = self.execution.get_or_insert_default();
+            replace(&mut below.max_parallel, top.max_parallel);
+            replace(&mut below.attempts_max, top.attempts_max);
+            replace(&mut below.job_timeout, top.job_timeout);
+        }
+    }
+}
+
+fn replace<T>(below: &mut Option<T>, top: Option<T>) {
+    if top.is_some() {
+        *below = top;
+    }
+}
+
+/// Reads a scalar and checks it inside the visitor, where the parser still knows its line and key.
+struct Checked<F> {
+    expected: &'static str,
+    check: F,
+}
+
+impl<F: FnOnce(ParameterValue) -> Option<T>, T> Checked<F> {
+    fn run<E: Error>(self, value: ParameterValue) -> Result<Option<T>, E> {
+        let found = value.to_string();
+        match (self.check)(value) {
+            Some(checked) => Ok(Some(checked)),
+            None => Err(E::custom(format!("expected {}, but found `{found}`", self.expected))),
+        }
+    }
+}
+
+impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<F> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.run(ParameterValue::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        self.run(
+            i64::try_from(value)
+                .map_or_else(|_| ParameterValue::Text(value.to_string()), ParameterValue::Integer),
+        )
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        self.run(ParameterValue::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        self.run(ParameterValue::Text(value.to_owned()))
+    }
+}
+
+fn integer<T: TryFrom<i64>>(value: &ParameterValue) -> Option<T> {
+    match value {
+        ParameterValue::Integer(number) => T::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let expected =
+        "a name of 1 to 100 characters, without slashes or control characters, not beginning with a dot";
+    deserializer.deserialize_any(Checked {
+        expected,
+        check: |value: ParameterValue| {
+            let name = value.to_string();
+            let allowed = |c: char| !c.is_control() && c != '/' && c != '\\';
+            let fits = !name.trim().is_empty()
+                && name.chars().count() <= NAME_CHARACTERS_MAX
+                && !name.starts_with('.');
+            (fits && name.chars().all(allowed)).then_some(name)
+        },
+    })
+}
+
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Model>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "the model simple_cnn",
+        check: |value: ParameterValue| Model::from_name(&value.to_string()),
+    })
+}
+
+fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricName>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "the metric val_accuracy or train_loss",
+        check: |value: ParameterValue| match value.to_string().as_str() {
+            "val_accuracy" => Some(MetricName::ValAccuracy),
+            "train_loss" => Some(MetricName::TrainLoss),
+            _ => None,
+        },
+    })
+}
+
+fn goal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Goal>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "maximize or minimize",
+        check: |value: ParameterValue| match value.to_string().as_str() {
+            "maximize" => Some(Goal::Maximize),
+            "minimize" => Some(Goal::Minimize),
+            _ => None,
+        },
+    })
+}
+
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let expected = "the path of a folder, a .zip or a packed .safetensors";
+    deserializer.deserialize_any(Checked {
+        expected,
+        check: |value: ParameterValue| {
+            let path = value.to_string();
+            (!path.trim().is_empty() && !path.contains('\0')).then(|| path.into())
+        },
+    })
+}
+
+fn image_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a multiple of 4 from 8 to 1024 (pixels)",
+        check: |value: ParameterValue| {
+            integer(&value).filter(|size| (8..=IMAGE_SIZE_MAX).contains(size) && size % 4 == 0)
+        },
+    })
+}
+
+fn val_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a share between 0 and 1, as 0.2 is",
+        check: |value: ParameterValue| match value {
+            ParameterValue::Float(share) if share > 0.0 && share < 1.0 => Some(share),
+            _ => None,
+        },
+    })
+}
+
+fn split_seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a whole number of at least 0",
+        check: |value: ParameterValue| integer::<u64>(&value),
+    })
+}
+
+fn max_parallel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a number of jobs at a time from 1 to 1000000",
+        check: |value: ParameterValue| {
+            integer(&value).filter(|count| (1..=MAX_PARALLEL_LIMIT).contains(count))
+        },
+    })
+}
+
+fn attempts_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a number of attempts from 1 to 100",
+        check: |value: ParameterValue| {
+            integer(&value).filter(|count| (1..=ATTEMPTS_MAX_LIMIT).contains(count))
+        },
+    })
+}
+
+fn job_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a duration from 1s to 365days, such as 90s, 30m or 2h",
+        check: |value: ParameterValue| {
+            let duration = humantime::parse_duration(&value.to_string()).ok()?;
+            u64::try_from(duration.as_millis())
+                .ok()
+                .filter(|milliseconds| (1_000..=TIMEOUT_MS_MAX).contains(milliseconds))
+        },
+    })
+}

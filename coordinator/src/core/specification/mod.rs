@@ -1,0 +1,194 @@
+//! A sweep specification: what one sweep file says once it has been checked. `file` reads the YAML, this
+//! file gives it meaning; errors name the file, the line and the key.
+
+mod file;
+
+use std::{fmt, path::PathBuf};
+
+use proto::{ParameterValue, v1};
+
+use super::{
+    grid::{Grid, GridError},
+    parameters::Model,
+};
+
+/// Largest sweep file, in bytes: a thousand lines of values fit many times over.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Most `exclude` and most `include` entries.
+pub const POINT_PATTERNS_MAX: usize = 1_000;
+/// Most values of one parameter, listed or by range.
+pub const VALUES_MAX: usize = 10_000;
+
+/// The text of a sweep file, and what the command line changes in it.
+#[derive(Debug, Clone, Default)]
+pub struct SpecificationSource {
+    /// The YAML.
+    pub text: String,
+    /// Its name, for error messages.
+    pub file_name: String,
+    /// `KEY=VALUE` changes, applied in order.
+    pub overrides: Vec<String>,
+    /// Replaces `dataset.path`.
+    pub dataset_path: Option<String>,
+}
+
+impl From<v1::SweepSource> for SpecificationSource {
+    fn from(wire: v1::SweepSource) -> Self {
+        let file_name = if wire.file_name.is_empty() { "sweep file".to_owned() } else { wire.file_name };
+        let dataset_path = (!wire.dataset_path.is_empty()).then_some(wire.dataset_path);
+        Self { text: wire.text, file_name, overrides: wire.overrides, dataset_path }
+    }
+}
+
+/// Why a specification was refused: one message that says where and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SpecificationError(String);
+
+/// One checked sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Specification {
+    /// The sweep's name, for people and for folders.
+    pub name: String,
+    /// What is trained.
+    pub model: Model,
+    /// What ranks the jobs.
+    pub metric: Metric,
+    /// The images.
+    pub dataset: DatasetSpecification,
+    /// Every parameter of the model in the model's order, each with at least one value, without duplicates.
+    pub axes: Vec<Axis>,
+    /// Points of the grid to leave out; each names some parameters.
+    pub exclude: Vec<PartialPoint>,
+    /// Points beyond the grid; each names some parameters, the others are constants or defaults.
+    pub include: Vec<PartialPoint>,
+    /// How to run it.
+    pub execution: Execution,
+}
+
+/// One parameter and its values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    /// The parameter's name.
+    pub name: &'static str,
+    /// Its values in the order of the file, never empty.
+    pub values: Vec<ParameterValue>,
+}
+
+/// Some parameters of a point, in the model's order.
+pub type PartialPoint = Vec<(&'static str, ParameterValue)>;
+
+/// The metric that ranks jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Which number.
+    pub name: MetricName,
+    /// Which way is better.
+    pub goal: Goal,
+}
+
+/// A number that every epoch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricName {
+    /// Share of validation images classified rightly.
+    ValAccuracy,
+    /// Mean training loss.
+    TrainLoss,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Larger is better.
+    Maximize,
+    /// Smaller is better.
+    Minimize,
+}
+
+impl MetricName {
+    /// The name in sweep files and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ValAccuracy => "val_accuracy",
+            Self::TrainLoss => "train_loss",
+        }
+    }
+}
+
+impl Metric {
+    /// Whether `candidate` beats `champion`; on a tie the champion stays.
+    pub fn beats(self, candidate: f64, champion: f64) -> bool {
+        match self.goal {
+            Goal::Maximize => candidate > champion,
+            Goal::Minimize => candidate < champion,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Maximize => "maximize",
+            Self::Minimize => "minimize",
+        })
+    }
+}
+
+/// The data set of a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetSpecification {
+    /// Folder, .zip or packed .safetensors on the workers.
+    pub path: PathBuf,
+    /// Side of the square images, in pixels; a multiple of 4 because two 2×2 poolings halve it twice.
+    pub image_size: u32,
+    /// Share held out for validation, in (0, 1).
+    pub val_fraction: f64,
+    /// Seed of the split.
+    pub split_seed: u64,
+}
+
+/// How a sweep is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// Most jobs at the same time; none for as many as there are slots.
+    pub max_parallel: Option<u32>,
+    /// Most attempts that may fail before the job has failed.
+    pub attempts_max: u32,
+    /// Longest time of one attempt, in milliseconds.
+    pub job_timeout_ms: Option<u64>,
+}
+
+impl Specification {
+    /// Reads and checks a sweep file with its overrides.
+    pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
+        file::read(source)
+    }
+
+    /// Reads what [`Self::to_yaml`] wrote.
+    pub fn from_stored(text: &str) -> Result<Self, SpecificationError> {
+        file::read_stored(text)
+    }
+
+    /// The specification as a sweep file, overrides applied and defaults filled in.
+    pub fn to_yaml(&self) -> String {
+        file::write(self)
+    }
+
+    /// The jobs of this sweep.
+    pub fn grid(&self) -> Result<Grid, GridError> {
+        Grid::new(&self.axes, &self.exclude, &self.include)
+    }
+
+    /// Names of the parameters that differ between jobs, in the model's order.
+    pub fn varying(&self) -> Vec<&'static str> {
+        let constant = |axis: &&Axis| {
+            let included = |point: &PartialPoint| point.iter().find(|(name, _)| *name == axis.name).cloned();
+            axis.values.len() == 1
+                && self.include.iter().filter_map(included).all(|(_, value)| value == axis.values[0])
+        };
+        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! What sweep files mean, and what is said of wrong ones.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const REPORT: &str = "\
+name: activation-lr-batch
+model: simple_cnn
+method: grid
+metric: {name: val_accuracy, goal: maximize}
+dataset: {path: data/train, image_size: 128, val_fraction: 0.2, split_seed: 0}
+parameters:
+  activation:    {values: [relu, sigmoid]}
+  learning_rate: {values: [0.01, 0.005, 0.0001, 0.00005]}
+  batch_size:    {values: [32, 64]}
+  epochs:        {value: 5}
+  seed:          {value: 0}
+exclude: [{activation: sigmoid, learning_rate: 0.01}]
+include: [{activation: relu, learning_rate: 0.001, batch_size: 32}]
+execution: {max_parallel: 8, attempts_max: 3, job_timeout: 2h}
+";
+
+fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, SpecificationError> {
+    let overrides = overrides.iter().map(ToString::to_string).collect();
+    let source = SpecificationSource {
+        text: text.to_owned(),
+        file_name: "grid.yaml".into(),
+        overrides,
+        dataset_path: None,
+    };
+    Specification::parse(&source)
+}
+
+fn parse(text: &str) -> Result<Specification, SpecificationError> {
+    parse_with(text, &[])
+}
+
+fn with_parameters(parameters: &str) -> String {
+    format!("name: x\ndataset: {{path: d}}\nparameters:\n{parameters}\n")
+}
+
+fn values(specification: &Specification, name: &str) -> Vec<String> {
+    let axis = specification.axes.iter().find(|axis| axis.name == name).unwrap();
+    axis.values.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_reports_file_has_its_jobs() {
+    let specification = parse(REPORT).unwrap();
+    assert_eq!(specification.grid().unwrap().job_count(), 16 - 2 + 1);
+    assert_eq!(specification.varying(), ["activation", "learning_rate", "batch_size"]);
+    assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
+}
+
+#[test]
+fn a_specification_survives_being_stored() {
+    let specification = parse(REPORT).unwrap();
+    assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    insta::assert_snapshot!(specification.to_yaml());
+}
+
+#[test]
+fn what_a_file_leaves_out_has_the_reports_value() {
+    let specification = parse("name: x\ndataset: {path: d}\n").unwrap();
+    insta::assert_snapshot!(specification.to_yaml());
+}
+
+#[test]
+fn ranges_have_round_ends_and_middles() {
+    let log =
+        parse(&with_parameters("  learning_rate: {min: 1e-5, max: 1e-2, count: 4, scale: log}")).unwrap();
+    assert_eq!(values(&log, "learning_rate"), ["0.00001", "0.0001", "0.001", "0.01"]);
+    let linear = parse(&with_parameters("  batch_size: {min: 16, max: 64, count: 4}")).unwrap();
+    assert_eq!(values(&linear, "batch_size"), ["16", "32", "48", "64"]);
+    let crowded = parse(&with_parameters("  epochs: {min: 1, max: 3, count: 9}")).unwrap();
+    assert_eq!(values(&crowded, "epochs"), ["1", "2", "3"]);
+}
+
+#[test]
+fn duplicates_count_once() {
+    let specification =
+        parse(&with_parameters("  learning_rate: {values: [0.001, 1e-3, '1e-3', 0.01]}")).unwrap();
+    assert_eq!(values(&specification, "learning_rate"), ["0.001", "0.01"]);
+}
+
+#[test]
+fn overrides_go_over_the_file_in_order() {
+    let overrides =
+        ["epochs=1", "epochs=2", "activation=[relu]", "dataset.image_size=32", "exclude=[]", "name=y"];
+    let specification = parse_with(REPORT, &overrides).unwrap();
+    assert_eq!(values(&specification, "epochs"), ["2"]);
+    assert_eq!(specification.dataset.image_size, 32);
+    assert_eq!(specification.dataset.path, PathBuf::from("data/train"));
+    assert_eq!(specification.name, "y");
+    assert_eq!(specification.grid().unwrap().job_count(), 9);
+}
+
+#[test]
+fn wrong_overrides_are_told() {
+    let mut told = String::new();
+    for text in [
+        "epochs",
+        "epochs=0",
+        "epoch=1",
+        "epochs=[]",
+        "dataset.size=3",
+        "a b=1",
+        "epochs={min: 1}",
+        "epochs=\n",
+    ] {
+        let _ = writeln!(told, "{}", parse_with(REPORT, &[text]).unwrap_err());
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn wrong_files_are_told_with_line_and_key() {
+    let parameters = |text: &str| with_parameters(&format!("  {text}"));
+    let wrong = [
+        ("not YAML", "name: [x\ndataset: {path: d}\n".to_owned()),
+        ("empty", String::new()),
+        ("a list", "- name: x\n".to_owned()),
+        ("unknown key", "name: x\nepoch: 5\n".to_owned()),
+        ("key twice", "name: x\nname: y\n".to_owned()),
+        ("no name", "dataset: {path: d}\n".to_owned()),
+        ("no data set", "name: x\n".to_owned()),
+        ("bad name", "name: a/b\n".to_owned()),
+        ("unknown model", "name: x\nmodel: resnet\n".to_owned()),
+        ("unknown method", "name: x\nmethod: bayes\n".to_owned()),
+        ("unknown metric", "name: x\nmetric: {name: f1}\n".to_owned()),
+        ("image size", "name: x\ndataset: {path: d, image_size: 30}\n".to_owned()),
+        ("share", "name: x\ndataset: {path: d, val_fraction: 1.0}\n".to_owned()),
+        ("share not a number", "name: x\ndataset: {path: d, val_fraction: .nan}\n".to_owned()),
+        ("timeout", "name: x\nexecution: {job_timeout: soon}\n".to_owned()),
+        ("attempts", "name: x\nexecution: {attempts_max: 0}\n".to_owned()),
+        ("unknown parameter", parameters("dropout: {value: 0.5}")),
+        ("parameter twice", parameters("epochs: {value: 5}\n  epochs: {value: 6}")),
+        ("unknown activation", parameters("activation: {values: [relu, swish]}")),
+        ("empty list", parameters("batch_size: {values: []}")),
+        ("bare value", parameters("epochs: 5")),
+        ("wrong type", parameters("batch_size: {values: [32, many]}")),
+        ("boolean", parameters("epochs: {value: true}")),
+        ("negative rate", parameters("learning_rate: {values: [0.1, -0.1]}")),
+        ("zero rate", parameters("learning_rate: {value: 0}")),
+        ("not a number", parameters("learning_rate: {value: .nan}")),
+        ("infinite", parameters("learning_rate: {value: .inf}")),
+        ("batch size 0", parameters("batch_size: {value: 0}")),
+        ("fraction of an epoch", parameters("epochs: {value: 2.5}")),
+        ("huge integer", parameters("seed: {value: 18446744073709551615}")),
+        ("half a range", parameters("learning_rate: {min: 0.1, count: 3}")),
+        ("range and values", parameters("learning_rate: {min: 0.1, value: 1}")),
+        ("range upside down", parameters("learning_rate: {min: 2.0, max: 1.0, count: 3}")),
+        ("range of names", parameters("activation: {min: relu, max: relu, count: 3}")),
+        ("range with no points", parameters("learning_rate: {min: 1.0, max: 2.0, count: 0}")),
+        ("log of zero", parameters("seed: {min: 0, max: 9, count: 3, scale: log}")),
+        ("unknown scale", parameters("learning_rate: {min: 1.0, max: 2.0, count: 3, scale: cubic}")),
+        ("all excluded", "name: x\ndataset: {path: d}\nexclude:\n- {epochs: 5}\n".to_owned()),
+        ("empty point", "name: x\ndataset: {path: d}\nexclude:\n- {}\n".to_owned()),
+        (
+            "open point",
+            "name: x\ndataset: {path: d}\nparameters: {epochs: {values: [1, 2]}}\ninclude:\n- {seed: 1}\n"
+                .to_owned(),
+        ),
+        (
+            "too large",
+            parameters(
+                "seed: {min: 1, max: 10000, count: 10000}\n  batch_size: {min: 1, max: 2000, count: 2000}",
+            ),
+        ),
+        ("many documents", "name: x\n---\nname: y\n".to_owned()),
+    ];
+    let mut told = String::new();
+    for (what, text) in wrong {
+        let error = parse(&text).expect_err(what);
+        let _ = writeln!(told, "{what}\n    {error}");
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn an_anchor_bomb_is_refused_quickly() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        let _ = writeln!(text, "a{level}: &a{level} [{before}]");
+    }
+    assert!(parse(&text).is_err());
+    let listed = format!("{}\nexclude: [{}]\n", text, vec!["*a11"; 10].join(", "));
+    assert!(parse(&listed).is_err());
+    let nested = format!("name: {}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(parse(&nested).is_err());
+}
+
+#[test]
+fn a_file_of_ten_megabytes_is_refused_unread() {
+    let error = parse(&"#".repeat(10_000_000)).unwrap_err();
+    assert!(error.to_string().starts_with("grid.yaml: the file has 10000000 bytes"), "{error}");
+}

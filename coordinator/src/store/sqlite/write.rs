@@ -1,0 +1,191 @@
+//! Records into tables.
+
+use proto::{AttemptKey, v1};
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+
+use super::{super::StoreError, integer};
+use crate::core::record::Record;
+
+/// Keeps one record, inside a transaction of the caller's.
+pub(super) async fn record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::SweepSubmitted { .. } | Record::SweepChanged { .. } | Record::DatasetFound { .. } => {
+            sweep_record(connection, record).await
+        }
+        Record::AttemptGranted { .. } | Record::AttemptStarted { .. } | Record::AttemptEnded { .. } => {
+            attempt_record(connection, record).await
+        }
+        Record::EpochRecorded { .. } | Record::JobChanged { .. } => job_record(connection, record).await,
+    }
+}
+
+async fn sweep_record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
+    let query = match record {
+        Record::SweepSubmitted { sweep, name, request_id, specification, metric, job_count, created_unix_ms } => {
+            sqlx::query(
+                "INSERT INTO sweeps (sweep_id, name, request_id, specification, metric, goal, job_count, state, \
+                 created_unix_ms) VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, 'running', ?)",
+            )
+            .bind(integer(sweep.0)?)
+            .bind(name)
+            .bind(request_id)
+            .bind(specification)
+            .bind(metric.name.as_str())
+            .bind(metric.goal.to_string())
+            .bind(integer(*job_count)?)
+            .bind(integer(*created_unix_ms)?)
+        }
+        Record::SweepChanged { sweep, state, ended_unix_ms } => {
+            sqlx::query("UPDATE sweeps SET state = ?, ended_unix_ms = ? WHERE sweep_id = ?")
+                .bind(state.as_str())
+                .bind(ended_unix_ms.map(integer).transpose()?)
+                .bind(integer(sweep.0)?)
+        }
+        Record::DatasetFound { sweep, dataset } => {
+            let json = serde_json::to_string(&DatasetJson::from(dataset.clone()))
+                .map_err(|error| StoreError::Damaged(format!("a data set cannot be written: {error}")))?;
+            sqlx::query("UPDATE sweeps SET dataset = ? WHERE sweep_id = ?").bind(json).bind(integer(sweep.0)?)
+        }
+        _ => return Ok(()),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
+async fn attempt_record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::AttemptGranted { attempt, worker, slot, device, at_unix_ms } => {
+            let (sweep, job, number) = keys(attempt)?;
+            // The job starts over: nothing of an earlier attempt counts any more.
+            sqlx::query(
+                "INSERT INTO jobs (sweep_id, job, state, attempts, worker) VALUES (?, ?, 'running', ?, ?) \
+                 ON CONFLICT (sweep_id, job) DO UPDATE SET state = 'running', attempts = excluded.attempts, \
+                 worker = excluded.worker, epochs_done = 0, train_seconds = 0, train_loss = NULL, val_accuracy = NULL",
+            )
+            .bind(sweep)
+            .bind(job)
+            .bind(number)
+            .bind(worker.as_str())
+            .execute(&mut *connection)
+            .await?;
+            sqlx::query(
+                "INSERT INTO attempts (sweep_id, job, attempt, worker, slot, device, state, granted_unix_ms) \
+                 VALUES (?, ?, ?, ?, ?, ?, 'running', ?)",
+            )
+            .bind(sweep)
+            .bind(job)
+            .bind(number)
+            .bind(worker.as_str())
+            .bind(*slot)
+            .bind(device)
+            .bind(integer(*at_unix_ms)?)
+            .execute(connection)
+            .await?;
+        }
+        Record::AttemptStarted { attempt } => {
+            let (sweep, job, number) = keys(attempt)?;
+            sqlx::query("UPDATE attempts SET started = 1 WHERE sweep_id = ? AND job = ? AND attempt = ?")
+                .bind(sweep)
+                .bind(job)
+                .bind(number)
+                .execute(connection)
+                .await?;
+        }
+        Record::AttemptEnded { attempt, state, reason, log_tail, at_unix_ms } => {
+            let (sweep, job, number) = keys(attempt)?;
+            sqlx::query(
+                "UPDATE attempts SET state = ?, reason = ?, log_tail = ?, ended_unix_ms = ? \
+                 WHERE sweep_id = ? AND job = ? AND attempt = ?",
+            )
+            .bind(state.as_str())
+            .bind(reason)
+            .bind(serde_json::Value::from(log_tail.as_slice()).to_string())
+            .bind(integer(*at_unix_ms)?)
+            .bind(sweep)
+            .bind(job)
+            .bind(number)
+            .execute(connection)
+            .await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
+    match record {
+        Record::EpochRecorded { attempt, epoch, train_seconds } => {
+            let (sweep, job, number) = keys(attempt)?;
+            sqlx::query(
+                "INSERT INTO epochs (sweep_id, job, attempt, epoch, train_loss, val_accuracy, epoch_seconds) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(sweep)
+            .bind(job)
+            .bind(number)
+            .bind(epoch.epoch)
+            .bind(epoch.train_loss)
+            .bind(epoch.val_accuracy)
+            .bind(epoch.epoch_seconds)
+            .execute(&mut *connection)
+            .await?;
+            sqlx::query(
+                "UPDATE jobs SET epochs_done = ?, train_seconds = ?, train_loss = ?, val_accuracy = ? \
+                 WHERE sweep_id = ? AND job = ?",
+            )
+            .bind(epoch.epoch)
+            .bind(*train_seconds)
+            .bind(epoch.train_loss)
+            .bind(epoch.val_accuracy)
+            .bind(sweep)
+            .bind(job)
+            .execute(connection)
+            .await?;
+        }
+        Record::JobChanged { job, state, failures, losses, reason } => {
+            sqlx::query(
+                "UPDATE jobs SET state = ?, failures = ?, losses = ?, reason = ? WHERE sweep_id = ? AND job = ?",
+            )
+            .bind(state.as_str())
+            .bind(*failures)
+            .bind(*losses)
+            .bind(reason)
+            .bind(integer(job.sweep.0)?)
+            .bind(integer(job.job)?)
+            .execute(connection)
+            .await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn keys(attempt: &AttemptKey) -> Result<(i64, i64, u32), StoreError> {
+    Ok((integer(attempt.job.sweep.0)?, integer(attempt.job.job)?, attempt.attempt))
+}
+
+/// A data set's facts as they stand in the column `dataset`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct DatasetJson {
+    content_hash: String,
+    classes: Vec<String>,
+    train_images: u64,
+    val_images: u64,
+    skipped: Vec<String>,
+    skipped_count: u64,
+}
+
+impl From<v1::DatasetSummary> for DatasetJson {
+    fn from(summary: v1::DatasetSummary) -> Self {
+        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } = summary;
+        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+    }
+}
+
+impl From<DatasetJson> for v1::DatasetSummary {
+    fn from(json: DatasetJson) -> Self {
+        let DatasetJson { content_hash, classes, train_images, val_images, skipped, skipped_count } = json;
+        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+    }
+}
