@@ -1,1 +1,234 @@
-//! driver
+//! The only owner of the engine: collect what came in, apply it, commit all of it as one transaction, and only
+//! then perform the effects and answer. Whatever waits while a commit runs shares the next one.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use proto::{SweepId, v1};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    core::engine::{
+        CloseReason, ControlError, Effect, Engine, EngineConfig, Input, Now, Observation, Reply,
+        RestoreError, SessionId,
+    },
+    store::{Store, StoreError},
+};
+
+/// Inputs that may wait for the engine: some batches; senders wait when it is full.
+const INPUTS_WAITING_MAX: usize = 4_096;
+/// Inputs that share a commit: past it, larger transactions hardly cost less an input.
+const BATCH_INPUTS_MAX: usize = 1_024;
+/// Observations that a watcher may lag behind before it is given a snapshot instead.
+const OBSERVATIONS_WAITING_MAX: usize = 1_024;
+/// How often leases are looked at; short against any lease.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off.
+pub const MESSAGES_WAITING_MAX: usize = 2_048;
+
+/// What a session's stream is given.
+#[derive(Debug)]
+pub enum Outbound {
+    /// A message for the worker.
+    Message(Box<v1::CoordinatorMessage>),
+    /// The last word.
+    Close(CloseReason),
+}
+
+/// One input on its way to the engine.
+#[derive(Debug)]
+struct Request {
+    input: Input,
+    reply: Option<oneshot::Sender<Reply>>,
+    /// With `SessionOpened`: where the worker's messages go.
+    outbound: Option<mpsc::Sender<Outbound>>,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The engine refused.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+    /// The driver has stopped.
+    #[error("the coordinator is shutting down")]
+    Stopped,
+}
+
+/// Why the driver ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// What is on the disk is not known any more; the next start finds out.
+    #[error("the store failed and the coordinator must start again from it: {0}")]
+    Store(#[from] StoreError),
+    /// The store's content cannot be gone on with.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+/// Sends inputs to the engine; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DriverHandle {
+    requests: mpsc::Sender<Request>,
+    observations: broadcast::Sender<(SweepId, Observation)>,
+}
+
+impl DriverHandle {
+    /// Sends an input and waits until what it brought is durable.
+    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Request { input, reply: Some(sender), outbound: None }).await?;
+        match receiver.await.map_err(|_| CallError::Stopped)? {
+            Reply::Refused(error) => Err(error.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Sends an input that nobody waits for; waits itself while too many do.
+    pub async fn tell(&self, input: Input) -> Result<(), CallError> {
+        self.send(Request { input, reply: None, outbound: None }).await
+    }
+
+    /// Opens a session whose messages go to `outbound`.
+    pub async fn open_session(
+        &self,
+        input: Input,
+        outbound: mpsc::Sender<Outbound>,
+    ) -> Result<(), CallError> {
+        self.send(Request { input, reply: None, outbound: Some(outbound) }).await
+    }
+
+    /// What becomes durable from now on.
+    pub fn observe(&self) -> broadcast::Receiver<(SweepId, Observation)> {
+        self.observations.subscribe()
+    }
+
+    async fn send(&self, request: Request) -> Result<(), CallError> {
+        self.requests.send(request).await.map_err(|_| CallError::Stopped)
+    }
+}
+
+/// The engine with its store and its streams.
+#[derive(Debug)]
+pub struct Driver {
+    engine: Engine,
+    store: Arc<dyn Store>,
+    requests: mpsc::Receiver<Request>,
+    observations: broadcast::Sender<(SweepId, Observation)>,
+    sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
+    started: Instant,
+}
+
+impl Driver {
+    /// A driver that goes on where the store was left.
+    pub async fn restore(
+        store: Arc<dyn Store>,
+        config: EngineConfig,
+    ) -> Result<(Self, DriverHandle), DriverError> {
+        let started = Instant::now();
+        let stored = store.load().await?;
+        let engine = Engine::restore(config, now(started), stored)?;
+        let (sender, requests) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (observations, _) = broadcast::channel(OBSERVATIONS_WAITING_MAX);
+        let handle = DriverHandle { requests: sender, observations: observations.clone() };
+        Ok((Self { engine, store, requests, observations, sessions: HashMap::new(), started }, handle))
+    }
+
+    /// Runs until `stop` is cancelled or the store fails. What came in before the stop is still committed.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
+        let mut tick = tokio::time::interval(TICK_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH_INPUTS_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.requests.close();
+                    while self.requests.recv_many(&mut batch, BATCH_INPUTS_MAX).await > 0 {
+                        self.process(&mut batch).await?;
+                    }
+                    return Ok(());
+                }
+                _ = tick.tick() => batch.push(Request { input: Input::Tick, reply: None, outbound: None }),
+                received = self.requests.recv_many(&mut batch, BATCH_INPUTS_MAX) => if received == 0 { return Ok(()) },
+            }
+            self.process(&mut batch).await?;
+        }
+    }
+
+    /// Applies a batch, commits it, and only then lets anything out.
+    async fn process(&mut self, batch: &mut Vec<Request>) -> Result<(), DriverError> {
+        let (mut records, mut effects, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        for Request { input, reply, outbound } in batch.drain(..) {
+            if let (Input::SessionOpened { session, .. }, Some(outbound)) = (&input, outbound) {
+                self.sessions.insert(*session, outbound);
+            }
+            if let Input::SessionClosed(session) = &input {
+                self.sessions.remove(session);
+            }
+            let mut output = self.engine.apply(now(self.started), input);
+            records.append(&mut output.records);
+            effects.append(&mut output.effects);
+            if let Some(reply) = reply {
+                replies.push((reply, output.reply));
+            }
+        }
+        if !records.is_empty() {
+            self.store.commit(&records).await?;
+        }
+        self.perform(effects);
+        for (sender, reply) in replies {
+            // Who asked may be gone; what was asked for is done all the same.
+            let _ = sender.send(reply);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        // Acknowledgements are cumulative, so one a session does for the whole batch.
+        let mut acknowledged: HashMap<SessionId, u64> = HashMap::new();
+        for effect in effects {
+            match effect {
+                Effect::Send { session, message } => {
+                    self.deliver(session, Outbound::Message(Box::new(message)))
+                }
+                Effect::Acknowledge { session, sequence } => {
+                    let highest = acknowledged.entry(session).or_default();
+                    *highest = sequence.max(*highest);
+                }
+                Effect::Close { session, reason } => {
+                    self.deliver(session, Outbound::Close(reason));
+                    self.sessions.remove(&session);
+                }
+                // An error only says that nobody watches.
+                Effect::Observed { sweep, observation } => drop(self.observations.send((sweep, observation))),
+            }
+        }
+        for (session, sequence) in acknowledged {
+            let acknowledgement =
+                v1::coordinator_message::Message::Acknowledgement(v1::Acknowledgement { sequence });
+            let message = v1::CoordinatorMessage { message: Some(acknowledgement) };
+            self.deliver(session, Outbound::Message(Box::new(message)));
+        }
+    }
+
+    /// Hands a message to a stream without waiting; a stream that does not keep up is dropped, which ends it.
+    fn deliver(&mut self, session: SessionId, outbound: Outbound) {
+        let Some(sender) = self.sessions.get(&session) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(outbound) {
+            tracing::warn!(session = session.0, "a worker does not read its messages; its stream is ended");
+            self.sessions.remove(&session);
+        }
+    }
+}
+
+fn now(started: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Now { monotonic_ms: milliseconds(started.elapsed()), unix_ms: milliseconds(wall) }
+}

@@ -1,1 +1,38 @@
-//! rpc
+//! What the outside says, brought to the driver: the gRPC services, the bearer token, and the conversions between
+//! the wire and the engine. Nothing is decided here.
+
+mod auth;
+mod convert;
+mod sweeps;
+mod watch;
+mod workers;
+
+pub use self::{auth::BearerToken, sweeps::SweepServer, workers::WorkerServer};
+
+use tonic::Status;
+
+use crate::{driver::CallError, store::StoreError};
+
+/// Largest message that either service accepts, in bytes: a sweep file of 1 MiB and what goes with it.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+fn refused(error: CallError) -> Status {
+    use crate::core::engine::ControlError;
+    match error {
+        CallError::Refused(error @ ControlError::NoSuchSweep(_)) => Status::not_found(error.to_string()),
+        CallError::Refused(error @ ControlError::AlreadyFinal { .. }) => {
+            Status::failed_precondition(error.to_string())
+        }
+        CallError::Stopped => Status::unavailable(error.to_string()),
+    }
+}
+
+fn unreadable(error: StoreError) -> Status {
+    tracing::error!(%error, "the store could not be read");
+    Status::internal(format!("the store could not be read: {error}"))
+}
+
+/// An answer that does not fit its question: a bug, told instead of a panic.
+fn mismatch() -> Status {
+    Status::internal("the coordinator gave an unexpected answer; this is a bug")
+}

@@ -51,19 +51,31 @@ impl Engine {
                 }
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
             }
-            AttemptEvent::Unusable(reason) => self.break_off(now, session, attempt, AttemptState::Failed, reason, out),
+            AttemptEvent::Unusable(reason) => {
+                self.break_off(now, session, attempt, AttemptState::Failed, reason, out)
+            }
         }
         Reply::None
     }
 
-    fn started(&mut self, now: Now, session: SessionId, attempt: AttemptKey, dataset: v1::DatasetSummary, out: &mut Output) {
+    fn started(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        dataset: v1::DatasetSummary,
+        out: &mut Output,
+    ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         match &run.dataset {
             None => {
                 run.dataset = Some(dataset.clone());
                 out.records.push(Record::DatasetFound { sweep: run.id, dataset });
             }
-            Some(known) if known.content_hash != dataset.content_hash || known.skipped_count != dataset.skipped_count => {
+            Some(known)
+                if known.content_hash != dataset.content_hash
+                    || known.skipped_count != dataset.skipped_count =>
+            {
                 let reason = format!(
                     "the worker has another data set at this path (content {}) than the sweep began with (content {}); \
                      make them the same",
@@ -83,11 +95,19 @@ impl Engine {
             active.started = true;
             active.progress = (1, 0.0);
             out.records.push(Record::AttemptStarted { attempt });
-            out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
+            out.effects
+                .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
         }
     }
 
-    fn epoch(&mut self, now: Now, session: SessionId, attempt: AttemptKey, metrics: EpochMetrics, out: &mut Output) {
+    fn epoch(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        metrics: EpochMetrics,
+        out: &mut Output,
+    ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         let Some(active) = run.active_mut(attempt) else { return };
         let (done, total) = (active.epochs_done(), active.epochs_total);
@@ -102,8 +122,13 @@ impl Engine {
         active.last = Some(metrics);
         active.train_seconds += metrics.epoch_seconds;
         active.progress = (metrics.epoch + 1, 0.0);
-        out.records.push(Record::EpochRecorded { attempt, epoch: metrics, train_seconds: active.train_seconds });
-        out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Epoch { attempt, metrics } });
+        out.records.push(Record::EpochRecorded {
+            attempt,
+            epoch: metrics,
+            train_seconds: active.train_seconds,
+        });
+        out.effects
+            .push(Effect::Observed { sweep: run.id, observation: Observation::Epoch { attempt, metrics } });
     }
 
     /// Ends an attempt that its worker still runs.
@@ -138,14 +163,23 @@ impl Engine {
         log_tail: Vec<String>,
         out: &mut Output,
     ) {
-        let others_fit = self.workers.values().any(|worker| worker.accepts() && !worker.unfit.contains(&attempt.job.sweep));
+        let others_fit = self
+            .workers
+            .values()
+            .any(|worker| worker.accepts() && !worker.unfit.contains(&attempt.job.sweep));
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         if run.active(attempt).is_none() {
             return;
         }
         let Some(ended) = run.active.remove(&attempt.job.job) else { return };
         let at_unix_ms = now.unix_ms;
-        out.records.push(Record::AttemptEnded { attempt, state, reason: reason.clone(), log_tail, at_unix_ms });
+        out.records.push(Record::AttemptEnded {
+            attempt,
+            state,
+            reason: reason.clone(),
+            log_tail,
+            at_unix_ms,
+        });
         let failures = ended.failures + u32::from(state == AttemptState::Failed);
         let losses = ended.losses + u32::from(state == AttemptState::Lost);
         let attempts_max = run.definition.specification.execution.attempts_max;
@@ -165,7 +199,13 @@ impl Engine {
             run.count_end(attempt.job.job, job_state, ended.last);
         }
         let job = attempt.job;
-        out.records.push(Record::JobChanged { job, state: job_state, failures, losses, reason: reason.clone() });
+        out.records.push(Record::JobChanged {
+            job,
+            state: job_state,
+            failures,
+            losses,
+            reason: reason.clone(),
+        });
         let observation = Observation::Job { attempt, state: job_state, worker: ended.worker, reason };
         out.effects.push(Effect::Observed { sweep: run.id, observation });
         settle(run, now, out);
@@ -176,7 +216,9 @@ impl Engine {
         let expired: Vec<(AttemptKey, WorkerName)> = self
             .sweeps
             .values()
-            .flat_map(|run| run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active)))
+            .flat_map(|run| {
+                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
+            })
             .filter(|(_, active)| active.deadline_ms <= now.monotonic_ms)
             .map(|(attempt, active)| (attempt, active.worker.clone()))
             .collect();
@@ -197,7 +239,10 @@ fn verdict(active: &ActiveAttempt, outcome: v1::Outcome, reason: String) -> (Att
     match outcome {
         v1::Outcome::Done if active.epochs_done() < active.epochs_total => {
             let (done, total) = (active.epochs_done(), active.epochs_total);
-            (AttemptState::Failed, format!("the trainer said that it was done after {done} of {total} epochs"))
+            (
+                AttemptState::Failed,
+                format!("the trainer said that it was done after {done} of {total} epochs"),
+            )
         }
         v1::Outcome::Done => (AttemptState::Done, reason),
         v1::Outcome::Diverged => (AttemptState::Diverged, reason),

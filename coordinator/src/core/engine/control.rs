@@ -15,7 +15,13 @@ use crate::core::{
 };
 
 impl Engine {
-    pub(super) fn submit(&mut self, now: Now, specification: Specification, request_id: String, out: &mut Output) -> Reply {
+    pub(super) fn submit(
+        &mut self,
+        now: Now,
+        specification: Specification,
+        request_id: String,
+        out: &mut Output,
+    ) -> Reply {
         if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(sweep)) {
             return Reply::Submitted(Box::new(known.view()), false);
         }
@@ -41,7 +47,9 @@ impl Engine {
     }
 
     pub(super) fn stop(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
-        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
         match run.state {
             SweepState::Stopping | SweepState::Stopped => return Reply::Sweep(Box::new(run.view())),
             SweepState::Finished | SweepState::Cancelled => {
@@ -56,7 +64,9 @@ impl Engine {
     }
 
     pub(super) fn cancel(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
-        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
         match run.state {
             SweepState::Cancelled => return Reply::Sweep(Box::new(run.view())),
             SweepState::Finished | SweepState::Stopped => {
@@ -67,7 +77,8 @@ impl Engine {
         // Stopping first, so that the ends of its attempts start nothing and settle nothing but the stop.
         run.state = SweepState::Stopping;
         cancel_waiting(run, "the sweep was cancelled", out);
-        let running: Vec<AttemptKey> = run.active.iter().map(|(job, active)| run.attempt_key(*job, active.attempt)).collect();
+        let running: Vec<AttemptKey> =
+            run.active.iter().map(|(job, active)| run.attempt_key(*job, active.attempt)).collect();
         let mut cancelled = Output::default();
         for attempt in running {
             if let Some(session) = self.session_of(attempt) {
@@ -79,7 +90,9 @@ impl Engine {
         cancelled.records.retain(|record| !matches!(record, Record::SweepChanged { .. }));
         out.records.append(&mut cancelled.records);
         out.effects.append(&mut cancelled.effects);
-        let Some(run) = self.sweeps.get_mut(&sweep) else { return Reply::Refused(ControlError::NoSuchSweep(sweep)) };
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
         run.finish(SweepState::Cancelled, now.unix_ms);
         let ended_unix_ms = Some(now.unix_ms);
         out.records.push(Record::SweepChanged { sweep, state: SweepState::Cancelled, ended_unix_ms });

@@ -21,8 +21,8 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 
 pub use self::{
     message::{
-        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, Observation, Output,
-        Reply, SessionId, SlotDescription,
+        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, Observation,
+        Output, Reply, SessionId, SlotDescription,
     },
     restore::RestoreError,
     sweep_run::SweepDefinition,
@@ -81,7 +81,9 @@ impl Engine {
     pub fn apply(&mut self, now: Now, input: Input) -> Output {
         let mut out = Output::default();
         out.reply = match input {
-            Input::Submit { specification, request_id } => self.submit(now, *specification, request_id, &mut out),
+            Input::Submit { specification, request_id } => {
+                self.submit(now, *specification, request_id, &mut out)
+            }
             Input::Stop(sweep) => self.stop(now, sweep, &mut out),
             Input::Cancel(sweep) => self.cancel(now, sweep, &mut out),
             Input::DescribeSweep(sweep) => self.describe(sweep),
@@ -113,7 +115,10 @@ impl Engine {
             for (&job, active) in &run.active {
                 let attempt = AttemptKey { job: JobKey { sweep: run.id, job }, attempt: active.attempt };
                 if let Some(other) = occupied.insert((&active.worker, active.slot), attempt) {
-                    return Err(format!("{other} and {attempt} hold slot {} of {}", active.slot, active.worker));
+                    return Err(format!(
+                        "{other} and {attempt} hold slot {} of {}",
+                        active.slot, active.worker
+                    ));
                 }
             }
         }

@@ -46,8 +46,8 @@ impl Engine {
 
 fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, RestoreError> {
     let id = stored.sweep;
-    let specification =
-        Specification::from_stored(&stored.specification).map_err(|source| RestoreError::Specification { sweep: id, source })?;
+    let specification = Specification::from_stored(&stored.specification)
+        .map_err(|source| RestoreError::Specification { sweep: id, source })?;
     let grid = specification
         .grid()
         .map_err(|error| RestoreError::Contradiction(format!("sweep {id} has no grid ({error:?})")))?;

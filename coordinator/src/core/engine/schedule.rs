@@ -67,10 +67,17 @@ impl Engine {
         };
         run.active.insert(job, active);
         let (worker, at_unix_ms) = (name.clone(), now.unix_ms);
-        out.records.push(Record::AttemptGranted { attempt, worker: worker.clone(), slot, device, at_unix_ms });
+        out.records.push(Record::AttemptGranted {
+            attempt,
+            worker: worker.clone(),
+            slot,
+            device,
+            at_unix_ms,
+        });
         let grant = v1::Grant { slot, jobs: vec![assignment(run, attempt)] };
         send(session, v1::coordinator_message::Message::Grant(grant), out);
-        let observation = Observation::Job { attempt, state: JobState::Running, worker, reason: String::new() };
+        let observation =
+            Observation::Job { attempt, state: JobState::Running, worker, reason: String::new() };
         out.effects.push(Effect::Observed { sweep, observation });
     }
 }

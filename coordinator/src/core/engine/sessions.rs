@@ -9,7 +9,13 @@ use super::{
 use crate::core::state::AttemptState;
 
 impl Engine {
-    pub(super) fn session_opened(&mut self, now: Now, session: SessionId, hello: Hello, out: &mut Output) -> Reply {
+    pub(super) fn session_opened(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        hello: Hello,
+        out: &mut Output,
+    ) -> Reply {
         let Hello { name, host, software_version, slots, held, draining } = hello;
         let before = self.workers.remove(&name);
         if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
@@ -65,7 +71,9 @@ impl Engine {
         let missing: Vec<(AttemptKey, bool)> = self
             .sweeps
             .values()
-            .flat_map(|run| run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active)))
+            .flat_map(|run| {
+                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
+            })
             .filter(|(attempt, active)| active.worker == *name && !is_held(*attempt))
             .map(|(attempt, active)| (attempt, active.started))
             .collect();
@@ -94,7 +102,13 @@ impl Engine {
         Reply::None
     }
 
-    pub(super) fn heartbeat(&mut self, now: Now, session: SessionId, running: Vec<Heartbeat>, out: &mut Output) -> Reply {
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        running: Vec<Heartbeat>,
+        out: &mut Output,
+    ) -> Reply {
         let Some(name) = self.sessions.get(&session).cloned() else { return Reply::None };
         if let Some(worker) = self.workers.get_mut(&name) {
             worker.last_seen_unix_ms = now.unix_ms;

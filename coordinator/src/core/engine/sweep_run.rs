@@ -143,7 +143,12 @@ impl SweepRun {
 
     /// Whether another job may start now.
     pub(super) fn can_start(&self) -> bool {
-        let room = self.definition.specification.execution.max_parallel.is_none_or(|max| self.active.len() < max as usize);
+        let room = self
+            .definition
+            .specification
+            .execution
+            .max_parallel
+            .is_none_or(|max| self.active.len() < max as usize);
         self.state == SweepState::Running && room && (!self.waiting.is_empty() || self.fresh() > 0)
     }
 
@@ -195,7 +200,9 @@ impl SweepRun {
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
-            SweepState::Running => (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished),
+            SweepState::Running => {
+                (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished)
+            }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,
         }
@@ -231,7 +238,9 @@ impl SweepRun {
         if counted != self.job_count() {
             return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
         }
-        if let Some(job) = self.waiting.keys().find(|job| self.active.contains_key(job) || **job >= self.next_fresh) {
+        if let Some(job) =
+            self.waiting.keys().find(|job| self.active.contains_key(job) || **job >= self.next_fresh)
+        {
             return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
         }
         if self.active.keys().any(|job| *job >= self.next_fresh) {
@@ -240,8 +249,15 @@ impl SweepRun {
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
         }
-        if let Some((job, active)) = self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total) {
-            return Err(format!("job {}/{job} has {} epochs of {}", self.id, active.epochs_done(), active.epochs_total));
+        if let Some((job, active)) =
+            self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total)
+        {
+            return Err(format!(
+                "job {}/{job} has {} epochs of {}",
+                self.id,
+                active.epochs_done(),
+                active.epochs_total
+            ));
         }
         Ok(())
     }

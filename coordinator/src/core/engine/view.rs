@@ -20,7 +20,9 @@ impl SweepRun {
                 name: specification.metric.name.as_str().to_owned(),
                 maximize: specification.metric.goal == Goal::Maximize,
             }),
-            best: self.best.map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
+            best: self
+                .best
+                .map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
             varying: specification.varying().into_iter().map(str::to_owned).collect(),
             specification: self.definition.text.clone(),
             dataset: self.dataset.clone(),

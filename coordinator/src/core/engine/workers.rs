@@ -77,8 +77,11 @@ impl Engine {
     /// Forgets workers that left long ago and hold nothing, so that names that never return cost nothing.
     pub(super) fn forget_workers(&mut self, unix_ms: u64) {
         self.workers.retain(|name, worker| {
-            let holds = || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
-            worker.session.is_some() || unix_ms.saturating_sub(worker.last_seen_unix_ms) < FORGET_AFTER_MS || holds()
+            let holds =
+                || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
+            worker.session.is_some()
+                || unix_ms.saturating_sub(worker.last_seen_unix_ms) < FORGET_AFTER_MS
+                || holds()
         });
     }
 }

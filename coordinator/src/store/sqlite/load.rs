@@ -27,8 +27,8 @@ pub(super) async fn sweeps(connection: &mut SqliteConnection) -> Result<Vec<Stor
 async fn sweep(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<StoredSweep, StoreError> {
     let id = SweepId(natural(row, "sweep_id")?);
     let state: String = row.try_get("state")?;
-    let state =
-        SweepState::from_name(&state).ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {state:?}")))?;
+    let state = SweepState::from_name(&state)
+        .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {state:?}")))?;
     let dataset: Option<String> = row.try_get("dataset")?;
     let dataset = dataset
         .map(|json| serde_json::from_str::<DatasetJson>(&json))
@@ -53,7 +53,10 @@ async fn sweep(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<Sto
     })
 }
 
-async fn finals(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<(JobState, u64)>, StoreError> {
+async fn finals(
+    connection: &mut SqliteConnection,
+    sweep: SweepId,
+) -> Result<Vec<(JobState, u64)>, StoreError> {
     let rows = sqlx::query("SELECT state, COUNT(*) AS jobs FROM jobs WHERE sweep_id = ? GROUP BY state")
         .bind(integer(sweep.0)?)
         .fetch_all(connection)

@@ -70,7 +70,12 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(PathBuf::from(name)).map_err(failed)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name))
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
@@ -139,7 +144,11 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         let row = |row: &SqliteRow| {
-            Ok(EpochRow { job: natural(row, "job")?, attempt: natural(row, "attempt")?, metrics: metrics(row)? })
+            Ok(EpochRow {
+                job: natural(row, "job")?,
+                attempt: natural(row, "attempt")?,
+                metrics: metrics(row)?,
+            })
         };
         rows.iter().map(row).collect()
     }
@@ -167,7 +176,8 @@ fn natural<N: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<N, StoreErr
 
 fn optional_natural(row: &SqliteRow, column: &str) -> Result<Option<u64>, StoreError> {
     let number: Option<i64> = row.try_get(column)?;
-    let natural = |number| u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{column} holds {number}")));
+    let natural =
+        |number| u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{column} holds {number}")));
     number.map(natural).transpose()
 }
 
@@ -199,7 +209,8 @@ fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, StoreError> {
         device: row.try_get("device")?,
         state: row.try_get("state")?,
         reason: row.try_get("reason")?,
-        log_tail: serde_json::from_str(&log_tail).map_err(|error| StoreError::Damaged(format!("a log: {error}")))?,
+        log_tail: serde_json::from_str(&log_tail)
+            .map_err(|error| StoreError::Damaged(format!("a log: {error}")))?,
         granted_unix_ms: natural(row, "granted_unix_ms")?,
         ended_unix_ms: optional_natural(row, "ended_unix_ms")?,
     })

@@ -22,20 +22,26 @@ pub(super) async fn record(connection: &mut SqliteConnection, record: &Record) -
 
 async fn sweep_record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
     let query = match record {
-        Record::SweepSubmitted { sweep, name, request_id, specification, metric, job_count, created_unix_ms } => {
-            sqlx::query(
-                "INSERT INTO sweeps (sweep_id, name, request_id, specification, metric, goal, job_count, state, \
+        Record::SweepSubmitted {
+            sweep,
+            name,
+            request_id,
+            specification,
+            metric,
+            job_count,
+            created_unix_ms,
+        } => sqlx::query(
+            "INSERT INTO sweeps (sweep_id, name, request_id, specification, metric, goal, job_count, state, \
                  created_unix_ms) VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, 'running', ?)",
-            )
-            .bind(integer(sweep.0)?)
-            .bind(name)
-            .bind(request_id)
-            .bind(specification)
-            .bind(metric.name.as_str())
-            .bind(metric.goal.to_string())
-            .bind(integer(*job_count)?)
-            .bind(integer(*created_unix_ms)?)
-        }
+        )
+        .bind(integer(sweep.0)?)
+        .bind(name)
+        .bind(request_id)
+        .bind(specification)
+        .bind(metric.name.as_str())
+        .bind(metric.goal.to_string())
+        .bind(integer(*job_count)?)
+        .bind(integer(*created_unix_ms)?),
         Record::SweepChanged { sweep, state, ended_unix_ms } => {
             sqlx::query("UPDATE sweeps SET state = ?, ended_unix_ms = ? WHERE sweep_id = ?")
                 .bind(state.as_str())
@@ -178,7 +184,8 @@ pub(super) struct DatasetJson {
 
 impl From<v1::DatasetSummary> for DatasetJson {
     fn from(summary: v1::DatasetSummary) -> Self {
-        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } = summary;
+        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
+            summary;
         Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
     }
 }

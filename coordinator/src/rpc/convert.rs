@@ -1,0 +1,183 @@
+//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages.
+
+use std::collections::HashSet;
+
+use proto::{AttemptKey, v1};
+use tonic::Status;
+
+use crate::{
+    core::{
+        engine::{
+            AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription, SweepDefinition,
+        },
+        record::EpochMetrics,
+        state::{JobState, SweepState},
+    },
+    store::{AttemptRow, EpochRow, JobRow},
+};
+
+/// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
+const SLOTS_MAX: usize = 1_024;
+/// Longest reason and longest log line kept, in characters.
+const TEXT_CHARACTERS_MAX: usize = 1_000;
+/// Most log lines kept of an attempt.
+const LOG_LINES_MAX: usize = 50;
+/// Most classes kept of a data set, and most names of images that were left out.
+const NAMES_MAX: usize = 256;
+
+/// A worker's first message.
+pub(super) fn hello(wire: v1::Hello) -> Result<Hello, Status> {
+    if wire.protocol_version != proto::PROTOCOL_VERSION {
+        return Err(Status::failed_precondition(format!(
+            "this coordinator speaks revision {} of the worker protocol, the worker {}; use the same version of both",
+            proto::PROTOCOL_VERSION,
+            wire.protocol_version
+        )));
+    }
+    let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
+    let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
+    if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
+        return Err(Status::invalid_argument(format!(
+            "a worker has 1 to {SLOTS_MAX} slots with distinct indexes"
+        )));
+    }
+    if wire.held.len() > SLOTS_MAX * 2 {
+        return Err(Status::invalid_argument("a worker cannot hold more attempts than twice its slots"));
+    }
+    let slot = |slot: v1::Slot| SlotDescription {
+        index: slot.index,
+        device: text(slot.device),
+        description: text(slot.description),
+    };
+    let held = |held: v1::HeldAttempt| {
+        let attempt = AttemptKey::try_from(held.attempt)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(HeldAttempt { attempt, slot: held.slot })
+    };
+    Ok(Hello {
+        name,
+        host: text(wire.host),
+        software_version: text(wire.software_version),
+        slots: wire.slots.into_iter().map(slot).collect(),
+        held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
+        draining: wire.draining,
+    })
+}
+
+/// A worker's later message.
+pub(super) fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Status> {
+    use v1::worker_message::Message;
+    match wire.message {
+        Some(Message::Event(event)) => {
+            let attempt = AttemptKey::try_from(event.attempt)
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
+        }
+        Some(Message::Heartbeat(beat)) => {
+            let running = beat.running.into_iter().filter_map(|progress| {
+                let fraction =
+                    if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { 0.0 };
+                Some(Heartbeat { attempt: progress.attempt?.into(), epoch: progress.epoch, fraction })
+            });
+            Ok(Input::Heartbeat { session, running: running.collect() })
+        }
+        Some(Message::Draining(_)) => Ok(Input::WorkerDraining(session)),
+        Some(Message::Hello(_)) => {
+            Err(Status::invalid_argument("a session has one hello, its first message"))
+        }
+        None => {
+            Err(Status::invalid_argument("a message without content; use the same version of both programs"))
+        }
+    }
+}
+
+fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
+    use v1::event::Event;
+    match wire {
+        Some(Event::Started(started)) => AttemptEvent::Started(dataset(started.dataset.unwrap_or_default())),
+        Some(Event::Epoch(record)) => epoch(&record),
+        Some(Event::Ended(ended)) => AttemptEvent::Ended {
+            outcome: ended.outcome(),
+            reason: text(ended.reason),
+            log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(text).rev().collect(),
+        },
+        None => {
+            AttemptEvent::Unusable("the worker sent an event that this coordinator does not know".to_owned())
+        }
+    }
+}
+
+fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
+    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = *record;
+    if !train_loss.is_finite()
+        || !(0.0..=1.0).contains(&val_accuracy)
+        || !epoch_seconds.is_finite()
+        || epoch_seconds < 0.0
+    {
+        return AttemptEvent::Unusable(format!(
+            "the worker sent an impossible epoch {epoch}: loss {train_loss}, accuracy {val_accuracy}, {epoch_seconds} s"
+        ));
+    }
+    AttemptEvent::Epoch(EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds })
+}
+
+fn dataset(mut summary: v1::DatasetSummary) -> v1::DatasetSummary {
+    let cut = |names: Vec<String>| names.into_iter().take(NAMES_MAX).map(text).collect();
+    summary.content_hash = text(summary.content_hash);
+    summary.classes = cut(summary.classes);
+    summary.skipped = cut(summary.skipped);
+    summary
+}
+
+/// At most [`TEXT_CHARACTERS_MAX`] characters.
+fn text(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARACTERS_MAX) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// A job of the sweep: its row, or what its absence means.
+pub(super) fn job(
+    definition: &SweepDefinition,
+    state: SweepState,
+    number: u64,
+    row: Option<JobRow>,
+) -> v1::Job {
+    let point = Some(definition.point(number));
+    match row {
+        Some(row) => v1::Job {
+            point,
+            state: v1::JobState::from(row.state).into(),
+            attempts: row.attempts,
+            worker: row.worker,
+            epochs_done: row.epochs_done,
+            train_seconds: row.train_seconds,
+            val_accuracy: row.val_accuracy,
+            train_loss: row.train_loss,
+            reason: row.reason,
+        },
+        None => {
+            let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
+            v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
+        }
+    }
+}
+
+pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
+    v1::Attempt {
+        attempt: row.attempt,
+        worker: row.worker,
+        slot: row.slot,
+        device: row.device,
+        granted_unix_ms: row.granted_unix_ms,
+        ended_unix_ms: row.ended_unix_ms.unwrap_or(0),
+        outcome: row.state,
+        reason: row.reason,
+        log_tail: row.log_tail,
+    }
+}
+
+pub(super) fn epoch_row(row: EpochRow) -> v1::EpochRow {
+    v1::EpochRow { job: row.job, attempt: row.attempt, record: Some(row.metrics.into()) }
+}

@@ -1,0 +1,311 @@
+//! The service that users call.
+
+use std::{collections::HashMap, sync::Arc};
+
+use proto::{JobKey, SweepId, v1, v1::sweep_service_server::SweepService};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use super::{convert, mismatch, refused, unreadable, watch};
+use crate::{
+    core::{
+        engine::{Input, Reply, SweepDefinition},
+        specification::{Specification, SpecificationSource},
+        state::{JobState, SweepState},
+    },
+    driver::DriverHandle,
+    store::{JobRow, Store, counting_epochs},
+};
+
+/// Rows a page where the caller does not say, and at most.
+const PAGE_ROWS_DEFAULT: u32 = 100;
+const PAGE_ROWS_MAX: u32 = 1_000;
+/// Jobs looked at for one page: with a rare state, a page may come back short but never late.
+const PAGE_SCAN_MAX: u64 = 20_000;
+/// Jobs read at a time for a report.
+const REPORT_CHUNK_JOBS: u64 = 500;
+/// Report rows that may wait for a slow reader.
+const REPORT_ROWS_WAITING_MAX: usize = 1_024;
+/// Most points of a validation's preview.
+const PREVIEW_MAX: u32 = 100;
+/// Longest request id, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 100;
+
+/// Implements `SweepService`.
+#[derive(Debug, Clone)]
+pub struct SweepServer {
+    driver: DriverHandle,
+    store: Arc<dyn Store>,
+    tasks: TaskTracker,
+}
+
+impl SweepServer {
+    /// A service that asks `driver` and reads `store`; its streams run in `tasks`.
+    pub fn new(driver: DriverHandle, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
+        Self { driver, store, tasks }
+    }
+
+    async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
+        match self.driver.call(input).await.map_err(refused)? {
+            Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
+        match self.driver.call(Input::Define(sweep)).await.map_err(refused)? {
+            Reply::Definition(definition, state) => Ok((definition, state)),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The jobs `first` to `last`, those without a row included.
+    async fn jobs(
+        &self,
+        definition: &SweepDefinition,
+        state: SweepState,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<v1::Job>, Status> {
+        let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
+        let rows = self.store.jobs(definition.id, first, count).await.map_err(unreadable)?;
+        let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
+        Ok((first..=last).map(|job| convert::job(definition, state, job, rows.remove(&job))).collect())
+    }
+}
+
+/// Reads a specification off the runtime's threads: a large file takes a while.
+async fn parse(source: Option<v1::SweepSource>) -> Result<Specification, Status> {
+    let source = source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))?;
+    let parse = move || Specification::parse(&SpecificationSource::from(source));
+    tokio::task::spawn_blocking(parse)
+        .await
+        .map_err(|_| mismatch())?
+        .map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn page_rows(asked: u32) -> Result<u32, Status> {
+    match asked {
+        0 => Ok(PAGE_ROWS_DEFAULT),
+        1..=PAGE_ROWS_MAX => Ok(asked),
+        _ => Err(Status::invalid_argument(format!("a page has 1 to {PAGE_ROWS_MAX} rows, not {asked}"))),
+    }
+}
+
+/// A page token is the number at which the next page begins.
+fn page_start(token: &str) -> Result<Option<u64>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    token.parse().map(Some).map_err(|_| Status::invalid_argument("the page token is not one of this service"))
+}
+
+#[tonic::async_trait]
+impl SweepService for SweepServer {
+    async fn validate(
+        &self,
+        request: Request<v1::ValidateRequest>,
+    ) -> Result<Response<v1::ValidateResponse>, Status> {
+        let request = request.into_inner();
+        let specification = parse(request.source).await?;
+        let grid = specification.grid().map_err(|_| mismatch())?;
+        let point = |job| Some(v1::JobPoint { job, parameters: grid.parameters(job)?.to_wire() });
+        Ok(Response::new(v1::ValidateResponse {
+            job_count: grid.job_count(),
+            varying: specification.varying().into_iter().map(str::to_owned).collect(),
+            first_jobs: (1..=u64::from(request.preview.min(PREVIEW_MAX))).map_while(point).collect(),
+            name: specification.name,
+        }))
+    }
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let request = request.into_inner();
+        if request.request_id.len() > REQUEST_ID_BYTES_MAX {
+            return Err(Status::invalid_argument(format!(
+                "a request id has at most {REQUEST_ID_BYTES_MAX} bytes"
+            )));
+        }
+        let specification = Box::new(parse(request.source).await?);
+        let input = Input::Submit { specification, request_id: request.request_id };
+        match self.driver.call(input).await.map_err(refused)? {
+            Reply::Submitted(sweep, created) => {
+                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created }))
+            }
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
+        self.sweep(Input::DescribeSweep(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn list_sweeps(
+        &self,
+        request: Request<v1::ListSweepsRequest>,
+    ) -> Result<Response<v1::ListSweepsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page_rows(request.page_size)? as usize;
+        let before = page_start(&request.page_token)?.map(SweepId);
+        let input = Input::ListSweeps { before, limit };
+        let Reply::Sweeps(sweeps) = self.driver.call(input).await.map_err(refused)? else {
+            return Err(mismatch());
+        };
+        let full = sweeps.len() == limit;
+        let next_page_token =
+            sweeps.last().filter(|_| full).map(|last| last.sweep_id.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::ListSweepsResponse { sweeps, next_page_token }))
+    }
+
+    type WatchSweepStream = ReceiverStream<Result<v1::WatchSweepResponse, Status>>;
+
+    async fn watch_sweep(
+        &self,
+        request: Request<v1::WatchSweepRequest>,
+    ) -> Result<Response<Self::WatchSweepStream>, Status> {
+        let sweep = SweepId(request.into_inner().sweep_id);
+        let (definition, _) = self.definition(sweep).await?;
+        let (sender, receiver) = mpsc::channel(watch::MESSAGES_WAITING_MAX);
+        self.tasks.spawn(watch::follow(self.driver.clone(), sweep, definition, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let request = request.into_inner();
+        let wanted: Vec<JobState> = request.states().filter_map(JobState::from_wire).collect();
+        let limit = u64::from(page_rows(request.page_size)?);
+        let (definition, state) = self.definition(SweepId(request.sweep_id)).await?;
+        let job_count = definition.grid.job_count();
+        let mut next = page_start(&request.page_token)?.unwrap_or(1).max(1);
+        let scan_end = next.saturating_add(PAGE_SCAN_MAX);
+        let mut jobs: Vec<v1::Job> = Vec::new();
+        while next <= job_count && next < scan_end && (jobs.len() as u64) < limit {
+            let last = (next + limit - 1).min(job_count);
+            for job in self.jobs(&definition, state, next, last).await? {
+                let number = job.point.as_ref().map_or(0, |point| point.job);
+                if (jobs.len() as u64) == limit {
+                    break;
+                }
+                next = number + 1;
+                if wanted.is_empty()
+                    || JobState::from_wire(job.state()).is_some_and(|state| wanted.contains(&state))
+                {
+                    jobs.push(job);
+                }
+            }
+        }
+        let next_page_token = if next <= job_count { next.to_string() } else { String::new() };
+        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::JobDetail>, Status> {
+        let v1::GetJobRequest { sweep_id, job } = request.into_inner();
+        let (definition, state) = self.definition(SweepId(sweep_id)).await?;
+        let job_count = definition.grid.job_count();
+        if job == 0 || job > job_count {
+            return Err(Status::not_found(format!(
+                "sweep {sweep_id} has the jobs 1 to {job_count}, not {job}"
+            )));
+        }
+        let found = self.jobs(&definition, state, job, job).await?.pop().ok_or_else(mismatch)?;
+        let key = JobKey { sweep: definition.id, job };
+        let attempts = self.store.attempts(key).await.map_err(unreadable)?;
+        let epochs = self.store.epochs(definition.id, job, job).await.map_err(unreadable)?;
+        let epochs = counting_epochs(epochs, found.epochs_done);
+        Ok(Response::new(v1::JobDetail {
+            job: Some(found),
+            attempts: attempts.into_iter().map(convert::attempt).collect(),
+            epochs: epochs.into_iter().map(convert::epoch_row).collect(),
+        }))
+    }
+
+    async fn stop_sweep(
+        &self,
+        request: Request<v1::StopSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        self.sweep(Input::Stop(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn cancel_sweep(
+        &self,
+        request: Request<v1::CancelSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        self.sweep(Input::Cancel(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        match self.driver.call(Input::ListWorkers).await.map_err(refused)? {
+            Reply::Workers(workers) => Ok(Response::new(v1::ListWorkersResponse { workers })),
+            _ => Err(mismatch()),
+        }
+    }
+
+    type ReportRowsStream = ReceiverStream<Result<v1::ReportRow, Status>>;
+
+    async fn report_rows(
+        &self,
+        request: Request<v1::ReportRowsRequest>,
+    ) -> Result<Response<Self::ReportRowsStream>, Status> {
+        let sweep = SweepId(request.into_inner().sweep_id);
+        let (definition, state) = self.definition(sweep).await?;
+        let header = self.sweep(Input::DescribeSweep(sweep)).await?.into_inner();
+        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
+        let header = v1::ReportHeader { sweep: Some(header), parameters };
+        let (sender, receiver) = mpsc::channel(REPORT_ROWS_WAITING_MAX);
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            if let Err(status) = server.send_rows(header, &definition, state, &sender).await {
+                // Without a receiver there is nobody to tell.
+                let _ = sender.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+impl SweepServer {
+    /// Streams a report in chunks of jobs; ends early when nobody listens any more.
+    async fn send_rows(
+        &self,
+        header: v1::ReportHeader,
+        definition: &SweepDefinition,
+        state: SweepState,
+        sender: &mpsc::Sender<Result<v1::ReportRow, Status>>,
+    ) -> Result<(), Status> {
+        use v1::report_row::Row;
+        let job_count = definition.grid.job_count();
+        let mut chunk = vec![Row::Header(header)];
+        let mut first = 1;
+        loop {
+            for row in chunk.drain(..) {
+                if sender.send(Ok(v1::ReportRow { row: Some(row) })).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if first > job_count {
+                return Ok(());
+            }
+            let last = (first + REPORT_CHUNK_JOBS - 1).min(job_count);
+            // Epochs first: a job's row then knows at least as many as were read.
+            let epochs = self.store.epochs(definition.id, first, last).await.map_err(unreadable)?;
+            let mut epochs = epochs.into_iter().peekable();
+            for job in self.jobs(definition, state, first, last).await? {
+                let (number, done) = (job.point.as_ref().map_or(0, |point| point.job), job.epochs_done);
+                chunk.push(Row::Job(job));
+                let rows = std::iter::from_fn(|| epochs.next_if(|row| row.job == number)).collect::<Vec<_>>();
+                chunk.extend(counting_epochs(rows, done).into_iter().map(convert::epoch_row).map(Row::Epoch));
+            }
+            first = last + 1;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The service that workers call: one stream each.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use proto::v1::{self, worker_message::Message, worker_service_server::WorkerService};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{convert, refused};
+use crate::{
+    core::engine::{CloseReason, Input, SessionId},
+    driver::{DriverHandle, MESSAGES_WAITING_MAX, Outbound},
+};
+
+/// How long a stream may stay silent before its hello.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Implements `WorkerService`.
+#[derive(Debug, Clone)]
+pub struct WorkerServer {
+    driver: DriverHandle,
+    sessions: Arc<AtomicU64>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl WorkerServer {
+    /// A service that brings what workers say to `driver`; its tasks run in `tasks` until `stop`.
+    pub fn new(driver: DriverHandle, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { driver, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerService for WorkerServer {
+    type SessionStream = std::pin::Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut messages = request.into_inner();
+        let (outbound, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
+        let server = self.clone();
+        // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
+        let (failure, failed) = mpsc::channel(1);
+        self.tasks.spawn(async move {
+            let stop = server.stop.clone();
+            let ended = tokio::select! {
+                () = stop.cancelled() => Err(Status::unavailable("the coordinator is shutting down")),
+                ended = server.converse(&mut messages, outbound) => ended,
+            };
+            if let Err(status) = ended {
+                // The channel holds one; nobody else sends.
+                let _ = failure.send(status).await;
+            }
+        });
+        let said = ReceiverStream::new(receiver).map(|outbound| match outbound {
+            Outbound::Message(message) => Ok(*message),
+            Outbound::Close(CloseReason::Replaced) => Err(Status::already_exists(
+                "another worker with this name has connected; give each its own --name",
+            )),
+        });
+        let stream = said.chain(ReceiverStream::new(failed).map(Err));
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+impl WorkerServer {
+    /// Reads a worker's messages until its stream ends.
+    async fn converse(
+        &self,
+        messages: &mut Streaming<v1::WorkerMessage>,
+        outbound: mpsc::Sender<Outbound>,
+    ) -> Result<(), Status> {
+        let first = tokio::time::timeout(HELLO_DEADLINE, messages.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("a session begins with a hello; none came"))??;
+        let Some(v1::WorkerMessage { message: Some(Message::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("a session begins with a hello"));
+        };
+        let hello = convert::hello(hello)?;
+        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let name = hello.name.clone();
+        tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
+        let opened = Input::SessionOpened { session, hello };
+        // The driver holds the only sender: when it lets go, the worker's stream ends.
+        self.driver.open_session(opened, outbound).await.map_err(refused)?;
+        let ended = self.forward(session, messages).await;
+        tracing::info!(worker = %name, "a worker's stream ended");
+        // A driver that has stopped knows no sessions any more.
+        let _ = self.driver.tell(Input::SessionClosed(session)).await;
+        ended
+    }
+
+    async fn forward(
+        &self,
+        session: SessionId,
+        messages: &mut Streaming<v1::WorkerMessage>,
+    ) -> Result<(), Status> {
+        while let Some(message) = messages.message().await? {
+            self.driver.tell(convert::input(session, message)?).await.map_err(refused)?;
+        }
+        Ok(())
+    }
+}
