@@ -1,1 +1,185 @@
+//! What every store must do. One suite, run on each of them.
 
+use std::{path::Path, sync::Arc};
+
+use proto::{AttemptKey, JobKey, SweepId, v1};
+
+use super::{EpochRow, Store, StoreError, counting_epochs, open};
+use crate::core::{
+    record::{EpochMetrics, Record},
+    specification::{Goal, Metric, MetricName},
+    state::{AttemptState, JobState, SweepState},
+};
+
+async fn sqlite(folder: &Path) -> Arc<dyn Store> {
+    open(&format!("sqlite:{}", folder.join("sweep.db").display())).await.unwrap()
+}
+
+fn submitted(sweep: u64, request_id: &str) -> Record {
+    Record::SweepSubmitted {
+        sweep: SweepId(sweep),
+        name: "name".into(),
+        request_id: request_id.into(),
+        specification: "name: x".into(),
+        metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize },
+        job_count: 5,
+        created_unix_ms: 1_000,
+    }
+}
+
+fn granted(job: u64, attempt: u32) -> Record {
+    Record::AttemptGranted {
+        attempt: AttemptKey::new(1, job, attempt),
+        worker: "w".parse().unwrap(),
+        slot: 2,
+        device: "cpu".into(),
+        at_unix_ms: 2_000,
+    }
+}
+
+fn metrics(epoch: u32) -> EpochMetrics {
+    EpochMetrics { epoch, train_loss: 0.1 + 0.2, val_accuracy: f64::from(epoch) / 8.0, epoch_seconds: 1.5 }
+}
+
+fn epoch(job: u64, attempt: u32, number: u32) -> Record {
+    let train_seconds = 1.5 * f64::from(number);
+    Record::EpochRecorded { attempt: AttemptKey::new(1, job, attempt), epoch: metrics(number), train_seconds }
+}
+
+fn ended(job: u64, attempt: u32, state: AttemptState, job_state: JobState) -> [Record; 2] {
+    let attempt = AttemptKey::new(1, job, attempt);
+    let (reason, log_tail) = ("because".to_owned(), vec!["last \"words\"".to_owned(), "語".to_owned()]);
+    [
+        Record::AttemptEnded { attempt, state, reason: reason.clone(), log_tail, at_unix_ms: 3_000 },
+        Record::JobChanged { job: attempt.job, state: job_state, failures: 1, losses: 0, reason },
+    ]
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    let started = |job, attempt| Record::AttemptStarted { attempt: AttemptKey::new(1, job, attempt) };
+    store
+        .commit(&[submitted(1, "key"), granted(1, 1), started(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)])
+        .await
+        .unwrap();
+    store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+    store.commit(&[granted(2, 1), started(2, 1), epoch(2, 1, 1), granted(3, 1)]).await.unwrap();
+    store.commit(&ended(3, 1, AttemptState::Failed, JobState::Pending)).await.unwrap();
+    let dataset =
+        v1::DatasetSummary { content_hash: "abc".into(), train_images: 8, ..v1::DatasetSummary::default() };
+    store.commit(&[Record::DatasetFound { sweep: SweepId(1), dataset: dataset.clone() }]).await.unwrap();
+    store.close().await;
+    drop(store);
+
+    let sweeps = sqlite(folder.path()).await.load().await.unwrap();
+    let [sweep] = sweeps.as_slice() else { panic!("{sweeps:?}") };
+    assert_eq!(
+        (sweep.sweep, sweep.request_id.as_str(), sweep.state),
+        (SweepId(1), "key", SweepState::Running)
+    );
+    assert_eq!((sweep.last_started, sweep.best), (3, Some((1, 0.25))));
+    assert_eq!(sweep.finals, [(JobState::Done, 1)]);
+    assert_eq!(sweep.dataset, Some(dataset));
+    let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
+    let attempt = running.running.as_ref().unwrap();
+    assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
+    assert_eq!((attempt.train_seconds, attempt.last), (1.5, Some(metrics(1))));
+    assert_eq!((waiting.job, waiting.attempts, waiting.failures, waiting.running.is_none()), (3, 1, 1, true));
+}
+
+#[tokio::test]
+async fn numbers_come_back_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
+    let row = store.epochs(SweepId(1), 1, 1).await.unwrap().remove(0);
+    assert_eq!(row.metrics.train_loss.to_bits(), (0.1f64 + 0.2).to_bits());
+    let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+    assert_eq!(job.train_loss.map(f64::to_bits), Some((0.1f64 + 0.2).to_bits()));
+}
+
+#[tokio::test]
+async fn a_commit_keeps_all_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
+    let twice = store.commit(&[granted(2, 1), epoch(1, 1, 1)]).await;
+    assert!(matches!(twice, Err(StoreError::Database(_))), "an epoch cannot be kept twice: {twice:?}");
+    assert_eq!(
+        store.jobs(SweepId(1), 1, 10).await.unwrap().len(),
+        1,
+        "nothing of the refused commit is there"
+    );
+}
+
+#[tokio::test]
+async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)]).await.unwrap();
+    store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
+    store.commit(&[granted(1, 2), epoch(1, 2, 1)]).await.unwrap();
+    let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+    assert_eq!((job.state, job.attempts, job.epochs_done, job.train_seconds), (JobState::Running, 2, 1, 1.5));
+    let key = JobKey { sweep: SweepId(1), job: 1 };
+    let attempts = store.attempts(key).await.unwrap();
+    assert_eq!(
+        attempts.iter().map(|attempt| attempt.state.as_str()).collect::<Vec<_>>(),
+        ["lost", "running"]
+    );
+    assert_eq!(attempts[0].log_tail, ["last \"words\"", "語"]);
+    let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+    assert_eq!(epochs.len(), 3);
+    let counting = counting_epochs(epochs, job.epochs_done);
+    assert_eq!(counting.iter().map(|row| (row.attempt, row.metrics.epoch)).collect::<Vec<_>>(), [(2, 1)]);
+}
+
+#[tokio::test]
+async fn jobs_come_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    let mut records = vec![submitted(1, "")];
+    records.extend((1..=5).map(|job| granted(job, 1)));
+    store.commit(&records).await.unwrap();
+    let numbers = |rows: Vec<super::JobRow>| rows.iter().map(|row| row.job).collect::<Vec<_>>();
+    assert_eq!(numbers(store.jobs(SweepId(1), 2, 2).await.unwrap()), [2, 3]);
+    assert_eq!(numbers(store.jobs(SweepId(1), 4, 9).await.unwrap()), [4, 5]);
+}
+
+#[tokio::test]
+async fn two_coordinators_cannot_share_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = sqlite(folder.path()).await;
+    let second = open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await;
+    assert!(matches!(second, Err(StoreError::InUse { .. })));
+}
+
+#[tokio::test]
+async fn wrong_urls_and_folders_are_told() {
+    assert!(matches!(open("redis://x").await, Err(StoreError::Url(_))));
+    assert!(matches!(open("sqlite:").await, Err(StoreError::Url(_))));
+    assert!(matches!(open("sqlite:/nowhere/at/all/sweep.db").await, Err(StoreError::Open { .. })));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("sweep.db"),
+        "this is no database, only text that is long enough".repeat(100),
+    )
+    .unwrap();
+    let opened = open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await;
+    assert!(matches!(opened, Err(StoreError::Database(_) | StoreError::Migration(_))), "{opened:?}");
+}
+
+#[test]
+fn the_latest_attempt_of_an_epoch_counts() {
+    let row = |attempt, epoch| EpochRow { job: 1, attempt, metrics: metrics(epoch) };
+    let rows = [row(1, 1), row(1, 2), row(2, 2), row(1, 3), row(2, 3), row(1, 4)];
+    let counting: Vec<_> =
+        counting_epochs(rows, 3).iter().map(|row| (row.attempt, row.metrics.epoch)).collect();
+    assert_eq!(counting, [(1, 1), (2, 2), (2, 3)]);
+}

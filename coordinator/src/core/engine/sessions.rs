@@ -34,47 +34,41 @@ impl Engine {
         };
         self.workers.insert(name.clone(), worker);
         self.sessions.insert(session, name.clone());
-        let refused = self.reattach(now, &name, &held);
-        self.lose_unheld(now, &name, &held, out);
+        let (kept, refused): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|held| self.reattach(now, &name, *held));
+        let kept: Vec<AttemptKey> = kept.into_iter().map(|held| held.attempt).collect();
+        self.lose_unheld(now, &name, &kept, out);
         let welcome = v1::Welcome {
             lease_ms: self.config.lease_ms,
             heartbeat_interval_ms: self.config.heartbeat_interval_ms,
-            refused: refused.into_iter().map(Into::into).collect(),
+            refused: refused.into_iter().map(|held| held.attempt.into()).collect(),
         };
         send(session, v1::coordinator_message::Message::Welcome(welcome), out);
         Reply::None
     }
 
-    /// Extends the leases of the attempts that the worker still has a right to; returns the others.
-    fn reattach(&mut self, now: Now, name: &WorkerName, held: &[HeldAttempt]) -> Vec<AttemptKey> {
-        let deadline_ms = now.monotonic_ms + self.config.lease_ms;
-        let mut refused = Vec::new();
-        for HeldAttempt { attempt, slot } in held {
-            let active = self.sweeps.get_mut(&attempt.job.sweep).and_then(|run| run.active_mut(*attempt));
-            let Some(active) = active.filter(|active| active.worker == *name && active.slot == *slot) else {
-                refused.push(*attempt);
-                continue;
-            };
-            active.deadline_ms = deadline_ms;
-            let worker = self.workers.get_mut(name);
-            let slots = worker.map(|worker| worker.slots.as_mut_slice()).unwrap_or_default();
-            if let Some(slot) = slots.iter_mut().find(|known| known.description.index == *slot) {
-                slot.occupant = Some(*attempt);
-            }
-        }
-        refused
+    /// Extends the lease of an attempt that the worker still has a right to; returns whether it has.
+    fn reattach(&mut self, now: Now, name: &WorkerName, held: HeldAttempt) -> bool {
+        let Some(worker) = self.workers.get_mut(name) else { return false };
+        let slot = worker.slots.iter_mut().find(|known| known.description.index == held.slot);
+        let active =
+            self.sweeps.get_mut(&held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
+        let active = active.filter(|active| active.worker == *name && active.slot == held.slot);
+        let (Some(slot), Some(active)) = (slot, active) else { return false };
+        active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        slot.occupant = Some(held.attempt);
+        true
     }
 
     /// What the worker should run but does not hold is lost; what it never got was not even lost.
-    fn lose_unheld(&mut self, now: Now, name: &WorkerName, held: &[HeldAttempt], out: &mut Output) {
-        let is_held = |attempt| held.iter().any(|held| held.attempt == attempt);
+    fn lose_unheld(&mut self, now: Now, name: &WorkerName, kept: &[AttemptKey], out: &mut Output) {
         let missing: Vec<(AttemptKey, bool)> = self
             .sweeps
             .values()
             .flat_map(|run| {
                 run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
             })
-            .filter(|(attempt, active)| active.worker == *name && !is_held(*attempt))
+            .filter(|(attempt, active)| active.worker == *name && !kept.contains(attempt))
             .map(|(attempt, active)| (attempt, active.started))
             .collect();
         for (attempt, started) in missing {

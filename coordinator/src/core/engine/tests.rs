@@ -1,1 +1,7 @@
+//! What the engine does, one behaviour a test, with no runtime and no clock.
 
+mod cluster;
+mod control;
+mod jobs;
+mod leases;
+mod properties;

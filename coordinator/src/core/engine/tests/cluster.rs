@@ -1,0 +1,175 @@
+//! A small world around an engine: time that tests turn, workers that say what tests tell them to, and all that
+//! came out.
+
+use proto::{AttemptKey, SweepId, v1};
+
+use crate::core::{
+    engine::{
+        AttemptEvent, Effect, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output, Reply,
+        SessionId, SlotDescription,
+    },
+    record::{EpochMetrics, Record},
+    specification::{Specification, SpecificationSource},
+};
+
+/// The lease in tests, in milliseconds.
+pub(super) const LEASE_MS: u64 = 1_000;
+
+pub(super) struct Cluster {
+    pub(super) engine: Engine,
+    pub(super) now_ms: u64,
+    pub(super) records: Vec<Record>,
+    pub(super) effects: Vec<Effect>,
+    sequence: u64,
+}
+
+/// A sweep of `jobs` jobs of two epochs, with more keys of the file.
+pub(super) fn specification(jobs: u32, more: &str) -> Specification {
+    let text = format!(
+        "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
+         seed: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+pub(super) fn dataset(hash: &str) -> v1::DatasetSummary {
+    v1::DatasetSummary { content_hash: hash.to_owned(), ..v1::DatasetSummary::default() }
+}
+
+pub(super) fn metrics(epoch: u32) -> EpochMetrics {
+    EpochMetrics { epoch, train_loss: 1.0 / f64::from(epoch), val_accuracy: 0.5, epoch_seconds: 2.0 }
+}
+
+pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
+    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new() }
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        let config = EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4 };
+        Self { engine: Engine::new(config), now_ms: 0, records: Vec::new(), effects: Vec::new(), sequence: 0 }
+    }
+
+    /// With one sweep submitted.
+    pub(super) fn with_sweep(jobs: u32, more: &str) -> Self {
+        let mut cluster = Self::new();
+        cluster.submit(jobs, more);
+        cluster
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
+    }
+
+    pub(super) fn apply(&mut self, input: Input) -> Reply {
+        let Output { records, effects, reply } = self.engine.apply(self.now(), input);
+        self.engine.check_invariants().unwrap();
+        self.records.extend(records);
+        self.effects.extend(effects);
+        reply
+    }
+
+    pub(super) fn submit(&mut self, jobs: u32, more: &str) -> v1::Sweep {
+        let specification = Box::new(specification(jobs, more));
+        match self.apply(Input::Submit { specification, request_id: String::new() }) {
+            Reply::Submitted(sweep, true) => *sweep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A worker connects on the stream `session`, holding these attempts.
+    pub(super) fn connect(&mut self, session: u64, name: &str, slots: u32, held: &[(AttemptKey, u32)]) {
+        let slot = |index| SlotDescription { index, device: "cpu".into(), description: String::new() };
+        let hello = Hello {
+            name: name.parse().unwrap(),
+            host: String::new(),
+            software_version: String::new(),
+            slots: (0..slots).map(slot).collect(),
+            held: held.iter().map(|&(attempt, slot)| HeldAttempt { attempt, slot }).collect(),
+            draining: false,
+        };
+        self.apply(Input::SessionOpened { session: SessionId(session), hello });
+    }
+
+    pub(super) fn event(&mut self, session: u64, attempt: AttemptKey, event: AttemptEvent) {
+        self.sequence += 1;
+        self.apply(Input::Event { session: SessionId(session), sequence: self.sequence, attempt, event });
+    }
+
+    pub(super) fn start(&mut self, session: u64, attempt: AttemptKey) {
+        self.event(session, attempt, AttemptEvent::Started(dataset("same")));
+    }
+
+    pub(super) fn epoch(&mut self, session: u64, attempt: AttemptKey, epoch: u32) {
+        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch)));
+    }
+
+    /// The worker trains the whole job.
+    pub(super) fn train(&mut self, session: u64, attempt: AttemptKey) {
+        self.start(session, attempt);
+        self.epoch(session, attempt, 1);
+        self.epoch(session, attempt, 2);
+        self.event(session, attempt, ended(v1::Outcome::Done, ""));
+    }
+
+    pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
+        let running =
+            attempts.iter().map(|&attempt| Heartbeat { attempt, epoch: 1, fraction: 0.5 }).collect();
+        self.apply(Input::Heartbeat { session: SessionId(session), running });
+    }
+
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        self.now_ms += milliseconds;
+        self.apply(Input::Tick);
+    }
+
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The attempts granted since the last look, with the stream they went to.
+    pub(super) fn grants(&mut self) -> Vec<(u64, AttemptKey)> {
+        let granted = |effect: Effect| match effect {
+            Effect::Send { session, message } => match message.message {
+                Some(v1::coordinator_message::Message::Grant(grant)) => {
+                    assert_eq!(grant.jobs.len(), 1);
+                    Some((session.0, grant.jobs[0].attempt.unwrap().into()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        self.take_effects().into_iter().filter_map(granted).collect()
+    }
+
+    /// The attempts revoked among these effects.
+    pub(super) fn revoked(effects: &[Effect]) -> Vec<AttemptKey> {
+        let revoked = |effect: &Effect| match effect {
+            Effect::Send { message, .. } => match &message.message {
+                Some(v1::coordinator_message::Message::Revoke(revoke)) => revoke.attempts.clone(),
+                Some(v1::coordinator_message::Message::Welcome(welcome)) => welcome.refused.clone(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        effects.iter().flat_map(revoked).map(Into::into).collect()
+    }
+
+    pub(super) fn sweep(&mut self) -> v1::Sweep {
+        match self.apply(Input::DescribeSweep(SweepId(1))) {
+            Reply::Sweep(sweep) => *sweep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// (pending, running, done, diverged, failed, cancelled) of the first sweep.
+    pub(super) fn counts(&mut self) -> [u64; 6] {
+        let counts = self.sweep().counts.unwrap();
+        [counts.pending, counts.running, counts.done, counts.diverged, counts.failed, counts.cancelled]
+    }
+}
+
+/// Attempt `attempt` of job `job` of the first sweep.
+pub(super) fn key(job: u64, attempt: u32) -> AttemptKey {
+    AttemptKey::new(1, job, attempt)
+}

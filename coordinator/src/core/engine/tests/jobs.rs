@@ -1,0 +1,190 @@
+//! Grants, events, ends and retries.
+
+use proto::v1;
+
+use super::cluster::{Cluster, dataset, ended, key, metrics};
+use crate::core::{
+    engine::{AttemptEvent, Effect},
+    record::Record,
+    state::{AttemptState, JobState},
+};
+
+#[test]
+fn every_free_slot_gets_a_job_in_the_order_of_their_numbers() {
+    let mut cluster = Cluster::with_sweep(5, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (1, key(2, 1)), (2, key(3, 1))]);
+    assert_eq!(cluster.counts(), [2, 3, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_grant_is_recorded_before_it_is_sent() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    assert!(matches!(&cluster.records[1], Record::AttemptGranted { attempt, .. } if *attempt == key(1, 1)));
+}
+
+#[test]
+fn a_finished_job_frees_its_slot_for_the_next() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.take_effects();
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), [(1, key(2, 1))]);
+    cluster.train(1, key(2, 1));
+    let sweep = cluster.sweep();
+    assert_eq!(sweep.state(), v1::SweepState::Finished);
+    assert_eq!(sweep.best.unwrap().point.unwrap().job, 1, "a tie goes to the smaller number");
+}
+
+#[test]
+fn no_more_jobs_run_at_a_time_than_the_file_allows() {
+    let mut cluster = Cluster::with_sweep(5, "execution: {max_parallel: 2}");
+    cluster.connect(1, "a", 4, &[]);
+    assert_eq!(cluster.grants().len(), 2);
+    cluster.submit(1, "");
+    assert_eq!(cluster.grants(), [(1, proto::AttemptKey::new(2, 1, 1))], "the next sweep passes");
+}
+
+#[test]
+fn an_epoch_counts_once_however_often_it_is_sent() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    for _ in 0..3 {
+        cluster.epoch(1, key(1, 1), 1);
+    }
+    let epochs =
+        cluster.records.iter().filter(|record| matches!(record, Record::EpochRecorded { .. })).count();
+    assert_eq!(epochs, 1);
+    let acknowledged =
+        cluster.take_effects().iter().filter(|effect| matches!(effect, Effect::Acknowledge { .. })).count();
+    assert_eq!(acknowledged, 4, "what is known already is acknowledged too");
+}
+
+#[test]
+fn an_epoch_out_of_order_ends_the_attempt() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.epoch(1, key(1, 1), 2);
+    let failed = |record: &Record| matches!(record, Record::AttemptEnded { state: AttemptState::Failed, .. });
+    assert!(cluster.records.iter().any(failed));
+    assert_eq!(Cluster::revoked(&cluster.effects), [key(1, 1)]);
+}
+
+#[test]
+fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 2}");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.take_effects();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "out of memory"));
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+    cluster.event(1, key(1, 2), ended(v1::Outcome::Failed, "out of memory"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    assert!(matches!(
+        cluster.records.iter().rev().find(|record| matches!(record, Record::JobChanged { .. })),
+        Some(Record::JobChanged { state: JobState::Failed, failures: 2, reason, .. }) if reason == "out of memory"
+    ));
+}
+
+#[test]
+fn a_failed_job_does_not_hold_up_the_others() {
+    let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn a_job_handed_back_is_not_charged() {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.take_effects();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::HandedBack, "the worker leaves"));
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+}
+
+#[test]
+fn a_diverged_job_is_a_result() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Diverged, "the loss is NaN in epoch 1"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+}
+
+#[test]
+fn done_means_that_every_epoch_came() {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.epoch(1, key(1, 1), 1);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Done, ""));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_worker_that_cannot_run_a_sweep_leaves_its_jobs_to_others() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "bad", 1, &[]);
+    cluster.connect(2, "good", 1, &[]);
+    cluster.take_effects();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    assert_eq!(cluster.grants(), [], "the good one is busy, the bad one unfit");
+    cluster.train(2, key(2, 1));
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+}
+
+#[test]
+fn jobs_that_no_worker_can_run_fail_with_the_reason() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "bad", 1, &[]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    cluster.event(1, key(2, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 2, 0]);
+}
+
+#[test]
+fn every_worker_must_have_the_same_data_set() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    cluster.event(1, key(1, 1), AttemptEvent::Started(dataset("same")));
+    cluster.take_effects();
+    cluster.event(2, key(2, 1), AttemptEvent::Started(dataset("other")));
+    assert_eq!(Cluster::revoked(&cluster.effects), [key(2, 1)]);
+    cluster.event(2, key(2, 1), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 0]);
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), [(1, key(2, 2))], "the odd worker gets no more jobs of this sweep");
+}
+
+#[test]
+fn impossible_events_fail_the_attempt_and_are_acknowledged() {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.event(1, key(1, 1), AttemptEvent::Unusable("loss NaN".into()));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+    assert!(cluster.effects.iter().any(|effect| matches!(effect, Effect::Acknowledge { sequence: 1, .. })));
+}
+
+#[test]
+fn the_best_job_has_the_best_metric() {
+    let mut cluster = Cluster::with_sweep(2, "metric: {name: train_loss}");
+    cluster.connect(1, "a", 2, &[]);
+    for (job, loss) in [(1, 0.7), (2, 0.3)] {
+        cluster.start(1, key(job, 1));
+        for epoch in 1..=2 {
+            let epoch = crate::core::record::EpochMetrics { train_loss: loss, ..metrics(epoch) };
+            cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch));
+        }
+        cluster.event(1, key(job, 1), ended(v1::Outcome::Done, ""));
+    }
+    let best = cluster.sweep().best.unwrap();
+    assert_eq!((best.point.unwrap().job, best.value), (2, 0.3));
+}
