@@ -1,7 +1,7 @@
 //! Measures how fast SimpleCNN trains and validates on this machine's CPU, at the report's 128×128 pixels:
 //!
 //! ```text
-//! cargo run --release -p worker --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid]
+//! cargo run --release -p worker --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid] [LEARNING_RATE]
 //! ```
 
 use std::time::Instant;
@@ -16,10 +16,11 @@ const EPOCHS: u32 = 3;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize, default: &str| arguments.get(index).map_or(default.into(), String::clone);
-    let threads: i32 = argument(0, "1").parse()?;
+    let threads: usize = argument(0, "1").parse()?;
     let batch_size: i64 = argument(1, "32").parse()?;
     let activation: Activation = argument(2, "relu").parse()?;
-    tch::set_num_threads(threads);
+    let learning_rate: f64 = argument(3, "1e-4").parse()?;
+    worker::trainer::set_up_process(threads)?;
 
     let bytes: Vec<u8> =
         (0..IMAGES * 128 * 128 * 3).map(|place| ((place * 2_654_435_761) >> 13) as u8).collect();
@@ -27,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let labels: Vec<u8> = (0..IMAGES).map(|image| (image % 2) as u8).collect();
     let split = split(IMAGES, 0.2, 0)?;
     let data = TrainingData::in_memory(&images, &labels, &["cat", "dog"], &split, Device::Cpu)?;
-    let config = TrainingConfig { activation, learning_rate: 1e-4, batch_size, epochs: EPOCHS, seed: 0 };
+    let config = TrainingConfig { activation, learning_rate, batch_size, epochs: EPOCHS, seed: 0 };
 
     let mut mark = Instant::now();
     epoch::train(&config, &data, &mut |event| {

@@ -47,10 +47,7 @@ pub struct TrainerOptions {
 pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
     exit_on_panic();
     let device = device::open(options.device)?;
-    let threads = i32::try_from(options.threads.max(1)).context("more threads than libtorch can count")?;
-    tch::set_num_threads(threads);
-    // Nothing here forks work between operations; the pool would only take memory.
-    tch::set_num_interop_threads(1);
+    set_up_process(options.threads)?;
 
     let (sender, requests) = mpsc::sync_channel(session::REQUESTS_WAITING_MAX);
     thread::Builder::new().name("requests".into()).spawn(move || {
@@ -64,6 +61,19 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
     session::serve(&requests, io::stdout(), device::name(device), &mut |spec, progress| {
         loader.load(spec, progress)
     })?;
+    Ok(())
+}
+
+/// Settings of libtorch and the allocator that hold for the process; once, on the thread that trains, and before
+/// any work.
+///
+/// # Errors
+/// More threads than libtorch can count.
+pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
+    ffi::keep_freed_memory();
+    tch::set_num_threads(i32::try_from(threads.max(1)).context("more threads than libtorch can count")?);
+    // Nothing here forks work between operations; the pool would only take memory.
+    tch::set_num_interop_threads(1);
     Ok(())
 }
 
