@@ -13,7 +13,7 @@ pub(crate) fn easy_images(count: usize) -> (Tensor, Vec<u8>) {
     let labels: Vec<u8> = (0..count).map(|image| (image % 2) as u8).collect();
     let pixels = (IMAGE_SIZE * IMAGE_SIZE * 3) as usize;
     let bytes: Vec<u8> = (0..count * pixels)
-        .map(|place| (place * 2_654_435_761 >> 7) as u8 / 2 + 100 * labels[place / pixels])
+        .map(|place| ((place * 2_654_435_761) >> 7) as u8 / 2 + 100 * labels[place / pixels])
         .collect();
     (Tensor::from_slice(&bytes).view([count as i64, IMAGE_SIZE, IMAGE_SIZE, 3]), labels)
 }

@@ -105,7 +105,11 @@ pub(super) fn load_cuda() -> Result<(), String> {
     // SAFETY: runs the library's initialisers, which register CUDA kernels with libtorch; it is never unloaded,
     // because unregistering at exit would race with its own threads.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    std::mem::forget(library.map_err(|error| error.to_string())?);
+    std::mem::forget(library.map_err(|error| {
+        // What the linker said is one level down.
+        let said = std::error::Error::source(&error).map(ToString::to_string);
+        format!("libtorch's CUDA half cannot be loaded ({})", said.unwrap_or_else(|| error.to_string()))
+    })?);
     Ok(())
 }
 

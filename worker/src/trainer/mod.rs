@@ -14,13 +14,14 @@ pub mod device;
 pub mod epoch;
 #[allow(unsafe_code)]
 mod ffi;
+mod lines;
 pub mod model;
 pub mod random;
 mod session;
 
 use dataset::DatasetLoader;
 use device::DeviceChoice;
-use session::RequestsEnd;
+use lines::RequestsEnd;
 
 /// Exit status of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
@@ -49,11 +50,11 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
     let device = device::open(options.device)?;
     set_up_process(options.threads)?;
 
-    let (sender, requests) = mpsc::sync_channel(session::REQUESTS_WAITING_MAX);
+    let (sender, requests) = mpsc::sync_channel(lines::REQUESTS_WAITING_MAX);
     thread::Builder::new().name("requests".into()).spawn(move || {
         // The agent is gone or is done with this trainer: whatever is in training is of no use to anybody.
         // What is broken instead, the main thread says.
-        if session::read_requests(io::stdin().lock(), &sender) == RequestsEnd::Closed {
+        if lines::read_requests(io::stdin().lock(), &sender) == RequestsEnd::Closed {
             ffi::exit_now(0);
         }
     })?;

@@ -1,12 +1,21 @@
 //! Specification of the conversation between agent and trainer, over pipes in memory.
 
-use std::sync::{Arc, mpsc::sync_channel};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
 use crate::data::split::split;
+use crate::protocol::LINE_BYTES_MAX;
 
 /// 40 images of noise in two classes; what is learnt does not matter here.
 fn noise() -> Rc<TrainingData> {
@@ -238,7 +247,6 @@ fn hints_come_five_times_a_second_at_most() {
         output.hint(&FromTrainer::Preparing { fraction: f64::from(step) / 10_000.0 }).unwrap();
     }
     let allowed = 1 + started.elapsed().as_millis() as usize / HINT_INTERVAL.as_millis() as usize;
-    drop(output);
     let lines = written.iter().filter(|byte| **byte == b'\n').count();
     assert!((1..=allowed).contains(&lines), "{lines} of {allowed}");
 }
