@@ -194,3 +194,23 @@ fn golden_trajectories_are_pytorchs() {
         }
     }
 }
+
+#[test]
+fn golden_files_of_another_seed_are_recognised() {
+    const SEED: u32 = 137;
+    tch::set_num_threads(1);
+    let mut case = Case {
+        activation: "relu".into(),
+        learning_rate: 1e-3,
+        batch_size: 4,
+        steps: 2,
+        losses: Vec::new(),
+        logits_on_batch_99_of_4: Vec::new(),
+        parameter_sum_and_abs_sum: BTreeMap::new(),
+        seed: None,
+    };
+    let trajectory = train(&case, SEED);
+    case.losses = trajectory.losses;
+    case.parameter_sum_and_abs_sum = trajectory.sums;
+    assert_eq!(seed_of(&case), SEED);
+}
