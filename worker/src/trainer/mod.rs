@@ -1,1 +1,103 @@
-//! The training process: model, optimiser, loop; knows nothing of gRPC.
+//! The training process, `sweep-worker trainer`: one a slot, a child of the agent, which talks to it in JSON lines
+//! on standard input and output (`protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
+//! standard input does, at once, and with 101 when it panics.
+#![deny(unsafe_code)]
+
+use std::{io, path::PathBuf, sync::mpsc, thread};
+
+use anyhow::Context;
+
+pub mod adam;
+pub mod config;
+pub mod dataset;
+pub mod device;
+pub mod epoch;
+#[allow(unsafe_code)]
+mod ffi;
+mod lines;
+pub mod model;
+pub mod random;
+mod session;
+
+use dataset::DatasetLoader;
+use device::DeviceChoice;
+use lines::RequestsEnd;
+
+/// Exit status of a Rust program that panicked.
+const PANIC_EXIT_CODE: i32 = 101;
+
+/// How a trainer works.
+#[derive(Debug, Clone)]
+pub struct TrainerOptions {
+    /// Where to train.
+    pub device: DeviceChoice,
+    /// Threads of libtorch on the CPU, at least 1. The numbers of a training depend on it in their last bits.
+    pub threads: usize,
+    /// Where packed data sets are kept.
+    pub cache_dir: PathBuf,
+    /// Leave out images that cannot be decoded instead of refusing the data set.
+    pub skip_corrupt: bool,
+}
+
+/// Trains what the agent asks for on standard input until that ends, which ends the process.
+///
+/// Must be called once, on the main thread, before any other use of libtorch.
+///
+/// # Errors
+/// A device that is not there, an agent that cannot be understood.
+pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
+    exit_on_panic();
+    let device = device::open(options.device)?;
+    set_up_process(options.threads)?;
+
+    let (sender, requests) = mpsc::sync_channel(lines::REQUESTS_WAITING_MAX);
+    thread::Builder::new().name("requests".into()).spawn(move || {
+        // The agent is gone or is done with this trainer: whatever is in training is of no use to anybody.
+        // What is broken instead, the main thread says.
+        if lines::read_requests(io::stdin().lock(), &sender) == RequestsEnd::Closed {
+            ffi::exit_now(0);
+        }
+    })?;
+    let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt);
+    session::serve(&requests, io::stdout(), device::name(device), &mut |spec, progress| {
+        loader.load(spec, progress)
+    })?;
+    Ok(())
+}
+
+/// Settings of libtorch and the allocator that hold for the process; once, on the thread that trains, and before
+/// any work.
+///
+/// # Errors
+/// More threads than libtorch can count.
+pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
+    ffi::keep_freed_memory();
+    tch::set_num_threads(i32::try_from(threads.max(1)).context("more threads than libtorch can count")?);
+    // Nothing here forks work between operations; the pool would only take memory.
+    tch::set_num_interop_threads(1);
+    Ok(())
+}
+
+/// Prints every device that this machine can train on, one JSON object a line, CUDA devices first, the CPU last.
+/// In a process of its own, because it loads CUDA.
+///
+/// # Errors
+/// Standard output that is closed.
+pub fn list_devices() -> anyhow::Result<()> {
+    use io::Write;
+    let mut output = io::stdout().lock();
+    for description in device::descriptions() {
+        writeln!(output, "{}", serde_json::to_string(&description)?)?;
+    }
+    Ok(output.flush()?)
+}
+
+/// A panic in any thread ends the process after its message: the agent sees a crash and never a trainer that
+/// hangs with half its threads.
+fn exit_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        ffi::exit_now(PANIC_EXIT_CODE);
+    }));
+}

@@ -1,0 +1,33 @@
+//! Compiles the C++ shim of the trainer against libtorch's headers, and tells the programs and tests of this
+//! crate where libtorch's shared objects lie, so that they start without `LD_LIBRARY_PATH`. The path is only a
+//! RUNPATH: on a GPU machine `LD_LIBRARY_PATH` goes first and names PyTorch's own libraries.
+
+use std::{env, fs, path::PathBuf};
+
+const SHIM: &str = "src/trainer/shim.cpp";
+
+fn main() {
+    println!("cargo::rerun-if-changed={SHIM}");
+    println!("cargo::rerun-if-changed=build.rs");
+    // torch-sys declares `links = "tch"` and publishes the folder that it links from. It may be a link that
+    // `make setup` made inside the checkout; programs must survive its removal, hence the canonical path.
+    let found = env::var_os("DEP_TCH_LIBTORCH_LIB")
+        .map(PathBuf::from)
+        .expect("torch-sys sets DEP_TCH_LIBTORCH_LIB for crates that depend on it directly");
+    let library_dir = fs::canonicalize(&found).unwrap_or_else(|error| {
+        panic!("libtorch's folder {} cannot be read: {error}; run `make setup`", found.display())
+    });
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", library_dir.display());
+
+    let include_dir = library_dir.with_file_name("include");
+    cc::Build::new()
+        .cpp(true)
+        .pic(true)
+        .std("c++17")
+        // libtorch's headers warn; the shim itself is small enough to read.
+        .warnings(false)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(include_dir)
+        .file(SHIM)
+        .compile("sweep_shim");
+}

@@ -1,0 +1,236 @@
+//! The data set of the jobs at hand: prepared by `data`, split, and kept where the training reads it. On the CPU
+//! that is the packed file's map itself, which all trainers of a machine share; on CUDA a copy on the device,
+//! which stays from job to job as long as the content is the same.
+
+use std::{path::PathBuf, rc::Rc, sync::Arc};
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::{ffi::MappedImages, model, random};
+use crate::data::{
+    self, DataError, PackedDataset, PrepareOptions,
+    split::{self, Split, SplitError},
+};
+use crate::protocol::{DatasetSpec, DatasetSummary};
+
+/// Sides that SimpleCNN can take: two poolings halve each, and 1024 keeps one image's activations near 100 MB.
+const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 8..=1024;
+const IMAGE_SIZE_STEP: u32 = 4;
+
+/// Why there is nothing to train on.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A size that the model cannot take.
+    #[error("image_size must be a multiple of 4 from 8 to 1024, but is {found}; the report uses 128")]
+    ImageSize {
+        /// What was asked for.
+        found: u32,
+    },
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data set cannot be split.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// libtorch failed, for instance for want of memory.
+    #[error("the data set could not be brought to the device: {0}")]
+    Torch(#[from] TchError),
+}
+
+/// Images and labels at their place.
+#[derive(Debug)]
+struct Pixels {
+    images: Images,
+    /// Class of each image: int64 on the device.
+    labels: Tensor,
+    /// What the images are: content hash and side. Nothing for images that were made in memory.
+    source: Option<(String, u32)>,
+}
+
+#[derive(Debug)]
+enum Images {
+    /// In the packed file, for the CPU.
+    Mapped(MappedImages),
+    /// Bytes `[N, S, S, 3]` on the device.
+    Resident(Tensor),
+}
+
+/// A data set with its split, ready on the device.
+#[derive(Debug)]
+pub struct TrainingData {
+    pixels: Rc<Pixels>,
+    device: Device,
+    image_size: i64,
+    /// Numbers of the training images: int64 on the CPU, where epochs are shuffled.
+    train: Tensor,
+    /// Numbers of the validation images: int64 on the device.
+    validation: Tensor,
+    summary: DatasetSummary,
+}
+
+impl TrainingData {
+    /// A data set of images that are in memory already, for tests and measurements.
+    ///
+    /// `images` are bytes `[N, S, S, 3]`, `labels` their classes, `classes` the names.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn in_memory(
+        images: &Tensor,
+        labels: &[u8],
+        classes: &[&str],
+        split: &Split,
+        device: Device,
+    ) -> Result<Self, TchError> {
+        let image_size = images.size4()?.1;
+        let pixels = Pixels {
+            images: Images::Resident(images.f_to_device(device)?),
+            labels: device_labels(labels, device)?,
+            source: None,
+        };
+        let summary = DatasetSummary {
+            content_hash: String::new(),
+            classes: classes.iter().map(|&class| class.to_owned()).collect(),
+            train_images: split.train.len() as u64,
+            val_images: split.validation.len() as u64,
+            skipped: Vec::new(),
+            skipped_count: 0,
+        };
+        Self::new(Rc::new(pixels), image_size, split, summary, device)
+    }
+
+    fn new(
+        pixels: Rc<Pixels>,
+        image_size: i64,
+        split: &Split,
+        summary: DatasetSummary,
+        device: Device,
+    ) -> Result<Self, TchError> {
+        let train = Tensor::f_from_slice(&split.train)?;
+        let validation = Tensor::f_from_slice(&split.validation)?.f_to_device(device)?;
+        Ok(Self { pixels, device, image_size, train, validation, summary })
+    }
+
+    /// What was found, for the report.
+    pub fn summary(&self) -> &DatasetSummary {
+        &self.summary
+    }
+
+    /// Side of the images in pixels.
+    pub fn image_size(&self) -> i64 {
+        self.image_size
+    }
+
+    /// How many classes there are; the model has a logit for each.
+    pub fn classes(&self) -> i64 {
+        self.summary.classes.len() as i64
+    }
+
+    /// Where images and labels are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The training images' numbers in the order of one epoch: int64 on the device. A function of the job's seed
+    /// and the epoch alone.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn epoch_order(&self, job_seed: u64, epoch: u32) -> Result<Tensor, TchError> {
+        let seed = random::epoch_seed(job_seed, epoch);
+        let permutation = random::permutation(self.train.numel() as i64, seed)?;
+        self.train.f_index_select(0, &permutation)?.f_to_device(self.device)
+    }
+
+    /// The validation images' numbers: int64 on the device.
+    pub fn validation(&self) -> &Tensor {
+        &self.validation
+    }
+
+    /// Some images as the model wants them, `[n, 3, S, S]` float32, and their classes `[n]`.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn batch(&self, indices: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+        let bytes = match &self.pixels.images {
+            Images::Mapped(images) => images.select(indices)?,
+            Images::Resident(images) => images.f_index_select(0, indices)?,
+        };
+        Ok((model::normalise(&bytes)?, self.pixels.labels.f_index_select(0, indices)?))
+    }
+}
+
+fn device_labels(labels: &[u8], device: Device) -> Result<Tensor, TchError> {
+    Tensor::f_from_slice(labels)?.f_to_kind(Kind::Int64)?.f_to_device(device)
+}
+
+/// Prepares data sets for one device and keeps the last one's images there.
+#[derive(Debug)]
+pub(super) struct DatasetLoader {
+    device: Device,
+    cache_dir: PathBuf,
+    skip_corrupt: bool,
+    held: Option<Rc<Pixels>>,
+}
+
+impl DatasetLoader {
+    pub(super) fn new(device: Device, cache_dir: PathBuf, skip_corrupt: bool) -> Self {
+        Self { device, cache_dir, skip_corrupt, held: None }
+    }
+
+    /// Prepares what `spec` asks for. `progress` hears the share that is done while pictures are packed.
+    ///
+    /// The folder is looked at for every job, because it may have changed; what the cache holds is not read
+    /// again, and what the device holds is not copied again.
+    ///
+    /// # Errors
+    /// A data set that cannot be read or split, or does not fit into memory.
+    pub(super) fn load(
+        &mut self,
+        spec: &DatasetSpec,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Rc<TrainingData>, DatasetError> {
+        if !IMAGE_SIZES.contains(&spec.image_size) || !spec.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
+            return Err(DatasetError::ImageSize { found: spec.image_size });
+        }
+        let options = PrepareOptions {
+            path: spec.path.clone(),
+            image_size: spec.image_size,
+            skip_corrupt: self.skip_corrupt,
+            cache_dir: self.cache_dir.clone(),
+            // Packing happens once a machine, before anything trains: it may use all cores.
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let packed = data::prepare(&options, progress)?;
+        let split = split::split(packed.len(), spec.val_fraction, spec.split_seed)?;
+        let summary = DatasetSummary {
+            content_hash: packed.content_hash().to_owned(),
+            classes: packed.classes().to_vec(),
+            train_images: split.train.len() as u64,
+            val_images: split.validation.len() as u64,
+            skipped: packed.skipped().to_vec(),
+            skipped_count: packed.skipped_count(),
+        };
+        let pixels = self.place(packed)?;
+        let data = TrainingData::new(pixels, i64::from(spec.image_size), &split, summary, self.device)?;
+        Ok(Rc::new(data))
+    }
+
+    fn place(&mut self, packed: PackedDataset) -> Result<Rc<Pixels>, TchError> {
+        let source = Some((packed.content_hash().to_owned(), packed.image_size()));
+        if let Some(held) = self.held.take_if(|held| held.source == source) {
+            return Ok(Rc::clone(self.held.insert(held)));
+        }
+        // The old images go first, so that the device need not hold two data sets.
+        self.held = None;
+        let labels = device_labels(packed.labels(), self.device)?;
+        let mapped = MappedImages::new(Arc::new(packed))?;
+        let images = match self.device {
+            Device::Cpu => Images::Mapped(mapped),
+            device => Images::Resident(mapped.copy_to(device)?),
+        };
+        let pixels = Rc::new(Pixels { images, labels, source });
+        self.held = Some(Rc::clone(&pixels));
+        Ok(pixels)
+    }
+}

@@ -1,0 +1,178 @@
+//! The device to train on: chosen from what the user asked for and what the machine has.
+
+use std::{fs, path::Path, str::FromStr};
+
+use tch::{Cuda, Device, TchError};
+
+use super::ffi;
+
+/// What the user asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first CUDA device if there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device with this index, as `CUDA_VISIBLE_DEVICES` leaves them.
+    Cuda(usize),
+}
+
+/// Why there is no such device.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// Not a device's name.
+    #[error("device \"{found}\" is not known; use auto, cpu, cuda or cuda:N")]
+    Name {
+        /// What was asked for.
+        found: String,
+    },
+    /// CUDA cannot be used.
+    #[error("device cuda:{index} was asked for, but {reason}; use --device cpu, or {CUDA_HELP}")]
+    NoCuda {
+        /// The device.
+        index: usize,
+        /// What is in the way.
+        reason: String,
+    },
+    /// libtorch failed.
+    #[error("libtorch could not be set up: {0}")]
+    Torch(#[from] TchError),
+}
+
+const CUDA_HELP: &str = "let LD_LIBRARY_PATH name the torch/lib folder of a PyTorch 2.11.0 with CUDA";
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let unknown = || DeviceError::Name { found: name.to_owned() };
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let index = name.strip_prefix("cuda:").ok_or_else(unknown)?;
+                // `parse` alone would take "+1".
+                let digits = index.bytes().all(|byte| byte.is_ascii_digit());
+                index.parse().ok().filter(|_| digits).map(Self::Cuda).ok_or_else(unknown)
+            }
+        }
+    }
+}
+
+/// A device and what people call it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceDescription {
+    /// As libtorch names it: `cpu`, `cuda:0`.
+    pub device: String,
+    /// The vendor's name of the chip.
+    pub description: String,
+}
+
+/// Opens a device and makes libtorch's kernels deterministic. Must come before every other use of libtorch in
+/// this process, for libtorch looks for CUDA once.
+///
+/// # Errors
+/// A CUDA device that is not there.
+pub(super) fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
+    let device = match choice {
+        // Without loading CUDA, which takes seconds and hundreds of megabytes.
+        DeviceChoice::Cpu => Device::Cpu,
+        DeviceChoice::Auto => match cuda_devices() {
+            Ok(count) if count > 0 => Device::Cuda(0),
+            Ok(_) => Device::Cpu,
+            Err(reason) => {
+                warn_of_idle_gpu(&reason);
+                Device::Cpu
+            }
+        },
+        DeviceChoice::Cuda(index) => match cuda_devices() {
+            Ok(count) if index < count => Device::Cuda(index),
+            Ok(count) => {
+                return Err(DeviceError::NoCuda {
+                    index,
+                    reason: format!("libtorch sees {count} CUDA devices"),
+                });
+            }
+            Err(reason) => return Err(DeviceError::NoCuda { index, reason }),
+        },
+    };
+    ffi::set_deterministic()?;
+    Ok(device)
+}
+
+/// Every device of this machine, CUDA devices first and the CPU last.
+pub(super) fn descriptions() -> Vec<DeviceDescription> {
+    let count = cuda_devices().unwrap_or_else(|reason| {
+        warn_of_idle_gpu(&reason);
+        0
+    });
+    let cuda = (0..count).map(|index| DeviceDescription {
+        device: name(Device::Cuda(index)),
+        description: ffi::cuda_device_name(index).unwrap_or_else(|| "CUDA device".into()),
+    });
+    cuda.chain([DeviceDescription { device: name(Device::Cpu), description: cpu_description() }]).collect()
+}
+
+/// As libtorch names it: `cpu`, `cuda:0`.
+pub(super) fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
+/// How many CUDA devices libtorch can use, or why it cannot use CUDA.
+fn cuda_devices() -> Result<usize, String> {
+    ffi::load_cuda()?;
+    Ok(usize::try_from(Cuda::device_count()).unwrap_or(0))
+}
+
+/// A machine without a GPU need not hear of CUDA; one with a GPU should not train on its CPU unnoticed.
+fn warn_of_idle_gpu(reason: &str) {
+    if Path::new("/dev/nvidiactl").exists() {
+        eprintln!("warning: this machine has an NVIDIA GPU that is not used: {reason}; {CUDA_HELP}");
+    }
+}
+
+fn cpu_description() -> String {
+    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map(|(_, model)| model.trim().to_owned());
+    model.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_are_read() {
+        let cases = [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+        ];
+        for (name, choice) in cases {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap(), choice);
+        }
+    }
+
+    #[test]
+    fn other_device_names_are_refused() {
+        for name in ["", "gpu", "cuda:", "cuda:+1", "cuda:-1", "CPU", "cuda:99999999999999999999"] {
+            let error = name.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert_eq!(error, format!("device \"{name}\" is not known; use auto, cpu, cuda or cuda:N"));
+        }
+    }
+
+    #[test]
+    fn the_cpu_is_always_there_and_last() {
+        let last = descriptions().pop().unwrap();
+        assert_eq!(last.device, "cpu");
+        assert!(!last.description.is_empty());
+    }
+}

@@ -1,0 +1,171 @@
+//! Specification of the training loop on small images in memory.
+
+use tch::Device;
+
+use super::super::model::Activation;
+use super::*;
+use crate::data::split::{Split, split};
+
+const IMAGE_SIZE: i64 = 16;
+
+/// Dark images of class 0 and bright ones of class 1, with noise: easy to learn.
+pub(crate) fn easy_images(count: usize) -> (Tensor, Vec<u8>) {
+    let labels: Vec<u8> = (0..count).map(|image| (image % 2) as u8).collect();
+    let pixels = (IMAGE_SIZE * IMAGE_SIZE * 3) as usize;
+    let bytes: Vec<u8> = (0..count * pixels)
+        .map(|place| ((place * 2_654_435_761) >> 7) as u8 / 2 + 100 * labels[place / pixels])
+        .collect();
+    (Tensor::from_slice(&bytes).view([count as i64, IMAGE_SIZE, IMAGE_SIZE, 3]), labels)
+}
+
+pub(crate) fn easy_data(count: usize) -> TrainingData {
+    tch::set_num_threads(1);
+    let (images, labels) = easy_images(count);
+    let split = split(count, 0.25, 0).unwrap();
+    TrainingData::in_memory(&images, &labels, &["dark", "bright"], &split, Device::Cpu).unwrap()
+}
+
+fn config() -> TrainingConfig {
+    TrainingConfig { activation: Activation::Relu, learning_rate: 0.001, batch_size: 7, epochs: 3, seed: 1 }
+}
+
+/// Everything but the times, which no two runs share.
+fn run(config: &TrainingConfig, data: &TrainingData) -> (Vec<(u32, f64, f64)>, TrainingEnd) {
+    let mut records = Vec::new();
+    let end = train(config, data, &mut |event| {
+        if let TrainingEvent::Epoch(record) = event {
+            assert!(record.epoch_seconds > 0.0);
+            records.push((record.epoch, record.train_loss, record.val_accuracy));
+        }
+        Flow::Continue
+    });
+    (records, end.unwrap())
+}
+
+#[test]
+fn what_is_easy_to_learn_is_learnt() {
+    let (records, end) = run(&config(), &easy_data(64));
+    assert_eq!(end, TrainingEnd::Done);
+    assert_eq!(records.iter().map(|record| record.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(records[2].1 < records[0].1 / 2.0, "{records:?}");
+    assert_eq!(records[2].2, 1.0);
+}
+
+#[test]
+fn the_same_job_gives_the_same_bits() {
+    let data = easy_data(40);
+    let first = run(&config(), &data);
+    assert_eq!(run(&config(), &data), first);
+    assert_eq!(run(&config(), &easy_data(40)), first, "whatever trained before");
+    assert_ne!(run(&TrainingConfig { seed: 2, ..config() }, &data), first);
+}
+
+#[test]
+fn the_last_batch_is_kept_and_weighs_by_its_size() {
+    let data = easy_data(40);
+    let config = TrainingConfig { batch_size: 13, epochs: 1, ..config() };
+    let mut fractions = Vec::new();
+    let mut reported = 0.0;
+    train(&config, &data, &mut |event| {
+        match event {
+            TrainingEvent::Batch { fraction, .. } => fractions.push((fraction * 30.0).round() as i64),
+            TrainingEvent::Epoch(record) => reported = record.train_loss,
+            TrainingEvent::ValidationBatch => {}
+        }
+        Flow::Continue
+    })
+    .unwrap();
+    assert_eq!(fractions, [13, 26, 30]);
+
+    let initial = model::initial_parameters(config.seed, IMAGE_SIZE, 2).unwrap();
+    let model = SimpleCnn::new(&initial, config.activation, Device::Cpu).unwrap();
+    let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
+    let order = data.epoch_order(config.seed, 1).unwrap();
+    let mut sum = 0.0;
+    for (start, size) in [(0, 13), (13, 13), (26, 4)] {
+        let (inputs, classes) = data.batch(&order.narrow(0, start, size)).unwrap();
+        sum += train_step(&model, &mut adam, &inputs, &classes).unwrap().double_value(&[]) * size as f64;
+    }
+    assert_eq!(reported, sum / 30.0);
+}
+
+#[test]
+fn each_epoch_has_its_own_order_of_the_same_images() {
+    let data = easy_data(40);
+    let orders = [1, 2, 1].map(|epoch| Vec::<i64>::try_from(data.epoch_order(0, epoch).unwrap()).unwrap());
+    assert_ne!(orders[0], orders[1]);
+    assert_eq!(orders[0], orders[2]);
+    let sorted = orders.map(|mut order| {
+        order.sort_unstable();
+        order
+    });
+    assert_eq!(sorted[0], sorted[1]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_job_as_diverged_in_that_epoch() {
+    let config = TrainingConfig { learning_rate: 1e30, epochs: 5, ..config() };
+    let (records, end) = run(&config, &easy_data(40));
+    assert_eq!(end, TrainingEnd::Diverged { epoch: 1 });
+    assert_eq!(records, []);
+}
+
+#[test]
+fn a_job_can_be_stopped_between_batches() {
+    let mut batches = 0;
+    let end = train(&config(), &easy_data(40), &mut |event| {
+        batches += 1;
+        let second = matches!(event, TrainingEvent::Batch { fraction, .. } if fraction > 0.4);
+        if second { Flow::Stop } else { Flow::Continue }
+    });
+    assert_eq!((end.unwrap(), batches), (TrainingEnd::Stopped, 2));
+}
+
+#[test]
+fn a_job_can_be_stopped_in_its_validation() {
+    let mut after_epoch = 0;
+    let end = train(&config(), &easy_data(40), &mut |event| match event {
+        TrainingEvent::ValidationBatch => Flow::Stop,
+        TrainingEvent::Epoch(_) => {
+            after_epoch += 1;
+            Flow::Continue
+        }
+        TrainingEvent::Batch { .. } => Flow::Continue,
+    });
+    assert_eq!((end.unwrap(), after_epoch), (TrainingEnd::Stopped, 0));
+}
+
+#[test]
+fn a_stop_after_the_last_epoch_comes_too_late() {
+    let config = TrainingConfig { epochs: 1, ..config() };
+    let end = train(&config, &easy_data(40), &mut |event| {
+        if matches!(event, TrainingEvent::Epoch(_)) { Flow::Stop } else { Flow::Continue }
+    });
+    assert_eq!(end.unwrap(), TrainingEnd::Done);
+}
+
+#[test]
+fn a_batch_may_be_larger_than_the_data_set() {
+    let config = TrainingConfig { batch_size: 1000, epochs: 1, ..config() };
+    assert_eq!(run(&config, &easy_data(40)).1, TrainingEnd::Done);
+}
+
+#[test]
+fn an_image_counts_as_right_only_with_finite_logits() {
+    let infinite = f32::INFINITY;
+    let logits =
+        [[0.1, 0.2], [0.3, 0.2], [0.1, f32::NAN], [f32::NAN, 0.0], [0.0, infinite], [-infinite, 0.0]];
+    let logits = Tensor::from_slice(&logits.concat()).view([6, 2]);
+    let classes = Tensor::from_slice(&[1_i64, 1, 1, 0, 1, 1]);
+    assert_eq!(count_correct(&logits, &classes).unwrap().int64_value(&[]), 1);
+}
+
+#[test]
+fn what_libtorch_refuses_is_an_error_and_no_panic() {
+    // A class that no logit exists for; memory that runs out is told the same way.
+    let (images, mut labels) = easy_images(8);
+    labels.fill(2);
+    let split = Split { train: vec![0, 1, 2, 3], validation: vec![4, 5, 6, 7] };
+    let data = TrainingData::in_memory(&images, &labels, &["dark", "bright"], &split, Device::Cpu).unwrap();
+    assert!(train(&config(), &data, &mut |_| Flow::Continue).is_err());
+}

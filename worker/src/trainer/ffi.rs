@@ -1,0 +1,207 @@
+//! The only unsafe code of the trainer: calls into `shim.cpp`, loading CUDA at run time, a tensor over mapped
+//! memory, and leaving the process at once. Each wrapper is safe to call from anywhere.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::sync::Arc;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::adam::AdamSettings;
+use crate::data::PackedDataset;
+
+/// libtorch's tensor; tch hands out pointers to it.
+type RawTensor = *const torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn sweep_fused_adam(
+        count: usize,
+        parameters: *const RawTensor,
+        gradients: *const RawTensor,
+        first_moments: *const RawTensor,
+        second_moments: *const RawTensor,
+        step: RawTensor,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    fn sweep_set_deterministic() -> *mut c_char;
+}
+
+/// Turns the shim's answer into a result and frees its message.
+fn shim_result(message: *mut c_char) -> Result<(), TchError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a message that is not null is a terminated string from `strdup`, which the shim gives away.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    // SAFETY: it came from malloc, is ours, and `text` is a copy.
+    unsafe { libc::free(message.cast()) };
+    Err(TchError::Torch(text))
+}
+
+/// The tensors that one fused Adam step reads and changes; the four slices run in parallel.
+pub(super) struct AdamTensors<'a> {
+    pub(super) parameters: &'a [Tensor],
+    pub(super) gradients: &'a [Tensor],
+    pub(super) first_moments: &'a [Tensor],
+    pub(super) second_moments: &'a [Tensor],
+    /// One float on the parameters' device: the number of this step, from 1.
+    pub(super) step: &'a Tensor,
+}
+
+/// Performs one Adam step in place.
+///
+/// # Errors
+/// What libtorch says, and slices of different lengths or shapes, which its kernels do not check.
+pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> Result<(), TchError> {
+    let lists = [tensors.gradients, tensors.first_moments, tensors.second_moments];
+    for list in lists {
+        let alike = list.len() == tensors.parameters.len()
+            && list.iter().zip(tensors.parameters).all(|(one, other)| one.size() == other.size());
+        if !alike {
+            return Err(TchError::Shape("Adam's tensors do not match the parameters' shapes".into()));
+        }
+    }
+    let pointers = |list: &[Tensor]| list.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
+    let parameters = pointers(tensors.parameters);
+    let [gradients, first_moments, second_moments] = lists.map(pointers);
+    // SAFETY: each array holds `parameters.len()` pointers to tensors that the borrowed slices keep alive; their
+    // shapes agree. The shim makes the gradients' layout agree and lets no exception out. libtorch synchronises
+    // nothing here, but `Tensor` is not `Sync`, so nobody else uses these handles.
+    let message = unsafe {
+        sweep_fused_adam(
+            parameters.len(),
+            parameters.as_ptr(),
+            gradients.as_ptr(),
+            first_moments.as_ptr(),
+            second_moments.as_ptr(),
+            tensors.step.as_ptr(),
+            settings.learning_rate,
+            settings.beta1,
+            settings.beta2,
+            settings.epsilon,
+        )
+    };
+    shim_result(message)
+}
+
+/// Asks cuDNN and oneDNN for kernels that give the same bits in each run.
+///
+/// # Errors
+/// What libtorch says.
+pub(super) fn set_deterministic() -> Result<(), TchError> {
+    // SAFETY: takes nothing, changes flags of libtorch's global context.
+    shim_result(unsafe { sweep_set_deterministic() })
+}
+
+/// Loads libtorch's CUDA half for the rest of the process. Only of use before the first call into tch: libtorch
+/// looks for CUDA once and remembers what it found.
+///
+/// # Errors
+/// The dynamic linker's message.
+pub(super) fn load_cuda() -> Result<(), String> {
+    // SAFETY: runs the library's initialisers, which register CUDA kernels with libtorch; it is never unloaded,
+    // because unregistering at exit would race with its own threads.
+    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+    std::mem::forget(library.map_err(|error| {
+        // What the linker said is one level down.
+        let said = std::error::Error::source(&error).map(ToString::to_string);
+        format!("libtorch's CUDA half cannot be loaded ({})", said.unwrap_or_else(|| error.to_string()))
+    })?);
+    Ok(())
+}
+
+/// The driver's name for the CUDA device `index`, such as `NVIDIA H200`; nothing when the driver cannot tell.
+pub(super) fn cuda_device_name(index: usize) -> Option<String> {
+    type Initialise = unsafe extern "C" fn(flags: u32) -> c_int;
+    type GetDevice = unsafe extern "C" fn(device: *mut c_int, ordinal: c_int) -> c_int;
+    type GetName = unsafe extern "C" fn(name: *mut c_char, length: c_int, device: c_int) -> c_int;
+    const NAME_BYTES_MAX: usize = 256;
+    const SUCCESS: c_int = 0;
+
+    let ordinal = c_int::try_from(index).ok()?;
+    let mut name: [c_char; NAME_BYTES_MAX] = [0; NAME_BYTES_MAX];
+    // SAFETY: the signatures are those of CUDA's driver API (cuda.h: cuInit, cuDeviceGet, cuDeviceGetName); the
+    // out pointers are valid for the call and the name's length is passed with it.
+    unsafe {
+        let driver = Library::open(Some("libcuda.so.1"), RTLD_NOW).ok()?;
+        let initialise = driver.get::<Initialise>(b"cuInit\0").ok()?;
+        let get_device = driver.get::<GetDevice>(b"cuDeviceGet\0").ok()?;
+        let get_name = driver.get::<GetName>(b"cuDeviceGetName\0").ok()?;
+        let mut device = 0;
+        let named = initialise(0) == SUCCESS
+            && get_device(&raw mut device, ordinal) == SUCCESS
+            && get_name(name.as_mut_ptr(), NAME_BYTES_MAX as c_int, device) == SUCCESS;
+        // libtorch uses the driver too; it must stay.
+        std::mem::forget(driver);
+        if !named {
+            return None;
+        }
+        name[NAME_BYTES_MAX - 1] = 0;
+        Some(CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned())
+    }
+}
+
+/// Lets malloc keep what it has: by default, glibc maps each tensor of more than 32 MB anew and gives it back when
+/// it is freed, and so has the kernel clear all its pages in every step. Keeping them makes a step on the CPU 1.25
+/// times faster; a trainer allocates the same sizes over and over.
+#[cfg(target_env = "gnu")]
+pub(super) fn keep_freed_memory() {
+    // SAFETY: `mallopt` may be called at any time; a setting that it refuses changes nothing but the speed.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, c_int::MAX);
+    }
+}
+
+/// Other C libraries have no such setting.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn keep_freed_memory() {}
+
+/// Ends the process without running destructors: libtorch's would run while another thread is inside it.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// The images of a packed data set as a tensor, without a copy: `[N, S, S, 3]` of bytes on the CPU. The tensor
+/// never leaves this type, for it must not outlive the map nor be written to.
+#[derive(Debug)]
+pub(super) struct MappedImages {
+    tensor: Tensor,
+    /// Keeps the map alive; dropped after the tensor.
+    _owner: Arc<PackedDataset>,
+}
+
+impl MappedImages {
+    /// # Errors
+    /// A data set whose bytes are not `N·S·S·3`, or what libtorch says.
+    pub(super) fn new(packed: Arc<PackedDataset>) -> Result<Self, TchError> {
+        let bytes = packed.images();
+        let side = packed.image_size() as usize;
+        let shape = [packed.len(), side, side, 3];
+        if shape.iter().product::<usize>() != bytes.len() {
+            return Err(TchError::Shape(format!("{} bytes are not images of shape {shape:?}", bytes.len())));
+        }
+        let shape = shape.map(|extent| extent as i64);
+        // SAFETY: the pointer is valid for as many bytes as the shape has, and stays so while `_owner` lives: a
+        // map does not move with its handle. Everything below only reads.
+        let tensor = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], Kind::Uint8, Device::Cpu)? };
+        Ok(Self { tensor, _owner: packed })
+    }
+
+    /// The images with these numbers, copied.
+    pub(super) fn select(&self, indices: &Tensor) -> Result<Tensor, TchError> {
+        self.tensor.f_index_select(0, indices)
+    }
+
+    /// A copy of all images on `device`.
+    pub(super) fn copy_to(&self, device: Device) -> Result<Tensor, TchError> {
+        let shape = self.tensor.size();
+        let mut copy = Tensor::f_empty(&shape, (Kind::Uint8, device))?;
+        copy.f_copy_(&self.tensor)?;
+        Ok(copy)
+    }
+}

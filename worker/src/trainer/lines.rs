@@ -1,0 +1,132 @@
+//! The lines between agent and trainer: requests read from the input and passed on by a reader thread, events
+//! written to the output whole.
+
+use std::{
+    io::{self, BufRead, Read, Write},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer};
+
+/// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` a job; more that
+/// wait mean an agent that is broken.
+pub(super) const REQUESTS_WAITING_MAX: usize = 64;
+
+/// Time between two hints (preparing, progress): five a second look alive.
+pub(super) const HINT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Why a trainer cannot go on talking.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// Standard input failed.
+    #[error("the agent's requests cannot be read: {0}")]
+    Input(io::Error),
+    /// Standard output failed; the agent is gone.
+    #[error("the agent does not take events any more: {0}")]
+    Output(io::Error),
+    /// A line that is too long to be a request.
+    #[error("a request of more than {LINE_BYTES_MAX} bytes; is the other side an agent of this version?")]
+    LineTooLong,
+    /// A line that is no request.
+    #[error("not a request: {0}; is the other side an agent of this version?")]
+    Malformed(serde_json::Error),
+    /// `Train` while a job was in training.
+    #[error(
+        "a second request to train came while a job was in training; a trainer trains one request at a time"
+    )]
+    Busy,
+    /// Requests piled up.
+    #[error(
+        "more than {REQUESTS_WAITING_MAX} requests wait; a trainer expects one to train and a stop a job"
+    )]
+    TooManyRequests,
+    /// A CUDA error that leaves the device unusable for this process.
+    #[error("the CUDA device failed, and only a new process can use it again")]
+    DeviceLost,
+}
+
+/// What the reader thread passes on.
+pub(super) type Request = Result<ToTrainer, SessionError>;
+
+/// Why there will be no more requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestsEnd {
+    /// The agent closed its end.
+    Closed,
+    /// The last thing that was passed on says what is wrong.
+    Broken,
+}
+
+/// Reads requests until the input ends or is not a request; an error is passed on, and is the last thing.
+pub(super) fn read_requests(mut input: impl BufRead, requests: &SyncSender<Request>) -> RequestsEnd {
+    loop {
+        let request = match read_request(&mut input) {
+            Ok(None) => return RequestsEnd::Closed,
+            Ok(Some(request)) => Ok(request),
+            Err(error) => Err(error),
+        };
+        let last = request.is_err();
+        match requests.try_send(request) {
+            Ok(()) if !last => {}
+            Ok(()) | Err(TrySendError::Disconnected(_)) => return RequestsEnd::Broken,
+            Err(TrySendError::Full(_)) => {
+                // Waits until the trainer looks at its requests, between two batches at the latest.
+                let _ = requests.send(Err(SessionError::TooManyRequests));
+                return RequestsEnd::Broken;
+            }
+        }
+    }
+}
+
+fn read_request(input: &mut impl BufRead) -> Result<Option<ToTrainer>, SessionError> {
+    let mut line = Vec::new();
+    input.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line).map_err(SessionError::Input)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.len() > LINE_BYTES_MAX {
+        return Err(SessionError::LineTooLong);
+    }
+    serde_json::from_slice(&line).map(Some).map_err(SessionError::Malformed)
+}
+
+/// The output: whole lines, each flushed, from whatever thread.
+pub(super) struct Output<W> {
+    state: Mutex<OutputState<W>>,
+}
+
+struct OutputState<W> {
+    writer: W,
+    last_hint: Option<Instant>,
+}
+
+impl<W: Write> Output<W> {
+    pub(super) fn new(writer: W) -> Self {
+        Self { state: Mutex::new(OutputState { writer, last_hint: None }) }
+    }
+
+    /// # Errors
+    /// The output cannot be written.
+    pub(super) fn send(&self, event: &FromTrainer) -> Result<(), SessionError> {
+        let mut line = serde_json::to_vec(event).map_err(|error| SessionError::Output(error.into()))?;
+        line.push(b'\n');
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.writer.write_all(&line).and_then(|()| state.writer.flush()).map_err(SessionError::Output)
+    }
+
+    /// Sends a hint unless the last one was just now.
+    pub(super) fn hint(&self, event: &FromTrainer) -> Result<(), SessionError> {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.last_hint.is_some_and(|last| last.elapsed() < HINT_INTERVAL) {
+                return Ok(());
+            }
+            state.last_hint = Some(Instant::now());
+        }
+        self.send(event)
+    }
+}

@@ -1,0 +1,271 @@
+//! Specification of the conversation between agent and trainer, over pipes in memory.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
+use super::*;
+use crate::data::split::split;
+use crate::protocol::LINE_BYTES_MAX;
+
+/// 40 images of noise in two classes; what is learnt does not matter here.
+fn noise() -> Rc<TrainingData> {
+    tch::set_num_threads(1);
+    let bytes: Vec<u8> =
+        (0..40 * 8 * 8 * 3_usize).map(|place| ((place * 2_654_435_761) >> 9) as u8).collect();
+    let labels: Vec<u8> = (0..40).map(|image| (image % 2) as u8).collect();
+    let images = Tensor::from_slice(&bytes).view([40, 8, 8, 3]);
+    let split = split(40, 0.25, 0).unwrap();
+    Rc::new(TrainingData::in_memory(&images, &labels, &["cat", "dog"], &split, Device::Cpu).unwrap())
+}
+
+fn parameters() -> Value {
+    json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 10, "epochs": 2, "seed": 0})
+}
+
+fn train(ids: &[&str], parameters: &Value) -> String {
+    let jobs: Vec<Value> =
+        ids.iter().map(|id| json!({"id": id, "model": "simple_cnn", "parameters": parameters})).collect();
+    let dataset = json!({"path": "/data", "image_size": 8, "val_fraction": 0.25, "split_seed": 0});
+    format!("{}\n", json!({"type": "train", "jobs": jobs, "dataset": dataset}))
+}
+
+fn stop(id: &str) -> String {
+    format!("{}\n", json!({"type": "stop", "id": id}))
+}
+
+/// Hears what the trainer writes, answers through `reaction` at that very moment, and hangs up after `jobs` jobs
+/// have ended.
+struct Agent<Reaction> {
+    heard: Arc<Mutex<Vec<FromTrainer>>>,
+    requests: Option<SyncSender<Request>>,
+    jobs: usize,
+    reaction: Reaction,
+}
+
+impl<Reaction: FnMut(&FromTrainer) -> Option<ToTrainer>> Write for Agent<Reaction> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        assert_eq!(
+            line.iter().position(|byte| *byte == b'\n'),
+            Some(line.len() - 1),
+            "one whole line at a time"
+        );
+        let event = serde_json::from_slice(line)?;
+        if let (Some(answer), Some(requests)) = ((self.reaction)(&event), &self.requests) {
+            requests.try_send(Ok(answer)).unwrap();
+        }
+        self.jobs -= usize::from(matches!(event, FromTrainer::Ended { .. }));
+        if self.jobs == 0 {
+            self.requests = None;
+        }
+        self.heard.lock().unwrap().push(event);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Speaks `input` to a trainer. Gives what it said, without hints, and how the session ended.
+fn converse(
+    input: &str,
+    jobs: usize,
+    load: &mut Load<'_>,
+    reaction: impl FnMut(&FromTrainer) -> Option<ToTrainer> + Send,
+) -> (Vec<FromTrainer>, Result<(), SessionError>) {
+    let (sender, requests) = sync_channel(REQUESTS_WAITING_MAX);
+    read_requests(input.as_bytes(), &sender);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let agent = Agent { heard: Arc::clone(&heard), requests: Some(sender), jobs, reaction };
+    let end = serve(&requests, agent, "cpu".into(), load);
+    let heard = heard.lock().unwrap();
+    let hint =
+        |event: &FromTrainer| matches!(event, FromTrainer::Progress { .. } | FromTrainer::Preparing { .. });
+    (heard.iter().filter(|event| !hint(event)).cloned().collect(), end)
+}
+
+/// A conversation with the data set of noise and an agent that only listens.
+fn listen(input: &str, jobs: usize) -> (Vec<FromTrainer>, Result<(), SessionError>) {
+    let data = noise();
+    converse(input, jobs, &mut |_, _| Ok(Rc::clone(&data)), |_| None)
+}
+
+/// The events' types, with the outcome of an end.
+fn outline(events: &[FromTrainer]) -> Vec<String> {
+    let outline = events.iter().map(|event| match event {
+        FromTrainer::Ended { id, outcome, .. } => format!("{id} {outcome:?}"),
+        FromTrainer::Epoch { id, epoch, .. } => format!("{id} epoch {epoch}"),
+        FromTrainer::Started { id, .. } => format!("{id} started"),
+        other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
+    });
+    outline.collect()
+}
+
+#[test]
+fn a_job_is_trained_to_its_end() {
+    let (events, end) = listen(&train(&["a"], &parameters()), 1);
+    assert!(end.is_ok());
+    assert_eq!(outline(&events), ["ready", "a started", "a epoch 1", "a epoch 2", "a Done"]);
+    assert_eq!(events[0], FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() });
+    let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
+    assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
+    let FromTrainer::Epoch { train_loss, val_accuracy, epoch_seconds, .. } = events[2] else {
+        panic!("{events:?}")
+    };
+    assert!(train_loss.is_finite() && (0.0..=1.0).contains(&val_accuracy) && epoch_seconds > 0.0);
+}
+
+#[test]
+fn a_trainer_takes_job_after_job() {
+    let input = train(&["a"], &parameters());
+    let data = noise();
+    let (events, _) = converse(&input, 2, &mut |_, _| Ok(Rc::clone(&data)), |event| {
+        let first_ended = matches!(event, FromTrainer::Ended { id, .. } if id == "a");
+        first_ended.then(|| serde_json::from_str(&train(&["b"], &parameters())).unwrap())
+    });
+    let outline = outline(&events);
+    assert_eq!(outline[4..], ["a Done", "b started", "b epoch 1", "b epoch 2", "b Done"]);
+}
+
+#[test]
+fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() {
+    let mut wrong = parameters();
+    wrong["activation"] = json!("tanh");
+    let mut load = |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| panic!("the data set was asked for");
+    let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
+    let reason = "parameter `activation` must be \"relu\" or \"sigmoid\", but is \"tanh\"".into();
+    assert_eq!(events[1], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Rejected, reason });
+}
+
+#[test]
+fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() {
+    let mut load = |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::ImageSize { found: 10 });
+    let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
+    assert_eq!(outline(&events), ["ready", "a Rejected"]);
+
+    let memory = "DefaultCPUAllocator: can't allocate memory\nException raised from alloc";
+    let mut load =
+        |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::Torch(TchError::Torch(memory.into())));
+    let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
+    let FromTrainer::Ended { outcome: TrainerOutcome::Failed, reason, .. } = &events[1] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(reason, "Internal torch error: DefaultCPUAllocator: can't allocate memory");
+}
+
+#[test]
+fn a_job_that_diverges_names_the_epoch() {
+    let mut wild = parameters();
+    wild["learning_rate"] = json!(1e30);
+    let (events, _) = listen(&train(&["a"], &wild), 1);
+    let reason = "the training loss was not finite any more in epoch 1".into();
+    assert_eq!(events[2], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Diverged, reason });
+}
+
+#[test]
+fn a_running_job_is_stopped_and_the_next_one_trained() {
+    let mut long = parameters();
+    long["epochs"] = json!(1_000_000);
+    let data = noise();
+    let (events, end) =
+        converse(&train(&["a"], &long), 2, &mut |_, _| Ok(Rc::clone(&data)), |event| match event {
+            FromTrainer::Epoch { id, epoch: 2, .. } if id == "a" => Some(ToTrainer::Stop { id: id.clone() }),
+            FromTrainer::Ended { id, .. } if id == "a" => {
+                Some(serde_json::from_str(&train(&["b"], &parameters())).unwrap())
+            }
+            _ => None,
+        });
+    assert!(end.is_ok());
+    let outline = outline(&events);
+    assert_eq!(outline[..5], ["ready", "a started", "a epoch 1", "a epoch 2", "a Stopped"]);
+    assert_eq!(outline.last().unwrap(), "b Done");
+}
+
+#[test]
+fn a_stop_that_comes_before_the_job_begins_keeps_it_from_beginning() {
+    let (events, _) = listen(&(train(&["a", "b"], &parameters()) + &stop("a")), 2);
+    assert_eq!(outline(&events)[..3], ["ready", "a Stopped", "b started"]);
+}
+
+#[test]
+fn a_stop_for_a_job_that_has_ended_is_ignored() {
+    let (events, _) = listen(&(stop("old") + &train(&["a"], &parameters())), 1);
+    assert_eq!(outline(&events).last().unwrap(), "a Done");
+}
+
+#[test]
+fn a_second_request_in_the_middle_of_a_job_is_refused() {
+    let request = train(&["a"], &parameters());
+    let (_, end) = listen(&(request.clone() + &request), 2);
+    assert!(matches!(end, Err(SessionError::Busy)));
+}
+
+#[test]
+fn what_is_no_request_ends_the_session() {
+    for (input, message) in [
+        ("{}\n".to_owned(), "not a request: missing field `type` at line 1 column 2"),
+        ("train\n".to_owned(), "not a request: expected ident at line 1 column 3"),
+        (format!("\"{}", " ".repeat(LINE_BYTES_MAX)), "a request of more than 1048576 bytes"),
+    ] {
+        let end = listen(&input, 1).1.unwrap_err().to_string();
+        assert!(end.starts_with(message), "{end}");
+    }
+}
+
+#[test]
+fn more_requests_than_a_job_needs_are_refused() {
+    let (sender, requests) = sync_channel(0);
+    // A queue without room stands for one that is full: the first request finds none.
+    let reader = std::thread::spawn(move || read_requests(stop("a").as_bytes(), &sender));
+    assert!(matches!(requests.recv(), Ok(Err(SessionError::TooManyRequests)) | Ok(Ok(_))));
+    reader.join().unwrap();
+}
+
+#[test]
+fn the_end_of_input_is_told_apart_from_a_broken_one() {
+    let (sender, _requests) = sync_channel(REQUESTS_WAITING_MAX);
+    assert_eq!(read_requests(stop("a").as_bytes(), &sender), RequestsEnd::Closed);
+    assert_eq!(read_requests(&b"?\n"[..], &sender), RequestsEnd::Broken);
+}
+
+#[test]
+fn hints_come_five_times_a_second_at_most() {
+    let mut written = Vec::new();
+    let output = Output::new(&mut written);
+    let started = Instant::now();
+    for step in 0..10_000 {
+        output.hint(&FromTrainer::Preparing { fraction: f64::from(step) / 10_000.0 }).unwrap();
+    }
+    let allowed = 1 + started.elapsed().as_millis() as usize / HINT_INTERVAL.as_millis() as usize;
+    let lines = written.iter().filter(|byte| **byte == b'\n').count();
+    assert!((1..=allowed).contains(&lines), "{lines} of {allowed}");
+}
+
+#[test]
+fn an_agent_that_is_gone_ends_the_session_in_the_middle_of_a_job() {
+    struct Closed(usize);
+    impl Write for Closed {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::BrokenPipe)?;
+            Ok(line.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (sender, requests) = sync_channel(REQUESTS_WAITING_MAX);
+    read_requests(train(&["a"], &parameters()).as_bytes(), &sender);
+    let data = noise();
+    let end = serve(&requests, Closed(3), "cpu".into(), &mut |_, _| Ok(Rc::clone(&data)));
+    assert!(matches!(end, Err(SessionError::Output(_))));
+}
