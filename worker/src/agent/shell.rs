@@ -98,15 +98,16 @@ pub(crate) async fn run(
     let departure = shell.work(&mut link, &mut trainers, &mut shutdown).await;
     // Closing our half lets the last messages out.
     shell.stream = None;
-    let _ =
-        tokio::time::timeout(FAREWELL_WITHIN, async { while link.recv().await.is_some_and(is_no_end) {} })
-            .await;
+    let _ = tokio::time::timeout(FAREWELL_WITHIN, async {
+        while link.recv().await.as_ref().is_some_and(is_no_end) {}
+    })
+    .await;
     drop(keeper);
     shell.slots.shut_down().await;
     departure
 }
 
-fn is_no_end(event: LinkEvent) -> bool {
+fn is_no_end(event: &LinkEvent) -> bool {
     !matches!(event, LinkEvent::Lost | LinkEvent::Refused(_))
 }
 
@@ -262,3 +263,6 @@ fn log_event(event: &Event) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

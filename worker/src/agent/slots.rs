@@ -125,7 +125,7 @@ impl SlotTask {
                 }
             }
             (Command::Stop(attempt), Some(process)) => {
-                process.send(ToTrainer::Stop { id: attempt.to_string() })
+                process.send(ToTrainer::Stop { id: attempt.to_string() });
             }
             (Command::Kill, Some(process)) => process.kill(),
             // Its end was reported, and crossed the command.
@@ -143,3 +143,6 @@ fn train(attempt: AttemptKey, work: Work) -> ToTrainer {
     let job = TrainJob { id: attempt.to_string(), model: work.model, parameters: work.parameters };
     ToTrainer::Train { jobs: vec![job], dataset: work.dataset }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -149,7 +149,7 @@ pub(crate) fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, Mi
 }
 
 fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
-    let attempt = AttemptKey::try_from(wire.attempt.clone())?;
+    let attempt = AttemptKey::try_from(wire.attempt)?;
     Ok(GrantedJob { attempt, work: decode_work(wire) })
 }
 

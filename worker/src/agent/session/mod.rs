@@ -14,7 +14,7 @@ pub(crate) mod types;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ impl Session {
     fn on_message(&mut self, now: Duration, message: FromCoordinator) {
         match message {
             FromCoordinator::Welcome { heartbeat_interval, refused } => {
-                self.on_welcome(now, heartbeat_interval, &refused)
+                self.on_welcome(now, heartbeat_interval, &refused);
             }
             FromCoordinator::Grant { slot, jobs } => self.on_grant(now, slot, jobs),
             FromCoordinator::Acknowledged { through } => {
@@ -280,7 +280,7 @@ impl Session {
             TrainerEvent::Broken { reason } => self.break_trainer(index, reason),
             TrainerEvent::Exited { reason, log_tail } => {
                 slot.trainer = Trainer::Absent;
-                let end = slot.running.as_ref().map(|running| running.end_after_exit(reason, log_tail));
+                let end = slot.running.as_ref().map(|running| running.end_after_exit(&reason, log_tail));
                 self.release(now, index, end.flatten());
             }
             TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {

@@ -132,7 +132,7 @@ impl Running {
     }
 
     /// The end of an attempt whose trainer is gone; `None` where nobody wants to know.
-    pub(super) fn end_after_exit(&self, exit: String, log_tail: Vec<String>) -> Option<End> {
+    pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
         let crash = match self.epoch {
             0 => format!("{exit} while it prepared the data set"),
             epoch => format!("{exit} in epoch {epoch}"),

@@ -9,11 +9,11 @@ use crate::protocol::{DatasetSpec, DatasetSummary, FromTrainer, TrainerOutcome};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(30);
 
-pub(super) fn attempt(job: u64) -> AttemptKey {
+pub(crate) fn attempt(job: u64) -> AttemptKey {
     AttemptKey::new(1, job, 1)
 }
 
-pub(super) fn work() -> Work {
+pub(crate) fn work() -> Work {
     let parameters = json!({"epochs": 2}).as_object().unwrap().clone();
     let dataset = DatasetSpec { path: "train".into(), image_size: 64, val_fraction: 0.2, split_seed: 0 };
     Work {
@@ -25,23 +25,23 @@ pub(super) fn work() -> Work {
     }
 }
 
-pub(super) fn granted(job: u64) -> GrantedJob {
+pub(crate) fn granted(job: u64) -> GrantedJob {
     GrantedJob { attempt: attempt(job), work: Ok(work()) }
 }
 
-pub(super) fn grant(slot: usize, job: u64) -> Input {
+pub(crate) fn grant(slot: usize, job: u64) -> Input {
     Input::Message(FromCoordinator::Grant { slot, jobs: vec![granted(job)] })
 }
 
-pub(super) fn said(slot: usize, message: FromTrainer) -> Input {
+pub(crate) fn said(slot: usize, message: FromTrainer) -> Input {
     Input::Trainer { slot, event: TrainerEvent::Said { message, log_tail: Vec::new() } }
 }
 
-pub(super) fn ready(slot: usize) -> Input {
+pub(crate) fn ready(slot: usize) -> Input {
     said(slot, FromTrainer::Ready { protocol: 1, device: "cpu".into() })
 }
 
-pub(super) fn summary() -> DatasetSummary {
+pub(crate) fn summary() -> DatasetSummary {
     let classes = vec!["cat".into(), "dog".into()];
     DatasetSummary {
         content_hash: "ab".into(),
@@ -53,24 +53,24 @@ pub(super) fn summary() -> DatasetSummary {
     }
 }
 
-pub(super) fn started(slot: usize, job: u64) -> Input {
+pub(crate) fn started(slot: usize, job: u64) -> Input {
     said(slot, FromTrainer::Started { id: attempt(job).to_string(), dataset: summary() })
 }
 
-pub(super) fn epoch_line(job: u64, epoch: u32, train_loss: f64, val_accuracy: f64) -> FromTrainer {
+pub(crate) fn epoch_line(job: u64, epoch: u32, train_loss: f64, val_accuracy: f64) -> FromTrainer {
     let id = attempt(job).to_string();
     FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, epoch_seconds: 1.0 }
 }
 
-pub(super) fn epoch(slot: usize, job: u64, epoch: u32) -> Input {
+pub(crate) fn epoch(slot: usize, job: u64, epoch: u32) -> Input {
     said(slot, epoch_line(job, epoch, 0.5, 0.75))
 }
 
-pub(super) fn ended(slot: usize, job: u64, outcome: TrainerOutcome) -> Input {
+pub(crate) fn ended(slot: usize, job: u64, outcome: TrainerOutcome) -> Input {
     said(slot, FromTrainer::Ended { id: attempt(job).to_string(), outcome, reason: "so".into() })
 }
 
-pub(super) fn exited(slot: usize) -> Input {
+pub(crate) fn exited(slot: usize) -> Input {
     let event = TrainerEvent::Exited {
         reason: "the trainer was killed by SIGKILL".into(),
         log_tail: vec!["x".into()],
@@ -78,7 +78,7 @@ pub(super) fn exited(slot: usize) -> Input {
     Input::Trainer { slot, event }
 }
 
-pub(super) fn welcome(refused: Vec<AttemptKey>) -> Input {
+pub(crate) fn welcome(refused: Vec<AttemptKey>) -> Input {
     Input::Message(FromCoordinator::Welcome { heartbeat_interval: HEARTBEAT, refused })
 }
 
