@@ -187,7 +187,7 @@ impl Spool {
                 self.live.iter_mut().for_each(|(_, position)| *position -= moved);
             }
             Err(error) => {
-                tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed")
+                tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
             }
         }
     }
