@@ -34,7 +34,7 @@ pub struct StartOptions {
     /// Folder for results the coordinator does not have yet [default: ~/.local/state/sweep/spool/NAME]
     #[arg(long, env = "SWEEP_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// Folder for packed data sets [default: ~/.cache/sweep]
+    /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Where relative paths of data sets start [default: the working directory]

@@ -73,6 +73,7 @@ pub(crate) async fn run(
     configuration: Configuration,
     mut shutdown: mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
+    let coordinator = configuration.target.url.clone();
     let (keeper, mut link) = connection::keep(configuration.target)?;
     let Some((spool, recovered)) = open_spool(&configuration.spool, &mut shutdown).await? else {
         return Ok(Departure::Orderly);
@@ -83,6 +84,8 @@ pub(crate) async fn run(
             .ok()
     });
     let slot_count = configuration.trainers.len();
+    let name = configuration.identity.name.as_str();
+    tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect());
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let (slots, mut trainers) = Slots::start(configuration.trainers);
@@ -97,11 +100,10 @@ pub(crate) async fn run(
     };
     let departure = shell.work(&mut link, &mut trainers, &mut shutdown).await;
     // Closing our half lets the last messages out.
-    shell.stream = None;
-    let _ = tokio::time::timeout(FAREWELL_WITHIN, async {
-        while link.recv().await.as_ref().is_some_and(is_no_end) {}
-    })
-    .await;
+    if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
+        let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, ended).await;
+    }
     drop(keeper);
     shell.slots.shut_down().await;
     departure

@@ -34,7 +34,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // First of all, so that nothing that was started outlives a signal.
         let (shutdown, requests) = mpsc::channel(SHUTDOWNS_MAX);
         let _signals = watch_signals(shutdown.clone())?;
@@ -46,7 +46,10 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             Departure::Orderly => Ok(ExitCode::SUCCESS),
             Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
         }
-    })
+    });
+    // A name look-up that hangs must not hold up the end.
+    runtime.shutdown_background();
+    code
 }
 
 async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {

@@ -61,6 +61,7 @@ struct Watch {
     /// What the slot's trainer was given and did not end yet.
     at_trainer: [Option<AttemptKey>; SLOTS],
     trainer_lives: [bool; SLOTS],
+    trainer_dies: [bool; SLOTS],
     granted: BTreeSet<AttemptKey>,
     refused: BTreeSet<AttemptKey>,
     ends: BTreeMap<AttemptKey, u32>,
@@ -80,6 +81,7 @@ impl Watch {
             last_granted: None,
             at_trainer: [None; SLOTS],
             trainer_lives: [false; SLOTS],
+            trainer_dies: [false; SLOTS],
             granted: BTreeSet::new(),
             refused: BTreeSet::new(),
             ends: BTreeMap::new(),
@@ -130,7 +132,8 @@ impl Watch {
                 ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped][outcome])
             }
             Step::Exited(slot) if self.trainer_lives[slot] => {
-                (self.trainer_lives[slot], self.at_trainer[slot]) = (false, None);
+                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
+                self.at_trainer[slot] = None;
                 exited(slot)
             }
             Step::Acknowledge(through) if self.welcomed => {
@@ -170,9 +173,11 @@ impl Watch {
                 }
                 Output::StartJob { slot, attempt, fresh, .. } => {
                     assert_eq!(self.at_trainer[slot], None, "two jobs in slot {slot}");
+                    assert!(!self.trainer_dies[slot], "a job for a trainer that was killed");
                     assert_eq!(fresh, !self.trainer_lives[slot], "a second trainer in slot {slot}");
                     (self.at_trainer[slot], self.trainer_lives[slot]) = (Some(attempt), true);
                 }
+                Output::KillTrainer { slot } => self.trainer_dies[slot] = true,
                 Output::Exit(_) => self.gone = true,
                 _ => {}
             }
@@ -195,7 +200,8 @@ impl Watch {
         for slot in 0..SLOTS {
             // A job that waited for the slot starts when the trainer before it is gone.
             while self.trainer_lives[slot] && !self.gone {
-                (self.trainer_lives[slot], self.at_trainer[slot]) = (false, None);
+                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
+                self.at_trainer[slot] = None;
                 self.feed(exited(slot));
             }
         }

@@ -550,3 +550,52 @@ fn draining_is_said_again_after_a_reconnection() {
         .feed([Input::Disconnected, Input::Shutdown, Input::Connected])
         .expect(&["hello [1/1#1@0] draining"]);
 }
+
+#[test]
+fn a_job_granted_to_a_slot_whose_trainer_is_being_killed_waits_for_a_new_one() {
+    let mut bench = Bench::training();
+    bench.feed([ended(0, 1, TrainerOutcome::Diverged)]);
+    bench.seen.clear();
+    let garbage = TrainerEvent::Broken { reason: "garbage".into() };
+    bench.feed([Input::Trainer { slot: 0, event: garbage }, grant(0, 2)]).expect(&["kill 0"]);
+    bench.feed([exited(0)]).expect(&["start 1/2#1@0 in a new trainer"]);
+}
+
+/// A session whose slot still stops the refused job 1 while job 2 waits for it.
+fn with_a_waiting_job() -> Bench {
+    let mut bench = Bench::training();
+    bench.feed([Input::Disconnected, Input::Connected, welcome(vec![attempt(1)]), grant(0, 2)]);
+    bench.seen.clear();
+    bench
+}
+
+#[test]
+fn a_waiting_job_is_held_and_its_lease_is_kept() {
+    let mut bench = with_a_waiting_job();
+    bench.wait(HEARTBEAT).expect_with_heartbeats(&["heartbeat [1/2#1 0:0]"]);
+    bench.feed([Input::Disconnected, Input::Connected]).expect(&["hello [1/2#1@0]"]);
+}
+
+#[test]
+fn a_waiting_job_that_is_refused_never_starts() {
+    let mut bench = with_a_waiting_job();
+    bench.feed([Input::Disconnected, Input::Connected, welcome(vec![attempt(2)])]);
+    bench.seen.clear();
+    bench.feed([ended(0, 1, TrainerOutcome::Stopped)]).expect(&[]);
+}
+
+#[test]
+fn a_waiting_job_that_is_revoked_ends_without_starting() {
+    let mut bench = with_a_waiting_job();
+    let end = "1/2#1 revoked (cancelled)";
+    bench.feed([revoke(2)]).expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    bench.feed([ended(0, 1, TrainerOutcome::Stopped)]).expect(&[]);
+}
+
+#[test]
+fn a_waiting_job_is_handed_back_as_soon_as_the_worker_is_asked_to_leave() {
+    let end = "1/2#1 handed_back (the worker is shutting down)";
+    let expected = [&format!("spool 2 {end}"), "draining", &format!("send 2 {end}")];
+    with_a_waiting_job().feed([Input::Shutdown]).expect(&expected);
+    with_a_waiting_job().feed([Input::Message(FromCoordinator::Drain)]).expect(&expected);
+}
