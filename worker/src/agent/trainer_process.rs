@@ -29,6 +29,9 @@ const LOG_LINES_MAX: usize = 50;
 /// Longest log line, in characters; the wire format's bound.
 const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 
+/// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
+const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
+
 /// Lines that wait for a trainer that does not read: a `Train` and its `Stop`, and room to spare.
 const LINES_TO_TRAINER_MAX: usize = 16;
 
@@ -191,8 +194,8 @@ impl Log {
     }
 }
 
-/// Reads both pipes in one task, the log first, so that lines that were written before a job's end are known
-/// when the end is.
+/// Reads both pipes in one task, and before each message all of the log that is there, so that lines that were
+/// written before a job's end are known when the end is.
 struct Reader {
     slot: usize,
     events: mpsc::Sender<(usize, TrainerEvent)>,
@@ -212,12 +215,31 @@ impl Reader {
                     None => stderr = None,
                 },
                 line = next_line(&mut stdout) => match line {
-                    Some(line) => if !self.hear(line).await { stdout = None },
+                    Some(line) => {
+                        tokio::task::unconstrained(self.catch_up(&mut stderr)).await;
+                        if !self.hear(line).await {
+                            stdout = None;
+                        }
+                    }
                     None => stdout = None,
                 },
             }
         }
         self.log.lines()
+    }
+
+    /// Reads the log as far as it is written.
+    async fn catch_up(&mut self, stderr: &mut Option<LineReader<ChildStderr>>) {
+        for _ in 0..LOG_LINES_AT_ONCE_MAX {
+            tokio::select! {
+                biased;
+                line = next_line(stderr) => match line {
+                    Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
+                    None => *stderr = None,
+                },
+                () = std::future::ready(()) => return,
+            }
+        }
     }
 
     fn hear_log(&mut self, line: &[u8]) {

@@ -262,3 +262,26 @@ async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
     assert!(matches!(connected, Some(LinkEvent::Connected { .. })), "{connected:?}");
     assert!(tokio::time::timeout(PATIENCE, sessions.recv()).await.expect("a session").is_some());
 }
+
+#[tokio::test]
+async fn a_worker_that_died_sends_the_ends_that_it_had_spooled_when_it_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let crashing = r#"echo "$ready"; read -r x; exit 1"#;
+    let mut bench = Bench::start(folder.path(), crashing, None).await;
+    let mut session = bench.session().await;
+    session.hello().await;
+    session.welcome(vec![]).await;
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![assignment()] })).await;
+    let end = session.event().await;
+    drop((bench, session));
+
+    let mut bench = Bench::start(folder.path(), crashing, None).await;
+    let mut session = bench.session().await;
+    let held = session.hello().await.held;
+    assert_eq!(held, [v1::HeldAttempt { attempt: Some(job().into()), slot: 0, ended: true }]);
+    session.welcome(vec![]).await;
+    assert_eq!(session.event().await, end);
+    let next = v1::JobAssignment { attempt: Some(AttemptKey::new(1, 2, 1).into()), ..assignment() };
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![next] })).await;
+    assert_eq!(session.event().await.sequence, end.sequence + 1);
+}
