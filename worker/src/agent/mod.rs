@@ -1,1 +1,20 @@
-//! The daemon: session state machine, its asynchronous shell, the spool, the slots.
+//! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
+//! the stream to the coordinator; `spool` keeps unacknowledged events on disk; `slots` and `trainer_process` run
+//! the trainers; `devices`, `options` and `start` make a daemon of a command line. Nothing here uses libtorch.
+
+mod connection;
+mod devices;
+mod lines;
+mod options;
+mod session;
+mod shell;
+mod slots;
+mod spool;
+mod spool_format;
+mod start;
+mod trainer_process;
+mod wire;
+
+pub use devices::{DeviceChoice, SlotCount, SlotCountError};
+pub use options::StartOptions;
+pub use start::start;

@@ -1,0 +1,358 @@
+//! The stream to the coordinator: opened, and opened again whenever it is lost. Knows tonic; decides nothing
+//! but when to try again and when there is no point in it.
+
+use std::{path::PathBuf, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use proto::v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Code, Request, Status,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::session::EVENTS_IN_FLIGHT_MAX;
+
+/// Messages on their way out: all events that may be in flight, and room for everything that is not an event.
+/// When it is full all the same, the coordinator does not read, and the stream is given up.
+const OUTGOING_MAX: usize = 2 * EVENTS_IN_FLIGHT_MAX;
+
+/// Messages that wait for the session; beyond it the coordinator waits in its writes.
+const INCOMING_MAX: usize = 64;
+
+/// Shortest wait before another try.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// Longest wait before another try, without its jitter: a restarted coordinator is found soon.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait for a connection, name look-up and TLS included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest wait for the stream once there is a connection.
+const STREAM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often an idle connection is probed, and how long the answer may take: a cut cable is noticed in half a
+/// minute.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Longest message that is accepted. A grant is a few kilobytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Where the coordinator is and how to be let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// `http://…` or `https://…`.
+    pub(crate) url: String,
+    /// File with the bearer token.
+    pub(crate) token_file: Option<PathBuf>,
+    /// File with the certificates to trust.
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+/// The target cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetError {
+    /// Not an address.
+    #[error(
+        "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// https without certificates.
+    #[error("an https:// coordinator needs --tls-ca FILE, the certificates to trust")]
+    NoCertificates,
+    /// The file cannot be read or used.
+    #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What happens on the stream.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// There is a new stream: what is said goes into `outgoing`; `close` gives the stream up.
+    Connected {
+        /// Messages to send.
+        outgoing: mpsc::Sender<WorkerMessage>,
+        /// Ends this stream; another one is opened.
+        close: CancellationToken,
+    },
+    /// The coordinator said something.
+    Message(CoordinatorMessage),
+    /// The stream is gone.
+    Lost,
+    /// The coordinator does not want this worker; there is no point in trying again.
+    Refused(String),
+}
+
+/// Keeps a stream to `target` until it is dropped. Events arrive in order.
+pub(crate) fn keep(
+    target: Target,
+) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
+    let endpoint = endpoint(&target)?;
+    // Only to complain at once about a file that is not there.
+    token(&target)?;
+    let (sender, events) = mpsc::channel(INCOMING_MAX);
+    let keeper = Keeper { target, endpoint, events: sender, lost_since_welcome: false };
+    Ok((keeper.run(), events))
+}
+
+fn endpoint(target: &Target) -> Result<Endpoint, TargetError> {
+    let url = if target.url.contains("://") { target.url.clone() } else { format!("http://{}", target.url) };
+    let wrong = |reason: String| TargetError::Url { url: target.url.clone(), reason };
+    let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
+    let endpoint = match endpoint.uri().scheme_str() {
+        Some("http") => endpoint,
+        Some("https") => {
+            let path = target.tls_ca.clone().ok_or(TargetError::NoCertificates)?;
+            let unusable = |reason| TargetError::File { path: path.clone(), reason };
+            let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            endpoint.tls_config(tls).map_err(|error| unusable(chain(&error)))?
+        }
+        _ => return Err(wrong("its scheme is neither http nor https".to_owned())),
+    };
+    Ok(endpoint
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_WITHIN)
+        .keep_alive_while_idle(true))
+}
+
+fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
+    let Some(path) = &target.token_file else { return Ok(None) };
+    let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
+    let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    if content.trim().is_empty() {
+        return Err(unusable("it holds no token".to_owned()));
+    }
+    let value = format!("Bearer {}", content.trim());
+    let mut value: MetadataValue<_> = value
+        .parse()
+        .map_err(|_| unusable("its token holds characters that HTTP does not allow".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+struct Keeper {
+    target: Target,
+    endpoint: Endpoint,
+    events: mpsc::Sender<LinkEvent>,
+    /// People were told that the coordinator is away.
+    lost_since_welcome: bool,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        loop {
+            let delays = ExponentialBuilder::new()
+                .with_min_delay(RETRY_DELAY_MIN)
+                .with_max_delay(RETRY_DELAY_MAX)
+                .without_max_times()
+                .with_jitter();
+            // A new series of delays after every stream on which the coordinator spoke.
+            for delay in delays.build() {
+                let mut spoke = false;
+                let Err(status) = self.converse(&mut spoke).await else { return };
+                if let Some(reason) = final_refusal(&status) {
+                    // Fails only when nobody listens any more.
+                    let _ = self.events.send(LinkEvent::Refused(reason)).await;
+                    return;
+                }
+                if spoke {
+                    self.lost_since_welcome = false;
+                }
+                self.tell_lost(&status);
+                if spoke {
+                    tokio::time::sleep(RETRY_DELAY_MIN).await;
+                    break;
+                }
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+
+    /// One stream, from connecting to its end. `Ok` when nobody listens any more.
+    async fn converse(&mut self, spoke: &mut bool) -> Result<(), Status> {
+        let channel = tokio::time::timeout(CONNECT_WITHIN, self.endpoint.connect())
+            .await
+            .map_err(|_| Status::deadline_exceeded("it did not answer"))?
+            .map_err(|error| Status::unavailable(chain(&error)))?;
+        let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
+        let close = CancellationToken::new();
+        let connected = LinkEvent::Connected { outgoing, close: close.clone() };
+        if self.events.send(connected).await.is_err() {
+            return Ok(());
+        }
+        let ended = tokio::select! {
+            ended = self.listen(channel, messages, spoke) => ended,
+            () = close.cancelled() => Some(Status::unavailable("the stream was given up")),
+        };
+        let Some(status) = ended else { return Ok(()) };
+        if self.events.send(LinkEvent::Lost).await.is_err() {
+            return Ok(());
+        }
+        Err(status)
+    }
+
+    /// Why the stream ended; `None` when nobody listens any more.
+    async fn listen(
+        &mut self,
+        channel: Channel,
+        messages: mpsc::Receiver<WorkerMessage>,
+        spoke: &mut bool,
+    ) -> Option<Status> {
+        let mut client = WorkerServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut request = Request::new(ReceiverStream::new(messages));
+        match token(&self.target) {
+            Ok(Some(value)) => {
+                request.metadata_mut().insert("authorization", value);
+            }
+            Ok(None) => {}
+            Err(error) => return Some(Status::unavailable(error.to_string())),
+        }
+        let mut incoming = match tokio::time::timeout(STREAM_WITHIN, client.session(request)).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return Some(status),
+            Err(_) => return Some(Status::deadline_exceeded("it opened no session")),
+        };
+        loop {
+            match incoming.message().await {
+                Ok(Some(message)) => {
+                    if !std::mem::replace(spoke, true) {
+                        tracing::info!(coordinator = self.target.url, "connected to the coordinator");
+                    }
+                    self.events.send(LinkEvent::Message(message)).await.ok()?;
+                }
+                Ok(None) => return Some(Status::unavailable("it closed the session")),
+                Err(status) => return Some(status),
+            }
+        }
+    }
+
+    /// One line when the coordinator goes, not one for each try.
+    fn tell_lost(&mut self, status: &Status) {
+        let reason = describe(status);
+        let coordinator = &self.target.url;
+        if std::mem::replace(&mut self.lost_since_welcome, true) {
+            tracing::debug!(coordinator, "still not reachable: {reason}");
+        } else {
+            tracing::warn!(
+                coordinator,
+                "the coordinator is not reachable: {reason}; running trainings go on, and it is tried again until it \
+                 answers"
+            );
+        }
+    }
+}
+
+/// The message for people, if trying again is pointless.
+fn final_refusal(status: &Status) -> Option<String> {
+    let said = status.message();
+    Some(match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => {
+            format!("the coordinator does not accept this worker's token ({said}); see --token-file")
+        }
+        Code::FailedPrecondition => {
+            format!(
+                "the coordinator does not work with this version of the worker ({said}); use the same version of both"
+            )
+        }
+        Code::AlreadyExists => format!(
+            "another worker took this one's name ({said}); give each worker of a coordinator its own --name"
+        ),
+        Code::InvalidArgument => format!("the coordinator does not accept this worker ({said})"),
+        _ => return None,
+    })
+}
+
+fn describe(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) if status.message().is_empty() => chain(source),
+        Some(source) => format!("{}: {}", status.message(), chain(source)),
+        None if status.message().is_empty() => status.code().to_string(),
+        None => status.message().to_owned(),
+    }
+}
+
+/// An error and what caused it; tonic's own text says only "transport error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Target {
+        Target { url: url.into(), token_file: None, tls_ca: None }
+    }
+
+    #[test]
+    fn a_host_and_port_alone_are_an_address() {
+        let endpoint = endpoint(&target("127.0.0.1:7070")).unwrap();
+        assert_eq!(endpoint.uri().to_string(), "http://127.0.0.1:7070/");
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_with_what_would() {
+        let error = |url| endpoint(&target(url)).unwrap_err().to_string();
+        assert!(error("ftp://host").contains("use http://HOST:PORT"));
+        assert!(error("http://[broken").contains("use http://HOST:PORT"));
+        assert_eq!(
+            error("https://host:1"),
+            "an https:// coordinator needs --tls-ca FILE, the certificates to trust"
+        );
+    }
+
+    #[test]
+    fn a_token_file_that_is_missing_or_empty_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let with_file = Target { token_file: Some(path.clone()), ..target("http://host") };
+        assert!(token(&with_file).unwrap_err().to_string().contains(&path.display().to_string()));
+        std::fs::write(&path, " \n").unwrap();
+        assert!(token(&with_file).unwrap_err().to_string().contains("it holds no token"));
+        std::fs::write(&path, "secret\n").unwrap();
+        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
+    }
+
+    #[test]
+    fn only_refusals_that_stay_are_final() {
+        for code in
+            [Code::Unauthenticated, Code::FailedPrecondition, Code::AlreadyExists, Code::InvalidArgument]
+        {
+            assert!(final_refusal(&Status::new(code, "no")).is_some(), "{code}");
+        }
+        for code in
+            [Code::Unavailable, Code::Internal, Code::Unknown, Code::ResourceExhausted, Code::Unimplemented]
+        {
+            assert!(final_refusal(&Status::new(code, "no")).is_none(), "{code}");
+        }
+    }
+}

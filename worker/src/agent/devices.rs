@@ -1,0 +1,186 @@
+//! Which slots this machine has. A child process looks for GPUs, so that the agent never loads CUDA.
+
+use std::{
+    num::NonZeroUsize, path::Path, process::Stdio, str::FromStr, thread::available_parallelism,
+    time::Duration,
+};
+
+use proto::v1;
+use serde::Deserialize;
+use tokio::process::Command;
+
+/// How long looking for devices may take: loading CUDA from a slow disk takes a minute at worst.
+const DEVICES_WITHIN: Duration = Duration::from_secs(120);
+
+/// Most slots of one worker; more trainers than this on one machine are a slip of the pen.
+const SLOTS_MAX: usize = 1_024;
+
+/// What the slots run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DeviceChoice {
+    /// The GPUs that libtorch can use; the CPU if there is none.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPUs; an error if there is none.
+    Cuda,
+}
+
+/// How many slots there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotCount {
+    /// One for each GPU, or one for each processor core that this process may use.
+    Auto,
+    /// That many, dealt out over the devices in turn.
+    Fixed(NonZeroUsize),
+}
+
+/// Text that is no number of slots.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no number of slots: use auto, or a number from 1 to {SLOTS_MAX}")]
+pub struct SlotCountError(String);
+
+impl FromStr for SlotCount {
+    type Err = SlotCountError;
+
+    fn from_str(text: &str) -> Result<Self, SlotCountError> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let number = text.parse::<NonZeroUsize>().ok().filter(|number| number.get() <= SLOTS_MAX);
+        number.map(Self::Fixed).ok_or_else(|| SlotCountError(text.to_owned()))
+    }
+}
+
+/// Why there are no slots.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DevicesError {
+    /// The child process failed.
+    #[error("cannot find out which devices this machine has: {0}; use --device cpu to do without GPUs")]
+    Probe(String),
+    /// No GPU.
+    #[error(
+        "--device cuda was asked for, but libtorch can use no GPU here; use --device cpu, or see that the driver \
+         and a libtorch with CUDA are found (LD_LIBRARY_PATH)"
+    )]
+    NoGpu,
+}
+
+/// One line of `sweep-worker devices`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Device {
+    device: String,
+    description: String,
+}
+
+/// The slots of this machine, from 0.
+///
+/// # Errors
+/// The devices cannot be found out, or there is none of the kind asked for.
+pub(crate) async fn slots(
+    choice: DeviceChoice,
+    count: SlotCount,
+    program: &Path,
+) -> Result<Vec<v1::Slot>, DevicesError> {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let found = match choice {
+        DeviceChoice::Cpu => Vec::new(),
+        DeviceChoice::Auto | DeviceChoice::Cuda => probe(program).await?,
+    };
+    lay_out(choice, count, cores, &found)
+}
+
+async fn probe(program: &Path) -> Result<Vec<Device>, DevicesError> {
+    let failed = |reason: String| DevicesError::Probe(reason);
+    let child = Command::new(program)
+        .arg("devices")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(format!("{} cannot be started ({error})", program.display())))?;
+    let output = tokio::time::timeout(DEVICES_WITHIN, child.wait_with_output())
+        .await
+        .map_err(|_| failed(format!("looking for them took more than {} s", DEVICES_WITHIN.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    log.lines().for_each(|line| tracing::info!("devices: {line}"));
+    if !output.status.success() {
+        let last = log.lines().last().unwrap_or("it said nothing");
+        return Err(failed(format!("`sweep-worker devices` failed ({}): {last}", output.status)));
+    }
+    let parse = |line: &[u8]| serde_json::from_slice(line);
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(format!("its output is not understood ({error})")))
+}
+
+fn lay_out(
+    choice: DeviceChoice,
+    count: SlotCount,
+    cores: usize,
+    found: &[Device],
+) -> Result<Vec<v1::Slot>, DevicesError> {
+    let gpus: Vec<&Device> = found.iter().filter(|device| device.device.starts_with("cuda")).collect();
+    if choice == DeviceChoice::Cuda && gpus.is_empty() {
+        return Err(DevicesError::NoGpu);
+    }
+    let natural = if gpus.is_empty() { cores } else { gpus.len() };
+    let count = match count {
+        SlotCount::Auto => natural.min(SLOTS_MAX),
+        SlotCount::Fixed(count) => count.get(),
+    };
+    let cpu = found.iter().find(|device| device.device == "cpu").map_or("CPU", |device| &device.description);
+    let slot = |index: usize| {
+        let (device, description) = match gpus.get(index % gpus.len().max(1)) {
+            Some(gpu) => (gpu.device.clone(), gpu.description.clone()),
+            None => ("cpu".to_owned(), format!("{cpu}, one of {count} slots on {cores} cores")),
+        };
+        v1::Slot { index: u32::try_from(index).unwrap_or(u32::MAX), device, description }
+    };
+    Ok((0..count).map(slot).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpus(count: usize) -> Vec<Device> {
+        let gpu = |index| Device { device: format!("cuda:{index}"), description: "H200".into() };
+        let cpu = Device { device: "cpu".into(), description: "Xeon".into() };
+        (0..count).map(gpu).chain([cpu]).collect()
+    }
+
+    fn devices(choice: DeviceChoice, count: &str, found: &[Device]) -> Vec<String> {
+        let slots = lay_out(choice, count.parse().unwrap(), 3, found).unwrap();
+        slots.into_iter().map(|slot| slot.device).collect()
+    }
+
+    #[test]
+    fn without_gpus_there_is_a_slot_a_core() {
+        assert_eq!(devices(DeviceChoice::Auto, "auto", &gpus(0)), ["cpu", "cpu", "cpu"]);
+        assert_eq!(devices(DeviceChoice::Cpu, "1", &[]), ["cpu"]);
+    }
+
+    #[test]
+    fn with_gpus_there_is_a_slot_a_gpu_and_more_slots_share_them_in_turn() {
+        assert_eq!(devices(DeviceChoice::Auto, "auto", &gpus(2)), ["cuda:0", "cuda:1"]);
+        assert_eq!(devices(DeviceChoice::Cuda, "3", &gpus(2)), ["cuda:0", "cuda:1", "cuda:0"]);
+    }
+
+    #[test]
+    fn asking_for_a_gpu_where_there_is_none_is_an_error() {
+        let error = lay_out(DeviceChoice::Cuda, SlotCount::Auto, 3, &gpus(0)).unwrap_err();
+        assert!(error.to_string().contains("--device cpu"), "{error}");
+    }
+
+    #[test]
+    fn slot_counts_are_auto_or_a_sensible_number() {
+        for bad in ["0", "-1", "many", "1025", ""] {
+            assert!(bad.parse::<SlotCount>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line of `sweep-worker start`, and what follows from it: names, folders, the trainer's command.
+
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use proto::{WorkerName, v1};
+
+use super::{
+    devices::{DeviceChoice, SlotCount},
+    trainer_process::TrainerCommand,
+};
+
+/// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StartOptions {
+    /// Address of the coordinator, http:// or https://
+    #[arg(long, env = "SWEEP_COORDINATOR", value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    pub coordinator: String,
+    /// How many jobs run at a time: a number, or auto for one a GPU, else one a processor core
+    #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", default_value = "auto")]
+    pub slots: SlotCount,
+    /// What to train on
+    #[arg(long, env = "SWEEP_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// The worker's name, unique at its coordinator [default: the machine's name]
+    #[arg(long, env = "SWEEP_NAME", value_name = "NAME")]
+    pub name: Option<WorkerName>,
+    /// File that holds the token the coordinator asks for; read anew at every connection
+    #[arg(long, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust for an https:// coordinator
+    #[arg(long, env = "SWEEP_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Folder for results the coordinator does not have yet [default: ~/.local/state/sweep/spool/NAME]
+    #[arg(long, env = "SWEEP_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
+    #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Where relative paths of data sets start [default: the working directory]
+    #[arg(long, env = "SWEEP_DATA_ROOT", value_name = "DIR")]
+    pub data_root: Option<PathBuf>,
+    /// Leave images out that cannot be decoded, instead of refusing their data set
+    #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
+    pub skip_corrupt: bool,
+    /// How long running jobs may go on after SIGTERM or SIGINT, before they are handed back
+    #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see the
+    /// `protocol` module) and finds SWEEP_TRAINER_DEVICE, _THREADS and _SLOT in its environment
+    #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
+    pub trainer: Option<OsString>,
+    /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
+    #[arg(long, env = "SWEEP_THREADS_PER_SLOT", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads_per_slot: u16,
+    /// Leave as on SIGTERM when standard input ends, so that the worker does not outlive who started it
+    #[arg(long, env = "SWEEP_EXIT_WITH_STDIN", value_parser = clap::builder::BoolishValueParser::new())]
+    pub exit_with_stdin: bool,
+}
+
+impl StartOptions {
+    /// The name given, or one made of the machine's.
+    pub(crate) fn worker_name(&self) -> WorkerName {
+        self.name.clone().unwrap_or_else(|| name_of_host(&host()))
+    }
+
+    /// The folder of the spool.
+    ///
+    /// # Errors
+    /// None is given and there is no home folder to put it in.
+    pub(crate) fn spool_folder(&self, name: &WorkerName) -> anyhow::Result<PathBuf> {
+        let given = self.spool.clone();
+        let folder = given
+            .or_else(|| Some(state_home(|name| env::var_os(name))?.join("sweep/spool").join(name.as_str())));
+        folder.context("there is no home folder for the spool; name one with --spool DIR")
+    }
+
+    /// Where relative data-set paths start, absolute.
+    ///
+    /// # Errors
+    /// It is relative and the working directory is gone.
+    pub(crate) fn absolute_data_root(&self) -> anyhow::Result<PathBuf> {
+        let root = self.data_root.clone().unwrap_or_else(|| PathBuf::from("."));
+        std::path::absolute(&root).with_context(|| format!("--data-root {} is no folder", root.display()))
+    }
+
+    /// How the trainer of a slot is started; `program` is this program.
+    pub(crate) fn trainer_command(&self, slot: &v1::Slot, program: &std::path::Path) -> TrainerCommand {
+        let threads = self.threads_per_slot.to_string();
+        let environment = vec![
+            ("OMP_NUM_THREADS", threads.clone()),
+            ("MKL_NUM_THREADS", threads.clone()),
+            // Its log lines are shown to people.
+            ("SWEEP_LOG_FORMAT", "text".to_owned()),
+            ("SWEEP_TRAINER_DEVICE", slot.device.clone()),
+            ("SWEEP_TRAINER_THREADS", threads.clone()),
+            ("SWEEP_TRAINER_SLOT", slot.index.to_string()),
+        ];
+        if let Some(command) = &self.trainer {
+            let arguments = vec!["-c".into(), command.clone()];
+            return TrainerCommand { program: "/bin/sh".into(), arguments, environment };
+        }
+        let mut arguments: Vec<OsString> = vec![
+            "trainer".into(),
+            "--device".into(),
+            slot.device.clone().into(),
+            "--threads".into(),
+            threads.into(),
+        ];
+        if let Some(folder) = &self.cache_dir {
+            arguments.extend(["--cache-dir".into(), folder.into()]);
+        }
+        if self.skip_corrupt {
+            arguments.push("--skip-corrupt".into());
+        }
+        TrainerCommand { program: program.to_owned(), arguments, environment }
+    }
+}
+
+/// The machine's name as the operating system knows it.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A worker's name made of a machine's, whatever that holds.
+fn name_of_host(host: &str) -> WorkerName {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = host.chars().map(keep).take(100).collect();
+    let fallback = || "worker".parse().expect("a plain word names a worker");
+    name.parse().unwrap_or_else(|_| fallback())
+}
+
+/// `$XDG_STATE_HOME`, which must be absolute to count, else `~/.local/state`.
+fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        start: StartOptions,
+    }
+
+    fn options(arguments: &[&str]) -> StartOptions {
+        Command::parse_from([&["start"], arguments].concat()).start
+    }
+
+    fn slot() -> v1::Slot {
+        v1::Slot { index: 1, device: "cuda:1".into(), description: String::new() }
+    }
+
+    #[test]
+    fn any_host_name_makes_a_worker_name() {
+        for (host, name) in [("gpu-7.rack", "gpu-7.rack"), ("my machine", "my-machine"), ("", "worker")] {
+            assert_eq!(name_of_host(host).as_str(), name);
+        }
+    }
+
+    #[test]
+    fn the_state_folder_is_that_of_the_xdg_standard() {
+        let both = |name: &str| Some(OsString::from(if name == "HOME" { "/home/a" } else { "/state" }));
+        assert_eq!(state_home(both), Some("/state".into()));
+        let relative = |name: &str| Some(OsString::from(if name == "HOME" { "/home/a" } else { "state" }));
+        assert_eq!(state_home(relative), Some("/home/a/.local/state".into()));
+        assert_eq!(state_home(|_| None), None);
+    }
+
+    #[test]
+    fn the_trainer_is_this_program_unless_another_is_named() {
+        let own = options(&["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c"])
+            .trainer_command(&slot(), "/bin/sweep-worker".as_ref());
+        assert_eq!(own.program, PathBuf::from("/bin/sweep-worker"));
+        let expected =
+            ["trainer", "--device", "cuda:1", "--threads", "2", "--cache-dir", "/c", "--skip-corrupt"];
+        assert_eq!(own.arguments, expected.map(OsString::from));
+        let other = options(&["--trainer", "python3 train.py"]).trainer_command(&slot(), "/bin/x".as_ref());
+        assert_eq!(other.arguments, ["-c", "python3 train.py"].map(OsString::from));
+        assert!(other.environment.contains(&("SWEEP_TRAINER_DEVICE", "cuda:1".into())));
+    }
+}

@@ -1,0 +1,122 @@
+//! How the session ends: draining, the grace period, handing back, waiting for the last acknowledgements.
+
+use std::time::Duration;
+
+use super::{
+    Link, STOP_TO_KILL_LEAVING, Session,
+    slot::StopReason,
+    types::{Departure, Output, ToCoordinator},
+};
+
+/// Longest wait for acknowledgements after the jobs were handed back.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether the worker takes jobs, and if not, how far its leaving is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// New jobs are welcome.
+    Serving,
+    /// Running jobs may end; at `hand_back_at` they are handed back. `None` when the coordinator asked: it
+    /// waits for the results.
+    Draining {
+        /// End of the grace period.
+        hand_back_at: Option<Duration>,
+    },
+    /// The grace period is over, the trainers are being stopped.
+    HandingBack,
+    /// Nothing runs; the last events wait for acknowledgement until `exit_at`.
+    Leaving {
+        /// When the worker leaves without them: they stay in the spool.
+        exit_at: Duration,
+    },
+    /// `Exit` was put out.
+    Gone,
+}
+
+impl Mode {
+    pub(super) fn is_draining(self) -> bool {
+        self != Self::Serving
+    }
+
+    pub(super) fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Serving | Self::HandingBack | Self::Gone => None,
+            Self::Draining { hand_back_at } => hand_back_at,
+            Self::Leaving { exit_at } => Some(exit_at),
+        }
+    }
+}
+
+impl Session {
+    /// SIGTERM or SIGINT: the first starts the grace period, the second ends everything.
+    pub(super) fn on_shutdown(&mut self, now: Duration) {
+        if self.shutdown_requested {
+            self.mode = Mode::Gone;
+            self.outputs.push(Output::Exit(Departure::AtOnce));
+            return;
+        }
+        self.shutdown_requested = true;
+        self.mode = match self.mode {
+            Mode::Leaving { exit_at } => Mode::Leaving { exit_at: exit_at.min(now + ACKNOWLEDGED_WITHIN) },
+            _ => Mode::Draining { hand_back_at: Some(now + self.grace) },
+        };
+        self.hand_back_waiting();
+    }
+
+    /// The coordinator wants the worker to leave; it waits for what runs.
+    pub(super) fn on_drain(&mut self) {
+        if self.mode == Mode::Serving {
+            self.mode = Mode::Draining { hand_back_at: None };
+            self.hand_back_waiting();
+        }
+    }
+
+    /// Jobs that have not begun go back at once.
+    fn hand_back_waiting(&mut self) {
+        for index in 0..self.slots.len() {
+            if let Some(job) = self.slots[index].waiting.take() {
+                let end = super::End::new(super::Outcome::HandedBack, "the worker is shutting down");
+                self.end(job.attempt, end);
+            }
+        }
+    }
+
+    pub(super) fn hand_back_when_grace_is_over(&mut self, now: Duration) {
+        if !matches!(self.mode, Mode::Draining { hand_back_at: Some(at) } if at <= now) {
+            return;
+        }
+        self.mode = Mode::HandingBack;
+        for index in 0..self.slots.len() {
+            self.stop(now, index, StopReason::HandedBack, STOP_TO_KILL_LEAVING);
+        }
+    }
+
+    /// Says that the worker takes no jobs, once a stream.
+    pub(super) fn tell_draining(&mut self) {
+        if let Link::Open { draining_told, .. } = &mut self.link
+            && !std::mem::replace(draining_told, true)
+        {
+            let reason = "the worker is shutting down".to_owned();
+            self.outputs.push(Output::Send(ToCoordinator::Draining { reason }));
+        }
+    }
+
+    pub(super) fn leave_if_done(&mut self, now: Duration) {
+        let all_idle = self.slots.iter().all(super::Slot::is_idle);
+        let soon = now + ACKNOWLEDGED_WITHIN;
+        match self.mode {
+            Mode::Draining { hand_back_at } if all_idle => {
+                // What is left of the grace period is for the results of the jobs that did end within it.
+                let exit_at = hand_back_at.unwrap_or(now + self.grace).max(soon);
+                self.mode = Mode::Leaving { exit_at };
+            }
+            Mode::HandingBack if all_idle => self.mode = Mode::Leaving { exit_at: soon },
+            _ => {}
+        }
+        if matches!(self.mode, Mode::Leaving { exit_at } if self.outbox.is_empty() || exit_at <= now) {
+            self.tell_draining();
+            self.mode = Mode::Gone;
+            self.outputs.push(Output::Exit(Departure::Orderly));
+        }
+    }
+}

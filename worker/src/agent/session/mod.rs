@@ -1,0 +1,329 @@
+//! The worker's side of the conversation with the coordinator, as a pure state machine: what happened goes in,
+//! what is to be done comes out. No clock, no socket, no file and no process is touched here; `now` is the time
+//! since an arbitrary start and never goes back.
+//!
+//! Rules: a slot runs one attempt at a time; every granted attempt ends in exactly one `Ended` event, unless the
+//! coordinator refused it; events are numbered once and sent in order, again after every reconnection, until
+//! they are acknowledged; running trainings do not care whether the coordinator is there.
+
+mod leaving;
+mod outbox;
+mod slot;
+mod trainers;
+pub(crate) mod types;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::time::Duration;
+
+use proto::{AttemptKey, v1::Outcome};
+
+use leaving::Mode;
+pub(crate) use outbox::EVENTS_IN_FLIGHT_MAX;
+use outbox::Outbox;
+use slot::{Phase, Running, Slot, StopReason, Trainer};
+use types::{
+    End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress, ToCoordinator,
+};
+
+/// How long a trainer may take to obey `Stop`: longer than any sensible batch.
+const STOP_TO_KILL: Duration = Duration::from_secs(10);
+
+/// How long a trainer may take to obey `Stop` once the grace period is over.
+const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
+
+/// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
+const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long the coordinator may take to answer `Hello` before the stream is tried anew.
+const WELCOME_WITHIN: Duration = Duration::from_secs(15);
+
+/// Shortest time between two heartbeats, so that progress bars move without a message for each batch.
+const HEARTBEAT_GAP_MIN: Duration = Duration::from_millis(500);
+
+/// Shortest heartbeat interval that a coordinator can ask for.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The stream to the coordinator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Link {
+    Away,
+    /// `Hello` is sent.
+    Greeting {
+        welcome_by: Duration,
+    },
+    /// Stream closed by us as the coordinator did not answer; waits for `Disconnected`.
+    Closing,
+    Open {
+        heartbeat_interval: Duration,
+        heartbeat_at: Duration,
+        draining_told: bool,
+    },
+}
+
+/// The worker's session; see the module's description.
+#[derive(Debug)]
+pub(crate) struct Session {
+    slots: Vec<Slot>,
+    outbox: Outbox,
+    link: Link,
+    mode: Mode,
+    shutdown_requested: bool,
+    grace: Duration,
+    /// Something about the progress changed since the last heartbeat.
+    progress_is_news: bool,
+    last_heartbeat: Option<Duration>,
+    outputs: Vec<Output>,
+}
+
+impl Session {
+    /// A session with `slots` idle slots that goes on with the events an earlier process left in the spool.
+    /// `grace` is how long running jobs may go on once the worker is asked to leave.
+    pub(crate) fn new(slots: usize, grace: Duration, next_sequence: u64, recovered: Vec<Event>) -> Self {
+        Self {
+            slots: (0..slots).map(|_| Slot::new()).collect(),
+            outbox: Outbox::new(next_sequence, recovered),
+            link: Link::Away,
+            mode: Mode::Serving,
+            shutdown_requested: false,
+            grace,
+            progress_is_news: false,
+            last_heartbeat: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
+    pub(crate) fn apply(&mut self, now: Duration, input: Input) -> Vec<Output> {
+        if self.mode == Mode::Gone {
+            return Vec::new();
+        }
+        match input {
+            Input::Connected => self.greet(now),
+            Input::Disconnected => {
+                self.link = Link::Away;
+                self.outbox.rewind();
+            }
+            Input::Message(message) => self.on_message(now, message),
+            Input::Trainer { slot, event } => self.on_trainer(now, slot, event),
+            Input::Tick => {}
+            Input::Shutdown => self.on_shutdown(now),
+        }
+        self.on_time(now);
+        self.leave_if_done(now);
+        self.send_what_is_due(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When `Tick` is needed if nothing else happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let slots = self.slots.iter().filter_map(|slot| {
+            let running = slot.running.as_ref()?;
+            match running.phase {
+                Phase::Training if slot.trainer == Trainer::Starting => {
+                    Some(running.deadline.map_or(running.ready_by, |deadline| deadline.min(running.ready_by)))
+                }
+                Phase::Training => running.deadline,
+                Phase::Stopping { kill_at, .. } => Some(kill_at),
+                Phase::Killed { .. } => None,
+            }
+        });
+        let link = match self.link {
+            Link::Away | Link::Closing => None,
+            Link::Greeting { welcome_by } => Some(welcome_by),
+            Link::Open { .. } => self.heartbeat_due(),
+        };
+        slots.chain(link).chain(self.mode.deadline()).min()
+    }
+
+    fn greet(&mut self, now: Duration) {
+        self.outbox.rewind();
+        let ended = self.outbox.ended();
+        let held = self.held_running().chain(ended.into_iter().map(|attempt| Held {
+            attempt,
+            slot: 0,
+            ended: true,
+        }));
+        let hello = ToCoordinator::Hello { held: held.collect(), draining: self.mode.is_draining() };
+        self.outputs.push(Output::Send(hello));
+        self.link = Link::Greeting { welcome_by: now + WELCOME_WITHIN };
+    }
+
+    /// Attempts that a trainer works on or is about to, save those that the coordinator does not know any more.
+    fn held_running(&self) -> impl Iterator<Item = Held> + '_ {
+        self.slots.iter().enumerate().flat_map(|(index, slot)| {
+            let running =
+                slot.running.iter().filter(|running| !running.is_refused()).map(|running| running.attempt);
+            let waiting = slot.waiting.iter().map(|job| job.attempt);
+            running.chain(waiting).map(move |attempt| Held { attempt, slot: index, ended: false })
+        })
+    }
+
+    fn on_message(&mut self, now: Duration, message: FromCoordinator) {
+        match message {
+            FromCoordinator::Welcome { heartbeat_interval, refused } => {
+                self.on_welcome(now, heartbeat_interval, &refused);
+            }
+            FromCoordinator::Grant { slot, jobs } => self.on_grant(now, slot, jobs),
+            FromCoordinator::Acknowledged { through } => {
+                let forgettable = self.outbox.acknowledge(through);
+                self.forget(forgettable);
+            }
+            FromCoordinator::Revoke { attempts, reason } => {
+                attempts.into_iter().for_each(|attempt| self.revoke(now, attempt, &reason));
+            }
+            FromCoordinator::Drain => self.on_drain(),
+        }
+    }
+
+    fn on_welcome(&mut self, now: Duration, heartbeat_interval: Duration, refused: &[AttemptKey]) {
+        for attempt in refused {
+            let forgettable = self.outbox.drop_attempt(*attempt);
+            self.forget(forgettable);
+            for index in 0..self.slots.len() {
+                let slot = &mut self.slots[index];
+                slot.waiting.take_if(|job| job.attempt == *attempt);
+                if slot.running.as_ref().is_some_and(|running| running.attempt == *attempt) {
+                    self.stop(now, index, StopReason::Refused, STOP_TO_KILL);
+                }
+            }
+        }
+        if let Link::Greeting { .. } = self.link {
+            self.link = Link::Open {
+                heartbeat_interval: heartbeat_interval.max(HEARTBEAT_INTERVAL_MIN),
+                heartbeat_at: now,
+                draining_told: false,
+            };
+        }
+    }
+
+    fn on_grant(&mut self, now: Duration, slot: usize, jobs: Vec<GrantedJob>) {
+        let count = jobs.len();
+        for job in jobs {
+            let attempt = job.attempt;
+            let is_held = self.held_running().any(|held| held.attempt == attempt);
+            if is_held || self.outbox.holds_end_of(attempt) {
+                continue;
+            }
+            match self.obstacle(slot, count) {
+                Some(reason) => self.end(attempt, End::new(Outcome::HandedBack, reason)),
+                None => {
+                    self.slots[slot].waiting = Some(job);
+                    self.start_waiting(now, slot);
+                }
+            }
+        }
+    }
+
+    /// Why jobs granted to this slot cannot be taken.
+    fn obstacle(&self, slot: usize, jobs: usize) -> Option<String> {
+        if self.mode.is_draining() {
+            return Some("the worker takes no new jobs, it is about to leave".to_owned());
+        }
+        if jobs > 1 {
+            return Some(format!("the grant holds {jobs} jobs, a slot of this worker runs one at a time"));
+        }
+        match self.slots.get(slot) {
+            None => Some(format!("the worker has no slot {slot}, it has {}", self.slots.len())),
+            Some(state) if !state.has_room() => Some(format!("slot {slot} is busy with another attempt")),
+            Some(_) => None,
+        }
+    }
+
+    fn revoke(&mut self, now: Duration, attempt: AttemptKey, reason: &str) {
+        let reason = if reason.is_empty() { "revoked by the coordinator" } else { reason };
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.waiting.take_if(|job| job.attempt == attempt).is_some() {
+                self.end(attempt, End::new(Outcome::Revoked, reason));
+            } else if slot
+                .running
+                .as_ref()
+                .is_some_and(|running| running.attempt == attempt && !running.is_refused())
+            {
+                let forgettable = self.outbox.drop_attempt(attempt);
+                self.forget(forgettable);
+                self.stop(now, index, StopReason::Revoked { reason: reason.to_owned() }, STOP_TO_KILL);
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Duration) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            let Some(running) = &mut slot.running else { continue };
+            match &running.phase {
+                Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
+                    self.stop(now, index, StopReason::TimedOut, STOP_TO_KILL);
+                }
+                Phase::Training if slot.trainer == Trainer::Starting && running.ready_by <= now => {
+                    let limit = TRAINER_READY_WITHIN.as_secs();
+                    self.break_trainer(index, format!("the trainer was not ready within {limit} s"));
+                }
+                Phase::Stopping { why, kill_at } if *kill_at <= now => {
+                    running.phase = Phase::Killed { why: why.clone() };
+                    self.kill(index);
+                }
+                _ => {}
+            }
+        }
+        if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
+            self.link = Link::Closing;
+            self.outputs.push(Output::CloseSession);
+        }
+        self.hand_back_when_grace_is_over(now);
+    }
+
+    fn end(&mut self, attempt: AttemptKey, end: End) {
+        self.progress_is_news = true;
+        self.record(attempt, EventKind::Ended(end));
+    }
+
+    fn record(&mut self, attempt: AttemptKey, kind: EventKind) {
+        let event = self.outbox.push(attempt, kind).clone();
+        self.outputs.push(Output::Append(event));
+    }
+
+    fn forget(&mut self, forgettable: Option<u64>) {
+        self.outputs.extend(forgettable.map(|through| Output::Forget { through }));
+    }
+
+    fn heartbeat_due(&self) -> Option<Duration> {
+        let Link::Open { heartbeat_at, .. } = self.link else { return None };
+        let soon = self.last_heartbeat.map_or(Duration::ZERO, |last| last + HEARTBEAT_GAP_MIN);
+        Some(if self.progress_is_news { heartbeat_at.min(soon) } else { heartbeat_at })
+    }
+
+    fn send_what_is_due(&mut self, now: Duration) {
+        if self.mode == Mode::Gone {
+            return;
+        }
+        let is_due = self.heartbeat_due().is_some_and(|due| due <= now);
+        if self.mode.is_draining() {
+            self.tell_draining();
+        }
+        let Link::Open { heartbeat_interval, heartbeat_at, .. } = &mut self.link else { return };
+        if is_due {
+            *heartbeat_at = now + *heartbeat_interval;
+            self.last_heartbeat = Some(now);
+            self.progress_is_news = false;
+            self.outputs.push(Output::Send(ToCoordinator::Heartbeat(self.progress())));
+        }
+        while let Some(event) = self.outbox.next_to_send() {
+            self.outputs.push(Output::Send(ToCoordinator::Event(event)));
+        }
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        let of_slot = |slot: &Slot| {
+            let running = slot.running.iter().filter(|running| !running.is_refused()).map(Running::progress);
+            let waiting =
+                slot.waiting.iter().map(|job| Progress { attempt: job.attempt, epoch: 0, fraction: 0.0 });
+            running.chain(waiting).collect::<Vec<_>>()
+        };
+        self.slots.iter().flat_map(of_slot).collect()
+    }
+}

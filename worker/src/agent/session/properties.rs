@@ -1,0 +1,232 @@
+//! Random inputs in any order: whatever comes, the session's promises hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{
+    tests::{attempt, ended, epoch, exited, grant, ready, started, welcome},
+    types::*,
+    *,
+};
+use crate::protocol::TrainerOutcome;
+
+const SLOTS: usize = 2;
+
+/// What may happen next; `job` 0 stands for the job that runs in the slot.
+fn step() -> impl Strategy<Value = Step> {
+    let slot = 0..SLOTS;
+    prop_oneof![
+        1 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+        6 => (0..SLOTS + 1).prop_map(Step::Grant),
+        2 => Just(Step::GrantAgain),
+        4 => slot.clone().prop_map(Step::Ready),
+        4 => slot.clone().prop_map(Step::Started),
+        4 => (slot.clone(), 1..4_u32).prop_map(|(slot, number)| Step::Epoch(slot, number)),
+        4 => (slot.clone(), 0..5_usize).prop_map(|(slot, outcome)| Step::Ended(slot, outcome)),
+        2 => slot.prop_map(Step::Exited),
+        3 => (0..40_u64).prop_map(Step::Acknowledge),
+        2 => (0..20_u64).prop_map(Step::Revoke),
+        4 => (0..20_000_u64).prop_map(Step::Wait),
+        1 => (0..20_u64).prop_map(Step::WelcomeRefusing),
+        1 => Just(Step::Drain),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Connect,
+    Disconnect,
+    Grant(usize),
+    GrantAgain,
+    Ready(usize),
+    Started(usize),
+    Epoch(usize, u32),
+    Ended(usize, usize),
+    Exited(usize),
+    Acknowledge(u64),
+    Revoke(u64),
+    Wait(u64),
+    WelcomeRefusing(u64),
+    Drain,
+}
+
+/// Watches a session from outside.
+struct Watch {
+    session: Session,
+    now: Duration,
+    jobs: u64,
+    last_granted: Option<(usize, u64)>,
+    /// What the slot's trainer was given and did not end yet.
+    at_trainer: [Option<AttemptKey>; SLOTS],
+    trainer_lives: [bool; SLOTS],
+    trainer_dies: [bool; SLOTS],
+    granted: BTreeSet<AttemptKey>,
+    refused: BTreeSet<AttemptKey>,
+    ends: BTreeMap<AttemptKey, u32>,
+    last_spooled: u64,
+    last_sent: u64,
+    connected: bool,
+    welcomed: bool,
+    gone: bool,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            session: Session::new(SLOTS, Duration::from_secs(30), 1, Vec::new()),
+            now: Duration::ZERO,
+            jobs: 0,
+            last_granted: None,
+            at_trainer: [None; SLOTS],
+            trainer_lives: [false; SLOTS],
+            trainer_dies: [false; SLOTS],
+            granted: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            last_spooled: 0,
+            last_sent: 0,
+            connected: false,
+            welcomed: false,
+            gone: false,
+        }
+    }
+
+    fn job_at(&self, slot: usize) -> u64 {
+        self.at_trainer[slot].map_or(99, |attempt| attempt.job.job)
+    }
+
+    fn input(&mut self, step: &Step) -> Option<Input> {
+        Some(match *step {
+            Step::Connect if !self.connected => {
+                (self.connected, self.welcomed, self.last_sent) = (true, false, 0);
+                Input::Connected
+            }
+            Step::Disconnect if self.connected => {
+                self.connected = false;
+                Input::Disconnected
+            }
+            Step::Grant(slot) if self.connected => {
+                self.jobs += 1;
+                self.granted.insert(attempt(self.jobs));
+                self.last_granted = Some((slot, self.jobs));
+                grant(slot, self.jobs)
+            }
+            Step::GrantAgain if self.connected => {
+                let (slot, job) = self.last_granted?;
+                // A coordinator repeats no grant whose end it has acknowledged or which it refused.
+                let over = self.refused.contains(&attempt(job)) || self.ends.contains_key(&attempt(job));
+                if over {
+                    return None;
+                }
+                grant(slot, job)
+            }
+            Step::Ready(slot) if self.trainer_lives[slot] => ready(slot),
+            Step::Started(slot) if self.trainer_lives[slot] => started(slot, self.job_at(slot)),
+            Step::Epoch(slot, number) if self.trainer_lives[slot] => epoch(slot, self.job_at(slot), number),
+            Step::Ended(slot, outcome) if self.trainer_lives[slot] => {
+                use TrainerOutcome::{Diverged, Done, Failed, Rejected, Stopped};
+                let job = self.job_at(slot);
+                self.at_trainer[slot] = None;
+                ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped][outcome])
+            }
+            Step::Exited(slot) if self.trainer_lives[slot] => {
+                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
+                self.at_trainer[slot] = None;
+                exited(slot)
+            }
+            Step::Acknowledge(through) if self.welcomed => {
+                Input::Message(FromCoordinator::Acknowledged { through })
+            }
+            Step::Revoke(job) if self.connected => Input::Message(FromCoordinator::Revoke {
+                attempts: vec![attempt(job)],
+                reason: "cancelled".into(),
+            }),
+            Step::WelcomeRefusing(job) if self.connected && !self.welcomed => {
+                self.welcomed = true;
+                self.refused.insert(attempt(job));
+                welcome(vec![attempt(job)])
+            }
+            Step::Wait(time_ms) => {
+                self.now += Duration::from_millis(time_ms);
+                Input::Tick
+            }
+            Step::Drain if self.connected => Input::Message(FromCoordinator::Drain),
+            _ => return None,
+        })
+    }
+
+    fn feed(&mut self, input: Input) {
+        for output in self.session.apply(self.now, input) {
+            assert!(!self.gone, "{output:?} after the exit");
+            match output {
+                Output::Append(event) => self.on_append(&event),
+                Output::Send(ToCoordinator::Event(event)) => {
+                    assert!(self.connected, "an event was sent without a stream");
+                    assert!(event.sequence > self.last_sent && event.sequence <= self.last_spooled);
+                    self.last_sent = event.sequence;
+                }
+                Output::Send(ToCoordinator::Hello { held, .. }) => {
+                    let distinct: BTreeSet<_> = held.iter().map(|held| held.attempt).collect();
+                    assert_eq!(distinct.len(), held.len(), "an attempt is held twice");
+                }
+                Output::StartJob { slot, attempt, fresh, .. } => {
+                    assert_eq!(self.at_trainer[slot], None, "two jobs in slot {slot}");
+                    assert!(!self.trainer_dies[slot], "a job for a trainer that was killed");
+                    assert_eq!(fresh, !self.trainer_lives[slot], "a second trainer in slot {slot}");
+                    (self.at_trainer[slot], self.trainer_lives[slot]) = (Some(attempt), true);
+                }
+                Output::KillTrainer { slot } => self.trainer_dies[slot] = true,
+                Output::Exit(_) => self.gone = true,
+                _ => {}
+            }
+        }
+        let overdue = self.session.next_deadline().is_some_and(|deadline| deadline <= self.now);
+        assert!(self.gone || !overdue, "the session would spin");
+    }
+
+    fn on_append(&mut self, event: &Event) {
+        assert!(event.sequence > self.last_spooled, "the numbers of events do not grow");
+        self.last_spooled = event.sequence;
+        assert!(!self.ends.contains_key(&event.attempt), "{} goes on after its end", event.attempt);
+        if let EventKind::Ended(_) = event.kind {
+            *self.ends.entry(event.attempt).or_default() += 1;
+        }
+    }
+
+    /// Lets every trainer die; then each attempt must have had its one end.
+    fn finish(mut self) {
+        for slot in 0..SLOTS {
+            // A job that waited for the slot starts when the trainer before it is gone.
+            while self.trainer_lives[slot] && !self.gone {
+                (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
+                self.at_trainer[slot] = None;
+                self.feed(exited(slot));
+            }
+        }
+        if self.gone {
+            return;
+        }
+        for attempt in &self.granted {
+            let ends = self.ends.get(attempt).copied().unwrap_or_default();
+            let is_refused = self.refused.contains(attempt);
+            assert!(ends == 1 || (ends == 0 && is_refused), "{attempt} has {ends} ends");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_slots_run_one_job_and_every_job_ends_once(steps in prop::collection::vec(step(), 1..80)) {
+        let mut watch = Watch::new();
+        for step in &steps {
+            if !watch.gone && let Some(input) = watch.input(step) {
+                watch.feed(input);
+            }
+        }
+        watch.finish();
+    }
+}

@@ -1,0 +1,338 @@
+//! One slot: its trainer, the attempt that it runs, and what the trainer may say when. Decides how an attempt
+//! ends; the session decides when it must.
+
+use std::time::Duration;
+
+use proto::{AttemptKey, v1::Outcome};
+
+use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress};
+use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
+
+/// What is known of a slot's trainer process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trainer {
+    /// There is none; the next job starts one.
+    Absent,
+    /// Started, and not ready yet.
+    Starting,
+    /// It said `Ready`.
+    Ready,
+    /// Killed; its end was not seen yet. No job can be given to the slot.
+    Dying,
+}
+
+/// Why a running attempt shall end before it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum StopReason {
+    /// The coordinator does not know the attempt any more: nothing is reported.
+    Refused,
+    /// The coordinator takes the attempt back.
+    Revoked {
+        /// Why, for people.
+        reason: String,
+    },
+    /// It took longer than it may.
+    TimedOut,
+    /// The worker leaves.
+    HandedBack,
+    /// The trainer did something that it must not.
+    Broken {
+        /// What.
+        reason: String,
+    },
+}
+
+impl StopReason {
+    /// True where the coordinator regards the attempt as over, so that what it still does is of no interest.
+    fn silences(&self) -> bool {
+        matches!(self, Self::Refused | Self::Revoked { .. } | Self::Broken { .. })
+    }
+}
+
+/// Where a running attempt is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Phase {
+    /// Preparing its data or training.
+    Training,
+    /// Asked to stop; killed at `kill_at`.
+    Stopping {
+        /// Why.
+        why: StopReason,
+        /// When patience ends.
+        kill_at: Duration,
+    },
+    /// Killed; waits for the process's end.
+    Killed {
+        /// Why.
+        why: StopReason,
+    },
+}
+
+/// An attempt in the hands of a trainer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Running {
+    pub(super) attempt: AttemptKey,
+    pub(super) phase: Phase,
+    /// When the attempt has taken too long.
+    pub(super) deadline: Option<Duration>,
+    /// When a trainer that is still starting has taken too long.
+    pub(super) ready_by: Duration,
+    timeout: Option<Duration>,
+    started: bool,
+    epochs_done: u32,
+    epochs_total: Option<u32>,
+    epoch: u32,
+    fraction: f64,
+}
+
+impl Running {
+    /// An attempt that is given to its trainer at `now`.
+    pub(super) fn new(
+        now: Duration,
+        attempt: AttemptKey,
+        epochs_total: Option<u32>,
+        timeout: Option<Duration>,
+        ready_by: Duration,
+    ) -> Self {
+        Self {
+            attempt,
+            phase: Phase::Training,
+            deadline: timeout.map(|timeout| now + timeout),
+            ready_by,
+            timeout,
+            started: false,
+            epochs_done: 0,
+            epochs_total,
+            epoch: 0,
+            fraction: 0.0,
+        }
+    }
+
+    /// Why it shall end, if it shall.
+    pub(super) fn stop_reason(&self) -> Option<&StopReason> {
+        match &self.phase {
+            Phase::Training => None,
+            Phase::Stopping { why, .. } | Phase::Killed { why } => Some(why),
+        }
+    }
+
+    /// True where the coordinator has given up the attempt or wants it back: it may grant the slot again.
+    pub(super) fn makes_room(&self) -> bool {
+        matches!(self.stop_reason(), Some(StopReason::Refused | StopReason::Revoked { .. }))
+    }
+
+    /// True where the coordinator knows nothing of it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.stop_reason() == Some(&StopReason::Refused)
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { attempt: self.attempt, epoch: self.epoch, fraction: self.fraction }
+    }
+
+    /// The end of an attempt whose trainer is gone; `None` where nobody wants to know.
+    pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
+        let crash = match self.epoch {
+            0 => format!("{exit} while it prepared the data set"),
+            epoch => format!("{exit} in epoch {epoch}"),
+        };
+        let (outcome, reason) = match self.stop_reason() {
+            None => (Outcome::Failed, crash),
+            Some(why) => self.stopped(why)?,
+        };
+        Some(End { outcome, reason, log_tail })
+    }
+
+    /// How the attempt ends that was stopped for `why`.
+    fn stopped(&self, why: &StopReason) -> Option<(Outcome, String)> {
+        Some(match why {
+            StopReason::Refused => return None,
+            StopReason::Revoked { reason } => (Outcome::Revoked, reason.clone()),
+            StopReason::HandedBack => (Outcome::HandedBack, "the worker is shutting down".to_owned()),
+            StopReason::Broken { reason } => (Outcome::Failed, reason.clone()),
+            StopReason::TimedOut => {
+                let limit = humantime::format_duration(self.timeout.unwrap_or_default());
+                (Outcome::Failed, format!("exceeded job_timeout of {limit}"))
+            }
+        })
+    }
+
+    fn hear_end(
+        &self,
+        outcome: TrainerOutcome,
+        reason: String,
+        log_tail: Vec<String>,
+    ) -> Result<Heard, String> {
+        if let Some(why) = self.stop_reason() {
+            // A training that ends by itself just when it is asked to stop is as good as any other.
+            let counts = matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Diverged);
+            if why.silences() || !counts {
+                let end = self.stopped(why).map(|(outcome, reason)| End { outcome, reason, log_tail });
+                return Ok(Heard::Ended(end));
+            }
+        }
+        let outcome = match outcome {
+            TrainerOutcome::Done => {
+                self.check_complete()?;
+                Outcome::Done
+            }
+            TrainerOutcome::Diverged => Outcome::Diverged,
+            TrainerOutcome::Failed => Outcome::Failed,
+            TrainerOutcome::Rejected => Outcome::Rejected,
+            TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
+        };
+        let reason = if outcome == Outcome::Done { String::new() } else { reason };
+        Ok(Heard::Ended(Some(End { outcome, reason, log_tail })))
+    }
+
+    fn check_complete(&self) -> Result<(), String> {
+        match self.epochs_total {
+            Some(total) if total != self.epochs_done => {
+                Err(format!("the trainer said that it is done after {} of {total} epochs", self.epochs_done))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hear_epoch(&mut self, metrics: EpochMetrics) -> Result<(), String> {
+        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds } = metrics;
+        if !self.started {
+            return Err(format!("the trainer reported epoch {epoch} before it said that training started"));
+        }
+        if epoch != self.epochs_done + 1 {
+            return Err(format!("the trainer reported epoch {epoch} after epoch {}", self.epochs_done));
+        }
+        if self.epochs_total.is_some_and(|total| epoch > total) {
+            let total = self.epochs_total.unwrap_or_default();
+            return Err(format!("the trainer reported epoch {epoch} of a training of {total}"));
+        }
+        if !train_loss.is_finite() {
+            return Err(format!(
+                "the trainer reported a loss of {train_loss} in epoch {epoch}; it must be finite"
+            ));
+        }
+        if !(0.0..=1.0).contains(&val_accuracy) {
+            return Err(format!(
+                "the trainer reported a validation accuracy of {val_accuracy} in epoch {epoch}; it must be in [0, 1]"
+            ));
+        }
+        if !epoch_seconds.is_finite() || epoch_seconds < 0.0 {
+            return Err(format!(
+                "the trainer reported a time of {epoch_seconds} s for epoch {epoch}; it must be 0 or more"
+            ));
+        }
+        self.epochs_done = epoch;
+        let is_last = self.epochs_total == Some(epoch);
+        (self.epoch, self.fraction) = if is_last { (epoch, 1.0) } else { (epoch + 1, 0.0) };
+        Ok(())
+    }
+
+    fn set_progress(&mut self, epoch: u32, fraction: f64) -> Heard {
+        if !fraction.is_finite() {
+            return Heard::Nothing;
+        }
+        (self.epoch, self.fraction) = (epoch, fraction.clamp(0.0, 1.0));
+        Heard::Progress
+    }
+}
+
+/// What a line of a trainer means.
+#[derive(Debug, PartialEq)]
+pub(super) enum Heard {
+    /// Nothing to do.
+    Nothing,
+    /// The attempt is further than before.
+    Progress,
+    /// To be told to the coordinator.
+    Record(EventKind),
+    /// The attempt is over, and this is to be told, if anything.
+    Ended(Option<End>),
+}
+
+/// A slot.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) trainer: Trainer,
+    pub(super) running: Option<Running>,
+    /// A job that the coordinator granted while the trainer still ends something that it has given up.
+    pub(super) waiting: Option<GrantedJob>,
+}
+
+impl Slot {
+    pub(super) fn new() -> Self {
+        Self { trainer: Trainer::Absent, running: None, waiting: None }
+    }
+
+    /// True when the slot has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_none()
+    }
+
+    /// True when one more job can be taken: now, or as soon as the trainer has ended what nobody wants.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.is_none() && self.running.as_ref().is_none_or(Running::makes_room)
+    }
+
+    /// Understands a line of the trainer.
+    ///
+    /// # Errors
+    /// The line must not come now: the trainer cannot be trusted any more.
+    pub(super) fn hear(&mut self, message: FromTrainer, log_tail: Vec<String>) -> Result<Heard, String> {
+        if self.trainer == Trainer::Dying {
+            return Ok(Heard::Nothing);
+        }
+        if let FromTrainer::Ready { protocol, .. } = message {
+            return self.hear_ready(protocol);
+        }
+        if self.trainer != Trainer::Ready {
+            return Err("the trainer spoke before it said that it is ready".to_owned());
+        }
+        let Some(running) = &mut self.running else {
+            return Err(format!("the trainer spoke while it had no job: {message:?}"));
+        };
+        if let FromTrainer::Started { id, .. }
+        | FromTrainer::Progress { id, .. }
+        | FromTrainer::Epoch { id, .. }
+        | FromTrainer::Ended { id, .. } = &message
+            && *id != running.attempt.to_string()
+        {
+            return Err(format!("the trainer spoke of the job {id:?} while it trained {}", running.attempt));
+        }
+        let silenced = running.stop_reason().is_some_and(StopReason::silences);
+        match message {
+            FromTrainer::Ended { outcome, reason, .. } => running.hear_end(outcome, reason, log_tail),
+            _ if silenced => Ok(Heard::Nothing),
+            FromTrainer::Ready { .. } => Ok(Heard::Nothing),
+            FromTrainer::Preparing { fraction } => Ok(running.set_progress(0, fraction)),
+            FromTrainer::Progress { epoch, fraction, .. } => Ok(running.set_progress(epoch, fraction)),
+            FromTrainer::Started { .. } if running.started => {
+                Err("the trainer said twice that training started".to_owned())
+            }
+            FromTrainer::Started { dataset, .. } => {
+                running.started = true;
+                (running.epoch, running.fraction) = (1, 0.0);
+                Ok(Heard::Record(EventKind::Started(dataset)))
+            }
+            FromTrainer::Epoch { epoch, train_loss, val_accuracy, epoch_seconds, .. } => {
+                let metrics = EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds };
+                running.hear_epoch(metrics)?;
+                Ok(Heard::Record(EventKind::Epoch(metrics)))
+            }
+        }
+    }
+
+    fn hear_ready(&mut self, protocol: u32) -> Result<Heard, String> {
+        if self.trainer == Trainer::Ready {
+            return Err("the trainer said twice that it is ready".to_owned());
+        }
+        if protocol != TRAINER_PROTOCOL_VERSION {
+            return Err(format!(
+                "the trainer speaks revision {protocol} of the trainer protocol, this worker revision \
+                 {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
+            ));
+        }
+        self.trainer = Trainer::Ready;
+        Ok(Heard::Nothing)
+    }
+}

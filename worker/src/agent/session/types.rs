@@ -1,0 +1,258 @@
+//! What goes into the session and what comes out of it, as plain values. The wire forms of these are made in
+//! `agent::wire`, once, at the edge.
+
+use std::time::Duration;
+
+use proto::{AttemptKey, v1::Outcome};
+
+use crate::protocol::{DatasetSpec, DatasetSummary, FromTrainer};
+
+/// Something that happened, in the order in which the session shall believe it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Input {
+    /// A stream to the coordinator is open and nothing was said on it yet.
+    Connected,
+    /// The stream is gone; what was sent on it may or may not have arrived.
+    Disconnected,
+    /// The coordinator said something.
+    Message(FromCoordinator),
+    /// The trainer of a slot said something, or ended.
+    Trainer {
+        /// The slot's index.
+        slot: usize,
+        /// What happened.
+        event: TrainerEvent,
+    },
+    /// Time has passed; needed when nothing else happens until [`super::Session::next_deadline`].
+    Tick,
+    /// The operating system or the user asks the worker to leave. The second time means: at once.
+    Shutdown,
+}
+
+/// News of a slot's trainer. Nothing follows `Exited` until the next job was started.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TrainerEvent {
+    /// A well-formed line.
+    Said {
+        /// The line.
+        message: FromTrainer,
+        /// The last lines of its log, where the message ends a job badly; empty otherwise.
+        log_tail: Vec<String>,
+    },
+    /// Something that is not the trainer protocol; nothing that it says later can be trusted.
+    Broken {
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// The process is gone, or could not be started.
+    Exited {
+        /// How, for people.
+        reason: String,
+        /// The last lines of its log.
+        log_tail: Vec<String>,
+    },
+}
+
+/// What the coordinator says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FromCoordinator {
+    /// The answer to `Hello`.
+    Welcome {
+        /// How often a heartbeat is due.
+        heartbeat_interval: Duration,
+        /// Held attempts that are not ours any more.
+        refused: Vec<AttemptKey>,
+    },
+    /// Jobs for a slot.
+    Grant {
+        /// The slot's index.
+        slot: usize,
+        /// The jobs.
+        jobs: Vec<GrantedJob>,
+    },
+    /// Every event up to this number can be forgotten.
+    Acknowledged {
+        /// The number.
+        through: u64,
+    },
+    /// These attempts shall stop and end as revoked.
+    Revoke {
+        /// The attempts.
+        attempts: Vec<AttemptKey>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Take no more jobs, end the running ones, leave.
+    Drain,
+}
+
+/// One granted job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GrantedJob {
+    /// Its fencing token.
+    pub(crate) attempt: AttemptKey,
+    /// What to train, or why this cannot be trained by any worker.
+    pub(crate) work: Result<Work, String>,
+}
+
+/// What to train.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Work {
+    /// Model family.
+    pub(crate) model: String,
+    /// Every parameter of the model.
+    pub(crate) parameters: serde_json::Map<String, serde_json::Value>,
+    /// How many epochs a complete training has, where the model counts in epochs.
+    pub(crate) epochs: Option<u32>,
+    /// The data set, its path as the coordinator gave it.
+    pub(crate) dataset: DatasetSpec,
+    /// Longest time that the attempt may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What the shell must do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Output {
+    /// Write the event to the spool, before it is sent.
+    Append(Event),
+    /// Send to the coordinator on the open stream.
+    Send(ToCoordinator),
+    /// The spool may forget every event up to this number.
+    Forget {
+        /// The number.
+        through: u64,
+    },
+    /// Give the job to the slot's trainer.
+    StartJob {
+        /// The slot's index.
+        slot: usize,
+        /// The attempt; its text form is the trainer's job id.
+        attempt: AttemptKey,
+        /// What to train.
+        work: Work,
+        /// True where a trainer is to be started first. Otherwise one is there, or its `Exited` is on its way
+        /// and will end this attempt too.
+        fresh: bool,
+    },
+    /// Ask the slot's trainer to stop.
+    StopJob {
+        /// The slot's index.
+        slot: usize,
+        /// The attempt that shall stop.
+        attempt: AttemptKey,
+    },
+    /// Kill the slot's trainer; `Exited` will tell.
+    KillTrainer {
+        /// The slot's index.
+        slot: usize,
+    },
+    /// Drop the stream; the shell opens another one.
+    CloseSession,
+    /// End the process, killing what still runs. Nothing follows.
+    Exit(Departure),
+}
+
+/// How the worker leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// Every job was ended or handed back.
+    Orderly,
+    /// The second request to leave: the running jobs are abandoned.
+    AtOnce,
+}
+
+/// What the worker says. The shell adds to `Hello` what never changes: name, instance, slots.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ToCoordinator {
+    /// The first message of a stream.
+    Hello {
+        /// Attempts that run here or whose end waits in the spool.
+        held: Vec<Held>,
+        /// True while no new jobs are accepted.
+        draining: bool,
+    },
+    /// Something that must not be lost.
+    Event(Event),
+    /// Keeps the leases of the running attempts.
+    Heartbeat(Vec<Progress>),
+    /// No new jobs are accepted from now on.
+    Draining {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// An attempt that this worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The attempt.
+    pub(crate) attempt: AttemptKey,
+    /// Its slot; of no meaning once it has ended.
+    pub(crate) slot: usize,
+    /// Its end waits in the spool.
+    pub(crate) ended: bool,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Progress {
+    /// The attempt.
+    pub(crate) attempt: AttemptKey,
+    /// The epoch in training, from 1; 0 while the data set is prepared.
+    pub(crate) epoch: u32,
+    /// Share of it that is done, in [0, 1].
+    pub(crate) fraction: f64,
+}
+
+/// A numbered event.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event {
+    /// Its number, growing over the life of the spool.
+    pub(crate) sequence: u64,
+    /// The attempt it is about.
+    pub(crate) attempt: AttemptKey,
+    /// What happened.
+    pub(crate) kind: EventKind,
+}
+
+/// What happened to an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum EventKind {
+    /// The trainer has its data.
+    Started(DatasetSummary),
+    /// An epoch is done.
+    Epoch(EpochMetrics),
+    /// The last event of an attempt.
+    Ended(End),
+}
+
+/// The figures of one epoch, checked: all finite, the accuracy in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EpochMetrics {
+    /// The epoch's number, from 1.
+    pub(crate) epoch: u32,
+    /// Mean cross-entropy over the training images, in nats.
+    pub(crate) train_loss: f64,
+    /// Share of validation images classified rightly.
+    pub(crate) val_accuracy: f64,
+    /// Time of the training loop alone, in seconds.
+    pub(crate) epoch_seconds: f64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct End {
+    /// In the coordinator's terms.
+    pub(crate) outcome: Outcome,
+    /// Why, for people; empty when done.
+    pub(crate) reason: String,
+    /// The trainer's last lines, oldest first.
+    pub(crate) log_tail: Vec<String>,
+}
+
+impl End {
+    /// An end without log lines.
+    pub(crate) fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self { outcome, reason: reason.into(), log_tail: Vec::new() }
+    }
+}

@@ -1,0 +1,270 @@
+//! The agent's asynchronous shell: collects what happens, has the session decide, does what it says. One loop
+//! owns the session and the spool; nothing else touches them.
+
+use std::{path::PathBuf, time::Duration};
+
+use proto::v1::{Outcome, WorkerMessage};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    connection::{self, LinkEvent, Target, TargetError},
+    session::{
+        Session,
+        types::{Departure, Event, EventKind, Input, Output, ToCoordinator, TrainerEvent},
+    },
+    slots::Slots,
+    spool::{Spool, SpoolError},
+    trainer_process::TrainerCommand,
+    wire::{self, Identity},
+};
+
+/// How often a spool that the disk refused is tried again.
+const SPOOL_RETRY: Duration = Duration::from_secs(1);
+
+/// How long the last messages may take to leave the process.
+const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a worker that starts waits for its predecessor of the same name to end.
+const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often that is looked at.
+const SPOOL_POLL: Duration = Duration::from_millis(100);
+
+/// Everything an agent needs to know.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// The coordinator.
+    pub(crate) target: Target,
+    /// Who this worker is, with its slots.
+    pub(crate) identity: Identity,
+    /// How each slot's trainer is started.
+    pub(crate) trainers: Vec<TrainerCommand>,
+    /// Folder of the spool.
+    pub(crate) spool: PathBuf,
+    /// Where relative paths of data sets start; absolute.
+    pub(crate) data_root: PathBuf,
+    /// How long running jobs may go on after the first request to leave.
+    pub(crate) grace: Duration,
+}
+
+/// Why an agent ends that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    /// The coordinator's address or a file of its is wrong.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The coordinator does not want it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs the agent until it leaves. Each message on `shutdown` is a request to leave; the second means at once.
+///
+/// # Errors
+/// The configuration cannot work, or the coordinator refuses this worker for good.
+pub(crate) async fn run(
+    configuration: Configuration,
+    mut shutdown: mpsc::Receiver<()>,
+) -> Result<Departure, AgentError> {
+    let coordinator = configuration.target.url.clone();
+    let (keeper, mut link) = connection::keep(configuration.target)?;
+    let Some((spool, recovered)) = open_spool(&configuration.spool, &mut shutdown).await? else {
+        return Ok(Departure::Orderly);
+    };
+    let events = recovered.events.into_iter().filter_map(|event| {
+        wire::decode_event(event)
+            .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
+            .ok()
+    });
+    let slot_count = configuration.trainers.len();
+    let name = configuration.identity.name.as_str();
+    tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
+    let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect());
+    let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
+    let (slots, mut trainers) = Slots::start(configuration.trainers);
+    let mut shell = Shell {
+        session,
+        spool,
+        slots,
+        identity: configuration.identity,
+        data_root: configuration.data_root,
+        stream: None,
+        start: Instant::now(),
+    };
+    let departure = shell.work(&mut link, &mut trainers, &mut shutdown).await;
+    // Closing our half lets the last messages out.
+    if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
+        let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, ended).await;
+    }
+    drop(keeper);
+    shell.slots.shut_down().await;
+    departure
+}
+
+fn is_no_end(event: &LinkEvent) -> bool {
+    !matches!(event, LinkEvent::Lost | LinkEvent::Refused(_))
+}
+
+/// Opens the spool, waiting a little for a predecessor to leave it. `None` when asked to leave meanwhile.
+async fn open_spool(
+    folder: &std::path::Path,
+    shutdown: &mut mpsc::Receiver<()>,
+) -> Result<Option<(Spool, super::spool::Recovered)>, SpoolError> {
+    let give_up_at = Instant::now() + SPOOL_FREE_WITHIN;
+    loop {
+        match Spool::open(folder) {
+            Err(SpoolError::Taken(_)) if Instant::now() < give_up_at => {}
+            opened => return opened.map(Some),
+        }
+        tokio::select! {
+            _ = shutdown.recv() => return Ok(None),
+            () = tokio::time::sleep(SPOOL_POLL) => {}
+        }
+    }
+}
+
+struct Shell {
+    session: Session,
+    spool: Spool,
+    slots: Slots,
+    identity: Identity,
+    data_root: PathBuf,
+    stream: Option<Stream>,
+    start: Instant,
+}
+
+struct Stream {
+    outgoing: mpsc::Sender<WorkerMessage>,
+    close: CancellationToken,
+}
+
+impl Shell {
+    async fn work(
+        &mut self,
+        link: &mut mpsc::Receiver<LinkEvent>,
+        trainers: &mut mpsc::Receiver<(usize, TrainerEvent)>,
+        shutdown: &mut mpsc::Receiver<()>,
+    ) -> Result<Departure, AgentError> {
+        let mut spool_is_whole = true;
+        loop {
+            let wake_at = self.session.next_deadline().map(|deadline| self.start + deadline);
+            let input = tokio::select! {
+                Some(()) = shutdown.recv() => Some(Input::Shutdown),
+                event = link.recv() => match event {
+                    Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
+                    Some(event) => self.hear_link(event),
+                    None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
+                },
+                // While the spool is full, trainers wait.
+                Some((slot, event)) = trainers.recv(), if !self.spool.is_full() => Some(Input::Trainer { slot, event }),
+                () = until(wake_at) => Some(Input::Tick),
+                () = tokio::time::sleep(SPOOL_RETRY), if !spool_is_whole => None,
+            };
+            let outputs =
+                input.map(|input| self.session.apply(self.start.elapsed(), input)).unwrap_or_default();
+            for output in outputs {
+                if let Some(departure) = self.perform(output) {
+                    return Ok(departure);
+                }
+            }
+            spool_is_whole = self.spool.flush();
+        }
+    }
+
+    fn hear_link(&mut self, event: LinkEvent) -> Option<Input> {
+        match event {
+            LinkEvent::Connected { outgoing, close } => {
+                self.stream = Some(Stream { outgoing, close });
+                Some(Input::Connected)
+            }
+            LinkEvent::Lost | LinkEvent::Refused(_) => {
+                self.stream = None;
+                Some(Input::Disconnected)
+            }
+            LinkEvent::Message(message) => match wire::decode(message) {
+                Ok(message) => Some(Input::Message(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "a message of the coordinator is not understood and left out");
+                    None
+                }
+            },
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Departure> {
+        match output {
+            Output::Append(event) => {
+                log_event(&event);
+                self.spool.append(&wire::encode_event(event));
+            }
+            Output::Send(message) => self.send(message),
+            Output::Forget { through } => self.spool.forget(through),
+            Output::StartJob { slot, attempt, mut work, fresh } => {
+                tracing::info!(slot, %attempt, "training");
+                work.dataset.path = self.data_root.join(&work.dataset.path);
+                self.slots.start_job(slot, attempt, work, fresh);
+            }
+            Output::StopJob { slot, attempt } => {
+                tracing::info!(slot, %attempt, "stopping");
+                self.slots.stop_job(slot, attempt);
+            }
+            Output::KillTrainer { slot } => {
+                tracing::warn!(slot, "killing the trainer");
+                self.slots.kill_trainer(slot);
+            }
+            Output::CloseSession => self.close(),
+            Output::Exit(departure) => return Some(departure),
+        }
+        None
+    }
+
+    fn send(&mut self, message: ToCoordinator) {
+        let Some(stream) = &self.stream else { return };
+        if stream.outgoing.try_send(wire::encode(message, &self.identity)).is_err() {
+            // Either the stream has ended, or the coordinator does not read: both end in a new stream.
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.close.cancel();
+        }
+    }
+}
+
+async fn until(wake_at: Option<Instant>) {
+    match wake_at {
+        Some(wake_at) => sleep_until(wake_at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_event(event: &Event) {
+    let attempt = event.attempt;
+    match &event.kind {
+        EventKind::Started(dataset) => {
+            tracing::debug!(%attempt, train_images = dataset.train_images, "started");
+        }
+        EventKind::Epoch(metrics) => tracing::debug!(
+            %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,
+            "epoch"
+        ),
+        EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
+        EventKind::Ended(end) => {
+            tracing::warn!(%attempt, outcome = end.outcome.as_str_name(), "ended: {}", end.reason);
+            end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! The shell against a coordinator that misbehaves as the real one cannot be made to.
+
+use std::path::Path;
+
+use proto::{
+    AttemptKey,
+    v1::{
+        self, CoordinatorMessage,
+        coordinator_message::Message as ToWorker,
+        event::Event as WireKind,
+        worker_message::Message as FromWorker,
+        worker_service_server::{WorkerService, WorkerServiceServer},
+    },
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+use super::*;
+use crate::agent::slots::tests::script;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A trainer that trains one epoch and then waits until it is told to stop.
+const ONE_EPOCH: &str = r#"echo "$ready"; read -r x
+echo '{"type":"started","id":"1/1#1","dataset":{"content_hash":"ab","classes":["cat","dog"],"train_images":8,"val_images":2,"skipped":[],"skipped_count":0}}'
+echo '{"type":"epoch","id":"1/1#1","epoch":1,"train_loss":0.5,"val_accuracy":0.75,"epoch_seconds":1.0}'
+read -r x
+echo '{"type":"ended","id":"1/1#1","outcome":"stopped","reason":""}'
+read -r x"#;
+
+/// Hands every session to the test, or refuses it.
+struct Fake {
+    sessions: mpsc::Sender<FakeSession>,
+    refusal: Option<Status>,
+}
+
+/// The coordinator's side of one session.
+struct FakeSession {
+    incoming: Streaming<WorkerMessage>,
+    outgoing: mpsc::Sender<Result<CoordinatorMessage, Status>>,
+    authorization: Option<String>,
+}
+
+#[tonic::async_trait]
+impl WorkerService for Fake {
+    type SessionStream = ReceiverStream<Result<CoordinatorMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<WorkerMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let header = request.metadata().get("authorization");
+        let authorization = header.map(|value| value.to_str().unwrap().to_owned());
+        let (outgoing, messages) = mpsc::channel(16);
+        let session = FakeSession { incoming: request.into_inner(), outgoing, authorization };
+        self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+impl FakeSession {
+    async fn say(&self, message: ToWorker) {
+        self.outgoing.send(Ok(CoordinatorMessage { message: Some(message) })).await.unwrap();
+    }
+
+    async fn welcome(&self, refused: Vec<AttemptKey>) {
+        let refused = refused.into_iter().map(Into::into).collect();
+        self.say(ToWorker::Welcome(v1::Welcome { lease_ms: 30_000, heartbeat_interval_ms: 5_000, refused }))
+            .await;
+    }
+
+    /// The next message that is no heartbeat.
+    async fn hear(&mut self) -> FromWorker {
+        loop {
+            let message =
+                tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("the worker speaks");
+            match message.unwrap().expect("the worker goes on").message.unwrap() {
+                FromWorker::Heartbeat(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> v1::Hello {
+        match self.hear().await {
+            FromWorker::Hello(hello) => hello,
+            other => panic!("expected hello, got {other:?}"),
+        }
+    }
+
+    async fn event(&mut self) -> v1::Event {
+        match self.hear().await {
+            FromWorker::Event(event) => event,
+            other => panic!("expected an event, got {other:?}"),
+        }
+    }
+}
+
+struct Bench {
+    sessions: mpsc::Receiver<FakeSession>,
+    agent: AbortOnDropHandle<Result<Departure, AgentError>>,
+    shutdown: mpsc::Sender<()>,
+    _server: AbortOnDropHandle<()>,
+}
+
+impl Bench {
+    /// A fake coordinator and an agent of one slot with `trainer`.
+    async fn start(folder: &Path, trainer: &str, refusal: Option<Status>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, sessions) = mpsc::channel(4);
+        let service = WorkerServiceServer::new(Fake { sessions: sender, refusal });
+        let serve =
+            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let server = AbortOnDropHandle::new(tokio::spawn(async move { serve.await.unwrap() }));
+        let token_file = folder.join("token");
+        std::fs::write(&token_file, "secret\n").unwrap();
+        let configuration = Configuration {
+            target: Target { url, token_file: Some(token_file), tls_ca: None },
+            identity: Identity {
+                name: "one".parse().unwrap(),
+                instance: "instance".into(),
+                host: "host".into(),
+                slots: vec![v1::Slot { index: 0, device: "cpu".into(), description: "CPU".into() }],
+            },
+            trainers: vec![script(trainer)],
+            spool: folder.join("spool"),
+            data_root: folder.to_owned(),
+            grace: Duration::ZERO,
+        };
+        let (shutdown, requests) = mpsc::channel(2);
+        let agent = AbortOnDropHandle::new(tokio::spawn(run(configuration, requests)));
+        Self { sessions, agent, shutdown, _server: server }
+    }
+
+    async fn session(&mut self) -> FakeSession {
+        tokio::time::timeout(PATIENCE, self.sessions.recv()).await.expect("the worker connects").unwrap()
+    }
+
+    /// A session in which job 1 was granted and its first two events have come.
+    async fn training(&mut self) -> FakeSession {
+        let mut session = self.session().await;
+        assert!(session.hello().await.held.is_empty());
+        session.welcome(vec![]).await;
+        session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![assignment()] })).await;
+        assert_eq!(session.event().await.sequence, 1);
+        assert_eq!(session.event().await.sequence, 2);
+        session
+    }
+
+    async fn end(self) -> Result<Departure, AgentError> {
+        tokio::time::timeout(PATIENCE, self.agent).await.expect("the agent ends").unwrap()
+    }
+}
+
+fn job() -> AttemptKey {
+    AttemptKey::new(1, 1, 1)
+}
+
+fn assignment() -> v1::JobAssignment {
+    let dataset = v1::Dataset { path: "train".into(), image_size: 64, val_fraction: 0.2, split_seed: 0 };
+    v1::JobAssignment {
+        attempt: Some(job().into()),
+        model: "simple_cnn".into(),
+        parameters: vec![],
+        dataset: Some(dataset),
+        timeout_ms: 0,
+    }
+}
+
+#[tokio::test]
+async fn after_a_broken_stream_the_training_goes_on_and_unacknowledged_events_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(folder.path(), ONE_EPOCH, None).await;
+    let session = bench.training().await;
+    assert_eq!(session.authorization.as_deref(), Some("Bearer secret"));
+    session.say(ToWorker::Acknowledgement(v1::Acknowledgement { sequence: 1 })).await;
+    session.outgoing.send(Err(Status::internal("broken"))).await.unwrap();
+
+    let mut again = bench.session().await;
+    let held = again.hello().await.held;
+    assert_eq!(held, [v1::HeldAttempt { attempt: Some(job().into()), slot: 0, ended: false }]);
+    again.welcome(vec![]).await;
+    let event = again.event().await;
+    assert!(event.sequence == 2 && matches!(event.event, Some(WireKind::Epoch(_))), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_refused_attempt_is_stopped_without_a_word_and_the_slot_takes_the_next_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(folder.path(), ONE_EPOCH, None).await;
+    drop(bench.training().await);
+    let mut session = bench.session().await;
+    session.hello().await;
+    session.welcome(vec![job()]).await;
+    let next = v1::JobAssignment { attempt: Some(AttemptKey::new(1, 2, 1).into()), ..assignment() };
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![next] })).await;
+    // The script reads the next job's line and ends: that is the first that is heard of it.
+    let event = session.event().await;
+    assert_eq!(AttemptKey::try_from(event.attempt).unwrap(), AttemptKey::new(1, 2, 1));
+    assert_eq!(event.sequence, 3);
+}
+
+#[tokio::test]
+async fn on_request_the_job_is_handed_back_and_the_worker_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(folder.path(), ONE_EPOCH, None).await;
+    let mut session = bench.training().await;
+    bench.shutdown.send(()).await.unwrap();
+    assert!(matches!(session.hear().await, FromWorker::Draining(_)));
+    let event = session.event().await;
+    let Some(WireKind::Ended(end)) = &event.event else { panic!("expected the end, got {event:?}") };
+    assert_eq!(end.outcome(), Outcome::HandedBack);
+    session.say(ToWorker::Acknowledgement(v1::Acknowledgement { sequence: event.sequence })).await;
+    assert_eq!(bench.end().await.unwrap(), Departure::Orderly);
+}
+
+#[tokio::test]
+async fn the_second_request_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(folder.path(), ONE_EPOCH, None).await;
+    let _session = bench.training().await;
+    bench.shutdown.send(()).await.unwrap();
+    bench.shutdown.send(()).await.unwrap();
+    assert_eq!(bench.end().await.unwrap(), Departure::AtOnce);
+}
+
+#[tokio::test]
+async fn refusals_that_stay_end_the_worker_with_what_to_do() {
+    let cases = [
+        (Status::unauthenticated("no"), "--token-file"),
+        (Status::failed_precondition("revision 2"), "the same version of both"),
+        (Status::already_exists("one"), "its own --name"),
+    ];
+    for (refusal, advice) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::start(folder.path(), ONE_EPOCH, Some(refusal)).await;
+        let error = bench.end().await.unwrap_err().to_string();
+        assert!(error.contains(advice), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
+    // A port that was free a moment ago: the first tries fail, then somebody listens there.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let target = Target { url: address.to_string(), token_file: None, tls_ca: None };
+    let (keeper, mut events) = connection::keep(target).unwrap();
+    let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
+    tokio::task::yield_now().await;
+    let (sender, mut sessions) = mpsc::channel(4);
+    let service = WorkerServiceServer::new(Fake { sessions: sender, refusal: None });
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let serve = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move { serve.await.unwrap() }));
+    let connected = tokio::time::timeout(PATIENCE, events.recv()).await.expect("a connection");
+    assert!(matches!(connected, Some(LinkEvent::Connected { .. })), "{connected:?}");
+    assert!(tokio::time::timeout(PATIENCE, sessions.recv()).await.expect("a session").is_some());
+}
+
+#[tokio::test]
+async fn a_worker_that_died_sends_the_ends_that_it_had_spooled_when_it_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let crashing = r#"echo "$ready"; read -r x; exit 1"#;
+    let mut bench = Bench::start(folder.path(), crashing, None).await;
+    let mut session = bench.session().await;
+    session.hello().await;
+    session.welcome(vec![]).await;
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![assignment()] })).await;
+    let end = session.event().await;
+    drop((bench, session));
+
+    let mut bench = Bench::start(folder.path(), crashing, None).await;
+    let mut session = bench.session().await;
+    let held = session.hello().await.held;
+    assert_eq!(held, [v1::HeldAttempt { attempt: Some(job().into()), slot: 0, ended: true }]);
+    session.welcome(vec![]).await;
+    assert_eq!(session.event().await, end);
+    let next = v1::JobAssignment { attempt: Some(AttemptKey::new(1, 2, 1).into()), ..assignment() };
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![next] })).await;
+    assert_eq!(session.event().await.sequence, end.sequence + 1);
+}

@@ -1,0 +1,201 @@
+//! Slots with small scripted trainers: what becomes of what a process does.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    agent::session::tests::{attempt, work},
+    protocol::{FromTrainer, LINE_BYTES_MAX},
+};
+
+/// A trainer that is a shell script; it finds `$ready`, the line that every trainer begins with.
+pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
+    let ready = r#"{"type":"ready","protocol":1,"device":"cpu"}"#.to_owned();
+    let arguments = vec!["-c".into(), text.into()];
+    TrainerCommand { program: "/bin/sh".into(), arguments, environment: vec![("ready", ready)] }
+}
+
+struct Bench {
+    slots: Slots,
+    events: mpsc::Receiver<(usize, TrainerEvent)>,
+}
+
+impl Bench {
+    /// One slot whose trainer was given job 1.
+    fn started(trainer: TrainerCommand) -> Self {
+        let (slots, events) = Slots::start(vec![trainer]);
+        slots.start_job(0, attempt(1), work(), true);
+        Self { slots, events }
+    }
+
+    async fn next(&mut self) -> TrainerEvent {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.events.recv());
+        let (slot, event) =
+            next.await.expect("the slot says something within 20 s").expect("the slot's task lives");
+        assert_eq!(slot, 0);
+        event
+    }
+
+    async fn said(&mut self) -> FromTrainer {
+        match self.next().await {
+            TrainerEvent::Said { message, .. } => message,
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+
+    /// The reason and the log of the trainer's end, which is the next event.
+    async fn exited(&mut self) -> (String, Vec<String>) {
+        match self.next().await {
+            TrainerEvent::Exited { reason, log_tail } => (reason, log_tail),
+            other => panic!("expected the end, got {other:?}"),
+        }
+    }
+
+    async fn broken(&mut self) -> String {
+        match self.next().await {
+            TrainerEvent::Broken { reason } => reason,
+            other => panic!("expected a broken trainer, got {other:?}"),
+        }
+    }
+}
+
+const READY: &str = "ready";
+
+fn kind(message: &FromTrainer) -> String {
+    let value = serde_json::to_value(message).unwrap();
+    value["type"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
+    // It answers each line with an end that repeats the line's length in its reason.
+    let trainer = script(
+        r#"echo "$ready"; while read -r line; do
+        echo "{\"type\":\"ended\",\"id\":\"1/1#1\",\"outcome\":\"stopped\",\"reason\":\"${#line}\"}"; done"#,
+    );
+    let mut bench = Bench::started(trainer);
+    assert_eq!(kind(&bench.said().await), READY);
+    let length = |message: ToTrainer| serde_json::to_string(&message).unwrap().len().to_string();
+    let reason = |message| match message {
+        FromTrainer::Ended { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(bench.said().await), length(train(attempt(1), work())));
+    bench.slots.stop_job(0, attempt(1));
+    assert_eq!(reason(bench.said().await), length(ToTrainer::Stop { id: attempt(1).to_string() }));
+    bench.slots.start_job(0, attempt(2), work(), false);
+    assert_eq!(reason(bench.said().await), length(train(attempt(2), work())));
+}
+
+#[tokio::test]
+async fn the_end_of_a_trainer_is_told_in_words_with_its_last_lines() {
+    let cases = [
+        ("kill -9 $$", "the trainer was killed by SIGKILL (out of memory?)"),
+        ("kill -SEGV $$", "the trainer was killed by SIGSEGV (a crash in native code)"),
+        ("exit 101", "the trainer ended with exit status 101"),
+    ];
+    for (end, reason) in cases {
+        let mut bench =
+            Bench::started(script(&format!("echo \"$ready\"; read -r x; echo oh >&2; echo no >&2; {end}")));
+        assert_eq!(kind(&bench.said().await), READY);
+        assert_eq!(bench.exited().await, (reason.to_owned(), vec!["oh".to_owned(), "no".to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn after_its_trainer_died_a_slot_starts_another_one() {
+    let mut bench = Bench::started(script("echo \"$ready\"; exit 1"));
+    assert_eq!(kind(&bench.said().await), READY);
+    bench.exited().await;
+    bench.slots.start_job(0, attempt(2), work(), true);
+    assert_eq!(kind(&bench.said().await), READY);
+}
+
+#[tokio::test]
+async fn a_job_for_a_trainer_that_is_gone_starts_no_other_one() {
+    let mut bench = Bench::started(script("exit 1"));
+    bench.exited().await;
+    bench.slots.start_job(0, attempt(2), work(), false);
+    bench.slots.start_job(0, attempt(3), work(), true);
+    bench.exited().await;
+    assert!(bench.events.is_empty());
+}
+
+#[tokio::test]
+async fn garbage_on_standard_output_breaks_the_trainer() {
+    let mut bench = Bench::started(script("echo 'loading…'; sleep 1000"));
+    let reason = bench.broken().await;
+    assert!(
+        reason.starts_with("the trainer wrote a line that is not of the trainer protocol: \"loading"),
+        "{reason}"
+    );
+    bench.slots.kill_trainer(0);
+    assert_eq!(bench.exited().await.0, "the trainer was killed by SIGKILL (out of memory?)");
+}
+
+#[tokio::test]
+async fn an_endless_line_breaks_the_trainer() {
+    let mut bench = Bench::started(script("exec cat /dev/zero"));
+    assert_eq!(bench.broken().await, format!("the trainer wrote a line of more than {LINE_BYTES_MAX} bytes"));
+}
+
+#[tokio::test]
+async fn a_failure_comes_with_the_log_that_was_written_before_it() {
+    let failed = r#"{"type":"ended","id":"1/1#1","outcome":"failed","reason":"CUDA"}"#;
+    let trainer = script(&format!("echo \"$ready\"; read -r x; echo why >&2; echo '{failed}'; read -r x"));
+    let mut bench = Bench::started(trainer);
+    assert_eq!(kind(&bench.said().await), READY);
+    let TrainerEvent::Said { log_tail, .. } = bench.next().await else {
+        panic!("expected the end of the job")
+    };
+    assert_eq!(log_tail, ["why"]);
+}
+
+#[tokio::test]
+async fn of_a_long_log_the_last_lines_are_kept_and_cut() {
+    let trainer = script(
+        "i=1; while [ $i -le 60 ]; do echo $i >&2; i=$((i+1)); done; \
+         head -c 5000 /dev/zero | tr '\\0' a >&2; exit 1",
+    );
+    let (_, log) = Bench::started(trainer).exited().await;
+    assert_eq!((log.len(), log[0].as_str(), log[49].len()), (50, "12", 1_000));
+}
+
+#[tokio::test]
+async fn a_trainer_that_ignores_everything_dies_with_its_children_when_it_is_killed() {
+    // Its children hold its pipes open, and would hold up its end if they lived on.
+    let mut bench = Bench::started(script("trap '' TERM INT; echo \"$ready\"; sleep 1000 & sleep 1000"));
+    assert_eq!(kind(&bench.said().await), READY);
+    bench.slots.stop_job(0, attempt(1));
+    bench.slots.kill_trainer(0);
+    bench.exited().await;
+}
+
+#[tokio::test]
+async fn what_a_trainer_leaves_behind_is_killed_with_it() {
+    let mut bench = Bench::started(script("sleep 1000 & exit 0"));
+    assert_eq!(bench.exited().await.0, "the trainer ended with exit status 0");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told_like_a_crash() {
+    let trainer = TrainerCommand { program: "/nowhere/trainer".into(), ..script("") };
+    let (reason, _) = Bench::started(trainer).exited().await;
+    assert!(reason.starts_with("the trainer /nowhere/trainer cannot be started (No such file"), "{reason}");
+}
+
+#[tokio::test]
+async fn no_trainer_outlives_its_slots() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("alive");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    // The trainer holds the writing end: its reader sees the end of file when the trainer dies.
+    let mut bench =
+        Bench::started(script(&format!("exec 3>'{}'; echo \"$ready\"; exec sleep 1000", fifo.display())));
+    let reader = tokio::task::spawn_blocking(move || std::fs::read(fifo).unwrap());
+    assert_eq!(kind(&bench.said().await), READY);
+    bench.slots.shut_down().await;
+    let content =
+        tokio::time::timeout(Duration::from_secs(20), reader).await.expect("the trainer dies").unwrap();
+    assert!(content.is_empty());
+}

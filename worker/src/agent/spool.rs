@@ -1,0 +1,240 @@
+//! The spool: numbered events on disk that outlive the agent's process. An append-only file of records, each
+//! with its length and checksum; what is torn at its end was never promised and is cut when it is opened.
+//!
+//! A record that was written survives `kill -9`; the end of an attempt is also forced to the disk. Nothing is
+//! lost by a write that fails: the coordinator keeps what it acknowledges, and until then the event is in memory
+//! and written as soon as there is room. One directory belongs to one process, by a lock.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use proto::v1::{self, event::Event as WireKind};
+
+use super::spool_format::{HEADER_BYTES, header, read_all, record};
+
+/// Most bytes of unacknowledged events; then the trainers wait. About 700,000 epochs.
+const UNACKNOWLEDGED_BYTES_MAX: u64 = 64 << 20;
+
+/// Size from which the file is rewritten without the acknowledged events, if these are most of it.
+const COMPACT_BYTES: u64 = 1 << 20;
+
+/// Why a spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    /// Another process has it.
+    #[error(
+        "the spool {0} belongs to a worker that is running; start this one with another --name, or end the other"
+    )]
+    Taken(PathBuf),
+    /// The file is something else.
+    #[error("{0} is not a spool of this program; move it away, or choose another --spool folder")]
+    Foreign(PathBuf),
+    /// The file system refuses.
+    #[error("cannot use the spool {path}: {source}; choose a writable folder with --spool")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// What an earlier process left.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Recovered {
+    /// The number of the next event.
+    pub(crate) next_sequence: u64,
+    /// The unacknowledged events of attempts that have ended, in order. Those of attempts without an end are
+    /// gone: their trainers died with the process.
+    pub(crate) events: Vec<v1::Event>,
+}
+
+/// An open spool.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    folder: PathBuf,
+    file: File,
+    /// Bytes of the file that are known to be whole.
+    written: u64,
+    /// Records that follow `written` and could not be written yet.
+    unwritten: Vec<u8>,
+    /// Number and position of each unacknowledged event.
+    live: VecDeque<(u64, u64)>,
+    next_sequence: u64,
+    /// Held for its lock, which the operating system releases with the process.
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the spool in `folder`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// Another process has it, it is not a spool, or the file system refuses.
+    pub(crate) fn open(folder: &Path) -> Result<(Self, Recovered), SpoolError> {
+        let failed = |source| SpoolError::Io { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => SpoolError::Taken(folder.to_owned()),
+            fs::TryLockError::Error(source) => failed(source),
+        })?;
+        let recovered = recover(&folder.join(FILE_NAME))?;
+        let base = recovered.next_sequence;
+        let mut content = header(recovered.events.first().map_or(base, |event| event.sequence), base);
+        let mut live = VecDeque::new();
+        for event in &recovered.events {
+            live.push_back((event.sequence, content.len() as u64));
+            content.extend(record(event));
+        }
+        let file = replace(folder, &content).map_err(failed)?;
+        let written = content.len() as u64;
+        let next_sequence = recovered.next_sequence;
+        let spool = Self {
+            folder: folder.to_owned(),
+            file,
+            written,
+            unwritten: Vec::new(),
+            live,
+            next_sequence,
+            _lock: lock,
+        };
+        Ok((spool, recovered))
+    }
+
+    /// Keeps an event. Where the disk refuses, it is kept in memory and written later: see `flush`.
+    pub(crate) fn append(&mut self, event: &v1::Event) {
+        let position = self.end();
+        self.live.push_back((event.sequence, position));
+        self.next_sequence = event.sequence + 1;
+        self.unwritten.extend(record(event));
+        self.flush();
+        if matches!(event.event, Some(WireKind::Ended(_)))
+            && let Err(error) = self.file.sync_data()
+        {
+            tracing::warn!(%error, "the spool cannot be forced to the disk");
+        }
+    }
+
+    /// Tries to write what the disk refused before; true when nothing waits.
+    pub(crate) fn flush(&mut self) -> bool {
+        if self.unwritten.is_empty() {
+            return true;
+        }
+        // What a failed write left beyond `written` is overwritten by the next one.
+        match self.file.write_all_at(&self.unwritten, self.written) {
+            Ok(()) => {
+                self.written += self.unwritten.len() as u64;
+                self.unwritten.clear();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %error, folder = %self.folder.display(), bytes = self.unwritten.len(),
+                    "the spool cannot be written; results stay in memory until the coordinator has them: make room"
+                );
+                false
+            }
+        }
+    }
+
+    /// Forgets every event up to `through`.
+    pub(crate) fn forget(&mut self, through: u64) {
+        while self.live.front().is_some_and(|(sequence, _)| *sequence <= through) {
+            self.live.pop_front();
+        }
+        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        if self.unwritten.is_empty() && start >= COMPACT_BYTES && start >= self.written / 2 {
+            return self.compact(start);
+        }
+        // Losing this note only means that events are sent again after a crash.
+        let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
+        let note = header(first, self.next_sequence);
+        if let Err(error) = self.file.write_all_at(&note, 0) {
+            tracing::warn!(%error, "the spool's header cannot be written");
+        }
+    }
+
+    /// True while no more events shall be made: the coordinator has been away for long, or the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        self.end() - start >= UNACKNOWLEDGED_BYTES_MAX
+    }
+
+    fn end(&self) -> u64 {
+        self.written + self.unwritten.len() as u64
+    }
+
+    /// Rewrites the file with only what lies from `start`.
+    fn compact(&mut self, start: u64) {
+        let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
+        let mut content = header(first, self.next_sequence);
+        let kept = usize::try_from(self.written - start).unwrap_or(usize::MAX);
+        content.resize(HEADER_BYTES + kept, 0);
+        let result = self
+            .file
+            .read_exact_at(&mut content[HEADER_BYTES..], start)
+            .and_then(|()| replace(&self.folder, &content));
+        match result {
+            Ok(file) => {
+                self.file = file;
+                self.written = content.len() as u64;
+                let moved = start - HEADER_BYTES as u64;
+                self.live.iter_mut().for_each(|(_, position)| *position -= moved);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
+            }
+        }
+    }
+}
+
+/// The spool's file within its folder.
+const FILE_NAME: &str = "events";
+
+/// Puts `content` in the place of the spool's file, whole or not at all, and opens it.
+fn replace(folder: &Path, content: &[u8]) -> io::Result<File> {
+    let new = folder.join("events.new");
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(FILE_NAME))?;
+    File::open(folder)?.sync_all()?;
+    Ok(file)
+}
+
+fn recover(path: &Path) -> Result<Recovered, SpoolError> {
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Recovered { next_sequence: 1, events: Vec::new() });
+        }
+        Err(source) => return Err(SpoolError::Io { path: path.to_owned(), source }),
+    };
+    let read = read_all(&content).ok_or_else(|| SpoolError::Foreign(path.to_owned()))?;
+    if read.torn_bytes > 0 {
+        tracing::warn!(path = %path.display(), bytes = read.torn_bytes, "the spool's end was torn and is cut");
+    }
+    let last = read.events.last().map_or(0, |event| event.sequence);
+    let next_sequence = read.next_sequence.max(last + 1);
+    let ended: BTreeSet<_> = read.events.iter().filter(|event| is_end(event)).map(attempt_of).collect();
+    let is_kept =
+        |event: &v1::Event| event.sequence >= read.first_unacknowledged && ended.contains(&attempt_of(event));
+    let events = read.events.into_iter().filter(is_kept).collect();
+    Ok(Recovered { next_sequence, events })
+}
+
+fn is_end(event: &v1::Event) -> bool {
+    matches!(event.event, Some(WireKind::Ended(_)))
+}
+
+fn attempt_of(event: &v1::Event) -> Option<(u64, u64, u32)> {
+    event.attempt.as_ref().map(|attempt| (attempt.sweep_id, attempt.job, attempt.attempt))
+}
+
+#[cfg(test)]
+mod tests;

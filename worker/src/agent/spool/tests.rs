@@ -1,0 +1,187 @@
+//! What survives what.
+
+use proto::AttemptKey;
+use tempfile::TempDir;
+
+use super::*;
+
+fn event(sequence: u64, job: u64, kind: WireKind) -> v1::Event {
+    v1::Event { sequence, attempt: Some(AttemptKey::new(1, job, 1).into()), event: Some(kind) }
+}
+
+fn epoch(sequence: u64, job: u64) -> v1::Event {
+    let record = v1::EpochRecord { epoch: 1, train_loss: 0.5, val_accuracy: 0.5, epoch_seconds: 1.0 };
+    event(sequence, job, WireKind::Epoch(record))
+}
+
+fn end(sequence: u64, job: u64) -> v1::Event {
+    let ended = v1::AttemptEnded { outcome: 1, reason: String::new(), log_tail: vec!["x".repeat(20)] };
+    event(sequence, job, WireKind::Ended(ended))
+}
+
+fn sequences(recovered: &Recovered) -> Vec<u64> {
+    recovered.events.iter().map(|event| event.sequence).collect()
+}
+
+/// Opens the spool anew, as a restarted worker would.
+fn reopen(folder: &TempDir) -> (Spool, Recovered) {
+    Spool::open(folder.path()).unwrap()
+}
+
+#[test]
+fn a_new_spool_is_empty_and_counts_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(reopen(&folder).1, Recovered { next_sequence: 1, events: Vec::new() });
+}
+
+#[test]
+fn attempts_with_an_end_survive_and_others_are_gone_with_their_trainer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    for event in [epoch(1, 1), epoch(2, 2), end(3, 1), epoch(4, 2)] {
+        spool.append(&event);
+    }
+    drop(spool);
+    let (_, recovered) = reopen(&folder);
+    assert_eq!(recovered.events, [epoch(1, 1), end(3, 1)]);
+    assert_eq!(recovered.next_sequence, 5);
+}
+
+#[test]
+fn what_was_acknowledged_does_not_come_back_and_its_numbers_neither() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    for event in [end(1, 1), end(2, 2), end(3, 3)] {
+        spool.append(&event);
+    }
+    spool.forget(2);
+    drop(spool);
+    let (mut spool, recovered) = reopen(&folder);
+    assert_eq!((sequences(&recovered), recovered.next_sequence), (vec![3], 4));
+    spool.forget(3);
+    drop(spool);
+    drop(reopen(&folder));
+    assert_eq!(reopen(&folder).1, Recovered { next_sequence: 4, events: Vec::new() });
+}
+
+#[test]
+fn a_file_cut_at_any_byte_yields_the_whole_records_before_the_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    let mut ends = vec![HEADER_BYTES];
+    for sequence in 1..=5 {
+        spool.append(&end(sequence, sequence));
+        ends.push(usize::try_from(spool.end()).unwrap());
+    }
+    drop(spool);
+    let path = folder.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    for cut in HEADER_BYTES..=whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let recovered = recover(&path).unwrap();
+        let expected = ends.iter().filter(|end| **end <= cut).count() as u64 - 1;
+        assert_eq!(sequences(&recovered), (1..=expected).collect::<Vec<_>>(), "cut at byte {cut}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_never_yields_a_wrong_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    (1..=3).for_each(|sequence| spool.append(&end(sequence, sequence)));
+    drop(spool);
+    let path = folder.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    for at in 8..whole.len() {
+        let mut spoilt = whole.clone();
+        spoilt[at] ^= 0x40;
+        fs::write(&path, &spoilt).unwrap();
+        for event in recover(&path).unwrap().events {
+            assert_eq!(event, end(event.sequence, event.sequence), "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn events_appended_after_a_torn_end_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    spool.append(&end(1, 1));
+    spool.append(&end(2, 2));
+    drop(spool);
+    let path = folder.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    let (mut spool, recovered) = reopen(&folder);
+    spool.append(&end(recovered.next_sequence, 3));
+    drop(spool);
+    assert_eq!(reopen(&folder).1.events, [end(1, 1), end(2, 3)]);
+}
+
+#[test]
+fn a_second_worker_of_the_same_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_spool, _) = reopen(&folder);
+    let error = Spool::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("start this one with another --name"), "{error}");
+}
+
+#[test]
+fn a_foreign_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    fs::write(&path, "the only copy of something that is not ours").unwrap();
+    let error = Spool::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is not a spool of this program"), "{error}");
+    assert!(fs::read_to_string(&path).unwrap().starts_with("the only copy"));
+}
+
+#[test]
+fn the_file_stays_small_while_events_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    // Two events wait at any time.
+    for sequence in 1..=60_000 {
+        spool.append(&epoch(sequence, sequence));
+        spool.forget(sequence.saturating_sub(2));
+    }
+    assert!(spool.end() < 2 * COMPACT_BYTES, "{} bytes", spool.end());
+    spool.append(&end(60_001, 59_999));
+    drop(spool);
+    let (_, recovered) = reopen(&folder);
+    assert_eq!((sequences(&recovered), recovered.next_sequence), (vec![59_999, 60_001], 60_002));
+}
+
+#[test]
+fn a_spool_is_full_when_too_much_is_unacknowledged_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    let reason = "x".repeat(1 << 20);
+    let large = |sequence| {
+        let ended = v1::AttemptEnded { outcome: 3, reason: reason.clone(), log_tail: Vec::new() };
+        event(sequence, sequence, WireKind::Ended(ended))
+    };
+    (1..=63).for_each(|sequence| spool.append(&large(sequence)));
+    assert!(!spool.is_full());
+    spool.append(&large(64));
+    assert!(spool.is_full());
+    spool.forget(1);
+    assert!(!spool.is_full());
+}
+
+#[test]
+fn a_disk_that_refuses_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    spool.append(&end(1, 1));
+    // A handle that cannot write stands for a full disk.
+    let path = folder.path().join(FILE_NAME);
+    let writable = std::mem::replace(&mut spool.file, File::open(&path).unwrap());
+    spool.append(&end(2, 2));
+    assert!(!spool.flush());
+    spool.file = writable;
+    spool.append(&end(3, 3));
+    assert!(spool.flush());
+    drop(spool);
+    assert_eq!(sequences(&reopen(&folder).1), [1, 2, 3]);
+}

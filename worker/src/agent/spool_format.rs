@@ -1,0 +1,85 @@
+//! The bytes of a spool's file. Header: magic, the first number that is not acknowledged, a number below which
+//! no new event may be, checksum. Then records: length of the payload, its CRC-32, the payload, an encoded
+//! `v1::Event`. All integers are little-endian.
+
+use prost::Message;
+use proto::v1;
+
+/// Tells a spool from other files, and its format from later ones.
+const MAGIC: &[u8; 8] = b"SWSPOOL1";
+
+/// Bytes of the header; it fits a disk sector, so that it is written as a whole.
+pub(crate) const HEADER_BYTES: usize = 8 + 8 + 8 + 4;
+
+/// Bytes before the payload of a record.
+const PREFIX_BYTES: usize = 4 + 4;
+
+/// Longest payload that is believed. The largest event holds 50 log lines or a line of class names, 1 MiB.
+const PAYLOAD_BYTES_MAX: usize = 4 << 20;
+
+/// A header.
+pub(crate) fn header(first_unacknowledged: u64, next_sequence: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend(MAGIC);
+    bytes.extend(first_unacknowledged.to_le_bytes());
+    bytes.extend(next_sequence.to_le_bytes());
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// A record.
+pub(crate) fn record(event: &v1::Event) -> Vec<u8> {
+    let payload = event.encode_to_vec();
+    let length = u32::try_from(payload.len()).expect("events are bounded by the longest trainer line, 1 MiB");
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + payload.len());
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(crc32fast::hash(&payload).to_le_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// What a spool's file holds.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Read {
+    /// Events below this number are acknowledged.
+    pub(crate) first_unacknowledged: u64,
+    /// No new event may have a lower number.
+    pub(crate) next_sequence: u64,
+    /// The whole records, their numbers growing.
+    pub(crate) events: Vec<v1::Event>,
+    /// Bytes after the last whole record.
+    pub(crate) torn_bytes: usize,
+}
+
+/// Reads a file's content up to the first record that is not whole; `None` where it is not a spool.
+pub(crate) fn read_all(content: &[u8]) -> Option<Read> {
+    let (head, mut rest) = content.split_at_checked(HEADER_BYTES)?;
+    if !head.starts_with(MAGIC) {
+        return None;
+    }
+    let (fields, checksum) = head.split_at(HEADER_BYTES - 4);
+    // A header that the disk spoiled acknowledges nothing: events are sent again, which does no harm.
+    let is_whole = checksum == crc32fast::hash(fields).to_le_bytes();
+    let field = |at: usize| fields[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    let (first_unacknowledged, next_sequence) = if is_whole { (field(8)?, field(16)?) } else { (1, 1) };
+    let mut events: Vec<v1::Event> = Vec::new();
+    while let Some((event, after)) = read_record(rest) {
+        if events.last().is_some_and(|last| last.sequence >= event.sequence) {
+            break;
+        }
+        events.push(event);
+        rest = after;
+    }
+    Some(Read { first_unacknowledged, next_sequence, events, torn_bytes: rest.len() })
+}
+
+fn read_record(bytes: &[u8]) -> Option<(v1::Event, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let length =
+        usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX)?;
+    let (payload, rest) = rest.split_at_checked(length)?;
+    let is_whole = crc32fast::hash(payload).to_le_bytes() == *checksum;
+    let event = v1::Event::decode(payload).ok().filter(|event| is_whole && event.sequence > 0)?;
+    Some((event, rest))
+}

@@ -1,0 +1,110 @@
+//! `sweep-worker start`: from the command line to a running agent and its exit code.
+
+use std::{io::Read, process::ExitCode};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    connection::Target,
+    devices,
+    options::{StartOptions, host},
+    session::types::Departure,
+    shell::{self, Configuration},
+    wire::Identity,
+};
+
+/// Exit status of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Requests to leave that wait for the agent; two are all that matter.
+const SHUTDOWNS_MAX: usize = 2;
+
+/// Runs a worker daemon until it is told to leave. Blocks; brings its own runtime.
+///
+/// # Errors
+/// The options cannot work, or the coordinator refuses this worker for good.
+pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2) // It only passes messages on; the cores are the trainers'.
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let code = runtime.block_on(async {
+        // First of all, so that nothing that was started outlives a signal.
+        let (shutdown, requests) = mpsc::channel(SHUTDOWNS_MAX);
+        let _signals = watch_signals(shutdown.clone())?;
+        if options.exit_with_stdin {
+            watch_stdin(shutdown)?;
+        }
+        let configuration = configure(options).await?;
+        match shell::run(configuration, requests).await? {
+            Departure::Orderly => Ok(ExitCode::SUCCESS),
+            Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
+        }
+    });
+    // A name look-up that hangs must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let name = options.worker_name();
+    let slots = devices::slots(options.device, options.slots, &program).await?;
+    for slot in &slots {
+        tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
+    }
+    Ok(Configuration {
+        target: Target {
+            url: options.coordinator.clone(),
+            token_file: options.token_file.clone(),
+            tls_ca: options.tls_ca.clone(),
+        },
+        trainers: slots.iter().map(|slot| options.trainer_command(slot, &program)).collect(),
+        spool: options.spool_folder(&name)?,
+        data_root: options.absolute_data_root()?,
+        grace: options.grace,
+        identity: Identity { name, instance: uuid::Uuid::new_v4().to_string(), host: host(), slots },
+    })
+}
+
+/// SIGTERM and SIGINT become requests to leave.
+fn watch_signals(shutdown: mpsc::Sender<()>) -> anyhow::Result<AbortOnDropHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: leaving; a second one leaves at once"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: leaving; a second one leaves at once"),
+            }
+            if shutdown.send(()).await.is_err() {
+                return;
+            }
+        }
+    })))
+}
+
+/// The end of standard input becomes a request to leave. A thread of its own, which ends with the process:
+/// nothing can interrupt its read.
+fn watch_stdin(shutdown: mpsc::Sender<()>) -> anyhow::Result<()> {
+    let watch = move || {
+        let mut buffer = [0; 256];
+        let mut stdin = std::io::stdin().lock();
+        // An error is as good an end as any.
+        while stdin.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
+        tracing::info!("standard input has ended: leaving");
+        // Fails only when the agent is gone already.
+        let _ = shutdown.blocking_send(());
+    };
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(watch)
+        .context("cannot watch standard input")?;
+    Ok(())
+}

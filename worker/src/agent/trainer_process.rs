@@ -1,0 +1,291 @@
+//! One trainer process: how it is started, how its lines become events, how it is killed and how its end is
+//! put into words. What a line means is decided by the session.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::mpsc,
+    task::JoinHandle,
+};
+
+use super::{
+    lines::{Line, LineReader},
+    session::types::TrainerEvent,
+};
+use crate::protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer, TrainerOutcome};
+
+/// Log lines that an attempt's end carries; the wire format's bound.
+const LOG_LINES_MAX: usize = 50;
+
+/// Longest log line, in characters; the wire format's bound.
+const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
+
+/// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
+const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
+
+/// Lines that wait for a trainer that does not read: a `Train` and its `Stop`, and room to spare.
+const LINES_TO_TRAINER_MAX: usize = 16;
+
+/// How long a pipe may stay open after the trainer's end, held by a process that left its group.
+const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How a trainer is started.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainerCommand {
+    /// The program.
+    pub(crate) program: std::path::PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<std::ffi::OsString>,
+    /// Variables besides those of the agent.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// A trainer that runs, or has run and was not reaped yet.
+#[derive(Debug)]
+pub(crate) struct TrainerProcess {
+    child: Child,
+    group: Option<Pid>,
+    to_trainer: mpsc::Sender<ToTrainer>,
+    writer: JoinHandle<()>,
+    reader: JoinHandle<Vec<String>>,
+    events: mpsc::Sender<(usize, TrainerEvent)>,
+}
+
+impl TrainerProcess {
+    /// Starts the trainer of `slot`, whose lines go to `events`.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub(crate) fn start(
+        slot: usize,
+        command: &TrainerCommand,
+        events: mpsc::Sender<(usize, TrainerEvent)>,
+    ) -> io::Result<Self> {
+        let mut child = Command::new(&command.program)
+            .args(&command.arguments)
+            .envs(command.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(io::Error::other("the trainer's pipes are missing"));
+        };
+        let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
+        let writer = tokio::spawn(write_lines(stdin, lines));
+        let reader =
+            tokio::spawn(Reader { slot, events: events.clone(), log: Log::default() }.run(stdout, stderr));
+        Ok(Self { child, group, to_trainer, writer, reader, events })
+    }
+
+    /// Sends a line, without waiting: a trainer that has not read the last sixteen is stuck, and is killed when
+    /// it does not stop.
+    pub(crate) fn send(&self, message: ToTrainer) {
+        if self.to_trainer.try_send(message).is_err() {
+            tracing::warn!("the trainer does not read its input");
+        }
+    }
+
+    /// Kills the trainer and everything that it started.
+    pub(crate) fn kill(&mut self) {
+        if let Some(group) = self.group {
+            // It may be gone already, which is what is wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Waits for the process's end, without reaping what it still has to say. May be dropped and called again.
+    pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
+    pub(crate) async fn last_words(mut self) -> Vec<String> {
+        // What it left behind in its group would keep the pipes open.
+        self.kill();
+        self.group = None;
+        loop {
+            match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
+                Ok(log) => return log.unwrap_or_default(),
+                // The reader waits for the agent, not for the pipe: the spool is full.
+                Err(_) if self.events.capacity() == 0 => {}
+                Err(_) => return Vec::new(),
+            }
+        }
+    }
+}
+
+impl Drop for TrainerProcess {
+    fn drop(&mut self) {
+        self.kill();
+        self.writer.abort();
+        self.reader.abort();
+    }
+}
+
+/// The end of a process in words.
+pub(crate) fn describe(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Err(error) => format!("the trainer's end could not be observed ({error})"),
+        Ok(status) => match (status.code(), status.signal()) {
+            (_, Some(signal)) => format!("the trainer was killed by {}", signal_name(signal)),
+            (Some(code), None) => format!("the trainer ended with exit status {code}"),
+            (None, None) => format!("the trainer ended ({status})"),
+        },
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let known = [
+        (Signal::KILL, "SIGKILL (out of memory?)"),
+        (Signal::SEGV, "SIGSEGV (a crash in native code)"),
+        (Signal::ABORT, "SIGABRT (an abort in native code)"),
+        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk is full?)"),
+        (Signal::ILL, "SIGILL (an instruction that this processor lacks)"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::INT, "SIGINT"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::XFSZ, "SIGXFSZ (a file grew beyond its limit)"),
+    ];
+    let name = known.iter().find(|(signal, _)| signal.as_raw() == number);
+    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
+}
+
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<ToTrainer>) {
+    while let Some(message) = lines.recv().await {
+        let Ok(mut line) = serde_json::to_vec(&message) else { continue };
+        line.push(b'\n');
+        if stdin.write_all(&line).await.is_err() {
+            // The trainer closed its input: its end, or its silence, will be noticed.
+            return;
+        }
+    }
+}
+
+/// The last lines of a trainer's log.
+#[derive(Debug, Default)]
+struct Log(VecDeque<String>);
+
+impl Log {
+    fn push(&mut self, line: &[u8]) {
+        let text: String = String::from_utf8_lossy(line).chars().take(LOG_LINE_CHARACTERS_MAX).collect();
+        if self.0.len() == LOG_LINES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(text);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// Reads both pipes in one task, and before each message all of the log that is there, so that lines that were
+/// written before a job's end are known when the end is.
+struct Reader {
+    slot: usize,
+    events: mpsc::Sender<(usize, TrainerEvent)>,
+    log: Log,
+}
+
+impl Reader {
+    async fn run(mut self, stdout: ChildStdout, stderr: ChildStderr) -> Vec<String> {
+        let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
+        // Four bytes are the longest character of UTF-8.
+        let mut stderr = Some(LineReader::new(stderr, 4 * LOG_LINE_CHARACTERS_MAX));
+        while stdout.is_some() || stderr.is_some() {
+            tokio::select! {
+                biased;
+                line = next_line(&mut stderr) => match line {
+                    Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
+                    None => stderr = None,
+                },
+                line = next_line(&mut stdout) => match line {
+                    Some(line) => {
+                        tokio::task::unconstrained(self.catch_up(&mut stderr)).await;
+                        if !self.hear(line).await {
+                            stdout = None;
+                        }
+                    }
+                    None => stdout = None,
+                },
+            }
+        }
+        self.log.lines()
+    }
+
+    /// Reads the log as far as it is written.
+    async fn catch_up(&mut self, stderr: &mut Option<LineReader<ChildStderr>>) {
+        for _ in 0..LOG_LINES_AT_ONCE_MAX {
+            tokio::select! {
+                biased;
+                line = next_line(stderr) => match line {
+                    Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
+                    None => *stderr = None,
+                },
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
+    fn hear_log(&mut self, line: &[u8]) {
+        tracing::debug!(slot = self.slot, "trainer: {}", String::from_utf8_lossy(line));
+        self.log.push(line);
+    }
+
+    /// False when nothing more is to be read.
+    async fn hear(&mut self, line: Line) -> bool {
+        let event = match line {
+            Line::TooLong(_) => TrainerEvent::Broken {
+                reason: format!("the trainer wrote a line of more than {LINE_BYTES_MAX} bytes"),
+            },
+            Line::Whole(line) => self.understand(&line),
+        };
+        let is_broken = matches!(event, TrainerEvent::Broken { .. });
+        self.events.send((self.slot, event)).await.is_ok() && !is_broken
+    }
+
+    fn understand(&self, line: &[u8]) -> TrainerEvent {
+        match serde_json::from_slice::<FromTrainer>(line) {
+            Ok(message) => {
+                let ends_badly = matches!(
+                    message,
+                    FromTrainer::Ended { outcome: TrainerOutcome::Failed | TrainerOutcome::Rejected, .. }
+                );
+                let log_tail = if ends_badly { self.log.lines() } else { Vec::new() };
+                TrainerEvent::Said { message, log_tail }
+            }
+            Err(error) => {
+                let shown: String = String::from_utf8_lossy(line).chars().take(200).collect();
+                TrainerEvent::Broken {
+                    reason: format!(
+                        "the trainer wrote a line that is not of the trainer protocol: {shown:?} ({error})"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// The next line of a pipe that is open; waits for ever on one that is not.
+async fn next_line<R: tokio::io::AsyncRead + Unpin>(reader: &mut Option<LineReader<R>>) -> Option<Line> {
+    match reader {
+        // A pipe that cannot be read is as good as closed.
+        Some(reader) => reader.next().await.unwrap_or(None),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,249 @@
+//! Between the session's plain values and the generated messages of `proto`: the only place that knows both.
+
+use std::time::Duration;
+
+use proto::{
+    AttemptKey, MissingField, ParameterMap, ParameterValue,
+    v1::{
+        self, coordinator_message::Message as Incoming, event::Event as WireKind,
+        worker_message::Message as Outgoing,
+    },
+};
+
+use super::session::types::{
+    End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, ToCoordinator, Work,
+};
+use crate::protocol::{DatasetSpec, DatasetSummary};
+
+/// What `Hello` says besides what the session knows; the same for the life of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The worker's name.
+    pub(crate) name: proto::WorkerName,
+    /// Random identity of this process.
+    pub(crate) instance: String,
+    /// The machine's name.
+    pub(crate) host: String,
+    /// The slots, in the order of their indices.
+    pub(crate) slots: Vec<v1::Slot>,
+}
+
+/// The message as it travels.
+pub(crate) fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage {
+    let message = match message {
+        ToCoordinator::Hello { held, draining } => Outgoing::Hello(v1::Hello {
+            protocol_version: proto::PROTOCOL_VERSION,
+            name: identity.name.to_string(),
+            instance: identity.instance.clone(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: identity.host.clone(),
+            slots: identity.slots.clone(),
+            held: held.into_iter().map(encode_held).collect(),
+            draining,
+        }),
+        ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
+        ToCoordinator::Heartbeat(running) => {
+            Outgoing::Heartbeat(v1::Heartbeat { running: running.into_iter().map(encode_progress).collect() })
+        }
+        ToCoordinator::Draining { reason } => Outgoing::Draining(v1::Draining { reason }),
+    };
+    v1::WorkerMessage { message: Some(message) }
+}
+
+fn encode_held(held: Held) -> v1::HeldAttempt {
+    // Slot counts come from flags and device lists, far below u32's bound.
+    let slot = u32::try_from(held.slot).unwrap_or(u32::MAX);
+    v1::HeldAttempt { attempt: Some(held.attempt.into()), slot, ended: held.ended }
+}
+
+fn encode_progress(progress: Progress) -> v1::AttemptProgress {
+    v1::AttemptProgress {
+        attempt: Some(progress.attempt.into()),
+        epoch: progress.epoch,
+        fraction: progress.fraction,
+    }
+}
+
+/// An event as it travels and as it lies in the spool.
+pub(crate) fn encode_event(event: Event) -> v1::Event {
+    let kind = match event.kind {
+        EventKind::Started(found) => WireKind::Started(v1::AttemptStarted {
+            dataset: Some(v1::DatasetSummary {
+                content_hash: found.content_hash,
+                classes: found.classes,
+                train_images: found.train_images,
+                val_images: found.val_images,
+                skipped: found.skipped,
+                skipped_count: found.skipped_count,
+            }),
+        }),
+        EventKind::Epoch(metrics) => WireKind::Epoch(v1::EpochRecord {
+            epoch: metrics.epoch,
+            train_loss: metrics.train_loss,
+            val_accuracy: metrics.val_accuracy,
+            epoch_seconds: metrics.epoch_seconds,
+        }),
+        EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
+            outcome: end.outcome.into(),
+            reason: end.reason,
+            log_tail: end.log_tail,
+        }),
+    };
+    v1::Event { sequence: event.sequence, attempt: Some(event.attempt.into()), event: Some(kind) }
+}
+
+/// An event out of the spool.
+///
+/// # Errors
+/// It lacks its attempt or its content, as no event that this program wrote does.
+pub(crate) fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
+    let attempt = AttemptKey::try_from(wire.attempt)?;
+    let kind = match wire.event.ok_or(MissingField("event"))? {
+        WireKind::Started(started) => {
+            let found = started.dataset.ok_or(MissingField("dataset"))?;
+            EventKind::Started(DatasetSummary {
+                content_hash: found.content_hash,
+                classes: found.classes,
+                train_images: found.train_images,
+                val_images: found.val_images,
+                skipped: found.skipped,
+                skipped_count: found.skipped_count,
+            })
+        }
+        WireKind::Epoch(record) => EventKind::Epoch(EpochMetrics {
+            epoch: record.epoch,
+            train_loss: record.train_loss,
+            val_accuracy: record.val_accuracy,
+            epoch_seconds: record.epoch_seconds,
+        }),
+        WireKind::Ended(ended) => {
+            EventKind::Ended(End { outcome: ended.outcome(), reason: ended.reason, log_tail: ended.log_tail })
+        }
+    };
+    Ok(Event { sequence: wire.sequence, attempt, kind })
+}
+
+/// What the coordinator said.
+///
+/// # Errors
+/// A field is missing without which the message means nothing.
+pub(crate) fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingField> {
+    Ok(match wire.message.ok_or(MissingField("message"))? {
+        Incoming::Welcome(welcome) => FromCoordinator::Welcome {
+            heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
+            refused: welcome.refused.into_iter().map(AttemptKey::from).collect(),
+        },
+        Incoming::Grant(grant) => FromCoordinator::Grant {
+            slot: usize::try_from(grant.slot).unwrap_or(usize::MAX),
+            jobs: grant.jobs.into_iter().map(decode_job).collect::<Result<_, _>>()?,
+        },
+        Incoming::Acknowledgement(acknowledgement) => {
+            FromCoordinator::Acknowledged { through: acknowledgement.sequence }
+        }
+        Incoming::Revoke(revoke) => FromCoordinator::Revoke {
+            attempts: revoke.attempts.into_iter().map(AttemptKey::from).collect(),
+            reason: revoke.reason,
+        },
+        Incoming::Drain(_) => FromCoordinator::Drain,
+    })
+}
+
+fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
+    let attempt = AttemptKey::try_from(wire.attempt)?;
+    Ok(GrantedJob { attempt, work: decode_work(wire) })
+}
+
+fn decode_work(wire: v1::JobAssignment) -> Result<Work, String> {
+    let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
+    let parameters = ParameterMap::from_wire(wire.parameters);
+    let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
+    let to_json = |(name, value): (String, ParameterValue)| {
+        let value = match value {
+            ParameterValue::Integer(value) => value.into(),
+            ParameterValue::Text(value) => value.into(),
+            ParameterValue::Float(value) => serde_json::Number::from_f64(value)
+                .ok_or_else(|| format!("the parameter {name} is {value}; it must be a finite number"))?
+                .into(),
+        };
+        Ok::<_, String>((name, value))
+    };
+    Ok(Work {
+        model: wire.model,
+        parameters: parameters.0.into_iter().map(to_json).collect::<Result<_, _>>()?,
+        epochs,
+        dataset: DatasetSpec {
+            path: dataset.path.into(),
+            image_size: dataset.image_size,
+            val_fraction: dataset.val_fraction,
+            split_seed: dataset.split_seed,
+        },
+        timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assignment() -> v1::JobAssignment {
+        v1::JobAssignment {
+            attempt: Some(AttemptKey::new(1, 2, 3).into()),
+            model: "simple_cnn".into(),
+            parameters: ParameterMap(vec![
+                ("learning_rate".into(), ParameterValue::Float(5e-5)),
+                ("epochs".into(), ParameterValue::Integer(5)),
+            ])
+            .to_wire(),
+            dataset: Some(v1::Dataset {
+                path: "train".into(),
+                image_size: 64,
+                val_fraction: 0.2,
+                split_seed: 7,
+            }),
+            timeout_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_job_keeps_its_parameters_and_says_how_many_epochs_it_has() {
+        let work = decode_job(assignment()).unwrap().work.unwrap();
+        assert_eq!(work.parameters["learning_rate"], 5e-5);
+        assert_eq!((work.epochs, work.timeout), (Some(5), None));
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_trained_is_still_known_by_its_attempt() {
+        let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
+        assert_eq!(job.attempt, AttemptKey::new(1, 2, 3));
+        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names no data set");
+    }
+
+    #[test]
+    fn events_survive_the_wire() {
+        let kinds = [
+            EventKind::Started(DatasetSummary {
+                content_hash: "ab".into(),
+                classes: vec!["cat".into(), "dog".into()],
+                train_images: 8,
+                val_images: 2,
+                skipped: vec!["cat/1.jpg".into()],
+                skipped_count: 1,
+            }),
+            EventKind::Epoch(EpochMetrics {
+                epoch: 1,
+                train_loss: 0.5,
+                val_accuracy: 0.75,
+                epoch_seconds: 2.0,
+            }),
+            EventKind::Ended(End {
+                outcome: v1::Outcome::Failed,
+                reason: "so".into(),
+                log_tail: vec!["x".into()],
+            }),
+        ];
+        for kind in kinds {
+            let event = Event { sequence: 9, attempt: AttemptKey::new(1, 1, 1), kind };
+            assert_eq!(decode_event(encode_event(event.clone())).unwrap(), event);
+        }
+    }
+}
