@@ -1,9 +1,13 @@
 //! `sweep-worker`: the worker daemon, its trainer process and the data-set tools.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use worker::agent::{self, StartOptions};
+use worker::{
+    agent::{self, StartOptions},
+    data::{self, command::DatasetCommand},
+    trainer::{self, DeviceChoice, TrainerOptions},
+};
 
 mod logging;
 
@@ -21,18 +25,47 @@ struct Arguments {
 enum Command {
     /// Run the worker daemon until SIGTERM or SIGINT
     Start(Box<StartOptions>),
+    /// Make, pack and describe data sets
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Train what standard input asks for; started by the daemon, one for each slot
+    #[command(hide = true)]
+    Trainer(TrainerArguments),
+    /// List the devices that libtorch finds, one JSON object a line
+    #[command(hide = true)]
+    Devices,
+}
+
+#[derive(Debug, clap::Args)]
+struct TrainerArguments {
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    #[arg(long)]
+    cache_dir: Option<PathBuf>,
+    #[arg(long)]
+    skip_corrupt: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.command {
-        Command::Start(options) => {
-            arguments.logging.start("info");
-            agent::start(options)
-        }
+    let Arguments { logging, command } = Arguments::parse();
+    logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });
+    let done = |()| ExitCode::SUCCESS;
+    let result = match command {
+        Command::Start(options) => agent::start(&options),
+        Command::Dataset(command) => data::command::run(&command).map(done),
+        Command::Trainer(arguments) => run_trainer(arguments).map(done),
+        Command::Devices => trainer::list_devices().map(done),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn run_trainer(arguments: TrainerArguments) -> anyhow::Result<()> {
+    let TrainerArguments { device, threads, cache_dir, skip_corrupt } = arguments;
+    let cache_dir = cache_dir.unwrap_or_else(data::default_cache_dir);
+    trainer::run(TrainerOptions { device, threads: usize::from(threads), cache_dir, skip_corrupt })
 }

@@ -1,3 +1,40 @@
-//! Data sets: reading pictures, packing them, splitting them, making synthetic ones.
+//! Data sets: finding pictures in folders and archives, decoding and packing them once, splitting them, and making
+//! synthetic ones. Nothing here trains; only `split` draws from libtorch, so that splits are PyTorch's.
 
+mod cache;
+pub mod command;
+mod decode;
+mod error;
+mod fingerprint;
+mod pack;
+mod packed;
+mod source;
 pub mod split;
+mod synthetic;
+
+use std::path::PathBuf;
+
+pub use self::{
+    cache::{default_cache_dir, prepare},
+    decode::{DecodeError, decode_resized},
+    error::DataError,
+    packed::PackedDataset,
+};
+
+/// What to prepare, and where.
+#[derive(Debug, Clone)]
+pub struct PrepareOptions {
+    /// Image folder, flat folder, .zip of either, or packed .safetensors.
+    pub path: PathBuf,
+    /// Side of the square images, in pixels.
+    pub image_size: u32,
+    /// Leave pictures out that cannot be decoded, instead of stopping.
+    pub skip_corrupt: bool,
+    /// Where packed data sets are kept.
+    pub cache_dir: PathBuf,
+    /// Threads that decode.
+    pub threads: usize,
+}
+
+#[cfg(test)]
+mod tests;

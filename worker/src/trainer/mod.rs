@@ -20,7 +20,7 @@ pub mod random;
 mod session;
 
 use dataset::DatasetLoader;
-use device::DeviceChoice;
+pub use device::DeviceChoice;
 use lines::RequestsEnd;
 
 /// Exit status of a Rust program that panicked.

@@ -1,0 +1,109 @@
+//! The cache of packed data sets: each content and size is packed once on a machine, whoever asks, and shared.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DataError, PackedDataset, PrepareOptions, fingerprint,
+    pack::{Packed, pack},
+    packed::TRANSFORM_VERSION,
+    source::Source,
+};
+
+/// Share of the progress that reading for the content hash takes; decoding takes the rest.
+const READING_SHARE: f64 = 0.2;
+
+/// Where packs are kept unless told otherwise: `sweep/datasets` in the user's cache.
+pub fn default_cache_dir() -> PathBuf {
+    let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from("XDG_CACHE_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(env::temp_dir)
+        .join("sweep")
+        .join("datasets")
+}
+
+/// The packed form of a data set, from the cache where it is there, else made now. `progress` is told the share
+/// that is done, in [0, 1].
+pub fn prepare(
+    options: &PrepareOptions,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<PackedDataset, DataError> {
+    if options.path.extension().is_some_and(|extension| extension == "safetensors") {
+        let packed = PackedDataset::open(&options.path)?;
+        if packed.image_size() != options.image_size {
+            let (path, found) = (options.path.clone(), packed.image_size());
+            return Err(DataError::ImageSize { path, found, wanted: options.image_size });
+        }
+        return Ok(packed);
+    }
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
+            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
+        })?;
+    pool.install(|| prepare_pictures(options, progress))
+}
+
+fn prepare_pictures(
+    options: &PrepareOptions,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<PackedDataset, DataError> {
+    let source = Source::open(&options.path)?;
+    let memos = options.cache_dir.join("sources");
+    fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
+    let reading = |share: f64| progress(share * READING_SHARE);
+    // One process packs a data set; the others wait for the lock and then find it.
+    let _lock = lock(&options.cache_dir.join("lock"))?;
+    let content_hash = fingerprint::content_hash(&source, &memos, &reading)?;
+    let place = |mark: &str| {
+        let size = options.image_size;
+        options.cache_dir.join(format!("{content_hash}-{size}-v{TRANSFORM_VERSION}{mark}.safetensors"))
+    };
+    let (whole, without_corrupt) = (place(""), place("-skipped"));
+    let candidates = if options.skip_corrupt { vec![&whole, &without_corrupt] } else { vec![&whole] };
+    for candidate in candidates {
+        if let Some(packed) = open_intact(candidate, &content_hash) {
+            return Ok(packed);
+        }
+    }
+    progress(READING_SHARE);
+    let packing = |share: f64| progress(READING_SHARE + share * (1.0 - READING_SHARE));
+    let (outcome, file) =
+        pack(&source, &content_hash, options.image_size, options.skip_corrupt, &whole, &packing)?;
+    let target = match outcome {
+        Packed::Whole => whole,
+        Packed::WithoutCorrupt => without_corrupt,
+    };
+    keep(file, &target)?;
+    PackedDataset::open(&target)
+}
+
+/// A pack of the cache, unless it is missing or damaged, in which case it is made again.
+fn open_intact(path: &Path, content_hash: &str) -> Option<PackedDataset> {
+    match PackedDataset::open(path) {
+        Ok(packed) if packed.content_hash() == content_hash => Some(packed),
+        Ok(_) | Err(DataError::Missing { .. }) => None,
+        Err(error) => {
+            tracing::warn!(%error, "a pack of the cache is damaged and is made again");
+            None
+        }
+    }
+}
+
+/// Gives a finished temporary file its name, and makes the name durable.
+pub(super) fn keep(file: tempfile::NamedTempFile, target: &Path) -> Result<(), DataError> {
+    file.persist(target).map_err(|error| DataError::writing(target, error.error))?;
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| DataError::writing(target, error))
+}
+
+/// Waits for the lock file; the system lets it go when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, DataError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| DataError::writing(path, error))?;
+    file.lock().map_err(|error| DataError::writing(path, error))?;
+    Ok(file)
+}

@@ -1,0 +1,265 @@
+//! `sweep-worker dataset`: synthetic pictures, packs, and what a data set holds.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    PackedDataset,
+    cache::{default_cache_dir, keep},
+    fingerprint,
+    pack::pack,
+    source::Source,
+    synthetic::{self, Layout, Made, Recipe},
+};
+
+/// Lines that a bar writes where there is no terminal: one each tenth.
+const PLAIN_STEPS: u32 = 10;
+
+/// What to do with data sets.
+#[derive(Debug, clap::Subcommand)]
+pub enum DatasetCommand {
+    /// Make a synthetic stand-in for Dogs vs. Cats: striped "cats" and blotched "dogs".
+    Synth(SynthArgs),
+    /// Pack a folder, a flat folder or a .zip of pictures into one .safetensors file.
+    Pack(PackArgs),
+    /// Tell what a folder, a .zip or a packed file holds.
+    Inspect(InspectArgs),
+}
+
+/// Arguments of `dataset synth`.
+#[derive(Debug, clap::Args)]
+pub struct SynthArgs {
+    /// Folder to make; reused where the same pictures are there already.
+    folder: PathBuf,
+    /// How many pictures, half of each class.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    images: u32,
+    /// The same seed makes the same pictures.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// All in one folder as Kaggle delivers them, or a folder a class.
+    #[arg(long, value_enum, default_value = "flat")]
+    format: Layout,
+}
+
+/// Arguments of `dataset pack`.
+#[derive(Debug, clap::Args)]
+pub struct PackArgs {
+    /// Image folder, flat folder or .zip.
+    source: PathBuf,
+    /// The .safetensors file to write.
+    target: PathBuf,
+    /// Side of the square images, in pixels.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(8..=1024))]
+    image_size: u32,
+    /// Leave pictures out that cannot be decoded.
+    #[arg(long)]
+    skip_corrupt: bool,
+}
+
+/// Arguments of `dataset inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// Folder, .zip or packed .safetensors.
+    path: PathBuf,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: InspectFormat,
+}
+
+/// Forms of `dataset inspect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum InspectFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Does it.
+pub fn run(command: &DatasetCommand) -> anyhow::Result<()> {
+    match command {
+        DatasetCommand::Synth(arguments) => synth(arguments),
+        DatasetCommand::Pack(arguments) => pack_file(arguments),
+        DatasetCommand::Inspect(arguments) => inspect(arguments),
+    }
+}
+
+fn synth(arguments: &SynthArgs) -> anyhow::Result<()> {
+    let recipe = Recipe::new(arguments.images, arguments.seed, arguments.format);
+    let bar = Bar::new("drawing");
+    let total = f64::from(arguments.images);
+    let made = synthetic::make(&arguments.folder, &recipe, &|done| bar.at(f64::from(done) / total))?;
+    bar.end();
+    let (images, place) = (arguments.images, arguments.folder.display());
+    match made {
+        Made::Now => println!("{images} synthetic pictures are in {place}"),
+        Made::Before => println!("{images} synthetic pictures are in {place} already"),
+    }
+    Ok(())
+}
+
+fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        arguments.target.extension().is_some_and(|extension| extension == "safetensors"),
+        "{} must end in .safetensors, because that is how sweep tells a packed data set",
+        arguments.target.display()
+    );
+    let source = Source::open(&arguments.source)?;
+    let bar = Bar::new("packing");
+    let hash = fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &|share| {
+        bar.at(share * 0.2);
+    })?;
+    let (size, target) = (arguments.image_size, arguments.target.as_path());
+    let packing = |share: f64| bar.at(0.2 + share * 0.8);
+    let (_, file) = pack(&source, &hash, size, arguments.skip_corrupt, target, &packing)?;
+    keep(file, target)?;
+    bar.end();
+    let packed = PackedDataset::open(target)?;
+    println!("{} images of {size}×{size} pixels are in {}", packed.len(), target.display());
+    for skipped in packed.skipped() {
+        println!("left out: {skipped}");
+    }
+    Ok(())
+}
+
+/// What `inspect` tells.
+struct Findings {
+    kind: &'static str,
+    classes: Vec<(String, usize)>,
+    image_size: Option<u32>,
+    content_hash: String,
+    ignored: usize,
+    skipped: Vec<String>,
+    skipped_count: u64,
+}
+
+fn inspect(arguments: &InspectArgs) -> anyhow::Result<()> {
+    let findings = if arguments.path.extension().is_some_and(|extension| extension == "safetensors") {
+        inspect_packed(&arguments.path)?
+    } else {
+        inspect_source(&arguments.path)?
+    };
+    match arguments.output {
+        InspectFormat::Json => println!("{}", json(&findings)),
+        InspectFormat::Text => print_text(&arguments.path, &findings),
+    }
+    Ok(())
+}
+
+fn inspect_packed(path: &Path) -> anyhow::Result<Findings> {
+    let packed = PackedDataset::open(path)?;
+    let mut counts = vec![0usize; packed.classes().len()];
+    for label in packed.labels() {
+        *counts.get_mut(usize::from(*label)).context("a label is beyond the classes")? += 1;
+    }
+    Ok(Findings {
+        kind: "packed",
+        classes: packed.classes().iter().cloned().zip(counts).collect(),
+        image_size: Some(packed.image_size()),
+        content_hash: packed.content_hash().to_owned(),
+        ignored: 0,
+        skipped: packed.skipped().to_vec(),
+        skipped_count: packed.skipped_count(),
+    })
+}
+
+fn inspect_source(path: &Path) -> anyhow::Result<Findings> {
+    let source = Source::open(path)?;
+    let bar = Bar::new("reading");
+    let content_hash =
+        fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &|share| bar.at(share))?;
+    bar.end();
+    let mut counts = vec![0usize; source.classes.len()];
+    for picture in &source.pictures {
+        counts[usize::from(picture.class)] += 1;
+    }
+    Ok(Findings {
+        kind: if path.is_dir() { "folder" } else { "zip" },
+        classes: source.classes.iter().cloned().zip(counts).collect(),
+        image_size: None,
+        content_hash,
+        ignored: source.ignored,
+        skipped: Vec::new(),
+        skipped_count: 0,
+    })
+}
+
+fn json(findings: &Findings) -> serde_json::Value {
+    let classes: serde_json::Map<_, _> =
+        findings.classes.iter().map(|(class, count)| (class.clone(), (*count).into())).collect();
+    serde_json::json!({
+        "kind": findings.kind,
+        "images": findings.classes.iter().map(|(_, count)| count).sum::<usize>(),
+        "classes": classes,
+        "image_size": findings.image_size,
+        "content_hash": findings.content_hash,
+        "ignored_files": findings.ignored,
+        "skipped_count": findings.skipped_count,
+        "skipped": findings.skipped,
+    })
+}
+
+fn print_text(path: &Path, findings: &Findings) {
+    let images: usize = findings.classes.iter().map(|(_, count)| count).sum();
+    println!("{}: {} with {images} images", path.display(), findings.kind);
+    for (class, count) in &findings.classes {
+        println!("  {class}: {count}");
+    }
+    if let Some(size) = findings.image_size {
+        println!("image size: {size}×{size} pixels");
+    }
+    println!("content hash: {}", findings.content_hash);
+    if findings.ignored > 0 {
+        println!("ignored: {} files that are no .jpg, .jpeg or .png", findings.ignored);
+    }
+    if findings.skipped_count > 0 {
+        println!("left out: {} pictures that could not be decoded", findings.skipped_count);
+        for skipped in &findings.skipped {
+            println!("  {skipped}");
+        }
+    }
+}
+
+/// A bar on a terminal, a line each tenth elsewhere.
+struct Bar {
+    what: &'static str,
+    bar: Option<ProgressBar>,
+    told: AtomicU32,
+}
+
+impl Bar {
+    fn new(what: &'static str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {eta}");
+            let bar =
+                ProgressBar::with_draw_target(Some(1_000), ProgressDrawTarget::stderr()).with_message(what);
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { what, bar, told: AtomicU32::new(0) }
+    }
+
+    fn at(&self, share: f64) {
+        match &self.bar {
+            Some(bar) => bar.set_position((share * 1_000.0) as u64),
+            None => {
+                let step = (share * f64::from(PLAIN_STEPS)) as u32;
+                if self.told.fetch_max(step, Ordering::Relaxed) < step {
+                    eprintln!("{} {}%", self.what, step * 100 / PLAIN_STEPS);
+                }
+            }
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them.
+
+use std::io::{BufRead, Cursor, Read};
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::{DynamicImage, ImageReader, Limits};
+use mozjpeg::{ColorSpace, Decompress, Marker};
+
+/// Largest picture, in pixels: twice a large camera's; more is refused before memory is taken for it.
+const PIXELS_MAX: u64 = 200_000_000;
+/// Largest side of a picture, in pixels, as JPEG itself has it.
+const SIDE_MAX: u32 = 65_535;
+/// Memory that decoding a PNG may take, in bytes.
+const DECODE_BYTES_MAX: u64 = 2 << 30;
+
+/// Where Adobe's programs say that they wrote the picture.
+const ADOBE_MARKER: Marker = Marker::APP(14);
+
+/// Why a picture cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Neither JPEG nor PNG.
+    #[error("neither a JPEG nor a PNG picture")]
+    UnknownFormat,
+    /// Broken.
+    #[error("{0}")]
+    Broken(String),
+    /// Too many pixels.
+    #[error("{width}×{height} pixels are more than the {PIXELS_MAX} that are supported")]
+    TooLarge {
+        /// In pixels.
+        width: u64,
+        /// In pixels.
+        height: u64,
+    },
+}
+
+/// Pixels of a decoded picture: 3 bytes each, row by row.
+struct Rgb {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+/// Decodes a picture and resizes it to `size`×`size`: bilinear with antialiasing, aspect ratio not kept, EXIF
+/// orientation ignored, alpha dropped, grey, palette and CMYK turned into RGB. `size`·`size`·3 bytes come out.
+pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
+    // The decoders are careful with broken input; should one panic all the same, the picture is broken.
+    // libjpeg's errors come as unwinding with their text.
+    let picture = std::panic::catch_unwind(|| decode(bytes)).unwrap_or_else(|payload| {
+        let reason =
+            payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
+        Err(DecodeError::Broken(reason))
+    })?;
+    resize(&picture, size)
+}
+
+fn decode(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+    match bytes {
+        [0xff, 0xd8, ..] => decode_jpeg(bytes),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
+        _ => Err(DecodeError::UnknownFormat),
+    }
+}
+
+/// libjpeg's own decoder, which Pillow uses too; the others differ in how they enlarge subsampled colours.
+fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+    let broken = |error: std::io::Error| DecodeError::Broken(error.to_string());
+    let header =
+        Decompress::builder().with_markers(&[ADOBE_MARKER]).from_reader(Whole(bytes)).map_err(broken)?;
+    let (width, height) = (side(header.width())?, side(header.height())?);
+    check_size(width, height)?;
+    let inverted = header.markers().any(|marker| marker.data.starts_with(b"Adobe"));
+    let four_colours = matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
+    let space = if four_colours { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
+    let pixels =
+        header.to_colorspace(space).and_then(|mut image| image.read_scanlines::<u8>()).map_err(broken)?;
+    let pixels = if four_colours { cmyk_to_rgb(&pixels, inverted) } else { pixels };
+    Ok(Rgb { width, height, pixels })
+}
+
+/// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
+struct Whole<'a>(&'a [u8]);
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl BufRead for Whole<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.0.is_empty() { Err(std::io::Error::other("the picture is cut off")) } else { Ok(self.0) }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0 = &self.0[amount.min(self.0.len())..];
+    }
+}
+
+fn side(pixels: usize) -> Result<u32, DecodeError> {
+    u32::try_from(pixels).map_err(|_| DecodeError::Broken(format!("a side of {pixels} pixels")))
+}
+
+/// Pillow's conversion without a colour profile: each colour less its ink and the black. Adobe's programs store
+/// the complement of the ink.
+fn cmyk_to_rgb(pixels: &[u8], inverted: bool) -> Vec<u8> {
+    let ink = |value: u8| u32::from(if inverted { 255 - value } else { value });
+    let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
+    for pixel in pixels.chunks_exact(4) {
+        let white = 255 - ink(pixel[3]);
+        for &colour in &pixel[..3] {
+            // white · ink / 255, rounded.
+            let product = white * ink(colour) + 128;
+            let left = white - ((product + (product >> 8)) >> 8).min(white);
+            rgb.push(left as u8);
+        }
+    }
+    rgb
+}
+
+fn decode_png(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+    let broken = |error: image::ImageError| DecodeError::Broken(error.to_string());
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(SIDE_MAX);
+    limits.max_image_height = Some(SIDE_MAX);
+    limits.max_alloc = Some(DECODE_BYTES_MAX);
+    reader.limits(limits);
+    let picture = reader.decode().map_err(broken)?;
+    check_size(picture.width(), picture.height())?;
+    let (width, height) = (picture.width(), picture.height());
+    let pixels = match picture {
+        // Dropped, not blended: what lies under transparent pixels counts, as with Pillow.
+        DynamicImage::ImageRgba8(rgba) => {
+            rgba.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
+        }
+        DynamicImage::ImageLumaA8(grey) => grey.pixels().flat_map(|pixel| [pixel[0]; 3]).collect(),
+        // Pillow clips 16-bit grey at 255 and keeps the upper byte of 16-bit colour.
+        DynamicImage::ImageLuma16(grey) => {
+            grey.pixels().flat_map(|pixel| [u8::try_from(pixel[0]).unwrap_or(u8::MAX); 3]).collect()
+        }
+        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|value| (value >> 8) as u8).collect(),
+        DynamicImage::ImageRgba16(rgba) => rgba
+            .pixels()
+            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]].map(|value| (value >> 8) as u8))
+            .collect(),
+        other => other.into_rgb8().into_raw(),
+    };
+    Ok(Rgb { width, height, pixels })
+}
+
+fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+    let (width, height) = (u64::from(width), u64::from(height));
+    if width == 0 || height == 0 {
+        return Err(DecodeError::Broken("the picture has no pixels".to_owned()));
+    }
+    if width * height > PIXELS_MAX { Err(DecodeError::TooLarge { width, height }) } else { Ok(()) }
+}
+
+fn resize(picture: &Rgb, size: u32) -> Result<Vec<u8>, DecodeError> {
+    let broken = |reason: &dyn std::fmt::Display| DecodeError::Broken(reason.to_string());
+    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
+        .map_err(|e| broken(&e))?;
+    let mut resized = Image::new(size, size, PixelType::U8x3);
+    // The convolution is Pillow's own way; interpolation would not antialias.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&source, &mut resized, &options).map_err(|error| broken(&error))?;
+    Ok(resized.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        assert_eq!(decode_resized(b"", 8), Err(DecodeError::UnknownFormat));
+        assert_eq!(decode_resized(b"GIF89a", 8), Err(DecodeError::UnknownFormat));
+        for broken in [&[0xff, 0xd8][..], &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0], b"\x89PNG\r\n\x1a\n"] {
+            assert!(matches!(decode_resized(broken, 8), Err(DecodeError::Broken(_))), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_was_cut_off_is_refused() {
+        let mut bytes = Vec::new();
+        let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * 7 % 251) as u8).collect();
+        jpeg_encoder::Encoder::new(&mut bytes, 90)
+            .encode(&pixels, 64, 64, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        assert_eq!(decode_resized(&bytes, 8).unwrap().len(), 8 * 8 * 3);
+        assert!(decode_resized(&bytes[..bytes.len() / 2], 8).is_err());
+    }
+
+    #[test]
+    fn a_bomb_of_a_png_is_refused_before_it_is_unpacked() {
+        // 60,000 × 60,000 pixels in its header, nothing behind it.
+        let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+        bytes.extend(60_000u32.to_be_bytes());
+        bytes.extend(60_000u32.to_be_bytes());
+        bytes.extend([8, 2, 0, 0, 0]);
+        bytes.extend(crc32fast::hash(&bytes[12..]).to_be_bytes());
+        assert!(decode_resized(&bytes, 8).is_err());
+    }
+}

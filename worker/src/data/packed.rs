@@ -1,0 +1,222 @@
+//! A packed data set: one .safetensors file with the images as bytes, mapped into memory and shared by every
+//! process that reads it.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    ops::Range,
+    path::Path,
+};
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+
+use super::DataError;
+
+/// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
+const HEADER_BYTES: usize = 256 << 10;
+/// Revision of decoding and resizing: packs of another one are made again.
+pub(super) const TRANSFORM_VERSION: u32 = 1;
+/// Images that could not be decoded named in a pack; the rest is counted.
+pub(super) const SKIPPED_NAMED_MAX: usize = 100;
+/// Longest name kept of such an image, in characters.
+const NAME_CHARACTERS_MAX: usize = 200;
+
+/// What a pack says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PackFacts {
+    pub(super) classes: Vec<String>,
+    pub(super) content_hash: String,
+    pub(super) image_size: u32,
+    pub(super) skipped: Vec<String>,
+    pub(super) skipped_count: u64,
+}
+
+/// A packed data set, mapped.
+#[derive(Debug)]
+pub struct PackedDataset {
+    map: Mmap,
+    images: Range<usize>,
+    labels: Range<usize>,
+    facts: PackFacts,
+}
+
+impl PackedDataset {
+    /// All images, `[N, S, S, 3]` bytes: rows of RGB pixels. The address stays the same for as long as this lives.
+    pub fn images(&self) -> &[u8] {
+        &self.map[self.images.clone()]
+    }
+
+    /// The class of each image.
+    pub fn labels(&self) -> &[u8] {
+        &self.map[self.labels.clone()]
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images; a pack that was opened always has some.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Side of the images, in pixels.
+    pub fn image_size(&self) -> u32 {
+        self.facts.image_size
+    }
+
+    /// Class names in the order of their labels.
+    pub fn classes(&self) -> &[String] {
+        &self.facts.classes
+    }
+
+    /// BLAKE3 of the pictures and their classes, in hexadecimal digits.
+    pub fn content_hash(&self) -> &str {
+        &self.facts.content_hash
+    }
+
+    /// Pictures that were left out because they could not be decoded; at most 100 are named.
+    pub fn skipped(&self) -> &[String] {
+        &self.facts.skipped
+    }
+
+    /// How many were left out.
+    pub fn skipped_count(&self) -> u64 {
+        self.facts.skipped_count
+    }
+
+    /// Maps a packed file and checks all of its structure: it may come from anywhere.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let read = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
+            _ => DataError::Read { path: path.to_owned(), source },
+        };
+        let file = File::open(path).map_err(read)?;
+        // SAFETY: packs are written under another name and renamed, never changed in place; a file that is cut
+        // short under the map raises a signal instead of reading wrong memory.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
+        let refuse = |reason: String| DataError::Packed { path: path.to_owned(), reason };
+        let (images, labels, facts) = check(&map).map_err(refuse)?;
+        Ok(Self { map, images, labels, facts })
+    }
+}
+
+fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts), String> {
+    let (_, metadata) = SafeTensors::read_metadata(map).map_err(|error| error.to_string())?;
+    let facts = read_facts(metadata.metadata().as_ref().ok_or("it says nothing of itself")?)?;
+    let tensors = SafeTensors::deserialize(map).map_err(|error| error.to_string())?;
+    let images = tensors.tensor("images").map_err(|error| error.to_string())?;
+    let labels = tensors.tensor("labels").map_err(|error| error.to_string())?;
+    let side = facts.image_size as usize;
+    let [count] = *labels.shape() else {
+        return Err(format!("the labels have the shape {:?}", labels.shape()));
+    };
+    if images.dtype() != Dtype::U8 || labels.dtype() != Dtype::U8 || images.shape() != [count, side, side, 3]
+    {
+        return Err(format!("expected {count} images of {side}×{side}×3 bytes, found {:?}", images.shape()));
+    }
+    if count == 0 {
+        return Err("it holds no images".to_owned());
+    }
+    if let Some(label) = labels.data().iter().find(|label| usize::from(**label) >= facts.classes.len()) {
+        return Err(format!("the label {label} is beyond its {} classes", facts.classes.len()));
+    }
+    let range = |data: &[u8]| {
+        let start = data.as_ptr() as usize - map.as_ptr() as usize;
+        start..start + data.len()
+    };
+    Ok((range(images.data()), range(labels.data()), facts))
+}
+
+fn read_facts(metadata: &HashMap<String, String>) -> Result<PackFacts, String> {
+    let get = |key: &str| metadata.get(key).ok_or_else(|| format!("it lacks `{key}`"));
+    let list = |key: &str| serde_json::from_str(get(key)?).map_err(|error| format!("`{key}`: {error}"));
+    let number = |key: &str| get(key)?.parse::<u64>().map_err(|error| format!("`{key}`: {error}"));
+    if number("transform_version")? != u64::from(TRANSFORM_VERSION) {
+        return Err("it was packed by another version of sweep".to_owned());
+    }
+    let facts = PackFacts {
+        classes: list("classes")?,
+        content_hash: get("content_hash")?.clone(),
+        image_size: u32::try_from(number("image_size")?).map_err(|error| error.to_string())?,
+        skipped: list("skipped")?,
+        skipped_count: number("skipped_count")?,
+    };
+    if facts.classes.len() < 2 || facts.classes.len() > 256 {
+        return Err(format!("it has {} classes", facts.classes.len()));
+    }
+    if facts.content_hash.len() != 64 || !facts.content_hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("its content hash is none".to_owned());
+    }
+    Ok(facts)
+}
+
+/// Writes a pack image by image.
+#[derive(Debug)]
+pub(super) struct PackWriter<W> {
+    out: W,
+    labels: Vec<u8>,
+    image_bytes: usize,
+}
+
+impl<W: Write + Seek> PackWriter<W> {
+    /// Begins at the start of `out`.
+    pub(super) fn new(mut out: W, image_size: u32) -> std::io::Result<Self> {
+        out.seek(SeekFrom::Start((8 + HEADER_BYTES) as u64))?;
+        Ok(Self { out, labels: Vec::new(), image_bytes: (image_size * image_size * 3) as usize })
+    }
+
+    /// Adds an image of S·S·3 bytes.
+    pub(super) fn push(&mut self, image: &[u8], label: u8) -> std::io::Result<()> {
+        debug_assert_eq!(image.len(), self.image_bytes);
+        self.labels.push(label);
+        self.out.write_all(image)
+    }
+
+    /// How many images were added.
+    pub(super) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Writes labels and header; gives back what was written to.
+    pub(super) fn finish(mut self, facts: &PackFacts) -> std::io::Result<W> {
+        self.out.write_all(&self.labels)?;
+        let header = header(facts, self.labels.len(), self.image_bytes)?;
+        self.out.seek(SeekFrom::Start(0))?;
+        self.out.write_all(&(HEADER_BYTES as u64).to_le_bytes())?;
+        self.out.write_all(&header)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+fn header(facts: &PackFacts, count: usize, image_bytes: usize) -> std::io::Result<Vec<u8>> {
+    let side = facts.image_size;
+    let short = |name: &String| name.chars().take(NAME_CHARACTERS_MAX).collect::<String>();
+    let skipped: Vec<String> = facts.skipped.iter().take(SKIPPED_NAMED_MAX).map(short).collect();
+    let text = |value: &[String]| serde_json::Value::from(value).to_string();
+    let end = count * image_bytes;
+    let header = serde_json::json!({
+        "__metadata__": {
+            "format": "sweep-dataset",
+            "transform_version": TRANSFORM_VERSION.to_string(),
+            "image_size": side.to_string(),
+            "classes": text(&facts.classes),
+            "content_hash": facts.content_hash,
+            "skipped": text(&skipped),
+            "skipped_count": facts.skipped_count.to_string(),
+        },
+        "images": {"dtype": "U8", "shape": [count, side, side, 3], "data_offsets": [0, end]},
+        "labels": {"dtype": "U8", "shape": [count], "data_offsets": [end, end + count]},
+    });
+    let mut bytes = serde_json::to_vec(&header)?;
+    if bytes.len() > HEADER_BYTES {
+        return Err(std::io::Error::other("the class names are too long for the pack's header"));
+    }
+    bytes.resize(HEADER_BYTES, b' ');
+    Ok(bytes)
+}

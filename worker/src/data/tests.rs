@@ -1,0 +1,247 @@
+//! Data sets as users have them, whole and broken.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::{DataError, PackedDataset, PrepareOptions, prepare};
+
+/// A picture of one colour.
+fn jpeg(colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let pixels: Vec<u8> = colour.iter().copied().cycle().take(16 * 12 * 3).collect();
+    jpeg_encoder::Encoder::new(&mut bytes, 90).encode(&pixels, 16, 12, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+/// The three pictures of the tests, by class and name.
+fn pictures() -> Vec<(&'static str, String, Vec<u8>)> {
+    vec![
+        ("cat", "cat.0.jpg".into(), jpeg([200, 0, 0])),
+        ("cat", "cat.1.jpg".into(), jpeg([0, 200, 0])),
+        ("dog", "dog.0.jpg".into(), jpeg([0, 0, 200])),
+    ]
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn image_folder(&self) -> PathBuf {
+        for (class, name, bytes) in pictures() {
+            self.write(&format!("images/{class}/{name}"), &bytes);
+        }
+        self.path("images")
+    }
+
+    fn flat_folder(&self) -> PathBuf {
+        for (_, name, bytes) in pictures() {
+            self.write(&format!("flat/{name}"), &bytes);
+        }
+        self.path("flat")
+    }
+
+    fn zip(&self, name: &str, entries: &[(String, Vec<u8>)]) -> PathBuf {
+        let mut writer = zip::ZipWriter::new(fs::File::create(self.path(name)).unwrap());
+        for (entry, bytes) in entries {
+            writer.start_file(entry, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        self.path(name)
+    }
+
+    fn options(&self, path: &Path) -> PrepareOptions {
+        let cache_dir = self.path("cache");
+        PrepareOptions { path: path.to_owned(), image_size: 8, skip_corrupt: false, cache_dir, threads: 2 }
+    }
+
+    fn prepare(&self, path: &Path) -> Result<PackedDataset, DataError> {
+        prepare(&self.options(path), &|_| {})
+    }
+
+    fn packs(&self) -> usize {
+        let is_pack = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|e| e == "safetensors");
+        fs::read_dir(self.path("cache")).unwrap().filter(|entry| is_pack(entry.as_ref().unwrap())).count()
+    }
+}
+
+#[test]
+fn an_image_folder_has_its_classes_in_alphabetical_order() {
+    let world = World::new();
+    let packed = world.prepare(&world.image_folder()).unwrap();
+    assert_eq!(packed.classes(), ["cat", "dog"]);
+    assert_eq!(packed.labels(), [0, 0, 1]);
+    assert_eq!((packed.len(), packed.image_size(), packed.images().len()), (3, 8, 3 * 8 * 8 * 3));
+    let first = &packed.images()[..3];
+    assert!(first[0] > 180 && first[1] < 20 && first[2] < 20, "the first picture is red: {first:?}");
+}
+
+#[test]
+fn a_folder_a_flat_folder_and_a_zip_of_either_are_the_same_data_set() {
+    let world = World::new();
+    let flat =
+        pictures().into_iter().map(|(_, name, bytes)| (format!("train/{name}"), bytes)).collect::<Vec<_>>();
+    let folders = pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes));
+    let mut folders: Vec<_> = folders.collect();
+    folders.push(("__MACOSX/cat/._cat.0.jpg".into(), vec![1, 2, 3]));
+    folders.push((".hidden.jpg".into(), vec![1, 2, 3]));
+    let paths = [
+        world.image_folder(),
+        world.flat_folder(),
+        world.zip("flat.zip", &flat),
+        world.zip("folders.zip", &folders),
+    ];
+    let first = world.prepare(&paths[0]).unwrap();
+    for path in &paths[1..] {
+        let other = world.prepare(path).unwrap();
+        assert_eq!(other.content_hash(), first.content_hash(), "{}", path.display());
+        assert_eq!(other.images(), first.images());
+    }
+    assert_eq!(world.packs(), 1, "one content is packed once");
+}
+
+#[test]
+fn what_was_packed_is_not_decoded_again() {
+    let world = World::new();
+    let folder = world.image_folder();
+    drop(world.prepare(&folder).unwrap());
+    let told = AtomicUsize::new(0);
+    let count = |_| {
+        told.fetch_add(1, Ordering::Relaxed);
+    };
+    prepare(&world.options(&folder), &count).unwrap();
+    assert_eq!(told.load(Ordering::Relaxed), 0, "nothing was left to do");
+}
+
+#[test]
+fn a_changed_picture_is_another_data_set() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let before = world.prepare(&folder).unwrap().content_hash().to_owned();
+    world.write("images/dog/dog.0.jpg", &jpeg([9, 9, 9]));
+    assert_ne!(world.prepare(&folder).unwrap().content_hash(), before);
+}
+
+#[test]
+fn a_damaged_pack_of_the_cache_is_made_again() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let images = world.prepare(&folder).unwrap().images().to_vec();
+    for entry in fs::read_dir(world.path("cache")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            fs::write(path, b"cut off").unwrap();
+        }
+    }
+    assert_eq!(world.prepare(&folder).unwrap().images(), images);
+}
+
+#[test]
+fn many_at_a_time_pack_once() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let hashes: Vec<String> = std::thread::scope(|scope| {
+        let prepare = || world.prepare(&folder).unwrap().content_hash().to_owned();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(prepare)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]));
+    assert_eq!(world.packs(), 1);
+}
+
+#[test]
+fn corrupt_pictures_are_listed_or_left_out() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let whole = jpeg([1, 2, 3]);
+    world.write("images/cat/broken.jpg", &whole[..whole.len() / 2]);
+    world.write("images/dog/text.png", b"no picture");
+    let error = world.prepare(&folder).unwrap_err().to_string();
+    assert!(error.contains("2 pictures cannot be decoded") && error.contains("--skip-corrupt"), "{error}");
+    assert!(error.contains("cat/broken.jpg") && error.contains("dog/text.png"), "{error}");
+    assert_eq!(world.packs(), 0, "nothing is left of a pack that failed");
+
+    let options = PrepareOptions { skip_corrupt: true, ..world.options(&folder) };
+    let packed = prepare(&options, &|_| {}).unwrap();
+    assert_eq!((packed.len(), packed.skipped_count()), (3, 2));
+    assert_eq!(packed.skipped(), ["cat/broken.jpg", "dog/text.png"]);
+    assert!(world.prepare(&folder).is_err(), "leaving out is asked for each time");
+}
+
+#[test]
+fn what_is_no_data_set_is_told_apart() {
+    let world = World::new();
+    assert!(matches!(world.prepare(&world.path("nowhere")), Err(DataError::Missing { .. })));
+    fs::create_dir(world.path("empty")).unwrap();
+    assert!(matches!(world.prepare(&world.path("empty")), Err(DataError::NoImages { .. })));
+    world.write("alone/cat/a.jpg", &jpeg([0; 3]));
+    world.write("alone/notes.txt", b"x");
+    let alone = world.prepare(&world.path("alone"));
+    assert!(matches!(alone, Err(DataError::NoClass { .. } | DataError::OneClass { .. })), "{alone:?}");
+    world.write("cats/cat.0.jpg", &jpeg([0; 3]));
+    assert!(matches!(world.prepare(&world.path("cats")), Err(DataError::OneClass { .. })));
+    world.write("loose/holiday.jpg", &jpeg([0; 3]));
+    assert!(matches!(world.prepare(&world.path("loose")), Err(DataError::NoClass { .. })));
+    let hollow = world.image_folder();
+    fs::create_dir(hollow.join("emu")).unwrap();
+    assert!(matches!(world.prepare(&hollow), Err(DataError::EmptyClass { class, .. }) if class == "emu"));
+    world.write("text.zip", b"no archive");
+    assert!(matches!(world.prepare(&world.path("text.zip")), Err(DataError::Archive { .. })));
+}
+
+#[test]
+fn foreign_packs_are_refused() {
+    let world = World::new();
+    world.write("short.safetensors", b"12");
+    let header = br#"{"images":{"dtype":"U8","shape":[1,8,8,3],"data_offsets":[0,192]}}"#;
+    let mut foreign = (header.len() as u64).to_le_bytes().to_vec();
+    foreign.extend(header);
+    foreign.extend([0; 192]);
+    world.write("foreign.safetensors", &foreign);
+    for name in ["short.safetensors", "foreign.safetensors"] {
+        assert!(matches!(world.prepare(&world.path(name)), Err(DataError::Packed { .. })), "{name}");
+    }
+}
+
+#[test]
+fn a_pack_of_another_size_is_refused() {
+    let world = World::new();
+    drop(world.prepare(&world.image_folder()).unwrap());
+    let entries = fs::read_dir(world.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors")).unwrap();
+    assert_eq!(world.prepare(&pack).unwrap().len(), 3, "a pack is a data set itself");
+    let options = PrepareOptions { image_size: 16, ..world.options(&pack) };
+    assert!(matches!(prepare(&options, &|_| {}), Err(DataError::ImageSize { found: 8, wanted: 16, .. })));
+}
+
+#[test]
+fn names_in_archives_lead_nowhere() {
+    let world = World::new();
+    let mut entries: Vec<_> =
+        pictures().into_iter().map(|(class, name, b)| (format!("../../{class}/{name}"), b)).collect();
+    entries.push(("/etc/dog/x.jpg".into(), jpeg([5; 3])));
+    assert!(world.prepare(&world.zip("evil.zip", &entries)).is_err());
+    let mut there: Vec<_> =
+        fs::read_dir(world.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["evil.zip"]);
+}
