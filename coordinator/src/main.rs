@@ -1,3 +1,7 @@
 //! `sweep`: the coordinator and every command of the user.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coordinator::cli::main()
+}

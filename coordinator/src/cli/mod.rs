@@ -1,1 +1,135 @@
-//! cli
+//! The command line of `sweep`: one file a group of commands, and what they share: the connection, the exit
+//! codes, the forms of output.
+
+mod client;
+mod completions;
+mod control;
+mod failure;
+mod follow;
+mod inspect;
+mod logging;
+mod output;
+mod progress;
+mod report;
+mod run;
+mod serve;
+mod settings;
+mod submit;
+mod sweep_file;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+
+use self::failure::Failure;
+
+/// How long threads that still work may take after the command has its result.
+const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 the coordinator cannot be \
+reached, 4 timed out, 130 interrupted.\n\nSettings come from flags, else from SWEEP_… variables, else from the file \
+that SWEEP_CONFIG names (~/.config/sweep/config.yaml), with the keys coordinator, token_file, tls_ca and format.";
+
+/// Trains the jobs of a hyperparameter sweep on your own machines
+#[derive(Debug, Parser)]
+#[command(name = "sweep", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    connection: client::ConnectionOptions,
+    #[command(flatten)]
+    format: output::Options,
+    #[command(flatten)]
+    logging: logging::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Train a sweep on this machine, from start to report, in one command
+    Run(Box<run::RunArguments>),
+    /// Run a coordinator for workers on other machines
+    Serve(Box<serve::ServeArguments>),
+    /// Check a sweep file and show its first jobs
+    Validate(submit::ValidateArguments),
+    /// Hand a sweep to the coordinator
+    Submit(submit::SubmitArguments),
+    /// List sweeps, newest first
+    Ls(inspect::LsArguments),
+    /// Show a sweep or a job
+    Show(inspect::TargetArgument),
+    /// List the jobs of a sweep
+    Jobs(inspect::JobsArguments),
+    /// Show the last log lines of a job's attempts
+    Logs(inspect::LogsArguments),
+    /// List the workers
+    Workers,
+    /// Follow a sweep until its end
+    Watch(control::SweepArgument),
+    /// Wait for the end of a sweep or a job; exit 0 only if it ended well
+    Wait(control::WaitArguments),
+    /// Start no more jobs of a sweep; running ones end
+    Stop(control::SweepArgument),
+    /// Start no more jobs of a sweep and end the running ones
+    Cancel(control::SweepArgument),
+    /// Write the report of a sweep
+    Report(report::ReportArguments),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArguments),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.logging.start(if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::operation(format!("the system refuses to start threads: {error}")).tell();
+        }
+    };
+    let result = runtime.block_on(dispatch(arguments));
+    runtime.shutdown_timeout(RUNTIME_ENDS_WITHIN);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { connection, format, logging: _, command } = arguments;
+    let settings = settings::Settings::load()?;
+    let format = format.format(&settings)?;
+    let target = connection.target(&settings);
+    match command {
+        Command::Run(arguments) => run::run(&arguments).await,
+        Command::Serve(arguments) => serve::serve(*arguments, &connection).await,
+        Command::Validate(arguments) => submit::validate(&arguments, format),
+        Command::Submit(arguments) => submit::submit(&arguments, &target, format).await,
+        Command::Ls(arguments) => inspect::ls(&arguments, &target, format).await,
+        Command::Show(arguments) => inspect::show(&arguments, &target, format).await,
+        Command::Jobs(arguments) => inspect::jobs(&arguments, &target, format).await,
+        Command::Logs(arguments) => inspect::logs(&arguments, &target).await,
+        Command::Workers => inspect::workers(&target, format).await,
+        Command::Watch(arguments) => control::watch(&arguments, &target).await,
+        Command::Wait(arguments) => control::wait(&arguments, &target).await,
+        Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
+        Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
+        Command::Report(arguments) => report::report(&arguments, &target).await,
+        Command::Completions(arguments) => {
+            completions::print::<Arguments>(&arguments);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

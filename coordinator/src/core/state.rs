@@ -158,6 +158,20 @@ impl From<JobState> for v1::JobState {
     }
 }
 
+impl SweepState {
+    /// From the wire; none for an unspecified state.
+    pub fn from_wire(wire: v1::SweepState) -> Option<Self> {
+        match wire {
+            v1::SweepState::Unspecified => None,
+            v1::SweepState::Running => Some(Self::Running),
+            v1::SweepState::Stopping => Some(Self::Stopping),
+            v1::SweepState::Finished => Some(Self::Finished),
+            v1::SweepState::Stopped => Some(Self::Stopped),
+            v1::SweepState::Cancelled => Some(Self::Cancelled),
+        }
+    }
+}
+
 impl JobState {
     /// From the wire; none for an unspecified state.
     pub fn from_wire(wire: v1::JobState) -> Option<Self> {

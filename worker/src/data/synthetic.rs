@@ -5,6 +5,7 @@
 use std::{
     f32::consts::TAU,
     fs,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
 };
 
@@ -21,11 +22,11 @@ const DRAWING_VERSION: u32 = 1;
 /// The file that says what a folder was made of.
 const MARKER: &str = "synthetic.json";
 /// Sides of the pictures, in pixels.
-const SIDES: std::ops::RangeInclusive<u32> = 200..=500;
+const SIDES: RangeInclusive<u32> = 200..=500;
 /// Plane waves that make one blotched texture; with more, it hardly changes.
 const BLOTCH_WAVES: usize = 10;
-/// Textures are computed at every third pixel and interpolated; their periods are several times that.
-const GRID_STEP: usize = 3;
+/// Textures are computed at every second pixel and interpolated; their periods are several times that.
+const GRID_STEP: usize = 2;
 
 /// How pictures are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -136,6 +137,17 @@ pub(super) enum Texture {
     Blotches,
 }
 
+impl Texture {
+    /// Distance of one mark to the next in pixels, once the picture has 128 a side: a cat's stripes lie closer
+    /// than a dog's patches.
+    fn periods(self) -> Range<f32> {
+        match self {
+            Self::Stripes => 5.0..9.0,
+            Self::Blotches => 18.0..40.0,
+        }
+    }
+}
+
 fn draw_jpeg(texture: Texture, random: &mut ChaCha8Rng) -> Vec<u8> {
     let (width, height) = (random.random_range(SIDES), random.random_range(SIDES));
     let pixels = draw(texture, width as usize, height as usize, random);
@@ -163,12 +175,11 @@ pub(super) fn draw(texture: Texture, width: usize, height: usize, random: &mut C
     let (coat, marks) = loop {
         let (coat, marks) = (colour(random), colour(random));
         // A coat whose marks cannot be seen would tell nobody anything.
-        if coat.iter().zip(&marks).map(|(a, b)| (a - b).abs()).sum::<f32>() > 150.0 {
+        if coat.iter().zip(&marks).map(|(a, b)| (a - b).abs()).sum::<f32>() > 220.0 {
             break (coat, marks);
         }
     };
-    // 9 to 18 pixels once the picture has 128 a side.
-    let period = random.random_range(9.0..18.0) / 128.0 * (w * h).sqrt();
+    let period = random.random_range(texture.periods()) / 128.0 * (w * h).sqrt();
     let coat_field = Field::new(width, height, &Waves::random(texture, period, random));
     let ground = (colour(random), colour(random));
     // Shadows and foliage: broad blotches, whatever the class.
@@ -208,7 +219,7 @@ impl Ellipse {
         let size = w.min(h);
         Self {
             centre: (w * random.random_range(0.35..0.65), h * random.random_range(0.35..0.65)),
-            radii: (size * random.random_range(0.32..0.5), size * random.random_range(0.24..0.4)),
+            radii: (size * random.random_range(0.38..0.52), size * random.random_range(0.3..0.44)),
             turn: random.random_range(0.0..TAU),
         }
     }

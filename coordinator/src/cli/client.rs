@@ -1,0 +1,273 @@
+//! The connection to the coordinator: where it is, how to be let in, and when to ask again.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use proto::v1::sweep_service_client::SweepServiceClient;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{failure::Failure, settings::Settings};
+
+const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7070";
+/// Longest wait for a connection, name look-up and TLS included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the answer of a call that is no stream.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// A connection that does not answer for interval plus timeout is dead.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A call is tried again this often while the coordinator cannot be reached: it may just be restarting.
+const CALL_RETRIES_MAX: usize = 3;
+/// Largest answer, in bytes: a page of a thousand jobs has a tenth of it.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Largest file with a token, in bytes.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// Options of every command that asks a coordinator.
+#[derive(Debug, clap::Args)]
+pub(super) struct ConnectionOptions {
+    /// Address of the coordinator, http:// or https:// [default: http://127.0.0.1:7070]
+    #[arg(long, global = true, env = "SWEEP_COORDINATOR", value_name = "URL")]
+    coordinator: Option<String>,
+    /// File that holds the token that the coordinator asks for
+    #[arg(long, global = true, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust for an https:// coordinator
+    #[arg(long, global = true, env = "SWEEP_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+}
+
+impl ConnectionOptions {
+    /// The coordinator that flags, environment and settings name, in this order.
+    pub(super) fn target(&self, settings: &Settings) -> Target {
+        let coordinator = self.coordinator.clone().or_else(|| settings.coordinator.clone());
+        Target {
+            url: coordinator.unwrap_or_else(|| COORDINATOR_DEFAULT.to_owned()),
+            token: self.token_file.clone().or_else(|| settings.token_file.clone()).map(Token::File),
+            tls_ca: self.tls_ca.clone().or_else(|| settings.tls_ca.clone()),
+        }
+    }
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Token {
+    /// A file, read at every connection.
+    File(PathBuf),
+    /// Known already.
+    Text(String),
+}
+
+/// A coordinator and how to be let in.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// `http://…` or `https://…`.
+    pub(super) url: String,
+    /// The bearer token.
+    pub(super) token: Option<Token>,
+    /// Certificates to trust.
+    pub(super) tls_ca: Option<PathBuf>,
+}
+
+/// A connected client.
+pub(super) type Client = SweepServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Puts the token into every call.
+#[derive(Debug, Clone)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Target {
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        let endpoint = self.endpoint()?;
+        let bearer = Bearer(self.bearer()?);
+        let channel = endpoint.connect().await.map_err(|error| {
+            Failure::Unreachable(format!(
+                "no coordinator answers at {} ({}); start one with `sweep serve` or name another with --coordinator",
+                self.url,
+                innermost(&error)
+            ))
+        })?;
+        let client = SweepServiceClient::with_interceptor(channel, bearer);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Connects and makes one call that may be repeated; again a few times while nobody answers.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_times(CALL_RETRIES_MAX)
+            .build();
+        loop {
+            let failure = match self.call_once(&call).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match delays.next() {
+                Some(delay) if failure.is_passing() => tokio::time::sleep(delay).await,
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    async fn call_once<T>(
+        &self,
+        call: &impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        let mut client = self.connect().await?;
+        match tokio::time::timeout(ANSWER_WITHIN, call(&mut client)).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(Failure::TimedOut(format!(
+                "the coordinator at {} did not answer within {} s",
+                self.url,
+                ANSWER_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let wrong = |reason: &dyn std::fmt::Display| {
+            Failure::usage(format!(
+                "{:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT",
+                self.url
+            ))
+        };
+        let secure = match self.url.split_once("://") {
+            Some(("http", _)) => false,
+            Some(("https", _)) => true,
+            _ => return Err(wrong(&"no http:// or https:// before it")),
+        };
+        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| wrong(&innermost(&error)))?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_WITHIN)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        match (secure, &self.tls_ca) {
+            (false, None) => Ok(endpoint),
+            (false, Some(_)) => {
+                Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {}", self.url)))
+            }
+            (true, None) => Err(Failure::usage(format!(
+                "{} needs certificates to trust; name their file with --tls-ca",
+                self.url
+            ))),
+            (true, Some(path)) => {
+                let pem = std::fs::read(path).map_err(|error| {
+                    Failure::usage(format!("cannot read {}: {error}; check --tls-ca", path.display()))
+                })?;
+                let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+                endpoint.tls_config(tls).map_err(|error| {
+                    Failure::usage(format!("{} holds no certificates: {}", path.display(), innermost(&error)))
+                })
+            }
+        }
+    }
+
+    fn bearer(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+        let token = match &self.token {
+            None => return Ok(None),
+            Some(Token::Text(text)) => text.clone(),
+            Some(Token::File(path)) => read_token(path)?,
+        };
+        let header = format!("Bearer {token}").parse();
+        header.map(Some).map_err(|_| Failure::usage("the token has characters that no header can carry"))
+    }
+}
+
+/// The token in `path`, without the white space around it.
+pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
+    let wrong = |reason: &dyn std::fmt::Display| {
+        Failure::usage(format!("cannot use the token in {}: {reason}; check --token-file", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let token = text.trim();
+    match token.len() {
+        0 => Err(wrong(&"the file is empty")),
+        1..=TOKEN_BYTES_MAX if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
+        1..=TOKEN_BYTES_MAX => {
+            Err(wrong(&"a token is one line of printable ASCII characters without spaces"))
+        }
+        length => Err(wrong(&format!("{length} bytes are more than the {TOKEN_BYTES_MAX} allowed"))),
+    }
+}
+
+/// The innermost cause, which says what really happened; the outer ones say "transport error".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str, tls_ca: Option<&str>) -> Target {
+        Target { url: url.to_owned(), token: None, tls_ca: tls_ca.map(PathBuf::from) }
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_with_what_would() {
+        for (url, tls_ca, expected) in [
+            ("127.0.0.1:7070", None, "http://HOST:PORT"),
+            ("ftp://host", None, "http://HOST:PORT"),
+            ("https://host:7070", None, "--tls-ca"),
+            ("http://host:7070", Some("ca.pem"), "--tls-ca is for https"),
+            ("https://host:7070", Some("/nowhere/ca.pem"), "cannot read /nowhere/ca.pem"),
+        ] {
+            let error = target(url, tls_ca).endpoint().unwrap_err();
+            assert!(
+                matches!(error, Failure::Usage(_)) && error.to_string().contains(expected),
+                "{url}: {error}"
+            );
+        }
+        assert!(target("http://[::1]:7070", None).endpoint().is_ok());
+    }
+
+    #[test]
+    fn a_token_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for (content, token) in [("secret\n", Some("secret")), (" \n", None), ("a b", None), ("a\nb", None)] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read_token(&path).ok().as_deref(), token, "{content:?}");
+        }
+        assert!(read_token(&folder.path().join("none")).unwrap_err().to_string().contains("--token-file"));
+    }
+
+    #[test]
+    fn flags_beat_settings_and_settings_beat_the_default() {
+        let options = |url: Option<&str>| ConnectionOptions {
+            coordinator: url.map(str::to_owned),
+            token_file: None,
+            tls_ca: None,
+        };
+        let settings = Settings { coordinator: Some("http://settings:1".into()), ..Settings::default() };
+        assert_eq!(options(Some("http://flag:1")).target(&settings).url, "http://flag:1");
+        assert_eq!(options(None).target(&settings).url, "http://settings:1");
+        assert_eq!(options(None).target(&Settings::default()).url, COORDINATOR_DEFAULT);
+    }
+}

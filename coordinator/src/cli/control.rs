@@ -1,0 +1,143 @@
+//! Following and ending sweeps: `watch`, `wait`, `stop`, `cancel`.
+
+use std::time::Duration;
+
+use proto::v1::{self, watch_sweep_response::Event};
+
+use super::{
+    client::Target,
+    failure::Failure,
+    follow::{Follower, verdict},
+    inspect::{TargetId, sweep_row, sweep_state_name},
+    output::{Format, print, print_one},
+    progress::Progress,
+};
+use crate::core::state::JobState;
+
+/// A sweep on the command line.
+#[derive(Debug, clap::Args)]
+pub(super) struct SweepArgument {
+    /// Sweep's number
+    sweep: u64,
+}
+
+/// Arguments of `sweep wait`.
+#[derive(Debug, clap::Args)]
+pub(super) struct WaitArguments {
+    /// Sweep's number, or SWEEP/JOB
+    #[arg(value_name = "SWEEP[/JOB]")]
+    target: TargetId,
+    /// Give up after this long, with exit code 4
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// `sweep watch`.
+pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<(), Failure> {
+    let mut progress = Progress::new();
+    let mut follower = Follower::new(target, arguments.sweep);
+    let mut last = None;
+    while let Some(event) = follower.next().await? {
+        progress.show(&event);
+        if let Event::Snapshot(snapshot) = event {
+            last = snapshot.sweep;
+        }
+    }
+    progress.finish();
+    if let Some(sweep) = last {
+        print(&format!("sweep {} is {}\n", sweep.sweep_id, sweep_state_name(sweep.state())));
+    }
+    Ok(())
+}
+
+/// `sweep wait`.
+pub(super) async fn wait(arguments: &WaitArguments, target: &Target) -> Result<(), Failure> {
+    let TargetId { sweep, job } = arguments.target;
+    let wait = async {
+        match job {
+            None => wait_for_sweep(sweep, target).await,
+            Some(job) => wait_for_job(sweep, job, target).await,
+        }
+    };
+    let Some(timeout) = arguments.timeout else { return wait.await };
+    tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| {
+        Err(Failure::TimedOut(format!(
+            "sweep {sweep} still runs after {}",
+            humantime::format_duration(timeout)
+        )))
+    })
+}
+
+async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
+    let mut follower = Follower::new(target, sweep);
+    let mut last = v1::Sweep::default();
+    while let Some(event) = follower.next().await? {
+        if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
+            last = sweep;
+        }
+    }
+    verdict(&last)
+}
+
+async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Failure> {
+    let mut follower = Follower::new(target, sweep_id);
+    // Each snapshot or change of the job is a reason to look; the stream is open before the first look, so that
+    // no change falls between the two.
+    while let Some(event) = follower.next().await? {
+        let look = match &event {
+            Event::Snapshot(_) => true,
+            Event::Job(changed) => changed.point.as_ref().is_some_and(|point| point.job == job),
+            Event::Epoch(_) => false,
+        };
+        if !look {
+            continue;
+        }
+        let detail =
+            target.call(async |client| client.get_job(v1::GetJobRequest { sweep_id, job }).await).await?;
+        let found = detail.job.unwrap_or_default();
+        match JobState::from_wire(found.state()) {
+            Some(JobState::Done | JobState::Diverged) => return Ok(()),
+            Some(state @ (JobState::Failed | JobState::Cancelled)) => {
+                let reason =
+                    if found.reason.is_empty() { String::new() } else { format!(": {}", found.reason) };
+                return Err(Failure::operation(format!(
+                    "job {sweep_id}/{job} is {}{reason}",
+                    state.as_str()
+                )));
+            }
+            _ => {}
+        }
+    }
+    Err(Failure::operation(format!("job {sweep_id}/{job} has no end although its sweep has; this is a bug")))
+}
+
+/// `sweep stop`.
+pub(super) async fn stop(arguments: &SweepArgument, target: &Target, format: Format) -> Result<(), Failure> {
+    let request = v1::StopSweepRequest { sweep_id: arguments.sweep };
+    let sweep = target.call(async |client| client.stop_sweep(request).await).await?;
+    told(&sweep, format);
+    Ok(())
+}
+
+/// `sweep cancel`.
+pub(super) async fn cancel(
+    arguments: &SweepArgument,
+    target: &Target,
+    format: Format,
+) -> Result<(), Failure> {
+    let request = v1::CancelSweepRequest { sweep_id: arguments.sweep };
+    let sweep = target.call(async |client| client.cancel_sweep(request).await).await?;
+    told(&sweep, format);
+    Ok(())
+}
+
+fn told(sweep: &v1::Sweep, format: Format) {
+    if format == Format::Table {
+        let running = sweep.counts.unwrap_or_default().running;
+        let rest = if running > 0 { format!("; {running} jobs still run") } else { String::new() };
+        print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())));
+    } else {
+        let (columns, row) = sweep_row(sweep);
+        print_one(format, columns, row);
+    }
+}

@@ -1,0 +1,105 @@
+//! Following a sweep: the stream of what happens, opened again where it breaks.
+
+use std::time::{Duration, Instant};
+
+use proto::v1::{self, watch_sweep_response::Event};
+use tonic::Streaming;
+
+use super::{client::Target, failure::Failure};
+use crate::core::state::SweepState;
+
+/// How long a coordinator that was there may stay away: a restart, or its move to another machine.
+const AWAY_MAX: Duration = Duration::from_secs(120);
+/// Pause between two attempts to open the stream again.
+const REOPEN_DELAY: Duration = Duration::from_millis(500);
+
+/// What happens to one sweep, from now to its end.
+pub(super) struct Follower<'a> {
+    target: &'a Target,
+    sweep_id: u64,
+    stream: Option<Streaming<v1::WatchSweepResponse>>,
+    last_contact: Option<Instant>,
+    ended: bool,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(target: &'a Target, sweep_id: u64) -> Self {
+        Self { target, sweep_id, stream: None, last_contact: None, ended: false }
+    }
+
+    /// The next event: a snapshot first and after every break, one with a final state last, then none.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        while !self.ended {
+            match self.receive().await {
+                Ok(event) => {
+                    self.last_contact = Some(Instant::now());
+                    if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = &event {
+                        self.ended = is_final(sweep);
+                    }
+                    return Ok(Some(event));
+                }
+                Err(failure) => {
+                    self.stream = None;
+                    let back_soon = self.last_contact.is_some_and(|at| at.elapsed() < AWAY_MAX);
+                    if !failure.is_passing() || !back_soon {
+                        return Err(failure);
+                    }
+                    tracing::debug!(%failure, "the stream broke");
+                    tokio::time::sleep(REOPEN_DELAY).await;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn receive(&mut self) -> Result<Event, Failure> {
+        if self.stream.is_none() {
+            let mut client = self.target.connect().await?;
+            let request = v1::WatchSweepRequest { sweep_id: self.sweep_id };
+            self.stream = Some(client.watch_sweep(request).await?.into_inner());
+        }
+        let broken = || Failure::Unreachable("the coordinator ended the stream".to_owned());
+        let stream = self.stream.as_mut().ok_or_else(broken)?;
+        loop {
+            let message = stream.message().await?.ok_or_else(broken)?;
+            if let Some(event) = message.event {
+                return Ok(event);
+            }
+        }
+    }
+}
+
+/// Whether nothing can happen to the sweep any more.
+pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
+    SweepState::from_wire(sweep.state()).is_some_and(SweepState::is_final)
+}
+
+/// Exit code of a sweep that has ended: only one whose every job has a result ended well.
+pub(super) fn verdict(sweep: &v1::Sweep) -> Result<(), Failure> {
+    let counts = sweep.counts.unwrap_or_default();
+    let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);
+    if without_result == 0 {
+        return Ok(());
+    }
+    Err(Failure::operation(format!(
+        "{without_result} of {} jobs have no result ({} failed, {} cancelled); see `sweep jobs` or results.csv for the reasons",
+        sweep.job_count, counts.failed, counts.cancelled
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_ended_well_when_every_job_has_a_result() {
+        let sweep = |done, diverged, failed| v1::Sweep {
+            job_count: 4,
+            counts: Some(v1::JobCounts { done, diverged, failed, ..v1::JobCounts::default() }),
+            ..v1::Sweep::default()
+        };
+        assert!(verdict(&sweep(3, 1, 0)).is_ok());
+        assert!(verdict(&sweep(3, 0, 1)).unwrap_err().to_string().starts_with("1 of 4 jobs have no result"));
+        assert!(verdict(&sweep(3, 0, 0)).is_err());
+    }
+}

@@ -1,0 +1,394 @@
+//! What the coordinator knows, looked at: `ls`, `show`, `jobs`, `logs`, `workers`.
+
+use std::str::FromStr;
+
+use proto::{ParameterMap, v1};
+
+use super::{
+    client::Target,
+    failure::Failure,
+    output::{Cell, Format, Printer, print, print_one},
+};
+use crate::core::state::{JobState, SweepState};
+
+/// Rows asked for at a time.
+const PAGE_ROWS: u32 = 1_000;
+
+/// A sweep's number, or a job as SWEEP/JOB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TargetId {
+    pub(super) sweep: u64,
+    pub(super) job: Option<u64>,
+}
+
+impl FromStr for TargetId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse::<u64>().ok().filter(|number| *number > 0);
+        let target = match text.split_once('/') {
+            None => number(text).map(|sweep| Self { sweep, job: None }),
+            Some((sweep, job)) => {
+                number(sweep).zip(number(job)).map(|(sweep, job)| Self { sweep, job: Some(job) })
+            }
+        };
+        target.ok_or_else(|| {
+            "give a sweep's number, such as 3, or a job, such as 3/14; see `sweep ls`".to_owned()
+        })
+    }
+}
+
+fn job_id(text: &str) -> Result<TargetId, String> {
+    let target: TargetId = text.parse()?;
+    if target.job.is_none() { Err("give a job as SWEEP/JOB, such as 3/14".to_owned()) } else { Ok(target) }
+}
+
+/// Arguments of `sweep ls`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LsArguments {
+    /// Show at most this many
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+/// Arguments of `sweep show`.
+#[derive(Debug, clap::Args)]
+pub(super) struct TargetArgument {
+    /// Sweep's number, or SWEEP/JOB
+    #[arg(value_name = "SWEEP[/JOB]")]
+    pub(super) target: TargetId,
+}
+
+/// Arguments of `sweep jobs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct JobsArguments {
+    /// Sweep's number
+    sweep: u64,
+    /// Only jobs in this state; may be repeated
+    #[arg(long, value_name = "STATE", value_parser = job_state)]
+    state: Vec<v1::JobState>,
+}
+
+/// Arguments of `sweep logs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogsArguments {
+    /// The job
+    #[arg(value_name = "SWEEP/JOB", value_parser = job_id)]
+    job: TargetId,
+    /// Only this attempt
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+}
+
+fn job_state(name: &str) -> Result<v1::JobState, String> {
+    JobState::from_name(name).map(v1::JobState::from).ok_or_else(|| {
+        let names: Vec<_> = JobState::NAMES.iter().map(|(_, name)| *name).collect();
+        format!("use one of {}", names.join(", "))
+    })
+}
+
+/// The state's name as people read it.
+pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
+    JobState::from_wire(state).map_or("unknown", JobState::as_str)
+}
+
+/// The state's name as people read it.
+pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
+    SweepState::from_wire(state).map_or("unknown", SweepState::as_str)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// One sweep as a row with the names of its columns.
+pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
+    let counts = sweep.counts.unwrap_or_default();
+    let columns = names(&[
+        "id",
+        "name",
+        "state",
+        "jobs",
+        "pending",
+        "running",
+        "done",
+        "diverged",
+        "failed",
+        "cancelled",
+        "best",
+        "created",
+    ]);
+    let row = vec![
+        Cell::Integer(sweep.sweep_id),
+        Cell::Text(sweep.name.clone()),
+        Cell::Text(sweep_state_name(sweep.state()).to_owned()),
+        Cell::Integer(sweep.job_count),
+        Cell::Integer(counts.pending),
+        Cell::Integer(counts.running),
+        Cell::Integer(counts.done),
+        Cell::Integer(counts.diverged),
+        Cell::Integer(counts.failed),
+        Cell::Integer(counts.cancelled),
+        Cell::number(sweep.best.as_ref().map(|best| best.value), 4),
+        Cell::Time(sweep.created_unix_ms),
+    ];
+    (columns, row)
+}
+
+/// `sweep ls`.
+pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
+    let mut printer = Printer::new(format, sweep_row(&v1::Sweep::default()).0);
+    let (mut left, mut page_token) = (arguments.limit, String::new());
+    loop {
+        let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
+        let request = v1::ListSweepsRequest { page_size, page_token };
+        let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
+        let rows: Vec<_> = page.sweeps.iter().map(|sweep| sweep_row(sweep).1).collect();
+        printer.page(&rows);
+        left = left.saturating_sub(rows.len() as u64);
+        page_token = page.next_page_token;
+        if page_token.is_empty() || left == 0 {
+            break;
+        }
+    }
+    printer.finish();
+    Ok(())
+}
+
+/// `sweep show`.
+pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Format) -> Result<(), Failure> {
+    let TargetId { sweep: sweep_id, job } = arguments.target;
+    if let Some(job) = job {
+        return show_job(sweep_id, job, target, format).await;
+    }
+    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    let (mut columns, mut row) = sweep_row(&sweep);
+    columns.extend(names(&[
+        "ended",
+        "metric",
+        "best_job",
+        "best_parameters",
+        "dataset",
+        "images",
+        "specification",
+    ]));
+    row.push(Cell::Time(sweep.ended_unix_ms));
+    row.push(sweep.metric.as_ref().map_or(Cell::Empty, |metric| Cell::Text(metric.name.clone())));
+    let best = sweep.best.and_then(|best| best.point);
+    row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
+    row.push(best.map_or(Cell::Empty, |point| Cell::Text(short_point(&point, &sweep.varying))));
+    let dataset = sweep.dataset.unwrap_or_default();
+    let hash = dataset.content_hash.clone();
+    row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
+    row.push(match dataset.train_images + dataset.val_images {
+        0 => Cell::Empty,
+        images => Cell::Integer(images),
+    });
+    if format == Format::Table {
+        columns.pop();
+        print_one(format, columns, row);
+        print(&format!("\n{}", sweep.specification));
+    } else {
+        row.push(Cell::Text(sweep.specification));
+        print_one(format, columns, row);
+    }
+    Ok(())
+}
+
+async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
+    let request = v1::GetJobRequest { sweep_id, job };
+    let detail = target.call(async |client| client.get_job(request).await).await?;
+    let Some(job) = &detail.job else {
+        return Err(Failure::operation("the coordinator's answer holds no job"));
+    };
+    let parameters = ParameterMap::from_wire(job.point.clone().unwrap_or_default().parameters);
+    let varying: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
+    print_one(format, job_columns(&varying), job_row(job, &varying));
+    if format != Format::Table {
+        return Ok(());
+    }
+    let rows: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
+    print("\n");
+    let mut printer = Printer::new(
+        format,
+        names(&["attempt", "outcome", "worker", "slot", "device", "granted", "ended", "reason"]),
+    );
+    printer.page(&rows);
+    printer.finish();
+    print("\n");
+    let epochs: Vec<_> = detail.epochs.iter().map(epoch_row).collect();
+    let mut printer =
+        Printer::new(format, names(&["epoch", "attempt", "train_loss", "val_accuracy", "epoch_seconds"]));
+    printer.page(&epochs);
+    printer.finish();
+    Ok(())
+}
+
+fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
+    vec![
+        Cell::Integer(attempt.attempt.into()),
+        Cell::Text(attempt.outcome.clone()),
+        Cell::Text(attempt.worker.clone()),
+        Cell::Integer(attempt.slot.into()),
+        Cell::Text(attempt.device.clone()),
+        Cell::Time(attempt.granted_unix_ms),
+        Cell::Time(attempt.ended_unix_ms),
+        Cell::Text(attempt.reason.clone()),
+    ]
+}
+
+fn epoch_row(row: &v1::EpochRow) -> Vec<Cell> {
+    let record = row.record.unwrap_or_default();
+    vec![
+        Cell::Integer(record.epoch.into()),
+        Cell::Integer(row.attempt.into()),
+        Cell::Number(record.train_loss, 4),
+        Cell::Number(record.val_accuracy, 4),
+        Cell::Number(record.epoch_seconds, 2),
+    ]
+}
+
+/// The columns of a job's row.
+pub(super) fn job_columns(varying: &[String]) -> Vec<String> {
+    let rest = [
+        "state",
+        "attempts",
+        "worker",
+        "epochs_done",
+        "train_seconds",
+        "val_accuracy",
+        "train_loss",
+        "reason",
+    ];
+    std::iter::once("job").chain(varying.iter().map(String::as_str)).chain(rest).map(str::to_owned).collect()
+}
+
+/// A job as a row: its number, its parameters in the order of `varying`, and what came out.
+pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
+    let point = job.point.clone().unwrap_or_default();
+    let parameters = ParameterMap::from_wire(point.parameters);
+    let value =
+        |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Text(value.to_string()));
+    let mut row = vec![Cell::Integer(point.job)];
+    row.extend(varying.iter().map(value));
+    row.extend([
+        Cell::Text(job_state_name(job.state()).to_owned()),
+        Cell::Integer(job.attempts.into()),
+        Cell::Text(job.worker.clone()),
+        Cell::Integer(job.epochs_done.into()),
+        if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
+        Cell::number(job.val_accuracy, 4),
+        Cell::number(job.train_loss, 4),
+        Cell::Text(job.reason.clone()),
+    ]);
+    row
+}
+
+/// The parameters that vary, for a line of text: `activation=relu learning_rate=0.0001`.
+pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
+    let parameters = ParameterMap::from_wire(point.parameters.clone());
+    let shown = |name: &&(String, _)| varying.is_empty() || varying.contains(&name.0);
+    let pairs: Vec<_> =
+        parameters.0.iter().filter(shown).map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join(" ")
+}
+
+/// Hands every job of a sweep to `page`, a page at a time.
+pub(super) async fn each_job_page(
+    target: &Target,
+    sweep_id: u64,
+    states: &[v1::JobState],
+    mut page: impl FnMut(&[v1::Job]),
+) -> Result<(), Failure> {
+    let mut page_token = String::new();
+    loop {
+        let states = states.iter().map(|state| i32::from(*state)).collect();
+        let request = v1::ListJobsRequest { sweep_id, states, page_size: PAGE_ROWS, page_token };
+        let answer = target.call(async |client| client.list_jobs(request.clone()).await).await?;
+        page(&answer.jobs);
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// `sweep jobs`.
+pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: Format) -> Result<(), Failure> {
+    let sweep_id = arguments.sweep;
+    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    let mut printer = Printer::new(format, job_columns(&sweep.varying));
+    each_job_page(target, sweep_id, &arguments.state, |jobs| {
+        let rows: Vec<_> = jobs.iter().map(|job| job_row(job, &sweep.varying)).collect();
+        printer.page(&rows);
+    })
+    .await?;
+    printer.finish();
+    Ok(())
+}
+
+/// `sweep logs`.
+pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(), Failure> {
+    let TargetId { sweep: sweep_id, job } = arguments.job;
+    let request = v1::GetJobRequest { sweep_id, job: job.unwrap_or_default() };
+    let detail = target.call(async |client| client.get_job(request).await).await?;
+    let wanted = |attempt: &&v1::Attempt| arguments.attempt.is_none_or(|number| number == attempt.attempt);
+    let attempts: Vec<_> = detail.attempts.iter().filter(wanted).collect();
+    if attempts.is_empty() {
+        return Err(Failure::operation(match arguments.attempt {
+            Some(number) => format!("job {sweep_id}/{} has no attempt {number}", request.job),
+            None => format!("job {sweep_id}/{} has not been tried yet", request.job),
+        }));
+    }
+    for attempt in attempts {
+        let v1::Attempt { attempt: number, outcome, worker, slot, reason, log_tail, .. } = attempt;
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let lines: String = log_tail.iter().map(|line| format!("{line}\n")).collect();
+        let none = if log_tail.is_empty() {
+            "(no log lines kept; they are kept of attempts that failed)\n"
+        } else {
+            ""
+        };
+        print(&format!("== attempt {number}, {outcome} on {worker} slot {slot}{reason}\n{lines}{none}"));
+    }
+    Ok(())
+}
+
+/// `sweep workers`.
+pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
+    let answer = target.call(async |client| client.list_workers(v1::ListWorkersRequest {}).await).await?;
+    let row = |worker: &v1::Worker| {
+        let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
+        devices.dedup();
+        vec![
+            Cell::Text(worker.name.clone()),
+            Cell::Text(worker.state.clone()),
+            Cell::Text(worker.host.clone()),
+            Cell::Integer(worker.slots.len() as u64),
+            Cell::Integer(worker.running.len() as u64),
+            Cell::Text(devices.join(" ")),
+            Cell::Text(worker.software_version.clone()),
+            Cell::Time(worker.last_seen_unix_ms),
+        ]
+    };
+    let columns = names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen"]);
+    let mut printer = Printer::new(format, columns);
+    printer.page(&answer.workers.iter().map(row).collect::<Vec<_>>());
+    printer.finish();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_and_jobs_are_named_by_numbers() {
+        assert_eq!("3".parse(), Ok(TargetId { sweep: 3, job: None }));
+        assert_eq!("3/14".parse(), Ok(TargetId { sweep: 3, job: Some(14) }));
+        for wrong in ["", "0", "3/", "3/0", "-1", "a", "3/14/1"] {
+            assert!(wrong.parse::<TargetId>().is_err(), "{wrong:?}");
+        }
+        assert!(job_id("3").is_err());
+    }
+}

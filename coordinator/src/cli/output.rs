@@ -1,0 +1,283 @@
+//! The forms of output: tables for people; JSON, CSV and bare names for programs.
+
+use std::{
+    io::{Write, stdout},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value};
+
+use super::{failure::Failure, settings::Settings};
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people
+    Table,
+    /// One JSON document
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+    /// The first column alone, one a line
+    Name,
+}
+
+/// The option of every command that prints rows.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Form of output [default: table]
+    #[arg(short = 'o', long, global = true, env = "SWEEP_FORMAT", value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+impl Options {
+    /// The form that flag, environment and settings name, in this order.
+    pub(super) fn format(&self, settings: &Settings) -> Result<Format, Failure> {
+        match (self.format, &settings.format) {
+            (Some(format), _) => Ok(format),
+            (None, None) => Ok(Format::Table),
+            (None, Some(name)) => <Format as clap::ValueEnum>::from_str(name, false).map_err(|_| {
+                Failure::usage(format!(
+                    "format: {name:?} in the settings file is none of table, json, csv, name"
+                ))
+            }),
+        }
+    }
+}
+
+/// One value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell {
+    /// Nothing to say.
+    Empty,
+    /// Text.
+    Text(String),
+    /// A count or a number that names something.
+    Integer(u64),
+    /// A measurement; the decimals are those of a table.
+    Number(f64, usize),
+    /// Milliseconds since 1970.
+    Time(u64),
+}
+
+impl Cell {
+    /// A measurement that may be absent.
+    pub(super) fn number(value: Option<f64>, decimals: usize) -> Self {
+        value.map_or(Self::Empty, |value| Self::Number(value, decimals))
+    }
+
+    /// For people.
+    fn display(&self) -> String {
+        match self {
+            Self::Empty => String::new(),
+            Self::Text(text) => text.replace(['\n', '\r'], " "),
+            Self::Integer(value) => value.to_string(),
+            Self::Number(value, decimals) => format!("{value:.decimals$}"),
+            Self::Time(0) => String::new(),
+            Self::Time(unix_ms) => timestamp(*unix_ms),
+        }
+    }
+
+    /// For programs: nothing rounded.
+    fn exact(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(value, _) => value.to_string(),
+            other => other.display(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Empty | Self::Time(0) => Value::Null,
+            Self::Integer(value) => (*value).into(),
+            Self::Number(value, _) => (*value).into(),
+            Self::Text(_) | Self::Time(_) => Value::String(self.exact()),
+        }
+    }
+
+    fn is_numeric(&self) -> bool {
+        matches!(self, Self::Integer(_) | Self::Number(..))
+    }
+}
+
+/// A moment in ISO 8601, in UTC.
+fn timestamp(unix_ms: u64) -> String {
+    // Beyond the year 9999 humantime panics; nobody's clock is that wrong without being wrong otherwise.
+    const LAST_MS: u64 = 253_402_300_799_000;
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS))).to_string()
+}
+
+/// Prints rows, page by page, in one form.
+pub(super) struct Printer {
+    format: Format,
+    columns: Vec<String>,
+    rows_printed: u64,
+}
+
+impl Printer {
+    pub(super) fn new(format: Format, columns: Vec<String>) -> Self {
+        Self { format, columns, rows_printed: 0 }
+    }
+
+    /// Prints some rows.
+    pub(super) fn page(&mut self, rows: &[Vec<Cell>]) {
+        let text = self.render(rows);
+        print(&text);
+    }
+
+    /// Prints what ends the document.
+    pub(super) fn finish(mut self) {
+        let text = self.render_end();
+        print(&text);
+    }
+
+    fn render(&mut self, rows: &[Vec<Cell>]) -> String {
+        let first = self.rows_printed == 0;
+        if rows.is_empty() {
+            return String::new();
+        }
+        self.rows_printed += rows.len() as u64;
+        match self.format {
+            Format::Table => table(first.then_some(&self.columns), rows),
+            Format::Csv => csv_lines(first.then_some(&self.columns), rows),
+            Format::Name => rows.iter().filter_map(|row| Some(row.first()?.exact() + "\n")).collect(),
+            Format::Json => {
+                let mut text = String::new();
+                for (index, row) in rows.iter().enumerate() {
+                    text.push_str(if first && index == 0 { "[\n  " } else { ",\n  " });
+                    text.push_str(&object(&self.columns, row).to_string());
+                }
+                text
+            }
+        }
+    }
+
+    fn render_end(&mut self) -> String {
+        match (self.format, self.rows_printed) {
+            (Format::Json, 0) => "[]\n".to_owned(),
+            (Format::Json, _) => "\n]\n".to_owned(),
+            (Format::Table | Format::Csv, 0) => {
+                let header = Some(&self.columns);
+                if self.format == Format::Csv { csv_lines(header, &[]) } else { table(header, &[]) }
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Prints one thing: its fields below each other for people, else as [`Printer`] would.
+pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) {
+    match format {
+        Format::Json => print(&format!("{:#}\n", object(&columns, &row))),
+        Format::Table => {
+            let width = columns.iter().map(String::len).max().unwrap_or(0);
+            let lines = columns.iter().zip(&row).filter(|(_, cell)| !cell.display().is_empty());
+            let line = |(name, cell): (&String, &Cell)| format!("{name:<width$}  {}\n", cell.display());
+            print(&lines.map(line).collect::<String>());
+        }
+        Format::Csv | Format::Name => {
+            let mut printer = Printer::new(format, columns);
+            printer.page(&[row]);
+            printer.finish();
+        }
+    }
+}
+
+/// Rows as a table with aligned columns; numbers to the right.
+pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if let Some(columns) = header {
+        table.set_header(columns.iter().map(|name| name.to_uppercase()));
+    }
+    for row in rows {
+        table.add_row(row.iter().map(|cell| {
+            let alignment = if cell.is_numeric() { CellAlignment::Right } else { CellAlignment::Left };
+            comfy_table::Cell::new(cell.display()).set_alignment(alignment)
+        }));
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    lines.map(|line| line.strip_prefix(' ').map_or(line.clone(), str::to_owned)).collect()
+}
+
+fn csv_lines(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    if let Some(columns) = header {
+        let _ = writer.write_record(columns);
+    }
+    for row in rows {
+        let _ = writer.write_record(row.iter().map(Cell::exact));
+    }
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn object(columns: &[String], row: &[Cell]) -> Value {
+    Value::Object(columns.iter().cloned().zip(row.iter().map(Cell::json)).collect::<Map<_, _>>())
+}
+
+/// Prints text on standard output. Where nobody reads it any more (`sweep ls | head`), the program ends quietly.
+pub(super) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// As [`print`].
+pub(super) fn print_bytes(bytes: &[u8]) {
+    let mut output = stdout().lock();
+    if output.write_all(bytes).and_then(|()| output.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(format: Format, rows: &[Vec<Cell>]) -> String {
+        let mut printer = Printer::new(format, vec!["job".into(), "val_accuracy".into(), "reason".into()]);
+        let mut text: String = rows.chunks(1).map(|page| printer.render(page)).collect();
+        text.push_str(&printer.render_end());
+        text
+    }
+
+    fn rows() -> Vec<Vec<Cell>> {
+        vec![
+            vec![Cell::Integer(1), Cell::Number(0.123_456_789, 4), Cell::Empty],
+            vec![Cell::Integer(20), Cell::Empty, Cell::Text("a, \"b\"".into())],
+        ]
+    }
+
+    #[test]
+    fn rows_have_four_forms() {
+        assert_eq!(render(Format::Name, &rows()), "1\n20\n");
+        assert_eq!(
+            render(Format::Csv, &rows()),
+            "job,val_accuracy,reason\n1,0.123456789,\n20,,\"a, \"\"b\"\"\"\n"
+        );
+        let json: Value = serde_json::from_str(&render(Format::Json, &rows())).unwrap();
+        assert_eq!(json[0]["val_accuracy"], 0.123_456_789);
+        assert_eq!(json[1]["val_accuracy"], Value::Null);
+        let columns = vec!["job".to_owned(), "val_accuracy".to_owned(), "reason".to_owned()];
+        insta::assert_snapshot!(table(Some(&columns), &rows()), @r#"
+        JOB  VAL_ACCURACY  REASON
+          1        0.1235
+         20                a, "b"
+        "#);
+    }
+
+    #[test]
+    fn no_rows_are_an_empty_document() {
+        assert_eq!(render(Format::Json, &[]), "[]\n");
+        assert_eq!(render(Format::Csv, &[]), "job,val_accuracy,reason\n");
+        assert_eq!(render(Format::Name, &[]), "");
+    }
+
+    #[test]
+    fn times_are_told_in_utc() {
+        assert_eq!(Cell::Time(1_700_000_000_000).display(), "2023-11-14T22:13:20Z");
+        assert_eq!(Cell::Time(u64::MAX).display(), "9999-12-31T23:59:59Z");
+    }
+}

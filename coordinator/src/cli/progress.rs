@@ -1,0 +1,146 @@
+//! What a person sees while a sweep runs: bars on a terminal, plain lines everywhere else.
+
+mod bars;
+mod lines;
+
+use std::{
+    io::{IsTerminal, stderr, stdout},
+    time::{Duration, Instant},
+};
+
+use proto::v1::{self, watch_sweep_response::Event};
+
+use self::{bars::Bars, lines::Lines};
+
+/// The view of one sweep.
+pub(super) enum Progress {
+    /// Redrawn in place, on standard error.
+    Bars(Box<Bars>),
+    /// One line an event, on standard output.
+    Lines(Lines),
+}
+
+impl Progress {
+    /// Bars where both outputs are a terminal, else lines.
+    pub(super) fn new() -> Self {
+        if stdout().is_terminal() && stderr().is_terminal() {
+            Self::Bars(Box::new(Bars::new()))
+        } else {
+            Self::Lines(Lines::default())
+        }
+    }
+
+    /// Shows one event.
+    pub(super) fn show(&mut self, event: &Event) {
+        match self {
+            Self::Bars(bars) => bars.show(event),
+            Self::Lines(lines) => lines.show(event),
+        }
+    }
+
+    /// Says something beside the events.
+    pub(super) fn say(&self, text: &str) {
+        match self {
+            Self::Bars(bars) => bars.say(text),
+            Self::Lines(_) => eprintln!("{text}"),
+        }
+    }
+
+    /// Leaves the screen in order.
+    pub(super) fn finish(self) {
+        if let Self::Bars(bars) = self {
+            bars.finish();
+        }
+    }
+}
+
+/// Share of a sweep that is done, in [0, 1]: finished jobs, and running ones by their epochs.
+fn share_done(snapshot: &v1::WatchSnapshot) -> f64 {
+    let Some(sweep) = &snapshot.sweep else { return 0.0 };
+    let counts = sweep.counts.unwrap_or_default();
+    let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+    let running: f64 = snapshot.running.iter().map(share_of_job).sum();
+    ((finished as f64 + running) / (sweep.job_count.max(1) as f64)).clamp(0.0, 1.0)
+}
+
+/// Share of a running job that is done, in [0, 1]; preparing the data is no part of it.
+fn share_of_job(job: &v1::RunningJob) -> f64 {
+    let current = if job.preparing { 0.0 } else { job.fraction };
+    ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total.max(1))).clamp(0.0, 1.0)
+}
+
+/// Tells how long it will still take, from how long it took since watching began.
+#[derive(Debug, Default)]
+struct TimeLeft {
+    began: Option<(Instant, f64)>,
+}
+
+impl TimeLeft {
+    /// Least share that must have been done before a guess means something.
+    const SHARE_MIN: f64 = 0.005;
+
+    fn estimate(&mut self, share: f64, now: Instant) -> Option<Duration> {
+        let (began, share_then) = *self.began.get_or_insert((now, share));
+        let gained = share - share_then;
+        if gained < Self::SHARE_MIN {
+            return None;
+        }
+        let seconds = now.duration_since(began).as_secs_f64() * (1.0 - share) / gained;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+/// A duration as people say it: `45 s`, `3 min 20 s`, `2 h 5 min`.
+fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    match seconds {
+        0..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `best val_accuracy 0.9850 (job 5: activation=relu …)`, once there is one.
+fn best(sweep: &v1::Sweep) -> Option<String> {
+    let best = sweep.best.as_ref()?;
+    let point = best.point.as_ref()?;
+    let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
+    let parameters = super::inspect::short_point(point, &sweep.varying);
+    Some(format!("best {metric} {:.4} (job {}: {parameters})", best.value, point.job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_counts_finished_jobs_and_the_epochs_of_running_ones() {
+        let running = |epochs_done, fraction, preparing| v1::RunningJob {
+            epochs_done,
+            epochs_total: 4,
+            fraction,
+            preparing,
+            ..v1::RunningJob::default()
+        };
+        let snapshot = v1::WatchSnapshot {
+            sweep: Some(v1::Sweep {
+                job_count: 4,
+                counts: Some(v1::JobCounts { done: 1, failed: 1, ..v1::JobCounts::default() }),
+                ..v1::Sweep::default()
+            }),
+            running: vec![running(1, 0.5, false), running(0, 0.9, true)],
+        };
+        assert!((share_done(&snapshot) - 2.375 / 4.0).abs() < 1e-12);
+        assert_eq!(share_done(&v1::WatchSnapshot::default()), 0.0);
+    }
+
+    #[test]
+    fn time_left_follows_the_pace_since_watching_began() {
+        let start = Instant::now();
+        let mut left = TimeLeft::default();
+        assert_eq!(left.estimate(0.5, start), None);
+        let estimate = left.estimate(0.75, start + Duration::from_secs(60)).unwrap();
+        assert_eq!(spoken(estimate), "1 min 0 s");
+        assert_eq!(spoken(Duration::from_secs(7500)), "2 h 5 min");
+    }
+}

@@ -1,0 +1,131 @@
+//! Bars on a terminal: one a running job, and one for the sweep with the time left and the best so far.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use proto::v1::{self, watch_sweep_response::Event};
+
+use super::{super::inspect::short_point, TimeLeft, best, share_done, share_of_job, spoken};
+
+/// Most jobs shown at a time: as many as leave room on a small terminal.
+const JOBS_SHOWN_MAX: usize = 16;
+/// Steps of a bar.
+const STEPS: u64 = 1_000;
+
+/// Bars of one sweep.
+pub(in crate::cli) struct Bars {
+    screen: MultiProgress,
+    overall: ProgressBar,
+    jobs: BTreeMap<u64, ProgressBar>,
+    varying: Vec<String>,
+    time_left: TimeLeft,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        let screen = MultiProgress::new();
+        let overall = screen.add(ProgressBar::new(STEPS));
+        overall.set_style(style("[{bar:30}] {percent:>3} %  {msg}"));
+        overall.enable_steady_tick(Duration::from_secs(1));
+        Self { screen, overall, jobs: BTreeMap::new(), varying: Vec::new(), time_left: TimeLeft::default() }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        // A terminal that is gone has nobody to tell.
+        let _ = self.screen.println(text);
+    }
+
+    pub(super) fn show(&mut self, event: &Event) {
+        match event {
+            Event::Snapshot(snapshot) => self.snapshot(snapshot),
+            Event::Job(changed)
+                if matches!(changed.state(), v1::JobState::Failed | v1::JobState::Pending) =>
+            {
+                let job = changed.point.as_ref().map_or(0, |point| point.job);
+                let state = super::super::inspect::job_state_name(changed.state());
+                if !changed.reason.is_empty() {
+                    self.say(&format!("job {job}, attempt {}, {state}: {}", changed.attempt, changed.reason));
+                }
+            }
+            Event::Job(_) | Event::Epoch(_) => {}
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &v1::WatchSnapshot) {
+        let Some(sweep) = &snapshot.sweep else { return };
+        self.varying.clone_from(&sweep.varying);
+        let shown: Vec<_> = snapshot.running.iter().take(JOBS_SHOWN_MAX).collect();
+        let number = |job: &v1::RunningJob| job.point.as_ref().map_or(0, |point| point.job);
+        self.jobs.retain(|job, bar| {
+            let stays = shown.iter().any(|running| number(running) == *job);
+            if !stays {
+                bar.finish_and_clear();
+            }
+            stays
+        });
+        for running in shown {
+            self.job(number(running), running);
+        }
+        let share = share_done(snapshot);
+        self.overall.set_position((share * STEPS as f64) as u64);
+        let counts = sweep.counts.unwrap_or_default();
+        let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+        let mut message = format!("{finished}/{} jobs", sweep.job_count);
+        if counts.failed > 0 {
+            message.push_str(&format!(", {} failed", counts.failed));
+        }
+        if let Some(left) = self.time_left.estimate(share, Instant::now()) {
+            message.push_str(&format!(", {} left", spoken(left)));
+        }
+        if let Some(best) = best(sweep) {
+            message.push_str(&format!(", {best}"));
+        }
+        self.overall.set_message(message);
+    }
+
+    fn job(&mut self, number: u64, running: &v1::RunningJob) {
+        let (screen, overall, varying) = (&self.screen, &self.overall, &self.varying);
+        let bar = self.jobs.entry(number).or_insert_with(|| {
+            let bar = screen.insert_before(overall, ProgressBar::new(STEPS));
+            bar.set_style(style("  job {prefix:<24!} [{bar:20}] {msg}"));
+            let point = running.point.clone().unwrap_or_default();
+            bar.set_prefix(format!("{number}  {}  ", short_values(&point, varying)));
+            bar
+        });
+        if running.preparing {
+            bar.set_position((running.fraction * STEPS as f64) as u64);
+            bar.set_message("preparing the data set");
+            return;
+        }
+        bar.set_position((share_of_job(running) * STEPS as f64) as u64);
+        let epoch = (running.epochs_done + 1).min(running.epochs_total);
+        let last = running.last.map_or_else(String::new, |last| {
+            format!("  loss {:.4}  val_accuracy {:.4}", last.train_loss, last.val_accuracy)
+        });
+        bar.set_message(format!("epoch {epoch}/{}{last}", running.epochs_total));
+    }
+
+    pub(super) fn finish(self) {
+        for bar in self.jobs.values() {
+            bar.finish_and_clear();
+        }
+        self.overall.abandon();
+    }
+}
+
+/// `relu 0.0001 32`: the values that vary, without their names.
+fn short_values(point: &v1::JobPoint, varying: &[String]) -> String {
+    let pairs = short_point(point, varying);
+    let values: Vec<_> =
+        pairs.split(' ').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)).collect();
+    values.join(" ")
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}

@@ -1,0 +1,148 @@
+//! One line an event, for pipes and log files.
+
+use proto::v1::{self, watch_sweep_response::Event};
+
+use super::{super::inspect::short_point, TimeLeft, best, share_done, spoken};
+use crate::cli::output::print;
+
+/// Prints events as lines.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Lines {
+    sweep: v1::Sweep,
+    time_left: TimeLeft,
+    /// Tenths of the data set's preparation that were told.
+    prepared_tenths: u32,
+    finished_told: Option<u64>,
+}
+
+impl Lines {
+    pub(super) fn show(&mut self, event: &Event) {
+        if let Some(line) = self.line(event, std::time::Instant::now()) {
+            print(&(line + "\n"));
+        }
+    }
+
+    fn line(&mut self, event: &Event, now: std::time::Instant) -> Option<String> {
+        match event {
+            Event::Snapshot(snapshot) => self.snapshot(snapshot, now),
+            Event::Epoch(epoch) => {
+                let (point, record) = (epoch.point.as_ref()?, epoch.record?);
+                Some(format!(
+                    "job {}  epoch {}/{}  loss {:.4}  val_accuracy {:.4}  {:.1} s  {}",
+                    point.job,
+                    record.epoch,
+                    epoch.epochs_total,
+                    record.train_loss,
+                    record.val_accuracy,
+                    record.epoch_seconds,
+                    short_point(point, &self.sweep.varying)
+                ))
+            }
+            Event::Job(changed) => job(changed),
+        }
+    }
+
+    /// A snapshot is told when another job has its end, and for each tenth of the preparation.
+    fn snapshot(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
+        self.sweep = snapshot.sweep.clone()?;
+        let left = self.time_left.estimate(share_done(snapshot), now);
+        let preparing = snapshot.running.iter().filter(|job| job.preparing);
+        let tenths = preparing.map(|job| (job.fraction * 10.0) as u32).max().unwrap_or(0);
+        let counts = self.sweep.counts.unwrap_or_default();
+        let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
+        if tenths > self.prepared_tenths {
+            self.prepared_tenths = tenths;
+            return Some(format!("preparing the data set: {} %", tenths * 10));
+        }
+        if self.finished_told.replace(finished) == Some(finished) {
+            return None;
+        }
+        let mut line = format!("{finished} of {} jobs finished", self.sweep.job_count);
+        if let Some(left) = left.filter(|_| finished < self.sweep.job_count) {
+            line.push_str(&format!(", {} left", spoken(left)));
+        }
+        if let Some(best) = best(&self.sweep) {
+            line.push_str(&format!(", {best}"));
+        }
+        Some(line)
+    }
+}
+
+fn job(changed: &v1::JobChanged) -> Option<String> {
+    let point = changed.point.as_ref()?;
+    let what = match changed.state() {
+        v1::JobState::Done => "done",
+        v1::JobState::Diverged => "diverged",
+        v1::JobState::Failed => "failed",
+        v1::JobState::Pending if !changed.reason.is_empty() => "waits for another attempt",
+        _ => return None,
+    };
+    let worker = if changed.worker.is_empty() { String::new() } else { format!(" on {}", changed.worker) };
+    let reason = if changed.reason.is_empty() { String::new() } else { format!(": {}", changed.reason) };
+    Some(format!("job {}  {what} (attempt {}{worker}){reason}", point.job, changed.attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proto::{ParameterMap, ParameterValue};
+
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_told_line_by_line() {
+        let point = v1::JobPoint {
+            job: 2,
+            parameters: ParameterMap(vec![
+                ("activation".into(), ParameterValue::Text("relu".into())),
+                ("learning_rate".into(), ParameterValue::Float(0.0001)),
+                ("seed".into(), ParameterValue::Integer(0)),
+            ])
+            .to_wire(),
+        };
+        let sweep = |done, best: Option<f64>| v1::Sweep {
+            job_count: 16,
+            counts: Some(v1::JobCounts { done, ..v1::JobCounts::default() }),
+            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true }),
+            varying: vec!["activation".into(), "learning_rate".into()],
+            best: best.map(|value| v1::BestJob { point: Some(point.clone()), value }),
+            ..v1::Sweep::default()
+        };
+        let preparing = v1::RunningJob { preparing: true, fraction: 0.55, ..v1::RunningJob::default() };
+        let record =
+            v1::EpochRecord { epoch: 3, train_loss: 0.51234, val_accuracy: 0.785, epoch_seconds: 1.25 };
+        let job = |state: v1::JobState, reason: &str| {
+            Event::Job(v1::JobChanged {
+                point: Some(point.clone()),
+                state: state.into(),
+                attempt: 1,
+                worker: "local-1".into(),
+                reason: reason.into(),
+            })
+        };
+        let snapshot = |sweep, running| Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), running });
+        let events = [
+            snapshot(sweep(0, None), vec![]),
+            snapshot(sweep(0, None), vec![preparing]),
+            Event::Epoch(v1::EpochObserved {
+                point: Some(point.clone()),
+                attempt: 1,
+                epochs_total: 5,
+                record: Some(record),
+            }),
+            job(v1::JobState::Running, ""),
+            job(v1::JobState::Pending, "the trainer ended with signal 9"),
+            job(v1::JobState::Done, ""),
+            snapshot(sweep(4, Some(0.785)), vec![]),
+            snapshot(sweep(4, Some(0.785)), vec![]),
+        ];
+        let (mut lines, start) = (Lines::default(), Instant::now());
+        let told: Vec<String> = events
+            .iter()
+            .enumerate()
+            .filter_map(|(second, event)| lines.line(event, start + Duration::from_secs(second as u64)))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

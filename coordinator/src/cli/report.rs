@@ -1,0 +1,114 @@
+//! `sweep report`: the rows of a sweep, streamed into a report directory.
+
+use std::path::{Path, PathBuf};
+
+use proto::v1::{self, report_row::Row};
+
+use super::{client::Target, failure::Failure, output::print};
+use crate::report::{Language, ReportError, ReportWriter};
+
+/// Arguments of `sweep report`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArguments {
+    /// Sweep's number
+    sweep: u64,
+    /// Folder to write into [default: sweep-results/NAME]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Language of headings and labels
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    lang: Lang,
+}
+
+/// A language on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Lang {
+    /// English
+    En,
+    /// Japanese
+    Ja,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Self::English,
+            Lang::Ja => Self::Japanese,
+        }
+    }
+}
+
+/// `sweep report`.
+pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Result<(), Failure> {
+    let place = |name: &str| match &arguments.output {
+        Some(folder) => folder.clone(),
+        None => default_folder(name),
+    };
+    let page = write(target, arguments.sweep, place, arguments.lang.into()).await?;
+    print(&format!("report written: {}\n", page.display()));
+    Ok(())
+}
+
+/// Where results go that have been given no place.
+pub(super) fn default_folder(name: &str) -> PathBuf {
+    // A name may hold anything; a folder's name must not lead elsewhere.
+    let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = name.trim_start_matches('.').chars().map(safe).collect();
+    Path::new("sweep-results").join(if name.is_empty() { "sweep" } else { &name })
+}
+
+/// Writes the report of a sweep into the folder that `place` gives for its name; the path of its page.
+pub(super) async fn write(
+    target: &Target,
+    sweep_id: u64,
+    place: impl Fn(&str) -> PathBuf,
+    language: Language,
+) -> Result<PathBuf, Failure> {
+    let mut client = target.connect().await?;
+    let mut rows = client.report_rows(v1::ReportRowsRequest { sweep_id }).await?.into_inner();
+    let failed = |error: ReportError| Failure::operation(error.to_string());
+    let mut writer: Option<ReportWriter> = None;
+    let mut current: Option<(v1::Job, Vec<v1::EpochRow>)> = None;
+    while let Some(row) = rows.message().await? {
+        match (row.row, &mut writer) {
+            (Some(Row::Header(header)), None) => {
+                let folder = place(header.sweep.as_ref().map_or("", |sweep| sweep.name.as_str()));
+                writer = Some(ReportWriter::create(&folder, &header, language).map_err(failed)?);
+            }
+            (Some(Row::Job(job)), Some(writer)) => {
+                if let Some((job, epochs)) = current.replace((job, Vec::new())) {
+                    writer.job(&job, &epochs).map_err(failed)?;
+                }
+            }
+            (Some(Row::Epoch(epoch)), Some(_)) => {
+                if let Some((_, epochs)) = &mut current {
+                    epochs.push(epoch);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut writer =
+        writer.ok_or_else(|| Failure::operation("the coordinator sent no rows; this is a bug"))?;
+    if let Some((job, epochs)) = current {
+        writer.job(&job, &epochs).map_err(failed)?;
+    }
+    writer.finish().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_makes_a_folder_here_and_nowhere_else() {
+        for (name, folder) in [
+            ("activation-lr-batch", "activation-lr-batch"),
+            ("../../etc", "-..-etc"),
+            ("..", "sweep"),
+            ("a b/c", "a-b-c"),
+        ] {
+            assert_eq!(default_folder(name), Path::new("sweep-results").join(folder));
+        }
+    }
+}

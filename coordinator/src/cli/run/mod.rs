@@ -1,0 +1,244 @@
+//! `sweep run`: a coordinator and workers on this machine, from a sweep file to its report.
+
+mod placement;
+mod workers;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use proto::v1;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::workers::{Workers, WorkersOptions};
+use super::{
+    client::{Target, Token},
+    failure::Failure,
+    follow::{Follower, is_final, verdict},
+    inspect::{each_job_page, job_columns, job_row, sweep_state_name},
+    output::{print, table},
+    progress::Progress,
+    report::{self, Lang},
+    submit,
+    sweep_file::SweepFile,
+};
+use crate::{
+    core::{parameters, specification::Specification},
+    server::{Server, ServerConfig},
+};
+
+/// The key under which the sweep of an output directory is submitted: there is one in each.
+const REQUEST_ID: &str = "run";
+/// How long a worker of this machine may be silent; it shares its cores with its own trainers.
+const LEASE: Duration = Duration::from_secs(20);
+/// Most jobs whose rows are printed at the end; of larger sweeps the report has them.
+const ROWS_PRINTED_MAX: u64 = 64;
+
+/// Arguments of `sweep run`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = parameters::help())]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    file: SweepFile,
+    /// Folder for the report and the store [default: sweep-results/NAME]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// How many worker processes
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Language of the report
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    lang: Lang,
+    #[command(flatten)]
+    options: WorkersOptions,
+}
+
+/// `sweep run`.
+pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let mut source = arguments.file.source()?;
+    let mut specification = submit::check(source.clone())?;
+    let dataset = absolute_dataset(&specification.dataset.path)?;
+    source.dataset_path.clone_from(&dataset);
+    specification.dataset.path = PathBuf::from(dataset);
+    let folder = arguments.output.clone().unwrap_or_else(|| report::default_folder(&specification.name));
+    let folder = std::path::absolute(&folder).context("cannot find the output folder")?;
+    std::fs::create_dir_all(&folder).with_context(|| {
+        format!("cannot make the folder {}; choose another with --output", folder.display())
+    })?;
+    let mut stop = StopSignals::new()?;
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let mut server = Server::start(ServerConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        store_url: store_url(&folder)?,
+        token: Some(token.clone()),
+        tls: None,
+        lease: LEASE,
+    })
+    .await?;
+    let url = format!("http://{}", server.address);
+    let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
+    let result = tokio::select! {
+        result = train_and_report(arguments, &specification, source, &folder, &target, &mut stop) => result,
+        error = server.stopped() => Err(error.into()),
+    };
+    let closed = server.shut_down().await;
+    result?;
+    Ok(closed?)
+}
+
+async fn train_and_report(
+    arguments: &RunArguments,
+    specification: &Specification,
+    source: v1::SweepSource,
+    folder: &Path,
+    target: &Target,
+    stop: &mut StopSignals,
+) -> Result<(), Failure> {
+    let sweep = submit_here(specification, source, folder, target).await?;
+    if !is_final(&sweep) {
+        let workers = Workers::start(&arguments.options, arguments.workers, folder, target).await?;
+        train(workers, sweep.sweep_id, target, stop).await?;
+    }
+    let id = sweep.sweep_id;
+    let sweep =
+        target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: id }).await).await?;
+    let page = report::write(target, id, |_| folder.to_owned(), arguments.lang.into()).await?;
+    print_results(&sweep, target).await?;
+    print(&format!("\nreport: {}\n", page.display()));
+    verdict(&sweep)
+}
+
+/// The sweep of this output directory: a new one, or the one it holds, if that is the same.
+async fn submit_here(
+    specification: &Specification,
+    source: v1::SweepSource,
+    folder: &Path,
+    target: &Target,
+) -> Result<v1::Sweep, Failure> {
+    let request = v1::SubmitRequest { source: Some(source), request_id: REQUEST_ID.to_owned() };
+    let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
+    if answer.created {
+        return Ok(sweep);
+    }
+    if sweep.specification != specification.to_yaml() {
+        return Err(Failure::operation(format!(
+            "{} holds the results of another sweep ({}, {} jobs), not of this file; choose another folder with --output",
+            folder.display(),
+            sweep.name,
+            sweep.job_count
+        )));
+    }
+    match sweep.state() {
+        v1::SweepState::Running => {
+            let counts = sweep.counts.unwrap_or_default();
+            let finished = counts.done + counts.diverged + counts.failed;
+            eprintln!(
+                "going on in {}: {finished} of {} jobs are finished",
+                folder.display(),
+                sweep.job_count
+            );
+        }
+        state => eprintln!("the sweep in {} is {} already", folder.display(), sweep_state_name(state)),
+    }
+    Ok(sweep)
+}
+
+/// Follows the sweep while the workers train, until its end or the user's.
+async fn train(
+    mut workers: Workers,
+    sweep_id: u64,
+    target: &Target,
+    stop: &mut StopSignals,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new();
+    let mut follower = Follower::new(target, sweep_id);
+    let result = loop {
+        tokio::select! {
+            event = follower.next() => match event {
+                Ok(Some(event)) => progress.show(&event),
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(failure),
+            },
+            failed = workers.supervise() => break Err(failed),
+            () = stop.asked() => {
+                progress.say("stopping: the same command goes on from here (once more: at once)");
+                break Err(Failure::Interrupted);
+            }
+        }
+    };
+    progress.finish();
+    tokio::select! {
+        () = workers.end() => {}
+        () = stop.asked() => workers.kill(),
+    }
+    result
+}
+
+/// Ctrl-C and SIGTERM.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The data set as workers with another working directory find it.
+fn absolute_dataset(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Failure::operation(format!("the data set {}: {error}", path.display())))?;
+    if let Err(error) = std::fs::metadata(&absolute) {
+        return Err(Failure::operation(format!(
+            "the data set {} cannot be read ({error}); name an image folder, a .zip or a packed .safetensors with --dataset, \
+             or make one with `sweep-worker dataset synth`",
+            absolute.display()
+        )));
+    }
+    let text = absolute.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::operation(format!("the path {} is not UTF-8", absolute.display())))
+}
+
+fn store_url(folder: &Path) -> Result<String, Failure> {
+    let path = folder.join("sweep.db");
+    let text =
+        path.to_str().ok_or_else(|| Failure::operation("the path of the output folder is not UTF-8"))?;
+    Ok(format!("sqlite:{text}"))
+}
+
+/// The table of results, as far as a terminal holds it.
+async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure> {
+    if sweep.job_count > ROWS_PRINTED_MAX {
+        return Ok(());
+    }
+    let hidden = ["attempts", "reason"];
+    let all_done = sweep.counts.unwrap_or_default().done == sweep.job_count;
+    let columns = job_columns(&sweep.varying);
+    let shown = |index: &usize| !(all_done && hidden.contains(&columns[*index].as_str()));
+    let mut rows = Vec::new();
+    each_job_page(target, sweep.sweep_id, &[], |jobs| {
+        for job in jobs {
+            let row = job_row(job, &sweep.varying).into_iter().enumerate();
+            rows.push(row.filter(|(index, _)| shown(index)).map(|(_, cell)| cell).collect());
+        }
+    })
+    .await?;
+    let header =
+        (0..columns.len()).filter(|index| shown(index)).map(|index| columns[index].clone()).collect();
+    print(&format!("\n{}", table(Some(&header), &rows)));
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `sweep serve`: a coordinator until it is told to stop.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    client::{ConnectionOptions, read_token},
+    failure::Failure,
+};
+use crate::server::{Server, ServerConfig, TlsFiles};
+
+/// Arguments of `sweep serve`. The token of `--token-file` guards every call.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArguments {
+    /// Address for workers and users; port 0 lets the system choose
+    #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// Where results are kept: sqlite:PATH
+    #[arg(long, env = "SWEEP_STORE", value_name = "URL", default_value = "sqlite:sweep.db")]
+    store: String,
+    /// Certificate chain (PEM) of the server
+    #[arg(long, env = "SWEEP_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the server
+    #[arg(long, env = "SWEEP_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How long a worker may be silent before its jobs are given to others
+    #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]
+    lease: Duration,
+    /// Serve other machines without a token: whoever reaches the port may do everything
+    #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
+    insecure: bool,
+    /// Write the address that was chosen into this file once calls are accepted
+    #[arg(long, env = "SWEEP_PORT_FILE", value_name = "FILE")]
+    port_file: Option<PathBuf>,
+}
+
+/// Shortest and longest lease: below, a busy machine loses its jobs; above, a dead one keeps them for hours.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MAX: Duration = Duration::from_secs(3600);
+
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write a time such as 20s"))?;
+    if (LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        Ok(lease)
+    } else {
+        Err("a lease lasts from 1s to 1h".to_owned())
+    }
+}
+
+/// `sweep serve`.
+pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOptions) -> Result<(), Failure> {
+    let token = connection.token_file.as_deref().map(read_token).transpose()?;
+    if !arguments.listen.ip().is_loopback() && token.is_none() {
+        if !arguments.insecure {
+            return Err(Failure::usage(format!(
+                "{} can be reached from other machines: give a token with --token-file, or --insecure to serve everyone",
+                arguments.listen
+            )));
+        }
+        tracing::warn!(address = %arguments.listen, "served without a token: whoever reaches this port may do everything");
+    }
+    let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let tls =
+        arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    let ServeArguments { listen, store, lease, .. } = arguments;
+    let mut server = Server::start(ServerConfig { listen, store_url: store, token, tls, lease }).await?;
+    if let Some(path) = &arguments.port_file {
+        write_whole(path, &format!("{}\n", server.address))
+            .with_context(|| format!("cannot write {}; check --port-file", path.display()))?;
+    }
+    tokio::select! {
+        error = server.stopped() => {
+            if let Err(error) = server.shut_down().await {
+                tracing::debug!(%error, "after the failure");
+            }
+            return Err(error.into());
+        }
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping; workers keep training and come back to the next coordinator on this store");
+    server.shut_down().await?;
+    Ok(())
+}
+
+/// Writes a small file so that no reader ever sees half of it.
+fn write_whole(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(std::path::Path::new(".")))?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! `sweep validate` and `sweep submit`.
+
+use proto::v1;
+
+use super::{
+    client::Target,
+    failure::Failure,
+    inspect::sweep_row,
+    output::{Cell, Format, Printer, print, print_one},
+    sweep_file::SweepFile,
+};
+use crate::core::{
+    parameters,
+    specification::{Specification, SpecificationSource},
+};
+
+/// Arguments of `sweep validate`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = parameters::help())]
+pub(super) struct ValidateArguments {
+    #[command(flatten)]
+    file: SweepFile,
+    /// How many of the first jobs to show
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000))]
+    preview: u64,
+}
+
+/// Arguments of `sweep submit`.
+#[derive(Debug, clap::Args)]
+pub(super) struct SubmitArguments {
+    #[command(flatten)]
+    file: SweepFile,
+}
+
+/// Reads and checks a sweep file; a refusal is one line with file, line and key.
+pub(super) fn check(source: v1::SweepSource) -> Result<Specification, Failure> {
+    Specification::parse(&SpecificationSource::from(source))
+        .map_err(|error| Failure::operation(error.to_string()))
+}
+
+/// `sweep validate`: needs no coordinator.
+pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
+    let specification = check(arguments.file.source()?)?;
+    let grid = specification.grid().map_err(|_| Failure::operation("the grid was refused; this is a bug"))?;
+    let varying = specification.varying();
+    let columns =
+        if varying.is_empty() { specification.axes.iter().map(|axis| axis.name).collect() } else { varying };
+    let count = grid.job_count();
+    if format == Format::Table {
+        let jobs = if count == 1 { "1 job" } else { &format!("{count} jobs") };
+        print(&format!("{} is valid: {jobs}\n\n", specification.name));
+    }
+    let header = std::iter::once("job").chain(columns.iter().copied()).map(str::to_owned).collect();
+    let mut printer = Printer::new(format, header);
+    let shown = count.min(arguments.preview);
+    let mut rows = Vec::new();
+    for job in 1..=shown {
+        let Some(point) = grid.parameters(job) else { break };
+        let value = |name: &&str| point.get(name).map_or(Cell::Empty, |value| Cell::Text(value.to_string()));
+        rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
+    }
+    printer.page(&rows);
+    printer.finish();
+    if format == Format::Table && count > shown {
+        print(&format!("… and {} more\n", count - shown));
+    }
+    Ok(())
+}
+
+/// `sweep submit`: hands the file's text over; the coordinator alone reads it.
+pub(super) async fn submit(
+    arguments: &SubmitArguments,
+    target: &Target,
+    format: Format,
+) -> Result<(), Failure> {
+    let source = arguments.file.source()?;
+    // Chosen once, so that asking again after a broken connection gives the same sweep.
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let request = v1::SubmitRequest { source: Some(source), request_id };
+    let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
+    if format == Format::Table {
+        print(&format!(
+            "sweep {} submitted: {} with {} jobs\nFollow it with `sweep watch {0}`.\n",
+            sweep.sweep_id, sweep.name, sweep.job_count
+        ));
+    } else {
+        let (columns, row) = sweep_row(&sweep);
+        print_one(format, columns, row);
+    }
+    Ok(())
+}

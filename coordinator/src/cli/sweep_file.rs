@@ -1,0 +1,80 @@
+//! A sweep file as the command line names it, with the changes that the command line makes.
+
+use std::{
+    io::{Read, stdin},
+    path::{Path, PathBuf},
+};
+
+use proto::v1;
+
+use super::failure::Failure;
+use crate::core::specification::FILE_BYTES_MAX;
+
+/// A sweep file and what changes in it.
+#[derive(Debug, clap::Args)]
+pub(super) struct SweepFile {
+    /// Sweep file (YAML), or - for standard input
+    file: PathBuf,
+    /// Folder, .zip or packed .safetensors to train on, instead of the file's `dataset.path`
+    #[arg(long, value_name = "PATH")]
+    pub(super) dataset: Option<PathBuf>,
+    /// Change one key of the file, such as parameters.epochs.value=2 or epochs=2; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl SweepFile {
+    /// The file's text and its changes.
+    pub(super) fn source(&self) -> Result<v1::SweepSource, Failure> {
+        let dataset_path = match &self.dataset {
+            None => String::new(),
+            Some(path) => match path.to_str() {
+                Some(path) if !path.is_empty() => path.to_owned(),
+                _ => return Err(Failure::usage("--dataset must be a path in UTF-8")),
+            },
+        };
+        let (text, file_name) = read(&self.file)?;
+        Ok(v1::SweepSource { text, file_name, overrides: self.overrides.clone(), dataset_path })
+    }
+}
+
+/// The text of `path` and its name for messages; never more than a sweep file may have.
+fn read(path: &Path) -> Result<(String, String), Failure> {
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let unreadable =
+        |reason: &dyn std::fmt::Display| Failure::operation(format!("cannot read {name}: {reason}"));
+    let mut bytes = Vec::new();
+    let bound = FILE_BYTES_MAX as u64 + 1;
+    let read = if path == Path::new("-") {
+        stdin().lock().take(bound).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| unreadable(&error))?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(unreadable(&format!("a sweep file has at most {} MiB", FILE_BYTES_MAX >> 20)));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+        unreadable(&format!("line {line} is not UTF-8; save the file as UTF-8"))
+    })?;
+    Ok((text, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_sweep_file_is_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.yaml");
+        std::fs::write(&path, vec![b'#'; 10 << 20]).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("at most 1 MiB"));
+        std::fs::write(&path, b"name: a\nmodel: \xff").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("line 2 is not UTF-8"));
+        assert!(read(folder.path()).unwrap_err().to_string().contains("cannot read"));
+        assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+}

@@ -1,0 +1,149 @@
+//! The pages for people: `report.md` and `report.html`, from the same content.
+
+mod html;
+mod markdown;
+
+pub(super) use self::{html::html, markdown::markdown};
+
+use proto::v1;
+
+use super::{figures::Figure, rows::JobRow, words::Words};
+
+/// Most names of left-out images on a page.
+const SKIPPED_SHOWN_MAX: usize = 20;
+
+/// What a page tells.
+pub(super) struct Content<'a> {
+    pub(super) words: &'static Words,
+    pub(super) sweep: &'a v1::Sweep,
+    /// Rows of the table, in the order of the page.
+    pub(super) rows: Vec<JobRow>,
+    /// Whether the rows are only the best.
+    pub(super) selection: bool,
+    pub(super) best: Option<JobRow>,
+    /// Sum over all jobs, in seconds.
+    pub(super) train_seconds: f64,
+    pub(super) figures: &'a [Figure],
+}
+
+/// One row of the table: its cells, whether it is the best.
+struct TableRow {
+    cells: Vec<String>,
+    best: bool,
+}
+
+impl Content<'_> {
+    /// The parameters that have columns: those that vary, or the first ones of a sweep with one job.
+    fn columns(&self) -> Vec<&str> {
+        let varying = self.sweep.varying.iter().map(String::as_str);
+        let all =
+            || self.rows.first().map(|row| row.parameters.0.iter().map(|(name, _)| name.as_str()).collect());
+        if self.sweep.varying.is_empty() { all().unwrap_or_default() } else { varying.collect() }
+    }
+
+    /// Whether some job shown has another end than `done`, so that states are worth a column.
+    fn shows_states(&self) -> bool {
+        self.rows.iter().any(|row| row.state != "done")
+    }
+
+    fn headings(&self) -> Vec<String> {
+        let words = self.words;
+        let mut headings = vec![words.job.to_owned()];
+        headings.extend(self.columns().into_iter().map(|name| words.parameter(name).to_owned()));
+        headings.extend([words.train_seconds, words.val_accuracy, words.train_loss].map(str::to_owned));
+        if self.shows_states() {
+            headings.extend([words.state, words.reason].map(str::to_owned));
+        }
+        headings
+    }
+
+    fn table(&self) -> Vec<TableRow> {
+        let (columns, states) = (self.columns(), self.shows_states());
+        let best = self.best.as_ref().map(|row| row.number);
+        let row = |row: &JobRow| {
+            let mut cells = vec![row.number.to_string()];
+            cells.extend(columns.iter().map(|name| row.parameter(name)));
+            cells.extend([
+                decimals(row.train_seconds, 2),
+                decimals(row.val_accuracy, 4),
+                decimals(row.train_loss, 4),
+            ]);
+            if states {
+                cells.extend([row.state.to_owned(), row.reason.clone()]);
+            }
+            TableRow { cells, best: best == Some(row.number) }
+        };
+        self.rows.iter().map(row).collect()
+    }
+
+    /// Facts as pairs of name and text.
+    fn facts(&self) -> Vec<(String, String)> {
+        let (words, sweep) = (self.words, self.sweep);
+        let counts = sweep.counts.unwrap_or_default();
+        let states = [
+            ("done", counts.done),
+            ("diverged", counts.diverged),
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+            ("running", counts.running),
+            ("pending", counts.pending),
+        ];
+        let states: Vec<_> = states
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+        let best = self.best.as_ref().map_or_else(
+            || words.none_yet.to_owned(),
+            |row| {
+                let label = row.label(&sweep.varying);
+                format!(
+                    "{} {} — {} {}, {label}",
+                    words.val_accuracy,
+                    decimals(row.val_accuracy, 4),
+                    words.job,
+                    row.number
+                )
+            },
+        );
+        let mut facts = vec![
+            (words.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
+            (words.best.to_owned(), best),
+            (words.training_time_in_all.to_owned(), format!("{:.1} s", self.train_seconds)),
+        ];
+        facts.extend(self.dataset());
+        facts
+    }
+
+    fn dataset(&self) -> Vec<(String, String)> {
+        let words = self.words;
+        let Some(dataset) = &self.sweep.dataset else { return Vec::new() };
+        let mut facts = vec![(
+            words.dataset.to_owned(),
+            format!(
+                "{} {}, {} {}; {}: {}",
+                dataset.train_images,
+                words.training_images,
+                dataset.val_images,
+                words.validation_images,
+                words.classes,
+                dataset.classes.join(", ")
+            ),
+        )];
+        facts.push((words.content_hash.to_owned(), dataset.content_hash.clone()));
+        if dataset.skipped_count > 0 {
+            let names =
+                dataset.skipped.iter().take(SKIPPED_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+            let shown = dataset.skipped.len().min(SKIPPED_SHOWN_MAX) as u64;
+            let more = dataset.skipped_count.saturating_sub(shown);
+            let more = if more > 0 { format!(", … {more} {}", words.more) } else { String::new() };
+            facts.push((words.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
+        }
+        facts
+    }
+}
+
+fn decimals(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
+}

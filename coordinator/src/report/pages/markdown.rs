@@ -1,0 +1,71 @@
+//! `report.md`.
+
+use std::fmt::Write;
+
+use super::Content;
+
+/// The page as Markdown.
+pub(in crate::report) fn markdown(content: &Content<'_>) -> String {
+    let words = content.words;
+    let mut page =
+        format!("# {}: {}\n\n## {}\n\n", words.report_of, text(&content.sweep.name), words.summary);
+    for (name, fact) in content.facts() {
+        let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
+    }
+    let _ = writeln!(page, "\n## {}\n", words.results);
+    let headings = content.headings();
+    let _ = writeln!(
+        page,
+        "| {} |",
+        headings.iter().map(|heading| text(heading)).collect::<Vec<_>>().join(" | ")
+    );
+    let _ = writeln!(page, "|{}", "---|".repeat(headings.len()));
+    for row in content.table() {
+        let cells: Vec<_> = row.cells.iter().map(|cell| text(cell)).collect();
+        let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
+        let _ = writeln!(page, "| {} |", line.replace("****", ""));
+    }
+    if content.selection {
+        let _ = writeln!(page, "\n{}", words.best_rows_only);
+    }
+    let _ = writeln!(page, "\n## {}\n", words.figures);
+    for figure in content.figures {
+        let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);
+    }
+    let _ = writeln!(page, "## {}\n\n{}", words.specification, fenced(&content.sweep.specification));
+    let _ = writeln!(page, "{}", words.other_files);
+    page
+}
+
+/// Text without a meaning to Markdown.
+fn text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match sign {
+            '\n' | '\r' => escaped.push(' '),
+            '\\' | '`' | '*' | '|' | '[' | ']' | '#' => escaped.extend(['\\', sign]),
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A block of code whose fence is longer than any run of backticks within.
+fn fenced(code: &str) -> String {
+    let longest = code.split(|sign| sign != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}yaml\n{}\n{fence}\n", code.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_keeps_its_cell() {
+        assert_eq!(text("a|b\n<i>`c`"), "a\\|b &lt;i>\\`c\\`");
+        assert!(fenced("a: ```b").starts_with("````yaml"));
+    }
+}

@@ -1,0 +1,220 @@
+//! A job's row as every part of a report uses it, and the rule of which rows are kept in memory.
+
+use std::{cmp::Ordering, collections::BinaryHeap};
+
+use proto::{ParameterMap, v1};
+
+use crate::core::state::JobState;
+
+/// One job and what came out.
+#[derive(Debug, Clone)]
+pub(super) struct JobRow {
+    pub(super) number: u64,
+    pub(super) parameters: ParameterMap,
+    pub(super) state: &'static str,
+    pub(super) attempts: u32,
+    pub(super) worker: String,
+    pub(super) epochs_done: u32,
+    /// Sum of the training loops, in seconds; none before the first epoch.
+    pub(super) train_seconds: Option<f64>,
+    pub(super) val_accuracy: Option<f64>,
+    pub(super) train_loss: Option<f64>,
+    pub(super) reason: String,
+}
+
+impl JobRow {
+    pub(super) fn new(job: &v1::Job) -> Self {
+        let point = job.point.clone().unwrap_or_default();
+        Self {
+            number: point.job,
+            parameters: ParameterMap::from_wire(point.parameters),
+            state: JobState::from_wire(job.state()).map_or("", JobState::as_str),
+            attempts: job.attempts,
+            worker: job.worker.clone(),
+            epochs_done: job.epochs_done,
+            train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
+            val_accuracy: job.val_accuracy,
+            train_loss: job.train_loss,
+            reason: job.reason.clone(),
+        }
+    }
+
+    /// A parameter as text; empty where the job has none of that name.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        self.parameters.get(name).map_or_else(String::new, ToString::to_string)
+    }
+
+    /// `lr=0.0001, bs=32, relu`: the parameters that vary, as the original report labels them.
+    pub(super) fn label(&self, varying: &[String]) -> String {
+        let order = |name: &str| match name {
+            "learning_rate" => 0,
+            "batch_size" => 1,
+            "activation" => 3,
+            _ => 2,
+        };
+        let mut names: Vec<&str> = varying.iter().map(String::as_str).collect();
+        names.sort_by_key(|name| order(name));
+        let part = |name: &&str| {
+            let value = self.parameter(name);
+            match *name {
+                "learning_rate" => format!("lr={value}"),
+                "batch_size" => format!("bs={value}"),
+                "activation" => value,
+                other => format!("{other}={value}"),
+            }
+        };
+        let parts: Vec<_> = names.iter().map(part).collect();
+        if parts.is_empty() { format!("job {}", self.number) } else { parts.join(", ") }
+    }
+}
+
+/// What ranks jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ranking {
+    /// "`val_accuracy`" or "`train_loss`".
+    pub(super) metric: String,
+    maximize: bool,
+}
+
+impl Ranking {
+    pub(super) fn new(metric: Option<&v1::Metric>) -> Self {
+        let metric =
+            metric.cloned().unwrap_or(v1::Metric { name: "val_accuracy".to_owned(), maximize: true });
+        Self { metric: metric.name, maximize: metric.maximize }
+    }
+
+    /// A job's place: larger is better, jobs without a value last, the earlier of two equal jobs first.
+    pub(super) fn place(&self, row: &JobRow) -> Place {
+        let value = if self.metric == "train_loss" { row.train_loss } else { row.val_accuracy };
+        // A diverged job has a last epoch, but is no candidate.
+        let value = value.filter(|value| value.is_finite() && row.state != "diverged");
+        Place { value: value.map(|value| if self.maximize { value } else { -value }), number: row.number }
+    }
+}
+
+/// Place of a job among others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    value: Option<f64>,
+    number: u64,
+}
+
+impl Place {
+    /// Whether the job can be the best at all.
+    pub(super) fn is_candidate(self) -> bool {
+        self.value.is_some()
+    }
+}
+
+impl Eq for Place {}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let value = match (self.value, other.value) {
+            (Some(one), Some(two)) => one.total_cmp(&two),
+            (one, two) => one.is_some().cmp(&two.is_some()),
+        };
+        value.then(other.number.cmp(&self.number))
+    }
+}
+
+/// The best of what it was offered, up to a bound.
+#[derive(Debug)]
+pub(super) struct Best<T> {
+    bound: usize,
+    offered: u64,
+    // The worst on top.
+    kept: BinaryHeap<std::cmp::Reverse<Ranked<T>>>,
+}
+
+#[derive(Debug)]
+struct Ranked<T>(Place, T);
+
+impl<T> PartialEq for Ranked<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Ranked<T> {}
+
+impl<T> PartialOrd for Ranked<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Ranked<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl<T> Best<T> {
+    pub(super) fn new(bound: usize) -> Self {
+        Self { bound, offered: 0, kept: BinaryHeap::new() }
+    }
+
+    /// Keeps what `make` gives, if it is among the best so far.
+    pub(super) fn offer(&mut self, place: Place, make: impl FnOnce() -> T) {
+        self.offered += 1;
+        if self.kept.len() == self.bound {
+            if self.kept.peek().is_none_or(|worst| worst.0.0 >= place) {
+                return;
+            }
+            self.kept.pop();
+        }
+        self.kept.push(std::cmp::Reverse(Ranked(place, make())));
+    }
+
+    /// Whether something was left out.
+    pub(super) fn is_selection(&self) -> bool {
+        self.offered > self.kept.len() as u64
+    }
+
+    /// What was kept, the best first.
+    pub(super) fn into_ranked(self) -> Vec<T> {
+        self.kept.into_sorted_vec().into_iter().map(|ranked| ranked.0.1).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: u64, val_accuracy: Option<f64>) -> JobRow {
+        let job = v1::Job {
+            point: Some(v1::JobPoint { job: number, parameters: Vec::new() }),
+            val_accuracy,
+            ..v1::Job::default()
+        };
+        JobRow::new(&job)
+    }
+
+    #[test]
+    fn the_best_are_kept_in_order_and_the_earlier_of_two_equal_ones_is_better() {
+        let ranking = Ranking::new(None);
+        let mut best = Best::new(3);
+        for (number, accuracy) in [(1, None), (2, Some(0.5)), (3, Some(0.9)), (4, Some(0.5)), (5, Some(0.7))]
+        {
+            let row = row(number, accuracy);
+            best.offer(ranking.place(&row), || number);
+        }
+        assert!(best.is_selection());
+        assert_eq!(best.into_ranked(), [3, 5, 2]);
+    }
+
+    #[test]
+    fn a_small_loss_is_better_where_the_sweep_says_so() {
+        let ranking = Ranking::new(Some(&v1::Metric { name: "train_loss".into(), maximize: false }));
+        let with = |number, loss| JobRow { train_loss: Some(loss), ..row(number, None) };
+        assert!(ranking.place(&with(1, 0.1)) > ranking.place(&with(2, 0.2)));
+        assert!(ranking.place(&with(1, 0.1)) > ranking.place(&with(2, f64::NAN)));
+    }
+}

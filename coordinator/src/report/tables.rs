@@ -1,0 +1,144 @@
+//! The files for programs: `results.csv`, `epochs.csv`, `results.json`, written row by row.
+
+use std::io::{BufWriter, Write};
+
+use proto::v1;
+use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
+
+use super::rows::JobRow;
+
+/// Open tables of one report.
+#[derive(Debug)]
+pub(super) struct Tables {
+    parameters: Vec<String>,
+    results: csv::Writer<NamedTempFile>,
+    epochs: csv::Writer<NamedTempFile>,
+    json: BufWriter<NamedTempFile>,
+    json_jobs: u64,
+}
+
+/// The finished tables.
+pub(super) struct Finished {
+    pub(super) results: NamedTempFile,
+    pub(super) epochs: NamedTempFile,
+    pub(super) json: NamedTempFile,
+}
+
+impl Tables {
+    /// Begins tables in three new files.
+    pub(super) fn new(
+        header: &v1::ReportHeader,
+        mut file: impl FnMut() -> std::io::Result<NamedTempFile>,
+    ) -> std::io::Result<Self> {
+        let parameters = header.parameters.clone();
+        let mut results = csv::Writer::from_writer(file()?);
+        let rest =
+            ["state", "attempts", "worker", "epochs_done", "train_seconds", "val_accuracy", "train_loss"];
+        results
+            .write_record(std::iter::once("job").chain(parameters.iter().map(String::as_str)).chain(rest))?;
+        let mut epochs = csv::Writer::from_writer(file()?);
+        epochs.write_record(["job", "attempt", "epoch", "train_loss", "val_accuracy", "epoch_seconds"])?;
+        let mut json = BufWriter::new(file()?);
+        let sweep = header.sweep.clone().unwrap_or_default();
+        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", sweep_json(&sweep))?;
+        Ok(Self { parameters, results, epochs, json, json_jobs: 0 })
+    }
+
+    /// Adds one job and its epochs.
+    pub(super) fn job(&mut self, row: &JobRow, epochs: &[v1::EpochRow]) -> std::io::Result<()> {
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let mut record = vec![row.number.to_string()];
+        record.extend(self.parameters.iter().map(|name| row.parameter(name)));
+        record.extend([
+            row.state.to_owned(),
+            row.attempts.to_string(),
+            row.worker.clone(),
+            row.epochs_done.to_string(),
+            number(row.train_seconds),
+            number(row.val_accuracy),
+            number(row.train_loss),
+        ]);
+        self.results.write_record(record)?;
+        for epoch in epochs {
+            let v1::EpochRecord { epoch: number, train_loss, val_accuracy, epoch_seconds } =
+                epoch.record.unwrap_or_default();
+            self.epochs.write_record([
+                row.number.to_string(),
+                epoch.attempt.to_string(),
+                number.to_string(),
+                train_loss.to_string(),
+                val_accuracy.to_string(),
+                epoch_seconds.to_string(),
+            ])?;
+        }
+        write!(self.json, "{}\n{}", if self.json_jobs == 0 { "" } else { "," }, job_json(row, epochs))?;
+        self.json_jobs += 1;
+        Ok(())
+    }
+
+    /// Ends the tables.
+    pub(super) fn finish(mut self) -> std::io::Result<Finished> {
+        self.json.write_all(b"\n]\n}\n")?;
+        Ok(Finished {
+            results: self.results.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?,
+            epochs: self.epochs.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?,
+            json: self.json.into_inner().map_err(std::io::IntoInnerError::into_error)?,
+        })
+    }
+}
+
+fn sweep_json(sweep: &v1::Sweep) -> Value {
+    let state = crate::core::state::SweepState::from_wire(sweep.state());
+    let dataset = sweep.dataset.as_ref().map(|dataset| {
+        json!({
+            "content_hash": dataset.content_hash,
+            "classes": dataset.classes,
+            "train_images": dataset.train_images,
+            "val_images": dataset.val_images,
+            "skipped": dataset.skipped,
+            "skipped_count": dataset.skipped_count,
+        })
+    });
+    json!({
+        "id": sweep.sweep_id,
+        "name": sweep.name,
+        "state": state.map_or("", crate::core::state::SweepState::as_str),
+        "job_count": sweep.job_count,
+        "metric": sweep.metric.as_ref().map(|metric| json!({"name": metric.name, "maximize": metric.maximize})),
+        "best_job": sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
+        "varying": sweep.varying,
+        "created_unix_ms": sweep.created_unix_ms,
+        "ended_unix_ms": (sweep.ended_unix_ms > 0).then_some(sweep.ended_unix_ms),
+        "dataset": dataset,
+        "specification": sweep.specification,
+    })
+}
+
+fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
+    let value = |value: &proto::ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
+    let parameters: Map<_, _> = row.parameters.0.iter().map(|(name, v)| (name.clone(), value(v))).collect();
+    let epoch = |epoch: &v1::EpochRow| {
+        let record = epoch.record.unwrap_or_default();
+        json!({
+            "attempt": epoch.attempt,
+            "epoch": record.epoch,
+            "train_loss": record.train_loss,
+            "val_accuracy": record.val_accuracy,
+            "epoch_seconds": record.epoch_seconds,
+        })
+    };
+    json!({
+        "job": row.number,
+        "parameters": parameters,
+        "state": row.state,
+        "attempts": row.attempts,
+        "worker": row.worker,
+        "epochs_done": row.epochs_done,
+        "train_seconds": row.train_seconds,
+        "val_accuracy": row.val_accuracy,
+        "train_loss": row.train_loss,
+        "reason": row.reason,
+        "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,234 @@
+//! Reports of small sweeps, file by file.
+
+use std::fs;
+
+use proto::{ParameterMap, ParameterValue, v1};
+use tempfile::TempDir;
+
+use super::*;
+
+const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
+
+fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
+    let names = ["activation", "learning_rate", "batch_size", "epochs", "seed"];
+    v1::ReportHeader {
+        sweep: Some(v1::Sweep {
+            sweep_id: 1,
+            name: "activation-lr-batch".into(),
+            state: v1::SweepState::Finished.into(),
+            job_count,
+            counts: Some(counts),
+            created_unix_ms: 1_700_000_000_000,
+            ended_unix_ms: 1_700_000_100_000,
+            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true }),
+            varying: VARYING.map(str::to_owned).into(),
+            specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
+            dataset: Some(v1::DatasetSummary {
+                content_hash: "af1349b9f5f9a1a6".into(),
+                classes: vec!["cat".into(), "dog".into()],
+                train_images: 800,
+                val_images: 200,
+                ..v1::DatasetSummary::default()
+            }),
+            ..v1::Sweep::default()
+        }),
+        parameters: names.map(str::to_owned).into(),
+    }
+}
+
+fn point(number: u64, activation: &str, learning_rate: f64, batch_size: i64) -> v1::JobPoint {
+    let parameters = ParameterMap(vec![
+        ("activation".into(), ParameterValue::Text(activation.into())),
+        ("learning_rate".into(), ParameterValue::Float(learning_rate)),
+        ("batch_size".into(), ParameterValue::Integer(batch_size)),
+        ("epochs".into(), ParameterValue::Integer(2)),
+        ("seed".into(), ParameterValue::Integer(0)),
+    ]);
+    v1::JobPoint { job: number, parameters: parameters.to_wire() }
+}
+
+fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::EpochRow>) {
+    let epoch = |epoch: u32| v1::EpochRow {
+        job: point.job,
+        attempt: 1,
+        record: Some(v1::EpochRecord {
+            epoch,
+            train_loss: 0.75 - 0.125 * f64::from(epoch),
+            val_accuracy: accuracy - 0.0625 * f64::from(2 - epoch),
+            epoch_seconds: seconds / 2.0,
+        }),
+    };
+    let epochs = vec![epoch(1), epoch(2)];
+    let job = v1::Job {
+        point: Some(point),
+        state: v1::JobState::Done.into(),
+        attempts: 1,
+        worker: "local-1".into(),
+        epochs_done: 2,
+        train_seconds: seconds,
+        val_accuracy: Some(accuracy),
+        train_loss: Some(0.5),
+        ..v1::Job::default()
+    };
+    (job, epochs)
+}
+
+/// The report's own grid with values like its own.
+fn whole_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let mut jobs = Vec::new();
+    for activation in ["relu", "sigmoid"] {
+        for learning_rate in [0.01, 0.005, 0.0001, 0.00005] {
+            for batch_size in [32, 64] {
+                let number = jobs.len() as u64 + 1;
+                let learns = activation == "relu" && learning_rate < 0.001;
+                let accuracy =
+                    if learns { 0.78 + 0.005 * number as f64 } else { 0.4914 + 0.01 * (number % 2) as f64 };
+                let seconds = 300.0 - batch_size as f64 / 2.0 + (number * 7 % 16) as f64;
+                jobs.push(job(point(number, activation, learning_rate, batch_size), accuracy, seconds));
+            }
+        }
+    }
+    jobs
+}
+
+fn write(header: &v1::ReportHeader, jobs: &[(v1::Job, Vec<v1::EpochRow>)], language: Language) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = ReportWriter::create(folder.path(), header, language).unwrap();
+    for (job, epochs) in jobs {
+        writer.job(job, epochs).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap(), folder.path().join("report.html"));
+    folder
+}
+
+fn read(folder: &TempDir, name: &str) -> String {
+    fs::read_to_string(folder.path().join(name)).unwrap()
+}
+
+fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let diverged = v1::Job {
+        point: Some(point(3, "sigmoid", 1000.0, 32)),
+        state: v1::JobState::Diverged.into(),
+        attempts: 1,
+        worker: "local-1".into(),
+        reason: "the loss of epoch 1 is not a finite number".into(),
+        ..v1::Job::default()
+    };
+    let failed = v1::Job {
+        point: Some(point(4, "sigmoid", 0.01, 32)),
+        state: v1::JobState::Failed.into(),
+        attempts: 3,
+        worker: "<b>worker</b>".into(),
+        reason: "a|b <script>alert(1)</script>\nsecond line".into(),
+        ..v1::Job::default()
+    };
+    vec![
+        job(point(1, "relu", 0.0001, 32), 0.788, 296.99),
+        job(point(2, "relu", 0.00005, 64), 0.7928, 255.5),
+        (diverged, Vec::new()),
+        (failed, Vec::new()),
+    ]
+}
+
+fn some_header() -> v1::ReportHeader {
+    header(4, v1::JobCounts { done: 2, diverged: 1, failed: 1, ..v1::JobCounts::default() })
+}
+
+#[test]
+fn the_files_for_programs_hold_every_number_as_it_is() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    insta::assert_snapshot!(read(&folder, "results.csv"));
+    insta::assert_snapshot!(read(&folder, "epochs.csv"));
+    let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
+}
+
+#[test]
+fn the_pages_say_it_in_both_languages() {
+    for language in [Language::English, Language::Japanese] {
+        let folder = write(&some_header(), &some_jobs(), language);
+        insta::assert_snapshot!(format!("markdown {language:?}"), read(&folder, "report.md"));
+        let html = read(&folder, "report.html");
+        let body = html.split_once("</style>").unwrap().1;
+        let without_figures: Vec<_> = body
+            .split("<figure")
+            .map(|part| part.rsplit_once("</figure>").map_or(part, |(_, rest)| rest))
+            .collect();
+        insta::assert_snapshot!(format!("html {language:?}"), without_figures.join("<figure/>"));
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    let html = read(&folder, "report.html");
+    for foreign in ["<script", "<link", "<img", "href=", "src=", "@import", "url("] {
+        assert!(!html.contains(foreign), "{foreign}");
+    }
+    assert_eq!(html.matches("<svg").count(), 2);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 6, "{left:?}");
+}
+
+#[test]
+fn the_figure_is_the_original_reports() {
+    let header = header(16, v1::JobCounts { done: 16, ..v1::JobCounts::default() });
+    let folder = write(&header, &whole_grid(), Language::Japanese);
+    let svg = read(&folder, "figures/time-vs-accuracy.svg");
+    for text in [
+        "総学習時間と精度の関係(エポック2)",
+        "総学習時間 [秒]",
+        "エポック2時点の検証精度",
+        "lr=0.0001, bs=32, relu",
+    ] {
+        assert!(svg.contains(text), "{text}");
+    }
+    // Each of the sixteen jobs has its label.
+    assert_eq!(svg.matches("\nlr=").count(), 16);
+    let png = fs::read(folder.path().join("figures/time-vs-accuracy.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG") && png.len() > 20_000, "{}", png.len());
+}
+
+#[test]
+fn a_sweep_without_results_has_a_report() {
+    let folder = write(&header(16, v1::JobCounts::default()), &[], Language::English);
+    assert!(read(&folder, "figures/learning-curves.svg").contains("no results yet"));
+    assert!(read(&folder, "report.md").contains("no finished job yet"));
+    assert_eq!(read(&folder, "results.csv").lines().count(), 1);
+}
+
+#[test]
+fn a_large_sweep_has_every_row_in_the_tables_and_the_best_on_the_page() {
+    let jobs: Vec<_> = (1..=3_000u64)
+        .map(|n| job(point(n, "relu", 1.0 / n as f64, 32), (n % 997) as f64 / 1000.0, 10.0))
+        .collect();
+    let header = header(3_000, v1::JobCounts { done: 3_000, ..v1::JobCounts::default() });
+    let folder = write(&header, &jobs, Language::English);
+    assert_eq!(read(&folder, "results.csv").lines().count(), 3_001);
+    assert_eq!(read(&folder, "epochs.csv").lines().count(), 6_001);
+    let page = read(&folder, "report.md");
+    assert_eq!(page.lines().filter(|line| line.starts_with("| ")).count(), 1 + TABLE_ROWS_MAX);
+    assert!(page.contains("Only the best rows are shown"));
+    assert!(read(&folder, "figures/learning-curves.svg").contains("24 of 3000 jobs shown"));
+}
+
+#[test]
+fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    let before = read(&folder, "results.csv");
+    let mut writer = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    let (job, epochs) = &some_jobs()[0];
+    writer.job(job, epochs).unwrap();
+    drop(writer);
+    assert_eq!(read(&folder, "results.csv"), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = ReportWriter::create(&file, &some_header(), Language::English).unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}

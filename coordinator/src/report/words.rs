@@ -1,0 +1,173 @@
+//! Every text of a report, in English and in Japanese; the Japanese ones are those of the original report where it
+//! has them.
+
+use super::Language;
+
+/// The texts of one language.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// Value of the `lang` attribute.
+    pub(super) code: &'static str,
+    pub(super) report_of: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) results: &'static str,
+    pub(super) figures: &'static str,
+    pub(super) specification: &'static str,
+    pub(super) dataset: &'static str,
+    pub(super) jobs: &'static str,
+    pub(super) best: &'static str,
+    pub(super) none_yet: &'static str,
+    pub(super) training_time_in_all: &'static str,
+    pub(super) classes: &'static str,
+    pub(super) training_images: &'static str,
+    pub(super) validation_images: &'static str,
+    pub(super) content_hash: &'static str,
+    pub(super) left_out: &'static str,
+    pub(super) more: &'static str,
+    pub(super) job: &'static str,
+    pub(super) state: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) train_seconds: &'static str,
+    pub(super) train_seconds_axis: &'static str,
+    pub(super) val_accuracy: &'static str,
+    pub(super) train_loss: &'static str,
+    pub(super) epoch: &'static str,
+    pub(super) learning_curves: &'static str,
+    pub(super) no_results: &'static str,
+    pub(super) best_rows_only: &'static str,
+    pub(super) other_files: &'static str,
+    activation: &'static str,
+    learning_rate: &'static str,
+    batch_size: &'static str,
+    epochs: &'static str,
+    seed: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    code: "en",
+    report_of: "Sweep report",
+    summary: "Summary",
+    results: "Results",
+    figures: "Figures",
+    specification: "Specification",
+    dataset: "Data set",
+    jobs: "Jobs",
+    best: "Best",
+    none_yet: "no finished job yet",
+    training_time_in_all: "Training time in all",
+    classes: "classes",
+    training_images: "training images",
+    validation_images: "validation images",
+    content_hash: "content hash",
+    left_out: "images left out because they cannot be decoded",
+    more: "more",
+    job: "Job",
+    state: "State",
+    reason: "Reason",
+    train_seconds: "Total training time (s)",
+    train_seconds_axis: "Total training time [s]",
+    val_accuracy: "Validation accuracy",
+    train_loss: "Training loss",
+    epoch: "Epoch",
+    learning_curves: "Learning curves",
+    no_results: "no results yet",
+    best_rows_only: "Only the best rows are shown; results.csv has every job.",
+    other_files: "Also in this folder: results.csv (a row a job), epochs.csv (a row an epoch), results.json, figures/.",
+    activation: "Activation",
+    learning_rate: "Learning rate",
+    batch_size: "Batch size",
+    epochs: "Epochs",
+    seed: "Seed",
+};
+
+const JAPANESE: Words = Words {
+    code: "ja",
+    report_of: "スイープのレポート",
+    summary: "概要",
+    results: "結果",
+    figures: "図",
+    specification: "スイープの定義",
+    dataset: "データセット",
+    jobs: "ジョブ数",
+    best: "最良",
+    none_yet: "終了したジョブはまだありません",
+    training_time_in_all: "学習時間の合計",
+    classes: "クラス",
+    training_images: "学習画像",
+    validation_images: "検証画像",
+    content_hash: "内容のハッシュ",
+    left_out: "読み込めないため除外した画像",
+    more: "件は省略",
+    job: "ジョブ",
+    state: "状態",
+    reason: "理由",
+    train_seconds: "総学習時間(秒)",
+    train_seconds_axis: "総学習時間 [秒]",
+    val_accuracy: "検証精度",
+    train_loss: "学習損失",
+    epoch: "エポック",
+    learning_curves: "学習曲線",
+    no_results: "結果はまだありません",
+    best_rows_only: "上位の行だけを示します。すべてのジョブは results.csv にあります。",
+    other_files: "このフォルダーのほかのファイル: results.csv (ジョブごと), epochs.csv (エポックごと), results.json, figures/.",
+    activation: "活性化関数",
+    learning_rate: "学習率",
+    batch_size: "バッチサイズ",
+    epochs: "エポック数",
+    seed: "シード",
+};
+
+impl Words {
+    /// The texts of `language`.
+    pub(super) fn of(language: Language) -> &'static Self {
+        match language {
+            Language::English => &ENGLISH,
+            Language::Japanese => &JAPANESE,
+        }
+    }
+
+    fn is_japanese(&self) -> bool {
+        self.code == JAPANESE.code
+    }
+
+    /// A parameter's heading; its own name where there is no better.
+    pub(super) fn parameter<'a>(&'a self, name: &'a str) -> &'a str {
+        match name {
+            "activation" => self.activation,
+            "learning_rate" => self.learning_rate,
+            "batch_size" => self.batch_size,
+            "epochs" => self.epochs,
+            "seed" => self.seed,
+            other => other,
+        }
+    }
+
+    /// Title of the scatter plot; `epochs` where all its jobs have as many.
+    pub(super) fn time_and_accuracy(&self, epochs: Option<u32>) -> String {
+        match (self.is_japanese(), epochs) {
+            (false, Some(epochs)) => format!("Training time and accuracy (epoch {epochs})"),
+            (false, None) => "Training time and accuracy (last epoch)".to_owned(),
+            (true, Some(epochs)) => format!("総学習時間と精度の関係(エポック{epochs})"),
+            (true, None) => "総学習時間と精度の関係(最終エポック)".to_owned(),
+        }
+    }
+
+    /// Label of the scatter plot's vertical axis.
+    pub(super) fn accuracy_axis(&self, epochs: Option<u32>) -> String {
+        match (self.is_japanese(), epochs) {
+            (false, Some(epochs)) => format!("Validation accuracy at epoch {epochs}"),
+            (false, None) => "Validation accuracy at the last epoch".to_owned(),
+            (true, Some(epochs)) => format!("エポック{epochs}時点の検証精度"),
+            (true, None) => "最終エポック時点の検証精度".to_owned(),
+        }
+    }
+
+    /// What a figure says where it does not show every job.
+    pub(super) fn shown_of(&self, shown: usize, all: u64) -> String {
+        if self.is_japanese() {
+            format!("{all} ジョブのうち {shown} 件を表示")
+        } else {
+            format!("{shown} of {all} jobs shown")
+        }
+    }
+}
