@@ -97,14 +97,12 @@ impl Content<'_> {
         let best = self.best.as_ref().map_or_else(
             || words.none_yet.to_owned(),
             |row| {
+                let (name, value) = match sweep.metric.as_ref().map(|metric| metric.name.as_str()) {
+                    Some("train_loss") => (words.train_loss, row.train_loss),
+                    _ => (words.val_accuracy, row.val_accuracy),
+                };
                 let label = row.label(&sweep.varying);
-                format!(
-                    "{} {} — {} {}, {label}",
-                    words.val_accuracy,
-                    decimals(row.val_accuracy, 4),
-                    words.job,
-                    row.number
-                )
+                format!("{name} {} — {} {}, {label}", decimals(value, 4), words.job, row.number)
             },
         );
         let mut facts = vec![
@@ -122,11 +120,11 @@ impl Content<'_> {
         let mut facts = vec![(
             words.dataset.to_owned(),
             format!(
-                "{} {}, {} {}; {}: {}",
-                dataset.train_images,
+                "{}: {}, {}: {}; {}: {}",
                 words.training_images,
-                dataset.val_images,
+                dataset.train_images,
                 words.validation_images,
+                dataset.val_images,
                 words.classes,
                 dataset.classes.join(", ")
             ),

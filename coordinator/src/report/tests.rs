@@ -147,14 +147,14 @@ fn the_files_for_programs_hold_every_number_as_it_is() {
 fn the_pages_say_it_in_both_languages() {
     for language in [Language::English, Language::Japanese] {
         let folder = write(&some_header(), &some_jobs(), language);
-        insta::assert_snapshot!(format!("markdown {language:?}"), read(&folder, "report.md"));
+        insta::assert_snapshot!(format!("markdown_{language:?}"), read(&folder, "report.md"));
         let html = read(&folder, "report.html");
         let body = html.split_once("</style>").unwrap().1;
         let without_figures: Vec<_> = body
             .split("<figure")
             .map(|part| part.rsplit_once("</figure>").map_or(part, |(_, rest)| rest))
             .collect();
-        insta::assert_snapshot!(format!("html {language:?}"), without_figures.join("<figure/>"));
+        insta::assert_snapshot!(format!("html_{language:?}"), without_figures.join("<figure/>"));
     }
 }
 

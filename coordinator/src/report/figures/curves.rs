@@ -74,7 +74,7 @@ fn panel(
     let least = if scale == Scale::Linear { 0.02 } else { 0.05 };
     let values = padded(lines.iter().flatten().map(|(_, value)| *value), 0.06, least);
     let mut chart = ChartBuilder::on(area)
-        .caption(title, (FONT, 18))
+        .caption(title, (FONT, 21))
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(56)
@@ -85,8 +85,8 @@ fn panel(
         .bold_line_style(BLACK.mix(0.14))
         .axis_style(BLACK.mix(0.6))
         .x_desc(words.epoch)
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 13))
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
         .draw()?;
     for (index, line) in lines.iter().enumerate() {
         let style = line_style(index);
@@ -106,7 +106,7 @@ fn line_style(index: usize) -> ShapeStyle {
 }
 
 fn write_legend(canvas: &Canvas<'_>, curves: &[Curve]) -> Result<(), DrawError> {
-    let style = (FONT, 13).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = (FONT, 15).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Center));
     for (index, curve) in curves.iter().enumerate() {
         let y = 52 + 20 * i32::try_from(index).unwrap_or(0);
         let (solid, gap) = match index / COLOURS.len() % 3 {
@@ -127,7 +127,7 @@ fn write_legend(canvas: &Canvas<'_>, curves: &[Curve]) -> Result<(), DrawError> 
 fn note(canvas: &Canvas<'_>, shown: usize, jobs: u64, words: &Words) -> Result<(), DrawError> {
     let side = |size: u32| i32::try_from(size).unwrap_or(0);
     if shown == 0 {
-        let style = (FONT, 18).into_text_style(canvas).pos(Pos::new(HPos::Center, VPos::Center));
+        let style = (FONT, 21).into_text_style(canvas).pos(Pos::new(HPos::Center, VPos::Center));
         let centre = (side(SIZE.0 - LEGEND_WIDTH) / 2, side(SIZE.1) / 2);
         canvas.draw(&Text::new(words.no_results, centre, style))?;
     } else if (shown as u64) < jobs {

@@ -64,6 +64,9 @@ pub(super) struct Placed {
     pub(super) needs_line: bool,
 }
 
+/// plotters writes a font of size `s` as `s` divided by this.
+const FONT_SIZE_DIVISOR: f64 = 1.24;
+
 /// Width of a text in the drawing's units: measured for Noto Sans, a little generous.
 pub(super) fn width(text: &str, font_size: f64) -> i32 {
     let share = |sign: char| match sign {
@@ -72,7 +75,7 @@ pub(super) fn width(text: &str, font_size: f64) -> i32 {
         sign if sign.is_ascii() => 0.585,
         _ => 1.0,
     };
-    (text.chars().map(share).sum::<f64>() * font_size).ceil() as i32
+    (text.chars().map(share).sum::<f64>() * font_size / FONT_SIZE_DIVISOR).ceil() as i32
 }
 
 /// Finds a place within `bounds` for each label, the first ones first. `points` are all markers, those without a

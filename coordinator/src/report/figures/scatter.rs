@@ -14,8 +14,8 @@ const SIZE: (u32, u32) = (960, 640);
 const LEGEND_WIDTH: u32 = 150;
 /// Most groups with a colour and a legend entry of their own.
 const GROUPS_MAX: usize = 14;
-const LABEL_SIZE: f64 = 13.0;
-const LABEL_HEIGHT: i32 = 16;
+const LABEL_SIZE: f64 = 15.0;
+const LABEL_HEIGHT: i32 = 17;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -31,7 +31,7 @@ pub(super) fn draw(points: &[Point], jobs: u64, words: &Words) -> Result<String,
         let seconds = seconds.start.max(0.0)..seconds.end;
         let accuracy = padded(points.iter().map(|point| point.accuracy), 0.12, 0.02);
         let mut chart = ChartBuilder::on(&plot)
-            .caption(words.time_and_accuracy(epochs), (FONT, 20))
+            .caption(words.time_and_accuracy(epochs), (FONT, 23))
             .margin(16)
             .x_label_area_size(48)
             .y_label_area_size(64)
@@ -43,8 +43,8 @@ pub(super) fn draw(points: &[Point], jobs: u64, words: &Words) -> Result<String,
             .axis_style(BLACK.mix(0.6))
             .x_desc(words.train_seconds_axis)
             .y_desc(words.accuracy_axis(epochs))
-            .axis_desc_style((FONT, 15))
-            .label_style((FONT, 13))
+            .axis_desc_style((FONT, 18))
+            .label_style((FONT, 15))
             .x_label_formatter(&|value| decimal(*value))
             .y_label_formatter(&|value| format!("{value:.2}"))
             .draw()?;
@@ -114,14 +114,19 @@ fn write_label(
         let nearest = (point.0.clamp(area.left, area.right), point.1.clamp(area.top, area.bottom));
         canvas.draw(&PathElement::new([point, nearest], BLACK.mix(0.35)))?;
     }
-    let style = (FONT, LABEL_SIZE).into_text_style(canvas).pos(Pos::new(HPos::Center, VPos::Center));
-    let centre = ((area.left + area.right) / 2, (area.top + area.bottom) / 2);
-    canvas.draw(&Text::new(text.to_owned(), centre, style))?;
+    // The text begins or ends beside its point, wherever its true width ends.
+    let (anchor, x) = match (area.left > point.0, area.right < point.0) {
+        (true, _) => (HPos::Left, area.left),
+        (_, true) => (HPos::Right, area.right),
+        _ => (HPos::Center, (area.left + area.right) / 2),
+    };
+    let style = (FONT, LABEL_SIZE).into_text_style(canvas).pos(Pos::new(anchor, VPos::Center));
+    canvas.draw(&Text::new(text.to_owned(), (x, (area.top + area.bottom) / 2), style))?;
     Ok(())
 }
 
 fn write_legend(canvas: &Canvas<'_>, groups: &[&str]) -> Result<(), DrawError> {
-    let style = (FONT, 14).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = (FONT, 16).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Center));
     for (group, name) in groups.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         let y = 70 + 24 * i32::try_from(group).unwrap_or(0);
         marker(canvas, (8, y), group)?;
