@@ -1,0 +1,45 @@
+# Everything a newcomer needs: `make demo` and `make test`. Nothing here needs root.
+
+CARGO ?= cargo
+PYTHON ?= python3
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+DEMO_IMAGES ?= 1000
+RUST_MINOR_MIN := 89
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check clean-demo tools
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tools:
+	@command -v $(PYTHON) >/dev/null || { echo "error: python3 is missing; on Debian and Ubuntu: apt install python3 python3-pip" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "error: cargo is missing; install Rust 1.$(RUST_MINOR_MIN) or newer with rustup" >&2; exit 1; }
+	@minor=$$($(CARGO) --version | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p'); \
+	  [ "$${minor:-0}" -ge $(RUST_MINOR_MIN) ] || { echo "error: $$($(CARGO) --version) is older than 1.$(RUST_MINOR_MIN); run: rustup update stable" >&2; exit 1; }
+
+setup: tools ## Put libtorch into the user's cache (545 MB to fetch, once)
+	@$(PYTHON) deploy/setup/libtorch.py
+
+build: setup ## Build sweep and sweep-worker
+	$(CARGO) build --release --locked --bins
+
+demo: build ## Train the sixteen jobs of the report on synthetic images (under 4 minutes on 2 cores)
+	$(RELEASE)/sweep-worker dataset synth demo/train --images $(DEMO_IMAGES) --seed 0
+	@rm -rf demo/results
+	$(RELEASE)/sweep run deploy/examples/activation-lr-batch.yaml --dataset demo/train --output demo/results --workers 2
+	@echo "Open demo/results/report.html in a browser."
+
+test: build ## Run every test
+	@$(PYTHON) deploy/setup/test_tools.py
+	$(CARGO) test --release --locked --workspace
+
+check: setup ## Check format, lints, documentation, licences and bans
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check licenses bans sources; \
+	  else echo "cargo-deny is not installed: licences and bans were not checked"; fi
+
+clean-demo: ## Remove the demo's images and results
+	rm -rf demo
