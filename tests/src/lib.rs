@@ -1,1 +1,17 @@
-//! The harness of the scenarios: real coordinators and workers as processes on loopback.
+//! The harness of the scenarios: real coordinators and workers as processes on loopback, ended by force where a
+//! scenario says so, and waited for by what they tell, never by the clock.
+
+mod cluster;
+mod dataset;
+mod process;
+mod watch;
+
+pub use self::{
+    cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
+    dataset::dataset,
+    process::{kill, program, terminate, wait_for_end},
+    watch::Watch,
+};
+
+/// Longest wait for anything: only a failure takes it.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);

@@ -1,0 +1,203 @@
+//! A coordinator and its workers as processes of their own.
+
+use std::{net::SocketAddr, path::Path, process::Command};
+
+use proto::v1::{self, report_row::Row, sweep_service_client::SweepServiceClient};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    Watch, dataset,
+    process::{Daemon, children, program, wait_for_end},
+};
+
+/// A client of the coordinator.
+pub type Client = SweepServiceClient<Channel>;
+
+/// What differs between clusters.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// How long a worker may be silent, as the command line has it.
+    pub lease: &'static str,
+    /// More arguments of `sweep serve`.
+    pub serve: Vec<String>,
+    /// More arguments of `sweep-worker start`.
+    pub worker: Vec<String>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { lease: "20s", serve: Vec::new(), worker: Vec::new() }
+    }
+}
+
+/// A folder with a store, a coordinator on it, and workers.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Everything that this cluster writes; removed with it.
+    pub folder: TempDir,
+    /// The coordinator.
+    pub coordinator: Coordinator,
+    options: ClusterOptions,
+}
+
+/// A running `sweep serve`.
+#[derive(Debug)]
+pub struct Coordinator {
+    daemon: Daemon,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A running `sweep-worker start`.
+#[derive(Debug)]
+pub struct Worker {
+    daemon: Daemon,
+}
+
+impl Cluster {
+    /// Starts a coordinator on an empty store.
+    pub fn start(options: ClusterOptions) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let coordinator = Coordinator::start(folder.path(), any_port, &options);
+        Self { folder, coordinator, options }
+    }
+
+    /// Starts a worker with one slot. A name that was used before gets the spool of then.
+    pub fn worker(&self, name: &str) -> Worker {
+        let scheme =
+            if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
+        let mut command = Command::new(program("sweep-worker"));
+        command
+            .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
+            .args(["--coordinator", &format!("{scheme}://localhost:{}", self.coordinator.address.port())])
+            .arg("--spool")
+            .arg(self.folder.path().join(format!("spool-{name}")))
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("cache"))
+            .args(&self.options.worker);
+        Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{name}.log"))) }
+    }
+
+    /// SIGKILL to the coordinator, and another one on the same store and port.
+    pub fn replace_coordinator(&mut self) {
+        let address = self.coordinator.address;
+        self.coordinator.kill();
+        self.coordinator = Coordinator::start(self.folder.path(), address, &self.options);
+    }
+
+    /// A connection to the coordinator that runs now.
+    pub async fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.coordinator.address);
+        let endpoint = Endpoint::from_shared(url).expect("an address makes a URL");
+        endpoint.connect().await.expect("the coordinator accepts connections")
+    }
+
+    /// A client of the coordinator that runs now.
+    pub async fn client(&self) -> Client {
+        SweepServiceClient::new(self.channel().await)
+    }
+
+    /// Submits a sweep over `parameters` (YAML) on the small data set.
+    pub async fn submit(&self, parameters: &str) -> u64 {
+        let request = v1::SubmitRequest { source: Some(source(parameters)), request_id: String::new() };
+        let answer = self.client().await.submit(request).await.expect("the sweep is right");
+        answer.into_inner().sweep.expect("an answer holds its sweep").sweep_id
+    }
+
+    /// The stream of a sweep.
+    pub async fn watch(&self, sweep: u64) -> Watch {
+        Watch::open(self.client().await, sweep).await
+    }
+
+    /// Every job of a sweep with the epochs that count.
+    pub async fn results(&self, sweep_id: u64) -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+        let rows = self.client().await.report_rows(v1::ReportRowsRequest { sweep_id }).await;
+        let mut rows = rows.expect("the sweep is there").into_inner();
+        let mut jobs: Vec<(v1::Job, Vec<v1::EpochRow>)> = Vec::new();
+        while let Some(row) = rows.message().await.expect("the stream goes on") {
+            match row.row {
+                Some(Row::Job(job)) => jobs.push((job, Vec::new())),
+                Some(Row::Epoch(epoch)) => jobs.last_mut().expect("an epoch follows its job").1.push(epoch),
+                _ => {}
+            }
+        }
+        jobs
+    }
+
+    /// One job with its attempts.
+    pub async fn job(&self, sweep_id: u64, job: u64) -> v1::JobDetail {
+        let detail = self.client().await.get_job(v1::GetJobRequest { sweep_id, job }).await;
+        detail.expect("the job is there").into_inner()
+    }
+}
+
+/// A sweep file over `parameters` on the small data set with small images.
+pub fn source(parameters: &str) -> v1::SweepSource {
+    let path = dataset();
+    let text = format!(
+        "name: scenario\nmodel: simple_cnn\nmethod: grid\n\
+         dataset: {{path: {path:?}, image_size: 64}}\nparameters: {parameters}\n"
+    );
+    v1::SweepSource { text, file_name: "scenario.yaml".into(), ..v1::SweepSource::default() }
+}
+
+impl Coordinator {
+    fn start(folder: &Path, address: SocketAddr, options: &ClusterOptions) -> Self {
+        let mut command = Command::new(program("sweep"));
+        command
+            .args([
+                "serve",
+                "--log-format",
+                "json",
+                "--lease",
+                options.lease,
+                "--listen",
+                &address.to_string(),
+            ])
+            .args(["--store", &format!("sqlite:{}", folder.join("sweep.db").display())])
+            .args(&options.serve);
+        let daemon = Daemon::start(command, folder.join("coordinator.log"));
+        let address = daemon.wait_for_line(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            line["fields"]["address"].as_str()?.parse().ok()
+        });
+        Self { daemon, address }
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.daemon.child.kill().expect("the coordinator runs");
+        self.daemon.child.wait().expect("it is a child");
+    }
+}
+
+impl Worker {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.child.id()
+    }
+
+    /// SIGKILL, and the end of it and of its trainer.
+    pub fn kill(mut self) {
+        let trainers = children(self.pid());
+        self.daemon.child.kill().expect("the worker runs");
+        self.daemon.child.wait().expect("it is a child");
+        trainers.into_iter().for_each(wait_for_end);
+    }
+
+    /// The process of its trainer.
+    ///
+    /// # Panics
+    /// None runs.
+    pub fn trainer(&self) -> u32 {
+        *children(self.pid()).last().expect("the trainer runs")
+    }
+
+    /// Waits until it has left by itself; its exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        wait_for_end(self.pid());
+        self.daemon.child.wait().expect("it is a child").code()
+    }
+}

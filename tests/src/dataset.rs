@@ -1,0 +1,24 @@
+//! The pictures that scenarios train on.
+
+use std::{path::PathBuf, process::Command, sync::OnceLock};
+
+use crate::program;
+
+/// Images: enough for epochs that a signal can hit, few enough for seconds.
+const IMAGES: &str = "240";
+
+/// A folder of synthetic pictures, made once for all tests of a run and reused by the next.
+pub fn dataset() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let folder = program("sweep-worker").with_file_name("scenario-pictures");
+        let made = Command::new(program("sweep-worker"))
+            .args(["dataset", "synth", "--images", IMAGES, "--seed", "7"])
+            .arg(&folder)
+            .output()
+            .expect("sweep-worker can be started");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        folder
+    };
+    FOLDER.get_or_init(make).clone()
+}

@@ -1,0 +1,133 @@
+//! Processes under test: found, read from, ended.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, Sender, channel},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::PATIENCE;
+
+/// A program of the workspace, as `cargo build --release` leaves it.
+///
+/// # Panics
+/// It has not been built.
+pub fn program(name: &str) -> PathBuf {
+    // target/release/deps/scenario-… → target/release
+    let own = env::current_exe().expect("a test knows its own path");
+    let release = own.parent().and_then(Path::parent).expect("tests lie two folders below their profile's");
+    let path = release.join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing; run `cargo build --release` first (`make test` does)",
+        path.display()
+    );
+    path
+}
+
+/// A daemon whose log lines go to a file and, one by one, to who waits for them.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    lines: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `command`; its standard error is its log.
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let (sender, lines) = channel();
+        let file =
+            File::options().create(true).append(true).open(&log).expect("a log in the test's own folder");
+        std::thread::spawn(move || keep(BufReader::new(stderr), file, &sender));
+        Self { child, lines, log }
+    }
+
+    /// The next log line for which `pick` gives something.
+    ///
+    /// # Panics
+    /// The process ends or is silent before.
+    pub(crate) fn wait_for_line<T>(&self, pick: impl Fn(&str) -> Option<T>) -> T {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(found) = pick(&line) {
+                        return found;
+                    }
+                }
+                Err(error) => panic!(
+                    "{error} while waiting for a log line; the log:\n{}",
+                    fs::read_to_string(&self.log).unwrap_or_default()
+                ),
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // An error means that it is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes lines down and passes them on, to the end.
+fn keep(lines: BufReader<std::process::ChildStderr>, mut file: File, sender: &Sender<String>) {
+    for line in lines.lines().map_while(Result::ok) {
+        // A disk that is full or a test that does not listen any more loses nothing but the line.
+        let _ = writeln!(file, "{line}");
+        let _ = sender.send(line);
+    }
+}
+
+/// SIGKILL.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+/// SIGTERM.
+pub fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a positive id");
+    kill_process(pid, signal).expect("the process is there");
+}
+
+/// Child processes of `pid`, the longest-lived first.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let mut children: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    children.sort_unstable();
+    children
+}
+
+/// Blocks until the process, which need not be a child of this one, has ended.
+pub fn wait_for_end(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    // A process that cannot be opened has ended already.
+    let Ok(descriptor) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+        return;
+    };
+    let mut polled = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let ready = rustix::event::poll(&mut polled, Some(&patience)).expect("a process can be waited for");
+    assert!(ready > 0, "process {pid:?} did not end");
+}

@@ -1,0 +1,83 @@
+//! Waiting for what happens to a sweep, by its stream.
+
+use proto::v1::{self, watch_sweep_response::Event};
+use tonic::Streaming;
+
+use crate::{PATIENCE, cluster::Client};
+
+/// The stream of one sweep.
+#[derive(Debug)]
+pub struct Watch(Streaming<v1::WatchSweepResponse>);
+
+impl Watch {
+    /// Opens the stream; its first event is a snapshot.
+    ///
+    /// # Panics
+    /// The coordinator refuses.
+    pub async fn open(mut client: Client, sweep_id: u64) -> Self {
+        let stream = client.watch_sweep(v1::WatchSweepRequest { sweep_id }).await;
+        Self(stream.expect("the sweep can be watched").into_inner())
+    }
+
+    /// The first event for which `pick` gives something.
+    ///
+    /// # Panics
+    /// The stream ends or is silent before.
+    pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
+        let wait = async {
+            while let Some(message) = self.0.message().await.expect("the stream goes on") {
+                if let Some(found) = message.event.as_ref().and_then(&mut pick) {
+                    return found;
+                }
+            }
+            panic!("the sweep ended before: {what}");
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"))
+    }
+
+    /// The number of a job of which some epochs are durable and others are not.
+    ///
+    /// # Panics
+    /// As [`Self::until`].
+    pub async fn until_some_job_is_in_the_middle(&mut self) -> u64 {
+        self.until("an epoch that is not the last", |event| match event {
+            Event::Epoch(epoch) => {
+                let middle = epoch.record.is_some_and(|record| record.epoch < epoch.epochs_total / 2);
+                epoch.point.as_ref().filter(|_| middle).map(|point| point.job)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until so many jobs are done.
+    ///
+    /// # Panics
+    /// As [`Self::until`].
+    pub async fn until_done(&mut self, jobs: u64) -> v1::Sweep {
+        self.until("jobs that are done", |event| match event {
+            Event::Snapshot(snapshot) => {
+                let sweep = snapshot.sweep.as_ref()?;
+                (sweep.counts.unwrap_or_default().done >= jobs).then(|| sweep.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// The sweep in its final state.
+    ///
+    /// # Panics
+    /// As [`Self::until`].
+    pub async fn until_end(&mut self) -> v1::Sweep {
+        self.until("the sweep's end", |event| match event {
+            Event::Snapshot(snapshot) => {
+                let sweep = snapshot.sweep.as_ref()?;
+                let running = [v1::SweepState::Running, v1::SweepState::Stopping].contains(&sweep.state());
+                (!running).then(|| sweep.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+}

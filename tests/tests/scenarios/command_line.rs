@@ -1,0 +1,124 @@
+//! The commands that scripts rely on: what they print and how they end.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tests::{Cluster, ClusterOptions, program};
+
+fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
+    Command::new(program("sweep"))
+        .arg("--coordinator")
+        .arg(format!("http://{}", cluster.coordinator.address))
+        .args(arguments)
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_sweep_is_submitted_followed_inspected_and_reported() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let folder = cluster.folder.path();
+    let file = write(folder, "sweep.yaml", &tests::source("{learning_rate: {values: [0.001, 0.0001]}}").text);
+    let submitted = sweep(&cluster, &["submit", &file, "--set", "epochs=2", "-o", "name"]);
+    assert_eq!(text(&submitted.stdout), "1\n", "{}", text(&submitted.stderr));
+    // No worker yet: waiting runs out of time, with a code of its own.
+    assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
+    let _worker = cluster.worker("one");
+    let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
+    assert!(watched.contains("epoch 2/2  loss ") && watched.ends_with("sweep 1 is finished\n"), "{watched}");
+    assert!(sweep(&cluster, &["wait", "1"]).status.success());
+    assert!(sweep(&cluster, &["wait", "1/2"]).status.success());
+    let jobs = text(&sweep(&cluster, &["jobs", "1", "-o", "csv"]).stdout);
+    let mut rows = csv::Reader::from_reader(jobs.as_bytes());
+    assert_eq!(rows.headers().unwrap().iter().take(3).collect::<Vec<_>>(), ["job", "learning_rate", "state"]);
+    assert_eq!(rows.records().map(|row| row.unwrap()[2].to_owned()).collect::<Vec<_>>(), ["done", "done"]);
+    let shown: serde_json::Value =
+        serde_json::from_slice(&sweep(&cluster, &["show", "1", "-o", "json"]).stdout).unwrap();
+    assert_eq!((shown["state"].as_str(), shown["jobs"].as_u64()), (Some("finished"), Some(2)));
+    assert!(text(&sweep(&cluster, &["show", "1/1"]).stdout).contains("val_accuracy"));
+    assert!(text(&sweep(&cluster, &["logs", "1/1"]).stdout).contains("attempt 1, done on one"));
+    assert!(text(&sweep(&cluster, &["workers"]).stdout).contains("connected"));
+    let report = folder.join("report");
+    let written = sweep(&cluster, &["report", "1", "--output", report.to_str().unwrap(), "--lang", "ja"]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    assert!(fs::read_to_string(report.join("report.md")).unwrap().contains("検証精度"));
+    let results = fs::read_to_string(report.join("results.csv")).unwrap();
+    assert!(results.starts_with(
+        "job,activation,learning_rate,batch_size,epochs,seed,state,attempts,worker,epochs_done,train_seconds,val_accuracy,train_loss\n"
+    ));
+    assert_eq!(results.lines().count(), 3);
+    assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
+}
+
+#[test]
+fn wrong_input_ends_with_one_line_and_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown_key =
+        write(folder.path(), "key.yaml", "name: a\nmodel: simple_cnn\nmethod: grid\nparamters: {}\n");
+    let nowhere = "http://127.0.0.1:1";
+    for (arguments, code, expected) in [
+        (vec!["validate", "/nowhere/sweep.yaml"], 1, "/nowhere/sweep.yaml"),
+        (vec!["validate", &unknown_key], 1, "key.yaml:4:1: unknown field `paramters`, expected one of `name`"),
+        (vec!["--coordinator", nowhere, "ls"], 3, "no coordinator answers"),
+        (vec!["--coordinator", "nowhere", "ls"], 2, "http://HOST:PORT"),
+        (vec!["show", "abc"], 2, "sweep's number"),
+        (vec!["serve", "--lease", "1ms"], 2, "from 1s to 1h"),
+        (vec!["run", &unknown_key], 1, "paramters"),
+        (vec!["frobnicate"], 2, "unrecognized subcommand"),
+    ] {
+        let output = Command::new(program("sweep"))
+            .args(&arguments)
+            .env("SWEEP_CONFIG", "/dev/null")
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(expected), "{arguments:?}: {errors}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_so() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    for arguments in [["show", "7"], ["watch", "7"], ["stop", "7"], ["report", "7"], ["logs", "7/1"]] {
+        let output = sweep(&cluster, &arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains('7'), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let none = sweep(&cluster, &["ls", "-o", "json"]);
+    assert_eq!(text(&none.stdout), "[]\n");
+}
+
+#[test]
+fn validation_tells_how_many_jobs_there_are_and_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let file =
+        write(folder.path(), "sweep.yaml", &tests::source("{seed: {min: 0, max: 99, count: 100}}").text);
+    let output = Command::new(program("sweep")).args(["validate", &file, "--preview", "2"]).output().unwrap();
+    let expected = "scenario is valid: 100 jobs\n\nJOB  SEED\n  1  0\n  2  1\n… and 98 more\n";
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
+fn shells_get_their_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(program("sweep")).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success() && text(&output.stdout).contains("validate"));
+    }
+}

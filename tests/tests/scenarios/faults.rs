@@ -1,0 +1,77 @@
+//! Trainers that crash, workers that are told to leave.
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use proto::v1::{JobState, SweepState};
+use tests::{Cluster, ClusterOptions, program, terminate};
+
+use crate::completion::assert_whole;
+
+/// The real trainer behind a script that dies of jobs with a learning rate of 0.005.
+fn crashing_trainer(folder: &Path) -> String {
+    let script = folder.join("trainer.sh");
+    let real = program("sweep-worker");
+    let text = format!(
+        "#!/bin/sh\n\
+         while read -r line; do\n\
+           case \"$line\" in *0.005*) echo 'out of luck' >&2; kill -9 $$;; esac\n\
+           printf '%s\\n' \"$line\"\n\
+         done | {} trainer --device cpu --threads 1 --cache-dir {}\n",
+        real.display(),
+        folder.join("cache").display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script.display().to_string()
+}
+
+#[tokio::test]
+async fn a_trainer_that_crashes_is_tried_again_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = vec!["--trainer".to_owned(), crashing_trainer(folder.path())];
+    let cluster = Cluster::start(ClusterOptions { worker, ..ClusterOptions::default() });
+    let _worker = cluster.worker("one");
+    let sweep = cluster.submit("{learning_rate: {values: [0.001, 0.005, 0.0001]}, epochs: {value: 1}}").await;
+    let ended = cluster.watch(sweep).await.until_end().await;
+    assert_eq!(ended.state(), SweepState::Finished);
+    let states: Vec<_> = cluster.results(sweep).await.iter().map(|(job, _)| job.state()).collect();
+    assert_eq!(states, [JobState::Done, JobState::Failed, JobState::Done]);
+    let detail = cluster.job(sweep, 2).await;
+    assert_eq!(detail.attempts.len(), 3, "attempts_max is 3 where a file says nothing");
+    for attempt in &detail.attempts {
+        assert_eq!(attempt.outcome, "failed");
+        assert!(attempt.log_tail.iter().any(|line| line.contains("out of luck")), "{attempt:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_leave_finishes_or_hands_back() {
+    let worker = vec!["--grace".to_owned(), "0s".to_owned()];
+    let cluster = Cluster::start(ClusterOptions { worker, ..ClusterOptions::default() });
+    let one = cluster.worker("one");
+    let sweep = cluster.submit("{learning_rate: {values: [0.001, 0.0001]}, epochs: {value: 12}}").await;
+    let mut watch = cluster.watch(sweep).await;
+    let job = watch.until_some_job_is_in_the_middle().await;
+    terminate(one.pid());
+    assert_eq!(one.wait(), Some(0), "leaving in order is no failure");
+    let _two = cluster.worker("two");
+    watch.until_end().await;
+    assert_whole(&cluster.results(sweep).await, 2, 12);
+    let attempts = cluster.job(sweep, job).await.attempts;
+    assert_eq!(attempts[0].outcome, "handed_back", "{attempts:?}");
+    assert_eq!(attempts[1].worker, "two");
+}
+
+#[tokio::test]
+async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _worker = cluster.worker("one");
+    let mut source = tests::source("{epochs: {value: 1}}");
+    source.dataset_path = "/nowhere/pictures".into();
+    let request = proto::v1::SubmitRequest { source: Some(source), request_id: String::new() };
+    let sweep = cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id;
+    cluster.watch(sweep).await.until_end().await;
+    let job = cluster.job(sweep, 1).await.job.unwrap();
+    assert_eq!(job.state(), JobState::Failed);
+    assert!(job.reason.contains("/nowhere/pictures"), "{}", job.reason);
+}

@@ -1,0 +1,107 @@
+//! SIGKILL in the middle of an epoch: nothing acknowledged is lost, no finished job runs again, and the numbers are
+//! those of a run that nothing happened to.
+
+use proto::v1;
+use tests::{Cluster, ClusterOptions, kill, wait_for_end};
+
+use crate::completion::{assert_whole, numbers};
+
+const EPOCHS: u32 = 12;
+const JOBS: usize = 4;
+const PARAMETERS: &str = "{learning_rate: {values: [0.002, 0.001, 0.0005, 0.0001]}, epochs: {value: 12}}";
+
+/// Attempts by job, of those that are done by now.
+async fn finished(cluster: &Cluster, sweep: u64) -> Vec<(u64, u32)> {
+    let results = cluster.results(sweep).await;
+    let done = results.iter().filter(|(job, _)| job.state() == v1::JobState::Done);
+    done.map(|(job, _)| (job.point.as_ref().map_or(0, |point| point.job), job.attempts)).collect()
+}
+
+/// The sweep's numbers after its end; what was `finished` has had no other attempt.
+async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<(u64, Vec<(u32, u64, u64)>)> {
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    assert_whole(&results, JOBS, EPOCHS);
+    for (job, attempts) in finished {
+        assert_eq!(results[usize::try_from(*job).unwrap() - 1].0.attempts, *attempts, "job {job} ran again");
+    }
+    numbers(&results)
+}
+
+/// What comes out when nothing is killed.
+async fn undisturbed() -> Vec<(u64, Vec<(u32, u64, u64)>)> {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = cluster.submit(PARAMETERS).await;
+    end(&cluster, sweep, &[]).await
+}
+
+#[tokio::test]
+async fn of_a_worker() {
+    // A dead worker is noticed when its lease runs out, or when another of its name says what it still holds.
+    let cluster = Cluster::start(ClusterOptions { lease: "2s", ..ClusterOptions::default() });
+    let (one, _two) = (cluster.worker("one"), cluster.worker("two"));
+    let sweep = cluster.submit(PARAMETERS).await;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_done(1).await;
+    watch.until_some_job_is_in_the_middle().await;
+    let finished = finished(&cluster, sweep).await;
+    assert!(!finished.is_empty());
+    one.kill();
+    let disturbed = end(&cluster, sweep, &finished).await;
+    assert_eq!(disturbed, undisturbed().await);
+}
+
+#[tokio::test]
+async fn of_a_worker_that_comes_back_with_its_spool() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let worker = cluster.worker("one");
+    let sweep = cluster.submit(PARAMETERS).await;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_done(1).await;
+    watch.until_some_job_is_in_the_middle().await;
+    let finished = finished(&cluster, sweep).await;
+    worker.kill();
+    // Long before the lease has run out.
+    let _worker = cluster.worker("one");
+    end(&cluster, sweep, &finished).await;
+}
+
+#[tokio::test]
+async fn of_a_trainer() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let (one, _two) = (cluster.worker("one"), cluster.worker("two"));
+    let sweep = cluster.submit(PARAMETERS).await;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_some_job_is_in_the_middle().await;
+    let finished = finished(&cluster, sweep).await;
+    let trainer = one.trainer();
+    kill(trainer);
+    wait_for_end(trainer);
+    let disturbed = end(&cluster, sweep, &finished).await;
+    assert_eq!(disturbed, undisturbed().await);
+    let results = cluster.results(sweep).await;
+    let twice: Vec<_> = results.iter().filter(|(job, _)| job.attempts > 1).collect();
+    assert_eq!(twice.len(), 1, "one job was in training there");
+    let job = twice[0].0.point.as_ref().map_or(0, |point| point.job);
+    let attempt = &cluster.job(sweep, job).await.attempts[0];
+    assert_eq!(attempt.outcome, "failed");
+    assert!(attempt.reason.contains("SIGKILL"), "{}", attempt.reason);
+    assert!(!attempt.log_tail.is_empty());
+}
+
+#[tokio::test]
+async fn of_the_coordinator() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = cluster.submit(PARAMETERS).await;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_done(1).await;
+    watch.until_some_job_is_in_the_middle().await;
+    let finished = finished(&cluster, sweep).await;
+    cluster.replace_coordinator();
+    let disturbed = end(&cluster, sweep, &finished).await;
+    // The trainings went on: not even the running ones have had another attempt.
+    assert!(cluster.results(sweep).await.iter().all(|(job, _)| job.attempts == 1));
+    assert_eq!(disturbed, undisturbed().await);
+}

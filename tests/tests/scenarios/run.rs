@@ -1,0 +1,88 @@
+//! `sweep run`: one command from the sweep file to the report.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use tests::{program, terminate};
+
+fn command(folder: &Path, parameters: &str) -> Command {
+    let file = folder.join("sweep.yaml");
+    fs::write(&file, tests::source(parameters).text).unwrap();
+    let mut command = Command::new(program("sweep"));
+    command
+        .arg("run")
+        .arg(file)
+        .args(["--workers", "2", "--device", "cpu", "--output"])
+        .arg(folder.join("results"))
+        .arg("--cache-dir")
+        .arg(folder.join("cache"));
+    command
+}
+
+fn results(folder: &Path) -> Vec<Vec<String>> {
+    let mut rows = csv::Reader::from_path(folder.join("results/results.csv")).unwrap();
+    rows.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+/// Reads a run's output up to the line for which `found` is true.
+fn read_until(child: &mut Child, found: impl Fn(&str) -> bool) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| found(&line.unwrap())), "the run ended before");
+    // Whoever prints after this must not be stopped by a closed pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+}
+
+#[test]
+fn one_command_makes_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let parameters = "{learning_rate: {values: [0.001, 0.0001]}, epochs: {value: 2}}";
+    let output = command(folder.path(), parameters).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("VAL_ACCURACY") && printed.contains("report.html"), "{printed}");
+    let rows = results(folder.path());
+    assert_eq!(rows.len(), 2);
+    for name in ["report.html", "report.md", "results.json", "epochs.csv", "figures/time-vs-accuracy.png"] {
+        assert!(folder.path().join("results").join(name).is_file(), "{name}");
+    }
+    // Again: nothing is left to train, the report is the same, and no other sweep may use the folder.
+    let again = command(folder.path(), parameters).output().unwrap();
+    assert!(again.status.success());
+    assert_eq!(results(folder.path()), rows);
+    let other = command(folder.path(), "{epochs: {value: 3}}").output().unwrap();
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("another sweep"));
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let parameters = "{learning_rate: {values: [0.002, 0.001, 0.0005, 0.0001]}, epochs: {value: 12}}";
+    for stop in [terminate, tests::kill] {
+        let mut child = command(folder.path(), parameters).stdout(Stdio::piped()).spawn().unwrap();
+        read_until(&mut child, |line| line.contains("epoch 5/12"));
+        stop(child.id());
+        let code = child.wait().unwrap().code();
+        assert!([Some(130), None].contains(&code), "{code:?}");
+    }
+    let output = command(folder.path(), parameters).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = results(folder.path());
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row[6] == "done" && row[9] == "12"), "{rows:?}");
+    let epochs = fs::read_to_string(folder.path().join("results/epochs.csv")).unwrap();
+    assert_eq!(epochs.lines().count(), 1 + 4 * 12, "each epoch once");
+}
+
+#[test]
+fn a_missing_data_set_is_noticed_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), "{}").args(["--dataset", "/nowhere/pictures"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/pictures"));
+    assert!(!folder.path().join("results").exists());
+}

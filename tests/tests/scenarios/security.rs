@@ -1,0 +1,99 @@
+//! Tokens and TLS.
+
+use std::{fs, path::Path, process::Command};
+
+use tests::{Cluster, ClusterOptions, program};
+
+/// `sweep ls` against the cluster with more arguments; its exit code and what it wrote.
+fn ls(cluster: &Cluster, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let url = format!("{scheme}://localhost:{}", cluster.coordinator.address.port());
+    let output = Command::new(program("sweep"))
+        .args(["--coordinator", &url, "ls"])
+        .args(arguments)
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_token_guards_every_call_of_users_and_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = write(folder.path(), "token", "secret\n");
+    let wrong = write(folder.path(), "wrong", "guess\n");
+    let with_token = vec!["--token-file".to_owned(), token.clone()];
+    let options =
+        ClusterOptions { serve: with_token.clone(), worker: with_token, ..ClusterOptions::default() };
+    let cluster = Cluster::start(options);
+    assert_eq!(ls(&cluster, "http", &[]).0, Some(1));
+    assert!(ls(&cluster, "http", &[]).1.contains("wants a token"));
+    assert_eq!(ls(&cluster, "http", &["--token-file", &wrong]).0, Some(1));
+    assert_eq!(ls(&cluster, "http", &["--token-file", &token]).0, Some(0));
+    // A worker without the token is refused for good and says so; one with it trains.
+    let mut stranger = Command::new(program("sweep-worker"));
+    stranger
+        .args(["start", "--slots", "1", "--device", "cpu", "--name", "stranger", "--token-file", &wrong])
+        .args(["--coordinator", &format!("http://{}", cluster.coordinator.address)])
+        .args(["--spool", &folder.path().join("spool").display().to_string()]);
+    let refused = stranger.output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("token"), "{refused:?}");
+    let _worker = cluster.worker("one");
+    let file = write(folder.path(), "sweep.yaml", &tests::source("{epochs: {value: 1}}").text);
+    let url = format!("http://{}", cluster.coordinator.address);
+    for arguments in [vec!["submit", &file], vec!["wait", "1", "--timeout", "2m"]] {
+        let status = Command::new(program("sweep"))
+            .args(["--coordinator", &url, "--token-file", &token])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+#[tokio::test]
+async fn tls_works_end_to_end_and_refuses_whom_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = write(folder.path(), "cert.pem", &certified.cert.pem());
+    let key = write(folder.path(), "key.pem", &certified.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = write(folder.path(), "other.pem", &other.cert.pem());
+    let serve = ["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned).to_vec();
+    let worker = ["--tls-ca", &certificate].map(str::to_owned).to_vec();
+    let cluster = Cluster::start(ClusterOptions { serve, worker, ..ClusterOptions::default() });
+    assert_eq!(ls(&cluster, "https", &["--tls-ca", &certificate]).0, Some(0));
+    assert_eq!(ls(&cluster, "https", &["--tls-ca", &other]).0, Some(3));
+    assert_eq!(ls(&cluster, "http", &[]).0, Some(3));
+    let _worker = cluster.worker("one");
+    let file = write(folder.path(), "sweep.yaml", &tests::source("{epochs: {value: 1}}").text);
+    let url = format!("https://localhost:{}", cluster.coordinator.address.port());
+    for arguments in [vec!["submit", &file], vec!["wait", "1", "--timeout", "2m"]] {
+        let status = Command::new(program("sweep"))
+            .args(["--coordinator", &url, "--tls-ca", &certificate])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+#[test]
+fn other_machines_are_not_served_without_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(program("sweep"))
+        .args(["serve", "--listen", "0.0.0.0:0"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("--token-file") && text.contains("--insecure"), "{text}");
+}
