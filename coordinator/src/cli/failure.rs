@@ -56,6 +56,12 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let message = status.message();
+        // A coordinator's answer has no cause within this process; a connection that broke has one.
+        if std::error::Error::source(&status).is_some() {
+            return Self::Unreachable(format!(
+                "the connection to the coordinator broke: {message}; check that it is http:// or https:// as the coordinator serves"
+            ));
+        }
         match status.code() {
             Code::Unavailable => Self::Unreachable(format!("the coordinator cannot be reached: {message}")),
             Code::DeadlineExceeded => {
