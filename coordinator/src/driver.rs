@@ -195,7 +195,7 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Send { session, message } => {
-                    self.deliver(session, Outbound::Message(Box::new(message)))
+                    self.deliver(session, Outbound::Message(Box::new(message)));
                 }
                 Effect::Acknowledge { session, sequence } => {
                     let highest = acknowledged.entry(session).or_default();

@@ -1,5 +1,8 @@
 //! The manifests: rendered by kubectl, accepted by Kubernetes' own schemas, and as careful as they claim.
 
+// In a test, a panic is how a failure is told.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

@@ -17,7 +17,7 @@ pub(super) enum Progress {
     /// Redrawn in place, on standard error.
     Bars(Box<Bars>),
     /// One line an event, on standard output.
-    Lines(Lines),
+    Lines(Box<Lines>),
 }
 
 impl Progress {
@@ -26,7 +26,7 @@ impl Progress {
         if stdout().is_terminal() && stderr().is_terminal() {
             Self::Bars(Box::new(Bars::new()))
         } else {
-            Self::Lines(Lines::default())
+            Self::Lines(Box::default())
         }
     }
 

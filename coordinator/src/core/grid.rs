@@ -170,7 +170,7 @@ struct RankedBits {
 impl RankedBits {
     /// `length` bits; those beyond it in the last word count as set.
     fn new(mut words: Vec<u64>, length: u64) -> Self {
-        if length % 64 != 0
+        if !length.is_multiple_of(64)
             && let Some(last) = words.last_mut()
         {
             *last |= u64::MAX << (length % 64);

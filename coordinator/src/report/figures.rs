@@ -129,7 +129,7 @@ impl Figures {
                 points.push(best);
             }
         }
-        points.sort_by(|one, two| two.place.cmp(&one.place));
+        points.sort_by_key(|point| std::cmp::Reverse(point.place));
         let mut curves = self.curves.into_ranked();
         curves.sort_by_key(|curve| curve.number);
         let time = figure("time-vs-accuracy", scatter::draw(&points, jobs, words))?;

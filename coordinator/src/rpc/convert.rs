@@ -178,6 +178,6 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
     }
 }
 
-pub(super) fn epoch_row(row: EpochRow) -> v1::EpochRow {
+pub(super) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
     v1::EpochRow { job: row.job, attempt: row.attempt, record: Some(row.metrics.into()) }
 }

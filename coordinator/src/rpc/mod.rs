@@ -27,6 +27,8 @@ fn refused(error: CallError) -> Status {
     }
 }
 
+// Handed to `map_err`, which gives its argument away.
+#[allow(clippy::needless_pass_by_value)]
 fn unreadable(error: StoreError) -> Status {
     tracing::error!(%error, "the store could not be read");
     Status::internal(format!("the store could not be read: {error}"))

@@ -222,7 +222,7 @@ impl SweepService for SweepServer {
         Ok(Response::new(v1::JobDetail {
             job: Some(found),
             attempts: attempts.into_iter().map(convert::attempt).collect(),
-            epochs: epochs.into_iter().map(convert::epoch_row).collect(),
+            epochs: epochs.into_iter().map(|row| convert::epoch_row(&row)).collect(),
         }))
     }
 
@@ -303,7 +303,12 @@ impl SweepServer {
                 let (number, done) = (job.point.as_ref().map_or(0, |point| point.job), job.epochs_done);
                 chunk.push(Row::Job(job));
                 let rows = std::iter::from_fn(|| epochs.next_if(|row| row.job == number)).collect::<Vec<_>>();
-                chunk.extend(counting_epochs(rows, done).into_iter().map(convert::epoch_row).map(Row::Epoch));
+                chunk.extend(
+                    counting_epochs(rows, done)
+                        .into_iter()
+                        .map(|row| convert::epoch_row(&row))
+                        .map(Row::Epoch),
+                );
             }
             first = last + 1;
         }

@@ -72,7 +72,11 @@ fn wrong_input_ends_with_one_line_and_its_code() {
     let nowhere = "http://127.0.0.1:1";
     for (arguments, code, expected) in [
         (vec!["validate", "/nowhere/sweep.yaml"], 1, "/nowhere/sweep.yaml"),
-        (vec!["validate", &unknown_key], 1, "key.yaml:4:1: unknown field `paramters`, expected one of `name`"),
+        (
+            vec!["validate", &unknown_key],
+            1,
+            "key.yaml:4:1: unknown field `paramters`, expected one of `name`",
+        ),
         (vec!["--coordinator", nowhere, "ls"], 3, "no coordinator answers"),
         (vec!["--coordinator", "nowhere", "ls"], 2, "http://HOST:PORT"),
         (vec!["show", "abc"], 2, "sweep's number"),

@@ -6,8 +6,11 @@ use tests::{Cluster, ClusterOptions};
 const PARAMETERS: &str =
     "{activation: {values: [relu, sigmoid]}, learning_rate: {values: [0.001, 0.0001]}, epochs: {value: 3}}";
 
+/// A job's number and its epochs: each one's number and the bits of its loss and its accuracy.
+pub(crate) type Numbers = (u64, Vec<(u32, u64, u64)>);
+
 /// What must be the same whoever trains: everything but times and places.
-pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u64, Vec<(u32, u64, u64)>)> {
+pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<Numbers> {
     let record = |row: &v1::EpochRow| {
         let record = row.record.expect("an epoch has its record");
         (record.epoch, record.train_loss.to_bits(), record.val_accuracy.to_bits())

@@ -4,7 +4,7 @@
 use proto::v1;
 use tests::{Cluster, ClusterOptions, kill, wait_for_end};
 
-use crate::completion::{assert_whole, numbers};
+use crate::completion::{Numbers, assert_whole, numbers};
 
 const EPOCHS: u32 = 12;
 const JOBS: usize = 4;
@@ -18,7 +18,7 @@ async fn finished(cluster: &Cluster, sweep: u64) -> Vec<(u64, u32)> {
 }
 
 /// The sweep's numbers after its end; what was `finished` has had no other attempt.
-async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<(u64, Vec<(u32, u64, u64)>)> {
+async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<Numbers> {
     cluster.watch(sweep).await.until_end().await;
     let results = cluster.results(sweep).await;
     assert_whole(&results, JOBS, EPOCHS);
@@ -29,7 +29,7 @@ async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<(u64
 }
 
 /// What comes out when nothing is killed.
-async fn undisturbed() -> Vec<(u64, Vec<(u32, u64, u64)>)> {
+async fn undisturbed() -> Vec<Numbers> {
     let cluster = Cluster::start(ClusterOptions::default());
     let _workers = [cluster.worker("one"), cluster.worker("two")];
     let sweep = cluster.submit(PARAMETERS).await;

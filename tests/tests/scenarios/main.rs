@@ -1,5 +1,8 @@
 //! Scenarios across processes: real coordinators, real workers, real training.
 
+// In a test, a panic is how a failure is told.
+#![allow(clippy::unwrap_used)]
+
 mod command_line;
 mod completion;
 mod faults;

@@ -52,7 +52,7 @@ impl Engine {
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
             }
             AttemptEvent::Unusable(reason) => {
-                self.break_off(now, session, attempt, AttemptState::Failed, reason, out)
+                self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
         Reply::None

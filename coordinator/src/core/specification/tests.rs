@@ -186,7 +186,7 @@ fn an_anchor_bomb_is_refused_quickly() {
         let _ = writeln!(text, "a{level}: &a{level} [{before}]");
     }
     assert!(parse(&text).is_err());
-    let listed = format!("{}\nexclude: [{}]\n", text, vec!["*a11"; 10].join(", "));
+    let listed = format!("{}\nexclude: [{}]\n", text, ["*a11"; 10].join(", "));
     assert!(parse(&listed).is_err());
     let nested = format!("name: {}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(parse(&nested).is_err());

@@ -196,10 +196,10 @@ impl<'de> Visitor<'de> for AxisSeed {
         while let Some(key) = map.next_key::<AxisKey>()? {
             match key {
                 AxisKey::Value if listed.is_none() => {
-                    listed = Some(vec![map.next_value_seed(ValueSeed(self.0))?])
+                    listed = Some(vec![map.next_value_seed(ValueSeed(self.0))?]);
                 }
                 AxisKey::Values if listed.is_none() => {
-                    listed = Some(map.next_value_seed(ValuesSeed(self.0))?)
+                    listed = Some(map.next_value_seed(ValuesSeed(self.0))?);
                 }
                 AxisKey::Min if min.is_none() => min = Some(map.next_value_seed(ValueSeed(self.0))?),
                 AxisKey::Max if max.is_none() => max = Some(map.next_value_seed(ValueSeed(self.0))?),
