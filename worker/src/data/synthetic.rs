@@ -20,7 +20,7 @@ use super::DataError;
 /// Revision of the drawing: another one makes other pictures of the same seed.
 const DRAWING_VERSION: u32 = 1;
 /// The file that says what a folder was made of.
-const MARKER: &str = "synthetic.json";
+const MARKER: &str = ".synthetic.json";
 /// Sides of the pictures, in pixels.
 const SIDES: RangeInclusive<u32> = 200..=500;
 /// Plane waves that make one blotched texture; with more, it hardly changes.
