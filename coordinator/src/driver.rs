@@ -27,6 +27,8 @@ const BATCH_INPUTS_MAX: usize = 1_024;
 const OBSERVATIONS_WAITING_MAX: usize = 1_024;
 /// How often leases are looked at; short against any lease.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest time that passes for leases between two inputs: some ticks.
+const CLOCK_STEP_MAX: Duration = Duration::from_millis(500);
 
 /// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off.
 pub const MESSAGES_WAITING_MAX: usize = 2_048;
@@ -121,7 +123,7 @@ pub struct Driver {
     requests: mpsc::Receiver<Request>,
     observations: broadcast::Sender<(SweepId, Observation)>,
     sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
-    started: Instant,
+    clock: LeaseClock,
 }
 
 impl Driver {
@@ -130,13 +132,13 @@ impl Driver {
         store: Arc<dyn Store>,
         config: EngineConfig,
     ) -> Result<(Self, DriverHandle), DriverError> {
-        let started = Instant::now();
         let stored = store.load().await?;
-        let engine = Engine::restore(config, now(started), stored)?;
+        let mut clock = LeaseClock::new(Instant::now());
+        let engine = Engine::restore(config, clock.now(Instant::now()), stored)?;
         let (sender, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVATIONS_WAITING_MAX);
         let handle = DriverHandle { requests: sender, observations: observations.clone() };
-        Ok((Self { engine, store, requests, observations, sessions: HashMap::new(), started }, handle))
+        Ok((Self { engine, store, requests, observations, sessions: HashMap::new(), clock }, handle))
     }
 
     /// Runs until `stop` is cancelled or the store fails. What came in before the stop is still committed.
@@ -171,7 +173,7 @@ impl Driver {
             if let Input::SessionClosed(session) = &input {
                 self.sessions.remove(session);
             }
-            let mut output = self.engine.apply(now(self.started), input);
+            let mut output = self.engine.apply(self.clock.now(Instant::now()), input);
             records.append(&mut output.records);
             effects.append(&mut output.effects);
             if let Some(reply) = reply {
@@ -227,8 +229,41 @@ impl Driver {
     }
 }
 
-fn now(started: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Now { monotonic_ms: milliseconds(started.elapsed()), unix_ms: milliseconds(wall) }
+/// The clock that leases run on. It stands still while the driver does: a commit that took a minute, or a machine
+/// that was suspended, must not cost every worker its lease before what they said meanwhile has been read.
+#[derive(Debug)]
+struct LeaseClock {
+    elapsed: Duration,
+    last: Instant,
+}
+
+impl LeaseClock {
+    fn new(start: Instant) -> Self {
+        Self { elapsed: Duration::ZERO, last: start }
+    }
+
+    fn now(&mut self, instant: Instant) -> Now {
+        self.elapsed += instant.saturating_duration_since(self.last).min(CLOCK_STEP_MAX);
+        self.last = instant;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Now { monotonic_ms: milliseconds(self.elapsed), unix_ms: milliseconds(wall) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_leases_stands_still_while_the_driver_does() {
+        let start = Instant::now();
+        let mut clock = LeaseClock::new(start);
+        let at = |seconds| start + Duration::from_secs_f64(seconds);
+        assert_eq!(clock.now(at(0.1)).monotonic_ms, 100);
+        assert_eq!(clock.now(at(0.3)).monotonic_ms, 300);
+        // A minute in one commit counts as one step.
+        assert_eq!(clock.now(at(60.3)).monotonic_ms, 300 + CLOCK_STEP_MAX.as_millis() as u64);
+        assert_eq!(clock.now(at(60.4)).monotonic_ms, 400 + CLOCK_STEP_MAX.as_millis() as u64);
+    }
 }

@@ -68,6 +68,9 @@ impl WorkerService for WorkerServer {
             Outbound::Close(CloseReason::Replaced) => Err(Status::already_exists(
                 "another worker with this name has connected; give each its own --name",
             )),
+            Outbound::Close(CloseReason::Silent) => {
+                Err(Status::unavailable("nothing came from this worker for a whole lease"))
+            }
         });
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))

@@ -27,7 +27,7 @@ impl Engine {
         event: AttemptEvent,
         out: &mut Output,
     ) -> Reply {
-        let Some(name) = self.sessions.get(&session).cloned() else { return Reply::None };
+        let Some(name) = self.heard(now, session) else { return Reply::None };
         // Also what is refused is acknowledged: the worker must not send it for ever.
         out.effects.push(Effect::Acknowledge { session, sequence });
         if matches!(event, AttemptEvent::Ended { .. })
@@ -229,6 +229,7 @@ impl Engine {
             let reason = format!("worker {name} was silent for longer than its lease");
             self.end_attempt(now, attempt, AttemptState::Lost, reason, Vec::new(), out);
         }
+        self.cut_off_silent_workers(now, out);
         self.forget_workers(now.unix_ms);
         Reply::None
     }

@@ -197,6 +197,8 @@ pub enum Effect {
 pub enum CloseReason {
     /// Another stream said hello with the same name.
     Replaced,
+    /// Nothing came from it for a whole lease.
+    Silent,
 }
 
 /// Something a watcher wants to know; made durable before.

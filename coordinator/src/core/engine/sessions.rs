@@ -30,6 +30,7 @@ impl Engine {
             draining,
             slots,
             last_seen_unix_ms: now.unix_ms,
+            last_heard_ms: now.monotonic_ms,
             unfit: before.map(|worker| worker.unfit).unwrap_or_default(),
         };
         self.workers.insert(name.clone(), worker);
@@ -96,6 +97,28 @@ impl Engine {
         Reply::None
     }
 
+    /// The worker of a stream, which has just said something.
+    pub(super) fn heard(&mut self, now: Now, session: SessionId) -> Option<WorkerName> {
+        let name = self.sessions.get(&session).cloned()?;
+        let worker = self.workers.get_mut(&name)?;
+        (worker.last_seen_unix_ms, worker.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
+        Some(name)
+    }
+
+    /// A heartbeat names everything that the worker runs; an attempt that has ended here and is not among it
+    /// holds no slot there.
+    fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        for slot in &mut worker.slots {
+            slot.occupant.take_if(|occupant| {
+                let run = self.sweeps.get(&occupant.job.sweep);
+                let active = run.and_then(|run| run.active.get(&occupant.job.job));
+                active.is_none_or(|active| active.attempt != occupant.attempt)
+                    && !running.iter().any(|beat| beat.attempt == *occupant)
+            });
+        }
+    }
+
     pub(super) fn heartbeat(
         &mut self,
         now: Now,
@@ -103,10 +126,8 @@ impl Engine {
         running: Vec<Heartbeat>,
         out: &mut Output,
     ) -> Reply {
-        let Some(name) = self.sessions.get(&session).cloned() else { return Reply::None };
-        if let Some(worker) = self.workers.get_mut(&name) {
-            worker.last_seen_unix_ms = now.unix_ms;
-        }
+        let Some(name) = self.heard(now, session) else { return Reply::None };
+        self.free_slots_of_ended_attempts(&name, &running);
         let mut unknown = Vec::new();
         let mut touched: Vec<SweepId> = Vec::new();
         for Heartbeat { attempt, epoch, fraction } in running {

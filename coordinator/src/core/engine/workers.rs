@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proto::{AttemptKey, SweepId, v1};
 
-use super::{Engine, SessionId, SlotDescription};
+use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription};
 
 /// How long a worker that left is remembered, in milliseconds of wall-clock time: long enough to ask about it.
 pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
@@ -19,6 +19,8 @@ pub(super) struct WorkerState {
     pub(super) draining: bool,
     pub(super) slots: Vec<SlotState>,
     pub(super) last_seen_unix_ms: u64,
+    /// When the last message came, on the clock of leases.
+    pub(super) last_heard_ms: u64,
     /// Sweeps that it said it cannot run.
     pub(super) unfit: BTreeSet<SweepId>,
 }
@@ -72,6 +74,18 @@ impl Engine {
             last_seen_unix_ms: worker.last_seen_unix_ms,
         };
         self.workers.iter().map(view).collect()
+    }
+
+    /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not
+    /// wait for their slots. One that is alive connects again and says what it holds.
+    pub(super) fn cut_off_silent_workers(&mut self, now: Now, out: &mut Output) {
+        for worker in self.workers.values_mut() {
+            let silent = now.monotonic_ms.saturating_sub(worker.last_heard_ms) > self.config.lease_ms;
+            if let Some(session) = worker.session.take_if(|_| silent) {
+                self.sessions.remove(&session);
+                out.effects.push(Effect::Close { session, reason: CloseReason::Silent });
+            }
+        }
     }
 
     /// Forgets workers that left long ago and hold nothing, so that names that never return cost nothing.

@@ -170,3 +170,44 @@ fn an_attempt_number_is_never_used_twice() {
     let numbers: Vec<u32> = cluster.records.iter().filter_map(granted).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5]);
 }
+
+#[test]
+fn a_worker_that_is_connected_but_silent_is_cut_off() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.pass(LEASE_MS);
+    assert!(!cluster.take_effects().iter().any(|effect| matches!(effect, Effect::Close { .. })));
+    cluster.pass(1);
+    let is_cut_off = |effect: &Effect| {
+        matches!(effect, Effect::Close { session: SessionId(1), reason: CloseReason::Silent })
+    };
+    assert!(cluster.take_effects().iter().any(is_cut_off));
+    // What it says later is not heard; when it comes back, it is a worker like any other.
+    cluster.heartbeat(1, &[key(1, 1)]);
+    cluster.connect(2, "a", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+}
+
+#[test]
+fn a_worker_that_is_heard_from_stays() {
+    let mut cluster = Cluster::new();
+    cluster.connect(1, "a", 1, &[]);
+    for _ in 0..5 {
+        cluster.pass(LEASE_MS / 2);
+        cluster.heartbeat(1, &[]);
+    }
+    assert!(!cluster.take_effects().iter().any(|effect| matches!(effect, Effect::Close { .. })));
+}
+
+#[test]
+fn a_slot_whose_worker_does_not_know_its_ended_attempt_is_free() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    // The grant got lost: the lease runs out while the worker says that it runs nothing.
+    cluster.pass(LEASE_MS - 1);
+    cluster.heartbeat(1, &[]);
+    assert_eq!(cluster.grants().len(), 1);
+    cluster.pass(1);
+    cluster.heartbeat(1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+}
