@@ -71,7 +71,7 @@ impl Cell {
     fn display(&self) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Text(text) => text.replace(['\n', '\r'], " "),
+            Self::Text(text) => first_line(text),
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => format!("{value:.decimals$}"),
             Self::Time(0) => String::new(),
@@ -99,6 +99,14 @@ impl Cell {
 
     fn is_numeric(&self) -> bool {
         matches!(self, Self::Integer(_) | Self::Number(..))
+    }
+}
+
+/// The first line of a text, with a sign that there are more.
+pub(super) fn first_line(text: &str) -> String {
+    match text.split_once(['\n', '\r']) {
+        Some((first, _)) => format!("{first} …"),
+        None => text.to_owned(),
     }
 }
 

@@ -1,6 +1,10 @@
 //! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them.
 
-use std::io::{BufRead, Cursor, Read};
+use std::{
+    cell::Cell,
+    io::{BufRead, Cursor, Read},
+    panic::AssertUnwindSafe,
+};
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
@@ -18,6 +22,8 @@ const DECODE_BYTES_MAX: u64 = 2 << 30;
 
 /// Where Adobe's programs say that they wrote the picture.
 const ADOBE_MARKER: Marker = Marker::APP(14);
+
+const CUT_OFF: &str = "the picture is cut off";
 
 /// Why a picture cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,27 +56,34 @@ struct Rgb {
 pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
     // The decoders are careful with broken input; should one panic all the same, the picture is broken.
     // libjpeg's errors come as unwinding with their text.
-    let picture = std::panic::catch_unwind(|| decode(bytes)).unwrap_or_else(|payload| {
+    let cut_off = Cell::new(false);
+    let decode = AssertUnwindSafe(|| decode(bytes, &cut_off));
+    let decoded = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
         let reason =
             payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
         Err(DecodeError::Broken(reason))
-    })?;
-    resize(&picture, size)
+    });
+    if cut_off.get() {
+        return Err(DecodeError::Broken(CUT_OFF.to_owned()));
+    }
+    resize(&decoded?, size)
 }
 
-fn decode(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+fn decode(bytes: &[u8], cut_off: &Cell<bool>) -> Result<Rgb, DecodeError> {
     match bytes {
-        [0xff, 0xd8, ..] => decode_jpeg(bytes),
+        [0xff, 0xd8, ..] => decode_jpeg(bytes, cut_off),
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
         _ => Err(DecodeError::UnknownFormat),
     }
 }
 
 /// libjpeg's own decoder, which Pillow uses too; the others differ in how they enlarge subsampled colours.
-fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+fn decode_jpeg(bytes: &[u8], cut_off: &Cell<bool>) -> Result<Rgb, DecodeError> {
     let broken = |error: std::io::Error| DecodeError::Broken(error.to_string());
-    let header =
-        Decompress::builder().with_markers(&[ADOBE_MARKER]).from_reader(Whole(bytes)).map_err(broken)?;
+    let header = Decompress::builder()
+        .with_markers(&[ADOBE_MARKER])
+        .from_reader(Whole { bytes, cut_off })
+        .map_err(broken)?;
     let (width, height) = (side(header.width())?, side(header.height())?);
     check_size(width, height)?;
     let inverted = header.markers().any(|marker| marker.data.starts_with(b"Adobe"));
@@ -83,21 +96,29 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, DecodeError> {
 }
 
 /// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
-struct Whole<'a>(&'a [u8]);
+struct Whole<'a> {
+    bytes: &'a [u8],
+    /// Told here, as libjpeg calls every error of a reader the same.
+    cut_off: &'a Cell<bool>,
+}
 
 impl Read for Whole<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer)
+        self.bytes.read(buffer)
     }
 }
 
 impl BufRead for Whole<'_> {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        if self.0.is_empty() { Err(std::io::Error::other("the picture is cut off")) } else { Ok(self.0) }
+        if self.bytes.is_empty() {
+            self.cut_off.set(true);
+            return Err(std::io::Error::other(CUT_OFF));
+        }
+        Ok(self.bytes)
     }
 
     fn consume(&mut self, amount: usize) {
-        self.0 = &self.0[amount.min(self.0.len())..];
+        self.bytes = &self.bytes[amount.min(self.bytes.len())..];
     }
 }
 
@@ -193,7 +214,8 @@ mod tests {
             .encode(&pixels, 64, 64, jpeg_encoder::ColorType::Rgb)
             .unwrap();
         assert_eq!(decode_resized(&bytes, 8).unwrap().len(), 8 * 8 * 3);
-        assert!(decode_resized(&bytes[..bytes.len() / 2], 8).is_err());
+        let cut_off = decode_resized(&bytes[..bytes.len() / 2], 8).unwrap_err();
+        assert_eq!(cut_off.to_string(), "the picture is cut off");
     }
 
     #[test]

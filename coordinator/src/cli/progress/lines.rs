@@ -3,7 +3,7 @@
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{super::inspect::short_point, TimeLeft, best, share_done, spoken};
-use crate::cli::output::print;
+use crate::cli::output::{first_line, print};
 
 /// Prints events as lines.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(in crate::cli) struct Lines {
     /// Tenths of the data set's preparation that were told.
     prepared_tenths: u32,
     finished_told: Option<u64>,
+    /// A long reason is told in full once.
+    reason_told: String,
 }
 
 impl Lines {
@@ -38,7 +40,7 @@ impl Lines {
                     short_point(point, &self.sweep.varying)
                 ))
             }
-            Event::Job(changed) => job(changed),
+            Event::Job(changed) => self.job(changed),
         }
     }
 
@@ -66,20 +68,28 @@ impl Lines {
         }
         Some(line)
     }
-}
 
-fn job(changed: &v1::JobChanged) -> Option<String> {
-    let point = changed.point.as_ref()?;
-    let what = match changed.state() {
-        v1::JobState::Done => "done",
-        v1::JobState::Diverged => "diverged",
-        v1::JobState::Failed => "failed",
-        v1::JobState::Pending if !changed.reason.is_empty() => "waits for another attempt",
-        _ => return None,
-    };
-    let worker = if changed.worker.is_empty() { String::new() } else { format!(" on {}", changed.worker) };
-    let reason = if changed.reason.is_empty() { String::new() } else { format!(": {}", changed.reason) };
-    Some(format!("job {}  {what} (attempt {}{worker}){reason}", point.job, changed.attempt))
+    fn job(&mut self, changed: &v1::JobChanged) -> Option<String> {
+        let point = changed.point.as_ref()?;
+        let what = match changed.state() {
+            v1::JobState::Done => "done",
+            v1::JobState::Diverged => "diverged",
+            v1::JobState::Failed => "failed",
+            v1::JobState::Pending if !changed.reason.is_empty() => "waits for another attempt",
+            _ => return None,
+        };
+        let worker =
+            if changed.worker.is_empty() { String::new() } else { format!(" on {}", changed.worker) };
+        let reason = match changed.reason.as_str() {
+            "" => String::new(),
+            told if told == self.reason_told => format!(": {}", first_line(told)),
+            new => {
+                new.clone_into(&mut self.reason_told);
+                format!(": {new}")
+            }
+        };
+        Some(format!("job {}  {what} (attempt {}{worker}){reason}", point.job, changed.attempt))
+    }
 }
 
 #[cfg(test)]

@@ -142,7 +142,14 @@ async fn submit_here(
                 sweep.job_count
             );
         }
-        state => eprintln!("the sweep in {} is {} already", folder.display(), sweep_state_name(state)),
+        state => {
+            eprintln!("the sweep in {} is {} already", folder.display(), sweep_state_name(state));
+            if verdict(&sweep).is_err() {
+                eprintln!(
+                    "jobs without a result stay without one: choose another folder with --output to train again"
+                );
+            }
+        }
     }
     Ok(sweep)
 }
