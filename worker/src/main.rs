@@ -59,9 +59,20 @@ fn main() -> ExitCode {
         Command::Devices => trainer::list_devices().map(done),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes, of which many repeat the next one's text already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn run_trainer(arguments: TrainerArguments) -> anyhow::Result<()> {

@@ -79,13 +79,28 @@ impl From<Status> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Operation(format!("{error:#}"))
+        // Many errors repeat their cause's text already.
+        let mut text = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
+        Self::Operation(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("the disk is full");
+        let outer =
+            anyhow::Error::from(cause).context("cannot write a: the disk is full").context("no report");
+        assert_eq!(Failure::from(outer).to_string(), "no report: cannot write a: the disk is full");
+    }
 
     #[test]
     fn codes_of_calls_become_exit_codes() {

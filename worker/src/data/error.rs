@@ -101,6 +101,12 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A folder to be made is there already with something else in it.
+    #[error("{path} holds other files than the ones asked for; remove it, or choose another folder")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An archive cannot be used.
     #[error("{path} cannot be used as a .zip archive: {reason}; unpack it and give the folder instead")]
     Archive {

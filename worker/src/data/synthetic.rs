@@ -105,11 +105,7 @@ fn is_made(folder: &Path, recipe: &Recipe) -> Result<bool, DataError> {
     match known {
         Some(known) if known == *recipe => Ok(true),
         _ if entries.next().is_none() => Ok(false),
-        _ => {
-            let source =
-                std::io::Error::other("it holds other files than the ones asked for; remove it first");
-            Err(DataError::Write { path: folder.to_owned(), source })
-        }
+        _ => Err(DataError::Occupied { path: folder.to_owned() }),
     }
 }
 
