@@ -32,6 +32,23 @@ pub(super) struct WaitArguments {
     timeout: Option<Duration>,
 }
 
+/// Arguments of `sweep retry`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RetryArguments {
+    /// Sweep's number
+    sweep: u64,
+    /// Try the failed jobs again, which is what happens without it too
+    #[arg(long)]
+    failed: bool,
+}
+
+/// Arguments of `sweep drain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct DrainArguments {
+    /// Worker's name
+    worker: String,
+}
+
 /// `sweep watch`.
 pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<(), Failure> {
     let mut progress = Progress::new();
@@ -109,6 +126,51 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
         }
     }
     Err(Failure::operation(format!("job {sweep_id}/{job} has no end although its sweep has; this is a bug")))
+}
+
+/// `sweep pause`.
+pub(super) async fn pause(arguments: &SweepArgument, target: &Target, format: Format) -> Result<(), Failure> {
+    let request = v1::PauseSweepRequest { sweep_id: arguments.sweep };
+    let sweep = target.call(async |client| client.pause_sweep(request).await).await?;
+    told(&sweep, format);
+    Ok(())
+}
+
+/// `sweep resume`.
+pub(super) async fn resume(
+    arguments: &SweepArgument,
+    target: &Target,
+    format: Format,
+) -> Result<(), Failure> {
+    let request = v1::ResumeSweepRequest { sweep_id: arguments.sweep };
+    let sweep = target.call(async |client| client.resume_sweep(request).await).await?;
+    told(&sweep, format);
+    Ok(())
+}
+
+/// `sweep retry`.
+pub(super) async fn retry(
+    arguments: &RetryArguments,
+    target: &Target,
+    format: Format,
+) -> Result<(), Failure> {
+    let request = v1::RetrySweepRequest { sweep_id: arguments.sweep };
+    let answer = target.call(async |client| client.retry_sweep(request).await).await?;
+    if format == Format::Table {
+        print(&format!("{} failed jobs of sweep {} are tried again\n", answer.jobs, arguments.sweep));
+    } else if let Some(sweep) = &answer.sweep {
+        told(sweep, format);
+    }
+    Ok(())
+}
+
+/// `sweep drain`.
+pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result<(), Failure> {
+    let request = v1::DrainWorkerRequest { name: arguments.worker.clone() };
+    let worker = target.call(async |client| client.drain_worker(request.clone()).await).await?;
+    let running = worker.running.len();
+    print(&format!("worker {} takes no more jobs; {running} still run there\n", worker.name));
+    Ok(())
 }
 
 /// `sweep stop`.

@@ -68,6 +68,14 @@ enum Command {
     Watch(control::SweepArgument),
     /// Wait for the end of a sweep or a job; exit 0 only if it ended well
     Wait(control::WaitArguments),
+    /// Start no more jobs of a sweep until it is resumed; running ones go on
+    Pause(control::SweepArgument),
+    /// Start jobs of a paused sweep again
+    Resume(control::SweepArgument),
+    /// Have the failed jobs of a sweep tried again
+    Retry(control::RetryArguments),
+    /// Give a worker no more jobs; it leaves when its own have ended
+    Drain(control::DrainArguments),
     /// Start no more jobs of a sweep; running ones end
     Stop(control::SweepArgument),
     /// Start no more jobs of a sweep and end the running ones
@@ -113,6 +121,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Workers => inspect::workers(&target, format).await,
         Command::Watch(arguments) => control::watch(&arguments, &target).await,
         Command::Wait(arguments) => control::wait(&arguments, &target).await,
+        Command::Pause(arguments) => control::pause(&arguments, &target, format).await,
+        Command::Resume(arguments) => control::resume(&arguments, &target, format).await,
+        Command::Retry(arguments) => control::retry(&arguments, &target, format).await,
+        Command::Drain(arguments) => control::drain(&arguments, &target).await,
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
         Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
         Command::Report(arguments) => report::report(&arguments, &target).await,

@@ -179,3 +179,12 @@ pub struct StoredAttempt {
     /// Its last durable epoch.
     pub last: Option<EpochMetrics>,
 }
+
+/// A job that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedJob {
+    /// Its number.
+    pub job: u64,
+    /// Attempts begun so far.
+    pub attempts: u32,
+}

@@ -7,6 +7,8 @@ use proto::v1;
 pub enum SweepState {
     /// Jobs run or wait.
     Running,
+    /// No more jobs start until it is resumed; running ones go on.
+    Paused,
     /// No more jobs start; running ones end.
     Stopping,
     /// Final: every job has its end.
@@ -56,8 +58,9 @@ pub enum AttemptState {
 }
 
 impl SweepState {
-    const NAMES: [(Self, &'static str); 5] = [
+    const NAMES: [(Self, &'static str); 6] = [
         (Self::Running, "running"),
+        (Self::Paused, "paused"),
         (Self::Stopping, "stopping"),
         (Self::Finished, "finished"),
         (Self::Stopped, "stopped"),
@@ -137,6 +140,7 @@ impl From<SweepState> for v1::SweepState {
     fn from(state: SweepState) -> Self {
         match state {
             SweepState::Running => Self::Running,
+            SweepState::Paused => Self::Paused,
             SweepState::Stopping => Self::Stopping,
             SweepState::Finished => Self::Finished,
             SweepState::Stopped => Self::Stopped,
@@ -164,6 +168,7 @@ impl SweepState {
         match wire {
             v1::SweepState::Unspecified => None,
             v1::SweepState::Running => Some(Self::Running),
+            v1::SweepState::Paused => Some(Self::Paused),
             v1::SweepState::Stopping => Some(Self::Stopping),
             v1::SweepState::Finished => Some(Self::Finished),
             v1::SweepState::Stopped => Some(Self::Stopped),

@@ -19,7 +19,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 fn refused(error: CallError) -> Status {
     use crate::core::engine::ControlError;
     match error {
-        CallError::Refused(error @ ControlError::NoSuchSweep(_)) => Status::not_found(error.to_string()),
+        CallError::Refused(error @ (ControlError::NoSuchSweep(_) | ControlError::NoSuchWorker(_))) => {
+            Status::not_found(error.to_string())
+        }
         CallError::Refused(error @ ControlError::AlreadyFinal { .. }) => {
             Status::failed_precondition(error.to_string())
         }

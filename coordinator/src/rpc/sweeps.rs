@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use proto::{JobKey, SweepId, v1, v1::sweep_service_server::SweepService};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -30,6 +30,8 @@ const REPORT_CHUNK_JOBS: u64 = 500;
 const REPORT_ROWS_WAITING_MAX: usize = 1_024;
 /// Most points of a validation's preview.
 const PREVIEW_MAX: u32 = 100;
+/// Most failed jobs that one call has tried again; the rest takes another call.
+const RETRIED_JOBS_MAX: u32 = 100_000;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
 
@@ -39,12 +41,14 @@ pub struct SweepServer {
     driver: DriverHandle,
     store: Arc<dyn Store>,
     tasks: TaskTracker,
+    /// One retry at a time, so that none acts on failures that another has taken up.
+    retries: Arc<Mutex<()>>,
 }
 
 impl SweepServer {
     /// A service that asks `driver` and reads `store`; its streams run in `tasks`.
     pub fn new(driver: DriverHandle, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
-        Self { driver, store, tasks }
+        Self { driver, store, tasks, retries: Arc::default() }
     }
 
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
@@ -224,6 +228,47 @@ impl SweepService for SweepServer {
             attempts: attempts.into_iter().map(convert::attempt).collect(),
             epochs: epochs.into_iter().map(|row| convert::epoch_row(&row)).collect(),
         }))
+    }
+
+    async fn pause_sweep(
+        &self,
+        request: Request<v1::PauseSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        self.sweep(Input::Pause(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn resume_sweep(
+        &self,
+        request: Request<v1::ResumeSweepRequest>,
+    ) -> Result<Response<v1::Sweep>, Status> {
+        self.sweep(Input::Resume(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn retry_sweep(
+        &self,
+        request: Request<v1::RetrySweepRequest>,
+    ) -> Result<Response<v1::RetrySweepResponse>, Status> {
+        let sweep = SweepId(request.into_inner().sweep_id);
+        let _alone = self.retries.lock().await;
+        let failed = self.store.failed_jobs(sweep, RETRIED_JOBS_MAX).await.map_err(unreadable)?;
+        match self.driver.call(Input::Retry { sweep, failed }).await.map_err(refused)? {
+            Reply::Retried(sweep, jobs) => {
+                Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
+            }
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::Worker>, Status> {
+        let name = request.into_inner().name.parse();
+        let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
+        match self.driver.call(Input::Drain(name)).await.map_err(refused)? {
+            Reply::Worker(worker) => Ok(Response::new(*worker)),
+            _ => Err(mismatch()),
+        }
     }
 
     async fn stop_sweep(

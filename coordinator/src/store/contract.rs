@@ -6,7 +6,7 @@ use proto::{AttemptKey, JobKey, SweepId, v1};
 
 use super::{EpochRow, Store, StoreError, counting_epochs, open};
 use crate::core::{
-    record::{EpochMetrics, Record},
+    record::{EpochMetrics, FailedJob, Record},
     specification::{Goal, Metric, MetricName},
     state::{AttemptState, JobState, SweepState},
 };
@@ -182,4 +182,31 @@ fn the_latest_attempt_of_an_epoch_counts() {
     let counting: Vec<_> =
         counting_epochs(rows, 3).iter().map(|row| (row.attempt, row.metrics.epoch)).collect();
     assert_eq!(counting, [(1, 1), (2, 2), (2, 3)]);
+}
+
+#[tokio::test]
+async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    store.commit(&[submitted(1, ""), granted(1, 1), granted(2, 1), granted(3, 1)]).await.unwrap();
+    store.commit(&ended(1, 1, AttemptState::Failed, JobState::Failed)).await.unwrap();
+    store.commit(&ended(2, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+    store.commit(&ended(3, 1, AttemptState::Lost, JobState::Failed)).await.unwrap();
+    let change = |state, ended_unix_ms| Record::SweepChanged { sweep: SweepId(1), state, ended_unix_ms };
+    store.commit(&[change(SweepState::Finished, Some(5))]).await.unwrap();
+    let failed = store.failed_jobs(SweepId(1), 10).await.unwrap();
+    assert_eq!(failed, [FailedJob { job: 1, attempts: 1 }, FailedJob { job: 3, attempts: 1 }]);
+    assert_eq!(store.failed_jobs(SweepId(1), 1).await.unwrap().len(), 1);
+    let again = Record::JobChanged {
+        job: JobKey { sweep: SweepId(1), job: 1 },
+        state: JobState::Pending,
+        failures: 0,
+        losses: 0,
+        reason: "again".into(),
+    };
+    store.commit(&[again, change(SweepState::Running, None)]).await.unwrap();
+    let stored = store.load().await.unwrap().remove(0);
+    assert_eq!((stored.state, stored.ended_unix_ms), (SweepState::Running, None));
+    assert_eq!(stored.open_jobs.iter().map(|job| (job.job, job.attempts)).collect::<Vec<_>>(), [(1, 1)]);
+    assert_eq!(store.failed_jobs(SweepId(1), 10).await.unwrap().len(), 1);
 }

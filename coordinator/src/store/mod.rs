@@ -13,7 +13,7 @@ use proto::{JobKey, SweepId};
 
 pub use self::sqlite::SqliteStore;
 use crate::core::{
-    record::{EpochMetrics, Record, StoredSweep},
+    record::{EpochMetrics, FailedJob, Record, StoredSweep},
     state::JobState,
 };
 
@@ -29,6 +29,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
+
+    /// At most `limit` failed jobs, in the order of their numbers.
+    async fn failed_jobs(&self, sweep: SweepId, limit: u32) -> Result<Vec<FailedJob>, StoreError>;
 
     /// The attempts of a job in their order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;

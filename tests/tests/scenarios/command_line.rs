@@ -64,6 +64,26 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
 }
 
+#[tokio::test]
+async fn a_sweep_is_paused_and_resumed_and_a_worker_drained() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let file = write(cluster.folder.path(), "sweep.yaml", &tests::source("{seed: {values: [1, 2]}}").text);
+    assert!(sweep(&cluster, &["submit", &file, "--set", "epochs=8"]).status.success());
+    assert_eq!(text(&sweep(&cluster, &["pause", "1"]).stdout), "sweep 1 is paused\n");
+    let one = cluster.worker("one");
+    let mut watch = cluster.watch(1).await;
+    assert_eq!(text(&sweep(&cluster, &["resume", "1"]).stdout), "sweep 1 is running\n");
+    watch.until_some_job_is_in_the_middle().await;
+    let drained = text(&sweep(&cluster, &["drain", "one"]).stdout);
+    assert_eq!(drained, "worker one takes no more jobs; 1 still run there\n");
+    assert_eq!(one.wait(), Some(0), "it leaves when its job has ended");
+    assert_eq!(watch.until_done(1).await.counts.unwrap().pending, 1);
+    assert_eq!(sweep(&cluster, &["drain", "one"]).status.code(), Some(1));
+    let _two = cluster.worker("two");
+    watch.until_end().await;
+    assert_eq!(text(&sweep(&cluster, &["retry", "1"]).stdout), "0 failed jobs of sweep 1 are tried again\n");
+}
+
 #[test]
 fn wrong_input_ends_with_one_line_and_its_code() {
     let folder = tempfile::tempdir().unwrap();

@@ -70,12 +70,13 @@ async fn of_a_worker_that_comes_back_with_its_spool() {
 #[tokio::test]
 async fn of_a_trainer() {
     let cluster = Cluster::start(ClusterOptions::default());
-    let (one, _two) = (cluster.worker("one"), cluster.worker("two"));
+    let (one, two) = (cluster.worker("one"), cluster.worker("two"));
     let sweep = cluster.submit(PARAMETERS).await;
     let mut watch = cluster.watch(sweep).await;
-    watch.until_some_job_is_in_the_middle().await;
+    let middle = watch.until_some_job_is_in_the_middle().await;
     let finished = finished(&cluster, sweep).await;
-    let trainer = one.trainer();
+    let worker = cluster.job(sweep, middle).await.job.unwrap().worker;
+    let trainer = if worker == "one" { one.trainer() } else { two.trainer() };
     kill(trainer);
     wait_for_end(trainer);
     let disturbed = end(&cluster, sweep, &finished).await;
@@ -83,8 +84,8 @@ async fn of_a_trainer() {
     let results = cluster.results(sweep).await;
     let twice: Vec<_> = results.iter().filter(|(job, _)| job.attempts > 1).collect();
     assert_eq!(twice.len(), 1, "one job was in training there");
-    let job = twice[0].0.point.as_ref().map_or(0, |point| point.job);
-    let attempt = &cluster.job(sweep, job).await.attempts[0];
+    assert_eq!(twice[0].0.point.as_ref().map(|point| point.job), Some(middle));
+    let attempt = &cluster.job(sweep, middle).await.attempts[0];
     assert_eq!(attempt.outcome, "failed");
     assert!(attempt.reason.contains("SIGKILL"), "{}", attempt.reason);
     assert!(!attempt.log_tail.is_empty());

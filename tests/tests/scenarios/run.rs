@@ -86,3 +86,28 @@ fn a_missing_data_set_is_noticed_before_anything_starts() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/pictures"));
     assert!(!folder.path().join("results").exists());
 }
+
+#[test]
+fn failed_jobs_are_tried_again_once_their_cause_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    for entry in fs::read_dir(tests::dataset()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), pictures.join(entry.file_name())).unwrap();
+    }
+    let broken = pictures.join("cat.3.jpg");
+    let whole = fs::read(&broken).unwrap();
+    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
+    let run =
+        || command(folder.path(), "{epochs: {value: 1}}").arg("--dataset").arg(&pictures).output().unwrap();
+    let failed = run();
+    assert_eq!(failed.status.code(), Some(1));
+    let told = String::from_utf8(failed.stdout).unwrap();
+    assert!(told.contains("cat.3.jpg: the picture is cut off"), "{told}");
+    fs::write(&broken, &whole).unwrap();
+    let repaired = run();
+    assert!(repaired.status.success(), "{}", String::from_utf8_lossy(&repaired.stderr));
+    assert!(String::from_utf8_lossy(&repaired.stderr).contains("trying the 1 failed jobs"));
+    assert_eq!(results(folder.path())[0][6], "done");
+}

@@ -132,9 +132,10 @@ async fn submit_here(
             sweep.job_count
         )));
     }
+    let counts = sweep.counts.unwrap_or_default();
+    let name = sweep_state_name(sweep.state());
     match sweep.state() {
         v1::SweepState::Running => {
-            let counts = sweep.counts.unwrap_or_default();
             let finished = counts.done + counts.diverged + counts.failed;
             eprintln!(
                 "going on in {}: {finished} of {} jobs are finished",
@@ -142,14 +143,13 @@ async fn submit_here(
                 sweep.job_count
             );
         }
-        state => {
-            eprintln!("the sweep in {} is {} already", folder.display(), sweep_state_name(state));
-            if verdict(&sweep).is_err() {
-                eprintln!(
-                    "jobs without a result stay without one: choose another folder with --output to train again"
-                );
-            }
+        v1::SweepState::Finished if counts.failed > 0 => {
+            let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id };
+            let answer = target.call(async |client| client.retry_sweep(request).await).await?;
+            eprintln!("trying the {} failed jobs in {} again", answer.jobs, folder.display());
+            return Ok(answer.sweep.unwrap_or(sweep));
         }
+        _ => eprintln!("the sweep in {} is {name} already", folder.display()),
     }
     Ok(sweep)
 }

@@ -67,7 +67,8 @@ impl Engine {
         out: &mut Output,
     ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
-        match &run.dataset {
+        match run.dataset.as_ref().filter(|_| run.data_set_is_settled()) {
+            None if run.dataset.as_ref() == Some(&dataset) => {}
             None => {
                 run.dataset = Some(dataset.clone());
                 out.records.push(Record::DatasetFound { sweep: run.id, dataset });
@@ -189,7 +190,7 @@ impl Engine {
             AttemptState::Failed if failures >= attempts_max => JobState::Failed,
             AttemptState::Lost if losses >= LOSSES_MAX => JobState::Failed,
             AttemptState::Rejected if !others_fit => JobState::Failed,
-            _ if run.state == SweepState::Running => JobState::Pending,
+            _ if matches!(run.state, SweepState::Running | SweepState::Paused) => JobState::Pending,
             _ => JobState::Cancelled,
         };
         if job_state == JobState::Pending {

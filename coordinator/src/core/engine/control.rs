@@ -1,15 +1,15 @@
 //! What users do to sweeps.
 
-use proto::{AttemptKey, SweepId};
+use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     ControlError, Effect, Engine, Now, Observation, Output, Reply,
-    sessions::revoke,
+    sessions::{revoke, send},
     settle,
-    sweep_run::{SweepDefinition, SweepRun},
+    sweep_run::{SweepDefinition, SweepRun, WaitingJob},
 };
 use crate::core::{
-    record::Record,
+    record::{FailedJob, Record},
     specification::Specification,
     state::{AttemptState, JobState, SweepState},
 };
@@ -46,6 +46,92 @@ impl Engine {
         Reply::Submitted(Box::new(view), true)
     }
 
+    pub(super) fn pause(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
+        match run.state {
+            SweepState::Paused => {}
+            SweepState::Running => {
+                change_state(run, SweepState::Paused, out);
+                settle(run, now, out);
+            }
+            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+        }
+        Reply::Sweep(Box::new(run.view()))
+    }
+
+    pub(super) fn resume(&mut self, sweep: SweepId, out: &mut Output) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
+        match run.state {
+            SweepState::Running => {}
+            SweepState::Paused => change_state(run, SweepState::Running, out),
+            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+        }
+        Reply::Sweep(Box::new(run.view()))
+    }
+
+    /// Has failed jobs wait again, their failures forgotten, and lets every worker try the sweep anew.
+    pub(super) fn retry(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        failed: &[FailedJob],
+        out: &mut Output,
+    ) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
+        match run.state {
+            SweepState::Running | SweepState::Paused | SweepState::Finished => {}
+            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+        }
+        let mut retried = 0;
+        for &FailedJob { job, attempts } in failed {
+            if run.failed == 0 || run.waiting.contains_key(&job) || run.active.contains_key(&job) {
+                continue;
+            }
+            run.failed -= 1;
+            run.waiting.insert(job, WaitingJob { attempts, failures: 0, losses: 0 });
+            retried += 1;
+            out.records.push(Record::JobChanged {
+                job: proto::JobKey { sweep, job },
+                state: JobState::Pending,
+                failures: 0,
+                losses: 0,
+                reason: "tried again on request".to_owned(),
+            });
+        }
+        if retried > 0 && run.state == SweepState::Finished {
+            run.ended_unix_ms = None;
+            change_state(run, SweepState::Running, out);
+        }
+        settle(run, now, out);
+        let view = run.view();
+        if retried > 0 {
+            for worker in self.workers.values_mut() {
+                worker.unfit.remove(&sweep);
+            }
+        }
+        Reply::Retried(Box::new(view), retried)
+    }
+
+    pub(super) fn drain(&mut self, name: &WorkerName, out: &mut Output) -> Reply {
+        let connected = self.workers.get_mut(name).and_then(|worker| Some((worker.session?, worker)));
+        let Some((session, worker)) = connected else {
+            return Reply::Refused(ControlError::NoSuchWorker(name.clone()));
+        };
+        if !worker.draining {
+            worker.draining = true;
+            let drain = v1::Drain { reason: "drained on request".to_owned() };
+            send(session, v1::coordinator_message::Message::Drain(drain), out);
+        }
+        let view = self.workers_view().into_iter().find(|worker| worker.name == name.as_str());
+        Reply::Worker(Box::new(view.unwrap_or_default()))
+    }
+
     pub(super) fn stop(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
             return Reply::Refused(ControlError::NoSuchSweep(sweep));
@@ -55,7 +141,7 @@ impl Engine {
             SweepState::Finished | SweepState::Cancelled => {
                 return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
             }
-            SweepState::Running => {}
+            SweepState::Running | SweepState::Paused => {}
         }
         change_state(run, SweepState::Stopping, out);
         cancel_waiting(run, "the sweep was stopped", out);
@@ -72,7 +158,7 @@ impl Engine {
             SweepState::Finished | SweepState::Stopped => {
                 return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
             }
-            SweepState::Running | SweepState::Stopping => {}
+            SweepState::Running | SweepState::Paused | SweepState::Stopping => {}
         }
         // Stopping first, so that the ends of its attempts start nothing and settle nothing but the stop.
         run.state = SweepState::Stopping;

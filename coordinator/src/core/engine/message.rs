@@ -7,7 +7,7 @@ use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     super::{
-        record::{EpochMetrics, Record},
+        record::{EpochMetrics, FailedJob, Record},
         specification::Specification,
         state::{JobState, SweepState},
     },
@@ -28,6 +28,19 @@ pub enum Input {
         /// Makes a repeated call harmless; empty for none.
         request_id: String,
     },
+    /// A user wants no more jobs to start for now.
+    Pause(SweepId),
+    /// A user wants jobs to start again.
+    Resume(SweepId),
+    /// A user wants failed jobs to be tried again.
+    Retry {
+        /// Whose.
+        sweep: SweepId,
+        /// All jobs of the sweep that have failed, as the store has them now.
+        failed: Vec<FailedJob>,
+    },
+    /// A user wants a worker to take no more jobs and leave.
+    Drain(WorkerName),
     /// A user wants no more jobs to start.
     Stop(SweepId),
     /// A user wants the sweep to end now.
@@ -244,8 +257,12 @@ pub enum Reply {
     Snapshot(Box<v1::WatchSnapshot>),
     /// What the jobs of a sweep are, and its state.
     Definition(Arc<SweepDefinition>, SweepState),
+    /// The sweep, and how many of its jobs are tried again.
+    Retried(Box<v1::Sweep>, u64),
     /// The workers by name.
     Workers(Vec<v1::Worker>),
+    /// One worker.
+    Worker(Box<v1::Worker>),
     /// No.
     Refused(ControlError),
 }
@@ -256,6 +273,9 @@ pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
+    /// There is no such worker.
+    #[error("no worker {0} is connected; `sweep workers` lists the workers")]
+    NoSuchWorker(WorkerName),
     /// The sweep has its end.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
     AlreadyFinal {

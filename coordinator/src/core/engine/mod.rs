@@ -84,6 +84,10 @@ impl Engine {
             Input::Submit { specification, request_id } => {
                 self.submit(now, *specification, request_id, &mut out)
             }
+            Input::Pause(sweep) => self.pause(now, sweep, &mut out),
+            Input::Resume(sweep) => self.resume(sweep, &mut out),
+            Input::Retry { sweep, failed } => self.retry(now, sweep, &failed, &mut out),
+            Input::Drain(name) => self.drain(&name, &mut out),
             Input::Stop(sweep) => self.stop(now, sweep, &mut out),
             Input::Cancel(sweep) => self.cancel(now, sweep, &mut out),
             Input::DescribeSweep(sweep) => self.describe(sweep),

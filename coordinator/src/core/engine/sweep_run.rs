@@ -165,6 +165,11 @@ impl SweepRun {
         Some((job, WaitingJob { attempts: 0, failures: 0, losses: 0 }))
     }
 
+    /// Whether some job's numbers come from the data set that was found, so that no other may take its place.
+    pub(super) fn data_set_is_settled(&self) -> bool {
+        self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
+    }
+
     /// Counts the end of a job that had an attempt.
     pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<EpochMetrics>) {
         match state {
@@ -200,7 +205,7 @@ impl SweepRun {
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
-            SweepState::Running => {
+            SweepState::Running | SweepState::Paused => {
                 (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),

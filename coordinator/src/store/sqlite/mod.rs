@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use super::{AttemptRow, EpochRow, JobRow, Store, StoreError};
 use crate::core::{
-    record::{EpochMetrics, Record, StoredSweep},
+    record::{EpochMetrics, FailedJob, Record, StoredSweep},
     state::JobState,
 };
 
@@ -121,6 +121,17 @@ impl Store for SqliteStore {
         rows.iter().map(job_row).collect()
     }
 
+    async fn failed_jobs(&self, sweep: SweepId, limit: u32) -> Result<Vec<FailedJob>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT job, attempts FROM jobs WHERE sweep_id = ? AND state = 'failed' ORDER BY job LIMIT ?",
+        )
+        .bind(integer(sweep.0)?)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(failed_job).collect()
+    }
+
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT attempt, worker, slot, device, state, reason, log_tail, granted_unix_ms, ended_unix_ms \
@@ -198,6 +209,10 @@ fn job_row(row: &SqliteRow) -> Result<JobRow, StoreError> {
         train_loss: row.try_get("train_loss")?,
         val_accuracy: row.try_get("val_accuracy")?,
     })
+}
+
+fn failed_job(row: &SqliteRow) -> Result<FailedJob, StoreError> {
+    Ok(FailedJob { job: natural(row, "job")?, attempts: natural(row, "attempts")? })
 }
 
 fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, StoreError> {

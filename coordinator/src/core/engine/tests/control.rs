@@ -4,8 +4,8 @@ use proto::{SweepId, v1};
 
 use super::cluster::{Cluster, ended, key, specification};
 use crate::core::{
-    engine::{ControlError, Input, Reply},
-    record::Record,
+    engine::{ControlError, Effect, Input, Reply},
+    record::{FailedJob, Record},
 };
 
 #[test]
@@ -81,4 +81,116 @@ fn what_has_ended_cannot_be_stopped() {
         cluster.apply(Input::Stop(SweepId(9))),
         Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
     ));
+}
+
+#[test]
+fn a_paused_sweep_starts_nothing_until_it_is_resumed() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    for _ in 0..2 {
+        cluster.apply(Input::Pause(SweepId(1)));
+        assert_eq!(cluster.sweep().state(), v1::SweepState::Paused);
+    }
+    cluster.take_effects();
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    assert_eq!(cluster.counts(), [2, 0, 1, 0, 0, 0]);
+    for _ in 0..2 {
+        cluster.apply(Input::Resume(SweepId(1)));
+    }
+    assert_eq!(cluster.grants(), [(1, key(2, 1))]);
+    let changes =
+        cluster.records.iter().filter(|record| matches!(record, Record::SweepChanged { .. })).count();
+    assert_eq!(changes, 2, "asked twice, it does no more");
+}
+
+#[test]
+fn a_job_that_fails_in_a_paused_sweep_waits_and_the_last_end_finishes_it() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    assert_eq!(cluster.counts(), [1, 0, 0, 0, 0, 0]);
+    cluster.apply(Input::Resume(SweepId(1)));
+    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.train(1, key(1, 2));
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+}
+
+#[test]
+fn an_ended_sweep_is_neither_paused_nor_resumed() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.apply(Input::Cancel(SweepId(1)));
+    for input in [Input::Pause(SweepId(1)), Input::Resume(SweepId(1))] {
+        assert!(matches!(cluster.apply(input), Reply::Refused(ControlError::AlreadyFinal { .. })));
+    }
+    assert!(matches!(
+        cluster.apply(Input::Pause(SweepId(9))),
+        Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
+    ));
+}
+
+fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
+    let failed = failed.iter().map(|&(job, attempts)| FailedJob { job, attempts }).collect();
+    match cluster.apply(Input::Retry { sweep: SweepId(1), failed }) {
+        Reply::Retried(_, jobs) => jobs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn failed_jobs_are_tried_again_with_all_their_attempts() {
+    let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 2}");
+    cluster.connect(1, "a", 1, &[]);
+    for attempt in 1..=2 {
+        cluster.event(1, key(1, attempt), ended(v1::Outcome::Failed, "crashed"));
+    }
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 1, 0]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    cluster.take_effects();
+    assert_eq!(retry(&mut cluster, &[(1, 2)]), 1);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Running);
+    assert_eq!(cluster.sweep().ended_unix_ms, 0);
+    assert_eq!(cluster.grants(), [(1, key(1, 3))], "attempt numbers go on");
+    // The same list again, as from a second call that read before the first had acted, does nothing.
+    assert_eq!(retry(&mut cluster, &[(1, 2)]), 0);
+    cluster.event(1, key(1, 3), ended(v1::Outcome::Failed, "crashed"));
+    cluster.train(1, key(1, 4));
+    assert_eq!(cluster.counts(), [0, 0, 2, 0, 0, 0]);
+    assert_eq!(retry(&mut cluster, &[]), 0);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+}
+
+#[test]
+fn a_worker_that_refused_a_sweep_may_try_it_again() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+    cluster.take_effects();
+    assert_eq!(retry(&mut cluster, &[(1, 1)]), 1);
+    cluster.train(1, key(1, 2));
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_drained_worker_is_told_once_and_gets_no_jobs() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.take_effects();
+    for _ in 0..2 {
+        assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(_)));
+    }
+    let told = |effect: &&Effect| match effect {
+        Effect::Send { message, .. } => {
+            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
+        }
+        _ => false,
+    };
+    assert_eq!(cluster.take_effects().iter().filter(told).count(), 1);
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    let refused = cluster.apply(Input::Drain("b".parse().unwrap()));
+    assert!(matches!(refused, Reply::Refused(ControlError::NoSuchWorker(_))));
 }

@@ -28,6 +28,9 @@ enum Step {
     End { session: u64, job: u64, attempt: u32, outcome: i32 },
     Obey { session: u64, times: u32 },
     Pass { milliseconds: u64 },
+    Pause,
+    Resume,
+    DrainWorker { worker: u64 },
     Stop,
     Cancel,
 }
@@ -51,6 +54,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, job, attempt, outcome)| Step::End { session, job, attempt, outcome }),
         6 => (session, 1..6u32).prop_map(|(session, times)| Step::Obey { session, times }),
         2 => (0..1500u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
+        1 => (0..WORKERS).prop_map(|worker| Step::DrainWorker { worker }),
         1 => Just(Step::Stop),
         1 => Just(Step::Cancel),
     ]
@@ -149,6 +155,12 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             }
         }
         Step::Pass { milliseconds } => cluster.pass(milliseconds),
+        Step::Pause => drop(cluster.apply(Input::Pause(SweepId(1)))),
+        Step::Resume => drop(cluster.apply(Input::Resume(SweepId(1)))),
+        Step::DrainWorker { worker } => {
+            let name = format!("worker-{worker}").parse().expect("a plain name");
+            cluster.apply(Input::Drain(name));
+        }
         Step::Stop => drop(cluster.apply(Input::Stop(SweepId(1)))),
         Step::Cancel => drop(cluster.apply(Input::Cancel(SweepId(1)))),
     }
@@ -156,6 +168,7 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
 
 /// A good worker trains everything that it is granted until the sweep has ended.
 fn finish(cluster: &mut Cluster, session: u64) {
+    cluster.apply(Input::Resume(SweepId(1)));
     cluster.connect(session, "good", 2, &[]);
     for _ in 0..200 {
         for (to, attempt) in cluster.grants() {
