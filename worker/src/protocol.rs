@@ -140,3 +140,26 @@ pub struct DatasetSummary {
     /// How many were left out in all.
     pub skipped_count: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_survive_to_the_last_bit() {
+        let mut bits = 0x3fc0_b79e_6f0d_4e21_u64;
+        for _ in 0..1_000 {
+            bits = bits.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            let val_accuracy = f64::from_bits(0x3fe0_0000_0000_0000 | bits >> 12) - 0.5;
+            let epoch = FromTrainer::Epoch {
+                id: "1".into(),
+                epoch: 1,
+                train_loss: val_accuracy,
+                val_accuracy,
+                epoch_seconds: 0.1,
+            };
+            let line = serde_json::to_string(&epoch).unwrap();
+            assert_eq!(serde_json::from_str::<FromTrainer>(&line).unwrap(), epoch, "{line}");
+        }
+    }
+}
