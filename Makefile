@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check clean-demo tools
+.PHONY: help setup build demo test chaos check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: build ## Train the sixteen jobs of the report on synthetic images (under 4
 test: build ## Run every test
 	@$(PYTHON) deploy/setup/test_tools.py
 	$(CARGO) test --release --locked --workspace
+
+chaos: build ## Kill coordinators, workers and trainers KILLS times (200) and account for every record
+	$(RELEASE)/chaos $(or $(KILLS),200)
 
 check: setup ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check

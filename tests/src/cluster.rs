@@ -1,6 +1,10 @@
 //! A coordinator and its workers as processes of their own.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use proto::v1::{self, report_row::Row, sweep_service_client::SweepServiceClient};
 use tempfile::TempDir;
@@ -23,11 +27,13 @@ pub struct ClusterOptions {
     pub serve: Vec<String>,
     /// More arguments of `sweep-worker start`.
     pub worker: Vec<String>,
+    /// The worker's program, where it is not the one that was built.
+    pub worker_program: Option<PathBuf>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { lease: "20s", serve: Vec::new(), worker: Vec::new() }
+        Self { lease: "20s", serve: Vec::new(), worker: Vec::new(), worker_program: None }
     }
 }
 
@@ -68,7 +74,8 @@ impl Cluster {
     pub fn worker(&self, name: &str) -> Worker {
         let scheme =
             if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
-        let mut command = Command::new(program("sweep-worker"));
+        let built = || program("sweep-worker");
+        let mut command = Command::new(self.options.worker_program.clone().unwrap_or_else(built));
         command
             .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
             .args(["--coordinator", &format!("{scheme}://localhost:{}", self.coordinator.address.port())])
@@ -192,7 +199,12 @@ impl Worker {
     /// # Panics
     /// None runs.
     pub fn trainer(&self) -> u32 {
-        *children(self.pid()).last().expect("the trainer runs")
+        self.trainer_if_any().expect("the trainer runs")
+    }
+
+    /// The process of its trainer, if one runs.
+    pub fn trainer_if_any(&self) -> Option<u32> {
+        children(self.pid()).last().copied()
     }
 
     /// Waits until it has left by itself; its exit code.

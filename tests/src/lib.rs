@@ -1,6 +1,7 @@
 //! The harness of the scenarios: real coordinators and workers as processes on loopback, ended by force where a
 //! scenario says so, and waited for by what they tell, never by the clock.
 
+pub mod chaos;
 mod cluster;
 mod dataset;
 mod process;

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
 };
@@ -18,9 +18,10 @@ use crate::PATIENCE;
 /// # Panics
 /// It has not been built.
 pub fn program(name: &str) -> PathBuf {
-    // target/release/deps/scenario-… → target/release
-    let own = env::current_exe().expect("a test knows its own path");
-    let release = own.parent().and_then(Path::parent).expect("tests lie two folders below their profile's");
+    // Programs lie in target/release, tests one folder deeper.
+    let own = env::current_exe().expect("a program knows its own path");
+    let folder = own.parent().expect("a program lies in a folder");
+    let release = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let path = release.join(name);
     assert!(
         path.is_file(),

@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use proto::v1::{JobState, SweepState};
-use tests::{Cluster, ClusterOptions, program, terminate};
+use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
 
 use crate::completion::assert_whole;
 
@@ -74,4 +74,23 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
     let job = cluster.job(sweep, 1).await.job.unwrap();
     assert_eq!(job.state(), JobState::Failed);
     assert!(job.reason.contains("/nowhere/pictures"), "{}", job.reason);
+}
+
+#[tokio::test]
+async fn a_worker_whose_program_was_replaced_goes_on_with_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("sweep-worker");
+    std::fs::copy(program("sweep-worker"), &copy).unwrap();
+    let options = ClusterOptions { worker_program: Some(copy.clone()), ..ClusterOptions::default() };
+    let cluster = Cluster::start(options);
+    let worker = cluster.worker("one");
+    let sweep = cluster.submit("{epochs: {value: 1}}").await;
+    cluster.watch(sweep).await.until_end().await;
+    std::fs::remove_file(&copy).unwrap();
+    let trainer = worker.trainer();
+    kill(trainer);
+    wait_for_end(trainer);
+    let sweep = cluster.submit("{epochs: {value: 2}}").await;
+    cluster.watch(sweep).await.until_end().await;
+    assert_whole(&cluster.results(sweep).await, 1, 2);
 }

@@ -3,6 +3,7 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+mod chaos;
 mod command_line;
 mod completion;
 mod faults;

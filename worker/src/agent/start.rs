@@ -1,6 +1,6 @@
 //! `sweep-worker start`: from the command line to a running agent and its exit code.
 
-use std::{io::Read, process::ExitCode};
+use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use tokio::{
@@ -17,6 +17,9 @@ use super::{
     shell::{self, Configuration},
     wire::Identity,
 };
+
+/// This program as it runs, even when its file has been replaced meanwhile: trainers must be of its version.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -53,7 +56,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = PathBuf::from(OWN_PROGRAM);
     let name = options.worker_name();
     let slots = devices::slots(options.device, options.slots, &program).await?;
     for slot in &slots {
