@@ -10,7 +10,7 @@ mod watch;
 pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
-    process::{kill, program, terminate, wait_for_end},
+    process::{freeze, kill, program, terminate, thaw, wait_for_end},
     watch::Watch,
 };
 

@@ -104,6 +104,16 @@ pub fn terminate(pid: u32) {
     signal(pid, Signal::TERM);
 }
 
+/// SIGSTOP.
+pub fn freeze(pid: u32) {
+    signal(pid, Signal::STOP);
+}
+
+/// SIGCONT.
+pub fn thaw(pid: u32) {
+    signal(pid, Signal::CONT);
+}
+
 fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a positive id");
     kill_process(pid, signal).expect("the process is there");

@@ -1,8 +1,8 @@
 //! SIGKILL in the middle of an epoch: nothing acknowledged is lost, no finished job runs again, and the numbers are
 //! those of a run that nothing happened to.
 
-use proto::v1;
-use tests::{Cluster, ClusterOptions, kill, wait_for_end};
+use proto::v1::{self, watch_sweep_response::Event};
+use tests::{Cluster, ClusterOptions, freeze, kill, thaw, wait_for_end};
 
 use crate::completion::{Numbers, assert_whole, numbers};
 
@@ -105,4 +105,30 @@ async fn of_the_coordinator() {
     // The trainings went on: not even the running ones have had another attempt.
     assert!(cluster.results(sweep).await.iter().all(|(job, _)| job.attempts == 1));
     assert_eq!(disturbed, undisturbed().await);
+}
+
+#[tokio::test]
+async fn of_a_lease_by_a_worker_that_was_frozen() {
+    let cluster = Cluster::start(ClusterOptions { lease: "2s", ..ClusterOptions::default() });
+    let one = cluster.worker("one");
+    let sweep = cluster.submit(PARAMETERS).await;
+    let mut watch = cluster.watch(sweep).await;
+    let job = watch.until_some_job_is_in_the_middle().await;
+    // The trainer goes on; what it says waits in the frozen worker.
+    freeze(one.pid());
+    let _two = cluster.worker("two");
+    watch
+        .until("the job's next attempt", |event| match event {
+            Event::Job(changed) => {
+                let same = changed.point.as_ref().is_some_and(|point| point.job == job);
+                (same && changed.attempt == 2 && changed.state() == v1::JobState::Running).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    thaw(one.pid());
+    let disturbed = end(&cluster, sweep, &[]).await;
+    assert_eq!(disturbed, undisturbed().await);
+    let attempts = cluster.job(sweep, job).await.attempts;
+    assert_eq!(attempts[0].outcome, "lost", "what it said after its lease changed nothing: {attempts:?}");
 }
