@@ -9,7 +9,7 @@ use std::{
 
 use proto::v1::{self, watch_sweep_response::Event};
 
-use crate::{Cluster, ClusterOptions, PATIENCE, Worker, kill, program};
+use crate::{Cluster, ClusterOptions, Worker, kill, program};
 
 /// Epochs of each job.
 const EPOCHS: u32 = 5;
@@ -81,9 +81,7 @@ pub async fn run(victim: Victim, kills: u32, seed: u64) -> Account {
     let mut told = BTreeMap::new();
     for round in 0..kills {
         let epochs = 1 + random.below(8) as usize;
-        if !listen(&cluster, sweep, epochs, &mut told).await {
-            panic!("the sweep ended after {round} of {kills} kills; give it more jobs");
-        }
+        listen(&cluster, sweep, epochs, &mut told).await;
         match victim {
             Victim::Coordinator => cluster.replace_coordinator(),
             Victim::Worker => {
@@ -106,32 +104,25 @@ pub async fn run(victim: Victim, kills: u32, seed: u64) -> Account {
     Account { kills, jobs, told: told.len(), attempts, begun_again, took: start.elapsed() }
 }
 
-/// Writes down the next epochs that a watcher is told of; false if the sweep ends meanwhile.
+/// Writes down the next epochs that a watcher is told of.
+///
+/// # Panics
+/// The sweep ends before, for want of jobs.
 async fn listen(
     cluster: &Cluster,
     sweep: u64,
     mut epochs: usize,
     told: &mut BTreeMap<(u64, u32), (u64, u64)>,
-) -> bool {
-    let mut stream = cluster
-        .client()
-        .await
-        .watch_sweep(v1::WatchSweepRequest { sweep_id: sweep })
-        .await
-        .expect("the sweep can be watched")
-        .into_inner();
-    while epochs > 0 {
-        let message = tokio::time::timeout(PATIENCE, stream.message()).await.expect("something happens");
-        let Some(message) = message.expect("the stream goes on") else { return false };
-        if let Some(Event::Epoch(v1::EpochObserved { point: Some(point), record: Some(record), .. })) =
-            message.event
-        {
+) {
+    let observe = |event: &Event| {
+        if let Event::Epoch(v1::EpochObserved { point: Some(point), record: Some(record), .. }) = event {
             let numbers = (record.train_loss.to_bits(), record.val_accuracy.to_bits());
             told.insert((point.job, record.epoch), numbers);
             epochs -= 1;
         }
-    }
-    true
+        (epochs == 0).then_some(())
+    };
+    cluster.watch(sweep).await.until("epochs of a sweep that has jobs for all kills", observe).await;
 }
 
 fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u64, u32), (u64, u64)>) {

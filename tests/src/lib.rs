@@ -10,7 +10,7 @@ mod watch;
 pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
-    process::{freeze, kill, program, terminate, thaw, wait_for_end},
+    process::{children, freeze, kill, program, terminate, thaw, wait_for_end},
     watch::Watch,
 };
 

@@ -120,7 +120,10 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 /// Child processes of `pid`, the longest-lived first.
-pub(crate) fn children(pid: u32) -> Vec<u32> {
+///
+/// # Panics
+/// There is no such process.
+pub fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
     let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
     let mut children: Vec<u32> = lists

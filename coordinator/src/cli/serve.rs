@@ -32,9 +32,6 @@ pub(super) struct ServeArguments {
     /// Serve other machines without a token: whoever reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
-    /// Write the address that was chosen into this file once calls are accepted
-    #[arg(long, env = "SWEEP_PORT_FILE", value_name = "FILE")]
-    port_file: Option<PathBuf>,
 }
 
 /// Shortest and longest lease: below, a busy machine loses its jobs; above, a dead one keeps them for hours.
@@ -69,10 +66,6 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, store, lease, .. } = arguments;
     let mut server = Server::start(ServerConfig { listen, store_url: store, token, tls, lease }).await?;
-    if let Some(path) = &arguments.port_file {
-        write_whole(path, &format!("{}\n", server.address))
-            .with_context(|| format!("cannot write {}; check --port-file", path.display()))?;
-    }
     tokio::select! {
         error = server.stopped() => {
             if let Err(error) = server.shut_down().await {
@@ -85,14 +78,5 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     }
     tracing::info!("stopping; workers keep training and come back to the next coordinator on this store");
     server.shut_down().await?;
-    Ok(())
-}
-
-/// Writes a small file so that no reader ever sees half of it.
-fn write_whole(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(std::path::Path::new(".")))?;
-    std::io::Write::write_all(&mut file, text.as_bytes())?;
-    file.persist(path)?;
     Ok(())
 }

@@ -81,8 +81,11 @@ pub(super) async fn submit(
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if format == Format::Table {
         print(&format!(
-            "sweep {} submitted: {} with {} jobs\nFollow it with `sweep watch {0}`.\n",
-            sweep.sweep_id, sweep.name, sweep.job_count
+            "sweep {} submitted: {} with {} job{}\nFollow it with `sweep watch {0}`.\n",
+            sweep.sweep_id,
+            sweep.name,
+            sweep.job_count,
+            if sweep.job_count == 1 { "" } else { "s" }
         ));
     } else {
         let (columns, row) = sweep_row(&sweep);

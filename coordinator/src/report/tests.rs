@@ -159,6 +159,21 @@ fn the_pages_say_it_in_both_languages() {
 }
 
 #[test]
+fn pictures_that_were_left_out_are_named() {
+    let mut header = some_header();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.skipped = (1..=100).map(|number| format!("cat.{number}.jpg")).collect();
+    dataset.skipped_count = 250;
+    let folder = write(&header, &some_jobs(), Language::English);
+    let page = read(&folder, "report.md");
+    let line = page.lines().find(|line| line.contains("left out")).unwrap();
+    insta::assert_snapshot!(line);
+    let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+    let kept = &json["sweep"]["dataset"];
+    assert_eq!((kept["skipped"].as_array().unwrap().len(), &kept["skipped_count"]), (100, &250.into()));
+}
+
+#[test]
 fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
     let folder = write(&some_header(), &some_jobs(), Language::English);
     let html = read(&folder, "report.html");

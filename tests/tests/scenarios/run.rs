@@ -10,13 +10,17 @@ use std::{
 use tests::{program, terminate};
 
 fn command(folder: &Path, parameters: &str) -> Command {
+    command_with_workers("2", folder, parameters)
+}
+
+fn command_with_workers(workers: &str, folder: &Path, parameters: &str) -> Command {
     let file = folder.join("sweep.yaml");
     fs::write(&file, tests::source(parameters).text).unwrap();
     let mut command = Command::new(program("sweep"));
     command
         .arg("run")
         .arg(file)
-        .args(["--workers", "2", "--device", "cpu", "--output"])
+        .args(["--workers", workers, "--device", "cpu", "--output"])
         .arg(folder.join("results"))
         .arg("--cache-dir")
         .arg(folder.join("cache"));
@@ -76,6 +80,29 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
     assert!(rows.iter().all(|row| row[6] == "done" && row[9] == "12"), "{rows:?}");
     let epochs = fs::read_to_string(folder.path().join("results/epochs.csv")).unwrap();
     assert_eq!(epochs.lines().count(), 1 + 4 * 12, "each epoch once");
+}
+
+#[test]
+fn a_worker_that_dies_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = command_with_workers("1", folder.path(), "{epochs: {value: 6}}");
+    let mut child = run.stdout(Stdio::piped()).spawn().unwrap();
+    read_until(&mut child, |line| line.contains("epoch 2/6"));
+    let [worker] = tests::children(child.id())[..] else { panic!("one worker runs") };
+    tests::kill(worker);
+    assert!(child.wait().unwrap().success());
+    let rows = results(folder.path());
+    assert_eq!((rows[0][6].as_str(), rows[0][7].as_str()), ("done", "2"), "{rows:?}");
+}
+
+#[test]
+fn a_number_of_slots_that_cannot_be_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    for slots in ["0", "two", "-1"] {
+        let output = command(folder.path(), "{}").arg(format!("--slots={slots}")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!folder.path().join("results").exists());
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ const PROBE_WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct WorkersOptions {
     /// Jobs at a time in each worker: a number or auto [default: the GPUs, else the cores, shared out]
-    #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto")]
+    #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", value_parser = slots)]
     slots: Option<String>,
     /// What to train on: auto, cpu or cuda
     #[arg(long, env = "SWEEP_DEVICE", default_value = "auto", value_parser = ["auto", "cpu", "cuda"])]
@@ -50,6 +50,12 @@ pub(in crate::cli) struct WorkersOptions {
     /// Leave images out that cannot be decoded, and say so in the report
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     skip_corrupt: bool,
+}
+
+/// The workers' own parser would say so only after the sweep has begun.
+fn slots(text: &str) -> Result<String, String> {
+    let valid = text == "auto" || text.parse::<u16>().is_ok_and(|slots| slots > 0);
+    if valid { Ok(text.to_owned()) } else { Err("use auto, or a whole number of at least 1".to_owned()) }
 }
 
 /// The worker processes.

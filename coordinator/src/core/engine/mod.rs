@@ -80,33 +80,52 @@ impl Engine {
     /// Takes one input.
     pub fn apply(&mut self, now: Now, input: Input) -> Output {
         let mut out = Output::default();
-        out.reply = match input {
-            Input::Submit { specification, request_id } => {
-                self.submit(now, *specification, request_id, &mut out)
+        match self.answer(&input) {
+            Some(reply) => out.reply = reply,
+            None => {
+                out.reply = self.change(now, input, &mut out);
+                self.schedule(now, &mut out);
+                debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
             }
-            Input::Pause(sweep) => self.pause(now, sweep, &mut out),
-            Input::Resume(sweep) => self.resume(sweep, &mut out),
-            Input::Retry { sweep, failed } => self.retry(now, sweep, &failed, &mut out),
-            Input::Drain(name) => self.drain(&name, &mut out),
-            Input::Stop(sweep) => self.stop(now, sweep, &mut out),
-            Input::Cancel(sweep) => self.cancel(now, sweep, &mut out),
-            Input::DescribeSweep(sweep) => self.describe(sweep),
-            Input::ListSweeps { before, limit } => self.list(before, limit),
-            Input::Snapshot(sweep) => self.snapshot(sweep),
-            Input::Define(sweep) => self.define(sweep),
+        }
+        out
+    }
+
+    /// Answers an input that only asks; none for one that may change something.
+    fn answer(&self, input: &Input) -> Option<Reply> {
+        Some(match input {
+            Input::DescribeSweep(sweep) => self.describe(*sweep),
+            Input::ListSweeps { before, limit } => self.list(*before, *limit),
+            Input::Snapshot(sweep) => self.snapshot(*sweep),
+            Input::Define(sweep) => self.define(*sweep),
             Input::ListWorkers => Reply::Workers(self.workers_view()),
-            Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
+            _ => return None,
+        })
+    }
+
+    fn change(&mut self, now: Now, input: Input, out: &mut Output) -> Reply {
+        match input {
+            Input::Submit { specification, request_id } => self.submit(now, *specification, request_id, out),
+            Input::Pause(sweep) => self.pause(now, sweep, out),
+            Input::Resume(sweep) => self.resume(sweep, out),
+            Input::Retry { sweep, failed } => self.retry(now, sweep, &failed, out),
+            Input::Drain(name) => self.drain(&name, out),
+            Input::Stop(sweep) => self.stop(now, sweep, out),
+            Input::Cancel(sweep) => self.cancel(now, sweep, out),
+            Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
             Input::SessionClosed(session) => self.session_closed(now, session),
             Input::WorkerDraining(session) => self.worker_draining(session),
-            Input::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
+            Input::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
             Input::Event { session, sequence, attempt, event } => {
-                self.event(now, session, sequence, attempt, event, &mut out)
+                self.event(now, session, sequence, attempt, event, out)
             }
-            Input::Tick => self.tick(now, &mut out),
-        };
-        self.schedule(now, &mut out);
-        debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
-        out
+            Input::Tick => self.tick(now, out),
+            Input::DescribeSweep(_)
+            | Input::ListSweeps { .. }
+            | Input::Snapshot(_)
+            | Input::Define(_)
+            | Input::ListWorkers => Reply::None,
+        }
     }
 
     /// Whether the state contradicts itself; says how. For tests and debug builds.

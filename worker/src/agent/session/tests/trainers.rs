@@ -1,0 +1,148 @@
+//! What the session does with its trainers and believes of them.
+
+use super::*;
+
+#[test]
+fn a_job_goes_to_its_slot_and_its_events_are_spooled_before_they_are_sent() {
+    let mut bench = Bench::connected(2);
+    bench.feed([grant(1, 7)]).expect(&["start 1/7#1@1 in a new trainer"]);
+    bench.feed([ready(1), started(1, 7)]).expect(&["spool 1 1/7#1 started", "send 1 1/7#1 started"]);
+    bench.feed([epoch(1, 7, 1)]).expect(&["spool 2 1/7#1 epoch 1", "send 2 1/7#1 epoch 1"]);
+    bench.feed([epoch(1, 7, 2)]).expect(&["spool 3 1/7#1 epoch 2", "send 3 1/7#1 epoch 2"]);
+    bench
+        .feed([ended(1, 7, TrainerOutcome::Done)])
+        .expect(&["spool 4 1/7#1 done ()", "send 4 1/7#1 done ()"]);
+    bench.feed([acknowledged(3), acknowledged(4)]).expect(&["forget 3", "forget 4"]);
+}
+
+#[test]
+fn the_trainer_stays_for_the_next_job() {
+    let mut bench = Bench::training();
+    bench.feed([epoch(0, 1, 1), epoch(0, 1, 2), ended(0, 1, TrainerOutcome::Done)]);
+    bench.seen.clear();
+    bench.feed([grant(0, 2)]).expect(&["start 1/2#1@0"]);
+}
+
+#[test]
+fn what_the_trainer_says_of_the_end_is_passed_on() {
+    for (outcome, expected) in [
+        (TrainerOutcome::Diverged, "diverged"),
+        (TrainerOutcome::Failed, "failed"),
+        (TrainerOutcome::Rejected, "rejected"),
+    ] {
+        let mut bench = Bench::training();
+        let expected = [format!("spool 2 1/1#1 {expected} (so)"), format!("send 2 1/1#1 {expected} (so)")];
+        bench.feed([ended(0, 1, outcome)]).expect(&expected.each_ref().map(String::as_str));
+    }
+}
+
+#[test]
+fn a_crashed_trainer_is_a_failed_attempt_with_its_last_lines_and_the_next_job_gets_a_new_one() {
+    let mut bench = Bench::training();
+    let end = "1/1#1 failed (the trainer was killed by SIGKILL in epoch 1) +x";
+    bench.feed([exited(0)]).expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    bench.feed([grant(0, 2)]).expect(&["start 1/2#1@0 in a new trainer"]);
+}
+
+#[test]
+fn an_idle_trainer_may_die_without_consequence() {
+    let mut bench = Bench::training();
+    bench.feed([ended(0, 1, TrainerOutcome::Diverged)]);
+    bench.seen.clear();
+    bench.feed([exited(0)]).expect(&[]);
+    bench.feed([grant(0, 2)]).expect(&["start 1/2#1@0 in a new trainer"]);
+}
+
+#[test]
+fn a_trainer_that_does_not_stop_is_killed() {
+    let mut bench = Bench::training();
+    bench.feed([revoke(1)]).wait(STOP_TO_KILL).expect(&["forget 1", "stop 1/1#1@0", "kill 0"]);
+    bench.feed([epoch(0, 1, 1), ended(0, 1, TrainerOutcome::Done)]).expect(&[]);
+    bench
+        .feed([exited(0)])
+        .expect(&["spool 2 1/1#1 revoked (cancelled) +x", "send 2 1/1#1 revoked (cancelled) +x"]);
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_stopped_and_fails() {
+    let mut bench = Bench::training();
+    bench.wait(Duration::from_secs(7200)).expect(&["stop 1/1#1@0"]);
+    let end = "1/1#1 failed (exceeded job_timeout of 2h)";
+    bench
+        .feed([ended(0, 1, TrainerOutcome::Stopped)])
+        .expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+}
+
+#[test]
+fn a_training_that_ends_just_when_its_time_is_over_is_done() {
+    let mut bench = Bench::training();
+    bench.feed([epoch(0, 1, 1), epoch(0, 1, 2)]).wait(Duration::from_secs(7200));
+    bench.seen.clear();
+    bench
+        .feed([ended(0, 1, TrainerOutcome::Done)])
+        .expect(&["spool 4 1/1#1 done ()", "send 4 1/1#1 done ()"]);
+}
+
+#[test]
+fn a_trainer_that_never_gets_ready_is_killed() {
+    let mut bench = Bench::connected(1);
+    bench.feed([grant(0, 1)]).wait(TRAINER_READY_WITHIN).feed([exited(0)]);
+    let end = "1/1#1 failed (the trainer was not ready within 120 s) +x";
+    let (spool, send) = (format!("spool 1 {end}"), format!("send 1 {end}"));
+    bench.expect(&["start 1/1#1@0 in a new trainer", "kill 0", &spool, &send]);
+}
+
+#[test]
+fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_reason() {
+    let started_twice = FromTrainer::Started { id: attempt(1).to_string(), dataset: summary() };
+    let done = FromTrainer::Ended {
+        id: attempt(1).to_string(),
+        outcome: TrainerOutcome::Done,
+        reason: String::new(),
+    };
+    let stopped = FromTrainer::Ended {
+        id: attempt(1).to_string(),
+        outcome: TrainerOutcome::Stopped,
+        reason: String::new(),
+    };
+    let cases = [
+        (epoch_line(1, 1, f64::NAN, 0.5), "the trainer reported a loss of NaN in epoch 1; it must be finite"),
+        (
+            epoch_line(1, 1, 0.5, 1.5),
+            "the trainer reported a validation accuracy of 1.5 in epoch 1; it must be in [0, 1]",
+        ),
+        (epoch_line(1, 2, 0.5, 0.5), "the trainer reported epoch 2 after epoch 0"),
+        (epoch_line(2, 1, 0.5, 0.5), "the trainer spoke of the job \"1/2#1\" while it trained 1/1#1"),
+        (started_twice, "the trainer said twice that training started"),
+        (done, "the trainer said that it is done after 0 of 2 epochs"),
+        (stopped, "the trainer stopped without being asked to"),
+        (FromTrainer::Ready { protocol: 1, device: "cpu".into() }, "the trainer said twice that it is ready"),
+    ];
+    for (message, reason) in cases {
+        let mut bench = Bench::training();
+        bench.feed([said(0, message), exited(0)]);
+        let end = format!("1/1#1 failed ({reason}) +x");
+        bench.expect(&["kill 0", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    }
+}
+
+#[test]
+fn a_trainer_of_another_revision_is_not_used() {
+    let mut bench = Bench::connected(1);
+    bench.feed([grant(0, 1), said(0, FromTrainer::Ready { protocol: 2, device: "cpu".into() }), exited(0)]);
+    assert!(
+        bench.seen.iter().any(|line| line.contains("failed (the trainer speaks revision 2")),
+        "{:?}",
+        bench.seen
+    );
+}
+
+#[test]
+fn a_job_granted_to_a_slot_whose_trainer_is_being_killed_waits_for_a_new_one() {
+    let mut bench = Bench::training();
+    bench.feed([ended(0, 1, TrainerOutcome::Diverged)]);
+    bench.seen.clear();
+    let garbage = TrainerEvent::Broken { reason: "garbage".into() };
+    bench.feed([Input::Trainer { slot: 0, event: garbage }, grant(0, 2)]).expect(&["kill 0"]);
+    bench.feed([exited(0)]).expect(&["start 1/2#1@0 in a new trainer"]);
+}
