@@ -83,6 +83,8 @@ impl Cluster {
             .arg(self.folder.path().join(format!("spool-{name}")))
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
+            .arg("--checkpoints")
+            .arg(self.folder.path().join("checkpoints"))
             .args(&self.options.worker);
         Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{name}.log"))) }
     }

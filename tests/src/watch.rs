@@ -50,6 +50,21 @@ impl Watch {
         .await
     }
 
+    /// The number of a job of which `epoch` or a later one is durable.
+    ///
+    /// # Panics
+    /// As [`Self::until`].
+    pub async fn until_epoch(&mut self, epoch: u32) -> u64 {
+        self.until("an epoch", |event| match event {
+            Event::Epoch(observed) => {
+                let far = observed.record.is_some_and(|record| record.epoch >= epoch);
+                observed.point.as_ref().filter(|_| far).map(|point| point.job)
+            }
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits until so many jobs are done.
     ///
     /// # Panics

@@ -46,6 +46,8 @@ struct TrainerArguments {
     cache_dir: Option<PathBuf>,
     #[arg(long)]
     skip_corrupt: bool,
+    #[arg(long)]
+    checkpoints: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -76,7 +78,13 @@ fn told(error: &anyhow::Error) -> String {
 }
 
 fn run_trainer(arguments: TrainerArguments) -> anyhow::Result<()> {
-    let TrainerArguments { device, threads, cache_dir, skip_corrupt } = arguments;
+    let TrainerArguments { device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
     let cache_dir = cache_dir.unwrap_or_else(data::default_cache_dir);
-    trainer::run(TrainerOptions { device, threads: usize::from(threads), cache_dir, skip_corrupt })
+    trainer::run(TrainerOptions {
+        device,
+        threads: usize::from(threads),
+        cache_dir,
+        skip_corrupt,
+        checkpoints,
+    })
 }

@@ -25,6 +25,9 @@ pub enum ToTrainer {
     Stop {
         /// The job to stop.
         id: String,
+        /// Keep what it takes to go on first: another attempt will follow.
+        #[serde(default)]
+        checkpoint: bool,
     },
 }
 
@@ -37,6 +40,21 @@ pub struct TrainJob {
     pub model: String,
     /// Every parameter of the model: numbers and strings by name.
     pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Where and how often to keep what it takes to go on; absent where nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointPlan>,
+}
+
+/// What to keep of a job so that another attempt can go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointPlan {
+    /// The job's place below the trainer's checkpoint URL: the same for all attempts of a job, another for every
+    /// other job.
+    pub key: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// A checkpoint after each so many epochs, at least 1.
+    pub every_epochs: u32,
 }
 
 /// The data set of a job.
@@ -74,6 +92,9 @@ pub enum FromTrainer {
         id: String,
         /// What was found.
         dataset: DatasetSummary,
+        /// How many epochs an earlier attempt trained; they are told again, with the numbers of then.
+        #[serde(default)]
+        resumed_epochs: u32,
     },
     /// How far the epoch is; a hint, at most a few a second.
     Progress {

@@ -211,7 +211,17 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     print("\n");
     let mut printer = Printer::new(
         format,
-        names(&["attempt", "outcome", "worker", "slot", "device", "granted", "ended", "reason"]),
+        names(&[
+            "attempt",
+            "outcome",
+            "worker",
+            "slot",
+            "device",
+            "resumed_epochs",
+            "granted",
+            "ended",
+            "reason",
+        ]),
     );
     printer.page(&rows);
     printer.finish();
@@ -231,6 +241,7 @@ fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
         Cell::Text(attempt.worker.clone()),
         Cell::Integer(attempt.slot.into()),
         Cell::Text(attempt.device.clone()),
+        Cell::Integer(attempt.resumed_epochs.into()),
         Cell::Time(attempt.granted_unix_ms),
         Cell::Time(attempt.ended_unix_ms),
         Cell::Text(attempt.reason.clone()),

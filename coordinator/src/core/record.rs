@@ -61,6 +61,8 @@ pub enum Record {
     AttemptStarted {
         /// The attempt.
         attempt: AttemptKey,
+        /// Epochs that it takes over from an earlier attempt, by way of a checkpoint.
+        resumed_epochs: u32,
     },
     /// An epoch is done.
     EpochRecorded {

@@ -94,7 +94,10 @@ pub(super) fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input
 fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
     use v1::event::Event;
     match wire {
-        Some(Event::Started(started)) => AttemptEvent::Started(dataset(started.dataset.unwrap_or_default())),
+        Some(Event::Started(started)) => AttemptEvent::Started {
+            dataset: dataset(started.dataset.unwrap_or_default()),
+            resumed_epochs: started.resumed_epochs,
+        },
         Some(Event::Epoch(record)) => epoch(&record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
             outcome: ended.outcome(),
@@ -175,6 +178,7 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
         outcome: row.state,
         reason: row.reason,
         log_tail: row.log_tail,
+        resumed_epochs: row.resumed_epochs,
     }
 }
 

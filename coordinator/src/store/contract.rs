@@ -59,7 +59,10 @@ fn ended(job: u64, attempt: u32, state: AttemptState, job_state: JobState) -> [R
 async fn everything_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(folder.path()).await;
-    let started = |job, attempt| Record::AttemptStarted { attempt: AttemptKey::new(1, job, attempt) };
+    let started = |job, attempt| Record::AttemptStarted {
+        attempt: AttemptKey::new(1, job, attempt),
+        resumed_epochs: 3,
+    };
     store
         .commit(&[submitted(1, "key"), granted(1, 1), started(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)])
         .await

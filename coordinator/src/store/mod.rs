@@ -77,6 +77,8 @@ pub struct AttemptRow {
     pub slot: u32,
     /// The slot's device.
     pub device: String,
+    /// Epochs that it took over from an earlier attempt.
+    pub resumed_epochs: u32,
     /// Its state's name.
     pub state: String,
     /// Why it ended; may be empty.

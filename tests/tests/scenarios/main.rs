@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chaos;
+mod checkpoints;
 mod command_line;
 mod completion;
 mod faults;

@@ -37,6 +37,10 @@ pub struct StartOptions {
     /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// Folder or URL (file, s3, gs, az) for checkpoints, the same at every worker; without one, a job that is killed
+    /// starts over
+    #[arg(long, env = "SWEEP_CHECKPOINTS", value_name = "URL")]
+    pub checkpoints: Option<String>,
     /// Where relative paths of data sets start [default: the working directory]
     #[arg(long, env = "SWEEP_DATA_ROOT", value_name = "DIR")]
     pub data_root: Option<PathBuf>,
@@ -47,7 +51,7 @@ pub struct StartOptions {
     #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
     /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see the
-    /// `protocol` module) and finds SWEEP_TRAINER_DEVICE, _THREADS and _SLOT in its environment
+    /// `protocol` module) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
     pub trainer: Option<OsString>,
     /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
@@ -87,7 +91,7 @@ impl StartOptions {
     /// How the trainer of a slot is started; `program` is this program.
     pub(crate) fn trainer_command(&self, slot: &v1::Slot, program: &std::path::Path) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
-        let environment = vec![
+        let mut environment = vec![
             ("OMP_NUM_THREADS", threads.clone()),
             ("MKL_NUM_THREADS", threads.clone()),
             // Its log lines are shown to people.
@@ -96,6 +100,7 @@ impl StartOptions {
             ("SWEEP_TRAINER_THREADS", threads.clone()),
             ("SWEEP_TRAINER_SLOT", slot.index.to_string()),
         ];
+        environment.extend(self.checkpoints.clone().map(|place| ("SWEEP_TRAINER_CHECKPOINTS", place)));
         if let Some(command) = &self.trainer {
             let arguments = vec!["-c".into(), command.clone()];
             return TrainerCommand { program: "/bin/sh".into(), arguments, environment };
@@ -112,6 +117,9 @@ impl StartOptions {
         }
         if self.skip_corrupt {
             arguments.push("--skip-corrupt".into());
+        }
+        if let Some(place) = &self.checkpoints {
+            arguments.extend(["--checkpoints".into(), place.into()]);
         }
         TrainerCommand { program: program.to_owned(), arguments, environment }
     }

@@ -14,7 +14,7 @@ use super::{
     connection::{self, LinkEvent, Target, TargetError},
     session::{
         Session,
-        types::{Departure, Event, EventKind, Input, Output, ToCoordinator, TrainerEvent},
+        types::{Departure, Event, EventKind, Input, Output, Start, ToCoordinator, TrainerEvent},
     },
     slots::Slots,
     spool::{Spool, SpoolError},
@@ -212,9 +212,9 @@ impl Shell {
                 work.dataset.path = self.data_root.join(&work.dataset.path);
                 self.slots.start_job(slot, attempt, work, fresh);
             }
-            Output::StopJob { slot, attempt } => {
+            Output::StopJob { slot, attempt, checkpoint } => {
                 tracing::info!(slot, %attempt, "stopping");
-                self.slots.stop_job(slot, attempt);
+                self.slots.stop_job(slot, attempt, checkpoint);
             }
             Output::KillTrainer { slot } => {
                 tracing::warn!(slot, "killing the trainer");
@@ -251,8 +251,8 @@ async fn until(wake_at: Option<Instant>) {
 fn log_event(event: &Event) {
     let attempt = event.attempt;
     match &event.kind {
-        EventKind::Started(dataset) => {
-            tracing::debug!(%attempt, train_images = dataset.train_images, "started");
+        EventKind::Started(Start { dataset, resumed_epochs }) => {
+            tracing::debug!(%attempt, train_images = dataset.train_images, resumed_epochs, "started");
         }
         EventKind::Epoch(metrics) => tracing::debug!(
             %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,

@@ -20,7 +20,7 @@ const COMMANDS_MAX: usize = 16;
 #[derive(Debug)]
 enum Command {
     Start { attempt: AttemptKey, work: Work, fresh: bool },
-    Stop(AttemptKey),
+    Stop { attempt: AttemptKey, checkpoint: bool },
     Kill,
 }
 
@@ -52,9 +52,9 @@ impl Slots {
         self.tell(slot, Command::Start { attempt, work, fresh });
     }
 
-    /// Asks the slot's trainer to stop the job.
-    pub(crate) fn stop_job(&self, slot: usize, attempt: AttemptKey) {
-        self.tell(slot, Command::Stop(attempt));
+    /// Asks the slot's trainer to stop the job, and to keep a checkpoint first if `checkpoint`.
+    pub(crate) fn stop_job(&self, slot: usize, attempt: AttemptKey, checkpoint: bool) {
+        self.tell(slot, Command::Stop { attempt, checkpoint });
     }
 
     /// Kills the slot's trainer.
@@ -124,12 +124,12 @@ impl SlotTask {
                     process.send(train(attempt, work));
                 }
             }
-            (Command::Stop(attempt), Some(process)) => {
-                process.send(ToTrainer::Stop { id: attempt.to_string() });
+            (Command::Stop { attempt, checkpoint }, Some(process)) => {
+                process.send(ToTrainer::Stop { id: attempt.to_string(), checkpoint });
             }
             (Command::Kill, Some(process)) => process.kill(),
             // Its end was reported, and crossed the command.
-            (Command::Stop(_) | Command::Kill, None) => {}
+            (Command::Stop { .. } | Command::Kill, None) => {}
         }
     }
 
@@ -140,7 +140,12 @@ impl SlotTask {
 }
 
 fn train(attempt: AttemptKey, work: Work) -> ToTrainer {
-    let job = TrainJob { id: attempt.to_string(), model: work.model, parameters: work.parameters };
+    let job = TrainJob {
+        id: attempt.to_string(),
+        model: work.model,
+        parameters: work.parameters,
+        checkpoints: work.checkpoints,
+    };
     ToTrainer::Train { jobs: vec![job], dataset: work.dataset }
 }
 

@@ -11,9 +11,10 @@ use proto::{
 };
 
 use super::session::types::{
-    End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, ToCoordinator, Work,
+    End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
+    Work,
 };
-use crate::protocol::{DatasetSpec, DatasetSummary};
+use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary};
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
@@ -64,19 +65,23 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
     }
 }
 
+fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
+    let DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } = found;
+    v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count }
+}
+
+fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
+    let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
+        found;
+    DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count }
+}
+
 /// An event as it travels and as it lies in the spool.
 pub(crate) fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
-        EventKind::Started(found) => WireKind::Started(v1::AttemptStarted {
-            dataset: Some(v1::DatasetSummary {
-                content_hash: found.content_hash,
-                classes: found.classes,
-                train_images: found.train_images,
-                val_images: found.val_images,
-                skipped: found.skipped,
-                skipped_count: found.skipped_count,
-            }),
-        }),
+        EventKind::Started(Start { dataset, resumed_epochs }) => {
+            WireKind::Started(v1::AttemptStarted { dataset: Some(encode_summary(dataset)), resumed_epochs })
+        }
         EventKind::Epoch(metrics) => WireKind::Epoch(v1::EpochRecord {
             epoch: metrics.epoch,
             train_loss: metrics.train_loss,
@@ -100,15 +105,8 @@ pub(crate) fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
     let attempt = AttemptKey::try_from(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
         WireKind::Started(started) => {
-            let found = started.dataset.ok_or(MissingField("dataset"))?;
-            EventKind::Started(DatasetSummary {
-                content_hash: found.content_hash,
-                classes: found.classes,
-                train_images: found.train_images,
-                val_images: found.val_images,
-                skipped: found.skipped,
-                skipped_count: found.skipped_count,
-            })
+            let dataset = decode_summary(started.dataset.ok_or(MissingField("dataset"))?);
+            EventKind::Started(Start { dataset, resumed_epochs: started.resumed_epochs })
         }
         WireKind::Epoch(record) => EventKind::Epoch(EpochMetrics {
             epoch: record.epoch,
@@ -150,10 +148,10 @@ pub(crate) fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, Mi
 
 fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
     let attempt = AttemptKey::try_from(wire.attempt)?;
-    Ok(GrantedJob { attempt, work: decode_work(wire) })
+    Ok(GrantedJob { attempt, work: decode_work(attempt, wire) })
 }
 
-fn decode_work(wire: v1::JobAssignment) -> Result<Work, String> {
+fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
     let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
     let parameters = ParameterMap::from_wire(wire.parameters);
     let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
@@ -178,6 +176,11 @@ fn decode_work(wire: v1::JobAssignment) -> Result<Work, String> {
             split_seed: dataset.split_seed,
         },
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
+        checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
+            key: plan.key,
+            attempt: attempt.attempt,
+            every_epochs: plan.every_epochs,
+        }),
     })
 }
 
@@ -201,6 +204,7 @@ mod tests {
                 split_seed: 7,
             }),
             timeout_ms: 0,
+            checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
         }
     }
 
@@ -209,6 +213,8 @@ mod tests {
         let work = decode_job(assignment()).unwrap().work.unwrap();
         assert_eq!(work.parameters["learning_rate"], 5e-5);
         assert_eq!((work.epochs, work.timeout), (Some(5), None));
+        let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
+        assert_eq!(work.checkpoints, Some(plan));
     }
 
     #[test]
@@ -221,13 +227,16 @@ mod tests {
     #[test]
     fn events_survive_the_wire() {
         let kinds = [
-            EventKind::Started(DatasetSummary {
-                content_hash: "ab".into(),
-                classes: vec!["cat".into(), "dog".into()],
-                train_images: 8,
-                val_images: 2,
-                skipped: vec!["cat/1.jpg".into()],
-                skipped_count: 1,
+            EventKind::Started(Start {
+                dataset: DatasetSummary {
+                    content_hash: "ab".into(),
+                    classes: vec!["cat".into(), "dog".into()],
+                    train_images: 8,
+                    val_images: 2,
+                    skipped: vec!["cat/1.jpg".into()],
+                    skipped_count: 1,
+                },
+                resumed_epochs: 3,
             }),
             EventKind::Epoch(EpochMetrics {
                 epoch: 1,

@@ -35,6 +35,24 @@ pub struct Adam {
     step: Tensor,
 }
 
+/// The optimiser's state by itself: contiguous, float32, on the CPU.
+#[derive(Debug)]
+pub struct AdamState {
+    /// Mean of the gradients, in the order of the parameters.
+    pub first_moments: Vec<Tensor>,
+    /// Mean of the squared gradients.
+    pub second_moments: Vec<Tensor>,
+    /// Steps done, one number.
+    pub step: Tensor,
+}
+
+/// A contiguous copy in the CPU's memory.
+pub(super) fn host_copy(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = Tensor::f_empty(tensor.size(), (tensor.kind(), Device::Cpu))?;
+    copy.f_copy_(&tensor.f_detach()?)?;
+    Ok(copy)
+}
+
 impl Adam {
     /// An optimiser that has not stepped yet, for parameters with these shapes and layouts.
     ///
@@ -48,6 +66,37 @@ impl Adam {
             first_moments: zeros()?,
             second_moments: zeros()?,
             step: Tensor::f_zeros([1], (Kind::Float, device))?,
+        })
+    }
+
+    /// An optimiser that goes on from `state`, laid out in memory as `parameters` are.
+    ///
+    /// # Errors
+    /// What libtorch says, and states of other shapes than the parameters'.
+    pub fn resume(
+        parameters: &[Tensor],
+        settings: AdamSettings,
+        state: &AdamState,
+    ) -> Result<Self, TchError> {
+        let mut adam = Self::new(parameters, settings)?;
+        let moments = adam.first_moments.iter_mut().chain(&mut adam.second_moments);
+        for (moment, kept) in moments.zip(state.first_moments.iter().chain(&state.second_moments)) {
+            moment.f_copy_(kept)?;
+        }
+        adam.step.f_copy_(&state.step)?;
+        Ok(adam)
+    }
+
+    /// A copy of everything that later steps depend on.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn state(&self) -> Result<AdamState, TchError> {
+        let copies = |moments: &[Tensor]| moments.iter().map(host_copy).collect::<Result<Vec<_>, _>>();
+        Ok(AdamState {
+            first_moments: copies(&self.first_moments)?,
+            second_moments: copies(&self.second_moments)?,
+            step: host_copy(&self.step)?,
         })
     }
 

@@ -131,6 +131,11 @@ impl TrainingData {
         self.device
     }
 
+    /// How many images there are to train on.
+    pub fn train_images(&self) -> u64 {
+        self.summary.train_images
+    }
+
     /// The training images' numbers in the order of one epoch: int64 on the device. A function of the job's seed
     /// and the epoch alone.
     ///

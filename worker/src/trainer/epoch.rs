@@ -1,5 +1,5 @@
 //! The training of one job: epochs over shuffled batches, each followed by the validation. What happens is told
-//! through one callback, which may also stop it. A job's numbers depend on its parameters, its data set, the
+//! through one callback, which may also stop it, at any batch; a snapshot taken then goes on with the same bits. A job's numbers depend on its parameters, its data set, the
 //! device and the number of threads alone.
 
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use tch::{Kind, Reduction, TchError, Tensor};
 
 use super::{
-    adam::{Adam, AdamSettings},
+    adam::{Adam, AdamSettings, AdamState, host_copy},
     config::TrainingConfig,
     dataset::TrainingData,
     model::{self, SimpleCnn},
@@ -89,26 +89,22 @@ pub fn train(
     data: &TrainingData,
     listener: Listener<'_>,
 ) -> Result<TrainingEnd, TchError> {
-    let initial = model::initial_parameters(config.seed, data.image_size(), data.classes())?;
-    let model = SimpleCnn::new(&initial, config.activation, data.device())?;
-    drop(initial);
-    let adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate))?;
-    let mut training = Training { config, data, model, adam };
-    for epoch in 1..=config.epochs {
-        let (train_loss, epoch_seconds) = match training.train_epoch(epoch, listener)? {
-            EpochEnd::Trained { train_loss, seconds } => (train_loss, seconds),
-            EpochEnd::Diverged => return Ok(TrainingEnd::Diverged { epoch }),
+    let mut training = Training::new(config, data)?;
+    loop {
+        match training.run_epoch(listener)? {
+            EpochEnd::Done(record) => {
+                let flow = listener(TrainingEvent::Epoch(record));
+                if training.is_done() {
+                    return Ok(TrainingEnd::Done);
+                }
+                if flow == Flow::Stop {
+                    return Ok(TrainingEnd::Stopped);
+                }
+            }
+            EpochEnd::Diverged => return Ok(TrainingEnd::Diverged { epoch: training.position.epoch }),
             EpochEnd::Stopped => return Ok(TrainingEnd::Stopped),
-        };
-        let Some(val_accuracy) = training.validate(listener)? else {
-            return Ok(TrainingEnd::Stopped);
-        };
-        let record = EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds };
-        if listener(TrainingEvent::Epoch(record)) == Flow::Stop && epoch < config.epochs {
-            return Ok(TrainingEnd::Stopped);
         }
     }
-    Ok(TrainingEnd::Done)
 }
 
 /// One step: forward, mean cross-entropy, backward, Adam. Gives the loss before the step, a scalar on the device.
@@ -129,31 +125,154 @@ pub fn train_step(
     loss.f_detach()
 }
 
-enum EpochEnd {
-    Trained { train_loss: f64, seconds: f64 },
+/// How one epoch ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EpochEnd {
+    /// It and its validation are done.
+    Done(EpochRecord),
+    /// The training loss is not finite any more.
     Diverged,
+    /// The listener said so; the next call goes on at the same batch.
     Stopped,
 }
 
-struct Training<'a> {
+/// Where a training is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Position {
+    /// The epoch in training, from 1; one past the last when all are done.
+    pub epoch: u32,
+    /// Images of this epoch that are trained.
+    pub images_done: i64,
+    /// Sum of batch loss × batch size over them, in nats.
+    pub loss_sum: f64,
+    /// Time that they took, in seconds.
+    pub seconds: f64,
+}
+
+impl Position {
+    fn start_of(epoch: u32) -> Self {
+        Self { epoch, images_done: 0, loss_sum: 0.0, seconds: 0.0 }
+    }
+}
+
+/// Everything that decides how a training goes on. Batch orders come from the seed and the epoch alone, so no
+/// generator's state is among it. All tensors are contiguous, float32 and on the CPU.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Where it is.
+    pub position: Position,
+    /// What the epochs before brought.
+    pub records: Vec<EpochRecord>,
+    /// The model's parameters in the order of [`model::PARAMETER_NAMES`].
+    pub parameters: [Tensor; 8],
+    /// Adam's state for them.
+    pub adam: AdamState,
+}
+
+/// One job in training.
+#[derive(Debug)]
+pub struct Training<'a> {
     config: &'a TrainingConfig,
     data: &'a TrainingData,
     model: SimpleCnn,
     adam: Adam,
+    position: Position,
+    records: Vec<EpochRecord>,
 }
 
-impl Training<'_> {
-    fn train_epoch(&mut self, epoch: u32, listener: Listener<'_>) -> Result<EpochEnd, TchError> {
-        let mut loss_sum = Tensor::f_zeros([1], (Kind::Double, self.data.device()))?;
+impl<'a> Training<'a> {
+    /// A training from its initial weights.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    pub fn new(config: &'a TrainingConfig, data: &'a TrainingData) -> Result<Self, TchError> {
+        let initial = model::initial_parameters(config.seed, data.image_size(), data.classes())?;
+        let model = SimpleCnn::new(&initial, config.activation, data.device())?;
+        drop(initial);
+        let adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate))?;
+        Ok(Self { config, data, model, adam, position: Position::start_of(1), records: Vec::new() })
+    }
+
+    /// A training that goes on where `snapshot` was taken; it must be of the same job and data set.
+    ///
+    /// # Errors
+    /// What libtorch says, and tensors of other shapes than the model's.
+    pub fn resume(
+        config: &'a TrainingConfig,
+        data: &'a TrainingData,
+        snapshot: Snapshot,
+    ) -> Result<Self, TchError> {
+        let Snapshot { position, records, parameters, adam } = snapshot;
+        let model = SimpleCnn::new(&parameters, config.activation, data.device())?;
+        let settings = AdamSettings::pytorch(config.learning_rate);
+        let adam = Adam::resume(model.parameters(), settings, &adam)?;
+        Ok(Self { config, data, model, adam, position, records })
+    }
+
+    /// What it takes to go on from here another time.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn snapshot(&self) -> Result<Snapshot, TchError> {
+        let parameters =
+            self.model.parameters().iter().map(host_copy).collect::<Result<Vec<_>, _>>()?.try_into();
+        Ok(Snapshot {
+            position: self.position,
+            records: self.records.clone(),
+            parameters: parameters.expect("as many as the model has"),
+            adam: self.adam.state()?,
+        })
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_done(&self) -> bool {
+        self.position.epoch > self.config.epochs
+    }
+
+    /// The epoch in training, from 1.
+    pub fn epoch(&self) -> u32 {
+        self.position.epoch
+    }
+
+    /// What the epochs so far brought.
+    pub fn records(&self) -> &[EpochRecord] {
+        &self.records
+    }
+
+    /// Trains and validates the epoch at hand, or what is left of it.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    pub fn run_epoch(&mut self, listener: Listener<'_>) -> Result<EpochEnd, TchError> {
+        let epoch = self.position.epoch;
+        let flow = self.train_batches(listener)?;
+        let train_loss = self.position.loss_sum / self.data.train_images() as f64;
+        if !train_loss.is_finite() {
+            return Ok(EpochEnd::Diverged);
+        }
+        if flow == Flow::Stop {
+            return Ok(EpochEnd::Stopped);
+        }
+        let Some(val_accuracy) = self.validate(listener)? else { return Ok(EpochEnd::Stopped) };
+        let record = EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds: self.position.seconds };
+        self.records.push(record);
+        self.position = Position::start_of(epoch + 1);
+        Ok(EpochEnd::Done(record))
+    }
+
+    /// Trains the epoch's batches from the position on, and moves it.
+    fn train_batches(&mut self, listener: Listener<'_>) -> Result<Flow, TchError> {
+        let Position { epoch, images_done: mut done, loss_sum, seconds } = self.position;
+        let mut loss_sum = Tensor::f_full([1], loss_sum, (Kind::Double, self.data.device()))?;
         // Reading a value waits until the device has done all that was asked of it before, and only then does
         // the clock say something about the device: here, and before the seconds are taken.
         loss_sum.f_double_value(&[0])?;
         let started = Instant::now();
         let order = self.data.epoch_order(self.config.seed, epoch)?;
         let images = order.numel() as i64;
-        let mut done = 0;
+        let mut flow = Flow::Continue;
         let mut batches = 0;
-        while done < images {
+        while done < images && flow == Flow::Continue {
             let size = self.config.batch_size.min(images - done);
             let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
             let loss = train_step(&self.model, &mut self.adam, &inputs, &classes)?;
@@ -162,20 +281,14 @@ impl Training<'_> {
             batches += 1;
             // Once it is not finite, a sum never is again.
             if batches % BATCHES_BETWEEN_LOOKS == 0 && !loss_sum.f_double_value(&[0])?.is_finite() {
-                return Ok(EpochEnd::Diverged);
+                break;
             }
-            let fraction = done as f64 / images as f64;
-            if listener(TrainingEvent::Batch { epoch, fraction }) == Flow::Stop {
-                return Ok(EpochEnd::Stopped);
-            }
+            flow = listener(TrainingEvent::Batch { epoch, fraction: done as f64 / images as f64 });
         }
-        let train_loss = loss_sum.f_double_value(&[0])? / images as f64;
-        let seconds = started.elapsed().as_secs_f64();
-        Ok(if train_loss.is_finite() {
-            EpochEnd::Trained { train_loss, seconds }
-        } else {
-            EpochEnd::Diverged
-        })
+        let loss_sum = loss_sum.f_double_value(&[0])?;
+        let seconds = seconds + started.elapsed().as_secs_f64();
+        self.position = Position { epoch, images_done: done, loss_sum, seconds };
+        Ok(flow)
     }
 
     /// The accuracy on the validation images; nothing when the listener stopped it.
@@ -208,4 +321,4 @@ fn count_correct(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> 
 
 #[cfg(test)]
 #[path = "epoch_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -8,6 +8,7 @@ use std::{io, path::PathBuf, sync::mpsc, thread};
 use anyhow::Context;
 
 pub mod adam;
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod device;
@@ -19,6 +20,7 @@ pub mod model;
 pub mod random;
 mod session;
 
+use checkpoint::CheckpointStore;
 use dataset::DatasetLoader;
 pub use device::DeviceChoice;
 use lines::RequestsEnd;
@@ -37,6 +39,8 @@ pub struct TrainerOptions {
     pub cache_dir: PathBuf,
     /// Leave out images that cannot be decoded instead of refusing the data set.
     pub skip_corrupt: bool,
+    /// Folder or URL for checkpoints; none keeps none.
+    pub checkpoints: Option<String>,
 }
 
 /// Trains what the agent asks for on standard input until that ends, which ends the process.
@@ -59,7 +63,10 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
         }
     })?;
     let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt);
-    session::serve(&requests, io::stdout(), device::name(device), &mut |spec, progress| {
+    // The clouds' clients and tonic share one implementation of TLS; it is set once.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let checkpoints = options.checkpoints.as_deref().map(CheckpointStore::open).transpose()?;
+    session::serve(&requests, io::stdout(), device::name(device), checkpoints, &mut |spec, progress| {
         loader.load(spec, progress)
     })?;
     Ok(())

@@ -83,11 +83,21 @@ fn converse(
     load: &mut Load<'_>,
     reaction: impl FnMut(&FromTrainer) -> Option<ToTrainer> + Send,
 ) -> (Vec<FromTrainer>, Result<(), SessionError>) {
+    converse_with_checkpoints(None, input, jobs, load, reaction)
+}
+
+fn converse_with_checkpoints(
+    checkpoints: Option<CheckpointStore>,
+    input: &str,
+    jobs: usize,
+    load: &mut Load<'_>,
+    reaction: impl FnMut(&FromTrainer) -> Option<ToTrainer> + Send,
+) -> (Vec<FromTrainer>, Result<(), SessionError>) {
     let (sender, requests) = sync_channel(REQUESTS_WAITING_MAX);
     read_requests(input.as_bytes(), &sender);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let agent = Agent { heard: Arc::clone(&heard), requests: Some(sender), jobs, reaction };
-    let end = serve(&requests, agent, "cpu".into(), load);
+    let end = serve(&requests, agent, "cpu".into(), checkpoints, load);
     let heard = heard.lock().unwrap();
     let hint =
         |event: &FromTrainer| matches!(event, FromTrainer::Progress { .. } | FromTrainer::Preparing { .. });
@@ -179,7 +189,9 @@ fn a_running_job_is_stopped_and_the_next_one_trained() {
     let data = noise();
     let (events, end) =
         converse(&train(&["a"], &long), 2, &mut |_, _| Ok(Rc::clone(&data)), |event| match event {
-            FromTrainer::Epoch { id, epoch: 2, .. } if id == "a" => Some(ToTrainer::Stop { id: id.clone() }),
+            FromTrainer::Epoch { id, epoch: 2, .. } if id == "a" => {
+                Some(ToTrainer::Stop { id: id.clone(), checkpoint: false })
+            }
             FromTrainer::Ended { id, .. } if id == "a" => {
                 Some(serde_json::from_str(&train(&["b"], &parameters())).unwrap())
             }
@@ -189,6 +201,33 @@ fn a_running_job_is_stopped_and_the_next_one_trained() {
     let outline = outline(&events);
     assert_eq!(outline[..5], ["ready", "a started", "a epoch 1", "a epoch 2", "a Stopped"]);
     assert_eq!(outline.last().unwrap(), "b Done");
+}
+
+#[test]
+fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = || CheckpointStore::open(folder.path().to_str().unwrap()).ok();
+    let mut parameters = parameters();
+    parameters["epochs"] = json!(6);
+    let request = |attempt: u32| {
+        let mut request: Value = serde_json::from_str(&train(&["a"], &parameters)).unwrap();
+        request["jobs"][0]["checkpoints"] = json!({"key": "1-9/1", "attempt": attempt, "every_epochs": 100});
+        format!("{request}\n")
+    };
+    let data = noise();
+    let stop = |event: &FromTrainer| match event {
+        FromTrainer::Epoch { epoch: 4, .. } => Some(ToTrainer::Stop { id: "a".into(), checkpoint: true }),
+        _ => None,
+    };
+    let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
+    let (before, _) = converse_with_checkpoints(store(), &request(1), 1, load, stop);
+    assert_eq!(outline(&before).last().unwrap(), "a Stopped");
+    let (after, _) = converse_with_checkpoints(store(), &request(2), 1, load, |_| None);
+    let FromTrainer::Started { resumed_epochs, .. } = after[1] else { panic!("{after:?}") };
+    assert_eq!(resumed_epochs, 4);
+    assert_eq!(before[2..6], after[2..6], "the same numbers and times");
+    assert_eq!(outline(&after)[6..], ["a epoch 5", "a epoch 6", "a Done"]);
+    assert!(!folder.path().join("1-9/1").exists(), "a job that is done needs no checkpoint");
 }
 
 #[test]
@@ -266,6 +305,6 @@ fn an_agent_that_is_gone_ends_the_session_in_the_middle_of_a_job() {
     let (sender, requests) = sync_channel(REQUESTS_WAITING_MAX);
     read_requests(train(&["a"], &parameters()).as_bytes(), &sender);
     let data = noise();
-    let end = serve(&requests, Closed(3), "cpu".into(), &mut |_, _| Ok(Rc::clone(&data)));
+    let end = serve(&requests, Closed(3), "cpu".into(), None, &mut |_, _| Ok(Rc::clone(&data)));
     assert!(matches!(end, Err(SessionError::Output(_))));
 }

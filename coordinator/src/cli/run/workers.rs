@@ -28,6 +28,8 @@ const RESTARTS_MAX: u32 = 5;
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// How long running jobs may go on when the user stops the sweep, before they are handed back.
 const GRACE: &str = "5s";
+/// Folder of the workers' checkpoints, within that of their logs.
+const CHECKPOINTS: &str = "checkpoints";
 /// How long the workers may take to leave, their grace and their trainers' end included.
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes of a worker's log that are shown when it cannot work.
@@ -236,6 +238,7 @@ fn arguments(
     }
     arguments.extend(["--token-file".into(), token.into()]);
     arguments.extend(["--spool".into(), folder.join(name).into_os_string()]);
+    arguments.extend(["--checkpoints".into(), folder.join(CHECKPOINTS).into_os_string()]);
     if let Some(cache) = &options.cache_dir {
         arguments.extend(["--cache-dir".into(), cache.into()]);
     }

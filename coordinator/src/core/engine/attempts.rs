@@ -42,7 +42,9 @@ impl Engine {
         let Some(active) = active else { return Reply::None };
         active.deadline_ms = now.monotonic_ms + lease_ms;
         match event {
-            AttemptEvent::Started(dataset) => self.started(now, session, attempt, dataset, out),
+            AttemptEvent::Started { dataset, resumed_epochs } => {
+                self.started(now, session, attempt, (dataset, resumed_epochs), out);
+            }
             AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
             AttemptEvent::Ended { outcome, reason, log_tail } => {
                 let (state, reason) = verdict(active, outcome, reason);
@@ -63,7 +65,7 @@ impl Engine {
         now: Now,
         session: SessionId,
         attempt: AttemptKey,
-        dataset: v1::DatasetSummary,
+        (dataset, resumed_epochs): (v1::DatasetSummary, u32),
         out: &mut Output,
     ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
@@ -95,7 +97,7 @@ impl Engine {
         {
             active.started = true;
             active.progress = (1, 0.0);
-            out.records.push(Record::AttemptStarted { attempt });
+            out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
                 .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
         }

@@ -145,7 +145,12 @@ pub struct Heartbeat {
 #[derive(Debug, Clone)]
 pub enum AttemptEvent {
     /// Its trainer has the data and begins.
-    Started(v1::DatasetSummary),
+    Started {
+        /// What it found.
+        dataset: v1::DatasetSummary,
+        /// Epochs of an earlier attempt that it takes over; they follow as epochs of this one.
+        resumed_epochs: u32,
+    },
     /// An epoch is done.
     Epoch(EpochMetrics),
     /// It has its end.

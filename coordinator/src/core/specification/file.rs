@@ -197,6 +197,7 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
             max_parallel: execution.max_parallel,
             attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
             job_timeout_ms: execution.job_timeout,
+            checkpoint_every_epochs: execution.checkpoint_every_epochs.unwrap_or(1),
         },
     })
 }
@@ -247,6 +248,9 @@ pub(super) fn write(specification: &Specification) -> String {
     if let Some(timeout_ms) = execution.job_timeout_ms {
         let timeout = humantime::format_duration(std::time::Duration::from_millis(timeout_ms)).to_string();
         run.insert("job_timeout".into(), timeout.into());
+    }
+    if execution.checkpoint_every_epochs > 1 {
+        run.insert("checkpoint_every_epochs".into(), execution.checkpoint_every_epochs.into());
     }
     insert(&mut file, "execution", run);
     serde_yaml::to_string(&file).expect("a mapping of scalars, lists and mappings is always YAML")

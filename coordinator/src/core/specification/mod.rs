@@ -156,6 +156,8 @@ pub struct Execution {
     pub attempts_max: u32,
     /// Longest time of one attempt, in milliseconds.
     pub job_timeout_ms: Option<u64>,
+    /// A checkpoint after each so many epochs, at least 1.
+    pub checkpoint_every_epochs: u32,
 }
 
 impl Specification {

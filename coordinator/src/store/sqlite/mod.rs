@@ -134,7 +134,7 @@ impl Store for SqliteStore {
 
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT attempt, worker, slot, device, state, reason, log_tail, granted_unix_ms, ended_unix_ms \
+            "SELECT attempt, worker, slot, device, resumed_epochs, state, reason, log_tail, granted_unix_ms, ended_unix_ms \
              FROM attempts WHERE sweep_id = ? AND job = ? ORDER BY attempt",
         )
         .bind(integer(job.sweep.0)?)
@@ -222,6 +222,7 @@ fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, StoreError> {
         worker: row.try_get("worker")?,
         slot: natural(row, "slot")?,
         device: row.try_get("device")?,
+        resumed_epochs: natural(row, "resumed_epochs")?,
         state: row.try_get("state")?,
         reason: row.try_get("reason")?,
         log_tail: serde_json::from_str(&log_tail)

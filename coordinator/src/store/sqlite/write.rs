@@ -89,14 +89,17 @@ async fn attempt_record(connection: &mut SqliteConnection, record: &Record) -> R
             .execute(connection)
             .await?;
         }
-        Record::AttemptStarted { attempt } => {
+        Record::AttemptStarted { attempt, resumed_epochs } => {
             let (sweep, job, number) = keys(attempt)?;
-            sqlx::query("UPDATE attempts SET started = 1 WHERE sweep_id = ? AND job = ? AND attempt = ?")
-                .bind(sweep)
-                .bind(job)
-                .bind(number)
-                .execute(connection)
-                .await?;
+            sqlx::query(
+                "UPDATE attempts SET started = 1, resumed_epochs = ? WHERE sweep_id = ? AND job = ? AND attempt = ?",
+            )
+            .bind(*resumed_epochs)
+            .bind(sweep)
+            .bind(job)
+            .bind(number)
+            .execute(connection)
+            .await?;
         }
         Record::AttemptEnded { attempt, state, reason, log_tail, at_unix_ms } => {
             let (sweep, job, number) = keys(attempt)?;

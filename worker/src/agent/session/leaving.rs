@@ -47,6 +47,9 @@ impl Mode {
     }
 }
 
+/// Part of the grace period that is left for stopping the trainers with a checkpoint, at most.
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(10);
+
 impl Session {
     /// SIGTERM or SIGINT: the first starts the grace period, the second ends everything.
     pub(super) fn on_shutdown(&mut self, now: Duration) {
@@ -58,9 +61,14 @@ impl Session {
         self.shutdown_requested = true;
         self.mode = match self.mode {
             Mode::Leaving { exit_at } => Mode::Leaving { exit_at: exit_at.min(now + ACKNOWLEDGED_WITHIN) },
-            _ => Mode::Draining { hand_back_at: Some(now + self.grace) },
+            _ => Mode::Draining { hand_back_at: Some(now + self.grace - self.checkpoint_within()) },
         };
         self.hand_back_waiting();
+    }
+
+    /// The share of the grace period in which the trainers keep what it takes to go on elsewhere.
+    fn checkpoint_within(&self) -> Duration {
+        CHECKPOINT_WITHIN.min(self.grace / 2)
     }
 
     /// The coordinator wants the worker to leave; it waits for what runs.
@@ -86,8 +94,10 @@ impl Session {
             return;
         }
         self.mode = Mode::HandingBack;
+        // The acknowledgements of the ends have to fit into the grace period too.
+        let patience = self.checkpoint_within().saturating_sub(ACKNOWLEDGED_WITHIN).max(STOP_TO_KILL_LEAVING);
         for index in 0..self.slots.len() {
-            self.stop(now, index, StopReason::HandedBack, STOP_TO_KILL_LEAVING);
+            self.stop(now, index, StopReason::HandedBack, patience);
         }
     }
 

@@ -32,7 +32,7 @@ use types::{
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
 const STOP_TO_KILL: Duration = Duration::from_secs(10);
 
-/// How long a trainer may take to obey `Stop` once the grace period is over.
+/// How long a trainer may take to obey `Stop` when the grace period is hardly any.
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
 
 /// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
@@ -81,7 +81,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session with `slots` idle slots that goes on with the events an earlier process left in the spool.
-    /// `grace` is how long running jobs may go on once the worker is asked to leave.
+    /// `grace` is how long the worker may take to leave once it is asked to; running jobs go on for most of it.
     pub(crate) fn new(slots: usize, grace: Duration, next_sequence: u64, recovered: Vec<Event>) -> Self {
         Self {
             slots: (0..slots).map(|_| Slot::new()).collect(),

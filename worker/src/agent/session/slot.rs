@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::{AttemptKey, v1::Outcome};
 
-use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress};
+use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start};
 use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 /// What is known of a slot's trainer process.
@@ -309,10 +309,10 @@ impl Slot {
             FromTrainer::Started { .. } if running.started => {
                 Err("the trainer said twice that training started".to_owned())
             }
-            FromTrainer::Started { dataset, .. } => {
+            FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.started = true;
                 (running.epoch, running.fraction) = (1, 0.0);
-                Ok(Heard::Record(EventKind::Started(dataset)))
+                Ok(Heard::Record(EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Epoch { epoch, train_loss, val_accuracy, epoch_seconds, .. } => {
                 let metrics = EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds };

@@ -26,6 +26,7 @@ pub(crate) fn work() -> Work {
         epochs: Some(2),
         dataset,
         timeout: Some(Duration::from_secs(7200)),
+        checkpoints: None,
     }
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn summary() -> DatasetSummary {
 }
 
 pub(crate) fn started(slot: usize, job: u64) -> Input {
-    said(slot, FromTrainer::Started { id: attempt(job).to_string(), dataset: summary() })
+    said(slot, FromTrainer::Started { id: attempt(job).to_string(), dataset: summary(), resumed_epochs: 0 })
 }
 
 pub(crate) fn epoch_line(job: u64, epoch: u32, train_loss: f64, val_accuracy: f64) -> FromTrainer {
@@ -198,7 +199,9 @@ fn brief(output: &Output) -> String {
         Output::StartJob { slot, attempt, fresh, .. } => {
             format!("start {attempt}@{slot}{}", if *fresh { " in a new trainer" } else { "" })
         }
-        Output::StopJob { slot, attempt } => format!("stop {attempt}@{slot}"),
+        Output::StopJob { slot, attempt, checkpoint } => {
+            format!("stop {attempt}@{slot}{}", if *checkpoint { " with a checkpoint" } else { "" })
+        }
         Output::KillTrainer { slot } => format!("kill {slot}"),
         Output::CloseSession => "close".into(),
         Output::Exit(departure) => format!("exit {departure:?}"),

@@ -92,9 +92,10 @@ impl Session {
         let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut);
         match &mut running.phase {
             Phase::Training => {
+                let checkpoint = why == StopReason::HandedBack;
                 running.phase = Phase::Stopping { why, kill_at: new_kill_at };
                 let attempt = running.attempt;
-                self.outputs.push(Output::StopJob { slot: index, attempt });
+                self.outputs.push(Output::StopJob { slot: index, attempt, checkpoint });
             }
             Phase::Stopping { why: before, kill_at } => {
                 *kill_at = (*kill_at).min(new_kill_at);

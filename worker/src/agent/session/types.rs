@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::{AttemptKey, v1::Outcome};
 
-use crate::protocol::{DatasetSpec, DatasetSummary, FromTrainer};
+use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
 /// Something that happened, in the order in which the session shall believe it.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +108,8 @@ pub(crate) struct Work {
     pub(crate) dataset: DatasetSpec,
     /// Longest time that the attempt may take.
     pub(crate) timeout: Option<Duration>,
+    /// What to keep so that another attempt can go on.
+    pub(crate) checkpoints: Option<CheckpointPlan>,
 }
 
 /// What the shell must do, in this order.
@@ -140,6 +142,8 @@ pub(crate) enum Output {
         slot: usize,
         /// The attempt that shall stop.
         attempt: AttemptKey,
+        /// Whether another attempt will go on where it is.
+        checkpoint: bool,
     },
     /// Kill the slot's trainer; `Exited` will tell.
     KillTrainer {
@@ -219,11 +223,20 @@ pub(crate) struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EventKind {
     /// The trainer has its data.
-    Started(DatasetSummary),
+    Started(Start),
     /// An epoch is done.
     Epoch(EpochMetrics),
     /// The last event of an attempt.
     Ended(End),
+}
+
+/// What a training starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Start {
+    /// What the trainer found.
+    pub(crate) dataset: DatasetSummary,
+    /// Epochs that an earlier attempt trained and this one tells again.
+    pub(crate) resumed_epochs: u32,
 }
 
 /// The figures of one epoch, checked: all finite, the accuracy in [0, 1].

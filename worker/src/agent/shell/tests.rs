@@ -168,6 +168,7 @@ fn assignment() -> v1::JobAssignment {
         parameters: vec![],
         dataset: Some(dataset),
         timeout_ms: 0,
+        checkpoints: None,
     }
 }
 

@@ -81,8 +81,11 @@ async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
         other => panic!("{other:?}"),
     };
     assert_eq!(reason(bench.said().await), length(train(attempt(1), work())));
-    bench.slots.stop_job(0, attempt(1));
-    assert_eq!(reason(bench.said().await), length(ToTrainer::Stop { id: attempt(1).to_string() }));
+    bench.slots.stop_job(0, attempt(1), true);
+    assert_eq!(
+        reason(bench.said().await),
+        length(ToTrainer::Stop { id: attempt(1).to_string(), checkpoint: true })
+    );
     bench.slots.start_job(0, attempt(2), work(), false);
     assert_eq!(reason(bench.said().await), length(train(attempt(2), work())));
 }
@@ -166,7 +169,7 @@ async fn a_trainer_that_ignores_everything_dies_with_its_children_when_it_is_kil
     // Its children hold its pipes open, and would hold up its end if they lived on.
     let mut bench = Bench::started(script("trap '' TERM INT; echo \"$ready\"; sleep 1000 & sleep 1000"));
     assert_eq!(kind(&bench.said().await), READY);
-    bench.slots.stop_job(0, attempt(1));
+    bench.slots.stop_job(0, attempt(1), true);
     bench.slots.kill_trainer(0);
     bench.exited().await;
 }

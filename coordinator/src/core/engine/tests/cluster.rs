@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     pub(super) fn start(&mut self, session: u64, attempt: AttemptKey) {
-        self.event(session, attempt, AttemptEvent::Started(dataset("same")));
+        self.event(session, attempt, AttemptEvent::Started { dataset: dataset("same"), resumed_epochs: 0 });
     }
 
     pub(super) fn epoch(&mut self, session: u64, attempt: AttemptKey, epoch: u32) {

@@ -154,9 +154,9 @@ fn every_worker_must_have_the_same_data_set() {
     let mut cluster = Cluster::with_sweep(3, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.connect(2, "b", 1, &[]);
-    cluster.event(1, key(1, 1), AttemptEvent::Started(dataset("same")));
+    cluster.event(1, key(1, 1), AttemptEvent::Started { dataset: dataset("same"), resumed_epochs: 0 });
     cluster.take_effects();
-    cluster.event(2, key(2, 1), AttemptEvent::Started(dataset("other")));
+    cluster.event(2, key(2, 1), AttemptEvent::Started { dataset: dataset("other"), resumed_epochs: 0 });
     assert_eq!(Cluster::revoked(&cluster.effects), [key(2, 1)]);
     cluster.event(2, key(2, 1), ended(v1::Outcome::Revoked, ""));
     assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 0]);

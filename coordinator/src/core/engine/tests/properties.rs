@@ -138,7 +138,7 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
         }
         Step::Start { session, job, attempt, other_data } => {
             let hash = if other_data { "other" } else { "same" };
-            let event = AttemptEvent::Started(super::cluster::dataset(hash));
+            let event = AttemptEvent::Started { dataset: super::cluster::dataset(hash), resumed_epochs: 0 };
             cluster.event(session, key(job, attempt), event);
         }
         Step::Epoch { session, job, attempt, epoch } => cluster.epoch(session, key(job, attempt), epoch),

@@ -74,7 +74,10 @@ pub(super) struct RawDataset {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "`{max_parallel: …, attempts_max: …, job_timeout: …}`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "`{max_parallel: …, attempts_max: …, job_timeout: …, checkpoint_every_epochs: …}`"
+)]
 pub(super) struct RawExecution {
     #[serde(default, deserialize_with = "max_parallel")]
     pub(super) max_parallel: Option<u32>,
@@ -83,6 +86,8 @@ pub(super) struct RawExecution {
     /// In milliseconds.
     #[serde(default, deserialize_with = "job_timeout")]
     pub(super) job_timeout: Option<u64>,
+    #[serde(default, deserialize_with = "checkpoint_every_epochs")]
+    pub(super) checkpoint_every_epochs: Option<u32>,
 }
 
 impl RawFile {
@@ -113,6 +118,7 @@ impl RawFile {
             replace(&mut below.max_parallel, top.max_parallel);
             replace(&mut below.attempts_max, top.attempts_max);
             replace(&mut below.job_timeout, top.job_timeout);
+            replace(&mut below.checkpoint_every_epochs, top.checkpoint_every_epochs);
         }
     }
 }
@@ -270,6 +276,13 @@ fn attempts_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32
         check: |value: ParameterValue| {
             integer(&value).filter(|count| (1..=ATTEMPTS_MAX_LIMIT).contains(count))
         },
+    })
+}
+
+fn checkpoint_every_epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a number of epochs of at least 1",
+        check: |value: ParameterValue| integer(&value).filter(|epochs| *epochs >= 1),
     })
 }
 

@@ -21,8 +21,9 @@ fn a_running_job_may_end_within_the_grace_period() {
 #[test]
 fn after_the_grace_period_jobs_are_handed_back_by_force_if_need_be() {
     let mut bench = Bench::training();
-    bench.feed([Input::Shutdown]).wait(GRACE).expect(&["draining", "stop 1/1#1@0"]);
-    bench.wait(STOP_TO_KILL_LEAVING).feed([exited(0)]);
+    bench.feed([Input::Shutdown]).wait(GRACE - Duration::from_secs(10));
+    bench.expect(&["draining", "stop 1/1#1@0 with a checkpoint"]);
+    bench.wait(Duration::from_secs(8)).feed([exited(0)]);
     let end = "1/1#1 handed_back (the worker is shutting down) +x";
     bench.expect(&["kill 0", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
     bench.wait(Duration::from_secs(2)).expect(&["exit Orderly"]);

@@ -94,7 +94,8 @@ fn a_trainer_that_never_gets_ready_is_killed() {
 
 #[test]
 fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_reason() {
-    let started_twice = FromTrainer::Started { id: attempt(1).to_string(), dataset: summary() };
+    let started_twice =
+        FromTrainer::Started { id: attempt(1).to_string(), dataset: summary(), resumed_epochs: 0 };
     let done = FromTrainer::Ended {
         id: attempt(1).to_string(),
         outcome: TrainerOutcome::Done,

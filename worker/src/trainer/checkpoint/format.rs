@@ -1,0 +1,176 @@
+//! One checkpoint as a `.safetensors` file: the model's parameters under PyTorch's names, Adam's moments under
+//! `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, whose
+//! training it is, and a BLAKE3 hash over all of that.
+
+use std::collections::HashMap;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, TchError, Tensor};
+
+use super::super::{
+    adam::AdamState,
+    epoch::{EpochRecord, Position, Snapshot},
+    model::PARAMETER_NAMES,
+};
+use crate::protocol::{DatasetSpec, TrainJob};
+
+/// Revision of this format.
+const FORMAT: u32 = 1;
+/// Metadata entry with everything that is no tensor.
+const STATE: &str = "sweep.checkpoint";
+/// Metadata entry with the hash.
+const HASH: &str = "sweep.blake3";
+/// Name of Adam's step count.
+const STEP: &str = "adam.step";
+
+/// Why a checkpoint is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its bytes are not those that were written.
+    #[error("it is damaged ({0})")]
+    Damaged(String),
+    /// It is of another job, data set or version.
+    #[error("it belongs to another training")]
+    Foreign,
+}
+
+/// What is kept besides the tensors.
+#[derive(Serialize, Deserialize)]
+struct State {
+    format: u32,
+    identity: String,
+    epoch: u32,
+    images_done: i64,
+    loss_sum: f64,
+    seconds: f64,
+    records: Vec<(u32, f64, f64, f64)>,
+}
+
+/// What decides a training's numbers, as one hash: a checkpoint goes on only with the training it was taken of.
+pub fn identity(job: &TrainJob, dataset: &DatasetSpec, content_hash: &str) -> String {
+    let decides = serde_json::json!({
+        "format": FORMAT,
+        "model": job.model,
+        // Maps of this type are sorted by name.
+        "parameters": job.parameters,
+        "image_size": dataset.image_size,
+        "val_fraction": dataset.val_fraction,
+        "split_seed": dataset.split_seed,
+        "content_hash": content_hash,
+    });
+    blake3::hash(decides.to_string().as_bytes()).to_hex().to_string()
+}
+
+/// The bytes of a checkpoint.
+///
+/// # Errors
+/// What libtorch says.
+pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> {
+    let Position { epoch, images_done, loss_sum, seconds } = snapshot.position;
+    let record = |one: &EpochRecord| (one.epoch, one.train_loss, one.val_accuracy, one.epoch_seconds);
+    let records = snapshot.records.iter().map(record).collect();
+    let identity = identity.to_owned();
+    let state = State { format: FORMAT, identity, epoch, images_done, loss_sum, seconds, records };
+    let state = serde_json::to_string(&state).map_err(|error| TchError::Convert(error.to_string()))?;
+
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, tensor) in named(snapshot) {
+        let shape = tensor.size().into_iter().map(|extent| extent as usize).collect();
+        let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        tensors.push((name, shape, bytes));
+    }
+    // The order in which they are read back.
+    tensors.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, shape, bytes) in &tensors {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
+            .map_err(|error| TchError::Convert(error.to_string()))?;
+        views.push((name.clone(), view));
+    }
+    let hash = hash(&state, &views);
+    let metadata = HashMap::from([(STATE.to_owned(), state), (HASH.to_owned(), hash)]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| TchError::Convert(error.to_string()))
+}
+
+/// The training that a checkpoint holds, if it is the one of `identity` whose parameters have these shapes.
+///
+/// # Errors
+/// It is damaged or foreign.
+pub fn decode(bytes: &[u8], identity: &str, shapes: &[Vec<i64>; 8]) -> Result<Snapshot, Refusal> {
+    let damaged = |what: &dyn std::fmt::Display| Refusal::Damaged(what.to_string());
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
+    let metadata = header.metadata().as_ref().ok_or_else(|| damaged(&"it has no metadata"))?;
+    let entry = |name| metadata.get(name).ok_or_else(|| damaged(&format!("{name} is missing")));
+    let mut views: Vec<(String, TensorView<'_>)> = file.tensors().into_iter().collect();
+    views.sort_by(|one, other| one.0.cmp(&other.0));
+    let state = entry(STATE)?;
+    if *entry(HASH)? != hash(state, &views) {
+        return Err(damaged(&"its content is not what its hash says"));
+    }
+    // Every byte is as it was written; what is left is whether it is ours.
+    let state: State = serde_json::from_str(state).map_err(|error| damaged(&error))?;
+    if state.format != FORMAT || state.identity != identity {
+        return Err(Refusal::Foreign);
+    }
+    let read = |name: &str, shape: &[i64]| {
+        let view = file.tensor(name).map_err(|error| damaged(&error))?;
+        let fits = view.dtype() == Dtype::F32
+            && view.shape().iter().map(|extent| *extent as i64).eq(shape.iter().copied());
+        if !fits {
+            return Err(damaged(&format!("the tensor {name} does not fit the model")));
+        }
+        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| damaged(&error))
+    };
+    let all = |prefix: &str| {
+        let named = PARAMETER_NAMES.iter().zip(shapes);
+        named.map(|(name, shape)| read(&format!("{prefix}{name}"), shape)).collect::<Result<Vec<_>, _>>()
+    };
+    let parameters = all("")?.try_into().expect("eight names give eight tensors");
+    let adam = AdamState {
+        first_moments: all("adam.first.")?,
+        second_moments: all("adam.second.")?,
+        step: read(STEP, &[1])?,
+    };
+    let State { epoch, images_done, loss_sum, seconds, records, .. } = state;
+    let record = |(epoch, train_loss, val_accuracy, epoch_seconds)| EpochRecord {
+        epoch,
+        train_loss,
+        val_accuracy,
+        epoch_seconds,
+    };
+    let position = Position { epoch, images_done, loss_sum, seconds };
+    Ok(Snapshot { position, records: records.into_iter().map(record).collect(), parameters, adam })
+}
+
+fn named(snapshot: &Snapshot) -> impl Iterator<Item = (String, &Tensor)> {
+    let with = |prefix: &'static str| {
+        move |(name, tensor): (&&'static str, _)| -> (String, &Tensor) { (format!("{prefix}{name}"), tensor) }
+    };
+    let Snapshot { parameters, adam, .. } = snapshot;
+    PARAMETER_NAMES
+        .iter()
+        .zip(parameters)
+        .map(with(""))
+        .chain(PARAMETER_NAMES.iter().zip(&adam.first_moments).map(with("adam.first.")))
+        .chain(PARAMETER_NAMES.iter().zip(&adam.second_moments).map(with("adam.second.")))
+        .chain([(STEP.to_owned(), &adam.step)])
+}
+
+/// A hash over everything that matters, each part with its length, so that no two contents look alike.
+fn hash(state: &str, views: &[(String, TensorView<'_>)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update_rayon(bytes);
+    };
+    part(state.as_bytes());
+    for (name, view) in views {
+        part(name.as_bytes());
+        part(format!("{:?} {:?}", view.dtype(), view.shape()).as_bytes());
+        part(view.data());
+    }
+    hasher.finalize().to_hex().to_string()
+}

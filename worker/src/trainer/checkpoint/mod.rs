@@ -1,0 +1,14 @@
+//! Checkpoints: what it takes to go on with a training, kept where another worker finds it. `format` is one
+//! checkpoint as bytes, `store` where they lie.
+//!
+//! A job's checkpoints lie under its key, named by how far they are. The newest two are kept, so that one which is
+//! torn leaves the one before; all are removed once the job is done.
+
+mod format;
+mod store;
+
+pub use format::{Refusal, decode, encode, identity};
+pub use store::{CheckpointStore, OpenError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Where checkpoints lie: a folder, S3, Google Cloud Storage or Azure, by URL. Writing happens beside the training;
+//! a write that fails costs no more than the work since the checkpoint before.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
+use tokio::{runtime::Runtime, task::JoinHandle};
+use url::Url;
+
+use super::{
+    super::epoch::Snapshot,
+    format::{Refusal, decode},
+};
+use crate::protocol::CheckpointPlan;
+
+/// Checkpoints of a job that are kept: the newest, and one in case that is torn.
+const KEPT: usize = 2;
+/// Checkpoints of a job that are looked at; more are only there if somebody put them there.
+const LOOKED_AT_MAX: usize = 8;
+/// Longest time that one write, or one look for a checkpoint, may take: 50 MB over a slow line.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes of a checkpoint beside its tensors: the metadata, with a record for each epoch.
+const METADATA_BYTES_MAX: u64 = 64 << 20;
+
+/// Why a place for checkpoints cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not understood.
+    #[error(
+        "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder cannot be made.
+    #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
+    Folder {
+        /// What was given.
+        url: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The writer cannot be started.
+    #[error("cannot start writing checkpoints: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// The checkpoints of a trainer's jobs.
+#[derive(Debug)]
+pub struct CheckpointStore {
+    runtime: Runtime,
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    /// The write that goes on beside the training; at most one does.
+    writing: Option<JoinHandle<()>>,
+}
+
+impl CheckpointStore {
+    /// The place that `location` names, a folder or a URL. Credentials come from the cloud's own environment
+    /// variables.
+    ///
+    /// # Errors
+    /// It is not understood, or is a folder that cannot be made.
+    pub fn open(location: &str) -> Result<Self, OpenError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("checkpoints")
+            .enable_all()
+            .build()
+            .map_err(OpenError::Runtime)?;
+        let (store, root) = place(location)?;
+        Ok(Self { runtime, store, root, writing: None })
+    }
+
+    /// Starts to write a checkpoint, after the one before has been written.
+    pub fn write(&mut self, plan: &CheckpointPlan, epoch: u32, images_done: i64, bytes: Vec<u8>) {
+        self.flush();
+        let folder = self.folder(plan);
+        // By name, the checkpoint that is further comes later; of two that are as far, that of the later attempt.
+        let name = format!("{epoch:010}-{images_done:012}-{:010}.safetensors", plan.attempt);
+        let (store, place) = (Arc::clone(&self.store), folder.clone().join(name));
+        let work = async move {
+            store.put(&place, PutPayload::from(bytes)).await?;
+            let mut kept = list(&store, &folder).await?;
+            kept.truncate(kept.len().saturating_sub(KEPT));
+            for old in kept {
+                store.delete(&old.location).await?;
+            }
+            Ok::<_, object_store::Error>(())
+        };
+        self.writing = Some(self.runtime.spawn(async move {
+            match tokio::time::timeout(PATIENCE, work).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("a checkpoint could not be kept: {error}"),
+                Err(_) => eprintln!("a checkpoint could not be kept in {} s", PATIENCE.as_secs()),
+            }
+        }));
+    }
+
+    /// Waits until what was written is there, or has failed.
+    pub fn flush(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // It does not panic, and is not aborted before the process ends.
+            let _ = self.runtime.block_on(writing);
+        }
+    }
+
+    /// The furthest whole checkpoint of a job; what is refused is told on standard error.
+    pub fn latest(
+        &mut self,
+        plan: &CheckpointPlan,
+        identity: &str,
+        shapes: &[Vec<i64>; 8],
+    ) -> Option<Snapshot> {
+        self.flush();
+        let numbers: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
+        // Each parameter has two moments.
+        let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
+        let folder = self.folder(plan);
+        let search = async {
+            let mut found = list(&self.store, &folder).await?;
+            for one in found.drain(..).rev().take(LOOKED_AT_MAX) {
+                match self.read(&one, bytes_max, identity, shapes).await? {
+                    Ok(snapshot) => return Ok(Some(snapshot)),
+                    Err(refusal) => eprintln!("the checkpoint {} is not used: {refusal}", one.location),
+                }
+            }
+            Ok::<_, object_store::Error>(None)
+        };
+        match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, search).await }) {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => {
+                eprintln!("the job starts over, as its checkpoints cannot be read: {error}");
+                None
+            }
+            Err(_) => {
+                eprintln!("the job starts over, as its checkpoints could not be read in time");
+                None
+            }
+        }
+    }
+
+    /// Removes a job's checkpoints: it is done.
+    pub fn remove(&mut self, plan: &CheckpointPlan) {
+        self.flush();
+        let folder = self.folder(plan);
+        let work = async {
+            for one in list(&self.store, &folder).await? {
+                self.store.delete(&one.location).await?;
+            }
+            Ok::<_, object_store::Error>(())
+        };
+        match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("old checkpoints could not be removed: {error}"),
+            Err(_) => eprintln!("old checkpoints could not be removed in time"),
+        }
+    }
+
+    async fn read(
+        &self,
+        one: &ObjectMeta,
+        bytes_max: u64,
+        identity: &str,
+        shapes: &[Vec<i64>; 8],
+    ) -> object_store::Result<Result<Snapshot, Refusal>> {
+        if one.size > bytes_max {
+            return Ok(Err(Refusal::Damaged(format!("it has {} bytes", one.size))));
+        }
+        let bytes = match self.store.get(&one.location).await {
+            // Another attempt may remove it just now.
+            Err(object_store::Error::NotFound { .. }) => {
+                return Ok(Err(Refusal::Damaged("it is gone".into())));
+            }
+            read => read?.bytes().await?,
+        };
+        Ok(decode(&bytes, identity, shapes))
+    }
+
+    fn folder(&self, plan: &CheckpointPlan) -> Path {
+        plan.key.split('/').fold(self.root.clone(), |folder, part| folder.join(part))
+    }
+}
+
+impl Drop for CheckpointStore {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// What lies in a folder, the least far first.
+async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Result<Vec<ObjectMeta>> {
+    let mut found: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await?;
+    found.retain(|one| one.location.extension() == Some("safetensors"));
+    found.sort_by(|one, other| one.location.cmp(&other.location));
+    Ok(found)
+}
+
+fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
+    let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
+    let folder = match location.split_once("://") {
+        None => Some(std::path::PathBuf::from(location)),
+        Some(("file", _)) => {
+            let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
+            Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
+        }
+        Some(_) => None,
+    };
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
+        let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
+        return Ok((Arc::new(local.with_fsync(true).with_automatic_cleanup(true)), Path::default()));
+    }
+    let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
+    let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let (store, root) =
+        object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
+    Ok((Arc::from(store), root))
+}

@@ -1,0 +1,199 @@
+//! A training that goes on from a checkpoint is the one that was never interrupted, and no other bytes are believed.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{super::epoch::tests::easy_data, *};
+use crate::{
+    protocol::{CheckpointPlan, DatasetSpec, TrainJob},
+    trainer::{
+        config::TrainingConfig,
+        dataset::TrainingData,
+        epoch::{EpochEnd, Flow, Snapshot, Training, TrainingEvent},
+        model,
+    },
+};
+
+fn job(seed: u64) -> TrainJob {
+    let parameters =
+        json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3, "seed": seed});
+    let parameters = parameters.as_object().unwrap().clone();
+    TrainJob { id: "1/1#1".into(), model: "simple_cnn".into(), parameters, checkpoints: None }
+}
+
+fn config() -> TrainingConfig {
+    let job = job(1);
+    TrainingConfig::read(&job.model, &job.parameters).unwrap()
+}
+
+fn own_identity() -> String {
+    let dataset = DatasetSpec { path: "/data".into(), image_size: 16, val_fraction: 0.25, split_seed: 0 };
+    identity(&job(1), &dataset, "content")
+}
+
+fn shapes(data: &TrainingData) -> [Vec<i64>; 8] {
+    model::parameter_shapes(data.image_size(), data.classes())
+}
+
+fn plan(attempt: u32) -> CheckpointPlan {
+    CheckpointPlan { key: "1-9/3".into(), attempt, every_epochs: 1 }
+}
+
+/// Trains until so many batches were told, or to the end.
+fn train_for(training: &mut Training<'_>, batches: usize) {
+    let mut left = batches;
+    while !training.is_done() && left > 0 {
+        let end = training.run_epoch(&mut |event| {
+            left -= usize::from(matches!(event, TrainingEvent::Batch { .. }));
+            if left == 0 { Flow::Stop } else { Flow::Continue }
+        });
+        assert!(matches!(end.unwrap(), EpochEnd::Done(_) | EpochEnd::Stopped));
+    }
+}
+
+/// Epoch, loss and accuracy, bit for bit.
+type Records = Vec<(u32, u64, u64)>;
+
+/// All that a training has come to, bit for bit, its times aside.
+fn outcome(training: &Training<'_>) -> (Records, Vec<Vec<u32>>) {
+    let records = training.records().iter();
+    let records =
+        records.map(|record| (record.epoch, record.train_loss.to_bits(), record.val_accuracy.to_bits()));
+    let Snapshot { parameters, adam, .. } = training.snapshot().unwrap();
+    let tensors = parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments);
+    let bits = |tensor: &tch::Tensor| {
+        Vec::<f32>::try_from(tensor.view(-1)).unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    (records.collect(), tensors.map(bits).collect())
+}
+
+#[test]
+fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
+    let data = easy_data(40);
+    let config = config();
+    let mut whole = Training::new(&config, &data).unwrap();
+    train_for(&mut whole, usize::MAX);
+    let expected = outcome(&whole);
+    // Three epochs of 30 images in batches of 7: five batches each, the last of two images.
+    for batches in 1..15 {
+        let mut first = Training::new(&config, &data).unwrap();
+        train_for(&mut first, batches);
+        let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
+        drop(first);
+        let snapshot = decode(&bytes, &own_identity(), &shapes(&data)).unwrap();
+        assert_eq!(snapshot.records.len(), (batches - usize::from(batches % 5 == 0)) / 5);
+        let mut second = Training::resume(&config, &data, snapshot).unwrap();
+        train_for(&mut second, usize::MAX);
+        assert_eq!(outcome(&second), expected, "interrupted after {batches} batches");
+    }
+}
+
+#[test]
+fn the_time_of_an_interrupted_epoch_is_that_of_all_its_parts() {
+    let data = easy_data(40);
+    let config = config();
+    let mut training = Training::new(&config, &data).unwrap();
+    train_for(&mut training, 2);
+    let before = training.snapshot().unwrap();
+    let mut resumed = Training::resume(&config, &data, training.snapshot().unwrap()).unwrap();
+    train_for(&mut resumed, usize::MAX);
+    assert!(resumed.records()[0].epoch_seconds > before.position.seconds && before.position.seconds > 0.0);
+}
+
+fn some_bytes(data: &TrainingData, batches: usize) -> Vec<u8> {
+    let config = config();
+    let mut training = Training::new(&config, data).unwrap();
+    train_for(&mut training, batches);
+    encode(&own_identity(), &training.snapshot().unwrap()).unwrap()
+}
+
+#[test]
+fn no_damaged_byte_is_believed() {
+    let data = easy_data(16);
+    let shapes = shapes(&data);
+    let whole = some_bytes(&data, 3);
+    assert!(decode(&whole, &own_identity(), &shapes).is_ok());
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    // Every byte of the header, and bytes all over the tensors.
+    let places = (0..header).chain((header..whole.len()).step_by(997)).chain([whole.len() - 1]);
+    for place in places {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x10;
+        let Err(refusal) = decode(&damaged, &own_identity(), &shapes) else {
+            panic!("a flipped bit of byte {place} is not noticed");
+        };
+        assert!(matches!(refusal, Refusal::Damaged(_)), "{place}: {refusal}");
+    }
+    for length in (0..header).step_by(7).chain([header, header + 100, whole.len() - 1]) {
+        assert!(decode(&whole[..length], &own_identity(), &shapes).is_err(), "cut at {length}");
+    }
+}
+
+#[test]
+fn only_the_trainings_own_checkpoint_is_used() {
+    let data = easy_data(16);
+    let bytes = some_bytes(&data, 3);
+    let dataset = DatasetSpec { path: "/data".into(), image_size: 16, val_fraction: 0.25, split_seed: 0 };
+    let moved = DatasetSpec { path: "/elsewhere".into(), ..dataset };
+    assert_eq!(identity(&job(1), &moved, "content"), own_identity(), "only what is in it decides");
+    let others = [
+        identity(&job(2), &dataset, "content"),
+        identity(&job(1), &DatasetSpec { split_seed: 1, ..dataset.clone() }, "content"),
+        identity(&job(1), &dataset, "other content"),
+    ];
+    for other in others {
+        assert_eq!(decode(&bytes, &other, &shapes(&data)).unwrap_err(), Refusal::Foreign);
+    }
+    let smaller = model::parameter_shapes(8, 2);
+    assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Damaged(_))));
+}
+
+fn store(folder: &TempDir) -> CheckpointStore {
+    CheckpointStore::open(folder.path().to_str().unwrap()).unwrap()
+}
+
+fn files(folder: &TempDir) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder.path().join("1-9/3")) else { return Vec::new() };
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
+    let data = easy_data(16);
+    let shapes = shapes(&data);
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = store(&folder);
+    assert!(first.latest(&plan(1), &own_identity(), &shapes).is_none());
+    let latest = |store: &mut CheckpointStore| {
+        store.latest(&plan(2), &own_identity(), &shapes).map(|snapshot| snapshot.position.epoch)
+    };
+    // Two batches an epoch: each checkpoint is one epoch further.
+    for epoch in 1..=3 {
+        first.write(&plan(1), epoch, 0, some_bytes(&data, 2 * epoch as usize - 1));
+    }
+    assert_eq!(latest(&mut first), Some(3));
+    assert_eq!(files(&folder).len(), 2);
+    // Another trainer, after a crash in the middle of a write.
+    let newest = files(&folder).pop().unwrap();
+    let bytes = std::fs::read(&newest).unwrap();
+    std::fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    let mut second = store(&folder);
+    assert_eq!(latest(&mut second), Some(2));
+    second.remove(&plan(2));
+    assert!(files(&folder).is_empty());
+    assert_eq!(latest(&mut second), None);
+}
+
+#[test]
+fn a_place_that_cannot_be_is_named() {
+    for (place, part) in [
+        ("/dev/null/checkpoints", "writable"),
+        ("ftp://host/folder", "s3://bucket/folder"),
+        ("file://relative", "absolute"),
+    ] {
+        let error = CheckpointStore::open(place).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains(part), "{error}");
+    }
+}
