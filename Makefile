@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos check clean-demo tools
+.PHONY: help setup build demo test chaos soak check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: build ## Run every test
 
 chaos: build ## Kill coordinators, workers and trainers KILLS times (200) and account for every record
 	$(RELEASE)/chaos $(or $(KILLS),200)
+
+soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
+	$(CARGO) test --release --locked -p tests --test simulator -- --seconds $(or $(SECONDS),600)
 
 check: setup ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check

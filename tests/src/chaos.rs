@@ -9,7 +9,7 @@ use std::{
 
 use proto::v1::{self, watch_sweep_response::Event};
 
-use crate::{Cluster, ClusterOptions, Worker, kill, program};
+use crate::{Cluster, ClusterOptions, Random, Worker, kill, program};
 
 /// Epochs of each job.
 const EPOCHS: u32 = 5;
@@ -49,19 +49,6 @@ pub fn light_metrics(seed: u64, epoch: u64) -> (f64, f64) {
     let mixed = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ epoch.wrapping_mul(0xBF58_476D_1CE4_E5B9)) >> 40;
     let share = mixed as f64 / f64::from(1u32 << 24);
     (1.0 / (epoch as f64 + share), share)
-}
-
-/// A small generator, so that a run can be repeated from its seed (Steele, Lea and Flood 2014, SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }
 
 /// Kills `kills` times and checks that nothing told was lost and nothing counted twice.

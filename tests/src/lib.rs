@@ -5,12 +5,14 @@ pub mod chaos;
 mod cluster;
 mod dataset;
 mod process;
+mod random;
 mod watch;
 
 pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
     process::{children, freeze, kill, program, terminate, thaw, wait_for_end},
+    random::Random,
     watch::Watch,
 };
 

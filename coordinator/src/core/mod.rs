@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod grid;
+pub mod mutants;
 pub mod parameters;
 pub mod record;
 pub mod specification;

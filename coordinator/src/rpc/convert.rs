@@ -26,7 +26,7 @@ const LOG_LINES_MAX: usize = 50;
 const NAMES_MAX: usize = 256;
 
 /// A worker's first message.
-pub(super) fn hello(wire: v1::Hello) -> Result<Hello, Status> {
+pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     if wire.protocol_version != proto::PROTOCOL_VERSION {
         return Err(Status::failed_precondition(format!(
             "this coordinator speaks revision {} of the worker protocol, the worker {}; use the same version of both",
@@ -65,7 +65,7 @@ pub(super) fn hello(wire: v1::Hello) -> Result<Hello, Status> {
 }
 
 /// A worker's later message.
-pub(super) fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Status> {
+pub fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Status> {
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {

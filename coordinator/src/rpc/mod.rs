@@ -2,7 +2,7 @@
 //! the wire and the engine. Nothing is decided here.
 
 mod auth;
-mod convert;
+pub mod convert;
 mod sweeps;
 mod watch;
 mod workers;

@@ -6,14 +6,14 @@ mod connection;
 mod devices;
 mod lines;
 mod options;
-mod session;
+pub mod session;
 mod shell;
 mod slots;
 mod spool;
 mod spool_format;
 mod start;
 mod trainer_process;
-mod wire;
+pub mod wire;
 
 pub use devices::{DeviceChoice, SlotCount, SlotCountError};
 pub use options::StartOptions;

@@ -18,19 +18,19 @@ use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary};
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The worker's name.
-    pub(crate) name: proto::WorkerName,
+    pub name: proto::WorkerName,
     /// Random identity of this process.
-    pub(crate) instance: String,
+    pub instance: String,
     /// The machine's name.
-    pub(crate) host: String,
+    pub host: String,
     /// The slots, in the order of their indices.
-    pub(crate) slots: Vec<v1::Slot>,
+    pub slots: Vec<v1::Slot>,
 }
 
 /// The message as it travels.
-pub(crate) fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage {
+pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage {
     let message = match message {
         ToCoordinator::Hello { held, draining } => Outgoing::Hello(v1::Hello {
             protocol_version: proto::PROTOCOL_VERSION,
@@ -77,7 +77,7 @@ fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
 }
 
 /// An event as it travels and as it lies in the spool.
-pub(crate) fn encode_event(event: Event) -> v1::Event {
+pub fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
             WireKind::Started(v1::AttemptStarted { dataset: Some(encode_summary(dataset)), resumed_epochs })
@@ -101,7 +101,7 @@ pub(crate) fn encode_event(event: Event) -> v1::Event {
 ///
 /// # Errors
 /// It lacks its attempt or its content, as no event that this program wrote does.
-pub(crate) fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
+pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
     let attempt = AttemptKey::try_from(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
         WireKind::Started(started) => {
@@ -125,7 +125,7 @@ pub(crate) fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
 ///
 /// # Errors
 /// A field is missing without which the message means nothing.
-pub(crate) fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingField> {
+pub fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingField> {
     Ok(match wire.message.ok_or(MissingField("message"))? {
         Incoming::Welcome(welcome) => FromCoordinator::Welcome {
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),

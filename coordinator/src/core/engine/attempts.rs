@@ -9,6 +9,7 @@ use super::{
     sweep_run::{ActiveAttempt, WaitingJob},
 };
 use crate::core::{
+    mutants::{self, Mutant},
     record::{EpochMetrics, Record},
     state::{AttemptState, JobState, SweepState},
 };
@@ -37,7 +38,7 @@ impl Engine {
         }
         let lease_ms = self.config.lease_ms;
         let run = self.sweeps.get_mut(&attempt.job.sweep);
-        let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.worker == name);
+        let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
         // A fenced attempt's late words change nothing.
         let Some(active) = active else { return Reply::None };
         active.deadline_ms = now.monotonic_ms + lease_ms;
@@ -114,11 +115,12 @@ impl Engine {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         let Some(active) = run.active_mut(attempt) else { return };
         let (done, total) = (active.epochs_done(), active.epochs_total);
+        let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
         // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
-        if metrics.epoch <= done {
+        if metrics.epoch <= done && !counts_twice {
             return;
         }
-        if metrics.epoch != done + 1 || metrics.epoch > total {
+        if (metrics.epoch != done + 1 && !counts_twice) || metrics.epoch > total {
             let reason = format!("the worker sent epoch {} after epoch {done} of {total}", metrics.epoch);
             return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
         }

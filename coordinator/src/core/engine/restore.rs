@@ -6,6 +6,7 @@ use super::{
     Engine, EngineConfig, Now,
     sweep_run::{ActiveAttempt, SweepDefinition, SweepRun, WaitingJob},
 };
+use crate::core::mutants::{self, Mutant};
 use crate::core::{
     record::{StoredJob, StoredSweep},
     specification::{Specification, SpecificationError},
@@ -78,6 +79,10 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
     let StoredJob { job, attempts, failures, losses, reason: _, running } = stored;
+    let (attempts, deadline_ms) = (
+        if running.is_none() && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
+        if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
+    );
     match running {
         None => {
             run.waiting.insert(job, WaitingJob { attempts, failures, losses });

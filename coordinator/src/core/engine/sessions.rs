@@ -6,7 +6,10 @@ use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
     workers::{SlotState, WorkerState},
 };
-use crate::core::state::AttemptState;
+use crate::core::{
+    mutants::{self, Mutant},
+    state::AttemptState,
+};
 
 impl Engine {
     pub(super) fn session_opened(
@@ -109,6 +112,9 @@ impl Engine {
     /// holds no slot there.
     fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
         let Some(worker) = self.workers.get_mut(name) else { return };
+        if mutants::is_on(Mutant::SlotsNotFreed) {
+            return;
+        }
         for slot in &mut worker.slots {
             slot.occupant.take_if(|occupant| {
                 let run = self.sweeps.get(&occupant.job.sweep);
@@ -132,7 +138,7 @@ impl Engine {
         let mut touched: Vec<SweepId> = Vec::new();
         for Heartbeat { attempt, epoch, fraction } in running {
             let run = self.sweeps.get_mut(&attempt.job.sweep);
-            let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.worker == name);
+            let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
             let Some(active) = active else {
                 unknown.push(attempt);
                 continue;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proto::{AttemptKey, JobKey, ParameterMap, SweepId, WorkerName, v1};
 
+use super::super::mutants::{self, Mutant};
 use super::super::{
     grid::Grid,
     record::EpochMetrics,
@@ -71,6 +72,22 @@ pub(super) struct ActiveAttempt {
 }
 
 impl ActiveAttempt {
+    /// Whether this is the attempt with the number: the fence.
+    fn is(&self, attempt: u32) -> bool {
+        if mutants::is_on(Mutant::NoFencing) {
+            return true;
+        }
+        self.attempt == attempt
+    }
+
+    /// Whether it is run by that worker.
+    pub(super) fn is_of(&self, worker: &WorkerName) -> bool {
+        if mutants::is_on(Mutant::NoFencing) {
+            return true;
+        }
+        self.worker == *worker
+    }
+
     pub(super) fn epochs_done(&self) -> u32 {
         self.last.map_or(0, |last| last.epoch)
     }
@@ -133,12 +150,12 @@ impl SweepRun {
 
     /// The active attempt with exactly this number.
     pub(super) fn active(&self, key: AttemptKey) -> Option<&ActiveAttempt> {
-        self.active.get(&key.job.job).filter(|active| active.attempt == key.attempt)
+        self.active.get(&key.job.job).filter(|active| active.is(key.attempt))
     }
 
     /// The active attempt with exactly this number.
     pub(super) fn active_mut(&mut self, key: AttemptKey) -> Option<&mut ActiveAttempt> {
-        self.active.get_mut(&key.job.job).filter(|active| active.attempt == key.attempt)
+        self.active.get_mut(&key.job.job).filter(|active| active.is(key.attempt))
     }
 
     /// Whether another job may start now.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proto::{AttemptKey, SweepId, v1};
 
 use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription};
+use crate::core::mutants::{self, Mutant};
 
 /// How long a worker that left is remembered, in milliseconds of wall-clock time: long enough to ask about it.
 pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
@@ -41,6 +42,9 @@ impl WorkerState {
 
     /// Frees the slot that `attempt` occupies.
     pub(super) fn release(&mut self, attempt: AttemptKey) {
+        if mutants::is_on(Mutant::SlotsNotFreed) {
+            return;
+        }
         for slot in &mut self.slots {
             if slot.occupant == Some(attempt) {
                 slot.occupant = None;

@@ -10,7 +10,7 @@ mod leaving;
 mod outbox;
 mod slot;
 mod trainers;
-pub(crate) mod types;
+pub mod types;
 
 #[cfg(test)]
 mod properties;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use proto::{AttemptKey, v1::Outcome};
 
 use leaving::Mode;
-pub(crate) use outbox::EVENTS_IN_FLIGHT_MAX;
+pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 use outbox::Outbox;
 use slot::{Phase, Running, Slot, StopReason, Trainer};
 use types::{
@@ -66,7 +66,7 @@ enum Link {
 
 /// The worker's session; see the module's description.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     slots: Vec<Slot>,
     outbox: Outbox,
     link: Link,
@@ -82,7 +82,7 @@ pub(crate) struct Session {
 impl Session {
     /// A session with `slots` idle slots that goes on with the events an earlier process left in the spool.
     /// `grace` is how long the worker may take to leave once it is asked to; running jobs go on for most of it.
-    pub(crate) fn new(slots: usize, grace: Duration, next_sequence: u64, recovered: Vec<Event>) -> Self {
+    pub fn new(slots: usize, grace: Duration, next_sequence: u64, recovered: Vec<Event>) -> Self {
         Self {
             slots: (0..slots).map(|_| Slot::new()).collect(),
             outbox: Outbox::new(next_sequence, recovered),
@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
-    pub(crate) fn apply(&mut self, now: Duration, input: Input) -> Vec<Output> {
+    pub fn apply(&mut self, now: Duration, input: Input) -> Vec<Output> {
         if self.mode == Mode::Gone {
             return Vec::new();
         }
@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// When `Tick` is needed if nothing else happens before.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self) -> Option<Duration> {
         let slots = self.slots.iter().filter_map(|slot| {
             let running = slot.running.as_ref()?;
             match running.phase {

@@ -9,7 +9,7 @@ use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
 /// Something that happened, in the order in which the session shall believe it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Input {
+pub enum Input {
     /// A stream to the coordinator is open and nothing was said on it yet.
     Connected,
     /// The stream is gone; what was sent on it may or may not have arrived.
@@ -31,7 +31,7 @@ pub(crate) enum Input {
 
 /// News of a slot's trainer. Nothing follows `Exited` until the next job was started.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum TrainerEvent {
+pub enum TrainerEvent {
     /// A well-formed line.
     Said {
         /// The line.
@@ -55,7 +55,7 @@ pub(crate) enum TrainerEvent {
 
 /// What the coordinator says.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum FromCoordinator {
+pub enum FromCoordinator {
     /// The answer to `Hello`.
     Welcome {
         /// How often a heartbeat is due.
@@ -88,33 +88,33 @@ pub(crate) enum FromCoordinator {
 
 /// One granted job.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct GrantedJob {
+pub struct GrantedJob {
     /// Its fencing token.
-    pub(crate) attempt: AttemptKey,
+    pub attempt: AttemptKey,
     /// What to train, or why this cannot be trained by any worker.
-    pub(crate) work: Result<Work, String>,
+    pub work: Result<Work, String>,
 }
 
 /// What to train.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Work {
+pub struct Work {
     /// Model family.
-    pub(crate) model: String,
+    pub model: String,
     /// Every parameter of the model.
-    pub(crate) parameters: serde_json::Map<String, serde_json::Value>,
+    pub parameters: serde_json::Map<String, serde_json::Value>,
     /// How many epochs a complete training has, where the model counts in epochs.
-    pub(crate) epochs: Option<u32>,
+    pub epochs: Option<u32>,
     /// The data set, its path as the coordinator gave it.
-    pub(crate) dataset: DatasetSpec,
+    pub dataset: DatasetSpec,
     /// Longest time that the attempt may take.
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// What to keep so that another attempt can go on.
-    pub(crate) checkpoints: Option<CheckpointPlan>,
+    pub checkpoints: Option<CheckpointPlan>,
 }
 
 /// What the shell must do, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Write the event to the spool, before it is sent.
     Append(Event),
     /// Send to the coordinator on the open stream.
@@ -158,7 +158,7 @@ pub(crate) enum Output {
 
 /// How the worker leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Departure {
+pub enum Departure {
     /// Every job was ended or handed back.
     Orderly,
     /// The second request to leave: the running jobs are abandoned.
@@ -167,7 +167,7 @@ pub(crate) enum Departure {
 
 /// What the worker says. The shell adds to `Hello` what never changes: name, instance, slots.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum ToCoordinator {
+pub enum ToCoordinator {
     /// The first message of a stream.
     Hello {
         /// Attempts that run here or whose end waits in the spool.
@@ -188,40 +188,40 @@ pub(crate) enum ToCoordinator {
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub struct Held {
     /// The attempt.
-    pub(crate) attempt: AttemptKey,
+    pub attempt: AttemptKey,
     /// Its slot; of no meaning once it has ended.
-    pub(crate) slot: usize,
+    pub slot: usize,
     /// Its end waits in the spool.
-    pub(crate) ended: bool,
+    pub ended: bool,
 }
 
 /// How far an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// The attempt.
-    pub(crate) attempt: AttemptKey,
+    pub attempt: AttemptKey,
     /// The epoch in training, from 1; 0 while the data set is prepared.
-    pub(crate) epoch: u32,
+    pub epoch: u32,
     /// Share of it that is done, in [0, 1].
-    pub(crate) fraction: f64,
+    pub fraction: f64,
 }
 
 /// A numbered event.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
+pub struct Event {
     /// Its number, growing over the life of the spool.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// The attempt it is about.
-    pub(crate) attempt: AttemptKey,
+    pub attempt: AttemptKey,
     /// What happened.
-    pub(crate) kind: EventKind,
+    pub kind: EventKind,
 }
 
 /// What happened to an attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum EventKind {
+pub enum EventKind {
     /// The trainer has its data.
     Started(Start),
     /// An epoch is done.
@@ -232,40 +232,40 @@ pub(crate) enum EventKind {
 
 /// What a training starts from.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Start {
+pub struct Start {
     /// What the trainer found.
-    pub(crate) dataset: DatasetSummary,
+    pub dataset: DatasetSummary,
     /// Epochs that an earlier attempt trained and this one tells again.
-    pub(crate) resumed_epochs: u32,
+    pub resumed_epochs: u32,
 }
 
 /// The figures of one epoch, checked: all finite, the accuracy in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct EpochMetrics {
+pub struct EpochMetrics {
     /// The epoch's number, from 1.
-    pub(crate) epoch: u32,
+    pub epoch: u32,
     /// Mean cross-entropy over the training images, in nats.
-    pub(crate) train_loss: f64,
+    pub train_loss: f64,
     /// Share of validation images classified rightly.
-    pub(crate) val_accuracy: f64,
+    pub val_accuracy: f64,
     /// Time of the training loop alone, in seconds.
-    pub(crate) epoch_seconds: f64,
+    pub epoch_seconds: f64,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct End {
+pub struct End {
     /// In the coordinator's terms.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     /// Why, for people; empty when done.
-    pub(crate) reason: String,
+    pub reason: String,
     /// The trainer's last lines, oldest first.
-    pub(crate) log_tail: Vec<String>,
+    pub log_tail: Vec<String>,
 }
 
 impl End {
     /// An end without log lines.
-    pub(crate) fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
+    pub fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
         Self { outcome, reason: reason.into(), log_tail: Vec::new() }
     }
 }

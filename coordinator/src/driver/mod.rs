@@ -1,5 +1,9 @@
 //! The only owner of the engine: collect what came in, apply it, commit all of it as one transaction, and only
-//! then perform the effects and answer. Whatever waits while a commit runs shares the next one.
+//! then perform the effects and answer. Whatever waits while a commit runs shares the next one. What does not need
+//! a runtime lies beside it: `batch` holds back what is not durable yet, `clock` is the clock of leases.
+
+mod batch;
+mod clock;
 
 use std::{
     collections::HashMap,
@@ -11,10 +15,14 @@ use proto::{SweepId, v1};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    batch::{Batch, Delivery, Released},
+    clock::LeaseClock,
+};
 use crate::{
     core::engine::{
-        CloseReason, ControlError, Effect, Engine, EngineConfig, Input, Now, Observation, Reply,
-        RestoreError, SessionId,
+        CloseReason, ControlError, Engine, EngineConfig, Input, Now, Observation, Reply, RestoreError,
+        SessionId,
     },
     store::{Store, StoreError},
 };
@@ -27,8 +35,6 @@ const BATCH_INPUTS_MAX: usize = 1_024;
 const OBSERVATIONS_WAITING_MAX: usize = 1_024;
 /// How often leases are looked at; short against any lease.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
-/// Longest time that passes for leases between two inputs: some ticks.
-const CLOCK_STEP_MAX: Duration = Duration::from_millis(500);
 
 /// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off.
 pub const MESSAGES_WAITING_MAX: usize = 2_048;
@@ -124,6 +130,7 @@ pub struct Driver {
     observations: broadcast::Sender<(SweepId, Observation)>,
     sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
     clock: LeaseClock,
+    start: Instant,
 }
 
 impl Driver {
@@ -133,12 +140,12 @@ impl Driver {
         config: EngineConfig,
     ) -> Result<(Self, DriverHandle), DriverError> {
         let stored = store.load().await?;
-        let mut clock = LeaseClock::new(Instant::now());
-        let engine = Engine::restore(config, clock.now(Instant::now()), stored)?;
+        let (mut clock, start) = (LeaseClock::default(), Instant::now());
+        let engine = Engine::restore(config, now(&mut clock, start), stored)?;
         let (sender, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVATIONS_WAITING_MAX);
         let handle = DriverHandle { requests: sender, observations: observations.clone() };
-        Ok((Self { engine, store, requests, observations, sessions: HashMap::new(), clock }, handle))
+        Ok((Self { engine, store, requests, observations, sessions: HashMap::new(), clock, start }, handle))
     }
 
     /// Runs until `stop` is cancelled or the store fails. What came in before the stop is still committed.
@@ -165,7 +172,7 @@ impl Driver {
 
     /// Applies a batch, commits it, and only then lets anything out.
     async fn process(&mut self, batch: &mut Vec<Request>) -> Result<(), DriverError> {
-        let (mut records, mut effects, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut inputs = Vec::with_capacity(batch.len());
         for Request { input, reply, outbound } in batch.drain(..) {
             if let (Input::SessionOpened { session, .. }, Some(outbound)) = (&input, outbound) {
                 self.sessions.insert(*session, outbound);
@@ -173,50 +180,29 @@ impl Driver {
             if let Input::SessionClosed(session) = &input {
                 self.sessions.remove(session);
             }
-            let mut output = self.engine.apply(self.clock.now(Instant::now()), input);
-            records.append(&mut output.records);
-            effects.append(&mut output.effects);
-            if let Some(reply) = reply {
-                replies.push((reply, output.reply));
+            inputs.push((input, reply));
+        }
+        let batch = Batch::apply(&mut self.engine, || now(&mut self.clock, self.start), inputs);
+        if !batch.records().is_empty() {
+            self.store.commit(batch.records()).await?;
+        }
+        let Released { deliveries, replies } = batch.committed();
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Message(session, message) => self.deliver(session, Outbound::Message(message)),
+                Delivery::Close(session, reason) => {
+                    self.deliver(session, Outbound::Close(reason));
+                    self.sessions.remove(&session);
+                }
+                // An error only says that nobody watches.
+                Delivery::Observed(sweep, observation) => drop(self.observations.send((sweep, observation))),
             }
         }
-        if !records.is_empty() {
-            self.store.commit(&records).await?;
-        }
-        self.perform(effects);
         for (sender, reply) in replies {
             // Who asked may be gone; what was asked for is done all the same.
             let _ = sender.send(reply);
         }
         Ok(())
-    }
-
-    fn perform(&mut self, effects: Vec<Effect>) {
-        // Acknowledgements are cumulative, so one a session does for the whole batch.
-        let mut acknowledged: HashMap<SessionId, u64> = HashMap::new();
-        for effect in effects {
-            match effect {
-                Effect::Send { session, message } => {
-                    self.deliver(session, Outbound::Message(Box::new(message)));
-                }
-                Effect::Acknowledge { session, sequence } => {
-                    let highest = acknowledged.entry(session).or_default();
-                    *highest = sequence.max(*highest);
-                }
-                Effect::Close { session, reason } => {
-                    self.deliver(session, Outbound::Close(reason));
-                    self.sessions.remove(&session);
-                }
-                // An error only says that nobody watches.
-                Effect::Observed { sweep, observation } => drop(self.observations.send((sweep, observation))),
-            }
-        }
-        for (session, sequence) in acknowledged {
-            let acknowledgement =
-                v1::coordinator_message::Message::Acknowledgement(v1::Acknowledgement { sequence });
-            let message = v1::CoordinatorMessage { message: Some(acknowledgement) };
-            self.deliver(session, Outbound::Message(Box::new(message)));
-        }
     }
 
     /// Hands a message to a stream without waiting; a stream that does not keep up is dropped, which ends it.
@@ -229,41 +215,11 @@ impl Driver {
     }
 }
 
-/// The clock that leases run on. It stands still while the driver does: a commit that took a minute, or a machine
-/// that was suspended, must not cost every worker its lease before what they said meanwhile has been read.
-#[derive(Debug)]
-struct LeaseClock {
-    elapsed: Duration,
-    last: Instant,
-}
-
-impl LeaseClock {
-    fn new(start: Instant) -> Self {
-        Self { elapsed: Duration::ZERO, last: start }
-    }
-
-    fn now(&mut self, instant: Instant) -> Now {
-        self.elapsed += instant.saturating_duration_since(self.last).min(CLOCK_STEP_MAX);
-        self.last = instant;
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Now { monotonic_ms: milliseconds(self.elapsed), unix_ms: milliseconds(wall) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_of_leases_stands_still_while_the_driver_does() {
-        let start = Instant::now();
-        let mut clock = LeaseClock::new(start);
-        let at = |seconds| start + Duration::from_secs_f64(seconds);
-        assert_eq!(clock.now(at(0.1)).monotonic_ms, 100);
-        assert_eq!(clock.now(at(0.3)).monotonic_ms, 300);
-        // A minute in one commit counts as one step.
-        assert_eq!(clock.now(at(60.3)).monotonic_ms, 300 + CLOCK_STEP_MAX.as_millis() as u64);
-        assert_eq!(clock.now(at(60.4)).monotonic_ms, 400 + CLOCK_STEP_MAX.as_millis() as u64);
+/// The time by the clock of leases, and the wall clock's.
+fn now(clock: &mut LeaseClock, start: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        monotonic_ms: clock.read(start.elapsed()),
+        unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }

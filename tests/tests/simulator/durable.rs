@@ -1,0 +1,282 @@
+//! What the disk holds: the records as tables, kept by the rules that no fault may break. It stands in for the
+//! store, which the scenarios across processes and the stores' own contract try for real.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coordinator::core::{
+    record::{EpochMetrics, Record, StoredAttempt, StoredJob, StoredSweep},
+    state::{AttemptState, JobState, SweepState},
+};
+use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
+use tests::chaos::light_metrics;
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(super) struct Durable {
+    sweeps: BTreeMap<SweepId, Sweep>,
+    jobs: BTreeMap<JobKey, Job>,
+    attempts: BTreeMap<AttemptKey, Attempt>,
+    epochs: BTreeMap<(AttemptKey, u32), EpochMetrics>,
+    requests: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Sweep {
+    request_id: String,
+    specification: String,
+    state: SweepState,
+    created_unix_ms: u64,
+    ended_unix_ms: Option<u64>,
+    dataset: Option<v1::DatasetSummary>,
+    job_count: u64,
+}
+
+#[derive(Debug)]
+struct Job {
+    state: JobState,
+    attempts: u32,
+    failures: u32,
+    losses: u32,
+    last: Option<EpochMetrics>,
+    train_seconds: f64,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    worker: WorkerName,
+    slot: u32,
+    device: String,
+    started: bool,
+    state: AttemptState,
+}
+
+/// What a simulated training says of an epoch.
+pub(super) fn expected(job: u64, epoch: u32) -> EpochMetrics {
+    let (train_loss, val_accuracy) = light_metrics(job, u64::from(epoch));
+    EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds: 0.25 }
+}
+
+fn rule(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(broken()) }
+}
+
+impl Durable {
+    /// Keeps a record.
+    pub(super) fn keep(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::SweepSubmitted { .. } | Record::SweepChanged { .. } | Record::DatasetFound { .. } => {
+                self.keep_of_sweep(record)
+            }
+            Record::JobChanged { job, state, failures, losses, .. } => {
+                let row = self.jobs.get_mut(job).ok_or("a job changed that never ran")?;
+                rule(
+                    !row.state.is_final() || (row.state, *state) == (JobState::Failed, JobState::Pending),
+                    || format!("job {job} was {:?} and became {state:?}", row.state),
+                )?;
+                (row.state, row.failures, row.losses) = (*state, *failures, *losses);
+                Ok(())
+            }
+            _ => self.keep_of_attempt(record),
+        }
+    }
+
+    fn keep_of_sweep(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::SweepSubmitted {
+                sweep, request_id, specification, job_count, created_unix_ms, ..
+            } => {
+                rule(self.requests.insert(request_id.clone()), || "one request made two sweeps".into())?;
+                let row = Sweep {
+                    request_id: request_id.clone(),
+                    specification: specification.clone(),
+                    state: SweepState::Running,
+                    created_unix_ms: *created_unix_ms,
+                    ended_unix_ms: None,
+                    dataset: None,
+                    job_count: *job_count,
+                };
+                rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
+            }
+            Record::SweepChanged { sweep, state, ended_unix_ms } => {
+                let row = self.sweeps.get_mut(sweep).ok_or("a sweep changed that does not exist")?;
+                let again = (row.state, *state) == (SweepState::Finished, SweepState::Running);
+                rule(!row.state.is_final() || again, || {
+                    format!("sweep {sweep} was {:?} and became {state:?}", row.state)
+                })?;
+                (row.state, row.ended_unix_ms) = (*state, *ended_unix_ms);
+                Ok(())
+            }
+            Record::DatasetFound { sweep, dataset } => {
+                let row = self.sweeps.get_mut(sweep).ok_or("a data set of a sweep that does not exist")?;
+                row.dataset = Some(dataset.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn keep_of_attempt(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::AttemptGranted { attempt, worker, slot, device, .. } => {
+                self.grant(*attempt, worker, *slot, device)
+            }
+            Record::AttemptStarted { attempt, .. } => {
+                self.running(*attempt, "began")?.started = true;
+                Ok(())
+            }
+            Record::EpochRecorded { attempt, epoch, train_seconds } => {
+                self.running(*attempt, "brought an epoch")?;
+                let job = self.jobs.get_mut(&attempt.job).ok_or("an epoch of a job that never ran")?;
+                let before = job.last.map_or(0, |last| last.epoch);
+                rule(epoch.epoch == before + 1, || {
+                    format!("{attempt} has epoch {} after epoch {before}", epoch.epoch)
+                })?;
+                rule(*epoch == expected(attempt.job.job, epoch.epoch), || {
+                    format!("{attempt} has other numbers than were trained: {epoch:?}")
+                })?;
+                (job.last, job.train_seconds) = (Some(*epoch), *train_seconds);
+                let twice = self.epochs.insert((*attempt, epoch.epoch), *epoch).is_some();
+                rule(!twice, || format!("{attempt} has epoch {} twice", epoch.epoch))
+            }
+            Record::AttemptEnded { attempt, state, .. } => {
+                self.running(*attempt, "ended")?.state = *state;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn grant(&mut self, key: AttemptKey, worker: &WorkerName, slot: u32, device: &str) -> Result<(), String> {
+        let job = self.jobs.entry(key.job).or_insert(Job {
+            state: JobState::Pending,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            last: None,
+            train_seconds: 0.0,
+        });
+        rule(job.state == JobState::Pending, || {
+            format!("{key} was granted while its job was {:?}", job.state)
+        })?;
+        rule(key.attempt == job.attempts + 1, || {
+            format!("{key} was granted after attempt {}", job.attempts)
+        })?;
+        (job.state, job.attempts, job.last, job.train_seconds) = (JobState::Running, key.attempt, None, 0.0);
+        let (worker, device) = (worker.clone(), device.to_owned());
+        let attempt = Attempt { worker, slot, device, started: false, state: AttemptState::Running };
+        rule(self.attempts.insert(key, attempt).is_none(), || format!("{key} was granted twice"))
+    }
+
+    fn running(&mut self, key: AttemptKey, did: &str) -> Result<&mut Attempt, String> {
+        let attempt =
+            self.attempts.get_mut(&key).ok_or_else(|| format!("{key} {did} and was never granted"))?;
+        match attempt.state {
+            AttemptState::Running => Ok(attempt),
+            state => Err(format!("{key} {did} though it is {state:?}: it is not fenced")),
+        }
+    }
+
+    /// Whether an attempt has its end; none if it was never granted.
+    pub(super) fn has_ended(&self, key: AttemptKey) -> Option<bool> {
+        self.attempts.get(&key).map(|attempt| attempt.state != AttemptState::Running)
+    }
+
+    /// Whether an epoch is kept.
+    pub(super) fn has_epoch(&self, key: AttemptKey, epoch: u32) -> bool {
+        self.epochs.contains_key(&(key, epoch))
+    }
+
+    /// Whether a sweep is kept.
+    pub(super) fn has_sweep(&self, sweep: SweepId) -> bool {
+        self.sweeps.contains_key(&sweep)
+    }
+
+    /// The sweeps that are not final.
+    pub(super) fn open_sweeps(&self) -> impl Iterator<Item = (SweepId, SweepState)> + '_ {
+        self.sweeps.iter().map(|(id, sweep)| (*id, sweep.state)).filter(|(_, state)| !state.is_final())
+    }
+
+    /// How many sweeps there are.
+    pub(super) fn sweep_count(&self) -> usize {
+        self.sweeps.len()
+    }
+
+    /// A sweep's failed jobs, as a store gives them.
+    pub(super) fn failed_jobs(&self, sweep: SweepId) -> Vec<coordinator::core::record::FailedJob> {
+        let of_sweep = self.jobs_of(sweep).filter(|(_, job)| job.state == JobState::Failed);
+        of_sweep
+            .map(|(key, job)| coordinator::core::record::FailedJob { job: key.job, attempts: job.attempts })
+            .collect()
+    }
+
+    fn jobs_of(&self, sweep: SweepId) -> impl Iterator<Item = (&JobKey, &Job)> {
+        self.jobs.range(JobKey { sweep, job: 0 }..=JobKey { sweep, job: u64::MAX })
+    }
+
+    /// What a report would say, checked: each job that is done has each of its epochs once.
+    pub(super) fn check_results(&self, epochs: u32) -> Result<(), String> {
+        for (id, sweep) in &self.sweeps {
+            rule(sweep.state.is_final(), || format!("sweep {id} is {:?} for ever", sweep.state))?;
+            let started = self.jobs_of(*id).count() as u64;
+            rule(sweep.state != SweepState::Finished || started == sweep.job_count, || {
+                format!("sweep {id} is finished after {started} of {} jobs", sweep.job_count)
+            })?;
+        }
+        for (key, job) in &self.jobs {
+            rule(job.state.is_final(), || format!("job {key} is {:?} for ever", job.state))?;
+            let last = AttemptKey { job: *key, attempt: job.attempts };
+            let whole = (1..=epochs).all(|epoch| self.has_epoch(last, epoch));
+            rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;
+        }
+        Ok(())
+    }
+
+    /// What a store gives back at the next start.
+    pub(super) fn load(&self) -> Vec<StoredSweep> {
+        self.sweeps.iter().map(|(id, sweep)| self.stored(*id, sweep)).collect()
+    }
+
+    fn stored(&self, id: SweepId, sweep: &Sweep) -> StoredSweep {
+        let mut finals: Vec<(JobState, u64)> = Vec::new();
+        for (_, job) in self.jobs_of(id).filter(|(_, job)| job.state.is_final()) {
+            match finals.iter_mut().find(|(state, _)| *state == job.state) {
+                Some((_, count)) => *count += 1,
+                None => finals.push((job.state, 1)),
+            }
+        }
+        let open = self.jobs_of(id).filter(|(_, job)| !job.state.is_final());
+        StoredSweep {
+            sweep: id,
+            request_id: sweep.request_id.clone(),
+            specification: sweep.specification.clone(),
+            state: sweep.state,
+            created_unix_ms: sweep.created_unix_ms,
+            ended_unix_ms: sweep.ended_unix_ms,
+            dataset: sweep.dataset.clone(),
+            last_started: self.jobs_of(id).last().map_or(0, |(key, _)| key.job),
+            finals,
+            best: None,
+            open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
+        }
+    }
+
+    fn stored_job(&self, key: JobKey, job: &Job) -> StoredJob {
+        let last = AttemptKey { job: key, attempt: job.attempts };
+        let running = self.attempts.get(&last).filter(|_| job.state == JobState::Running);
+        StoredJob {
+            job: key.job,
+            attempts: job.attempts,
+            failures: job.failures,
+            losses: job.losses,
+            reason: String::new(),
+            running: running.map(|attempt| StoredAttempt {
+                worker: attempt.worker.clone(),
+                slot: attempt.slot,
+                device: attempt.device.clone(),
+                started: attempt.started,
+                train_seconds: job.train_seconds,
+                last: job.last,
+            }),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The simulator: the real engine, the driver's real batches, the real conversions and the real sessions of two
+//! workers, under a scheduler that has everything go wrong. Each seed is a world of its own and always the same.
+//!
+//! `make test` finds each mutant and then tries new seeds for a minute; `make soak SECONDS=N` tries them as long as
+//! it is told. A seed that breaks a rule is told with the command that replays it.
+
+// In a test, a panic is how a failure is told.
+#![allow(clippy::unwrap_used)]
+
+mod durable;
+mod hub;
+mod link;
+mod node;
+mod world;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use coordinator::core::{
+    mutants::{self, Mutant},
+    specification::{Specification, SpecificationSource},
+};
+use world::{EPOCHS, World};
+
+/// How long new seeds are tried unless told otherwise.
+const SECONDS: u64 = 60;
+/// Seeds within which each mutant must be found; the hardest took some hundreds.
+const MUTANT_SEEDS: u64 = 20_000;
+/// Seeds between two looks at the clock.
+const ROUND: u64 = 256;
+const REPLAY: &str = "cargo test --release -p tests --test simulator --";
+
+fn specification() -> Specification {
+    let text = format!(
+        "name: simulated\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
+         seed: {{min: 1, max: 4, count: 4}}\nexecution: {{attempts_max: 3}}\n"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+/// A value given as `--name VALUE`.
+fn option(name: &str) -> Option<u64> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)?.parse().ok()
+}
+
+fn main() -> ExitCode {
+    let specification = specification();
+    if let Some(seed) = option("--seed") {
+        let mutant = option("--mutant").map(|index| Mutant::ALL[index as usize]);
+        mutants::turn_on(mutant);
+        return match World::new(seed, &specification, true).live() {
+            Ok(happened) => {
+                println!("seed {seed}: no rule is broken; {happened} things happened");
+                ExitCode::SUCCESS
+            }
+            Err(broken) => {
+                println!("seed {seed}: {broken}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if find_mutants(&specification) && soak(&specification, option("--seconds").unwrap_or(SECONDS)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether each mutant breaks a rule in some world.
+fn find_mutants(specification: &Specification) -> bool {
+    let mut all = true;
+    for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
+        mutants::turn_on(Some(mutant));
+        let found = (0..MUTANT_SEEDS)
+            .find_map(|seed| Some((seed, World::new(seed, specification, false).live().err()?)));
+        match found {
+            Some((seed, broken)) => {
+                println!("mutant {mutant:?} found by seed {seed} (--mutant {index} --seed {seed}): {broken}");
+            }
+            None => {
+                println!(
+                    "mutant {mutant:?} was not found in {MUTANT_SEEDS} seeds: the simulator is blind to it"
+                );
+                all = false;
+            }
+        }
+    }
+    mutants::turn_on(None);
+    all
+}
+
+/// Tries new seeds for so long; whether no rule was broken.
+fn soak(specification: &Specification, seconds: u64) -> bool {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let first = option("--first-seed").unwrap_or(clock.as_secs() << 24);
+    let start = Instant::now();
+    let (mut seeds, mut happened) = (0, 0);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        for _ in 0..ROUND {
+            let seed = first + seeds;
+            match World::new(seed, specification, false).live() {
+                Ok(count) => {
+                    happened += count;
+                    // The first of each round again: a world that differs from itself could not be replayed.
+                    if seeds % ROUND == 0 && World::new(seed, specification, false).live() != Ok(count) {
+                        println!("seed {seed} does not give the same world twice");
+                        return false;
+                    }
+                }
+                Err(broken) => {
+                    println!("seed {seed}: {broken}\nreplay it: {REPLAY} --seed {seed}");
+                    return false;
+                }
+            }
+            seeds += 1;
+        }
+    }
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    println!(
+        "{seeds} seeds from {first}, {happened} happenings, no rule broken; {:.0} seeds a minute",
+        seeds as f64 / minutes
+    );
+    true
+}
