@@ -380,9 +380,11 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
             Cell::Text(devices.join(" ")),
             Cell::Text(worker.software_version.clone()),
             Cell::Time(worker.last_seen_unix_ms),
+            Cell::Text(worker.reason.clone()),
         ]
     };
-    let columns = names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen"]);
+    let columns =
+        names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen", "reason"]);
     let mut printer = Printer::new(format, columns);
     printer.page(&answer.workers.iter().map(row).collect::<Vec<_>>());
     printer.finish();

@@ -1,6 +1,8 @@
 //! What must be durable before anyone is told: the records that the engine writes and a store keeps, and what a
 //! store gives back at the next start.
 
+use std::collections::BTreeSet;
+
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
 use super::{
@@ -92,13 +94,22 @@ pub enum Record {
         job: JobKey,
         /// Its state from now on.
         state: JobState,
-        /// Attempts that failed and are charged to the job.
-        failures: u32,
-        /// Attempts that were lost with their workers.
-        losses: u32,
+        /// What went wrong with it so far.
+        history: History,
         /// Why, for people.
         reason: String,
     },
+}
+
+/// What went wrong with a job since it was submitted or last tried again on request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Attempts that are charged to it.
+    pub failures: u32,
+    /// Attempts that were lost with their workers.
+    pub losses: u32,
+    /// The workers that they were lost with.
+    pub lost_with: BTreeSet<WorkerName>,
 }
 
 /// What one epoch brought.
@@ -155,10 +166,8 @@ pub struct StoredJob {
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,
-    /// Attempts that failed and are charged.
-    pub failures: u32,
-    /// Attempts that were lost with their workers.
-    pub losses: u32,
+    /// What went wrong with it so far.
+    pub history: History,
     /// Why it waits, for people.
     pub reason: String,
     /// The attempt that holds its lease; none while the job waits.

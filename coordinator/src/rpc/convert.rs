@@ -57,6 +57,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     Ok(Hello {
         name,
         host: text(wire.host),
+        instance: text(wire.instance),
         software_version: text(wire.software_version),
         slots: wire.slots.into_iter().map(slot).collect(),
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,

@@ -6,7 +6,7 @@ use proto::{AttemptKey, JobKey, SweepId, v1};
 
 use super::{EpochRow, Store, StoreError, counting_epochs, open};
 use crate::core::{
-    record::{EpochMetrics, FailedJob, Record},
+    record::{EpochMetrics, FailedJob, History, Record},
     specification::{Goal, Metric, MetricName},
     state::{AttemptState, JobState, SweepState},
 };
@@ -46,12 +46,17 @@ fn epoch(job: u64, attempt: u32, number: u32) -> Record {
     Record::EpochRecorded { attempt: AttemptKey::new(1, job, attempt), epoch: metrics(number), train_seconds }
 }
 
+fn history() -> History {
+    let lost_with = ["w".parse().unwrap(), "v".parse().unwrap()].into();
+    History { failures: 1, losses: 2, lost_with }
+}
+
 fn ended(job: u64, attempt: u32, state: AttemptState, job_state: JobState) -> [Record; 2] {
     let attempt = AttemptKey::new(1, job, attempt);
     let (reason, log_tail) = ("because".to_owned(), vec!["last \"words\"".to_owned(), "語".to_owned()]);
     [
         Record::AttemptEnded { attempt, state, reason: reason.clone(), log_tail, at_unix_ms: 3_000 },
-        Record::JobChanged { job: attempt.job, state: job_state, failures: 1, losses: 0, reason },
+        Record::JobChanged { job: attempt.job, state: job_state, history: history(), reason },
     ]
 }
 
@@ -89,7 +94,8 @@ async fn everything_is_there_after_a_restart() {
     let attempt = running.running.as_ref().unwrap();
     assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
     assert_eq!((attempt.train_seconds, attempt.last), (1.5, Some(metrics(1))));
-    assert_eq!((waiting.job, waiting.attempts, waiting.failures, waiting.running.is_none()), (3, 1, 1, true));
+    assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (3, 1, true));
+    assert_eq!(waiting.history, history());
 }
 
 #[tokio::test]
@@ -203,8 +209,7 @@ async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
     let again = Record::JobChanged {
         job: JobKey { sweep: SweepId(1), job: 1 },
         state: JobState::Pending,
-        failures: 0,
-        losses: 0,
+        history: History::default(),
         reason: "again".into(),
     };
     store.commit(&[again, change(SweepState::Running, None)]).await.unwrap();

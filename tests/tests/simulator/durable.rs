@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::core::{
-    record::{EpochMetrics, Record, StoredAttempt, StoredJob, StoredSweep},
+    record::{EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
     state::{AttemptState, JobState, SweepState},
 };
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
@@ -35,8 +35,7 @@ struct Sweep {
 struct Job {
     state: JobState,
     attempts: u32,
-    failures: u32,
-    losses: u32,
+    history: History,
     last: Option<EpochMetrics>,
     train_seconds: f64,
 }
@@ -67,13 +66,13 @@ impl Durable {
             Record::SweepSubmitted { .. } | Record::SweepChanged { .. } | Record::DatasetFound { .. } => {
                 self.keep_of_sweep(record)
             }
-            Record::JobChanged { job, state, failures, losses, .. } => {
+            Record::JobChanged { job, state, history, .. } => {
                 let row = self.jobs.get_mut(job).ok_or("a job changed that never ran")?;
                 rule(
                     !row.state.is_final() || (row.state, *state) == (JobState::Failed, JobState::Pending),
                     || format!("job {job} was {:?} and became {state:?}", row.state),
                 )?;
-                (row.state, row.failures, row.losses) = (*state, *failures, *losses);
+                (row.state, row.history) = (*state, history.clone());
                 Ok(())
             }
             _ => self.keep_of_attempt(record),
@@ -150,8 +149,7 @@ impl Durable {
         let job = self.jobs.entry(key.job).or_insert(Job {
             state: JobState::Pending,
             attempts: 0,
-            failures: 0,
-            losses: 0,
+            history: History::default(),
             last: None,
             train_seconds: 0.0,
         });
@@ -266,8 +264,7 @@ impl Durable {
         StoredJob {
             job: key.job,
             attempts: job.attempts,
-            failures: job.failures,
-            losses: job.losses,
+            history: job.history.clone(),
             reason: String::new(),
             running: running.map(|attempt| StoredAttempt {
                 worker: attempt.worker.clone(),

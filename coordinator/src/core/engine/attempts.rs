@@ -4,6 +4,7 @@ use proto::{AttemptKey, WorkerName, v1};
 
 use super::{
     AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
+    blame::{LOSSES_MAX, charge},
     sessions::revoke,
     settle,
     sweep_run::{ActiveAttempt, WaitingJob},
@@ -13,10 +14,6 @@ use crate::core::{
     record::{EpochMetrics, Record},
     state::{AttemptState, JobState, SweepState},
 };
-
-/// How often a job may be lost with its worker: more often than machines die by chance, and an end to a job
-/// that kills them.
-const LOSSES_MAX: u32 = 10;
 
 impl Engine {
     pub(super) fn event(
@@ -40,7 +37,12 @@ impl Engine {
         let run = self.sweeps.get_mut(&attempt.job.sweep);
         let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
         // A fenced attempt's late words change nothing.
-        let Some(active) = active else { return Reply::None };
+        let Some(active) = active else {
+            if self.is_foreign(&name, attempt) {
+                self.refuse(&name, &format!("it spoke of {attempt}, which it was never given"));
+            }
+            return Reply::None;
+        };
         active.deadline_ms = now.monotonic_ms + lease_ms;
         match event {
             AttemptEvent::Started { dataset, resumed_epochs } => {
@@ -55,6 +57,7 @@ impl Engine {
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
             }
             AttemptEvent::Unusable(reason) => {
+                self.refuse(&name, &reason);
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
@@ -122,6 +125,9 @@ impl Engine {
         }
         if (metrics.epoch != done + 1 && !counts_twice) || metrics.epoch > total {
             let reason = format!("the worker sent epoch {} after epoch {done} of {total}", metrics.epoch);
+            if let Some(name) = self.sessions.get(&session).cloned() {
+                self.refuse(&name, &reason);
+            }
             return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
         }
         active.last = Some(metrics);
@@ -177,6 +183,7 @@ impl Engine {
             return;
         }
         let Some(ended) = run.active.remove(&attempt.job.job) else { return };
+        let (history, reason) = charge(ended.history, state, &ended.worker, reason);
         let at_unix_ms = now.unix_ms;
         out.records.push(Record::AttemptEnded {
             attempt,
@@ -185,35 +192,29 @@ impl Engine {
             log_tail,
             at_unix_ms,
         });
-        let failures = ended.failures + u32::from(state == AttemptState::Failed);
-        let losses = ended.losses + u32::from(state == AttemptState::Lost);
         let attempts_max = run.definition.specification.execution.attempts_max;
         let job_state = match state {
             AttemptState::Done => JobState::Done,
             AttemptState::Diverged => JobState::Diverged,
-            AttemptState::Failed if failures >= attempts_max => JobState::Failed,
-            AttemptState::Lost if losses >= LOSSES_MAX => JobState::Failed,
+            AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
+            AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
             AttemptState::Rejected if !others_fit => JobState::Failed,
             _ if matches!(run.state, SweepState::Running | SweepState::Paused) => JobState::Pending,
             _ => JobState::Cancelled,
         };
         if job_state == JobState::Pending {
-            let waiting = WaitingJob { attempts: ended.attempt, failures, losses };
+            let waiting = WaitingJob { attempts: ended.attempt, history: history.clone() };
             run.waiting.insert(attempt.job.job, waiting);
         } else {
             run.count_end(attempt.job.job, job_state, ended.last);
         }
         let job = attempt.job;
-        out.records.push(Record::JobChanged {
-            job,
-            state: job_state,
-            failures,
-            losses,
-            reason: reason.clone(),
-        });
-        let observation = Observation::Job { attempt, state: job_state, worker: ended.worker, reason };
+        out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });
+        let worker = ended.worker.clone();
+        let observation = Observation::Job { attempt, state: job_state, worker, reason: reason.clone() };
         out.effects.push(Effect::Observed { sweep: run.id, observation });
         settle(run, now, out);
+        self.judge(&ended.worker, job, state, &reason);
     }
 
     /// Time went by: leases end.

@@ -9,7 +9,7 @@ use super::{
     sweep_run::{SweepDefinition, SweepRun, WaitingJob},
 };
 use crate::core::{
-    record::{FailedJob, Record},
+    record::{FailedJob, History, Record},
     specification::Specification,
     state::{AttemptState, JobState, SweepState},
 };
@@ -94,13 +94,12 @@ impl Engine {
                 continue;
             }
             run.failed -= 1;
-            run.waiting.insert(job, WaitingJob { attempts, failures: 0, losses: 0 });
+            run.waiting.insert(job, WaitingJob { attempts, history: History::default() });
             retried += 1;
             out.records.push(Record::JobChanged {
                 job: proto::JobKey { sweep, job },
                 state: JobState::Pending,
-                failures: 0,
-                losses: 0,
+                history: History::default(),
                 reason: "tried again on request".to_owned(),
             });
         }
@@ -113,6 +112,7 @@ impl Engine {
         if retried > 0 {
             for worker in self.workers.values_mut() {
                 worker.unfit.remove(&sweep);
+                worker.forgive();
             }
         }
         Reply::Retried(Box::new(view), retried)
@@ -225,8 +225,7 @@ fn cancel_waiting(run: &mut SweepRun, reason: &str, out: &mut Output) {
         out.records.push(Record::JobChanged {
             job: proto::JobKey { sweep: run.id, job },
             state: JobState::Cancelled,
-            failures: waiting.failures,
-            losses: waiting.losses,
+            history: waiting.history,
             reason: reason.to_owned(),
         });
     }

@@ -98,6 +98,8 @@ pub enum Input {
 pub struct Hello {
     /// Its name.
     pub name: WorkerName,
+    /// Its process: another one after each start.
+    pub instance: String,
     /// Its machine, for people.
     pub host: String,
     /// Its program's version, for people.

@@ -3,6 +3,7 @@
 //! reply. Nothing here waits, reads a clock, or does I/O.
 
 mod attempts;
+mod blame;
 mod control;
 mod message;
 mod restore;

@@ -78,14 +78,14 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
 }
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
-    let StoredJob { job, attempts, failures, losses, reason: _, running } = stored;
+    let StoredJob { job, attempts, history, reason: _, running } = stored;
     let (attempts, deadline_ms) = (
         if running.is_none() && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
         if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
     );
     match running {
         None => {
-            run.waiting.insert(job, WaitingJob { attempts, failures, losses });
+            run.waiting.insert(job, WaitingJob { attempts, history });
         }
         Some(attempt) => {
             let active = ActiveAttempt {
@@ -95,8 +95,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 device: attempt.device,
                 deadline_ms,
                 started: attempt.started,
-                failures,
-                losses,
+                history,
                 epochs_total: run.definition.epochs(job),
                 train_seconds: attempt.train_seconds,
                 progress: (attempt.last.map_or(0, |last| last.epoch) + u32::from(attempt.started), 0.0),

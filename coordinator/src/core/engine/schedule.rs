@@ -19,7 +19,7 @@ impl Engine {
         let free: Vec<(WorkerName, usize)> = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.accepts())
+            .filter(|(_, worker)| self.takes_jobs(worker))
             .flat_map(|(name, worker)| {
                 let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.occupant.is_none());
                 free.map(move |(position, _)| (name.clone(), position))
@@ -37,7 +37,10 @@ impl Engine {
     fn next_sweep_for(&self, name: &WorkerName) -> Option<SweepId> {
         let unfit = &self.workers.get(name)?.unfit;
         let nobody_fits = |sweep: &SweepId| {
-            self.workers.values().filter(|worker| worker.accepts()).all(|worker| worker.unfit.contains(sweep))
+            self.workers
+                .values()
+                .filter(|worker| self.takes_jobs(worker))
+                .all(|worker| worker.unfit.contains(sweep))
         };
         let fits = |run: &&SweepRun| run.can_start() && (!unfit.contains(&run.id) || nobody_fits(&run.id));
         self.sweeps.values().find(fits).map(|run| run.id)
@@ -58,8 +61,7 @@ impl Engine {
             device: device.clone(),
             deadline_ms: now.monotonic_ms + self.config.lease_ms,
             started: false,
-            failures: waiting.failures,
-            losses: waiting.losses,
+            history: waiting.history,
             epochs_total: run.definition.epochs(job),
             train_seconds: 0.0,
             last: None,

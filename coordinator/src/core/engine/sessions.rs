@@ -1,5 +1,7 @@
 //! Streams of workers: hello, heartbeat, farewell.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
@@ -19,7 +21,7 @@ impl Engine {
         hello: Hello,
         out: &mut Output,
     ) -> Reply {
-        let Hello { name, host, software_version, slots, held, draining } = hello;
+        let Hello { name, instance, host, software_version, slots, held, draining } = hello;
         let before = self.workers.remove(&name);
         if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
             self.sessions.remove(&replaced);
@@ -34,8 +36,13 @@ impl Engine {
             slots,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
-            unfit: before.map(|worker| worker.unfit).unwrap_or_default(),
+            unfit: BTreeSet::new(),
+            instance,
+            crashed: BTreeMap::new(),
+            refused: 0,
+            refusal: String::new(),
         };
+        let worker = WorkerState::after(worker, before);
         self.workers.insert(name.clone(), worker);
         self.sessions.insert(session, name.clone());
         let (kept, refused): (Vec<_>, Vec<_>) =

@@ -8,7 +8,7 @@ use proto::{AttemptKey, JobKey, ParameterMap, SweepId, WorkerName, v1};
 use super::super::mutants::{self, Mutant};
 use super::super::{
     grid::Grid,
-    record::EpochMetrics,
+    record::{EpochMetrics, History},
     specification::{MetricName, Specification},
     state::{JobState, SweepState},
 };
@@ -48,8 +48,7 @@ impl SweepDefinition {
 #[derive(Debug, Clone)]
 pub(super) struct WaitingJob {
     pub(super) attempts: u32,
-    pub(super) failures: u32,
-    pub(super) losses: u32,
+    pub(super) history: History,
 }
 
 /// A job whose attempt holds its lease.
@@ -62,8 +61,7 @@ pub(super) struct ActiveAttempt {
     /// On the monotonic clock.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
-    pub(super) failures: u32,
-    pub(super) losses: u32,
+    pub(super) history: History,
     pub(super) epochs_total: u32,
     pub(super) train_seconds: f64,
     pub(super) last: Option<EpochMetrics>,
@@ -179,7 +177,7 @@ impl SweepRun {
         }
         let job = self.next_fresh;
         self.next_fresh += 1;
-        Some((job, WaitingJob { attempts: 0, failures: 0, losses: 0 }))
+        Some((job, WaitingJob { attempts: 0, history: History::default() }))
     }
 
     /// Whether some job's numbers come from the data set that was found, so that no other may take its place.

@@ -1,8 +1,8 @@
 //! The workers that the engine knows: their slots and what occupies them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use proto::{AttemptKey, SweepId, v1};
+use proto::{AttemptKey, JobKey, SweepId, v1};
 
 use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription};
 use crate::core::mutants::{self, Mutant};
@@ -24,6 +24,13 @@ pub(super) struct WorkerState {
     pub(super) last_heard_ms: u64,
     /// Sweeps that it said it cannot run.
     pub(super) unfit: BTreeSet<SweepId>,
+    /// Its process, told from one that was started anew.
+    pub(super) instance: String,
+    /// Jobs that crashed here since the last one that did not, and why.
+    pub(super) crashed: BTreeMap<JobKey, String>,
+    /// How many things it said that cannot be, and the last one.
+    pub(super) refused: u32,
+    pub(super) refusal: String,
 }
 
 /// One slot.
@@ -35,6 +42,17 @@ pub(super) struct SlotState {
 }
 
 impl WorkerState {
+    /// This worker with what is known of it from the stream before; a process that was started anew is innocent.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        let Some(before) = before else { return self };
+        let worker = Self { unfit: before.unfit, ..self };
+        if worker.instance != before.instance {
+            return worker;
+        }
+        let Self { crashed, refused, refusal, .. } = before;
+        Self { crashed, refused, refusal, ..worker }
+    }
+
     /// Whether it takes jobs.
     pub(super) fn accepts(&self) -> bool {
         self.session.is_some() && !self.draining
@@ -62,6 +80,7 @@ impl Engine {
             state: match worker.session {
                 None => "disconnected",
                 Some(_) if worker.draining => "draining",
+                Some(_) if self.set_aside(worker).is_some() => "set_aside",
                 Some(_) => "connected",
             }
             .to_owned(),
@@ -76,6 +95,7 @@ impl Engine {
                 .collect(),
             running: worker.slots.iter().filter_map(|slot| slot.occupant.map(Into::into)).collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
+            reason: self.set_aside(worker).unwrap_or_default(),
         };
         self.workers.iter().map(view).collect()
     }

@@ -5,7 +5,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{super::StoreError, integer, natural, optional_natural, write::DatasetJson};
 use crate::core::{
-    record::{EpochMetrics, StoredAttempt, StoredJob, StoredSweep},
+    record::{EpochMetrics, History, StoredAttempt, StoredJob, StoredSweep},
     state::{JobState, SweepState},
 };
 
@@ -102,7 +102,7 @@ async fn best(
 
 async fn open_jobs(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<StoredJob>, StoreError> {
     let rows = sqlx::query(
-        "SELECT j.job, j.state, j.attempts, j.failures, j.losses, j.reason, j.epochs_done, j.train_seconds, \
+        "SELECT j.job, j.state, j.attempts, j.failures, j.losses, j.lost_with, j.reason, j.epochs_done, j.train_seconds, \
          a.worker, a.slot, a.device, a.started, \
          e.epoch, e.train_loss, e.val_accuracy, e.epoch_seconds \
          FROM jobs j \
@@ -125,8 +125,13 @@ fn open_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
     Ok(StoredJob {
         job: natural(row, "job")?,
         attempts: natural(row, "attempts")?,
-        failures: natural(row, "failures")?,
-        losses: natural(row, "losses")?,
+        history: History {
+            failures: natural(row, "failures")?,
+            losses: natural(row, "losses")?,
+            lost_with: serde_json::from_str(row.try_get("lost_with")?).map_err(|error| {
+                StoreError::Damaged(format!("the workers that a job was lost with: {error}"))
+            })?,
+        },
         reason: row.try_get("reason")?,
         running,
     })

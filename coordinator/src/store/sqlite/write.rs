@@ -1,6 +1,8 @@
 //! Records into tables.
 
-use proto::{AttemptKey, v1};
+use std::collections::BTreeSet;
+
+use proto::{AttemptKey, WorkerName, v1};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
@@ -152,13 +154,15 @@ async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Resul
             .execute(connection)
             .await?;
         }
-        Record::JobChanged { job, state, failures, losses, reason } => {
+        Record::JobChanged { job, state, history, reason } => {
             sqlx::query(
-                "UPDATE jobs SET state = ?, failures = ?, losses = ?, reason = ? WHERE sweep_id = ? AND job = ?",
+                "UPDATE jobs SET state = ?, failures = ?, losses = ?, lost_with = ?, reason = ? \
+                 WHERE sweep_id = ? AND job = ?",
             )
             .bind(state.as_str())
-            .bind(*failures)
-            .bind(*losses)
+            .bind(history.failures)
+            .bind(history.losses)
+            .bind(names_json(&history.lost_with)?)
             .bind(reason)
             .bind(integer(job.sweep.0)?)
             .bind(integer(job.job)?)
@@ -168,6 +172,11 @@ async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Resul
         _ => {}
     }
     Ok(())
+}
+
+fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreError> {
+    serde_json::to_string(names)
+        .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
 }
 
 fn keys(attempt: &AttemptKey) -> Result<(i64, i64, u32), StoreError> {

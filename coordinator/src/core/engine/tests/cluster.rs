@@ -79,9 +79,22 @@ impl Cluster {
 
     /// A worker connects on the stream `session`, holding these attempts.
     pub(super) fn connect(&mut self, session: u64, name: &str, slots: u32, held: &[(AttemptKey, u32)]) {
+        self.connect_process(session, name, "one", slots, held);
+    }
+
+    /// A process of a worker connects on the stream `session`, holding these attempts.
+    pub(super) fn connect_process(
+        &mut self,
+        session: u64,
+        name: &str,
+        instance: &str,
+        slots: u32,
+        held: &[(AttemptKey, u32)],
+    ) {
         let slot = |index| SlotDescription { index, device: "cpu".into(), description: String::new() };
         let hello = Hello {
             name: name.parse().unwrap(),
+            instance: instance.to_owned(),
             host: String::new(),
             software_version: String::new(),
             slots: (0..slots).map(slot).collect(),

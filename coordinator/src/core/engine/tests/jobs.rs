@@ -5,7 +5,7 @@ use proto::v1;
 use super::cluster::{Cluster, dataset, ended, key, metrics};
 use crate::core::{
     engine::{AttemptEvent, Effect},
-    record::Record,
+    record::{History, Record},
     state::{AttemptState, JobState},
 };
 
@@ -86,7 +86,8 @@ fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
     assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
     assert!(matches!(
         cluster.records.iter().rev().find(|record| matches!(record, Record::JobChanged { .. })),
-        Some(Record::JobChanged { state: JobState::Failed, failures: 2, reason, .. }) if reason == "out of memory"
+        Some(Record::JobChanged { state: JobState::Failed, history: History { failures: 2, .. }, reason, .. })
+            if reason == "out of memory"
     ));
 }
 

@@ -1,0 +1,129 @@
+//! Who is to blame: the job, its worker, or chance. An attempt that fails is charged to its job. One that is lost
+//! with its worker is not, until the job was lost with several: then it may be what ends them. A worker on which
+//! one job after another crashes, that do not crash elsewhere, is set aside while there are others; so is, always,
+//! one that keeps saying what cannot be.
+
+use proto::{AttemptKey, JobKey, WorkerName};
+
+use super::{Engine, workers::WorkerState};
+use crate::core::{record::History, state::AttemptState};
+
+/// With how many workers a job may be lost before its losses are charged to it: fewer die together by chance.
+const WORKERS_LOST_MAX: usize = 2;
+
+/// How often a job may be lost at all, be it with one worker alone: more often than machines die by chance.
+pub(super) const LOSSES_MAX: u32 = 10;
+
+/// How many jobs may crash in a row on a worker: with `attempts_max` attempts each, several of a sweep do so by
+/// chance only where they crash everywhere.
+const CRASHED_JOBS_MAX: usize = 3;
+
+/// How many things that cannot be a worker may say; one may come of a broken trainer.
+const REFUSALS_MAX: u32 = 20;
+
+/// A job's history after the end of an attempt, and the reason of that end with what it means for the job.
+pub(super) fn charge(
+    mut history: History,
+    state: AttemptState,
+    worker: &WorkerName,
+    reason: String,
+) -> (History, String) {
+    match state {
+        AttemptState::Failed => history.failures += 1,
+        AttemptState::Lost => {
+            history.losses += 1;
+            history.lost_with.insert(worker.clone());
+            if history.lost_with.len() > WORKERS_LOST_MAX {
+                history.failures += 1;
+                let workers: Vec<&str> = history.lost_with.iter().map(WorkerName::as_str).collect();
+                let reason = format!(
+                    "{reason}; charged to the job, as it was lost with {} workers ({}) and may be what ends them",
+                    workers.len(),
+                    workers.join(", ")
+                );
+                return (history, reason);
+            }
+        }
+        _ => {}
+    }
+    (history, reason)
+}
+
+impl WorkerState {
+    /// Forgets what it was blamed for.
+    pub(super) fn forgive(&mut self) {
+        self.crashed.clear();
+        self.refused = 0;
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.crashed.len() >= CRASHED_JOBS_MAX
+    }
+}
+
+impl Engine {
+    /// Whether a worker is given jobs now.
+    pub(super) fn takes_jobs(&self, worker: &WorkerState) -> bool {
+        worker.accepts() && self.set_aside(worker).is_none()
+    }
+
+    /// Why a worker is given no jobs though it would take them.
+    pub(super) fn set_aside(&self, worker: &WorkerState) -> Option<String> {
+        if worker.refused > REFUSALS_MAX {
+            return Some(format!(
+                "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
+                worker.refused, worker.refusal
+            ));
+        }
+        // Where all are suspect, the jobs are.
+        let others = || self.workers.values().any(|other| other.accepts() && !other.is_suspect());
+        if !worker.is_suspect() || !others() {
+            return None;
+        }
+        let jobs: Vec<String> = worker.crashed.keys().map(ToString::to_string).collect();
+        let last = worker.crashed.values().next_back().map_or("", String::as_str);
+        Some(format!(
+            "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
+            jobs.join(", ")
+        ))
+    }
+
+    /// Draws conclusions about a worker from the end of an attempt.
+    pub(super) fn judge(&mut self, name: &WorkerName, job: JobKey, state: AttemptState, reason: &str) {
+        match state {
+            AttemptState::Done | AttemptState::Diverged => {
+                if let Some(worker) = self.workers.get_mut(name) {
+                    worker.crashed.clear();
+                }
+            }
+            AttemptState::Failed => {
+                let elsewhere = |(other, worker): (&WorkerName, &WorkerState)| {
+                    other != name && worker.crashed.contains_key(&job)
+                };
+                if self.workers.iter().any(elsewhere) {
+                    // It crashes wherever it runs, and says nothing about any worker.
+                    self.workers.values_mut().for_each(|worker| drop(worker.crashed.remove(&job)));
+                } else if let Some(worker) = self.workers.get_mut(name) {
+                    worker.crashed.insert(job, reason.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts something that a worker said and that cannot be.
+    pub(super) fn refuse(&mut self, name: &WorkerName, what: &str) {
+        if let Some(worker) = self.workers.get_mut(name) {
+            worker.refused += 1;
+            what.clone_into(&mut worker.refusal);
+        }
+    }
+
+    /// Whether no coordinator of this store can have given the attempt to that worker. A late word on an attempt
+    /// that is over is none of these.
+    pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
+        let Some(run) = self.sweeps.get(&attempt.job.sweep) else { return true };
+        let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);
+        attempt.job.job == 0 || attempt.job.job >= run.next_fresh || attempt.attempt == 0 || is_others
+    }
+}
