@@ -110,7 +110,11 @@ impl Cluster {
 
     /// Submits a sweep over `parameters` (YAML) on the small data set.
     pub async fn submit(&self, parameters: &str) -> u64 {
-        let request = v1::SubmitRequest { source: Some(source(parameters)), request_id: String::new() };
+        let request = v1::SubmitRequest {
+            source: Some(source(parameters)),
+            request_id: String::new(),
+            extend_sweep_id: 0,
+        };
         let answer = self.client().await.submit(request).await.expect("the sweep is right");
         answer.into_inner().sweep.expect("an answer holds its sweep").sweep_id
     }

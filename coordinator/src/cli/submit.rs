@@ -30,6 +30,9 @@ pub(super) struct ValidateArguments {
 pub(super) struct SubmitArguments {
     #[command(flatten)]
     file: SweepFile,
+    /// Add the file's points to this sweep, as far as it does not have them; what is done stays
+    #[arg(long, value_name = "SWEEP")]
+    extend: Option<u64>,
 }
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
@@ -76,10 +79,16 @@ pub(super) async fn submit(
     let source = arguments.file.source()?;
     // Chosen once, so that asking again after a broken connection gives the same sweep.
     let request_id = uuid::Uuid::new_v4().to_string();
-    let request = v1::SubmitRequest { source: Some(source), request_id };
+    let extend_sweep_id = arguments.extend.unwrap_or(0);
+    let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
-    if format == Format::Table {
+    if format == Format::Table && extend_sweep_id > 0 {
+        print(&format!(
+            "sweep {} extended: {} of {} jobs are new\n",
+            sweep.sweep_id, answer.added_jobs, sweep.job_count
+        ));
+    } else if format == Format::Table {
         print(&format!(
             "sweep {} submitted: {} with {} job{}\nFollow it with `sweep watch {0}`.\n",
             sweep.sweep_id,

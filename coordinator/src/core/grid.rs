@@ -27,8 +27,8 @@ pub enum GridError {
     TooMuchExclusion,
 }
 
-/// The jobs of a sweep.
-#[derive(Debug)]
+/// The jobs of a specification.
+#[derive(Debug, Clone)]
 pub struct Grid {
     axes: Vec<Axis>,
     excluded: Option<RankedBits>,
@@ -55,6 +55,30 @@ impl Grid {
             return Err(GridError::Empty);
         }
         Ok(grid)
+    }
+
+    /// Whether a job has these values, which come in the order of the axes.
+    pub fn contains(&self, values: &[ParameterValue]) -> bool {
+        self.holds(values) || self.included.iter().any(|point| point == values)
+    }
+
+    /// Leaves out every job whose values `unwanted` holds; none may be left.
+    pub fn leave_out(&mut self, unwanted: impl Fn(&[ParameterValue]) -> bool) {
+        let points = self.axes.iter().map(|axis| axis.values.len() as u64).product::<u64>();
+        let mut bits = match &self.excluded {
+            Some(excluded) => excluded.words.clone(),
+            None => vec![0u64; points.div_ceil(64) as usize],
+        };
+        for raw in 0..points {
+            let (word, mark) = ((raw / 64) as usize, 1 << (raw % 64));
+            if bits[word] & mark == 0 && unwanted(&self.raw_values(raw)) {
+                bits[word] |= mark;
+            }
+        }
+        let ranked = RankedBits::new(bits, points);
+        self.kept = ranked.clear_count();
+        self.excluded = Some(ranked);
+        self.included.retain(|point| !unwanted(point));
     }
 
     /// How many jobs there are, at least 1.
@@ -159,7 +183,7 @@ impl Grid {
 }
 
 /// A bitmap that finds its n-th clear bit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct RankedBits {
     words: Vec<u64>,
     /// Clear bits before each word.

@@ -1,6 +1,7 @@
 //! What the coordinator decides: specifications, grids, jobs, leases. Pure: time comes in as an argument,
 //! records and effects go out; no clock, no runtime, no database, no network.
 
+pub mod definition;
 pub mod engine;
 pub mod grid;
 pub mod mutants;

@@ -30,6 +30,15 @@ pub enum Record {
         /// Wall-clock time of submission, in milliseconds since 1970.
         created_unix_ms: u64,
     },
+    /// A sweep has more jobs.
+    SweepExtended {
+        /// Which.
+        sweep: SweepId,
+        /// All its specifications as YAML documents.
+        specification: String,
+        /// How many jobs it has now.
+        job_count: u64,
+    },
     /// A sweep changed its state.
     SweepChanged {
         /// Which.

@@ -7,9 +7,8 @@ use tonic::Status;
 
 use crate::{
     core::{
-        engine::{
-            AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription, SweepDefinition,
-        },
+        definition::SweepDefinition,
+        engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription},
         record::EpochMetrics,
         state::{JobState, SweepState},
     },

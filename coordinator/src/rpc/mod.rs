@@ -25,6 +25,7 @@ fn refused(error: CallError) -> Status {
         CallError::Refused(error @ ControlError::AlreadyFinal { .. }) => {
             Status::failed_precondition(error.to_string())
         }
+        CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Stopped => Status::unavailable(error.to_string()),
     }
 }

@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{convert, mismatch, refused, unreadable, watch};
 use crate::{
     core::{
-        engine::{Input, Reply, SweepDefinition},
+        definition::SweepDefinition,
+        engine::{Input, Reply},
         specification::{Specification, SpecificationSource},
         state::{JobState, SweepState},
     },
@@ -54,6 +55,27 @@ impl SweepServer {
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
         match self.driver.call(input).await.map_err(refused)? {
             Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn extend(
+        &self,
+        sweep: SweepId,
+        extension: Specification,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let (before, _) = self.definition(sweep).await?;
+        let base = before.job_count();
+        // Looking for what is new takes a second for a million points.
+        let definition = tokio::task::spawn_blocking(move || before.extended(extension))
+            .await
+            .map_err(|_| mismatch())?
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let input = Input::Extend { sweep, base, definition: Arc::new(definition) };
+        match self.driver.call(input).await.map_err(refused)? {
+            Reply::Extended(sweep, added_jobs) => {
+                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created: false, added_jobs }))
+            }
             _ => Err(mismatch()),
         }
     }
@@ -135,10 +157,13 @@ impl SweepService for SweepServer {
             )));
         }
         let specification = Box::new(parse(request.source).await?);
+        if request.extend_sweep_id > 0 {
+            return self.extend(SweepId(request.extend_sweep_id), *specification).await;
+        }
         let input = Input::Submit { specification, request_id: request.request_id };
         match self.driver.call(input).await.map_err(refused)? {
             Reply::Submitted(sweep, created) => {
-                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created }))
+                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created, added_jobs: 0 }))
             }
             _ => Err(mismatch()),
         }
@@ -186,7 +211,7 @@ impl SweepService for SweepServer {
         let wanted: Vec<JobState> = request.states().filter_map(JobState::from_wire).collect();
         let limit = u64::from(page_rows(request.page_size)?);
         let (definition, state) = self.definition(SweepId(request.sweep_id)).await?;
-        let job_count = definition.grid.job_count();
+        let job_count = definition.job_count();
         let mut next = page_start(&request.page_token)?.unwrap_or(1).max(1);
         let scan_end = next.saturating_add(PAGE_SCAN_MAX);
         let mut jobs: Vec<v1::Job> = Vec::new();
@@ -212,7 +237,7 @@ impl SweepService for SweepServer {
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::JobDetail>, Status> {
         let v1::GetJobRequest { sweep_id, job } = request.into_inner();
         let (definition, state) = self.definition(SweepId(sweep_id)).await?;
-        let job_count = definition.grid.job_count();
+        let job_count = definition.job_count();
         if job == 0 || job > job_count {
             return Err(Status::not_found(format!(
                 "sweep {sweep_id} has the jobs 1 to {job_count}, not {job}"
@@ -328,7 +353,7 @@ impl SweepServer {
         sender: &mpsc::Sender<Result<v1::ReportRow, Status>>,
     ) -> Result<(), Status> {
         use v1::report_row::Row;
-        let job_count = definition.grid.job_count();
+        let job_count = definition.job_count();
         let mut chunk = vec![Row::Header(header)];
         let mut first = 1;
         loop {

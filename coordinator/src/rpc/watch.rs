@@ -9,7 +9,8 @@ use tonic::Status;
 use super::{mismatch, refused};
 use crate::{
     core::{
-        engine::{Input, Observation, Reply, SweepDefinition},
+        definition::SweepDefinition,
+        engine::{Input, Observation, Reply},
         state::SweepState,
     },
     driver::DriverHandle,
@@ -27,7 +28,7 @@ pub(super) async fn follow(
     definition: Arc<SweepDefinition>,
     sender: mpsc::Sender<Result<v1::WatchSweepResponse, Status>>,
 ) {
-    if let Err(status) = follow_until_end(&driver, sweep, &definition, &sender).await {
+    if let Err(status) = follow_until_end(&driver, sweep, definition, &sender).await {
         // Without a receiver there is nobody to tell.
         let _ = sender.send(Err(status)).await;
     }
@@ -36,7 +37,7 @@ pub(super) async fn follow(
 async fn follow_until_end(
     driver: &DriverHandle,
     sweep: SweepId,
-    definition: &SweepDefinition,
+    mut definition: Arc<SweepDefinition>,
     sender: &mpsc::Sender<Result<v1::WatchSweepResponse, Status>>,
 ) -> Result<(), Status> {
     // Listening begins before the snapshot, so that nothing falls between the two.
@@ -55,7 +56,10 @@ async fn follow_until_end(
             observed = observations.recv() => match observed {
                 Ok((observed, observation)) if observed == sweep => {
                     changed = true;
-                    if let Some(event) = event(definition, observation)
+                    if job_of(&observation) > definition.job_count() {
+                        definition = define(driver, sweep).await?;
+                    }
+                    if let Some(event) = event(&definition, observation)
                         && sender.send(Ok(event)).await.is_err()
                     {
                         return Ok(());
@@ -69,6 +73,22 @@ async fn follow_until_end(
         }
     }
     Ok(())
+}
+
+/// What the jobs of a sweep are now: it may have been extended.
+async fn define(driver: &DriverHandle, sweep: SweepId) -> Result<Arc<SweepDefinition>, Status> {
+    match driver.call(Input::Define(sweep)).await.map_err(refused)? {
+        Reply::Definition(definition, _) => Ok(definition),
+        _ => Err(mismatch()),
+    }
+}
+
+/// The job that an observation is about; 0 for none.
+fn job_of(observation: &Observation) -> u64 {
+    match observation {
+        Observation::Epoch { attempt, .. } | Observation::Job { attempt, .. } => attempt.job.job,
+        Observation::Progress | Observation::Ended => 0,
+    }
 }
 
 /// Sends the whole picture; returns whether the sweep has ended.

@@ -146,6 +146,15 @@ async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
 }
 
 #[tokio::test]
+async fn an_extension_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path()).await;
+    let extended = Record::SweepExtended { sweep: SweepId(1), specification: "name: y".into(), job_count: 9 };
+    store.commit(&[submitted(1, ""), extended]).await.unwrap();
+    assert_eq!(store.load().await.unwrap()[0].specification, "name: y");
+}
+
+#[tokio::test]
 async fn jobs_come_in_pages() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(folder.path()).await;

@@ -146,3 +146,33 @@ fn shells_get_their_completions() {
         assert!(output.status.success() && text(&output.stdout).contains("validate"));
     }
 }
+
+#[tokio::test]
+async fn a_sweep_is_extended_and_keeps_what_is_done() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _worker = cluster.worker("one");
+    let folder = cluster.folder.path();
+    let file = |rates: &str| {
+        let parameters = format!("{{learning_rate: {{values: {rates}}}, epochs: {{value: 1}}}}");
+        write(folder, "sweep.yaml", &tests::source(&parameters).text)
+    };
+    assert!(sweep(&cluster, &["submit", &file("[0.001]")]).status.success());
+    assert!(sweep(&cluster, &["wait", "1"]).status.success());
+    let submit = || text(&sweep(&cluster, &["submit", "--extend", "1", &file("[0.001, 0.0001]")]).stdout);
+    assert_eq!(submit(), "sweep 1 extended: 1 of 2 jobs are new\n");
+    assert_eq!(submit(), "sweep 1 extended: 0 of 2 jobs are new\n");
+    let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
+    assert!(watched.contains("2/2") || watched.ends_with("sweep 1 is finished\n"), "{watched}");
+    let jobs = text(&sweep(&cluster, &["jobs", "1", "-o", "csv"]).stdout);
+    let mut rows = csv::Reader::from_reader(jobs.as_bytes());
+    let rows: Vec<_> =
+        rows.records().map(|row| row.unwrap().iter().take(4).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(rows, ["1 0.001 done 1", "2 0.0001 done 1"]);
+    let other =
+        sweep(&cluster, &["submit", "--extend", "1", &file("[0.1]"), "--set", "dataset.image_size=32"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other.stderr).contains("keeps the sweep's data set"), "{}", text(&other.stderr));
+    let report = folder.join("report");
+    assert!(sweep(&cluster, &["report", "1", "--output", report.to_str().unwrap()]).status.success());
+    assert_eq!(fs::read_to_string(report.join("results.csv")).unwrap().lines().count(), 3);
+}

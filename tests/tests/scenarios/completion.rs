@@ -71,8 +71,11 @@ async fn one_worker_and_two_give_the_same_numbers() {
 #[tokio::test]
 async fn a_sweep_submitted_twice_by_one_request_is_one_sweep() {
     let cluster = Cluster::start(ClusterOptions::default());
-    let request =
-        v1::SubmitRequest { source: Some(tests::source("{epochs: {value: 1}}")), request_id: "once".into() };
+    let request = v1::SubmitRequest {
+        source: Some(tests::source("{epochs: {value: 1}}")),
+        request_id: "once".into(),
+        extend_sweep_id: 0,
+    };
     let mut client = cluster.client().await;
     let first = client.submit(request.clone()).await.unwrap().into_inner();
     let again = client.submit(request).await.unwrap().into_inner();

@@ -68,7 +68,8 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
     let _worker = cluster.worker("one");
     let mut source = tests::source("{epochs: {value: 1}}");
     source.dataset_path = "/nowhere/pictures".into();
-    let request = proto::v1::SubmitRequest { source: Some(source), request_id: String::new() };
+    let request =
+        proto::v1::SubmitRequest { source: Some(source), request_id: String::new(), extend_sweep_id: 0 };
     let sweep = cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id;
     cluster.watch(sweep).await.until_end().await;
     let job = cluster.job(sweep, 1).await.job.unwrap();

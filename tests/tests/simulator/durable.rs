@@ -63,9 +63,10 @@ impl Durable {
     /// Keeps a record.
     pub(super) fn keep(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::SweepSubmitted { .. } | Record::SweepChanged { .. } | Record::DatasetFound { .. } => {
-                self.keep_of_sweep(record)
-            }
+            Record::SweepSubmitted { .. }
+            | Record::SweepExtended { .. }
+            | Record::SweepChanged { .. }
+            | Record::DatasetFound { .. } => self.keep_of_sweep(record),
             Record::JobChanged { job, state, history, .. } => {
                 let row = self.jobs.get_mut(job).ok_or("a job changed that never ran")?;
                 rule(
@@ -95,6 +96,12 @@ impl Durable {
                     job_count: *job_count,
                 };
                 rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
+            }
+            Record::SweepExtended { sweep, specification, job_count } => {
+                let row = self.sweeps.get_mut(sweep).ok_or("a sweep was extended that does not exist")?;
+                rule(*job_count > row.job_count, || format!("sweep {sweep} has fewer jobs than before"))?;
+                (row.specification, row.job_count) = (specification.clone(), *job_count);
+                Ok(())
             }
             Record::SweepChanged { sweep, state, ended_unix_ms } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("a sweep changed that does not exist")?;

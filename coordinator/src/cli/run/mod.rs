@@ -118,7 +118,8 @@ async fn submit_here(
     folder: &Path,
     target: &Target,
 ) -> Result<v1::Sweep, Failure> {
-    let request = v1::SubmitRequest { source: Some(source), request_id: REQUEST_ID.to_owned() };
+    let request =
+        v1::SubmitRequest { source: Some(source), request_id: REQUEST_ID.to_owned(), extend_sweep_id: 0 };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if answer.created {

@@ -192,7 +192,7 @@ impl Engine {
             log_tail,
             at_unix_ms,
         });
-        let attempts_max = run.definition.specification.execution.attempts_max;
+        let attempts_max = run.definition.execution.attempts_max;
         let job_state = match state {
             AttemptState::Done => JobState::Done,
             AttemptState::Diverged => JobState::Diverged,

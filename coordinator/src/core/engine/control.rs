@@ -1,14 +1,17 @@
 //! What users do to sweeps.
 
+use std::sync::Arc;
+
 use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     ControlError, Effect, Engine, Now, Observation, Output, Reply,
     sessions::{revoke, send},
     settle,
-    sweep_run::{SweepDefinition, SweepRun, WaitingJob},
+    sweep_run::{SweepRun, WaitingJob},
 };
 use crate::core::{
+    definition::SweepDefinition,
     record::{FailedJob, History, Record},
     specification::Specification,
     state::{AttemptState, JobState, SweepState},
@@ -26,14 +29,14 @@ impl Engine {
             return Reply::Submitted(Box::new(known.view()), false);
         }
         let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
-        let text = specification.to_yaml();
-        let grid = specification.grid().expect("a specification is only made with a grid that can be built");
-        let run = SweepRun::new(SweepDefinition { id, specification, text: text.clone(), grid }, now.unix_ms);
+        let definition = SweepDefinition::new(id, specification)
+            .expect("a specification is only made with a grid that can be built");
+        let run = SweepRun::new(definition, now.unix_ms);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition.specification.name.clone(),
             request_id: request_id.clone(),
-            specification: text,
+            specification: run.definition.text.clone(),
             metric: run.definition.specification.metric,
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
@@ -44,6 +47,39 @@ impl Engine {
         let view = run.view();
         self.sweeps.insert(id, run);
         Reply::Submitted(Box::new(view), true)
+    }
+
+    /// Gives a sweep the jobs that its new definition has more.
+    pub(super) fn extend(
+        &mut self,
+        sweep: SweepId,
+        base: u64,
+        definition: Arc<SweepDefinition>,
+        out: &mut Output,
+    ) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
+        match run.state {
+            SweepState::Running | SweepState::Paused | SweepState::Finished => {}
+            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+        }
+        if run.job_count() != base {
+            return Reply::Refused(ControlError::Overtaken);
+        }
+        let added = definition.job_count() - base;
+        if added > 0 {
+            out.records.push(Record::SweepExtended {
+                sweep,
+                specification: definition.text.clone(),
+                job_count: definition.job_count(),
+            });
+            run.definition = definition;
+            let state = if run.state == SweepState::Finished { SweepState::Running } else { run.state };
+            run.ended_unix_ms = None;
+            change_state(run, state, out);
+        }
+        Reply::Extended(Box::new(run.view()), added)
     }
 
     pub(super) fn pause(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use proto::{AttemptKey, SweepId, WorkerName, v1};
 
-use super::{
-    super::{
-        record::{EpochMetrics, FailedJob, Record},
-        specification::Specification,
-        state::{JobState, SweepState},
-    },
-    SweepDefinition,
+use super::super::{
+    definition::SweepDefinition,
+    record::{EpochMetrics, FailedJob, Record},
+    specification::Specification,
+    state::{JobState, SweepState},
 };
 
 /// One stream of one worker, numbered by who accepts them; never used twice.
@@ -27,6 +25,15 @@ pub enum Input {
         specification: Box<Specification>,
         /// Makes a repeated call harmless; empty for none.
         request_id: String,
+    },
+    /// A user adds jobs to a sweep.
+    Extend {
+        /// Which.
+        sweep: SweepId,
+        /// How many jobs it had when the definition was made.
+        base: u64,
+        /// The sweep as it shall be.
+        definition: Arc<SweepDefinition>,
     },
     /// A user wants no more jobs to start for now.
     Pause(SweepId),
@@ -256,6 +263,8 @@ pub enum Reply {
     None,
     /// The sweep that was submitted, and whether it is new.
     Submitted(Box<v1::Sweep>, bool),
+    /// The sweep that was extended, and how many jobs were added.
+    Extended(Box<v1::Sweep>, u64),
     /// A sweep.
     Sweep(Box<v1::Sweep>),
     /// Sweeps, newest first.
@@ -280,6 +289,9 @@ pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
+    /// Somebody else extended the sweep meanwhile.
+    #[error("the sweep was extended by somebody else at the same time; try again")]
+    Overtaken,
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]
     NoSuchWorker(WorkerName),

@@ -26,7 +26,6 @@ pub use self::{
         Output, Reply, SessionId, SlotDescription,
     },
     restore::RestoreError,
-    sweep_run::SweepDefinition,
 };
 use self::{sweep_run::SweepRun, workers::WorkerState};
 use super::record::Record;
@@ -107,6 +106,7 @@ impl Engine {
     fn change(&mut self, now: Now, input: Input, out: &mut Output) -> Reply {
         match input {
             Input::Submit { specification, request_id } => self.submit(now, *specification, request_id, out),
+            Input::Extend { sweep, base, definition } => self.extend(sweep, base, definition, out),
             Input::Pause(sweep) => self.pause(now, sweep, out),
             Input::Resume(sweep) => self.resume(sweep, out),
             Input::Retry { sweep, failed } => self.retry(now, sweep, &failed, out),

@@ -4,25 +4,25 @@ use proto::SweepId;
 
 use super::{
     Engine, EngineConfig, Now,
-    sweep_run::{ActiveAttempt, SweepDefinition, SweepRun, WaitingJob},
+    sweep_run::{ActiveAttempt, SweepRun, WaitingJob},
 };
 use crate::core::mutants::{self, Mutant};
 use crate::core::{
+    definition::{DefinitionError, SweepDefinition},
     record::{StoredJob, StoredSweep},
-    specification::{Specification, SpecificationError},
     state::JobState,
 };
 
 /// Why the store's content cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// A specification cannot be read.
+    /// What a sweep's jobs are cannot be read.
     #[error("sweep {sweep} cannot be read: {source}; it may be from a newer version of sweep")]
-    Specification {
+    Definition {
         /// Whose.
         sweep: SweepId,
         /// Why.
-        source: SpecificationError,
+        source: DefinitionError,
     },
     /// The rows contradict each other.
     #[error("the store is damaged: {0}; restore it from a backup")]
@@ -47,15 +47,11 @@ impl Engine {
 
 fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, RestoreError> {
     let id = stored.sweep;
-    let specification = Specification::from_stored(&stored.specification)
-        .map_err(|source| RestoreError::Specification { sweep: id, source })?;
-    let grid = specification
-        .grid()
-        .map_err(|error| RestoreError::Contradiction(format!("sweep {id} has no grid ({error:?})")))?;
-    if stored.last_started > grid.job_count() {
+    let definition = SweepDefinition::from_stored(id, &stored.specification)
+        .map_err(|source| RestoreError::Definition { sweep: id, source })?;
+    if stored.last_started > definition.job_count() {
         return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
     }
-    let definition = SweepDefinition { id, specification, text: stored.specification, grid };
     let mut run = SweepRun::new(definition, stored.created_unix_ms);
     run.state = stored.state;
     run.ended_unix_ms = stored.ended_unix_ms;

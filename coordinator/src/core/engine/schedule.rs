@@ -97,11 +97,11 @@ fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
         }),
-        timeout_ms: specification.execution.job_timeout_ms.unwrap_or(0),
+        timeout_ms: run.definition.execution.job_timeout_ms.unwrap_or(0),
         checkpoints: Some(v1::CheckpointPlan {
             // Sweeps of other coordinators in the same place have other times.
             key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
-            every_epochs: specification.execution.checkpoint_every_epochs,
+            every_epochs: run.definition.execution.checkpoint_every_epochs,
         }),
     }
 }

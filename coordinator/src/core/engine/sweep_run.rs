@@ -3,46 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use proto::{AttemptKey, JobKey, ParameterMap, SweepId, WorkerName, v1};
+use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
 use super::super::mutants::{self, Mutant};
 use super::super::{
-    grid::Grid,
+    definition::SweepDefinition,
     record::{EpochMetrics, History},
-    specification::{MetricName, Specification},
+    specification::MetricName,
     state::{JobState, SweepState},
 };
-
-/// What a sweep is; never changes.
-#[derive(Debug)]
-pub struct SweepDefinition {
-    /// The sweep's number.
-    pub id: SweepId,
-    /// What was submitted.
-    pub specification: Specification,
-    /// The same as YAML.
-    pub text: String,
-    /// Its jobs.
-    pub grid: Grid,
-}
-
-impl SweepDefinition {
-    /// The parameters of a job; empty for a number beyond the grid.
-    pub fn parameters(&self, job: u64) -> ParameterMap {
-        self.grid.parameters(job).unwrap_or_default()
-    }
-
-    /// The job's number and its parameters.
-    pub fn point(&self, job: u64) -> v1::JobPoint {
-        v1::JobPoint { job, parameters: self.parameters(job).to_wire() }
-    }
-
-    /// How many epochs the job trains.
-    pub fn epochs(&self, job: u64) -> u32 {
-        let epochs = self.parameters(job).positive_integer("epochs");
-        epochs.and_then(|epochs| u32::try_from(epochs).ok()).unwrap_or(1)
-    }
-}
 
 /// A job that had an attempt and waits for another.
 #[derive(Debug, Clone)]
@@ -134,7 +103,7 @@ impl SweepRun {
     }
 
     pub(super) fn job_count(&self) -> u64 {
-        self.definition.grid.job_count()
+        self.definition.job_count()
     }
 
     /// Jobs that never had an attempt.
@@ -158,12 +127,7 @@ impl SweepRun {
 
     /// Whether another job may start now.
     pub(super) fn can_start(&self) -> bool {
-        let room = self
-            .definition
-            .specification
-            .execution
-            .max_parallel
-            .is_none_or(|max| self.active.len() < max as usize);
+        let room = self.definition.execution.max_parallel.is_none_or(|max| self.active.len() < max as usize);
         self.state == SweepState::Running && room && (!self.waiting.is_empty() || self.fresh() > 0)
     }
 

@@ -23,7 +23,7 @@ impl SweepRun {
             best: self
                 .best
                 .map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
-            varying: specification.varying().into_iter().map(str::to_owned).collect(),
+            varying: self.definition.varying.iter().map(|name| (*name).to_owned()).collect(),
             specification: self.definition.text.clone(),
             dataset: self.dataset.clone(),
         }

@@ -12,9 +12,10 @@ use crate::core::record::Record;
 /// Keeps one record, inside a transaction of the caller's.
 pub(super) async fn record(connection: &mut SqliteConnection, record: &Record) -> Result<(), StoreError> {
     match record {
-        Record::SweepSubmitted { .. } | Record::SweepChanged { .. } | Record::DatasetFound { .. } => {
-            sweep_record(connection, record).await
-        }
+        Record::SweepSubmitted { .. }
+        | Record::SweepExtended { .. }
+        | Record::SweepChanged { .. }
+        | Record::DatasetFound { .. } => sweep_record(connection, record).await,
         Record::AttemptGranted { .. } | Record::AttemptStarted { .. } | Record::AttemptEnded { .. } => {
             attempt_record(connection, record).await
         }
@@ -44,6 +45,12 @@ async fn sweep_record(connection: &mut SqliteConnection, record: &Record) -> Res
         .bind(metric.goal.to_string())
         .bind(integer(*job_count)?)
         .bind(integer(*created_unix_ms)?),
+        Record::SweepExtended { sweep, specification, job_count } => {
+            sqlx::query("UPDATE sweeps SET specification = ?, job_count = ? WHERE sweep_id = ?")
+                .bind(specification)
+                .bind(integer(*job_count)?)
+                .bind(integer(sweep.0)?)
+        }
         Record::SweepChanged { sweep, state, ended_unix_ms } => {
             sqlx::query("UPDATE sweeps SET state = ?, ended_unix_ms = ? WHERE sweep_id = ?")
                 .bind(state.as_str())

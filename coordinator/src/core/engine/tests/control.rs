@@ -1,5 +1,7 @@
 //! Submit, stop, cancel.
 
+use std::sync::Arc;
+
 use proto::{SweepId, v1};
 
 use super::cluster::{Cluster, ended, key, specification};
@@ -193,4 +195,44 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
     assert_eq!(cluster.grants(), []);
     let refused = cluster.apply(Input::Drain("b".parse().unwrap()));
     assert!(matches!(refused, Reply::Refused(ControlError::NoSuchWorker(_))));
+}
+
+/// The sweep's definition with as many jobs as `jobs`, and how many it had.
+fn extension(cluster: &mut Cluster, jobs: u32) -> Input {
+    let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else {
+        panic!("there is one")
+    };
+    let base = definition.job_count();
+    let definition = Arc::new(definition.extended(specification(jobs, "")).unwrap());
+    Input::Extend { sweep: SweepId(1), base, definition }
+}
+
+#[test]
+fn an_extended_sweep_keeps_what_is_done_and_runs_what_is_new() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    cluster.take_effects();
+    let more = extension(&mut cluster, 3);
+    match cluster.apply(more.clone()) {
+        // The seeds of a range of three lie at 1, 2 and 3: one is new.
+        Reply::Extended(sweep, added) => assert_eq!((sweep.state(), added), (v1::SweepState::Running, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    // The same again adds nothing; what was made for fewer jobs is refused.
+    let records = cluster.records.len();
+    let again = extension(&mut cluster, 3);
+    assert!(matches!(cluster.apply(again), Reply::Extended(_, 0)));
+    assert!(matches!(cluster.apply(more), Reply::Refused(ControlError::Overtaken)));
+    assert_eq!(cluster.records.len(), records);
+    cluster.train(1, key(3, 1));
+    assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 0]);
+    let late = extension(&mut cluster, 5);
+    cluster.apply(late);
+    cluster.apply(Input::Cancel(SweepId(1)));
+    let later = extension(&mut cluster, 6);
+    assert!(matches!(cluster.apply(later), Reply::Refused(ControlError::AlreadyFinal { .. })));
 }
