@@ -1,24 +1,36 @@
 //! A running coordinator: store, driver and gRPC services put together. `sweep serve` runs one until it is
 //! told to stop; `sweep run` runs one on a loopback port beside its workers.
+//!
+//! Where coordinators share a store, each accepts calls, and the one that leads has a driver. One that loses the lead,
+//! or its database for a while, drops its driver with all that was not durable, and stands by.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use proto::v1::{sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer};
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tonic::{
     service::interceptor::InterceptedService,
     transport::{Identity, ServerTlsConfig, server::TcpIncoming},
 };
+use tonic_health::{
+    pb::health_server::{Health, HealthServer},
+    server::HealthReporter,
+};
 
 use crate::{
     core::engine::EngineConfig,
-    driver::Driver,
+    driver::{Driver, DriverError, Role, Seat},
     rpc::{BearerToken, MESSAGE_BYTES_MAX, SweepServer, WorkerServer},
-    store::{self, Store},
+    store::{self, Store, StoreError},
 };
 
+/// How long a coordinator that lost the lead waits before it tries to have it again.
+const LEAD_AGAIN_DELAY: Duration = Duration::from_millis(500);
 /// How long streams may take to end after the stop; tonic would wait for live ones for ever.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection that does not answer for interval plus timeout is dead.
@@ -32,7 +44,7 @@ const STREAMS_MAX: u32 = 200;
 pub struct ServerConfig {
     /// Where to accept gRPC connections; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Where results are kept: `sqlite:PATH`.
+    /// Where results are kept: `sqlite:PATH` or `postgres://…`.
     pub store_url: String,
     /// The bearer token that every call must carry; none accepts everyone.
     pub token: Option<String>,
@@ -40,6 +52,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// How long a worker may be silent before its attempts are given to others.
     pub lease: Duration,
+    /// Where others reach this coordinator; by default the address that it listens on.
+    pub advertise: Option<String>,
 }
 
 /// PEM files of a TLS server.
@@ -58,50 +72,59 @@ pub struct Server {
     pub address: SocketAddr,
     stop: CancellationToken,
     streams: TaskTracker,
-    driver: JoinHandle<anyhow::Result<()>>,
-    driver_stop: CancellationToken,
+    coordination: JoinHandle<anyhow::Result<()>>,
+    coordination_stop: CancellationToken,
     transport: JoinHandle<anyhow::Result<()>>,
     store: Arc<dyn Store>,
 }
 
 impl Server {
-    /// Opens the store, brings the engine to where it was, and begins to accept calls.
+    /// Opens the store, brings the engine to where it was or finds that another coordinator leads, and begins to
+    /// accept calls.
     pub async fn start(config: ServerConfig) -> anyhow::Result<Self> {
         let store = store::open(&config.store_url).await?;
         let lease_ms = u64::try_from(config.lease.as_millis()).context("the lease is too long")?;
-        let (driver, handle) =
-            Driver::restore(Arc::clone(&store), EngineConfig::with_lease_ms(lease_ms)).await?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("cannot listen on {}; choose another address with --listen", config.listen)
         })?;
         let address = listener.local_addr()?;
-        let (stop, driver_stop, streams) =
+        let advertised =
+            config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
+        let (stop, coordination_stop, streams) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let sweeps = SweepServer::new(handle.clone(), Arc::clone(&store), streams.clone());
-        let workers = WorkerServer::new(handle, streams.clone(), stop.clone());
-        let transport = transport(&config, sweeps, workers).await?;
+        let seat = Seat::default();
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let coordinate = Coordination {
+            store: Arc::clone(&store),
+            engine: EngineConfig::with_lease_ms(lease_ms),
+            address: advertised,
+            seat: seat.clone(),
+            health: reporter,
+        };
+        let sweeps = SweepServer::new(seat.clone(), Arc::clone(&store), streams.clone());
+        let workers = WorkerServer::new(seat.clone(), streams.clone(), stop.clone());
+        let transport = transport(&config, health, sweeps, workers)?;
+        let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
+        tokio::select! {
+            () = seat.decided() => {}
+            ended = &mut coordination => return Err(why(ended)),
+        }
         let stopped = stop.clone().cancelled_owned();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let transport = tokio::spawn(async move {
             transport.serve_with_incoming_shutdown(incoming, stopped).await.context("the gRPC server failed")
         });
-        let driver_ends = driver_stop.clone();
-        let driver = tokio::spawn(async move { Ok(driver.run(driver_ends).await?) });
-        tracing::info!(%address, store = config.store_url, tls = config.tls.is_some(), "the coordinator is ready");
-        Ok(Self { address, stop, streams, driver, driver_stop, transport, store })
+        let shown = store::without_secrets(&config.store_url);
+        tracing::info!(%address, store = shown, tls = config.tls.is_some(), "the coordinator is ready");
+        Ok(Self { address, stop, streams, coordination, coordination_stop, transport, store })
     }
 
     /// Resolves when the server has stopped by itself, with the reason (a store that failed, say).
     pub async fn stopped(&mut self) -> anyhow::Error {
-        let ended = tokio::select! {
-            ended = &mut self.driver => ended,
+        why(tokio::select! {
+            ended = &mut self.coordination => ended,
             ended = &mut self.transport => ended,
-        };
-        match ended {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) => anyhow::anyhow!("the coordinator stopped"),
-            Err(error) => anyhow::anyhow!("the coordinator stopped: {error}"),
-        }
+        })
     }
 
     /// Stops accepting, lets replies that wait for a commit leave, and closes the store. Bounded by 5 s.
@@ -116,25 +139,111 @@ impl Server {
             tracing::debug!("some streams did not end in time");
             self.transport.abort();
         }
-        self.driver_stop.cancel();
-        let ended = if self.driver.is_finished() { Ok(Ok(())) } else { self.driver.await };
+        self.coordination_stop.cancel();
+        let ended = if self.coordination.is_finished() { Ok(Ok(())) } else { self.coordination.await };
         self.store.close().await;
         ended.context("the driver panicked")?
     }
 }
 
+/// Why a part of the server ended by itself.
+fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => anyhow::anyhow!("the coordinator stopped"),
+        Err(error) => anyhow::anyhow!("the coordinator stopped: {error}"),
+    }
+}
+
+/// Where others reach a coordinator that was not told: an address that stands for all of a host's becomes its name.
+fn advertised(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    if address.ip().is_unspecified() {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        format!("{scheme}://{name}:{}", address.port())
+    } else {
+        format!("{scheme}://{address}")
+    }
+}
+
+fn lost(error: Result<StoreError, tokio::task::JoinError>) -> DriverError {
+    match error {
+        Ok(error) => error.into(),
+        Err(error) => DriverError::Panicked(error.to_string()),
+    }
+}
+
+/// The part that has a driver while this coordinator leads.
+struct Coordination {
+    store: Arc<dyn Store>,
+    engine: EngineConfig,
+    address: String,
+    seat: Seat,
+    health: HealthReporter,
+}
+
+impl Coordination {
+    /// Leads whenever it can, until `stop` is cancelled or the store fails for good.
+    async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        self.follow().await;
+        loop {
+            match self.lead(&stop).await {
+                Ok(()) => return Ok(()),
+                Err(DriverError::Store(error)) if error.is_passing() => {
+                    tracing::warn!("this coordinator stands by: {error}");
+                    self.follow().await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LEAD_AGAIN_DELAY) => {}
+            }
+        }
+    }
+
+    /// Waits for the lead, and has a driver until it is stopped or the lead is lost.
+    async fn lead(&self, stop: &CancellationToken) -> Result<(), DriverError> {
+        let told = |leader: &str| self.seat.set(Role::Following(Some(leader.to_owned())));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            led = self.store.lead(&self.address, &told) => led?,
+        }
+        // Tasks of their own: the lead is kept up also while a large store is loaded and the engine has much to do.
+        let store = Arc::clone(&self.store);
+        let mut deposed = AbortOnDropHandle::new(tokio::spawn(async move { store.deposed().await }));
+        let (driver, handle) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            restored = Driver::restore(Arc::clone(&self.store), self.engine) => restored?,
+            error = &mut deposed => return Err(lost(error)),
+        };
+        let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
+        self.seat.set(Role::Leading(handle));
+        self.health.set_serving::<SweepServiceServer<SweepServer>>().await;
+        self.health.set_serving::<WorkerServiceServer<WorkerServer>>().await;
+        tokio::select! {
+            ended = &mut driver => ended.unwrap_or_else(|error| Err(DriverError::Panicked(error.to_string()))),
+            error = &mut deposed => Err(lost(error)),
+        }
+    }
+
+    async fn follow(&self) {
+        self.seat.set(Role::Following(None));
+        self.health.set_not_serving::<SweepServiceServer<SweepServer>>().await;
+        self.health.set_not_serving::<WorkerServiceServer<WorkerServer>>().await;
+    }
+}
+
 /// The gRPC services behind their guard, with the limits that tonic leaves open.
-async fn transport(
+fn transport(
     config: &ServerConfig,
+    health: HealthServer<impl Health>,
     sweeps: SweepServer,
     workers: WorkerServer,
 ) -> anyhow::Result<tonic::transport::server::Router> {
     let guard = BearerToken::new(config.token.as_deref());
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let workers = WorkerServiceServer::new(workers).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<SweepServiceServer<SweepServer>>().await;
-    reporter.set_serving::<WorkerServiceServer<WorkerServer>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

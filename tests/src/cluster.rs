@@ -10,9 +10,13 @@ use proto::v1::{self, report_row::Row, sweep_service_client::SweepServiceClient}
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
 use crate::{
-    Watch, dataset,
-    process::{Daemon, children, program, wait_for_end},
+    PATIENCE, Watch, dataset,
+    process::{Daemon, children, program, terminate, wait_for_end},
 };
 
 /// A client of the coordinator.
@@ -23,6 +27,8 @@ pub type Client = SweepServiceClient<Channel>;
 pub struct ClusterOptions {
     /// How long a worker may be silent, as the command line has it.
     pub lease: &'static str,
+    /// The URL of the store, where it is not a file in the cluster's folder.
+    pub store: Option<String>,
     /// More arguments of `sweep serve`.
     pub serve: Vec<String>,
     /// More arguments of `sweep-worker start`.
@@ -33,7 +39,7 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { lease: "20s", serve: Vec::new(), worker: Vec::new(), worker_program: None }
+        Self { lease: "20s", store: None, serve: Vec::new(), worker: Vec::new(), worker_program: None }
     }
 }
 
@@ -44,6 +50,8 @@ pub struct Cluster {
     pub folder: TempDir,
     /// The coordinator.
     pub coordinator: Coordinator,
+    /// Addresses of other coordinators that workers are told of.
+    others: Vec<SocketAddr>,
     options: ClusterOptions,
 }
 
@@ -67,18 +75,34 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let coordinator = Coordinator::start(folder.path(), any_port, &options);
-        Self { folder, coordinator, options }
+        Self { folder, coordinator, others: Vec::new(), options }
+    }
+
+    /// Starts another coordinator on the same store, which workers that start from now on are told of.
+    pub fn stand_by(&mut self) -> Coordinator {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let coordinator = Coordinator::start(self.folder.path(), any_port, &self.options);
+        self.others.push(coordinator.address);
+        coordinator
+    }
+
+    /// Starts a coordinator on the same store in the place of one that has ended.
+    pub fn coordinator_at(&self, address: SocketAddr) -> Coordinator {
+        Coordinator::start(self.folder.path(), address, &self.options)
     }
 
     /// Starts a worker with one slot. A name that was used before gets the spool of then.
     pub fn worker(&self, name: &str) -> Worker {
         let scheme =
             if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
+        let addresses = [self.coordinator.address].into_iter().chain(self.others.iter().copied());
+        let urls: Vec<_> =
+            addresses.map(|address| format!("{scheme}://localhost:{}", address.port())).collect();
         let built = || program("sweep-worker");
         let mut command = Command::new(self.options.worker_program.clone().unwrap_or_else(built));
         command
             .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
-            .args(["--coordinator", &format!("{scheme}://localhost:{}", self.coordinator.address.port())])
+            .args(["--coordinator", &urls.join(",")])
             .arg("--spool")
             .arg(self.folder.path().join(format!("spool-{name}")))
             .arg("--cache-dir")
@@ -93,14 +117,12 @@ impl Cluster {
     pub fn replace_coordinator(&mut self) {
         let address = self.coordinator.address;
         self.coordinator.kill();
-        self.coordinator = Coordinator::start(self.folder.path(), address, &self.options);
+        self.coordinator = self.coordinator_at(address);
     }
 
     /// A connection to the coordinator that runs now.
     pub async fn channel(&self) -> Channel {
-        let url = format!("http://{}", self.coordinator.address);
-        let endpoint = Endpoint::from_shared(url).expect("an address makes a URL");
-        endpoint.connect().await.expect("the coordinator accepts connections")
+        self.coordinator.channel().await
     }
 
     /// A client of the coordinator that runs now.
@@ -158,6 +180,7 @@ pub fn source(parameters: &str) -> v1::SweepSource {
 
 impl Coordinator {
     fn start(folder: &Path, address: SocketAddr, options: &ClusterOptions) -> Self {
+        let file = format!("sqlite:{}", folder.join("sweep.db").display());
         let mut command = Command::new(program("sweep"));
         command
             .args([
@@ -169,7 +192,7 @@ impl Coordinator {
                 "--listen",
                 &address.to_string(),
             ])
-            .args(["--store", &format!("sqlite:{}", folder.join("sweep.db").display())])
+            .args(["--store", options.store.as_ref().unwrap_or(&file)])
             .args(&options.serve);
         let daemon = Daemon::start(command, folder.join("coordinator.log"));
         let address = daemon.wait_for_line(|line| {
@@ -177,6 +200,48 @@ impl Coordinator {
             line["fields"]["address"].as_str()?.parse().ok()
         });
         Self { daemon, address }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.child.id()
+    }
+
+    /// A connection to it.
+    ///
+    /// # Panics
+    /// It accepts none.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("a URL");
+        endpoint.connect().await.expect("the coordinator accepts connections")
+    }
+
+    /// Waits until it leads, or until it does not.
+    ///
+    /// # Panics
+    /// It says nothing of the kind before.
+    pub async fn until_it_leads(&self, leads: bool) {
+        let wanted = if leads { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let request = HealthCheckRequest { service: "sweep.v1.SweepService".into() };
+        let wait = async {
+            let mut health = HealthClient::new(self.channel().await);
+            let mut changes = health.watch(request).await.expect("health is served").into_inner();
+            while changes.message().await.expect("the stream goes on").expect("it has no end").status()
+                != wanted
+            {}
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("a coordinator leads or does not");
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// SIGTERM, and its end; its exit code.
+    pub fn leave(&mut self) -> Option<i32> {
+        terminate(self.pid());
+        self.daemon.child.wait().expect("it is a child").code()
     }
 
     /// SIGKILL, and its end.

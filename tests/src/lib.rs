@@ -4,6 +4,7 @@
 pub mod chaos;
 mod cluster;
 mod dataset;
+mod postgres;
 mod process;
 mod random;
 mod watch;
@@ -11,6 +12,7 @@ mod watch;
 pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
+    postgres::Postgres,
     process::{children, freeze, kill, program, terminate, thaw, wait_for_end},
     random::Random,
     watch::Watch,

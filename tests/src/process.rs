@@ -56,6 +56,11 @@ impl Daemon {
         Self { child, lines, log }
     }
 
+    /// Everything that it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The next log line for which `pick` gives something.
     ///
     /// # Panics
@@ -68,10 +73,7 @@ impl Daemon {
                         return found;
                     }
                 }
-                Err(error) => panic!(
-                    "{error} while waiting for a log line; the log:\n{}",
-                    fs::read_to_string(&self.log).unwrap_or_default()
-                ),
+                Err(error) => panic!("{error} while waiting for a log line; the log:\n{}", self.log()),
             }
         }
     }

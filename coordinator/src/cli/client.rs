@@ -6,12 +6,17 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use proto::v1::sweep_service_client::SweepServiceClient;
+use proto::v1::{
+    sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE,
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use super::{failure::Failure, settings::Settings};
@@ -34,7 +39,8 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// Options of every command that asks a coordinator.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectionOptions {
-    /// Address of the coordinator, http:// or https:// [default: http://127.0.0.1:7070]
+    /// Address of the coordinator, http:// or https://; of several that share a database, all, with commas between
+    /// them [default: http://127.0.0.1:7070]
     #[arg(long, global = true, env = "SWEEP_COORDINATOR", value_name = "URL")]
     coordinator: Option<String>,
     /// File that holds the token that the coordinator asks for
@@ -69,7 +75,7 @@ pub(super) enum Token {
 /// A coordinator and how to be let in.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// `http://…` or `https://…`.
+    /// `http://…` or `https://…`; several with commas between them.
     pub(super) url: String,
     /// The bearer token.
     pub(super) token: Option<Token>,
@@ -94,19 +100,31 @@ impl Interceptor for Bearer {
 }
 
 impl Target {
-    /// Connects.
+    /// Connects; of several coordinators, to the one that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        let endpoint = self.endpoint()?;
         let bearer = Bearer(self.bearer()?);
-        let channel = endpoint.connect().await.map_err(|error| {
-            Failure::Unreachable(format!(
-                "no coordinator answers at {} ({}); start one with `sweep serve` or name another with --coordinator",
-                self.url,
-                innermost(&error)
-            ))
-        })?;
-        let client = SweepServiceClient::with_interceptor(channel, bearer);
-        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        let urls: Vec<&str> = self.url.split(',').map(str::trim).collect();
+        let mut failure = None;
+        for url in &urls {
+            let channel = match self.endpoint(url)?.connect().await {
+                Ok(channel) => channel,
+                Err(error) => {
+                    failure = Some(Failure::Unreachable(format!(
+                        "no coordinator answers at {} ({}); start one with `sweep serve` or name another with \
+                         --coordinator",
+                        self.url,
+                        innermost(&error)
+                    )));
+                    continue;
+                }
+            };
+            if urls.len() == 1 || leads(&channel).await {
+                let client = SweepServiceClient::with_interceptor(channel, bearer);
+                return Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX));
+            }
+        }
+        let none_leads = || Failure::Unreachable(format!("none of the coordinators at {} leads", self.url));
+        Err(failure.unwrap_or_else(none_leads))
     }
 
     /// Connects and makes one call that may be repeated; again a few times while nobody answers.
@@ -145,19 +163,18 @@ impl Target {
         }
     }
 
-    fn endpoint(&self) -> Result<Endpoint, Failure> {
+    fn endpoint(&self, url: &str) -> Result<Endpoint, Failure> {
         let wrong = |reason: &dyn std::fmt::Display| {
             Failure::usage(format!(
-                "{:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT",
-                self.url
+                "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
             ))
         };
-        let secure = match self.url.split_once("://") {
+        let secure = match url.split_once("://") {
             Some(("http", _)) => false,
             Some(("https", _)) => true,
             _ => return Err(wrong(&"no http:// or https:// before it")),
         };
-        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| wrong(&innermost(&error)))?;
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| wrong(&innermost(&error)))?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -166,11 +183,10 @@ impl Target {
         match (secure, &self.tls_ca) {
             (false, None) => Ok(endpoint),
             (false, Some(_)) => {
-                Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {}", self.url)))
+                Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {url}")))
             }
             (true, None) => Err(Failure::usage(format!(
-                "{} needs certificates to trust; name their file with --tls-ca",
-                self.url
+                "{url} needs certificates to trust; name their file with --tls-ca"
             ))),
             (true, Some(path)) => {
                 let pem = std::fs::read(path).map_err(|error| {
@@ -193,6 +209,14 @@ impl Target {
         let header = format!("Bearer {token}").parse();
         header.map(Some).map_err(|_| Failure::usage("the token has characters that no header can carry"))
     }
+}
+
+/// Whether the coordinator at the other end leads; one that does not say so in time does not.
+async fn leads(channel: &Channel) -> bool {
+    let request = HealthCheckRequest { service: SWEEP_SERVICE.to_owned() };
+    let mut health = HealthClient::new(channel.clone());
+    let answer = tokio::time::timeout(CONNECT_WITHIN, health.check(request)).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving))
 }
 
 /// The token in `path`, without the white space around it.
@@ -238,13 +262,13 @@ mod tests {
             ("http://host:7070", Some("ca.pem"), "--tls-ca is for https"),
             ("https://host:7070", Some("/nowhere/ca.pem"), "cannot read /nowhere/ca.pem"),
         ] {
-            let error = target(url, tls_ca).endpoint().unwrap_err();
+            let error = target(url, tls_ca).endpoint(url).unwrap_err();
             assert!(
                 matches!(error, Failure::Usage(_)) && error.to_string().contains(expected),
                 "{url}: {error}"
             );
         }
-        assert!(target("http://[::1]:7070", None).endpoint().is_ok());
+        assert!(target("", None).endpoint("http://[::1]:7070").is_ok());
     }
 
     #[test]

@@ -17,8 +17,15 @@ pub(super) struct ServeArguments {
     /// Address for workers and users; port 0 lets the system choose
     #[arg(long, env = "SWEEP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Where results are kept: sqlite:PATH
-    #[arg(long, env = "SWEEP_STORE", value_name = "URL", default_value = "sqlite:sweep.db")]
+    /// Where results are kept: sqlite:PATH, or postgres://USER@HOST/DATABASE, which several coordinators may share: one
+    /// leads, the others stand by
+    #[arg(
+        long,
+        env = "SWEEP_STORE",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite:sweep.db"
+    )]
     store: String,
     /// Certificate chain (PEM) of the server
     #[arg(long, env = "SWEEP_TLS_CERT", value_name = "FILE", requires = "tls_key")]
@@ -29,6 +36,10 @@ pub(super) struct ServeArguments {
     /// How long a worker may be silent before its jobs are given to others
     #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]
     lease: Duration,
+    /// Where others reach this coordinator, told to who asks one that stands by [default: the address and port of
+    /// --listen, or the host's name]
+    #[arg(long, env = "SWEEP_ADVERTISE", value_name = "URL")]
+    advertise: Option<String>,
     /// Serve other machines without a token: whoever reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
@@ -64,8 +75,9 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
-    let ServeArguments { listen, store, lease, .. } = arguments;
-    let mut server = Server::start(ServerConfig { listen, store_url: store, token, tls, lease }).await?;
+    let ServeArguments { listen, store, lease, advertise, .. } = arguments;
+    let mut server =
+        Server::start(ServerConfig { listen, store_url: store, token, tls, lease, advertise }).await?;
     tokio::select! {
         error = server.stopped() => {
             if let Err(error) = server.shut_down().await {

@@ -78,6 +78,11 @@ impl<W> Batch<W> {
         Released { deliveries: deliveries(self.effects), replies: self.replies }
     }
 
+    /// Who waits, where the records could not be kept: nothing of what they would have been told is true.
+    pub fn abandoned(self) -> Vec<W> {
+        self.replies.into_iter().map(|(waits, _)| waits).collect()
+    }
+
     /// What a mutant tells before the records are durable; nothing without one.
     #[cfg(feature = "mutants")]
     pub fn early(&mut self) -> Vec<Delivery> {

@@ -16,6 +16,9 @@ use crate::{driver::CallError, store::StoreError};
 /// Largest message that either service accepts, in bytes: a sweep file of 1 MiB and what goes with it.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
+/// Where a coordinator that does not lead says who does.
+const LEADER_METADATA: &str = "sweep-leader";
+
 fn refused(error: CallError) -> Status {
     use crate::core::engine::ControlError;
     match error {
@@ -27,6 +30,14 @@ fn refused(error: CallError) -> Status {
         }
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Stopped => Status::unavailable(error.to_string()),
+        CallError::Full => Status::resource_exhausted(error.to_string()),
+        CallError::NotLeading(ref leader) => {
+            let mut status = Status::unavailable(error.to_string());
+            if let Some(leader) = leader.as_ref().and_then(|leader| leader.parse().ok()) {
+                status.metadata_mut().insert(LEADER_METADATA, leader);
+            }
+            status
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         specification::{Specification, SpecificationSource},
         state::{JobState, SweepState},
     },
-    driver::DriverHandle,
+    driver::Seat,
     store::{JobRow, Store, counting_epochs},
 };
 
@@ -39,7 +39,7 @@ const REQUEST_ID_BYTES_MAX: usize = 100;
 /// Implements `SweepService`.
 #[derive(Debug, Clone)]
 pub struct SweepServer {
-    driver: DriverHandle,
+    seat: Seat,
     store: Arc<dyn Store>,
     tasks: TaskTracker,
     /// One retry at a time, so that none acts on failures that another has taken up.
@@ -47,13 +47,13 @@ pub struct SweepServer {
 }
 
 impl SweepServer {
-    /// A service that asks `driver` and reads `store`; its streams run in `tasks`.
-    pub fn new(driver: DriverHandle, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
-        Self { driver, store, tasks, retries: Arc::default() }
+    /// A service that asks the driver of `seat` and reads `store`; its streams run in `tasks`.
+    pub fn new(seat: Seat, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
+        Self { seat, store, tasks, retries: Arc::default() }
     }
 
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
-        match self.driver.call(input).await.map_err(refused)? {
+        match self.seat.call(input).await.map_err(refused)? {
             Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
             _ => Err(mismatch()),
         }
@@ -72,7 +72,7 @@ impl SweepServer {
             .map_err(|_| mismatch())?
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let input = Input::Extend { sweep, base, definition: Arc::new(definition) };
-        match self.driver.call(input).await.map_err(refused)? {
+        match self.seat.call(input).await.map_err(refused)? {
             Reply::Extended(sweep, added_jobs) => {
                 Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created: false, added_jobs }))
             }
@@ -81,7 +81,7 @@ impl SweepServer {
     }
 
     async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
-        match self.driver.call(Input::Define(sweep)).await.map_err(refused)? {
+        match self.seat.call(Input::Define(sweep)).await.map_err(refused)? {
             Reply::Definition(definition, state) => Ok((definition, state)),
             _ => Err(mismatch()),
         }
@@ -161,7 +161,7 @@ impl SweepService for SweepServer {
             return self.extend(SweepId(request.extend_sweep_id), *specification).await;
         }
         let input = Input::Submit { specification, request_id: request.request_id };
-        match self.driver.call(input).await.map_err(refused)? {
+        match self.seat.call(input).await.map_err(refused)? {
             Reply::Submitted(sweep, created) => {
                 Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created, added_jobs: 0 }))
             }
@@ -181,7 +181,7 @@ impl SweepService for SweepServer {
         let limit = page_rows(request.page_size)? as usize;
         let before = page_start(&request.page_token)?.map(SweepId);
         let input = Input::ListSweeps { before, limit };
-        let Reply::Sweeps(sweeps) = self.driver.call(input).await.map_err(refused)? else {
+        let Reply::Sweeps(sweeps) = self.seat.call(input).await.map_err(refused)? else {
             return Err(mismatch());
         };
         let full = sweeps.len() == limit;
@@ -199,7 +199,7 @@ impl SweepService for SweepServer {
         let sweep = SweepId(request.into_inner().sweep_id);
         let (definition, _) = self.definition(sweep).await?;
         let (sender, receiver) = mpsc::channel(watch::MESSAGES_WAITING_MAX);
-        self.tasks.spawn(watch::follow(self.driver.clone(), sweep, definition, sender));
+        self.tasks.spawn(watch::follow(self.seat.driver().map_err(refused)?, sweep, definition, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -276,7 +276,7 @@ impl SweepService for SweepServer {
         let sweep = SweepId(request.into_inner().sweep_id);
         let _alone = self.retries.lock().await;
         let failed = self.store.failed_jobs(sweep, RETRIED_JOBS_MAX).await.map_err(unreadable)?;
-        match self.driver.call(Input::Retry { sweep, failed }).await.map_err(refused)? {
+        match self.seat.call(Input::Retry { sweep, failed }).await.map_err(refused)? {
             Reply::Retried(sweep, jobs) => {
                 Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
             }
@@ -290,7 +290,7 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Worker>, Status> {
         let name = request.into_inner().name.parse();
         let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
-        match self.driver.call(Input::Drain(name)).await.map_err(refused)? {
+        match self.seat.call(Input::Drain(name)).await.map_err(refused)? {
             Reply::Worker(worker) => Ok(Response::new(*worker)),
             _ => Err(mismatch()),
         }
@@ -314,7 +314,7 @@ impl SweepService for SweepServer {
         &self,
         _: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
-        match self.driver.call(Input::ListWorkers).await.map_err(refused)? {
+        match self.seat.call(Input::ListWorkers).await.map_err(refused)? {
             Reply::Workers(workers) => Ok(Response::new(v1::ListWorkersResponse { workers })),
             _ => Err(mismatch()),
         }

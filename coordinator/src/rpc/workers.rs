@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{convert, refused};
 use crate::{
     core::engine::{CloseReason, Input, SessionId},
-    driver::{DriverHandle, MESSAGES_WAITING_MAX, Outbound},
+    driver::{CallError, DriverHandle, MESSAGES_WAITING_MAX, Outbound, Seat},
 };
 
 /// How long a stream may stay silent before its hello.
@@ -26,16 +26,16 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Implements `WorkerService`.
 #[derive(Debug, Clone)]
 pub struct WorkerServer {
-    driver: DriverHandle,
+    seat: Seat,
     sessions: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl WorkerServer {
-    /// A service that brings what workers say to `driver`; its tasks run in `tasks` until `stop`.
-    pub fn new(driver: DriverHandle, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { driver, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+    /// A service that brings what workers say to the driver of `seat`; its tasks run in `tasks` until `stop`.
+    pub fn new(seat: Seat, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { seat, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
     }
 }
 
@@ -48,6 +48,8 @@ impl WorkerService for WorkerServer {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let mut messages = request.into_inner();
+        // A session has one driver from its beginning to its end.
+        let driver = self.seat.driver().map_err(refused)?;
         let (outbound, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
         let server = self.clone();
         // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
@@ -56,7 +58,8 @@ impl WorkerService for WorkerServer {
             let stop = server.stop.clone();
             let ended = tokio::select! {
                 () = stop.cancelled() => Err(Status::unavailable("the coordinator is shutting down")),
-                ended = server.converse(&mut messages, outbound) => ended,
+                () = driver.ended() => Err(Status::unavailable("the coordinator does not lead any more")),
+                ended = server.converse(&driver, &mut messages, outbound) => ended,
             };
             if let Err(status) = ended {
                 // The channel holds one; nobody else sends.
@@ -71,6 +74,7 @@ impl WorkerService for WorkerServer {
             Outbound::Close(CloseReason::Silent) => {
                 Err(Status::unavailable("nothing came from this worker for a whole lease"))
             }
+            Outbound::Full => Err(refused(CallError::Full)),
         });
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))
@@ -81,6 +85,7 @@ impl WorkerServer {
     /// Reads a worker's messages until its stream ends.
     async fn converse(
         &self,
+        driver: &DriverHandle,
         messages: &mut Streaming<v1::WorkerMessage>,
         outbound: mpsc::Sender<Outbound>,
     ) -> Result<(), Status> {
@@ -96,22 +101,22 @@ impl WorkerServer {
         tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
         let opened = Input::SessionOpened { session, hello };
         // The driver holds the only sender: when it lets go, the worker's stream ends.
-        self.driver.open_session(opened, outbound).await.map_err(refused)?;
-        let ended = self.forward(session, messages).await;
+        driver.open_session(opened, outbound).await.map_err(refused)?;
+        let ended = forward(driver, session, messages).await;
         tracing::info!(worker = %name, "a worker's stream ended");
         // A driver that has stopped knows no sessions any more.
-        let _ = self.driver.tell(Input::SessionClosed(session)).await;
+        let _ = driver.tell(Input::SessionClosed(session)).await;
         ended
     }
+}
 
-    async fn forward(
-        &self,
-        session: SessionId,
-        messages: &mut Streaming<v1::WorkerMessage>,
-    ) -> Result<(), Status> {
-        while let Some(message) = messages.message().await? {
-            self.driver.tell(convert::input(session, message)?).await.map_err(refused)?;
-        }
-        Ok(())
+async fn forward(
+    driver: &DriverHandle,
+    session: SessionId,
+    messages: &mut Streaming<v1::WorkerMessage>,
+) -> Result<(), Status> {
+    while let Some(message) = messages.message().await? {
+        driver.tell(convert::input(session, message)?).await.map_err(refused)?;
     }
+    Ok(())
 }

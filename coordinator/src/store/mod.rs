@@ -1,30 +1,40 @@
-//! Where results are kept. One trait; SQLite behind it. A store keeps records in the order of the commits, gives
+//! Where results are kept. One trait; SQLite and PostgreSQL behind it. A store keeps records in the order of the commits, gives
 //! everything back at the next start, and answers the readers that need more than the engine holds.
 
+mod cells;
+mod postgres;
+mod read;
 mod sqlite;
-
-#[cfg(test)]
-mod contract;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 
-pub use self::sqlite::SqliteStore;
+pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 use crate::core::{
     record::{EpochMetrics, FailedJob, Record, StoredSweep},
     state::JobState,
 };
 
+/// Who is told the address of another leader.
+pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 /// A durable store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
+    /// Waits until this coordinator, which is reached at `address`, may write; meanwhile tells `leader` where who does is
+    /// reached. Where a store has only one coordinator, there is nothing to wait for.
+    async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError>;
+
+    /// Keeps the right to write until it is lost; says why. To be awaited for as long as this coordinator leads.
+    async fn deposed(&self) -> StoreError;
+
     /// Everything the engine needs to go on.
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError>;
 
-    /// Keeps all of the records or none; they are durable when this returns. After an error the caller must not
-    /// go on: what is on the disk is unknown until the store is opened again.
+    /// Keeps all of the records or none; they are durable when this returns. After an error, what was kept is unknown
+    /// until it is loaded again.
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
 
     /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
@@ -38,6 +48,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The epochs of the jobs numbered `first` to `last`, by job, epoch and attempt.
     async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError>;
+
+    /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
+    async fn has_room(&self) -> bool;
 
     /// Ends all use of the store.
     async fn close(&self);
@@ -106,8 +119,13 @@ pub struct EpochRow {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL names no store.
-    #[error("cannot use {0:?} as a store: expected sqlite:PATH, as in sqlite:sweep.db")]
+    #[error(
+        "cannot use {0:?} as a store: expected sqlite:PATH, as in sqlite:sweep.db, or postgres://USER@HOST/DATABASE"
+    )]
     Url(String),
+    /// The URL of a PostgreSQL database cannot be read.
+    #[error("the URL of the store is wrong: {0}; expected postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    PostgresUrl(String),
     /// The folder of the database is missing or closed to us.
     #[error("cannot use {path} as a store: {source}; check that its folder exists and is writable")]
     Open {
@@ -128,9 +146,15 @@ pub enum StoreError {
         /// What is linked.
         found: String,
     },
+    /// Another coordinator leads.
+    #[error("another coordinator leads now")]
+    Superseded,
     /// The database said no.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// There is no room on its disk.
+    #[error("the disk of the store is full: {0}")]
+    Full(#[source] sqlx::Error),
     /// The tables cannot be brought up to date.
     #[error("the database's tables are not those of this version of sweep: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -139,12 +163,61 @@ pub enum StoreError {
     Damaged(String),
 }
 
-/// Opens the store that `url` names, and makes it where it is missing.
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        /// SQLite's SQLITE_FULL and SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
+        const FULL: [&str; 3] = ["13", "4874", "53100"];
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.is_some_and(|code| FULL.contains(&code.as_ref())) {
+            Self::Full(error)
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the store may work again without anybody's help: it was restarted, cannot be reached, or belongs to
+    /// another coordinator now.
+    pub fn is_passing(&self) -> bool {
+        /// Classes of SQLSTATE: connection exceptions, resources, operator intervention, and transactions that were
+        /// rolled back or ended for standing still.
+        const CLASSES: [&str; 5] = ["08", "53", "57", "40", "25"];
+        match self {
+            Self::Superseded => true,
+            Self::Database(sqlx::Error::Database(error)) => error
+                .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+                .is_some_and(|error| CLASSES.iter().any(|class| error.code().starts_with(class))),
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::WorkerCrashed
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Opens the store that `url` names, and makes its tables where they are missing.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(PostgresStore::open(url).await?));
+    }
     let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
     match path {
         Some(path) if !path.is_empty() => Ok(Arc::new(SqliteStore::open(path.as_ref()).await?)),
         _ => Err(StoreError::Url(url.to_owned())),
+    }
+}
+
+/// A store's URL as it may be shown: without user and password.
+pub fn without_secrets(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, place)) => format!("{scheme}://{}", place.split('?').next().unwrap_or(place)),
+        None => url.to_owned(),
     }
 }
 

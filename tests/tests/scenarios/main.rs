@@ -9,6 +9,7 @@ mod command_line;
 mod completion;
 mod faults;
 mod kills;
+mod leader;
 mod run;
 mod security;
 mod services;

@@ -35,10 +35,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for the stream once there is a connection.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often an idle connection is probed, and how long the answer may take: a cut cable is noticed in half a
-/// minute.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(20);
+/// How often an idle connection is probed, and how long the answer may take: a cut cable or a coordinator that
+/// stands still is noticed in 10 s, half of the usual lease.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest message that is accepted. A grant is a few kilobytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -46,7 +46,7 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Where the coordinator is and how to be let in.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// `http://…` or `https://…`.
+    /// `http://…` or `https://…`; of several coordinators, all, with commas between them.
     pub(crate) url: String,
     /// File with the bearer token.
     pub(crate) token_file: Option<PathBuf>,
@@ -102,17 +102,21 @@ pub(crate) enum LinkEvent {
 pub(crate) fn keep(
     target: Target,
 ) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
-    let endpoint = endpoint(&target)?;
+    let endpoints = endpoints(&target)?;
     // Only to complain at once about a file that is not there.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
-    let keeper = Keeper { target, endpoint, events: sender, lost_since_welcome: false };
+    let keeper = Keeper { target, endpoints, next: 0, events: sender, lost_since_welcome: false };
     Ok((keeper.run(), events))
 }
 
-fn endpoint(target: &Target) -> Result<Endpoint, TargetError> {
-    let url = if target.url.contains("://") { target.url.clone() } else { format!("http://{}", target.url) };
-    let wrong = |reason: String| TargetError::Url { url: target.url.clone(), reason };
+fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
+    target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
+}
+
+fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
+    let url = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
+    let wrong = |reason: String| TargetError::Url { url: given.to_owned(), reason };
     let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
     let endpoint = match endpoint.uri().scheme_str() {
         Some("http") => endpoint,
@@ -150,7 +154,10 @@ fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>
 
 struct Keeper {
     target: Target,
-    endpoint: Endpoint,
+    /// At least one.
+    endpoints: Vec<Endpoint>,
+    /// Which is tried next, in turn: one that stands by says so at once.
+    next: usize,
     events: mpsc::Sender<LinkEvent>,
     /// People were told that the coordinator is away.
     lost_since_welcome: bool,
@@ -188,7 +195,9 @@ impl Keeper {
 
     /// One stream, from connecting to its end. `Ok` when nobody listens any more.
     async fn converse(&mut self, spoke: &mut bool) -> Result<(), Status> {
-        let channel = tokio::time::timeout(CONNECT_WITHIN, self.endpoint.connect())
+        let endpoint = &self.endpoints[self.next % self.endpoints.len()];
+        self.next = (self.next + 1) % self.endpoints.len();
+        let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
             .await
             .map_err(|_| Status::deadline_exceeded("it did not answer"))?
             .map_err(|error| Status::unavailable(chain(&error)))?;
@@ -315,13 +324,14 @@ mod tests {
 
     #[test]
     fn a_host_and_port_alone_are_an_address() {
-        let endpoint = endpoint(&target("127.0.0.1:7070")).unwrap();
-        assert_eq!(endpoint.uri().to_string(), "http://127.0.0.1:7070/");
+        let endpoints = endpoints(&target("127.0.0.1:7070, http://other:1")).unwrap();
+        let uris: Vec<String> = endpoints.iter().map(|endpoint| endpoint.uri().to_string()).collect();
+        assert_eq!(uris, ["http://127.0.0.1:7070/", "http://other:1/"]);
     }
 
     #[test]
     fn addresses_that_cannot_work_are_refused_with_what_would() {
-        let error = |url| endpoint(&target(url)).unwrap_err().to_string();
+        let error = |url| endpoints(&target(url)).unwrap_err().to_string();
         assert!(error("ftp://host").contains("use http://HOST:PORT"));
         assert!(error("http://[broken").contains("use http://HOST:PORT"));
         assert_eq!(

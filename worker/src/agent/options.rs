@@ -13,7 +13,8 @@ use super::{
 /// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StartOptions {
-    /// Address of the coordinator, http:// or https://
+    /// Address of the coordinator, http:// or https://; of several that share a database, all, with commas between
+    /// them
     #[arg(long, env = "SWEEP_COORDINATOR", value_name = "URL", default_value = "http://127.0.0.1:7070")]
     pub coordinator: String,
     /// How many jobs run at a time: a number, or auto for one a GPU, else one a processor core

@@ -76,6 +76,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         token: Some(token.clone()),
         tls: None,
         lease: LEASE,
+        advertise: None,
     })
     .await?;
     let url = format!("http://{}", server.address);

@@ -100,6 +100,20 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// Whether it only asks, so that nothing changes with it.
+    pub fn only_asks(&self) -> bool {
+        matches!(
+            self,
+            Self::DescribeSweep(_)
+                | Self::ListSweeps { .. }
+                | Self::Snapshot(_)
+                | Self::Define(_)
+                | Self::ListWorkers
+        )
+    }
+}
+
 /// What a worker says first.
 #[derive(Debug, Clone)]
 pub struct Hello {

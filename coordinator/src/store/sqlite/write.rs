@@ -1,12 +1,12 @@
 //! Records into tables.
 
-use std::collections::BTreeSet;
-
-use proto::{AttemptKey, WorkerName, v1};
-use serde::{Deserialize, Serialize};
+use proto::AttemptKey;
 use sqlx::SqliteConnection;
 
-use super::{super::StoreError, integer};
+use super::super::{
+    StoreError,
+    cells::{dataset_json, integer, names_json},
+};
 use crate::core::record::Record;
 
 /// Keeps one record, inside a transaction of the caller's.
@@ -58,9 +58,9 @@ async fn sweep_record(connection: &mut SqliteConnection, record: &Record) -> Res
                 .bind(integer(sweep.0)?)
         }
         Record::DatasetFound { sweep, dataset } => {
-            let json = serde_json::to_string(&DatasetJson::from(dataset.clone()))
-                .map_err(|error| StoreError::Damaged(format!("a data set cannot be written: {error}")))?;
-            sqlx::query("UPDATE sweeps SET dataset = ? WHERE sweep_id = ?").bind(json).bind(integer(sweep.0)?)
+            sqlx::query("UPDATE sweeps SET dataset = ? WHERE sweep_id = ?")
+                .bind(dataset_json(dataset)?)
+                .bind(integer(sweep.0)?)
         }
         _ => return Ok(()),
     };
@@ -181,37 +181,6 @@ async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Resul
     Ok(())
 }
 
-fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreError> {
-    serde_json::to_string(names)
-        .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
-}
-
 fn keys(attempt: &AttemptKey) -> Result<(i64, i64, u32), StoreError> {
     Ok((integer(attempt.job.sweep.0)?, integer(attempt.job.job)?, attempt.attempt))
-}
-
-/// A data set's facts as they stand in the column `dataset`.
-#[derive(Serialize, Deserialize)]
-pub(super) struct DatasetJson {
-    content_hash: String,
-    classes: Vec<String>,
-    train_images: u64,
-    val_images: u64,
-    skipped: Vec<String>,
-    skipped_count: u64,
-}
-
-impl From<v1::DatasetSummary> for DatasetJson {
-    fn from(summary: v1::DatasetSummary) -> Self {
-        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
-            summary;
-        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
-    }
-}
-
-impl From<DatasetJson> for v1::DatasetSummary {
-    fn from(json: DatasetJson) -> Self {
-        let DatasetJson { content_hash, classes, train_images, val_images, skipped, skipped_count } = json;
-        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
-    }
 }

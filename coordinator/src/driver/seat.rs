@@ -1,0 +1,59 @@
+//! Whether this coordinator has the store: services ask it for the driver at each call.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{CallError, DriverHandle};
+use crate::core::engine::{Input, Reply};
+
+/// What a coordinator is for those who call it.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// It does not have the store; the one that has is reached there, where that is known.
+    Following(Option<String>),
+    /// Its driver has the store.
+    Leading(DriverHandle),
+}
+
+/// The way to the driver; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    role: watch::Receiver<Role>,
+    // Kept, so that the last role stands when nobody changes it any more.
+    sender: Arc<watch::Sender<Role>>,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        let (sender, role) = watch::channel(Role::Following(None));
+        Self { role, sender: Arc::new(sender) }
+    }
+}
+
+impl Seat {
+    /// Changes the role.
+    pub fn set(&self, role: Role) {
+        self.sender.send_replace(role);
+    }
+
+    /// The driver, if this coordinator leads.
+    pub fn driver(&self) -> Result<DriverHandle, CallError> {
+        match &*self.role.borrow() {
+            Role::Leading(driver) => Ok(driver.clone()),
+            Role::Following(leader) => Err(CallError::NotLeading(leader.clone())),
+        }
+    }
+
+    /// [`DriverHandle::call`] of the driver that leads now.
+    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
+        self.driver()?.call(input).await
+    }
+
+    /// Resolves when it is known who leads.
+    pub async fn decided(&self) {
+        let known = |role: &Role| !matches!(role, Role::Following(None));
+        // It cannot fail: the sender lives as long as this does.
+        let _ = self.role.clone().wait_for(known).await;
+    }
+}

@@ -1,0 +1,149 @@
+//! A row's columns into values, checked: what a column may hold is less than what its type allows.
+
+use std::collections::BTreeSet;
+
+use proto::{SweepId, WorkerName, v1};
+use serde::{Deserialize, Serialize};
+
+use super::{JobRow, StoreError};
+use crate::core::{record::EpochMetrics, state::JobState};
+
+/// A row of any database: each column by its name, `None` for NULL.
+pub(super) trait Cells: Send + Sync {
+    /// A column of integers.
+    fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
+    /// A column of 64-bit floating-point numbers.
+    fn real(&self, column: &str) -> Result<Option<f64>, sqlx::Error>;
+    /// A column of text.
+    fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
+    /// A column of truth values.
+    fn boolean(&self, column: &str) -> Result<Option<bool>, sqlx::Error>;
+}
+
+/// [`Cells`] for a row type of sqlx.
+macro_rules! cells {
+    ($row:ty) => {
+        impl $crate::store::cells::Cells for $row {
+            fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn real(&self, column: &str) -> Result<Option<f64>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn boolean(&self, column: &str) -> Result<Option<bool>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+        }
+    };
+}
+pub(super) use cells;
+
+/// A number as databases hold it.
+pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is beyond what a row can hold")))
+}
+
+/// A column that counts something.
+pub(super) fn natural<N: TryFrom<i64>>(row: &impl Cells, column: &str) -> Result<N, StoreError> {
+    let number = row.integer(column)?.ok_or_else(|| missing(column))?;
+    N::try_from(number).map_err(|_| StoreError::Damaged(format!("the column {column} holds {number}")))
+}
+
+/// A column that counts something, or does not yet.
+pub(super) fn optional_natural(row: &impl Cells, column: &str) -> Result<Option<u64>, StoreError> {
+    let natural =
+        |number| u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{column} holds {number}")));
+    row.integer(column)?.map(natural).transpose()
+}
+
+/// A column of text that is there.
+pub(super) fn text(row: &impl Cells, column: &str) -> Result<String, StoreError> {
+    row.text(column)?.ok_or_else(|| missing(column))
+}
+
+fn real(row: &impl Cells, column: &str) -> Result<f64, StoreError> {
+    row.real(column)?.ok_or_else(|| missing(column))
+}
+
+fn missing(column: &str) -> StoreError {
+    StoreError::Damaged(format!("the column {column} holds nothing"))
+}
+
+/// The column `state` of a job.
+pub(super) fn job_state(row: &impl Cells) -> Result<JobState, StoreError> {
+    let name = text(row, "state")?;
+    JobState::from_name(&name).ok_or_else(|| StoreError::Damaged(format!("a job's state is {name:?}")))
+}
+
+/// A row of `jobs`.
+pub(super) fn job_row(row: &impl Cells) -> Result<JobRow, StoreError> {
+    Ok(JobRow {
+        job: natural(row, "job")?,
+        state: job_state(row)?,
+        attempts: natural(row, "attempts")?,
+        worker: text(row, "worker")?,
+        reason: text(row, "reason")?,
+        epochs_done: natural(row, "epochs_done")?,
+        train_seconds: real(row, "train_seconds")?,
+        train_loss: row.real("train_loss")?,
+        val_accuracy: row.real("val_accuracy")?,
+    })
+}
+
+/// The measured columns of a row of `epochs`.
+pub(super) fn metrics(row: &impl Cells) -> Result<EpochMetrics, StoreError> {
+    Ok(EpochMetrics {
+        epoch: natural(row, "epoch")?,
+        train_loss: real(row, "train_loss")?,
+        val_accuracy: real(row, "val_accuracy")?,
+        epoch_seconds: real(row, "epoch_seconds")?,
+    })
+}
+
+/// The column `lost_with` of a job.
+pub(super) fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreError> {
+    serde_json::to_string(names)
+        .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
+}
+
+/// The column `dataset` of a sweep.
+pub(super) fn dataset_json(dataset: &v1::DatasetSummary) -> Result<String, StoreError> {
+    serde_json::to_string(&DatasetJson::from(dataset.clone()))
+        .map_err(|error| StoreError::Damaged(format!("a data set cannot be written: {error}")))
+}
+
+/// What the column `dataset` of a sweep holds.
+pub(super) fn dataset(sweep: SweepId, json: &str) -> Result<v1::DatasetSummary, StoreError> {
+    serde_json::from_str::<DatasetJson>(json)
+        .map(Into::into)
+        .map_err(|error| StoreError::Damaged(format!("the data set of sweep {sweep}: {error}")))
+}
+
+/// A data set's facts as they stand in the column `dataset`.
+#[derive(Serialize, Deserialize)]
+struct DatasetJson {
+    content_hash: String,
+    classes: Vec<String>,
+    train_images: u64,
+    val_images: u64,
+    skipped: Vec<String>,
+    skipped_count: u64,
+}
+
+impl From<v1::DatasetSummary> for DatasetJson {
+    fn from(summary: v1::DatasetSummary) -> Self {
+        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
+            summary;
+        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+    }
+}
+
+impl From<DatasetJson> for v1::DatasetSummary {
+    fn from(json: DatasetJson) -> Self {
+        let DatasetJson { content_hash, classes, train_images, val_images, skipped, skipped_count } = json;
+        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+    }
+}

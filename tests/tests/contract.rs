@@ -1,0 +1,406 @@
+//! What every store must do. One suite, run on each of them.
+
+use std::sync::Arc;
+
+use coordinator::{
+    core::{
+        record::{EpochMetrics, FailedJob, History, Record},
+        specification::{Goal, Metric, MetricName},
+        state::{AttemptState, JobState, SweepState},
+    },
+    store::{EpochRow, JobRow, Store, StoreError, counting_epochs, open},
+};
+use proto::{AttemptKey, JobKey, SweepId, v1};
+use tempfile::TempDir;
+use tests::{Postgres, Random};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Where a store can be.
+struct Place {
+    url: String,
+    _folder: TempDir,
+}
+
+impl Place {
+    /// A store of this coordinator's.
+    async fn open(&self) -> Arc<dyn Store> {
+        let store = open(&self.url).await.unwrap();
+        store.lead("http://here", &|leader| panic!("{leader} leads")).await.unwrap();
+        store
+    }
+}
+
+fn sqlite() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    Place { url: format!("sqlite:{}", folder.path().join("sweep.db").display()), _folder: folder }
+}
+
+/// An empty place of each kind that this machine has. A failing test has printed its place last.
+fn places() -> impl Iterator<Item = Place> {
+    let postgres = Postgres::shared()
+        .map(|server| Place { url: server.database(), _folder: tempfile::tempdir().unwrap() });
+    [Some(sqlite()), postgres].into_iter().flatten().inspect(|place| println!("{}", place.url))
+}
+
+fn submitted(sweep: u64, request_id: &str) -> Record {
+    Record::SweepSubmitted {
+        sweep: SweepId(sweep),
+        name: "name".into(),
+        request_id: request_id.into(),
+        specification: "name: x".into(),
+        metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize },
+        job_count: 5,
+        created_unix_ms: 1_000,
+    }
+}
+
+fn granted(job: u64, attempt: u32) -> Record {
+    Record::AttemptGranted {
+        attempt: AttemptKey::new(1, job, attempt),
+        worker: "w".parse().unwrap(),
+        slot: 2,
+        device: "cpu".into(),
+        at_unix_ms: 2_000,
+    }
+}
+
+fn metrics(epoch: u32) -> EpochMetrics {
+    EpochMetrics { epoch, train_loss: 0.1 + 0.2, val_accuracy: f64::from(epoch) / 8.0, epoch_seconds: 1.5 }
+}
+
+fn epoch(job: u64, attempt: u32, number: u32) -> Record {
+    let train_seconds = 1.5 * f64::from(number);
+    Record::EpochRecorded { attempt: AttemptKey::new(1, job, attempt), epoch: metrics(number), train_seconds }
+}
+
+fn history() -> History {
+    let lost_with = ["w".parse().unwrap(), "v".parse().unwrap()].into();
+    History { failures: 1, losses: 2, lost_with }
+}
+
+fn ended(job: u64, attempt: u32, state: AttemptState, job_state: JobState) -> [Record; 2] {
+    let attempt = AttemptKey::new(1, job, attempt);
+    let (reason, log_tail) = ("because".to_owned(), vec!["last \"words\"".to_owned(), "語".to_owned()]);
+    [
+        Record::AttemptEnded { attempt, state, reason: reason.clone(), log_tail, at_unix_ms: 3_000 },
+        Record::JobChanged { job: attempt.job, state: job_state, history: history(), reason },
+    ]
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    for place in places() {
+        let store = place.open().await;
+        let started = |job, attempt| Record::AttemptStarted {
+            attempt: AttemptKey::new(1, job, attempt),
+            resumed_epochs: 3,
+        };
+        store
+            .commit(&[submitted(1, "key"), granted(1, 1), started(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)])
+            .await
+            .unwrap();
+        store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+        store.commit(&[granted(2, 1), started(2, 1), epoch(2, 1, 1), granted(3, 1)]).await.unwrap();
+        store.commit(&ended(3, 1, AttemptState::Failed, JobState::Pending)).await.unwrap();
+        let dataset = v1::DatasetSummary {
+            content_hash: "abc".into(),
+            train_images: 8,
+            ..v1::DatasetSummary::default()
+        };
+        store.commit(&[Record::DatasetFound { sweep: SweepId(1), dataset: dataset.clone() }]).await.unwrap();
+        store.close().await;
+        drop(store);
+
+        let sweeps = place.open().await.load().await.unwrap();
+        let [sweep] = sweeps.as_slice() else { panic!("{sweeps:?}") };
+        assert_eq!(
+            (sweep.sweep, sweep.request_id.as_str(), sweep.state),
+            (SweepId(1), "key", SweepState::Running)
+        );
+        assert_eq!((sweep.last_started, sweep.best), (3, Some((1, 0.25))));
+        assert_eq!(sweep.finals, [(JobState::Done, 1)]);
+        assert_eq!(sweep.dataset, Some(dataset));
+        let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
+        let attempt = running.running.as_ref().unwrap();
+        assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
+        assert_eq!((attempt.train_seconds, attempt.last), (1.5, Some(metrics(1))));
+        assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (3, 1, true));
+        assert_eq!(waiting.history, history());
+    }
+}
+
+#[tokio::test]
+async fn numbers_come_back_bit_for_bit() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
+        let row = store.epochs(SweepId(1), 1, 1).await.unwrap().remove(0);
+        assert_eq!(row.metrics.train_loss.to_bits(), (0.1f64 + 0.2).to_bits());
+        let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+        assert_eq!(job.train_loss.map(f64::to_bits), Some((0.1f64 + 0.2).to_bits()));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_keeps_all_or_nothing() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
+        let twice = store.commit(&[granted(2, 1), epoch(1, 1, 1)]).await;
+        assert!(matches!(twice, Err(StoreError::Database(_))), "an epoch cannot be kept twice: {twice:?}");
+        assert_eq!(
+            store.jobs(SweepId(1), 1, 10).await.unwrap().len(),
+            1,
+            "nothing of the refused commit is there"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)]).await.unwrap();
+        store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
+        store.commit(&[granted(1, 2), epoch(1, 2, 1)]).await.unwrap();
+        let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+        assert_eq!(
+            (job.state, job.attempts, job.epochs_done, job.train_seconds),
+            (JobState::Running, 2, 1, 1.5)
+        );
+        let key = JobKey { sweep: SweepId(1), job: 1 };
+        let attempts = store.attempts(key).await.unwrap();
+        assert_eq!(
+            attempts.iter().map(|attempt| attempt.state.as_str()).collect::<Vec<_>>(),
+            ["lost", "running"]
+        );
+        assert_eq!(attempts[0].log_tail, ["last \"words\"", "語"]);
+        let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+        assert_eq!(epochs.len(), 3);
+        let counting = counting_epochs(epochs, job.epochs_done);
+        assert_eq!(counting.iter().map(|row| (row.attempt, row.metrics.epoch)).collect::<Vec<_>>(), [(2, 1)]);
+    }
+}
+
+#[tokio::test]
+async fn an_extension_is_kept() {
+    for place in places() {
+        let store = place.open().await;
+        let extended =
+            Record::SweepExtended { sweep: SweepId(1), specification: "name: y".into(), job_count: 9 };
+        store.commit(&[submitted(1, ""), extended]).await.unwrap();
+        assert_eq!(store.load().await.unwrap()[0].specification, "name: y");
+    }
+}
+
+#[tokio::test]
+async fn jobs_come_in_pages() {
+    for place in places() {
+        let store = place.open().await;
+        let mut records = vec![submitted(1, "")];
+        records.extend((1..=5).map(|job| granted(job, 1)));
+        store.commit(&records).await.unwrap();
+        let numbers = |rows: Vec<JobRow>| rows.iter().map(|row| row.job).collect::<Vec<_>>();
+        assert_eq!(numbers(store.jobs(SweepId(1), 2, 2).await.unwrap()), [2, 3]);
+        assert_eq!(numbers(store.jobs(SweepId(1), 4, 9).await.unwrap()), [4, 5]);
+    }
+}
+
+#[tokio::test]
+async fn two_coordinators_cannot_share_a_file() {
+    let place = sqlite();
+    let _first = place.open().await;
+    let second = open(&place.url).await;
+    assert!(matches!(second, Err(StoreError::InUse { .. })));
+}
+
+#[tokio::test]
+async fn wrong_urls_and_folders_are_told() {
+    assert!(matches!(open("redis://x").await, Err(StoreError::Url(_))));
+    assert!(matches!(open("sqlite:").await, Err(StoreError::Url(_))));
+    assert!(matches!(open("sqlite:/nowhere/at/all/sweep.db").await, Err(StoreError::Open { .. })));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let place = sqlite();
+    std::fs::write(
+        place.url.trim_start_matches("sqlite:"),
+        "this is no database, only text that is long enough".repeat(100),
+    )
+    .unwrap();
+    let opened = open(&place.url).await;
+    assert!(matches!(opened, Err(StoreError::Database(_) | StoreError::Migration(_))), "{opened:?}");
+}
+
+#[test]
+fn the_latest_attempt_of_an_epoch_counts() {
+    let row = |attempt, epoch| EpochRow { job: 1, attempt, metrics: metrics(epoch) };
+    let rows = [row(1, 1), row(1, 2), row(2, 2), row(1, 3), row(2, 3), row(1, 4)];
+    let counting: Vec<_> =
+        counting_epochs(rows, 3).iter().map(|row| (row.attempt, row.metrics.epoch)).collect();
+    assert_eq!(counting, [(1, 1), (2, 2), (2, 3)]);
+}
+
+#[tokio::test]
+async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1), granted(2, 1), granted(3, 1)]).await.unwrap();
+        store.commit(&ended(1, 1, AttemptState::Failed, JobState::Failed)).await.unwrap();
+        store.commit(&ended(2, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+        store.commit(&ended(3, 1, AttemptState::Lost, JobState::Failed)).await.unwrap();
+        let change = |state, ended_unix_ms| Record::SweepChanged { sweep: SweepId(1), state, ended_unix_ms };
+        store.commit(&[change(SweepState::Finished, Some(5))]).await.unwrap();
+        let failed = store.failed_jobs(SweepId(1), 10).await.unwrap();
+        assert_eq!(failed, [FailedJob { job: 1, attempts: 1 }, FailedJob { job: 3, attempts: 1 }]);
+        assert_eq!(store.failed_jobs(SweepId(1), 1).await.unwrap().len(), 1);
+        let again = Record::JobChanged {
+            job: JobKey { sweep: SweepId(1), job: 1 },
+            state: JobState::Pending,
+            history: History::default(),
+            reason: "again".into(),
+        };
+        store.commit(&[again, change(SweepState::Running, None)]).await.unwrap();
+        let stored = store.load().await.unwrap().remove(0);
+        assert_eq!((stored.state, stored.ended_unix_ms), (SweepState::Running, None));
+        assert_eq!(stored.open_jobs.iter().map(|job| (job.job, job.attempts)).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(store.failed_jobs(SweepId(1), 10).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_store_takes_what_a_database_may_not() {
+    for place in places() {
+        let store = place.open().await;
+        let reason = Record::JobChanged {
+            job: JobKey { sweep: SweepId(1), job: 1 },
+            state: JobState::Pending,
+            history: History::default(),
+            reason: "a zero \0 byte".into(),
+        };
+        store.commit(&[submitted(1, ""), granted(1, 1), reason]).await.unwrap();
+        let job = store.jobs(SweepId(1), 1, 1).await.unwrap().remove(0);
+        assert!(job.reason.starts_with("a zero ") && job.reason.ends_with(" byte"), "{:?}", job.reason);
+    }
+}
+
+/// Commits of records as the engine may ask for them, of a few jobs that are tried again and again.
+fn commits(random: &mut Random) -> Vec<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut attempts = [0_u32; 4];
+    for _ in 0..60 {
+        let job = random.below(attempts.len() as u64);
+        let attempt = &mut attempts[usize::try_from(job).unwrap()];
+        let number = job + 1;
+        *attempt += 1;
+        records.push(granted(number, *attempt));
+        if random.below(4) > 0 {
+            let key = AttemptKey::new(1, number, *attempt);
+            records.push(Record::AttemptStarted { attempt: key, resumed_epochs: *attempt });
+            records.extend((1..=u32::try_from(random.below(4)).unwrap()).map(|n| epoch(number, *attempt, n)));
+        }
+        let states = [
+            (AttemptState::Lost, JobState::Pending),
+            (AttemptState::Failed, JobState::Failed),
+            (AttemptState::Done, JobState::Done),
+        ];
+        if let Some((state, job_state)) = states.get(usize::try_from(random.below(4)).unwrap()) {
+            records.extend(ended(number, *attempt, *state, *job_state));
+        }
+    }
+    let mut commits = vec![vec![submitted(1, "")]];
+    while !records.is_empty() {
+        let length = usize::try_from(1 + random.below(30)).unwrap().min(records.len());
+        commits.push(records.drain(..length).collect());
+    }
+    commits
+}
+
+#[tokio::test]
+async fn the_stores_agree_whatever_shares_a_commit() {
+    let Some(server) = Postgres::shared() else { return };
+    for seed in 0..20 {
+        let (first, second) =
+            (sqlite(), Place { url: server.database(), _folder: tempfile::tempdir().unwrap() });
+        let (first, second) = (first.open().await, second.open().await);
+        for commit in commits(&mut Random(seed)) {
+            first.commit(&commit).await.unwrap();
+            second.commit(&commit).await.unwrap();
+        }
+        let sweep = SweepId(1);
+        assert_eq!(first.jobs(sweep, 1, 9).await.unwrap(), second.jobs(sweep, 1, 9).await.unwrap(), "{seed}");
+        assert_eq!(
+            first.epochs(sweep, 1, 9).await.unwrap(),
+            second.epochs(sweep, 1, 9).await.unwrap(),
+            "{seed}"
+        );
+        for job in 1..=4 {
+            let key = JobKey { sweep, job };
+            assert_eq!(first.attempts(key).await.unwrap(), second.attempts(key).await.unwrap(), "{seed}");
+        }
+        let (first, second) = (first.load().await.unwrap(), second.load().await.unwrap());
+        assert_eq!(format!("{:?}", first[0].open_jobs), format!("{:?}", second[0].open_jobs), "{seed}");
+        assert_eq!(
+            (first[0].last_started, first[0].best),
+            (second[0].last_started, second[0].best),
+            "{seed}"
+        );
+    }
+}
+
+/// A coordinator on a shared database, and what it was told of others.
+async fn contender(
+    url: &str,
+    address: &'static str,
+) -> (Arc<dyn Store>, mpsc::UnboundedReceiver<String>, JoinHandle<()>) {
+    let store = open(url).await.unwrap();
+    let (sender, told) = mpsc::unbounded_channel();
+    let leading = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            store.lead(address, &|leader| drop(sender.send(leader.to_owned()))).await.unwrap();
+        })
+    };
+    (store, told, leading)
+}
+
+#[tokio::test]
+async fn one_coordinator_leads_and_a_replaced_one_cannot_write() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.database();
+    let (first, _, leads) = contender(&url, "http://first").await;
+    leads.await.unwrap();
+    // It leads, but does not show that it lives.
+    let (second, mut told, leads) = contender(&url, "http://second").await;
+    assert_eq!(told.recv().await.as_deref(), Some("http://first"));
+    first.commit(&[submitted(1, "")]).await.unwrap();
+    leads.await.unwrap();
+    let late = first.commit(&[granted(1, 1)]).await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+    assert!(matches!(first.deposed().await, StoreError::Superseded));
+    second.commit(&[granted(1, 1)]).await.unwrap();
+    assert_eq!(second.jobs(SweepId(1), 1, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_leader_that_lives_keeps_the_lead_and_one_that_leaves_hands_it_over() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.database();
+    let (first, _, leads) = contender(&url, "http://first").await;
+    leads.await.unwrap();
+    let beating = {
+        let first = Arc::clone(&first);
+        tokio::spawn(async move { first.deposed().await })
+    };
+    let (second, mut told, leads) = contender(&url, "http://second").await;
+    // Longer than a silent leader would keep the lead: it looks twice a second.
+    for _ in 0..12 {
+        assert_eq!(told.recv().await.as_deref(), Some("http://first"));
+    }
+    assert!(!leads.is_finished());
+    beating.abort();
+    first.close().await;
+    leads.await.unwrap();
+    second.commit(&[submitted(1, "")]).await.unwrap();
+}

@@ -1,0 +1,104 @@
+//! Two coordinators on one PostgreSQL: one leads, the other stands by until the leader is gone.
+
+use std::process::Command;
+
+use proto::v1;
+use tests::{Cluster, ClusterOptions, Coordinator, Postgres, chaos, freeze, program, thaw};
+use tonic::Code;
+
+const EPOCHS: u32 = 60;
+const JOBS: u64 = 6;
+
+/// A leader and one that stands by, on a new database; none where there is no PostgreSQL.
+fn pair() -> Option<(Cluster, Coordinator)> {
+    let server = Postgres::shared()?;
+    // Slow enough that jobs run when the leader goes and when the other leads.
+    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=100 exec '{}'", program("light-trainer").display());
+    let mut cluster = Cluster::start(ClusterOptions {
+        store: Some(server.database()),
+        worker: vec!["--trainer".to_owned(), trainer],
+        ..ClusterOptions::default()
+    });
+    let other = cluster.stand_by();
+    Some((cluster, other))
+}
+
+async fn submit(cluster: &Cluster) -> u64 {
+    let parameters = format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {JOBS}, count: {JOBS}}}}}");
+    cluster.submit(&parameters).await
+}
+
+/// Every job was done in one attempt, with the trainer's numbers.
+async fn assert_done_at_once(cluster: &Cluster, sweep: u64) {
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    assert_eq!(results.len() as u64, JOBS);
+    for (job, epochs) in results {
+        let number = job.point.as_ref().map_or(0, |point| point.job);
+        assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");
+        assert_eq!(epochs.len(), EPOCHS as usize);
+        for record in epochs.iter().filter_map(|row| row.record) {
+            let expected = chaos::light_metrics(number, u64::from(record.epoch));
+            assert_eq!((record.train_loss, record.val_accuracy), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_stands_by_says_who_leads_and_is_not_ready() {
+    let Some((cluster, other)) = pair() else { return };
+    cluster.coordinator.until_it_leads(true).await;
+    other.until_it_leads(false).await;
+    let mut client = tests::Client::new(other.channel().await);
+    let status = client.list_sweeps(v1::ListSweepsRequest::default()).await.unwrap_err();
+    let leader = format!("http://{}", cluster.coordinator.address);
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains(&leader), "{status:?}");
+    assert_eq!(status.metadata().get("sweep-leader").unwrap().to_str().unwrap(), leader);
+    let ls =
+        |urls: &str| Command::new(program("sweep")).args(["ls", "--coordinator", urls]).output().unwrap();
+    let both = ls(&format!("http://{},{leader}", other.address));
+    assert!(both.status.success(), "{}", String::from_utf8_lossy(&both.stderr));
+    let alone = ls(&format!("http://{}", other.address));
+    assert_eq!(alone.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&alone.stderr).contains(&leader));
+}
+
+#[tokio::test]
+async fn when_the_leader_is_killed_the_other_goes_on_with_the_running_jobs() {
+    let Some((mut cluster, other)) = pair() else { return };
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = submit(&cluster).await;
+    cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
+    cluster.coordinator.kill();
+    other.until_it_leads(true).await;
+    cluster.coordinator = other;
+    assert_done_at_once(&cluster, sweep).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_stood_still_is_replaced_and_finds_that_it_does_not_lead() {
+    let Some((mut cluster, other)) = pair() else { return };
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = submit(&cluster).await;
+    cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
+    freeze(cluster.coordinator.pid());
+    other.until_it_leads(true).await;
+    thaw(cluster.coordinator.pid());
+    cluster.coordinator.until_it_leads(false).await;
+    let former = std::mem::replace(&mut cluster.coordinator, other);
+    assert_done_at_once(&cluster, sweep).await;
+    assert!(former.log().contains("stands by"), "{}", former.log());
+}
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_leave_hands_over() {
+    let Some((mut cluster, other)) = pair() else { return };
+    let _workers = [cluster.worker("one"), cluster.worker("two")];
+    let sweep = submit(&cluster).await;
+    cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
+    assert_eq!(cluster.coordinator.leave(), Some(0));
+    other.until_it_leads(true).await;
+    cluster.coordinator = other;
+    assert_done_at_once(&cluster, sweep).await;
+}
