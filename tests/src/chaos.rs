@@ -118,7 +118,7 @@ pub struct FailOvers {
 pub async fn fail_over(rounds: u32, seed: u64) -> Option<FailOvers> {
     let server = Postgres::start()?;
     let jobs = u64::from(rounds) * 12;
-    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=500 exec '{}'", program("light-trainer").display());
+    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=300 exec '{}'", program("light-trainer").display());
     let mut cluster = Cluster::start(ClusterOptions {
         store: Some(server.database()),
         worker: vec!["--trainer".to_owned(), trainer],

@@ -1,6 +1,7 @@
 //! A coordinator and its workers as processes of their own.
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -29,6 +30,9 @@ pub struct ClusterOptions {
     pub lease: &'static str,
     /// The URL of the store, where it is not a file in the cluster's folder.
     pub store: Option<String>,
+    /// A command, such as `strace`, that the coordinator is started through: it puts the program's process in its own
+    /// place.
+    pub through: Vec<String>,
     /// More arguments of `sweep serve`.
     pub serve: Vec<String>,
     /// More arguments of `sweep-worker start`.
@@ -39,7 +43,14 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { lease: "20s", store: None, serve: Vec::new(), worker: Vec::new(), worker_program: None }
+        Self {
+            lease: "20s",
+            store: None,
+            through: Vec::new(),
+            serve: Vec::new(),
+            worker: Vec::new(),
+            worker_program: None,
+        }
     }
 }
 
@@ -76,6 +87,12 @@ impl Cluster {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let coordinator = Coordinator::start(folder.path(), any_port, &options);
         Self { folder, coordinator, others: Vec::new(), options }
+    }
+
+    /// Starts a coordinator in the place of one that has ended, not through anything any more.
+    pub fn start_plain_coordinator(&mut self) {
+        self.options.through.clear();
+        self.coordinator = self.coordinator_at(self.coordinator.address);
     }
 
     /// Starts another coordinator on the same store, which workers that start from now on are told of.
@@ -181,8 +198,11 @@ pub fn source(parameters: &str) -> v1::SweepSource {
 impl Coordinator {
     fn start(folder: &Path, address: SocketAddr, options: &ClusterOptions) -> Self {
         let file = format!("sqlite:{}", folder.join("sweep.db").display());
-        let mut command = Command::new(program("sweep"));
+        let sweep = program("sweep").into_os_string();
+        let mut words = options.through.iter().map(OsString::from).chain([sweep]);
+        let mut command = Command::new(words.next().expect("there is at least the program"));
         command
+            .args(words)
             .args([
                 "serve",
                 "--log-format",
@@ -231,6 +251,20 @@ impl Coordinator {
             {}
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("a coordinator leads or does not");
+    }
+
+    /// Waits for a log line with this text.
+    ///
+    /// # Panics
+    /// It ends or is silent before.
+    pub fn until_it_says(&self, text: &str) {
+        self.daemon.wait_for_line(|line| line.contains(text).then_some(()));
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        wait_for_end(self.pid());
+        self.daemon.child.wait().expect("it is a child").code()
     }
 
     /// Its log so far.

@@ -159,7 +159,10 @@ pub enum StoreError {
     #[error("the database's tables are not those of this version of sweep: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row makes no sense.
-    #[error("the database is damaged: {0}; restore it from a backup")]
+    #[error(
+        "the database is damaged: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
+         FILE .recover` may save some of its rows"
+    )]
     Damaged(String),
 }
 

@@ -7,6 +7,7 @@ mod chaos;
 mod checkpoints;
 mod command_line;
 mod completion;
+mod disk;
 mod faults;
 mod kills;
 mod leader;

@@ -62,6 +62,10 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
+        // What the log holds is written anew: after a failed fsync, the system may believe that pages are on the disk
+        // that are not, and would never write them again.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
+        check_integrity(&mut writer).await?;
         MIGRATIONS.run(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
@@ -99,6 +103,26 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), StoreErr
     let mut parts = found.split('.').map(|part| part.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     if (next(), next(), next()) < SQLITE_VERSION_MIN { Err(StoreError::Version { found }) } else { Ok(()) }
+}
+
+/// SQLite's own check of pages, indexes and references.
+async fn check_integrity(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let found: Vec<String> =
+        sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(&mut *connection).await.map_err(damaged)?;
+    if found != ["ok"] {
+        return Err(StoreError::Damaged(found.join("; ")));
+    }
+    let orphans = sqlx::query("PRAGMA foreign_key_check").fetch_all(connection).await.map_err(damaged)?;
+    if orphans.is_empty() {
+        Ok(())
+    } else {
+        Err(StoreError::Damaged(format!("{} rows belong to rows that are not there", orphans.len())))
+    }
+}
+
+/// An error that only a damaged file gives.
+fn damaged(error: sqlx::Error) -> StoreError {
+    StoreError::Damaged(error.to_string())
 }
 
 #[async_trait]

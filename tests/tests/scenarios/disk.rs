@@ -1,0 +1,174 @@
+//! Disks that are full, that fail, and that are slower than an answer: below the real store.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use proto::v1;
+use tempfile::TempDir;
+use tests::{Cluster, ClusterOptions, chaos, program, source};
+use tonic::{Code, Status};
+
+const EPOCHS: u32 = 10;
+const JOBS: u64 = 12;
+
+/// Says that a test could not be made here; a passing test keeps what macros print to itself.
+fn skipped(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+}
+
+fn can(command: &[&str]) -> bool {
+    let mut tried = Command::new(command[0]);
+    tried.args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null());
+    tried.status().is_ok_and(|status| status.success())
+}
+
+/// A folder on which a command mounts a small file system of its own, and the command.
+fn small_disk() -> Option<(TempDir, Vec<String>)> {
+    let unshare: &[&str] = match () {
+        () if can(&["unshare", "-m", "true"]) => &["unshare", "-m"],
+        () if can(&["unshare", "-rm", "true"]) => &["unshare", "-rm"],
+        () => {
+            skipped("no file system can be mounted here, so a full disk is not tested");
+            return None;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=6m tmpfs \"$0\" && exec \"$@\"";
+    let mut command: Vec<String> = unshare.iter().map(ToString::to_string).collect();
+    command.extend(["sh", "-c", mount].map(str::to_owned));
+    command.push(folder.path().display().to_string());
+    Some((folder, command))
+}
+
+/// A coordinator whose file system calls go through `strace` with these options; none without it.
+fn traced(options: &[&str]) -> Option<(TempDir, Cluster)> {
+    if !can(&["strace", "-o", "/dev/null", "true"]) {
+        skipped("strace is not there or may not be used, so what happens below the store is not tested");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace").display().to_string();
+    // -D leaves the program the process that was started.
+    let through = ["strace", "-D", "-f", "-yy", "-o", &trace].into_iter().chain(options.iter().copied());
+    let through = through.map(str::to_owned).collect();
+    Some((folder, Cluster::start(ClusterOptions { through, ..ClusterOptions::default() })))
+}
+
+/// Submits a sweep whose file has so many bytes of comment.
+async fn submit(cluster: &Cluster, comment: usize) -> Result<u64, Status> {
+    let mut source = source("{epochs: {value: 1}}");
+    source.text = format!("# {}\n{}", "x".repeat(comment), source.text);
+    let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
+    let answer = cluster.client().await.submit(request).await?;
+    Ok(answer.into_inner().sweep.unwrap_or_default().sweep_id)
+}
+
+async fn listed(cluster: &Cluster) -> Vec<u64> {
+    let request = v1::ListSweepsRequest { page_size: 1_000, ..v1::ListSweepsRequest::default() };
+    let answer = cluster.client().await.list_sweeps(request).await.unwrap().into_inner();
+    let mut ids: Vec<u64> = answer.sweeps.iter().map(|sweep| sweep.sweep_id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn fill(folder: &Path) {
+    let mut filler = fs::File::create(folder.join("filler")).unwrap();
+    for size in [1 << 16, 1 << 10, 1] {
+        while filler.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
+    let Some((folder, through)) = small_disk() else { return };
+    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=50 exec '{}'", program("light-trainer").display());
+    let cluster = Cluster::start(ClusterOptions {
+        store: Some(format!("sqlite:{}", folder.path().join("sweep.db").display())),
+        through,
+        worker: vec!["--trainer".to_owned(), trainer],
+        ..ClusterOptions::default()
+    });
+    let _worker = cluster.worker("one");
+    let parameters = format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {JOBS}, count: {JOBS}}}}}");
+    let sweep = cluster.submit(&parameters).await;
+    cluster.watch(sweep).await.until_epoch(EPOCHS / 2).await;
+    // The disk as the coordinator sees it.
+    let disk = format!("/proc/{}/root{}", cluster.coordinator.pid(), folder.path().display());
+    fill(disk.as_ref());
+    let mut acknowledged = vec![sweep];
+    let refused = loop {
+        match submit(&cluster, 20_000).await {
+            Ok(sweep) => acknowledged.push(sweep),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert!(refused.message().contains("full"), "{refused:?}");
+    for _ in 0..20 {
+        assert_eq!(submit(&cluster, 20_000).await.unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(listed(&cluster).await, acknowledged, "what is kept can be read, and nothing else");
+    }
+    assert_eq!(cluster.results(sweep).await.len() as u64, JOBS);
+    fs::remove_file(Path::new(&disk).join("filler")).unwrap();
+    cluster.coordinator.until_it_says("has room again");
+    cluster.watch(sweep).await.until_end().await;
+    for (job, epochs) in cluster.results(sweep).await {
+        let number = job.point.as_ref().map_or(0, |point| point.job);
+        assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");
+        assert_eq!(epochs.len(), EPOCHS as usize);
+        for record in epochs.iter().filter_map(|row| row.record) {
+            let expected = chaos::light_metrics(number, u64::from(record.epoch));
+            assert_eq!((record.train_loss, record.val_accuracy), expected);
+        }
+    }
+    acknowledged.push(submit(&cluster, 0).await.unwrap());
+    assert_eq!(listed(&cluster).await, acknowledged);
+}
+
+#[tokio::test]
+async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_told() {
+    let inject = "inject=fsync,fdatasync:error=EIO:when=25+";
+    let Some((_trace, mut cluster)) = traced(&["-e", "trace=fsync,fdatasync", "-e", inject]) else { return };
+    let mut acknowledged = Vec::new();
+    while let Ok(sweep) = submit(&cluster, 0).await {
+        acknowledged.push(sweep);
+    }
+    assert!(!acknowledged.is_empty(), "{}", cluster.coordinator.log());
+    assert_eq!(cluster.coordinator.wait(), Some(1));
+    cluster.start_plain_coordinator();
+    let kept = listed(&cluster).await;
+    assert_eq!(&kept[..acknowledged.len()], acknowledged, "what was told is there");
+    assert!(kept.len() <= acknowledged.len() + 1, "at most the one that was not answered");
+}
+
+#[tokio::test]
+async fn have_every_record_before_anybody_is_told() {
+    let calls = "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg";
+    let Some((folder, mut cluster)) = traced(&["-e", calls]) else { return };
+    let mut client = cluster.client().await;
+    for _ in 0..20 {
+        let request =
+            v1::SubmitRequest { source: Some(source("{epochs: {value: 1}}")), ..Default::default() };
+        client.submit(request).await.unwrap();
+    }
+    cluster.coordinator.kill();
+    let trace = fs::read_to_string(folder.path().join("trace")).unwrap();
+    let (mut is_synced, mut commits, mut answers) = (true, 0, 0);
+    for line in trace.lines() {
+        let is_send = ["write(", "writev(", "sendto(", "sendmsg("].iter().any(|call| line.contains(call));
+        if line.contains("pwrite64(") && line.contains("sweep.db-wal") {
+            is_synced = false;
+        } else if (line.contains("fdatasync") || line.contains("fsync")) && line.ends_with("= 0") {
+            commits += u32::from(!is_synced);
+            is_synced = true;
+        } else if is_send && line.contains("<TCP:") {
+            answers += 1;
+            assert!(is_synced, "something was sent between a write and its fsync: {line}");
+        }
+    }
+    assert!(commits >= 20 && answers >= 20, "{commits} commits, {answers} answers");
+}
