@@ -5,6 +5,7 @@ mod cells;
 mod postgres;
 mod read;
 mod sqlite;
+mod tables;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

@@ -1,15 +1,18 @@
 //! Tables back into what the engine and its readers need. The tables have the same columns in every database, so
 //! each question is asked in words that all of them understand.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use proto::{JobKey, SweepId, WorkerName};
 
 use super::{
     AttemptRow, EpochRow, JobRow, StoreError,
     cells::{Cells, dataset, integer, job_row, job_state, metrics, natural, optional_natural, text},
+    tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
 };
 use crate::core::{
-    record::{EpochMetrics, FailedJob, History, StoredAttempt, StoredJob, StoredSweep},
+    record::{FailedJob, History, StoredAttempt, StoredJob, StoredSweep},
     state::{JobState, SweepState},
 };
 
@@ -18,20 +21,33 @@ use crate::core::{
 pub(super) trait Queries: Send {
     /// A row of its answers.
     type Row: Cells;
+    /// Whether rows have checksums.
+    const CHECKSUMS: bool;
 
-    /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`.
-    async fn rows(&mut self, query: &'static str, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
+    /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
+    /// outside may be part of the query.
+    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
+}
+
+/// Rows of a table, which are as they were written; `rest` says which, and in what order.
+async fn select<Q: Queries>(
+    connection: &mut Q,
+    table: &Table,
+    rest: &str,
+    numbers: &[i64],
+) -> Result<Vec<Q::Row>, StoreError> {
+    let checksum = if Q::CHECKSUMS { ", checksum" } else { "" };
+    let query = format!("SELECT {}{checksum} FROM {} {rest}", table.column_list(), table.name);
+    let rows = connection.rows(query, numbers).await?;
+    if Q::CHECKSUMS {
+        rows.iter().try_for_each(|row| table.verify(row))?;
+    }
+    Ok(rows)
 }
 
 /// Every sweep with its jobs that have no end, in the order of their numbers.
 pub(super) async fn sweeps(connection: &mut impl Queries) -> Result<Vec<StoredSweep>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT sweep_id, COALESCE(request_id, '') AS request_id, specification, metric, goal, state, dataset, \
-             created_unix_ms, ended_unix_ms FROM sweeps ORDER BY sweep_id",
-            &[],
-        )
-        .await?;
+    let rows = select(connection, &SWEEPS, "ORDER BY sweep_id", &[]).await?;
     let mut sweeps = Vec::with_capacity(rows.len());
     for row in rows {
         sweeps.push(sweep(connection, &row).await?);
@@ -46,10 +62,10 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
     let state = SweepState::from_name(&state)
         .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {state:?}")))?;
     let last_started =
-        connection.rows("SELECT COALESCE(MAX(job), 0) AS job FROM jobs WHERE sweep_id = $1", &[key]).await?;
+        select(connection, &JOBS, "WHERE sweep_id = $1 ORDER BY job DESC LIMIT 1", &[key]).await?;
     Ok(StoredSweep {
         sweep: id,
-        request_id: text(row, "request_id")?,
+        request_id: row.text("request_id")?.unwrap_or_default(),
         specification: text(row, "specification")?,
         state,
         created_unix_ms: natural(row, "created_unix_ms")?,
@@ -64,7 +80,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
 
 async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobState, u64)>, StoreError> {
     let rows = connection
-        .rows("SELECT state, COUNT(*) AS jobs FROM jobs WHERE sweep_id = $1 GROUP BY state", &[sweep])
+        .rows("SELECT state, COUNT(*) AS jobs FROM jobs WHERE sweep_id = $1 GROUP BY state".into(), &[sweep])
         .await?;
     let mut finals = Vec::new();
     for row in &rows {
@@ -82,52 +98,56 @@ async fn best(
     metric: &str,
     goal: &str,
 ) -> Result<Option<(u64, f64)>, StoreError> {
-    let query = match (metric, goal) {
+    let rest = match (metric, goal) {
         ("val_accuracy", "maximize") => {
-            "SELECT job, val_accuracy AS value FROM jobs WHERE sweep_id = $1 AND state = 'done' \
+            "WHERE sweep_id = $1 AND state = 'done' \
              AND val_accuracy IS NOT NULL ORDER BY val_accuracy DESC, job LIMIT 1"
         }
         ("val_accuracy", "minimize") => {
-            "SELECT job, val_accuracy AS value FROM jobs WHERE sweep_id = $1 AND state = 'done' \
+            "WHERE sweep_id = $1 AND state = 'done' \
              AND val_accuracy IS NOT NULL ORDER BY val_accuracy, job LIMIT 1"
         }
         ("train_loss", "maximize") => {
-            "SELECT job, train_loss AS value FROM jobs WHERE sweep_id = $1 AND state = 'done' \
+            "WHERE sweep_id = $1 AND state = 'done' \
              AND train_loss IS NOT NULL ORDER BY train_loss DESC, job LIMIT 1"
         }
         ("train_loss", "minimize") => {
-            "SELECT job, train_loss AS value FROM jobs WHERE sweep_id = $1 AND state = 'done' \
+            "WHERE sweep_id = $1 AND state = 'done' \
              AND train_loss IS NOT NULL ORDER BY train_loss, job LIMIT 1"
         }
         _ => return Err(StoreError::Damaged(format!("sweep {sweep} is ranked by {metric:?}, {goal:?}"))),
     };
-    let rows = connection.rows(query, &[integer(sweep.0)?]).await?;
+    let rows = select(connection, &JOBS, rest, &[integer(sweep.0)?]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(natural(row, "job")?).zip(row.real("value")?))
+    Ok(Some(natural(row, "job")?).zip(row.real(metric)?))
 }
 
 async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredJob>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT j.job, j.state, j.attempts, j.failures, j.losses, j.lost_with, j.reason, j.epochs_done, \
-             j.train_seconds, a.worker, a.slot, a.device, a.started, \
-             e.epoch, e.train_loss, e.val_accuracy, e.epoch_seconds \
-             FROM jobs j \
-             LEFT JOIN attempts a ON a.sweep_id = j.sweep_id AND a.job = j.job AND a.attempt = j.attempts \
-             LEFT JOIN epochs e ON e.sweep_id = j.sweep_id AND e.job = j.job AND e.attempt = j.attempts \
-                 AND e.epoch = j.epochs_done \
-             WHERE j.sweep_id = $1 AND j.state IN ('pending', 'running') ORDER BY j.job",
-            &[sweep],
-        )
-        .await?;
-    rows.iter().map(open_job).collect()
+    let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running') ORDER BY job";
+    let jobs = select(connection, &JOBS, open, &[sweep]).await?;
+    let running = "WHERE sweep_id = $1 AND (job, attempt) IN \
+                   (SELECT job, attempts FROM jobs WHERE sweep_id = $1 AND state = 'running')";
+    let attempts = by_job(select(connection, &ATTEMPTS, running, &[sweep]).await?)?;
+    let last = "WHERE sweep_id = $1 AND (job, attempt, epoch) IN \
+                (SELECT job, attempts, epochs_done FROM jobs WHERE sweep_id = $1 AND state = 'running')";
+    let epochs = by_job(select(connection, &EPOCHS, last, &[sweep]).await?)?;
+    let mut open_jobs = Vec::with_capacity(jobs.len());
+    for row in &jobs {
+        let job = natural(row, "job")?;
+        let running = match job_state(row)? {
+            JobState::Running => Some(running_attempt(row, attempts.get(&job), epochs.get(&job))?),
+            _ => None,
+        };
+        open_jobs.push(open_job(row, running)?);
+    }
+    Ok(open_jobs)
 }
 
-fn open_job(row: &impl Cells) -> Result<StoredJob, StoreError> {
-    let running = match job_state(row)? {
-        JobState::Running => Some(running_attempt(row)?),
-        _ => None,
-    };
+fn by_job<R: Cells>(rows: Vec<R>) -> Result<HashMap<u64, R>, StoreError> {
+    rows.into_iter().map(|row| Ok((natural(&row, "job")?, row))).collect()
+}
+
+fn open_job(row: &impl Cells, running: Option<StoredAttempt>) -> Result<StoredJob, StoreError> {
     let lost_with = text(row, "lost_with")?;
     Ok(StoredJob {
         job: natural(row, "job")?,
@@ -144,16 +164,26 @@ fn open_job(row: &impl Cells) -> Result<StoredJob, StoreError> {
     })
 }
 
-fn running_attempt(row: &impl Cells) -> Result<StoredAttempt, StoreError> {
-    let worker = text(row, "worker")?;
+fn running_attempt<R: Cells>(
+    job: &R,
+    attempt: Option<&R>,
+    epoch: Option<&R>,
+) -> Result<StoredAttempt, StoreError> {
+    let number: u64 = natural(job, "job")?;
+    let missing = |what| StoreError::Damaged(format!("job {number} runs, but its {what} is not there"));
+    let attempt = attempt.ok_or_else(|| missing("attempt"))?;
+    let last = epoch.map(metrics).transpose()?;
+    if last.is_none() && natural::<u32>(job, "epochs_done")? > 0 {
+        return Err(missing("last epoch"));
+    }
+    let worker = text(attempt, "worker")?;
     let worker: WorkerName = worker.parse().map_err(|error| StoreError::Damaged(format!("{error}")))?;
-    let last: Option<EpochMetrics> = row.integer("epoch")?.map(|_| metrics(row)).transpose()?;
     Ok(StoredAttempt {
         worker,
-        slot: natural(row, "slot")?,
-        device: text(row, "device")?,
-        started: row.boolean("started")?.unwrap_or_default(),
-        train_seconds: row.real("train_seconds")?.unwrap_or_default(),
+        slot: natural(attempt, "slot")?,
+        device: text(attempt, "device")?,
+        started: attempt.boolean("started")?.unwrap_or_default(),
+        train_seconds: job.real("train_seconds")?.unwrap_or_default(),
         last,
     })
 }
@@ -165,13 +195,8 @@ pub(super) async fn jobs(
     first: u64,
     limit: u32,
 ) -> Result<Vec<JobRow>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT job, state, attempts, worker, reason, epochs_done, train_seconds, train_loss, val_accuracy \
-             FROM jobs WHERE sweep_id = $1 AND job >= $2 ORDER BY job LIMIT $3",
-            &[integer(sweep.0)?, integer(first)?, limit.into()],
-        )
-        .await?;
+    let page = "WHERE sweep_id = $1 AND job >= $2 ORDER BY job LIMIT $3";
+    let rows = select(connection, &JOBS, page, &[integer(sweep.0)?, integer(first)?, limit.into()]).await?;
     rows.iter().map(job_row).collect()
 }
 
@@ -181,12 +206,8 @@ pub(super) async fn failed_jobs(
     sweep: SweepId,
     limit: u32,
 ) -> Result<Vec<FailedJob>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT job, attempts FROM jobs WHERE sweep_id = $1 AND state = 'failed' ORDER BY job LIMIT $2",
-            &[integer(sweep.0)?, limit.into()],
-        )
-        .await?;
+    let failed = "WHERE sweep_id = $1 AND state = 'failed' ORDER BY job LIMIT $2";
+    let rows = select(connection, &JOBS, failed, &[integer(sweep.0)?, limit.into()]).await?;
     rows.iter()
         .map(|row| Ok(FailedJob { job: natural(row, "job")?, attempts: natural(row, "attempts")? }))
         .collect()
@@ -197,13 +218,8 @@ pub(super) async fn attempts(
     connection: &mut impl Queries,
     job: JobKey,
 ) -> Result<Vec<AttemptRow>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT attempt, worker, slot, device, resumed_epochs, state, reason, log_tail, granted_unix_ms, \
-             ended_unix_ms FROM attempts WHERE sweep_id = $1 AND job = $2 ORDER BY attempt",
-            &[integer(job.sweep.0)?, integer(job.job)?],
-        )
-        .await?;
+    let of_job = "WHERE sweep_id = $1 AND job = $2 ORDER BY attempt";
+    let rows = select(connection, &ATTEMPTS, of_job, &[integer(job.sweep.0)?, integer(job.job)?]).await?;
     rows.iter().map(attempt_row).collect()
 }
 
@@ -230,13 +246,9 @@ pub(super) async fn epochs<Q: Queries>(
     first: u64,
     last: u64,
 ) -> Result<Vec<EpochRow>, StoreError> {
-    let rows = connection
-        .rows(
-            "SELECT job, attempt, epoch, train_loss, val_accuracy, epoch_seconds \
-             FROM epochs WHERE sweep_id = $1 AND job BETWEEN $2 AND $3 ORDER BY job, epoch, attempt",
-            &[integer(sweep.0)?, integer(first)?, integer(last)?],
-        )
-        .await?;
+    let of_jobs = "WHERE sweep_id = $1 AND job BETWEEN $2 AND $3 ORDER BY job, epoch, attempt";
+    let rows =
+        select(connection, &EPOCHS, of_jobs, &[integer(sweep.0)?, integer(first)?, integer(last)?]).await?;
     let row = |row: &Q::Row| {
         Ok(EpochRow { job: natural(row, "job")?, attempt: natural(row, "attempt")?, metrics: metrics(row)? })
     };

@@ -1,5 +1,6 @@
 //! SQLite: one writer, read-only readers beside it, everything fsynced before it is acknowledged.
 
+mod seal;
 mod write;
 
 use std::{
@@ -12,11 +13,12 @@ use std::{
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
+use self::seal::Touched;
 use super::{
     AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
     cells::cells,
@@ -30,6 +32,9 @@ const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 const READERS_MAX: u32 = 4;
 /// How long a reader waits for the writer's checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `user_version` of databases whose rows have checksums.
+const VERSION_SEALED: i64 = 1;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -67,6 +72,7 @@ impl SqliteStore {
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
         check_integrity(&mut writer).await?;
         MIGRATIONS.run(&mut writer).await?;
+        seal_what_is_older(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .connect_with(options.clone().read_only(true).create_if_missing(false))
@@ -120,6 +126,18 @@ async fn check_integrity(connection: &mut SqliteConnection) -> Result<(), StoreE
     }
 }
 
+/// Rows that were written before rows had checksums get them, once: the database's own version number says so.
+async fn seal_what_is_older(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    if version < VERSION_SEALED {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        seal::everything(&mut transaction).await?;
+        sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
 /// An error that only a damaged file gives.
 fn damaged(error: sqlx::Error) -> StoreError {
     StoreError::Damaged(error.to_string())
@@ -146,9 +164,12 @@ impl Store for SqliteStore {
             None => SqliteConnection::connect_with(&self.options).await?,
         };
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut touched = Touched::default();
         for record in records {
             write::record(&mut transaction, record).await?;
+            touched.by(record);
         }
+        touched.seal(&mut transaction).await?;
         transaction.commit().await?;
         *guard = Some(writer);
         Ok(())
@@ -194,9 +215,11 @@ impl Store for SqliteStore {
 #[async_trait]
 impl Queries for SqliteConnection {
     type Row = SqliteRow;
+    const CHECKSUMS: bool = true;
 
-    async fn rows(&mut self, query: &'static str, numbers: &[i64]) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let query = numbers.iter().fold(sqlx::query(query), |query, number| query.bind(*number));
+    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let query = sqlx::query(AssertSqlSafe(query));
+        let query = numbers.iter().fold(query, |query, number| query.bind(*number));
         query.fetch_all(self).await
     }
 }

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use super::super::{
     StoreError,
     cells::{dataset_json, integer, names_json},
+    tables::epoch_checksum,
 };
 use crate::core::record::Record;
 
@@ -136,8 +137,8 @@ async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Resul
         Record::EpochRecorded { attempt, epoch, train_seconds } => {
             let (sweep, job, number) = keys(attempt)?;
             sqlx::query(
-                "INSERT INTO epochs (sweep_id, job, attempt, epoch, train_loss, val_accuracy, epoch_seconds) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO epochs (sweep_id, job, attempt, epoch, train_loss, val_accuracy, epoch_seconds, checksum) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(sweep)
             .bind(job)
@@ -146,6 +147,7 @@ async fn job_record(connection: &mut SqliteConnection, record: &Record) -> Resul
             .bind(epoch.train_loss)
             .bind(epoch.val_accuracy)
             .bind(epoch.epoch_seconds)
+            .bind(epoch_checksum((sweep, job, number), epoch))
             .execute(&mut *connection)
             .await?;
             sqlx::query(
