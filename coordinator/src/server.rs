@@ -15,7 +15,7 @@ use tokio_util::{
 };
 use tonic::{
     service::interceptor::InterceptedService,
-    transport::{Identity, ServerTlsConfig, server::TcpIncoming},
+    transport::{Identity, ServerTlsConfig},
 };
 use tonic_health::{
     pb::health_server::{Health, HealthServer},
@@ -25,7 +25,7 @@ use tonic_health::{
 use crate::{
     core::engine::EngineConfig,
     driver::{Driver, DriverError, Role, Seat},
-    rpc::{BearerToken, MESSAGE_BYTES_MAX, SweepServer, WorkerServer},
+    rpc::{BearerToken, MESSAGE_BYTES_MAX, SweepServer, WorkerServer, accept},
     store::{self, Store, StoreError},
 };
 
@@ -38,6 +38,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Calls at a time on one connection; hyper's own bound, which tonic takes away.
 const STREAMS_MAX: u32 = 200;
+/// Headers of a call: a token and little else.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// What a peer may send before it is read, on a stream and on a connection: a thousand epochs, and what a peer that
+/// only wants to fill memory can fill.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// How long a call may wait for its answer, or for the first of its stream: a commit to a slow disk, many times over.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Everything a coordinator needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -110,9 +118,11 @@ impl Server {
             ended = &mut coordination => return Err(why(ended)),
         }
         let stopped = stop.clone().cancelled_owned();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let transport = tokio::spawn(async move {
-            transport.serve_with_incoming_shutdown(incoming, stopped).await.context("the gRPC server failed")
+            transport
+                .serve_with_incoming_shutdown(accept(listener), stopped)
+                .await
+                .context("the gRPC server failed")
         });
         let shown = store::without_secrets(&config.store_url);
         tracing::info!(%address, store = shown, tls = config.tls.is_some(), "the coordinator is ready");
@@ -251,7 +261,11 @@ fn transport(
     let mut server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(STREAMS_MAX));
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
+        .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
+        .timeout(ANSWER_WITHIN);
     if let Some(files) = &config.tls {
         server = server.tls_config(ServerTlsConfig::new().identity(identity(files)?))?;
     }

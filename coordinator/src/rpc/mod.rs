@@ -2,12 +2,13 @@
 //! the wire and the engine. Nothing is decided here.
 
 mod auth;
+mod connections;
 pub mod convert;
 mod sweeps;
 mod watch;
 mod workers;
 
-pub use self::{auth::BearerToken, sweeps::SweepServer, workers::WorkerServer};
+pub use self::{auth::BearerToken, connections::accept, sweeps::SweepServer, workers::WorkerServer};
 
 use tonic::Status;
 

@@ -9,6 +9,7 @@ mod command_line;
 mod completion;
 mod disk;
 mod faults;
+mod flood;
 mod kills;
 mod leader;
 mod run;
