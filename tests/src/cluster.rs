@@ -28,6 +28,8 @@ pub type Client = SweepServiceClient<Channel>;
 pub struct ClusterOptions {
     /// How long a worker may be silent, as the command line has it.
     pub lease: &'static str,
+    /// Where the coordinator listens.
+    pub listen: SocketAddr,
     /// The URL of the store, where it is not a file in the cluster's folder.
     pub store: Option<String>,
     /// A command, such as `strace`, that the coordinator is started through: it puts the program's process in its own
@@ -45,6 +47,7 @@ impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             lease: "20s",
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             store: None,
             through: Vec::new(),
             serve: Vec::new(),
@@ -84,8 +87,7 @@ impl Cluster {
     /// Starts a coordinator on an empty store.
     pub fn start(options: ClusterOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let coordinator = Coordinator::start(folder.path(), any_port, &options);
+        let coordinator = Coordinator::start(folder.path(), options.listen, &options);
         Self { folder, coordinator, others: Vec::new(), options }
     }
 
@@ -97,8 +99,7 @@ impl Cluster {
 
     /// Starts another coordinator on the same store, which workers that start from now on are told of.
     pub fn stand_by(&mut self) -> Coordinator {
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let coordinator = Coordinator::start(self.folder.path(), any_port, &self.options);
+        let coordinator = self.coordinator_at(self.options.listen);
         self.others.push(coordinator.address);
         coordinator
     }
@@ -110,13 +111,18 @@ impl Cluster {
 
     /// Starts a worker with one slot. A name that was used before gets the spool of then.
     pub fn worker(&self, name: &str) -> Worker {
+        self.worker_at(name, "localhost", &[])
+    }
+
+    /// Starts a worker through another command, from where the coordinators are reached at `host`.
+    pub fn worker_at(&self, name: &str, host: &str, through: &[String]) -> Worker {
         let scheme =
             if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
         let addresses = [self.coordinator.address].into_iter().chain(self.others.iter().copied());
-        let urls: Vec<_> =
-            addresses.map(|address| format!("{scheme}://localhost:{}", address.port())).collect();
+        let urls: Vec<_> = addresses.map(|address| format!("{scheme}://{host}:{}", address.port())).collect();
         let built = || program("sweep-worker");
-        let mut command = Command::new(self.options.worker_program.clone().unwrap_or_else(built));
+        let worker = self.options.worker_program.clone().unwrap_or_else(built).into_os_string();
+        let mut command = command(through, worker);
         command
             .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
             .args(["--coordinator", &urls.join(",")])
@@ -185,6 +191,14 @@ impl Cluster {
     }
 }
 
+/// A program that is started through another one.
+fn command(through: &[String], program: OsString) -> Command {
+    let mut words = through.iter().map(OsString::from).chain([program]);
+    let mut command = Command::new(words.next().expect("there is at least the program"));
+    command.args(words);
+    command
+}
+
 /// A sweep file over `parameters` on the small data set with small images.
 pub fn source(parameters: &str) -> v1::SweepSource {
     let path = dataset();
@@ -198,11 +212,8 @@ pub fn source(parameters: &str) -> v1::SweepSource {
 impl Coordinator {
     fn start(folder: &Path, address: SocketAddr, options: &ClusterOptions) -> Self {
         let file = format!("sqlite:{}", folder.join("sweep.db").display());
-        let sweep = program("sweep").into_os_string();
-        let mut words = options.through.iter().map(OsString::from).chain([sweep]);
-        let mut command = Command::new(words.next().expect("there is at least the program"));
+        let mut command = command(&options.through, program("sweep").into_os_string());
         command
-            .args(words)
             .args([
                 "serve",
                 "--log-format",
@@ -217,7 +228,8 @@ impl Coordinator {
         let daemon = Daemon::start(command, folder.join("coordinator.log"));
         let address = daemon.wait_for_line(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["fields"]["address"].as_str()?.parse().ok()
+            let is_ready = line["fields"]["message"] == "the coordinator is ready";
+            line["fields"]["address"].as_str().filter(|_| is_ready)?.parse().ok()
         });
         Self { daemon, address }
     }
@@ -289,6 +301,11 @@ impl Worker {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
+    }
+
+    /// Waits until the coordinator has spoken to it: before, it may not even listen to signals.
+    pub fn until_connected(&self) {
+        self.daemon.wait_for_line(|line| line.contains("connected to the coordinator").then_some(()));
     }
 
     /// SIGKILL, and the end of it and of its trainer.

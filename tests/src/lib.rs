@@ -13,7 +13,7 @@ pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
     postgres::Postgres,
-    process::{children, freeze, kill, program, terminate, thaw, wait_for_end},
+    process::{children, freeze, kill, program, skipped, terminate, thaw, tool, wait_for_end},
     random::Random,
     watch::Watch,
 };

@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    io::Write,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{
+    PATIENCE,
+    process::{skipped, tool},
+};
 
 /// PostgreSQL refuses to run as root; then it runs as this user, `nobody`.
 const NOBODY: u32 = 65_534;
@@ -32,9 +34,8 @@ impl Postgres {
     /// Starts a server, if the machine has its programs; says so if not.
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            // Not by a macro, whose output a passing test keeps to itself.
-            let _ = std::io::stderr().write_all(
-                b"SKIPPED: PostgreSQL is neither on the PATH nor in the cache of `make setup`; what needs it is not tested\n",
+            skipped(
+                "PostgreSQL is neither on the PATH nor in the cache of `make test`: what needs it is not tested",
             );
             return None;
         };
@@ -117,10 +118,7 @@ fn programs() -> Option<PathBuf> {
         env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = debian.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    let cached = cache.map(|cache| cache.join("sweep/tools/postgresql/bin"));
+    let cached = tool("postgresql/bin");
     let whole =
         |folder: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).is_file());
     on_path.into_iter().chain(debian).chain(cached).find(whole)

@@ -31,6 +31,20 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Where `make test` puts a tool that only tests need; it need not be there.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("sweep/tools").join(name))
+}
+
+/// Says on standard error that something cannot be tested here. A passing test keeps what macros print to itself.
+pub fn skipped(reason: &str) {
+    // There is nobody else to tell.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+}
+
 /// A daemon whose log lines go to a file and, one by one, to who waits for them.
 #[derive(Debug)]
 pub(crate) struct Daemon {

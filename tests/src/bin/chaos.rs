@@ -1,22 +1,45 @@
-//! `make chaos KILLS=N`: kills coordinators, then workers and trainers, then leaders on PostgreSQL, and prints the
-//! account.
+//! `make chaos KILLS=N`: kills, freezes, sends away and cuts off processes at random, and prints the accounts.
 
-use tests::chaos::{Account, FailOvers, Victim, fail_over, run};
+use tests::chaos::{
+    FailOvers, Freezes, Kills, Leavings, Partitions, Victim, fail_over, freezes, kills, leavings, partitions,
+};
+
+/// How long networks are cut, in seconds.
+const CUT_SECONDS: std::ops::Range<u64> = 5..60;
 
 #[tokio::main]
 async fn main() {
-    let kills = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200);
-    let seed = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|argument| argument == "inside-partitions") {
+        return inside_partitions(&arguments[1..]).await;
+    }
+    let number = |index: usize| arguments.get(index).and_then(|text| text.parse().ok());
+    let kills_wanted: u32 = number(0).map_or(200, |number: u64| number as u32);
+    let seed = number(1).unwrap_or(0);
     for victim in [Victim::Coordinator, Victim::Worker] {
-        let Account { kills, jobs, told, attempts, begun_again, took } = run(victim, kills, seed).await;
+        let Kills { kills, jobs, told, attempts, begun_again, took } =
+            kills(victim, kills_wanted, seed).await;
         println!(
             "{victim:?}: {kills} kills (seed {seed}), {jobs} jobs done once in {attempts} attempts ({begun_again} begun again), {told} epochs told \
              before kills, 0 lost, 0 twice, database clean, {:.0} s",
             took.as_secs_f64()
         );
     }
-    let rounds = (kills / 10).max(2);
-    if let Some(FailOvers { times, jobs, told, attempts }) = fail_over(rounds, seed).await {
+    let Freezes { rounds, taken, lost, jobs, told } = freezes(kills_wanted.div_ceil(2), seed).await;
+    println!(
+        "Freeze: {rounds} times past the lease, {taken} times with a job ({lost} attempts fenced), {jobs} jobs done once, \
+         {told} epochs told before, 0 lost, 0 twice, database clean"
+    );
+    let Leavings { rounds, handed_back, jobs, told } = leavings(kills_wanted.div_ceil(2), seed).await;
+    println!(
+        "SIGTERM: {rounds} times, {handed_back} attempts handed back, 0 charged, {jobs} jobs done once, {told} epochs told \
+         before, 0 lost, 0 twice, database clean"
+    );
+    if let Some(account) = partitions(kills_wanted.div_ceil(4), CUT_SECONDS, "20s", seed) {
+        println!("{account}");
+    }
+    if let Some(FailOvers { times, jobs, told, attempts }) = fail_over((kills_wanted / 10).max(2), seed).await
+    {
         let seconds = |time: Option<&std::time::Duration>| time.map_or(0.0, std::time::Duration::as_secs_f64);
         println!(
             "Leader: {} killed or frozen (seed {seed}), the other led after {:.1} to {:.1} s (median {:.1} s), {jobs} jobs done \
@@ -27,4 +50,18 @@ async fn main() {
             seconds(times.get(times.len() / 2))
         );
     }
+}
+
+/// The part of [`partitions`] that runs in the coordinator's namespace.
+async fn inside_partitions(arguments: &[String]) {
+    let [name, lease, numbers @ ..] = arguments else { panic!("{arguments:?}") };
+    let numbers: Vec<u64> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
+    let [cuts, from, to, seed] = numbers[..] else { panic!("{numbers:?}") };
+    let lease = lease.clone().leak();
+    let Partitions { cuts, lost, jobs, told } =
+        Partitions::inside(name.clone(), lease, cuts as u32, from..to, seed).await;
+    println!(
+        "Partition: {cuts} of {from} to {to} s, one way and both, lease {lease} ({lost} attempts lost), {jobs} jobs done once, \
+         {told} epochs told, 0 lost, 0 twice, database clean"
+    );
 }

@@ -4,7 +4,8 @@
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
-    time::Duration,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -12,18 +13,27 @@ use serde_json::{Value, json};
 fn main() -> std::io::Result<()> {
     let milliseconds = std::env::var("LIGHT_TRAINER_EPOCH_MS").ok().and_then(|text| text.parse().ok());
     let pause = Duration::from_millis(milliseconds.unwrap_or(10));
+    let (sender, requests) = channel();
+    std::thread::spawn(move || {
+        for line in stdin().lock().lines().map_while(Result::ok) {
+            // What cannot be read is nothing that could be answered.
+            let request: Value = serde_json::from_str(&line).unwrap_or_default();
+            if sender.send(request).is_err() {
+                return;
+            }
+        }
+    });
     say(&json!({"type": "ready", "protocol": 1, "device": "cpu"}))?;
-    for line in stdin().lock().lines() {
-        let request: Value = serde_json::from_str(&line?)?;
+    while let Ok(request) = requests.recv() {
         let Some(jobs) = request["jobs"].as_array() else { continue };
         for job in jobs {
-            train(job, pause)?;
+            train(job, pause, &requests)?;
         }
     }
     Ok(())
 }
 
-fn train(job: &Value, pause: Duration) -> std::io::Result<()> {
+fn train(job: &Value, pause: Duration, requests: &Receiver<Value>) -> std::io::Result<()> {
     let number = |name: &str| job["parameters"][name].as_u64().unwrap_or(0);
     let id = &job["id"];
     let dataset = json!({
@@ -32,7 +42,9 @@ fn train(job: &Value, pause: Duration) -> std::io::Result<()> {
     });
     say(&json!({"type": "started", "id": id, "dataset": dataset}))?;
     for epoch in 1..=number("epochs") {
-        std::thread::sleep(pause);
+        if is_stopped(id, pause, requests) {
+            return say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}));
+        }
         let (train_loss, val_accuracy) = tests::chaos::light_metrics(number("seed"), epoch);
         say(&json!({
             "type": "epoch", "id": id, "epoch": epoch, "train_loss": train_loss, "val_accuracy": val_accuracy,
@@ -40,6 +52,21 @@ fn train(job: &Value, pause: Duration) -> std::io::Result<()> {
         }))?;
     }
     say(&json!({"type": "ended", "id": id, "outcome": "done", "reason": ""}))
+}
+
+/// Lets an epoch's time go by; whether the job is asked to end meanwhile.
+fn is_stopped(id: &Value, pause: Duration, requests: &Receiver<Value>) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        match requests.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(request) if request["type"] == "stop" && &request["id"] == id => return true,
+            // There is one job at a time, so nothing else can be asked for now.
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => return false,
+            // The agent is gone.
+            Err(RecvTimeoutError::Disconnected) => std::process::exit(0),
+        }
+    }
 }
 
 /// One line, whole.

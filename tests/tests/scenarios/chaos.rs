@@ -1,14 +1,37 @@
 //! A small run of what `make chaos` does at length.
 
-use tests::chaos::{Victim, run};
+use tests::chaos::{Victim, fail_over, freezes, kills, leavings, partitions};
 
 #[tokio::test]
 async fn coordinators_killed_at_random_lose_nothing() {
-    let account = run(Victim::Coordinator, 12, 1).await;
+    let account = kills(Victim::Coordinator, 12, 1).await;
     assert_eq!(account.begun_again, 0, "workers come back, so no job that had begun runs again");
 }
 
 #[tokio::test]
 async fn workers_and_trainers_killed_at_random_lose_nothing() {
-    run(Victim::Worker, 12, 1).await;
+    kills(Victim::Worker, 12, 1).await;
+}
+
+#[tokio::test]
+async fn workers_that_stand_still_past_their_lease_are_fenced() {
+    let account = freezes(4, 1).await;
+    assert!(account.taken > 0 && account.lost > 0, "{account:?}");
+}
+
+#[tokio::test]
+async fn workers_that_are_told_to_leave_are_charged_nothing() {
+    let account = leavings(8, 1).await;
+    assert!(account.handed_back > 0, "{account:?}");
+}
+
+#[tokio::test]
+async fn networks_that_are_cut_lose_nothing() {
+    // Shorter and longer than the lease.
+    partitions(10, 1..6, "3s", 1);
+}
+
+#[tokio::test]
+async fn leaders_that_are_killed_or_stand_still_lose_nothing() {
+    fail_over(2, 1).await;
 }

@@ -9,16 +9,11 @@ use std::{
 
 use proto::v1;
 use tempfile::TempDir;
-use tests::{Cluster, ClusterOptions, chaos, program, source};
+use tests::{Cluster, ClusterOptions, chaos, skipped, source};
 use tonic::{Code, Status};
 
 const EPOCHS: u32 = 10;
 const JOBS: u64 = 12;
-
-/// Says that a test could not be made here; a passing test keeps what macros print to itself.
-fn skipped(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
-}
 
 fn can(command: &[&str]) -> bool {
     let mut tried = Command::new(command[0]);
@@ -85,13 +80,8 @@ fn fill(folder: &Path) {
 #[tokio::test]
 async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
     let Some((folder, through)) = small_disk() else { return };
-    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=50 exec '{}'", program("light-trainer").display());
-    let cluster = Cluster::start(ClusterOptions {
-        store: Some(format!("sqlite:{}", folder.path().join("sweep.db").display())),
-        through,
-        worker: vec!["--trainer".to_owned(), trainer],
-        ..ClusterOptions::default()
-    });
+    let store = Some(format!("sqlite:{}", folder.path().join("sweep.db").display()));
+    let cluster = Cluster::start(ClusterOptions { store, through, ..chaos::light(50) });
     let _worker = cluster.worker("one");
     let parameters = format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {JOBS}, count: {JOBS}}}}}");
     let sweep = cluster.submit(&parameters).await;

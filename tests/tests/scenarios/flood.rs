@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use proto::v1::{self, worker_service_client::WorkerServiceClient};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tests::{Client, Cluster, ClusterOptions, program};
+use tests::{Client, Cluster, ClusterOptions, chaos};
 
 const EPOCHS: u32 = 100;
 const CONNECTIONS: usize = 2_000;
@@ -16,12 +16,7 @@ const STREAMS_A_CONNECTION: usize = 200;
 async fn of_connections_and_streams_costs_no_lease() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=100 exec '{}'", program("light-trainer").display());
-    let cluster = Cluster::start(ClusterOptions {
-        lease: "5s",
-        worker: vec!["--trainer".to_owned(), trainer],
-        ..ClusterOptions::default()
-    });
+    let cluster = Cluster::start(ClusterOptions { lease: "5s", ..chaos::light(100) });
     let _workers = [cluster.worker("one"), cluster.worker("two")];
     let sweep =
         cluster.submit(&format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: 4, count: 4}}}}")).await;

@@ -13,12 +13,7 @@ const JOBS: u64 = 6;
 fn pair() -> Option<(Cluster, Coordinator)> {
     let server = Postgres::shared()?;
     // Slow enough that jobs run when the leader goes and when the other leads.
-    let trainer = format!("LIGHT_TRAINER_EPOCH_MS=100 exec '{}'", program("light-trainer").display());
-    let mut cluster = Cluster::start(ClusterOptions {
-        store: Some(server.database()),
-        worker: vec!["--trainer".to_owned(), trainer],
-        ..ClusterOptions::default()
-    });
+    let mut cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..chaos::light(100) });
     let other = cluster.stand_by();
     Some((cluster, other))
 }

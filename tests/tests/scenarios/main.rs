@@ -5,6 +5,7 @@
 
 mod chaos;
 mod checkpoints;
+mod clock;
 mod command_line;
 mod completion;
 mod disk;

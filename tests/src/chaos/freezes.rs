@@ -1,0 +1,57 @@
+//! Workers that stand still for longer than their lease, and go on.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::v1::{self, watch_sweep_response::Event};
+
+use super::{WORKERS, check, check_database, light, listen, parameters};
+use crate::{Cluster, ClusterOptions, Random, Worker, freeze, thaw};
+
+/// How long the loss of a frozen worker's job is waited for; one that held none loses none.
+const LOSS_WITHIN: Duration = Duration::from_secs(4);
+
+/// What came of workers that stood still.
+#[derive(Debug)]
+pub struct Freezes {
+    /// How often one was frozen.
+    pub rounds: u32,
+    /// How often it had a job, which was taken from it meanwhile.
+    pub taken: u32,
+    /// Attempts that were lost, by the database.
+    pub lost: u64,
+    /// Jobs of the sweep; all were done once.
+    pub jobs: u64,
+    /// Epochs that a watcher was told of before; all were there at the end.
+    pub told: usize,
+}
+
+/// Stops a worker past its lease and lets it go on, `rounds` times: what it says afterwards changes nothing.
+///
+/// # Panics
+/// Something was lost or counted twice.
+pub async fn freezes(rounds: u32, seed: u64) -> Freezes {
+    let jobs = u64::from(rounds) * 8;
+    let mut cluster = Cluster::start(ClusterOptions { lease: "1s", ..light(100) });
+    let workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
+    let sweep = cluster.submit(&parameters(jobs)).await;
+    let (mut random, mut told, mut taken) = (Random(seed), BTreeMap::new(), 0);
+    for _ in 0..rounds {
+        listen(&cluster, sweep, 1 + random.below(4) as usize, &mut told).await;
+        let index = random.below(WORKERS.len() as u64) as usize;
+        let mut watch = cluster.watch(sweep).await;
+        freeze(workers[index].pid());
+        let loss = watch.until("the loss of a job", |event| match event {
+            Event::Job(job) if job.worker == WORKERS[index] => {
+                (job.state() == v1::JobState::Pending).then_some(())
+            }
+            _ => None,
+        });
+        taken += u32::from(tokio::time::timeout(LOSS_WITHIN, loss).await.is_ok());
+        thaw(workers[index].pid());
+    }
+    cluster.watch(sweep).await.until_end().await;
+    check(&cluster.results(sweep).await, jobs, &told);
+    cluster.coordinator.kill();
+    let lost = check_database(&cluster.folder.path().join("sweep.db")).lost;
+    Freezes { rounds, taken, lost, jobs, told: told.len() }
+}

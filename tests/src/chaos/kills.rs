@@ -1,0 +1,76 @@
+//! Coordinators, workers and trainers that are killed.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{WORKERS, check, check_database, light, listen, parameters};
+use crate::{Cluster, Random, Worker, kill};
+
+/// Jobs for each kill, so that there is always something running.
+const JOBS_PER_KILL: f64 = 2.5;
+const JOBS_MIN: u64 = 40;
+
+/// Whom to kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// The coordinator; another starts on its store and port.
+    Coordinator,
+    /// A worker or the trainer of one, in turn; a worker comes back with its name and spool.
+    Worker,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Kills {
+    /// How many were killed.
+    pub kills: u32,
+    /// Jobs of the sweep; all were done once.
+    pub jobs: u64,
+    /// Epochs that a watcher was told of before a kill; all were there at the end.
+    pub told: usize,
+    /// Attempts in all.
+    pub attempts: u64,
+    /// Attempts that had begun and did not come to their job's end.
+    pub begun_again: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Kills `kills` times and checks that nothing told was lost and nothing counted twice.
+///
+/// # Panics
+/// Something was.
+pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
+    let start = Instant::now();
+    let jobs = ((f64::from(kills) * JOBS_PER_KILL) as u64).max(JOBS_MIN);
+    let mut cluster = Cluster::start(light(10));
+    let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
+    let sweep = cluster.submit(&parameters(jobs)).await;
+    let mut random = Random(seed);
+    let mut told = BTreeMap::new();
+    for round in 0..kills {
+        let epochs = 1 + random.below(8) as usize;
+        listen(&cluster, sweep, epochs, &mut told).await;
+        match victim {
+            Victim::Coordinator => cluster.replace_coordinator(),
+            Victim::Worker => {
+                let index = random.below(WORKERS.len() as u64) as usize;
+                if round % 2 == 0 {
+                    workers.remove(index).kill();
+                    workers.insert(index, cluster.worker(WORKERS[index]));
+                } else if let Some(trainer) = workers[index].trainer_if_any() {
+                    kill(trainer);
+                }
+            }
+        }
+    }
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    check(&results, jobs, &told);
+    cluster.coordinator.kill();
+    let begun_again = check_database(&cluster.folder.path().join("sweep.db")).begun_again;
+    let attempts = results.iter().map(|(job, _)| u64::from(job.attempts)).sum();
+    Kills { kills, jobs, told: told.len(), attempts, begun_again, took: start.elapsed() }
+}

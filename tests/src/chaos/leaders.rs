@@ -1,0 +1,61 @@
+//! Two coordinators on one database: leaders that are killed or stand still.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{WORKERS, check, light, listen, parameters};
+use crate::{Cluster, ClusterOptions, Postgres, Random, Worker, freeze, thaw};
+
+/// What came of leaders that were killed or frozen.
+#[derive(Debug)]
+pub struct FailOvers {
+    /// From the end or the freeze of a leader to the moment when the other one led, the shortest first.
+    pub times: Vec<Duration>,
+    /// Jobs of the sweep; all were done once.
+    pub jobs: u64,
+    /// Epochs that a watcher was told of before; all were there at the end.
+    pub told: usize,
+    /// Attempts in all.
+    pub attempts: u64,
+}
+
+/// Two coordinators on one PostgreSQL: kills the leader or freezes it until the other leads, in turn, `rounds` times,
+/// and checks as [`super::kills`] does. None where there is no PostgreSQL.
+///
+/// # Panics
+/// Something was lost or counted twice.
+pub async fn fail_over(rounds: u32, seed: u64) -> Option<FailOvers> {
+    let server = Postgres::start()?;
+    let jobs = u64::from(rounds) * 12;
+    let mut cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..light(300) });
+    let mut other = cluster.stand_by();
+    let _workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
+    let sweep = cluster.submit(&parameters(jobs)).await;
+    let (mut random, mut told, mut times) = (Random(seed), BTreeMap::new(), Vec::new());
+    for round in 0..rounds {
+        let epochs = 1 + random.below(8) as usize;
+        listen(&cluster, sweep, epochs, &mut told).await;
+        let start = Instant::now();
+        if round % 2 == 0 {
+            cluster.coordinator.kill();
+            other.until_it_leads(true).await;
+            times.push(start.elapsed());
+            let replaced = cluster.coordinator_at(cluster.coordinator.address);
+            cluster.coordinator = replaced;
+        } else {
+            freeze(cluster.coordinator.pid());
+            other.until_it_leads(true).await;
+            times.push(start.elapsed());
+            thaw(cluster.coordinator.pid());
+        }
+        std::mem::swap(&mut cluster.coordinator, &mut other);
+    }
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    check(&results, jobs, &told);
+    times.sort_unstable();
+    let attempts = results.iter().map(|(job, _)| u64::from(job.attempts)).sum();
+    Some(FailOvers { times, jobs, told: told.len(), attempts })
+}

@@ -1,0 +1,124 @@
+//! Faults at random, many of them: short jobs with the light trainer while processes are ended or stopped and networks
+//! are cut, and an account of what was told before each fault.
+
+mod freezes;
+mod kills;
+mod leaders;
+mod leaving;
+mod partitions;
+
+use std::{collections::BTreeMap, process::Command};
+
+use proto::v1::{self, watch_sweep_response::Event};
+
+pub use self::{
+    freezes::{Freezes, freezes},
+    kills::{Kills, Victim, kills},
+    leaders::{FailOvers, fail_over},
+    leaving::{Leavings, leavings},
+    partitions::{Partitions, partitions},
+};
+use crate::{Cluster, ClusterOptions, program};
+
+/// Epochs of each job.
+const EPOCHS: u32 = 5;
+const WORKERS: [&str; 3] = ["one", "two", "three"];
+
+/// Loss and accuracy of the light trainer: any function of the job and the epoch alone.
+pub fn light_metrics(seed: u64, epoch: u64) -> (f64, f64) {
+    let mixed = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ epoch.wrapping_mul(0xBF58_476D_1CE4_E5B9)) >> 40;
+    let share = mixed as f64 / f64::from(1u32 << 24);
+    (1.0 / (epoch as f64 + share), share)
+}
+
+/// A cluster's options with the light trainer, whose epochs take so many milliseconds.
+pub fn light(epoch_ms: u32) -> ClusterOptions {
+    let trainer = format!("LIGHT_TRAINER_EPOCH_MS={epoch_ms} exec '{}'", program("light-trainer").display());
+    ClusterOptions { worker: vec!["--trainer".to_owned(), trainer], ..ClusterOptions::default() }
+}
+
+/// So many jobs, and attempts enough for one whose trainer is killed again and again.
+fn parameters(jobs: u64) -> String {
+    format!(
+        "{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
+    )
+}
+
+/// Writes down the next epochs that a watcher is told of.
+///
+/// # Panics
+/// The sweep ends before, for want of jobs.
+async fn listen(
+    cluster: &Cluster,
+    sweep: u64,
+    mut epochs: usize,
+    told: &mut BTreeMap<(u64, u32), (u64, u64)>,
+) {
+    let observe = |event: &Event| {
+        epochs -= usize::from(self::told(event, told));
+        (epochs == 0).then_some(())
+    };
+    cluster.watch(sweep).await.until("epochs of a sweep that has jobs for all kills", observe).await;
+}
+
+/// Writes down the epoch that an event tells of, if it does.
+fn told(event: &Event, told: &mut BTreeMap<(u64, u32), (u64, u64)>) -> bool {
+    let Event::Epoch(v1::EpochObserved { point: Some(point), record: Some(record), .. }) = event else {
+        return false;
+    };
+    let numbers = (record.train_loss.to_bits(), record.val_accuracy.to_bits());
+    told.insert((point.job, record.epoch), numbers);
+    true
+}
+
+fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u64, u32), (u64, u64)>) {
+    assert_eq!(results.len() as u64, jobs);
+    let mut kept = BTreeMap::new();
+    for (job, rows) in results {
+        let number = job.point.as_ref().map_or(0, |point| point.job);
+        assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
+        let epochs: Vec<u32> = rows.iter().map(|row| row.record.unwrap_or_default().epoch).collect();
+        assert_eq!(epochs, (1..=EPOCHS).collect::<Vec<_>>(), "job {number} has each epoch once");
+        for record in rows.iter().filter_map(|row| row.record) {
+            let (loss, accuracy) = light_metrics(number, u64::from(record.epoch));
+            assert_eq!((record.train_loss, record.val_accuracy), (loss, accuracy), "job {number}");
+            kept.insert((number, record.epoch), (loss.to_bits(), accuracy.to_bits()));
+        }
+    }
+    for (epoch, numbers) in told {
+        assert_eq!(kept.get(epoch), Some(numbers), "told of, but not there: {epoch:?}");
+    }
+}
+
+/// What a database says after the end.
+#[derive(Debug)]
+struct Database {
+    /// Attempts that had begun and did not end as done.
+    begun_again: u64,
+    /// Attempts that were lost.
+    lost: u64,
+    /// Attempts that were handed back.
+    handed_back: u64,
+    /// Failures and losses that are held against jobs.
+    charged: u64,
+}
+
+/// SQLite's own check of a database and of its references, and what it counts.
+fn check_database(path: &std::path::Path) -> Database {
+    let script = "import sqlite3, sys\n\
+                  store = sqlite3.connect(sys.argv[1])\n\
+                  one = lambda query: store.execute(query).fetchone()[0]\n\
+                  assert store.execute('PRAGMA integrity_check').fetchall() == [('ok',)]\n\
+                  assert store.execute('PRAGMA foreign_key_check').fetchall() == []\n\
+                  assert one(\"SELECT count(*) FROM attempts WHERE state = 'running'\") == 0\n\
+                  print(one(\"SELECT count(*) FROM attempts WHERE started AND state != 'done'\"),\n\
+                  one(\"SELECT count(*) FROM attempts WHERE state = 'lost'\"),\n\
+                  one(\"SELECT count(*) FROM attempts WHERE state = 'handed_back'\"),\n\
+                  one('SELECT sum(failures + losses) FROM jobs'))\n";
+    let output = Command::new("python3").args(["-c", script]).arg(path).output().expect("python3 is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<u64> = printed.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let [begun_again, lost, handed_back, charged] = numbers[..] else { panic!("{printed}") };
+    Database { begun_again, lost, handed_back, charged }
+}
