@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak check clean-demo tools
+.PHONY: help setup build demo test chaos soak fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,14 @@ test: build ## Run every test
 	@$(PYTHON) deploy/setup/test_tools.py
 	$(CARGO) test --release --locked --workspace
 
-chaos: build ## Kill coordinators, workers and trainers KILLS times (200) and account for every record
+chaos: build ## Kill, freeze, send away and cut off processes KILLS times (200) and account for every record
 	$(RELEASE)/chaos $(or $(KILLS),200)
 
 soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
 	$(CARGO) test --release --locked -p tests --test simulator -- --seconds $(or $(SECONDS),600)
+
+fuzz: setup ## Give CASES (100,000) damaged inputs to everything that reads bytes
+	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --release --locked --workspace --lib -- whatever
 
 check: setup ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check

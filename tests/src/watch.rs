@@ -24,15 +24,16 @@ impl Watch {
     /// # Panics
     /// The stream ends or is silent before.
     pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
-        let wait = async {
-            while let Some(message) = self.0.message().await.expect("the stream goes on") {
-                if let Some(found) = message.event.as_ref().and_then(&mut pick) {
-                    return found;
-                }
+        let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
+        loop {
+            let message = next().await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+            let Some(message) = message.expect("the stream goes on") else {
+                panic!("the sweep ended before: {what}");
+            };
+            if let Some(found) = message.event.as_ref().and_then(&mut pick) {
+                return found;
             }
-            panic!("the sweep ended before: {what}");
-        };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"))
+        }
     }
 
     /// The number of a job of which some epochs are durable and others are not.

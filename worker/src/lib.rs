@@ -6,3 +6,6 @@ pub mod agent;
 pub mod data;
 pub mod protocol;
 pub mod trainer;
+
+#[cfg(test)]
+mod damage;

@@ -53,3 +53,6 @@ fn unreadable(error: StoreError) -> Status {
 fn mismatch() -> Status {
     Status::internal("the coordinator gave an unexpected answer; this is a bug")
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -7,7 +7,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::{DataError, PackedDataset, PrepareOptions, prepare};
+use proptest::prelude::*;
+
+use super::{DataError, PackedDataset, PrepareOptions, decode_resized, prepare};
+use crate::damage::damaged;
 
 /// A picture of one colour.
 fn jpeg(colour: [u8; 3]) -> Vec<u8> {
@@ -244,4 +247,130 @@ fn names_in_archives_lead_nowhere() {
         fs::read_dir(world.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     there.sort();
     assert_eq!(there, ["evil.zip"]);
+}
+
+#[test]
+fn links_out_of_an_archive_are_no_pictures() {
+    let world = World::new();
+    let mut writer = zip::ZipWriter::new(fs::File::create(world.path("links.zip")).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    for (class, name, bytes) in pictures() {
+        writer.start_file(format!("{class}/{name}"), options).unwrap();
+        writer.write_all(&bytes).unwrap();
+    }
+    writer.add_symlink("cat/shadow.jpg", "/etc/shadow", options).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(world.prepare(&world.path("links.zip")).unwrap().len(), 3);
+}
+
+#[test]
+fn links_in_a_circle_come_to_an_end() {
+    let world = World::new();
+    let folder = world.image_folder();
+    std::os::unix::fs::symlink(&folder, folder.join("cat/again")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", folder.join("dog/nothing.jpg")).unwrap();
+    // As deep as links are followed, the pictures are there again and again.
+    assert!(world.prepare(&folder).unwrap().len() > 3);
+}
+
+#[test]
+fn an_archive_that_unpacks_to_far_more_than_it_has_is_refused() {
+    let world = World::new();
+    let mut entries: Vec<_> =
+        pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes)).collect();
+    entries.push(("dog/bomb.jpg".into(), vec![0; 300 << 20]));
+    let bomb = {
+        let mut writer = zip::ZipWriter::new(fs::File::create(world.path("bomb.zip")).unwrap());
+        for (entry, bytes) in &entries {
+            writer.start_file(entry, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        world.path("bomb.zip")
+    };
+    assert!(fs::metadata(&bomb).unwrap().len() < 1 << 20);
+    let refused = world.prepare(&bomb).unwrap_err().to_string();
+    assert!(refused.contains("dog/bomb.jpg"), "{refused}");
+    // The same, where the archive lies about the size.
+    let mut bytes = fs::read(&bomb).unwrap();
+    let claimed = (300_u32 << 20).to_le_bytes();
+    let places: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, w)| *w == claimed).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
+    }
+    world.write("liar.zip", &bytes);
+    assert!(world.prepare(&world.path("liar.zip")).is_err());
+}
+
+#[test]
+fn a_picture_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+    // A PNG's header of 60,000 × 60,000 pixels, and nothing after it.
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
+    let checksum = crc32fast::hash(&png[12..]);
+    png.extend(checksum.to_be_bytes());
+    assert!(decode_resized(&png, 8).is_err());
+    // A JPEG whose frame header says 65,500 × 65,500.
+    let mut huge = jpeg([9; 3]);
+    let frame = huge.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    huge[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
+    assert!(matches!(decode_resized(&huge, 8), Err(super::DecodeError::TooLarge { .. })));
+}
+
+/// A small PNG.
+fn png() -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(9, 7, image::Rgb([1, 2, 3]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+/// A small archive.
+fn archive() -> Vec<u8> {
+    let world = World::new();
+    let entries: Vec<_> =
+        pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes)).collect();
+    fs::read(world.zip("whole.zip", &entries)).unwrap()
+}
+
+/// A small pack.
+fn pack() -> Vec<u8> {
+    let world = World::new();
+    drop(world.prepare(&world.image_folder()).unwrap());
+    let entries = fs::read_dir(world.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    fs::read(pack.unwrap()).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_picture_holds_it_is_decoded_or_refused(
+        bytes in prop_oneof![damaged(jpeg([200, 100, 50])), damaged(png())],
+    ) {
+        if let Ok(pixels) = decode_resized(&bytes, 8) {
+            prop_assert_eq!(pixels.len(), 8 * 8 * 3);
+        }
+    }
+
+    #[test]
+    fn whatever_an_archive_holds_it_is_packed_or_refused(bytes in damaged(archive())) {
+        let world = World::new();
+        world.write("fuzz.zip", &bytes);
+        if let Ok(packed) = world.prepare(&world.path("fuzz.zip")) {
+            prop_assert_eq!(packed.images().len(), packed.len() * 8 * 8 * 3);
+        }
+    }
+
+    #[test]
+    fn whatever_a_pack_holds_it_is_mapped_or_refused(bytes in damaged(pack())) {
+        let world = World::new();
+        world.write("fuzz.safetensors", &bytes);
+        if let Ok(packed) = PackedDataset::open(&world.path("fuzz.safetensors")) {
+            let side = packed.image_size() as usize;
+            prop_assert_eq!(packed.images().len(), packed.len() * side * side * 3);
+            prop_assert!(packed.labels().iter().all(|label| usize::from(*label) < packed.classes().len()));
+        }
+    }
 }

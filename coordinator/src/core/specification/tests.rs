@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const REPORT: &str = "\
@@ -198,4 +200,51 @@ fn an_anchor_bomb_is_refused_quickly() {
 fn a_file_of_ten_megabytes_is_refused_unread() {
     let error = parse(&"#".repeat(10_000_000)).unwrap_err();
     assert!(error.to_string().starts_with("grid.yaml: the file has 10000000 bytes"), "{error}");
+}
+
+/// A sweep file in which some pieces are something else.
+fn damaged_file() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just(String::new()),
+        Just("&a [*a, *a]".to_owned()),
+        Just("{min: 0, max: 1e308, count: 18446744073709551615}".to_owned()),
+        Just("-.inf".to_owned()),
+        Just("!!binary xx".to_owned()),
+        Just("? ".to_owned()),
+        Just("\t- |".to_owned()),
+        Just("<<: *b".to_owned()),
+        "[\\x00-\\x7f\u{85}\u{2028}ü語]{1,12}",
+        any::<f64>().prop_map(|number| number.to_string()),
+        any::<i128>().prop_map(|number| number.to_string()),
+    ];
+    prop::collection::vec((0..REPORT.len(), 0..40_usize, piece), 1..5).prop_map(|edits| {
+        let mut text = REPORT.to_owned();
+        for (place, length, piece) in edits {
+            let start = place.min(text.len());
+            let end = (start + length).min(text.len());
+            if text.is_char_boundary(start) && text.is_char_boundary(end) {
+                text.replace_range(start..end, &piece);
+            }
+        }
+        text
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in damaged_file()) {
+        match parse(&text) {
+            Ok(specification) => {
+                let stored = Specification::from_stored(&specification.to_yaml());
+                prop_assert_eq!(stored.map_err(|error| error.to_string()), Ok(specification));
+            }
+            Err(error) => prop_assert!(error.to_string().contains("grid.yaml"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn whatever_is_set_over_a_file_is_taken_or_refused(text in "[\\x00-\\x7f]{0,40}") {
+        // Without a panic.
+        let _ = parse_with(REPORT, &[&text]);
+    }
 }

@@ -1,9 +1,11 @@
 //! What survives what.
 
+use proptest::prelude::*;
 use proto::AttemptKey;
 use tempfile::TempDir;
 
 use super::*;
+use crate::damage::damaged;
 
 fn event(sequence: u64, job: u64, kind: WireKind) -> v1::Event {
     v1::Event { sequence, attempt: Some(AttemptKey::new(1, job, 1).into()), event: Some(kind) }
@@ -184,4 +186,35 @@ fn a_disk_that_refuses_loses_nothing() {
     assert!(spool.flush());
     drop(spool);
     assert_eq!(sequences(&reopen(&folder).1), [1, 2, 3]);
+}
+
+/// A spool's file with three events, the first of which is acknowledged.
+fn file() -> (Vec<u8>, Vec<v1::Event>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    let events = [end(1, 1), epoch(2, 2), end(3, 2)];
+    events.iter().for_each(|event| spool.append(event));
+    spool.forget(1);
+    drop(spool);
+    (fs::read(folder.path().join(FILE_NAME)).unwrap(), events.into())
+}
+
+proptest! {
+    #[test]
+    fn whatever_bytes_lie_there_only_events_that_were_written_come_out(bytes in damaged(file().0)) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
+        if let Ok((mut spool, recovered)) = Spool::open(folder.path()) {
+            let (_, written) = file();
+            for event in &recovered.events {
+                prop_assert!(written.contains(event), "{event:?} was never written");
+            }
+            // It goes on.
+            let next = end(recovered.next_sequence, 9);
+            spool.append(&next);
+            drop(spool);
+            let (_, again) = reopen(&folder);
+            prop_assert!(again.events.contains(&next));
+        }
+    }
 }

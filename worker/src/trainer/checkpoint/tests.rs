@@ -1,10 +1,14 @@
 //! A training that goes on from a checkpoint is the one that was never interrupted, and no other bytes are believed.
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::{super::epoch::tests::easy_data, *};
 use crate::{
+    damage::damaged,
     protocol::{CheckpointPlan, DatasetSpec, TrainJob},
     trainer::{
         config::TrainingConfig,
@@ -195,5 +199,18 @@ fn a_place_that_cannot_be_is_named() {
     ] {
         let error = CheckpointStore::open(place).unwrap_err().to_string();
         assert!(error.contains(place) && error.contains(part), "{error}");
+    }
+}
+
+/// Made once, as it takes a training.
+static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| some_bytes(&easy_data(16), 3));
+
+proptest! {
+    #[test]
+    fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in damaged(WHOLE.clone())) {
+        let shapes = model::parameter_shapes(16, 2);
+        if decode(&bytes, &own_identity(), &shapes).is_ok() {
+            prop_assert!(bytes == *WHOLE, "{} bytes are believed", bytes.len());
+        }
     }
 }

@@ -1,0 +1,143 @@
+//! Bytes on a worker's stream, whole and damaged: whatever they say, the engine stays consistent.
+
+use proptest::prelude::*;
+use prost::Message as _;
+use proto::{AttemptKey, v1};
+
+use super::convert;
+use crate::core::{
+    engine::{Engine, EngineConfig, Input, Now, SessionId},
+    specification::{Specification, SpecificationSource},
+};
+
+fn engine() -> Engine {
+    let source = SpecificationSource {
+        text: "name: x\ndataset: {path: /data}\nparameters: {seed: {values: [1, 2, 3]}, epochs: {value: 2}}"
+            .into(),
+        file_name: "fuzz.yaml".into(),
+        overrides: Vec::new(),
+        dataset_path: None,
+    };
+    let specification = Box::new(Specification::parse(&source).unwrap());
+    let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
+    engine.apply(now(0), Input::Submit { specification, request_id: String::new() });
+    engine
+}
+
+fn now(milliseconds: u64) -> Now {
+    Now { monotonic_ms: milliseconds, unix_ms: milliseconds }
+}
+
+/// A message that a worker may send, with numbers that often fit.
+fn message() -> impl Strategy<Value = v1::WorkerMessage> {
+    use v1::{event::Event, worker_message::Message};
+    let number = || prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
+    let small = || prop_oneof![4 => 0..4u32, 1 => any::<u32>()];
+    let real = || prop_oneof![3 => 0.0..1.0f64, 1 => any::<f64>()];
+    let attempt = move || {
+        (1..3u64, number(), small()).prop_map(|(sweep, job, attempt)| {
+            Some(v1::AttemptRef::from(AttemptKey::new(sweep, job, attempt)))
+        })
+    };
+    let hello =
+        ("[a-z.\\-/ ]{0,12}", prop::collection::vec((small(), attempt()), 0..4)).prop_map(|(name, held)| {
+            Message::Hello(v1::Hello {
+                protocol_version: proto::PROTOCOL_VERSION,
+                name,
+                slots: held
+                    .iter()
+                    .map(|(index, _)| v1::Slot { index: *index, ..v1::Slot::default() })
+                    .collect(),
+                held: held
+                    .into_iter()
+                    .map(|(slot, attempt)| v1::HeldAttempt { attempt, slot, ended: false })
+                    .collect(),
+                ..v1::Hello::default()
+            })
+        });
+    let started = small().prop_map(|resumed_epochs| {
+        Event::Started(v1::AttemptStarted { resumed_epochs, ..v1::AttemptStarted::default() })
+    });
+    let epoch =
+        (small(), real(), real(), real()).prop_map(|(epoch, train_loss, val_accuracy, epoch_seconds)| {
+            Event::Epoch(v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds })
+        });
+    let ended = (any::<i32>(), ".{0,20}").prop_map(|(outcome, reason)| {
+        Event::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: Vec::new() })
+    });
+    let event = (number(), attempt(), prop::option::of(prop_oneof![started, epoch, ended]))
+        .prop_map(|(sequence, attempt, event)| Message::Event(v1::Event { sequence, attempt, event }));
+    let heartbeat = prop::collection::vec((attempt(), small(), any::<f64>()), 0..3).prop_map(|running| {
+        let running = running
+            .into_iter()
+            .map(|(attempt, epoch, fraction)| v1::AttemptProgress { attempt, epoch, fraction })
+            .collect();
+        Message::Heartbeat(v1::Heartbeat { running })
+    });
+    let message = prop_oneof![
+        2 => hello,
+        5 => event,
+        1 => heartbeat,
+        1 => Just(Message::Draining(v1::Draining::default())),
+    ];
+    prop::option::weighted(0.95, message).prop_map(|message| v1::WorkerMessage { message })
+}
+
+/// The message's bytes, some of them with a wrong byte.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    (message(), prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()))).prop_map(
+        |(message, harm)| {
+            let mut bytes = message.encode_to_vec();
+            if let Some((place, byte)) = harm.filter(|_| !bytes.is_empty()) {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_workers_send_the_engine_stays_consistent(
+        streams in prop::collection::vec(prop::collection::vec(bytes(), 0..12), 1..4),
+    ) {
+        let mut engine = engine();
+        let mut time = 0;
+        for (number, stream) in (1..).zip(streams) {
+            let session = SessionId(number);
+            let mut is_open = false;
+            for bytes in stream {
+                time += 10;
+                let Ok(message) = v1::WorkerMessage::decode(bytes.as_slice()) else { break };
+                let input = match message.message {
+                    Some(v1::worker_message::Message::Hello(hello)) if !is_open => {
+                        is_open = true;
+                        convert::hello(hello).map(|hello| Input::SessionOpened { session, hello })
+                    }
+                    _ if is_open => convert::input(session, message),
+                    _ => break,
+                };
+                // A stream ends with its first message that cannot be used.
+                let Ok(input) = input else { break };
+                engine.apply(now(time), input);
+                prop_assert_eq!(engine.check_invariants(), Ok(()));
+            }
+            if number % 2 == 0 {
+                engine.apply(now(time), Input::SessionClosed(session));
+            }
+            time += 500;
+            engine.apply(now(time), Input::Tick);
+            prop_assert_eq!(engine.check_invariants(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_a_user_sends_they_are_a_submission_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(request) = v1::SubmitRequest::decode(bytes.as_slice()) {
+            let source = SpecificationSource::from(request.source.unwrap_or_default());
+            // Without a panic.
+            let _ = Specification::parse(&source);
+        }
+    }
+}
