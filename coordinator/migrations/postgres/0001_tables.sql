@@ -1,4 +1,5 @@
--- Times are milliseconds since 1970-01-01 UTC. Jobs that never had an attempt have no row.
+-- Times are milliseconds since 1970-01-01 UTC. Jobs that never had an attempt have no row. A checksum is of the row's other
+-- columns.
 
 CREATE TABLE sweeps (
     sweep_id        BIGINT PRIMARY KEY,
@@ -11,7 +12,8 @@ CREATE TABLE sweeps (
     state           TEXT   NOT NULL,
     dataset         TEXT,
     created_unix_ms BIGINT NOT NULL,
-    ended_unix_ms   BIGINT
+    ended_unix_ms   BIGINT,
+    checksum        BIGINT NOT NULL
 );
 
 CREATE TABLE jobs (
@@ -31,6 +33,7 @@ CREATE TABLE jobs (
     train_seconds DOUBLE PRECISION NOT NULL DEFAULT 0,
     train_loss    DOUBLE PRECISION,
     val_accuracy  DOUBLE PRECISION,
+    checksum      BIGINT           NOT NULL,
     PRIMARY KEY (sweep_id, job)
 );
 
@@ -52,6 +55,7 @@ CREATE TABLE attempts (
     log_tail        TEXT    NOT NULL DEFAULT '[]',
     granted_unix_ms BIGINT  NOT NULL,
     ended_unix_ms   BIGINT,
+    checksum        BIGINT  NOT NULL,
     PRIMARY KEY (sweep_id, job, attempt),
     FOREIGN KEY (sweep_id, job) REFERENCES jobs (sweep_id, job)
 );
@@ -64,6 +68,7 @@ CREATE TABLE epochs (
     train_loss    DOUBLE PRECISION NOT NULL,
     val_accuracy  DOUBLE PRECISION NOT NULL,
     epoch_seconds DOUBLE PRECISION NOT NULL,
+    checksum      BIGINT NOT NULL,
     PRIMARY KEY (sweep_id, job, attempt, epoch),
     FOREIGN KEY (sweep_id, job, attempt) REFERENCES attempts (sweep_id, job, attempt)
 );

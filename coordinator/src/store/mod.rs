@@ -4,8 +4,10 @@
 mod cells;
 mod postgres;
 mod read;
+mod rows;
 mod sqlite;
 mod tables;
+mod write;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

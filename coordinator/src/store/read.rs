@@ -21,8 +21,6 @@ use crate::core::{
 pub(super) trait Queries: Send {
     /// A row of its answers.
     type Row: Cells;
-    /// Whether rows have checksums.
-    const CHECKSUMS: bool;
 
     /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
     /// outside may be part of the query.
@@ -30,18 +28,15 @@ pub(super) trait Queries: Send {
 }
 
 /// Rows of a table, which are as they were written; `rest` says which, and in what order.
-async fn select<Q: Queries>(
+pub(super) async fn select<Q: Queries>(
     connection: &mut Q,
     table: &Table,
     rest: &str,
     numbers: &[i64],
 ) -> Result<Vec<Q::Row>, StoreError> {
-    let checksum = if Q::CHECKSUMS { ", checksum" } else { "" };
-    let query = format!("SELECT {}{checksum} FROM {} {rest}", table.column_list(), table.name);
+    let query = format!("SELECT {}, checksum FROM {} {rest}", table.column_list(), table.name);
     let rows = connection.rows(query, numbers).await?;
-    if Q::CHECKSUMS {
-        rows.iter().try_for_each(|row| table.verify(row))?;
-    }
+    rows.iter().try_for_each(|row| table.verify(row))?;
     Ok(rows)
 }
 

@@ -1,9 +1,10 @@
-//! The tables: which columns each has, and the checksum over them.
+//! The tables: which columns each has, rows as lists of values, and the checksum over them.
+
+use std::borrow::Cow;
 
 use crc32fast::Hasher;
 
 use super::{StoreError, cells::Cells};
-use crate::core::record::EpochMetrics;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy)]
@@ -105,23 +106,34 @@ impl Table {
         self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
 
-    /// The checksum of a row with all columns.
-    pub(super) fn checksum(&self, row: &impl Cells) -> Result<i64, StoreError> {
-        let mut checksum = Checksum::default();
-        for (column, kind) in self.columns {
-            match kind {
-                Integer => checksum.integer(row.integer(column)?),
-                Real => checksum.real(row.real(column)?),
-                Text => checksum.text(row.text(column)?.as_deref()),
-                Boolean => checksum.integer(row.boolean(column)?.map(i64::from)),
+    /// The position of a column; for constants.
+    pub(super) const fn position(&self, name: &str) -> usize {
+        let mut position = 0;
+        while position < self.columns.len() {
+            if is_same(self.columns[position].0.as_bytes(), name.as_bytes()) {
+                return position;
             }
+            position += 1;
         }
-        Ok(checksum.finish())
+        panic!("the table has no such column")
+    }
+
+    /// A row with all columns as values.
+    pub(super) fn values(&self, row: &impl Cells) -> Result<Vec<Value>, StoreError> {
+        let value = |(column, kind): &(&'static str, Kind)| {
+            Ok(match kind {
+                Integer => Value::Integer(row.integer(column)?),
+                Real => Value::Real(row.real(column)?),
+                Text => Value::Text(row.text(column)?.map(Cow::Owned)),
+                Boolean => Value::Boolean(row.boolean(column)?.unwrap_or_default()),
+            })
+        };
+        self.columns.iter().map(value).collect()
     }
 
     /// Makes sure that a row with all columns and its checksum is as it was written.
     pub(super) fn verify(&self, row: &impl Cells) -> Result<(), StoreError> {
-        if row.integer("checksum")? == Some(self.checksum(row)?) {
+        if row.integer("checksum")? == Some(checksum(&self.values(row)?)) {
             return Ok(());
         }
         let mut key = String::new();
@@ -133,48 +145,72 @@ impl Table {
     }
 }
 
-/// The checksum of a row of `epochs`.
-pub(super) fn epoch_checksum(keys: (i64, i64, u32), metrics: &EpochMetrics) -> i64 {
-    let mut checksum = Checksum::default();
-    let (sweep, job, attempt) = keys;
-    for key in [sweep, job, attempt.into(), metrics.epoch.into()] {
-        checksum.integer(Some(key));
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
     }
-    for value in [metrics.train_loss, metrics.val_accuracy, metrics.epoch_seconds] {
-        checksum.real(Some(value));
-    }
-    checksum.finish()
+    at == one.len() && at == other.len()
 }
 
-/// CRC-32 over values, each with its kind and its length before it.
-#[derive(Default)]
-struct Checksum(Hasher);
+/// What a column of a row holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Integer(Option<i64>),
+    Real(Option<f64>),
+    Text(Option<Cow<'static, str>>),
+    Boolean(bool),
+}
 
-impl Checksum {
-    fn integer(&mut self, value: Option<i64>) {
-        self.value(b'i', value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Integer(Some(value))
     }
+}
 
-    fn real(&mut self, value: Option<f64>) {
-        self.value(b'r', value.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Integer(Some(value.into()))
     }
+}
 
-    fn text(&mut self, value: Option<&str>) {
-        self.value(b't', value.map(str::as_bytes));
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(Some(value))
     }
+}
 
-    fn value(&mut self, kind: u8, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => {
-                self.0.update(&[kind]);
-                self.0.update(&(bytes.len() as u64).to_le_bytes());
-                self.0.update(bytes);
-            }
-            None => self.0.update(b"n"),
+impl From<&'static str> for Value {
+    fn from(value: &'static str) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+
+impl Value {
+    /// Text from anywhere. PostgreSQL keeps every character but one, so no store keeps that.
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(Some(Cow::Owned(text.replace('\0', "\u{fffd}"))))
+    }
+}
+
+/// The checksum of a row: CRC-32 over its values, each with its kind and its length before it.
+pub(super) fn checksum(row: &[Value]) -> i64 {
+    let mut hasher = Hasher::new();
+    let mut add = |kind: u8, bytes: Option<&[u8]>| match bytes {
+        Some(bytes) => {
+            hasher.update(&[kind]);
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+        None => hasher.update(b"n"),
+    };
+    for value in row {
+        match value {
+            Value::Integer(value) => add(b'i', value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
+            Value::Real(value) => add(b'r', value.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
+            Value::Text(value) => add(b't', value.as_deref().map(str::as_bytes)),
+            Value::Boolean(value) => add(b'i', Some(&i64::from(*value).to_le_bytes())),
         }
     }
-
-    fn finish(self) -> i64 {
-        self.0.finalize().into()
-    }
+    hasher.finalize().into()
 }

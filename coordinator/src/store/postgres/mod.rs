@@ -1,25 +1,23 @@
 //! PostgreSQL: several coordinators on one database, of which one leads and writes. A commit is one transaction of
 //! a few statements that first makes sure that its writer still leads.
 
-mod fold;
 mod leader;
-mod write;
 
 use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
+    Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use tokio::sync::Mutex;
 
 use self::leader::Leadership;
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
-    cells::cells,
-    read::{self, Queries},
+    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError, read,
+    rows::Rows,
+    write::{self, statements},
 };
 use crate::core::record::{FailedJob, Record, StoredSweep};
 
@@ -39,10 +37,17 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres
 #[derive(Debug)]
 pub struct PostgresStore {
     options: PgConnectOptions,
-    /// Taken out while a commit runs: one that fails or is given up takes its connection with it.
-    writer: Mutex<Option<PgConnection>>,
+    /// Taken out while a commit runs: one that fails or is given up takes its connection and its rows with it.
+    writer: Mutex<Option<Writer>>,
     readers: PgPool,
     leadership: Leadership,
+}
+
+/// The one connection that writes, and what it will write again while this coordinator leads.
+#[derive(Debug)]
+struct Writer {
+    connection: PgConnection,
+    rows: Rows,
 }
 
 impl PostgresStore {
@@ -83,7 +88,10 @@ async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 #[async_trait]
 impl Store for PostgresStore {
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
-        self.leadership.take(&self.readers, address, leader).await
+        self.leadership.take(&self.readers, address, leader).await?;
+        // Others may have written since.
+        *self.writer.lock().await = None;
+        Ok(())
     }
 
     async fn deposed(&self) -> StoreError {
@@ -98,11 +106,11 @@ impl Store for PostgresStore {
         let mut guard = self.writer.lock().await;
         let mut writer = match guard.take() {
             Some(writer) => writer,
-            None => self.connect().await?,
+            None => Writer { connection: self.connect().await?, rows: Rows::default() },
         };
-        let mut transaction = writer.begin().await?;
+        let mut transaction = writer.connection.begin().await?;
         self.leadership.check(&mut transaction).await?;
-        write::records(&mut transaction, records).await?;
+        write::records(&mut *transaction, &mut writer.rows, records).await?;
         transaction.commit().await?;
         *guard = Some(writer);
         Ok(())
@@ -135,23 +143,10 @@ impl Store for PostgresStore {
         }
         if let Some(writer) = self.writer.lock().await.take() {
             // The server notices a connection that is gone without a word.
-            let _ = writer.close().await;
+            let _ = writer.connection.close().await;
         }
         self.readers.close().await;
     }
 }
 
-#[async_trait]
-impl Queries for PgConnection {
-    type Row = PgRow;
-    // A cluster made with --data-checksums, the default since version 18, checks its pages itself.
-    const CHECKSUMS: bool = false;
-
-    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<PgRow>, sqlx::Error> {
-        let query = sqlx::query(AssertSqlSafe(query));
-        let query = numbers.iter().fold(query, |query, number| query.bind(*number));
-        query.fetch_all(self).await
-    }
-}
-
-cells!(PgRow);
+statements!(PgConnection, PgRow, numbered: true);

@@ -1,7 +1,6 @@
 //! SQLite: one writer, read-only readers beside it, everything fsynced before it is acknowledged.
 
 mod seal;
-mod write;
 
 use std::{
     ffi::OsString,
@@ -13,16 +12,15 @@ use std::{
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 use sqlx::{
-    AssertSqlSafe, Connection, SqliteConnection, SqlitePool,
+    Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
-use self::seal::Touched;
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
-    cells::cells,
-    read::{self, Queries},
+    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError, read,
+    rows::Rows,
+    write::{self, statements},
 };
 use crate::core::record::{FailedJob, Record, StoredSweep};
 
@@ -46,11 +44,18 @@ const ROOM_BYTES: usize = 1 << 20;
 pub struct SqliteStore {
     path: PathBuf,
     options: SqliteConnectOptions,
-    /// Taken out while a commit runs: one that fails takes its connection with it.
-    writer: Mutex<Option<SqliteConnection>>,
+    /// Taken out while a commit runs: one that fails takes its connection and its rows with it.
+    writer: Mutex<Option<Writer>>,
     readers: SqlitePool,
     /// Held for as long as the store is open: SQLite would let two coordinators in.
     _lock: File,
+}
+
+/// The one connection that writes, and what it will write again.
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    rows: Rows,
 }
 
 impl SqliteStore {
@@ -77,7 +82,13 @@ impl SqliteStore {
             .max_connections(READERS_MAX)
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await?;
-        Ok(Self { path: path.to_owned(), options, writer: Mutex::new(Some(writer)), readers, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            options,
+            writer: Mutex::new(Some(Writer { connection: writer, rows: Rows::default() })),
+            readers,
+            _lock: lock,
+        })
     }
 }
 
@@ -161,15 +172,13 @@ impl Store for SqliteStore {
         let mut guard = self.writer.lock().await;
         let mut writer = match guard.take() {
             Some(writer) => writer,
-            None => SqliteConnection::connect_with(&self.options).await?,
+            None => Writer {
+                connection: SqliteConnection::connect_with(&self.options).await?,
+                rows: Rows::default(),
+            },
         };
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut touched = Touched::default();
-        for record in records {
-            write::record(&mut transaction, record).await?;
-            touched.by(record);
-        }
-        touched.seal(&mut transaction).await?;
+        let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+        write::records(&mut *transaction, &mut writer.rows, records).await?;
         transaction.commit().await?;
         *guard = Some(writer);
         Ok(())
@@ -205,23 +214,11 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         if let Some(writer) = self.writer.lock().await.take()
-            && let Err(error) = writer.close().await
+            && let Err(error) = writer.connection.close().await
         {
             tracing::warn!(%error, "the database was not closed cleanly; it recovers at the next start");
         }
     }
 }
 
-#[async_trait]
-impl Queries for SqliteConnection {
-    type Row = SqliteRow;
-    const CHECKSUMS: bool = true;
-
-    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let query = sqlx::query(AssertSqlSafe(query));
-        let query = numbers.iter().fold(query, |query, number| query.bind(*number));
-        query.fetch_all(self).await
-    }
-}
-
-cells!(SqliteRow);
+statements!(SqliteConnection, SqliteRow, numbered: false);

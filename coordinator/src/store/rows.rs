@@ -1,0 +1,390 @@
+//! Records into rows. Rows of what is not at its end are kept in memory, so that a commit writes each row that it
+//! changes once and whole, and reads hardly any.
+
+use std::collections::{BTreeSet, HashMap};
+
+use proto::{AttemptKey, JobKey, SweepId};
+
+use super::{
+    StoreError,
+    cells::{dataset_json, integer, names_json},
+    read::{Queries, select},
+    tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
+};
+use crate::core::record::{EpochMetrics, Record};
+
+/// Columns of `sweeps` that change.
+mod sweep {
+    use super::SWEEPS;
+    pub(super) const SPECIFICATION: usize = SWEEPS.position("specification");
+    pub(super) const JOB_COUNT: usize = SWEEPS.position("job_count");
+    pub(super) const STATE: usize = SWEEPS.position("state");
+    pub(super) const DATASET: usize = SWEEPS.position("dataset");
+    pub(super) const ENDED: usize = SWEEPS.position("ended_unix_ms");
+}
+
+/// Columns of `jobs` that change.
+mod job {
+    use super::JOBS;
+    pub(super) const STATE: usize = JOBS.position("state");
+    pub(super) const ATTEMPTS: usize = JOBS.position("attempts");
+    pub(super) const FAILURES: usize = JOBS.position("failures");
+    pub(super) const LOSSES: usize = JOBS.position("losses");
+    pub(super) const LOST_WITH: usize = JOBS.position("lost_with");
+    pub(super) const WORKER: usize = JOBS.position("worker");
+    pub(super) const REASON: usize = JOBS.position("reason");
+    pub(super) const EPOCHS_DONE: usize = JOBS.position("epochs_done");
+    pub(super) const TRAIN_SECONDS: usize = JOBS.position("train_seconds");
+    pub(super) const TRAIN_LOSS: usize = JOBS.position("train_loss");
+    pub(super) const VAL_ACCURACY: usize = JOBS.position("val_accuracy");
+}
+
+/// Columns of `attempts` that change.
+mod attempt {
+    use super::ATTEMPTS;
+    pub(super) const STARTED: usize = ATTEMPTS.position("started");
+    pub(super) const RESUMED_EPOCHS: usize = ATTEMPTS.position("resumed_epochs");
+    pub(super) const STATE: usize = ATTEMPTS.position("state");
+    pub(super) const REASON: usize = ATTEMPTS.position("reason");
+    pub(super) const LOG_TAIL: usize = ATTEMPTS.position("log_tail");
+    pub(super) const ENDED: usize = ATTEMPTS.position("ended_unix_ms");
+}
+
+/// A row in the order of its table's columns.
+pub(super) type Row = Vec<Value>;
+
+/// Rows that further records are likely to change.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    sweeps: HashMap<SweepId, Row>,
+    jobs: HashMap<JobKey, Row>,
+    attempts: HashMap<AttemptKey, Row>,
+}
+
+/// What a commit changes.
+#[derive(Debug, Default)]
+struct Changes {
+    sweeps: BTreeSet<SweepId>,
+    jobs: BTreeSet<JobKey>,
+    begun: BTreeSet<AttemptKey>,
+    attempts: BTreeSet<AttemptKey>,
+    epochs: Vec<Row>,
+    /// Jobs and attempts that have come to their end: their rows are not kept in memory.
+    ended_jobs: Vec<JobKey>,
+    ended_attempts: Vec<AttemptKey>,
+}
+
+/// Rows of one table to be written.
+#[derive(Debug)]
+pub(super) struct Write {
+    /// The table.
+    pub(super) table: &'static Table,
+    /// Whether rows of the same keys may be there, which these replace. Otherwise they must not be.
+    pub(super) replaces: bool,
+    /// The rows, by their keys.
+    pub(super) rows: Vec<Row>,
+}
+
+impl Rows {
+    /// Takes records in; what is to be written, in the order in which tables refer to each other.
+    pub(super) async fn take<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        records: &[Record],
+    ) -> Result<Vec<Write>, StoreError> {
+        let mut changes = Changes::default();
+        for record in records {
+            match record {
+                Record::SweepSubmitted { .. }
+                | Record::SweepExtended { .. }
+                | Record::SweepChanged { .. }
+                | Record::DatasetFound { .. } => self.sweep(connection, record, &mut changes).await?,
+                Record::JobChanged { .. } => self.job(connection, record, &mut changes).await?,
+                _ => self.attempt(connection, record, &mut changes).await?,
+            }
+        }
+        Ok(self.writes(changes))
+    }
+
+    async fn sweep<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        record: &Record,
+        changes: &mut Changes,
+    ) -> Result<(), StoreError> {
+        let id = match record {
+            Record::SweepSubmitted { sweep, .. } => {
+                self.sweeps.insert(*sweep, new_sweep(record)?);
+                *sweep
+            }
+            Record::SweepExtended { sweep, .. }
+            | Record::SweepChanged { sweep, .. }
+            | Record::DatasetFound { sweep, .. } => *sweep,
+            _ => return Ok(()),
+        };
+        let Some(row) = self.known_sweep(connection, id).await? else { return Ok(()) };
+        match record {
+            Record::SweepExtended { specification, job_count, .. } => {
+                row[sweep::SPECIFICATION] = Value::text(specification);
+                row[sweep::JOB_COUNT] = integer(*job_count)?.into();
+            }
+            Record::SweepChanged { state, ended_unix_ms, .. } => {
+                row[sweep::STATE] = state.as_str().into();
+                row[sweep::ENDED] = Value::Integer(ended_unix_ms.map(integer).transpose()?);
+            }
+            Record::DatasetFound { dataset, .. } => {
+                row[sweep::DATASET] = Value::text(&dataset_json(dataset)?)
+            }
+            _ => {}
+        }
+        changes.sweeps.insert(id);
+        Ok(())
+    }
+
+    async fn job<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        record: &Record,
+        changes: &mut Changes,
+    ) -> Result<(), StoreError> {
+        let Record::JobChanged { job: key, state, history, reason } = record else { return Ok(()) };
+        // A job that never had an attempt has no row.
+        let Some(row) = self.known_job(connection, *key).await? else { return Ok(()) };
+        row[job::STATE] = state.as_str().into();
+        row[job::FAILURES] = history.failures.into();
+        row[job::LOSSES] = history.losses.into();
+        row[job::LOST_WITH] = Value::text(&names_json(&history.lost_with)?);
+        row[job::REASON] = Value::text(reason);
+        changes.jobs.insert(*key);
+        if state.is_final() {
+            changes.ended_jobs.push(*key);
+        }
+        Ok(())
+    }
+
+    async fn attempt<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        record: &Record,
+        changes: &mut Changes,
+    ) -> Result<(), StoreError> {
+        match record {
+            Record::AttemptGranted { attempt: key, worker, slot, device, at_unix_ms } => {
+                // The first attempt of a job makes its row.
+                if key.attempt == 1 {
+                    self.jobs.insert(key.job, new_job(key.job)?);
+                }
+                if let Some(row) = self.known_job(connection, key.job).await? {
+                    grant(row, key.attempt, worker.as_str());
+                    changes.jobs.insert(key.job);
+                }
+                let row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
+                self.attempts.insert(*key, row);
+                changes.begun.insert(*key);
+            }
+            Record::AttemptStarted { attempt: key, resumed_epochs } => {
+                if let Some(row) = self.known_attempt(connection, *key).await? {
+                    row[attempt::STARTED] = Value::Boolean(true);
+                    row[attempt::RESUMED_EPOCHS] = (*resumed_epochs).into();
+                    changes.attempts.insert(*key);
+                }
+            }
+            Record::AttemptEnded { attempt: key, state, reason, log_tail, at_unix_ms } => {
+                if let Some(row) = self.known_attempt(connection, *key).await? {
+                    row[attempt::STATE] = state.as_str().into();
+                    row[attempt::REASON] = Value::text(reason);
+                    row[attempt::LOG_TAIL] =
+                        Value::text(&serde_json::Value::from(log_tail.as_slice()).to_string());
+                    row[attempt::ENDED] = integer(*at_unix_ms)?.into();
+                    changes.attempts.insert(*key);
+                    changes.ended_attempts.push(*key);
+                }
+            }
+            Record::EpochRecorded { attempt: key, epoch, train_seconds } => {
+                changes.epochs.push(epoch_row(*key, epoch)?);
+                if let Some(row) = self.known_job(connection, key.job).await? {
+                    row[job::EPOCHS_DONE] = epoch.epoch.into();
+                    row[job::TRAIN_SECONDS] = (*train_seconds).into();
+                    row[job::TRAIN_LOSS] = epoch.train_loss.into();
+                    row[job::VAL_ACCURACY] = epoch.val_accuracy.into();
+                    changes.jobs.insert(key.job);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn known_sweep<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        id: SweepId,
+    ) -> Result<Option<&mut Row>, StoreError> {
+        if !self.sweeps.contains_key(&id) {
+            let found = find(connection, &SWEEPS, &[id.0]).await?;
+            self.sweeps.extend(found.map(|row| (id, row)));
+        }
+        Ok(self.sweeps.get_mut(&id))
+    }
+
+    async fn known_job<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        key: JobKey,
+    ) -> Result<Option<&mut Row>, StoreError> {
+        if !self.jobs.contains_key(&key) {
+            let found = find(connection, &JOBS, &[key.sweep.0, key.job]).await?;
+            self.jobs.extend(found.map(|row| (key, row)));
+        }
+        Ok(self.jobs.get_mut(&key))
+    }
+
+    async fn known_attempt<Q: Queries>(
+        &mut self,
+        connection: &mut Q,
+        key: AttemptKey,
+    ) -> Result<Option<&mut Row>, StoreError> {
+        if !self.attempts.contains_key(&key) {
+            let numbers = [key.job.sweep.0, key.job.job, key.attempt.into()];
+            let found = find(connection, &ATTEMPTS, &numbers).await?;
+            self.attempts.extend(found.map(|row| (key, row)));
+        }
+        Ok(self.attempts.get_mut(&key))
+    }
+
+    fn writes(&mut self, mut changes: Changes) -> Vec<Write> {
+        let sweeps = rows_of(&self.sweeps, &changes.sweeps);
+        let jobs = rows_of(&self.jobs, &changes.jobs);
+        let begun = rows_of(&self.attempts, &changes.begun);
+        let changed = changes.attempts.difference(&changes.begun).copied().collect();
+        let attempts = rows_of(&self.attempts, &changed);
+        changes.epochs.sort_by(|one, other| keys_of(&EPOCHS, one).cmp(&keys_of(&EPOCHS, other)));
+        // They change rarely and may be long.
+        self.sweeps.clear();
+        for job in changes.ended_jobs {
+            self.jobs.remove(&job);
+        }
+        for attempt in changes.ended_attempts {
+            self.attempts.remove(&attempt);
+        }
+        let writes = [
+            Write { table: &SWEEPS, replaces: true, rows: sweeps },
+            Write { table: &JOBS, replaces: true, rows: jobs },
+            Write { table: &ATTEMPTS, replaces: false, rows: begun },
+            Write { table: &ATTEMPTS, replaces: true, rows: attempts },
+            Write { table: &EPOCHS, replaces: false, rows: changes.epochs },
+        ];
+        writes.into_iter().filter(|write| !write.rows.is_empty()).collect()
+    }
+}
+
+fn rows_of<K: Ord + std::hash::Hash + Eq>(rows: &HashMap<K, Row>, keys: &BTreeSet<K>) -> Vec<Row> {
+    keys.iter().filter_map(|key| rows.get(key).cloned()).collect()
+}
+
+fn keys_of(table: &Table, row: &Row) -> Vec<Option<i64>> {
+    let key = |value: &Value| if let Value::Integer(number) = value { *number } else { None };
+    row[..table.keys].iter().map(key).collect()
+}
+
+async fn find<Q: Queries>(
+    connection: &mut Q,
+    table: &'static Table,
+    key: &[u64],
+) -> Result<Option<Row>, StoreError> {
+    let numbers = key.iter().map(|number| integer(*number)).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<String> = table.columns[..table.keys]
+        .iter()
+        .enumerate()
+        .map(|(index, (column, _))| format!("{column} = ${}", index + 1))
+        .collect();
+    let rows = select(connection, table, &format!("WHERE {}", parts.join(" AND ")), &numbers).await?;
+    rows.first().map(|row| table.values(row)).transpose()
+}
+
+fn new_sweep(record: &Record) -> Result<Row, StoreError> {
+    let Record::SweepSubmitted { sweep, name, request_id, specification, metric, job_count, created_unix_ms } =
+        record
+    else {
+        return Ok(Row::new());
+    };
+    let request_id = if request_id.is_empty() { Value::Text(None) } else { Value::text(request_id) };
+    Ok(vec![
+        integer(sweep.0)?.into(),
+        Value::text(name),
+        request_id,
+        Value::text(specification),
+        metric.name.as_str().into(),
+        Value::text(&metric.goal.to_string()),
+        integer(*job_count)?.into(),
+        "running".into(),
+        Value::Text(None),
+        integer(*created_unix_ms)?.into(),
+        Value::Integer(None),
+    ])
+}
+
+fn new_job(key: JobKey) -> Result<Row, StoreError> {
+    Ok(vec![
+        integer(key.sweep.0)?.into(),
+        integer(key.job)?.into(),
+        "running".into(),
+        0_u32.into(),
+        0_u32.into(),
+        0_u32.into(),
+        "[]".into(),
+        "".into(),
+        "".into(),
+        0_u32.into(),
+        0.0.into(),
+        Value::Real(None),
+        Value::Real(None),
+    ])
+}
+
+/// The job starts over: nothing of an earlier attempt counts any more. Its history stays.
+fn grant(row: &mut Row, number: u32, worker: &str) {
+    row[job::STATE] = "running".into();
+    row[job::ATTEMPTS] = number.into();
+    row[job::WORKER] = Value::text(worker);
+    row[job::EPOCHS_DONE] = 0_u32.into();
+    row[job::TRAIN_SECONDS] = 0.0.into();
+    row[job::TRAIN_LOSS] = Value::Real(None);
+    row[job::VAL_ACCURACY] = Value::Real(None);
+}
+
+fn new_attempt(
+    key: AttemptKey,
+    worker: &str,
+    slot: u32,
+    device: &str,
+    at_unix_ms: u64,
+) -> Result<Row, StoreError> {
+    Ok(vec![
+        integer(key.job.sweep.0)?.into(),
+        integer(key.job.job)?.into(),
+        key.attempt.into(),
+        Value::text(worker),
+        slot.into(),
+        Value::text(device),
+        Value::Boolean(false),
+        0_u32.into(),
+        "running".into(),
+        "".into(),
+        "[]".into(),
+        integer(at_unix_ms)?.into(),
+        Value::Integer(None),
+    ])
+}
+
+fn epoch_row(key: AttemptKey, metrics: &EpochMetrics) -> Result<Row, StoreError> {
+    Ok(vec![
+        integer(key.job.sweep.0)?.into(),
+        integer(key.job.job)?.into(),
+        key.attempt.into(),
+        metrics.epoch.into(),
+        metrics.train_loss.into(),
+        metrics.val_accuracy.into(),
+        metrics.epoch_seconds.into(),
+    ])
+}
