@@ -7,7 +7,6 @@ mod read;
 mod rows;
 mod sqlite;
 mod tables;
-mod write;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -155,9 +154,12 @@ pub enum StoreError {
     /// The database said no.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
+    /// SQLite did not write.
+    #[error("the database failed: {0}")]
+    Sqlite(#[source] rusqlite::Error),
     /// There is no room on its disk.
     #[error("the disk of the store is full: {0}")]
-    Full(#[source] sqlx::Error),
+    Full(String),
     /// The tables cannot be brought up to date.
     #[error("the database's tables are not those of this version of sweep: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -175,9 +177,21 @@ impl From<sqlx::Error> for StoreError {
         const FULL: [&str; 3] = ["13", "4874", "53100"];
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.is_some_and(|code| FULL.contains(&code.as_ref())) {
-            Self::Full(error)
+            Self::Full(error.to_string())
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        if code.is_some_and(|code| [SQLITE_FULL, SQLITE_IOERR_SHMSIZE].contains(&code)) {
+            Self::Full(error.to_string())
+        } else {
+            Self::Sqlite(error)
         }
     }
 }

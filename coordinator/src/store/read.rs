@@ -27,6 +27,25 @@ pub(super) trait Queries: Send {
     async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
 }
 
+/// [`Queries`] and [`Cells`] for a connection and a row of sqlx.
+macro_rules! queries {
+    ($connection:ty, $row:ty) => {
+        #[async_trait::async_trait]
+        impl $crate::store::read::Queries for $connection {
+            type Row = $row;
+
+            async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<$row>, sqlx::Error> {
+                let query = sqlx::query(sqlx::AssertSqlSafe(query));
+                let query = numbers.iter().fold(query, |query, number| query.bind(*number));
+                query.fetch_all(self).await
+            }
+        }
+
+        $crate::store::cells::cells!($row);
+    };
+}
+pub(super) use queries;
+
 /// Rows of a table, which are as they were written; `rest` says which, and in what order.
 pub(super) async fn select<Q: Queries>(
     connection: &mut Q,

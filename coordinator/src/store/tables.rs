@@ -118,6 +118,15 @@ impl Table {
         panic!("the table has no such column")
     }
 
+    /// The end of an insert that replaces a row of the same key.
+    pub(super) fn on_conflict(&self) -> String {
+        let (keys, others) = self.columns.split_at(self.keys);
+        let keys: Vec<_> = keys.iter().map(|(name, _)| *name).collect();
+        let others = others.iter().map(|(name, _)| *name).chain(["checksum"]);
+        let others: Vec<_> = others.map(|name| format!("{name} = excluded.{name}")).collect();
+        format!(" ON CONFLICT ({}) DO UPDATE SET {}", keys.join(", "), others.join(", "))
+    }
+
     /// A row with all columns as values.
     pub(super) fn values(&self, row: &impl Cells) -> Result<Vec<Value>, StoreError> {
         let value = |(column, kind): &(&'static str, Kind)| {

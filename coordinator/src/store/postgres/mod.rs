@@ -2,6 +2,7 @@
 //! a few statements that first makes sure that its writer still leads.
 
 mod leader;
+mod write;
 
 use std::{str::FromStr, time::Duration};
 
@@ -15,9 +16,9 @@ use tokio::sync::Mutex;
 
 use self::leader::Leadership;
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError, read,
+    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    read::{self, queries},
     rows::Rows,
-    write::{self, statements},
 };
 use crate::core::record::{FailedJob, Record, StoredSweep};
 
@@ -110,7 +111,8 @@ impl Store for PostgresStore {
         };
         let mut transaction = writer.connection.begin().await?;
         self.leadership.check(&mut transaction).await?;
-        write::records(&mut *transaction, &mut writer.rows, records).await?;
+        let writes = writer.rows.take(&mut *transaction, records).await?;
+        write::rows(&mut transaction, &writes).await?;
         transaction.commit().await?;
         *guard = Some(writer);
         Ok(())
@@ -149,4 +151,4 @@ impl Store for PostgresStore {
     }
 }
 
-statements!(PgConnection, PgRow, numbered: true);
+queries!(PgConnection, PgRow);

@@ -1,6 +1,9 @@
-//! SQLite: one writer, read-only readers beside it, everything fsynced before it is acknowledged.
+//! SQLite: one writer, read-only readers beside it, everything fsynced before it is acknowledged. sqlx makes the tables
+//! and reads; it hands each statement to another thread and back, which a commit of many would pay for, so rusqlite
+//! writes, on the same SQLite.
 
 mod seal;
+mod write;
 
 use std::{
     ffi::OsString,
@@ -12,15 +15,17 @@ use std::{
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
+    Connection, Sqlite, SqliteConnection, SqlitePool,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
+use self::write::Writer;
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError, read,
+    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    read::{self, Queries, queries},
     rows::Rows,
-    write::{self, statements},
 };
 use crate::core::record::{FailedJob, Record, StoredSweep};
 
@@ -43,19 +48,11 @@ const ROOM_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    options: SqliteConnectOptions,
     /// Taken out while a commit runs: one that fails takes its connection and its rows with it.
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<(Writer, Rows)>>,
     readers: SqlitePool,
     /// Held for as long as the store is open: SQLite would let two coordinators in.
     _lock: File,
-}
-
-/// The one connection that writes, and what it will write again.
-#[derive(Debug)]
-struct Writer {
-    connection: SqliteConnection,
-    rows: Rows,
 }
 
 impl SqliteStore {
@@ -80,15 +77,11 @@ impl SqliteStore {
         seal_what_is_older(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
-            .connect_with(options.clone().read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
-        Ok(Self {
-            path: path.to_owned(),
-            options,
-            writer: Mutex::new(Some(Writer { connection: writer, rows: Rows::default() })),
-            readers,
-            _lock: lock,
-        })
+        let open = (Writer::open(path, BUSY_TIMEOUT)?, Rows::default());
+        writer.close().await?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(Some(open)), readers, _lock: lock })
     }
 }
 
@@ -170,17 +163,15 @@ impl Store for SqliteStore {
 
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
         let mut guard = self.writer.lock().await;
-        let mut writer = match guard.take() {
-            Some(writer) => writer,
-            None => Writer {
-                connection: SqliteConnection::connect_with(&self.options).await?,
-                rows: Rows::default(),
-            },
+        let (mut writer, mut rows) = match guard.take() {
+            Some(open) => open,
+            None => (Writer::open(&self.path, BUSY_TIMEOUT)?, Rows::default()),
         };
-        let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
-        write::records(&mut *transaction, &mut writer.rows, records).await?;
-        transaction.commit().await?;
-        *guard = Some(writer);
+        // Whatever is not in memory was committed before, so that readers see it.
+        let mut readers = OnDemand { pool: &self.readers, connection: None };
+        let writes = rows.take(&mut readers, records).await?;
+        let written = tokio::task::spawn_blocking(move || writer.commit(&writes).map(|()| writer)).await;
+        *guard = Some((written.map_err(|_| sqlx::Error::WorkerCrashed)??, rows));
         Ok(())
     }
 
@@ -213,12 +204,28 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
-        if let Some(writer) = self.writer.lock().await.take()
-            && let Err(error) = writer.connection.close().await
-        {
-            tracing::warn!(%error, "the database was not closed cleanly; it recovers at the next start");
-        }
+        // The last one to close writes the log into the database.
+        drop(self.writer.lock().await.take());
     }
 }
 
-statements!(SqliteConnection, SqliteRow, numbered: false);
+queries!(SqliteConnection, SqliteRow);
+
+/// A connection of a pool that is only taken when something is asked.
+struct OnDemand<'p> {
+    pool: &'p SqlitePool,
+    connection: Option<PoolConnection<Sqlite>>,
+}
+
+#[async_trait]
+impl Queries for OnDemand<'_> {
+    type Row = SqliteRow;
+
+    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.pool.acquire().await?),
+        };
+        connection.rows(query, numbers).await
+    }
+}

@@ -1,0 +1,75 @@
+//! Rows into tables. Statements run on the thread that calls, one after the other, so that a commit changes threads
+//! once.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{
+    Connection, OpenFlags, TransactionBehavior,
+    types::{ToSqlOutput, Value as Sqlite, ValueRef},
+};
+
+use super::super::{
+    StoreError,
+    rows::Write,
+    tables::{Table, Value, checksum},
+};
+
+/// Prepared statements that are kept: one a table and kind of write.
+const STATEMENTS_MAX: usize = 16;
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer(Connection);
+
+impl Writer {
+    /// Connects to a database whose tables are up to date.
+    pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        // With NORMAL, a power cut could take commits that were acknowledged.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(Self(connection))
+    }
+
+    /// Writes rows as one transaction, which is on the disk when this returns.
+    pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Write { table, replaces, rows } in writes {
+            let mut statement = transaction.prepare_cached(&insert(table, *replaces))?;
+            for row in rows {
+                for (index, value) in (1..).zip(row) {
+                    statement.raw_bind_parameter(index, Bound(value))?;
+                }
+                statement.raw_bind_parameter(row.len() + 1, checksum(row))?;
+                statement.raw_execute()?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// A value on its way into a statement.
+struct Bound<'v>(&'v Value);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            Value::Integer(value) => ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Integer)),
+            Value::Real(value) => ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real)),
+            Value::Text(value) => ToSqlOutput::Borrowed(
+                value.as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
+            ),
+            Value::Boolean(value) => ToSqlOutput::Owned(Sqlite::Integer((*value).into())),
+        })
+    }
+}
+
+fn insert(table: &Table, replaces: bool) -> String {
+    let places = vec!["?"; table.columns.len() + 1].join(", ");
+    let conflict = if replaces { table.on_conflict() } else { String::new() };
+    format!("INSERT INTO {} ({}, checksum) VALUES ({places}){conflict}", table.name, table.column_list())
+}
