@@ -1,5 +1,8 @@
 //! What every store must do. One suite, run on each of them.
 
+// In a test, a panic is how a failure is told.
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use coordinator::{

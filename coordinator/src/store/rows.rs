@@ -133,7 +133,7 @@ impl Rows {
                 row[sweep::ENDED] = Value::Integer(ended_unix_ms.map(integer).transpose()?);
             }
             Record::DatasetFound { dataset, .. } => {
-                row[sweep::DATASET] = Value::text(&dataset_json(dataset)?)
+                row[sweep::DATASET] = Value::text(&dataset_json(dataset)?);
             }
             _ => {}
         }
@@ -258,7 +258,7 @@ impl Rows {
         let begun = rows_of(&self.attempts, &changes.begun);
         let changed = changes.attempts.difference(&changes.begun).copied().collect();
         let attempts = rows_of(&self.attempts, &changed);
-        changes.epochs.sort_by(|one, other| keys_of(&EPOCHS, one).cmp(&keys_of(&EPOCHS, other)));
+        changes.epochs.sort_by_cached_key(|row| keys_of(&EPOCHS, row));
         // They change rarely and may be long.
         self.sweeps.clear();
         for job in changes.ended_jobs {

@@ -143,6 +143,8 @@ async fn seal_what_is_older(connection: &mut SqliteConnection) -> Result<(), Sto
 }
 
 /// An error that only a damaged file gives.
+// Handed to `map_err`, which gives its argument away.
+#[allow(clippy::needless_pass_by_value)]
 fn damaged(error: sqlx::Error) -> StoreError {
     StoreError::Damaged(error.to_string())
 }
