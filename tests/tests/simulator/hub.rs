@@ -84,7 +84,8 @@ impl Hub {
     /// Applies all that waits.
     pub(super) fn take_turn(&mut self, now_ms: u64) -> Result<Batch<Question>, String> {
         let inputs = std::mem::take(&mut self.inbox);
-        let named: Vec<AttemptKey> = inputs.iter().flat_map(|(input, _)| self.named(input)).collect();
+        let named: Vec<(SessionId, AttemptKey)> =
+            inputs.iter().flat_map(|(input, _)| self.named(input)).collect();
         let (clock, started_at) = (&mut self.clock, self.started_at);
         let mut lease_ms = 0;
         let batch = Batch::apply(
@@ -101,26 +102,31 @@ impl Hub {
             Record::AttemptGranted { attempt, .. } => Some(*attempt),
             _ => None,
         });
-        self.extended.extend(named.into_iter().chain(granted).map(|attempt| (attempt, lease_ms)));
+        // The engine may have cut a stream off before it came to what was said there.
+        let heard = named.into_iter().filter(|(session, _)| self.engine.listens_to(*session));
+        let heard = heard.map(|(_, attempt)| attempt).collect::<Vec<_>>();
+        self.extended.extend(heard.into_iter().chain(granted).map(|attempt| (attempt, lease_ms)));
         Ok(batch)
     }
 
-    /// The attempts that a worker to whom the engine listens says to live.
-    fn named(&mut self, input: &Input) -> Vec<AttemptKey> {
+    /// The attempts that a worker says to live, and the stream on which it does.
+    fn named(&mut self, input: &Input) -> Vec<(SessionId, AttemptKey)> {
         match input {
             Input::SessionOpened { session, hello } => {
                 self.names.retain(|_, name| *name != hello.name);
                 self.names.insert(*session, hello.name.clone());
-                hello.held.iter().map(|held| held.attempt).collect()
+                hello.held.iter().map(|held| (*session, held.attempt)).collect()
             }
             Input::SessionClosed(session) => {
                 self.names.remove(session);
                 Vec::new()
             }
             Input::Heartbeat { session, running } if self.names.contains_key(session) => {
-                running.iter().map(|beat| beat.attempt).collect()
+                running.iter().map(|beat| (*session, beat.attempt)).collect()
             }
-            Input::Event { session, attempt, .. } if self.names.contains_key(session) => vec![*attempt],
+            Input::Event { session, attempt, .. } if self.names.contains_key(session) => {
+                vec![(*session, *attempt)]
+            }
             _ => Vec::new(),
         }
     }

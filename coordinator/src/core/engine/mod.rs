@@ -129,6 +129,11 @@ impl Engine {
         }
     }
 
+    /// Whether what is said on a stream is heard: it has opened, and was neither closed nor cut off nor replaced.
+    pub fn listens_to(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
     /// Whether the state contradicts itself; says how. For tests and debug builds.
     pub fn check_invariants(&self) -> Result<(), String> {
         for run in self.sweeps.values() {
