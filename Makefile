@@ -7,7 +7,7 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak bench fuzz check clean-demo tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ chaos: build ## Kill, freeze, send away and cut off processes KILLS times (200) 
 
 soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
 	$(CARGO) test --release --locked -p tests --test simulator -- --seconds $(or $(SECONDS),600)
+
+bench: build ## Measure the coordinator under load (3 minutes); figures go to target/bench.jsonl too
+	$(RELEASE)/bench
 
 fuzz: setup ## Give CASES (100,000) damaged inputs to everything that reads bytes
 	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --release --locked --workspace --lib -- whatever

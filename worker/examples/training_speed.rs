@@ -1,14 +1,19 @@
 //! Measures how fast SimpleCNN trains and validates on this machine's CPU, at the report's 128×128 pixels:
 //!
 //! ```text
-//! cargo run --release -p worker --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid] [LEARNING_RATE]
+//! cargo run --release -p worker --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid] [LEARNING_RATE] [fp32|bf16]
 //! ```
 
 use std::time::Instant;
 
 use tch::{Device, Tensor};
 use worker::data::split::split;
-use worker::trainer::{config::TrainingConfig, dataset::TrainingData, epoch, model::Activation};
+use worker::trainer::{
+    config::TrainingConfig,
+    dataset::TrainingData,
+    epoch,
+    model::{Activation, Precision},
+};
 
 const IMAGES: usize = 1000;
 const EPOCHS: u32 = 3;
@@ -20,6 +25,7 @@ fn main() -> anyhow::Result<()> {
     let batch_size: i64 = argument(1, "32").parse()?;
     let activation: Activation = argument(2, "relu").parse()?;
     let learning_rate: f64 = argument(3, "1e-4").parse()?;
+    let precision: Precision = argument(4, "fp32").parse()?;
     worker::trainer::set_up_process(threads)?;
 
     let bytes: Vec<u8> =
@@ -28,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let labels: Vec<u8> = (0..IMAGES).map(|image| (image % 2) as u8).collect();
     let split = split(IMAGES, 0.2, 0)?;
     let data = TrainingData::in_memory(&images, &labels, &["cat", "dog"], &split, Device::Cpu)?;
-    let config = TrainingConfig { activation, learning_rate, batch_size, epochs: EPOCHS, seed: 0 };
+    let config = TrainingConfig { activation, learning_rate, batch_size, epochs: EPOCHS, seed: 0, precision };
 
     let mut mark = Instant::now();
     epoch::train(&config, &data, &mut |event| {

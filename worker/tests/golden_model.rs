@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use worker::trainer::{
     adam::{Adam, AdamSettings},
     epoch::train_step,
-    model::{PARAMETER_NAMES, SimpleCnn, channels_last, parameter_shapes},
+    model::{PARAMETER_NAMES, Precision, SimpleCnn, channels_last, parameter_shapes},
 };
 
 const IMAGE_SIZE: i64 = 128;
@@ -79,7 +79,7 @@ fn model(case: &Case, seed: u32) -> SimpleCnn {
         .map(|(k, shape)| Tensor::from_slice(&parameter(k, seed)).view(&shape[..]))
         .collect();
     let activation = case.activation.parse().unwrap();
-    SimpleCnn::new(&parameters.try_into().unwrap(), activation, Device::Cpu).unwrap()
+    SimpleCnn::new(&parameters.try_into().unwrap(), activation, Precision::Fp32, Device::Cpu).unwrap()
 }
 
 /// Images and classes of one step, as `batch` of the script makes them, laid out as training lays them out.

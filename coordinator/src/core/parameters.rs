@@ -116,6 +116,12 @@ const SIMPLE_CNN: &[ParameterDefinition] = &[
         default: DefaultValue::Integer(0),
         meaning: "seed of the initial weights and of the order of batches",
     },
+    ParameterDefinition {
+        name: "precision",
+        kind: ParameterKind::Choice(&["fp32", "bf16"]),
+        default: DefaultValue::Text("fp32"),
+        meaning: "numbers within the layers; parameters, gradients, Adam and loss are float32 with either",
+    },
 ];
 
 impl ParameterDefinition {

@@ -59,7 +59,7 @@ impl JobRow {
             match *name {
                 "learning_rate" => format!("lr={value}"),
                 "batch_size" => format!("bs={value}"),
-                "activation" => value,
+                "activation" | "precision" => value,
                 other => format!("{other}={value}"),
             }
         };

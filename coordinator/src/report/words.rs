@@ -41,6 +41,7 @@ pub(super) struct Words {
     batch_size: &'static str,
     epochs: &'static str,
     seed: &'static str,
+    precision: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -78,6 +79,7 @@ const ENGLISH: Words = Words {
     batch_size: "Batch size",
     epochs: "Epochs",
     seed: "Seed",
+    precision: "Precision",
 };
 
 const JAPANESE: Words = Words {
@@ -115,6 +117,7 @@ const JAPANESE: Words = Words {
     batch_size: "バッチサイズ",
     epochs: "エポック数",
     seed: "シード",
+    precision: "precision",
 };
 
 impl Words {
@@ -138,6 +141,7 @@ impl Words {
             "batch_size" => self.batch_size,
             "epochs" => self.epochs,
             "seed" => self.seed,
+            "precision" => self.precision,
             other => other,
         }
     }

@@ -1,9 +1,13 @@
 //! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC, as fast as they are
-//! granted jobs. Prints one JSON line with what was reached.
+//! granted jobs. Certificates to trust for an https:// coordinator are named by `LOAD_TLS_CA`.
 //!
-//! `load URL JOBS EPOCHS WORKERS SLOTS`: submits a sweep of so many jobs and runs it.
+//! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of so many jobs and runs it; prints one JSON object.
+//! `load idle URL WORKERS SECONDS` connects workers, prints a line when all are, and leaves after so many seconds.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use proto::v1::{
     self, coordinator_message::Message as Said, event::Event, sweep_service_client::SweepServiceClient,
@@ -13,7 +17,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tonic::{
     codegen::tokio_stream::wrappers::ReceiverStream,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 /// Messages that a worker may have on their way.
@@ -22,19 +26,27 @@ const OUTGOING_MAX: usize = 1_024;
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, numbers @ ..] = arguments.as_slice() else { panic!("load URL JOBS EPOCHS WORKERS SLOTS") };
+    let [mode, url, numbers @ ..] = arguments.as_slice() else { panic!("load run|idle URL …") };
     let numbers: Vec<u64> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
-    let [jobs, epochs, workers, slots] = numbers[..] else { panic!("load URL JOBS EPOCHS WORKERS SLOTS") };
-    let channel = connect(url).await;
+    match (mode.as_str(), &numbers[..]) {
+        ("run", &[jobs, epochs, workers, slots]) => run(url, jobs, epochs, workers, slots as u32).await,
+        ("idle", &[workers, seconds]) => idle(url, workers, Duration::from_secs(seconds)).await,
+        _ => panic!("load run URL JOBS EPOCHS WORKERS SLOTS, or load idle URL WORKERS SECONDS"),
+    }
+}
+
+async fn run(url: &str, jobs: u64, epochs: u64, workers: u64, slots: u32) {
     let submitted = Instant::now();
-    let sweep = submit(channel, jobs, epochs).await;
+    let sweep = submit(connect(url).await, jobs, epochs).await;
     let accepted = submitted.elapsed();
     let mut running = tokio::task::JoinSet::new();
+    let (delays, mut measured) = mpsc::unbounded_channel();
     let start = Instant::now();
     for worker in 0..workers {
-        let url = url.clone();
-        running.spawn(async move { Worker::run(&url, worker, slots as u32).await });
+        let (url, delays) = (url.to_owned(), delays.clone());
+        running.spawn(async move { Worker::run(&url, worker, slots, delays).await });
     }
+    drop(delays);
     let mut watch = SweepServiceClient::new(connect(url).await)
         .watch_sweep(v1::WatchSweepRequest { sweep_id: sweep })
         .await
@@ -45,18 +57,47 @@ async fn main() {
     while watch.message().await.expect("the stream goes on").is_some() {}
     let took = start.elapsed().as_secs_f64();
     running.abort_all();
+    let mut delays = Vec::new();
+    while let Some(mut own) = measured.recv().await {
+        delays.append(&mut own);
+    }
+    delays.sort_unstable();
+    let share = |share: f64| {
+        let index = (delays.len() as f64 * share) as usize;
+        delays
+            .get(index.min(delays.len().saturating_sub(1)))
+            .map_or(0.0, |delay: &Duration| delay.as_secs_f64() * 1e3)
+    };
     println!(
         "{}",
         json!({
-            "jobs": jobs, "epochs": epochs, "workers": workers, "slots": slots,
             "accepted_ms": accepted.as_secs_f64() * 1e3, "seconds": took,
             "jobs_per_second": jobs as f64 / took, "epochs_per_second": (jobs * epochs) as f64 / took,
+            "grant_ms_median": share(0.5), "grant_ms_p99": share(0.99),
         })
     );
 }
 
+async fn idle(url: &str, workers: u64, time: Duration) {
+    let (connected, mut count) = mpsc::unbounded_channel();
+    for worker in 0..workers {
+        let (url, connected) = (url.to_owned(), connected.clone());
+        tokio::spawn(async move { Worker::run(&url, worker, 1, connected).await });
+    }
+    for _ in 0..workers {
+        count.recv().await.expect("every worker is welcomed");
+    }
+    println!("connected");
+    tokio::time::sleep(time).await;
+}
+
 async fn connect(url: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL").tcp_nodelay(true);
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL").tcp_nodelay(true);
+    if let Some(path) = std::env::var_os("LOAD_TLS_CA") {
+        let certificates = Certificate::from_pem(std::fs::read(path).expect("certificates"));
+        let tls = ClientTlsConfig::new().ca_certificate(certificates);
+        endpoint = endpoint.tls_config(tls).expect("certificates");
+    }
     endpoint.connect().await.expect("the coordinator accepts connections")
 }
 
@@ -79,13 +120,30 @@ async fn submit(channel: Channel, jobs: u64, epochs: u64) -> u64 {
 struct Worker {
     outgoing: mpsc::Sender<v1::WorkerMessage>,
     sequence: u64,
+    /// When each slot became free.
+    free_since: HashMap<u32, Instant>,
+    delays: Delays,
+}
+
+/// From the end of a slot's job to its next grant; told when there is a welcome, and at the end.
+struct Delays {
+    all: Vec<Duration>,
+    to: mpsc::UnboundedSender<Vec<Duration>>,
+}
+
+impl Drop for Delays {
+    fn drop(&mut self) {
+        // Nobody may listen any more.
+        let _ = self.to.send(std::mem::take(&mut self.all));
+    }
 }
 
 impl Worker {
     /// Runs what it is granted until it is dropped.
-    async fn run(url: &str, number: u64, slots: u32) {
+    async fn run(url: &str, number: u64, slots: u32, to: mpsc::UnboundedSender<Vec<Duration>>) {
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
-        let mut worker = Self { outgoing, sequence: 0 };
+        let delays = Delays { all: Vec::new(), to };
+        let mut worker = Self { outgoing, sequence: 0, free_since: HashMap::new(), delays };
         let slot = |index| v1::Slot { index, device: "cpu".into(), description: String::new() };
         worker
             .say(Message::Hello(v1::Hello {
@@ -106,6 +164,9 @@ impl Worker {
                     Ok(Some(v1::CoordinatorMessage { message: Some(Said::Grant(grant)) })) => {
                         worker.train(grant).await;
                     }
+                    Ok(Some(v1::CoordinatorMessage { message: Some(Said::Welcome(_)) })) => {
+                        let _ = worker.delays.to.send(Vec::new());
+                    }
                     Ok(Some(_)) => {}
                     _ => return,
                 },
@@ -115,6 +176,9 @@ impl Worker {
     }
 
     async fn train(&mut self, grant: v1::Grant) {
+        if let Some(since) = self.free_since.remove(&grant.slot) {
+            self.delays.all.push(since.elapsed());
+        }
         for job in grant.jobs {
             let epochs = job.parameters.iter().find(|parameter| parameter.name == "epochs");
             let epochs = match epochs.and_then(|parameter| parameter.value.as_ref()?.kind.as_ref()) {
@@ -133,6 +197,7 @@ impl Worker {
             self.tell(job.attempt, Event::Ended(v1::AttemptEnded { outcome, ..v1::AttemptEnded::default() }))
                 .await;
         }
+        self.free_since.insert(grant.slot, Instant::now());
     }
 
     async fn tell(&mut self, attempt: Option<v1::AttemptRef>, event: Event) {

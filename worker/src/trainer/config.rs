@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::model::Activation;
+use super::model::{Activation, Precision};
 
 /// The model family that this trainer knows.
 pub const MODEL: &str = "simple_cnn";
 
 /// The parameters, as they are listed in messages.
-const PARAMETERS: &str = "activation, learning_rate, batch_size, epochs and seed";
+const PARAMETERS: &str = "activation, learning_rate, batch_size, epochs, seed and precision";
 
 /// What to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub struct TrainingConfig {
     pub epochs: u32,
     /// Seed of the initial weights and the batch orders.
     pub seed: u64,
+    /// The numbers that layers compute with.
+    pub precision: Precision,
 }
 
 /// Why a job cannot be trained as it is described.
@@ -70,7 +72,7 @@ impl TrainingConfig {
         if model != MODEL {
             return Err(ConfigError::Model { found: model.to_owned() });
         }
-        let known = ["activation", "learning_rate", "batch_size", "epochs", "seed"];
+        let known = ["activation", "learning_rate", "batch_size", "epochs", "seed", "precision"];
         if let Some(name) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(ConfigError::Unknown { name: name.clone() });
         }
@@ -87,6 +89,13 @@ impl TrainingConfig {
             })?,
             epochs: read(parameters, "epochs", "a whole number from 1 to 4294967295", positive)?,
             seed: read(parameters, "seed", "a whole number from 0 to 18446744073709551615", Value::as_u64)?,
+            // PyTorch's default, for a coordinator that does not know of it.
+            precision: match parameters.get("precision") {
+                None => Precision::Fp32,
+                Some(_) => read(parameters, "precision", "\"fp32\" or \"bf16\"", |value| {
+                    value.as_str().and_then(|name| Precision::from_str(name).ok())
+                })?,
+            },
         })
     }
 }
@@ -128,6 +137,7 @@ mod tests {
             batch_size: 32,
             epochs: 5,
             seed: u64::MAX,
+            precision: Precision::Fp32,
         };
         assert_eq!(config, expected);
     }
@@ -181,8 +191,8 @@ mod tests {
             (
                 "dropout",
                 json!(0.5),
-                "parameter `dropout` is not known to simple_cnn; it has activation, learning_rate, batch_size, epochs \
-                 and seed",
+                "parameter `dropout` is not known to simple_cnn; it has activation, learning_rate, batch_size, epochs, \
+                 seed and precision",
             ),
         ];
         for (name, value, message) in cases {

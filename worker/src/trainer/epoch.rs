@@ -187,7 +187,7 @@ impl<'a> Training<'a> {
     /// What libtorch says, for instance that memory ran out.
     pub fn new(config: &'a TrainingConfig, data: &'a TrainingData) -> Result<Self, TchError> {
         let initial = model::initial_parameters(config.seed, data.image_size(), data.classes())?;
-        let model = SimpleCnn::new(&initial, config.activation, data.device())?;
+        let model = SimpleCnn::new(&initial, config.activation, config.precision, data.device())?;
         drop(initial);
         let adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate))?;
         Ok(Self { config, data, model, adam, position: Position::start_of(1), records: Vec::new() })
@@ -203,7 +203,7 @@ impl<'a> Training<'a> {
         snapshot: Snapshot,
     ) -> Result<Self, TchError> {
         let Snapshot { position, records, parameters, adam } = snapshot;
-        let model = SimpleCnn::new(&parameters, config.activation, data.device())?;
+        let model = SimpleCnn::new(&parameters, config.activation, config.precision, data.device())?;
         let settings = AdamSettings::pytorch(config.learning_rate);
         let adam = Adam::resume(model.parameters(), settings, &adam)?;
         Ok(Self { config, data, model, adam, position, records })

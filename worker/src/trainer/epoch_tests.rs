@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-use super::super::model::Activation;
+use super::super::model::{Activation, Precision};
 use super::*;
 use crate::data::split::{Split, split};
 
@@ -26,7 +26,14 @@ pub(crate) fn easy_data(count: usize) -> TrainingData {
 }
 
 fn config() -> TrainingConfig {
-    TrainingConfig { activation: Activation::Relu, learning_rate: 0.001, batch_size: 7, epochs: 3, seed: 1 }
+    TrainingConfig {
+        activation: Activation::Relu,
+        learning_rate: 0.001,
+        batch_size: 7,
+        epochs: 3,
+        seed: 1,
+        precision: Precision::Fp32,
+    }
 }
 
 /// Everything but the times, which no two runs share.
@@ -61,6 +68,20 @@ fn the_same_job_gives_the_same_bits() {
 }
 
 #[test]
+fn bf16_learns_what_is_easy_gives_the_same_bits_and_stays_near_fp32() {
+    let (data, config) = (easy_data(64), config());
+    let bf16 = TrainingConfig { precision: Precision::Bf16, ..config };
+    let (records, end) = run(&bf16, &data);
+    assert_eq!(end, TrainingEnd::Done);
+    assert_eq!(run(&bf16, &data).0, records);
+    let (exact, _) = run(&config, &data);
+    // Eight bits of significand: 1/256 a rounding; the first epoch's mean loss is of many.
+    let near = (records[0].1 - exact[0].1).abs() / exact[0].1;
+    assert!(near > 0.0 && near < 0.02, "{near}");
+    assert!(records[2].2 > 0.9, "{records:?}");
+}
+
+#[test]
 fn the_last_batch_is_kept_and_weighs_by_its_size() {
     let data = easy_data(40);
     let config = TrainingConfig { batch_size: 13, epochs: 1, ..config() };
@@ -78,7 +99,7 @@ fn the_last_batch_is_kept_and_weighs_by_its_size() {
     assert_eq!(fractions, [13, 26, 30]);
 
     let initial = model::initial_parameters(config.seed, IMAGE_SIZE, 2).unwrap();
-    let model = SimpleCnn::new(&initial, config.activation, Device::Cpu).unwrap();
+    let model = SimpleCnn::new(&initial, config.activation, config.precision, Device::Cpu).unwrap();
     let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
     let order = data.epoch_order(config.seed, 1).unwrap();
     let mut sum = 0.0;

@@ -47,6 +47,45 @@ impl Activation {
     }
 }
 
+/// The numbers that a model computes with. Parameters, their gradients, Adam and the loss are float32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32 throughout, as PyTorch by default.
+    Fp32,
+    /// bfloat16 within the layers, as under `torch.autocast(dtype=torch.bfloat16)`.
+    Bf16,
+}
+
+/// A precision that does not exist here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("precision \"{found}\" is not known; use \"fp32\" or \"bf16\"")]
+pub struct UnknownPrecision {
+    /// What was asked for.
+    pub found: String,
+}
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "fp32" => Ok(Self::Fp32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(UnknownPrecision { found: name.to_owned() }),
+        }
+    }
+}
+
+impl Precision {
+    /// The tensor in the numbers that layers compute with; its gradient comes back in its own.
+    fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Fp32 => Ok(tensor.shallow_clone()),
+            Self::Bf16 => tensor.f_to_kind(Kind::BFloat16),
+        }
+    }
+}
+
 /// The parameters' names in PyTorch, in the order in which the model keeps them and draws their initial values.
 pub const PARAMETER_NAMES: [&str; 8] = [
     "conv1.weight",
@@ -110,6 +149,7 @@ pub fn initial_parameters(seed: u64, image_size: i64, classes: i64) -> Result<[T
 pub struct SimpleCnn {
     parameters: [Tensor; 8],
     activation: Activation,
+    precision: Precision,
 }
 
 impl SimpleCnn {
@@ -118,7 +158,12 @@ impl SimpleCnn {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn new(parameters: &[Tensor; 8], activation: Activation, device: Device) -> Result<Self, TchError> {
+    pub fn new(
+        parameters: &[Tensor; 8],
+        activation: Activation,
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self, TchError> {
         let mut placed = Vec::with_capacity(parameters.len());
         for parameter in parameters {
             // A copy, so that training never changes the caller's tensors.
@@ -128,7 +173,7 @@ impl SimpleCnn {
             placed.push(own.f_set_requires_grad(true)?);
         }
         let parameters = placed.try_into().expect("as many as came in");
-        Ok(Self { parameters, activation })
+        Ok(Self { parameters, activation, precision })
     }
 
     /// The parameters in the order of [`PARAMETER_NAMES`].
@@ -136,17 +181,21 @@ impl SimpleCnn {
         &self.parameters
     }
 
-    /// The logits `[N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1].
+    /// The logits `[N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1]; float32 themselves.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] = &self.parameters;
-        let features = self.convolve(images, conv1, bias1)?;
+        let parameters = self.parameters.iter().map(|parameter| self.precision.of(parameter));
+        let parameters: Vec<Tensor> = parameters.collect::<Result<_, _>>()?;
+        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] =
+            <&[Tensor; 8]>::try_from(parameters.as_slice()).expect("as many as the model has");
+        let features = self.convolve(&self.precision.of(images)?, conv1, bias1)?;
         let features = self.convolve(&features, conv2, bias2)?;
         // Flattening means channel, row, column as in PyTorch, whatever the layout in memory.
         let hidden = features.f_flatten(1, -1)?.f_linear(fc1, Some(bias3))?;
-        self.activation.apply(hidden)?.f_linear(fc2, Some(bias4))
+        let logits = self.activation.apply(hidden)?.f_linear(fc2, Some(bias4))?;
+        if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
     }
 
     /// Convolution, pool and activation. The report activates before it pools; both activations increase, so the
@@ -245,7 +294,7 @@ mod tests {
             let two = activate(one.conv2d(w2, Some(b2), 1, 1, 1, 1)).max_pool2d(2, 2, 0, 1, false);
             let expected = activate(two.view([2, -1]).linear(w3, Some(b3))).linear(w4, Some(b4));
 
-            let model = SimpleCnn::new(&parameters, activation, Device::Cpu).unwrap();
+            let model = SimpleCnn::new(&parameters, activation, Precision::Fp32, Device::Cpu).unwrap();
             let logits = model.forward(&channels_last(&images).unwrap()).unwrap();
             assert_eq!(logits.size(), [2, 3]);
             assert!((logits - expected).abs().max().double_value(&[]) < 1e-6);

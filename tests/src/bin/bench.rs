@@ -1,0 +1,272 @@
+//! `make bench`: what the coordinator does under load, with durability as in production. Every figure is a line of
+//! `target/bench.jsonl` and of the table at the end.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use proto::v1::{self, sweep_service_client::SweepServiceClient};
+use serde_json::{Value, json};
+use tests::program;
+use tonic::transport::{Channel, Endpoint};
+
+/// Runs of each short benchmark; the median counts.
+const RUNS: usize = 5;
+/// Jobs of a short benchmark.
+const JOBS: u64 = 40_000;
+/// How long idle workers are watched.
+const IDLE: Duration = Duration::from_secs(10);
+/// Calls of each kind of question.
+const QUESTIONS: u64 = 200;
+
+/// HyperQueue 0.26 on such a machine, tasks that do nothing.
+const HYPERQUEUE_64_SLOTS: f64 = 2_360.0;
+const HYPERQUEUE_1024_SLOTS: f64 = 22_100.0;
+/// What Ray Tune's documentation says of results a second.
+const RAY_TUNE_RESULTS: f64 = 500.0;
+
+#[tokio::main]
+async fn main() {
+    let mut results = Results::new();
+    throughput(&mut results);
+    many_workers(&mut results);
+    for jobs in [10_000, 100_000, 1_000_000] {
+        size(&mut results, jobs).await;
+    }
+    results.print();
+}
+
+/// Jobs and epochs a second.
+fn throughput(results: &mut Results) {
+    for (name, tls, slots, epochs, baseline) in [
+        ("jobs, 64 slots", false, 16, 1, Some(HYPERQUEUE_64_SLOTS)),
+        ("jobs, 64 slots, TLS", true, 16, 1, Some(HYPERQUEUE_64_SLOTS)),
+        ("jobs, 1,024 slots", false, 256, 1, Some(HYPERQUEUE_1024_SLOTS)),
+        ("epochs, 64 slots", false, 16, 20, Some(RAY_TUNE_RESULTS)),
+    ] {
+        let key = if epochs > 1 { "epochs_per_second" } else { "jobs_per_second" };
+        let jobs = JOBS / epochs.min(10);
+        let mut values: Vec<f64> = (0..RUNS)
+            .map(|_| {
+                let coordinator = Coordinator::start(tls, None);
+                number(&coordinator.load(&["run"], &[jobs, epochs, 4, slots]), key)
+            })
+            .collect();
+        values.sort_by(f64::total_cmp);
+        results.add(name, values[RUNS / 2], "1/s", baseline);
+    }
+}
+
+/// A thousand workers, idle and under load.
+fn many_workers(results: &mut Results) {
+    let coordinator = Coordinator::start(false, None);
+    let mut load = coordinator.load_command(&["idle"], &[1_000, IDLE.as_secs() + 5]);
+    let mut load = load.stdout(Stdio::piped()).spawn().expect("the generator is built");
+    let mut line = String::new();
+    let output = load.stdout.take().expect("it is piped");
+    BufReader::new(output).read_line(&mut line).expect("the generator says that it is connected");
+    let before = coordinator.cpu_seconds();
+    std::thread::sleep(IDLE);
+    let share = (coordinator.cpu_seconds() - before) / IDLE.as_secs_f64();
+    results.add("1,000 idle workers", share * 100.0, "% of a core", None);
+    load.wait().expect("it is a child");
+    let coordinator = Coordinator::start(false, None);
+    let reached = coordinator.load(&["run"], &[100_000, 1, 1_000, 1]);
+    results.add("jobs, 1,000 workers", number(&reached, "jobs_per_second"), "1/s", None);
+    results.add(
+        "grant after a job's end, 1,000 workers, median",
+        number(&reached, "grant_ms_median"),
+        "ms",
+        None,
+    );
+    results.add("grant after a job's end, 1,000 workers, p99", number(&reached, "grant_ms_p99"), "ms", None);
+}
+
+/// A sweep of so many jobs: time, memory, questions, restart.
+async fn size(results: &mut Results, jobs: u64) {
+    let mut coordinator = Coordinator::start(false, None);
+    let reached = coordinator.load(&["run"], &[jobs, 1, 16, 64]);
+    let name = |what: &str| format!("{jobs} jobs: {what}");
+    results.add(&name("accepted"), number(&reached, "accepted_ms"), "ms", None);
+    results.add(&name("run"), number(&reached, "seconds"), "s", None);
+    results.add(&name("coordinator's memory"), coordinator.memory_mib("VmHWM"), "MiB", None);
+    let mut client = coordinator.client().await;
+    let mut slowest = Vec::new();
+    for question in 0..QUESTIONS {
+        let start = Instant::now();
+        let token = (1 + question * (jobs / QUESTIONS)).to_string();
+        let page = v1::ListJobsRequest { sweep_id: 1, page_token: token, ..v1::ListJobsRequest::default() };
+        client.list_jobs(page).await.expect("a page");
+        client.get_sweep(v1::GetSweepRequest { sweep_id: 1 }).await.expect("the sweep");
+        slowest.push(start.elapsed());
+    }
+    slowest.sort_unstable();
+    let p99 = slowest[slowest.len() * 99 / 100].as_secs_f64() * 1e3;
+    results.add(&name("a page of jobs and the sweep, p99"), p99, "ms", None);
+    let start = Instant::now();
+    let mut rows =
+        client.report_rows(v1::ReportRowsRequest { sweep_id: 1 }).await.expect("rows").into_inner();
+    let mut count = 0_u64;
+    while rows.message().await.expect("the stream goes on").is_some() {
+        count += 1;
+    }
+    assert!(count > 2 * jobs, "{count} rows");
+    results.add(&name("report's rows"), start.elapsed().as_secs_f64(), "s", None);
+    results.add(&name("coordinator's memory after it"), coordinator.memory_mib("VmHWM"), "MiB", None);
+    let start = Instant::now();
+    coordinator.restart();
+    results.add(&name("restart"), start.elapsed().as_secs_f64(), "s", None);
+    let bytes = fs::metadata(coordinator.folder.path().join("sweep.db")).map_or(0, |file| file.len());
+    results.add(&name("database"), bytes as f64 / f64::from(1 << 20), "MiB", None);
+}
+
+fn number(reached: &Value, key: &str) -> f64 {
+    reached[key].as_f64().unwrap_or_else(|| panic!("{reached} has no {key}"))
+}
+
+/// A coordinator on a new store.
+struct Coordinator {
+    folder: tempfile::TempDir,
+    child: Child,
+    address: SocketAddr,
+    certificates: Option<PathBuf>,
+}
+
+impl Coordinator {
+    fn start(tls: bool, listen: Option<SocketAddr>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let certificates = tls.then(|| make_certificates(folder.path()));
+        let (child, address) = serve(folder.path(), listen, certificates.as_deref());
+        Self { folder, child, address, certificates }
+    }
+
+    /// Another one on the same store, in its place; waits until it leads.
+    fn restart(&mut self) {
+        self.stop();
+        let (child, address) = serve(self.folder.path(), Some(self.address), self.certificates.as_deref());
+        (self.child, self.address) = (child, address);
+    }
+
+    fn stop(&mut self) {
+        tests::terminate(self.child.id());
+        self.child.wait().expect("it is a child");
+    }
+
+    fn load_command(&self, mode: &[&str], numbers: &[u64]) -> Command {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let mut command = Command::new(program("load"));
+        command.args(mode).arg(format!("{scheme}://localhost:{}", self.address.port()));
+        command.args(numbers.iter().map(ToString::to_string));
+        if let Some(certificates) = &self.certificates {
+            command.env("LOAD_TLS_CA", certificates);
+        }
+        command
+    }
+
+    fn load(&self, mode: &[&str], numbers: &[u64]) -> Value {
+        let output = self.load_command(mode, numbers).stderr(Stdio::inherit()).output();
+        let output = output.expect("the generator is built");
+        assert!(output.status.success(), "the load generator failed");
+        serde_json::from_slice(&output.stdout).expect("it prints JSON")
+    }
+
+    async fn client(&self) -> SweepServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("a URL");
+        SweepServiceClient::new(endpoint.connect().await.expect("it accepts connections"))
+    }
+
+    /// Processor time so far.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks: f64 = [11, 12].iter().filter_map(|field| fields.get(*field)?.parse::<f64>().ok()).sum();
+        ticks / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    fn memory_mib(&self, field: &str) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with(field)).expect("the kernel counts memory");
+        let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+        kib / 1024.0
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        // An error means that it is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(folder: &Path, listen: Option<SocketAddr>, certificates: Option<&Path>) -> (Child, SocketAddr) {
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut command = Command::new(program("sweep"));
+    command.args(["serve", "--log-format", "json", "--listen", &listen.to_string()]);
+    command.args(["--store", &format!("sqlite:{}", folder.join("sweep.db").display())]);
+    if let Some(certificates) = certificates {
+        command.arg("--tls-cert").arg(certificates).arg("--tls-key").arg(folder.join("key.pem"));
+    }
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the coordinator is built");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let address = loop {
+        let line = lines.next().expect("it says when it is ready").expect("its log can be read");
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        if line["fields"]["message"] == "the coordinator is ready" {
+            break line["fields"]["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        }
+    };
+    // Its log goes nowhere, but somewhere.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, address)
+}
+
+/// A certificate for `localhost` that is its own authority, and its key.
+fn make_certificates(folder: &Path) -> PathBuf {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let path = folder.join("certificate.pem");
+    fs::write(&path, made.cert.pem()).expect("a file");
+    fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).expect("a file");
+    path
+}
+
+/// What was measured.
+struct Results {
+    file: File,
+    rows: Vec<(String, f64, &'static str, Option<f64>)>,
+}
+
+impl Results {
+    fn new() -> Self {
+        let folder = program("sweep").ancestors().nth(2).map(Path::to_owned).unwrap_or_default();
+        let path = folder.join("bench.jsonl");
+        let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { file, rows: Vec::new() }
+    }
+
+    fn add(&mut self, name: &str, value: f64, unit: &'static str, baseline: Option<f64>) {
+        let ratio = baseline.map(|baseline| value / baseline);
+        let line =
+            json!({ "name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio });
+        writeln!(self.file, "{line}").expect("the disk has room");
+        eprintln!("{name}: {value:.1} {unit}");
+        self.rows.push((name.to_owned(), value, unit, baseline));
+    }
+
+    fn print(&self) {
+        println!("| what | value | unit | baseline | ratio |\n|---|---|---|---|---|");
+        for (name, value, unit, baseline) in &self.rows {
+            let text = |number: f64| {
+                if number >= 100.0 { format!("{number:.0}") } else { format!("{number:.2}") }
+            };
+            let ratio = baseline.map_or(String::new(), |baseline| format!("{:.1}", value / baseline));
+            let baseline = baseline.map_or(String::new(), text);
+            println!("| {name} | {} | {unit} | {baseline} | {ratio} |", text(*value));
+        }
+    }
+}
