@@ -1,6 +1,7 @@
 //! `sweep run`: one command from the sweep file to the report.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -27,9 +28,10 @@ fn command_with_workers(workers: &str, folder: &Path, parameters: &str) -> Comma
     command
 }
 
-fn results(folder: &Path) -> Vec<Vec<String>> {
+/// The rows of `results.csv`, by column.
+fn results(folder: &Path) -> Vec<BTreeMap<String, String>> {
     let mut rows = csv::Reader::from_path(folder.join("results/results.csv")).unwrap();
-    rows.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+    rows.deserialize().map(Result::unwrap).collect()
 }
 
 /// Reads a run's output up to the line for which `found` is true.
@@ -77,7 +79,7 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows = results(folder.path());
     assert_eq!(rows.len(), 4);
-    assert!(rows.iter().all(|row| row[6] == "done" && row[9] == "12"), "{rows:?}");
+    assert!(rows.iter().all(|row| row["state"] == "done" && row["epochs_done"] == "12"), "{rows:?}");
     let epochs = fs::read_to_string(folder.path().join("results/epochs.csv")).unwrap();
     assert_eq!(epochs.lines().count(), 1 + 4 * 12, "each epoch once");
 }
@@ -92,7 +94,7 @@ fn a_worker_that_dies_is_started_again() {
     tests::kill(worker);
     assert!(child.wait().unwrap().success());
     let rows = results(folder.path());
-    assert_eq!((rows[0][6].as_str(), rows[0][7].as_str()), ("done", "2"), "{rows:?}");
+    assert_eq!((rows[0]["state"].as_str(), rows[0]["attempts"].as_str()), ("done", "2"), "{rows:?}");
 }
 
 #[test]
@@ -136,5 +138,5 @@ fn failed_jobs_are_tried_again_once_their_cause_is_gone() {
     let repaired = run();
     assert!(repaired.status.success(), "{}", String::from_utf8_lossy(&repaired.stderr));
     assert!(String::from_utf8_lossy(&repaired.stderr).contains("trying the 1 failed jobs"));
-    assert_eq!(results(folder.path())[0][6], "done");
+    assert_eq!(results(folder.path())[0]["state"], "done");
 }
