@@ -63,6 +63,8 @@ fn granted(job: u64, attempt: u32) -> Record {
         worker: "w".parse().unwrap(),
         slot: 2,
         device: "cpu".into(),
+        // Alone at first, in packs afterwards.
+        pack_size: attempt,
         at_unix_ms: 2_000,
     }
 }
@@ -103,8 +105,8 @@ async fn everything_is_there_after_a_restart() {
             .await
             .unwrap();
         store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
-        store.commit(&[granted(2, 1), started(2, 1), epoch(2, 1, 1), granted(3, 1)]).await.unwrap();
-        store.commit(&ended(3, 1, AttemptState::Failed, JobState::Pending)).await.unwrap();
+        store.commit(&[granted(2, 1), started(2, 1), epoch(2, 1, 1), granted(4, 1)]).await.unwrap();
+        store.commit(&ended(4, 1, AttemptState::Failed, JobState::Pending)).await.unwrap();
         let dataset = v1::DatasetSummary {
             content_hash: "abc".into(),
             train_images: 8,
@@ -120,14 +122,14 @@ async fn everything_is_there_after_a_restart() {
             (sweep.sweep, sweep.request_id.as_str(), sweep.state),
             (SweepId(1), "key", SweepState::Running)
         );
-        assert_eq!((sweep.last_started, sweep.best), (3, Some((1, 0.25))));
+        assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), Some((1, 0.25))));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!(sweep.dataset, Some(dataset));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
         let attempt = running.running.as_ref().unwrap();
         assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
         assert_eq!((attempt.train_seconds, attempt.last), (1.5, Some(metrics(1))));
-        assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (3, 1, true));
+        assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (4, 1, true));
         assert_eq!(waiting.history, history());
     }
 }
@@ -349,11 +351,45 @@ async fn the_stores_agree_whatever_shares_a_commit() {
         let (first, second) = (first.load().await.unwrap(), second.load().await.unwrap());
         assert_eq!(format!("{:?}", first[0].open_jobs), format!("{:?}", second[0].open_jobs), "{seed}");
         assert_eq!(
-            (first[0].last_started, first[0].best),
-            (second[0].last_started, second[0].best),
+            (first[0].next_fresh, &first[0].ahead, first[0].best),
+            (second[0].next_fresh, &second[0].ahead, second[0].best),
             "{seed}"
         );
     }
+}
+
+#[tokio::test]
+async fn how_many_jobs_were_trained_together_is_kept_of_jobs_and_attempts() {
+    for place in places() {
+        let store = place.open().await;
+        let again = ended(1, 1, AttemptState::HandedBack, JobState::Pending);
+        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        assert_eq!(store.jobs(SweepId(1), 1, 9).await.unwrap()[0].pack_size, 1);
+        store.commit(&again).await.unwrap();
+        store.commit(&[granted(1, 2)]).await.unwrap();
+        assert_eq!(store.jobs(SweepId(1), 1, 9).await.unwrap()[0].pack_size, 2);
+        let attempts = store.attempts(JobKey { sweep: SweepId(1), job: 1 }).await.unwrap();
+        assert_eq!(attempts.iter().map(|attempt| attempt.pack_size).collect::<Vec<_>>(), [1, 2]);
+        let sweeps = store.load().await.unwrap();
+        assert_eq!(sweeps[0].open_jobs[0].running.as_ref().unwrap().pack_size, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_database_from_before_packs_is_gone_on_with() {
+    let place = sqlite();
+    let store = place.open().await;
+    store.commit(&[submitted(1, "key"), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
+    store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let path = place.url.strip_prefix("sqlite:").unwrap();
+    let old = "ALTER TABLE jobs DROP COLUMN pack_size; ALTER TABLE attempts DROP COLUMN pack_size; \
+               DELETE FROM _sqlx_migrations WHERE version = 5";
+    rusqlite::Connection::open(path).unwrap().execute_batch(old).unwrap();
+    let store = place.open().await;
+    assert_eq!(store.load().await.unwrap()[0].finals, [(JobState::Done, 1)]);
+    assert_eq!(store.jobs(SweepId(1), 1, 9).await.unwrap()[0].pack_size, 1);
 }
 
 /// A coordinator on a shared database, and what it was told of others.

@@ -10,6 +10,9 @@ pub const TRAINER_PROTOCOL_VERSION: u32 = 1;
 /// Longest line that either side accepts, in bytes; a trainer that writes longer ones is broken.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// Most jobs of one request, whatever a worker's flags say: far below the longest line.
+pub const PACK_SIZE_MAX: u16 = 256;
+
 /// Agent to trainer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -143,6 +146,8 @@ pub enum TrainerOutcome {
     Rejected,
     /// `Stop` was obeyed.
     Stopped,
+    /// Memory ran out while several jobs were trained at the same time; said of each of them that has no end yet.
+    OutOfMemory,
 }
 
 /// What a trainer found at `DatasetSpec::path`.

@@ -5,6 +5,7 @@ use proto::{ParameterMap, SweepId, v1};
 
 use super::{
     grid::{Grid, GridError},
+    parameters::InPack,
     specification::{Execution, Specification, SpecificationError},
 };
 
@@ -121,6 +122,34 @@ impl SweepDefinition {
         ParameterMap::default()
     }
 
+    /// Jobs that may be trained in one pack with `job`, by number, itself left out. Not all of them: those that an
+    /// extension added are only found for each other.
+    pub fn mates(&self, job: u64) -> impl Iterator<Item = u64> + '_ {
+        let model = self.specification.model;
+        let own = move |name: &str| model.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
+        let mut before = 0;
+        let grid = self.grids.iter().find_map(|grid| {
+            let (first, count) = (before, grid.job_count());
+            before += count;
+            (first < job && job - first <= count).then_some((first, grid))
+        });
+        grid.into_iter()
+            .flat_map(move |(first, grid)| grid.mates(job - first, own).map(move |mate| first + mate))
+    }
+
+    /// What decides how large a pack pays with such a job, in words: model, image size and the parameters that shape it.
+    pub fn shape(&self, job: u64) -> String {
+        let specification = &self.specification;
+        let mut shape =
+            format!("{} image_size={}", specification.model.name(), specification.dataset.image_size);
+        for (name, value) in self.parameters(job).0 {
+            if specification.model.parameter(&name).is_some_and(|known| known.in_pack == InPack::Shape) {
+                shape.push_str(&format!(" {name}={value}"));
+            }
+        }
+        shape
+    }
+
     /// The job's number and its parameters.
     pub fn point(&self, job: u64) -> v1::JobPoint {
         v1::JobPoint { job, parameters: self.parameters(job).to_wire() }
@@ -207,6 +236,26 @@ mod tests {
         assert!(constant.varying.is_empty());
         let extended = constant.extended(specification("[0.2]", "")).unwrap();
         assert_eq!(extended.varying, ["learning_rate"]);
+    }
+
+    #[test]
+    fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
+        let text = "name: x\ndataset: {path: d}\nparameters:\n  activation: {values: [relu, sigmoid]}\n  \
+                    learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
+        let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
+        let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
+        let mates = |definition: &SweepDefinition, job| definition.mates(job).collect::<Vec<_>>();
+        assert_eq!(mates(&first, 2), [6, 10, 14]);
+        assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
+        assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
+        let more = SpecificationSource {
+            text: text.replace("0.1, 0.2", "0.1, 0.3, 0.4"),
+            ..SpecificationSource::default()
+        };
+        let second = first.extended(Specification::parse(&more).unwrap()).unwrap();
+        assert_eq!(mates(&second, 2), [6, 10, 14]);
+        assert_eq!(mates(&second, 17), [21, 25, 29]);
+        assert!(mates(&second, 33).is_empty());
     }
 
     #[test]

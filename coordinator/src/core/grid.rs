@@ -97,6 +97,51 @@ impl Grid {
         Some(ParameterMap(names.zip(values).collect()))
     }
 
+    /// The jobs that differ from `job` only in parameters that `may_differ` names, by number, itself left out. Points
+    /// that were included one by one have none, and are none. Looks at as many points as those parameters have values
+    /// together.
+    pub fn mates(&self, job: u64, may_differ: impl Fn(&str) -> bool) -> impl Iterator<Item = u64> + '_ {
+        let own = job.checked_sub(1).filter(|index| *index < self.kept);
+        let own = own.map(|index| self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index)));
+        let strides = own.map_or_else(Vec::new, |_| self.strides(may_differ));
+        let combinations = own.map_or(0, |_| strides.iter().map(|(length, _)| length).product());
+        // Digits that may differ set to their first value, all others as they are.
+        let base = own.unwrap_or(0)
+            - strides.iter().map(|(length, stride)| own.unwrap_or(0) / stride % length * stride).sum::<u64>();
+        let point = move |combination: u64| {
+            let (mut left, mut raw) = (combination, base);
+            for (length, stride) in strides.iter().rev() {
+                raw += left % length * stride;
+                left /= length;
+            }
+            raw
+        };
+        (0..combinations).map(point).filter(move |raw| Some(*raw) != own).filter_map(|raw| self.job_at(raw))
+    }
+
+    /// Length and weight of each axis that `wanted` names, in their order.
+    fn strides(&self, wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
+        let mut stride = 1;
+        let mut strides = Vec::new();
+        for axis in self.axes.iter().rev() {
+            let length = axis.values.len() as u64;
+            if wanted(axis.name) {
+                strides.push((length, stride));
+            }
+            stride *= length;
+        }
+        strides.reverse();
+        strides
+    }
+
+    /// The job of a raw point, unless it is excluded.
+    fn job_at(&self, raw: u64) -> Option<u64> {
+        match &self.excluded {
+            None => Some(raw + 1),
+            Some(bits) => (!bits.is_set(raw)).then(|| bits.rank_clear(raw) + 1),
+        }
+    }
+
     fn raw_values(&self, mut raw: u64) -> Vec<ParameterValue> {
         let mut values = Vec::with_capacity(self.axes.len());
         for axis in self.axes.iter().rev() {
@@ -216,6 +261,13 @@ impl RankedBits {
         self.words[(index / 64) as usize] >> (index % 64) & 1 == 1
     }
 
+    /// How many clear bits there are before `index`.
+    fn rank_clear(&self, index: u64) -> u64 {
+        let word = (index / 64) as usize;
+        let before = !self.words[word] & ((1 << (index % 64)) - 1);
+        u64::from(self.clear_before[word]) + u64::from(before.count_ones())
+    }
+
     /// The position of the clear bit number `rank`, from 0; `rank` must be below the count of clear bits.
     fn select_clear(&self, rank: u64) -> u64 {
         let word = self.clear_before.partition_point(|&before| u64::from(before) <= rank) - 1;
@@ -280,7 +332,49 @@ mod tests {
         assert_eq!(none.unwrap_err(), GridError::Empty);
     }
 
+    #[test]
+    fn mates_differ_only_where_they_may_and_come_by_number() {
+        let axes = [axis("a", 0..2), axis("b", 0..3), axis("c", 0..2)];
+        let whole = Grid::new(&axes, &[], &[point(&[("a", 7)])]).unwrap();
+        let mates = |grid: &Grid, job, free: &[&str]| {
+            grid.mates(job, |name| free.contains(&name)).collect::<Vec<_>>()
+        };
+        // Job 6 is a=0, b=2, c=1.
+        assert_eq!(mates(&whole, 6, &["a", "b"]), [2, 4, 8, 10, 12]);
+        assert_eq!(mates(&whole, 6, &["c"]), [5]);
+        assert!(mates(&whole, 6, &[]).is_empty());
+        assert!(mates(&whole, 13, &["a", "b"]).is_empty(), "an included point");
+        assert!(mates(&whole, 14, &["a", "b"]).is_empty() && mates(&whole, 0, &["a"]).is_empty());
+        // Without a=0, b=1 and without a=1, b=0: jobs 1, 2 | 3, 4 | 5, 6 | 7, 8.
+        let exclude = [point(&[("a", 0), ("b", 1)]), point(&[("a", 1), ("b", 0)])];
+        let some = Grid::new(&axes, &exclude, &[]).unwrap();
+        assert_eq!(mates(&some, 3, &["a", "b"]), [1, 5, 7]);
+    }
+
     proptest! {
+        #[test]
+        fn mates_are_what_a_filter_would_find(
+            sizes in prop::collection::vec(1i64..6, 3),
+            excluded in prop::collection::vec((0i64..6, 0i64..6), 0..4),
+            free in prop::collection::vec(any::<bool>(), 3),
+        ) {
+            let names = ["a", "b", "c"];
+            let axes: Vec<Axis> = sizes.iter().zip(names).map(|(&size, name)| axis(name, 0..size)).collect();
+            let patterns: Vec<_> = excluded.iter().map(|&(a, b)| point(&[("a", a), ("b", b)])).collect();
+            let Ok(grid) = Grid::new(&axes, &patterns, &[]) else { return Ok(()) };
+            let may_differ = |name: &str| free[names.iter().position(|known| *known == name).unwrap()];
+            let jobs: Vec<_> = (1..=grid.job_count()).map(|job| grid.parameters(job).unwrap()).collect();
+            for (index, own) in jobs.iter().enumerate() {
+                let alike = |other: &&(u64, &ParameterMap)| {
+                    other.0 != index as u64 + 1
+                        && own.0.iter().zip(&other.1.0).all(|(one, two)| one == two || may_differ(&one.0))
+                };
+                let numbered: Vec<_> = (1..).zip(&jobs).collect();
+                let expected: Vec<u64> = numbered.iter().filter(alike).map(|(job, _)| *job).collect();
+                prop_assert_eq!(grid.mates(index as u64 + 1, may_differ).collect::<Vec<_>>(), expected);
+            }
+        }
+
         #[test]
         fn exclusion_is_what_a_filter_would_do(
             sizes in prop::collection::vec(1i64..9, 1..4),

@@ -20,11 +20,13 @@ pub enum Mutant {
     LeasesNotRearmed,
     /// The slot of an attempt that has ended stays occupied.
     SlotsNotFreed,
+    /// After a restart, jobs that packs took out of their order count as fresh.
+    JobsAheadForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -33,6 +35,7 @@ impl Mutant {
         Self::NoEpochDeduplication,
         Self::LeasesNotRearmed,
         Self::SlotsNotFreed,
+        Self::JobsAheadForgotten,
     ];
 }
 

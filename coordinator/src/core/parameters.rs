@@ -50,8 +50,21 @@ pub struct ParameterDefinition {
     pub kind: ParameterKind,
     /// Value where a sweep file says nothing.
     pub default: DefaultValue,
+    /// What it means for packs.
+    pub in_pack: InPack,
     /// What it does, for people.
     pub meaning: &'static str,
+}
+
+/// What a parameter means where several jobs are trained at the same time as one model, a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InPack {
+    /// Each job of a pack may have its own value.
+    Own,
+    /// All jobs of a pack have the same value.
+    Shared,
+    /// As `Shared`, and how large a pack pays depends on the value.
+    Shape,
 }
 
 /// Type and range of a parameter.
@@ -90,36 +103,42 @@ const SIMPLE_CNN: &[ParameterDefinition] = &[
         name: "activation",
         kind: ParameterKind::Choice(&["relu", "sigmoid"]),
         default: DefaultValue::Text("relu"),
+        in_pack: InPack::Own,
         meaning: "activation function after both convolutions and the first linear layer",
     },
     ParameterDefinition {
         name: "learning_rate",
         kind: ParameterKind::PositiveFloat { at_most: 1000.0 },
         default: DefaultValue::Float(0.0001),
+        in_pack: InPack::Own,
         meaning: "step size of Adam",
     },
     ParameterDefinition {
         name: "batch_size",
         kind: ParameterKind::Integer { min: 1, max: 65_536 },
         default: DefaultValue::Integer(32),
+        in_pack: InPack::Shape,
         meaning: "images a training step; the last batch of an epoch may be smaller",
     },
     ParameterDefinition {
         name: "epochs",
         kind: ParameterKind::Integer { min: 1, max: 10_000 },
         default: DefaultValue::Integer(5),
+        in_pack: InPack::Shared,
         meaning: "passes over the training images",
     },
     ParameterDefinition {
         name: "seed",
         kind: ParameterKind::Integer { min: 0, max: i64::MAX },
         default: DefaultValue::Integer(0),
+        in_pack: InPack::Shared,
         meaning: "seed of the initial weights and of the order of batches",
     },
     ParameterDefinition {
         name: "precision",
         kind: ParameterKind::Choice(&["fp32", "bf16"]),
         default: DefaultValue::Text("fp32"),
+        in_pack: InPack::Shape,
         meaning: "numbers within the layers; parameters, gradients, Adam and loss are float32 with either",
     },
 ];

@@ -65,6 +65,8 @@ pub enum Record {
         slot: u32,
         /// The slot's device.
         device: String,
+        /// How many jobs the slot trains at the same time, this one included.
+        pack_size: u32,
         /// Wall-clock time, in milliseconds since 1970.
         at_unix_ms: u64,
     },
@@ -158,8 +160,10 @@ pub struct StoredSweep {
     pub ended_unix_ms: Option<u64>,
     /// What the first worker found.
     pub dataset: Option<v1::DatasetSummary>,
-    /// The largest job number that ever had an attempt; 0 for none.
-    pub last_started: u64,
+    /// The smallest job number that never had an attempt.
+    pub next_fresh: u64,
+    /// Larger numbers that had one.
+    pub ahead: BTreeSet<u64>,
     /// How many jobs that had an attempt are in each final state.
     pub finals: Vec<(JobState, u64)>,
     /// The best done job's number and metric.
@@ -192,6 +196,8 @@ pub struct StoredAttempt {
     pub slot: u32,
     /// The slot's device.
     pub device: String,
+    /// How many jobs the slot trains at the same time, this one included.
+    pub pack_size: u32,
     /// Whether its trainer has begun.
     pub started: bool,
     /// Sum of its epochs, in seconds.

@@ -111,7 +111,8 @@ impl ReportWriter {
         self.tables
             .job(&row, epochs)
             .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;
-        self.train_seconds += row.train_seconds.unwrap_or(0.0);
+        // A pack's time is that of each of its jobs, and counts once.
+        self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
         let place = self.ranking.place(&row);
         self.figures.job(place, &row, epochs);
         self.best.offer(place, || row);

@@ -46,11 +46,19 @@ impl Content<'_> {
         self.rows.iter().any(|row| row.state != "done")
     }
 
+    /// Whether some job shown was trained together with others, so that times need a word.
+    pub(super) fn shows_packs(&self) -> bool {
+        self.rows.iter().any(|row| row.pack_size > 1)
+    }
+
     fn headings(&self) -> Vec<String> {
         let words = self.words;
         let mut headings = vec![words.job.to_owned()];
         headings.extend(self.columns().into_iter().map(|name| words.parameter(name).to_owned()));
         headings.extend([words.train_seconds, words.val_accuracy, words.train_loss].map(str::to_owned));
+        if self.shows_packs() {
+            headings.push(words.pack_size.to_owned());
+        }
         if self.shows_states() {
             headings.extend([words.state, words.reason].map(str::to_owned));
         }
@@ -58,7 +66,7 @@ impl Content<'_> {
     }
 
     fn table(&self) -> Vec<TableRow> {
-        let (columns, states) = (self.columns(), self.shows_states());
+        let (columns, states, packs) = (self.columns(), self.shows_states(), self.shows_packs());
         let best = self.best.as_ref().map(|row| row.number);
         let row = |row: &JobRow| {
             let mut cells = vec![row.number.to_string()];
@@ -68,6 +76,9 @@ impl Content<'_> {
                 decimals(row.val_accuracy, 4),
                 decimals(row.train_loss, 4),
             ]);
+            if packs {
+                cells.push(row.pack_size.to_string());
+            }
             if states {
                 cells.extend([row.state.to_owned(), row.reason.clone()]);
             }

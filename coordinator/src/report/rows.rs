@@ -20,6 +20,8 @@ pub(super) struct JobRow {
     pub(super) val_accuracy: Option<f64>,
     pub(super) train_loss: Option<f64>,
     pub(super) reason: String,
+    /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
+    pub(super) pack_size: u32,
 }
 
 impl JobRow {
@@ -36,6 +38,7 @@ impl JobRow {
             val_accuracy: job.val_accuracy,
             train_loss: job.train_loss,
             reason: job.reason.clone(),
+            pack_size: job.pack_size,
         }
     }
 

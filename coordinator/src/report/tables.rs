@@ -33,8 +33,16 @@ impl Tables {
     ) -> std::io::Result<Self> {
         let parameters = header.parameters.clone();
         let mut results = csv::Writer::from_writer(file()?);
-        let rest =
-            ["state", "attempts", "worker", "epochs_done", "train_seconds", "val_accuracy", "train_loss"];
+        let rest = [
+            "state",
+            "attempts",
+            "worker",
+            "epochs_done",
+            "train_seconds",
+            "val_accuracy",
+            "train_loss",
+            "pack_size",
+        ];
         results
             .write_record(std::iter::once("job").chain(parameters.iter().map(String::as_str)).chain(rest))?;
         let mut epochs = csv::Writer::from_writer(file()?);
@@ -58,6 +66,7 @@ impl Tables {
             number(row.train_seconds),
             number(row.val_accuracy),
             number(row.train_loss),
+            row.pack_size.to_string(),
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
@@ -138,6 +147,7 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
         "train_seconds": row.train_seconds,
         "val_accuracy": row.val_accuracy,
         "train_loss": row.train_loss,
+        "pack_size": row.pack_size,
         "reason": row.reason,
         "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
     })

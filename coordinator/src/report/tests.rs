@@ -63,6 +63,7 @@ fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::Ep
         point: Some(point),
         state: v1::JobState::Done.into(),
         attempts: 1,
+        pack_size: 1,
         worker: "local-1".into(),
         epochs_done: 2,
         train_seconds: seconds,
@@ -110,6 +111,7 @@ fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
         point: Some(point(3, "sigmoid", 1000.0, 32)),
         state: v1::JobState::Diverged.into(),
         attempts: 1,
+        pack_size: 1,
         worker: "local-1".into(),
         reason: "the loss of epoch 1 is not a finite number".into(),
         ..v1::Job::default()
@@ -118,6 +120,7 @@ fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
         point: Some(point(4, "sigmoid", 0.01, 32)),
         state: v1::JobState::Failed.into(),
         attempts: 3,
+        pack_size: 1,
         worker: "<b>worker</b>".into(),
         reason: "a|b <script>alert(1)</script>\nsecond line".into(),
         ..v1::Job::default()
@@ -246,4 +249,28 @@ fn a_place_that_cannot_be_written_is_named() {
     fs::write(&file, "").unwrap();
     let error = ReportWriter::create(&file, &some_header(), Language::English).unwrap_err();
     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn times_of_packs_are_told_for_what_they_are_and_count_once() {
+    let jobs: Vec<_> = (1..=4)
+        .map(|number| {
+            let (mut job, epochs) = job(point(number, "relu", 0.0001, 32), 0.7, 100.0);
+            job.pack_size = if number < 4 { 3 } else { 1 };
+            (job, epochs)
+        })
+        .collect();
+    let header = some_header();
+    for (language, note) in
+        [(Language::English, "of all of them together"), (Language::Japanese, "まとめたジョブすべて")]
+    {
+        let folder = write(&header, &jobs, language);
+        for name in ["report.md", "report.html"] {
+            let page = read(&folder, name);
+            assert!(page.contains(note) && page.contains("200.0 s"), "{page}");
+        }
+        assert!(read(&folder, "results.csv").lines().nth(1).unwrap().ends_with(",3"));
+    }
+    let alone = write(&header, &some_jobs(), Language::English);
+    assert!(!read(&alone, "report.md").contains("Jobs at a time"));
 }

@@ -17,6 +17,8 @@ use crate::{
 
 /// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
 const SLOTS_MAX: usize = 1_024;
+/// Most jobs of one pack: a grant of them is far below the largest message.
+const PACK_SIZE_MAX: u32 = 1_024;
 /// Longest reason and longest log line kept, in characters.
 const TEXT_CHARACTERS_MAX: usize = 1_000;
 /// Most log lines kept of an attempt.
@@ -40,13 +42,17 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             "a worker has 1 to {SLOTS_MAX} slots with distinct indexes"
         )));
     }
-    if wire.held.len() > SLOTS_MAX * 2 {
-        return Err(Status::invalid_argument("a worker cannot hold more attempts than twice its slots"));
+    let slots = wire.slots.iter().map(|slot| slot.pack_size_max.clamp(1, PACK_SIZE_MAX) as usize);
+    if wire.held.len() > slots.sum::<usize>() * 2 {
+        return Err(Status::invalid_argument(
+            "a worker cannot hold more attempts than twice what its slots can train",
+        ));
     }
     let slot = |slot: v1::Slot| SlotDescription {
         index: slot.index,
         device: text(slot.device),
         description: text(slot.description),
+        pack_size_max: slot.pack_size_max.clamp(1, PACK_SIZE_MAX),
     };
     let held = |held: v1::HeldAttempt| {
         let attempt = AttemptKey::try_from(held.attempt)
@@ -159,6 +165,7 @@ pub(super) fn job(
             val_accuracy: row.val_accuracy,
             train_loss: row.train_loss,
             reason: row.reason,
+            pack_size: row.pack_size,
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
@@ -179,6 +186,7 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
         reason: row.reason,
         log_tail: row.log_tail,
         resumed_epochs: row.resumed_epochs,
+        pack_size: row.pack_size,
     }
 }
 

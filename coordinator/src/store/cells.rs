@@ -90,7 +90,13 @@ pub(super) fn job_row(row: &impl Cells) -> Result<JobRow, StoreError> {
         train_seconds: real(row, "train_seconds")?,
         train_loss: row.real("train_loss")?,
         val_accuracy: row.real("val_accuracy")?,
+        pack_size: pack_size(row)?,
     })
+}
+
+/// The column `pack_size`.
+pub(super) fn pack_size(row: &impl Cells) -> Result<u32, StoreError> {
+    if row.integer("pack_size")?.is_some() { natural(row, "pack_size") } else { Ok(1) }
 }
 
 /// The measured columns of a row of `epochs`.

@@ -79,6 +79,8 @@ pub struct JobRow {
     pub train_loss: Option<f64>,
     /// At the last epoch that counts.
     pub val_accuracy: Option<f64>,
+    /// Jobs that the last attempt is or was trained together with, itself included.
+    pub pack_size: u32,
 }
 
 /// An attempt.
@@ -94,6 +96,8 @@ pub struct AttemptRow {
     pub device: String,
     /// Epochs that it took over from an earlier attempt.
     pub resumed_epochs: u32,
+    /// Jobs that it is or was trained together with, itself included.
+    pub pack_size: u32,
     /// Its state's name.
     pub state: String,
     /// Why it ended; may be empty.

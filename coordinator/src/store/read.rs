@@ -1,14 +1,16 @@
 //! Tables back into what the engine and its readers need. The tables have the same columns in every database, so
 //! each question is asked in words that all of them understand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use proto::{JobKey, SweepId, WorkerName};
 
 use super::{
     AttemptRow, EpochRow, JobRow, StoreError,
-    cells::{Cells, dataset, integer, job_row, job_state, metrics, natural, optional_natural, text},
+    cells::{
+        Cells, dataset, integer, job_row, job_state, metrics, natural, optional_natural, pack_size, text,
+    },
     tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
 };
 use crate::core::{
@@ -75,8 +77,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
     let state = text(row, "state")?;
     let state = SweepState::from_name(&state)
         .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {state:?}")))?;
-    let last_started =
-        select(connection, &JOBS, "WHERE sweep_id = $1 ORDER BY job DESC LIMIT 1", &[key]).await?;
+    let (next_fresh, ahead) = begun(connection, key).await?;
     Ok(StoredSweep {
         sweep: id,
         request_id: row.text("request_id")?.unwrap_or_default(),
@@ -85,11 +86,30 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
         created_unix_ms: natural(row, "created_unix_ms")?,
         ended_unix_ms: optional_natural(row, "ended_unix_ms")?,
         dataset: row.text("dataset")?.map(|json| dataset(id, &json)).transpose()?,
-        last_started: last_started.first().map_or(Ok(0), |row| natural(row, "job"))?,
+        next_fresh,
+        ahead,
         finals: finals(connection, key).await?,
         best: best(connection, id, &text(row, "metric")?, &text(row, "goal")?).await?,
         open_jobs: open_jobs(connection, key).await?,
     })
+}
+
+/// The smallest number without a row, and the larger ones with one. Packs take jobs out of their order.
+async fn begun(connection: &mut impl Queries, sweep: i64) -> Result<(u64, BTreeSet<u64>), StoreError> {
+    let count = "SELECT COUNT(*) AS jobs, COALESCE(MAX(job), 0) AS job FROM jobs WHERE sweep_id = $1";
+    let rows = connection.rows(count.into(), &[sweep]).await?;
+    let Some(row) = rows.first() else { return Ok((1, BTreeSet::new())) };
+    let (jobs, last): (u64, u64) = (natural(row, "jobs")?, natural(row, "job")?);
+    if jobs == last {
+        return Ok((last + 1, BTreeSet::new()));
+    }
+    // The first row whose number is not its place.
+    let gap = "SELECT job FROM (SELECT job, ROW_NUMBER() OVER (ORDER BY job) AS place FROM jobs WHERE sweep_id = $1) \
+               AS placed WHERE job > place ORDER BY job LIMIT 1";
+    let ahead = format!("SELECT job FROM jobs WHERE sweep_id = $1 AND job >= ({gap}) ORDER BY job");
+    let rows = connection.rows(ahead, &[sweep]).await?;
+    let ahead = rows.iter().map(|row| natural(row, "job")).collect::<Result<BTreeSet<u64>, _>>()?;
+    Ok((jobs - ahead.len() as u64 + 1, ahead))
 }
 
 async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobState, u64)>, StoreError> {
@@ -196,6 +216,7 @@ fn running_attempt<R: Cells>(
         worker,
         slot: natural(attempt, "slot")?,
         device: text(attempt, "device")?,
+        pack_size: pack_size(attempt)?,
         started: attempt.boolean("started")?.unwrap_or_default(),
         train_seconds: job.real("train_seconds")?.unwrap_or_default(),
         last,
@@ -244,6 +265,7 @@ fn attempt_row(row: &impl Cells) -> Result<AttemptRow, StoreError> {
         slot: natural(row, "slot")?,
         device: text(row, "device")?,
         resumed_epochs: natural(row, "resumed_epochs")?,
+        pack_size: pack_size(row)?,
         state: text(row, "state")?,
         reason: text(row, "reason")?,
         log_tail: serde_json::from_str(&text(row, "log_tail")?)

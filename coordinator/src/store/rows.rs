@@ -37,6 +37,7 @@ mod job {
     pub(super) const TRAIN_SECONDS: usize = JOBS.position("train_seconds");
     pub(super) const TRAIN_LOSS: usize = JOBS.position("train_loss");
     pub(super) const VAL_ACCURACY: usize = JOBS.position("val_accuracy");
+    pub(super) const PACK_SIZE: usize = JOBS.position("pack_size");
 }
 
 /// Columns of `attempts` that change.
@@ -169,16 +170,17 @@ impl Rows {
         changes: &mut Changes,
     ) -> Result<(), StoreError> {
         match record {
-            Record::AttemptGranted { attempt: key, worker, slot, device, at_unix_ms } => {
+            Record::AttemptGranted { attempt: key, worker, slot, device, pack_size, at_unix_ms } => {
                 // The first attempt of a job makes its row.
                 if key.attempt == 1 {
                     self.jobs.insert(key.job, new_job(key.job)?);
                 }
                 if let Some(row) = self.known_job(connection, key.job).await? {
-                    grant(row, key.attempt, worker.as_str());
+                    grant(row, key.attempt, worker.as_str(), *pack_size);
                     changes.jobs.insert(key.job);
                 }
-                let row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
+                let mut row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
+                row.push(pack(*pack_size));
                 self.attempts.insert(*key, row);
                 changes.begun.insert(*key);
             }
@@ -339,11 +341,17 @@ fn new_job(key: JobKey) -> Result<Row, StoreError> {
         0.0.into(),
         Value::Real(None),
         Value::Real(None),
+        Value::Added(None),
     ])
 }
 
+/// The column `pack_size`: nothing for a job alone, as most are.
+fn pack(size: u32) -> Value {
+    Value::Added((size > 1).then(|| size.into()))
+}
+
 /// The job starts over: nothing of an earlier attempt counts any more. Its history stays.
-fn grant(row: &mut Row, number: u32, worker: &str) {
+fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) {
     row[job::STATE] = "running".into();
     row[job::ATTEMPTS] = number.into();
     row[job::WORKER] = Value::text(worker);
@@ -351,8 +359,10 @@ fn grant(row: &mut Row, number: u32, worker: &str) {
     row[job::TRAIN_SECONDS] = 0.0.into();
     row[job::TRAIN_LOSS] = Value::Real(None);
     row[job::VAL_ACCURACY] = Value::Real(None);
+    row[job::PACK_SIZE] = pack(pack_size);
 }
 
+/// All columns but the last.
 fn new_attempt(
     key: AttemptKey,
     worker: &str,

@@ -13,6 +13,9 @@ pub(super) enum Kind {
     Real,
     Text,
     Boolean,
+    /// An integer that only newer rows have: rows without it have the checksum that they had before the column was
+    /// there.
+    Added,
 }
 
 /// A table.
@@ -26,7 +29,7 @@ pub(super) struct Table {
     pub(super) columns: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Boolean, Integer, Real, Text};
+use Kind::{Added, Boolean, Integer, Real, Text};
 
 pub(super) static SWEEPS: Table = Table {
     name: "sweeps",
@@ -63,6 +66,7 @@ pub(super) static JOBS: Table = Table {
         ("train_seconds", Real),
         ("train_loss", Real),
         ("val_accuracy", Real),
+        ("pack_size", Added),
     ],
 };
 
@@ -83,6 +87,7 @@ pub(super) static ATTEMPTS: Table = Table {
         ("log_tail", Text),
         ("granted_unix_ms", Integer),
         ("ended_unix_ms", Integer),
+        ("pack_size", Added),
     ],
 };
 
@@ -135,6 +140,7 @@ impl Table {
                 Real => Value::Real(row.real(column)?),
                 Text => Value::Text(row.text(column)?.map(Cow::Owned)),
                 Boolean => Value::Boolean(row.boolean(column)?.unwrap_or_default()),
+                Added => Value::Added(row.integer(column)?),
             })
         };
         self.columns.iter().map(value).collect()
@@ -169,6 +175,7 @@ pub(super) enum Value {
     Real(Option<f64>),
     Text(Option<Cow<'static, str>>),
     Boolean(bool),
+    Added(Option<i64>),
 }
 
 impl From<i64> for Value {
@@ -219,6 +226,8 @@ pub(super) fn checksum(row: &[Value]) -> i64 {
             Value::Real(value) => add(b'r', value.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
             Value::Text(value) => add(b't', value.as_deref().map(str::as_bytes)),
             Value::Boolean(value) => add(b'i', Some(&i64::from(*value).to_le_bytes())),
+            Value::Added(None) => {}
+            Value::Added(Some(value)) => add(b'a', Some(&value.to_le_bytes())),
         }
     }
     hasher.finalize().into()

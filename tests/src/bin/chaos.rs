@@ -16,7 +16,7 @@ async fn main() {
     let number = |index: usize| arguments.get(index).and_then(|text| text.parse().ok());
     let kills_wanted: u32 = number(0).map_or(200, |number: u64| number as u32);
     let seed = number(1).unwrap_or(0);
-    for victim in [Victim::Coordinator, Victim::Worker] {
+    for victim in [Victim::Coordinator, Victim::Worker, Victim::Packer] {
         let Kills { kills, jobs, told, attempts, begun_again, took } =
             kills(victim, kills_wanted, seed).await;
         println!(

@@ -25,44 +25,65 @@ fn main() -> std::io::Result<()> {
     });
     say(&json!({"type": "ready", "protocol": 1, "device": "cpu"}))?;
     while let Ok(request) = requests.recv() {
-        let Some(jobs) = request["jobs"].as_array() else { continue };
-        for job in jobs {
-            train(job, pause, &requests)?;
+        let jobs = request["jobs"].as_array().cloned().unwrap_or_default();
+        train(jobs, pause, &requests)?;
+    }
+    Ok(())
+}
+
+/// Trains jobs at the same time: all of them an epoch, then the next.
+fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> std::io::Result<()> {
+    let dataset = json!({
+        "content_hash": "light", "classes": ["cat", "dog"], "train_images": 8, "val_images": 2,
+        "skipped": [], "skipped_count": 0
+    });
+    for job in &jobs {
+        say(&json!({"type": "started", "id": job["id"], "dataset": dataset}))?;
+    }
+    for epoch in 1.. {
+        for id in stopped(pause, requests) {
+            let before = jobs.len();
+            jobs.retain(|job| job["id"] != id);
+            if jobs.len() < before {
+                say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}))?;
+            }
+        }
+        for job in &jobs {
+            let (train_loss, val_accuracy) = tests::chaos::light_metrics(identity(job), epoch);
+            say(&json!({
+                "type": "epoch", "id": job["id"], "epoch": epoch, "train_loss": train_loss,
+                "val_accuracy": val_accuracy, "epoch_seconds": pause.as_secs_f64()
+            }))?;
+        }
+        let (done, left) =
+            jobs.into_iter().partition(|job| job["parameters"]["epochs"].as_u64() <= Some(epoch));
+        jobs = left;
+        for job in &done {
+            say(&json!({"type": "ended", "id": job["id"], "outcome": "done", "reason": ""}))?;
+        }
+        if jobs.is_empty() {
+            break;
         }
     }
     Ok(())
 }
 
-fn train(job: &Value, pause: Duration, requests: &Receiver<Value>) -> std::io::Result<()> {
-    let number = |name: &str| job["parameters"][name].as_u64().unwrap_or(0);
-    let id = &job["id"];
-    let dataset = json!({
-        "content_hash": "light", "classes": ["cat", "dog"], "train_images": 8, "val_images": 2,
-        "skipped": [], "skipped_count": 0
-    });
-    say(&json!({"type": "started", "id": id, "dataset": dataset}))?;
-    for epoch in 1..=number("epochs") {
-        if is_stopped(id, pause, requests) {
-            return say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}));
-        }
-        let (train_loss, val_accuracy) = tests::chaos::light_metrics(number("seed"), epoch);
-        say(&json!({
-            "type": "epoch", "id": id, "epoch": epoch, "train_loss": train_loss, "val_accuracy": val_accuracy,
-            "epoch_seconds": pause.as_secs_f64()
-        }))?;
-    }
-    say(&json!({"type": "ended", "id": id, "outcome": "done", "reason": ""}))
+/// What tells a job from the others of its sweep: its seed, or its learning rate where that counts from 1.
+fn identity(job: &Value) -> u64 {
+    let parameters = &job["parameters"];
+    parameters["seed"].as_u64().unwrap_or(0) + parameters["learning_rate"].as_f64().unwrap_or(0.0) as u64
 }
 
-/// Lets an epoch's time go by; whether the job is asked to end meanwhile.
-fn is_stopped(id: &Value, pause: Duration, requests: &Receiver<Value>) -> bool {
+/// Lets an epoch's time go by; which jobs are asked to end meanwhile.
+fn stopped(pause: Duration, requests: &Receiver<Value>) -> Vec<Value> {
     let end = Instant::now() + pause;
+    let mut ids = Vec::new();
     loop {
         match requests.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(request) if request["type"] == "stop" && &request["id"] == id => return true,
-            // There is one job at a time, so nothing else can be asked for now.
+            Ok(request) if request["type"] == "stop" => ids.push(request["id"].clone()),
+            // Nothing else can be asked for while jobs are trained.
             Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Timeout) => return ids,
             // The agent is gone.
             Err(RecvTimeoutError::Disconnected) => std::process::exit(0),
         }

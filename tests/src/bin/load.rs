@@ -144,7 +144,8 @@ impl Worker {
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
         let delays = Delays { all: Vec::new(), to };
         let mut worker = Self { outgoing, sequence: 0, free_since: HashMap::new(), delays };
-        let slot = |index| v1::Slot { index, device: "cpu".into(), description: String::new() };
+        let slot =
+            |index| v1::Slot { index, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
         worker
             .say(Message::Hello(v1::Hello {
                 protocol_version: proto::PROTOCOL_VERSION,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKERS, check, check_database, light, listen, parameters};
+use super::{WORKERS, check, check_database, light, listen, mates, parameters};
 use crate::{Cluster, Random, Worker, kill};
 
 /// Jobs for each kill, so that there is always something running.
@@ -19,6 +19,8 @@ pub enum Victim {
     Coordinator,
     /// A worker or the trainer of one, in turn; a worker comes back with its name and spool.
     Worker,
+    /// As `Worker`, while each trains several jobs at a time.
+    Packer,
 }
 
 /// What came of it.
@@ -45,9 +47,14 @@ pub struct Kills {
 pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
     let start = Instant::now();
     let jobs = ((f64::from(kills) * JOBS_PER_KILL) as u64).max(JOBS_MIN);
-    let mut cluster = Cluster::start(light(10));
+    let mut options = light(10);
+    let packs = victim == Victim::Packer;
+    if packs {
+        options.worker.extend(["--pack-size-max".to_owned(), "8".to_owned()]);
+    }
+    let mut cluster = Cluster::start(options);
     let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
-    let sweep = cluster.submit(&parameters(jobs)).await;
+    let sweep = cluster.submit(&if packs { mates(jobs) } else { parameters(jobs) }).await;
     let mut random = Random(seed);
     let mut told = BTreeMap::new();
     for round in 0..kills {
@@ -55,7 +62,7 @@ pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
         listen(&cluster, sweep, epochs, &mut told).await;
         match victim {
             Victim::Coordinator => cluster.replace_coordinator(),
-            Victim::Worker => {
+            Victim::Worker | Victim::Packer => {
                 let index = random.below(WORKERS.len() as u64) as usize;
                 if round % 2 == 0 {
                     workers.remove(index).kill();

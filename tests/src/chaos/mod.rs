@@ -44,6 +44,13 @@ fn parameters(jobs: u64) -> String {
     )
 }
 
+/// As [`parameters`], for jobs that may all be trained in one pack; at most a thousand.
+fn mates(jobs: u64) -> String {
+    format!(
+        "{{epochs: {{value: {EPOCHS}}}, learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
+    )
+}
+
 /// Writes down the next epochs that a watcher is told of.
 ///
 /// # Panics

@@ -14,6 +14,11 @@ async fn workers_and_trainers_killed_at_random_lose_nothing() {
 }
 
 #[tokio::test]
+async fn of_workers_and_trainers_that_train_packs_lose_and_double_nothing() {
+    kills(Victim::Packer, 12, 1).await;
+}
+
+#[tokio::test]
 async fn workers_that_stand_still_past_their_lease_are_fenced() {
     let account = freezes(4, 1).await;
     assert!(account.taken > 0 && account.lost > 0, "{account:?}");

@@ -45,6 +45,7 @@ struct Attempt {
     worker: WorkerName,
     slot: u32,
     device: String,
+    pack_size: u32,
     started: bool,
     state: AttemptState,
 }
@@ -123,8 +124,16 @@ impl Durable {
 
     fn keep_of_attempt(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::AttemptGranted { attempt, worker, slot, device, .. } => {
-                self.grant(*attempt, worker, *slot, device)
+            Record::AttemptGranted { attempt, worker, slot, device, pack_size, .. } => {
+                let row = Attempt {
+                    worker: worker.clone(),
+                    slot: *slot,
+                    device: device.clone(),
+                    pack_size: *pack_size,
+                    started: false,
+                    state: AttemptState::Running,
+                };
+                self.grant(*attempt, row)
             }
             Record::AttemptStarted { attempt, .. } => {
                 self.running(*attempt, "began")?.started = true;
@@ -152,7 +161,7 @@ impl Durable {
         }
     }
 
-    fn grant(&mut self, key: AttemptKey, worker: &WorkerName, slot: u32, device: &str) -> Result<(), String> {
+    fn grant(&mut self, key: AttemptKey, attempt: Attempt) -> Result<(), String> {
         let job = self.jobs.entry(key.job).or_insert(Job {
             state: JobState::Pending,
             attempts: 0,
@@ -167,8 +176,6 @@ impl Durable {
             format!("{key} was granted after attempt {}", job.attempts)
         })?;
         (job.state, job.attempts, job.last, job.train_seconds) = (JobState::Running, key.attempt, None, 0.0);
-        let (worker, device) = (worker.clone(), device.to_owned());
-        let attempt = Attempt { worker, slot, device, started: false, state: AttemptState::Running };
         rule(self.attempts.insert(key, attempt).is_none(), || format!("{key} was granted twice"))
     }
 
@@ -250,6 +257,8 @@ impl Durable {
             }
         }
         let open = self.jobs_of(id).filter(|(_, job)| !job.state.is_final());
+        let begun: BTreeSet<u64> = self.jobs_of(id).map(|(key, _)| key.job).collect();
+        let next_fresh = (1..).find(|job| !begun.contains(job)).unwrap_or(u64::MAX);
         StoredSweep {
             sweep: id,
             request_id: sweep.request_id.clone(),
@@ -258,7 +267,8 @@ impl Durable {
             created_unix_ms: sweep.created_unix_ms,
             ended_unix_ms: sweep.ended_unix_ms,
             dataset: sweep.dataset.clone(),
-            last_started: self.jobs_of(id).last().map_or(0, |(key, _)| key.job),
+            next_fresh,
+            ahead: begun.into_iter().filter(|job| *job > next_fresh).collect(),
             finals,
             best: None,
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
@@ -277,6 +287,7 @@ impl Durable {
                 worker: attempt.worker.clone(),
                 slot: attempt.slot,
                 device: attempt.device.clone(),
+                pack_size: attempt.pack_size,
                 started: attempt.started,
                 train_seconds: job.train_seconds,
                 last: job.last,

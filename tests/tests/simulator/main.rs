@@ -35,7 +35,7 @@ const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 fn specification() -> Specification {
     let text = format!(
         "name: simulated\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-         seed: {{min: 1, max: 4, count: 4}}\nexecution: {{attempts_max: 3}}\n"
+         learning_rate: {{values: [1, 2, 3]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
     );
     Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }

@@ -47,20 +47,31 @@ pub(super) struct Spool {
 #[derive(Debug, Default)]
 pub(super) struct Trainer {
     pub(super) lives: bool,
-    /// Changes with each process and each job, so that what an earlier one would have said is not heard.
+    /// Changes with each process and each grant, so that what an earlier one would have said is not heard.
     pub(super) turn: u64,
-    job: Option<(AttemptKey, u32)>,
+    /// What it trains: one job, or a pack.
+    pub(super) members: Vec<Member>,
+}
+
+/// One job of a trainer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub(super) attempt: AttemptKey,
+    /// In all.
+    pub(super) epochs: u32,
     /// Epochs of a checkpoint that are to be told again.
-    again: u32,
+    pub(super) again: u32,
+    /// It was told to stop, so that it says nothing but its end.
+    pub(super) stops: bool,
 }
 
 /// What a trainer does next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Step {
     Ready,
-    Start,
-    Epoch(u32),
-    End(TrainerOutcome),
+    Start(AttemptKey),
+    Epoch(AttemptKey, u32),
+    End(AttemptKey, TrainerOutcome),
     Exit,
 }
 
@@ -88,8 +99,9 @@ impl Spool {
 }
 
 impl Node {
-    pub(super) fn new(number: usize, slots: u32) -> Self {
-        let slot = |index| v1::Slot { index, device: "cpu".to_owned(), description: String::new() };
+    pub(super) fn new(number: usize, slots: u32, pack_size_max: u32) -> Self {
+        let slot =
+            |index| v1::Slot { index, device: "cpu".to_owned(), description: String::new(), pack_size_max };
         let name = format!("w{number}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
             name,
@@ -121,8 +133,7 @@ impl Node {
     pub(super) fn end(&mut self) {
         self.session = None;
         for trainer in &mut self.trainers {
-            trainer.lives = false;
-            trainer.turn += 1;
+            trainer.exit();
         }
     }
 
@@ -133,46 +144,71 @@ impl Node {
 }
 
 impl Trainer {
-    /// Takes a job; `again` epochs of it are in a checkpoint.
-    pub(super) fn take(&mut self, attempt: AttemptKey, epochs: u32, again: u32) {
+    /// Takes jobs.
+    pub(super) fn take(&mut self, members: Vec<Member>) {
         self.turn += 1;
-        self.job = Some((attempt, epochs));
-        self.again = again;
+        self.members = members;
     }
 
-    /// What the session hears of a step, and the step that follows.
+    /// The process is gone.
+    pub(super) fn exit(&mut self) {
+        self.lives = false;
+        self.turn += 1;
+        self.members.clear();
+    }
+
+    /// The first step of each of its jobs.
+    pub(super) fn starts(&self) -> Vec<Step> {
+        self.members.iter().map(|member| Step::Start(member.attempt)).collect()
+    }
+
+    /// What the session hears of a step, and the steps that follow.
     pub(super) fn step(
         &mut self,
         step: Step,
         checkpoints: &mut Checkpoints,
-    ) -> (Vec<TrainerEvent>, Option<Step>) {
+    ) -> (Vec<TrainerEvent>, Vec<Step>) {
         let said = |message| TrainerEvent::Said { message, log_tail: Vec::new() };
-        let Some((attempt, epochs)) = self.job else { return (Vec::new(), None) };
-        let id = attempt.to_string();
+        let member = |attempt| self.members.iter().find(|member| member.attempt == attempt).copied();
         match step {
             Step::Ready => {
                 let ready = FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() };
-                (vec![said(ready)], Some(Step::Start))
+                (vec![said(ready)], self.starts())
             }
-            Step::Start => {
-                let resumed_epochs = self.again;
-                let start = FromTrainer::Started { id, dataset: dataset(), resumed_epochs };
-                let mut lines = vec![said(start)];
-                lines.extend((1..=resumed_epochs).map(|epoch| said(line(attempt, epoch))));
-                (lines, Some(Step::Epoch(resumed_epochs + 1)))
+            Step::End(attempt, outcome) if member(attempt).is_some() => {
+                self.members.retain(|member| member.attempt != attempt);
+                let end = FromTrainer::Ended { id: attempt.to_string(), outcome, reason: String::new() };
+                (vec![said(end)], Vec::new())
             }
-            Step::Epoch(epoch) if epoch > epochs => (Vec::new(), Some(Step::End(TrainerOutcome::Done))),
-            Step::Epoch(epoch) => {
+            Step::Start(attempt) | Step::Epoch(attempt, _) => {
+                match member(attempt).filter(|member| !member.stops) {
+                    Some(member) => Self::train(member, step, checkpoints),
+                    None => (Vec::new(), Vec::new()),
+                }
+            }
+            Step::End(..) | Step::Exit => (Vec::new(), Vec::new()),
+        }
+    }
+
+    fn train(member: Member, step: Step, checkpoints: &mut Checkpoints) -> (Vec<TrainerEvent>, Vec<Step>) {
+        let said = |message| TrainerEvent::Said { message, log_tail: Vec::new() };
+        let Member { attempt, epochs, again, .. } = member;
+        match step {
+            Step::Epoch(_, epoch) if epoch > epochs => {
+                (Vec::new(), vec![Step::End(attempt, TrainerOutcome::Done)])
+            }
+            Step::Epoch(_, epoch) => {
                 let furthest = checkpoints.entry(attempt.job).or_default();
                 *furthest = epoch.max(*furthest);
-                (vec![said(line(attempt, epoch))], Some(Step::Epoch(epoch + 1)))
+                (vec![said(line(attempt, epoch))], vec![Step::Epoch(attempt, epoch + 1)])
             }
-            Step::End(outcome) => {
-                self.job = None;
-                let end = FromTrainer::Ended { id, outcome, reason: String::new() };
-                (vec![said(end)], None)
+            _ => {
+                let id = attempt.to_string();
+                let start = FromTrainer::Started { id, dataset: dataset(), resumed_epochs: again };
+                let mut lines = vec![said(start)];
+                lines.extend((1..=again).map(|epoch| said(line(attempt, epoch))));
+                (lines, vec![Step::Epoch(attempt, again + 1)])
             }
-            Step::Exit => (Vec::new(), None),
         }
     }
 }

@@ -21,7 +21,7 @@ use proto::{AttemptKey, SweepId, v1};
 use tests::Random;
 use worker::{
     agent::{
-        session::types::{EventKind, Input as Heard, Output, TrainerEvent},
+        session::types::{EventKind, Input as Heard, Output, TrainerEvent, Work},
         wire,
     },
     protocol::TrainerOutcome,
@@ -31,7 +31,7 @@ use super::{
     durable::Durable,
     hub::{Hub, Question},
     link::Link,
-    node::{Checkpoints, Node, Step},
+    node::{Checkpoints, Member, Node, Step},
 };
 
 /// Epochs of each job.
@@ -109,7 +109,8 @@ impl World {
     /// The world of a seed. `specification` is the sweep that its user wants.
     pub(super) fn new(seed: u64, specification: &Specification, trace: bool) -> Self {
         let mut random = Random(seed);
-        let nodes = (0..NODES).map(|number| Node::new(number, 1 + random.below(2) as u32)).collect();
+        let mut node = |number| Node::new(number, 1 + random.below(2) as u32, 1 + random.below(4) as u32);
+        let nodes = (0..NODES).map(&mut node).collect();
         Self {
             now: 0,
             queue: BinaryHeap::new(),
@@ -550,29 +551,36 @@ impl World {
                     self.send_up(link, Some(message));
                 }
             }
-            Output::StartJob { slot, attempt, work, fresh } => {
-                let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
-                let again = if self.random.one_in(2) { saved } else { 0 };
+            Output::StartJobs { slot, jobs, fresh } => {
+                let mut member = |(attempt, work): (AttemptKey, Work)| {
+                    let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
+                    let again = if self.random.one_in(2) { saved } else { 0 };
+                    Member { attempt, epochs: work.epochs.unwrap_or(EPOCHS), again, stops: false }
+                };
+                let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];
-                trainer.take(attempt, work.epochs.unwrap_or(EPOCHS), again);
+                trainer.take(members);
                 trainer.lives |= fresh;
                 if trainer.lives {
-                    self.next_step(index, slot, if fresh { Step::Ready } else { Step::Start });
+                    let steps = if fresh { vec![Step::Ready] } else { trainer.starts() };
+                    self.next_steps(index, slot, steps);
                 }
             }
-            Output::StopJob { slot, .. } => {
+            Output::StopJob { slot, attempt, .. } => {
                 let trainer = &mut node.trainers[slot];
                 // One that hangs is killed in the end.
                 if trainer.lives && (self.calm || !self.random.one_in(5)) {
-                    trainer.turn += 1;
-                    self.next_step(index, slot, Step::End(TrainerOutcome::Stopped));
+                    for member in trainer.members.iter_mut().filter(|member| member.attempt == attempt) {
+                        member.stops = true;
+                    }
+                    self.next_steps(index, slot, vec![Step::End(attempt, TrainerOutcome::Stopped)]);
                 }
             }
             Output::KillTrainer { slot } => {
                 let trainer = &mut node.trainers[slot];
                 if trainer.lives {
                     trainer.turn += 1;
-                    self.next_step(index, slot, Step::Exit);
+                    self.next_steps(index, slot, vec![Step::Exit]);
                 }
             }
             Output::CloseSession => {
@@ -584,10 +592,12 @@ impl World {
         }
     }
 
-    fn next_step(&mut self, node: usize, slot: usize, step: Step) {
-        let takes = if self.random.one_in(8) { self.random.below(3_000) } else { self.random.below(400) };
-        let turn = self.nodes[node].trainers[slot].turn;
-        self.after(takes, Happening::Trainer { node, slot, turn, step });
+    fn next_steps(&mut self, node: usize, slot: usize, steps: Vec<Step>) {
+        for step in steps {
+            let takes = if self.random.one_in(8) { self.random.below(3_000) } else { self.random.below(400) };
+            let turn = self.nodes[node].trainers[slot].turn;
+            self.after(takes, Happening::Trainer { node, slot, turn, step });
+        }
     }
 
     fn train(&mut self, index: usize, slot: usize, turn: u64, step: Step) {
@@ -602,19 +612,36 @@ impl World {
         }
         let crashes = step == Step::Exit || (!self.calm && self.random.one_in(25));
         if crashes {
-            trainer.lives = false;
-            trainer.turn += 1;
+            trainer.exit();
             let event = TrainerEvent::Exited { reason: "the trainer died".into(), log_tail: Vec::new() };
             return self.tell_node(index, Heard::Trainer { slot, event });
+        }
+        if trainer.members.len() > 1 && !self.calm && self.random.one_in(40) {
+            return self.run_out_of_memory(index, slot);
         }
         let (events, next) = trainer.step(step, &mut self.checkpoints);
         for event in events {
             self.tell_node(index, Heard::Trainer { slot, event });
         }
-        if let Some(next) = next
-            && self.nodes[index].trainers[slot].turn == turn
-        {
-            self.next_step(index, slot, next);
+        if self.nodes[index].trainers[slot].turn == turn {
+            self.next_steps(index, slot, next);
+        }
+    }
+
+    /// Every job of a pack ends for want of memory.
+    fn run_out_of_memory(&mut self, index: usize, slot: usize) {
+        let trainer = &mut self.nodes[index].trainers[slot];
+        let turn = trainer.turn;
+        for member in trainer.members.clone() {
+            let trainer = &mut self.nodes[index].trainers[slot];
+            if trainer.turn != turn {
+                return;
+            }
+            let (events, _) =
+                trainer.step(Step::End(member.attempt, TrainerOutcome::OutOfMemory), &mut self.checkpoints);
+            for event in events {
+                self.tell_node(index, Heard::Trainer { slot, event });
+            }
         }
     }
 

@@ -139,7 +139,7 @@ fn lay_out(
             Some(gpu) => (gpu.device.clone(), gpu.description.clone()),
             None => ("cpu".to_owned(), format!("{cpu}, one of {count} slots on {cores} cores")),
         };
-        v1::Slot { index: u32::try_from(index).unwrap_or(u32::MAX), device, description }
+        v1::Slot { index: u32::try_from(index).unwrap_or(u32::MAX), device, description, pack_size_max: 1 }
     };
     Ok((0..count).map(slot).collect())
 }

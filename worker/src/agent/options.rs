@@ -9,6 +9,10 @@ use super::{
     devices::{DeviceChoice, SlotCount},
     trainer_process::TrainerCommand,
 };
+use crate::protocol::PACK_SIZE_MAX;
+
+/// Most jobs at the same time on a GPU unless the user says otherwise: past it, small models fill every GPU of today.
+const PACK_SIZE_MAX_ON_GPU: u16 = 64;
 
 /// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +62,11 @@ pub struct StartOptions {
     /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
     #[arg(long, env = "SWEEP_THREADS_PER_SLOT", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads_per_slot: u16,
+    /// Most jobs that a slot trains at the same time as one model; how many it is given is found out by measuring
+    /// [default: 64 on a GPU; 1 on the CPU, where it does not pay and a job's numbers must not depend on others, and
+    /// for --trainer]
+    #[arg(long, env = "SWEEP_PACK_SIZE_MAX", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(PACK_SIZE_MAX)))]
+    pub pack_size_max: Option<u16>,
     /// Leave as on SIGTERM when standard input ends, so that the worker does not outlive who started it
     #[arg(long, env = "SWEEP_EXIT_WITH_STDIN", value_parser = clap::builder::BoolishValueParser::new())]
     pub exit_with_stdin: bool,
@@ -87,6 +96,13 @@ impl StartOptions {
     pub(crate) fn absolute_data_root(&self) -> anyhow::Result<PathBuf> {
         let root = self.data_root.clone().unwrap_or_else(|| PathBuf::from("."));
         std::path::absolute(&root).with_context(|| format!("--data-root {} is no folder", root.display()))
+    }
+
+    /// Most jobs that a slot of this device trains at the same time.
+    pub(crate) fn pack_size_max(&self, device: &str) -> u32 {
+        let default =
+            if self.trainer.is_none() && device.starts_with("cuda") { PACK_SIZE_MAX_ON_GPU } else { 1 };
+        self.pack_size_max.unwrap_or(default).into()
     }
 
     /// How the trainer of a slot is started; `program` is this program.
@@ -162,7 +178,7 @@ mod tests {
     }
 
     fn slot() -> v1::Slot {
-        v1::Slot { index: 1, device: "cuda:1".into(), description: String::new() }
+        v1::Slot { index: 1, device: "cuda:1".into(), description: String::new(), pack_size_max: 1 }
     }
 
     #[test]
@@ -179,6 +195,15 @@ mod tests {
         let relative = |name: &str| Some(OsString::from(if name == "HOME" { "/home/a" } else { "state" }));
         assert_eq!(state_home(relative), Some("/home/a/.local/state".into()));
         assert_eq!(state_home(|_| None), None);
+    }
+
+    #[test]
+    fn slots_take_packs_where_the_own_trainer_has_a_gpu_or_the_user_says_so() {
+        let size = |arguments: &[&str], device: &str| options(arguments).pack_size_max(device);
+        assert_eq!((size(&[], "cuda:1"), size(&[], "cpu")), (64, 1));
+        assert_eq!(size(&["--trainer", "python3 train.py"], "cuda:0"), 1);
+        assert_eq!(size(&["--trainer", "python3 train.py", "--pack-size-max", "8"], "cpu"), 8);
+        assert!(Command::try_parse_from(["start", "--pack-size-max", "257"]).is_err());
     }
 
     #[test]

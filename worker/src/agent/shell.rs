@@ -207,10 +207,13 @@ impl Shell {
             }
             Output::Send(message) => self.send(message),
             Output::Forget { through } => self.spool.forget(through),
-            Output::StartJob { slot, attempt, mut work, fresh } => {
-                tracing::info!(slot, %attempt, "training");
-                work.dataset.path = self.data_root.join(&work.dataset.path);
-                self.slots.start_job(slot, attempt, work, fresh);
+            Output::StartJobs { slot, mut jobs, fresh } => {
+                let pack_size = jobs.len();
+                for (attempt, work) in &mut jobs {
+                    tracing::info!(slot, %attempt, pack_size, "training");
+                    work.dataset.path = self.data_root.join(&work.dataset.path);
+                }
+                self.slots.start_jobs(slot, jobs, fresh);
             }
             Output::StopJob { slot, attempt, checkpoint } => {
                 tracing::info!(slot, %attempt, "stopping");

@@ -13,13 +13,14 @@ use crate::protocol::{ToTrainer, TrainJob};
 /// Events of trainers that wait for the session. When it is full, trainers wait in their writes.
 const EVENTS_MAX: usize = 256;
 
-/// Commands that wait for a slot's task, which never waits for a trainer: a start, a stop and a kill, and room.
-const COMMANDS_MAX: usize = 16;
+/// Commands that wait for a slot's task, which never waits for a trainer: a start and a kill, and a stop for each job of
+/// a pack.
+const COMMANDS_MAX: usize = 1_024;
 
 /// What a slot's task is told.
 #[derive(Debug)]
 enum Command {
-    Start { attempt: AttemptKey, work: Work, fresh: bool },
+    Start { jobs: Vec<(AttemptKey, Work)>, fresh: bool },
     Stop { attempt: AttemptKey, checkpoint: bool },
     Kill,
 }
@@ -46,10 +47,10 @@ impl Slots {
         (Self { commands, tasks }, received)
     }
 
-    /// Gives a job to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that is gone
-    /// gets nothing: its `Exited` is on its way.
-    pub(crate) fn start_job(&self, slot: usize, attempt: AttemptKey, work: Work, fresh: bool) {
-        self.tell(slot, Command::Start { attempt, work, fresh });
+    /// Gives jobs with one data set to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that
+    /// is gone gets nothing: its `Exited` is on its way.
+    pub(crate) fn start_jobs(&self, slot: usize, jobs: Vec<(AttemptKey, Work)>, fresh: bool) {
+        self.tell(slot, Command::Start { jobs, fresh });
     }
 
     /// Asks the slot's trainer to stop the job, and to keep a checkpoint first if `checkpoint`.
@@ -109,7 +110,7 @@ impl SlotTask {
 
     async fn obey(&mut self, command: Command) {
         match (command, &mut self.process) {
-            (Command::Start { attempt, work, fresh }, process) => {
+            (Command::Start { jobs, fresh }, process) => {
                 if fresh {
                     match TrainerProcess::start(self.slot, &self.trainer, self.events.clone()) {
                         Ok(started) => *process = Some(started),
@@ -120,8 +121,8 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some(process) = process {
-                    process.send(train(attempt, work));
+                if let Some((process, request)) = process.as_ref().zip(train(jobs)) {
+                    process.send(request);
                 }
             }
             (Command::Stop { attempt, checkpoint }, Some(process)) => {
@@ -139,14 +140,16 @@ impl SlotTask {
     }
 }
 
-fn train(attempt: AttemptKey, work: Work) -> ToTrainer {
-    let job = TrainJob {
+/// The request to train jobs; nothing for none.
+fn train(jobs: Vec<(AttemptKey, Work)>) -> Option<ToTrainer> {
+    let dataset = jobs.first()?.1.dataset.clone();
+    let job = |(attempt, work): (AttemptKey, Work)| TrainJob {
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
         checkpoints: work.checkpoints,
     };
-    ToTrainer::Train { jobs: vec![job], dataset: work.dataset }
+    Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })
 }
 
 #[cfg(test)]

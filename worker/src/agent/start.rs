@@ -58,8 +58,9 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
 async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
     let program = PathBuf::from(OWN_PROGRAM);
     let name = options.worker_name();
-    let slots = devices::slots(options.device, options.slots, &program).await?;
-    for slot in &slots {
+    let mut slots = devices::slots(options.device, options.slots, &program).await?;
+    for slot in &mut slots {
+        slot.pack_size_max = options.pack_size_max(&slot.device);
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
     }
     Ok(Configuration {

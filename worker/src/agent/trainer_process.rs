@@ -21,7 +21,7 @@ use super::{
     lines::{Line, LineReader},
     session::types::TrainerEvent,
 };
-use crate::protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer, TrainerOutcome};
+use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
 
 /// Log lines that an attempt's end carries; the wire format's bound.
 const LOG_LINES_MAX: usize = 50;
@@ -32,8 +32,8 @@ const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
-/// Lines that wait for a trainer that does not read: a `Train` and its `Stop`, and room to spare.
-const LINES_TO_TRAINER_MAX: usize = 16;
+/// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.
+const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
 
 /// How long a pipe may stay open after the trainer's end, held by a process that left its group.
 const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
@@ -264,7 +264,12 @@ impl Reader {
             Ok(message) => {
                 let ends_badly = matches!(
                     message,
-                    FromTrainer::Ended { outcome: TrainerOutcome::Failed | TrainerOutcome::Rejected, .. }
+                    FromTrainer::Ended {
+                        outcome: TrainerOutcome::Failed
+                            | TrainerOutcome::Rejected
+                            | TrainerOutcome::OutOfMemory,
+                        ..
+                    }
                 );
                 let log_tail = if ends_badly { self.log.lines() } else { Vec::new() };
                 TrainerEvent::Said { message, log_tail }

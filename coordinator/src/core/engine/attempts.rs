@@ -51,6 +51,12 @@ impl Engine {
             AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
             AttemptEvent::Ended { outcome, reason, log_tail } => {
                 let (state, reason) = verdict(active, outcome, reason);
+                if outcome == v1::Outcome::OutOfMemory
+                    && active.pack_size > 1
+                    && let Some(key) = &active.pack_key
+                {
+                    self.pack_sizes.ran_out_of_memory(key, active.pack_size);
+                }
                 if state == AttemptState::Rejected {
                     self.mark_unfit(&name, attempt);
                 }
@@ -96,6 +102,10 @@ impl Engine {
             }
             Some(_) => {}
         }
+        if resumed_epochs > 0 {
+            // Its mates may be elsewhere, so that not all of them train at the same time; such times teach nothing.
+            run.forget_pack_keys(attempt);
+        }
         if let Some(active) = run.active_mut(attempt)
             && !active.started
         {
@@ -116,6 +126,7 @@ impl Engine {
         out: &mut Output,
     ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
         let Some(active) = run.active_mut(attempt) else { return };
         let (done, total) = (active.epochs_done(), active.epochs_total);
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
@@ -129,6 +140,10 @@ impl Engine {
                 self.refuse(&name, &reason);
             }
             return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
+        }
+        if let Some((key, train_images)) = active.pack_key.as_ref().zip(train_images) {
+            let images = f64::from(active.pack_size) * train_images;
+            self.pack_sizes.measured(key, active.pack_size, images / metrics.epoch_seconds);
         }
         active.last = Some(metrics);
         active.train_seconds += metrics.epoch_seconds;
@@ -183,7 +198,7 @@ impl Engine {
             return;
         }
         let Some(ended) = run.active.remove(&attempt.job.job) else { return };
-        let (history, reason) = charge(ended.history, state, &ended.worker, reason);
+        let (history, reason) = charge(ended.history, state, &ended.worker, ended.pack_size, reason);
         let at_unix_ms = now.unix_ms;
         out.records.push(Record::AttemptEnded {
             attempt,
@@ -203,7 +218,9 @@ impl Engine {
             _ => JobState::Cancelled,
         };
         if job_state == JobState::Pending {
-            let waiting = WaitingJob { attempts: ended.attempt, history: history.clone() };
+            let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
+            let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
+            let waiting = WaitingJob { attempts: ended.attempt, history: history.clone(), pack_size_max };
             run.waiting.insert(attempt.job.job, waiting);
         } else {
             run.count_end(attempt.job.job, job_state, ended.last);
@@ -242,7 +259,7 @@ impl Engine {
 }
 
 /// What a worker's word on the end of an attempt amounts to.
-fn verdict(active: &ActiveAttempt, outcome: v1::Outcome, reason: String) -> (AttemptState, String) {
+fn verdict(active: &mut ActiveAttempt, outcome: v1::Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
         v1::Outcome::Done if active.epochs_done() < active.epochs_total => {
             let (done, total) = (active.epochs_done(), active.epochs_total);
@@ -253,7 +270,14 @@ fn verdict(active: &ActiveAttempt, outcome: v1::Outcome, reason: String) -> (Att
         }
         v1::Outcome::Done => (AttemptState::Done, reason),
         v1::Outcome::Diverged => (AttemptState::Diverged, reason),
-        v1::Outcome::Failed | v1::Outcome::Unspecified => (AttemptState::Failed, reason),
+        // Not the job's fault, or not only: it is tried again in smaller packs, and at last alone.
+        v1::Outcome::OutOfMemory | v1::Outcome::PackLost if active.pack_size > 1 => {
+            active.pack_size_max = Some(active.pack_size / 2);
+            (AttemptState::HandedBack, reason)
+        }
+        v1::Outcome::Failed | v1::Outcome::OutOfMemory | v1::Outcome::PackLost | v1::Outcome::Unspecified => {
+            (AttemptState::Failed, reason)
+        }
         v1::Outcome::HandedBack => (AttemptState::HandedBack, reason),
         v1::Outcome::Revoked => (AttemptState::Revoked, reason),
         v1::Outcome::Rejected => (AttemptState::Rejected, reason),

@@ -26,12 +26,17 @@ pub(super) fn charge(
     mut history: History,
     state: AttemptState,
     worker: &WorkerName,
+    pack_size: u32,
     reason: String,
 ) -> (History, String) {
     match state {
         AttemptState::Failed => history.failures += 1,
         AttemptState::Lost => {
             history.losses += 1;
+            // Of a pack nobody knows which job it was, if any: it is tried again in a smaller one, and at last alone.
+            if pack_size > 1 {
+                return (history, reason);
+            }
             history.lost_with.insert(worker.clone());
             if history.lost_with.len() > WORKERS_LOST_MAX {
                 history.failures += 1;
@@ -124,6 +129,6 @@ impl Engine {
     pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let Some(run) = self.sweeps.get(&attempt.job.sweep) else { return true };
         let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);
-        attempt.job.job == 0 || attempt.job.job >= run.next_fresh || attempt.attempt == 0 || is_others
+        attempt.job.job == 0 || !run.has_begun(attempt.job.job) || attempt.attempt == 0 || is_others
     }
 }

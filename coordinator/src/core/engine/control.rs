@@ -130,7 +130,8 @@ impl Engine {
                 continue;
             }
             run.failed -= 1;
-            run.waiting.insert(job, WaitingJob { attempts, history: History::default() });
+            run.waiting
+                .insert(job, WaitingJob { attempts, history: History::default(), pack_size_max: None });
             retried += 1;
             out.records.push(Record::JobChanged {
                 job: proto::JobKey { sweep, job },

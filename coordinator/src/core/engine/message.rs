@@ -142,6 +142,8 @@ pub struct SlotDescription {
     pub device: String,
     /// For people.
     pub description: String,
+    /// Most jobs that it trains at the same time, at least 1.
+    pub pack_size_max: u32,
 }
 
 /// An attempt that a worker holds.

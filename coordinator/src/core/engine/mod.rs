@@ -6,6 +6,7 @@ mod attempts;
 mod blame;
 mod control;
 mod message;
+mod packs;
 mod restore;
 mod schedule;
 mod sessions;
@@ -27,7 +28,7 @@ pub use self::{
     },
     restore::RestoreError,
 };
-use self::{sweep_run::SweepRun, workers::WorkerState};
+use self::{packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 use super::record::Record;
 
 /// The time of an input: the engine has no clock of its own.
@@ -63,6 +64,7 @@ pub struct Engine {
     requests: HashMap<String, SweepId>,
     workers: BTreeMap<WorkerName, WorkerState>,
     sessions: HashMap<SessionId, WorkerName>,
+    pack_sizes: PackSizes,
 }
 
 impl Engine {
@@ -74,6 +76,7 @@ impl Engine {
             requests: HashMap::new(),
             workers: BTreeMap::new(),
             sessions: HashMap::new(),
+            pack_sizes: PackSizes::default(),
         }
     }
 
@@ -139,14 +142,16 @@ impl Engine {
         for run in self.sweeps.values() {
             run.check_invariants()?;
         }
-        let mut occupied: HashMap<(&WorkerName, u32), AttemptKey> = HashMap::new();
+        let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
         for run in self.sweeps.values() {
             for (&job, active) in &run.active {
                 let attempt = AttemptKey { job: JobKey { sweep: run.id, job }, attempt: active.attempt };
-                if let Some(other) = occupied.insert((&active.worker, active.slot), attempt) {
+                let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
+                *holders += 1;
+                if *holders > active.pack_size {
                     return Err(format!(
-                        "{other} and {attempt} hold slot {} of {}",
-                        active.slot, active.worker
+                        "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
+                        active.slot, active.worker, active.pack_size
                     ));
                 }
             }

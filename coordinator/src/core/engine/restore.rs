@@ -49,14 +49,15 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
     let id = stored.sweep;
     let definition = SweepDefinition::from_stored(id, &stored.specification)
         .map_err(|source| RestoreError::Definition { sweep: id, source })?;
-    if stored.last_started > definition.job_count() {
+    if stored.next_fresh.max(stored.ahead.last().map_or(0, |last| last + 1)) > definition.job_count() + 1 {
         return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
     }
     let mut run = SweepRun::new(definition, stored.created_unix_ms);
     run.state = stored.state;
     run.ended_unix_ms = stored.ended_unix_ms;
     run.dataset = stored.dataset;
-    run.next_fresh = stored.last_started + 1;
+    run.next_fresh = stored.next_fresh;
+    run.ahead = if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
     run.best = stored.best;
     for (state, count) in stored.finals {
         match state {
@@ -81,7 +82,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
     );
     match running {
         None => {
-            run.waiting.insert(job, WaitingJob { attempts, history });
+            run.waiting.insert(job, WaitingJob { attempts, history, pack_size_max: None });
         }
         Some(attempt) => {
             let active = ActiveAttempt {
@@ -89,6 +90,9 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 worker: attempt.worker,
                 slot: attempt.slot,
                 device: attempt.device,
+                pack_size: attempt.pack_size,
+                pack_key: None,
+                pack_size_max: None,
                 deadline_ms,
                 started: attempt.started,
                 history,

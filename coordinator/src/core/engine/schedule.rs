@@ -1,12 +1,16 @@
-//! Which free slot gets which job. Sweeps are served in the order of their submission; a sweep whose limit is
-//! reached, or that a worker cannot run, lets the next one pass.
+//! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of their submission; a sweep
+//! whose limit is reached, or that a worker cannot run, lets the next one pass.
+
+use std::sync::Arc;
 
 use proto::{SweepId, WorkerName, v1};
 
 use super::{
     Effect, Engine, Now, Observation, Output,
+    packs::PackKey,
     sessions::send,
     sweep_run::{ActiveAttempt, SweepRun},
+    workers::SlotState,
 };
 use crate::core::{record::Record, state::JobState};
 
@@ -21,14 +25,16 @@ impl Engine {
             .iter()
             .filter(|(_, worker)| self.takes_jobs(worker))
             .flat_map(|(name, worker)| {
-                let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.occupant.is_none());
+                let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.occupants.is_empty());
                 free.map(move |(position, _)| (name.clone(), position))
             })
             .collect();
+        let mut slots_left = free.len() as u64;
         for (name, position) in free {
             if let Some(sweep) = self.next_sweep_for(&name) {
-                self.grant(now, sweep, &name, position, out);
+                self.grant(now, sweep, Place { name: &name, position, slots_left }, out);
             }
+            slots_left -= 1;
         }
     }
 
@@ -46,42 +52,81 @@ impl Engine {
         self.sweeps.values().find(fits).map(|run| run.id)
     }
 
-    fn grant(&mut self, now: Now, sweep: SweepId, name: &WorkerName, position: usize, out: &mut Output) {
+    /// Gives a free slot the sweep's next job, and as many of its mates as pay.
+    fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
+        let Place { name, position, slots_left } = place;
         let Some(run) = self.sweeps.get_mut(&sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
         let (Some(session), Some(slot)) = (worker.session, worker.slots.get_mut(position)) else { return };
+        // What waits is dealt out over the free slots; none stays free for another one's fuller pack.
+        let share = run.room().div_ceil(slots_left);
         let Some((job, waiting)) = run.take_next() else { return };
-        let attempt = run.attempt_key(job, waiting.attempts + 1);
-        slot.occupant = Some(attempt);
-        let (slot, device) = (slot.description.index, slot.description.device.clone());
-        let active = ActiveAttempt {
-            attempt: attempt.attempt,
-            worker: name.clone(),
-            slot,
-            device: device.clone(),
-            deadline_ms: now.monotonic_ms + self.config.lease_ms,
-            started: false,
-            history: waiting.history,
-            epochs_total: run.definition.epochs(job),
-            train_seconds: 0.0,
-            last: None,
-            progress: (0, 0.0),
-        };
-        run.active.insert(job, active);
-        let (worker, at_unix_ms) = (name.clone(), now.unix_ms);
-        out.records.push(Record::AttemptGranted {
-            attempt,
-            worker: worker.clone(),
-            slot,
-            device,
-            at_unix_ms,
+        let pack_key = takes_packs(run, slot).then(|| {
+            let device = slot.description.description.clone();
+            Arc::new(PackKey { device, shape: run.definition.shape(job) })
         });
-        let grant = v1::Grant { slot, jobs: vec![assignment(run, attempt)] };
+        let size = pack_key.as_ref().map_or(1, |key| {
+            let limits = [run.definition.execution.pack_size_max, waiting.pack_size_max];
+            let size = self.pack_sizes.size(key).min(slot.description.pack_size_max);
+            let size = limits.into_iter().flatten().fold(size, u32::min);
+            u32::try_from(share).unwrap_or(u32::MAX).min(size)
+        });
+        let mut jobs = vec![(job, waiting)];
+        if size > 1 {
+            jobs.extend(run.take_mates(job, size, size - 1));
+        }
+        let pack_size = jobs.len() as u32;
+        let mut assignments = Vec::with_capacity(jobs.len());
+        for (job, waiting) in jobs {
+            let attempt = run.attempt_key(job, waiting.attempts + 1);
+            slot.occupants.insert(attempt);
+            let active = ActiveAttempt {
+                attempt: attempt.attempt,
+                worker: name.clone(),
+                slot: slot.description.index,
+                device: slot.description.device.clone(),
+                pack_size,
+                pack_key: pack_key.clone(),
+                pack_size_max: waiting.pack_size_max,
+                deadline_ms: now.monotonic_ms + self.config.lease_ms,
+                started: false,
+                history: waiting.history,
+                epochs_total: run.definition.epochs(job),
+                train_seconds: 0.0,
+                last: None,
+                progress: (0, 0.0),
+            };
+            out.records.push(Record::AttemptGranted {
+                attempt,
+                worker: name.clone(),
+                slot: active.slot,
+                device: active.device.clone(),
+                pack_size,
+                at_unix_ms: now.unix_ms,
+            });
+            run.active.insert(job, active);
+            assignments.push(assignment(run, attempt));
+            let state = JobState::Running;
+            let observation =
+                Observation::Job { attempt, state, worker: name.clone(), reason: String::new() };
+            out.effects.push(Effect::Observed { sweep, observation });
+        }
+        let grant = v1::Grant { slot: slot.description.index, jobs: assignments };
         send(session, v1::coordinator_message::Message::Grant(grant), out);
-        let observation =
-            Observation::Job { attempt, state: JobState::Running, worker, reason: String::new() };
-        out.effects.push(Effect::Observed { sweep, observation });
     }
+}
+
+/// A free slot, and how many are free with it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    name: &'a WorkerName,
+    position: usize,
+    slots_left: u64,
+}
+
+/// Whether several jobs of the sweep may be trained on the slot at the same time.
+fn takes_packs(run: &SweepRun, slot: &SlotState) -> bool {
+    slot.description.pack_size_max > 1 && run.definition.execution.pack_size_max != Some(1)
 }
 
 fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {

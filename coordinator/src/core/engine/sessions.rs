@@ -27,7 +27,10 @@ impl Engine {
             self.sessions.remove(&replaced);
             out.effects.push(Effect::Close { session: replaced, reason: CloseReason::Replaced });
         }
-        let slots = slots.into_iter().map(|description| SlotState { description, occupant: None }).collect();
+        let slots = slots
+            .into_iter()
+            .map(|description| SlotState { description, occupants: BTreeSet::new() })
+            .collect();
         let worker = WorkerState {
             session: Some(session),
             host,
@@ -67,7 +70,7 @@ impl Engine {
         let active = active.filter(|active| active.worker == *name && active.slot == held.slot);
         let (Some(slot), Some(active)) = (slot, active) else { return false };
         active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
-        slot.occupant = Some(held.attempt);
+        slot.occupants.insert(held.attempt);
         true
     }
 
@@ -123,11 +126,11 @@ impl Engine {
             return;
         }
         for slot in &mut worker.slots {
-            slot.occupant.take_if(|occupant| {
+            slot.occupants.retain(|occupant| {
                 let run = self.sweeps.get(&occupant.job.sweep);
                 let active = run.and_then(|run| run.active.get(&occupant.job.job));
-                active.is_none_or(|active| active.attempt != occupant.attempt)
-                    && !running.iter().any(|beat| beat.attempt == *occupant)
+                active.is_some_and(|active| active.attempt == occupant.attempt)
+                    || running.iter().any(|beat| beat.attempt == *occupant)
             });
         }
     }

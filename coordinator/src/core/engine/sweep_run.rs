@@ -1,7 +1,10 @@
 //! One sweep in the engine. Jobs that never started are only a number to count from, finished ones only a count;
 //! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
@@ -12,12 +15,30 @@ use super::super::{
     specification::MetricName,
     state::{JobState, SweepState},
 };
+use super::packs::PackKey;
+
+/// Mates of a job that are looked at for a pack: each costs some nanoseconds, and those that a pack takes come first
+/// where jobs are begun in the order of their numbers.
+const MATES_LOOKED_AT_MAX: usize = 65_536;
 
 /// A job that had an attempt and waits for another.
 #[derive(Debug, Clone)]
 pub(super) struct WaitingJob {
     pub(super) attempts: u32,
     pub(super) history: History,
+    /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
+    /// makes it try a larger one again.
+    pub(super) pack_size_max: Option<u32>,
+}
+
+impl WaitingJob {
+    fn fresh() -> Self {
+        Self { attempts: 0, history: History::default(), pack_size_max: None }
+    }
+
+    fn fits(&self, pack_size: u32) -> bool {
+        self.pack_size_max.is_none_or(|max| pack_size <= max)
+    }
 }
 
 /// A job whose attempt holds its lease.
@@ -27,6 +48,12 @@ pub(super) struct ActiveAttempt {
     pub(super) worker: WorkerName,
     pub(super) slot: u32,
     pub(super) device: String,
+    /// How many jobs its slot was given at once, this one included.
+    pub(super) pack_size: u32,
+    /// What its speed teaches; nothing where its slot takes no packs, or after a restart.
+    pub(super) pack_key: Option<Arc<PackKey>>,
+    /// Most jobs of the pack of its next attempt.
+    pub(super) pack_size_max: Option<u32>,
     /// On the monotonic clock.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
@@ -71,6 +98,8 @@ pub(super) struct SweepRun {
     pub(super) dataset: Option<v1::DatasetSummary>,
     /// The smallest job number that never had an attempt.
     pub(super) next_fresh: u64,
+    /// Larger numbers that had one: mates in packs.
+    pub(super) ahead: BTreeSet<u64>,
     pub(super) waiting: BTreeMap<u64, WaitingJob>,
     pub(super) active: BTreeMap<u64, ActiveAttempt>,
     pub(super) done: u64,
@@ -92,6 +121,7 @@ impl SweepRun {
             ended_unix_ms: None,
             dataset: None,
             next_fresh: 1,
+            ahead: BTreeSet::new(),
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
             done: 0,
@@ -108,7 +138,22 @@ impl SweepRun {
 
     /// Jobs that never had an attempt.
     pub(super) fn fresh(&self) -> u64 {
-        self.job_count() + 1 - self.next_fresh
+        self.job_count() + 1 - self.next_fresh - self.ahead.len() as u64
+    }
+
+    /// Whether a job ever had an attempt.
+    pub(super) fn has_begun(&self, job: u64) -> bool {
+        job < self.next_fresh || self.ahead.contains(&job)
+    }
+
+    /// Jobs that may start now as far as the sweep's own limit goes.
+    pub(super) fn room(&self) -> u64 {
+        let room = self
+            .definition
+            .execution
+            .max_parallel
+            .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
+        room.unwrap_or(u64::MAX).min(self.fresh() + self.waiting.len() as u64)
     }
 
     pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
@@ -127,8 +172,7 @@ impl SweepRun {
 
     /// Whether another job may start now.
     pub(super) fn can_start(&self) -> bool {
-        let room = self.definition.execution.max_parallel.is_none_or(|max| self.active.len() < max as usize);
-        self.state == SweepState::Running && room && (!self.waiting.is_empty() || self.fresh() > 0)
+        self.state == SweepState::Running && self.room() > 0
     }
 
     /// The next job to start with what is known of it: jobs to be tried again first, then by number.
@@ -140,8 +184,51 @@ impl SweepRun {
             return None;
         }
         let job = self.next_fresh;
+        self.begin(job);
+        Some((job, WaitingJob::fresh()))
+    }
+
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
+    pub(super) fn take_mates(&mut self, job: u64, pack_size: u32, count: u32) -> Vec<(u64, WaitingJob)> {
+        let definition = Arc::clone(&self.definition);
+        let waits = |mate: &u64| match self.waiting.get(mate) {
+            Some(waiting) => waiting.fits(pack_size),
+            None => !self.has_begun(*mate),
+        };
+        let mates: Vec<u64> =
+            definition.mates(job).take(MATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let take = |mate| match self.waiting.remove(&mate) {
+            Some(again) => (mate, again),
+            None => {
+                self.begin(mate);
+                (mate, WaitingJob::fresh())
+            }
+        };
+        mates.into_iter().map(take).collect()
+    }
+
+    /// The speed of this attempt and of those that its slot was given with it teaches nothing.
+    pub(super) fn forget_pack_keys(&mut self, attempt: AttemptKey) {
+        let Some(place) = self.active(attempt).map(|active| (active.worker.clone(), active.slot)) else {
+            return;
+        };
+        for active in self.active.values_mut() {
+            if active.slot == place.1 && active.worker == place.0 {
+                active.pack_key = None;
+            }
+        }
+    }
+
+    /// A job that never had an attempt has one.
+    fn begin(&mut self, job: u64) {
+        if job != self.next_fresh {
+            self.ahead.insert(job);
+            return;
+        }
         self.next_fresh += 1;
-        Some((job, WaitingJob { attempts: 0, history: History::default() }))
+        while self.ahead.remove(&self.next_fresh) {
+            self.next_fresh += 1;
+        }
     }
 
     /// Whether some job's numbers come from the data set that was found, so that no other may take its place.
@@ -223,11 +310,16 @@ impl SweepRun {
             return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
         }
         if let Some(job) =
-            self.waiting.keys().find(|job| self.active.contains_key(job) || **job >= self.next_fresh)
+            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
         {
             return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
         }
-        if self.active.keys().any(|job| *job >= self.next_fresh) {
+        if self.ahead.first().is_some_and(|job| *job <= self.next_fresh)
+            || self.ahead.last().is_some_and(|job| *job > self.job_count())
+        {
+            return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
+        }
+        if self.active.keys().any(|job| !self.has_begun(*job)) {
             return Err(format!("sweep {}: a job runs that never started", self.id));
         }
         if self.state.is_final() && !self.active.is_empty() {

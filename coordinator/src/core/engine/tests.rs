@@ -5,4 +5,5 @@ mod cluster;
 mod control;
 mod jobs;
 mod leases;
+mod packs;
 mod properties;

@@ -37,8 +37,8 @@ pub(super) struct WorkerState {
 #[derive(Debug)]
 pub(super) struct SlotState {
     pub(super) description: SlotDescription,
-    /// What runs there, or was revoked and has not ended yet.
-    pub(super) occupant: Option<AttemptKey>,
+    /// What runs there, or was revoked and has not ended yet: one attempt, or a pack.
+    pub(super) occupants: BTreeSet<AttemptKey>,
 }
 
 impl WorkerState {
@@ -64,9 +64,7 @@ impl WorkerState {
             return;
         }
         for slot in &mut self.slots {
-            if slot.occupant == Some(attempt) {
-                slot.occupant = None;
-            }
+            slot.occupants.remove(&attempt);
         }
     }
 }
@@ -91,9 +89,14 @@ impl Engine {
                     index: slot.description.index,
                     device: slot.description.device.clone(),
                     description: slot.description.description.clone(),
+                    pack_size_max: slot.description.pack_size_max,
                 })
                 .collect(),
-            running: worker.slots.iter().filter_map(|slot| slot.occupant.map(Into::into)).collect(),
+            running: worker
+                .slots
+                .iter()
+                .flat_map(|slot| slot.occupants.iter().map(|attempt| (*attempt).into()))
+                .collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
             reason: self.set_aside(worker).unwrap_or_default(),
         };

@@ -198,6 +198,7 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
             attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
             job_timeout_ms: execution.job_timeout,
             checkpoint_every_epochs: execution.checkpoint_every_epochs.unwrap_or(1),
+            pack_size_max: execution.pack_size_max,
         },
     })
 }
@@ -251,6 +252,9 @@ pub(super) fn write(specification: &Specification) -> String {
     }
     if execution.checkpoint_every_epochs > 1 {
         run.insert("checkpoint_every_epochs".into(), execution.checkpoint_every_epochs.into());
+    }
+    if let Some(pack_size_max) = execution.pack_size_max {
+        run.insert("pack_size_max".into(), pack_size_max.into());
     }
     insert(&mut file, "execution", run);
     serde_yaml::to_string(&file).expect("a mapping of scalars, lists and mappings is always YAML")

@@ -158,6 +158,8 @@ pub struct Execution {
     pub job_timeout_ms: Option<u64>,
     /// A checkpoint after each so many epochs, at least 1.
     pub checkpoint_every_epochs: u32,
+    /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
+    pub pack_size_max: Option<u32>,
 }
 
 impl Specification {

@@ -20,7 +20,7 @@ parameters:
   seed:          {value: 0}
 exclude: [{activation: sigmoid, learning_rate: 0.01}]
 include: [{activation: relu, learning_rate: 0.001, batch_size: 32}]
-execution: {max_parallel: 8, attempts_max: 3, job_timeout: 2h, checkpoint_every_epochs: 2}
+execution: {max_parallel: 8, attempts_max: 3, job_timeout: 2h, checkpoint_every_epochs: 2, pack_size_max: 4}
 ";
 
 fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, SpecificationError> {
@@ -54,6 +54,7 @@ fn the_reports_file_has_its_jobs() {
     assert_eq!(specification.varying(), ["activation", "learning_rate", "batch_size"]);
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
     assert_eq!(specification.execution.checkpoint_every_epochs, 2);
+    assert_eq!(specification.execution.pack_size_max, Some(4));
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn wrong_files_are_told_with_line_and_key() {
         ("share not a number", "name: x\ndataset: {path: d, val_fraction: .nan}\n".to_owned()),
         ("timeout", "name: x\nexecution: {job_timeout: soon}\n".to_owned()),
         ("checkpoints", "name: x\nexecution: {checkpoint_every_epochs: 0}\n".to_owned()),
+        ("packs", "name: x\nexecution: {pack_size_max: 0}\n".to_owned()),
         ("attempts", "name: x\nexecution: {attempts_max: 0}\n".to_owned()),
         ("unknown parameter", parameters("dropout: {value: 0.5}")),
         ("parameter twice", parameters("epochs: {value: 5}\n  epochs: {value: 6}")),

@@ -41,6 +41,9 @@ pub(in crate::report) fn html(content: &Content<'_>) -> String {
     if content.selection {
         let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
     }
+    if content.shows_packs() {
+        let _ = writeln!(page, "<p>{}</p>", text(words.packs));
+    }
     let _ = writeln!(page, "<h2>{}</h2>", words.figures);
     for figure in content.figures {
         let _ = writeln!(

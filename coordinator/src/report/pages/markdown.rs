@@ -28,6 +28,9 @@ pub(in crate::report) fn markdown(content: &Content<'_>) -> String {
     if content.selection {
         let _ = writeln!(page, "\n{}", words.best_rows_only);
     }
+    if content.shows_packs() {
+        let _ = writeln!(page, "\n{}", words.packs);
+    }
     let _ = writeln!(page, "\n## {}\n", words.figures);
     for figure in content.figures {
         let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);

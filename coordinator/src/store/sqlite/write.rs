@@ -58,7 +58,9 @@ struct Bound<'v>(&'v Value);
 impl rusqlite::ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self.0 {
-            Value::Integer(value) => ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Integer)),
+            Value::Integer(value) | Value::Added(value) => {
+                ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Integer))
+            }
             Value::Real(value) => ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real)),
             Value::Text(value) => ToSqlOutput::Borrowed(
                 value.as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),

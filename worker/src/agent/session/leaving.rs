@@ -82,7 +82,7 @@ impl Session {
     /// Jobs that have not begun go back at once.
     fn hand_back_waiting(&mut self) {
         for index in 0..self.slots.len() {
-            if let Some(job) = self.slots[index].waiting.take() {
+            for job in std::mem::take(&mut self.slots[index].waiting) {
                 let end = super::End::new(super::Outcome::HandedBack, "the worker is shutting down");
                 self.end(job.attempt, end);
             }
@@ -97,7 +97,10 @@ impl Session {
         // The acknowledgements of the ends have to fit into the grace period too.
         let patience = self.checkpoint_within().saturating_sub(ACKNOWLEDGED_WITHIN).max(STOP_TO_KILL_LEAVING);
         for index in 0..self.slots.len() {
-            self.stop(now, index, StopReason::HandedBack, patience);
+            let running: Vec<_> = self.slots[index].running.iter().map(|running| running.attempt).collect();
+            for attempt in running {
+                self.stop(now, index, attempt, StopReason::HandedBack, patience);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! what is to be done comes out. No clock, no socket, no file and no process is touched here; `now` is the time
 //! since an arbitrary start and never goes back.
 //!
-//! Rules: a slot runs one attempt at a time; every granted attempt ends in exactly one `Ended` event, unless the
+//! Rules: a slot runs one grant at a time, an attempt or a pack of them; every granted attempt ends in exactly one `Ended` event, unless the
 //! coordinator refused it; events are numbered once and sent in order, again after every reconnection, until
 //! they are acknowledged; running trainings do not care whether the coordinator is there.
 
@@ -120,16 +120,17 @@ impl Session {
 
     /// When `Tick` is needed if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let slots = self.slots.iter().filter_map(|slot| {
-            let running = slot.running.as_ref()?;
-            match running.phase {
+        let slots = self.slots.iter().flat_map(|slot| {
+            slot.running.iter().filter_map(|running| match running.phase {
+                // Its end is on its way.
+                _ if slot.trainer == Trainer::Dying => None,
                 Phase::Training if slot.trainer == Trainer::Starting => {
                     Some(running.deadline.map_or(running.ready_by, |deadline| deadline.min(running.ready_by)))
                 }
                 Phase::Training => running.deadline,
                 Phase::Stopping { kill_at, .. } => Some(kill_at),
                 Phase::Killed { .. } => None,
-            }
+            })
         });
         let link = match self.link {
             Link::Away | Link::Closing => None,
@@ -185,10 +186,8 @@ impl Session {
             self.forget(forgettable);
             for index in 0..self.slots.len() {
                 let slot = &mut self.slots[index];
-                slot.waiting.take_if(|job| job.attempt == *attempt);
-                if slot.running.as_ref().is_some_and(|running| running.attempt == *attempt) {
-                    self.stop(now, index, StopReason::Refused, STOP_TO_KILL);
-                }
+                slot.take_waiting(*attempt);
+                self.stop(now, index, *attempt, StopReason::Refused, STOP_TO_KILL);
             }
         }
         if let Link::Greeting { .. } = self.link {
@@ -201,30 +200,27 @@ impl Session {
     }
 
     fn on_grant(&mut self, now: Duration, slot: usize, jobs: Vec<GrantedJob>) {
-        let count = jobs.len();
-        for job in jobs {
-            let attempt = job.attempt;
-            let is_held = self.held_running().any(|held| held.attempt == attempt);
-            if is_held || self.outbox.holds_end_of(attempt) {
-                continue;
-            }
-            match self.obstacle(slot, count) {
-                Some(reason) => self.end(attempt, End::new(Outcome::HandedBack, reason)),
-                None => {
-                    self.slots[slot].waiting = Some(job);
-                    self.start_waiting(now, slot);
+        let known = |attempt| {
+            self.held_running().any(|held| held.attempt == attempt) || self.outbox.holds_end_of(attempt)
+        };
+        let jobs: Vec<GrantedJob> = jobs.into_iter().filter(|job| !known(job.attempt)).collect();
+        match self.obstacle(slot) {
+            Some(reason) => {
+                for job in jobs {
+                    self.end(job.attempt, End::new(Outcome::HandedBack, reason.clone()));
                 }
+            }
+            None => {
+                self.slots[slot].waiting = jobs;
+                self.start_waiting(now, slot);
             }
         }
     }
 
     /// Why jobs granted to this slot cannot be taken.
-    fn obstacle(&self, slot: usize, jobs: usize) -> Option<String> {
+    fn obstacle(&self, slot: usize) -> Option<String> {
         if self.mode.is_draining() {
             return Some("the worker takes no new jobs, it is about to leave".to_owned());
-        }
-        if jobs > 1 {
-            return Some(format!("the grant holds {jobs} jobs, a slot of this worker runs one at a time"));
         }
         match self.slots.get(slot) {
             None => Some(format!("the worker has no slot {slot}, it has {}", self.slots.len())),
@@ -237,37 +233,27 @@ impl Session {
         let reason = if reason.is_empty() { "revoked by the coordinator" } else { reason };
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            if slot.waiting.take_if(|job| job.attempt == attempt).is_some() {
+            if slot.take_waiting(attempt).is_some() {
                 self.end(attempt, End::new(Outcome::Revoked, reason));
-            } else if slot
-                .running
-                .as_ref()
-                .is_some_and(|running| running.attempt == attempt && !running.is_refused())
-            {
+            } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
                 let forgettable = self.outbox.drop_attempt(attempt);
                 self.forget(forgettable);
-                self.stop(now, index, StopReason::Revoked { reason: reason.to_owned() }, STOP_TO_KILL);
+                self.stop(
+                    now,
+                    index,
+                    attempt,
+                    StopReason::Revoked { reason: reason.to_owned() },
+                    STOP_TO_KILL,
+                );
             }
         }
     }
 
     fn on_time(&mut self, now: Duration) {
         for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let Some(running) = &mut slot.running else { continue };
-            match &running.phase {
-                Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
-                    self.stop(now, index, StopReason::TimedOut, STOP_TO_KILL);
-                }
-                Phase::Training if slot.trainer == Trainer::Starting && running.ready_by <= now => {
-                    let limit = TRAINER_READY_WITHIN.as_secs();
-                    self.break_trainer(index, format!("the trainer was not ready within {limit} s"));
-                }
-                Phase::Stopping { why, kill_at } if *kill_at <= now => {
-                    running.phase = Phase::Killed { why: why.clone() };
-                    self.kill(index);
-                }
-                _ => {}
+            let attempts: Vec<_> = self.slots[index].running.iter().map(|running| running.attempt).collect();
+            for attempt in attempts {
+                self.on_time_of(now, index, attempt);
             }
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
@@ -275,6 +261,26 @@ impl Session {
             self.outputs.push(Output::CloseSession);
         }
         self.hand_back_when_grace_is_over(now);
+    }
+
+    fn on_time_of(&mut self, now: Duration, index: usize, attempt: AttemptKey) {
+        let slot = &mut self.slots[index];
+        let trainer = slot.trainer;
+        let Some(running) = slot.running_mut(attempt).filter(|_| trainer != Trainer::Dying) else { return };
+        match &running.phase {
+            Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
+                self.stop(now, index, attempt, StopReason::TimedOut, STOP_TO_KILL);
+            }
+            Phase::Training if trainer == Trainer::Starting && running.ready_by <= now => {
+                let limit = TRAINER_READY_WITHIN.as_secs();
+                self.break_trainer(index, &format!("the trainer was not ready within {limit} s"));
+            }
+            Phase::Stopping { why, kill_at } if *kill_at <= now => {
+                running.phase = Phase::Killed { why: why.clone() };
+                self.kill(index);
+            }
+            _ => {}
+        }
     }
 
     fn end(&mut self, attempt: AttemptKey, end: End) {

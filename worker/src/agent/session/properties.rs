@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    tests::{attempt, ended, epoch, exited, grant, ready, started, welcome},
+    tests::{attempt, ended, epoch, exited, grant_pack, ready, started, welcome},
     types::*,
     *,
 };
@@ -13,18 +13,20 @@ use crate::protocol::TrainerOutcome;
 
 const SLOTS: usize = 2;
 
-/// What may happen next; `job` 0 stands for the job that runs in the slot.
+/// What may happen next; trainers speak of the n-th of their jobs, as far as they have as many.
 fn step() -> impl Strategy<Value = Step> {
     let slot = 0..SLOTS;
     prop_oneof![
         1 => Just(Step::Connect),
         1 => Just(Step::Disconnect),
-        6 => (0..SLOTS + 1).prop_map(Step::Grant),
+        6 => (0..SLOTS + 1, 1..4_u64).prop_map(|(slot, jobs)| Step::Grant(slot, jobs)),
         2 => Just(Step::GrantAgain),
         4 => slot.clone().prop_map(Step::Ready),
-        4 => slot.clone().prop_map(Step::Started),
-        4 => (slot.clone(), 1..4_u32).prop_map(|(slot, number)| Step::Epoch(slot, number)),
-        4 => (slot.clone(), 0..5_usize).prop_map(|(slot, outcome)| Step::Ended(slot, outcome)),
+        6 => (slot.clone(), 0..3_usize).prop_map(|(slot, member)| Step::Started(slot, member)),
+        6 => (slot.clone(), 0..3_usize, 1..4_u32)
+            .prop_map(|(slot, member, number)| Step::Epoch(slot, member, number)),
+        6 => (slot.clone(), 0..3_usize, 0..6_usize)
+            .prop_map(|(slot, member, outcome)| Step::Ended(slot, member, outcome)),
         2 => slot.prop_map(Step::Exited),
         3 => (0..40_u64).prop_map(Step::Acknowledge),
         2 => (0..20_u64).prop_map(Step::Revoke),
@@ -38,12 +40,12 @@ fn step() -> impl Strategy<Value = Step> {
 enum Step {
     Connect,
     Disconnect,
-    Grant(usize),
+    Grant(usize, u64),
     GrantAgain,
     Ready(usize),
-    Started(usize),
-    Epoch(usize, u32),
-    Ended(usize, usize),
+    Started(usize, usize),
+    Epoch(usize, usize, u32),
+    Ended(usize, usize, usize),
     Exited(usize),
     Acknowledge(u64),
     Revoke(u64),
@@ -57,9 +59,9 @@ struct Watch {
     session: Session,
     now: Duration,
     jobs: u64,
-    last_granted: Option<(usize, u64)>,
+    last_granted: Option<(usize, Vec<u64>)>,
     /// What the slot's trainer was given and did not end yet.
-    at_trainer: [Option<AttemptKey>; SLOTS],
+    at_trainer: [Vec<AttemptKey>; SLOTS],
     trainer_lives: [bool; SLOTS],
     trainer_dies: [bool; SLOTS],
     granted: BTreeSet<AttemptKey>,
@@ -79,7 +81,7 @@ impl Watch {
             now: Duration::ZERO,
             jobs: 0,
             last_granted: None,
-            at_trainer: [None; SLOTS],
+            at_trainer: [const { Vec::new() }; SLOTS],
             trainer_lives: [false; SLOTS],
             trainer_dies: [false; SLOTS],
             granted: BTreeSet::new(),
@@ -93,8 +95,10 @@ impl Watch {
         }
     }
 
-    fn job_at(&self, slot: usize) -> u64 {
-        self.at_trainer[slot].map_or(99, |attempt| attempt.job.job)
+    /// The trainer's job; a number that nobody was given where it has none.
+    fn job_at(&self, slot: usize, member: usize) -> u64 {
+        let jobs = &self.at_trainer[slot];
+        jobs.get(member).or_else(|| jobs.first()).map_or(9_999, |attempt| attempt.job.job)
     }
 
     fn input(&mut self, step: &Step) -> Option<Input> {
@@ -107,33 +111,40 @@ impl Watch {
                 self.connected = false;
                 Input::Disconnected
             }
-            Step::Grant(slot) if self.connected => {
-                self.jobs += 1;
-                self.granted.insert(attempt(self.jobs));
-                self.last_granted = Some((slot, self.jobs));
-                grant(slot, self.jobs)
+            Step::Grant(slot, count) if self.connected => {
+                let jobs: Vec<u64> = (self.jobs + 1..=self.jobs + count).collect();
+                self.jobs += count;
+                self.granted.extend(jobs.iter().copied().map(attempt));
+                self.last_granted = Some((slot, jobs.clone()));
+                grant_pack(slot, &jobs)
             }
             Step::GrantAgain if self.connected => {
-                let (slot, job) = self.last_granted?;
+                let (slot, jobs) = self.last_granted.clone()?;
                 // A coordinator repeats no grant whose end it has acknowledged or which it refused.
-                let over = self.refused.contains(&attempt(job)) || self.ends.contains_key(&attempt(job));
-                if over {
+                let over = |job: &u64| {
+                    self.refused.contains(&attempt(*job)) || self.ends.contains_key(&attempt(*job))
+                };
+                if jobs.iter().any(over) {
                     return None;
                 }
-                grant(slot, job)
+                grant_pack(slot, &jobs)
             }
             Step::Ready(slot) if self.trainer_lives[slot] => ready(slot),
-            Step::Started(slot) if self.trainer_lives[slot] => started(slot, self.job_at(slot)),
-            Step::Epoch(slot, number) if self.trainer_lives[slot] => epoch(slot, self.job_at(slot), number),
-            Step::Ended(slot, outcome) if self.trainer_lives[slot] => {
-                use TrainerOutcome::{Diverged, Done, Failed, Rejected, Stopped};
-                let job = self.job_at(slot);
-                self.at_trainer[slot] = None;
-                ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped][outcome])
+            Step::Started(slot, member) if self.trainer_lives[slot] => {
+                started(slot, self.job_at(slot, member))
+            }
+            Step::Epoch(slot, member, number) if self.trainer_lives[slot] => {
+                epoch(slot, self.job_at(slot, member), number)
+            }
+            Step::Ended(slot, member, outcome) if self.trainer_lives[slot] => {
+                use TrainerOutcome::{Diverged, Done, Failed, OutOfMemory, Rejected, Stopped};
+                let job = self.job_at(slot, member);
+                self.at_trainer[slot].retain(|held| *held != attempt(job));
+                ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped, OutOfMemory][outcome])
             }
             Step::Exited(slot) if self.trainer_lives[slot] => {
                 (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
-                self.at_trainer[slot] = None;
+                self.at_trainer[slot].clear();
                 exited(slot)
             }
             Step::Acknowledge(through) if self.welcomed => {
@@ -171,13 +182,19 @@ impl Watch {
                     let distinct: BTreeSet<_> = held.iter().map(|held| held.attempt).collect();
                     assert_eq!(distinct.len(), held.len(), "an attempt is held twice");
                 }
-                Output::StartJob { slot, attempt, fresh, .. } => {
-                    assert_eq!(self.at_trainer[slot], None, "two jobs in slot {slot}");
-                    assert!(!self.trainer_dies[slot], "a job for a trainer that was killed");
+                Output::StartJobs { slot, jobs, fresh } => {
+                    assert!(self.at_trainer[slot].is_empty(), "two grants in slot {slot}");
+                    assert!(
+                        !jobs.is_empty() && !self.trainer_dies[slot],
+                        "a job for a trainer that was killed"
+                    );
                     assert_eq!(fresh, !self.trainer_lives[slot], "a second trainer in slot {slot}");
-                    (self.at_trainer[slot], self.trainer_lives[slot]) = (Some(attempt), true);
+                    self.at_trainer[slot] = jobs.into_iter().map(|(attempt, _)| attempt).collect();
+                    self.trainer_lives[slot] = true;
                 }
-                Output::KillTrainer { slot } => self.trainer_dies[slot] = true,
+                Output::KillTrainer { slot } => {
+                    assert!(!std::mem::replace(&mut self.trainer_dies[slot], true), "killed twice");
+                }
                 Output::Exit(_) => self.gone = true,
                 _ => {}
             }
@@ -201,7 +218,7 @@ impl Watch {
             // A job that waited for the slot starts when the trainer before it is gone.
             while self.trainer_lives[slot] && !self.gone {
                 (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
-                self.at_trainer[slot] = None;
+                self.at_trainer[slot].clear();
                 self.feed(exited(slot));
             }
         }
@@ -220,7 +237,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_slots_run_one_job_and_every_job_ends_once(steps in prop::collection::vec(step(), 1..80)) {
+    fn whatever_happens_slots_run_one_grant_and_every_job_ends_once(steps in prop::collection::vec(step(), 1..80)) {
         let mut watch = Watch::new();
         for step in &steps {
             if !watch.gone && let Some(input) = watch.input(step) {

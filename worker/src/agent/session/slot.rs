@@ -1,11 +1,11 @@
-//! One slot: its trainer, the attempt that it runs, and what the trainer may say when. Decides how an attempt
-//! ends; the session decides when it must.
+//! One slot: its trainer, the attempts that it runs (one, or a pack), and what the trainer may say when. Decides how
+//! an attempt ends; the session decides when it must.
 
 use std::time::Duration;
 
 use proto::{AttemptKey, v1::Outcome};
 
-use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start};
+use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start, Work};
 use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 /// What is known of a slot's trainer process.
@@ -77,6 +77,8 @@ pub(super) struct Running {
     pub(super) deadline: Option<Duration>,
     /// When a trainer that is still starting has taken too long.
     pub(super) ready_by: Duration,
+    /// How many jobs the trainer was given at once, this one included.
+    pack_size: usize,
     timeout: Option<Duration>,
     started: bool,
     epochs_done: u32,
@@ -90,19 +92,20 @@ impl Running {
     pub(super) fn new(
         now: Duration,
         attempt: AttemptKey,
-        epochs_total: Option<u32>,
-        timeout: Option<Duration>,
+        work: &Work,
+        pack_size: usize,
         ready_by: Duration,
     ) -> Self {
         Self {
             attempt,
             phase: Phase::Training,
-            deadline: timeout.map(|timeout| now + timeout),
+            deadline: work.timeout.map(|timeout| now + timeout),
             ready_by,
-            timeout,
+            pack_size,
+            timeout: work.timeout,
             started: false,
             epochs_done: 0,
-            epochs_total,
+            epochs_total: work.epochs,
             epoch: 0,
             fraction: 0.0,
         }
@@ -138,10 +141,19 @@ impl Running {
             epoch => format!("{exit} in epoch {epoch}"),
         };
         let (outcome, reason) = match self.stop_reason() {
-            None => (Outcome::Failed, crash),
+            None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
         };
         Some(End { outcome, reason, log_tail })
+    }
+
+    /// What the end of the trainer is to an attempt: of a pack, nobody knows which job it was.
+    fn failed_with_trainer(&self) -> Outcome {
+        if self.pack_size > 1 { Outcome::PackLost } else { Outcome::Failed }
+    }
+
+    fn with_pack(&self, reason: String) -> String {
+        if self.pack_size > 1 { format!("{reason}, in a pack of {} jobs", self.pack_size) } else { reason }
     }
 
     /// How the attempt ends that was stopped for `why`.
@@ -150,7 +162,7 @@ impl Running {
             StopReason::Refused => return None,
             StopReason::Revoked { reason } => (Outcome::Revoked, reason.clone()),
             StopReason::HandedBack => (Outcome::HandedBack, "the worker is shutting down".to_owned()),
-            StopReason::Broken { reason } => (Outcome::Failed, reason.clone()),
+            StopReason::Broken { reason } => (self.failed_with_trainer(), self.with_pack(reason.clone())),
             StopReason::TimedOut => {
                 let limit = humantime::format_duration(self.timeout.unwrap_or_default());
                 (Outcome::Failed, format!("exceeded job_timeout of {limit}"))
@@ -169,7 +181,7 @@ impl Running {
             let counts = matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Diverged);
             if why.silences() || !counts {
                 let end = self.stopped(why).map(|(outcome, reason)| End { outcome, reason, log_tail });
-                return Ok(Heard::Ended(end));
+                return Ok(Heard::Ended(self.attempt, end));
             }
         }
         let outcome = match outcome {
@@ -179,11 +191,13 @@ impl Running {
             }
             TrainerOutcome::Diverged => Outcome::Diverged,
             TrainerOutcome::Failed => Outcome::Failed,
+            TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
+            TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,
             TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
         };
         let reason = if outcome == Outcome::Done { String::new() } else { reason };
-        Ok(Heard::Ended(Some(End { outcome, reason, log_tail })))
+        Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail })))
     }
 
     fn check_complete(&self) -> Result<(), String> {
@@ -245,33 +259,45 @@ pub(super) enum Heard {
     /// The attempt is further than before.
     Progress,
     /// To be told to the coordinator.
-    Record(EventKind),
+    Record(AttemptKey, EventKind),
     /// The attempt is over, and this is to be told, if anything.
-    Ended(Option<End>),
+    Ended(AttemptKey, Option<End>),
 }
 
 /// A slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
-    pub(super) running: Option<Running>,
-    /// A job that the coordinator granted while the trainer still ends something that it has given up.
-    pub(super) waiting: Option<GrantedJob>,
+    /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
+    pub(super) running: Vec<Running>,
+    /// Jobs that the coordinator granted while the trainer still ends something that it has given up.
+    pub(super) waiting: Vec<GrantedJob>,
 }
 
 impl Slot {
     pub(super) fn new() -> Self {
-        Self { trainer: Trainer::Absent, running: None, waiting: None }
+        Self { trainer: Trainer::Absent, running: Vec::new(), waiting: Vec::new() }
     }
 
     /// True when the slot has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_none() && self.waiting.is_none()
+        self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// True when one more job can be taken: now, or as soon as the trainer has ended what nobody wants.
+    /// True when a grant can be taken: now, or as soon as the trainer has ended what nobody wants.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_none() && self.running.as_ref().is_none_or(Running::makes_room)
+        self.waiting.is_empty() && self.running.iter().all(Running::makes_room)
+    }
+
+    /// Takes a job out that waits.
+    pub(super) fn take_waiting(&mut self, attempt: AttemptKey) -> Option<GrantedJob> {
+        let position = self.waiting.iter().position(|job| job.attempt == attempt)?;
+        Some(self.waiting.remove(position))
+    }
+
+    /// The attempt in the hands of the trainer.
+    pub(super) fn running_mut(&mut self, attempt: AttemptKey) -> Option<&mut Running> {
+        self.running.iter_mut().find(|running| running.attempt == attempt)
     }
 
     /// Understands a line of the trainer.
@@ -288,23 +314,22 @@ impl Slot {
         if self.trainer != Trainer::Ready {
             return Err("the trainer spoke before it said that it is ready".to_owned());
         }
-        let Some(running) = &mut self.running else {
+        if self.running.is_empty() {
             return Err(format!("the trainer spoke while it had no job: {message:?}"));
-        };
-        if let FromTrainer::Started { id, .. }
-        | FromTrainer::Progress { id, .. }
-        | FromTrainer::Epoch { id, .. }
-        | FromTrainer::Ended { id, .. } = &message
-            && *id != running.attempt.to_string()
-        {
-            return Err(format!("the trainer spoke of the job {id:?} while it trained {}", running.attempt));
         }
+        if let FromTrainer::Preparing { fraction } = message {
+            for running in self.running.iter_mut().filter(|running| !running.started) {
+                running.set_progress(0, fraction);
+            }
+            return Ok(Heard::Progress);
+        }
+        let running = self.whom(&message)?;
+        let attempt = running.attempt;
         let silenced = running.stop_reason().is_some_and(StopReason::silences);
         match message {
             FromTrainer::Ended { outcome, reason, .. } => running.hear_end(outcome, reason, log_tail),
             _ if silenced => Ok(Heard::Nothing),
-            FromTrainer::Ready { .. } => Ok(Heard::Nothing),
-            FromTrainer::Preparing { fraction } => Ok(running.set_progress(0, fraction)),
+            FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),
             FromTrainer::Progress { epoch, fraction, .. } => Ok(running.set_progress(epoch, fraction)),
             FromTrainer::Started { .. } if running.started => {
                 Err("the trainer said twice that training started".to_owned())
@@ -312,13 +337,29 @@ impl Slot {
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.started = true;
                 (running.epoch, running.fraction) = (1, 0.0);
-                Ok(Heard::Record(EventKind::Started(Start { dataset, resumed_epochs })))
+                Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Epoch { epoch, train_loss, val_accuracy, epoch_seconds, .. } => {
                 let metrics = EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds };
                 running.hear_epoch(metrics)?;
-                Ok(Heard::Record(EventKind::Epoch(metrics)))
+                Ok(Heard::Record(attempt, EventKind::Epoch(metrics)))
             }
+        }
+    }
+
+    /// The attempt that a line is about.
+    fn whom(&mut self, message: &FromTrainer) -> Result<&mut Running, String> {
+        let id = match message {
+            FromTrainer::Started { id, .. }
+            | FromTrainer::Progress { id, .. }
+            | FromTrainer::Epoch { id, .. }
+            | FromTrainer::Ended { id, .. } => id.as_str(),
+            FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => "",
+        };
+        let known: Vec<String> = self.running.iter().map(|running| running.attempt.to_string()).collect();
+        match known.iter().position(|name| name == id) {
+            Some(position) => Ok(&mut self.running[position]),
+            None => Err(format!("the trainer spoke of the job {id:?} while it trained {}", known.join(", "))),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod leaving;
+mod packs;
 mod trainers;
 
 use serde_json::json;
@@ -35,7 +36,11 @@ pub(crate) fn granted(job: u64) -> GrantedJob {
 }
 
 pub(crate) fn grant(slot: usize, job: u64) -> Input {
-    Input::Message(FromCoordinator::Grant { slot, jobs: vec![granted(job)] })
+    grant_pack(slot, &[job])
+}
+
+pub(crate) fn grant_pack(slot: usize, jobs: &[u64]) -> Input {
+    Input::Message(FromCoordinator::Grant { slot, jobs: jobs.iter().copied().map(granted).collect() })
 }
 
 pub(crate) fn said(slot: usize, message: FromTrainer) -> Input {
@@ -196,8 +201,9 @@ fn brief(output: &Output) -> String {
         }
         Output::Send(ToCoordinator::Draining { .. }) => "draining".into(),
         Output::Forget { through } => format!("forget {through}"),
-        Output::StartJob { slot, attempt, fresh, .. } => {
-            format!("start {attempt}@{slot}{}", if *fresh { " in a new trainer" } else { "" })
+        Output::StartJobs { slot, jobs, fresh } => {
+            let attempts: Vec<_> = jobs.iter().map(|(attempt, _)| attempt.to_string()).collect();
+            format!("start {}@{slot}{}", attempts.join("+"), if *fresh { " in a new trainer" } else { "" })
         }
         Output::StopJob { slot, attempt, checkpoint } => {
             format!("stop {attempt}@{slot}{}", if *checkpoint { " with a checkpoint" } else { "" })

@@ -2,99 +2,123 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
+use proto::{AttemptKey, v1::Outcome};
 
 use super::{
     Session, TRAINER_READY_WITHIN,
     slot::{Heard, Phase, Running, StopReason, Trainer},
-    types::{End, GrantedJob, Output, TrainerEvent},
+    types::{End, GrantedJob, Output, TrainerEvent, Work},
 };
 
 impl Session {
     pub(super) fn start_waiting(&mut self, now: Duration, index: usize) {
         let slot = &mut self.slots[index];
-        if slot.running.is_some() || slot.trainer == Trainer::Dying {
+        if !slot.running.is_empty() || slot.trainer == Trainer::Dying {
             return;
         }
-        let Some(GrantedJob { attempt, work }) = slot.waiting.take() else { return };
-        if self.mode.is_draining() {
-            return self.end(attempt, End::new(Outcome::HandedBack, "the worker is shutting down"));
-        }
-        match work {
-            Err(reason) => self.end(attempt, End::new(Outcome::Rejected, reason)),
-            Ok(work) => {
-                let fresh = slot.trainer == Trainer::Absent;
-                if fresh {
-                    slot.trainer = Trainer::Starting;
+        let waiting = std::mem::take(&mut slot.waiting);
+        let mut jobs: Vec<(AttemptKey, Work)> = Vec::with_capacity(waiting.len());
+        for GrantedJob { attempt, work } in waiting {
+            let obstacle = match work {
+                _ if self.mode.is_draining() => End::new(Outcome::HandedBack, "the worker is shutting down"),
+                Err(reason) => End::new(Outcome::Rejected, reason),
+                Ok(work) if jobs.first().is_some_and(|(_, first)| first.dataset != work.dataset) => {
+                    End::new(Outcome::HandedBack, "the grant holds jobs with different data sets")
                 }
-                slot.running =
-                    Some(Running::new(now, attempt, work.epochs, work.timeout, now + TRAINER_READY_WITHIN));
-                self.outputs.push(Output::StartJob { slot: index, attempt, work, fresh });
-            }
+                Ok(work) => {
+                    jobs.push((attempt, work));
+                    continue;
+                }
+            };
+            self.end(attempt, obstacle);
         }
+        if jobs.is_empty() {
+            return;
+        }
+        let slot = &mut self.slots[index];
+        let fresh = slot.trainer == Trainer::Absent;
+        if fresh {
+            slot.trainer = Trainer::Starting;
+        }
+        let ready_by = now + TRAINER_READY_WITHIN;
+        let running = |(attempt, work): &(_, _)| Running::new(now, *attempt, work, jobs.len(), ready_by);
+        slot.running = jobs.iter().map(running).collect();
+        self.outputs.push(Output::StartJobs { slot: index, jobs, fresh });
     }
 
     pub(super) fn on_trainer(&mut self, now: Duration, index: usize, event: TrainerEvent) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         match event {
-            TrainerEvent::Broken { reason } => self.break_trainer(index, reason),
+            TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
             TrainerEvent::Exited { reason, log_tail } => {
                 slot.trainer = Trainer::Absent;
-                let end = slot.running.as_ref().map(|running| running.end_after_exit(&reason, log_tail));
-                self.release(now, index, end.flatten());
-            }
-            TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {
-                Err(reason) => self.break_trainer(index, reason),
-                Ok(Heard::Nothing) => {}
-                Ok(Heard::Progress) => self.progress_is_news = true,
-                Ok(Heard::Record(kind)) => {
-                    self.progress_is_news = true;
-                    if let Some(attempt) = slot.running.as_ref().map(|running| running.attempt) {
-                        self.record(attempt, kind);
+                for running in std::mem::take(&mut slot.running) {
+                    if let Some(end) = running.end_after_exit(&reason, log_tail.clone()) {
+                        self.end(running.attempt, end);
                     }
                 }
-                Ok(Heard::Ended(end)) => self.release(now, index, end),
+                self.start_waiting(now, index);
+            }
+            TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {
+                Err(reason) => self.break_trainer(index, &reason),
+                Ok(Heard::Nothing) => {}
+                Ok(Heard::Progress) => self.progress_is_news = true,
+                Ok(Heard::Record(attempt, kind)) => {
+                    self.progress_is_news = true;
+                    self.record(attempt, kind);
+                }
+                Ok(Heard::Ended(attempt, end)) => self.release(now, index, attempt, end),
             },
         }
     }
 
-    /// The slot's attempt is over; what waits for the slot can start.
-    pub(super) fn release(&mut self, now: Duration, index: usize, end: Option<End>) {
-        if let (Some(running), Some(end)) = (self.slots[index].running.take(), end) {
-            self.end(running.attempt, end);
+    /// An attempt of the slot is over; once none is left, what waits for the slot can start.
+    pub(super) fn release(&mut self, now: Duration, index: usize, attempt: AttemptKey, end: Option<End>) {
+        self.slots[index].running.retain(|running| running.attempt != attempt);
+        if let Some(end) = end {
+            self.end(attempt, end);
         }
         self.start_waiting(now, index);
     }
 
-    /// Ends a trainer that cannot be trusted; its attempt fails when it is gone.
-    pub(super) fn break_trainer(&mut self, index: usize, reason: String) {
+    /// Ends a trainer that cannot be trusted; its attempts fail when it is gone.
+    pub(super) fn break_trainer(&mut self, index: usize, reason: &str) {
         let slot = &mut self.slots[index];
         if slot.trainer == Trainer::Dying {
             return;
         }
-        if let Some(running) = &mut slot.running {
-            let why = running.stop_reason().cloned().unwrap_or(StopReason::Broken { reason });
+        for running in &mut slot.running {
+            let why = running.stop_reason().cloned();
+            let why = why.unwrap_or_else(|| StopReason::Broken { reason: reason.to_owned() });
             running.phase = Phase::Killed { why };
         }
         self.kill(index);
     }
 
     pub(super) fn kill(&mut self, index: usize) {
-        self.slots[index].trainer = Trainer::Dying;
-        self.outputs.push(Output::KillTrainer { slot: index });
+        let trainer = &mut self.slots[index].trainer;
+        if std::mem::replace(trainer, Trainer::Dying) != Trainer::Dying {
+            self.outputs.push(Output::KillTrainer { slot: index });
+        }
     }
 
-    /// Asks the slot's trainer to stop. One that is stopping already goes on, for the weightier reason and with
-    /// the lesser patience.
-    pub(super) fn stop(&mut self, now: Duration, index: usize, why: StopReason, patience: Duration) {
-        let Some(running) = &mut self.slots[index].running else { return };
+    /// Asks the slot's trainer to stop an attempt. One that is stopping already goes on, for the weightier reason and
+    /// with the lesser patience.
+    pub(super) fn stop(
+        &mut self,
+        now: Duration,
+        index: usize,
+        attempt: AttemptKey,
+        why: StopReason,
+        patience: Duration,
+    ) {
+        let Some(running) = self.slots[index].running_mut(attempt) else { return };
         let new_kill_at = now + patience;
         let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut);
         match &mut running.phase {
             Phase::Training => {
                 let checkpoint = why == StopReason::HandedBack;
                 running.phase = Phase::Stopping { why, kill_at: new_kill_at };
-                let attempt = running.attempt;
                 self.outputs.push(Output::StopJob { slot: index, attempt, checkpoint });
             }
             Phase::Stopping { why: before, kill_at } => {

@@ -124,19 +124,17 @@ pub enum Output {
         /// The number.
         through: u64,
     },
-    /// Give the job to the slot's trainer.
-    StartJob {
+    /// Give jobs to the slot's trainer: one, or a pack. All have the same data set.
+    StartJobs {
         /// The slot's index.
         slot: usize,
-        /// The attempt; its text form is the trainer's job id.
-        attempt: AttemptKey,
-        /// What to train.
-        work: Work,
+        /// Each attempt, whose text form is the trainer's job id, and what to train.
+        jobs: Vec<(AttemptKey, Work)>,
         /// True where a trainer is to be started first. Otherwise one is there, or its `Exited` is on its way
-        /// and will end this attempt too.
+        /// and will end these attempts too.
         fresh: bool,
     },
-    /// Ask the slot's trainer to stop.
+    /// Ask the slot's trainer to stop an attempt; others of its pack go on.
     StopJob {
         /// The slot's index.
         slot: usize,

@@ -124,7 +124,12 @@ impl Bench {
                 name: "one".parse().unwrap(),
                 instance: "instance".into(),
                 host: "host".into(),
-                slots: vec![v1::Slot { index: 0, device: "cpu".into(), description: "CPU".into() }],
+                slots: vec![v1::Slot {
+                    index: 0,
+                    device: "cpu".into(),
+                    description: "CPU".into(),
+                    pack_size_max: 1,
+                }],
             },
             trainers: vec![script(trainer)],
             spool: folder.join("spool"),

@@ -24,7 +24,7 @@ impl Bench {
     /// One slot whose trainer was given job 1.
     fn started(trainer: TrainerCommand) -> Self {
         let (slots, events) = Slots::start(vec![trainer]);
-        slots.start_job(0, attempt(1), work(), true);
+        slots.start_jobs(0, vec![(attempt(1), work())], true);
         Self { slots, events }
     }
 
@@ -80,14 +80,14 @@ async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
         FromTrainer::Ended { reason, .. } => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(bench.said().await), length(train(attempt(1), work())));
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(1), work())]).unwrap()));
     bench.slots.stop_job(0, attempt(1), true);
     assert_eq!(
         reason(bench.said().await),
         length(ToTrainer::Stop { id: attempt(1).to_string(), checkpoint: true })
     );
-    bench.slots.start_job(0, attempt(2), work(), false);
-    assert_eq!(reason(bench.said().await), length(train(attempt(2), work())));
+    bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())]).unwrap()));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn after_its_trainer_died_a_slot_starts_another_one() {
     let mut bench = Bench::started(script("echo \"$ready\"; exit 1"));
     assert_eq!(kind(&bench.said().await), READY);
     bench.exited().await;
-    bench.slots.start_job(0, attempt(2), work(), true);
+    bench.slots.start_jobs(0, vec![(attempt(2), work())], true);
     assert_eq!(kind(&bench.said().await), READY);
 }
 
@@ -118,8 +118,8 @@ async fn after_its_trainer_died_a_slot_starts_another_one() {
 async fn a_job_for_a_trainer_that_is_gone_starts_no_other_one() {
     let mut bench = Bench::started(script("exit 1"));
     bench.exited().await;
-    bench.slots.start_job(0, attempt(2), work(), false);
-    bench.slots.start_job(0, attempt(3), work(), true);
+    bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
+    bench.slots.start_jobs(0, vec![(attempt(3), work())], true);
     bench.exited().await;
     assert!(bench.events.is_empty());
 }

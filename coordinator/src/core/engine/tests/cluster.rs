@@ -32,8 +32,17 @@ pub(super) fn specification(jobs: u32, more: &str) -> Specification {
     Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
 }
 
+/// A sweep of `jobs` jobs of two epochs that may all be trained in one pack, with more keys of the file.
+pub(super) fn mates(jobs: u32, more: &str) -> Specification {
+    let text = format!(
+        "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
+         learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
 pub(super) fn dataset(hash: &str) -> v1::DatasetSummary {
-    v1::DatasetSummary { content_hash: hash.to_owned(), ..v1::DatasetSummary::default() }
+    v1::DatasetSummary { content_hash: hash.to_owned(), train_images: 100, ..v1::DatasetSummary::default() }
 }
 
 pub(super) fn metrics(epoch: u32) -> EpochMetrics {
@@ -70,7 +79,11 @@ impl Cluster {
     }
 
     pub(super) fn submit(&mut self, jobs: u32, more: &str) -> v1::Sweep {
-        let specification = Box::new(specification(jobs, more));
+        self.submit_this(specification(jobs, more))
+    }
+
+    pub(super) fn submit_this(&mut self, specification: Specification) -> v1::Sweep {
+        let specification = Box::new(specification);
         match self.apply(Input::Submit { specification, request_id: String::new() }) {
             Reply::Submitted(sweep, true) => *sweep,
             other => panic!("{other:?}"),
@@ -91,7 +104,24 @@ impl Cluster {
         slots: u32,
         held: &[(AttemptKey, u32)],
     ) {
-        let slot = |index| SlotDescription { index, device: "cpu".into(), description: String::new() };
+        self.connect_packing(session, name, instance, (slots, 1), held);
+    }
+
+    /// As [`Self::connect_process`], with slots that take packs of so many jobs.
+    pub(super) fn connect_packing(
+        &mut self,
+        session: u64,
+        name: &str,
+        instance: &str,
+        (slots, pack_size_max): (u32, u32),
+        held: &[(AttemptKey, u32)],
+    ) {
+        let slot = |index| SlotDescription {
+            index,
+            device: "cpu".into(),
+            description: String::new(),
+            pack_size_max,
+        };
         let hello = Hello {
             name: name.parse().unwrap(),
             instance: instance.to_owned(),
@@ -142,11 +172,20 @@ impl Cluster {
 
     /// The attempts granted since the last look, with the stream they went to.
     pub(super) fn grants(&mut self) -> Vec<(u64, AttemptKey)> {
+        let alone = |(session, jobs): (u64, Vec<AttemptKey>)| {
+            assert_eq!(jobs.len(), 1);
+            (session, jobs[0])
+        };
+        self.packs().into_iter().map(alone).collect()
+    }
+
+    /// The grants since the last look: the stream that each went to, and its attempts.
+    pub(super) fn packs(&mut self) -> Vec<(u64, Vec<AttemptKey>)> {
         let granted = |effect: Effect| match effect {
             Effect::Send { session, message } => match message.message {
                 Some(v1::coordinator_message::Message::Grant(grant)) => {
-                    assert_eq!(grant.jobs.len(), 1);
-                    Some((session.0, grant.jobs[0].attempt.unwrap().into()))
+                    let attempts = grant.jobs.into_iter().map(|job| job.attempt.unwrap().into());
+                    Some((session.0, attempts.collect()))
                 }
                 _ => None,
             },

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proto::{AttemptKey, JobKey, SweepId, v1};
 
-use super::cluster::{Cluster, ended, key};
+use super::cluster::{Cluster, ended, key, mates, specification};
 use crate::core::{
     engine::{AttemptEvent, Input, SessionId},
     record::Record,
@@ -19,7 +19,7 @@ const WORKERS: u64 = 3;
 /// One thing that happens, in small numbers so that they often meet.
 #[derive(Debug, Clone)]
 enum Step {
-    Connect { worker: u64, slots: u32, held: Vec<(u64, u32, u32)> },
+    Connect { worker: u64, slots: (u32, u32), held: Vec<(u64, u32, u32)> },
     Close { session: u64 },
     Drain { session: u64 },
     Heartbeat { session: u64, attempts: Vec<(u64, u32)> },
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     let job = 1..=u64::from(JOBS);
     let attempt = 1..4u32;
     prop_oneof![
-        4 => (0..WORKERS, 1..3u32, prop::collection::vec((1..=4u64, 1..4u32, 0..3u32), 0..3))
+        4 => (0..WORKERS, (1..3u32, 1..5u32), prop::collection::vec((1..=4u64, 1..4u32, 0..3u32), 0..3))
             .prop_map(|(worker, slots, held)| Step::Connect { worker, slots, held }),
         1 => session.clone().prop_map(|session| Step::Close { session }),
         1 => session.clone().prop_map(|session| Step::Drain { session }),
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, job, attempt, other_data)| Step::Start { session, job, attempt, other_data }),
         6 => (session.clone(), job.clone(), attempt.clone(), 1..4u32)
             .prop_map(|(session, job, attempt, epoch)| Step::Epoch { session, job, attempt, epoch }),
-        4 => (session.clone(), job, attempt, 0..8i32)
+        4 => (session.clone(), job, attempt, 0..10i32)
             .prop_map(|(session, job, attempt, outcome)| Step::End { session, job, attempt, outcome }),
         6 => (session, 1..6u32).prop_map(|(session, times)| Step::Obey { session, times }),
         2 => (0..1500u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
@@ -127,7 +127,7 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
         Step::Connect { worker, slots, held } => {
             let held: Vec<_> =
                 held.into_iter().map(|(job, attempt, slot)| (key(job, attempt), slot)).collect();
-            cluster.connect(*next_session, &format!("worker-{worker}"), slots, &held);
+            cluster.connect_packing(*next_session, &format!("worker-{worker}"), "one", slots, &held);
             *next_session += 1;
         }
         Step::Close { session } => drop(cluster.apply(Input::SessionClosed(SessionId(session)))),
@@ -147,10 +147,9 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             cluster.event(session, key(job, attempt), ended(outcome, "because"));
         }
         Step::Obey { session, times } => {
-            let granted = cluster.grants();
-            for (to, attempt) in
-                granted.into_iter().filter(|(to, _)| *to == session || times > 3).take(times as usize)
-            {
+            let granted =
+                cluster.packs().into_iter().flat_map(|(to, pack)| pack.into_iter().map(move |one| (to, one)));
+            for (to, attempt) in granted.filter(|(to, _)| *to == session || times > 3).take(times as usize) {
                 cluster.train(to, attempt);
             }
         }
@@ -169,11 +168,11 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
 /// A good worker trains everything that it is granted until the sweep has ended.
 fn finish(cluster: &mut Cluster, session: u64) {
     cluster.apply(Input::Resume(SweepId(1)));
-    cluster.connect(session, "good", 2, &[]);
+    cluster.connect_packing(session, "good", "one", (2, 3), &[]);
     for _ in 0..200 {
-        for (to, attempt) in cluster.grants() {
+        for (to, pack) in cluster.packs() {
             if to == session {
-                cluster.train(session, attempt);
+                pack.into_iter().for_each(|attempt| cluster.train(session, attempt));
             }
         }
         cluster.pass(super::cluster::LEASE_MS);
@@ -185,8 +184,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_story_is_consistent_and_comes_to_an_end(steps in prop::collection::vec(step(), 1..60)) {
-        let mut cluster = Cluster::with_sweep(JOBS, "");
+    fn whatever_happens_the_story_is_consistent_and_comes_to_an_end(
+        steps in prop::collection::vec(step(), 1..60),
+        packs in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::new();
+        cluster.submit_this(if packs { mates(JOBS, "") } else { specification(JOBS, "") });
         let mut ledger = Ledger::default();
         let mut next_session = 1;
         for step in steps {

@@ -76,7 +76,7 @@ pub(super) struct RawDataset {
 #[derive(Debug, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "`{max_parallel: …, attempts_max: …, job_timeout: …, checkpoint_every_epochs: …}`"
+    expecting = "`{max_parallel: …, attempts_max: …, job_timeout: …, checkpoint_every_epochs: …, pack_size_max: …}`"
 )]
 pub(super) struct RawExecution {
     #[serde(default, deserialize_with = "max_parallel")]
@@ -88,6 +88,8 @@ pub(super) struct RawExecution {
     pub(super) job_timeout: Option<u64>,
     #[serde(default, deserialize_with = "checkpoint_every_epochs")]
     pub(super) checkpoint_every_epochs: Option<u32>,
+    #[serde(default, deserialize_with = "pack_size_max")]
+    pub(super) pack_size_max: Option<u32>,
 }
 
 impl RawFile {
@@ -119,6 +121,7 @@ impl RawFile {
             replace(&mut below.attempts_max, top.attempts_max);
             replace(&mut below.job_timeout, top.job_timeout);
             replace(&mut below.checkpoint_every_epochs, top.checkpoint_every_epochs);
+            replace(&mut below.pack_size_max, top.pack_size_max);
         }
     }
 }
@@ -283,6 +286,13 @@ fn checkpoint_every_epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     deserializer.deserialize_any(Checked {
         expected: "a number of epochs of at least 1",
         check: |value: ParameterValue| integer(&value).filter(|epochs| *epochs >= 1),
+    })
+}
+
+fn pack_size_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "a number of jobs of at least 1",
+        check: |value: ParameterValue| integer(&value).filter(|jobs| *jobs >= 1),
     })
 }
 
