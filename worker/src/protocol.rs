@@ -19,7 +19,9 @@ pub const PACK_SIZE_MAX: u16 = 256;
 pub enum ToTrainer {
     /// Train these jobs now; sent only while nothing is being trained.
     Train {
-        /// The jobs; one, until jobs are packed.
+        /// The jobs: one, or where the worker was started with `--pack-size-max` above 1, a pack. Jobs that agree in
+        /// model and all parameters but `activation` and `learning_rate` train together as one model; those that do
+        /// not, one after another. Everything is told of each job by itself.
         jobs: Vec<TrainJob>,
         /// The data set that all of them use.
         dataset: DatasetSpec,
@@ -118,7 +120,7 @@ pub enum FromTrainer {
         train_loss: f64,
         /// Share of validation images classified rightly, in [0, 1].
         val_accuracy: f64,
-        /// Time of the training loop alone, in seconds.
+        /// Time of the training loop alone, in seconds; of a job in a pack, that of the pack.
         epoch_seconds: f64,
     },
     /// The job has its end; the trainer waits for the next `Train` once every job of the last has.
@@ -142,12 +144,12 @@ pub enum TrainerOutcome {
     Diverged,
     /// This attempt failed; another may succeed (out of memory, a device error).
     Failed,
+    /// Memory ran out while this job trained together with others: another attempt, in a smaller pack, may succeed.
+    OutOfMemory,
     /// No attempt can succeed: the data set or the parameters cannot be used.
     Rejected,
     /// `Stop` was obeyed.
     Stopped,
-    /// Memory ran out while several jobs were trained at the same time; said of each of them that has no end yet.
-    OutOfMemory,
 }
 
 /// What a trainer found at `DatasetSpec::path`.

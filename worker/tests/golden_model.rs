@@ -8,9 +8,12 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use worker::trainer::{
-    adam::{Adam, AdamSettings},
-    epoch::train_step,
+    adam::{Adam, AdamSettings, AdamState},
+    config::TrainingConfig,
+    epoch::{Position, Snapshot, train_step},
+    learner::{Learner, Start},
     model::{PARAMETER_NAMES, Precision, SimpleCnn, channels_last, parameter_shapes},
+    pack_model::Layout,
 };
 
 const IMAGE_SIZE: i64 = 128;
@@ -71,15 +74,19 @@ fn parameter(k: usize, seed: u32) -> Vec<f32> {
     values.map(|value| (f64::from(value) * bound) as f32).collect()
 }
 
-fn model(case: &Case, seed: u32) -> SimpleCnn {
+fn parameters(seed: u32) -> [Tensor; 8] {
     let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
     let parameters: Vec<Tensor> = shapes
         .iter()
         .enumerate()
         .map(|(k, shape)| Tensor::from_slice(&parameter(k, seed)).view(&shape[..]))
         .collect();
+    parameters.try_into().unwrap()
+}
+
+fn model(case: &Case, seed: u32) -> SimpleCnn {
     let activation = case.activation.parse().unwrap();
-    SimpleCnn::new(&parameters.try_into().unwrap(), activation, Precision::Fp32, Device::Cpu).unwrap()
+    SimpleCnn::new(&parameters(seed), activation, Precision::Fp32, Device::Cpu).unwrap()
 }
 
 /// Images and classes of one step, as `batch` of the script makes them, laid out as training lays them out.
@@ -92,6 +99,7 @@ fn batch(step: usize, size: i64, seed: u32) -> (Tensor, Tensor) {
 }
 
 /// What this implementation makes of a case.
+#[derive(Default)]
 struct Trajectory {
     losses: Vec<f64>,
     logits: Vec<f64>,
@@ -109,15 +117,63 @@ fn train(case: &Case, seed: u32) -> Trajectory {
         .collect();
     let _no_gradients = tch::no_grad_guard();
     let logits = model.forward(&batch(99, 4, seed).0).unwrap().to_kind(Kind::Double).view(-1);
+    Trajectory { losses, logits: Vec::<f64>::try_from(logits).unwrap(), sums: sums(model.parameters()) }
+}
+
+fn sums(parameters: &[Tensor; 8]) -> BTreeMap<String, [f64; 2]> {
     let sum = |parameter: &Tensor| {
         [parameter.sum(Kind::Double), parameter.abs().sum(Kind::Double)].map(|sum| sum.double_value(&[]))
     };
     let names = PARAMETER_NAMES.iter().map(|name| (*name).to_owned());
-    Trajectory {
-        losses,
-        logits: Vec::<f64>::try_from(logits).unwrap(),
-        sums: names.zip(model.parameters().iter().map(sum)).collect(),
+    names.zip(parameters.iter().map(sum)).collect()
+}
+
+/// The same for several cases of one batch size, as one pack together with a member that is no case, of the activation
+/// that is not the first's, so that the array has both.
+fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
+    let config = |activation: &str, learning_rate| TrainingConfig {
+        activation: activation.parse().unwrap(),
+        learning_rate,
+        batch_size: cases[0].batch_size,
+        epochs: 1,
+        seed: 0,
+        precision: Precision::Fp32,
+    };
+    let other = if cases[0].activation == "relu" { "sigmoid" } else { "relu" };
+    let mut configs = vec![config(other, 1e-2)];
+    configs.extend(cases.iter().map(|case| config(&case.activation, case.learning_rate)));
+    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
+    let zeros = || shapes.iter().map(|shape| Tensor::zeros(&shape[..], (Kind::Float, Device::Cpu))).collect();
+    let snapshot = || Snapshot {
+        position: Position { epoch: 1, images_done: 0, loss_sum: 0.0, seconds: 0.0 },
+        records: Vec::new(),
+        parameters: parameters(seed),
+        adam: AdamState {
+            first_moments: zeros(),
+            second_moments: zeros(),
+            step: Tensor::zeros([1], (Kind::Float, Device::Cpu)),
+        },
+    };
+    let starts: Vec<Start<'_>> =
+        configs.iter().map(|config| Start { config, snapshot: Some(snapshot()) }).collect();
+    let mut learner =
+        Learner::new(&starts, [IMAGE_SIZE, CLASSES], Device::Cpu, Layout::ChannelsLast).unwrap();
+    let mut found: Vec<Trajectory> = cases.iter().map(|_| Trajectory::default()).collect();
+    for step in 0..cases.iter().map(|case| case.steps).max().unwrap() {
+        let (images, classes) = batch(step, cases[0].batch_size, seed);
+        let losses = Vec::<f32>::try_from(learner.step(&images, &classes).unwrap()).unwrap();
+        for (number, case) in cases.iter().enumerate().filter(|(_, case)| step < case.steps) {
+            let (member, found) = (number + 1, &mut found[number]);
+            found.losses.push(f64::from(losses[member]));
+            if step + 1 == case.steps {
+                let _no_gradients = tch::no_grad_guard();
+                let logits = learner.forward(&batch(99, 4, seed).0).unwrap().get(member as i64);
+                found.logits = Vec::<f64>::try_from(logits.to_kind(Kind::Double).view(-1)).unwrap();
+                found.sums = sums(&learner.state(member).unwrap().0);
+            }
+        }
     }
+    found
 }
 
 /// The script's SEED, which its file does not say: the smallest that can have given the sums of the last layer
@@ -158,59 +214,59 @@ fn golden_trajectories_are_pytorchs() {
     let seed = seed_of(&cases[0]);
     println!("seed {seed}");
     for case in &cases {
-        let name = format!("{} at {}, batches of {}", case.activation, case.learning_rate, case.batch_size);
-        assert_eq!(case.losses.len(), case.steps, "{name}");
-        let found = train(case, case.seed.unwrap_or(seed));
-
-        let differences: Vec<f64> = found
-            .losses
-            .iter()
-            .zip(&case.losses)
-            .map(|(found, expected)| difference(*found, *expected))
-            .collect();
-        let first = differences[0];
-        let early = largest(differences.iter().take(3).copied());
-        let late = largest(differences.iter().copied());
-        let expected_logits = case.logits_on_batch_99_of_4.concat();
-        assert_eq!(found.logits.len(), expected_logits.len());
-        let logits =
-            largest(found.logits.iter().zip(&expected_logits).map(|(one, other)| (one - other).abs()));
-        let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
-        let sums = largest(PARAMETER_NAMES.iter().zip(&shapes).map(|(name, shape)| {
-            let reach = shape.iter().product::<i64>() as f64 * case.learning_rate * case.steps as f64;
-            let pairs = found.sums[*name].iter().zip(&case.parameter_sum_and_abs_sum[*name]);
-            largest(pairs.map(|(found, expected)| (found - expected).abs() / reach))
-        }));
-        println!(
-            "{name}: loss 1 differs by {first:.1e}, losses 1 to 3 by {early:.1e}, all by {late:.1e} (relative); \
-             logits by {logits:.1e} (absolute); parameter sums by {sums:.1e} (of Adam's reach)"
-        );
-        assert!(first <= FIRST_LOSS_TOLERANCE, "{name}: {first}");
-        assert!(early <= EARLY_LOSS_TOLERANCE, "{name}: {early}");
-        if case.learning_rate <= STEADY_LEARNING_RATE {
-            assert!(late <= LATE_LOSS_TOLERANCE, "{name}: {late}");
-            assert!(logits <= LOGIT_TOLERANCE, "{name}: {logits}");
-            assert!(sums <= SUM_TOLERANCE, "{name}: {sums}");
-        }
+        compare(case, &train(case, case.seed.unwrap_or(seed)), "alone");
     }
 }
 
 #[test]
-fn golden_files_of_another_seed_are_recognised() {
-    const SEED: u32 = 137;
+fn golden_trajectories_are_those_of_packed_members() {
     tch::set_num_threads(1);
-    let mut case = Case {
-        activation: "relu".into(),
-        learning_rate: 1e-3,
-        batch_size: 4,
-        steps: 2,
-        losses: Vec::new(),
-        logits_on_batch_99_of_4: Vec::new(),
-        parameter_sum_and_abs_sum: BTreeMap::new(),
-        seed: None,
-    };
-    let trajectory = train(&case, SEED);
-    case.losses = trajectory.losses;
-    case.parameter_sum_and_abs_sum = trajectory.sums;
-    assert_eq!(seed_of(&case), SEED);
+    let cases = cases();
+    let seed = seed_of(&cases[0]);
+    let inputs = |case: &Case| (case.batch_size, case.seed.unwrap_or(seed));
+    let mut different: Vec<(i64, u32)> = cases.iter().map(inputs).collect();
+    different.sort_unstable();
+    different.dedup();
+    for shared in different {
+        let pack: Vec<&Case> = cases.iter().filter(|case| inputs(case) == shared).collect();
+        for (case, found) in pack.iter().zip(train_packed(&pack, shared.1)) {
+            compare(case, &found, "packed");
+        }
+    }
+}
+
+/// Holds what was found to a case.
+fn compare(case: &Case, found: &Trajectory, how: &str) {
+    let name =
+        format!("{how}: {} at {}, batches of {}", case.activation, case.learning_rate, case.batch_size);
+    assert_eq!(case.losses.len(), case.steps, "{name}");
+    let differences: Vec<f64> = found
+        .losses
+        .iter()
+        .zip(&case.losses)
+        .map(|(found, expected)| difference(*found, *expected))
+        .collect();
+    let first = differences[0];
+    let early = largest(differences.iter().take(3).copied());
+    let late = largest(differences.iter().copied());
+    let expected_logits = case.logits_on_batch_99_of_4.concat();
+    assert_eq!(found.logits.len(), expected_logits.len());
+    let logits = largest(found.logits.iter().zip(&expected_logits).map(|(one, other)| (one - other).abs()));
+    let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
+    let sums = largest(PARAMETER_NAMES.iter().zip(&shapes).map(|(name, shape)| {
+        let reach = shape.iter().product::<i64>() as f64 * case.learning_rate * case.steps as f64;
+        let pairs = found.sums[*name].iter().zip(&case.parameter_sum_and_abs_sum[*name]);
+        largest(pairs.map(|(found, expected)| (found - expected).abs() / reach))
+    }));
+    println!(
+        "{name}: loss 1 differs by {first:.1e}, losses 1 to 3 by {early:.1e}, all by {late:.1e} (relative); \
+         logits by {logits:.1e} (absolute); parameter sums by {sums:.1e} (of Adam's reach)"
+    );
+    assert!(first <= FIRST_LOSS_TOLERANCE, "{name}: {first}");
+    assert!(early <= EARLY_LOSS_TOLERANCE, "{name}: {early}");
+    if case.learning_rate <= STEADY_LEARNING_RATE {
+        assert!(late <= LATE_LOSS_TOLERANCE, "{name}: {late}");
+        assert!(logits <= LOGIT_TOLERANCE, "{name}: {logits}");
+        assert!(sums <= SUM_TOLERANCE, "{name}: {sums}");
+    }
 }

@@ -64,6 +64,12 @@ pub enum ConfigError {
 }
 
 impl TrainingConfig {
+    /// Whether both can train in one pack: their shapes, batches and initial weights are the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let shared = |config: &Self| (config.batch_size, config.epochs, config.seed, config.precision);
+        shared(self) == shared(other)
+    }
+
     /// Reads a job's model and parameters.
     ///
     /// # Errors
@@ -140,6 +146,26 @@ mod tests {
             precision: Precision::Fp32,
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn jobs_agree_whatever_their_activations_and_learning_rates() {
+        let read = |name, value| TrainingConfig::read("simple_cnn", &with(name, value)).unwrap();
+        let report = read("seed", json!(0));
+        let alike =
+            [("activation", json!("sigmoid")), ("learning_rate", json!(0.1)), ("precision", json!("fp32"))];
+        for (name, value) in alike {
+            assert!(report.agrees_with(&read(name, value)), "{name}");
+        }
+        let unlike = [
+            ("batch_size", json!(64)),
+            ("epochs", json!(6)),
+            ("seed", json!(1)),
+            ("precision", json!("bf16")),
+        ];
+        for (name, value) in unlike {
+            assert!(!report.agrees_with(&read(name, value)), "{name}");
+        }
     }
 
     #[test]

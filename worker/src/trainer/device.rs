@@ -74,7 +74,7 @@ pub struct DeviceDescription {
 ///
 /// # Errors
 /// A CUDA device that is not there.
-pub(super) fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
+pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     let device = match choice {
         // Without loading CUDA, which takes seconds and hundreds of megabytes.
         DeviceChoice::Cpu => Device::Cpu,

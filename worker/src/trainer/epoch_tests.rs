@@ -2,7 +2,11 @@
 
 use tch::Device;
 
-use super::super::model::{Activation, Precision};
+use super::super::{
+    adam::AdamSettings,
+    model::{self, Activation, Precision},
+    pack::count_correct,
+};
 use super::*;
 use crate::data::split::{Split, split};
 

@@ -27,6 +27,7 @@ unsafe extern "C" {
         epsilon: f64,
     ) -> *mut c_char;
     fn sweep_set_deterministic() -> *mut c_char;
+    fn sweep_empty_cuda_cache() -> *mut c_char;
 }
 
 /// Turns the shim's answer into a result and frees its message.
@@ -94,6 +95,17 @@ pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> 
 pub(super) fn set_deterministic() -> Result<(), TchError> {
     // SAFETY: takes nothing, changes flags of libtorch's global context.
     shim_result(unsafe { sweep_set_deterministic() })
+}
+
+/// Gives memory that libtorch keeps on a CUDA device, and that nothing uses, back to the device. What fails changes
+/// nothing: it is kept.
+pub(super) fn empty_cache(device: Device) {
+    if device.is_cuda() {
+        // SAFETY: takes nothing, and lets no exception out; memory in use is not touched.
+        if let Err(error) = shim_result(unsafe { sweep_empty_cuda_cache() }) {
+            eprintln!("memory that is not used stays with this trainer: {error}");
+        }
+    }
 }
 
 /// Loads libtorch's CUDA half for the rest of the process. Only of use before the first call into tch: libtorch

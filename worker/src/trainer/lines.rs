@@ -12,11 +12,11 @@ use std::{
 
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer};
 
-/// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` a job; more that
-/// wait mean an agent that is broken.
-pub(super) const REQUESTS_WAITING_MAX: usize = 64;
+/// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` for each of its jobs,
+/// which no device holds so many of at a time; more that wait mean an agent that is broken.
+pub(super) const REQUESTS_WAITING_MAX: usize = 1024;
 
-/// Time between two hints (preparing, progress): five a second look alive.
+/// Time between two hints about the same thing (preparing, a job's progress): five a second look alive.
 pub(super) const HINT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Why a trainer cannot go on talking.
@@ -120,6 +120,14 @@ impl<W: Write> Output<W> {
 
     /// Sends a hint unless the last one was just now.
     pub(super) fn hint(&self, event: &FromTrainer) -> Result<(), SessionError> {
+        self.hints(|| std::iter::once(event.clone()))
+    }
+
+    /// Sends some hints, which are only then made, unless the last ones were just now.
+    pub(super) fn hints<Hints: Iterator<Item = FromTrainer>>(
+        &self,
+        hints: impl FnOnce() -> Hints,
+    ) -> Result<(), SessionError> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.last_hint.is_some_and(|last| last.elapsed() < HINT_INTERVAL) {
@@ -127,6 +135,6 @@ impl<W: Write> Output<W> {
             }
             state.last_hint = Some(Instant::now());
         }
-        self.send(event)
+        hints().try_for_each(|event| self.send(&event))
     }
 }

@@ -15,14 +15,18 @@ pub mod device;
 pub mod epoch;
 #[allow(unsafe_code)]
 mod ffi;
+mod group;
+pub mod learner;
 mod lines;
 pub mod model;
+pub mod pack;
+pub mod pack_model;
 pub mod random;
 mod session;
 
 use checkpoint::CheckpointStore;
 use dataset::DatasetLoader;
-pub use device::DeviceChoice;
+pub use device::{DeviceChoice, open as open_device};
 use lines::RequestsEnd;
 
 /// Exit status of a Rust program that panicked.

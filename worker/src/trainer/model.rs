@@ -39,7 +39,7 @@ impl FromStr for Activation {
 
 impl Activation {
     /// In place: neither pooling nor a linear layer needs its output for its gradient.
-    fn apply(self, mut sums: Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn apply(self, mut sums: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Relu => sums.f_relu_(),
             Self::Sigmoid => sums.f_sigmoid_(),
@@ -78,7 +78,7 @@ impl FromStr for Precision {
 
 impl Precision {
     /// The tensor in the numbers that layers compute with; its gradient comes back in its own.
-    fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Fp32 => Ok(tensor.shallow_clone()),
             Self::Bf16 => tensor.f_to_kind(Kind::BFloat16),
@@ -118,6 +118,11 @@ pub fn parameter_shapes(image_size: i64, classes: i64) -> [Vec<i64>; 8] {
         vec![classes, fc1],
         vec![classes],
     ]
+}
+
+/// How many numbers the widest layer has for one image: conv1's sums.
+pub(super) fn widest_layer(image_size: i64) -> i64 {
+    WIDTHS[0] * image_size * image_size
 }
 
 /// The parameters that `torch.manual_seed(seed)` followed by building the model in PyTorch gives, on the CPU:

@@ -1,6 +1,6 @@
-//! The conversation with the agent: requests come from a reader thread, jobs are trained one after another on
-//! the calling thread, and each event is one line of output. Nothing here knows of processes or devices, so
-//! that tests talk to it through pipes in memory.
+//! The conversation with the agent: requests come from a reader thread, the jobs of a request are trained on the
+//! calling thread (`group`), those that agree together and others one after another, and each event is one line of
+//! output. Nothing here knows of processes or devices, so that tests talk to it through pipes in memory.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,14 @@ use std::{
 use tch::TchError;
 
 use super::{
-    checkpoint::{self, CheckpointStore},
+    checkpoint::CheckpointStore,
     config::TrainingConfig,
     dataset::{DatasetError, TrainingData},
-    epoch::{EpochEnd, EpochRecord, Flow, Training, TrainingEvent},
     lines::{Output, Request, SessionError},
-    model,
 };
 use crate::data::split::SplitError;
 use crate::protocol::{
-    CheckpointPlan, DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
+    DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
 };
 
 /// Brings a data set to the device; the second argument hears the share that is done.
@@ -51,24 +49,21 @@ pub(super) fn serve<W: Write + Send>(
     Ok(())
 }
 
-struct Session<'a, W> {
+pub(super) struct Session<'a, W> {
     requests: &'a Receiver<Request>,
-    output: Output<W>,
+    pub(super) output: Output<W>,
     /// Jobs of the present request that were told to stop, and whether to keep a checkpoint of them.
-    stopped: HashMap<String, bool>,
+    pub(super) stopped: HashMap<String, bool>,
     /// Where checkpoints lie, where any are kept.
-    checkpoints: Option<CheckpointStore>,
+    pub(super) checkpoints: Option<CheckpointStore>,
 }
 
 /// One job of a request.
-struct Job<'a> {
-    request: &'a TrainJob,
-    config: TrainingConfig,
-    dataset: &'a DatasetSpec,
+pub(super) struct Job<'a> {
+    pub(super) request: &'a TrainJob,
+    pub(super) config: TrainingConfig,
+    pub(super) dataset: &'a DatasetSpec,
 }
-
-/// How a job came to its end, as it is told.
-type End = (TrainerOutcome, String);
 
 impl<W: Write + Send> Session<'_, W> {
     fn train(
@@ -94,8 +89,8 @@ impl<W: Write + Send> Session<'_, W> {
         let loaded = load(dataset, &|fraction| drop(output.hint(&FromTrainer::Preparing { fraction })));
         match loaded {
             Ok(data) => {
-                for job in &accepted {
-                    self.train_job(job, &data)?;
+                for group in groups(accepted) {
+                    self.train_group(&group, &data)?;
                 }
             }
             Err(error) => {
@@ -108,137 +103,8 @@ impl<W: Write + Send> Session<'_, W> {
         Ok(())
     }
 
-    fn train_job(&mut self, job: &Job<'_>, data: &TrainingData) -> Result<(), SessionError> {
-        let id = &job.request.id;
-        self.look_for_stops()?;
-        if self.stopped.contains_key(id) {
-            return self.end(id, TrainerOutcome::Stopped, "stopped before it began".into());
-        }
-        match self.train_with_checkpoints(job, data) {
-            Ok(end) => {
-                let (outcome, reason) = end?;
-                self.end(id, outcome, reason)
-            }
-            Err(error) => {
-                let reason = first_line(&error);
-                let lost = data.device().is_cuda() && !reason.contains("out of memory");
-                self.end(id, TrainerOutcome::Failed, reason)?;
-                if lost { Err(SessionError::DeviceLost) } else { Ok(()) }
-            }
-        }
-    }
-
-    /// Trains from the job's last checkpoint, or from its initial weights, to its end. The outer error is
-    /// libtorch's, the inner one the agent's.
-    fn train_with_checkpoints(
-        &mut self,
-        job: &Job<'_>,
-        data: &TrainingData,
-    ) -> Result<Result<End, SessionError>, TchError> {
-        let identity = checkpoint::identity(job.request, job.dataset, &data.summary().content_hash);
-        let shapes = model::parameter_shapes(data.image_size(), data.classes());
-        let plan = job.request.checkpoints.as_ref();
-        let kept = self.checkpoints.as_mut().zip(plan);
-        let mut training = match kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes)) {
-            Some(snapshot) => Training::resume(&job.config, data, snapshot)?,
-            None => Training::new(&job.config, data)?,
-        };
-        if let Err(error) = self.tell_start(&job.request.id, &training, data) {
-            return Ok(Err(error));
-        }
-        // The training knows no session: what goes wrong with the agent is kept aside and stops the job.
-        let mut trouble = None;
-        while !training.is_done() {
-            let mut listener = |event| {
-                self.tell(&job.request.id, job.config.epochs, event).unwrap_or_else(|error| {
-                    trouble = Some(error);
-                    Flow::Stop
-                })
-            };
-            let end = training.run_epoch(&mut listener)?;
-            let flow = match end {
-                EpochEnd::Done(record) => listener(TrainingEvent::Epoch(record)),
-                EpochEnd::Diverged | EpochEnd::Stopped => Flow::Stop,
-            };
-            if let Some(error) = trouble {
-                return Ok(Err(error));
-            }
-            if end == EpochEnd::Diverged {
-                self.remove_checkpoints(plan);
-                let epoch = training.epoch();
-                let reason = format!("the training loss was not finite any more in epoch {epoch}");
-                return Ok(Ok((TrainerOutcome::Diverged, reason)));
-            }
-            let stopped = flow == Flow::Stop && !training.is_done();
-            let wanted = match self.stopped.get(&job.request.id) {
-                Some(wanted) if stopped => *wanted,
-                _ => plan.is_some_and(|plan| {
-                    training.records().len().is_multiple_of(plan.every_epochs.max(1) as usize)
-                }),
-            };
-            if wanted && !training.is_done() {
-                self.keep(plan, &identity, &training)?;
-            }
-            if stopped {
-                self.checkpoints.iter_mut().for_each(CheckpointStore::flush);
-                return Ok(Ok((TrainerOutcome::Stopped, "stopped as asked".into())));
-            }
-        }
-        self.remove_checkpoints(plan);
-        Ok(Ok((TrainerOutcome::Done, String::new())))
-    }
-
-    /// Says that training begins, and what it goes on from.
-    fn tell_start(&self, id: &str, training: &Training<'_>, data: &TrainingData) -> Result<(), SessionError> {
-        let dataset = data.summary().clone();
-        let resumed_epochs = training.records().len() as u32;
-        self.output.send(&FromTrainer::Started { id: id.to_owned(), dataset, resumed_epochs })?;
-        if resumed_epochs > 0 {
-            eprintln!("going on after epoch {resumed_epochs}");
-        }
-        training.records().iter().try_for_each(|record| self.output.send(&line(id, *record)))
-    }
-
-    fn keep(
-        &mut self,
-        plan: Option<&CheckpointPlan>,
-        identity: &str,
-        training: &Training<'_>,
-    ) -> Result<(), TchError> {
-        let (Some(store), Some(plan)) = (&mut self.checkpoints, plan) else { return Ok(()) };
-        let snapshot = training.snapshot()?;
-        let bytes = checkpoint::encode(identity, &snapshot)?;
-        store.write(plan, snapshot.position.epoch, snapshot.position.images_done, bytes);
-        Ok(())
-    }
-
-    fn remove_checkpoints(&mut self, plan: Option<&CheckpointPlan>) {
-        if let (Some(store), Some(plan)) = (&mut self.checkpoints, plan) {
-            store.remove(plan);
-        }
-    }
-
-    /// Passes an event on and says whether the job was told to stop.
-    fn tell(&mut self, id: &str, epochs: u32, event: TrainingEvent) -> Result<Flow, SessionError> {
-        match event {
-            TrainingEvent::Batch { epoch, fraction } => {
-                self.output.hint(&FromTrainer::Progress { id: id.to_owned(), epoch, fraction })?;
-            }
-            TrainingEvent::ValidationBatch => {}
-            TrainingEvent::Epoch(record) => {
-                let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
-                eprintln!(
-                    "epoch {epoch}/{epochs}  loss {train_loss:.4}  val_accuracy {val_accuracy:.4}  {epoch_seconds:.1} s"
-                );
-                self.output.send(&line(id, record))?;
-            }
-        }
-        self.look_for_stops()?;
-        Ok(if self.stopped.contains_key(id) { Flow::Stop } else { Flow::Continue })
-    }
-
     /// Takes in what the agent said meanwhile.
-    fn look_for_stops(&mut self) -> Result<(), SessionError> {
+    pub(super) fn look_for_stops(&mut self) -> Result<(), SessionError> {
         loop {
             match self.requests.try_recv() {
                 Ok(Ok(ToTrainer::Stop { id, checkpoint })) => {
@@ -252,7 +118,7 @@ impl<W: Write + Send> Session<'_, W> {
         }
     }
 
-    fn end(&self, id: &str, outcome: TrainerOutcome, reason: String) -> Result<(), SessionError> {
+    pub(super) fn end(&self, id: &str, outcome: TrainerOutcome, reason: String) -> Result<(), SessionError> {
         if !reason.is_empty() {
             eprintln!("{outcome:?}: {reason}");
         }
@@ -260,10 +126,16 @@ impl<W: Write + Send> Session<'_, W> {
     }
 }
 
-/// An epoch as it is told.
-fn line(id: &str, record: EpochRecord) -> FromTrainer {
-    let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
-    FromTrainer::Epoch { id: id.to_owned(), epoch, train_loss, val_accuracy, epoch_seconds }
+/// The jobs that agree together, in the order in which they came.
+fn groups(jobs: Vec<Job<'_>>) -> Vec<Vec<Job<'_>>> {
+    let mut groups: Vec<Vec<Job<'_>>> = Vec::new();
+    for job in jobs {
+        match groups.iter_mut().find(|group| group[0].config.agrees_with(&job.config)) {
+            Some(group) => group.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
 }
 
 /// Whether another attempt can succeed where this data set failed, and the reason.
@@ -281,7 +153,7 @@ fn dataset_failure(error: &DatasetError) -> (TrainerOutcome, String) {
 }
 
 /// libtorch's message without the C++ stack below it.
-fn first_line(error: &TchError) -> String {
+pub(super) fn first_line(error: &TchError) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -308,3 +308,6 @@ fn an_agent_that_is_gone_ends_the_session_in_the_middle_of_a_job() {
     let end = serve(&requests, Closed(3), "cpu".into(), None, &mut |_, _| Ok(Rc::clone(&data)));
     assert!(matches!(end, Err(SessionError::Output(_))));
 }
+
+#[path = "session_pack_tests.rs"]
+mod packs;

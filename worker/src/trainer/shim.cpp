@@ -5,6 +5,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/empty_like.h>
@@ -68,6 +69,11 @@ char *sweep_set_deterministic() {
     at::globalContext().setBenchmarkCuDNN(false);
     at::globalContext().setDeterministicMkldnn(true);
   });
+}
+
+// Frees what CUDA's caching allocator keeps and nothing uses.
+char *sweep_empty_cuda_cache() {
+  return guarded([] { c10::getDeviceAllocator(c10::kCUDA)->emptyCache(); });
 }
 
 }  // extern "C"

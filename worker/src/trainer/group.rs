@@ -1,0 +1,399 @@
+//! The jobs of a request that agree, from their first lines to their last: what each goes on from, who trains together
+//! until when, what is told of each, and how each ends. A job alone is a group of one.
+//!
+//! Jobs that were interrupted at different places train one after another until they are equally far, those furthest
+//! behind first; from then on as one pack.
+
+use std::io::Write;
+
+use tch::TchError;
+
+use super::{
+    checkpoint::{self, CheckpointStore},
+    config::TrainingConfig,
+    dataset::TrainingData,
+    epoch::{EpochRecord, Flow, Snapshot, TrainingEvent},
+    ffi,
+    learner::Start,
+    lines::SessionError,
+    model,
+    pack::{Pack, PackEnd},
+    session::{Job, Session, first_line},
+};
+use crate::protocol::{FromTrainer, TrainJob, TrainerOutcome};
+
+/// One job of a group.
+struct Member<'a> {
+    request: &'a TrainJob,
+    config: &'a TrainingConfig,
+    /// What its checkpoints are known by.
+    identity: String,
+    state: State,
+}
+
+enum State {
+    /// Not in training now; with what it goes on from, its initial weights where there is nothing.
+    Waiting(Option<Snapshot>),
+    /// In the pack at hand, as this member of it.
+    Training(usize),
+    /// Told to have ended.
+    Ended,
+}
+
+impl Member<'_> {
+    fn id(&self) -> &str {
+        &self.request.id
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Its place in its training; nothing while the pack at hand knows it, or once it has ended.
+    fn waiting_place(&self) -> Option<(u32, i64)> {
+        match &self.state {
+            State::Waiting(Some(snapshot)) => Some(snapshot.position.place()),
+            State::Waiting(None) => Some((1, 0)),
+            State::Training(_) | State::Ended => None,
+        }
+    }
+}
+
+/// Who trains next, and how far.
+#[derive(Debug, PartialEq, Eq)]
+struct Stretch {
+    /// Members by their numbers in the group.
+    members: Vec<usize>,
+    /// The place at which others wait for them.
+    until: Option<(u32, i64)>,
+}
+
+/// Those furthest behind of members at these places, up to the place of the next.
+fn next_stretch(places: &[Option<(u32, i64)>]) -> Option<Stretch> {
+    let behind = places.iter().flatten().min()?;
+    let members = (0..places.len()).filter(|&member| places[member].as_ref() == Some(behind)).collect();
+    let until = places.iter().flatten().filter(|place| *place > behind).min().copied();
+    Some(Stretch { members, until })
+}
+
+/// Why a stretch broke off.
+enum Trouble {
+    /// libtorch failed.
+    Torch(TchError),
+    /// The agent cannot be understood or is gone.
+    Agent(SessionError),
+}
+
+impl From<TchError> for Trouble {
+    fn from(error: TchError) -> Self {
+        Self::Torch(error)
+    }
+}
+
+impl From<SessionError> for Trouble {
+    fn from(error: SessionError) -> Self {
+        Self::Agent(error)
+    }
+}
+
+impl<W: Write + Send> Session<'_, W> {
+    /// Trains jobs that agree, each to its end.
+    ///
+    /// # Errors
+    /// An agent that cannot be understood or is gone, and a device that is lost.
+    pub(super) fn train_group(&mut self, jobs: &[Job<'_>], data: &TrainingData) -> Result<(), SessionError> {
+        self.look_for_stops()?;
+        let mut members = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if self.stopped.contains_key(&job.request.id) {
+                self.end(&job.request.id, TrainerOutcome::Stopped, "stopped before it began".into())?;
+            } else {
+                members.push(self.begin(job, data)?);
+            }
+        }
+        loop {
+            let places: Vec<_> = members.iter().map(Member::waiting_place).collect();
+            let Some(stretch) = next_stretch(&places) else { return Ok(()) };
+            match self.train_stretch(&mut members, &stretch, data) {
+                Ok(()) => {}
+                Err(Trouble::Torch(error)) => self.fail(&mut members, &stretch, &error, data)?,
+                Err(Trouble::Agent(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Finds what a job goes on from, and says that it begins.
+    fn begin<'a>(&mut self, job: &'a Job<'_>, data: &TrainingData) -> Result<Member<'a>, SessionError> {
+        let Job { request, config, dataset } = job;
+        let identity = checkpoint::identity(request, dataset, &data.summary().content_hash);
+        let shapes = model::parameter_shapes(data.image_size(), data.classes());
+        let kept = self.checkpoints.as_mut().zip(request.checkpoints.as_ref());
+        let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes));
+        let records = snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.records);
+        let (id, resumed_epochs) = (&request.id, records.len() as u32);
+        let dataset = data.summary().clone();
+        self.output.send(&FromTrainer::Started { id: id.clone(), dataset, resumed_epochs })?;
+        if resumed_epochs > 0 {
+            eprintln!("going on after epoch {resumed_epochs}");
+        }
+        records.iter().try_for_each(|record| self.output.send(&line(id, *record)))?;
+        Ok(Member { request, config, identity, state: State::Waiting(snapshot) })
+    }
+
+    /// Trains some members together, to their ends or until they are as far as those that wait for them.
+    fn train_stretch(
+        &mut self,
+        members: &mut [Member<'_>],
+        stretch: &Stretch,
+        data: &TrainingData,
+    ) -> Result<(), Trouble> {
+        let mut starts = Vec::with_capacity(stretch.members.len());
+        for (place, &number) in stretch.members.iter().enumerate() {
+            let member = &mut members[number];
+            if let State::Waiting(snapshot) = std::mem::replace(&mut member.state, State::Training(place)) {
+                starts.push(Start { config: member.config, snapshot });
+            }
+        }
+        let mut pack = Pack::new(starts, data)?;
+        while pack.live().next().is_some() && Some(pack.place()) != stretch.until && !pack.is_done() {
+            let epoch = pack.place().0;
+            let images_max = stretch.until.filter(|place| place.0 == epoch).map(|place| place.1);
+            // The pack knows no session: what goes wrong with the agent is kept aside and stops it.
+            let mut heard = Ok(());
+            let end = pack.run_epoch(images_max, &mut |event| {
+                self.hear(members, event).unwrap_or_else(|error| {
+                    heard = Err(error);
+                    Flow::Stop
+                })
+            })?;
+            heard?;
+            match end {
+                PackEnd::Diverged(places) => self.end_diverged(members, &mut pack, &places)?,
+                PackEnd::Done => self.tell_epoch(members, &pack)?,
+                PackEnd::Reached | PackEnd::Stopped => {}
+            }
+            self.obey_stops(members, &mut pack)?;
+        }
+        for member in members {
+            let State::Training(place) = member.state else { continue };
+            if pack.is_done() {
+                self.end_done(member)?;
+            } else {
+                member.state = State::Waiting(Some(pack.snapshot(place)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes an event on and says whether a member was told to stop.
+    fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
+        if let TrainingEvent::Batch { epoch, fraction } = event {
+            self.output.hints(|| {
+                let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
+                training.map(move |member| FromTrainer::Progress {
+                    id: member.id().to_owned(),
+                    epoch,
+                    fraction,
+                })
+            })?;
+        }
+        self.look_for_stops()?;
+        let stops = |member: &Member<'_>| !member.has_ended() && self.stopped.contains_key(member.id());
+        Ok(if members.iter().any(stops) { Flow::Stop } else { Flow::Continue })
+    }
+
+    /// Tells what the epoch brought, ends the members whose last it was and keeps of the others what is to be kept.
+    fn tell_epoch(&mut self, members: &mut [Member<'_>], pack: &Pack<'_>) -> Result<(), Trouble> {
+        let together = members.len() > 1;
+        for member in members.iter_mut() {
+            let State::Training(place) = member.state else { continue };
+            let Some(record) = pack.records(place).last() else { continue };
+            let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
+            let (epochs, id) = (member.config.epochs, member.id());
+            let whose = if together { format!("{id}: ") } else { String::new() };
+            eprintln!(
+                "{whose}epoch {epoch}/{epochs}  loss {train_loss:.4}  val_accuracy {val_accuracy:.4}  {epoch_seconds:.1} s"
+            );
+            self.output.send(&line(id, *record))?;
+            if pack.is_done() {
+                self.end_done(member)?;
+            }
+        }
+        if members.iter().all(Member::has_ended) {
+            // What the agent says now is no stop but the next request.
+            return Ok(());
+        }
+        self.look_for_stops()?;
+        for member in members {
+            let State::Training(place) = member.state else { continue };
+            let plan = member.request.checkpoints.as_ref();
+            let epochs = pack.records(place).len();
+            let is_due = plan.is_some_and(|plan| epochs.is_multiple_of(plan.every_epochs.max(1) as usize));
+            // One that was told to stop says itself what is to be kept.
+            if is_due && self.checkpoints.is_some() && !self.stopped.contains_key(member.id()) {
+                self.keep(member, &pack.snapshot(place)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_diverged(
+        &mut self,
+        members: &mut [Member<'_>],
+        pack: &mut Pack<'_>,
+        places: &[usize],
+    ) -> Result<(), SessionError> {
+        let epoch = pack.place().0;
+        for member in members {
+            let State::Training(place) = member.state else { continue };
+            if places.contains(&place) {
+                pack.retire(place);
+                self.remove_checkpoints(member);
+                let reason = format!("the training loss was not finite any more in epoch {epoch}");
+                self.end_member(member, TrainerOutcome::Diverged, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_done(&mut self, member: &mut Member<'_>) -> Result<(), SessionError> {
+        self.remove_checkpoints(member);
+        self.end_member(member, TrainerOutcome::Done, String::new())
+    }
+
+    /// Ends the members that were told to stop, with a checkpoint where one was asked for.
+    fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
+        for member in members {
+            let Some(&wanted) = self.stopped.get(member.id()).filter(|_| !member.has_ended()) else {
+                continue;
+            };
+            let is_kept = wanted && self.checkpoints.is_some() && member.request.checkpoints.is_some();
+            let snapshot = match &mut member.state {
+                State::Training(place) => {
+                    let place = *place;
+                    pack.retire(place);
+                    is_kept.then(|| pack.snapshot(place)).transpose()?
+                }
+                State::Waiting(snapshot) => snapshot.take(),
+                State::Ended => None,
+            };
+            if let Some(snapshot) = snapshot.filter(|_| is_kept) {
+                self.keep(member, &snapshot)?;
+            }
+            self.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+            self.end_member(member, TrainerOutcome::Stopped, "stopped as asked".into())?;
+        }
+        Ok(())
+    }
+
+    /// Ends those that trained when libtorch failed. Where memory ran out for several together, whoever has not ended
+    /// can go on in a smaller pack.
+    fn fail(
+        &mut self,
+        members: &mut [Member<'_>],
+        stretch: &Stretch,
+        error: &TchError,
+        data: &TrainingData,
+    ) -> Result<(), SessionError> {
+        let (together, reason) = (stretch.members.len(), first_line(error));
+        let out_of_memory = is_out_of_memory(error);
+        if out_of_memory {
+            // What the pack held goes back to the device, for others that share it.
+            ffi::empty_cache(data.device());
+        }
+        if out_of_memory && together > 1 {
+            let reason = format!("memory ran out for {together} jobs that trained as one pack: {reason}");
+            return members
+                .iter_mut()
+                .filter(|member| !member.has_ended())
+                .try_for_each(|member| self.end_member(member, TrainerOutcome::OutOfMemory, reason.clone()));
+        }
+        for member in members.iter_mut().filter(|member| matches!(member.state, State::Training(_))) {
+            self.end_member(member, TrainerOutcome::Failed, reason.clone())?;
+        }
+        if data.device().is_cuda() && !out_of_memory { Err(SessionError::DeviceLost) } else { Ok(()) }
+    }
+
+    fn end_member(
+        &mut self,
+        member: &mut Member<'_>,
+        outcome: TrainerOutcome,
+        reason: String,
+    ) -> Result<(), SessionError> {
+        member.state = State::Ended;
+        self.end(member.id(), outcome, reason)
+    }
+
+    fn keep(&mut self, member: &Member<'_>, snapshot: &Snapshot) -> Result<(), TchError> {
+        let (Some(store), Some(plan)) = (&mut self.checkpoints, &member.request.checkpoints) else {
+            return Ok(());
+        };
+        let bytes = checkpoint::encode(&member.identity, snapshot)?;
+        store.write(plan, snapshot.position.epoch, snapshot.position.images_done, bytes);
+        Ok(())
+    }
+
+    fn remove_checkpoints(&mut self, member: &Member<'_>) {
+        if let (Some(store), Some(plan)) = (&mut self.checkpoints, &member.request.checkpoints) {
+            store.remove(plan);
+        }
+    }
+}
+
+/// An epoch as it is told.
+fn line(id: &str, record: EpochRecord) -> FromTrainer {
+    let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
+    FromTrainer::Epoch { id: id.to_owned(), epoch, train_loss, val_accuracy, epoch_seconds }
+}
+
+/// Whether libtorch failed for want of memory, on whatever device: its own allocators' words, C++'s, and those of
+/// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`).
+fn is_out_of_memory(error: &TchError) -> bool {
+    let text = error.to_string();
+    ["out of memory", "can't allocate memory", "bad_alloc", "STATUS_ALLOC_FAILED"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(members: &[usize], until: Option<(u32, i64)>) -> Option<Stretch> {
+        Some(Stretch { members: members.to_vec(), until })
+    }
+
+    #[test]
+    fn those_furthest_behind_train_until_they_are_as_far_as_the_next() {
+        let place = |epoch, images| Some((epoch, images));
+        let cases = [
+            (vec![], None),
+            (vec![None, None], None),
+            (vec![place(1, 0), place(1, 0)], stretch(&[0, 1], None)),
+            (vec![None, place(2, 64)], stretch(&[1], None)),
+            (vec![place(3, 0), place(1, 32), place(1, 32)], stretch(&[1, 2], place(3, 0))),
+            (vec![place(3, 0), place(2, 64), place(2, 32), None], stretch(&[2], place(2, 64))),
+        ];
+        for (places, expected) in cases {
+            assert_eq!(next_stretch(&places), expected, "{places:?}");
+        }
+    }
+
+    #[test]
+    fn want_of_memory_is_told_from_other_failures() {
+        for (text, expected) in [
+            ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB", true),
+            ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", true),
+            (
+                "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried",
+                true,
+            ),
+            ("std::bad_alloc", true),
+            ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", true),
+            ("CUDA error: an illegal memory access was encountered", false),
+            ("Target 2 is out of bounds.", false),
+        ] {
+            assert_eq!(is_out_of_memory(&TchError::Torch(text.into())), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What learns in a pack: one job as a SimpleCNN, or several as one array model, each with an optimiser of its own.
+
+use tch::{Device, TchError, Tensor};
+
+use super::{
+    adam::{Adam, AdamSettings, AdamState, host_copy},
+    config::TrainingConfig,
+    epoch::{Snapshot, train_step},
+    model::{self, Activation, SimpleCnn},
+    pack_model::{self, Layout, PackModel},
+};
+
+/// A job that is to learn, and what it goes on from; from its initial weights where there is nothing.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// What to train.
+    pub config: &'a TrainingConfig,
+    /// What an earlier training of the same job and data set has come to.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// The models of a pack's members and their optimisers.
+#[derive(Debug)]
+pub struct Learner(Models);
+
+#[derive(Debug)]
+enum Models {
+    /// A job alone.
+    One(SimpleCnn, Adam),
+    /// Several jobs.
+    Many(Array),
+}
+
+/// An array model and its members' optimisers.
+#[derive(Debug)]
+struct Array {
+    model: PackModel,
+    /// In the order of the jobs, which need not be the model's.
+    members: Vec<ArrayMember>,
+}
+
+/// One member of an array model.
+#[derive(Debug)]
+struct ArrayMember {
+    /// Where it is in the model.
+    place: i64,
+    /// Its part of the model's parameters.
+    parameters: [Tensor; 8],
+    adam: Adam,
+    frozen: bool,
+}
+
+impl Learner {
+    /// The jobs' models, which agree in all but activation and learning rate.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    pub fn new(
+        jobs: &[Start<'_>],
+        [image_size, classes]: [i64; 2],
+        device: Device,
+        layout: Layout,
+    ) -> Result<Self, TchError> {
+        // They agree in the seed, and so in the weights that they begin with.
+        let initial = match jobs.iter().find(|job| job.snapshot.is_none()) {
+            Some(job) => Some(model::initial_parameters(job.config.seed, image_size, classes)?),
+            None => None,
+        };
+        let weights = jobs.iter().map(|job| {
+            let kept = job.snapshot.as_ref().map(|kept| &kept.parameters);
+            kept.or(initial.as_ref()).expect("drawn where a job has no snapshot")
+        });
+        let weights: Vec<&[Tensor; 8]> = weights.collect();
+        if let ([job], [weights]) = (jobs, weights.as_slice()) {
+            let model = SimpleCnn::new(weights, job.config.activation, job.config.precision, device)?;
+            let adam = optimiser(model.parameters(), job)?;
+            return Ok(Self(Models::One(model, adam)));
+        }
+        Array::new(jobs, &weights, device, layout).map(|array| Self(Models::Many(array)))
+    }
+
+    /// One step of every member: forward, mean cross-entropy, backward, Adam. Gives the members' losses before the
+    /// step, `[members]` on the device in the order of the jobs.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+        match &mut self.0 {
+            Models::One(model, adam) => train_step(model, adam, images, classes)?.f_view([1]),
+            Models::Many(array) => array.step(images, classes),
+        }
+    }
+
+    /// The members' logits, `[members, N, classes]`.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        match &self.0 {
+            Models::One(model, _) => model.forward(images)?.f_unsqueeze(0),
+            Models::Many(array) => array.in_order_of_jobs(&array.model.forward(images)?),
+        }
+    }
+
+    /// A member's parameters and its optimiser's state: copies, contiguous and on the CPU.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn state(&self, member: usize) -> Result<([Tensor; 8], AdamState), TchError> {
+        let (parameters, adam) = match &self.0 {
+            Models::One(model, adam) => (model.parameters(), adam),
+            Models::Many(array) => (&array.members[member].parameters, &array.members[member].adam),
+        };
+        let copies = parameters.iter().map(host_copy).collect::<Result<Vec<_>, _>>()?;
+        Ok((copies.try_into().expect("as many as the model has"), adam.state()?))
+    }
+
+    /// Lets a member learn no more. It stays in the array, so that nothing changes for the others.
+    pub fn freeze(&mut self, member: usize) {
+        if let Models::Many(array) = &mut self.0 {
+            array.members[member].frozen = true;
+        }
+    }
+}
+
+impl Array {
+    fn new(
+        jobs: &[Start<'_>],
+        weights: &[&[Tensor; 8]],
+        device: Device,
+        layout: Layout,
+    ) -> Result<Self, TchError> {
+        let mut order: Vec<usize> = (0..jobs.len()).collect();
+        order.sort_by_key(|&job| jobs[job].config.activation != Activation::Relu);
+        let activations: Vec<Activation> = order.iter().map(|&job| jobs[job].config.activation).collect();
+        let weights: Vec<&[Tensor; 8]> = order.iter().map(|&job| weights[job]).collect();
+        let model = PackModel::new(&weights, &activations, jobs[0].config.precision, layout, device)?;
+        let mut members = Vec::with_capacity(jobs.len());
+        for (index, job) in jobs.iter().enumerate() {
+            let place =
+                order.iter().position(|&ordered| ordered == index).expect("it is an order of all jobs");
+            let parameters = model.member(place as i64)?;
+            let adam = optimiser(&parameters, job)?;
+            members.push(ArrayMember { place: place as i64, parameters, adam, frozen: false });
+        }
+        Ok(Self { model, members })
+    }
+
+    fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+        let losses = pack_model::losses(&self.model.forward(images)?, classes)?;
+        // A member's loss depends on its own parameters alone, so that the sum's gradients are the members' own.
+        let sum = losses.f_sum(losses.kind())?;
+        let gradients = Tensor::f_run_backward(&[&sum], self.model.parameters(), false, false)?;
+        let pairs = gradients.iter().zip(self.model.parameters());
+        let gradients = pairs.map(|(gradient, parameter)| laid_out_as(gradient, parameter));
+        let gradients: Vec<Tensor> = gradients.collect::<Result<_, _>>()?;
+        for member in self.members.iter_mut().filter(|member| !member.frozen) {
+            let own = gradients.iter().map(|gradient| gradient.f_select(0, member.place));
+            member.adam.step(&member.parameters, &own.collect::<Result<Vec<_>, _>>()?)?;
+        }
+        self.in_order_of_jobs(&losses.f_detach()?)
+    }
+
+    /// What the model gives, `[members, …]`, in the order of the jobs.
+    fn in_order_of_jobs(&self, given: &Tensor) -> Result<Tensor, TchError> {
+        if self.members.iter().enumerate().all(|(job, member)| member.place == job as i64) {
+            return Ok(given.shallow_clone());
+        }
+        // Views, for an index would have to be copied to the device.
+        let rows = self.members.iter().map(|member| given.f_select(0, member.place));
+        Tensor::f_stack(&rows.collect::<Result<Vec<_>, _>>()?, 0)
+    }
+}
+
+fn optimiser(parameters: &[Tensor], job: &Start<'_>) -> Result<Adam, TchError> {
+    let settings = AdamSettings::pytorch(job.config.learning_rate);
+    match &job.snapshot {
+        Some(kept) => Adam::resume(parameters, settings, &kept.adam),
+        None => Adam::new(parameters, settings),
+    }
+}
+
+/// The gradient in the parameter's layout: at once for all members where they differ, and not by member in Adam.
+fn laid_out_as(gradient: &Tensor, parameter: &Tensor) -> Result<Tensor, TchError> {
+    if gradient.stride() == parameter.stride() {
+        return Ok(gradient.shallow_clone());
+    }
+    let mut own = parameter.f_detach()?.f_empty_like()?;
+    own.f_copy_(gradient)?;
+    Ok(own)
+}

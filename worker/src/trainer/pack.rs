@@ -1,0 +1,271 @@
+//! The training of a pack: jobs that agree in all but activation and learning rate, over the same batches at the same
+//! time; a job alone is a pack of one. Members are independent: one that is retired, for it diverged or was stopped, stays
+//! in the array and learns no more, so that nothing changes for the others.
+
+use std::time::Instant;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::{
+    config::TrainingConfig,
+    dataset::TrainingData,
+    epoch::{EpochRecord, Flow, Listener, Position, Snapshot, TrainingEvent},
+    learner::{Learner, Start},
+    model,
+    pack_model::Layout,
+};
+
+/// Batches between two looks at the losses within an epoch on a CPU, where a look costs nothing. On other devices
+/// it would wait for all that is queued there, and leave them idle; there the epoch's end shows what diverged.
+const BATCHES_BETWEEN_LOOKS: usize = 64;
+
+/// Pixels of one validation batch: 64 images of 128×128. Without gradients an image needs little memory, but
+/// larger batches leave the CPU's cache and are slower.
+const VALIDATION_PIXELS: i64 = 64 * 128 * 128;
+
+/// Numbers of one layer of an array model: kernels count them in 32 bits, and some refuse more. At the report's
+/// size that is 127 members with batches of 64.
+const LAYER_NUMBERS_MAX: i64 = i32::MAX as i64;
+
+/// How far a pack came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackEnd {
+    /// The epoch and its validation are done; each member that is live has a record more.
+    Done,
+    /// The training loss of these members is not finite any more; they are to be retired. The next call goes on at the
+    /// same batch.
+    Diverged(Vec<usize>),
+    /// As many images of the epoch as were asked for are trained.
+    Reached,
+    /// The listener said so; the next call goes on at the same batch.
+    Stopped,
+}
+
+/// Jobs in training. Members are numbered as they were given.
+#[derive(Debug)]
+pub struct Pack<'a> {
+    /// What all members agree in is read from the first's.
+    config: &'a TrainingConfig,
+    data: &'a TrainingData,
+    learner: Learner,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    /// The epoch and the images that are done are the same for all.
+    position: Position,
+    records: Vec<EpochRecord>,
+    live: bool,
+}
+
+impl<'a> Pack<'a> {
+    /// A pack of jobs that agree and are equally far.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    ///
+    /// # Panics
+    /// Without jobs, and with jobs that do not agree or are not equally far.
+    pub fn new(jobs: Vec<Start<'a>>, data: &'a TrainingData) -> Result<Self, TchError> {
+        // Measured: see RESULTS.md.
+        Self::with_layout(jobs, data, Layout::ChannelsLast)
+    }
+
+    /// [`Pack::new`] with a layout of one's own choice, for measurements.
+    ///
+    /// # Errors
+    /// As [`Pack::new`].
+    ///
+    /// # Panics
+    /// As [`Pack::new`].
+    pub fn with_layout(
+        jobs: Vec<Start<'a>>,
+        data: &'a TrainingData,
+        layout: Layout,
+    ) -> Result<Self, TchError> {
+        let config = jobs.first().expect("a pack has jobs").config;
+        let images = [config.batch_size.min(data.train_images() as i64), validation_batch(data)];
+        check_layers(jobs.len() as i64, images[0].max(images[1]), data.image_size())?;
+        assert!(jobs.iter().all(|job| job.config.agrees_with(config)), "the jobs of a pack agree");
+        let shape = [data.image_size(), data.classes()];
+        let learner = Learner::new(&jobs, shape, data.device(), layout)?;
+        let members = jobs.into_iter().map(|job| match job.snapshot {
+            Some(Snapshot { position, records, .. }) => Member { position, records, live: true },
+            None => Member { position: Position::start_of(1), records: Vec::new(), live: true },
+        });
+        let members: Vec<Member> = members.collect();
+        let place = members[0].position.place();
+        assert!(members.iter().all(|member| member.position.place() == place), "a pack is at one place");
+        Ok(Self { config, data, learner, members })
+    }
+
+    /// Where the pack is: the epoch in training and how many of its images are done.
+    pub fn place(&self) -> (u32, i64) {
+        self.members[0].position.place()
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_done(&self) -> bool {
+        self.place().0 > self.config.epochs
+    }
+
+    /// The members that are not retired.
+    pub fn live(&self) -> impl Iterator<Item = usize> {
+        self.members.iter().enumerate().filter(|(_, member)| member.live).map(|(number, _)| number)
+    }
+
+    /// What a member's epochs so far brought.
+    pub fn records(&self, member: usize) -> &[EpochRecord] {
+        &self.members[member].records
+    }
+
+    /// Lets a member learn no more.
+    pub fn retire(&mut self, member: usize) {
+        self.members[member].live = false;
+        self.learner.freeze(member);
+    }
+
+    /// What it takes to go on with a member from here another time, alone or in another pack.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn snapshot(&self, member: usize) -> Result<Snapshot, TchError> {
+        let (parameters, adam) = self.learner.state(member)?;
+        let Member { position, records, .. } = &self.members[member];
+        Ok(Snapshot { position: *position, records: records.clone(), parameters, adam })
+    }
+
+    /// Trains and validates the epoch at hand, or what is left of it; only as far as `images_max` images where there
+    /// is such a limit, and then without the validation.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    pub fn run_epoch(
+        &mut self,
+        images_max: Option<i64>,
+        listener: Listener<'_>,
+    ) -> Result<PackEnd, TchError> {
+        let flow = self.train_batches(images_max, listener)?;
+        let diverged: Vec<usize> =
+            self.live().filter(|&member| !self.train_loss(member).is_finite()).collect();
+        if !diverged.is_empty() {
+            return Ok(PackEnd::Diverged(diverged));
+        }
+        if flow == Flow::Stop {
+            return Ok(PackEnd::Stopped);
+        }
+        if images_max.is_some() {
+            return Ok(PackEnd::Reached);
+        }
+        let Some(accuracies) = self.validate(listener)? else { return Ok(PackEnd::Stopped) };
+        let epoch = self.place().0;
+        for (member, val_accuracy) in accuracies.into_iter().enumerate() {
+            let train_loss = self.train_loss(member);
+            let member = &mut self.members[member];
+            let epoch_seconds = member.position.seconds;
+            if member.live {
+                member.records.push(EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds });
+            }
+            member.position = Position::start_of(epoch + 1);
+        }
+        Ok(PackEnd::Done)
+    }
+
+    fn train_loss(&self, member: usize) -> f64 {
+        self.members[member].position.loss_sum / self.data.train_images() as f64
+    }
+
+    /// Trains the epoch's batches from the pack's place on, and moves it.
+    fn train_batches(&mut self, images_max: Option<i64>, listener: Listener<'_>) -> Result<Flow, TchError> {
+        let (epoch, mut done) = self.place();
+        let device = self.data.device();
+        let sums: Vec<f64> = self.members.iter().map(|member| member.position.loss_sum).collect();
+        let mut loss_sums = Tensor::f_from_slice(&sums)?.f_to_device(device)?;
+        // Reading a value waits until the device has done all that was asked of it before, and only then does
+        // the clock say something about the device: here, and before the seconds are taken.
+        host_values(&loss_sums)?;
+        let started = Instant::now();
+        let order = self.data.epoch_order(self.config.seed, epoch)?;
+        let images = order.numel() as i64;
+        let last = images_max.map_or(images, |limit| limit.min(images));
+        let mut flow = Flow::Continue;
+        let mut batches = 0;
+        while done < last && flow == Flow::Continue {
+            let size = self.config.batch_size.min(last - done);
+            let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
+            let losses = self.learner.step(&inputs, &classes)?;
+            let _ = loss_sums.f_add_(&losses.f_to_kind(Kind::Double)?.f_mul_scalar(size)?)?;
+            done += size;
+            batches += 1;
+            if batches % BATCHES_BETWEEN_LOOKS == 0 && device == Device::Cpu {
+                let sums = host_values(&loss_sums)?;
+                // Once it is not finite, a sum never is again.
+                if self.live().any(|member| !sums[member].is_finite()) {
+                    break;
+                }
+            }
+            flow = listener(TrainingEvent::Batch { epoch, fraction: done as f64 / images as f64 });
+        }
+        let loss_sums = host_values(&loss_sums)?;
+        let seconds = started.elapsed().as_secs_f64();
+        for (member, loss_sum) in self.members.iter_mut().zip(loss_sums) {
+            let seconds = member.position.seconds + seconds;
+            member.position = Position { epoch, images_done: done, loss_sum, seconds };
+        }
+        Ok(flow)
+    }
+
+    /// The members' accuracies on the validation images; nothing when the listener stopped it.
+    fn validate(&self, listener: Listener<'_>) -> Result<Option<Vec<f64>>, TchError> {
+        let _no_gradients = tch::no_grad_guard();
+        let order = self.data.validation();
+        let images = order.numel() as i64;
+        let batch_size = validation_batch(self.data);
+        let mut correct = Tensor::f_zeros([self.members.len() as i64], (Kind::Int64, self.data.device()))?;
+        let mut done = 0;
+        while done < images {
+            let size = batch_size.min(images - done);
+            let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
+            let _ = correct.f_add_(&count_correct(&self.learner.forward(&inputs)?, &classes)?)?;
+            done += size;
+            if listener(TrainingEvent::ValidationBatch) == Flow::Stop {
+                return Ok(None);
+            }
+        }
+        let correct = host_values(&correct.f_to_kind(Kind::Double)?)?;
+        Ok(Some(correct.into_iter().map(|correct| correct / images as f64).collect()))
+    }
+}
+
+/// Images of a validation batch; the last may hold fewer.
+fn validation_batch(data: &TrainingData) -> i64 {
+    (VALIDATION_PIXELS / data.image_size().pow(2)).clamp(1, data.validation().numel().max(1) as i64)
+}
+
+/// Refuses packs with layers that kernels cannot count, as if memory ran out: a smaller pack can be trained.
+fn check_layers(members: i64, images: i64, image_size: i64) -> Result<(), TchError> {
+    let numbers = model::widest_layer(image_size).saturating_mul(images).saturating_mul(members);
+    if members == 1 || numbers <= LAYER_NUMBERS_MAX {
+        return Ok(());
+    }
+    let found = format!("a layer of {members} members has {numbers} numbers, at most {LAYER_NUMBERS_MAX}");
+    Err(TchError::Shape(format!("out of memory that kernels can address: {found}")))
+}
+
+/// The values of a tensor `[n]` of doubles; waits for the device.
+fn host_values(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
+    Vec::try_from(tensor.f_to_device(Device::Cpu)?)
+}
+
+/// How many images have all logits finite and the largest at their class: `[…]` of logits `[…, N, classes]` and
+/// classes `[N]`.
+pub(super) fn count_correct(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+    let said = logits.f_isfinite()?.f_all_dim(-1, false)?;
+    let right = logits.f_argmax(-1, false)?.f_eq_tensor(classes)?.f_logical_and(&said)?;
+    right.f_sum_dim_intlist([-1_i64].as_slice(), false, Kind::Int64)
+}
+
+#[cfg(test)]
+#[path = "pack_tests.rs"]
+mod tests;

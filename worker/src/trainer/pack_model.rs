@@ -1,0 +1,173 @@
+//! Many SimpleCNNs of the same shapes as one array model (Wang et al., *Horizontally Fused Training Arrays*,
+//! MLSys 2021): one wide conv1 over the batch that all share, a conv2 with a group a member, batched matrix products. The
+//! numbers of a member depend on its own parameters alone; only the order of float additions may differ from
+//! `SimpleCnn`'s. A device that a single such model leaves idle has more to do at a time.
+
+use tch::{Device, Kind, Reduction, TchError, Tensor};
+
+use super::model::{Activation, PARAMETER_NAMES, Precision};
+
+/// How images lie in the memory of the model's device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Row, column, channel, as the data set's bytes lie.
+    ChannelsLast,
+    /// Channel, row, column.
+    ChannelsFirst,
+}
+
+/// The members' parameters on one device. In array tensors `M` is the number of members.
+#[derive(Debug)]
+pub struct PackModel {
+    /// In the order of [`PARAMETER_NAMES`], each `[M, …]` with the shape of a single model's behind the members.
+    parameters: [Tensor; 8],
+    members: i64,
+    /// How many members use relu; they come first, the others use sigmoid.
+    relu_members: i64,
+    precision: Precision,
+    layout: Layout,
+}
+
+impl PackModel {
+    /// A model of the members whose values are `parameters`, each in the order of [`PARAMETER_NAMES`]. Members with
+    /// relu come before those with sigmoid.
+    ///
+    /// # Errors
+    /// What libtorch says, and shapes that differ.
+    ///
+    /// # Panics
+    /// Without members, and where a relu follows a sigmoid.
+    pub fn new(
+        parameters: &[&[Tensor; 8]],
+        activations: &[Activation],
+        precision: Precision,
+        layout: Layout,
+        device: Device,
+    ) -> Result<Self, TchError> {
+        assert!(!parameters.is_empty() && parameters.len() == activations.len(), "each member has both");
+        let is_relu = |activation: &Activation| *activation == Activation::Relu;
+        let relu_members = activations.iter().take_while(|one| is_relu(one)).count();
+        assert!(!activations[relu_members..].iter().any(is_relu), "members with relu come first");
+        let mut placed = Vec::with_capacity(PARAMETER_NAMES.len());
+        for index in 0..PARAMETER_NAMES.len() {
+            let of_members: Vec<&Tensor> = parameters.iter().map(|one| &one[index]).collect();
+            placed.push(stack(&of_members, layout, device)?.f_set_requires_grad(true)?);
+        }
+        Ok(Self {
+            parameters: placed.try_into().expect("as many as there are names"),
+            members: parameters.len() as i64,
+            relu_members: relu_members as i64,
+            precision,
+            layout,
+        })
+    }
+
+    /// The parameters of all members, `[M, …]` each, in the order of [`PARAMETER_NAMES`].
+    pub fn parameters(&self) -> &[Tensor; 8] {
+        &self.parameters
+    }
+
+    /// One member's parameters as views without gradients: what changes in them changes in the model.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn member(&self, member: i64) -> Result<[Tensor; 8], TchError> {
+        let views = self.parameters.iter().map(|parameter| parameter.f_detach()?.f_select(0, member));
+        Ok(views.collect::<Result<Vec<_>, _>>()?.try_into().expect("as many as the model has"))
+    }
+
+    /// The logits `[M, N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1]; float32 themselves.
+    ///
+    /// # Errors
+    /// What libtorch says, for instance that memory ran out.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        let parameters = self.parameters.iter().map(|parameter| self.precision.of(parameter));
+        let parameters: Vec<Tensor> = parameters.collect::<Result<_, _>>()?;
+        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] =
+            <&[Tensor; 8]>::try_from(parameters.as_slice()).expect("as many as the model has");
+        let images = self.precision.of(images)?;
+        let images = if self.layout == Layout::ChannelsFirst { images.f_contiguous()? } else { images };
+        let count = images.size()[0];
+        let features = self.convolve(&images, conv1, bias1, 1)?;
+        let features = self.convolve(&features, conv2, bias2, self.members)?;
+        // Flattening means channel, row, column within a member, as in PyTorch, whatever the layout in memory.
+        let (_, channels, height, width) = features.size4()?;
+        let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
+        let flat = of_members.f_transpose(0, 1)?.f_flatten(2, -1)?;
+        let hidden = self.activate(linear(&flat, fc1, bias3)?, 0)?;
+        let logits = linear(&hidden, fc2, bias4)?;
+        if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
+    }
+
+    /// Convolution, pool and activation, as `SimpleCnn` has them. The weights `[M, outputs, …]` become one wide
+    /// convolution; with as many `groups` as members each sees its own channels alone.
+    fn convolve(
+        &self,
+        images: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        groups: i64,
+    ) -> Result<Tensor, TchError> {
+        let wide = weight.f_flatten(0, 1)?;
+        let sums = images.f_conv2d(&wide, Some(bias.f_flatten(0, 1)?), 1, 1, 1, groups)?;
+        self.activate(sums.f_max_pool2d(2, 2, 0, 1, false)?, 1)
+    }
+
+    /// Each member's activation on its part of `sums`, which lies along `dim`. In place where all have the same one.
+    fn activate(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
+        if self.relu_members == self.members {
+            return Activation::Relu.apply(sums);
+        }
+        if self.relu_members == 0 {
+            return Activation::Sigmoid.apply(sums);
+        }
+        let relu = sums.size()[dim as usize] / self.members * self.relu_members;
+        let sigmoid = sums.size()[dim as usize] - relu;
+        let parts = sums.f_split_with_sizes([relu, sigmoid], dim)?;
+        Tensor::f_cat(&[parts[0].f_relu()?, parts[1].f_sigmoid()?], dim)
+    }
+}
+
+/// Each member's mean cross-entropy `[M]` of logits `[M, N, classes]`, against classes `[N]` that all share.
+///
+/// # Errors
+/// What libtorch says.
+pub fn losses(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+    let (members, images, outputs) = logits.size3()?;
+    let shared = classes.f_unsqueeze(0)?.f_expand([members, images], false)?.f_reshape([-1])?;
+    let rows = logits.f_reshape([-1, outputs])?;
+    let each = rows.f_cross_entropy_loss(
+        &shared,
+        None::<&Tensor>,
+        Reduction::None,
+        super::epoch::IGNORED_CLASS,
+        0.0,
+    )?;
+    each.f_view([members, images])?.f_mean_dim([1_i64].as_slice(), false, Kind::Float)
+}
+
+/// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
+fn linear(inputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+    bias.f_unsqueeze(1)?.f_baddbmm(inputs, &weight.f_transpose(1, 2)?, 1.0, 1.0)
+}
+
+/// One parameter of all members as a copy `[M, …]`, laid out so that its gradient comes in the same layout: a batched
+/// product gives that of its second factor, which is the weight transposed, as rows of it.
+fn stack(of_members: &[&Tensor], layout: Layout, device: Device) -> Result<Tensor, TchError> {
+    let members = of_members.len() as i64;
+    let sizes = |extents: &[i64]| [&[members], extents].concat();
+    let wide = match of_members[0].size().as_slice() {
+        &[outputs, channels, height, width] if layout == Layout::ChannelsLast => {
+            Tensor::f_empty(sizes(&[outputs, height, width, channels]), (Kind::Float, device))?
+                .f_permute([0, 1, 4, 2, 3])?
+        }
+        &[outputs, inputs] => {
+            Tensor::f_empty(sizes(&[inputs, outputs]), (Kind::Float, device))?.f_transpose(1, 2)?
+        }
+        shape => Tensor::f_empty(sizes(shape), (Kind::Float, device))?,
+    };
+    for (member, parameter) in of_members.iter().enumerate() {
+        wide.f_select(0, member as i64)?.f_copy_(&parameter.f_detach()?)?;
+    }
+    Ok(wide)
+}
