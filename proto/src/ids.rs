@@ -1,6 +1,6 @@
 //! Identifiers that cannot be mixed up, and their wire forms.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,10 +79,10 @@ impl TryFrom<Option<v1::AttemptRef>> for AttemptKey {
     }
 }
 
-/// A worker's name: 1 to 100 characters of `[A-Za-z0-9._-]`.
+/// A worker's name: 1 to 100 characters of `[A-Za-z0-9._-]`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct WorkerName(String);
+pub struct WorkerName(Arc<str>);
 
 /// Longest worker name, in characters: it is a column of every table that people read.
 const WORKER_NAME_CHARACTERS_MAX: usize = 100;
@@ -113,7 +113,7 @@ impl FromStr for WorkerName {
         if text.is_empty() || text.len() > WORKER_NAME_CHARACTERS_MAX || !text.chars().all(allowed) {
             return Err(WorkerNameError(text.chars().take(WORKER_NAME_CHARACTERS_MAX).collect()));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -127,7 +127,7 @@ impl TryFrom<String> for WorkerName {
 
 impl From<WorkerName> for String {
     fn from(name: WorkerName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 

@@ -32,6 +32,7 @@ impl Engine {
             && let Some(worker) = self.workers.get_mut(&name)
         {
             worker.release(attempt);
+            self.roomy.insert(name.clone());
         }
         let lease_ms = self.config.lease_ms;
         let run = self.sweeps.get_mut(&attempt.job.sweep);

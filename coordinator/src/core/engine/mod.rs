@@ -15,7 +15,7 @@ mod view;
 mod workers;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -63,6 +63,8 @@ pub struct Engine {
     sweeps: BTreeMap<SweepId, SweepRun>,
     requests: HashMap<String, SweepId>,
     workers: BTreeMap<WorkerName, WorkerState>,
+    /// Every worker with a free slot, and perhaps others: an input costs what is free, not what the cluster has.
+    roomy: BTreeSet<WorkerName>,
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,
 }
@@ -75,6 +77,7 @@ impl Engine {
             sweeps: BTreeMap::new(),
             requests: HashMap::new(),
             workers: BTreeMap::new(),
+            roomy: BTreeSet::new(),
             sessions: HashMap::new(),
             pack_sizes: PackSizes::default(),
         }
@@ -141,6 +144,11 @@ impl Engine {
     pub fn check_invariants(&self) -> Result<(), String> {
         for run in self.sweeps.values() {
             run.check_invariants()?;
+        }
+        let overlooked =
+            |(name, worker): &(&WorkerName, &WorkerState)| worker.has_room() && !self.roomy.contains(*name);
+        if let Some((name, _)) = self.workers.iter().find(overlooked) {
+            return Err(format!("{name} has a free slot that is never given a job"));
         }
         let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
         for run in self.sweeps.values() {

@@ -10,25 +10,17 @@ use super::{
     packs::PackKey,
     sessions::send,
     sweep_run::{ActiveAttempt, SweepRun},
-    workers::SlotState,
+    workers::{SlotState, WorkerState},
 };
 use crate::core::{record::Record, state::JobState};
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
     pub(super) fn schedule(&mut self, now: Now, out: &mut Output) {
-        if !self.sweeps.values().any(SweepRun::can_start) {
+        if self.roomy.is_empty() || !self.sweeps.values().any(SweepRun::can_start) {
             return;
         }
-        let free: Vec<(WorkerName, usize)> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| self.takes_jobs(worker))
-            .flat_map(|(name, worker)| {
-                let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.occupants.is_empty());
-                free.map(move |(position, _)| (name.clone(), position))
-            })
-            .collect();
+        let free = self.free_slots();
         let mut slots_left = free.len() as u64;
         for (name, position) in free {
             if let Some(sweep) = self.next_sweep_for(&name) {
@@ -36,6 +28,21 @@ impl Engine {
             }
             slots_left -= 1;
         }
+    }
+
+    /// The free slots of the workers that take jobs, by worker.
+    fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
+        let workers = &self.workers;
+        self.roomy.retain(|name| workers.get(name).is_some_and(WorkerState::has_room));
+        self.roomy
+            .iter()
+            .filter_map(|name| self.workers.get_key_value(name))
+            .filter(|(_, worker)| self.takes_jobs(worker))
+            .flat_map(|(name, worker)| {
+                let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
+                free.map(move |(position, _)| (name.clone(), position))
+            })
+            .collect()
     }
 
     /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where

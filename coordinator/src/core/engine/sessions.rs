@@ -47,6 +47,7 @@ impl Engine {
         };
         let worker = WorkerState::after(worker, before);
         self.workers.insert(name.clone(), worker);
+        self.roomy.insert(name.clone());
         self.sessions.insert(session, name.clone());
         let (kept, refused): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|held| self.reattach(now, &name, *held));
@@ -132,6 +133,9 @@ impl Engine {
                 active.is_some_and(|active| active.attempt == occupant.attempt)
                     || running.iter().any(|beat| beat.attempt == *occupant)
             });
+        }
+        if worker.has_room() {
+            self.roomy.insert(name.clone());
         }
     }
 

@@ -41,6 +41,13 @@ pub(super) struct SlotState {
     pub(super) occupants: BTreeSet<AttemptKey>,
 }
 
+impl SlotState {
+    /// Whether nothing is in the way of a job.
+    pub(super) fn is_free(&self) -> bool {
+        self.occupants.is_empty()
+    }
+}
+
 impl WorkerState {
     /// This worker with what is known of it from the stream before; a process that was started anew is innocent.
     pub(super) fn after(self, before: Option<Self>) -> Self {
@@ -56,6 +63,11 @@ impl WorkerState {
     /// Whether it takes jobs.
     pub(super) fn accepts(&self) -> bool {
         self.session.is_some() && !self.draining
+    }
+
+    /// Whether a slot is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.iter().any(SlotState::is_free)
     }
 
     /// Frees the slot that `attempt` occupies.
