@@ -66,13 +66,26 @@ pub(super) struct Rows {
 #[derive(Debug, Default)]
 struct Changes {
     sweeps: BTreeSet<SweepId>,
+    /// Jobs and attempts that had no row before.
+    new_jobs: BTreeSet<JobKey>,
+    new_attempts: BTreeSet<AttemptKey>,
     jobs: BTreeSet<JobKey>,
-    begun: BTreeSet<AttemptKey>,
     attempts: BTreeSet<AttemptKey>,
-    epochs: Vec<Row>,
+    epochs: Vec<(AttemptKey, u32, Row)>,
     /// Jobs and attempts that have come to their end: their rows are not kept in memory.
-    ended_jobs: Vec<JobKey>,
-    ended_attempts: Vec<AttemptKey>,
+    ended_jobs: BTreeSet<JobKey>,
+    ended_attempts: BTreeSet<AttemptKey>,
+}
+
+/// What a table holds under the keys of rows that are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// A row under each, which the new one replaces.
+    Rows,
+    /// Perhaps a row, which the new one replaces.
+    Unknown,
 }
 
 /// Rows of one table to be written.
@@ -80,8 +93,8 @@ struct Changes {
 pub(super) struct Write {
     /// The table.
     pub(super) table: &'static Table,
-    /// Whether rows of the same keys may be there, which these replace. Otherwise they must not be.
-    pub(super) replaces: bool,
+    /// What is there under the rows' keys.
+    pub(super) before: Before,
     /// The rows, by their keys.
     pub(super) rows: Vec<Row>,
 }
@@ -154,11 +167,12 @@ impl Rows {
         row[job::STATE] = state.as_str().into();
         row[job::FAILURES] = history.failures.into();
         row[job::LOSSES] = history.losses.into();
-        row[job::LOST_WITH] = Value::text(&names_json(&history.lost_with)?);
+        row[job::LOST_WITH] =
+            if history.lost_with.is_empty() { "[]".into() } else { names_json(&history.lost_with)?.into() };
         row[job::REASON] = Value::text(reason);
         changes.jobs.insert(*key);
         if state.is_final() {
-            changes.ended_jobs.push(*key);
+            changes.ended_jobs.insert(*key);
         }
         Ok(())
     }
@@ -174,6 +188,7 @@ impl Rows {
                 // The first attempt of a job makes its row.
                 if key.attempt == 1 {
                     self.jobs.insert(key.job, new_job(key.job)?);
+                    changes.new_jobs.insert(key.job);
                 }
                 if let Some(row) = self.known_job(connection, key.job).await? {
                     grant(row, key.attempt, worker.as_str(), *pack_size);
@@ -182,7 +197,7 @@ impl Rows {
                 let mut row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
                 row.push(pack(*pack_size));
                 self.attempts.insert(*key, row);
-                changes.begun.insert(*key);
+                changes.new_attempts.insert(*key);
             }
             Record::AttemptStarted { attempt: key, resumed_epochs } => {
                 if let Some(row) = self.known_attempt(connection, *key).await? {
@@ -195,15 +210,18 @@ impl Rows {
                 if let Some(row) = self.known_attempt(connection, *key).await? {
                     row[attempt::STATE] = state.as_str().into();
                     row[attempt::REASON] = Value::text(reason);
-                    row[attempt::LOG_TAIL] =
-                        Value::text(&serde_json::Value::from(log_tail.as_slice()).to_string());
+                    row[attempt::LOG_TAIL] = if log_tail.is_empty() {
+                        "[]".into()
+                    } else {
+                        Value::text(&serde_json::Value::from(log_tail.as_slice()).to_string())
+                    };
                     row[attempt::ENDED] = integer(*at_unix_ms)?.into();
                     changes.attempts.insert(*key);
-                    changes.ended_attempts.push(*key);
+                    changes.ended_attempts.insert(*key);
                 }
             }
             Record::EpochRecorded { attempt: key, epoch, train_seconds } => {
-                changes.epochs.push(epoch_row(*key, epoch)?);
+                changes.epochs.push((*key, epoch.epoch, epoch_row(*key, epoch)?));
                 if let Some(row) = self.known_job(connection, key.job).await? {
                     row[job::EPOCHS_DONE] = epoch.epoch.into();
                     row[job::TRAIN_SECONDS] = (*train_seconds).into();
@@ -255,38 +273,37 @@ impl Rows {
     }
 
     fn writes(&mut self, mut changes: Changes) -> Vec<Write> {
-        let sweeps = rows_of(&self.sweeps, &changes.sweeps);
-        let jobs = rows_of(&self.jobs, &changes.jobs);
-        let begun = rows_of(&self.attempts, &changes.begun);
-        let changed = changes.attempts.difference(&changes.begun).copied().collect();
-        let attempts = rows_of(&self.attempts, &changed);
-        changes.epochs.sort_by_cached_key(|row| keys_of(&EPOCHS, row));
+        let changed_jobs = &changes.jobs - &changes.new_jobs;
+        let changed_attempts = &changes.attempts - &changes.new_attempts;
+        changes.epochs.sort_unstable_by_key(|(attempt, epoch, _)| (*attempt, *epoch));
+        let epochs = changes.epochs.into_iter().map(|(_, _, row)| row).collect();
+        let sweeps = changes.sweeps.iter().filter_map(|sweep| self.sweeps.remove(sweep)).collect();
         // They change rarely and may be long.
         self.sweeps.clear();
-        for job in changes.ended_jobs {
-            self.jobs.remove(&job);
-        }
-        for attempt in changes.ended_attempts {
-            self.attempts.remove(&attempt);
-        }
+        let mut jobs = |keys| rows_of(&mut self.jobs, keys, &changes.ended_jobs);
+        let (new_jobs, changed_jobs) = (jobs(&changes.new_jobs), jobs(&changed_jobs));
+        let mut attempts = |keys| rows_of(&mut self.attempts, keys, &changes.ended_attempts);
+        let (new_attempts, changed_attempts) = (attempts(&changes.new_attempts), attempts(&changed_attempts));
         let writes = [
-            Write { table: &SWEEPS, replaces: true, rows: sweeps },
-            Write { table: &JOBS, replaces: true, rows: jobs },
-            Write { table: &ATTEMPTS, replaces: false, rows: begun },
-            Write { table: &ATTEMPTS, replaces: true, rows: attempts },
-            Write { table: &EPOCHS, replaces: false, rows: changes.epochs },
+            Write { table: &SWEEPS, before: Before::Unknown, rows: sweeps },
+            Write { table: &JOBS, before: Before::Nothing, rows: new_jobs },
+            Write { table: &JOBS, before: Before::Rows, rows: changed_jobs },
+            Write { table: &ATTEMPTS, before: Before::Nothing, rows: new_attempts },
+            Write { table: &ATTEMPTS, before: Before::Rows, rows: changed_attempts },
+            Write { table: &EPOCHS, before: Before::Nothing, rows: epochs },
         ];
         writes.into_iter().filter(|write| !write.rows.is_empty()).collect()
     }
 }
 
-fn rows_of<K: Ord + std::hash::Hash + Eq>(rows: &HashMap<K, Row>, keys: &BTreeSet<K>) -> Vec<Row> {
-    keys.iter().filter_map(|key| rows.get(key).cloned()).collect()
-}
-
-fn keys_of(table: &Table, row: &Row) -> Vec<Option<i64>> {
-    let key = |value: &Value| if let Value::Integer(number) = value { *number } else { None };
-    row[..table.keys].iter().map(key).collect()
+/// The rows of `keys`; those that have come to their end are not kept.
+fn rows_of<K: Ord + std::hash::Hash + Eq>(
+    rows: &mut HashMap<K, Row>,
+    keys: &BTreeSet<K>,
+    ended: &BTreeSet<K>,
+) -> Vec<Row> {
+    let row = |key| if ended.contains(key) { rows.remove(key) } else { rows.get(key).cloned() };
+    keys.iter().filter_map(row).collect()
 }
 
 async fn find<Q: Queries>(

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::{
     StoreError,
-    rows::{Row, Write},
+    rows::{Before, Row, Write},
     tables::{Table, Value, checksum},
 };
 
@@ -14,12 +14,13 @@ const ROWS_A_STATEMENT_MAX: usize = 512;
 
 /// Writes rows, inside a transaction of the caller's.
 pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Result<(), StoreError> {
-    for Write { table, replaces, rows } in writes {
+    for Write { table, before, rows } in writes {
+        let replaces = *before != Before::Nothing;
         let mut rows = rows.as_slice();
         while !rows.is_empty() {
             let length = (1 << rows.len().ilog2()).min(ROWS_A_STATEMENT_MAX);
             let (some, others) = rows.split_at(length);
-            let query = sqlx::query(AssertSqlSafe(insert(table, *replaces, length)));
+            let query = sqlx::query(AssertSqlSafe(insert(table, replaces, length)));
             let query = values(some).into_iter().fold(query, |query, value| match value {
                 Value::Integer(value) | Value::Added(value) => query.bind(value),
                 Value::Real(value) => query.bind(value),

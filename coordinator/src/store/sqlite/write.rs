@@ -4,14 +4,14 @@
 use std::{path::Path, time::Duration};
 
 use rusqlite::{
-    Connection, OpenFlags, TransactionBehavior,
+    CachedStatement, Connection, OpenFlags, TransactionBehavior,
     types::{ToSqlOutput, Value as Sqlite, ValueRef},
 };
 
 use super::super::{
     StoreError,
-    rows::Write,
-    tables::{Table, Value, checksum},
+    rows::{Before, Row, Write},
+    tables::{Kind, Table, Value, checksum},
 };
 
 /// Prepared statements that are kept: one a table and kind of write.
@@ -37,19 +37,35 @@ impl Writer {
     /// Writes rows as one transaction, which is on the disk when this returns.
     pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Write { table, replaces, rows } in writes {
-            let mut statement = transaction.prepare_cached(&insert(table, *replaces))?;
+        for Write { table, before, rows } in writes {
+            let statement = match before {
+                Before::Nothing => insert(table, ""),
+                Before::Rows => update(table),
+                Before::Unknown => insert(table, &table.on_conflict()),
+            };
+            let mut statement = transaction.prepare_cached(&statement)?;
             for row in rows {
-                for (index, value) in (1..).zip(row) {
-                    statement.raw_bind_parameter(index, Bound(value))?;
+                bind(&mut statement, row)?;
+                let written = statement.raw_execute()?;
+                if written != 1 {
+                    return Err(StoreError::Damaged(format!(
+                        "{written} rows of the table {} have a key that one should have",
+                        table.name
+                    )));
                 }
-                statement.raw_bind_parameter(row.len() + 1, checksum(row))?;
-                statement.raw_execute()?;
             }
         }
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Numbers the values as [`insert`] and [`update`] do: the columns in their order, then the checksum.
+fn bind(statement: &mut CachedStatement<'_>, row: &Row) -> rusqlite::Result<()> {
+    for (index, value) in (1..).zip(row) {
+        statement.raw_bind_parameter(index, Bound(value))?;
+    }
+    statement.raw_bind_parameter(row.len() + 1, checksum(row))
 }
 
 /// A value on its way into a statement.
@@ -70,8 +86,16 @@ impl rusqlite::ToSql for Bound<'_> {
     }
 }
 
-fn insert(table: &Table, replaces: bool) -> String {
+fn insert(table: &Table, conflict: &str) -> String {
     let places = vec!["?"; table.columns.len() + 1].join(", ");
-    let conflict = if replaces { table.on_conflict() } else { String::new() };
     format!("INSERT INTO {} ({}, checksum) VALUES ({places}){conflict}", table.name, table.column_list())
+}
+
+/// Cheaper than an insert that finds out that the row is there.
+fn update(table: &Table) -> String {
+    let column = |(index, (name, _)): (usize, &(&str, Kind))| format!("{name} = ?{}", index + 1);
+    let columns: Vec<String> = table.columns.iter().enumerate().map(column).collect();
+    let (keys, others) = columns.split_at(table.keys);
+    let (others, keys, last) = (others.join(", "), keys.join(" AND "), columns.len() + 1);
+    format!("UPDATE {} SET {others}, checksum = ?{last} WHERE {keys}", table.name)
 }
