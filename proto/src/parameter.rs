@@ -67,6 +67,13 @@ impl ParameterMap {
         self.0.iter().map(parameter).collect()
     }
 
+    /// [`Self::to_wire`] of a map that is not needed any more.
+    pub fn into_wire(self) -> Vec<v1::Parameter> {
+        let parameter =
+            |(name, value): (String, ParameterValue)| v1::Parameter { name, value: Some(value.into()) };
+        self.0.into_iter().map(parameter).collect()
+    }
+
     /// From the wire; parameters without a value are left out.
     pub fn from_wire(wire: Vec<v1::Parameter>) -> Self {
         let value = |kind| match kind {

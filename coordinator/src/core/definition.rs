@@ -1,7 +1,7 @@
 //! What the jobs of a sweep are: the specification that was submitted and those that extended it. A job keeps its
 //! number for ever; an extension's points that the sweep has not yet follow those that it has.
 
-use proto::{ParameterMap, SweepId, v1};
+use proto::{ParameterMap, ParameterValue, SweepId, v1};
 
 use super::{
     grid::{Grid, GridError},
@@ -112,14 +112,19 @@ impl SweepDefinition {
 
     /// The parameters of a job; empty for a number beyond the last.
     pub fn parameters(&self, job: u64) -> ParameterMap {
+        self.place(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
+    }
+
+    /// The grid that a job is of, and its number there.
+    fn place(&self, job: u64) -> Option<(&Grid, u64)> {
         let mut left = job;
         for grid in &self.grids {
             if left <= grid.job_count() {
-                return grid.parameters(left).unwrap_or_default();
+                return Some((grid, left));
             }
             left -= grid.job_count();
         }
-        ParameterMap::default()
+        None
     }
 
     /// Jobs that may be trained in one pack with `job`, by number, itself left out. Not all of them: those that an
@@ -152,13 +157,15 @@ impl SweepDefinition {
 
     /// The job's number and its parameters.
     pub fn point(&self, job: u64) -> v1::JobPoint {
-        v1::JobPoint { job, parameters: self.parameters(job).to_wire() }
+        v1::JobPoint { job, parameters: self.parameters(job).into_wire() }
     }
 
     /// How many epochs the job trains.
     pub fn epochs(&self, job: u64) -> u32 {
-        let epochs = self.parameters(job).positive_integer("epochs");
-        epochs.and_then(|epochs| u32::try_from(epochs).ok()).unwrap_or(1)
+        match self.place(job).and_then(|(grid, job)| grid.value(job, "epochs")) {
+            Some(ParameterValue::Integer(epochs)) => u32::try_from(*epochs).unwrap_or(1).max(1),
+            _ => 1,
+        }
     }
 
     fn check_kind(&self, extension: &Specification) -> Result<(), DefinitionError> {

@@ -97,6 +97,19 @@ impl Grid {
         Some(ParameterMap(names.zip(values).collect()))
     }
 
+    /// One parameter of job `job`, without the others.
+    pub fn value(&self, job: u64, name: &str) -> Option<&ParameterValue> {
+        let index = job.checked_sub(1)?;
+        let position = self.axes.iter().position(|axis| axis.name == name)?;
+        if let Some(included) = index.checked_sub(self.kept) {
+            return self.included.get(usize::try_from(included).ok()?)?.get(position);
+        }
+        let raw = self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index));
+        let later: u64 = self.axes[position + 1..].iter().map(|axis| axis.values.len() as u64).product();
+        let values = &self.axes[position].values;
+        values.get((raw / later % values.len() as u64) as usize)
+    }
+
     /// The jobs that differ from `job` only in parameters that `may_differ` names, by number, itself left out. Points
     /// that were included one by one have none, and are none. Looks at as many points as those parameters have values
     /// together.
@@ -395,6 +408,11 @@ mod tests {
                 Err(error) => { prop_assert_eq!(error, GridError::Empty); prop_assert!(expected.is_empty()); }
                 Ok(grid) => {
                     let jobs: Vec<_> = (1..=grid.job_count()).map(|job| grid.parameters(job).unwrap()).collect();
+                    for (number, point) in (1..).zip(&jobs) {
+                        for (name, value) in &point.0 {
+                            prop_assert_eq!(grid.value(number, name), Some(value));
+                        }
+                    }
                     prop_assert_eq!(jobs, expected);
                 }
             }

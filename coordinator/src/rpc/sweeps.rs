@@ -24,7 +24,7 @@ use crate::{
 const PAGE_ROWS_DEFAULT: u32 = 100;
 const PAGE_ROWS_MAX: u32 = 1_000;
 /// Jobs looked at for one page: with a rare state, a page may come back short but never late.
-const PAGE_SCAN_MAX: u64 = 20_000;
+const PAGE_SCAN_MAX: u64 = 5_000;
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
 /// Report rows that may wait for a slow reader.
@@ -137,7 +137,7 @@ impl SweepService for SweepServer {
         let request = request.into_inner();
         let specification = parse(request.source).await?;
         let grid = specification.grid().map_err(|_| mismatch())?;
-        let point = |job| Some(v1::JobPoint { job, parameters: grid.parameters(job)?.to_wire() });
+        let point = |job| Some(v1::JobPoint { job, parameters: grid.parameters(job)?.into_wire() });
         Ok(Response::new(v1::ValidateResponse {
             job_count: grid.job_count(),
             varying: specification.varying().into_iter().map(str::to_owned).collect(),
@@ -214,9 +214,11 @@ impl SweepService for SweepServer {
         let job_count = definition.job_count();
         let mut next = page_start(&request.page_token)?.unwrap_or(1).max(1);
         let scan_end = next.saturating_add(PAGE_SCAN_MAX);
+        // Where most may be left out, many are read at a time.
+        let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
         let mut jobs: Vec<v1::Job> = Vec::new();
         while next <= job_count && next < scan_end && (jobs.len() as u64) < limit {
-            let last = (next + limit - 1).min(job_count);
+            let last = (next + read - 1).min(job_count);
             for job in self.jobs(&definition, state, next, last).await? {
                 let number = job.point.as_ref().map_or(0, |point| point.job);
                 if (jobs.len() as u64) == limit {

@@ -142,7 +142,7 @@ fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
     v1::JobAssignment {
         attempt: Some(attempt.into()),
         model: specification.model.name().to_owned(),
-        parameters: run.definition.parameters(attempt.job.job).to_wire(),
+        parameters: run.definition.parameters(attempt.job.job).into_wire(),
         dataset: Some(v1::Dataset {
             path: dataset.path.to_string_lossy().into_owned(),
             image_size: dataset.image_size,
