@@ -14,6 +14,7 @@ use crate::core::{
 /// What inputs brought and nobody has been told yet. `W` is who waits for an answer.
 #[derive(Debug)]
 pub struct Batch<W> {
+    inputs: usize,
     records: Vec<Record>,
     effects: Vec<Effect>,
     replies: Vec<(W, Reply)>,
@@ -26,6 +27,8 @@ pub struct Batch<W> {
 pub struct Released<W> {
     /// What leaves, in this order.
     pub deliveries: Vec<Delivery>,
+    /// News for watchers, in this order.
+    pub observed: Vec<(SweepId, Observation)>,
     /// The answers.
     pub replies: Vec<(W, Reply)>,
 }
@@ -33,38 +36,50 @@ pub struct Released<W> {
 /// Something that leaves the driver.
 #[derive(Debug)]
 pub enum Delivery {
-    /// A message to a worker.
-    Message(SessionId, Box<v1::CoordinatorMessage>),
+    /// Messages to a worker, in this order.
+    Messages(SessionId, Vec<v1::CoordinatorMessage>),
     /// The end of a worker's stream.
     Close(SessionId, CloseReason),
-    /// News for watchers.
-    Observed(SweepId, Observation),
 }
 
-impl<W> Batch<W> {
-    /// Applies inputs in their order.
-    pub fn apply(
-        engine: &mut Engine,
-        mut now: impl FnMut() -> Now,
-        inputs: impl IntoIterator<Item = (Input, Option<W>)>,
-    ) -> Self {
-        let mut batch = Self {
+impl<W> Default for Batch<W> {
+    fn default() -> Self {
+        Self {
+            inputs: 0,
             records: Vec::new(),
             effects: Vec::new(),
             replies: Vec::new(),
             #[cfg(feature = "mutants")]
             early: Vec::new(),
-        };
-        for (input, waits) in inputs {
-            let mut output = engine.apply(now(), input);
-            #[cfg(feature = "mutants")]
-            batch.tell_early(&mut output);
-            let Output { records, effects, reply } = &mut output;
-            batch.records.append(records);
-            batch.effects.append(effects);
-            batch.replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
         }
-        batch
+    }
+}
+
+impl<W> Batch<W> {
+    /// An empty batch with room for as much as another one holds: batches that follow each other are about as large.
+    pub fn as_large_as(other: &Self) -> Self {
+        Self {
+            records: Vec::with_capacity(other.records.len()),
+            effects: Vec::with_capacity(other.effects.len()),
+            ..Self::default()
+        }
+    }
+
+    /// Applies an input after those before it. The engine may be ahead of what is durable: nothing of it gets out.
+    pub fn apply(&mut self, engine: &mut Engine, now: Now, input: Input, waits: Option<W>) {
+        let mut output = engine.apply(now, input);
+        #[cfg(feature = "mutants")]
+        self.tell_early(&mut output);
+        let Output { records, effects, reply } = &mut output;
+        self.inputs += 1;
+        self.records.append(records);
+        self.effects.append(effects);
+        self.replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
+    }
+
+    /// How many inputs share it.
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// What must be durable, in this order.
@@ -72,10 +87,9 @@ impl<W> Batch<W> {
         &self.records
     }
 
-    /// What may be told now that the records are durable. Acknowledgements are cumulative, so one a session does
-    /// for all; they come last.
+    /// What may be told now that the records are durable, and those of all batches before.
     pub fn committed(self) -> Released<W> {
-        Released { deliveries: deliveries(self.effects), replies: self.replies }
+        released(self.effects, self.replies)
     }
 
     /// Who waits, where the records could not be kept: nothing of what they would have been told is true.
@@ -85,8 +99,8 @@ impl<W> Batch<W> {
 
     /// What a mutant tells before the records are durable; nothing without one.
     #[cfg(feature = "mutants")]
-    pub fn early(&mut self) -> Vec<Delivery> {
-        deliveries(std::mem::take(&mut self.early))
+    pub fn early(&mut self) -> Released<W> {
+        released(std::mem::take(&mut self.early), Vec::new())
     }
 
     #[cfg(feature = "mutants")]
@@ -105,27 +119,34 @@ impl<W> Batch<W> {
     }
 }
 
-fn deliveries(effects: Vec<Effect>) -> Vec<Delivery> {
-    let mut deliveries = Vec::with_capacity(effects.len());
-    let mut acknowledged: BTreeMap<SessionId, u64> = BTreeMap::new();
+/// What is for one worker leaves together: its messages in their order, and last one acknowledgement, which stands for
+/// all before it.
+fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
+    let mut released = Released { deliveries: Vec::new(), observed: Vec::new(), replies };
+    let mut messages: BTreeMap<SessionId, (Vec<v1::CoordinatorMessage>, u64)> = BTreeMap::new();
     for effect in effects {
         match effect {
-            Effect::Send { session, message } => {
-                deliveries.push(Delivery::Message(session, Box::new(message)));
-            }
+            Effect::Send { session, message } => messages.entry(session).or_default().0.push(message),
             Effect::Acknowledge { session, sequence } => {
-                let highest = acknowledged.entry(session).or_default();
+                let highest = &mut messages.entry(session).or_default().1;
                 *highest = sequence.max(*highest);
             }
-            Effect::Close { session, reason } => deliveries.push(Delivery::Close(session, reason)),
-            Effect::Observed { sweep, observation } => {
-                deliveries.push(Delivery::Observed(sweep, observation));
+            Effect::Close { session, reason } => {
+                released.deliveries.extend(messages.remove(&session).map(|said| together(session, said)));
+                released.deliveries.push(Delivery::Close(session, reason));
             }
+            Effect::Observed { sweep, observation } => released.observed.push((sweep, observation)),
         }
     }
-    deliveries.extend(acknowledged.into_iter().map(|(session, sequence)| {
+    released.deliveries.extend(messages.into_iter().map(|(session, said)| together(session, said)));
+    released
+}
+
+fn together(session: SessionId, (mut messages, sequence): (Vec<v1::CoordinatorMessage>, u64)) -> Delivery {
+    // The first event has the number 1.
+    if sequence > 0 {
         let message = v1::coordinator_message::Message::Acknowledgement(v1::Acknowledgement { sequence });
-        Delivery::Message(session, Box::new(v1::CoordinatorMessage { message: Some(message) }))
-    }));
-    deliveries
+        messages.push(v1::CoordinatorMessage { message: Some(message) });
+    }
+    Delivery::Messages(session, messages)
 }

@@ -1,6 +1,6 @@
-//! The only owner of the engine: collect what came in, apply it, commit all of it as one transaction, and only
-//! then perform the effects and answer. Whatever waits while a commit runs shares the next one. What does not need
-//! a runtime lies beside it: `batch` holds back what is not durable yet, `clock` is the clock of leases. `seat` says
+//! The only owner of the engine: apply what comes in, commit it, and only then perform the effects and answer. While a
+//! commit runs, the engine goes on; what comes in meanwhile shares the next commit, which begins when this one has ended,
+//! so nothing is told before everything that led to it is durable. What does not need a runtime lies beside it: `batch` holds back what is not durable yet, `clock` is the clock of leases. `seat` says
 //! whether there is a driver at all: where coordinators share a store, one has it.
 //!
 //! While the store's disk is full, the engine is what the store holds, questions are answered, everything else is
@@ -12,6 +12,7 @@ mod seat;
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -33,38 +34,54 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Inputs that may wait for the engine: some batches; senders wait when it is full.
-const INPUTS_WAITING_MAX: usize = 4_096;
+/// Requests that may wait for the engine, each of at most [`INPUTS_TOGETHER_MAX`] inputs; senders wait when it is full.
+const REQUESTS_WAITING_MAX: usize = 1_024;
+/// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
+pub const INPUTS_TOGETHER_MAX: usize = 64;
 /// Inputs that share a commit: past it, larger transactions hardly cost less an input.
 const BATCH_INPUTS_MAX: usize = 1_024;
-/// Observations that a watcher may lag behind before it is given a snapshot instead.
-const OBSERVATIONS_WAITING_MAX: usize = 1_024;
+/// Inputs that are applied before the driver looks whether the commit that runs has ended.
+const TURN_INPUTS_MAX: usize = 256;
+/// Commits whose observations a watcher may lag behind before it is given a snapshot instead.
+const OBSERVED_WAITING_MAX: usize = 64;
 /// How often leases are looked at; short against any lease.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often room is looked for while the store's disk is full.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off.
-pub const MESSAGES_WAITING_MAX: usize = 2_048;
+/// Commits whose messages may wait for a worker that reads slowly; a worker that lets more pile up is cut off. What they
+/// hold is little: a slot has one grant at a time, and a commit one acknowledgement.
+pub const OUTBOUND_WAITING_MAX: usize = 2_048;
 
 /// What a session's stream is given.
 #[derive(Debug)]
 pub enum Outbound {
-    /// A message for the worker.
-    Message(Box<v1::CoordinatorMessage>),
+    /// Messages for the worker.
+    Messages(Vec<v1::CoordinatorMessage>),
     /// The last word.
     Close(CloseReason),
     /// The last word: nothing can be kept for now.
     Full,
 }
 
-/// One input on its way to the engine.
+/// What watchers are told of one commit.
+pub type Observed = Arc<[(SweepId, Observation)]>;
+
+/// Who waits for an answer.
+type Caller = oneshot::Sender<Result<Reply, CallError>>;
+
+/// A commit that runs: in the end, its batch and whether it is durable.
+type Commit = Pin<Box<dyn Future<Output = (Batch<Caller>, Result<(), StoreError>)> + Send>>;
+
+/// Something on its way to the engine.
 #[derive(Debug)]
-struct Request {
-    input: Input,
-    reply: Option<oneshot::Sender<Result<Reply, CallError>>>,
-    /// With `SessionOpened`: where the worker's messages go.
-    outbound: Option<mpsc::Sender<Outbound>>,
+enum Request {
+    /// Inputs that nobody waits for, in their order.
+    Tell(Vec<Input>),
+    /// An input whose answer somebody waits for.
+    Ask(Input, Caller),
+    /// A worker's hello, and where its messages go.
+    Open(Input, mpsc::Sender<Outbound>),
 }
 
 /// Why a call came to nothing.
@@ -102,7 +119,7 @@ pub enum DriverError {
 #[derive(Debug, Clone)]
 pub struct DriverHandle {
     requests: mpsc::Sender<Request>,
-    observations: broadcast::Sender<(SweepId, Observation)>,
+    observations: broadcast::Sender<Observed>,
 }
 
 impl DriverHandle {
@@ -122,7 +139,7 @@ impl DriverHandle {
 
     async fn ask(&self, input: Input) -> Result<Reply, CallError> {
         let (sender, receiver) = oneshot::channel();
-        self.send(Request { input, reply: Some(sender), outbound: None }).await?;
+        self.send(Request::Ask(input, sender)).await?;
         receiver.await.map_err(|_| CallError::Stopped)?
     }
 
@@ -131,9 +148,9 @@ impl DriverHandle {
         self.requests.closed().await;
     }
 
-    /// Sends an input that nobody waits for; waits itself while too many do.
-    pub async fn tell(&self, input: Input) -> Result<(), CallError> {
-        self.send(Request { input, reply: None, outbound: None }).await
+    /// Sends at most [`INPUTS_TOGETHER_MAX`] inputs that nobody waits for; waits itself while too many do.
+    pub async fn tell(&self, inputs: Vec<Input>) -> Result<(), CallError> {
+        self.send(Request::Tell(inputs)).await
     }
 
     /// Opens a session whose messages go to `outbound`.
@@ -142,11 +159,11 @@ impl DriverHandle {
         input: Input,
         outbound: mpsc::Sender<Outbound>,
     ) -> Result<(), CallError> {
-        self.send(Request { input, reply: None, outbound: Some(outbound) }).await
+        self.send(Request::Open(input, outbound)).await
     }
 
     /// What becomes durable from now on.
-    pub fn observe(&self) -> broadcast::Receiver<(SweepId, Observation)> {
+    pub fn observe(&self) -> broadcast::Receiver<Observed> {
         self.observations.subscribe()
     }
 
@@ -161,7 +178,9 @@ pub struct Driver {
     engine: Engine,
     store: Arc<dyn Store>,
     requests: mpsc::Receiver<Request>,
-    observations: broadcast::Sender<(SweepId, Observation)>,
+    observations: broadcast::Sender<Observed>,
+    /// What was applied and is not on its way to the disk yet.
+    next: Batch<Caller>,
     sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
     config: EngineConfig,
     clock: LeaseClock,
@@ -179,12 +198,12 @@ impl Driver {
         let stored = store.load().await?;
         let (mut clock, start) = (LeaseClock::default(), Instant::now());
         let engine = Engine::restore(config, now(&mut clock, start), stored)?;
-        let (sender, requests) = mpsc::channel(INPUTS_WAITING_MAX);
-        let (observations, _) = broadcast::channel(OBSERVATIONS_WAITING_MAX);
+        let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (observations, _) = broadcast::channel(OBSERVED_WAITING_MAX);
         let handle = DriverHandle { requests: sender, observations: observations.clone() };
-        let sessions = HashMap::new();
+        let (next, sessions) = (Batch::default(), HashMap::new());
         let driver =
-            Self { engine, store, requests, observations, sessions, config, clock, start, full: None };
+            Self { engine, store, requests, observations, next, sessions, config, clock, start, full: None };
         Ok((driver, handle))
     }
 
@@ -192,82 +211,149 @@ impl Driver {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
         let mut tick = tokio::time::interval(TICK_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut batch = Vec::with_capacity(BATCH_INPUTS_MAX);
+        let (mut commit, mut stopping, mut drained) = (None, false, false);
         loop {
+            if commit.is_none() {
+                self.look_for_room().await?;
+                commit = self.begin_commit();
+            }
+            // Without a commit that runs, nothing is left that was applied.
+            if commit.is_none() && drained {
+                return Ok(());
+            }
+            let has_room = self.next.inputs() < BATCH_INPUTS_MAX;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {
+                () = stop.cancelled(), if !stopping => {
                     self.requests.close();
-                    while self.requests.recv_many(&mut batch, BATCH_INPUTS_MAX).await > 0 {
-                        self.process(&mut batch).await?;
-                    }
-                    return Ok(());
+                    stopping = true;
                 }
-                _ = tick.tick() => batch.push(Request { input: Input::Tick, reply: None, outbound: None }),
-                received = self.requests.recv_many(&mut batch, BATCH_INPUTS_MAX) => if received == 0 { return Ok(()) },
+                (batch, kept) = ended(&mut commit) => {
+                    commit = None;
+                    self.end_commit(batch, kept).await?;
+                }
+                _ = tick.tick(), if has_room && !stopping => self.take(Request::Tell(vec![Input::Tick])),
+                received = self.requests.recv(), if has_room && !drained => match received {
+                    Some(request) => self.take_all(request),
+                    None => drained = true,
+                },
             }
-            self.process(&mut batch).await?;
         }
     }
 
-    /// Applies a batch, commits it, and only then lets anything out.
-    async fn process(&mut self, batch: &mut Vec<Request>) -> Result<(), DriverError> {
-        self.look_for_room().await?;
-        let mut inputs = Vec::with_capacity(batch.len());
-        for Request { input, reply, outbound } in batch.drain(..) {
-            if self.full.is_some() && !input.only_asks() {
-                refuse(reply, outbound.as_ref());
-                continue;
-            }
-            if let (Input::SessionOpened { session, .. }, Some(outbound)) = (&input, outbound) {
-                self.sessions.insert(*session, outbound);
-            }
-            if let Input::SessionClosed(session) = &input {
-                self.sessions.remove(session);
-            }
-            inputs.push((input, reply));
+    /// Applies a request, and those that wait with it.
+    fn take_all(&mut self, request: Request) {
+        let inputs_max = (self.next.inputs() + TURN_INPUTS_MAX).min(BATCH_INPUTS_MAX);
+        self.take(request);
+        while self.next.inputs() < inputs_max
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.take(request);
         }
-        let batch = Batch::apply(&mut self.engine, || now(&mut self.clock, self.start), inputs);
-        if !batch.records().is_empty() {
-            match self.store.commit(batch.records()).await {
-                Ok(()) => {}
-                Err(error @ StoreError::Full(_)) => {
-                    tracing::error!("{error}; submissions and events are refused until there is room");
-                    return self.stop_writing(batch.abandoned()).await;
+    }
+
+    fn take(&mut self, request: Request) {
+        let now = now(&mut self.clock, self.start);
+        match request {
+            Request::Tell(inputs) => {
+                for input in inputs {
+                    if let Input::SessionClosed(session) = &input {
+                        self.sessions.remove(session);
+                    }
+                    self.apply(now, input, None);
                 }
-                Err(error) => return Err(error.into()),
+            }
+            Request::Ask(input, caller) if self.full.is_some() && !input.only_asks() => {
+                refuse(Some(caller), None);
+            }
+            Request::Ask(input, caller) => self.apply(now, input, Some(caller)),
+            Request::Open(_, outbound) if self.full.is_some() => refuse(None, Some(&outbound)),
+            Request::Open(input, outbound) => {
+                if let Input::SessionOpened { session, .. } = &input {
+                    self.sessions.insert(*session, outbound);
+                }
+                self.apply(now, input, None);
             }
         }
-        let Released { deliveries, replies } = batch.committed();
+    }
+
+    fn apply(&mut self, now: Now, input: Input, caller: Option<Caller>) {
+        if self.full.is_none() || input.only_asks() {
+            self.next.apply(&mut self.engine, now, input, caller);
+        }
+    }
+
+    /// Sends what was applied on its way to the disk, or lets it out where there is nothing to keep. No commit runs, so
+    /// what it rests on is durable.
+    fn begin_commit(&mut self) -> Option<Commit> {
+        if self.next.inputs() == 0 {
+            return None;
+        }
+        let next = Batch::as_large_as(&self.next);
+        let batch = std::mem::replace(&mut self.next, next);
+        if batch.records().is_empty() {
+            self.release(batch.committed());
+            return None;
+        }
+        let store = Arc::clone(&self.store);
+        Some(Box::pin(async move {
+            let kept = store.commit(batch.records()).await;
+            (batch, kept)
+        }))
+    }
+
+    async fn end_commit(
+        &mut self,
+        batch: Batch<Caller>,
+        kept: Result<(), StoreError>,
+    ) -> Result<(), DriverError> {
+        match kept {
+            Ok(()) => {
+                self.release(batch.committed());
+                Ok(())
+            }
+            Err(error @ StoreError::Full(_)) => {
+                tracing::error!("{error}; submissions and events are refused until there is room");
+                // What was applied meanwhile rests on it.
+                let next = std::mem::take(&mut self.next);
+                self.stop_writing(batch.abandoned().into_iter().chain(next.abandoned()).collect()).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets out what is durable.
+    fn release(&mut self, released: Released<Caller>) {
+        let Released { deliveries, observed, replies } = released;
         for delivery in deliveries {
             match delivery {
-                Delivery::Message(session, message) => self.deliver(session, Outbound::Message(message)),
+                Delivery::Messages(session, messages) => {
+                    self.deliver(session, Outbound::Messages(messages));
+                }
                 Delivery::Close(session, reason) => {
                     self.deliver(session, Outbound::Close(reason));
                     self.sessions.remove(&session);
                 }
-                // An error only says that nobody watches.
-                Delivery::Observed(sweep, observation) => drop(self.observations.send((sweep, observation))),
             }
         }
-        for (sender, reply) in replies {
-            // Who asked may be gone; what was asked for is done all the same.
-            let _ = sender.send(Ok(reply));
+        if !observed.is_empty() && self.observations.receiver_count() > 0 {
+            // An error only says that nobody watches any more.
+            let _ = self.observations.send(observed.into());
         }
-        Ok(())
+        for (caller, reply) in replies {
+            // Who asked may be gone; what was asked for is done all the same.
+            let _ = caller.send(Ok(reply));
+        }
     }
 
     /// After a commit that found no room: back to what the store holds, without workers, which keep their events.
-    async fn stop_writing(
-        &mut self,
-        waiting: Vec<oneshot::Sender<Result<Reply, CallError>>>,
-    ) -> Result<(), DriverError> {
+    async fn stop_writing(&mut self, waiting: Vec<Caller>) -> Result<(), DriverError> {
         self.restore_engine().await?;
         self.full = Some(Instant::now() + ROOM_INTERVAL);
         for (_, outbound) in self.sessions.drain() {
             refuse(None, Some(&outbound));
         }
-        waiting.into_iter().for_each(|reply| refuse(Some(reply), None));
+        waiting.into_iter().for_each(|caller| refuse(Some(caller), None));
         Ok(())
     }
 
@@ -291,7 +377,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands a message to a stream without waiting; a stream that does not keep up is dropped, which ends it.
+    /// Hands messages to a stream without waiting; a stream that does not keep up is dropped, which ends it.
     fn deliver(&mut self, session: SessionId, outbound: Outbound) {
         let Some(sender) = self.sessions.get(&session) else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(outbound) {
@@ -301,14 +387,19 @@ impl Driver {
     }
 }
 
+/// Resolves when the commit that runs, if any, has ended.
+async fn ended(commit: &mut Option<Commit>) -> (Batch<Caller>, Result<(), StoreError>) {
+    match commit {
+        Some(commit) => commit.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Tells who waits that nothing can be kept.
-fn refuse(
-    reply: Option<oneshot::Sender<Result<Reply, CallError>>>,
-    outbound: Option<&mpsc::Sender<Outbound>>,
-) {
-    if let Some(reply) = reply {
+fn refuse(caller: Option<Caller>, outbound: Option<&mpsc::Sender<Outbound>>) {
+    if let Some(caller) = caller {
         // Who asked may be gone.
-        let _ = reply.send(Err(CallError::Full));
+        let _ = caller.send(Err(CallError::Full));
     }
     if let Some(outbound) = outbound {
         // A stream that does not read ends all the same, as its sender goes.

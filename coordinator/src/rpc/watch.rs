@@ -20,6 +20,9 @@ use crate::{
 pub(super) const MESSAGES_WAITING_MAX: usize = 64;
 /// Shortest time between two snapshots: as often as a person sees a difference.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
+/// Most events between two snapshots: more than a person can read, and than a thousand workers bring about. The rest is
+/// only in the next snapshot.
+const EVENTS_A_SNAPSHOT_MAX: usize = 1_000;
 
 /// Follows a sweep until it has ended or `sender`'s other side is gone.
 pub(super) async fn follow(
@@ -45,27 +48,32 @@ async fn follow_until_end(
     let mut ended = send_snapshot(driver, sweep, sender).await?;
     let mut due = tokio::time::interval(SNAPSHOT_INTERVAL);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut changed = false;
+    let (mut changed, mut events_left) = (false, EVENTS_A_SNAPSHOT_MAX);
     while !ended {
         tokio::select! {
             () = sender.closed() => return Ok(()),
             _ = due.tick(), if changed => {
-                changed = false;
+                (changed, events_left) = (false, EVENTS_A_SNAPSHOT_MAX);
                 ended = send_snapshot(driver, sweep, sender).await?;
             }
             observed = observations.recv() => match observed {
-                Ok((observed, observation)) if observed == sweep => {
-                    changed = true;
-                    if job_of(&observation) > definition.job_count() {
-                        definition = define(driver, sweep).await?;
-                    }
-                    if let Some(event) = event(&definition, observation)
-                        && sender.send(Ok(event)).await.is_err()
-                    {
-                        return Ok(());
+                Ok(observed) => {
+                    for (_, observation) in observed.iter().filter(|(observed, _)| *observed == sweep) {
+                        changed = true;
+                        if events_left == 0 {
+                            break;
+                        }
+                        if job_of(observation) > definition.job_count() {
+                            definition = define(driver, sweep).await?;
+                        }
+                        if let Some(event) = event(&definition, observation) {
+                            events_left -= 1;
+                            if sender.send(Ok(event)).await.is_err() {
+                                return Ok(());
+                            }
+                        }
                     }
                 }
-                Ok(_) => {}
                 // What was missed is in the next snapshot.
                 Err(RecvError::Lagged(_)) => changed = true,
                 Err(RecvError::Closed) => return Err(Status::unavailable("the coordinator is shutting down")),
@@ -112,21 +120,21 @@ fn is_final(state: v1::SweepState) -> bool {
         .contains(&state)
 }
 
-fn event(definition: &SweepDefinition, observation: Observation) -> Option<v1::WatchSweepResponse> {
+fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::WatchSweepResponse> {
     use v1::watch_sweep_response::Event;
-    let event = match observation {
+    let event = match *observation {
         Observation::Epoch { attempt, metrics } => Event::Epoch(v1::EpochObserved {
             point: Some(definition.point(attempt.job.job)),
             attempt: attempt.attempt,
             epochs_total: definition.epochs(attempt.job.job),
             record: Some(metrics.into()),
         }),
-        Observation::Job { attempt, state, worker, reason } => Event::Job(v1::JobChanged {
+        Observation::Job { attempt, state, ref worker, ref reason } => Event::Job(v1::JobChanged {
             point: Some(definition.point(attempt.job.job)),
             state: v1::JobState::from(state).into(),
             attempt: attempt.attempt,
             worker: worker.to_string(),
-            reason,
+            reason: reason.clone(),
         }),
         Observation::Progress | Observation::Ended => return None,
     };

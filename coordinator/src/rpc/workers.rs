@@ -1,10 +1,13 @@
 //! The service that workers call: one stream each.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{convert, refused};
 use crate::{
     core::engine::{CloseReason, Input, SessionId},
-    driver::{CallError, DriverHandle, MESSAGES_WAITING_MAX, Outbound, Seat},
+    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, OUTBOUND_WAITING_MAX, Outbound, Seat},
 };
 
 /// How long a stream may stay silent before its hello.
@@ -41,7 +44,7 @@ impl WorkerServer {
 
 #[tonic::async_trait]
 impl WorkerService for WorkerServer {
-    type SessionStream = std::pin::Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
     async fn session(
         &self,
@@ -50,7 +53,7 @@ impl WorkerService for WorkerServer {
         let mut messages = request.into_inner();
         // A session has one driver from its beginning to its end.
         let driver = self.seat.driver().map_err(refused)?;
-        let (outbound, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
+        let (outbound, receiver) = mpsc::channel(OUTBOUND_WAITING_MAX);
         let server = self.clone();
         // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
         let (failure, failed) = mpsc::channel(1);
@@ -66,16 +69,7 @@ impl WorkerService for WorkerServer {
                 let _ = failure.send(status).await;
             }
         });
-        let said = ReceiverStream::new(receiver).map(|outbound| match outbound {
-            Outbound::Message(message) => Ok(*message),
-            Outbound::Close(CloseReason::Replaced) => Err(Status::already_exists(
-                "another worker with this name has connected; give each its own --name",
-            )),
-            Outbound::Close(CloseReason::Silent) => {
-                Err(Status::unavailable("nothing came from this worker for a whole lease"))
-            }
-            Outbound::Full => Err(refused(CallError::Full)),
-        });
+        let said = Said { outbound: receiver, messages: Vec::new().into_iter() };
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))
     }
@@ -105,8 +99,41 @@ impl WorkerServer {
         let ended = forward(driver, session, messages).await;
         tracing::info!(worker = %name, "a worker's stream ended");
         // A driver that has stopped knows no sessions any more.
-        let _ = driver.tell(Input::SessionClosed(session)).await;
+        let _ = driver.tell(vec![Input::SessionClosed(session)]).await;
         ended
+    }
+}
+
+/// What the driver says to a worker, message by message.
+struct Said {
+    outbound: mpsc::Receiver<Outbound>,
+    messages: std::vec::IntoIter<v1::CoordinatorMessage>,
+}
+
+impl Stream for Said {
+    type Item = Result<v1::CoordinatorMessage, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(message) = self.messages.next() {
+                return Poll::Ready(Some(Ok(message)));
+            }
+            let last_word = match ready!(self.outbound.poll_recv(context)) {
+                Some(Outbound::Messages(messages)) => {
+                    self.messages = messages.into_iter();
+                    continue;
+                }
+                Some(Outbound::Close(CloseReason::Replaced)) => Status::already_exists(
+                    "another worker with this name has connected; give each its own --name",
+                ),
+                Some(Outbound::Close(CloseReason::Silent)) => {
+                    Status::unavailable("nothing came from this worker for a whole lease")
+                }
+                Some(Outbound::Full) => refused(CallError::Full),
+                None => return Poll::Ready(None),
+            };
+            return Poll::Ready(Some(Err(last_word)));
+        }
     }
 }
 
@@ -115,8 +142,34 @@ async fn forward(
     session: SessionId,
     messages: &mut Streaming<v1::WorkerMessage>,
 ) -> Result<(), Status> {
-    while let Some(message) = messages.message().await? {
-        driver.tell(convert::input(session, message)?).await.map_err(refused)?;
+    loop {
+        let mut inputs = Vec::new();
+        let said = poll_fn(|context| poll_inputs(context, session, messages, &mut inputs)).await;
+        driver.tell(inputs).await.map_err(refused)?;
+        if !said? {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+/// Waits for a message and takes those that came with it, so that what a worker says at once shares a commit. Whether
+/// more may come.
+fn poll_inputs(
+    context: &mut Context<'_>,
+    session: SessionId,
+    messages: &mut Streaming<v1::WorkerMessage>,
+    inputs: &mut Vec<Input>,
+) -> Poll<Result<bool, Status>> {
+    while inputs.len() < INPUTS_TOGETHER_MAX {
+        match Pin::new(&mut *messages).poll_next(context) {
+            Poll::Ready(Some(said)) => match said.and_then(|said| convert::input(session, said)) {
+                Ok(input) => inputs.push(input),
+                Err(status) => return Poll::Ready(Err(status)),
+            },
+            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            Poll::Pending if inputs.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(Ok(true))
 }

@@ -37,6 +37,8 @@ pub(super) struct Hub {
     started_at: u64,
     pub(super) inbox: Inbox,
     pub(super) committing: Option<Batch<Question>>,
+    /// What was applied while that commit runs.
+    pub(super) next: Batch<Question>,
     /// The driver's next turn is on its way.
     pub(super) turn_is_due: bool,
     pub(super) links: BTreeMap<SessionId, usize>,
@@ -60,6 +62,7 @@ impl Hub {
             started_at: now_ms,
             inbox: Vec::new(),
             committing: None,
+            next: Batch::default(),
             turn_is_due: false,
             links: BTreeMap::new(),
             last_session: 0,
@@ -81,24 +84,21 @@ impl Hub {
         self.names.remove(&session);
     }
 
-    /// Applies all that waits.
-    pub(super) fn take_turn(&mut self, now_ms: u64) -> Result<Batch<Question>, String> {
+    /// Applies all that waits to the next batch.
+    pub(super) fn take_turn(&mut self, now_ms: u64) -> Result<(), String> {
         let inputs = std::mem::take(&mut self.inbox);
         let named: Vec<(SessionId, AttemptKey)> =
             inputs.iter().flat_map(|(input, _)| self.named(input)).collect();
-        let (clock, started_at) = (&mut self.clock, self.started_at);
-        let mut lease_ms = 0;
-        let batch = Batch::apply(
-            &mut self.engine,
-            || {
-                lease_ms = clock.read(Duration::from_millis(now_ms - started_at));
-                Now { monotonic_ms: lease_ms, unix_ms: EPOCH_MS + now_ms }
-            },
-            inputs,
-        );
+        let (mut lease_ms, before) = (0, self.next.records().len());
+        for (input, question) in inputs {
+            lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
+            let now = Now { monotonic_ms: lease_ms, unix_ms: EPOCH_MS + now_ms };
+            self.next.apply(&mut self.engine, now, input, question);
+        }
         self.engine.check_invariants()?;
-        self.check_losses(batch.records(), lease_ms)?;
-        let granted = batch.records().iter().filter_map(|record| match record {
+        let records = &self.next.records()[before..];
+        self.check_losses(records, lease_ms)?;
+        let granted = records.iter().filter_map(|record| match record {
             Record::AttemptGranted { attempt, .. } => Some(*attempt),
             _ => None,
         });
@@ -106,7 +106,7 @@ impl Hub {
         let heard = named.into_iter().filter(|(session, _)| self.engine.listens_to(*session));
         let heard = heard.map(|(_, attempt)| attempt).collect::<Vec<_>>();
         self.extended.extend(heard.into_iter().chain(granted).map(|attempt| (attempt, lease_ms)));
-        Ok(batch)
+        Ok(())
     }
 
     /// The attempts that a worker says to live, and the stream on which it does.

@@ -219,7 +219,7 @@ impl World {
     fn tell_hub(&mut self, input: Input, question: Option<Question>) {
         let Some(hub) = &mut self.hub else { return };
         hub.inbox.push((input, question));
-        if hub.committing.is_none() && !std::mem::replace(&mut hub.turn_is_due, true) {
+        if !std::mem::replace(&mut hub.turn_is_due, true) {
             let time = (self.now + self.random.below(3)).max(self.hub_frozen_until);
             self.at(time, Happening::Turn(self.hub_life));
         }
@@ -232,17 +232,24 @@ impl World {
         }
         let Some(hub) = &mut self.hub else { return Ok(()) };
         hub.turn_is_due = false;
-        let mut batch = hub.take_turn(self.now)?;
-        let early = batch.early();
+        hub.take_turn(self.now)?;
+        let early = hub.next.early();
+        self.release(early)?;
+        self.begin_commit()
+    }
+
+    /// Sends what was applied on its way to the disk when no commit runs, as the driver does.
+    fn begin_commit(&mut self) -> Result<(), Broken> {
+        let Some(hub) = self.hub.as_mut().filter(|hub| hub.committing.is_none()) else { return Ok(()) };
+        let batch = std::mem::take(&mut hub.next);
         if batch.records().is_empty() {
-            let released = batch.committed();
-            return self.release(released);
+            return self.release(batch.committed());
         }
         hub.committing = Some(batch);
         let patience = if self.slow_disk && !self.calm { 1_000 } else { 10 };
         let takes = self.random.below(patience);
         self.after(takes, Happening::Committed(self.hub_life));
-        self.release(Released { deliveries: early, replies: Vec::new() })
+        Ok(())
     }
 
     fn end_commit(&mut self) -> Result<(), Broken> {
@@ -251,22 +258,22 @@ impl World {
         for record in batch.records() {
             self.durable.keep(record)?;
         }
-        if !hub.inbox.is_empty() && !std::mem::replace(&mut hub.turn_is_due, true) {
-            self.after(0, Happening::Turn(self.hub_life));
-        }
-        self.release(batch.committed())
+        self.release(batch.committed())?;
+        self.begin_commit()
     }
 
     fn release(&mut self, released: Released<Question>) -> Result<(), Broken> {
         for delivery in released.deliveries {
             match delivery {
-                Delivery::Message(session, message) => {
+                Delivery::Messages(session, messages) => {
                     let Some(link) = self.hub.as_ref().and_then(|hub| hub.links.get(&session)).copied()
                     else {
                         continue;
                     };
-                    self.check_told(link, &message)?;
-                    self.send_down(link, Some(*message));
+                    for message in messages {
+                        self.check_told(link, &message)?;
+                        self.send_down(link, Some(message));
+                    }
                 }
                 Delivery::Close(session, _) => {
                     let Some(hub) = &mut self.hub else { continue };
@@ -275,15 +282,16 @@ impl World {
                         self.send_down(link, None);
                     }
                 }
-                Delivery::Observed(_, Observation::Epoch { attempt, metrics }) => {
-                    if !self.durable.has_epoch(attempt, metrics.epoch) {
-                        return Err(format!(
-                            "a watcher was told of epoch {} of {attempt}, which is not durable",
-                            metrics.epoch
-                        ));
-                    }
-                }
-                Delivery::Observed(..) => {}
+            }
+        }
+        for (_, observation) in released.observed {
+            if let Observation::Epoch { attempt, metrics } = observation
+                && !self.durable.has_epoch(attempt, metrics.epoch)
+            {
+                return Err(format!(
+                    "a watcher was told of epoch {} of {attempt}, which is not durable",
+                    metrics.epoch
+                ));
             }
         }
         for (question, reply) in released.replies {
