@@ -12,7 +12,7 @@ use std::{
 
 use proto::v1::{self, sweep_service_client::SweepServiceClient};
 use serde_json::{Value, json};
-use tests::program;
+use tests::{Postgres, program};
 use tonic::transport::{Channel, Endpoint};
 
 /// Runs of each short benchmark; the median counts.
@@ -23,6 +23,10 @@ const JOBS: u64 = 40_000;
 const IDLE: Duration = Duration::from_secs(10);
 /// Calls of each kind of question.
 const QUESTIONS: u64 = 200;
+/// Jobs a second that a thousand workers are offered: each of them ends one every 200 ms, and every 100 ms.
+const OFFERED: [u64; 2] = [5_000, 10_000];
+/// How long they are, in seconds.
+const OFFERED_SECONDS: u64 = 10;
 
 /// HyperQueue 0.26 on such a machine, tasks that do nothing.
 const HYPERQUEUE_64_SLOTS: f64 = 2_360.0;
@@ -34,6 +38,7 @@ const RAY_TUNE_RESULTS: f64 = 500.0;
 async fn main() {
     let mut results = Results::new();
     throughput(&mut results);
+    postgres(&mut results);
     many_workers(&mut results);
     for jobs in [10_000, 100_000, 1_000_000] {
         size(&mut results, jobs).await;
@@ -53,7 +58,7 @@ fn throughput(results: &mut Results) {
         let jobs = JOBS / epochs.min(10);
         let mut values: Vec<f64> = (0..RUNS)
             .map(|_| {
-                let coordinator = Coordinator::start(tls, None);
+                let coordinator = Coordinator::start(tls);
                 number(&coordinator.load(&["run"], &[jobs, epochs, 4, slots]), key)
             })
             .collect();
@@ -62,9 +67,22 @@ fn throughput(results: &mut Results) {
     }
 }
 
+/// Jobs a second with PostgreSQL on the same machine, for information.
+fn postgres(results: &mut Results) {
+    let Some(server) = Postgres::start() else { return };
+    let mut values: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let coordinator = Coordinator::start_on(false, Some(server.database()));
+            number(&coordinator.load(&["run"], &[JOBS, 1, 4, 16]), "jobs_per_second")
+        })
+        .collect();
+    values.sort_by(f64::total_cmp);
+    results.add("jobs, 64 slots, PostgreSQL", values[RUNS / 2], "1/s", None);
+}
+
 /// A thousand workers, idle and under load.
 fn many_workers(results: &mut Results) {
-    let coordinator = Coordinator::start(false, None);
+    let coordinator = Coordinator::start(false);
     let mut load = coordinator.load_command(&["idle"], &[1_000, IDLE.as_secs() + 5]);
     let mut load = load.stdout(Stdio::piped()).spawn().expect("the generator is built");
     let mut line = String::new();
@@ -75,39 +93,40 @@ fn many_workers(results: &mut Results) {
     let share = (coordinator.cpu_seconds() - before) / IDLE.as_secs_f64();
     results.add("1,000 idle workers", share * 100.0, "% of a core", None);
     load.wait().expect("it is a child");
-    let coordinator = Coordinator::start(false, None);
-    let reached = coordinator.load(&["run"], &[100_000, 1, 1_000, 1]);
-    results.add("jobs, 1,000 workers", number(&reached, "jobs_per_second"), "1/s", None);
+    for rate in OFFERED {
+        let coordinator = Coordinator::start(false);
+        let reached = coordinator.load(&["run"], &[rate * OFFERED_SECONDS, 1, 1_000, 1, rate]);
+        loaded(results, &format!("1,000 workers, {rate} jobs/s offered"), &reached);
+    }
+    let reached = Coordinator::start(false).load(&["run"], &[100_000, 1, 1_000, 1]);
+    loaded(results, "1,000 workers, all they take", &reached);
+}
+
+/// What was reached, and from a job's end to the slot's next grant.
+fn loaded(results: &mut Results, name: &str, reached: &Value) {
+    results.add(&format!("{name}: jobs"), number(reached, "jobs_per_second"), "1/s", None);
     results.add(
-        "grant after a job's end, 1,000 workers, median",
-        number(&reached, "grant_ms_median"),
+        &format!("{name}: grant after an end, median"),
+        number(reached, "grant_ms_median"),
         "ms",
         None,
     );
-    results.add("grant after a job's end, 1,000 workers, p99", number(&reached, "grant_ms_p99"), "ms", None);
+    results.add(&format!("{name}: grant after an end, p99"), number(reached, "grant_ms_p99"), "ms", None);
 }
 
 /// A sweep of so many jobs: time, memory, questions, restart.
 async fn size(results: &mut Results, jobs: u64) {
-    let mut coordinator = Coordinator::start(false, None);
+    let mut coordinator = Coordinator::start(false);
     let reached = coordinator.load(&["run"], &[jobs, 1, 16, 64]);
     let name = |what: &str| format!("{jobs} jobs: {what}");
     results.add(&name("accepted"), number(&reached, "accepted_ms"), "ms", None);
     results.add(&name("run"), number(&reached, "seconds"), "s", None);
     results.add(&name("coordinator's memory"), coordinator.memory_mib("VmHWM"), "MiB", None);
     let mut client = coordinator.client().await;
-    let mut slowest = Vec::new();
-    for question in 0..QUESTIONS {
-        let start = Instant::now();
-        let token = (1 + question * (jobs / QUESTIONS)).to_string();
-        let page = v1::ListJobsRequest { sweep_id: 1, page_token: token, ..v1::ListJobsRequest::default() };
-        client.list_jobs(page).await.expect("a page");
-        client.get_sweep(v1::GetSweepRequest { sweep_id: 1 }).await.expect("the sweep");
-        slowest.push(start.elapsed());
-    }
-    slowest.sort_unstable();
-    let p99 = slowest[slowest.len() * 99 / 100].as_secs_f64() * 1e3;
-    results.add(&name("a page of jobs and the sweep, p99"), p99, "ms", None);
+    let pages = questions(&mut client, jobs, &[]).await;
+    results.add(&name("a page of jobs and the sweep, p99"), pages, "ms", None);
+    let failed = questions(&mut client, jobs, &[v1::JobState::Failed.into()]).await;
+    results.add(&name("a page of failed jobs, of which there are none, p99"), failed, "ms", None);
     let start = Instant::now();
     let mut rows =
         client.report_rows(v1::ReportRowsRequest { sweep_id: 1 }).await.expect("rows").into_inner();
@@ -117,12 +136,31 @@ async fn size(results: &mut Results, jobs: u64) {
     }
     assert!(count > 2 * jobs, "{count} rows");
     results.add(&name("report's rows"), start.elapsed().as_secs_f64(), "s", None);
+    let (seconds, memory) = coordinator.report();
+    results.add(&name("`sweep report`"), seconds, "s", None);
+    results.add(&name("its memory"), memory, "MiB", None);
     results.add(&name("coordinator's memory after it"), coordinator.memory_mib("VmHWM"), "MiB", None);
     let start = Instant::now();
     coordinator.restart();
     results.add(&name("restart"), start.elapsed().as_secs_f64(), "s", None);
     let bytes = fs::metadata(coordinator.folder.path().join("sweep.db")).map_or(0, |file| file.len());
     results.add(&name("database"), bytes as f64 / f64::from(1 << 20), "MiB", None);
+}
+
+/// Asks for pages of jobs in `states` all over a sweep, and for the sweep; the time of the slowest but one in a hundred.
+async fn questions(client: &mut SweepServiceClient<Channel>, jobs: u64, states: &[i32]) -> f64 {
+    let mut slowest = Vec::new();
+    for question in 0..QUESTIONS {
+        let start = Instant::now();
+        let page_token = (1 + question * (jobs / QUESTIONS)).to_string();
+        let states = states.to_vec();
+        let page = v1::ListJobsRequest { sweep_id: 1, page_token, states, ..v1::ListJobsRequest::default() };
+        client.list_jobs(page).await.expect("a page");
+        client.get_sweep(v1::GetSweepRequest { sweep_id: 1 }).await.expect("the sweep");
+        slowest.push(start.elapsed());
+    }
+    slowest.sort_unstable();
+    slowest[slowest.len() * 99 / 100].as_secs_f64() * 1e3
 }
 
 fn number(reached: &Value, key: &str) -> f64 {
@@ -132,23 +170,31 @@ fn number(reached: &Value, key: &str) -> f64 {
 /// A coordinator on a new store.
 struct Coordinator {
     folder: tempfile::TempDir,
+    store: String,
     child: Child,
     address: SocketAddr,
     certificates: Option<PathBuf>,
 }
 
 impl Coordinator {
-    fn start(tls: bool, listen: Option<SocketAddr>) -> Self {
+    fn start(tls: bool) -> Self {
+        Self::start_on(tls, None)
+    }
+
+    /// One with that store; without, with one of its own in SQLite.
+    fn start_on(tls: bool, store: Option<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certificates = tls.then(|| make_certificates(folder.path()));
-        let (child, address) = serve(folder.path(), listen, certificates.as_deref());
-        Self { folder, child, address, certificates }
+        let store = store.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("sweep.db").display()));
+        let (child, address) = serve(folder.path(), &store, None, certificates.as_deref());
+        Self { folder, store, child, address, certificates }
     }
 
     /// Another one on the same store, in its place; waits until it leads.
     fn restart(&mut self) {
         self.stop();
-        let (child, address) = serve(self.folder.path(), Some(self.address), self.certificates.as_deref());
+        let certificates = self.certificates.as_deref();
+        let (child, address) = serve(self.folder.path(), &self.store, Some(self.address), certificates);
         (self.child, self.address) = (child, address);
     }
 
@@ -175,6 +221,24 @@ impl Coordinator {
         serde_json::from_slice(&output.stdout).expect("it prints JSON")
     }
 
+    /// Writes the report of the first sweep as a user does: how long it takes, in seconds, and the most memory that it
+    /// needs, in MiB.
+    fn report(&self) -> (f64, f64) {
+        let start = Instant::now();
+        let mut command = Command::new(program("sweep"));
+        command.args(["report", "1", "--coordinator", &format!("http://{}", self.address)]);
+        command.arg("--output").arg(self.folder.path().join("report"));
+        let mut child = command.stdout(Stdio::null()).spawn().expect("the program is built");
+        let mut memory: f64 = 0.0;
+        while child.try_wait().expect("it is a child").is_none() {
+            // Gone where it has just ended.
+            memory = memory.max(resident_mib(child.id(), "VmHWM").unwrap_or(0.0));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(child.wait().is_ok_and(|status| status.success()), "the report failed");
+        (start.elapsed().as_secs_f64(), memory)
+    }
+
     async fn client(&self) -> SweepServiceClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("a URL");
         SweepServiceClient::new(endpoint.connect().await.expect("it accepts connections"))
@@ -189,11 +253,15 @@ impl Coordinator {
     }
 
     fn memory_mib(&self, field: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with(field)).expect("the kernel counts memory");
-        let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
-        kib / 1024.0
+        resident_mib(self.child.id(), field).expect("the kernel counts memory")
     }
+}
+
+fn resident_mib(process: u32, field: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 impl Drop for Coordinator {
@@ -204,11 +272,15 @@ impl Drop for Coordinator {
     }
 }
 
-fn serve(folder: &Path, listen: Option<SocketAddr>, certificates: Option<&Path>) -> (Child, SocketAddr) {
+fn serve(
+    folder: &Path,
+    store: &str,
+    listen: Option<SocketAddr>,
+    certificates: Option<&Path>,
+) -> (Child, SocketAddr) {
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut command = Command::new(program("sweep"));
-    command.args(["serve", "--log-format", "json", "--listen", &listen.to_string()]);
-    command.args(["--store", &format!("sqlite:{}", folder.join("sweep.db").display())]);
+    command.args(["serve", "--log-format", "json", "--listen", &listen.to_string(), "--store", store]);
     if let Some(certificates) = certificates {
         command.arg("--tls-cert").arg(certificates).arg("--tls-key").arg(folder.join("key.pem"));
     }
