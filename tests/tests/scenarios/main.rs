@@ -13,6 +13,7 @@ mod faults;
 mod flood;
 mod kills;
 mod leader;
+mod packs;
 mod run;
 mod security;
 mod services;
