@@ -93,7 +93,7 @@ fn each_job_of_a_pack_has_lines_of_its_own() {
     };
     assert_eq!(seconds(&events[3]), seconds(&events[4]), "the pack's");
     for job in pair(json!({})) {
-        let (alone, _) = listen(&line(&request(&[job.clone()])), 1);
+        let (alone, _) = listen(&line(&request(std::slice::from_ref(&job))), 1);
         assert_close(&losses(job.0, &events), &losses(job.0, &alone));
     }
 }
