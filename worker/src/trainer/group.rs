@@ -1,8 +1,5 @@
-//! The jobs of a request that agree, from their first lines to their last: what each goes on from, who trains together
-//! until when, what is told of each, and how each ends. A job alone is a group of one.
-//!
-//! Jobs that were interrupted at different places train one after another until they are equally far, those furthest
-//! behind first; from then on as one pack.
+//! The jobs of a request that agree, from their first lines to their last: what each goes on from, what is told of
+//! each, and how each ends; `members` says who trains next. A job alone is a group of one.
 
 use std::io::Write;
 
@@ -10,71 +7,17 @@ use tch::TchError;
 
 use super::{
     checkpoint::{self, CheckpointStore},
-    config::TrainingConfig,
     dataset::TrainingData,
     epoch::{EpochRecord, Flow, Snapshot, TrainingEvent},
     ffi,
     learner::Start,
     lines::SessionError,
+    members::{Member, State, Stretch, next_stretch},
     model,
     pack::{Pack, PackEnd},
     session::{Job, Session, first_line},
 };
-use crate::protocol::{FromTrainer, TrainJob, TrainerOutcome};
-
-/// One job of a group.
-struct Member<'a> {
-    request: &'a TrainJob,
-    config: &'a TrainingConfig,
-    /// What its checkpoints are known by.
-    identity: String,
-    state: State,
-}
-
-enum State {
-    /// Not in training now; with what it goes on from, its initial weights where there is nothing.
-    Waiting(Option<Snapshot>),
-    /// In the pack at hand, as this member of it.
-    Training(usize),
-    /// Told to have ended.
-    Ended,
-}
-
-impl Member<'_> {
-    fn id(&self) -> &str {
-        &self.request.id
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
-    }
-
-    /// Its place in its training; nothing while the pack at hand knows it, or once it has ended.
-    fn waiting_place(&self) -> Option<(u32, i64)> {
-        match &self.state {
-            State::Waiting(Some(snapshot)) => Some(snapshot.position.place()),
-            State::Waiting(None) => Some((1, 0)),
-            State::Training(_) | State::Ended => None,
-        }
-    }
-}
-
-/// Who trains next, and how far.
-#[derive(Debug, PartialEq, Eq)]
-struct Stretch {
-    /// Members by their numbers in the group.
-    members: Vec<usize>,
-    /// The place at which others wait for them.
-    until: Option<(u32, i64)>,
-}
-
-/// Those furthest behind of members at these places, up to the place of the next.
-fn next_stretch(places: &[Option<(u32, i64)>]) -> Option<Stretch> {
-    let behind = places.iter().flatten().min()?;
-    let members = (0..places.len()).filter(|&member| places[member].as_ref() == Some(behind)).collect();
-    let until = places.iter().flatten().filter(|place| *place > behind).min().copied();
-    Some(Stretch { members, until })
-}
+use crate::protocol::{FromTrainer, TrainerOutcome};
 
 /// Why a stretch broke off.
 enum Trouble {
@@ -358,26 +301,6 @@ fn is_out_of_memory(error: &TchError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stretch(members: &[usize], until: Option<(u32, i64)>) -> Option<Stretch> {
-        Some(Stretch { members: members.to_vec(), until })
-    }
-
-    #[test]
-    fn those_furthest_behind_train_until_they_are_as_far_as_the_next() {
-        let place = |epoch, images| Some((epoch, images));
-        let cases = [
-            (vec![], None),
-            (vec![None, None], None),
-            (vec![place(1, 0), place(1, 0)], stretch(&[0, 1], None)),
-            (vec![None, place(2, 64)], stretch(&[1], None)),
-            (vec![place(3, 0), place(1, 32), place(1, 32)], stretch(&[1, 2], place(3, 0))),
-            (vec![place(3, 0), place(2, 64), place(2, 32), None], stretch(&[2], place(2, 64))),
-        ];
-        for (places, expected) in cases {
-            assert_eq!(next_stretch(&places), expected, "{places:?}");
-        }
-    }
 
     #[test]
     fn want_of_memory_is_told_from_other_failures() {

@@ -18,6 +18,7 @@ mod ffi;
 mod group;
 pub mod learner;
 mod lines;
+mod members;
 pub mod model;
 pub mod pack;
 pub mod pack_model;

@@ -1,0 +1,84 @@
+//! The members of a group of jobs, and who of them trains next. Jobs that were interrupted at different places train
+//! until they are equally far, those furthest behind first; from then on as one pack.
+
+use super::{config::TrainingConfig, epoch::Snapshot};
+use crate::protocol::TrainJob;
+
+/// One job of a group.
+pub(super) struct Member<'a> {
+    pub(super) request: &'a TrainJob,
+    pub(super) config: &'a TrainingConfig,
+    /// What its checkpoints are known by.
+    pub(super) identity: String,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// Not in training now; with what it goes on from, its initial weights where there is nothing.
+    Waiting(Option<Snapshot>),
+    /// In the pack at hand, as this member of it.
+    Training(usize),
+    /// Told to have ended.
+    Ended,
+}
+
+impl Member<'_> {
+    pub(super) fn id(&self) -> &str {
+        &self.request.id
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Its place in its training; nothing while the pack at hand knows it, or once it has ended.
+    pub(super) fn waiting_place(&self) -> Option<(u32, i64)> {
+        match &self.state {
+            State::Waiting(Some(snapshot)) => Some(snapshot.position.place()),
+            State::Waiting(None) => Some((1, 0)),
+            State::Training(_) | State::Ended => None,
+        }
+    }
+}
+
+/// Who trains next, and how far.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// Members by their numbers in the group.
+    pub(super) members: Vec<usize>,
+    /// The place at which others wait for them.
+    pub(super) until: Option<(u32, i64)>,
+}
+
+/// Those furthest behind of members at these places, up to the place of the next.
+pub(super) fn next_stretch(places: &[Option<(u32, i64)>]) -> Option<Stretch> {
+    let behind = places.iter().flatten().min()?;
+    let members = (0..places.len()).filter(|&member| places[member].as_ref() == Some(behind)).collect();
+    let until = places.iter().flatten().filter(|place| *place > behind).min().copied();
+    Some(Stretch { members, until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(members: &[usize], until: Option<(u32, i64)>) -> Option<Stretch> {
+        Some(Stretch { members: members.to_vec(), until })
+    }
+
+    #[test]
+    fn those_furthest_behind_train_until_they_are_as_far_as_the_next() {
+        let place = |epoch, images| Some((epoch, images));
+        let cases = [
+            (vec![], None),
+            (vec![None, None], None),
+            (vec![place(1, 0), place(1, 0)], stretch(&[0, 1], None)),
+            (vec![None, place(2, 64)], stretch(&[1], None)),
+            (vec![place(3, 0), place(1, 32), place(1, 32)], stretch(&[1, 2], place(3, 0))),
+            (vec![place(3, 0), place(2, 64), place(2, 32), None], stretch(&[2], place(2, 64))),
+        ];
+        for (places, expected) in cases {
+            assert_eq!(next_stretch(&places), expected, "{places:?}");
+        }
+    }
+}
