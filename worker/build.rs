@@ -1,13 +1,17 @@
-//! Compiles the C++ shim of the trainer against libtorch's headers, and tells the programs and tests of this
+//! Compiles the C++ of the trainer against libtorch's headers, and tells the programs and tests of this
 //! crate where libtorch's shared objects lie, so that they start without `LD_LIBRARY_PATH`. The path is only a
 //! RUNPATH: on a GPU machine `LD_LIBRARY_PATH` goes first and names PyTorch's own libraries.
 
 use std::{env, fs, path::PathBuf};
 
-const SHIM: &str = "src/trainer/shim.cpp";
+/// The C++ of the trainer: what is compiled, and what that includes.
+const SOURCES: [&str; 3] = ["src/trainer/shim.cpp", "src/trainer/layers.cpp", "src/trainer/pooling.cpp"];
+const HEADERS: [&str; 2] = ["src/trainer/guard.h", "src/trainer/pooling.h"];
 
 fn main() {
-    println!("cargo::rerun-if-changed={SHIM}");
+    for path in SOURCES.iter().chain(&HEADERS) {
+        println!("cargo::rerun-if-changed={path}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     // torch-sys declares `links = "tch"` and publishes the folder that it links from. It may be a link that
     // `make setup` made inside the checkout; programs must survive its removal, hence the canonical path.
@@ -24,10 +28,10 @@ fn main() {
         .cpp(true)
         .pic(true)
         .std("c++17")
-        // libtorch's headers warn; the shim itself is small enough to read.
+        // libtorch's headers warn; the code itself is small enough to read.
         .warnings(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(include_dir)
-        .file(SHIM)
+        .files(SOURCES)
         .compile("sweep_shim");
 }

@@ -1,4 +1,4 @@
-//! The only unsafe code of the trainer: calls into `shim.cpp`, loading CUDA at run time, a tensor over mapped
+//! The only unsafe code of the trainer: calls into `shim.cpp` and `layers.cpp`, loading CUDA at run time, a tensor over mapped
 //! memory, and leaving the process at once. Each wrapper is safe to call from anywhere.
 
 use std::ffi::{CStr, c_char, c_int};
@@ -28,6 +28,18 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn sweep_set_deterministic() -> *mut c_char;
     fn sweep_empty_cuda_cache() -> *mut c_char;
+    fn sweep_features(
+        images: RawTensor,
+        parameters: *const RawTensor,
+        relu: bool,
+        result: *mut *mut torch_sys::C_tensor,
+    ) -> *mut c_char;
+    fn sweep_dense(
+        inputs: RawTensor,
+        weight: RawTensor,
+        bias: RawTensor,
+        result: *mut *mut torch_sys::C_tensor,
+    ) -> *mut c_char;
 }
 
 /// Turns the shim's answer into a result and frees its message.
@@ -40,6 +52,35 @@ fn shim_result(message: *mut c_char) -> Result<(), TchError> {
     // SAFETY: it came from malloc, is ours, and `text` is a copy.
     unsafe { libc::free(message.cast()) };
     Err(TchError::Torch(text))
+}
+
+/// Runs a function of the C++ that makes a tensor.
+fn shim_tensor(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> *mut c_char) -> Result<Tensor, TchError> {
+    let mut made = std::ptr::null_mut();
+    shim_result(make(&raw mut made))?;
+    // SAFETY: when it says that it succeeded, it has written a tensor from `new`, which nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(made) })
+}
+
+/// Both convolutions on the CPU, each with 2×2 pooling and activation (ReLU or sigmoid), flattened to `[N, features]`.
+/// `images` are float32 or bfloat16, which is what is computed with; the parameters (weight and bias of each) and their
+/// gradients are float32.
+///
+/// # Errors
+/// What libtorch says, for instance of shapes that do not fit each other.
+pub(super) fn features(images: &Tensor, parameters: [&Tensor; 4], relu: bool) -> Result<Tensor, TchError> {
+    let pointers = parameters.map(Tensor::as_ptr);
+    // SAFETY: the pointers are of tensors that are borrowed for the call; whatever is kept is counted by libtorch.
+    shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), relu, made) })
+}
+
+/// A linear layer on the CPU: `inputs` `[N, in]`, `weight` `[out, in]`, `bias` `[out]`, all float32.
+///
+/// # Errors
+/// What libtorch says.
+pub(super) fn dense(inputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+    // SAFETY: as in `features`.
+    shim_tensor(|made| unsafe { sweep_dense(inputs.as_ptr(), weight.as_ptr(), bias.as_ptr(), made) })
 }
 
 /// The tensors that one fused Adam step reads and changes; the four slices run in parallel.
@@ -217,3 +258,7 @@ impl MappedImages {
         Ok(copy)
     }
 }
+
+#[cfg(test)]
+#[path = "layers_tests.rs"]
+mod layers_tests;

@@ -1,7 +1,6 @@
 // What tch does not bind of libtorch: the fused Adam step and the switches for deterministic kernels.
-// Every function catches all exceptions, for none may cross into Rust: it returns nullptr when it succeeded,
-// else a message from malloc that the caller frees. Tensors are `at::Tensor *`, as tch's `Tensor::as_ptr` gives
-// them; they are only borrowed.
+// Every function returns nullptr when it succeeded, else a message from malloc that the caller frees. Tensors are
+// `at::Tensor *`, as tch's `Tensor::as_ptr` gives them; they are only borrowed.
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -11,23 +10,11 @@
 #include <ATen/ops/empty_like.h>
 
 #include <cstddef>
-#include <cstring>
-#include <exception>
 #include <vector>
 
-namespace {
+#include "guard.h"
 
-template <typename Action>
-char *guarded(Action action) {
-  try {
-    action();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception that is no std::exception");
-  }
-}
+namespace {
 
 std::vector<at::Tensor> tensors(at::Tensor *const *pointers, size_t count) {
   std::vector<at::Tensor> list;
