@@ -4,7 +4,7 @@
 #   docker build -f deploy/docker/worker.Dockerfile --target gpu -t sweep-worker:gpu .
 
 FROM rust:1-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pip && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends nasm python3 python3-pip && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY deploy/setup deploy/setup
 RUN python3 deploy/setup/libtorch.py
