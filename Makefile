@@ -7,10 +7,10 @@ DEMO_IMAGES ?= 1000
 RUST_MINOR_MIN := 89
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak bench fuzz check clean-demo tools
+.PHONY: help setup build demo test chaos soak bench bench-pytorch bench-gpu fuzz check clean-demo tools
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 tools:
 	@command -v $(PYTHON) >/dev/null || { echo "error: python3 is missing; on Debian and Ubuntu: apt install python3 python3-pip" >&2; exit 1; }
@@ -42,6 +42,18 @@ soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
 
 bench: build ## Measure the coordinator under load (3 minutes); figures go to target/bench.jsonl too
 	$(RELEASE)/bench
+
+# Nothing but this target asks for PyTorch itself, which takes 5 GB.
+PYTORCH := $(dir $(RELEASE))venv-pytorch
+
+bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (20 minutes; PyTorch takes 5 GB below target/)
+	$(CARGO) build --release --locked -p worker --examples
+	@[ -e $(PYTORCH)/complete ] || { $(PYTHON) -m venv $(PYTORCH) && \
+	  $(PYTORCH)/bin/pip install --quiet torch==2.11.0 torchvision==0.26.0 && touch $(PYTORCH)/complete; }
+	$(PYTORCH)/bin/python tests/benches/bench_pytorch.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
+
+bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
+	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
 fuzz: setup ## Give CASES (100,000) damaged inputs to everything that reads bytes
 	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --release --locked --workspace --lib -- whatever
