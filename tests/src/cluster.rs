@@ -39,6 +39,10 @@ pub struct ClusterOptions {
     pub serve: Vec<String>,
     /// More arguments of `sweep-worker start`.
     pub worker: Vec<String>,
+    /// Where workers keep checkpoints, where that is not a folder in the cluster's.
+    pub checkpoints: Option<String>,
+    /// Environment variables of the workers.
+    pub worker_environment: Vec<(&'static str, String)>,
     /// The worker's program, where it is not the one that was built.
     pub worker_program: Option<PathBuf>,
 }
@@ -52,6 +56,8 @@ impl Default for ClusterOptions {
             through: Vec::new(),
             serve: Vec::new(),
             worker: Vec::new(),
+            checkpoints: None,
+            worker_environment: Vec::new(),
             worker_program: None,
         }
     }
@@ -122,6 +128,7 @@ impl Cluster {
         let urls: Vec<_> = addresses.map(|address| format!("{scheme}://{host}:{}", address.port())).collect();
         let built = || program("sweep-worker");
         let worker = self.options.worker_program.clone().unwrap_or_else(built).into_os_string();
+        let folder = || self.folder.path().join("checkpoints");
         let mut command = command(through, worker);
         command
             .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
@@ -131,8 +138,9 @@ impl Cluster {
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
             .arg("--checkpoints")
-            .arg(self.folder.path().join("checkpoints"))
-            .args(&self.options.worker);
+            .arg(self.options.checkpoints.as_ref().map_or_else(folder, PathBuf::from))
+            .args(&self.options.worker)
+            .envs(self.options.worker_environment.iter().map(|(name, value)| (name, value)));
         Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{name}.log"))) }
     }
 
@@ -162,6 +170,12 @@ impl Cluster {
         };
         let answer = self.client().await.submit(request).await.expect("the sweep is right");
         answer.into_inner().sweep.expect("an answer holds its sweep").sweep_id
+    }
+
+    /// The workers that the coordinator knows.
+    pub async fn workers(&self) -> Vec<v1::Worker> {
+        let listed = self.client().await.list_workers(v1::ListWorkersRequest::default()).await;
+        listed.expect("workers are listed").into_inner().workers
     }
 
     /// The stream of a sweep.

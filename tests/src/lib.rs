@@ -7,6 +7,7 @@ mod dataset;
 mod postgres;
 mod process;
 mod random;
+mod s3;
 mod watch;
 
 pub use self::{
@@ -15,6 +16,7 @@ pub use self::{
     postgres::Postgres,
     process::{children, freeze, kill, program, skipped, terminate, thaw, tool, wait_for_end},
     random::Random,
+    s3::S3,
     watch::Watch,
 };
 

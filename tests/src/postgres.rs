@@ -33,6 +33,22 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server, if the machine has its programs; says so if not.
     pub fn start() -> Option<Self> {
+        Self::start_through(&[])
+    }
+
+    /// Starts a server whose data lie on a small file system of their own, if the machine allows it; says so if not.
+    pub fn start_on_small_disk() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skipped("no file system can be mounted here (root is needed): PostgreSQL's disk is not filled");
+            return None;
+        }
+        // As nobody only after the mount; room for an empty server and little more.
+        let mount = "mkdir data && mount -t tmpfs -o size=100m,uid=65534,gid=65534,mode=700 tmpfs data && \
+                     exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+        Self::start_through(&["unshare", "-m", "sh", "-c", mount, "sh"])
+    }
+
+    fn start_through(through: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             skipped(
                 "PostgreSQL is neither on the PATH nor in the cache of `make test`: what needs it is not tested",
@@ -41,15 +57,21 @@ impl Postgres {
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let as_root = rustix::process::geteuid().is_root();
-        let mut keeper = Command::new("sh");
+        let mut words = through.iter().copied().chain(["sh"]);
+        let mut keeper = Command::new(words.next().expect("there is at least a shell"));
+        keeper.args(words);
         if as_root {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root gives folders away");
+        }
+        if as_root && through.is_empty() {
             keeper.uid(NOBODY).gid(NOBODY);
         }
         let programs = reachable(&programs, folder.path(), as_root);
         // The shell waits for the end of its input, which comes with the end of the test.
-        let script = "\"$1/initdb\" -D data -U sweep -A trust -E UTF8 --no-locale -N >initdb.log 2>&1 || exit 1
-            \"$1/postgres\" -D \"$PWD/data\" -k \"$PWD\" -c listen_addresses= -c max_connections=200 >>server.log 2>&1 &
+        let script =
+            "\"$1/initdb\" -D data -U sweep -A trust -E UTF8 --no-locale -N >initdb.log 2>&1 || exit 1
+            \"$1/postgres\" -D \"$PWD/data\" -k \"$PWD\" -c listen_addresses= -c max_connections=200 \
+                -c min_wal_size=32MB -c max_wal_size=48MB >>server.log 2>&1 &
             echo $! >pid; read -r _; kill -QUIT $(cat pid); wait; rm -rf \"$PWD\"";
         let mut keeper = keeper
             .args(["-c", script, "sh"])
@@ -73,6 +95,12 @@ impl Postgres {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         Some(Self { folder, keeper, databases: AtomicU32::new(0) })
+    }
+
+    /// The folder of its data, as the server sees it.
+    pub fn data(&self) -> PathBuf {
+        let folder = self.folder.path().join("data");
+        PathBuf::from(format!("/proc/{}/root{}", self.keeper.id(), folder.display()))
     }
 
     /// The server that all tests of a program share.

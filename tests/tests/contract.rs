@@ -238,7 +238,7 @@ async fn a_file_that_is_no_database_is_refused() {
     )
     .unwrap();
     let opened = open(&place.url).await;
-    assert!(matches!(opened, Err(StoreError::Database(_) | StoreError::Migration(_))), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
 }
 
 #[test]

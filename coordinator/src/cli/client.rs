@@ -102,26 +102,28 @@ impl Interceptor for Bearer {
 impl Target {
     /// Connects; of several coordinators, to the one that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        self.connect_within(CONNECT_WITHIN).await
+    }
+
+    async fn connect_within(&self, limit: Duration) -> Result<Client, Failure> {
         let bearer = Bearer(self.bearer()?);
         let urls: Vec<&str> = self.url.split(',').map(str::trim).collect();
         let mut failure = None;
         for url in &urls {
-            let channel = match self.endpoint(url)?.connect().await {
-                Ok(channel) => channel,
-                Err(error) => {
-                    failure = Some(Failure::Unreachable(format!(
-                        "no coordinator answers at {} ({}); start one with `sweep serve` or name another with \
-                         --coordinator",
-                        self.url,
-                        innermost(&error)
-                    )));
-                    continue;
+            let reason = match tokio::time::timeout(limit, self.endpoint(url)?.connect()).await {
+                Ok(Ok(channel)) if urls.len() == 1 || leads(&channel).await => {
+                    let client = SweepServiceClient::with_interceptor(channel, bearer);
+                    return Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX));
                 }
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => innermost(&error),
+                // A port may be open and say nothing, and the endpoint's own limit is for opening it.
+                Err(_) => format!("no connection within {limit:?}"),
             };
-            if urls.len() == 1 || leads(&channel).await {
-                let client = SweepServiceClient::with_interceptor(channel, bearer);
-                return Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX));
-            }
+            failure = Some(Failure::Unreachable(format!(
+                "no coordinator answers at {} ({reason}); start one with `sweep serve` or name another with --coordinator",
+                self.url
+            )));
         }
         let none_leads = || Failure::Unreachable(format!("none of the coordinators at {} leads", self.url));
         Err(failure.unwrap_or_else(none_leads))
@@ -153,12 +155,27 @@ impl Target {
         call: &impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, Failure> {
         let mut client = self.connect().await?;
-        match tokio::time::timeout(ANSWER_WITHIN, call(&mut client)).await {
-            Ok(answer) => Ok(answer?.into_inner()),
+        Ok(self.in_time(call(&mut client)).await?.into_inner())
+    }
+
+    /// What the coordinator says to one call, or next on a stream that must not be silent for long.
+    pub(super) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Failure> {
+        self.within(ANSWER_WITHIN, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => Ok(answer?),
             Err(_) => Err(Failure::TimedOut(format!(
-                "the coordinator at {} did not answer within {} s",
-                self.url,
-                ANSWER_WITHIN.as_secs()
+                "the coordinator at {} did not answer within {limit:?}",
+                self.url
             ))),
         }
     }
@@ -269,6 +286,22 @@ mod tests {
             );
         }
         assert!(target("", None).endpoint("http://[::1]:7070").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_says_nothing_is_given_up() {
+        const SOON: Duration = Duration::from_millis(100);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = folder.path().join("ca.pem");
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        let target = Target { tls_ca: Some(certificate), ..target(&url, None) };
+        let error = target.connect_within(SOON).await.unwrap_err();
+        assert!(matches!(error, Failure::Unreachable(_)) && error.is_passing(), "{error}");
+        let error = target.within(SOON, std::future::pending::<Result<(), Status>>()).await.unwrap_err();
+        assert!(matches!(error, Failure::TimedOut(_)), "{error}");
     }
 
     #[test]

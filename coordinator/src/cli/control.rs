@@ -169,7 +169,7 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
     let request = v1::DrainWorkerRequest { name: arguments.worker.clone() };
     let worker = target.call(async |client| client.drain_worker(request.clone()).await).await?;
     let running = worker.running.len();
-    print(&format!("worker {} takes no more jobs; {running} still run there\n", worker.name));
+    print(&format!("worker {} takes no more jobs and leaves; {running} still run there\n", worker.name));
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl<'a> Follower<'a> {
         if self.stream.is_none() {
             let mut client = self.target.connect().await?;
             let request = v1::WatchSweepRequest { sweep_id: self.sweep_id };
-            self.stream = Some(client.watch_sweep(request).await?.into_inner());
+            self.stream = Some(self.target.in_time(client.watch_sweep(request)).await?.into_inner());
         }
         let broken = || Failure::Unreachable("the coordinator ended the stream".to_owned());
         let stream = self.stream.as_mut().ok_or_else(broken)?;

@@ -65,11 +65,12 @@ pub(super) async fn write(
     language: Language,
 ) -> Result<PathBuf, Failure> {
     let mut client = target.connect().await?;
-    let mut rows = client.report_rows(v1::ReportRowsRequest { sweep_id }).await?.into_inner();
+    let rows = client.report_rows(v1::ReportRowsRequest { sweep_id });
+    let mut rows = target.in_time(rows).await?.into_inner();
     let failed = |error: ReportError| Failure::operation(error.to_string());
     let mut writer: Option<ReportWriter> = None;
     let mut current: Option<(v1::Job, Vec<v1::EpochRow>)> = None;
-    while let Some(row) = rows.message().await? {
+    while let Some(row) = target.in_time(rows.message()).await? {
         match (row.row, &mut writer) {
             (Some(Row::Header(header)), None) => {
                 let folder = place(header.sweep.as_ref().map_or("", |sweep| sweep.name.as_str()));

@@ -10,6 +10,8 @@ pub enum Mutant {
     AcknowledgeBeforeCommit,
     /// An event that brings nothing new is acknowledged at once, though the commit of the first of its kind runs.
     DuplicateOvertakesCommit,
+    /// Users are answered while the commit of what they asked for still runs.
+    AnswerBeforeCommit,
     /// Jobs are granted while the commit of the grant still runs.
     GrantBeforeCommit,
     /// After a restart, a job's attempts count from 1 again.
@@ -30,6 +32,7 @@ impl Mutant {
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
+        Self::AnswerBeforeCommit,
         Self::GrantBeforeCommit,
         Self::AttemptNumbersForgotten,
         Self::NoEpochDeduplication,

@@ -20,6 +20,8 @@ pub struct Batch<W> {
     replies: Vec<(W, Reply)>,
     #[cfg(feature = "mutants")]
     early: Vec<Effect>,
+    #[cfg(feature = "mutants")]
+    early_replies: Vec<(W, Reply)>,
 }
 
 /// What may be told.
@@ -51,6 +53,8 @@ impl<W> Default for Batch<W> {
             replies: Vec::new(),
             #[cfg(feature = "mutants")]
             early: Vec::new(),
+            #[cfg(feature = "mutants")]
+            early_replies: Vec::new(),
         }
     }
 }
@@ -74,6 +78,11 @@ impl<W> Batch<W> {
         self.inputs += 1;
         self.records.append(records);
         self.effects.append(effects);
+        #[cfg(feature = "mutants")]
+        if mutants::is_on(Mutant::AnswerBeforeCommit) {
+            self.early_replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
+            return;
+        }
         self.replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
     }
 
@@ -100,7 +109,7 @@ impl<W> Batch<W> {
     /// What a mutant tells before the records are durable; nothing without one.
     #[cfg(feature = "mutants")]
     pub fn early(&mut self) -> Released<W> {
-        released(std::mem::take(&mut self.early), Vec::new())
+        released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_replies))
     }
 
     #[cfg(feature = "mutants")]

@@ -182,6 +182,8 @@ pub struct Driver {
     /// What was applied and is not on its way to the disk yet.
     next: Batch<Caller>,
     sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
+    /// Streams that were given up since the last batch; the engine hears of it with the next one.
+    given_up: Vec<SessionId>,
     config: EngineConfig,
     clock: LeaseClock,
     start: Instant,
@@ -201,9 +203,19 @@ impl Driver {
         let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVED_WAITING_MAX);
         let handle = DriverHandle { requests: sender, observations: observations.clone() };
-        let (next, sessions) = (Batch::default(), HashMap::new());
-        let driver =
-            Self { engine, store, requests, observations, next, sessions, config, clock, start, full: None };
+        let driver = Self {
+            engine,
+            store,
+            requests,
+            observations,
+            next: Batch::default(),
+            sessions: HashMap::new(),
+            given_up: Vec::new(),
+            config,
+            clock,
+            start,
+            full: None,
+        };
         Ok((driver, handle))
     }
 
@@ -213,6 +225,7 @@ impl Driver {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut commit, mut stopping, mut drained) = (None, false, false);
         loop {
+            self.close_given_up();
             if commit.is_none() {
                 self.look_for_room().await?;
                 commit = self.begin_commit();
@@ -238,6 +251,14 @@ impl Driver {
                     None => drained = true,
                 },
             }
+        }
+    }
+
+    /// Tells the engine of the streams that were given up.
+    fn close_given_up(&mut self) {
+        for session in std::mem::take(&mut self.given_up) {
+            let now = now(&mut self.clock, self.start);
+            self.apply(now, Input::SessionClosed(session), None);
         }
     }
 
@@ -377,12 +398,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands messages to a stream without waiting; a stream that does not keep up is dropped, which ends it.
+    /// Hands a message to a stream without waiting; a stream that does not keep up is given up: it ends once it is
+    /// read, and until then nothing that comes by it counts.
     fn deliver(&mut self, session: SessionId, outbound: Outbound) {
         let Some(sender) = self.sessions.get(&session) else { return };
         if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(outbound) {
             tracing::warn!(session = session.0, "a worker does not read its messages; its stream is ended");
             self.sessions.remove(&session);
+            self.given_up.push(session);
         }
     }
 }

@@ -56,3 +56,5 @@ fn mismatch() -> Status {
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod limits;

@@ -179,36 +179,43 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         /// SQLite's SQLITE_FULL and SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
         const FULL: [&str; 3] = ["13", "4874", "53100"];
+        /// SQLite's SQLITE_CORRUPT, that of an index and that of a sequence, and SQLITE_NOTADB.
+        const DAMAGED: [&str; 4] = ["11", "779", "523", "26"];
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        if code.is_some_and(|code| FULL.contains(&code.as_ref())) {
-            Self::Full(error.to_string())
-        } else {
-            Self::Database(error)
+        match code.as_deref() {
+            Some(code) if FULL.contains(&code) => Self::Full(error.to_string()),
+            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
+            _ => Self::Database(error),
         }
     }
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
-        let code = error.sqlite_error().map(|error| error.extended_code);
-        if code.is_some_and(|code| [SQLITE_FULL, SQLITE_IOERR_SHMSIZE].contains(&code)) {
-            Self::Full(error.to_string())
-        } else {
-            Self::Sqlite(error)
+        use rusqlite::ffi::{
+            SQLITE_CORRUPT, SQLITE_CORRUPT_INDEX, SQLITE_CORRUPT_SEQUENCE, SQLITE_FULL, SQLITE_IOERR_SHMSIZE,
+            SQLITE_NOTADB,
+        };
+        match error.sqlite_error().map(|error| error.extended_code) {
+            Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => Self::Full(error.to_string()),
+            Some(SQLITE_CORRUPT | SQLITE_CORRUPT_INDEX | SQLITE_CORRUPT_SEQUENCE | SQLITE_NOTADB) => {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::Sqlite(error),
         }
     }
 }
 
 impl StoreError {
-    /// Whether the store may work again without anybody's help: it was restarted, cannot be reached, or belongs to
-    /// another coordinator now.
+    /// Whether the store may work again without the coordinator's end: it was restarted, cannot be reached, is full, or
+    /// belongs to another coordinator now.
     pub fn is_passing(&self) -> bool {
         /// Classes of SQLSTATE: connection exceptions, resources, operator intervention, and transactions that were
         /// rolled back or ended for standing still.
         const CLASSES: [&str; 5] = ["08", "53", "57", "40", "25"];
         match self {
-            Self::Superseded => true,
+            // Where there is no room even for what a start or a leader writes, there may be later.
+            Self::Superseded | Self::Full(_) => true,
             Self::Database(sqlx::Error::Database(error)) => error
                 .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
                 .is_some_and(|error| CLASSES.iter().any(|class| error.code().starts_with(class))),

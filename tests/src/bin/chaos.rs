@@ -27,7 +27,7 @@ async fn main() {
     }
     let Freezes { rounds, taken, lost, jobs, told } = freezes(kills_wanted.div_ceil(2), seed).await;
     println!(
-        "Freeze: {rounds} times past the lease, {taken} times with a job ({lost} attempts fenced), {jobs} jobs done once, \
+        "Freeze: {taken} times past the lease with a job, of {rounds} ({lost} attempts fenced), {jobs} jobs done once, \
          {told} epochs told before, 0 lost, 0 twice, database clean"
     );
     let Leavings { rounds, handed_back, jobs, told } = leavings(kills_wanted.div_ceil(2), seed).await;

@@ -15,7 +15,7 @@ const LOSS_WITHIN: Duration = Duration::from_secs(4);
 pub struct Freezes {
     /// How often one was frozen.
     pub rounds: u32,
-    /// How often it had a job, which was taken from it meanwhile.
+    /// How often it had a job, which was taken from it meanwhile; the others had just ended one.
     pub taken: u32,
     /// Attempts that were lost, by the database.
     pub lost: u64,
@@ -25,17 +25,19 @@ pub struct Freezes {
     pub told: usize,
 }
 
-/// Stops a worker past its lease and lets it go on, `rounds` times: what it says afterwards changes nothing.
+/// Stops a worker that has a job past its lease and lets it go on, `wanted` times: what it says afterwards changes
+/// nothing.
 ///
 /// # Panics
 /// Something was lost or counted twice.
-pub async fn freezes(rounds: u32, seed: u64) -> Freezes {
-    let jobs = u64::from(rounds) * 8;
+pub async fn freezes(wanted: u32, seed: u64) -> Freezes {
+    let jobs = u64::from(wanted) * 10;
     let mut cluster = Cluster::start(ClusterOptions { lease: "1s", ..light(100) });
     let workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
     let sweep = cluster.submit(&parameters(jobs)).await;
-    let (mut random, mut told, mut taken) = (Random(seed), BTreeMap::new(), 0);
-    for _ in 0..rounds {
+    let (mut random, mut told, mut rounds, mut taken) = (Random(seed), BTreeMap::new(), 0, 0);
+    while taken < wanted {
+        rounds += 1;
         listen(&cluster, sweep, 1 + random.below(4) as usize, &mut told).await;
         let index = random.below(WORKERS.len() as u64) as usize;
         let mut watch = cluster.watch(sweep).await;
@@ -53,5 +55,6 @@ pub async fn freezes(rounds: u32, seed: u64) -> Freezes {
     check(&cluster.results(sweep).await, jobs, &told);
     cluster.coordinator.kill();
     let lost = check_database(&cluster.folder.path().join("sweep.db")).lost;
+    assert!(lost >= u64::from(taken), "{lost} attempts were lost of {taken} that were taken");
     Freezes { rounds, taken, lost, jobs, told: told.len() }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use proto::v1;
 use tempfile::TempDir;
-use tests::{Cluster, ClusterOptions, chaos, skipped, source};
+use tests::{Cluster, ClusterOptions, Postgres, chaos, program, skipped, source};
 use tonic::{Code, Status};
 
 const EPOCHS: u32 = 10;
@@ -53,11 +53,9 @@ fn traced(options: &[&str]) -> Option<(TempDir, Cluster)> {
     Some((folder, Cluster::start(ClusterOptions { through, ..ClusterOptions::default() })))
 }
 
-/// Submits a sweep whose file has so many bytes of comment.
-async fn submit(cluster: &Cluster, comment: usize) -> Result<u64, Status> {
-    let mut source = source("{epochs: {value: 1}}");
-    source.text = format!("# {}\n{}", "x".repeat(comment), source.text);
-    let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
+async fn submit(cluster: &Cluster) -> Result<u64, Status> {
+    let source = Some(source("{epochs: {value: 1}}"));
+    let request = v1::SubmitRequest { source, ..v1::SubmitRequest::default() };
     let answer = cluster.client().await.submit(request).await?;
     Ok(answer.into_inner().sweep.unwrap_or_default().sweep_id)
 }
@@ -77,21 +75,16 @@ fn fill(folder: &Path) {
     }
 }
 
-#[tokio::test]
-async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
-    let Some((folder, through)) = small_disk() else { return };
-    let store = Some(format!("sqlite:{}", folder.path().join("sweep.db").display()));
-    let cluster = Cluster::start(ClusterOptions { store, through, ..chaos::light(50) });
+/// Fills the disk of a coordinator's store while a job runs, and makes room again.
+async fn fill_and_make_room(cluster: &Cluster, disk: &Path) {
     let _worker = cluster.worker("one");
     let parameters = format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {JOBS}, count: {JOBS}}}}}");
     let sweep = cluster.submit(&parameters).await;
     cluster.watch(sweep).await.until_epoch(EPOCHS / 2).await;
-    // The disk as the coordinator sees it.
-    let disk = format!("/proc/{}/root{}", cluster.coordinator.pid(), folder.path().display());
-    fill(disk.as_ref());
+    fill(disk);
     let mut acknowledged = vec![sweep];
     let refused = loop {
-        match submit(&cluster, 20_000).await {
+        match submit(cluster).await {
             Ok(sweep) => acknowledged.push(sweep),
             Err(status) => break status,
         }
@@ -99,11 +92,11 @@ async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     assert!(refused.message().contains("full"), "{refused:?}");
     for _ in 0..20 {
-        assert_eq!(submit(&cluster, 20_000).await.unwrap_err().code(), Code::ResourceExhausted);
-        assert_eq!(listed(&cluster).await, acknowledged, "what is kept can be read, and nothing else");
+        assert_eq!(submit(cluster).await.unwrap_err().code(), Code::ResourceExhausted);
+        assert_eq!(listed(cluster).await, acknowledged, "what is kept can be read, and nothing else");
     }
     assert_eq!(cluster.results(sweep).await.len() as u64, JOBS);
-    fs::remove_file(Path::new(&disk).join("filler")).unwrap();
+    fs::remove_file(disk.join("filler")).unwrap();
     cluster.coordinator.until_it_says("has room again");
     cluster.watch(sweep).await.until_end().await;
     for (job, epochs) in cluster.results(sweep).await {
@@ -115,8 +108,47 @@ async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
             assert_eq!((record.train_loss, record.val_accuracy), expected);
         }
     }
-    acknowledged.push(submit(&cluster, 0).await.unwrap());
-    assert_eq!(listed(&cluster).await, acknowledged);
+    acknowledged.push(submit(cluster).await.unwrap());
+    assert_eq!(listed(cluster).await, acknowledged);
+}
+
+#[tokio::test]
+async fn that_are_full_refuse_what_must_be_kept_and_go_on_when_there_is_room() {
+    let Some((folder, through)) = small_disk() else { return };
+    let store = Some(format!("sqlite:{}", folder.path().join("sweep.db").display()));
+    let cluster = Cluster::start(ClusterOptions { store, through, ..chaos::light(50) });
+    // The disk as the coordinator sees it.
+    let disk = format!("/proc/{}/root{}", cluster.coordinator.pid(), folder.path().display());
+    fill_and_make_room(&cluster, disk.as_ref()).await;
+}
+
+#[tokio::test]
+async fn that_are_full_under_postgresql_do_the_same() {
+    let Some(server) = Postgres::start_on_small_disk() else { return };
+    let cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..chaos::light(50) });
+    fill_and_make_room(&cluster, &server.data()).await;
+}
+
+#[tokio::test]
+async fn whose_database_is_damaged_are_refused_with_what_to_do() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    submit(&cluster).await.unwrap();
+    assert_eq!(cluster.coordinator.leave(), Some(0));
+    let path = cluster.folder.path().join("sweep.db");
+    let whole = fs::read(&path).unwrap();
+    let store = format!("sqlite:{}", path.display());
+    // All pages but the first, the beginning of that one, and the second half of the file.
+    for harmed in [4096..whole.len(), 0..100, whole.len() / 2..whole.len()] {
+        let mut bytes = whole.clone();
+        bytes[harmed.clone()].fill(0x5a);
+        fs::write(&path, bytes).unwrap();
+        let mut serve = Command::new(program("sweep"));
+        let refused = serve.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{harmed:?}");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("the database is damaged"), "{harmed:?}: {told}");
+        assert!(told.contains("restore it from a backup"), "{harmed:?}: {told}");
+    }
 }
 
 #[tokio::test]
@@ -124,11 +156,13 @@ async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_told
     let inject = "inject=fsync,fdatasync:error=EIO:when=25+";
     let Some((_trace, mut cluster)) = traced(&["-e", "trace=fsync,fdatasync", "-e", inject]) else { return };
     let mut acknowledged = Vec::new();
-    while let Ok(sweep) = submit(&cluster, 0).await {
+    while let Ok(sweep) = submit(&cluster).await {
         acknowledged.push(sweep);
     }
     assert!(!acknowledged.is_empty(), "{}", cluster.coordinator.log());
     assert_eq!(cluster.coordinator.wait(), Some(1));
+    let told = cluster.coordinator.log();
+    assert!(told.contains("error: the store failed and the coordinator must start again from it"), "{told}");
     cluster.start_plain_coordinator();
     let kept = listed(&cluster).await;
     assert_eq!(&kept[..acknowledged.len()], acknowledged, "what was told is there");

@@ -13,6 +13,7 @@ mod faults;
 mod flood;
 mod kills;
 mod leader;
+mod limits;
 mod packs;
 mod run;
 mod security;

@@ -34,6 +34,12 @@ fn results(folder: &Path) -> Vec<BTreeMap<String, String>> {
     rows.deserialize().map(Result::unwrap).collect()
 }
 
+/// How many checkpoints lie in the output directory.
+fn checkpoints(folder: &Path) -> usize {
+    let found = Command::new("find").arg(folder.join("results")).args(["-name", "*.safetensors*"]).output();
+    String::from_utf8(found.unwrap().stdout).unwrap().lines().count()
+}
+
 /// Reads a run's output up to the line for which `found` is true.
 fn read_until(child: &mut Child, found: impl Fn(&str) -> bool) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -74,9 +80,11 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
         stop(child.id());
         let code = child.wait().unwrap().code();
         assert!([Some(130), None].contains(&code), "{code:?}");
+        assert!(checkpoints(folder.path()) > 0, "checkpoints lie in the output directory");
     }
     let output = command(folder.path(), parameters).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(checkpoints(folder.path()), 0, "and are removed when their jobs are done");
     let rows = results(folder.path());
     assert_eq!(rows.len(), 4);
     assert!(rows.iter().all(|row| row["state"] == "done" && row["epochs_done"] == "12"), "{rows:?}");

@@ -18,6 +18,8 @@ pub(super) struct Durable {
     attempts: BTreeMap<AttemptKey, Attempt>,
     epochs: BTreeMap<(AttemptKey, u32), EpochMetrics>,
     requests: BTreeSet<String>,
+    /// The states and numbers of jobs that each sweep had, one after the other.
+    histories: BTreeMap<SweepId, Vec<(SweepState, u64)>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,13 @@ impl Durable {
             Record::SweepSubmitted { .. }
             | Record::SweepExtended { .. }
             | Record::SweepChanged { .. }
-            | Record::DatasetFound { .. } => self.keep_of_sweep(record),
+            | Record::DatasetFound { .. } => {
+                self.keep_of_sweep(record)?;
+                for (id, sweep) in &self.sweeps {
+                    self.histories.entry(*id).or_default().push((sweep.state, sweep.job_count));
+                }
+                Ok(())
+            }
             Record::JobChanged { job, state, history, .. } => {
                 let row = self.jobs.get_mut(job).ok_or("a job changed that never ran")?;
                 rule(
@@ -198,9 +206,18 @@ impl Durable {
         self.epochs.contains_key(&(key, epoch))
     }
 
-    /// Whether a sweep is kept.
-    pub(super) fn has_sweep(&self, sweep: SweepId) -> bool {
-        self.sweeps.contains_key(&sweep)
+    /// How much has happened to a sweep.
+    pub(super) fn history_length(&self, sweep: SweepId) -> usize {
+        self.histories.get(&sweep).map_or(0, Vec::len)
+    }
+
+    /// Whether a sweep was, at the end of its first `length` changes or later, as somebody is told that it is.
+    pub(super) fn was_as_told(&self, length: usize, told: &v1::Sweep) -> bool {
+        let history = self.histories.get(&SweepId(told.sweep_id)).map_or(&[][..], Vec::as_slice);
+        let is_it = |(state, jobs): &(SweepState, u64)| {
+            v1::SweepState::from(*state) == told.state() && *jobs == told.job_count
+        };
+        history.iter().skip(length.saturating_sub(1)).any(is_it)
     }
 
     /// The sweeps that are not final.

@@ -1,16 +1,17 @@
 //! The coordinator's process: the real engine behind the driver's real batches and clock, over a simulated disk.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use coordinator::{
     core::{
-        engine::{Engine, EngineConfig, Input, Now, SessionId},
+        definition::SweepDefinition,
+        engine::{Engine, EngineConfig, Input, Now, Reply, SessionId},
         record::Record,
         state::AttemptState,
     },
     driver::{Batch, LeaseClock},
 };
-use proto::{AttemptKey, WorkerName};
+use proto::{AttemptKey, SweepId, WorkerName};
 
 use super::durable::Durable;
 
@@ -82,6 +83,18 @@ impl Hub {
     /// The engine listens to a stream no more.
     pub(super) fn close(&mut self, session: SessionId) {
         self.names.remove(&session);
+    }
+
+    /// What the engine takes for the jobs of a sweep.
+    pub(super) fn define(&mut self, now_ms: u64, sweep: SweepId) -> Option<Arc<SweepDefinition>> {
+        let now = Now {
+            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at)),
+            unix_ms: EPOCH_MS + now_ms,
+        };
+        match self.engine.apply(now, Input::Define(sweep)).reply {
+            Reply::Definition(definition, _) => Some(definition),
+            _ => None,
+        }
     }
 
     /// Applies all that waits to the next batch.

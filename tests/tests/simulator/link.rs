@@ -1,5 +1,6 @@
 //! One stream between a worker and the coordinator: each direction keeps its order, as TCP does, and may be late,
-//! stall, or lose its tail when the stream breaks.
+//! stall, or lose its tail when the stream breaks. What arrives twice is what was sent again on the next stream; what
+//! arrives out of order is the end of a stream that comes after the beginning of the next one.
 
 use std::collections::VecDeque;
 

@@ -14,7 +14,7 @@ mod node;
 mod world;
 
 use std::{
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -32,12 +32,15 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-fn specification() -> Specification {
-    let text = format!(
-        "name: simulated\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-         learning_rate: {{values: [1, 2, 3]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
-    );
-    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+/// A sweep, and the same with two jobs more.
+fn specifications() -> [Specification; 2] {
+    ["1, 2, 3", "1, 2, 3, 4"].map(|rates| {
+        let text = format!(
+            "name: simulated\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
+             learning_rate: {{values: [{rates}]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
+        );
+        Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+    })
 }
 
 /// A value given as `--name VALUE`.
@@ -47,11 +50,11 @@ fn option(name: &str) -> Option<u64> {
 }
 
 fn main() -> ExitCode {
-    let specification = specification();
+    let specifications = specifications();
     if let Some(seed) = option("--seed") {
         let mutant = option("--mutant").map(|index| Mutant::ALL[index as usize]);
         mutants::turn_on(mutant);
-        return match World::new(seed, &specification, true).live() {
+        return match World::new(seed, &specifications, true).live() {
             Ok(happened) => {
                 println!("seed {seed}: no rule is broken; {happened} things happened");
                 ExitCode::SUCCESS
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    if find_mutants(&specification) && soak(&specification, option("--seconds").unwrap_or(SECONDS)) {
+    if find_mutants(&specifications) && soak(&specifications, option("--seconds").unwrap_or(SECONDS)) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -70,15 +73,18 @@ fn main() -> ExitCode {
 }
 
 /// Whether each mutant breaks a rule in some world.
-fn find_mutants(specification: &Specification) -> bool {
+fn find_mutants(specifications: &[Specification; 2]) -> bool {
     let mut all = true;
     for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         mutants::turn_on(Some(mutant));
         let found = (0..MUTANT_SEEDS)
-            .find_map(|seed| Some((seed, World::new(seed, specification, false).live().err()?)));
+            .find_map(|seed| Some((seed, World::new(seed, specifications, false).live().err()?)));
         match found {
             Some((seed, broken)) => {
-                println!("mutant {mutant:?} found by seed {seed} (--mutant {index} --seed {seed}): {broken}");
+                println!(
+                    "mutant {mutant:?} found by seed {seed}: {broken}\n    replay it: {REPLAY} --mutant {index} --seed {seed}"
+                );
+                all &= replays(index, seed, &broken);
             }
             None => {
                 println!(
@@ -92,8 +98,20 @@ fn find_mutants(specification: &Specification) -> bool {
     all
 }
 
+/// Whether the command that is told for a seed that breaks a rule shows the same again.
+fn replays(mutant: usize, seed: u64, broken: &str) -> bool {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--mutant", &mutant.to_string(), "--seed", &seed.to_string()]);
+    let told = command.output().unwrap();
+    let same = String::from_utf8_lossy(&told.stdout).contains(&format!("seed {seed}: {broken}\n"));
+    if !same || told.status.success() {
+        println!("the seed {seed} does not break the same rule when it is replayed");
+    }
+    same && !told.status.success()
+}
+
 /// Tries new seeds for so long; whether no rule was broken.
-fn soak(specification: &Specification, seconds: u64) -> bool {
+fn soak(specifications: &[Specification; 2], seconds: u64) -> bool {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let first = option("--first-seed").unwrap_or(clock.as_secs() << 24);
     let start = Instant::now();
@@ -101,11 +119,11 @@ fn soak(specification: &Specification, seconds: u64) -> bool {
     while start.elapsed() < Duration::from_secs(seconds) {
         for _ in 0..ROUND {
             let seed = first + seeds;
-            match World::new(seed, specification, false).live() {
+            match World::new(seed, specifications, false).live() {
                 Ok(count) => {
                     happened += count;
                     // The first of each round again: a world that differs from itself could not be replayed.
-                    if seeds % ROUND == 0 && World::new(seed, specification, false).live() != Ok(count) {
+                    if seeds % ROUND == 0 && World::new(seed, specifications, false).live() != Ok(count) {
                         println!("seed {seed} does not give the same world twice");
                         return false;
                     }

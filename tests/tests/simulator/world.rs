@@ -6,6 +6,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -46,6 +47,8 @@ const TICK_MS: u64 = 500;
 /// The user asks again when no answer came.
 const ASK_AGAIN_MS: u64 = 1_500;
 const REQUEST_ID: &str = "request";
+/// The only sweep.
+const SWEEP: SweepId = SweepId(1);
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +90,7 @@ pub(super) struct World {
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     happenings: Vec<Happening>,
     specification: Specification,
+    extended: Specification,
     hub: Option<Hub>,
     hub_life: u32,
     hub_frozen_until: u64,
@@ -94,6 +98,8 @@ pub(super) struct World {
     links: Vec<Link>,
     durable: Durable,
     checkpoints: Checkpoints,
+    /// How much had happened to the sweep when the driver took what it commits now.
+    history_length: usize,
     /// Who was given each attempt.
     given: BTreeMap<AttemptKey, usize>,
     submitted: bool,
@@ -106,8 +112,8 @@ pub(super) struct World {
 pub(super) type Broken = String;
 
 impl World {
-    /// The world of a seed. `specification` is the sweep that its user wants.
-    pub(super) fn new(seed: u64, specification: &Specification, trace: bool) -> Self {
+    /// The world of a seed. Its user wants the first of the sweeps, and later perhaps the points of the second.
+    pub(super) fn new(seed: u64, specifications: &[Specification; 2], trace: bool) -> Self {
         let mut random = Random(seed);
         let mut node = |number| Node::new(number, 1 + random.below(2) as u32, 1 + random.below(4) as u32);
         let nodes = (0..NODES).map(&mut node).collect();
@@ -115,7 +121,8 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             happenings: Vec::new(),
-            specification: specification.clone(),
+            specification: specifications[0].clone(),
+            extended: specifications[1].clone(),
             hub: None,
             hub_life: 0,
             hub_frozen_until: 0,
@@ -123,6 +130,7 @@ impl World {
             links: Vec::new(),
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
+            history_length: 0,
             given: BTreeMap::new(),
             submitted: false,
             calm: false,
@@ -232,6 +240,7 @@ impl World {
         }
         let Some(hub) = &mut self.hub else { return Ok(()) };
         hub.turn_is_due = false;
+        self.history_length = self.durable.history_length(SWEEP);
         hub.take_turn(self.now)?;
         let early = hub.next.early();
         self.release(early)?;
@@ -295,13 +304,27 @@ impl World {
             }
         }
         for (question, reply) in released.replies {
-            if let (Question::Submit, Reply::Submitted(sweep, _)) = (question, reply) {
-                if !self.durable.has_sweep(SweepId(sweep.sweep_id)) {
-                    return Err("a user was told of a sweep that is not durable".into());
-                }
-                self.submitted = true;
-            }
+            self.answer(question, &reply)?;
         }
+        Ok(())
+    }
+
+    /// What a user is told is durable.
+    fn answer(&mut self, question: Question, reply: &Reply) -> Result<(), Broken> {
+        let (Reply::Submitted(sweep, _)
+        | Reply::Extended(sweep, _)
+        | Reply::Retried(sweep, _)
+        | Reply::Sweep(sweep)) = reply
+        else {
+            return Ok(());
+        };
+        if !self.durable.was_as_told(self.history_length, sweep) {
+            let (state, jobs) = (sweep.state(), sweep.job_count);
+            return Err(format!(
+                "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
+            ));
+        }
+        self.submitted |= question == Question::Submit;
         Ok(())
     }
 
@@ -674,8 +697,8 @@ impl World {
     }
 
     fn change_mind(&mut self) {
-        let sweep = SweepId(1);
-        let input = match self.random.below(16) {
+        let sweep = SWEEP;
+        let input = match self.random.below(20) {
             0..4 => Input::Pause(sweep),
             4..9 => Input::Resume(sweep),
             9..12 => Input::Retry { sweep, failed: self.durable.failed_jobs(sweep) },
@@ -683,10 +706,26 @@ impl World {
                 let node = self.random.below(NODES as u64) as usize;
                 Input::Drain(self.nodes[node].identity.name.clone())
             }
+            15..17 => Input::DescribeSweep(sweep),
+            17..19 => match self.extension(sweep) {
+                Some(input) => input,
+                None => return,
+            },
             _ if self.random.one_in(2) => Input::Stop(sweep),
             _ => Input::Cancel(sweep),
         };
-        self.tell_hub(input, Some(Question::Other));
+        // Now and then twice, as by somebody to whom no answer came.
+        for _ in 0..1 + self.random.below(2) {
+            self.tell_hub(input.clone(), Some(Question::Other));
+        }
+    }
+
+    /// One more job for the sweep, as the service makes it of a file.
+    fn extension(&mut self, sweep: SweepId) -> Option<Input> {
+        let before = self.hub.as_mut()?.define(self.now, sweep)?;
+        let base = before.job_count();
+        let definition = Arc::new(before.extended(self.extended.clone()).ok()?);
+        Some(Input::Extend { sweep, base, definition })
     }
 
     fn go_wrong(&mut self) {

@@ -18,3 +18,6 @@ pub mod wire;
 pub use devices::{DeviceChoice, SlotCount, SlotCountError};
 pub use options::StartOptions;
 pub use start::start;
+
+#[cfg(test)]
+mod fuzz;

@@ -49,6 +49,8 @@ pub(crate) struct Configuration {
     pub(crate) data_root: PathBuf,
     /// How long running jobs may go on after the first request to leave.
     pub(crate) grace: Duration,
+    /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
+    pub(crate) spool_bytes_max: u64,
 }
 
 /// Why an agent ends that was not asked to.
@@ -75,9 +77,10 @@ pub(crate) async fn run(
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
     let (keeper, mut link) = connection::keep(configuration.target)?;
-    let Some((spool, recovered)) = open_spool(&configuration.spool, &mut shutdown).await? else {
+    let Some((mut spool, recovered)) = open_spool(&configuration.spool, &mut shutdown).await? else {
         return Ok(Departure::Orderly);
     };
+    spool.limit(configuration.spool_bytes_max);
     let events = recovered.events.into_iter().filter_map(|event| {
         wire::decode_event(event)
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
@@ -163,8 +166,9 @@ impl Shell {
                     Some(event) => self.hear_link(event),
                     None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
                 },
-                // While the spool is full, trainers wait.
-                Some((slot, event)) = trainers.recv(), if !self.spool.is_full() => Some(Input::Trainer { slot, event }),
+                // While the spool is full, trainers wait; one that shall end must be heard.
+                Some((slot, event)) = trainers.recv(), if !self.spool.is_full() || self.session.is_leaving() =>
+                    Some(Input::Trainer { slot, event }),
                 () = until(wake_at) => Some(Input::Tick),
                 () = tokio::time::sleep(SPOOL_RETRY), if !spool_is_whole => None,
             };

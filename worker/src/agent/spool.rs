@@ -18,7 +18,7 @@ use proto::v1::{self, event::Event as WireKind};
 use super::spool_format::{HEADER_BYTES, header, read_all, record};
 
 /// Most bytes of unacknowledged events; then the trainers wait. About 700,000 epochs.
-const UNACKNOWLEDGED_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const UNACKNOWLEDGED_BYTES_MAX: u64 = 64 << 20;
 
 /// Size from which the file is rewritten without the acknowledged events, if these are most of it.
 const COMPACT_BYTES: u64 = 1 << 20;
@@ -66,6 +66,7 @@ pub(crate) struct Spool {
     /// Number and position of each unacknowledged event.
     live: VecDeque<(u64, u64)>,
     next_sequence: u64,
+    bytes_max: u64,
     /// Held for its lock, which the operating system releases with the process.
     _lock: File,
 }
@@ -101,6 +102,7 @@ impl Spool {
             unwritten: Vec::new(),
             live,
             next_sequence,
+            bytes_max: UNACKNOWLEDGED_BYTES_MAX,
             _lock: lock,
         };
         Ok((spool, recovered))
@@ -159,10 +161,15 @@ impl Spool {
         }
     }
 
+    /// Has the spool be full at another size than [`UNACKNOWLEDGED_BYTES_MAX`].
+    pub(crate) fn limit(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
     /// True while no more events shall be made: the coordinator has been away for long, or the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
-        self.end() - start >= UNACKNOWLEDGED_BYTES_MAX
+        self.end() - start >= self.bytes_max
     }
 
     fn end(&self) -> u64 {

@@ -15,6 +15,7 @@ use super::{
     options::{StartOptions, host},
     session::types::Departure,
     shell::{self, Configuration},
+    spool::UNACKNOWLEDGED_BYTES_MAX,
     wire::Identity,
 };
 
@@ -73,6 +74,7 @@ async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
         spool: options.spool_folder(&name)?,
         data_root: options.absolute_data_root()?,
         grace: options.grace,
+        spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
         identity: Identity { name, instance: uuid::Uuid::new_v4().to_string(), host: host(), slots },
     })
 }

@@ -166,6 +166,10 @@ impl Engine {
         touched.dedup();
         let progress = |sweep| Effect::Observed { sweep, observation: Observation::Progress };
         out.effects.extend(touched.into_iter().map(progress));
+        for attempt in unknown.iter().filter(|attempt| self.is_foreign(&name, **attempt)).collect::<Vec<_>>()
+        {
+            self.refuse(&name, &format!("it said to run {attempt}, which it was never given"));
+        }
         if !unknown.is_empty() {
             revoke(session, &unknown, "the lease is lost", out);
         }

@@ -16,11 +16,10 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 pub(super) enum Mode {
     /// New jobs are welcome.
     Serving,
-    /// Running jobs may end; at `hand_back_at` they are handed back. `None` when the coordinator asked: it
-    /// waits for the results.
+    /// Running jobs may end; at `hand_back_at` they are handed back.
     Draining {
-        /// End of the grace period.
-        hand_back_at: Option<Duration>,
+        /// When what is left of the grace period is needed for that.
+        hand_back_at: Duration,
     },
     /// The grace period is over, the trainers are being stopped.
     HandingBack,
@@ -41,7 +40,7 @@ impl Mode {
     pub(super) fn deadline(self) -> Option<Duration> {
         match self {
             Self::Serving | Self::HandingBack | Self::Gone => None,
-            Self::Draining { hand_back_at } => hand_back_at,
+            Self::Draining { hand_back_at } => Some(hand_back_at),
             Self::Leaving { exit_at } => Some(exit_at),
         }
     }
@@ -59,11 +58,10 @@ impl Session {
             return;
         }
         self.shutdown_requested = true;
-        self.mode = match self.mode {
-            Mode::Leaving { exit_at } => Mode::Leaving { exit_at: exit_at.min(now + ACKNOWLEDGED_WITHIN) },
-            _ => Mode::Draining { hand_back_at: Some(now + self.grace - self.checkpoint_within()) },
-        };
-        self.hand_back_waiting();
+        if let Mode::Leaving { exit_at } = &mut self.mode {
+            *exit_at = (*exit_at).min(now + ACKNOWLEDGED_WITHIN);
+        }
+        self.start_grace_period(now);
     }
 
     /// The share of the grace period in which the trainers keep what it takes to go on elsewhere.
@@ -71,12 +69,22 @@ impl Session {
         CHECKPOINT_WITHIN.min(self.grace / 2)
     }
 
-    /// The coordinator wants the worker to leave; it waits for what runs.
-    pub(super) fn on_drain(&mut self) {
+    /// The coordinator wants the worker to leave: as with the first signal, but a signal is still the first one then.
+    pub(super) fn on_drain(&mut self, now: Duration) {
+        self.start_grace_period(now);
+    }
+
+    /// Starts the grace period, once: what asks again makes it no longer.
+    fn start_grace_period(&mut self, now: Duration) {
         if self.mode == Mode::Serving {
-            self.mode = Mode::Draining { hand_back_at: None };
+            self.mode = Mode::Draining { hand_back_at: now + self.grace - self.checkpoint_within() };
             self.hand_back_waiting();
         }
+    }
+
+    /// True once the worker is about to leave.
+    pub(in crate::agent) fn is_leaving(&self) -> bool {
+        self.mode.is_draining()
     }
 
     /// Jobs that have not begun go back at once.
@@ -90,7 +98,7 @@ impl Session {
     }
 
     pub(super) fn hand_back_when_grace_is_over(&mut self, now: Duration) {
-        if !matches!(self.mode, Mode::Draining { hand_back_at: Some(at) } if at <= now) {
+        if !matches!(self.mode, Mode::Draining { hand_back_at } if hand_back_at <= now) {
             return;
         }
         self.mode = Mode::HandingBack;
@@ -120,8 +128,7 @@ impl Session {
         match self.mode {
             Mode::Draining { hand_back_at } if all_idle => {
                 // What is left of the grace period is for the results of the jobs that did end within it.
-                let exit_at = hand_back_at.unwrap_or(now + self.grace).max(soon);
-                self.mode = Mode::Leaving { exit_at };
+                self.mode = Mode::Leaving { exit_at: hand_back_at.max(soon) };
             }
             Mode::HandingBack if all_idle => self.mode = Mode::Leaving { exit_at: soon },
             _ => {}

@@ -176,7 +176,7 @@ impl Session {
             FromCoordinator::Revoke { attempts, reason } => {
                 attempts.into_iter().for_each(|attempt| self.revoke(now, attempt, &reason));
             }
-            FromCoordinator::Drain => self.on_drain(),
+            FromCoordinator::Drain => self.on_drain(now),
         }
     }
 

@@ -82,7 +82,7 @@ pub enum FromCoordinator {
         /// Why, for people.
         reason: String,
     },
-    /// Take no more jobs, end the running ones, leave.
+    /// Take no more jobs, end the running ones or hand them back, leave.
     Drain,
 }
 

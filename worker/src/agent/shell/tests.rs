@@ -16,7 +16,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
-use crate::agent::slots::tests::script;
+use crate::agent::{slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,6 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ONE_EPOCH: &str = r#"echo "$ready"; read -r x
 echo '{"type":"started","id":"1/1#1","dataset":{"content_hash":"ab","classes":["cat","dog"],"train_images":8,"val_images":2,"skipped":[],"skipped_count":0}}'
 echo '{"type":"epoch","id":"1/1#1","epoch":1,"train_loss":0.5,"val_accuracy":0.75,"epoch_seconds":1.0}'
+read -r x
+echo '{"type":"ended","id":"1/1#1","outcome":"stopped","reason":""}'
+read -r x"#;
+
+/// A trainer that trains one epoch after the other, and waits after 300.
+const MANY_EPOCHS: &str = r#"echo "$ready"; read -r x
+echo '{"type":"started","id":"1/1#1","dataset":{"content_hash":"ab","classes":["cat","dog"],"train_images":8,"val_images":2,"skipped":[],"skipped_count":0}}'
+epoch=0
+while [ $epoch -lt 300 ]; do
+  epoch=$((epoch + 1))
+  echo '{"type":"epoch","id":"1/1#1","epoch":'$epoch',"train_loss":0.5,"val_accuracy":0.75,"epoch_seconds":1.0}'
+done
 read -r x
 echo '{"type":"ended","id":"1/1#1","outcome":"stopped","reason":""}'
 read -r x"#;
@@ -72,16 +84,33 @@ impl FakeSession {
             .await;
     }
 
+    async fn next(&mut self) -> FromWorker {
+        let message =
+            tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("the worker speaks");
+        message.unwrap().expect("the worker goes on").message.unwrap()
+    }
+
     /// The next message that is no heartbeat.
     async fn hear(&mut self) -> FromWorker {
         loop {
-            let message =
-                tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("the worker speaks");
-            match message.unwrap().expect("the worker goes on").message.unwrap() {
+            match self.next().await {
                 FromWorker::Heartbeat(_) => {}
                 message => return message,
             }
         }
+    }
+
+    /// The number of the last event before several heartbeats without one.
+    async fn last_event(&mut self, mut last: u64) -> u64 {
+        let mut heartbeats = 0;
+        while heartbeats < 5 {
+            match self.next().await {
+                FromWorker::Heartbeat(_) => heartbeats += 1,
+                FromWorker::Event(event) => (last, heartbeats) = (event.sequence, 0),
+                other => panic!("expected an event, got {other:?}"),
+            }
+        }
+        last
     }
 
     async fn hello(&mut self) -> v1::Hello {
@@ -109,6 +138,15 @@ struct Bench {
 impl Bench {
     /// A fake coordinator and an agent of one slot with `trainer`.
     async fn start(folder: &Path, trainer: &str, refusal: Option<Status>) -> Self {
+        Self::start_with_spool(folder, trainer, refusal, UNACKNOWLEDGED_BYTES_MAX).await
+    }
+
+    async fn start_with_spool(
+        folder: &Path,
+        trainer: &str,
+        refusal: Option<Status>,
+        spool_bytes_max: u64,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, sessions) = mpsc::channel(4);
@@ -135,6 +173,7 @@ impl Bench {
             spool: folder.join("spool"),
             data_root: folder.to_owned(),
             grace: Duration::ZERO,
+            spool_bytes_max,
         };
         let (shutdown, requests) = mpsc::channel(2);
         let agent = AbortOnDropHandle::new(tokio::spawn(run(configuration, requests)));
@@ -290,4 +329,24 @@ async fn a_worker_that_died_sends_the_ends_that_it_had_spooled_when_it_is_starte
     let next = v1::JobAssignment { attempt: Some(AttemptKey::new(1, 2, 1).into()), ..assignment() };
     session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![next] })).await;
     assert_eq!(session.event().await.sequence, end.sequence + 1);
+}
+
+#[tokio::test]
+async fn while_the_spool_is_full_the_trainer_waits_and_the_worker_can_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start_with_spool(folder.path(), MANY_EPOCHS, None, 1_000).await;
+    let mut session = bench.session().await;
+    session.hello().await;
+    let welcome = v1::Welcome { lease_ms: 30_000, heartbeat_interval_ms: 100, refused: Vec::new() };
+    session.say(ToWorker::Welcome(welcome)).await;
+    session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![assignment()] })).await;
+    let last = session.last_event(0).await;
+    // An epoch takes some 50 bytes.
+    assert!((1..40).contains(&last), "{last} events were made with room for 1,000 bytes");
+    session.say(ToWorker::Acknowledgement(v1::Acknowledgement { sequence: last })).await;
+    assert_eq!(session.event().await.sequence, last + 1, "with room, the training goes on");
+    session.last_event(last + 1).await;
+    // Full again, and nobody makes room.
+    bench.shutdown.send(()).await.unwrap();
+    assert_eq!(bench.end().await.unwrap(), Departure::Orderly);
 }

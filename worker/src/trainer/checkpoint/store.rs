@@ -1,7 +1,7 @@
 //! Where checkpoints lie: a folder, S3, Google Cloud Storage or Azure, by URL. Writing happens beside the training;
 //! a write that fails costs no more than the work since the checkpoint before.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
@@ -55,6 +55,8 @@ pub struct CheckpointStore {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// The folder where they lie, where it is one.
+    local: Option<PathBuf>,
     /// The write that goes on beside the training; at most one does.
     writing: Option<JoinHandle<()>>,
 }
@@ -72,8 +74,8 @@ impl CheckpointStore {
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        let (store, root) = place(location)?;
-        Ok(Self { runtime, store, root, writing: None })
+        let (store, root, local) = place(location)?;
+        Ok(Self { runtime, store, root, local, writing: None })
     }
 
     /// Starts to write a checkpoint, after the one before has been written.
@@ -148,6 +150,8 @@ impl CheckpointStore {
     pub fn remove(&mut self, plan: &CheckpointPlan) {
         self.flush();
         let folder = self.folder(plan);
+        let torn = self.local.as_ref().map(|local| local.join(folder.as_ref()));
+        torn.iter().for_each(|folder| remove_torn(folder));
         let work = async {
             for one in list(&self.store, &folder).await? {
                 self.store.delete(&one.location).await?;
@@ -158,6 +162,11 @@ impl CheckpointStore {
             Ok(Ok(())) => {}
             Ok(Err(error)) => eprintln!("old checkpoints could not be removed: {error}"),
             Err(_) => eprintln!("old checkpoints could not be removed in time"),
+        }
+        if let Some(folder) = torn {
+            // Its own folder and its sweep's, where nothing is left in them.
+            let _ = std::fs::remove_dir(&folder);
+            folder.parent().map(std::fs::remove_dir);
         }
     }
 
@@ -200,10 +209,23 @@ async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Resu
     Ok(found)
 }
 
-fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
+/// Removes what writes left that a kill cut off: files that a listing does not show.
+fn remove_torn(folder: &std::path::Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let is_torn = |path: &PathBuf| path.to_str().is_some_and(|path| path.contains(".safetensors#"));
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_torn) {
+        if let Err(error) = std::fs::remove_file(&path) {
+            eprintln!("{} could not be removed: {error}", path.display());
+        }
+    }
+}
+
+type Place = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
+
+fn place(location: &str) -> Result<Place, OpenError> {
     let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
     let folder = match location.split_once("://") {
-        None => Some(std::path::PathBuf::from(location)),
+        None => Some(PathBuf::from(location)),
         Some(("file", _)) => {
             let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
             Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
@@ -214,11 +236,12 @@ fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
         std::fs::create_dir_all(&folder)
             .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
         let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
-        return Ok((Arc::new(local.with_fsync(true).with_automatic_cleanup(true)), Path::default()));
+        let local = local.with_fsync(true).with_automatic_cleanup(true);
+        return Ok((Arc::new(local), Path::default(), Some(folder)));
     }
     let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
     let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
     let (store, root) =
         object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((Arc::from(store), root))
+    Ok((Arc::from(store), root, None))
 }

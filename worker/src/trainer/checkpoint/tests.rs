@@ -191,6 +191,19 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
 }
 
 #[test]
+fn what_a_write_left_that_was_cut_off_goes_with_the_rest() {
+    let data = easy_data(16);
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    store.write(&plan(1), 1, 0, some_bytes(&data, 1));
+    store.flush();
+    let torn = format!("{}#1", files(&folder)[0].display());
+    std::fs::write(torn, b"half").unwrap();
+    store.remove(&plan(1));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_place_that_cannot_be_is_named() {
     for (place, part) in [
         ("/dev/null/checkpoints", "writable"),

@@ -115,6 +115,13 @@ fn a_worker_that_keeps_saying_what_cannot_be_is_set_aside() {
     let (state, reason) = workers(&mut cluster).remove(0);
     assert_eq!(state, "set_aside");
     assert!(reason.contains("1/9#1, which it was never given"), "{reason}");
+    // So is one that keeps alive what it never had.
+    let mut cluster = Cluster::with_sweep(9, "");
+    cluster.connect(1, "odd", 1, &[]);
+    (0..21).for_each(|_| cluster.heartbeat(1, &[key(1, 1), key(9, 1)]));
+    let (state, reason) = workers(&mut cluster).remove(0);
+    assert_eq!(state, "set_aside");
+    assert!(reason.contains("to run 1/9#1, which it was never given"), "{reason}");
     // Late words are none of that.
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "late", 1, &[]);

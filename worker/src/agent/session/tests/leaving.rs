@@ -45,14 +45,28 @@ fn the_second_request_to_leave_ends_at_once() {
 }
 
 #[test]
-fn a_worker_drained_by_its_coordinator_gives_the_running_job_all_the_time_it_takes() {
+fn a_worker_drained_by_its_coordinator_leaves_as_on_a_signal() {
     let mut bench = Bench::training();
-    bench
-        .feed([Input::Message(FromCoordinator::Drain)])
-        .wait(Duration::from_secs(3600))
-        .expect(&["draining"]);
+    bench.feed([Input::Message(FromCoordinator::Drain)]);
     bench.feed([ended(0, 1, TrainerOutcome::Diverged), acknowledged(2)]);
-    bench.expect(&["spool 2 1/1#1 diverged (so)", "send 2 1/1#1 diverged (so)", "forget 2", "exit Orderly"]);
+    let [spooled, sent] = ["spool 2 1/1#1 diverged (so)", "send 2 1/1#1 diverged (so)"];
+    bench.expect(&["draining", spooled, sent, "forget 2", "exit Orderly"]);
+
+    let mut bench = Bench::training();
+    bench.feed([Input::Message(FromCoordinator::Drain)]).wait(GRACE - Duration::from_secs(10));
+    bench.expect(&["draining", "stop 1/1#1@0 with a checkpoint"]);
+    bench.feed([ended(0, 1, TrainerOutcome::Stopped), acknowledged(2)]);
+    let end = "1/1#1 handed_back (the worker is shutting down)";
+    bench.expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}"), "forget 2", "exit Orderly"]);
+}
+
+#[test]
+fn a_signal_after_a_drain_makes_the_grace_period_no_longer() {
+    let mut bench = Bench::training();
+    bench.feed([Input::Message(FromCoordinator::Drain)]).wait(GRACE / 2).feed([Input::Shutdown]);
+    bench.wait(GRACE - Duration::from_secs(10) - GRACE / 2);
+    bench.expect(&["draining", "stop 1/1#1@0 with a checkpoint"]);
+    bench.feed([Input::Message(FromCoordinator::Drain), Input::Shutdown]).expect(&["exit AtOnce"]);
 }
 
 #[test]

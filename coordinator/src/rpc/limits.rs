@@ -1,0 +1,94 @@
+//! How much of what workers say is believed, and how much of it is kept.
+
+use proto::v1::{self, event::Event as Wire, worker_message::Message};
+use tonic::Code;
+
+use super::convert;
+use crate::core::engine::{AttemptEvent, Input, SessionId};
+
+fn heard(event: Option<Wire>) -> AttemptEvent {
+    let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
+    let message = Message::Event(v1::Event { sequence: 1, attempt, event });
+    match convert::input(SessionId(1), v1::WorkerMessage { message: Some(message) }) {
+        Ok(Input::Event { event, .. }) => event,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn metrics_that_cannot_be_are_no_epoch() {
+    let epoch = |train_loss, val_accuracy, epoch_seconds| {
+        heard(Some(Wire::Epoch(v1::EpochRecord { epoch: 1, train_loss, val_accuracy, epoch_seconds })))
+    };
+    assert!(matches!(epoch(0.5, 0.0, 0.0), AttemptEvent::Epoch(_)));
+    assert!(matches!(epoch(-1e300, 1.0, 1e300), AttemptEvent::Epoch(_)));
+    for (loss, accuracy, seconds) in [
+        (f64::NAN, 0.5, 1.0),
+        (f64::INFINITY, 0.5, 1.0),
+        (0.5, f64::NAN, 1.0),
+        (0.5, 1.000_001, 1.0),
+        (0.5, -0.000_001, 1.0),
+        (0.5, 0.5, f64::NAN),
+        (0.5, 0.5, f64::INFINITY),
+        (0.5, 0.5, -1.0),
+    ] {
+        let event = epoch(loss, accuracy, seconds);
+        assert!(matches!(event, AttemptEvent::Unusable(_)), "{loss} {accuracy} {seconds}: {event:?}");
+    }
+    assert!(matches!(heard(None), AttemptEvent::Unusable(_)));
+}
+
+#[test]
+fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
+    let log_tail = (0..500).map(|line| format!("{line} {}", "ü".repeat(5_000))).collect();
+    let ended = v1::AttemptEnded { outcome: 3, reason: "x".repeat(1 << 20), log_tail };
+    let AttemptEvent::Ended { reason, log_tail, .. } = heard(Some(Wire::Ended(ended))) else { panic!() };
+    assert_eq!((reason.len(), log_tail.len()), (1_000, 50));
+    assert!(log_tail[0].starts_with("450 ") && log_tail[49].starts_with("499 "));
+    assert!(log_tail.iter().all(|line| line.chars().count() == 1_000));
+}
+
+#[test]
+fn of_a_data_set_so_many_names_are_kept() {
+    let names = || (0..1_000).map(|_| "n".repeat(3_000)).collect();
+    let dataset = v1::DatasetSummary {
+        content_hash: "h".repeat(1 << 20),
+        classes: names(),
+        skipped: names(),
+        ..v1::DatasetSummary::default()
+    };
+    let started = v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 };
+    let AttemptEvent::Started { dataset, .. } = heard(Some(Wire::Started(started))) else { panic!() };
+    assert_eq!((dataset.content_hash.len(), dataset.classes.len(), dataset.skipped.len()), (1_000, 256, 256));
+    assert!(dataset.classes.iter().all(|name| name.len() == 1_000));
+}
+
+#[test]
+fn a_hello_that_cannot_be_is_refused() {
+    let hello = |name: &str, slots: &[u32], held: usize| {
+        let slot = |index: &u32| v1::Slot { index: *index, ..v1::Slot::default() };
+        let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
+        convert::hello(v1::Hello {
+            protocol_version: proto::PROTOCOL_VERSION,
+            name: name.into(),
+            slots: slots.iter().map(slot).collect(),
+            held: vec![v1::HeldAttempt { attempt, slot: 0, ended: false }; held],
+            ..v1::Hello::default()
+        })
+    };
+    let many: Vec<u32> = (0..1_025).collect();
+    assert!(hello("one", &many[..1_024], 2_048).is_ok());
+    for (what, refused) in [
+        ("no name", hello("", &[0], 0)),
+        ("a path for a name", hello("../one", &[0], 0)),
+        ("a long name", hello(&"n".repeat(10_000), &[0], 0)),
+        ("no slots", hello("one", &[], 0)),
+        ("too many slots", hello("one", &many, 0)),
+        ("a slot twice", hello("one", &[0, 0], 0)),
+        ("too many attempts", hello("one", &[0], 2_049)),
+    ] {
+        assert_eq!(refused.expect_err(what).code(), Code::InvalidArgument, "{what}");
+    }
+    let other = v1::Hello { protocol_version: proto::PROTOCOL_VERSION + 1, ..v1::Hello::default() };
+    assert_eq!(convert::hello(other).unwrap_err().code(), Code::FailedPrecondition);
+}

@@ -1,0 +1,263 @@
+//! What strangers and broken peers may not: messages, headers, streams, connections and descriptors without end, and
+//! workers that say what cannot be.
+
+use std::{fs, time::Instant};
+
+use proto::v1::{
+    self, coordinator_message::Message as Said, event::Event, worker_message::Message,
+    worker_service_client::WorkerServiceClient,
+};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use tests::{Client, Cluster, ClusterOptions, PATIENCE, chaos};
+use tokio::sync::mpsc;
+use tonic::{
+    Code, Request,
+    codegen::tokio_stream::wrappers::ReceiverStream,
+    metadata::{Ascii, MetadataValue},
+};
+
+/// As many as the coordinator allows on one connection.
+const STREAMS_MAX: usize = 200;
+/// What a coordinator keeps of its descriptors for itself.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+async fn answers(client: &mut Client) -> bool {
+    client.list_sweeps(v1::ListSweepsRequest::default()).await.is_ok()
+}
+
+#[tokio::test]
+async fn of_messages_and_headers_cost_the_sender_alone() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let mut witness = cluster.client().await;
+    let text = "#".repeat(5 << 20);
+    let source = Some(v1::SweepSource { text, ..v1::SweepSource::default() });
+    let request = v1::SubmitRequest { source, ..v1::SubmitRequest::default() };
+    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    let mut request = Request::new(v1::ListSweepsRequest::default());
+    let long: MetadataValue<Ascii> = "x".repeat(20 << 10).parse().unwrap();
+    request.metadata_mut().insert("authorization", long);
+    assert!(cluster.client().await.list_sweeps(request).await.is_err());
+    // A file that is one message, and more than a sweep file may be.
+    let text = "#".repeat(2 << 20);
+    let source = Some(v1::SweepSource { text, ..v1::SweepSource::default() });
+    let request = v1::SubmitRequest { source, ..v1::SubmitRequest::default() };
+    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert!(answers(&mut witness).await);
+}
+
+#[tokio::test]
+async fn of_streams_on_one_connection_hold_up_that_connection_alone() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let sweep = cluster.submit("{epochs: {value: 1}}").await;
+    let mut client = cluster.client().await;
+    let mut watches = Vec::new();
+    for _ in 0..STREAMS_MAX {
+        let watch = client.watch_sweep(v1::WatchSweepRequest { sweep_id: sweep }).await.unwrap();
+        watches.push(watch.into_inner());
+    }
+    let one_more = tokio::spawn(async move { answers(&mut client).await });
+    let mut witness = cluster.client().await;
+    for _ in 0..50 {
+        assert!(answers(&mut witness).await);
+    }
+    assert!(!one_more.is_finished(), "one call more than there may be was answered");
+    watches.pop();
+    let answered = tokio::time::timeout(PATIENCE, one_more).await;
+    assert!(answered.expect("a stream that ends makes room").unwrap());
+}
+
+#[tokio::test]
+async fn of_connections_let_others_wait_their_turn() {
+    let connections = 16;
+    let limit = format!("ulimit -n {} && exec \"$@\"", DESCRIPTORS_RESERVED + connections);
+    let through = ["sh", "-c", &limit, "sh"].map(str::to_owned).to_vec();
+    let cluster = Cluster::start(ClusterOptions { through, ..ClusterOptions::default() });
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let mut client = cluster.client().await;
+        assert!(answers(&mut client).await);
+        clients.push(client);
+    }
+    let mut waiting = cluster.client().await;
+    let one_more = tokio::spawn(async move { answers(&mut waiting).await });
+    for _ in 0..50 {
+        assert!(answers(&mut clients[0]).await, "who is connected is served");
+    }
+    assert!(!one_more.is_finished(), "one connection more than there may be was served");
+    clients.pop();
+    let answered = tokio::time::timeout(PATIENCE, one_more).await;
+    assert!(answered.expect("a connection that ends makes room").unwrap());
+}
+
+#[tokio::test]
+async fn of_descriptors_are_waited_for_in_peace() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let mut client = cluster.client().await;
+    assert!(answers(&mut client).await);
+    let pid = cluster.coordinator.pid();
+    let process = Pid::from_raw(i32::try_from(pid).unwrap());
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+    let none_left = Rlimit { current: Some(open), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(process, Resource::Nofile, none_left).expect("a child's limits can be set");
+    let begun = Instant::now();
+    // Descriptors below the limit may be free: some connections use them up.
+    let mut refused = Vec::new();
+    for _ in 0..16 {
+        refused.push(cluster.client().await);
+    }
+    cluster.coordinator.until_it_says("a connection cannot be accepted");
+    for _ in 0..50 {
+        assert!(answers(&mut client).await, "who is connected is served");
+    }
+    let told = cluster.coordinator.log().matches("a connection cannot be accepted").count() as u128;
+    assert!(told <= begun.elapsed().as_millis() / 100 + 1, "{told} times: it does not pause");
+    prlimit(process, Resource::Nofile, before).unwrap();
+    for client in &mut refused {
+        assert!(answers(client).await, "with descriptors, it accepts again");
+    }
+}
+
+/// A worker that says what the test wants.
+struct Stranger {
+    says: mpsc::Sender<v1::WorkerMessage>,
+    hears: tonic::Streaming<v1::CoordinatorMessage>,
+    sequence: u64,
+}
+
+impl Stranger {
+    /// Says hello and is welcome.
+    async fn connect(cluster: &Cluster, name: &str) -> Self {
+        let (says, messages) = mpsc::channel(64);
+        let mut client = WorkerServiceClient::new(cluster.channel().await);
+        let hears = client.session(ReceiverStream::new(messages)).await.unwrap().into_inner();
+        let mut stranger = Self { says, hears, sequence: 0 };
+        let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new() };
+        let hello = v1::Hello {
+            protocol_version: proto::PROTOCOL_VERSION,
+            name: name.into(),
+            slots: vec![slot],
+            ..v1::Hello::default()
+        };
+        stranger.say(Message::Hello(hello)).await;
+        stranger.hear("welcome", |said| matches!(said, Said::Welcome(_)).then_some(())).await;
+        stranger
+    }
+
+    async fn say(&self, message: Message) {
+        self.says.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
+    }
+
+    async fn tell(&mut self, attempt: Option<v1::AttemptRef>, event: Event) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.say(Message::Event(v1::Event { sequence, attempt, event: Some(event) })).await;
+    }
+
+    async fn hear<T>(&mut self, what: &str, pick: impl Fn(Said) -> Option<T>) -> T {
+        loop {
+            let heard = tokio::time::timeout(PATIENCE, self.hears.message()).await;
+            let heard = heard.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            let message = heard.unwrap().unwrap_or_else(|| panic!("the stream ended before {what}"));
+            if let Some(found) = message.message.and_then(&pick) {
+                return found;
+            }
+        }
+    }
+
+    /// The attempt that it is given.
+    async fn grant(&mut self) -> Option<v1::AttemptRef> {
+        let grant = |said| match said {
+            Said::Grant(grant) => Some(grant.jobs[0].attempt),
+            _ => None,
+        };
+        self.hear("a job", grant).await
+    }
+}
+
+fn epoch(epoch: u32, train_loss: f64, val_accuracy: f64) -> Event {
+    Event::Epoch(v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds: 1.0 })
+}
+
+fn ended(outcome: v1::Outcome) -> Event {
+    Event::Ended(v1::AttemptEnded { outcome: outcome.into(), ..v1::AttemptEnded::default() })
+}
+
+fn started() -> Event {
+    Event::Started(v1::AttemptStarted::default())
+}
+
+#[tokio::test]
+async fn of_messages_that_are_not_read_end_the_stream() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let stranger = Stranger::connect(&cluster, "deaf").await;
+    let progress = |job| {
+        let attempt = Some(v1::AttemptRef { sweep_id: 9, job, attempt: 1 });
+        v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }
+    };
+    // It is told to stop each of these, and never listens. Windows and queues hold a few megabytes.
+    let beat = v1::Heartbeat { running: (1..100).map(progress).collect() };
+    let mut rounds = 0;
+    while cluster.workers().await[0].state != "disconnected" {
+        rounds += 1;
+        assert!(rounds < 200, "{} rounds and it is still listened to", rounds);
+        for _ in 0..500 {
+            stranger.say(Message::Heartbeat(beat.clone())).await;
+        }
+    }
+    assert!(cluster.coordinator.log().contains("does not read its messages"));
+}
+
+#[tokio::test]
+async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
+    let cluster = Cluster::start(chaos::light(10));
+    let parameters = "{epochs: {value: 2}, seed: {min: 1, max: 6, count: 6}}\nexecution: {attempts_max: 100}";
+    let sweep = cluster.submit(parameters).await;
+    let mut stranger = Stranger::connect(&cluster, "stranger").await;
+    // Each of these breaks its attempt off; the job is given to it again.
+    let impossible = [
+        (f64::NAN, 0.5),
+        (f64::INFINITY, 0.5),
+        (f64::NEG_INFINITY, 0.5),
+        (0.5, f64::NAN),
+        (0.5, 1.1),
+        (0.5, -0.1),
+    ];
+    for (loss, accuracy) in impossible {
+        let attempt = stranger.grant().await;
+        stranger.tell(attempt, epoch(1, loss, accuracy)).await;
+        stranger.tell(attempt, ended(v1::Outcome::Revoked)).await;
+    }
+    // Epochs out of order.
+    for number in [2, 3, u32::MAX] {
+        let attempt = stranger.grant().await;
+        stranger.tell(attempt, started()).await;
+        stranger.tell(attempt, epoch(number, 0.5, 0.5)).await;
+        stranger.tell(attempt, ended(v1::Outcome::Revoked)).await;
+    }
+    // Of sweeps and jobs that it never was given, until it is enough.
+    let own = stranger.grant().await;
+    for foreign in 0..12 {
+        let attempt = v1::AttemptRef { sweep_id: 1 + foreign % 3, job: 6 + foreign, attempt: 1 };
+        stranger.tell(Some(attempt), epoch(1, 0.5, 0.5)).await;
+    }
+    let all = stranger.sequence;
+    let acknowledged = move |said| match said {
+        Said::Acknowledgement(acknowledged) => (acknowledged.sequence == all).then_some(()),
+        _ => None,
+    };
+    stranger.hear("the last acknowledgement", acknowledged).await;
+    let workers = cluster.workers().await;
+    assert_eq!(workers[0].state, "set_aside", "{workers:?}");
+    assert!(workers[0].reason.contains("said 21 things that cannot be"), "{workers:?}");
+    stranger.tell(own, ended(v1::Outcome::HandedBack)).await;
+    let _worker = cluster.worker("honest");
+    cluster.watch(sweep).await.until_end().await;
+    let results = cluster.results(sweep).await;
+    assert_eq!(results.len(), 6);
+    for (job, epochs) in results {
+        assert_eq!((job.state(), job.worker.as_str()), (v1::JobState::Done, "honest"), "{job:?}");
+        assert_eq!(epochs.len(), 2, "nothing of what cannot be is kept");
+    }
+}
