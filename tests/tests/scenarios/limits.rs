@@ -133,7 +133,7 @@ impl Stranger {
         let mut client = WorkerServiceClient::new(cluster.channel().await);
         let hears = client.session(ReceiverStream::new(messages)).await.unwrap().into_inner();
         let mut stranger = Self { says, hears, sequence: 0 };
-        let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new() };
+        let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
         let hello = v1::Hello {
             protocol_version: proto::PROTOCOL_VERSION,
             name: name.into(),
