@@ -54,7 +54,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1000)]
     images: usize,
     /// How often each size is measured, after one round that does not count
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Compare numbers instead
     #[arg(long)]

@@ -80,23 +80,26 @@ impl Trainer {
 #[test]
 fn a_pack_that_does_not_fit_into_memory_ends_as_that_and_its_jobs_can_be_trained_in_smaller_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let pictures = folder.path().join("pictures");
-    let made =
-        Command::new(PROGRAM).args(["dataset", "synth", "--images", "40"]).arg(&pictures).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
+    let (pictures, packed) = (folder.path().join("pictures"), folder.path().join("packed.safetensors"));
+    let data_set = |arguments: &[&str], paths: &[&Path]| {
+        let made = Command::new(PROGRAM).arg("dataset").args(arguments).args(paths).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    data_set(&["synth", "--images", "40"], &[&pictures]);
+    data_set(&["pack"], &[&pictures, &packed]);
     let mut trainer = Trainer::start(&folder.path().join("cache"));
     assert_eq!(trainer.hear()["type"], "ready");
     // Whatever is loaded or started once is there after this.
-    assert_eq!(trainer.train(&pictures, &[1e-4]), [("done".to_owned(), String::new())]);
+    assert_eq!(trainer.train(&packed, &[1e-4]), [("done".to_owned(), String::new())]);
     trainer.limit(SPARE_BYTES);
 
-    let ends = trainer.train(&pictures, &[1e-4; 16]);
+    let ends = trainer.train(&packed, &[1e-4; 16]);
     for (outcome, reason) in &ends {
         assert_eq!(outcome, "out_of_memory", "{reason}");
         assert!(reason.starts_with("memory ran out for 16 jobs that trained as one pack: "), "{reason}");
     }
     for jobs in [1, 2] {
-        let ends = trainer.train(&pictures, &vec![1e-4; jobs]);
+        let ends = trainer.train(&packed, &vec![1e-4; jobs]);
         assert!(ends.iter().all(|(outcome, _)| outcome == "done"), "{ends:?}");
     }
     drop(trainer.input);

@@ -138,16 +138,31 @@ pub(super) fn set_deterministic() -> Result<(), TchError> {
     shim_result(unsafe { sweep_set_deterministic() })
 }
 
-/// Gives memory that libtorch keeps on a CUDA device, and that nothing uses, back to the device. What fails changes
-/// nothing: it is kept.
+/// Gives memory that is kept for reuse, and that nothing uses, back to the device. What fails changes nothing: it is
+/// kept.
 pub(super) fn empty_cache(device: Device) {
     if device.is_cuda() {
         // SAFETY: takes nothing, and lets no exception out; memory in use is not touched.
         if let Err(error) = shim_result(unsafe { sweep_empty_cuda_cache() }) {
             eprintln!("memory that is not used stays with this trainer: {error}");
         }
+    } else {
+        trim_heap();
     }
 }
+
+/// Undoes [`keep_freed_memory`] for what is free now.
+#[cfg(target_env = "gnu")]
+fn trim_heap() {
+    // SAFETY: `malloc_trim` may be called at any time; memory in use is not touched.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Other C libraries give memory back by themselves.
+#[cfg(not(target_env = "gnu"))]
+fn trim_heap() {}
 
 /// Loads libtorch's CUDA half for the rest of the process. Only of use before the first call into tch: libtorch
 /// looks for CUDA once and remembers what it found.
