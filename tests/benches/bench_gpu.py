@@ -26,7 +26,7 @@ JOBS = 16
 SIDE = 128
 # Room that a pack keeps for its header (worker/src/data/packed.rs).
 HEADER_BYTES = 256 << 10
-# What the issue of speed asks for on an H200.
+# Bars for an H200.
 SECONDS_MAX = 15.0
 PACKED_RATIO_MIN = 4.0
 MEMBERS = 8

@@ -68,10 +68,15 @@ impl PackSizes {
 impl Learnt {
     fn size(&self) -> u32 {
         let size_max = self.size_max.unwrap_or(u32::MAX);
+        let first = SIZE_FIRST.min(size_max);
+        // Also where smaller packs came about, as few jobs waited.
+        if !self.rates.contains_key(&first) {
+            return first;
+        }
         let allowed = || self.rates.range(..=size_max);
         let fastest = allowed().map(|(_, rate)| *rate).fold(0.0, f64::max);
         let Some((&best, _)) = allowed().find(|(_, rate)| **rate * GAIN_MIN >= fastest) else {
-            return SIZE_FIRST.min(size_max);
+            return first;
         };
         let untried = |size: u32| !self.rates.contains_key(&size);
         let (double, half) = (best.saturating_mul(2), best / 2);
@@ -129,6 +134,15 @@ mod tests {
         let memory_for_six = |size| (size <= 6).then(|| f64::from(size));
         assert_eq!(settle(memory_for_six), (4, vec![4, 8, 4]));
         assert_eq!(settle(|size| (size <= 1).then_some(1.0)), (1, vec![4, 2, 1]));
+    }
+
+    #[test]
+    fn a_job_that_was_alone_for_want_of_others_does_not_begin_the_search() {
+        let (mut sizes, key) = (PackSizes::default(), key("gpu"));
+        sizes.measured(&key, 1, 10.0);
+        assert_eq!(sizes.size(&key), 4);
+        sizes.measured(&key, 4, 30.0);
+        assert_eq!(sizes.size(&key), 8);
     }
 
     #[test]
