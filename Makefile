@@ -40,7 +40,7 @@ chaos: build ## Kill, freeze, send away and cut off processes KILLS times (200) 
 soak: setup ## Simulate new seeds for SECONDS (600), after finding every mutant
 	$(CARGO) test --release --locked -p tests --test simulator -- --seconds $(or $(SECONDS),600)
 
-bench: build ## Measure the coordinator under load (3 minutes); figures go to target/bench.jsonl too
+bench: build ## Measure the coordinator under load (5 minutes); figures go to target/bench.jsonl too
 	$(RELEASE)/bench
 
 # Nothing but this target asks for PyTorch itself, which takes 5 GB.

@@ -1,13 +1,15 @@
 //! The only owner of the engine: apply what comes in, commit it, and only then perform the effects and answer. While a
 //! commit runs, the engine goes on; what comes in meanwhile shares the next commit, which begins when this one has ended,
-//! so nothing is told before everything that led to it is durable. What does not need a runtime lies beside it: `batch` holds back what is not durable yet, `clock` is the clock of leases. `seat` says
-//! whether there is a driver at all: where coordinators share a store, one has it.
+//! so nothing is told before everything that led to it is durable. What does not need a runtime lies beside it: `batch`
+//! holds back what is not durable yet, `clock` is the clock of leases. `handle` is the way to it; `seat` says whether
+//! there is a driver at all: where coordinators share a store, one has it.
 //!
 //! While the store's disk is full, the engine is what the store holds, questions are answered, everything else is
 //! refused; when there is room, the engine is restored once more, which arms all leases anew.
 
 mod batch;
 mod clock;
+mod handle;
 mod seat;
 
 use std::{
@@ -17,27 +19,23 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use proto::{SweepId, v1};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::handle::{Caller, Request};
 pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
+    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, OUTBOUND_WAITING_MAX, Observed, Outbound},
     seat::{Role, Seat},
 };
 use crate::{
-    core::engine::{
-        CloseReason, ControlError, Engine, EngineConfig, Input, Now, Observation, Reply, RestoreError,
-        SessionId,
-    },
+    core::engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
     store::{Store, StoreError},
 };
 
 /// Requests that may wait for the engine, each of at most [`INPUTS_TOGETHER_MAX`] inputs; senders wait when it is full.
 const REQUESTS_WAITING_MAX: usize = 1_024;
-/// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
-pub const INPUTS_TOGETHER_MAX: usize = 64;
 /// Inputs that share a commit: past it, larger transactions hardly cost less an input.
 const BATCH_INPUTS_MAX: usize = 1_024;
 /// Inputs that are applied before the driver looks whether the commit that runs has ended.
@@ -49,57 +47,8 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often room is looked for while the store's disk is full.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Commits whose messages may wait for a worker that reads slowly; a worker that lets more pile up is cut off. What they
-/// hold is little: a slot has one grant at a time, and a commit one acknowledgement.
-pub const OUTBOUND_WAITING_MAX: usize = 2_048;
-
-/// What a session's stream is given.
-#[derive(Debug)]
-pub enum Outbound {
-    /// Messages for the worker.
-    Messages(Vec<v1::CoordinatorMessage>),
-    /// The last word.
-    Close(CloseReason),
-    /// The last word: nothing can be kept for now.
-    Full,
-}
-
-/// What watchers are told of one commit.
-pub type Observed = Arc<[(SweepId, Observation)]>;
-
-/// Who waits for an answer.
-type Caller = oneshot::Sender<Result<Reply, CallError>>;
-
 /// A commit that runs: in the end, its batch and whether it is durable.
 type Commit = Pin<Box<dyn Future<Output = (Batch<Caller>, Result<(), StoreError>)> + Send>>;
-
-/// Something on its way to the engine.
-#[derive(Debug)]
-enum Request {
-    /// Inputs that nobody waits for, in their order.
-    Tell(Vec<Input>),
-    /// An input whose answer somebody waits for.
-    Ask(Input, Caller),
-    /// A worker's hello, and where its messages go.
-    Open(Input, mpsc::Sender<Outbound>),
-}
-
-/// Why a call came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The engine refused.
-    #[error(transparent)]
-    Refused(#[from] ControlError),
-    /// The driver has stopped.
-    #[error("the coordinator is shutting down")]
-    Stopped,
-    /// Nothing can be kept.
-    #[error("the disk of the coordinator's store is full; it goes on by itself when there is room")]
-    Full,
-    /// Another coordinator has the store.
-    #[error("this coordinator stands by{}", .0.as_ref().map(|leader| format!(" for the one at {leader}")).unwrap_or_default())]
-    NotLeading(Option<String>),
-}
 
 /// Why the driver ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -113,63 +62,6 @@ pub enum DriverError {
     /// A bug.
     #[error("the driver panicked: {0}")]
     Panicked(String),
-}
-
-/// Sends inputs to the engine; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct DriverHandle {
-    requests: mpsc::Sender<Request>,
-    observations: broadcast::Sender<Observed>,
-}
-
-impl DriverHandle {
-    /// Sends an input and waits until what it brought is durable.
-    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
-        let question = input.only_asks().then(|| input.clone());
-        let answer = match (self.ask(input).await, question) {
-            // It shared a commit that failed; its answer would have told of what was not kept.
-            (Err(CallError::Full), Some(question)) => self.ask(question).await,
-            (answer, _) => answer,
-        };
-        match answer? {
-            Reply::Refused(error) => Err(error.into()),
-            reply => Ok(reply),
-        }
-    }
-
-    async fn ask(&self, input: Input) -> Result<Reply, CallError> {
-        let (sender, receiver) = oneshot::channel();
-        self.send(Request::Ask(input, sender)).await?;
-        receiver.await.map_err(|_| CallError::Stopped)?
-    }
-
-    /// Resolves when the driver has ended.
-    pub async fn ended(&self) {
-        self.requests.closed().await;
-    }
-
-    /// Sends at most [`INPUTS_TOGETHER_MAX`] inputs that nobody waits for; waits itself while too many do.
-    pub async fn tell(&self, inputs: Vec<Input>) -> Result<(), CallError> {
-        self.send(Request::Tell(inputs)).await
-    }
-
-    /// Opens a session whose messages go to `outbound`.
-    pub async fn open_session(
-        &self,
-        input: Input,
-        outbound: mpsc::Sender<Outbound>,
-    ) -> Result<(), CallError> {
-        self.send(Request::Open(input, outbound)).await
-    }
-
-    /// What becomes durable from now on.
-    pub fn observe(&self) -> broadcast::Receiver<Observed> {
-        self.observations.subscribe()
-    }
-
-    async fn send(&self, request: Request) -> Result<(), CallError> {
-        self.requests.send(request).await.map_err(|_| CallError::Stopped)
-    }
 }
 
 /// The engine with its store and its streams.
@@ -438,3 +330,6 @@ fn now(clock: &mut LeaseClock, start: Instant) -> Now {
         unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The way to the driver: what can be sent to it, and what comes of it.
+
+use std::sync::Arc;
+
+use proto::{SweepId, v1};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::core::engine::{CloseReason, ControlError, Input, Observation, Reply};
+
+/// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
+pub const INPUTS_TOGETHER_MAX: usize = 64;
+/// Commits whose messages may wait for a worker that reads slowly; a worker that lets more pile up is cut off. What they
+/// hold is little: a slot has one grant at a time, and a commit one acknowledgement.
+pub const OUTBOUND_WAITING_MAX: usize = 2_048;
+
+/// What a session's stream is given.
+#[derive(Debug)]
+pub enum Outbound {
+    /// Messages for the worker.
+    Messages(Vec<v1::CoordinatorMessage>),
+    /// The last word.
+    Close(CloseReason),
+    /// The last word: nothing can be kept for now.
+    Full,
+}
+
+/// What watchers are told of one commit.
+pub type Observed = Arc<[(SweepId, Observation)]>;
+
+/// Who waits for an answer.
+pub(super) type Caller = oneshot::Sender<Result<Reply, CallError>>;
+
+/// Something on its way to the engine.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Inputs that nobody waits for, in their order.
+    Tell(Vec<Input>),
+    /// An input whose answer somebody waits for.
+    Ask(Input, Caller),
+    /// A worker's hello, and where its messages go.
+    Open(Input, mpsc::Sender<Outbound>),
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The engine refused.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+    /// The driver has stopped.
+    #[error("the coordinator is shutting down")]
+    Stopped,
+    /// Nothing can be kept.
+    #[error("the disk of the coordinator's store is full; it goes on by itself when there is room")]
+    Full,
+    /// Another coordinator has the store.
+    #[error("this coordinator stands by{}", .0.as_ref().map(|leader| format!(" for the one at {leader}")).unwrap_or_default())]
+    NotLeading(Option<String>),
+}
+
+/// Sends inputs to the engine; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DriverHandle {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) observations: broadcast::Sender<Observed>,
+}
+
+impl DriverHandle {
+    /// Sends an input and waits until what it brought is durable.
+    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
+        let question = input.only_asks().then(|| input.clone());
+        let answer = match (self.ask(input).await, question) {
+            // It shared a commit that failed; its answer would have told of what was not kept.
+            (Err(CallError::Full), Some(question)) => self.ask(question).await,
+            (answer, _) => answer,
+        };
+        match answer? {
+            Reply::Refused(error) => Err(error.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    async fn ask(&self, input: Input) -> Result<Reply, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Request::Ask(input, sender)).await?;
+        receiver.await.map_err(|_| CallError::Stopped)?
+    }
+
+    /// Resolves when the driver has ended.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
+    /// Sends at most [`INPUTS_TOGETHER_MAX`] inputs that nobody waits for; waits itself while too many do.
+    pub async fn tell(&self, inputs: Vec<Input>) -> Result<(), CallError> {
+        self.send(Request::Tell(inputs)).await
+    }
+
+    /// Opens a session whose messages go to `outbound`.
+    pub async fn open_session(
+        &self,
+        input: Input,
+        outbound: mpsc::Sender<Outbound>,
+    ) -> Result<(), CallError> {
+        self.send(Request::Open(input, outbound)).await
+    }
+
+    /// What becomes durable from now on.
+    pub fn observe(&self) -> broadcast::Receiver<Observed> {
+        self.observations.subscribe()
+    }
+
+    async fn send(&self, request: Request) -> Result<(), CallError> {
+        self.requests.send(request).await.map_err(|_| CallError::Stopped)
+    }
+}

@@ -1,0 +1,145 @@
+//! What runs while a commit does, over a store that ends each commit when the test says so.
+
+use async_trait::async_trait;
+use proto::{JobKey, SweepId};
+use tokio::sync::{Mutex, oneshot};
+
+use super::*;
+use crate::{
+    core::{
+        engine::Reply,
+        record::{FailedJob, Record, StoredSweep},
+        specification::{Specification, SpecificationSource},
+    },
+    store::{AttemptRow, EpochRow, JobRow, LeaderTold},
+};
+
+/// A store that keeps nothing and says of each commit how many records it has.
+#[derive(Debug)]
+struct Gate {
+    begun: mpsc::UnboundedSender<usize>,
+    ends: Mutex<mpsc::UnboundedReceiver<Result<(), StoreError>>>,
+}
+
+#[async_trait]
+impl Store for Gate {
+    async fn lead(&self, _: &str, _: LeaderTold<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn deposed(&self) -> StoreError {
+        std::future::pending().await
+    }
+    async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.begun.send(records.len()).unwrap();
+        self.ends.lock().await.recv().await.unwrap()
+    }
+    async fn jobs(&self, _: SweepId, _: u64, _: u32) -> Result<Vec<JobRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn failed_jobs(&self, _: SweepId, _: u32) -> Result<Vec<FailedJob>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn attempts(&self, _: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn epochs(&self, _: SweepId, _: u64, _: u64) -> Result<Vec<EpochRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn has_room(&self) -> bool {
+        false
+    }
+    async fn close(&self) {}
+}
+
+/// A driver over such a store.
+struct Driven {
+    handle: DriverHandle,
+    begun: mpsc::UnboundedReceiver<usize>,
+    ends: mpsc::UnboundedSender<Result<(), StoreError>>,
+}
+
+type Answer = oneshot::Receiver<Result<Reply, CallError>>;
+
+impl Driven {
+    async fn start() -> Self {
+        let (begun, commits) = mpsc::unbounded_channel();
+        let (ends, ended) = mpsc::unbounded_channel();
+        let store = Arc::new(Gate { begun, ends: Mutex::new(ended) });
+        let (driver, handle) = Driver::restore(store, EngineConfig::with_lease_ms(20_000)).await.unwrap();
+        tokio::spawn(driver.run(CancellationToken::new()));
+        Self { handle, begun: commits, ends }
+    }
+
+    /// Sends inputs and waits until the engine has them.
+    async fn ask(&self, inputs: impl IntoIterator<Item = Input>) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for input in inputs {
+            let (caller, answer) = oneshot::channel();
+            self.handle.requests.send(Request::Ask(input, caller)).await.unwrap();
+            answers.push(answer);
+        }
+        while self.handle.requests.capacity() < REQUESTS_WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        answers
+    }
+}
+
+fn submit() -> Input {
+    let text = "name: x\ndataset: {path: d}\nparameters: {seed: {value: 1}}\n".to_owned();
+    let source = SpecificationSource { text, ..SpecificationSource::default() };
+    let specification = Box::new(Specification::parse(&source).unwrap());
+    Input::Submit { specification, request_id: String::new() }
+}
+
+fn waits(answers: &mut [Answer]) -> bool {
+    answers.iter_mut().all(|answer| matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
+}
+
+#[tokio::test]
+async fn what_comes_in_during_a_commit_shares_the_next_and_is_told_after_it() {
+    let mut driven = Driven::start().await;
+    let mut first = driven.ask([submit()]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let question = Input::DescribeSweep(SweepId(1));
+    let mut next = driven.ask([submit(), question, submit()]).await;
+    assert!(waits(&mut first) && waits(&mut next), "nothing is durable yet");
+    driven.ends.send(Ok(())).unwrap();
+    assert_eq!(driven.begun.recv().await, Some(2), "both share a commit");
+    assert!(matches!(first.remove(0).await.unwrap(), Ok(Reply::Submitted(..))));
+    assert!(waits(&mut next), "their commit still runs");
+    driven.ends.send(Ok(())).unwrap();
+    for answer in next {
+        assert!(matches!(answer.await.unwrap(), Ok(Reply::Submitted(..) | Reply::Sweep(_))));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_rests_on_a_running_commit_waits_for_it() {
+    let mut driven = Driven::start().await;
+    let first = driven.ask([submit()]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let mut question = driven.ask([Input::DescribeSweep(SweepId(1))]).await;
+    assert!(waits(&mut question), "the sweep is not durable yet");
+    driven.ends.send(Ok(())).unwrap();
+    for answer in first.into_iter().chain(question) {
+        assert!(answer.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_without_room_takes_what_was_applied_meanwhile_with_it() {
+    let mut driven = Driven::start().await;
+    let first = driven.ask([submit()]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let next = driven.ask([submit(), Input::DescribeSweep(SweepId(2))]).await;
+    driven.ends.send(Err(StoreError::Full("no room".to_owned()))).unwrap();
+    for answer in first.into_iter().chain(next) {
+        assert!(matches!(answer.await.unwrap(), Err(CallError::Full)));
+    }
+    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await.unwrap();
+    assert!(matches!(known, Reply::Sweeps(sweeps) if sweeps.is_empty()), "as the store has it");
+}
