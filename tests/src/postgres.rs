@@ -72,7 +72,7 @@ impl Postgres {
             "\"$1/initdb\" -D data -U sweep -A trust -E UTF8 --no-locale -N >initdb.log 2>&1 || exit 1
             \"$1/postgres\" -D \"$PWD/data\" -k \"$PWD\" -c listen_addresses= -c max_connections=200 \
                 -c min_wal_size=32MB -c max_wal_size=48MB >>server.log 2>&1 &
-            echo $! >pid; read -r _; kill -QUIT $(cat pid); wait; rm -rf \"$PWD\"";
+            echo $! >pid; read -r _; kill -QUIT $(cat pid); wait; rm -rf \"$PWD\" 2>/dev/null";
         let mut keeper = keeper
             .args(["-c", script, "sh"])
             .arg(programs)

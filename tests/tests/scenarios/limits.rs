@@ -206,7 +206,7 @@ async fn of_messages_that_are_not_read_end_the_stream() {
             stranger.say(Message::Heartbeat(beat.clone())).await;
         }
     }
-    assert!(cluster.coordinator.log().contains("does not read its messages"));
+    cluster.coordinator.until_it_says("does not read its messages");
 }
 
 #[tokio::test]
