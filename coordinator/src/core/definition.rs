@@ -127,9 +127,9 @@ impl SweepDefinition {
         None
     }
 
-    /// Jobs that may be trained in one pack with `job`, by number, itself left out. Not all of them: those that an
-    /// extension added are only found for each other.
-    pub fn mates(&self, job: u64) -> impl Iterator<Item = u64> + '_ {
+    /// Jobs that may be trained in one pack with `job`, itself left out, those with larger numbers first. Not all of them:
+    /// those that an extension added are only found for each other, and no more than `points_max` points are looked at.
+    pub fn mates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
         let model = self.specification.model;
         let own = move |name: &str| model.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let mut before = 0;
@@ -138,8 +138,9 @@ impl SweepDefinition {
             before += count;
             (first < job && job - first <= count).then_some((first, grid))
         });
-        grid.into_iter()
-            .flat_map(move |(first, grid)| grid.mates(job - first, own).map(move |mate| first + mate))
+        grid.into_iter().flat_map(move |(first, grid)| {
+            grid.mates(job - first, own, points_max).map(move |mate| first + mate)
+        })
     }
 
     /// What decides how large a pack pays with such a job, in words: model, image size and the parameters that shape it.
@@ -251,8 +252,9 @@ mod tests {
                     learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
         let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
         let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
-        let mates = |definition: &SweepDefinition, job| definition.mates(job).collect::<Vec<_>>();
+        let mates = |definition: &SweepDefinition, job| definition.mates(job, 99).collect::<Vec<_>>();
         assert_eq!(mates(&first, 2), [6, 10, 14]);
+        assert_eq!(mates(&first, 6), [10, 14, 2]);
         assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
         assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
         let more = SpecificationSource {

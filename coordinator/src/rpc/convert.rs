@@ -19,6 +19,8 @@ use crate::{
 const SLOTS_MAX: usize = 1_024;
 /// Most jobs of one pack: a grant of them is far below the largest message.
 const PACK_SIZE_MAX: u32 = 1_024;
+/// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
+const ENDED_MAX: usize = 65_536;
 /// Longest reason and longest log line kept, in characters.
 const TEXT_CHARACTERS_MAX: usize = 1_000;
 /// Most log lines kept of an attempt.
@@ -43,10 +45,14 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     let slots = wire.slots.iter().map(|slot| slot.pack_size_max.clamp(1, PACK_SIZE_MAX) as usize);
-    if wire.held.len() > slots.sum::<usize>() * 2 {
-        return Err(Status::invalid_argument(
-            "a worker cannot hold more attempts than twice what its slots can train",
-        ));
+    // A slot may hold what it is given while it still ends what was taken back.
+    let held_max = slots.sum::<usize>() * 2;
+    if wire.held.iter().filter(|held| !held.ended).count() > held_max
+        || wire.held.len() > ENDED_MAX + held_max
+    {
+        return Err(Status::invalid_argument(format!(
+            "a worker cannot hold more attempts than twice what its slots can train, nor {ENDED_MAX} that have ended"
+        )));
     }
     let slot = |slot: v1::Slot| SlotDescription {
         index: slot.index,
@@ -57,7 +63,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     let held = |held: v1::HeldAttempt| {
         let attempt = AttemptKey::try_from(held.attempt)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(HeldAttempt { attempt, slot: held.slot })
+        Ok(HeldAttempt { attempt, slot: held.slot, ended: held.ended })
     };
     Ok(Hello {
         name,

@@ -58,6 +58,10 @@ fn shim_result(message: *mut c_char) -> Result<(), TchError> {
 fn shim_tensor(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> *mut c_char) -> Result<Tensor, TchError> {
     let mut made = std::ptr::null_mut();
     shim_result(make(&raw mut made))?;
+    if made.is_null() {
+        // Not even its message found memory.
+        return Err(TchError::Torch("out of memory".into()));
+    }
     // SAFETY: when it says that it succeeded, it has written a tensor from `new`, which nobody else owns.
     Ok(unsafe { Tensor::from_ptr(made) })
 }

@@ -293,7 +293,7 @@ fn line(id: &str, record: EpochRecord) -> FromTrainer {
 /// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`).
 fn is_out_of_memory(error: &TchError) -> bool {
     let text = error.to_string();
-    ["out of memory", "can't allocate memory", "bad_alloc", "STATUS_ALLOC_FAILED"]
+    ["out of memory", "can't allocate memory", "bad_alloc", "STATUS_ALLOC_FAILED", "unable to find an engine"]
         .iter()
         .any(|words| text.contains(words))
 }

@@ -52,11 +52,12 @@ impl Engine {
             AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
             AttemptEvent::Ended { outcome, reason, log_tail } => {
                 let (state, reason) = verdict(active, outcome, reason);
-                if outcome == v1::Outcome::OutOfMemory
-                    && active.pack_size > 1
-                    && let Some(key) = &active.pack_key
-                {
-                    self.pack_sizes.ran_out_of_memory(key, active.pack_size);
+                if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
+                    match outcome {
+                        v1::Outcome::OutOfMemory => self.pack_sizes.ran_out_of_memory(key, active.pack_size),
+                        v1::Outcome::PackLost => self.pack_sizes.lost(key, active.pack_size),
+                        _ => {}
+                    }
                 }
                 if state == AttemptState::Rejected {
                     self.mark_unfit(&name, attempt);

@@ -32,11 +32,11 @@ pub(super) fn charge(
     match state {
         AttemptState::Failed => history.failures += 1,
         AttemptState::Lost => {
-            history.losses += 1;
             // Of a pack nobody knows which job it was, if any: it is tried again in a smaller one, and at last alone.
             if pack_size > 1 {
                 return (history, reason);
             }
+            history.losses += 1;
             history.lost_with.insert(worker.clone());
             if history.lost_with.len() > WORKERS_LOST_MAX {
                 history.failures += 1;

@@ -153,6 +153,8 @@ pub struct HeldAttempt {
     pub attempt: AttemptKey,
     /// On which slot; it is free once the attempt's end has been told.
     pub slot: u32,
+    /// The training has ended and its end waits to be told; the slot then says nothing.
+    pub ended: bool,
 }
 
 /// An attempt lives and is so far.

@@ -11,6 +11,9 @@ const SIZE_FIRST: u32 = 4;
 /// What a larger pack must bring to be worth its memory and its coarser grain: more images a second by this factor.
 const GAIN_MIN: f64 = 1.05;
 
+/// Packs of one size that may be lost without one that is trained before memory is blamed.
+const LOST_PACKS_MAX: u32 = 2;
+
 /// Kinds of device times shapes that are remembered: more than a cluster has; past it, all are learnt anew.
 const KEYS_MAX: usize = 4_096;
 
@@ -29,32 +32,45 @@ pub(super) struct PackSizes(HashMap<PackKey, Learnt>);
 
 #[derive(Debug, Default)]
 struct Learnt {
-    /// Most images a second at each size.
+    /// Images a second at each size, when it was last trained.
     rates: BTreeMap<u32, f64>,
     /// The largest size that memory may allow.
     size_max: Option<u32>,
+    /// Jobs that lost their packs at each size since one was trained there.
+    lost: BTreeMap<u32, u32>,
 }
 
 impl PackSizes {
-    /// The size to try or to keep to.
-    pub(super) fn size(&self, key: &PackKey) -> u32 {
-        self.0.get(key).map_or(SIZE_FIRST, Learnt::size)
+    /// The size to try or to keep to, where no more than `limit` jobs may be trained at the same time.
+    pub(super) fn size(&self, key: &PackKey, limit: u32) -> u32 {
+        self.0.get(key).map_or(SIZE_FIRST.min(power_of_two(limit)), |learnt| learnt.size(limit))
     }
 
     /// A pack of `size` trained so many images a second, all members together.
     pub(super) fn measured(&mut self, key: &PackKey, size: u32, images_per_second: f64) {
         // Others come about where too few jobs wait; they are no steps of the search.
         if size.is_power_of_two() && images_per_second.is_finite() {
-            let best = self.learnt(key).rates.entry(size).or_insert(images_per_second);
-            *best = best.max(images_per_second);
+            let learnt = self.learnt(key);
+            learnt.rates.insert(size, images_per_second);
+            learnt.lost.remove(&size);
         }
     }
 
     /// A pack of `size`, more than 1, ran out of memory.
     pub(super) fn ran_out_of_memory(&mut self, key: &PackKey, size: u32) {
         let learnt = self.learnt(key);
-        let half = (size / 2).max(1);
-        learnt.size_max = Some(learnt.size_max.map_or(half, |known| known.min(half)));
+        let smaller = power_of_two(size - 1);
+        learnt.size_max = Some(learnt.size_max.map_or(smaller, |known| known.min(smaller)));
+    }
+
+    /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after the other,
+    /// and none is trained, the system may be ending them for their memory.
+    pub(super) fn lost(&mut self, key: &PackKey, size: u32) {
+        let lost = self.learnt(key).lost.entry(size).or_default();
+        *lost += 1;
+        if *lost >= LOST_PACKS_MAX * size {
+            self.ran_out_of_memory(key, size);
+        }
     }
 
     fn learnt(&mut self, key: &PackKey) -> &mut Learnt {
@@ -66,29 +82,27 @@ impl PackSizes {
 }
 
 impl Learnt {
-    fn size(&self) -> u32 {
-        let size_max = self.size_max.unwrap_or(u32::MAX);
+    fn size(&self, limit: u32) -> u32 {
+        let size_max = self.size_max.unwrap_or(u32::MAX).min(power_of_two(limit));
         let first = SIZE_FIRST.min(size_max);
+        let untried = |size: u32| !self.rates.contains_key(&size);
         // Also where smaller packs came about, as few jobs waited.
-        if !self.rates.contains_key(&first) {
+        if untried(first) {
             return first;
         }
         let allowed = || self.rates.range(..=size_max);
         let fastest = allowed().map(|(_, rate)| *rate).fold(0.0, f64::max);
-        let Some((&best, _)) = allowed().find(|(_, rate)| **rate * GAIN_MIN >= fastest) else {
-            return first;
-        };
-        let untried = |size: u32| !self.rates.contains_key(&size);
-        let (double, half) = (best.saturating_mul(2), best / 2);
-        if double <= size_max && untried(double) {
-            double
-        } else if half >= 1 && untried(half) && !untried(double) {
-            // Doubling did not pay, so that halving may.
-            half
-        } else {
-            best
-        }
+        let best = allowed().find(|(_, rate)| **rate * GAIN_MIN >= fastest).map_or(first, |(&size, _)| size);
+        let double = best.saturating_mul(2);
+        // Where doubling does not pay or cannot be, halving may.
+        let steps = [(double <= size_max, double), (best > 1, best / 2)];
+        steps.into_iter().find(|(may_be, size)| *may_be && untried(*size)).map_or(best, |(_, size)| size)
     }
+}
+
+/// The largest power of two up to `limit`, which is at least 1.
+fn power_of_two(limit: u32) -> u32 {
+    1 << limit.max(1).ilog2()
 }
 
 #[cfg(test)]
@@ -105,7 +119,7 @@ mod tests {
         let (mut sizes, key) = (PackSizes::default(), key("gpu"));
         let mut tried = Vec::new();
         for _ in 0..20 {
-            let size = sizes.size(&key);
+            let size = sizes.size(&key, 64);
             if tried.last() == Some(&size) && rate(size).is_some() {
                 return (size, tried);
             }
@@ -132,7 +146,7 @@ mod tests {
     #[test]
     fn a_size_that_ran_out_of_memory_is_halved_and_not_tried_again() {
         let memory_for_six = |size| (size <= 6).then(|| f64::from(size));
-        assert_eq!(settle(memory_for_six), (4, vec![4, 8, 4]));
+        assert_eq!(settle(memory_for_six), (4, vec![4, 8, 2, 4]));
         assert_eq!(settle(|size| (size <= 1).then_some(1.0)), (1, vec![4, 2, 1]));
     }
 
@@ -140,9 +154,30 @@ mod tests {
     fn a_job_that_was_alone_for_want_of_others_does_not_begin_the_search() {
         let (mut sizes, key) = (PackSizes::default(), key("gpu"));
         sizes.measured(&key, 1, 10.0);
-        assert_eq!(sizes.size(&key), 4);
+        assert_eq!(sizes.size(&key, 64), 4);
         sizes.measured(&key, 4, 30.0);
-        assert_eq!(sizes.size(&key), 8);
+        assert_eq!(sizes.size(&key, 64), 8);
+    }
+
+    #[test]
+    fn limits_count_as_the_power_of_two_below_them() {
+        let (mut sizes, key) = (PackSizes::default(), key("gpu"));
+        assert_eq!((sizes.size(&key, 6), sizes.size(&key, 3), sizes.size(&key, 1)), (4, 2, 1));
+        sizes.measured(&key, 4, 10.0);
+        assert_eq!(sizes.size(&key, 6), 2, "whether smaller packs are as fast");
+        sizes.measured(&key, 2, 10.0);
+        assert_eq!(sizes.size(&key, 6), 1);
+        sizes.ran_out_of_memory(&key, 2);
+        assert_eq!(sizes.size(&key, 64), 1);
+    }
+
+    #[test]
+    fn packs_that_are_lost_one_after_the_other_are_too_large() {
+        let (mut sizes, key) = (PackSizes::default(), key("gpu"));
+        (0..7).for_each(|_| sizes.lost(&key, 4));
+        assert_eq!(sizes.size(&key, 64), 4);
+        sizes.lost(&key, 4);
+        assert_eq!(sizes.size(&key, 64), 2);
     }
 
     #[test]
@@ -150,8 +185,8 @@ mod tests {
         let mut sizes = PackSizes::default();
         sizes.measured(&key("a"), 3, 1e9);
         sizes.measured(&key("a"), 4, f64::NAN);
-        assert_eq!(sizes.size(&key("a")), 4);
+        assert_eq!(sizes.size(&key("a"), 64), 4);
         sizes.measured(&key("a"), 4, 10.0);
-        assert_eq!((sizes.size(&key("a")), sizes.size(&key("b"))), (8, 4));
+        assert_eq!((sizes.size(&key("a"), 64), sizes.size(&key("b"), 64)), (8, 4));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     packs::PackKey,
     sessions::send,
     sweep_run::{ActiveAttempt, SweepRun},
-    workers::{SlotState, WorkerState},
+    workers::WorkerState,
 };
 use crate::core::{record::Record, state::JobState};
 
@@ -21,13 +21,29 @@ impl Engine {
             return;
         }
         let free = self.free_slots();
-        let mut slots_left = free.len() as u64;
+        let mut granted = 0;
         for (name, position) in free {
             if let Some(sweep) = self.next_sweep_for(&name) {
-                self.grant(now, sweep, Place { name: &name, position, slots_left }, out);
+                self.grant(now, sweep, Place { name: &name, position, granted }, out);
+                granted += 1;
             }
-            slots_left -= 1;
         }
+    }
+
+    /// Whether several jobs of the sweep may be trained on the slot at the same time.
+    fn takes_packs(&self, sweep: SweepId, place: &Place<'_>) -> bool {
+        let slot = self.workers.get(place.name).and_then(|worker| worker.slots.get(place.position));
+        let run = self.sweeps.get(&sweep);
+        slot.is_some_and(|slot| slot.description.pack_size_max > 1)
+            && run.is_some_and(|run| run.definition.execution.pack_size_max != Some(1))
+    }
+
+    /// How many slots take packs, busy or free: what waits is dealt out over all of them, so that those which are free
+    /// soon find something.
+    fn packing_slots(&self) -> u64 {
+        let workers = self.workers.values().filter(|worker| self.takes_jobs(worker));
+        let slots = workers.flat_map(|worker| &worker.slots);
+        slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
     }
 
     /// The free slots of the workers that take jobs, by worker.
@@ -61,22 +77,22 @@ impl Engine {
 
     /// Gives a free slot the sweep's next job, and as many of its mates as pay.
     fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
-        let Place { name, position, slots_left } = place;
+        let Place { name, position, granted } = place;
+        let takes_packs = self.takes_packs(sweep, &place);
+        let slots = if takes_packs { self.packing_slots().saturating_sub(granted).max(1) } else { 1 };
         let Some(run) = self.sweeps.get_mut(&sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
         let (Some(session), Some(slot)) = (worker.session, worker.slots.get_mut(position)) else { return };
-        // What waits is dealt out over the free slots; none stays free for another one's fuller pack.
-        let share = run.room().div_ceil(slots_left);
+        let share = run.room().div_ceil(slots);
         let Some((job, waiting)) = run.take_next() else { return };
-        let pack_key = takes_packs(run, slot).then(|| {
+        let pack_key = takes_packs.then(|| {
             let device = slot.description.description.clone();
             Arc::new(PackKey { device, shape: run.definition.shape(job) })
         });
         let size = pack_key.as_ref().map_or(1, |key| {
             let limits = [run.definition.execution.pack_size_max, waiting.pack_size_max];
-            let size = self.pack_sizes.size(key).min(slot.description.pack_size_max);
-            let size = limits.into_iter().flatten().fold(size, u32::min);
-            u32::try_from(share).unwrap_or(u32::MAX).min(size)
+            let limit = limits.into_iter().flatten().fold(slot.description.pack_size_max, u32::min);
+            u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
@@ -123,17 +139,12 @@ impl Engine {
     }
 }
 
-/// A free slot, and how many are free with it.
+/// A free slot, and how many were given jobs at the same time.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     name: &'a WorkerName,
     position: usize,
-    slots_left: u64,
-}
-
-/// Whether several jobs of the sweep may be trained on the slot at the same time.
-fn takes_packs(run: &SweepRun, slot: &SlotState) -> bool {
-    slot.description.pack_size_max > 1 && run.definition.execution.pack_size_max != Some(1)
+    granted: u64,
 }
 
 fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {

@@ -6,6 +6,7 @@ use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    sweep_run::ActiveAttempt,
     workers::{SlotState, WorkerState},
 };
 use crate::core::{
@@ -65,13 +66,19 @@ impl Engine {
     /// Extends the lease of an attempt that the worker still has a right to; returns whether it has.
     fn reattach(&mut self, now: Now, name: &WorkerName, held: HeldAttempt) -> bool {
         let Some(worker) = self.workers.get_mut(name) else { return false };
-        let slot = worker.slots.iter_mut().find(|known| known.description.index == held.slot);
         let active =
             self.sweeps.get_mut(&held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
-        let active = active.filter(|active| active.worker == *name && active.slot == held.slot);
-        let (Some(slot), Some(active)) = (slot, active) else { return false };
+        let right =
+            |active: &&mut ActiveAttempt| active.worker == *name && (held.ended || active.slot == held.slot);
+        let Some(active) = active.filter(right) else { return false };
+        let slot = worker.slots.iter_mut().find(|known| known.description.index == active.slot);
+        match slot {
+            Some(slot) => drop(slot.occupants.insert(held.attempt)),
+            // A worker that came back with fewer slots still tells what ended on the others.
+            None if held.ended => {}
+            None => return false,
+        }
         active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
-        slot.occupants.insert(held.attempt);
         true
     }
 

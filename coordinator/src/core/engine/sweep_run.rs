@@ -1,5 +1,6 @@
 //! One sweep in the engine. Jobs that never started are only a number to count from, finished ones only a count;
-//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt.
+//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
+//! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +18,9 @@ use super::super::{
 };
 use super::packs::PackKey;
 
-/// Mates of a job that are looked at for a pack: each costs some nanoseconds, and those that a pack takes come first
-/// where jobs are begun in the order of their numbers.
-const MATES_LOOKED_AT_MAX: usize = 65_536;
+/// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
+/// the job where jobs are begun in the order of their numbers.
+const MATES_LOOKED_AT_MAX: u64 = 65_536;
 
 /// A job that had an attempt and waits for another.
 #[derive(Debug, Clone)]
@@ -196,7 +197,7 @@ impl SweepRun {
             None => !self.has_begun(*mate),
         };
         let mates: Vec<u64> =
-            definition.mates(job).take(MATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+            definition.mates(job, MATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
         let take = |mate| match self.waiting.remove(&mate) {
             Some(again) => (mate, again),
             None => {

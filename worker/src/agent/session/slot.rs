@@ -147,7 +147,7 @@ impl Running {
         Some(End { outcome, reason, log_tail })
     }
 
-    /// What the end of the trainer is to an attempt: of a pack, nobody knows which job it was.
+    /// What a failure is to an attempt: of a pack, nobody knows which job it was.
     fn failed_with_trainer(&self) -> Outcome {
         if self.pack_size > 1 { Outcome::PackLost } else { Outcome::Failed }
     }
@@ -165,7 +165,9 @@ impl Running {
             StopReason::Broken { reason } => (self.failed_with_trainer(), self.with_pack(reason.clone())),
             StopReason::TimedOut => {
                 let limit = humantime::format_duration(self.timeout.unwrap_or_default());
-                (Outcome::Failed, format!("exceeded job_timeout of {limit}"))
+                // Together jobs take longer than alone: only a job that was alone took too long itself.
+                let reason = self.with_pack(format!("exceeded job_timeout of {limit}"));
+                (self.failed_with_trainer(), reason)
             }
         })
     }
@@ -190,7 +192,8 @@ impl Running {
                 Outcome::Done
             }
             TrainerOutcome::Diverged => Outcome::Diverged,
-            TrainerOutcome::Failed => Outcome::Failed,
+            // What libtorch says may be one job's doing or come of the pack's size.
+            TrainerOutcome::Failed => self.failed_with_trainer(),
             TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
             TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,

@@ -1,7 +1,7 @@
 //! Where checkpoints lie: a folder, S3, Google Cloud Storage or Azure, by URL. Writing happens beside the training;
 //! a write that fails costs no more than the work since the checkpoint before.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
@@ -20,6 +20,8 @@ const KEPT: usize = 2;
 const LOOKED_AT_MAX: usize = 8;
 /// Longest time that one write, or one look for a checkpoint, may take: 50 MB over a slow line.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes that may wait to be written: the checkpoints of a pack of twenty at the report's size.
+const WRITING_BYTES_MAX: usize = 1 << 30;
 /// Bytes of a checkpoint beside its tensors: the metadata, with a record for each epoch.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
@@ -57,8 +59,16 @@ pub struct CheckpointStore {
     root: Path,
     /// The folder where they lie, where it is one.
     local: Option<PathBuf>,
-    /// The write that goes on beside the training; at most one does.
-    writing: Option<JoinHandle<()>>,
+    /// The writes that go on beside the training, the oldest first; at most one a job.
+    writing: VecDeque<Writing>,
+}
+
+/// A write that goes on.
+#[derive(Debug)]
+struct Writing {
+    key: String,
+    bytes: usize,
+    task: JoinHandle<()>,
 }
 
 impl CheckpointStore {
@@ -75,12 +85,20 @@ impl CheckpointStore {
             .build()
             .map_err(OpenError::Runtime)?;
         let (store, root, local) = place(location)?;
-        Ok(Self { runtime, store, root, local, writing: None })
+        Ok(Self { runtime, store, root, local, writing: VecDeque::new() })
     }
 
-    /// Starts to write a checkpoint, after the one before has been written.
+    /// Starts to write a checkpoint, after the one before of the same job has been written, and others where too many
+    /// wait.
     pub fn write(&mut self, plan: &CheckpointPlan, epoch: u32, images_done: i64, bytes: Vec<u8>) {
-        self.flush();
+        self.wait_for(&plan.key);
+        while self.writing.iter().map(|writing| writing.bytes).sum::<usize>() + bytes.len()
+            > WRITING_BYTES_MAX
+            && let Some(oldest) = self.writing.pop_front()
+        {
+            self.wait(oldest);
+        }
+        let (key, length) = (plan.key.clone(), bytes.len());
         let folder = self.folder(plan);
         // By name, the checkpoint that is further comes later; of two that are as far, that of the later attempt.
         let name = format!("{epoch:010}-{images_done:012}-{:010}.safetensors", plan.attempt);
@@ -94,20 +112,34 @@ impl CheckpointStore {
             }
             Ok::<_, object_store::Error>(())
         };
-        self.writing = Some(self.runtime.spawn(async move {
+        let task = self.runtime.spawn(async move {
             match tokio::time::timeout(PATIENCE, work).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => eprintln!("a checkpoint could not be kept: {error}"),
                 Err(_) => eprintln!("a checkpoint could not be kept in {} s", PATIENCE.as_secs()),
             }
-        }));
+        });
+        self.writing.push_back(Writing { key, bytes: length, task });
+    }
+
+    /// Waits until what was written of a job is there, or has failed.
+    fn wait_for(&mut self, key: &str) {
+        if let Some(position) = self.writing.iter().position(|writing| writing.key == key)
+            && let Some(own) = self.writing.remove(position)
+        {
+            self.wait(own);
+        }
+    }
+
+    fn wait(&self, writing: Writing) {
+        // It does not panic, and is not aborted before the process ends.
+        let _ = self.runtime.block_on(writing.task);
     }
 
     /// Waits until what was written is there, or has failed.
     pub fn flush(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            // It does not panic, and is not aborted before the process ends.
-            let _ = self.runtime.block_on(writing);
+        while let Some(writing) = self.writing.pop_front() {
+            self.wait(writing);
         }
     }
 
@@ -118,7 +150,7 @@ impl CheckpointStore {
         identity: &str,
         shapes: &[Vec<i64>; 8],
     ) -> Option<Snapshot> {
-        self.flush();
+        self.wait_for(&plan.key);
         let numbers: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
         // Each parameter has two moments.
         let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
@@ -148,7 +180,7 @@ impl CheckpointStore {
 
     /// Removes a job's checkpoints: it is done.
     pub fn remove(&mut self, plan: &CheckpointPlan) {
-        self.flush();
+        self.wait_for(&plan.key);
         let folder = self.folder(plan);
         let torn = self.local.as_ref().map(|local| local.join(folder.as_ref()));
         torn.iter().for_each(|folder| remove_torn(folder));

@@ -12,6 +12,8 @@ use crate::core::{
     specification::{Specification, SpecificationSource},
 };
 
+/// The slot of attempts whose end is about to be told.
+pub(super) const ENDED: u32 = u32::MAX;
 /// The lease in tests, in milliseconds.
 pub(super) const LEASE_MS: u64 = 1_000;
 
@@ -128,7 +130,10 @@ impl Cluster {
             host: String::new(),
             software_version: String::new(),
             slots: (0..slots).map(slot).collect(),
-            held: held.iter().map(|&(attempt, slot)| HeldAttempt { attempt, slot }).collect(),
+            held: held
+                .iter()
+                .map(|&(attempt, slot)| HeldAttempt { attempt, slot, ended: slot == ENDED })
+                .collect(),
             draining: false,
         };
         self.apply(Input::SessionOpened { session: SessionId(session), hello });

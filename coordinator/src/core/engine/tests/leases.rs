@@ -2,7 +2,7 @@
 
 use proto::v1;
 
-use super::cluster::{Cluster, LEASE_MS, ended, key};
+use super::cluster::{Cluster, ENDED, LEASE_MS, ended, key};
 use crate::core::{
     engine::{CloseReason, Effect, Input, SessionId},
     record::Record,
@@ -210,4 +210,24 @@ fn a_slot_whose_worker_does_not_know_its_ended_attempt_is_free() {
     cluster.pass(1);
     cluster.heartbeat(1, &[]);
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+}
+
+#[test]
+fn what_ended_while_the_stream_was_away_counts_on_whichever_slot_it_was() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 2, &[]);
+    for job in [1, 2] {
+        cluster.start(1, key(job, 1));
+    }
+    cluster.take_effects();
+    // Both come back ended, one of them on a slot that is not there any more.
+    cluster.connect(2, "a", 1, &[(key(1, 1), ENDED), (key(2, 1), ENDED)]);
+    let effects = cluster.take_effects();
+    assert!(Cluster::revoked(&effects).is_empty(), "{effects:?}");
+    for job in [1, 2] {
+        cluster.epoch(2, key(job, 1), 1);
+        cluster.epoch(2, key(job, 1), 2);
+        cluster.event(2, key(job, 1), ended(v1::Outcome::Done, ""));
+    }
+    assert_eq!(cluster.counts(), [0, 1, 2, 0, 0, 0]);
 }
