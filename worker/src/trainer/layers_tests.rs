@@ -20,12 +20,13 @@ fn parameters(widths: [i64; 2]) -> [Tensor; 4] {
         .map(|shape| wave(&shape, 0.7 + shape.len() as f64).set_requires_grad(true))
 }
 
-/// As PyTorch computes it, with the activation before the pool.
+/// With libtorch's operations, in the same order: activated before they are pooled, bfloat16 values that were different become
+/// equal, and then the gradient goes to another place.
 fn expected_features(images: &Tensor, parameters: &[Tensor; 4], relu: bool, kind: Kind) -> Tensor {
     let activate = |sums: Tensor| if relu { sums.relu() } else { sums.sigmoid() };
     let [w1, b1, w2, b2] = parameters.each_ref().map(|parameter| parameter.to_kind(kind));
-    let one = activate(images.conv2d(&w1, Some(&b1), 1, 1, 1, 1)).max_pool2d(2, 2, 0, 1, false);
-    activate(one.conv2d(&w2, Some(&b2), 1, 1, 1, 1)).max_pool2d(2, 2, 0, 1, false).flatten(1, -1)
+    let one = activate(images.conv2d(&w1, Some(&b1), 1, 1, 1, 1).max_pool2d(2, 2, 0, 1, false));
+    activate(one.conv2d(&w2, Some(&b2), 1, 1, 1, 1).max_pool2d(2, 2, 0, 1, false)).flatten(1, -1)
 }
 
 /// Gradients of a loss in which each value weighs differently.
