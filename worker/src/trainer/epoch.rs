@@ -161,7 +161,7 @@ pub struct Snapshot {
     pub position: Position,
     /// What the epochs before brought.
     pub records: Vec<EpochRecord>,
-    /// The model's parameters in the order of [`model::PARAMETER_NAMES`].
+    /// The model's parameters in the order of [`super::model::PARAMETER_NAMES`].
     pub parameters: [Tensor; 8],
     /// Adam's state for them.
     pub adam: AdamState,
