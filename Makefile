@@ -46,7 +46,7 @@ bench: build ## Measure the coordinator under load (5 minutes); figures go to ta
 # Nothing but this target asks for PyTorch itself, which takes 5 GB.
 PYTORCH := $(dir $(RELEASE))venv-pytorch
 
-bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (20 minutes; PyTorch takes 5 GB below target/)
+bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (PyTorch takes 5 GB below target/)
 	$(CARGO) build --release --locked -p worker --examples
 	@[ -e $(PYTORCH)/complete ] || { $(PYTHON) -m venv $(PYTORCH) && \
 	  $(PYTORCH)/bin/pip install --quiet torch==2.11.0 torchvision==0.26.0 && touch $(PYTORCH)/complete; }

@@ -79,6 +79,11 @@ class Bench:
         assert jobs == JOBS, f"{jobs} jobs are in the report"
         return seconds
 
+    def note(self, found: dict, name: object, value: float) -> None:
+        """Keeps one run's figure, and tells it, since all of them take long."""
+        found.setdefault(name, []).append(value)
+        print(f"{name}: {value:.2f}", file=sys.stderr)
+
     def add(self, name: str, values: list[float], unit: str, baseline: list[float] | None = None) -> None:
         value = statistics.median(values)
         base = statistics.median(baseline) if baseline else None
@@ -99,15 +104,15 @@ class Bench:
             for workers in (0, 2):
                 reached = self.reference("grid", *arguments, "--workers", workers)
                 seconds = reached["seconds"] * JOBS / reached["jobs"]
-                found.setdefault(f"reference {workers}", []).append(seconds)
+                self.note(found, f"reference {workers}", seconds)
             for precision in ("fp32", "bf16"):
                 cache = self.work / "cache"
                 shutil.rmtree(cache, ignore_errors=True)
                 for state in ("cold", "warm"):
                     seconds = self.sweep(pictures, cache, precision)
-                    found.setdefault(f"{precision} {state}", []).append(seconds)
+                    self.note(found, f"{precision} {state}", seconds)
             seconds = self.sweep(pictures, cache, "fp32", SWEEP_SLOTS="1", SWEEP_THREADS_PER_SLOT="2")
-            found.setdefault("one slot", []).append(seconds)
+            self.note(found, "one slot", seconds)
         baseline = found["reference 0"]
         self.add("grid: PyTorch, as the report", baseline, "s")
         self.add("grid: PyTorch, two loader processes", found["reference 2"], "s")
@@ -121,13 +126,13 @@ class Bench:
         for _ in range(self.options.runs):
             for threads in (1, 2):
                 reached = self.reference("loop", "--images", LOOP_IMAGES, "--epochs", 3, "--threads", threads)
-                found.setdefault(("PyTorch", threads), []).append(reached["images_per_second"])
+                self.note(found, ("PyTorch", threads), reached["images_per_second"])
                 for precision in ("fp32", "bf16"):
                     command = [self.program("examples/training_speed"), str(threads), "32", "relu", "1e-4", precision]
                     reached = json.loads(run(command).output.splitlines()[-1])
-                    found.setdefault((precision, threads), []).append(reached["images_per_second"])
-                    found.setdefault((precision, threads, "GFLOP/s"), []).append(reached["gflops"])
-                    found.setdefault((precision, threads, "peak"), []).append(reached["peak_gflops"])
+                    self.note(found, (precision, threads), reached["images_per_second"])
+                    self.note(found, (precision, threads, "GFLOP/s"), reached["gflops"])
+                    self.note(found, (precision, threads, "peak"), reached["peak_gflops"])
         for threads in (1, 2):
             name = f"training loop, {threads} thread{'s' * (threads > 1)}"
             baseline = found["PyTorch", threads]
@@ -143,11 +148,11 @@ class Bench:
         for _ in range(self.options.runs):
             loop = self.reference("pack", "--data", pictures, "--threads", 1)
             loader = self.reference("pack", "--data", pictures, "--workers", 2)
-            found.setdefault("loop", []).append(loop["seconds"])
-            found.setdefault("loader", []).append(loader["seconds"])
+            self.note(found, "loop", loop["seconds"])
+            self.note(found, "loader", loader["seconds"])
             finished = self.pack_once(pictures)
-            found.setdefault("sweep", []).append(finished.seconds)
-            found.setdefault("memory", []).append(finished.memory_mib)
+            self.note(found, "sweep", finished.seconds)
+            self.note(found, "memory", finished.memory_mib)
         self.add("2,000 pictures: torchvision, a plain loop", found["loop"], "s")
         self.add("2,000 pictures: torchvision, two loader processes", found["loader"], "s")
         self.add("2,000 pictures: sweep-worker dataset pack", found["sweep"], "s", found["loader"])
