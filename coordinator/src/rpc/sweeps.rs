@@ -24,7 +24,7 @@ use crate::{
 const PAGE_ROWS_DEFAULT: u32 = 100;
 const PAGE_ROWS_MAX: u32 = 1_000;
 /// Jobs looked at for one page: with a rare state, a page may come back short but never late.
-const PAGE_SCAN_MAX: u64 = 5_000;
+const PAGE_SCAN_MAX: u64 = 1_000;
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
 /// Report rows that may wait for a slow reader.

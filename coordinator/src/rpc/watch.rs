@@ -60,8 +60,12 @@ async fn follow_until_end(
                 Ok(observed) => {
                     for (_, observation) in observed.iter().filter(|(observed, _)| *observed == sweep) {
                         changed = true;
+                        if matches!(observation, Observation::Ended) {
+                            // Who waits for the end is not kept waiting.
+                            due.reset_immediately();
+                        }
                         if events_left == 0 {
-                            break;
+                            continue;
                         }
                         if job_of(observation) > definition.job_count() {
                             definition = define(driver, sweep).await?;
