@@ -3,25 +3,60 @@
 use std::sync::Arc;
 
 use proto::{SweepId, v1};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use crate::core::engine::{CloseReason, ControlError, Input, Observation, Reply};
 
 /// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
 pub const INPUTS_TOGETHER_MAX: usize = 64;
-/// Commits whose messages may wait for a worker that reads slowly; a worker that lets more pile up is cut off. What they
-/// hold is little: a slot has one grant at a time, and a commit one acknowledgement.
-pub const OUTBOUND_WAITING_MAX: usize = 2_048;
+/// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off. Enough for a grant for
+/// each slot of the largest worker, many times over.
+const MESSAGES_WAITING_MAX: usize = 8_192;
 
 /// What a session's stream is given.
 #[derive(Debug)]
 pub enum Outbound {
-    /// Messages for the worker.
-    Messages(Vec<v1::CoordinatorMessage>),
+    /// Messages for the worker, and the room that they take up until they are passed on.
+    Messages(Vec<v1::CoordinatorMessage>, OwnedSemaphorePermit),
     /// The last word.
     Close(CloseReason),
     /// The last word: nothing can be kept for now.
     Full,
+}
+
+/// Where a worker's messages go, without waiting for it.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: mpsc::Sender<Outbound>,
+    room: Arc<Semaphore>,
+}
+
+/// A worker that does not read what it is told.
+#[derive(Debug)]
+pub(super) struct Unread;
+
+impl Outbox {
+    /// An empty outbox, and where it is read.
+    pub fn new() -> (Self, mpsc::Receiver<Outbound>) {
+        // As many lots as messages may wait, and the last word.
+        let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX + 1);
+        (Self { sender, room: Arc::new(Semaphore::new(MESSAGES_WAITING_MAX)) }, receiver)
+    }
+
+    /// Adds messages, unless too many wait already.
+    pub(super) fn add(&self, messages: Vec<v1::CoordinatorMessage>) -> Result<(), Unread> {
+        let count = u32::try_from(messages.len()).map_err(|_| Unread)?;
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(count).map_err(|_| Unread)?;
+        // Fails only where the stream has ended, which its reader tells.
+        let _ = self.sender.try_send(Outbound::Messages(messages, permit));
+        Ok(())
+    }
+
+    /// Adds the last word.
+    pub(super) fn close(&self, word: Outbound) {
+        // A stream that does not read ends all the same, as its sender goes.
+        let _ = self.sender.try_send(word);
+    }
 }
 
 /// What watchers are told of one commit.
@@ -38,7 +73,7 @@ pub(super) enum Request {
     /// An input whose answer somebody waits for.
     Ask(Input, Caller),
     /// A worker's hello, and where its messages go.
-    Open(Input, mpsc::Sender<Outbound>),
+    Open(Input, Outbox),
 }
 
 /// Why a call came to nothing.
@@ -97,11 +132,7 @@ impl DriverHandle {
     }
 
     /// Opens a session whose messages go to `outbound`.
-    pub async fn open_session(
-        &self,
-        input: Input,
-        outbound: mpsc::Sender<Outbound>,
-    ) -> Result<(), CallError> {
+    pub async fn open_session(&self, input: Input, outbound: Outbox) -> Result<(), CallError> {
         self.send(Request::Open(input, outbound)).await
     }
 

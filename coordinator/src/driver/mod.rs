@@ -26,7 +26,7 @@ use self::handle::{Caller, Request};
 pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
-    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, OUTBOUND_WAITING_MAX, Observed, Outbound},
+    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Observed, Outbound, Outbox},
     seat::{Role, Seat},
 };
 use crate::{
@@ -73,7 +73,7 @@ pub struct Driver {
     observations: broadcast::Sender<Observed>,
     /// What was applied and is not on its way to the disk yet.
     next: Batch<Caller>,
-    sessions: HashMap<SessionId, mpsc::Sender<Outbound>>,
+    sessions: HashMap<SessionId, Outbox>,
     /// Streams that were given up since the last batch; the engine hears of it with the next one.
     given_up: Vec<SessionId>,
     config: EngineConfig,
@@ -241,11 +241,12 @@ impl Driver {
         for delivery in deliveries {
             match delivery {
                 Delivery::Messages(session, messages) => {
-                    self.deliver(session, Outbound::Messages(messages));
+                    self.deliver(session, messages);
                 }
                 Delivery::Close(session, reason) => {
-                    self.deliver(session, Outbound::Close(reason));
-                    self.sessions.remove(&session);
+                    if let Some(outbox) = self.sessions.remove(&session) {
+                        outbox.close(Outbound::Close(reason));
+                    }
                 }
             }
         }
@@ -290,11 +291,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands a message to a stream without waiting; a stream that does not keep up is given up: it ends once it is
+    /// Hands messages to a stream without waiting; a stream that does not keep up is given up: it ends once it is
     /// read, and until then nothing that comes by it counts.
-    fn deliver(&mut self, session: SessionId, outbound: Outbound) {
-        let Some(sender) = self.sessions.get(&session) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(outbound) {
+    fn deliver(&mut self, session: SessionId, messages: Vec<proto::v1::CoordinatorMessage>) {
+        let Some(outbox) = self.sessions.get(&session) else { return };
+        if outbox.add(messages).is_err() {
             tracing::warn!(session = session.0, "a worker does not read its messages; its stream is ended");
             self.sessions.remove(&session);
             self.given_up.push(session);
@@ -311,14 +312,13 @@ async fn ended(commit: &mut Option<Commit>) -> (Batch<Caller>, Result<(), StoreE
 }
 
 /// Tells who waits that nothing can be kept.
-fn refuse(caller: Option<Caller>, outbound: Option<&mpsc::Sender<Outbound>>) {
+fn refuse(caller: Option<Caller>, outbox: Option<&Outbox>) {
     if let Some(caller) = caller {
         // Who asked may be gone.
         let _ = caller.send(Err(CallError::Full));
     }
-    if let Some(outbound) = outbound {
-        // A stream that does not read ends all the same, as its sender goes.
-        let _ = outbound.try_send(Outbound::Full);
+    if let Some(outbox) = outbox {
+        outbox.close(Outbound::Full);
     }
 }
 

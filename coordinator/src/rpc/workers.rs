@@ -12,7 +12,7 @@ use std::{
 };
 
 use proto::v1::{self, worker_message::Message, worker_service_server::WorkerService};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{convert, refused};
 use crate::{
     core::engine::{CloseReason, Input, SessionId},
-    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, OUTBOUND_WAITING_MAX, Outbound, Seat},
+    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Outbound, Outbox, Seat},
 };
 
 /// How long a stream may stay silent before its hello.
@@ -53,7 +53,7 @@ impl WorkerService for WorkerServer {
         let mut messages = request.into_inner();
         // A session has one driver from its beginning to its end.
         let driver = self.seat.driver().map_err(refused)?;
-        let (outbound, receiver) = mpsc::channel(OUTBOUND_WAITING_MAX);
+        let (outbound, receiver) = Outbox::new();
         let server = self.clone();
         // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
         let (failure, failed) = mpsc::channel(1);
@@ -69,7 +69,7 @@ impl WorkerService for WorkerServer {
                 let _ = failure.send(status).await;
             }
         });
-        let said = Said { outbound: receiver, messages: Vec::new().into_iter() };
+        let said = Said { outbound: receiver, messages: Vec::new().into_iter(), room: None };
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))
     }
@@ -81,7 +81,7 @@ impl WorkerServer {
         &self,
         driver: &DriverHandle,
         messages: &mut Streaming<v1::WorkerMessage>,
-        outbound: mpsc::Sender<Outbound>,
+        outbound: Outbox,
     ) -> Result<(), Status> {
         let first = tokio::time::timeout(HELLO_DEADLINE, messages.message())
             .await
@@ -108,6 +108,8 @@ impl WorkerServer {
 struct Said {
     outbound: mpsc::Receiver<Outbound>,
     messages: std::vec::IntoIter<v1::CoordinatorMessage>,
+    /// What these take up of the room for messages that wait.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Stream for Said {
@@ -119,8 +121,8 @@ impl Stream for Said {
                 return Poll::Ready(Some(Ok(message)));
             }
             let last_word = match ready!(self.outbound.poll_recv(context)) {
-                Some(Outbound::Messages(messages)) => {
-                    self.messages = messages.into_iter();
+                Some(Outbound::Messages(messages, room)) => {
+                    (self.messages, self.room) = (messages.into_iter(), Some(room));
                     continue;
                 }
                 Some(Outbound::Close(CloseReason::Replaced)) => Status::already_exists(
