@@ -65,19 +65,22 @@ fn of_a_data_set_so_many_names_are_kept() {
 
 #[test]
 fn a_hello_that_cannot_be_is_refused() {
-    let hello = |name: &str, slots: &[u32], held: usize| {
+    let hello_with = |name: &str, slots: &[u32], held: usize, ended: bool| {
         let slot = |index: &u32| v1::Slot { index: *index, ..v1::Slot::default() };
         let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
         convert::hello(v1::Hello {
             protocol_version: proto::PROTOCOL_VERSION,
             name: name.into(),
             slots: slots.iter().map(slot).collect(),
-            held: vec![v1::HeldAttempt { attempt, slot: 0, ended: false }; held],
+            held: vec![v1::HeldAttempt { attempt, slot: 0, ended }; held],
             ..v1::Hello::default()
         })
     };
+    let hello = |name: &str, slots: &[u32], held: usize| hello_with(name, slots, held, false);
     let many: Vec<u32> = (0..1_025).collect();
     assert!(hello("one", &many[..1_024], 2_048).is_ok());
+    assert!(hello_with("one", &[0], 60_000, true).is_ok(), "of slots that it had before");
+    assert!(hello_with("one", &[0], 70_000, true).is_err());
     for (what, refused) in [
         ("no name", hello("", &[0], 0)),
         ("a path for a name", hello("../one", &[0], 0)),

@@ -101,3 +101,14 @@ fn a_heartbeat_and_a_hello_name_every_job_of_a_pack() {
     bench.feed([welcome(vec![attempt(2)])]);
     assert!(bench.seen.contains(&"stop 1/2#1@0".to_owned()), "{:?}", bench.seen);
 }
+
+#[test]
+fn what_fails_or_takes_too_long_in_a_pack_is_charged_to_no_job() {
+    let mut bench = packed();
+    bench.feed([ended(0, 1, TrainerOutcome::Failed)]);
+    assert_eq!(events(&mut bench), ["4 1/1#1 pack_lost (so)"]);
+    bench.wait(Duration::from_secs(7200));
+    bench.seen.clear();
+    bench.feed([ended(0, 2, TrainerOutcome::Stopped)]);
+    assert_eq!(events(&mut bench), ["5 1/2#1 pack_lost (exceeded job_timeout of 2h, in a pack of 3 jobs)"]);
+}
