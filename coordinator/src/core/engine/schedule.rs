@@ -24,8 +24,9 @@ impl Engine {
         let mut granted = 0;
         for (name, position) in free {
             if let Some(sweep) = self.next_sweep_for(&name) {
-                self.grant(now, sweep, Place { name: &name, position, granted }, out);
-                granted += 1;
+                let place = Place { name: &name, position, granted };
+                granted += u64::from(self.takes_packs(sweep, &place));
+                self.grant(now, sweep, place, out);
             }
         }
     }
@@ -139,7 +140,7 @@ impl Engine {
     }
 }
 
-/// A free slot, and how many were given jobs at the same time.
+/// A free slot, and how many that take packs were given jobs at the same time.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     name: &'a WorkerName,

@@ -81,6 +81,15 @@ fn what_waits_is_dealt_out_over_the_free_slots() {
 }
 
 #[test]
+fn slots_that_take_no_packs_take_nothing_from_the_share_of_those_that_do() {
+    let mut cluster = Cluster::new();
+    cluster.connect(1, "a", 3, &[]);
+    cluster.connect_packing(2, "b", "one", (2, 64), &[]);
+    cluster.submit_this(mates(9, ""));
+    assert_eq!(packs(&mut cluster), [vec![1], vec![2], vec![3], vec![4, 5, 6], vec![7, 8, 9]]);
+}
+
+#[test]
 fn a_slot_is_free_when_every_job_of_its_pack_has_ended() {
     let mut cluster = cluster(6, "", 1);
     packs(&mut cluster);
