@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     DataError, PackedDataset, PrepareOptions, fingerprint,
-    pack::{Packed, pack},
+    pack::{Packed, Packing},
     packed::TRANSFORM_VERSION,
     source::Source,
 };
@@ -71,12 +71,15 @@ fn prepare_pictures(
     }
     progress(READING_SHARE);
     let packing = |share: f64| progress(READING_SHARE + share * (1.0 - READING_SHARE));
-    let (outcome, file) =
-        pack(&source, &content_hash, options.image_size, options.skip_corrupt, &whole, &packing)?;
-    let target = match outcome {
-        Packed::Whole => whole,
-        Packed::WithoutCorrupt => without_corrupt,
-    };
+    let Packed { file, whole: is_whole, .. } = Packing {
+        source: &source,
+        content_hash: Some(content_hash.clone()),
+        image_size: options.image_size,
+        skip_corrupt: options.skip_corrupt,
+        threads: options.threads.max(1),
+    }
+    .run(&whole, &packing)?;
+    let target = if is_whole { whole } else { without_corrupt };
     keep(file, &target)?;
     PackedDataset::open(&target)
 }

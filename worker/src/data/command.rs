@@ -2,8 +2,10 @@
 
 use std::{
     io::IsTerminal,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    thread::available_parallelism,
 };
 
 use anyhow::Context;
@@ -12,8 +14,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     PackedDataset,
     cache::{default_cache_dir, keep},
-    fingerprint,
-    pack::pack,
+    fingerprint::{self, Fingerprint},
+    pack::Packing,
     source::Source,
     synthetic::{self, Layout, Made, Recipe},
 };
@@ -113,13 +115,18 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     );
     let source = Source::open(&arguments.source)?;
     let bar = Bar::new("packing");
-    let hash = fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &|share| {
-        bar.at(share * 0.2);
-    })?;
     let (size, target) = (arguments.image_size, arguments.target.as_path());
-    let packing = |share: f64| bar.at(0.2 + share * 0.8);
-    let (_, file) = pack(&source, &hash, size, arguments.skip_corrupt, target, &packing)?;
-    keep(file, target)?;
+    let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"))?;
+    let packing = Packing {
+        source: &source,
+        content_hash: fingerprint.remembered(),
+        image_size: size,
+        skip_corrupt: arguments.skip_corrupt,
+        threads: available_parallelism().map_or(1, NonZeroUsize::get),
+    };
+    let packed = packing.run(target, &|share| bar.at(share))?;
+    keep(packed.file, target)?;
+    fingerprint.remember(&packed.content_hash);
     bar.end();
     let packed = PackedDataset::open(target)?;
     println!("{} images of {size}×{size} pixels are in {}", packed.len(), target.display());

@@ -20,6 +20,9 @@ const SIDE_MAX: u32 = 65_535;
 /// Memory that decoding a PNG may take, in bytes.
 const DECODE_BYTES_MAX: u64 = 2 << 30;
 
+/// Memory for pixels that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
 /// Where Adobe's programs say that they wrote the picture.
 const ADOBE_MARKER: Marker = Marker::APP(14);
 
@@ -44,41 +47,88 @@ pub enum DecodeError {
     },
 }
 
-/// Pixels of a decoded picture: 3 bytes each, row by row.
-struct Rgb {
-    width: u32,
-    height: u32,
+/// Decodes pictures one after another and keeps its memory from one to the next.
+pub struct Decoder {
+    /// Side of what comes out, in pixels.
+    size: u32,
+    /// The picture before it is resized, at the start of this: 3 bytes a pixel, row by row.
     pixels: Vec<u8>,
+    resizer: Resizer,
 }
 
-/// Decodes a picture and resizes it to `size`×`size`: bilinear with antialiasing, aspect ratio not kept, EXIF
-/// orientation ignored, alpha dropped, grey, palette and CMYK turned into RGB. `size`·`size`·3 bytes come out.
-pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
-    // The decoders are careful with broken input; should one panic all the same, the picture is broken.
-    // libjpeg's errors come as unwinding with their text.
-    let cut_off = Cell::new(false);
-    let decode = AssertUnwindSafe(|| decode(bytes, &cut_off));
-    let decoded = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
-        let reason =
-            payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
-        Err(DecodeError::Broken(reason))
-    });
-    if cut_off.get() {
-        return Err(DecodeError::Broken(CUT_OFF.to_owned()));
+/// Width and height of a decoded picture, in pixels.
+type Sides = (u32, u32);
+
+impl Decoder {
+    /// A decoder that resizes to `size`×`size`.
+    pub fn new(size: u32) -> Self {
+        Self { size, pixels: Vec::new(), resizer: Resizer::new() }
     }
-    resize(&decoded?, size)
+
+    /// Decodes the picture in `bytes` and resizes it into `resized`, which has `size`·`size`·3 bytes: bilinear with
+    /// antialiasing, aspect ratio not kept, EXIF orientation ignored, alpha dropped, grey, palette and CMYK turned
+    /// into RGB.
+    ///
+    /// # Errors
+    /// What is no picture, broken, cut off or too large; `resized` then holds anything.
+    pub fn decode(&mut self, bytes: &[u8], resized: &mut [u8]) -> Result<(), DecodeError> {
+        // The decoders are careful with broken input; should one panic all the same, the picture is broken.
+        // libjpeg's errors come as unwinding with their text.
+        let cut_off = Cell::new(false);
+        let decode = AssertUnwindSafe(|| decode(bytes, &cut_off, &mut self.pixels));
+        let decoded = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
+            let reason =
+                payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
+            Err(DecodeError::Broken(reason))
+        });
+        if cut_off.get() {
+            return Err(DecodeError::Broken(CUT_OFF.to_owned()));
+        }
+        let done = self.resize(decoded?, resized);
+        if self.pixels.len() > KEPT_BYTES_MAX {
+            self.pixels = Vec::new();
+            self.resizer = Resizer::new();
+        }
+        done
+    }
+
+    fn resize(&mut self, (width, height): Sides, resized: &mut [u8]) -> Result<(), DecodeError> {
+        let broken = |reason: &dyn std::fmt::Display| DecodeError::Broken(reason.to_string());
+        let pixels = &self.pixels[..bytes_of(width, height)];
+        let source = ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| broken(&e))?;
+        let mut resized = Image::from_slice_u8(self.size, self.size, resized, PixelType::U8x3)
+            .map_err(|error| broken(&error))?;
+        // The convolution is Pillow's own way; interpolation would not antialias.
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        self.resizer.resize(&source, &mut resized, &options).map_err(|error| broken(&error))
+    }
 }
 
-fn decode(bytes: &[u8], cut_off: &Cell<bool>) -> Result<Rgb, DecodeError> {
+/// Decodes one picture and resizes it, as [`Decoder`] does: `size`·`size`·3 bytes come out.
+///
+/// # Errors
+/// As [`Decoder::decode`].
+pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
+    let mut resized = vec![0; bytes_of(size, size)];
+    Decoder::new(size).decode(bytes, &mut resized)?;
+    Ok(resized)
+}
+
+fn bytes_of(width: u32, height: u32) -> usize {
+    width as usize * height as usize * 3
+}
+
+/// The pixels go to the start of `pixels`.
+fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     match bytes {
-        [0xff, 0xd8, ..] => decode_jpeg(bytes, cut_off),
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
+        [0xff, 0xd8, ..] => decode_jpeg(bytes, cut_off, pixels),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, pixels),
         _ => Err(DecodeError::UnknownFormat),
     }
 }
 
 /// libjpeg's own decoder, which Pillow uses too; the others differ in how they enlarge subsampled colours.
-fn decode_jpeg(bytes: &[u8], cut_off: &Cell<bool>) -> Result<Rgb, DecodeError> {
+fn decode_jpeg(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let broken = |error: std::io::Error| DecodeError::Broken(error.to_string());
     let header = Decompress::builder()
         .with_markers(&[ADOBE_MARKER])
@@ -89,10 +139,20 @@ fn decode_jpeg(bytes: &[u8], cut_off: &Cell<bool>) -> Result<Rgb, DecodeError> {
     let inverted = header.markers().any(|marker| marker.data.starts_with(b"Adobe"));
     let four_colours = matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
     let space = if four_colours { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
-    let pixels =
-        header.to_colorspace(space).and_then(|mut image| image.read_scanlines::<u8>()).map_err(broken)?;
-    let pixels = if four_colours { cmyk_to_rgb(&pixels, inverted) } else { pixels };
-    Ok(Rgb { width, height, pixels })
+    let mut image = header.to_colorspace(space).map_err(broken)?;
+    let needed = bytes_of(width, height);
+    if four_colours {
+        *pixels = cmyk_to_rgb(&image.read_scanlines::<u8>().map_err(broken)?, inverted);
+    } else if needed > KEPT_BYTES_MAX {
+        // Memory that is only touched as far as there are pixels, whatever the header says.
+        *pixels = image.read_scanlines::<u8>().map_err(broken)?;
+    } else {
+        if pixels.len() < needed {
+            pixels.resize(needed, 0);
+        }
+        image.read_scanlines_into(&mut pixels[..needed]).map_err(broken)?;
+    }
+    Ok((width, height))
 }
 
 /// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
@@ -143,7 +203,7 @@ fn cmyk_to_rgb(pixels: &[u8], inverted: bool) -> Vec<u8> {
     rgb
 }
 
-fn decode_png(bytes: &[u8]) -> Result<Rgb, DecodeError> {
+fn decode_png(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let broken = |error: image::ImageError| DecodeError::Broken(error.to_string());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
     let mut limits = Limits::default();
@@ -154,7 +214,7 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb, DecodeError> {
     let picture = reader.decode().map_err(broken)?;
     check_size(picture.width(), picture.height())?;
     let (width, height) = (picture.width(), picture.height());
-    let pixels = match picture {
+    *pixels = match picture {
         // Dropped, not blended: what lies under transparent pixels counts, as with Pillow.
         DynamicImage::ImageRgba8(rgba) => {
             rgba.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
@@ -171,7 +231,7 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb, DecodeError> {
             .collect(),
         other => other.into_rgb8().into_raw(),
     };
-    Ok(Rgb { width, height, pixels })
+    Ok((width, height))
 }
 
 fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
@@ -180,17 +240,6 @@ fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
         return Err(DecodeError::Broken("the picture has no pixels".to_owned()));
     }
     if width * height > PIXELS_MAX { Err(DecodeError::TooLarge { width, height }) } else { Ok(()) }
-}
-
-fn resize(picture: &Rgb, size: u32) -> Result<Vec<u8>, DecodeError> {
-    let broken = |reason: &dyn std::fmt::Display| DecodeError::Broken(reason.to_string());
-    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
-        .map_err(|e| broken(&e))?;
-    let mut resized = Image::new(size, size, PixelType::U8x3);
-    // The convolution is Pillow's own way; interpolation would not antialias.
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut resized, &options).map_err(|error| broken(&error))?;
-    Ok(resized.into_vec())
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use std::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, source::Source};
+use super::{
+    DataError,
+    source::{Picture, Reader, Source},
+};
 
 /// What was found the last time, and how to tell that nothing has changed since.
 #[derive(Serialize, Deserialize)]
@@ -18,30 +21,68 @@ struct Memo {
     content_hash: String,
 }
 
+/// Where the content hash of a source is remembered, and what the source looked like before it was read.
+pub(super) struct Fingerprint {
+    place: PathBuf,
+    /// Pictures that change while they are read are told by the stamp of before.
+    stamp: String,
+}
+
+impl Fingerprint {
+    /// Looks at the source without reading its pictures. `memos` is the folder of what is remembered.
+    pub(super) fn of(source: &Source, memos: &Path) -> Result<Self, DataError> {
+        Ok(Self { place: memo_place(source, memos), stamp: stamp(source)? })
+    }
+
+    /// The content hash, where nothing has changed since it was remembered.
+    pub(super) fn remembered(&self) -> Option<String> {
+        let memo: Memo = serde_json::from_slice(&fs::read(&self.place).ok()?).ok()?;
+        (memo.stamp == self.stamp).then_some(memo.content_hash)
+    }
+
+    /// Keeps the hash. A memo that cannot be kept only costs time at the next start.
+    pub(super) fn remember(self, content_hash: &str) {
+        let memo = Memo { stamp: self.stamp, content_hash: content_hash.to_owned() };
+        if let Ok(text) = serde_json::to_vec(&memo) {
+            let fresh = self.place.with_extension(format!("{}.tmp", std::process::id()));
+            if fs::write(&fresh, text).is_err() || fs::rename(&fresh, &self.place).is_err() {
+                let _ = fs::remove_file(&fresh);
+            }
+        }
+    }
+}
+
+/// The hash over classes, names and bytes, picture by picture in the source's order.
+#[derive(Default)]
+pub(super) struct ContentHasher(blake3::Hasher);
+
+impl ContentHasher {
+    /// Adds a picture; `bytes` is the hash of its bytes.
+    pub(super) fn add(&mut self, source: &Source, picture: &Picture, bytes: &blake3::Hash) {
+        let class = &source.classes[usize::from(picture.class)];
+        for part in [class.as_bytes(), picture.name.as_bytes(), bytes.as_bytes()] {
+            self.0.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+
+    /// In hexadecimal digits.
+    pub(super) fn finish(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
 /// The content hash of a source, from the memo where nothing has changed. `progress` is told the share read.
 pub(super) fn content_hash(
     source: &Source,
     memos: &Path,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<String, DataError> {
-    let stamp = stamp(source)?;
-    let place = memo_place(source, memos);
-    if let Ok(text) = fs::read(&place)
-        && let Ok(memo) = serde_json::from_slice::<Memo>(&text)
-        && memo.stamp == stamp
-    {
-        return Ok(memo.content_hash);
+    let fingerprint = Fingerprint::of(source, memos)?;
+    if let Some(content_hash) = fingerprint.remembered() {
+        return Ok(content_hash);
     }
     let content_hash = read_all(source, progress)?;
-    // Pictures that changed while they were read are told by the stamp of before. A memo that cannot be kept only
-    // costs time at the next start.
-    let memo = Memo { stamp, content_hash: content_hash.clone() };
-    if let Ok(text) = serde_json::to_vec(&memo) {
-        let fresh = place.with_extension(format!("{}.tmp", std::process::id()));
-        if fs::write(&fresh, text).is_err() || fs::rename(&fresh, &place).is_err() {
-            let _ = fs::remove_file(&fresh);
-        }
-    }
+    fingerprint.remember(&content_hash);
     Ok(content_hash)
 }
 
@@ -65,22 +106,22 @@ fn stamp(source: &Source) -> Result<String, DataError> {
 fn read_all(source: &Source, progress: &(dyn Fn(f64) + Sync)) -> Result<String, DataError> {
     let done = std::sync::atomic::AtomicUsize::new(0);
     let count = source.pictures.len();
-    let hash = |reader: &mut super::source::Reader<'_>, picture| {
-        let bytes = reader.read(picture)?;
+    let hash = |(reader, bytes): &mut (Reader<'_>, Vec<u8>), picture| {
+        reader.read(picture, bytes)?;
         let read = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if read.is_multiple_of(256) {
             progress(read as f64 / count as f64);
         }
-        Ok(blake3::hash(&bytes))
+        Ok(blake3::hash(bytes))
     };
-    let hashes: Vec<blake3::Hash> =
-        source.pictures.par_iter().map_init(|| source.reader(), hash).collect::<Result<_, DataError>>()?;
-    let mut hasher = blake3::Hasher::new();
+    let hashes: Vec<blake3::Hash> = source
+        .pictures
+        .par_iter()
+        .map_init(|| (source.reader(), Vec::new()), hash)
+        .collect::<Result<_, DataError>>()?;
+    let mut hasher = ContentHasher::default();
     for (picture, hash) in source.pictures.iter().zip(&hashes) {
-        let class = &source.classes[usize::from(picture.class)];
-        for part in [class.as_bytes(), picture.name.as_bytes(), hash.as_bytes()] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-        }
+        hasher.add(source, picture, hash);
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(hasher.finish())
 }

@@ -6,17 +6,19 @@ pub mod command;
 mod decode;
 mod error;
 mod fingerprint;
+mod lots;
 mod pack;
 mod packed;
 mod source;
 pub mod split;
+mod synced_file;
 mod synthetic;
 
 use std::path::PathBuf;
 
 pub use self::{
     cache::{default_cache_dir, prepare},
-    decode::{DecodeError, decode_resized},
+    decode::{DecodeError, Decoder, decode_resized},
     error::DataError,
     packed::PackedDataset,
 };

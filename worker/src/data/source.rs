@@ -17,6 +17,8 @@ use super::DataError;
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
 const PICTURE_BYTES_MAX: u64 = 256 << 20;
+/// Memory that a reader keeps from one picture to the next, in bytes: nearly all pictures fit.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Most pictures: ImageNet's fourteen million fit.
 const PICTURES_MAX: usize = 20_000_000;
 /// How deep folders are followed, so that links in a circle come to an end.
@@ -136,14 +138,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The bytes of one picture.
-    pub(super) fn read(&mut self, picture: &Picture) -> Result<Vec<u8>, DataError> {
+    /// Reads one picture into `bytes`, in place of what was there.
+    pub(super) fn read(&mut self, picture: &Picture, bytes: &mut Vec<u8>) -> Result<(), DataError> {
         match &mut self.archive {
             None => {
                 let path = self.folder.join(&picture.path);
                 let file =
                     File::open(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
-                self::read_bounded(file, &path)
+                self::read_bounded(file, &path, bytes)
             }
             Some(archive) => {
                 let path = self.folder.join(&picture.path);
@@ -151,22 +153,23 @@ impl Reader<'_> {
                     path: self.folder.to_owned(),
                     reason: format!("{}: {error}", picture.path),
                 })?;
-                self::read_bounded(entry, &path)
+                self::read_bounded(entry, &path, bytes)
             }
         }
     }
 }
 
 /// Reads at most [`PICTURE_BYTES_MAX`], whatever the size that a file or an archive claims.
-fn read_bounded(reader: impl Read, path: &Path) -> Result<Vec<u8>, DataError> {
-    let mut bytes = Vec::new();
-    let read = reader.take(PICTURE_BYTES_MAX + 1).read_to_end(&mut bytes);
+fn read_bounded(reader: impl Read, path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+    bytes.clear();
+    bytes.shrink_to(KEPT_BYTES_MAX);
+    let read = reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes);
     read.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     if bytes.len() as u64 > PICTURE_BYTES_MAX {
         let what = format!("{} has more than {} MiB", path.display(), PICTURE_BYTES_MAX >> 20);
         return Err(DataError::TooLarge { path: path.to_owned(), what });
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn is_hidden(name: &str) -> bool {

@@ -9,7 +9,9 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{DataError, PackedDataset, PrepareOptions, decode_resized, prepare};
+use super::{
+    DataError, PackedDataset, PrepareOptions, decode_resized, pack::Packing, prepare, source::Source,
+};
 use crate::damage::damaged;
 
 /// A picture of one colour.
@@ -188,6 +190,55 @@ fn corrupt_pictures_are_listed_or_left_out() {
     assert_eq!((packed.len(), packed.skipped_count()), (3, 2));
     assert_eq!(packed.skipped(), ["cat/broken.jpg", "dog/text.png"]);
     assert!(world.prepare(&folder).is_err(), "leaving out is asked for each time");
+}
+
+#[test]
+fn pictures_keep_their_order_whichever_thread_is_done_first() {
+    let world = World::new();
+    for number in 0..40u8 {
+        let class = if number < 20 { "cat" } else { "dog" };
+        let name = format!("images/{class}/{number:02}.jpg");
+        let broken = number % 7 == 3;
+        world.write(&name, if broken { b"no picture".to_vec() } else { jpeg([number * 6; 3]) }.as_slice());
+    }
+    // Images so large that each is handed over on its own.
+    let folder = world.path("images");
+    let options =
+        PrepareOptions { image_size: 640, skip_corrupt: true, threads: 4, ..world.options(&folder) };
+    let packed = prepare(&options, &|_| {}).unwrap();
+    let kept: Vec<u8> = (0..40).filter(|number| number % 7 != 3).collect();
+    let found: Vec<u8> =
+        packed.images().chunks_exact(640 * 640 * 3).map(|image| (image[0] + 3) / 6).collect();
+    assert_eq!(found, kept);
+    assert_eq!(packed.labels(), kept.iter().map(|number| u8::from(*number >= 20)).collect::<Vec<_>>());
+    assert_eq!(packed.skipped_count(), 6);
+}
+
+#[test]
+fn a_hash_that_is_found_while_packing_is_the_data_sets() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let expected = world.prepare(&folder).unwrap().content_hash().to_owned();
+    let source = Source::open(&folder).unwrap();
+    let packing =
+        Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
+    assert_eq!(packing.run(&world.path("set.safetensors"), &|_| {}).unwrap().content_hash, expected);
+}
+
+#[test]
+fn a_picture_that_vanishes_while_packing_leaves_nothing_behind() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let source = Source::open(&folder).unwrap();
+    fs::remove_file(folder.join("cat/cat.1.jpg")).unwrap();
+    let packing =
+        Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: true, threads: 2 };
+    let failed = packing.run(&world.path("packs/set.safetensors"), &|_| {}).map(|packed| packed.content_hash);
+    assert!(
+        matches!(&failed, Err(DataError::Read { path, .. }) if path.ends_with("cat.1.jpg")),
+        "{failed:?}"
+    );
+    assert_eq!(fs::read_dir(world.path("packs")).unwrap().count(), 0);
 }
 
 #[test]

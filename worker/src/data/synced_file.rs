@@ -1,0 +1,63 @@
+//! A file that goes to the disk while it is written, so that little is left to wait for in the end.
+
+use std::{
+    fs::File,
+    io::{self, Seek, SeekFrom, Write},
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::JoinHandle,
+};
+
+/// After so many bytes, the system is told to write them, beside what goes on.
+const SYNCED_BYTES: usize = 16 << 20;
+
+/// Such a file.
+#[derive(Debug)]
+pub(super) struct SyncedFile {
+    file: File,
+    /// Written since the disk was thought of.
+    unsynced: usize,
+    syncs: SyncSender<()>,
+    /// The system tells an error to one call only, so what this one was told counts.
+    syncing: JoinHandle<io::Result<()>>,
+}
+
+impl SyncedFile {
+    /// Takes a file that is to be written.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let (syncs, asked) = sync_channel(1);
+        let same = file.try_clone()?;
+        let sync = move || asked.into_iter().try_for_each(|()| same.sync_data());
+        let syncing = std::thread::Builder::new().name("sync".into()).spawn(sync)?;
+        Ok(Self { file, unsynced: 0, syncs, syncing })
+    }
+
+    /// Waits until everything is on the disk.
+    pub(super) fn finish(self) -> io::Result<()> {
+        drop(self.syncs);
+        self.syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))?;
+        self.file.sync_all()
+    }
+}
+
+impl Write for SyncedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written;
+        if self.unsynced >= SYNCED_BYTES {
+            self.unsynced = 0;
+            // One that is under way, or has failed, is enough.
+            let _ = self.syncs.try_send(());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for SyncedFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
