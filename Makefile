@@ -21,7 +21,7 @@ tools:
 setup: tools ## Put libtorch into the user's cache (545 MB to fetch, once)
 	@$(PYTHON) deploy/setup/libtorch.py
 
-build: setup ## Build sweep and sweep-worker
+build: setup ## Build sweep, sweep-worker and sweep-trainer
 	$(CARGO) build --release --locked --bins
 
 demo: build ## Train the sixteen jobs of the report on synthetic images (under 4 minutes on 2 cores)
@@ -47,7 +47,7 @@ bench: build ## Measure the coordinator under load (5 minutes); figures go to ta
 PYTORCH := $(dir $(RELEASE))venv-pytorch
 
 bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (PyTorch takes 5 GB below target/)
-	$(CARGO) build --release --locked -p worker --examples
+	$(CARGO) build --release --locked --workspace --examples
 	@[ -e $(PYTORCH)/complete ] || { $(PYTHON) -m venv $(PYTORCH) && \
 	  $(PYTORCH)/bin/pip install --quiet torch==2.11.0 torchvision==0.26.0 && touch $(PYTORCH)/complete; }
 	$(PYTORCH)/bin/python tests/benches/bench_pytorch.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)

@@ -82,10 +82,10 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.release = options.target / "release"
-        for program in ("sweep", "sweep-worker", "examples/pack_speed"):
+        for program in ("sweep", "sweep-worker", "sweep-trainer", "examples/pack_speed"):
             if not (self.release / program).exists():
                 fail(f"{self.release / program} is not built; build with `make build` and "
-                     "`cargo build --release --locked -p worker --examples`, here or on a machine like this")
+                     "`cargo build --release --locked --workspace --examples`, here or on a machine like this")
         self.environment = os.environ | {"LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}
         if options.device == "cuda":
             self.environment["LD_LIBRARY_PATH"] = f"{libraries()}:{self.environment['LD_LIBRARY_PATH']}"

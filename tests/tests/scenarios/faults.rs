@@ -10,13 +10,13 @@ use crate::completion::assert_whole;
 /// The real trainer behind a script that dies of jobs with a learning rate of 0.005.
 fn crashing_trainer(folder: &Path) -> String {
     let script = folder.join("trainer.sh");
-    let real = program("sweep-worker");
+    let real = program("sweep-trainer");
     let text = format!(
         "#!/bin/sh\n\
          while read -r line; do\n\
            case \"$line\" in *0.005*) echo 'out of luck' >&2; kill -9 $$;; esac\n\
            printf '%s\\n' \"$line\"\n\
-         done | {} trainer --device cpu --threads 1 --cache-dir {}\n",
+         done | {} train --device cpu --threads 1 --cache-dir {}\n",
         real.display(),
         folder.join("cache").display()
     );
@@ -81,13 +81,18 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
 async fn a_worker_whose_program_was_replaced_goes_on_with_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("sweep-worker");
+    let trainer_copy = folder.path().join("sweep-trainer");
     std::fs::copy(program("sweep-worker"), &copy).unwrap();
+    std::fs::copy(program("sweep-trainer"), &trainer_copy).unwrap();
     let options = ClusterOptions { worker_program: Some(copy.clone()), ..ClusterOptions::default() };
     let cluster = Cluster::start(options);
     let worker = cluster.worker("one");
     let sweep = cluster.submit("{epochs: {value: 1}}").await;
     cluster.watch(sweep).await.until_end().await;
     std::fs::remove_file(&copy).unwrap();
+    let newer = folder.path().join("newer");
+    std::fs::write(&newer, "of another version").unwrap();
+    std::fs::rename(&newer, &trainer_copy).unwrap();
     let trainer = worker.trainer();
     kill(trainer);
     wait_for_end(trainer);

@@ -1,4 +1,4 @@
-//! Which slots this machine has. A child process looks for GPUs, so that the agent never loads CUDA.
+//! Which slots this machine has. A child process looks for GPUs, where there is a driver for them at all.
 
 use std::{
     num::NonZeroUsize, path::Path, process::Stdio, str::FromStr, thread::available_parallelism,
@@ -9,8 +9,14 @@ use proto::v1;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::own_trainer;
+
 /// How long looking for devices may take: loading CUDA from a slow disk takes a minute at worst.
 const DEVICES_WITHIN: Duration = Duration::from_secs(120);
+
+/// Where NVIDIA's driver shows itself: on Linux and in containers, in WSL, on Jetson boards. Without it, libtorch need not
+/// be asked.
+const TRACES_OF_DRIVER: [&str; 4] = ["/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/nvmap"];
 
 /// Most slots of one worker; more trainers than this on one machine are a slip of the pen.
 const SLOTS_MAX: usize = 1_024;
@@ -24,6 +30,17 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPUs; an error if there is none.
     Cuda,
+}
+
+impl DeviceChoice {
+    /// Whether libtorch must be asked which GPUs it can use.
+    pub(crate) fn asks_for_gpus(self) -> bool {
+        match self {
+            Self::Cpu => false,
+            Self::Cuda => true,
+            Self::Auto => TRACES_OF_DRIVER.iter().any(|trace| Path::new(trace).exists()),
+        }
+    }
 }
 
 /// How many slots there are.
@@ -66,14 +83,14 @@ pub(crate) enum DevicesError {
     NoGpu,
 }
 
-/// One line of `sweep-worker devices`.
+/// One line of `sweep-trainer devices`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Device {
     device: String,
     description: String,
 }
 
-/// The slots of this machine, from 0.
+/// The slots of this machine, from 0. `program` is the own trainer, which is only started to look for GPUs.
 ///
 /// # Errors
 /// The devices cannot be found out, or there is none of the kind asked for.
@@ -83,23 +100,21 @@ pub(crate) async fn slots(
     program: &Path,
 ) -> Result<Vec<v1::Slot>, DevicesError> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let found = match choice {
-        DeviceChoice::Cpu => Vec::new(),
-        DeviceChoice::Auto | DeviceChoice::Cuda => probe(program).await?,
-    };
+    let found = if choice.asks_for_gpus() { probe(program).await? } else { Vec::new() };
     lay_out(choice, count, cores, &found)
 }
 
 async fn probe(program: &Path) -> Result<Vec<Device>, DevicesError> {
     let failed = |reason: String| DevicesError::Probe(reason);
     let child = Command::new(program)
+        .arg0(own_trainer::PROGRAM)
         .arg("devices")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("{} cannot be started ({error})", program.display())))?;
+        .map_err(|error| failed(format!("{} cannot be started ({error})", own_trainer::PROGRAM)))?;
     let output = tokio::time::timeout(DEVICES_WITHIN, child.wait_with_output())
         .await
         .map_err(|_| failed(format!("looking for them took more than {} s", DEVICES_WITHIN.as_secs())))?
@@ -108,7 +123,7 @@ async fn probe(program: &Path) -> Result<Vec<Device>, DevicesError> {
     log.lines().for_each(|line| tracing::info!("devices: {line}"));
     if !output.status.success() {
         let last = log.lines().last().unwrap_or("it said nothing");
-        return Err(failed(format!("`sweep-worker devices` failed ({}): {last}", output.status)));
+        return Err(failed(format!("`sweep-trainer devices` failed ({}): {last}", output.status)));
     }
     let parse = |line: &[u8]| serde_json::from_slice(line);
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -133,7 +148,7 @@ fn lay_out(
         SlotCount::Auto => natural.min(SLOTS_MAX),
         SlotCount::Fixed(count) => count.get(),
     };
-    let cpu = found.iter().find(|device| device.device == "cpu").map_or("CPU", |device| &device.description);
+    let cpu = cpu_description();
     let slot = |index: usize| {
         let (device, description) = match gpus.get(index % gpus.len().max(1)) {
             Some(gpu) => (gpu.device.clone(), gpu.description.clone()),
@@ -144,14 +159,22 @@ fn lay_out(
     Ok((0..count).map(slot).collect())
 }
 
+fn cpu_description() -> String {
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map(|(_, model)| model.trim().to_owned());
+    model.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn gpus(count: usize) -> Vec<Device> {
         let gpu = |index| Device { device: format!("cuda:{index}"), description: "H200".into() };
-        let cpu = Device { device: "cpu".into(), description: "Xeon".into() };
-        (0..count).map(gpu).chain([cpu]).collect()
+        (0..count).map(gpu).collect()
     }
 
     fn devices(choice: DeviceChoice, count: &str, found: &[Device]) -> Vec<String> {

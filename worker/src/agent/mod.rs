@@ -1,11 +1,12 @@
 //! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
 //! the stream to the coordinator; `spool` keeps unacknowledged events on disk; `slots` and `trainer_process` run
-//! the trainers; `devices`, `options` and `start` make a daemon of a command line. Nothing here uses libtorch.
+//! the trainers; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
 mod connection;
 mod devices;
 mod lines;
 mod options;
+mod own_trainer;
 pub mod session;
 mod shell;
 mod slots;
@@ -17,6 +18,7 @@ pub mod wire;
 
 pub use devices::{DeviceChoice, SlotCount, SlotCountError};
 pub use options::StartOptions;
+pub use own_trainer::OwnTrainer;
 pub use start::start;
 
 #[cfg(test)]

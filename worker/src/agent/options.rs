@@ -1,12 +1,18 @@
 //! The command line of `sweep-worker start`, and what follows from it: names, folders, the trainer's command.
 
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use proto::{WorkerName, v1};
 
 use super::{
     devices::{DeviceChoice, SlotCount},
+    own_trainer,
     trainer_process::TrainerCommand,
 };
 use crate::protocol::PACK_SIZE_MAX;
@@ -105,8 +111,13 @@ impl StartOptions {
         self.pack_size_max.unwrap_or(default).into()
     }
 
-    /// How the trainer of a slot is started; `program` is this program.
-    pub(crate) fn trainer_command(&self, slot: &v1::Slot, program: &std::path::Path) -> TrainerCommand {
+    /// Whether the trainer that comes with this program is needed, to train or to look for GPUs.
+    pub(crate) fn needs_own_trainer(&self) -> bool {
+        self.trainer.is_none() || self.device.asks_for_gpus()
+    }
+
+    /// How the trainer of a slot is started; `own` starts the one that comes with this program.
+    pub(crate) fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
         let mut environment = vec![
             ("OMP_NUM_THREADS", threads.clone()),
@@ -120,10 +131,10 @@ impl StartOptions {
         environment.extend(self.checkpoints.clone().map(|place| ("SWEEP_TRAINER_CHECKPOINTS", place)));
         if let Some(command) = &self.trainer {
             let arguments = vec!["-c".into(), command.clone()];
-            return TrainerCommand { program: "/bin/sh".into(), arguments, environment };
+            return TrainerCommand { name: "sh", program: "/bin/sh".into(), arguments, environment };
         }
         let mut arguments: Vec<OsString> = vec![
-            "trainer".into(),
+            "train".into(),
             "--device".into(),
             slot.device.clone().into(),
             "--threads".into(),
@@ -138,7 +149,7 @@ impl StartOptions {
         if let Some(place) = &self.checkpoints {
             arguments.extend(["--checkpoints".into(), place.into()]);
         }
-        TrainerCommand { program: program.to_owned(), arguments, environment }
+        TrainerCommand { name: own_trainer::PROGRAM, program: own.to_owned(), arguments, environment }
     }
 }
 
@@ -207,15 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn the_trainer_is_this_program_unless_another_is_named() {
+    fn the_trainer_is_the_own_one_unless_another_is_named() {
         let own = options(&["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c"])
-            .trainer_command(&slot(), "/bin/sweep-worker".as_ref());
-        assert_eq!(own.program, PathBuf::from("/bin/sweep-worker"));
+            .trainer_command(&slot(), "/bin/sweep-trainer".as_ref());
+        assert_eq!(own.program, PathBuf::from("/bin/sweep-trainer"));
         let expected =
-            ["trainer", "--device", "cuda:1", "--threads", "2", "--cache-dir", "/c", "--skip-corrupt"];
+            ["train", "--device", "cuda:1", "--threads", "2", "--cache-dir", "/c", "--skip-corrupt"];
         assert_eq!(own.arguments, expected.map(OsString::from));
         let other = options(&["--trainer", "python3 train.py"]).trainer_command(&slot(), "/bin/x".as_ref());
         assert_eq!(other.arguments, ["-c", "python3 train.py"].map(OsString::from));
         assert!(other.environment.contains(&("SWEEP_TRAINER_DEVICE", "cuda:1".into())));
+    }
+
+    #[test]
+    fn without_the_own_trainer_another_one_trains_on_the_cpu() {
+        let needed = |arguments: &[&str]| options(arguments).needs_own_trainer();
+        assert!(needed(&[]) && needed(&["--device", "cpu"]));
+        assert!(needed(&["--trainer", "python3 train.py", "--device", "cuda"]));
+        assert!(!needed(&["--trainer", "python3 train.py", "--device", "cpu"]));
     }
 }

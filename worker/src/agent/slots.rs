@@ -115,8 +115,8 @@ impl SlotTask {
                     match TrainerProcess::start(self.slot, &self.trainer, self.events.clone()) {
                         Ok(started) => *process = Some(started),
                         Err(error) => {
-                            let program = self.trainer.program.display();
-                            let reason = format!("the trainer {program} cannot be started ({error})");
+                            let name = self.trainer.name;
+                            let reason = format!("the trainer {name} cannot be started ({error})");
                             return self.report(TrainerEvent::Exited { reason, log_tail: Vec::new() }).await;
                         }
                     }

@@ -1,6 +1,6 @@
 //! `sweep-worker start`: from the command line to a running agent and its exit code.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{io::Read, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use tokio::{
@@ -13,14 +13,12 @@ use super::{
     connection::Target,
     devices,
     options::{StartOptions, host},
+    own_trainer::OwnTrainer,
     session::types::Departure,
     shell::{self, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
     wire::Identity,
 };
-
-/// This program as it runs, even when its file has been replaced meanwhile: trainers must be of its version.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -45,7 +43,10 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         if options.exit_with_stdin {
             watch_stdin(shutdown)?;
         }
-        let configuration = configure(options).await?;
+        // Looked for only where it is needed; kept open until the end.
+        let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
+        let program = own_trainer.as_ref().map(OwnTrainer::executable).unwrap_or_default();
+        let configuration = configure(options, &program).await?;
         match shell::run(configuration, requests).await? {
             Departure::Orderly => Ok(ExitCode::SUCCESS),
             Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
@@ -56,10 +57,9 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     code
 }
 
-async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
-    let program = PathBuf::from(OWN_PROGRAM);
+async fn configure(options: &StartOptions, own_trainer: &Path) -> anyhow::Result<Configuration> {
     let name = options.worker_name();
-    let mut slots = devices::slots(options.device, options.slots, &program).await?;
+    let mut slots = devices::slots(options.device, options.slots, own_trainer).await?;
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
@@ -70,7 +70,7 @@ async fn configure(options: &StartOptions) -> anyhow::Result<Configuration> {
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        trainers: slots.iter().map(|slot| options.trainer_command(slot, &program)).collect(),
+        trainers: slots.iter().map(|slot| options.trainer_command(slot, own_trainer)).collect(),
         spool: options.spool_folder(&name)?,
         data_root: options.absolute_data_root()?,
         grace: options.grace,

@@ -41,6 +41,8 @@ const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 /// How a trainer is started.
 #[derive(Debug, Clone)]
 pub(crate) struct TrainerCommand {
+    /// What people see of it.
+    pub(crate) name: &'static str,
     /// The program.
     pub(crate) program: std::path::PathBuf,
     /// Its arguments.
@@ -71,6 +73,7 @@ impl TrainerProcess {
         events: mpsc::Sender<(usize, TrainerEvent)>,
     ) -> io::Result<Self> {
         let mut child = Command::new(&command.program)
+            .arg0(command.name)
             .args(&command.arguments)
             .envs(command.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())

@@ -1,5 +1,5 @@
-//! Data sets: finding pictures in folders and archives, decoding and packing them once, splitting them, and making
-//! synthetic ones. Nothing here trains; only `split` draws from libtorch, so that splits are PyTorch's.
+//! Data sets: finding pictures in folders and archives, decoding and packing them once, and making synthetic
+//! ones. Nothing here trains.
 
 mod cache;
 pub mod command;
@@ -10,7 +10,6 @@ mod lots;
 mod pack;
 mod packed;
 mod source;
-pub mod split;
 mod synced_file;
 mod synthetic;
 

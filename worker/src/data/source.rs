@@ -198,12 +198,17 @@ fn walk(
             continue;
         }
         let path = if within.is_empty() { name } else { format!("{within}/{name}") };
-        // A link that leads nowhere is no picture.
-        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-        if metadata.is_dir() && depth < DEPTH_MAX {
+        // Nearly all are plain files, of which the folder itself tells what they are.
+        let mut kind = entry.file_type().map_err(read)?;
+        if kind.is_symlink() {
+            // A link that leads nowhere is no picture.
+            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            kind = metadata.file_type();
+        }
+        if kind.is_dir() && depth < DEPTH_MAX {
             folders.push(path.clone());
             walk(root, &path, depth + 1, found, folders)?;
-        } else if metadata.is_file() {
+        } else if kind.is_file() {
             found.push(Found { path, index: 0 });
         }
     }

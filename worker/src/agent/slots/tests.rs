@@ -12,7 +12,7 @@ use crate::{
 pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
     let ready = r#"{"type":"ready","protocol":1,"device":"cpu"}"#.to_owned();
     let arguments = vec!["-c".into(), text.into()];
-    TrainerCommand { program: "/bin/sh".into(), arguments, environment: vec![("ready", ready)] }
+    TrainerCommand { name: "sh", program: "/bin/sh".into(), arguments, environment: vec![("ready", ready)] }
 }
 
 struct Bench {
@@ -182,9 +182,9 @@ async fn what_a_trainer_leaves_behind_is_killed_with_it() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told_like_a_crash() {
-    let trainer = TrainerCommand { program: "/nowhere/trainer".into(), ..script("") };
+    let trainer = TrainerCommand { name: "sweep-trainer", program: "/nowhere/trainer".into(), ..script("") };
     let (reason, _) = Bench::started(trainer).exited().await;
-    assert!(reason.starts_with("the trainer /nowhere/trainer cannot be started (No such file"), "{reason}");
+    assert!(reason.starts_with("the trainer sweep-trainer cannot be started (No such file"), "{reason}");
 }
 
 #[tokio::test]

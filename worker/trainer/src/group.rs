@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use tch::TchError;
+use worker::protocol::{FromTrainer, TrainerOutcome};
 
 use super::{
     checkpoint::{self, CheckpointStore},
@@ -17,7 +18,6 @@ use super::{
     pack::{Pack, PackEnd},
     session::{Job, Session, first_line},
 };
-use crate::protocol::{FromTrainer, TrainerOutcome};
 
 /// Why a stretch broke off.
 enum Trouble {

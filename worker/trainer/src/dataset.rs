@@ -6,12 +6,16 @@ use std::{path::PathBuf, rc::Rc, sync::Arc};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{ffi::MappedImages, model, random};
-use crate::data::{
-    self, DataError, PackedDataset, PrepareOptions,
+use worker::{
+    data::{self, DataError, PackedDataset, PrepareOptions},
+    protocol::{DatasetSpec, DatasetSummary},
+};
+
+use super::{
+    ffi::MappedImages,
+    model, random,
     split::{self, Split, SplitError},
 };
-use crate::protocol::{DatasetSpec, DatasetSummary};
 
 /// Sides that SimpleCNN can take: two poolings halve each, and 1024 keeps one image's activations near 100 MB.
 const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 8..=1024;

@@ -4,21 +4,31 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use clap::Parser;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
+use worker::data::{self, command::DatasetCommand};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sweep-worker");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sweep-trainer");
 const BATCH_SIZE: u64 = 16;
 
 /// Address space that the trainer may still take: a third of what sixteen jobs need for their parameters, Adam's state
 /// and gradients alone (67 MB each), and enough for one job and its batches.
 const SPARE_BYTES: u64 = 400 << 20;
+
+/// The command line that makes data sets.
+#[derive(Parser)]
+struct DataSets {
+    #[command(subcommand)]
+    command: DatasetCommand,
+}
 
 struct Trainer {
     process: Child,
@@ -29,7 +39,7 @@ struct Trainer {
 impl Trainer {
     fn start(cache: &Path) -> Self {
         let mut process = Command::new(PROGRAM)
-            .args(["trainer", "--device", "cpu", "--cache-dir"])
+            .args(["train", "--device", "cpu", "--cache-dir"])
             .arg(cache)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -82,8 +92,10 @@ fn a_pack_that_does_not_fit_into_memory_ends_as_that_and_its_jobs_can_be_trained
     let folder = tempfile::tempdir().unwrap();
     let (pictures, packed) = (folder.path().join("pictures"), folder.path().join("packed.safetensors"));
     let data_set = |arguments: &[&str], paths: &[&Path]| {
-        let made = Command::new(PROGRAM).arg("dataset").args(arguments).args(paths).output().unwrap();
-        assert!(made.status.success(), "{made:?}");
+        let (arguments, paths) =
+            (arguments.iter().map(OsStr::new), paths.iter().map(|path| path.as_os_str()));
+        let words = [OsStr::new("dataset")].into_iter().chain(arguments).chain(paths);
+        data::command::run(&DataSets::parse_from(words).command).unwrap();
     };
     data_set(&["synth", "--images", "40"], &[&pictures]);
     data_set(&["pack"], &[&pictures, &packed]);

@@ -1,5 +1,5 @@
-//! The training process, `sweep-worker trainer`: one a slot, a child of the agent, which talks to it in JSON lines
-//! on standard input and output (`protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
+//! The training process, `sweep-trainer train`: one a slot, a child of the agent, which talks to it in JSON lines
+//! on standard input and output (`worker::protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
 //! standard input does, at once, and with 101 when it panics.
 #![deny(unsafe_code)]
 
@@ -24,6 +24,12 @@ pub mod pack;
 pub mod pack_model;
 pub mod random;
 mod session;
+pub mod split;
+
+/// Damage for the tests of what is read.
+#[cfg(test)]
+#[path = "../../src/damage.rs"]
+mod damage;
 
 use checkpoint::CheckpointStore;
 use dataset::DatasetLoader;
@@ -90,15 +96,14 @@ pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints every device that this machine can train on, one JSON object a line, CUDA devices first, the CPU last.
-/// In a process of its own, because it loads CUDA.
+/// Prints every GPU that libtorch can use, one JSON object a line. In a process of its own, because it loads CUDA.
 ///
 /// # Errors
 /// Standard output that is closed.
 pub fn list_devices() -> anyhow::Result<()> {
     use io::Write;
     let mut output = io::stdout().lock();
-    for description in device::descriptions() {
+    for description in device::gpus() {
         writeln!(output, "{}", serde_json::to_string(&description)?)?;
     }
     Ok(output.flush()?)

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people.
     Text,
     /// One object a line, for machines.
@@ -15,7 +15,7 @@ pub(crate) enum Format {
 
 /// Options of every command.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Form of the log lines on standard error
     #[arg(long, global = true, env = "SWEEP_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// Starts logging with `default` as the filter where none is given.
-    pub(crate) fn start(&self, default: &str) {
+    pub fn start(&self, default: &str) {
         let filter = EnvFilter::new(self.log.as_deref().unwrap_or(default));
         let colours =
             stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

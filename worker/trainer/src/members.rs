@@ -1,8 +1,9 @@
 //! The members of a group of jobs, and who of them trains next. Jobs that were interrupted at different places train
 //! until they are equally far, those furthest behind first; from then on as one pack.
 
+use worker::protocol::TrainJob;
+
 use super::{config::TrainingConfig, epoch::Snapshot};
-use crate::protocol::TrainJob;
 
 /// One job of a group.
 pub(super) struct Member<'a> {

@@ -11,11 +11,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
+use worker::protocol::LINE_BYTES_MAX;
 
 use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
-use crate::data::split::split;
-use crate::protocol::LINE_BYTES_MAX;
+use crate::split::split;
 
 /// 40 images of noise in two classes; what is learnt does not matter here.
 fn noise() -> Rc<TrainingData> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Device, Kind, TchError, Tensor};
+use worker::data::PackedDataset;
 
 use super::adam::AdamSettings;
-use crate::data::PackedDataset;
 
 /// libtorch's tensor; tch hands out pointers to it.
 type RawTensor = *const torch_sys::C_tensor;

@@ -5,17 +5,15 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
+use worker::protocol::{CheckpointPlan, DatasetSpec, TrainJob};
 
 use super::{super::epoch::tests::easy_data, *};
 use crate::{
+    config::TrainingConfig,
     damage::damaged,
-    protocol::{CheckpointPlan, DatasetSpec, TrainJob},
-    trainer::{
-        config::TrainingConfig,
-        dataset::TrainingData,
-        epoch::{EpochEnd, Flow, Snapshot, Training, TrainingEvent},
-        model,
-    },
+    dataset::TrainingData,
+    epoch::{EpochEnd, Flow, Snapshot, Training, TrainingEvent},
+    model,
 };
 
 fn job(seed: u64) -> TrainJob {

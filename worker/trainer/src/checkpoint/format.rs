@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
+use worker::protocol::{DatasetSpec, TrainJob};
 
 use super::super::{
     adam::AdamState,
     epoch::{EpochRecord, Position, Snapshot},
     model::PARAMETER_NAMES,
 };
-use crate::protocol::{DatasetSpec, TrainJob};
 
 /// Revision of this format.
 const FORMAT: u32 = 1;

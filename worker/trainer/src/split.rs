@@ -2,7 +2,7 @@
 //! `random_split(dataset, [train, rest], generator=torch.Generator().manual_seed(seed))`, a function of the
 //! number of images, the fraction and the seed alone, so that all jobs of a sweep see the same split.
 
-use crate::trainer::random;
+use crate::random;
 
 /// Added before rounding down, so that `(1 - 0.2) * 1000` counts as 800 although it is 800 less 1e-13 for some
 /// fractions.
@@ -68,7 +68,7 @@ pub fn split(images: usize, val_fraction: f64, seed: u64) -> Result<Split, Split
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::random::tests::MersenneTwister;
+    use crate::random::tests::MersenneTwister;
 
     #[test]
     fn the_split_is_pytorchs_random_split() {

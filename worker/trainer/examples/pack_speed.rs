@@ -2,7 +2,7 @@
 //! a CPU or a CUDA device (whose libtorch LD_LIBRARY_PATH names); an image counts once for each member:
 //!
 //! ```text
-//! cargo run --release -p worker --example pack_speed -- --device cuda --sizes 1,2,4,8 --precision bf16
+//! cargo run --release -p trainer --example pack_speed -- --device cuda --sizes 1,2,4,8 --precision bf16
 //! ```
 //!
 //! `--check` compares the members' losses with those of jobs alone instead, and a pack with one that diverges to the same
@@ -10,8 +10,8 @@
 
 use clap::Parser;
 use tch::{Device, Tensor};
-use worker::data::split::split;
-use worker::trainer::{
+use trainer::split::split;
+use trainer::{
     DeviceChoice,
     config::TrainingConfig,
     dataset::TrainingData,

@@ -1,6 +1,6 @@
 //! The device to train on: chosen from what the user asked for and what the machine has.
 
-use std::{fs, path::Path, str::FromStr};
+use std::{path::Path, str::FromStr};
 
 use tch::{Cuda, Device, TchError};
 
@@ -101,17 +101,16 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// Every device of this machine, CUDA devices first and the CPU last.
-pub(super) fn descriptions() -> Vec<DeviceDescription> {
+/// The GPUs that libtorch can use.
+pub(super) fn gpus() -> impl Iterator<Item = DeviceDescription> {
     let count = cuda_devices().unwrap_or_else(|reason| {
         warn_of_idle_gpu(&reason);
         0
     });
-    let cuda = (0..count).map(|index| DeviceDescription {
+    (0..count).map(|index| DeviceDescription {
         device: name(Device::Cuda(index)),
         description: ffi::cuda_device_name(index).unwrap_or_else(|| "CUDA device".into()),
-    });
-    cuda.chain([DeviceDescription { device: name(Device::Cpu), description: cpu_description() }]).collect()
+    })
 }
 
 /// As libtorch names it: `cpu`, `cuda:0`.
@@ -133,15 +132,6 @@ fn warn_of_idle_gpu(reason: &str) {
     if Path::new("/dev/nvidiactl").exists() {
         eprintln!("warning: this machine has an NVIDIA GPU that is not used: {reason}; {CUDA_HELP}");
     }
-}
-
-fn cpu_description() -> String {
-    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = information
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map(|(_, model)| model.trim().to_owned());
-    model.unwrap_or_else(|| format!("{} CPU", std::env::consts::ARCH))
 }
 
 #[cfg(test)]
@@ -167,12 +157,5 @@ mod tests {
             let error = name.parse::<DeviceChoice>().unwrap_err().to_string();
             assert_eq!(error, format!("device \"{name}\" is not known; use auto, cpu, cuda or cuda:N"));
         }
-    }
-
-    #[test]
-    fn the_cpu_is_always_there_and_last() {
-        let last = descriptions().pop().unwrap();
-        assert_eq!(last.device, "cpu");
-        assert!(!last.description.is_empty());
     }
 }

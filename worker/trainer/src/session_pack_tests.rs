@@ -1,9 +1,9 @@
 //! Specification of the conversation about several jobs at a time.
 
 use serde_json::{Value, json};
+use worker::protocol::FromTrainer;
 
 use super::*;
-use crate::protocol::FromTrainer;
 
 /// A request to train jobs: an id and what is not as in [`parameters`] of each.
 fn request(jobs: &[(&str, Value)]) -> Value {

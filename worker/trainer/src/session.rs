@@ -10,16 +10,16 @@ use std::{
 };
 
 use tch::TchError;
+use worker::protocol::{
+    DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
+};
 
 use super::{
     checkpoint::CheckpointStore,
     config::TrainingConfig,
     dataset::{DatasetError, TrainingData},
     lines::{Output, Request, SessionError},
-};
-use crate::data::split::SplitError;
-use crate::protocol::{
-    DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
+    split::SplitError,
 };
 
 /// Brings a data set to the device; the second argument hears the share that is done.

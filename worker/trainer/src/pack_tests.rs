@@ -5,7 +5,7 @@ use super::super::{
     model::{self, Activation, Precision},
 };
 use super::*;
-use crate::data::split::split;
+use crate::split::split;
 
 const RELU: Activation = Activation::Relu;
 const SIGMOID: Activation = Activation::Sigmoid;

@@ -1,7 +1,7 @@
 //! Measures how fast SimpleCNN trains and validates on this machine's CPU, at the report's 128×128 pixels:
 //!
 //! ```text
-//! cargo run --release -p worker --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid] [LEARNING_RATE] [fp32|bf16]
+//! cargo run --release -p trainer --example training_speed [THREADS] [BATCH_SIZE] [relu|sigmoid] [LEARNING_RATE] [fp32|bf16]
 //! ```
 //!
 //! The last line is JSON: the median epoch's images and arithmetic a second, and the peak of this machine's matrix
@@ -10,8 +10,8 @@
 use std::time::Instant;
 
 use tch::{Device, Tensor};
-use worker::data::split::split;
-use worker::trainer::{
+use trainer::split::split;
+use trainer::{
     config::TrainingConfig,
     dataset::TrainingData,
     epoch,
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let activation: Activation = argument(2, "relu").parse()?;
     let learning_rate: f64 = argument(3, "1e-4").parse()?;
     let precision: Precision = argument(4, "fp32").parse()?;
-    worker::trainer::set_up_process(threads)?;
+    trainer::set_up_process(threads)?;
 
     let bytes: Vec<u8> =
         (0..IMAGES * 128 * 128 * 3).map(|place| ((place * 2_654_435_761) >> 13) as u8).collect();

@@ -8,7 +8,7 @@ use super::super::{
     pack::count_correct,
 };
 use super::*;
-use crate::data::split::{Split, split};
+use crate::split::{Split, split};
 
 const IMAGE_SIZE: i64 = 16;
 

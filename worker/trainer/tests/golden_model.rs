@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use worker::trainer::{
+use trainer::{
     adam::{Adam, AdamSettings, AdamState},
     config::TrainingConfig,
     epoch::{Position, Snapshot, train_step},
@@ -49,7 +49,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden");
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/golden");
     let folder = env::var_os("SWEEP_GOLDEN_DIR").map_or_else(|| PathBuf::from(committed), PathBuf::from);
     let path = folder.join("model.json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

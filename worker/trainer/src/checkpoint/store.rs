@@ -7,12 +7,12 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use url::Url;
+use worker::protocol::CheckpointPlan;
 
 use super::{
     super::epoch::Snapshot,
     format::{Refusal, decode},
 };
-use crate::protocol::CheckpointPlan;
 
 /// Checkpoints of a job that are kept: the newest, and one in case that is torn.
 const KEPT: usize = 2;

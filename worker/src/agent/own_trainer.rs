@@ -1,0 +1,47 @@
+//! The trainer that comes with this program: `sweep-trainer`, beside it or on the PATH.
+
+use std::{
+    env,
+    fs::File,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+/// Its name.
+pub(super) const PROGRAM: &str = "sweep-trainer";
+
+/// The program, held open: what is started from it later is what was found, even when its file has been replaced
+/// meanwhile, as trainers must be of the daemon's version.
+#[derive(Debug)]
+pub struct OwnTrainer {
+    file: File,
+}
+
+impl OwnTrainer {
+    /// Looks for it.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be opened.
+    pub fn find() -> anyhow::Result<Self> {
+        let own = env::current_exe().ok();
+        let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let on_path = env::var_os("PATH").unwrap_or_default();
+        let folders = beside.into_iter().chain(env::split_paths(&on_path));
+        let found = folders.map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
+        let path = found.with_context(|| {
+            format!(
+                "{PROGRAM} is neither beside sweep-worker nor on the PATH; install it there (`cargo build \
+                 --release` makes both), or do without it: --trainer names another, and --device cpu looks for no GPUs"
+            )
+        })?;
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { file })
+    }
+
+    /// A path to start it by, good in a child of this process for as long as this value lives.
+    pub fn executable(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+}

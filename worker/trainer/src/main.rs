@@ -1,0 +1,71 @@
+//! `sweep-trainer`: what `sweep-worker` starts once for each slot.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use trainer::{DeviceChoice, TrainerOptions};
+use worker::{
+    data,
+    program::{self, logging},
+};
+
+/// Trains jobs that standard input asks for; started by sweep-worker, once for each slot
+#[derive(Debug, Parser)]
+#[command(name = "sweep-trainer", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    logging: logging::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Train what standard input asks for, in lines of JSON (worker/TRAINER.md)
+    Train(TrainArguments),
+    /// List the GPUs that libtorch can use, one JSON object a line
+    Devices,
+}
+
+#[derive(Debug, clap::Args)]
+struct TrainArguments {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads on the CPU
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// Where packed data sets are kept
+    #[arg(long)]
+    cache_dir: Option<PathBuf>,
+    /// Leave pictures out that cannot be decoded
+    #[arg(long)]
+    skip_corrupt: bool,
+    /// Folder or URL for checkpoints; none keeps none
+    #[arg(long)]
+    checkpoints: Option<String>,
+}
+
+fn main() -> ExitCode {
+    // The daemon starts it from a file that is open, which would name it after a number in lists of processes.
+    let _ = rustix::thread::set_name(c"sweep-trainer");
+    let Arguments { logging, command } = Arguments::parse();
+    logging.start("warn");
+    let done = match command {
+        Command::Train(arguments) => train(arguments),
+        Command::Devices => trainer::list_devices(),
+    };
+    program::exit_code(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn train(arguments: TrainArguments) -> anyhow::Result<()> {
+    let TrainArguments { device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
+    let cache_dir = cache_dir.unwrap_or_else(data::default_cache_dir);
+    trainer::run(TrainerOptions {
+        device,
+        threads: usize::from(threads),
+        cache_dir,
+        skip_corrupt,
+        checkpoints,
+    })
+}
