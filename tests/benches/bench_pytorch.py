@@ -163,6 +163,8 @@ class Bench:
         cache = self.work / "cache"
         shutil.rmtree(cache, ignore_errors=True)
         target = self.work / "packed.safetensors"
+        # A file that is there already would be freed within the time.
+        target.unlink(missing_ok=True)
         command = [self.program("sweep-worker"), "dataset", "pack", str(pictures), str(target)]
         return run(command, XDG_CACHE_HOME=str(cache))
 

@@ -7,7 +7,7 @@ use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use coordinator::{
     core::{
-        record::{EpochMetrics, FailedJob, History, Record},
+        record::{EpochMetrics, History, Record},
         specification::{Goal, Metric, MetricName},
         state::{AttemptState, JobState, SweepState},
     },
@@ -251,7 +251,7 @@ fn the_latest_attempt_of_an_epoch_counts() {
 }
 
 #[tokio::test]
-async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
+async fn jobs_in_a_state_are_found_and_a_finished_sweep_runs_again() {
     for place in places() {
         let store = place.open().await;
         store.commit(&[submitted(1, ""), granted(1, 1), granted(2, 1), granted(3, 1)]).await.unwrap();
@@ -260,9 +260,11 @@ async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
         store.commit(&ended(3, 1, AttemptState::Lost, JobState::Failed)).await.unwrap();
         let change = |state, ended_unix_ms| Record::SweepChanged { sweep: SweepId(1), state, ended_unix_ms };
         store.commit(&[change(SweepState::Finished, Some(5))]).await.unwrap();
-        let failed = store.failed_jobs(SweepId(1), 10).await.unwrap();
-        assert_eq!(failed, [FailedJob { job: 1, attempts: 1 }, FailedJob { job: 3, attempts: 1 }]);
-        assert_eq!(store.failed_jobs(SweepId(1), 1).await.unwrap().len(), 1);
+        assert_eq!(jobs_in(&store, JobState::Failed, 1, 10).await, [1, 3]);
+        assert_eq!(jobs_in(&store, JobState::Failed, 1, 1).await, [1]);
+        assert_eq!(jobs_in(&store, JobState::Failed, 2, 10).await, [3]);
+        assert_eq!(jobs_in(&store, JobState::Done, 1, 10).await, [2]);
+        assert_eq!(jobs_in(&store, JobState::Running, 1, 10).await, [0; 0]);
         let again = Record::JobChanged {
             job: JobKey { sweep: SweepId(1), job: 1 },
             state: JobState::Pending,
@@ -273,8 +275,14 @@ async fn failed_jobs_are_found_and_a_finished_sweep_runs_again() {
         let stored = store.load().await.unwrap().remove(0);
         assert_eq!((stored.state, stored.ended_unix_ms), (SweepState::Running, None));
         assert_eq!(stored.open_jobs.iter().map(|job| (job.job, job.attempts)).collect::<Vec<_>>(), [(1, 1)]);
-        assert_eq!(store.failed_jobs(SweepId(1), 10).await.unwrap().len(), 1);
+        assert_eq!(jobs_in(&store, JobState::Failed, 1, 10).await, [3]);
     }
+}
+
+async fn jobs_in(store: &Arc<dyn Store>, state: JobState, first: u64, limit: u32) -> Vec<u64> {
+    let rows = store.jobs_in_state(SweepId(1), state, first, limit).await.unwrap();
+    assert!(rows.iter().all(|row| row.state == state), "{rows:?}");
+    rows.iter().map(|row| row.job).collect()
 }
 
 #[tokio::test]
@@ -453,7 +461,10 @@ async fn dump(store: &dyn Store) -> Result<String, StoreError> {
     let mut text = format!("{:?}\n", store.load().await?);
     for sweep in [1, 2].map(SweepId) {
         let (jobs, epochs) = (store.jobs(sweep, 1, 99).await?, store.epochs(sweep, 1, 99).await?);
-        text += &format!("{jobs:?}\n{epochs:?}\n{:?}\n", store.failed_jobs(sweep, 99).await?);
+        text += &format!(
+            "{jobs:?}\n{epochs:?}\n{:?}\n",
+            store.jobs_in_state(sweep, JobState::Failed, 1, 99).await?
+        );
         for job in 1..=4 {
             text += &format!("{:?}\n", store.attempts(JobKey { sweep, job }).await?);
         }

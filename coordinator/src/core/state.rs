@@ -20,7 +20,7 @@ pub enum SweepState {
 }
 
 /// A job's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobState {
     /// Waits for a free slot, for the first time or again.
     Pending,

@@ -8,8 +8,9 @@ use super::*;
 use crate::{
     core::{
         engine::Reply,
-        record::{FailedJob, Record, StoredSweep},
+        record::{Record, StoredSweep},
         specification::{Specification, SpecificationSource},
+        state::JobState,
     },
     store::{AttemptRow, EpochRow, JobRow, LeaderTold},
 };
@@ -39,7 +40,13 @@ impl Store for Gate {
     async fn jobs(&self, _: SweepId, _: u64, _: u32) -> Result<Vec<JobRow>, StoreError> {
         Ok(Vec::new())
     }
-    async fn failed_jobs(&self, _: SweepId, _: u32) -> Result<Vec<FailedJob>, StoreError> {
+    async fn jobs_in_state(
+        &self,
+        _: SweepId,
+        _: JobState,
+        _: u64,
+        _: u32,
+    ) -> Result<Vec<JobRow>, StoreError> {
         Ok(Vec::new())
     }
     async fn attempts(&self, _: JobKey) -> Result<Vec<AttemptRow>, StoreError> {

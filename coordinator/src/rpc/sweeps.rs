@@ -1,6 +1,9 @@
 //! The service that users call.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use proto::{JobKey, SweepId, v1, v1::sweep_service_server::SweepService};
 use tokio::sync::{Mutex, mpsc};
@@ -13,6 +16,7 @@ use crate::{
     core::{
         definition::SweepDefinition,
         engine::{Input, Reply},
+        record::FailedJob,
         specification::{Specification, SpecificationSource},
         state::{JobState, SweepState},
     },
@@ -23,7 +27,7 @@ use crate::{
 /// Rows a page where the caller does not say, and at most.
 const PAGE_ROWS_DEFAULT: u32 = 100;
 const PAGE_ROWS_MAX: u32 = 1_000;
-/// Jobs looked at for one page: with a rare state, a page may come back short but never late.
+/// Jobs looked at for one page where their rows cannot tell: a page may come back short but never late.
 const PAGE_SCAN_MAX: u64 = 1_000;
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
@@ -32,7 +36,7 @@ const REPORT_ROWS_WAITING_MAX: usize = 1_024;
 /// Most points of a validation's preview.
 const PREVIEW_MAX: u32 = 100;
 /// Most failed jobs that one call has tried again; the rest takes another call.
-const RETRIED_JOBS_MAX: u32 = 100_000;
+const RETRIED_JOBS_MAX: usize = 100_000;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
 
@@ -99,6 +103,84 @@ impl SweepServer {
         let rows = self.store.jobs(definition.id, first, count).await.map_err(unreadable)?;
         let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
         Ok((first..=last).map(|job| convert::job(definition, state, job, rows.remove(&job))).collect())
+    }
+
+    /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
+    async fn page_of_rows(
+        &self,
+        definition: &SweepDefinition,
+        state: SweepState,
+        wanted: &BTreeSet<JobState>,
+        first: u64,
+        limit: u32,
+    ) -> Result<(Vec<v1::Job>, u64), Status> {
+        let mut rows = Vec::new();
+        for wanted in wanted {
+            let found = self.store.jobs_in_state(definition.id, *wanted, first, limit).await;
+            rows.extend(found.map_err(unreadable)?);
+        }
+        rows.sort_by_key(|row| row.job);
+        // One that changes its state between the questions answers both.
+        rows.dedup_by_key(|row| row.job);
+        rows.truncate(limit as usize);
+        let is_full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| is_full).map_or(u64::MAX, |row| row.job + 1);
+        Ok((rows.into_iter().map(|row| convert::job(definition, state, row.job, Some(row))).collect(), next))
+    }
+
+    /// The same for any states, or all where none is wanted: looks at one job after the other.
+    async fn page(
+        &self,
+        definition: &SweepDefinition,
+        state: SweepState,
+        wanted: &BTreeSet<JobState>,
+        first: u64,
+        limit: u32,
+    ) -> Result<(Vec<v1::Job>, u64), Status> {
+        let (mut next, limit) = (first, u64::from(limit));
+        let scan_end = next.saturating_add(PAGE_SCAN_MAX);
+        // Where most may be left out, many are read at a time.
+        let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
+        let mut jobs: Vec<v1::Job> = Vec::new();
+        while next <= definition.job_count() && next < scan_end && (jobs.len() as u64) < limit {
+            let last = (next + read - 1).min(definition.job_count());
+            for job in self.jobs(definition, state, next, last).await? {
+                let number = job.point.as_ref().map_or(0, |point| point.job);
+                if (jobs.len() as u64) == limit {
+                    break;
+                }
+                next = number + 1;
+                if wanted.is_empty()
+                    || JobState::from_wire(job.state()).is_some_and(|state| wanted.contains(&state))
+                {
+                    jobs.push(job);
+                }
+            }
+        }
+        Ok((jobs, next))
+    }
+
+    /// Failed jobs, at most [`RETRIED_JOBS_MAX`]: their numbers and attempts.
+    async fn failed_jobs(&self, sweep: SweepId) -> Result<Vec<FailedJob>, Status> {
+        let mut failed: Vec<FailedJob> = Vec::new();
+        while failed.len() < RETRIED_JOBS_MAX {
+            let first = failed.last().map_or(1, |last| last.job + 1);
+            let rows = self.store.jobs_in_state(sweep, JobState::Failed, first, PAGE_ROWS_MAX).await;
+            let rows = rows.map_err(unreadable)?;
+            failed.extend(rows.iter().map(|row| FailedJob { job: row.job, attempts: row.attempts }));
+            if rows.len() < PAGE_ROWS_MAX as usize {
+                break;
+            }
+        }
+        Ok(failed)
+    }
+}
+
+/// Whether every job in this state has a row; one that never began, or was cancelled before, has none.
+fn has_row(state: JobState) -> bool {
+    match state {
+        JobState::Pending | JobState::Cancelled => false,
+        JobState::Running | JobState::Done | JobState::Diverged | JobState::Failed => true,
     }
 }
 
@@ -208,31 +290,16 @@ impl SweepService for SweepServer {
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let request = request.into_inner();
-        let wanted: Vec<JobState> = request.states().filter_map(JobState::from_wire).collect();
-        let limit = u64::from(page_rows(request.page_size)?);
+        let wanted: BTreeSet<JobState> = request.states().filter_map(JobState::from_wire).collect();
+        let limit = page_rows(request.page_size)?;
         let (definition, state) = self.definition(SweepId(request.sweep_id)).await?;
-        let job_count = definition.job_count();
-        let mut next = page_start(&request.page_token)?.unwrap_or(1).max(1);
-        let scan_end = next.saturating_add(PAGE_SCAN_MAX);
-        // Where most may be left out, many are read at a time.
-        let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
-        let mut jobs: Vec<v1::Job> = Vec::new();
-        while next <= job_count && next < scan_end && (jobs.len() as u64) < limit {
-            let last = (next + read - 1).min(job_count);
-            for job in self.jobs(&definition, state, next, last).await? {
-                let number = job.point.as_ref().map_or(0, |point| point.job);
-                if (jobs.len() as u64) == limit {
-                    break;
-                }
-                next = number + 1;
-                if wanted.is_empty()
-                    || JobState::from_wire(job.state()).is_some_and(|state| wanted.contains(&state))
-                {
-                    jobs.push(job);
-                }
-            }
-        }
-        let next_page_token = if next <= job_count { next.to_string() } else { String::new() };
+        let first = page_start(&request.page_token)?.unwrap_or(1).max(1);
+        let (jobs, next) = if !wanted.is_empty() && wanted.iter().all(|state| has_row(*state)) {
+            self.page_of_rows(&definition, state, &wanted, first, limit).await?
+        } else {
+            self.page(&definition, state, &wanted, first, limit).await?
+        };
+        let next_page_token = if next <= definition.job_count() { next.to_string() } else { String::new() };
         Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
     }
 
@@ -277,7 +344,7 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
         let sweep = SweepId(request.into_inner().sweep_id);
         let _alone = self.retries.lock().await;
-        let failed = self.store.failed_jobs(sweep, RETRIED_JOBS_MAX).await.map_err(unreadable)?;
+        let failed = self.failed_jobs(sweep).await?;
         match self.seat.call(Input::Retry { sweep, failed }).await.map_err(refused)? {
             Reply::Retried(sweep, jobs) => {
                 Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))

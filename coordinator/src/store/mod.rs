@@ -15,7 +15,7 @@ use proto::{JobKey, SweepId};
 
 pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 use crate::core::{
-    record::{EpochMetrics, FailedJob, Record, StoredSweep},
+    record::{EpochMetrics, Record, StoredSweep},
     state::JobState,
 };
 
@@ -42,8 +42,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
 
-    /// At most `limit` failed jobs, in the order of their numbers.
-    async fn failed_jobs(&self, sweep: SweepId, limit: u32) -> Result<Vec<FailedJob>, StoreError>;
+    /// The same of the jobs in one state, without looking at the others where the state is rare.
+    async fn jobs_in_state(
+        &self,
+        sweep: SweepId,
+        state: JobState,
+        first: u64,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, StoreError>;
 
     /// The attempts of a job in their order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;

@@ -14,7 +14,7 @@ use super::{
     tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
 };
 use crate::core::{
-    record::{FailedJob, History, StoredAttempt, StoredJob, StoredSweep},
+    record::{History, StoredAttempt, StoredJob, StoredSweep},
     state::{JobState, SweepState},
 };
 
@@ -235,17 +235,18 @@ pub(super) async fn jobs(
     rows.iter().map(job_row).collect()
 }
 
-/// See [`super::Store::failed_jobs`].
-pub(super) async fn failed_jobs(
+/// See [`super::Store::jobs_in_state`].
+pub(super) async fn jobs_in_state(
     connection: &mut impl Queries,
     sweep: SweepId,
+    state: JobState,
+    first: u64,
     limit: u32,
-) -> Result<Vec<FailedJob>, StoreError> {
-    let failed = "WHERE sweep_id = $1 AND state = 'failed' ORDER BY job LIMIT $2";
-    let rows = select(connection, &JOBS, failed, &[integer(sweep.0)?, limit.into()]).await?;
-    rows.iter()
-        .map(|row| Ok(FailedJob { job: natural(row, "job")?, attempts: natural(row, "attempts")? }))
-        .collect()
+) -> Result<Vec<JobRow>, StoreError> {
+    let state = state.as_str();
+    let page = format!("WHERE sweep_id = $1 AND state = '{state}' AND job >= $2 ORDER BY job LIMIT $3");
+    let rows = select(connection, &JOBS, &page, &[integer(sweep.0)?, integer(first)?, limit.into()]).await?;
+    rows.iter().map(job_row).collect()
 }
 
 /// See [`super::Store::attempts`].

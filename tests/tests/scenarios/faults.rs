@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use proto::v1::{JobState, SweepState};
+use proto::v1::{self, JobState, SweepState};
 use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
 
 use crate::completion::assert_whole;
@@ -41,6 +41,33 @@ async fn a_trainer_that_crashes_is_tried_again_and_the_rest_goes_on() {
     for attempt in &detail.attempts {
         assert_eq!(attempt.outcome, "failed");
         assert!(attempt.log_tail.iter().any(|line| line.contains("out of luck")), "{attempt:?}");
+    }
+    for (states, jobs) in [
+        (&[JobState::Failed][..], &[2][..]),
+        (&[JobState::Done], &[1, 3]),
+        (&[JobState::Done, JobState::Failed, JobState::Running], &[1, 2, 3]),
+        (&[JobState::Failed, JobState::Pending], &[2]),
+        (&[JobState::Cancelled], &[]),
+        (&[], &[1, 2, 3]),
+    ] {
+        assert_eq!(listed(&cluster, sweep, states).await, jobs, "{states:?}");
+    }
+}
+
+/// The jobs in these states, page by page of one job each.
+async fn listed(cluster: &Cluster, sweep_id: u64, states: &[JobState]) -> Vec<u64> {
+    let mut client = cluster.client().await;
+    let (mut jobs, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let states = states.iter().map(|state| (*state).into()).collect();
+        let request = v1::ListJobsRequest { sweep_id, states, page_size: 1, page_token };
+        let page = client.list_jobs(request).await.unwrap().into_inner();
+        assert!(page.jobs.len() <= 1);
+        jobs.extend(page.jobs.iter().map(|job| job.point.as_ref().unwrap().job));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return jobs;
+        }
     }
 }
 

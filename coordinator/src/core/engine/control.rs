@@ -46,6 +46,7 @@ impl Engine {
         }
         let view = run.view();
         self.sweeps.insert(id, run);
+        self.live.insert(id);
         Reply::Submitted(Box::new(view), true)
     }
 
@@ -78,6 +79,7 @@ impl Engine {
             let state = if run.state == SweepState::Finished { SweepState::Running } else { run.state };
             run.ended_unix_ms = None;
             change_state(run, state, out);
+            self.live.insert(sweep);
         }
         Reply::Extended(Box::new(run.view()), added)
     }
@@ -103,7 +105,10 @@ impl Engine {
         };
         match run.state {
             SweepState::Running => {}
-            SweepState::Paused => change_state(run, SweepState::Running, out),
+            SweepState::Paused => {
+                change_state(run, SweepState::Running, out);
+                self.live.insert(sweep);
+            }
             state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
         }
         Reply::Sweep(Box::new(run.view()))
@@ -143,6 +148,7 @@ impl Engine {
         if retried > 0 && run.state == SweepState::Finished {
             run.ended_unix_ms = None;
             change_state(run, SweepState::Running, out);
+            self.live.insert(sweep);
         }
         settle(run, now, out);
         let view = run.view();

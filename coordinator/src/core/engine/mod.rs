@@ -61,6 +61,8 @@ impl EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     sweeps: BTreeMap<SweepId, SweepRun>,
+    /// Every sweep that is running, and perhaps others: an input costs what runs, not what was ever submitted.
+    live: BTreeSet<SweepId>,
     requests: HashMap<String, SweepId>,
     workers: BTreeMap<WorkerName, WorkerState>,
     /// Every worker with a free slot, and perhaps others: an input costs what is free, not what the cluster has.
@@ -75,6 +77,7 @@ impl Engine {
         Self {
             config,
             sweeps: BTreeMap::new(),
+            live: BTreeSet::new(),
             requests: HashMap::new(),
             workers: BTreeMap::new(),
             roomy: BTreeSet::new(),
@@ -144,6 +147,9 @@ impl Engine {
     pub fn check_invariants(&self) -> Result<(), String> {
         for run in self.sweeps.values() {
             run.check_invariants()?;
+            if run.can_start() && !self.live.contains(&run.id) {
+                return Err(format!("sweep {} has jobs that are never started", run.id));
+            }
         }
         let overlooked =
             |(name, worker): &(&WorkerName, &WorkerState)| worker.has_room() && !self.roomy.contains(*name);

@@ -10,7 +10,7 @@ use crate::core::mutants::{self, Mutant};
 use crate::core::{
     definition::{DefinitionError, SweepDefinition},
     record::{StoredJob, StoredSweep},
-    state::JobState,
+    state::{JobState, SweepState},
 };
 
 /// Why the store's content cannot be gone on with.
@@ -38,6 +38,9 @@ impl Engine {
                 engine.requests.insert(sweep.request_id.clone(), sweep.sweep);
             }
             let run = restore_sweep(sweep, now.monotonic_ms + config.lease_ms)?;
+            if run.state == SweepState::Running {
+                engine.live.insert(run.id);
+            }
             engine.sweeps.insert(run.id, run);
         }
         engine.check_invariants().map_err(RestoreError::Contradiction)?;

@@ -12,12 +12,20 @@ use super::{
     sweep_run::{ActiveAttempt, SweepRun},
     workers::WorkerState,
 };
-use crate::core::{record::Record, state::JobState};
+use crate::core::{
+    record::Record,
+    state::{JobState, SweepState},
+};
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
     pub(super) fn schedule(&mut self, now: Now, out: &mut Output) {
-        if self.roomy.is_empty() || !self.sweeps.values().any(SweepRun::can_start) {
+        if self.roomy.is_empty() {
+            return;
+        }
+        let sweeps = &self.sweeps;
+        self.live.retain(|id| sweeps.get(id).is_some_and(|run| run.state == SweepState::Running));
+        if !self.live_sweeps().any(SweepRun::can_start) {
             return;
         }
         let free = self.free_slots();
@@ -73,7 +81,12 @@ impl Engine {
                 .all(|worker| worker.unfit.contains(sweep))
         };
         let fits = |run: &&SweepRun| run.can_start() && (!unfit.contains(&run.id) || nobody_fits(&run.id));
-        self.sweeps.values().find(fits).map(|run| run.id)
+        self.live_sweeps().find(fits).map(|run| run.id)
+    }
+
+    /// The sweeps that are running, in the order of their submission.
+    fn live_sweeps(&self) -> impl Iterator<Item = &SweepRun> {
+        self.live.iter().filter_map(|id| self.sweeps.get(id))
     }
 
     /// Gives a free slot the sweep's next job, and as many of its mates as pay.

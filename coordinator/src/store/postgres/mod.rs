@@ -20,7 +20,10 @@ use super::{
     read::{self, queries},
     rows::Rows,
 };
-use crate::core::record::{FailedJob, Record, StoredSweep};
+use crate::core::{
+    record::{Record, StoredSweep},
+    state::JobState,
+};
 
 /// Readers at the same time.
 const READERS_MAX: u32 = 8;
@@ -122,8 +125,14 @@ impl Store for PostgresStore {
         read::jobs(&mut *self.readers.acquire().await?, sweep, first, limit).await
     }
 
-    async fn failed_jobs(&self, sweep: SweepId, limit: u32) -> Result<Vec<FailedJob>, StoreError> {
-        read::failed_jobs(&mut *self.readers.acquire().await?, sweep, limit).await
+    async fn jobs_in_state(
+        &self,
+        sweep: SweepId,
+        state: JobState,
+        first: u64,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        read::jobs_in_state(&mut *self.readers.acquire().await?, sweep, state, first, limit).await
     }
 
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {

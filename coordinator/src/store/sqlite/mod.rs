@@ -27,7 +27,10 @@ use super::{
     read::{self, Queries, queries},
     rows::Rows,
 };
-use crate::core::record::{FailedJob, Record, StoredSweep};
+use crate::core::{
+    record::{Record, StoredSweep},
+    state::JobState,
+};
 
 /// First SQLite without the bug in WAL reset that could damage a database.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -192,8 +195,14 @@ impl Store for SqliteStore {
         read::jobs(&mut *self.readers.acquire().await?, sweep, first, limit).await
     }
 
-    async fn failed_jobs(&self, sweep: SweepId, limit: u32) -> Result<Vec<FailedJob>, StoreError> {
-        read::failed_jobs(&mut *self.readers.acquire().await?, sweep, limit).await
+    async fn jobs_in_state(
+        &self,
+        sweep: SweepId,
+        state: JobState,
+        first: u64,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        read::jobs_in_state(&mut *self.readers.acquire().await?, sweep, state, first, limit).await
     }
 
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
