@@ -26,7 +26,7 @@ enum Command {
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// List the GPUs that libtorch can use, one JSON object a line
+    /// Say the version and the GPUs that libtorch can use, one JSON object a line
     #[command(hide = true)]
     Devices,
 }
@@ -44,5 +44,6 @@ fn main() -> ExitCode {
 /// Becomes the trainer's program, which knows.
 fn list_devices() -> anyhow::Result<ExitCode> {
     let trainer = OwnTrainer::find()?;
-    Err(std::process::Command::new(trainer.executable()).arg("devices").exec().into())
+    let error = std::process::Command::new(trainer.executable()).arg("devices").exec();
+    Err(anyhow::Error::new(error).context("sweep-trainer cannot be started"))
 }

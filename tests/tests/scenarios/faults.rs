@@ -104,6 +104,22 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
     assert!(job.reason.contains("/nowhere/pictures"), "{}", job.reason);
 }
 
+#[test]
+fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = folder.path().join("sweep-worker");
+    std::fs::copy(program("sweep-worker"), &worker).unwrap();
+    for (trainer, reason) in [("/bin/false", "failed (exit status: 1)"), ("/bin/true", "which version")] {
+        std::fs::copy(trainer, folder.path().join("sweep-trainer")).unwrap();
+        let mut start = std::process::Command::new(&worker);
+        start.args(["start", "--device", "cpu", "--coordinator", "http://127.0.0.1:1"]);
+        let ended = start.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("sweep-trainer cannot work here") && said.contains(reason), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_worker_whose_program_was_replaced_goes_on_with_its_own() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::File,
+    io::Read,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
@@ -12,8 +13,11 @@ use anyhow::Context;
 /// Its name.
 pub(super) const PROGRAM: &str = "sweep-trainer";
 
-/// The program, held open: what is started from it later is what was found, even when its file has been replaced
-/// meanwhile, as trainers must be of the daemon's version.
+/// How a program begins.
+const ELF: [u8; 4] = *b"\x7fELF";
+
+/// The program, held open: what is started from it later is what was found, even when another file has taken its
+/// name meanwhile, as trainers must be of the daemon's version.
 #[derive(Debug)]
 pub struct OwnTrainer {
     file: File,
@@ -36,7 +40,12 @@ impl OwnTrainer {
                  --release` makes both), or do without it: --trainer names another, and --device cpu looks for no GPUs"
             )
         })?;
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut start = [0; ELF.len()];
+        // A script's interpreter could not open it any more: the descriptor is closed by then.
+        if file.read_exact(&mut start).is_err() || start != ELF {
+            anyhow::bail!("{} is not the program of that name; name a script with --trainer", path.display());
+        }
         Ok(Self { file })
     }
 

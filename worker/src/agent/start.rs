@@ -1,6 +1,6 @@
 //! `sweep-worker start`: from the command line to a running agent and its exit code.
 
-use std::{io::Read, path::Path, process::ExitCode};
+use std::{io::Read, process::ExitCode};
 
 use anyhow::Context;
 use tokio::{
@@ -45,8 +45,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         }
         // Looked for only where it is needed; kept open until the end.
         let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
-        let program = own_trainer.as_ref().map(OwnTrainer::executable).unwrap_or_default();
-        let configuration = configure(options, &program).await?;
+        let configuration = configure(options, own_trainer.as_ref()).await?;
         match shell::run(configuration, requests).await? {
             Departure::Orderly => Ok(ExitCode::SUCCESS),
             Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
@@ -57,20 +56,24 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     code
 }
 
-async fn configure(options: &StartOptions, own_trainer: &Path) -> anyhow::Result<Configuration> {
+async fn configure(
+    options: &StartOptions,
+    own_trainer: Option<&OwnTrainer>,
+) -> anyhow::Result<Configuration> {
     let name = options.worker_name();
     let mut slots = devices::slots(options.device, options.slots, own_trainer).await?;
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
     }
+    let program = own_trainer.map(OwnTrainer::executable).unwrap_or_default();
     Ok(Configuration {
         target: Target {
             url: options.coordinator.clone(),
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        trainers: slots.iter().map(|slot| options.trainer_command(slot, own_trainer)).collect(),
+        trainers: slots.iter().map(|slot| options.trainer_command(slot, &program)).collect(),
         spool: options.spool_folder(&name)?,
         data_root: options.absolute_data_root()?,
         grace: options.grace,

@@ -40,11 +40,7 @@ pub fn prepare(
         }
         return Ok(packed);
     }
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
-            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
-        })?;
-    pool.install(|| prepare_pictures(options, progress))
+    prepare_pictures(options, progress)
 }
 
 fn prepare_pictures(
@@ -57,7 +53,12 @@ fn prepare_pictures(
     let reading = |share: f64| progress(share * READING_SHARE);
     // One process packs a data set; the others wait for the lock and then find it.
     let _lock = lock(&options.cache_dir.join("lock"))?;
-    let content_hash = fingerprint::content_hash(&source, &memos, &reading)?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
+            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
+        })?;
+    let content_hash = pool.install(|| fingerprint::content_hash(&source, &memos, &reading))?;
+    drop(pool);
     let place = |mark: &str| {
         let size = options.image_size;
         options.cache_dir.join(format!("{content_hash}-{size}-v{TRANSFORM_VERSION}{mark}.safetensors"))

@@ -20,7 +20,7 @@ const SIDE_MAX: u32 = 65_535;
 /// Memory that decoding a PNG may take, in bytes.
 const DECODE_BYTES_MAX: u64 = 2 << 30;
 
-/// Memory for pixels that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
+/// Memory that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// Where Adobe's programs say that they wrote the picture.
@@ -48,7 +48,7 @@ pub enum DecodeError {
 }
 
 /// Decodes pictures one after another and keeps its memory from one to the next.
-pub struct Decoder {
+pub(super) struct Decoder {
     /// Side of what comes out, in pixels.
     size: u32,
     /// The picture before it is resized, at the start of this: 3 bytes a pixel, row by row.
@@ -61,35 +61,29 @@ type Sides = (u32, u32);
 
 impl Decoder {
     /// A decoder that resizes to `size`×`size`.
-    pub fn new(size: u32) -> Self {
+    pub(super) fn new(size: u32) -> Self {
         Self { size, pixels: Vec::new(), resizer: Resizer::new() }
     }
 
-    /// Decodes the picture in `bytes` and resizes it into `resized`, which has `size`·`size`·3 bytes: bilinear with
-    /// antialiasing, aspect ratio not kept, EXIF orientation ignored, alpha dropped, grey, palette and CMYK turned
-    /// into RGB.
-    ///
-    /// # Errors
-    /// What is no picture, broken, cut off or too large; `resized` then holds anything.
-    pub fn decode(&mut self, bytes: &[u8], resized: &mut [u8]) -> Result<(), DecodeError> {
+    /// As [`decode_resized`], into `resized`, which has `size`·`size`·3 bytes and holds anything after an error.
+    pub(super) fn decode(&mut self, bytes: &[u8], resized: &mut [u8]) -> Result<(), DecodeError> {
         // The decoders are careful with broken input; should one panic all the same, the picture is broken.
         // libjpeg's errors come as unwinding with their text.
         let cut_off = Cell::new(false);
-        let decode = AssertUnwindSafe(|| decode(bytes, &cut_off, &mut self.pixels));
-        let decoded = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
+        let decode = AssertUnwindSafe(|| {
+            let sides = decode(bytes, &cut_off, &mut self.pixels)?;
+            if cut_off.get() { Ok(()) } else { self.resize(sides, resized) }
+        });
+        let done = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
             let reason =
                 payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
             Err(DecodeError::Broken(reason))
         });
-        if cut_off.get() {
-            return Err(DecodeError::Broken(CUT_OFF.to_owned()));
-        }
-        let done = self.resize(decoded?, resized);
-        if self.pixels.len() > KEPT_BYTES_MAX {
+        if self.pixels.capacity() + self.resizer.size_of_internal_buffers() > KEPT_BYTES_MAX {
             self.pixels = Vec::new();
             self.resizer = Resizer::new();
         }
-        done
+        if cut_off.get() { Err(DecodeError::Broken(CUT_OFF.to_owned())) } else { done }
     }
 
     fn resize(&mut self, (width, height): Sides, resized: &mut [u8]) -> Result<(), DecodeError> {
@@ -104,10 +98,11 @@ impl Decoder {
     }
 }
 
-/// Decodes one picture and resizes it, as [`Decoder`] does: `size`·`size`·3 bytes come out.
+/// Decodes a picture and resizes it to `size`×`size`: bilinear with antialiasing, aspect ratio not kept, EXIF
+/// orientation ignored, alpha dropped, grey, palette and CMYK turned into RGB. `size`·`size`·3 bytes come out.
 ///
 /// # Errors
-/// As [`Decoder::decode`].
+/// What is no picture, broken, cut off or too large.
 pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
     let mut resized = vec![0; bytes_of(size, size)];
     Decoder::new(size).decode(bytes, &mut resized)?;
@@ -252,6 +247,34 @@ mod tests {
         assert_eq!(decode_resized(b"GIF89a", 8), Err(DecodeError::UnknownFormat));
         for broken in [&[0xff, 0xd8][..], &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0], b"\x89PNG\r\n\x1a\n"] {
             assert!(matches!(decode_resized(broken, 8), Err(DecodeError::Broken(_))), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn one_picture_leaves_nothing_behind_for_the_next() {
+        let jpeg = |width: u16, height: u16, colours| {
+            let mut bytes = Vec::new();
+            let count = usize::from(width) * usize::from(height) * 3;
+            let pixels: Vec<u8> = (0..count * 2).map(|i| (i * 7 % 251) as u8).collect();
+            let type_ =
+                if colours == 4 { jpeg_encoder::ColorType::Cmyk } else { jpeg_encoder::ColorType::Rgb };
+            let pixels = &pixels[..count / 3 * colours];
+            jpeg_encoder::Encoder::new(&mut bytes, 80).encode(pixels, width, height, type_).unwrap();
+            bytes
+        };
+        let mut png = Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(30, 20, image::Rgb([9, 99, 199]))
+            .write_to(&mut png, image::ImageFormat::Png)
+            .unwrap();
+        let large = jpeg(300, 200, 3);
+        let cut_off = large[..large.len() / 2].to_vec();
+        let small = jpeg(40, 24, 3);
+        let pictures = [&large, &small, &cut_off, &jpeg(90, 60, 4), &small, png.get_ref(), &cut_off, &large];
+        let mut decoder = Decoder::new(16);
+        for (number, picture) in pictures.into_iter().enumerate() {
+            let mut resized = vec![0; 16 * 16 * 3];
+            let decoded = decoder.decode(picture, &mut resized).map(|()| resized);
+            assert_eq!(decoded, decode_resized(picture, 16), "picture {number}");
         }
     }
 

@@ -85,6 +85,14 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Somebody writes to it.
+    #[error(
+        "the pictures of {path} changed while they were packed; try again when nothing writes to it any more"
+    )]
+    Changed {
+        /// The data set.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error(
         "no space left for the packed data set in {path}; make room, or choose another place with --cache-dir"

@@ -43,6 +43,7 @@ impl Fingerprint {
     /// Keeps the hash. A memo that cannot be kept only costs time at the next start.
     pub(super) fn remember(self, content_hash: &str) {
         let memo = Memo { stamp: self.stamp, content_hash: content_hash.to_owned() };
+        let _ = self.place.parent().map(fs::create_dir_all);
         if let Ok(text) = serde_json::to_vec(&memo) {
             let fresh = self.place.with_extension(format!("{}.tmp", std::process::id()));
             if fs::write(&fresh, text).is_err() || fs::rename(&fresh, &self.place).is_err() {

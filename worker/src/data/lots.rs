@@ -1,25 +1,18 @@
-//! Pictures decoded by many threads and handed over in their order, a lot of them at a time. What is in memory depends
-//! on the number of threads, not on the number of pictures.
+//! Pictures decoded by many threads and handed over in their order, a lot of them at a time.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread,
-};
+use std::io;
 
 use super::{
     DataError,
     decode::{DecodeError, Decoder},
-    source::{Picture, Source},
+    in_order::{Work, in_order},
+    source::{Picture, Reader, Source},
 };
 
 /// Pixels of a lot, in bytes, unless one image has more: so many that handing them over costs nothing.
 const LOT_BYTES: usize = 1 << 20;
-/// Lots for each thread: the one that it fills, and one that waits for those before it or for the disk.
-const LOTS_PER_THREAD: usize = 2;
+/// Pictures of a lot, at most: small images are of large pictures, too, and small data sets are for all threads.
+const LOT_PICTURES_MAX: usize = 32;
 
 /// What to decode, and how.
 #[derive(Clone, Copy)]
@@ -27,8 +20,6 @@ pub(super) struct Decoding<'a> {
     pub(super) source: &'a Source,
     /// Side of the images, in pixels.
     pub(super) image_size: u32,
-    /// Whether the pictures' bytes are hashed.
-    pub(super) hashes: bool,
     /// Threads, at least 1.
     pub(super) threads: usize,
 }
@@ -36,8 +27,8 @@ pub(super) struct Decoding<'a> {
 /// A decoded picture.
 pub(super) struct Decoded<'a> {
     pub(super) picture: &'a Picture,
-    /// Of the picture's bytes, if asked for.
-    pub(super) hash: Option<blake3::Hash>,
+    /// Of the picture's bytes.
+    pub(super) hash: &'a blake3::Hash,
     /// S·S·3 bytes.
     pub(super) image: Result<&'a [u8], &'a DecodeError>,
 }
@@ -52,75 +43,28 @@ impl Decoding<'_> {
         mut take: impl FnMut(Decoded<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let image_bytes = (self.image_size * self.image_size * 3) as usize;
-        let lots: Vec<_> = self.source.pictures.chunks((LOT_BYTES / image_bytes).max(1)).collect();
-        let (empty, empties) = channel();
-        for _ in 0..self.threads * LOTS_PER_THREAD {
-            // The receiver is right here.
-            let _ = empty.send(Lot::default());
-        }
-        let queue = Mutex::new(Queue { next: 0, empties });
-        let (full, filled) = channel();
-        thread::scope(|scope| {
-            for _ in 0..self.threads {
-                let (queue, lots, full) = (&queue, &lots, full.clone());
-                let fill = move || self.fill_lots(queue, lots, &full);
-                let started = thread::Builder::new().name("decoder".into()).spawn_scoped(scope, fill);
-                started.map_err(|source| DataError::Read { path: self.source.path.clone(), source })?;
-            }
-            drop(full);
-            // Both ends go when this returns, however it does, and the threads with them.
-            let (empty, filled) = (empty, filled);
-            let mut early = BTreeMap::new();
-            for (number, pictures) in lots.iter().enumerate() {
-                let lot = loop {
-                    match early.remove(&number) {
-                        Some(lot) => break lot,
-                        None => match filled.recv() {
-                            Ok((number, lot)) => early.insert(number, lot),
-                            // A thread panicked, which the scope passes on.
-                            Err(_) => return Ok(()),
-                        },
-                    };
-                };
-                let lot: Lot = lot?;
-                let images = lot.pixels.chunks_exact(image_bytes);
-                for ((picture, outcome), image) in pictures.iter().zip(&lot.outcomes).zip(images) {
-                    let image = outcome.decoded.as_ref().map(|()| image);
-                    take(Decoded { picture, hash: outcome.hash, image })?;
-                }
-                // Nobody wants it when all lots have been handed out.
-                let _ = empty.send(lot);
+        let pictures = (LOT_BYTES / image_bytes).clamp(1, LOT_PICTURES_MAX);
+        let lots: Vec<&[Picture]> = self.source.pictures.chunks(pictures).collect();
+        let work = Lots { decoding: self, image_bytes, lots: &lots };
+        let taken = in_order(&work, lots.len(), self.threads, |number, lot| {
+            let images = lot.pixels.chunks_exact(image_bytes);
+            for ((picture, outcome), image) in lots[number].iter().zip(&lot.outcomes).zip(images) {
+                let image = outcome.decoded.as_ref().map(|()| image);
+                take(Decoded { picture, hash: &outcome.hash, image })?;
             }
             Ok(())
+        });
+        taken.map_err(|failure| match failure {
+            Failure::Data(error) => error,
+            Failure::Threads(error) => DataError::Read { path: self.source.path.clone(), source: error },
         })
     }
+}
 
-    /// One thread: fills lot after lot, until there is none or nobody waits for it.
-    fn fill_lots(
-        self,
-        queue: &Mutex<Queue>,
-        lots: &[&[Picture]],
-        full: &Sender<(usize, Result<Lot, DataError>)>,
-    ) {
-        let mut reader = self.source.reader();
-        let mut decoder = Decoder::new(self.image_size);
-        let (mut bytes, image_bytes) = (Vec::new(), (self.image_size * self.image_size * 3) as usize);
-        while let Some((number, mut lot)) = next(queue, lots.len()) {
-            lot.pixels.resize(lots[number].len() * image_bytes, 0);
-            lot.outcomes.clear();
-            let mut fill = |(picture, image): (_, &mut [u8])| {
-                reader.read(picture, &mut bytes)?;
-                let hash = self.hashes.then(|| blake3::hash(&bytes));
-                Ok(Outcome { hash, decoded: decoder.decode(&bytes, image) })
-            };
-            let images = lots[number].iter().zip(lot.pixels.chunks_exact_mut(image_bytes));
-            let outcomes: Result<Vec<_>, DataError> = images.map(&mut fill).collect();
-            let lot = outcomes.map(|outcomes| Lot { outcomes, ..lot });
-            if full.send((number, lot)).is_err() {
-                return;
-            }
-        }
-    }
+struct Lots<'a> {
+    decoding: Decoding<'a>,
+    image_bytes: usize,
+    lots: &'a [&'a [Picture]],
 }
 
 #[derive(Default)]
@@ -130,25 +74,53 @@ struct Lot {
 }
 
 struct Outcome {
-    hash: Option<blake3::Hash>,
+    hash: blake3::Hash,
     decoded: Result<(), DecodeError>,
 }
 
-struct Queue {
-    /// The lot to be filled next.
-    next: usize,
-    empties: Receiver<Lot>,
+enum Failure {
+    Data(DataError),
+    Threads(io::Error),
 }
 
-/// The next lot's number, and memory for it. Numbers go to those who have memory, so that the first lot that is
-/// missing is always being filled.
-fn next(queue: &Mutex<Queue>, lots: usize) -> Option<(usize, Lot)> {
-    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = queue.next;
-    if number == lots {
-        return None;
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
     }
-    let lot = queue.empties.recv().ok()?;
-    queue.next += 1;
-    Some((number, lot))
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Threads(error)
+    }
+}
+
+/// What a thread keeps from picture to picture.
+struct Tools<'a> {
+    reader: Reader<'a>,
+    decoder: Decoder,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Work for Lots<'a> {
+    type Lot = Lot;
+    type State = Tools<'a>;
+    type Error = Failure;
+
+    fn begin(&self) -> Tools<'a> {
+        let Decoding { source, image_size, .. } = self.decoding;
+        Tools { reader: source.reader(), decoder: Decoder::new(image_size), bytes: Vec::new() }
+    }
+
+    fn fill(&self, tools: &mut Tools<'a>, number: usize, lot: &mut Lot) -> Result<(), Failure> {
+        let Tools { reader, decoder, bytes } = tools;
+        let pictures = self.lots[number];
+        lot.pixels.resize(pictures.len() * self.image_bytes, 0);
+        lot.outcomes.clear();
+        for (picture, image) in pictures.iter().zip(lot.pixels.chunks_exact_mut(self.image_bytes)) {
+            reader.read(picture, bytes)?;
+            lot.outcomes.push(Outcome { hash: blake3::hash(bytes), decoded: decoder.decode(bytes, image) });
+        }
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@ pub mod command;
 mod decode;
 mod error;
 mod fingerprint;
+mod in_order;
 mod lots;
 mod pack;
 mod packed;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 
 pub use self::{
     cache::{default_cache_dir, prepare},
-    decode::{DecodeError, Decoder, decode_resized},
+    decode::{DecodeError, decode_resized},
     error::DataError,
     packed::PackedDataset,
 };

@@ -14,7 +14,7 @@ use super::{
 /// What to pack, and how.
 pub(super) struct Packing<'a> {
     pub(super) source: &'a Source,
-    /// Of the source; found on the way if it is not known.
+    /// Of the source, where it is known; other pictures than its are refused.
     pub(super) content_hash: Option<String>,
     /// Side of the images, in pixels.
     pub(super) image_size: u32,
@@ -46,11 +46,8 @@ impl Packing<'_> {
         let mut hasher = ContentHasher::default();
         let mut bad: Vec<(String, String)> = Vec::new();
         let mut done = 0;
-        let decoding = Decoding { source, image_size, hashes: self.content_hash.is_none(), threads };
-        decoding.run(|Decoded { picture, hash, image }| {
-            if let Some(hash) = hash {
-                hasher.add(source, picture, &hash);
-            }
+        Decoding { source, image_size, threads }.run(|Decoded { picture, hash, image }| {
+            hasher.add(source, picture, hash);
             match image {
                 Ok(image) => writer.push(image, picture.class).map_err(write)?,
                 Err(error) => bad.push((picture.path.clone(), error.to_string())),
@@ -59,13 +56,16 @@ impl Packing<'_> {
             progress(f64::from(done) / source.pictures.len() as f64);
             Ok(())
         })?;
+        let content_hash = hasher.finish();
+        if self.content_hash.is_some_and(|known| known != content_hash) {
+            return Err(DataError::Changed { path: source.path.clone() });
+        }
         if !bad.is_empty() && !self.skip_corrupt {
             return Err(DataError::corrupt(&source.path, &bad));
         }
         if writer.len() == 0 {
             return Err(DataError::NoImages { path: source.path.clone() });
         }
-        let content_hash = self.content_hash.unwrap_or_else(|| hasher.finish());
         let facts = PackFacts {
             classes: source.classes.clone(),
             content_hash: content_hash.clone(),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::mpsc::{SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
 };
 
@@ -17,8 +17,8 @@ pub(super) struct SyncedFile {
     /// Written since the disk was thought of.
     unsynced: usize,
     syncs: SyncSender<()>,
-    /// The system tells an error to one call only, so what this one was told counts.
-    syncing: JoinHandle<io::Result<()>>,
+    /// Until it has failed. The system tells an error to one call only, so what this one was told counts.
+    syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl SyncedFile {
@@ -28,15 +28,22 @@ impl SyncedFile {
         let same = file.try_clone()?;
         let sync = move || asked.into_iter().try_for_each(|()| same.sync_data());
         let syncing = std::thread::Builder::new().name("sync".into()).spawn(sync)?;
-        Ok(Self { file, unsynced: 0, syncs, syncing })
+        Ok(Self { file, unsynced: 0, syncs, syncing: Some(syncing) })
     }
 
     /// Waits until everything is on the disk.
     pub(super) fn finish(self) -> io::Result<()> {
-        drop(self.syncs);
-        self.syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))?;
-        self.file.sync_all()
+        let Self { file, syncs, syncing, .. } = self;
+        drop(syncs);
+        join(syncing)?;
+        file.sync_all()
     }
+}
+
+/// How the thread that syncs has ended.
+fn join(syncing: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    let ended = syncing.map(JoinHandle::join).unwrap_or_else(|| Ok(Err(io::Error::other("syncing failed"))));
+    ended.unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))
 }
 
 impl Write for SyncedFile {
@@ -45,8 +52,10 @@ impl Write for SyncedFile {
         self.unsynced += written;
         if self.unsynced >= SYNCED_BYTES {
             self.unsynced = 0;
-            // One that is under way, or has failed, is enough.
-            let _ = self.syncs.try_send(());
+            // One that is asked for already is enough.
+            if let Err(TrySendError::Disconnected(())) = self.syncs.try_send(()) {
+                join(self.syncing.take())?;
+            }
         }
         Ok(written)
     }

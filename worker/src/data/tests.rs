@@ -201,17 +201,19 @@ fn pictures_keep_their_order_whichever_thread_is_done_first() {
         let broken = number % 7 == 3;
         world.write(&name, if broken { b"no picture".to_vec() } else { jpeg([number * 6; 3]) }.as_slice());
     }
-    // Images so large that each is handed over on its own.
     let folder = world.path("images");
     let options =
         PrepareOptions { image_size: 640, skip_corrupt: true, threads: 4, ..world.options(&folder) };
-    let packed = prepare(&options, &|_| {}).unwrap();
-    let kept: Vec<u8> = (0..40).filter(|number| number % 7 != 3).collect();
-    let found: Vec<u8> =
-        packed.images().chunks_exact(640 * 640 * 3).map(|image| (image[0] + 3) / 6).collect();
-    assert_eq!(found, kept);
-    assert_eq!(packed.labels(), kept.iter().map(|number| u8::from(*number >= 20)).collect::<Vec<_>>());
-    assert_eq!(packed.skipped_count(), 6);
+    // One image a lot, then lots of many with fewer in the last.
+    for image_size in [640, 8] {
+        let packed = prepare(&PrepareOptions { image_size, ..options.clone() }, &|_| {}).unwrap();
+        let kept: Vec<u8> = (0..40).filter(|number| number % 7 != 3).collect();
+        let bytes = (image_size * image_size * 3) as usize;
+        let found: Vec<u8> = packed.images().chunks_exact(bytes).map(|image| (image[0] + 3) / 6).collect();
+        assert_eq!(found, kept);
+        assert_eq!(packed.labels(), kept.iter().map(|number| u8::from(*number >= 20)).collect::<Vec<_>>());
+        assert_eq!(packed.skipped_count(), 6);
+    }
 }
 
 #[test]
@@ -223,6 +225,18 @@ fn a_hash_that_is_found_while_packing_is_the_data_sets() {
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
     assert_eq!(packing.run(&world.path("set.safetensors"), &|_| {}).unwrap().content_hash, expected);
+}
+
+#[test]
+fn pictures_that_are_not_those_of_the_hash_are_refused() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let content_hash = Some(world.prepare(&folder).unwrap().content_hash().to_owned());
+    let source = Source::open(&folder).unwrap();
+    world.write("images/dog/dog.0.jpg", &jpeg([9, 9, 9]));
+    let packing = Packing { source: &source, content_hash, image_size: 8, skip_corrupt: false, threads: 2 };
+    let failed = packing.run(&world.path("set.safetensors"), &|_| {}).map(|packed| packed.content_hash);
+    assert!(matches!(failed, Err(DataError::Changed { .. })), "{failed:?}");
 }
 
 #[test]

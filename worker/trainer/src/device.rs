@@ -60,10 +60,10 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// A device and what people call it.
+/// A GPU and what people call it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceDescription {
-    /// As libtorch names it: `cpu`, `cuda:0`.
+    /// As libtorch names it: `cuda:0`.
     pub device: String,
     /// The vendor's name of the chip.
     pub description: String,

@@ -3,7 +3,12 @@
 //! standard input does, at once, and with 101 when it panics.
 #![deny(unsafe_code)]
 
-use std::{io, path::PathBuf, sync::mpsc, thread};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::mpsc,
+    thread,
+};
 
 use anyhow::Context;
 
@@ -96,15 +101,18 @@ pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints every GPU that libtorch can use, one JSON object a line. In a process of its own, because it loads CUDA.
+/// Prints this program's version and, if asked for, every GPU that libtorch can use, one JSON object a line. In a
+/// process of its own, because it loads CUDA.
 ///
 /// # Errors
 /// Standard output that is closed.
-pub fn list_devices() -> anyhow::Result<()> {
-    use io::Write;
+pub fn list_devices(gpus: bool) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
-    for description in device::gpus() {
-        writeln!(output, "{}", serde_json::to_string(&description)?)?;
+    writeln!(output, "{}", serde_json::json!({"version": env!("CARGO_PKG_VERSION")}))?;
+    if gpus {
+        for gpu in device::gpus() {
+            writeln!(output, "{}", serde_json::to_string(&gpu)?)?;
+        }
     }
     Ok(output.flush()?)
 }

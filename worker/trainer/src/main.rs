@@ -23,8 +23,12 @@ struct Arguments {
 enum Command {
     /// Train what standard input asks for, in lines of JSON (worker/TRAINER.md)
     Train(TrainArguments),
-    /// List the GPUs that libtorch can use, one JSON object a line
-    Devices,
+    /// Say the version and the GPUs that libtorch can use, one JSON object a line
+    Devices {
+        /// Only the version
+        #[arg(long)]
+        skip_gpus: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
     logging.start("warn");
     let done = match command {
         Command::Train(arguments) => train(arguments),
-        Command::Devices => trainer::list_devices(),
+        Command::Devices { skip_gpus } => trainer::list_devices(!skip_gpus),
     };
     program::exit_code(done.map(|()| ExitCode::SUCCESS))
 }
