@@ -26,7 +26,7 @@ enum Command {
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// Say the version and the GPUs that libtorch can use, one JSON object a line
+    /// List the GPUs that libtorch can use, one JSON object a line
     #[command(hide = true)]
     Devices,
 }

@@ -82,15 +82,9 @@ impl FromStr for SlotCount {
 /// Why there are no slots.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevicesError {
-    /// The trainer's program cannot work.
-    #[error(
-        "sweep-trainer cannot work here: {0}; install sweep-worker and sweep-trainer together, with the libtorch that \
-         they were built with (`make build`)"
-    )]
-    Trainer(String),
-    /// The same, while it looked for GPUs.
-    #[error("sweep-trainer cannot look for GPUs: {0}; use --device cpu to do without them")]
-    Gpus(String),
+    /// The child process failed.
+    #[error("cannot find out which devices this machine has: {0}; use --device cpu to do without GPUs")]
+    Probe(String),
     /// No GPU.
     #[error(
         "--device cuda was asked for, but libtorch can use no GPU here; use --device cpu, or see that the driver \
@@ -99,22 +93,14 @@ pub(crate) enum DevicesError {
     NoGpu,
 }
 
-/// One line of `sweep-trainer devices`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Version { version: String },
-    Device(Device),
-}
-
-/// A GPU.
+/// A GPU, one line of `sweep-trainer devices`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Device {
     device: String,
     description: String,
 }
 
-/// The slots of this machine, from 0. `own_trainer` is asked whether it works, and for GPUs; without it, there are none.
+/// The slots of this machine, from 0. `own_trainer` is asked for GPUs where there may be some.
 ///
 /// # Errors
 /// The devices cannot be found out, or there is none of the kind asked for.
@@ -125,30 +111,26 @@ pub(crate) async fn slots(
 ) -> Result<Vec<v1::Slot>, DevicesError> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let found = match own_trainer {
-        Some(trainer) => ask(trainer, choice.asks_for_gpus()).await?,
-        None => Vec::new(),
+        Some(trainer) if choice.asks_for_gpus() => probe(trainer).await?,
+        _ => Vec::new(),
     };
     lay_out(choice, count, cores, &found)
 }
 
-/// Has the trainer's program say that it works here, and is of this worker's version; and, if asked for, which GPUs it can
-/// use.
-async fn ask(trainer: &OwnTrainer, for_gpus: bool) -> Result<Vec<Device>, DevicesError> {
-    let failed =
-        |reason: String| if for_gpus { DevicesError::Gpus(reason) } else { DevicesError::Trainer(reason) };
+async fn probe(trainer: &OwnTrainer) -> Result<Vec<Device>, DevicesError> {
+    let failed = |reason: String| DevicesError::Probe(reason);
     let child = Command::new(trainer.executable())
         .arg0(own_trainer::PROGRAM)
         .arg("devices")
-        .args((!for_gpus).then_some("--skip-gpus"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("it cannot be started ({error})")))?;
+        .map_err(|error| failed(format!("sweep-trainer cannot be started ({error})")))?;
     let output = tokio::time::timeout(DEVICES_WITHIN, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("it took more than {} s to say so", DEVICES_WITHIN.as_secs())))?
+        .map_err(|_| failed(format!("looking for them took more than {} s", DEVICES_WITHIN.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     let log = String::from_utf8_lossy(&output.stderr);
     log.lines().for_each(|line| tracing::info!("devices: {line}"));
@@ -156,25 +138,11 @@ async fn ask(trainer: &OwnTrainer, for_gpus: bool) -> Result<Vec<Device>, Device
         let last = log.lines().last().unwrap_or("it said nothing");
         return Err(failed(format!("`sweep-trainer devices` failed ({}): {last}", output.status)));
     }
-    understand(&output.stdout).map_err(failed)
-}
-
-fn understand(output: &[u8]) -> Result<Vec<Device>, String> {
-    let (mut of_this_version, mut devices) = (false, Vec::new());
-    for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice(line) {
-            Ok(Line::Version { version }) if version == env!("CARGO_PKG_VERSION") => of_this_version = true,
-            Ok(Line::Version { version }) => {
-                return Err(format!(
-                    "it is of version {version}, this worker of {}",
-                    env!("CARGO_PKG_VERSION")
-                ));
-            }
-            Ok(Line::Device(device)) => devices.push(device),
-            Err(error) => return Err(format!("its output is not understood ({error})")),
-        }
-    }
-    if of_this_version { Ok(devices) } else { Err("it does not say which version it is of".to_owned()) }
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(serde_json::from_slice)
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(format!("its output is not understood ({error})")))
 }
 
 fn lay_out(
@@ -236,17 +204,6 @@ mod tests {
     fn with_gpus_there_is_a_slot_a_gpu_and_more_slots_share_them_in_turn() {
         assert_eq!(devices(DeviceChoice::Auto, "auto", &gpus(2)), ["cuda:0", "cuda:1"]);
         assert_eq!(devices(DeviceChoice::Cuda, "3", &gpus(2)), ["cuda:0", "cuda:1", "cuda:0"]);
-    }
-
-    #[test]
-    fn a_trainer_says_its_version_and_its_gpus() {
-        let version = format!(r#"{{"version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-        let gpu = r#"{"device":"cuda:0","description":"H200"}"#;
-        assert_eq!(understand(format!("{version}\n{gpu}\n").as_bytes()), Ok(gpus(1)));
-        assert_eq!(understand(version.as_bytes()), Ok(Vec::new()));
-        assert!(understand(br#"{"version":"0.0.1"}"#).unwrap_err().contains("of version 0.0.1"));
-        assert!(understand(gpu.as_bytes()).unwrap_err().contains("which version"));
-        assert!(understand(b"hello").is_err());
     }
 
     #[test]

@@ -61,8 +61,8 @@ pub struct StartOptions {
     /// How long running jobs may go on after SIGTERM or SIGINT, before they are handed back
     #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
-    /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see the
-    /// `protocol` module) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
+    /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see
+    /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
     pub trainer: Option<OsString>,
     /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
@@ -131,10 +131,18 @@ impl StartOptions {
         environment.extend(self.checkpoints.clone().map(|place| ("SWEEP_TRAINER_CHECKPOINTS", place)));
         if let Some(command) = &self.trainer {
             let arguments = vec!["-c".into(), command.clone()];
-            return TrainerCommand { name: "sh", program: "/bin/sh".into(), arguments, environment };
+            return TrainerCommand {
+                name: "sh",
+                program: "/bin/sh".into(),
+                arguments,
+                environment,
+                ahead: false,
+            };
         }
         let mut arguments: Vec<OsString> = vec![
             "train".into(),
+            "--for-worker".into(),
+            env!("CARGO_PKG_VERSION").into(),
             "--device".into(),
             slot.device.clone().into(),
             "--threads".into(),
@@ -149,7 +157,13 @@ impl StartOptions {
         if let Some(place) = &self.checkpoints {
             arguments.extend(["--checkpoints".into(), place.into()]);
         }
-        TrainerCommand { name: own_trainer::PROGRAM, program: own.to_owned(), arguments, environment }
+        TrainerCommand {
+            name: own_trainer::PROGRAM,
+            program: own.to_owned(),
+            arguments,
+            environment,
+            ahead: true,
+        }
     }
 }
 
@@ -222,8 +236,18 @@ mod tests {
         let own = options(&["--threads-per-slot", "2", "--skip-corrupt", "--cache-dir", "/c"])
             .trainer_command(&slot(), "/bin/sweep-trainer".as_ref());
         assert_eq!(own.program, PathBuf::from("/bin/sweep-trainer"));
-        let expected =
-            ["train", "--device", "cuda:1", "--threads", "2", "--cache-dir", "/c", "--skip-corrupt"];
+        let expected = [
+            "train",
+            "--for-worker",
+            env!("CARGO_PKG_VERSION"),
+            "--device",
+            "cuda:1",
+            "--threads",
+            "2",
+            "--cache-dir",
+            "/c",
+            "--skip-corrupt",
+        ];
         assert_eq!(own.arguments, expected.map(OsString::from));
         let other = options(&["--trainer", "python3 train.py"]).trainer_command(&slot(), "/bin/x".as_ref());
         assert_eq!(other.arguments, ["-c", "python3 train.py"].map(OsString::from));

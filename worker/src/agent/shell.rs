@@ -62,6 +62,12 @@ pub(crate) enum AgentError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// It cannot train.
+    #[error(
+        "the trainer cannot work here, {0}; install sweep-worker and sweep-trainer together, with the libtorch that they \
+         were built with (`make build`)"
+    )]
+    Trainer(String),
     /// The coordinator does not want it.
     #[error("{0}")]
     Refused(String),
@@ -88,10 +94,14 @@ pub(crate) async fn run(
     });
     let slot_count = configuration.trainers.len();
     let name = configuration.identity.name.as_str();
+    let (mut slots, mut trainers) = Slots::start(configuration.trainers);
+    tokio::select! {
+        prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
+        _ = shutdown.recv() => return Ok(Departure::Orderly),
+    }
     tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect());
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
-    let (slots, mut trainers) = Slots::start(configuration.trainers);
     let mut shell = Shell {
         session,
         spool,

@@ -1,14 +1,22 @@
-//! The slots of this machine: one task each, which starts its trainer when the first job comes, passes lines on,
-//! and tells of its end. A trainer that ended is started again by the next job.
+//! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
+//! on, and tells of its end. A trainer that ended is started again by the next job.
+
+use std::time::Duration;
 
 use proto::AttemptKey;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 use super::{
-    session::types::{TrainerEvent, Work},
+    session::{
+        TRAINER_READY_WITHIN,
+        types::{TrainerEvent, Work},
+    },
     trainer_process::{TrainerCommand, TrainerProcess, describe},
 };
-use crate::protocol::{ToTrainer, TrainJob};
+use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
 
 /// Events of trainers that wait for the session. When it is full, trainers wait in their writes.
 const EVENTS_MAX: usize = 256;
@@ -29,6 +37,7 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Slots {
     commands: Vec<mpsc::Sender<Command>>,
+    prepared: Vec<oneshot::Receiver<Result<(), String>>>,
     tasks: JoinSet<()>,
 }
 
@@ -36,15 +45,29 @@ impl Slots {
     /// Starts a task for each of `trainers`. Their events come with the slot's index.
     pub(crate) fn start(trainers: Vec<TrainerCommand>) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
         let start = |(slot, trainer)| {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-            let process = None;
-            tasks.spawn(SlotTask { slot, trainer, events: events.clone(), process }.run(commands));
+            let (ready, is_ready) = oneshot::channel();
+            prepared.push(is_ready);
+            let task = SlotTask { slot, trainer, events: events.clone(), spare: None, process: None };
+            tasks.spawn(task.run(ready, commands));
             sender
         };
         let commands = trainers.into_iter().enumerate().map(start).collect();
-        (Self { commands, tasks }, received)
+        (Self { commands, prepared, tasks }, received)
+    }
+
+    /// Waits until every trainer that is started ahead is ready.
+    ///
+    /// # Errors
+    /// One cannot work, and why.
+    pub(crate) async fn prepared(&mut self) -> Result<(), String> {
+        for (slot, prepared) in std::mem::take(&mut self.prepared).into_iter().enumerate() {
+            let prepared = prepared.await.unwrap_or_else(|_| Err("its task has ended".to_owned()));
+            prepared.map_err(|reason| format!("of slot {slot}: {reason}"))?;
+        }
+        Ok(())
     }
 
     /// Gives jobs with one data set to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that
@@ -79,11 +102,20 @@ struct SlotTask {
     slot: usize,
     trainer: TrainerCommand,
     events: mpsc::Sender<(usize, TrainerEvent)>,
+    /// Ready, and waits for the first job.
+    spare: Option<TrainerProcess>,
     process: Option<TrainerProcess>,
 }
 
 impl SlotTask {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(
+        mut self,
+        ready: oneshot::Sender<Result<(), String>>,
+        mut commands: mpsc::Receiver<Command>,
+    ) {
+        let prepared = if self.trainer.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(()) };
+        // Nobody waits for it where the worker is to leave already.
+        let _ = ready.send(prepared);
         loop {
             let exited = async {
                 match &mut self.process {
@@ -108,12 +140,56 @@ impl SlotTask {
         }
     }
 
+    /// Starts the trainer and waits until it is ready.
+    async fn prepare(&mut self, within: Duration) -> Result<(), String> {
+        let started = TrainerProcess::start_ahead(self.slot, &self.trainer, self.events.clone());
+        let (mut process, first) = started.map_err(|error| format!("it cannot be started ({error})"))?;
+        let first = async {
+            tokio::select! {
+                biased;
+                Ok(first) = first => Ok(first),
+                status = process.exited() => Err(describe(status)),
+            }
+        };
+        let limit = within.as_secs();
+        let first = tokio::time::timeout(within, first).await;
+        match first.map_err(|_| format!("it was not ready within {limit} s"))? {
+            Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, .. }, .. })
+                if protocol == TRAINER_PROTOCOL_VERSION =>
+            {
+                self.spare = Some(process);
+                Ok(())
+            }
+            Ok(TrainerEvent::Broken { reason }) => Err(reason),
+            Ok(_) => Err("it did not begin with being ready for this worker".to_owned()),
+            Err(end) => {
+                let log = process.last_words().await;
+                Err(log.last().map_or(end.clone(), |last| format!("{end}: {last}")))
+            }
+        }
+    }
+
+    /// The trainer for the first jobs: the one that is ready, unless it has died meanwhile.
+    async fn start_trainer(&mut self) -> std::io::Result<TrainerProcess> {
+        if let Some(mut spare) = self.spare.take() {
+            tokio::select! {
+                biased;
+                _ = spare.exited() => {}
+                () = std::future::ready(()) => {
+                    spare.adopt();
+                    return Ok(spare);
+                }
+            }
+        }
+        TrainerProcess::start(self.slot, &self.trainer, self.events.clone())
+    }
+
     async fn obey(&mut self, command: Command) {
         match (command, &mut self.process) {
-            (Command::Start { jobs, fresh }, process) => {
+            (Command::Start { jobs, fresh }, _) => {
                 if fresh {
-                    match TrainerProcess::start(self.slot, &self.trainer, self.events.clone()) {
-                        Ok(started) => *process = Some(started),
+                    match self.start_trainer().await {
+                        Ok(started) => self.process = Some(started),
                         Err(error) => {
                             let name = self.trainer.name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
@@ -121,7 +197,7 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) = process.as_ref().zip(train(jobs)) {
+                if let Some((process, request)) = self.process.as_ref().zip(train(jobs)) {
                     process.send(request);
                 }
             }

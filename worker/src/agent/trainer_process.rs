@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct TrainerCommand {
     pub(crate) arguments: Vec<std::ffi::OsString>,
     /// Variables besides those of the agent.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.
+    pub(crate) ahead: bool,
 }
 
 /// A trainer that runs, or has run and was not reaped yet.
@@ -60,6 +62,15 @@ pub(crate) struct TrainerProcess {
     writer: JoinHandle<()>,
     reader: JoinHandle<Vec<String>>,
     events: mpsc::Sender<(usize, TrainerEvent)>,
+    adopted: Option<oneshot::Sender<()>>,
+}
+
+/// Keeps the lines of a trainer back that was started before there was a job for it.
+struct Gate {
+    /// Is told the first line.
+    first: oneshot::Sender<TrainerEvent>,
+    /// Opens the gate.
+    adopted: oneshot::Receiver<()>,
 }
 
 impl TrainerProcess {
@@ -68,6 +79,40 @@ impl TrainerProcess {
     /// # Errors
     /// The program cannot be started.
     pub(crate) fn start(
+        slot: usize,
+        command: &TrainerCommand,
+        events: mpsc::Sender<(usize, TrainerEvent)>,
+    ) -> io::Result<Self> {
+        Self::start_behind(None, slot, command, events)
+    }
+
+    /// The same for a trainer that is not needed yet: only its first line is told, and nothing goes to `events` before
+    /// it is adopted.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub(crate) fn start_ahead(
+        slot: usize,
+        command: &TrainerCommand,
+        events: mpsc::Sender<(usize, TrainerEvent)>,
+    ) -> io::Result<(Self, oneshot::Receiver<TrainerEvent>)> {
+        let (first, told) = oneshot::channel();
+        let (adopt, adopted) = oneshot::channel();
+        let mut process = Self::start_behind(Some(Gate { first, adopted }), slot, command, events)?;
+        process.adopted = Some(adopt);
+        Ok((process, told))
+    }
+
+    /// From now on, its lines become events, from the first on.
+    pub(crate) fn adopt(&mut self) {
+        if let Some(adopted) = self.adopted.take() {
+            // Fails where it has ended, which its exit tells.
+            let _ = adopted.send(());
+        }
+    }
+
+    fn start_behind(
+        gate: Option<Gate>,
         slot: usize,
         command: &TrainerCommand,
         events: mpsc::Sender<(usize, TrainerEvent)>,
@@ -89,9 +134,10 @@ impl TrainerProcess {
         };
         let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
         let writer = tokio::spawn(write_lines(stdin, lines));
-        let reader =
-            tokio::spawn(Reader { slot, events: events.clone(), log: Log::default() }.run(stdout, stderr));
-        Ok(Self { child, group, to_trainer, writer, reader, events })
+        let reader = tokio::spawn(
+            Reader { slot, events: events.clone(), log: Log::default(), gate }.run(stdout, stderr),
+        );
+        Ok(Self { child, group, to_trainer, writer, reader, events, adopted: None })
     }
 
     /// Sends a line, without waiting: a trainer that has not read the last sixteen is stuck, and is killed when
@@ -203,6 +249,7 @@ struct Reader {
     slot: usize,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     log: Log,
+    gate: Option<Gate>,
 }
 
 impl Reader {
@@ -259,6 +306,13 @@ impl Reader {
             Line::Whole(line) => self.understand(&line),
         };
         let is_broken = matches!(event, TrainerEvent::Broken { .. });
+        if let Some(Gate { first, adopted }) = self.gate.take() {
+            // Who does not wait for it any more does not adopt it either.
+            let _ = first.send(event.clone());
+            if adopted.await.is_err() {
+                return false;
+            }
+        }
         self.events.send((self.slot, event)).await.is_ok() && !is_broken
     }
 

@@ -101,18 +101,14 @@ pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints this program's version and, if asked for, every GPU that libtorch can use, one JSON object a line. In a
-/// process of its own, because it loads CUDA.
+/// Prints every GPU that libtorch can use, one JSON object a line. In a process of its own, because it loads CUDA.
 ///
 /// # Errors
 /// Standard output that is closed.
-pub fn list_devices(gpus: bool) -> anyhow::Result<()> {
+pub fn list_devices() -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
-    writeln!(output, "{}", serde_json::json!({"version": env!("CARGO_PKG_VERSION")}))?;
-    if gpus {
-        for gpu in device::gpus() {
-            writeln!(output, "{}", serde_json::to_string(&gpu)?)?;
-        }
+    for gpu in device::gpus() {
+        writeln!(output, "{}", serde_json::to_string(&gpu)?)?;
     }
     Ok(output.flush()?)
 }

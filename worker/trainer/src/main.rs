@@ -23,16 +23,15 @@ struct Arguments {
 enum Command {
     /// Train what standard input asks for, in lines of JSON (worker/TRAINER.md)
     Train(TrainArguments),
-    /// Say the version and the GPUs that libtorch can use, one JSON object a line
-    Devices {
-        /// Only the version
-        #[arg(long)]
-        skip_gpus: bool,
-    },
+    /// List the GPUs that libtorch can use, one JSON object a line
+    Devices,
 }
 
 #[derive(Debug, clap::Args)]
 struct TrainArguments {
+    /// Version of the worker, which must be this program's
+    #[arg(long)]
+    for_worker: Option<String>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -57,13 +56,17 @@ fn main() -> ExitCode {
     logging.start("warn");
     let done = match command {
         Command::Train(arguments) => train(arguments),
-        Command::Devices { skip_gpus } => trainer::list_devices(!skip_gpus),
+        Command::Devices => trainer::list_devices(),
     };
     program::exit_code(done.map(|()| ExitCode::SUCCESS))
 }
 
 fn train(arguments: TrainArguments) -> anyhow::Result<()> {
-    let TrainArguments { device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
+    let TrainArguments { for_worker, device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
+    let own = env!("CARGO_PKG_VERSION");
+    if let Some(worker) = for_worker.filter(|version| version != own) {
+        anyhow::bail!("sweep-trainer is of version {own}, sweep-worker of {worker}");
+    }
     let cache_dir = cache_dir.unwrap_or_else(data::default_cache_dir);
     trainer::run(TrainerOptions {
         device,

@@ -36,7 +36,7 @@ const STOP_TO_KILL: Duration = Duration::from_secs(10);
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
 
 /// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
-const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long the coordinator may take to answer `Hello` before the stream is tried anew.
 const WELCOME_WITHIN: Duration = Duration::from_secs(15);

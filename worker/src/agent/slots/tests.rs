@@ -12,7 +12,13 @@ use crate::{
 pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
     let ready = r#"{"type":"ready","protocol":1,"device":"cpu"}"#.to_owned();
     let arguments = vec!["-c".into(), text.into()];
-    TrainerCommand { name: "sh", program: "/bin/sh".into(), arguments, environment: vec![("ready", ready)] }
+    TrainerCommand {
+        name: "sh",
+        program: "/bin/sh".into(),
+        arguments,
+        environment: vec![("ready", ready)],
+        ahead: false,
+    }
 }
 
 struct Bench {
@@ -201,4 +207,63 @@ async fn no_trainer_outlives_its_slots() {
     let content =
         tokio::time::timeout(Duration::from_secs(20), reader).await.expect("the trainer dies").unwrap();
     assert!(content.is_empty());
+}
+
+/// One slot whose trainer is started ahead, and what came of it.
+async fn ahead(text: &str) -> (Bench, Result<(), String>) {
+    let (mut slots, events) = Slots::start(vec![TrainerCommand { ahead: true, ..script(text) }]);
+    let prepared = slots.prepared().await;
+    (Bench { slots, events }, prepared)
+}
+
+#[tokio::test]
+async fn a_trainer_that_is_started_ahead_is_the_first_jobs() {
+    let (mut bench, prepared) = ahead(
+        r#"echo "$ready"; read -r x; echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":"'$$'"}'; read -r x"#,
+    )
+    .await;
+    assert_eq!(prepared, Ok(()));
+    assert!(bench.events.try_recv().is_err(), "nothing is told before there is a job");
+    bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
+    assert_eq!(kind(&bench.said().await), READY);
+    assert!(matches!(bench.said().await, FromTrainer::Ended { .. }));
+}
+
+#[tokio::test]
+async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
+    for (text, reason) in [
+        ("echo no libtorch >&2; exit 127", "the trainer ended with exit status 127: no libtorch"),
+        ("exit 0", "the trainer ended with exit status 0"),
+        (
+            r#"echo '{"type":"ready","protocol":2,"device":"cpu"}'; read -r x"#,
+            "it did not begin with being ready",
+        ),
+        ("echo hello; read -r x", "the trainer wrote a line that is not of the trainer protocol"),
+    ] {
+        let (_, prepared) = ahead(text).await;
+        let told = prepared.unwrap_err();
+        assert!(told.starts_with(&format!("of slot 0: {reason}")), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_died_while_it_waited_for_a_job_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (seen, dead) = (folder.path().join("seen"), folder.path().join("dead"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &dead, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    // The first one ends at once, the second one finds its trace and stays.
+    let (mut bench, prepared) = ahead(&format!(
+        r#"echo "$ready"; if [ -e '{0}' ]; then read -r x; exec sleep 1000; fi; touch '{0}'; exec 3>'{1}'; exit 3"#,
+        seen.display(),
+        dead.display()
+    ))
+    .await;
+    assert_eq!(prepared, Ok(()));
+    tokio::task::spawn_blocking(move || std::fs::read(dead).unwrap()).await.unwrap();
+    bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
+    // It may be gone without being seen to be: then its end is told like that of any other.
+    match bench.next().await {
+        TrainerEvent::Said { message, .. } => assert_eq!(kind(&message), READY),
+        other => assert!(matches!(other, TrainerEvent::Exited { .. }), "{other:?}"),
+    }
 }
