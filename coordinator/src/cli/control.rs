@@ -93,7 +93,7 @@ async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
             last = sweep;
         }
     }
-    verdict(&last)
+    verdict(&last, &format!("`sweep jobs {}`", last.sweep_id))
 }
 
 async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Failure> {

@@ -75,14 +75,16 @@ pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
 }
 
 /// Exit code of a sweep that has ended: only one whose every job has a result ended well.
-pub(super) fn verdict(sweep: &v1::Sweep) -> Result<(), Failure> {
+///
+/// `reasons` says where the reasons are.
+pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);
     if without_result == 0 {
         return Ok(());
     }
     Err(Failure::operation(format!(
-        "{without_result} of {} jobs have no result ({} failed, {} cancelled); see `sweep jobs` or results.csv for the reasons",
+        "{without_result} of {} jobs have no result ({} failed, {} cancelled); see {reasons} for the reasons",
         sweep.job_count, counts.failed, counts.cancelled
     )))
 }
@@ -98,8 +100,10 @@ mod tests {
             counts: Some(v1::JobCounts { done, diverged, failed, ..v1::JobCounts::default() }),
             ..v1::Sweep::default()
         };
-        assert!(verdict(&sweep(3, 1, 0)).is_ok());
-        assert!(verdict(&sweep(3, 0, 1)).unwrap_err().to_string().starts_with("1 of 4 jobs have no result"));
-        assert!(verdict(&sweep(3, 0, 0)).is_err());
+        assert!(verdict(&sweep(3, 1, 0), "x").is_ok());
+        assert!(
+            verdict(&sweep(3, 0, 1), "x").unwrap_err().to_string().starts_with("1 of 4 jobs have no result")
+        );
+        assert!(verdict(&sweep(3, 0, 0), "x").is_err());
     }
 }

@@ -281,7 +281,7 @@ pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
     let point = job.point.clone().unwrap_or_default();
     let parameters = ParameterMap::from_wire(point.parameters);
     let value =
-        |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Text(value.to_string()));
+        |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
     let mut row = vec![Cell::Integer(point.job)];
     row.extend(varying.iter().map(value));
     row.extend([

@@ -74,7 +74,7 @@ enum Command {
     Resume(control::SweepArgument),
     /// Have the failed jobs of a sweep tried again
     Retry(control::RetryArguments),
-    /// Give a worker no more jobs; it leaves when its own have ended
+    /// Have a worker leave as on SIGTERM; jobs that do not end within its --grace go back
     Drain(control::DrainArguments),
     /// Start no more jobs of a sweep; running ones end
     Stop(control::SweepArgument),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets};
+use proto::ParameterValue;
 use serde_json::{Map, Value};
 
 use super::{failure::Failure, settings::Settings};
@@ -57,6 +58,8 @@ pub(super) enum Cell {
     Integer(u64),
     /// A measurement; the decimals are those of a table.
     Number(f64, usize),
+    /// The value of a parameter.
+    Parameter(ParameterValue),
     /// Milliseconds since 1970.
     Time(u64),
 }
@@ -72,6 +75,7 @@ impl Cell {
         match self {
             Self::Empty => String::new(),
             Self::Text(text) => first_line(text),
+            Self::Parameter(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => format!("{value:.decimals$}"),
             Self::Time(0) => String::new(),
@@ -93,6 +97,9 @@ impl Cell {
             Self::Empty | Self::Time(0) => Value::Null,
             Self::Integer(value) => (*value).into(),
             Self::Number(value, _) => (*value).into(),
+            Self::Parameter(ParameterValue::Integer(value)) => (*value).into(),
+            Self::Parameter(ParameterValue::Float(value)) => (*value).into(),
+            Self::Parameter(ParameterValue::Text(value)) => value.as_str().into(),
             Self::Text(_) | Self::Time(_) => Value::String(self.exact()),
         }
     }

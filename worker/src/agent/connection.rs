@@ -203,6 +203,7 @@ impl Keeper {
             .map_err(|error| Status::unavailable(chain(&error)))?;
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
         let close = CancellationToken::new();
+        let ours = outgoing.downgrade();
         let connected = LinkEvent::Connected { outgoing, close: close.clone() };
         if self.events.send(connected).await.is_err() {
             return Ok(());
@@ -212,7 +213,9 @@ impl Keeper {
             () = close.cancelled() => Some(Status::unavailable("the stream was given up")),
         };
         let Some(status) = ended else { return Ok(()) };
-        if self.events.send(LinkEvent::Lost).await.is_err() {
+        // Without being given up: this worker has said all that it had to say, and leaves.
+        let is_farewell = ours.upgrade().is_none() && !close.is_cancelled();
+        if self.events.send(LinkEvent::Lost).await.is_err() || is_farewell {
             return Ok(());
         }
         Err(status)

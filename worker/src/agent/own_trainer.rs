@@ -36,8 +36,8 @@ impl OwnTrainer {
         let found = folders.map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
         let path = found.with_context(|| {
             format!(
-                "{PROGRAM} is neither beside sweep-worker nor on the PATH; install it there (`cargo build \
-                 --release` makes both), or do without it: --trainer names another, and --device cpu looks for no GPUs"
+                "{PROGRAM} is neither beside sweep-worker nor on the PATH; install the programs of `make build` into one \
+                 folder. Only with --trainer and --device cpu together can a worker do without it"
             )
         })?;
         let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;

@@ -14,7 +14,9 @@ use super::{
     connection::{self, LinkEvent, Target, TargetError},
     session::{
         Session,
-        types::{Departure, Event, EventKind, Input, Output, Start, ToCoordinator, TrainerEvent},
+        types::{
+            Departure, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator, TrainerEvent,
+        },
     },
     slots::Slots,
     spool::{Spool, SpoolError},
@@ -204,7 +206,12 @@ impl Shell {
                 Some(Input::Disconnected)
             }
             LinkEvent::Message(message) => match wire::decode(message) {
-                Ok(message) => Some(Input::Message(message)),
+                Ok(message) => {
+                    if message == FromCoordinator::Drain {
+                        tracing::info!("the coordinator has this worker leave");
+                    }
+                    Some(Input::Message(message))
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a message of the coordinator is not understood and left out");
                     None

@@ -47,7 +47,10 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
         let configuration = configure(options, own_trainer.as_ref()).await?;
         match shell::run(configuration, requests).await? {
-            Departure::Orderly => Ok(ExitCode::SUCCESS),
+            Departure::Orderly => {
+                tracing::info!("the worker has left");
+                Ok(ExitCode::SUCCESS)
+            }
             Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
         }
     });

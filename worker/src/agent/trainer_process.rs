@@ -6,6 +6,10 @@ use std::{
     io,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +67,9 @@ pub(crate) struct TrainerProcess {
     reader: JoinHandle<Vec<String>>,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     adopted: Option<oneshot::Sender<()>>,
+    has_had_jobs: AtomicBool,
+    /// Its log so far is of jobs that are over.
+    log_is_old: Arc<AtomicBool>,
 }
 
 /// Keeps the lines of a trainer back that was started before there was a job for it.
@@ -134,15 +141,19 @@ impl TrainerProcess {
         };
         let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
         let writer = tokio::spawn(write_lines(stdin, lines));
-        let reader = tokio::spawn(
-            Reader { slot, events: events.clone(), log: Log::default(), gate }.run(stdout, stderr),
-        );
-        Ok(Self { child, group, to_trainer, writer, reader, events, adopted: None })
+        let log_is_old = Arc::new(AtomicBool::new(false));
+        let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
+        let reader = tokio::spawn(Reader { slot, events: events.clone(), log, gate }.run(stdout, stderr));
+        let (adopted, has_had_jobs) = (None, AtomicBool::new(false));
+        Ok(Self { child, group, to_trainer, writer, reader, events, adopted, has_had_jobs, log_is_old })
     }
 
     /// Sends a line, without waiting: a trainer that has not read the last sixteen is stuck, and is killed when
     /// it does not stop.
     pub(crate) fn send(&self, message: ToTrainer) {
+        if matches!(message, ToTrainer::Train { .. }) && self.has_had_jobs.swap(true, Ordering::Relaxed) {
+            self.log_is_old.store(true, Ordering::Relaxed);
+        }
         if self.to_trainer.try_send(message).is_err() {
             tracing::warn!("the trainer does not read its input");
         }
@@ -225,21 +236,32 @@ async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<ToTrainer>
     }
 }
 
-/// The last lines of a trainer's log.
-#[derive(Debug, Default)]
-struct Log(VecDeque<String>);
+/// The last lines of a trainer's log, of the jobs that it has now.
+#[derive(Debug)]
+struct Log {
+    lines: VecDeque<String>,
+    is_old: Arc<AtomicBool>,
+}
 
 impl Log {
     fn push(&mut self, line: &[u8]) {
         let text: String = String::from_utf8_lossy(line).chars().take(LOG_LINE_CHARACTERS_MAX).collect();
-        if self.0.len() == LOG_LINES_MAX {
-            self.0.pop_front();
+        self.forget_old();
+        if self.lines.len() == LOG_LINES_MAX {
+            self.lines.pop_front();
         }
-        self.0.push_back(text);
+        self.lines.push_back(text);
     }
 
-    fn lines(&self) -> Vec<String> {
-        self.0.iter().cloned().collect()
+    fn lines(&mut self) -> Vec<String> {
+        self.forget_old();
+        self.lines.iter().cloned().collect()
+    }
+
+    fn forget_old(&mut self) {
+        if self.is_old.swap(false, Ordering::Relaxed) {
+            self.lines.clear();
+        }
     }
 }
 
@@ -316,7 +338,7 @@ impl Reader {
         self.events.send((self.slot, event)).await.is_ok() && !is_broken
     }
 
-    fn understand(&self, line: &[u8]) -> TrainerEvent {
+    fn understand(&mut self, line: &[u8]) -> TrainerEvent {
         match serde_json::from_slice::<FromTrainer>(line) {
             Ok(message) => {
                 let ends_badly = matches!(

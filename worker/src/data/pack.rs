@@ -1,6 +1,11 @@
 //! Pictures into a pack, which appears whole or not at all.
 
-use std::{fs, io::BufWriter, path::Path};
+use std::{
+    fs::{self, Permissions},
+    io::BufWriter,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use super::{
     DataError,
@@ -38,7 +43,10 @@ impl Packing<'_> {
         let write = |source| DataError::writing(target, source);
         let folder = target.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(write)?;
-        let file = tempfile::Builder::new().prefix(".packing-").tempfile_in(folder).map_err(write)?;
+        // As any file of the user's, not as a secret.
+        let mode = Permissions::from_mode(0o666);
+        let file = tempfile::Builder::new().prefix(".packing-").permissions(mode).tempfile_in(folder);
+        let file = file.map_err(write)?;
         let out = file.reopen().and_then(SyncedFile::new).map_err(write)?;
         let mut writer = PackWriter::new(BufWriter::new(out), self.image_size).map_err(write)?;
 

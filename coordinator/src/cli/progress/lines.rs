@@ -60,6 +60,9 @@ impl Lines {
             return None;
         }
         let mut line = format!("{finished} of {} jobs finished", self.sweep.job_count);
+        if counts.failed > 0 {
+            line.push_str(&format!(", {} failed", counts.failed));
+        }
         if let Some(left) = left.filter(|_| finished < self.sweep.job_count) {
             line.push_str(&format!(", {} left", spoken(left)));
         }

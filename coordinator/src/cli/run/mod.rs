@@ -109,7 +109,9 @@ async fn train_and_report(
     let page = report::write(target, id, |_| folder.to_owned(), arguments.lang.into()).await?;
     print_results(&sweep, target).await?;
     print(&format!("\nreport: {}\n", page.display()));
-    verdict(&sweep)
+    let reasons =
+        format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
+    verdict(&sweep, &reasons)
 }
 
 /// The sweep of this output directory: a new one, or the one it holds, if that is the same.

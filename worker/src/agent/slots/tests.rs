@@ -267,3 +267,24 @@ async fn one_that_died_while_it_waited_for_a_job_is_replaced() {
         other => assert!(matches!(other, TrainerEvent::Exited { .. }), "{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn the_log_of_a_job_has_no_lines_of_jobs_before_it() {
+    let failing = |job: u32| {
+        format!(
+            r#"read -r x; echo of job {job} >&2; echo '{{"type":"ended","id":"1/{job}#1","outcome":"failed","reason":""}}'"#
+        )
+    };
+    let text = format!(r#"echo starting >&2; echo "$ready"; {}; {}; read -r x"#, failing(1), failing(2));
+    let mut bench = Bench::started(script(&text));
+    assert_eq!(kind(&bench.said().await), READY);
+    for (job, log) in [(1, vec!["starting", "of job 1"]), (2, vec!["of job 2"])] {
+        if job == 2 {
+            bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
+        }
+        match bench.next().await {
+            TrainerEvent::Said { log_tail, .. } => assert_eq!(log_tail, log),
+            other => panic!("expected the end of job {job}, got {other:?}"),
+        }
+    }
+}
