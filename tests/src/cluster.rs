@@ -343,6 +343,12 @@ impl Worker {
         children(self.pid()).last().copied()
     }
 
+    /// Waits until it says that it has left; its log.
+    pub fn farewell(&self) -> String {
+        self.daemon.wait_for_line(|line| line.contains("the worker has left").then_some(()));
+        self.daemon.log()
+    }
+
     /// Waits until it has left by itself; its exit code.
     pub fn wait(mut self) -> Option<i32> {
         wait_for_end(self.pid());

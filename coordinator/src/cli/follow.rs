@@ -74,9 +74,8 @@ pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
     SweepState::from_wire(sweep.state()).is_some_and(SweepState::is_final)
 }
 
-/// Exit code of a sweep that has ended: only one whose every job has a result ended well.
-///
-/// `reasons` says where the reasons are.
+/// Exit code of a sweep that has ended: only one whose every job has a result ended well. `reasons` says where to look
+/// for what went wrong.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);
@@ -101,9 +100,10 @@ mod tests {
             ..v1::Sweep::default()
         };
         assert!(verdict(&sweep(3, 1, 0), "x").is_ok());
-        assert!(
-            verdict(&sweep(3, 0, 1), "x").unwrap_err().to_string().starts_with("1 of 4 jobs have no result")
-        );
+        let told = verdict(&sweep(3, 0, 1), "`sweep jobs 7`").unwrap_err().to_string();
+        let expected =
+            "1 of 4 jobs have no result (1 failed, 0 cancelled); see `sweep jobs 7` for the reasons";
+        assert_eq!(told, expected);
         assert!(verdict(&sweep(3, 0, 0), "x").is_err());
     }
 }

@@ -284,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_what_they_are_for_programs_and_as_written_for_people() {
+        let values = [
+            ParameterValue::Integer(32),
+            ParameterValue::Float(0.000_05),
+            ParameterValue::Text("relu".into()),
+        ];
+        let cells = values.map(Cell::Parameter);
+        assert_eq!(cells.each_ref().map(Cell::json), [32.into(), 0.000_05.into(), Value::from("relu")]);
+        for form in [Cell::display, Cell::exact] {
+            assert_eq!(cells.each_ref().map(form), ["32", "0.00005", "relu"]);
+        }
+    }
+
+    #[test]
     fn no_rows_are_an_empty_document() {
         assert_eq!(render(Format::Json, &[]), "[]\n");
         assert_eq!(render(Format::Csv, &[]), "job,val_accuracy,reason\n");

@@ -80,6 +80,8 @@ async fn a_worker_that_is_told_to_leave_finishes_or_hands_back() {
     let mut watch = cluster.watch(sweep).await;
     let job = watch.until_some_job_is_in_the_middle().await;
     terminate(one.pid());
+    let log = one.farewell();
+    assert!(!log.contains("not reachable"), "it ended the session itself: {log}");
     assert_eq!(one.wait(), Some(0), "leaving in order is no failure");
     let _two = cluster.worker("two");
     watch.until_end().await;
@@ -121,6 +123,11 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
             "{said}"
         );
     }
+    let mut other = std::process::Command::new(program("sweep-trainer"));
+    let ended = other.args(["train", "--device", "cpu", "--for-worker", "0.0.0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("sweep-worker of 0.0.0"), "{said}");
 }
 
 #[tokio::test]

@@ -240,6 +240,19 @@ fn pictures_that_are_not_those_of_the_hash_are_refused() {
 }
 
 #[test]
+fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let source = Source::open(&world.image_folder()).unwrap();
+    let packing =
+        Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
+    let packed = packing.run(&world.path("set.safetensors"), &|_| {}).unwrap();
+    world.write("plain", b"");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(packed.file.path()), mode(&world.path("plain")));
+}
+
+#[test]
 fn a_picture_that_vanishes_while_packing_leaves_nothing_behind() {
     let world = World::new();
     let folder = world.image_folder();
