@@ -1,5 +1,7 @@
 //! `sweep validate` and `sweep submit`.
 
+use std::path::PathBuf;
+
 use proto::v1;
 
 use super::{
@@ -70,6 +72,12 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     Ok(())
 }
 
+/// The path of the data set, where it depends on who looks.
+fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
+    let path = Specification::from_stored(&sweep.specification).ok()?.dataset.path;
+    path.is_relative().then_some(path)
+}
+
 /// `sweep submit`: hands the file's text over; the coordinator alone reads it.
 pub(super) async fn submit(
     arguments: &SubmitArguments,
@@ -83,6 +91,13 @@ pub(super) async fn submit(
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
+    if let Some(path) = relative_dataset(&sweep) {
+        eprintln!(
+            "warning: the data set {} is a relative path, which each worker looks up in its own working directory; \
+             give the full path there",
+            path.display()
+        );
+    }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
             "sweep {} extended: {} of {} jobs are new\n",

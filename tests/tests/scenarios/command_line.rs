@@ -34,7 +34,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     let folder = cluster.folder.path();
     let file = write(folder, "sweep.yaml", &tests::source("{learning_rate: {values: [0.001, 0.0001]}}").text);
     let submitted = sweep(&cluster, &["submit", &file, "--set", "epochs=2", "-o", "name"]);
-    assert_eq!(text(&submitted.stdout), "1\n", "{}", text(&submitted.stderr));
+    assert_eq!((text(&submitted.stdout).as_str(), text(&submitted.stderr).as_str()), ("1\n", ""));
     // No worker yet: waiting runs out of time, with a code of its own.
     assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
     let _worker = cluster.worker("one");
@@ -62,6 +62,8 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
+    let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
+    assert!(text(&relative.stderr).contains("warning: the data set pictures is a relative path"));
 }
 
 #[tokio::test]

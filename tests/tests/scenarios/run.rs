@@ -67,7 +67,9 @@ fn one_command_makes_the_report() {
     assert_eq!(results(folder.path()), rows);
     let other = command(folder.path(), "{epochs: {value: 3}}").output().unwrap();
     assert_eq!(other.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("another sweep"));
+    let told = String::from_utf8_lossy(&other.stderr).into_owned();
+    let expected = "which has another parameters.learning_rate, parameters.epochs;";
+    assert!(told.contains("another sweep") && told.contains(expected), "{told}");
 }
 
 #[test]
@@ -123,6 +125,11 @@ fn a_missing_data_set_is_noticed_before_anything_starts() {
     let output = command(folder.path(), "{}").args(["--dataset", "/nowhere/pictures"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/pictures"));
+    let empty = folder.path().join("pictures");
+    fs::create_dir(&empty).unwrap();
+    let output = command(folder.path(), "{}").arg("--dataset").arg(&empty).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is an empty folder"));
     assert!(!folder.path().join("results").exists());
 }
 

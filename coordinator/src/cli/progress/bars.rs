@@ -74,6 +74,9 @@ impl Bars {
         let counts = sweep.counts.unwrap_or_default();
         let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
         let mut message = format!("{finished}/{} jobs", sweep.job_count);
+        if sweep.state() == v1::SweepState::Paused {
+            message.push_str(", paused");
+        }
         if counts.failed > 0 {
             message.push_str(&format!(", {} failed", counts.failed));
         }

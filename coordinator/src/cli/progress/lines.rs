@@ -13,6 +13,7 @@ pub(in crate::cli) struct Lines {
     /// Tenths of the data set's preparation that were told.
     prepared_tenths: u32,
     finished_told: Option<u64>,
+    paused: bool,
     /// A long reason is told in full once.
     reason_told: String,
 }
@@ -44,9 +45,28 @@ impl Lines {
         }
     }
 
-    /// A snapshot is told when another job has its end, and for each tenth of the preparation.
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
         self.sweep = snapshot.sweep.clone()?;
+        let lines: Vec<String> = [self.pause(), self.advance(snapshot, now)].into_iter().flatten().collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// That somebody has paused the sweep, or resumed it.
+    fn pause(&mut self) -> Option<String> {
+        let id = self.sweep.sweep_id;
+        let paused = self.sweep.state() == v1::SweepState::Paused;
+        let was_paused = std::mem::replace(&mut self.paused, paused);
+        match self.sweep.state() {
+            v1::SweepState::Paused if !was_paused => {
+                Some(format!("paused: no more jobs start until `sweep resume {id}`"))
+            }
+            v1::SweepState::Running if was_paused => Some("resumed".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// A snapshot is told when another job has its end, and for each tenth of the preparation.
+    fn advance(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
         let left = self.time_left.estimate(share_done(snapshot), now);
         let preparing = snapshot.running.iter().filter(|job| job.preparing);
         let tenths = preparing.map(|job| (job.fraction * 10.0) as u32).max().unwrap_or(0);
@@ -120,6 +140,8 @@ mod tests {
             metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true }),
             varying: vec!["activation".into(), "learning_rate".into()],
             best: best.map(|value| v1::BestJob { point: Some(point.clone()), value }),
+            sweep_id: 7,
+            state: v1::SweepState::Running.into(),
             ..v1::Sweep::default()
         };
         let preparing = v1::RunningJob { preparing: true, fraction: 0.55, ..v1::RunningJob::default() };
@@ -135,6 +157,7 @@ mod tests {
             })
         };
         let snapshot = |sweep, running| Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), running });
+        let paused = v1::Sweep { state: v1::SweepState::Paused.into(), ..sweep(4, Some(0.785)) };
         let events = [
             snapshot(sweep(0, None), vec![]),
             snapshot(sweep(0, None), vec![preparing]),
@@ -148,6 +171,8 @@ mod tests {
             job(v1::JobState::Pending, "the trainer ended with signal 9"),
             job(v1::JobState::Done, ""),
             snapshot(sweep(4, Some(0.785)), vec![]),
+            snapshot(sweep(4, Some(0.785)), vec![]),
+            snapshot(paused, vec![]),
             snapshot(sweep(4, Some(0.785)), vec![]),
         ];
         let (mut lines, start) = (Lines::default(), Instant::now());

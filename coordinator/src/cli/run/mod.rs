@@ -129,11 +129,14 @@ async fn submit_here(
         return Ok(sweep);
     }
     if sweep.specification != specification.to_yaml() {
+        let other = Specification::from_stored(&sweep.specification)
+            .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
         return Err(Failure::operation(format!(
-            "{} holds the results of another sweep ({}, {} jobs), not of this file; choose another folder with --output",
+            "{} holds the results of another sweep ({}, {} jobs), not of this file, which has another {}; choose another folder with --output",
             folder.display(),
             sweep.name,
-            sweep.job_count
+            sweep.job_count,
+            specification.differing_keys(&other).join(", ")
         )));
     }
     let counts = sweep.counts.unwrap_or_default();
@@ -217,6 +220,14 @@ fn absolute_dataset(path: &Path) -> Result<String, Failure> {
         return Err(Failure::operation(format!(
             "the data set {} cannot be read ({error}); name an image folder, a .zip or a packed .safetensors with --dataset, \
              or make one with `sweep-worker dataset synth`",
+            absolute.display()
+        )));
+    }
+    let is_empty = std::fs::read_dir(&absolute).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        return Err(Failure::operation(format!(
+            "the data set {} is an empty folder; it should hold a folder of pictures for each class, or cat.0.jpg, \
+             dog.0.jpg and so on",
             absolute.display()
         )));
     }

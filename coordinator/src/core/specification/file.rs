@@ -103,8 +103,23 @@ fn read_override(text: &str) -> Result<RawFile, SpecificationError> {
     };
     serde_yaml::from_str(&yaml).map_err(|error| {
         let message = error.to_string();
-        refuse(message.split(" at line ").next().unwrap_or(&message))
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        if message.starts_with(&format!("unknown field `{key}`")) {
+            return refuse(&format!("{message}, or one of the parameters {}", parameter_names()));
+        }
+        refuse(message)
     })
+}
+
+/// Of all models.
+fn parameter_names() -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for parameter in Model::ALL.iter().flat_map(|model| model.parameters()) {
+        if !names.contains(&parameter.name) {
+            names.push(parameter.name);
+        }
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn nested(key: &str, value: &str) -> String {
@@ -214,6 +229,34 @@ fn complete_axes(model: Model, mut given: RawParameters) -> Vec<Axis> {
 
 /// The specification as a file that [`read_stored`] reads.
 pub(super) fn write(specification: &Specification) -> String {
+    serde_yaml::to_string(&document(specification))
+        .expect("a mapping of scalars, lists and mappings is always YAML")
+}
+
+/// The keys at which two specifications differ, such as `parameters.epochs`.
+pub(super) fn differing_keys(one: &Specification, other: &Specification) -> Vec<String> {
+    differing("", &document(one), &document(other))
+}
+
+fn differing(prefix: &str, one: &Mapping, other: &Mapping) -> Vec<String> {
+    let mut keys: Vec<&Value> = one.keys().collect();
+    keys.extend(other.keys().filter(|key| !one.contains_key(*key)));
+    let mut found = Vec::new();
+    for key in keys {
+        let name = format!("{prefix}{}", key.as_str().unwrap_or_default());
+        match (one.get(key), other.get(key)) {
+            (Some(a), Some(b)) if a == b => {}
+            // A section's keys; what is below those is one value.
+            (Some(Value::Mapping(a)), Some(Value::Mapping(b))) if prefix.is_empty() => {
+                found.extend(differing(&format!("{name}."), a, b));
+            }
+            _ => found.push(name),
+        }
+    }
+    found
+}
+
+fn document(specification: &Specification) -> Mapping {
     let Specification { name, model, metric, dataset, axes, exclude, include, execution } = specification;
     let mut file =
         mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
@@ -257,7 +300,7 @@ pub(super) fn write(specification: &Specification) -> String {
         run.insert("pack_size_max".into(), pack_size_max.into());
     }
     insert(&mut file, "execution", run);
-    serde_yaml::to_string(&file).expect("a mapping of scalars, lists and mappings is always YAML")
+    file
 }
 
 fn to_value(value: &proto::ParameterValue) -> Value {

@@ -178,6 +178,11 @@ impl Specification {
         file::write(self)
     }
 
+    /// The keys of the sweep file at which this one and `other` differ, such as `parameters.epochs`.
+    pub fn differing_keys(&self, other: &Self) -> Vec<String> {
+        file::differing_keys(self, other)
+    }
+
     /// The jobs of this sweep.
     pub fn grid(&self) -> Result<Grid, GridError> {
         Grid::new(&self.axes, &self.exclude, &self.include)

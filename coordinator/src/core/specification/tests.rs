@@ -101,6 +101,29 @@ fn overrides_go_over_the_file_in_order() {
 }
 
 #[test]
+fn the_keys_at_which_two_specifications_differ() {
+    let report = parse(REPORT).unwrap();
+    assert!(report.differing_keys(&report).is_empty());
+    let overrides = [
+        "learning_rate=[0.1, 0.2]",
+        "epochs=2",
+        "dataset.path=elsewhere",
+        "exclude=[]",
+        "execution.max_parallel=2",
+    ];
+    let mut keys = parse_with(REPORT, &overrides).unwrap().differing_keys(&report);
+    keys.sort();
+    let expected = [
+        "dataset.path",
+        "exclude",
+        "execution.max_parallel",
+        "parameters.epochs",
+        "parameters.learning_rate",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
 fn wrong_overrides_are_told() {
     let mut told = String::new();
     for text in [
