@@ -56,6 +56,7 @@ impl Engine {
                     match outcome {
                         v1::Outcome::OutOfMemory => self.pack_sizes.ran_out_of_memory(key, active.pack_size),
                         v1::Outcome::PackLost => self.pack_sizes.lost(key, active.pack_size),
+                        v1::Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
                         _ => {}
                     }
                 }

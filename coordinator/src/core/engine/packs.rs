@@ -11,7 +11,7 @@ const SIZE_FIRST: u32 = 4;
 /// What a larger pack must bring to be worth its memory and its coarser grain: more images a second by this factor.
 const GAIN_MIN: f64 = 1.05;
 
-/// Packs of one size that may be lost without one that is trained before memory is blamed.
+/// Packs of one size that may be lost without one that is trained to its end before the size is blamed.
 const LOST_PACKS_MAX: u32 = 2;
 
 /// Kinds of device times shapes that are remembered: more than a cluster has; past it, all are learnt anew.
@@ -36,7 +36,7 @@ struct Learnt {
     rates: BTreeMap<u32, f64>,
     /// The largest size that memory may allow.
     size_max: Option<u32>,
-    /// Jobs that lost their packs at each size since one was trained there.
+    /// Jobs that lost their packs at each size since one was trained to its end there.
     lost: BTreeMap<u32, u32>,
 }
 
@@ -52,8 +52,12 @@ impl PackSizes {
         if size.is_power_of_two() && images_per_second.is_finite() {
             let learnt = self.learnt(key);
             learnt.rates.insert(size, images_per_second);
-            learnt.lost.remove(&size);
         }
+    }
+
+    /// A job of a pack of `size` was trained to its end.
+    pub(super) fn trained(&mut self, key: &PackKey, size: u32) {
+        self.learnt(key).lost.remove(&size);
     }
 
     /// A pack of `size`, more than 1, ran out of memory.
@@ -64,7 +68,8 @@ impl PackSizes {
     }
 
     /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after the other,
-    /// and none is trained, the system may be ending them for their memory.
+    /// and none gets to its end, the size may be why: the system ends them for their memory, or the time allowed for
+    /// a job is too short for so many.
     pub(super) fn lost(&mut self, key: &PackKey, size: u32) {
         let lost = self.learnt(key).lost.entry(size).or_default();
         *lost += 1;
@@ -178,6 +183,10 @@ mod tests {
         assert_eq!(sizes.size(&key, 64), 4);
         sizes.lost(&key, 4);
         assert_eq!(sizes.size(&key, 64), 2);
+        (0..3).for_each(|_| sizes.lost(&key, 2));
+        sizes.trained(&key, 2);
+        (0..3).for_each(|_| sizes.lost(&key, 2));
+        assert_eq!(sizes.size(&key, 64), 2, "one that got to its end shows that they can");
     }
 
     #[test]

@@ -131,6 +131,32 @@ fn memory_that_runs_out_halves_the_pack_and_charges_nobody() {
 }
 
 #[test]
+fn packs_too_large_for_the_time_allowed_become_smaller() {
+    let mut cluster = cluster(100, "", 1);
+    let mut lost = 0;
+    // Packs of more than four train an epoch in less time for each than others, and are ended before the second.
+    for _ in 0..50 {
+        let Some((_, pack)) = cluster.packs().pop() else { break };
+        let size = pack.len() as f64;
+        for &attempt in &pack {
+            cluster.start(1, attempt);
+            let metrics = EpochMetrics { epoch_seconds: size.sqrt(), ..metrics(1) };
+            cluster.event(1, attempt, AttemptEvent::Epoch(metrics));
+        }
+        lost += u32::from(pack.len() > 4);
+        for attempt in pack {
+            if size > 4.0 {
+                cluster.event(1, attempt, ended(v1::Outcome::PackLost, "its time was up"));
+            } else {
+                cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2)));
+                cluster.event(1, attempt, ended(v1::Outcome::Done, ""));
+            }
+        }
+    }
+    assert_eq!((cluster.counts()[2], lost), (100, 3), "larger packs are tried three times, and no more");
+}
+
+#[test]
 fn a_job_that_takes_its_pack_with_it_ends_up_alone_and_is_charged_alone() {
     let mut cluster = cluster(4, "execution: {attempts_max: 2}", 1);
     let mut failed = 0;
