@@ -220,7 +220,9 @@ pub fn source(parameters: &str) -> v1::SweepSource {
         "name: scenario\nmodel: simple_cnn\nmethod: grid\n\
          dataset: {{path: {path:?}, image_size: 64}}\nparameters: {parameters}\n"
     );
-    v1::SweepSource { text, file_name: "scenario.yaml".into(), ..v1::SweepSource::default() }
+    // Its epochs are short.
+    let overrides = vec!["execution.checkpoint_every_epochs=1".to_owned()];
+    v1::SweepSource { text, file_name: "scenario.yaml".into(), overrides, ..v1::SweepSource::default() }
 }
 
 impl Coordinator {

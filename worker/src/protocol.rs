@@ -58,7 +58,7 @@ pub struct CheckpointPlan {
     pub key: String,
     /// The attempt's number.
     pub attempt: u32,
-    /// A checkpoint after each so many epochs, at least 1.
+    /// A checkpoint after each so many epochs; 0 where the trainer may choose.
     pub every_epochs: u32,
 }
 

@@ -133,7 +133,7 @@ const LOOKED_AT: u32 = 15;
 /// A job with a checkpoint every other epoch.
 async fn long_job(cluster: &Cluster) -> u64 {
     let mut source = source(&format!("{{learning_rate: {{value: 0.001}}, epochs: {{value: {LONG}}}}}"));
-    source.text += "execution: {checkpoint_every_epochs: 2}\n";
+    source.overrides.push("execution.checkpoint_every_epochs=2".into());
     let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
 }

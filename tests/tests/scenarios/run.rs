@@ -21,6 +21,7 @@ fn command_with_workers(workers: &str, folder: &Path, parameters: &str) -> Comma
     command
         .arg("run")
         .arg(file)
+        .args(["--set", "execution.checkpoint_every_epochs=1"])
         .args(["--workers", workers, "--device", "cpu", "--output"])
         .arg(folder.join("results"))
         .arg("--cache-dir")

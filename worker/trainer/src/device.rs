@@ -2,9 +2,9 @@
 
 use std::{path::Path, str::FromStr};
 
-use tch::{Cuda, Device, TchError};
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use super::ffi;
+use super::{ffi, session::first_line};
 
 /// What the user asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub enum DeviceError {
         /// The device.
         index: usize,
         /// What is in the way.
+        reason: String,
+    },
+    /// The device is there and does not compute.
+    #[error("{device} cannot be used: {reason}; see what else runs on it, or use --device cpu")]
+    Unusable {
+        /// As libtorch names it.
+        device: String,
+        /// What libtorch says.
         reason: String,
     },
     /// libtorch failed.
@@ -73,7 +81,7 @@ pub struct DeviceDescription {
 /// this process, for libtorch looks for CUDA once.
 ///
 /// # Errors
-/// A CUDA device that is not there.
+/// A CUDA device that is not there, or that other programs or a fault keep from computing.
 pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     let device = match choice {
         // Without loading CUDA, which takes seconds and hundreds of megabytes.
@@ -98,7 +106,28 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
         },
     };
     ffi::set_deterministic()?;
+    if device.is_cuda() {
+        try_out(device)?;
+    }
     Ok(device)
+}
+
+/// Has the device compute something. That also loads what the first job would wait for.
+fn try_out(device: Device) -> Result<(), DeviceError> {
+    let compute = || {
+        let ones = |shape: &[i64]| Tensor::f_ones(shape, (Kind::Float, device));
+        let sums = ones(&[1, 3, 8, 8])?
+            .f_conv2d(&ones(&[4, 3, 3, 3])?, Some(&ones(&[4])?), [1, 1], [1, 1], [1, 1], 1)?
+            .f_view([4, 64])?;
+        f64::try_from(sums.f_matmul(&ones(&[64, 1])?)?.f_sum(Kind::Float)?)
+    };
+    let unusable = |reason| DeviceError::Unusable { device: name(device), reason };
+    match compute() {
+        // Of each of the 4 channels: the values within reach of 64 pixels, in 3 channels, and 64 biases.
+        Ok(sum) if sum == 4.0 * (3.0 * 22.0 * 22.0 + 64.0) => Ok(()),
+        Ok(sum) => Err(unusable(format!("its first result was wrong ({sum})"))),
+        Err(error) => Err(unusable(first_line(&error))),
+    }
 }
 
 /// The GPUs that libtorch can use.
@@ -137,6 +166,11 @@ fn warn_of_idle_gpu(reason: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_computes_can_be_used() {
+        try_out(Device::Cpu).unwrap();
+    }
 
     #[test]
     fn device_names_are_read() {

@@ -27,7 +27,7 @@ unsafe extern "C" {
         epsilon: f64,
     ) -> *mut c_char;
     fn sweep_set_deterministic() -> *mut c_char;
-    fn sweep_empty_cuda_cache() -> *mut c_char;
+    fn sweep_empty_cuda_cache(device: c_int) -> *mut c_char;
     fn sweep_features(
         images: RawTensor,
         parameters: *const RawTensor,
@@ -142,17 +142,18 @@ pub(super) fn set_deterministic() -> Result<(), TchError> {
     shim_result(unsafe { sweep_set_deterministic() })
 }
 
-/// Gives memory that is kept for reuse, and that nothing uses, back to the device. What fails changes nothing: it is
-/// kept.
-pub(super) fn empty_cache(device: Device) {
-    if device.is_cuda() {
-        // SAFETY: takes nothing, and lets no exception out; memory in use is not touched.
-        if let Err(error) = shim_result(unsafe { sweep_empty_cuda_cache() }) {
-            eprintln!("memory that is not used stays with this trainer: {error}");
-        }
-    } else {
-        trim_heap();
+/// Gives memory that is kept for reuse, and that nothing uses, back to the device.
+///
+/// # Errors
+/// A CUDA device that has failed: nothing that this process asks of it will be done.
+pub(super) fn empty_cache(device: Device) -> Result<(), TchError> {
+    if let Device::Cuda(index) = device {
+        let index = c_int::try_from(index).unwrap_or(c_int::MAX);
+        // SAFETY: takes a number, and lets no exception out; memory in use is not touched.
+        return shim_result(unsafe { sweep_empty_cuda_cache(index) });
     }
+    trim_heap();
+    Ok(())
 }
 
 /// Undoes [`keep_freed_memory`] for what is free now.

@@ -1,13 +1,13 @@
 //! The jobs of a request that agree, from their first lines to their last: what each goes on from, what is told of
 //! each, and how each ends; `members` says who trains next. A job alone is a group of one.
 
-use std::io::Write;
+use std::{io::Write, time::Instant};
 
 use tch::TchError;
-use worker::protocol::{FromTrainer, TrainerOutcome};
+use worker::protocol::{CheckpointPlan, FromTrainer, TrainerOutcome};
 
 use super::{
-    checkpoint::{self, CheckpointStore},
+    checkpoint::{self, CheckpointStore, Rhythm},
     dataset::TrainingData,
     epoch::{EpochRecord, Flow, Snapshot, TrainingEvent},
     ffi,
@@ -46,6 +46,7 @@ impl<W: Write + Send> Session<'_, W> {
     /// An agent that cannot be understood or is gone, and a device that is lost.
     pub(super) fn train_group(&mut self, jobs: &[Job<'_>], data: &TrainingData) -> Result<(), SessionError> {
         self.look_for_stops()?;
+        self.rhythm = Rhythm::new(Instant::now());
         let mut members = Vec::with_capacity(jobs.len());
         for job in jobs {
             if self.stopped.contains_key(&job.request.id) {
@@ -167,15 +168,26 @@ impl<W: Write + Send> Session<'_, W> {
             return Ok(());
         }
         self.look_for_stops()?;
+        let (began, mut kept) = (Instant::now(), false);
+        let is_time = self.rhythm.is_due(began);
         for member in members {
             let State::Training(place) = member.state else { continue };
-            let plan = member.request.checkpoints.as_ref();
             let epochs = pack.records(place).len();
-            let is_due = plan.is_some_and(|plan| epochs.is_multiple_of(plan.every_epochs.max(1) as usize));
+            let is_due = |plan: &CheckpointPlan| match plan.every_epochs {
+                0 => is_time,
+                every => epochs.is_multiple_of(every as usize),
+            };
             // One that was told to stop says itself what is to be kept.
-            if is_due && self.checkpoints.is_some() && !self.stopped.contains_key(member.id()) {
+            if member.request.checkpoints.as_ref().is_some_and(is_due)
+                && self.checkpoints.is_some()
+                && !self.stopped.contains_key(member.id())
+            {
                 self.keep(member, &pack.snapshot(place)?)?;
+                kept = true;
             }
+        }
+        if kept {
+            self.rhythm.kept(began, Instant::now());
         }
         Ok(())
     }
@@ -206,10 +218,14 @@ impl<W: Write + Send> Session<'_, W> {
 
     /// Ends the members that were told to stop, with a checkpoint where one was asked for.
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
-        for member in members {
-            let Some(&wanted) = self.stopped.get(member.id()).filter(|_| !member.has_ended()) else {
-                continue;
-            };
+        let is_told = |member: &&mut Member<'_>| !member.has_ended();
+        let told: Vec<_> = members
+            .iter_mut()
+            .filter(is_told)
+            .filter_map(|member| self.stopped.get(member.id()).map(|&wanted| (wanted, member)))
+            .collect();
+        let mut stopped = Vec::with_capacity(told.len());
+        for (wanted, member) in told {
             let is_kept = wanted && self.checkpoints.is_some() && member.request.checkpoints.is_some();
             let snapshot = match &mut member.state {
                 State::Training(place) => {
@@ -223,14 +239,22 @@ impl<W: Write + Send> Session<'_, W> {
             if let Some(snapshot) = snapshot.filter(|_| is_kept) {
                 self.keep(member, &snapshot)?;
             }
-            self.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+            stopped.push(member);
+        }
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        // Once for all: those who asked have little patience.
+        self.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+        for member in stopped {
             self.end_member(member, TrainerOutcome::Stopped, "stopped as asked".into())?;
         }
         Ok(())
     }
 
     /// Ends those that trained when libtorch failed. Where memory ran out for several together, whoever has not ended
-    /// can go on in a smaller pack.
+    /// can go on in a smaller pack. After any other failure of a CUDA device, nobody can: the process ends, without
+    /// a word on any job, lest the next one is sent to it meanwhile.
     fn fail(
         &mut self,
         members: &mut [Member<'_>],
@@ -239,10 +263,15 @@ impl<W: Write + Send> Session<'_, W> {
         data: &TrainingData,
     ) -> Result<(), SessionError> {
         let (together, reason) = (stretch.members.len(), first_line(error));
+        let device = data.device();
         let out_of_memory = is_out_of_memory(error);
+        if !out_of_memory && device.is_cuda() {
+            return Err(SessionError::DeviceLost(reason));
+        }
         if out_of_memory {
-            // What the pack held goes back to the device, for others that share it.
-            ffi::empty_cache(data.device());
+            // What the pack held goes back to the device, for others that share it. A device that has failed may
+            // say that it is out of memory, too.
+            ffi::empty_cache(device).map_err(|error| SessionError::DeviceLost(first_line(&error)))?;
         }
         if out_of_memory && together > 1 {
             let reason = format!("memory ran out for {together} jobs that trained as one pack: {reason}");
@@ -254,7 +283,7 @@ impl<W: Write + Send> Session<'_, W> {
         for member in members.iter_mut().filter(|member| matches!(member.state, State::Training(_))) {
             self.end_member(member, TrainerOutcome::Failed, reason.clone())?;
         }
-        if data.device().is_cuda() && !out_of_memory { Err(SessionError::DeviceLost) } else { Ok(()) }
+        Ok(())
     }
 
     fn end_member(
@@ -290,12 +319,18 @@ fn line(id: &str, record: EpochRecord) -> FromTrainer {
 }
 
 /// Whether libtorch failed for want of memory, on whatever device: its own allocators' words, C++'s, and those of
-/// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`).
-fn is_out_of_memory(error: &TchError) -> bool {
+/// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`, `CUDNN_STATUS_ALLOCATION_FAILED`).
+pub(super) fn is_out_of_memory(error: &TchError) -> bool {
     let text = error.to_string();
-    ["out of memory", "can't allocate memory", "bad_alloc", "STATUS_ALLOC_FAILED", "unable to find an engine"]
-        .iter()
-        .any(|words| text.contains(words))
+    const WORDS: [&str; 6] = [
+        "out of memory",
+        "can't allocate memory",
+        "bad_alloc",
+        "STATUS_ALLOC_FAILED",
+        "STATUS_ALLOCATION_FAILED",
+        "unable to find an engine",
+    ];
+    WORDS.iter().any(|words| text.contains(words))
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ use dataset::DatasetLoader;
 pub use device::{DeviceChoice, open as open_device};
 use lines::RequestsEnd;
 
+/// Exit status of a trainer that cannot go on.
+const FAILURE_EXIT_CODE: i32 = 1;
+
 /// Exit status of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
@@ -82,9 +85,15 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
     // The clouds' clients and tonic share one implementation of TLS; it is set once.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let checkpoints = options.checkpoints.as_deref().map(CheckpointStore::open).transpose()?;
-    session::serve(&requests, io::stdout(), device::name(device), checkpoints, &mut |spec, progress| {
-        loader.load(spec, progress)
-    })?;
+    let served =
+        session::serve(&requests, io::stdout(), device::name(device), checkpoints, &mut |spec, progress| {
+            loader.load(spec, progress)
+        });
+    if let Err(error) = served {
+        // Without destructors: those of a device that has failed may not return.
+        eprintln!("error: {error}");
+        ffi::exit_now(FAILURE_EXIT_CODE);
+    }
     Ok(())
 }
 

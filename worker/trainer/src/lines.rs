@@ -44,9 +44,9 @@ pub(super) enum SessionError {
         "more than {REQUESTS_WAITING_MAX} requests wait; a trainer expects one to train and a stop a job"
     )]
     TooManyRequests,
-    /// A CUDA error that leaves the device unusable for this process.
-    #[error("the CUDA device failed, and only a new process can use it again")]
-    DeviceLost,
+    /// A CUDA error, after which the device is unusable for this process.
+    #[error("the CUDA device failed: {0}")]
+    DeviceLost(String),
 }
 
 /// What the reader thread passes on.

@@ -7,6 +7,7 @@ use std::{
     io::Write,
     rc::Rc,
     sync::mpsc::{Receiver, TryRecvError},
+    time::Instant,
 };
 
 use tch::TchError;
@@ -15,9 +16,10 @@ use worker::protocol::{
 };
 
 use super::{
-    checkpoint::CheckpointStore,
+    checkpoint::{CheckpointStore, Rhythm},
     config::TrainingConfig,
     dataset::{DatasetError, TrainingData},
+    group::is_out_of_memory,
     lines::{Output, Request, SessionError},
     split::SplitError,
 };
@@ -37,7 +39,9 @@ pub(super) fn serve<W: Write + Send>(
     checkpoints: Option<CheckpointStore>,
     load: &mut Load<'_>,
 ) -> Result<(), SessionError> {
-    let mut session = Session { requests, output: Output::new(output), stopped: HashMap::new(), checkpoints };
+    let rhythm = Rhythm::new(Instant::now());
+    let mut session =
+        Session { requests, output: Output::new(output), stopped: HashMap::new(), checkpoints, rhythm };
     session.output.send(&FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device })?;
     while let Ok(request) = session.requests.recv() {
         match request? {
@@ -56,6 +60,8 @@ pub(super) struct Session<'a, W> {
     pub(super) stopped: HashMap<String, bool>,
     /// Where checkpoints lie, where any are kept.
     pub(super) checkpoints: Option<CheckpointStore>,
+    /// How often they are kept, where the jobs do not say it.
+    pub(super) rhythm: Rhythm,
 }
 
 /// One job of a request.
@@ -92,6 +98,11 @@ impl<W: Write + Send> Session<'_, W> {
                 for group in groups(accepted) {
                     self.train_group(&group, &data)?;
                 }
+            }
+            Err(DatasetError::Torch(error) | DatasetError::Split(SplitError::Torch(error)))
+                if is_device_lost(&error) =>
+            {
+                return Err(SessionError::DeviceLost(first_line(&error)));
             }
             Err(error) => {
                 let (outcome, reason) = dataset_failure(&error);
@@ -150,6 +161,11 @@ fn dataset_failure(error: &DatasetError) -> (TrainerOutcome, String) {
         },
         DatasetError::Torch(error) => (TrainerOutcome::Failed, first_line(error)),
     }
+}
+
+/// Whether a CUDA device failed, for another reason than that its memory is full.
+fn is_device_lost(error: &TchError) -> bool {
+    error.to_string().contains("CUDA error") && !is_out_of_memory(error)
 }
 
 /// libtorch's message without the C++ stack below it.

@@ -174,6 +174,20 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
 }
 
 #[test]
+fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
+    let error = "CUDA error: an illegal memory access was encountered\nException raised from";
+    let mut load =
+        |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::Torch(TchError::Torch(error.into())));
+    let (events, end) = converse(&train(&["a"], &parameters()), 0, &mut load, |_| None);
+    assert_eq!(outline(&events), ["ready"]);
+    let told = end.unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "the CUDA device failed: Internal torch error: CUDA error: an illegal memory access was encountered"
+    );
+}
+
+#[test]
 fn a_job_that_diverges_names_the_epoch() {
     let mut wild = parameters();
     wild["learning_rate"] = json!(1e30);

@@ -4,6 +4,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 #include <ATen/ops/_fused_adam.h>
@@ -58,9 +59,12 @@ char *sweep_set_deterministic() {
   });
 }
 
-// Frees what CUDA's caching allocator keeps and nothing uses.
-char *sweep_empty_cuda_cache() {
-  return guarded([] { c10::getDeviceAllocator(c10::kCUDA)->emptyCache(); });
+// Waits for what the CUDA device has to do, and frees what the caching allocator keeps and nothing uses.
+char *sweep_empty_cuda_cache(int device) {
+  return guarded([&] {
+    at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(device));
+    c10::getDeviceAllocator(c10::kCUDA)->emptyCache();
+  });
 }
 
 }  // extern "C"

@@ -178,7 +178,7 @@ fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
         checkpoints: Some(v1::CheckpointPlan {
             // Sweeps of other coordinators in the same place have other times.
             key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
-            every_epochs: run.definition.execution.checkpoint_every_epochs,
+            every_epochs: run.definition.execution.checkpoint_every_epochs.unwrap_or(0),
         }),
     }
 }

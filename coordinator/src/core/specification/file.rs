@@ -212,7 +212,7 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
             max_parallel: execution.max_parallel,
             attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
             job_timeout_ms: execution.job_timeout,
-            checkpoint_every_epochs: execution.checkpoint_every_epochs.unwrap_or(1),
+            checkpoint_every_epochs: execution.checkpoint_every_epochs,
             pack_size_max: execution.pack_size_max,
         },
     })
@@ -293,8 +293,8 @@ fn document(specification: &Specification) -> Mapping {
         let timeout = humantime::format_duration(std::time::Duration::from_millis(timeout_ms)).to_string();
         run.insert("job_timeout".into(), timeout.into());
     }
-    if execution.checkpoint_every_epochs > 1 {
-        run.insert("checkpoint_every_epochs".into(), execution.checkpoint_every_epochs.into());
+    if let Some(epochs) = execution.checkpoint_every_epochs {
+        run.insert("checkpoint_every_epochs".into(), epochs.into());
     }
     if let Some(pack_size_max) = execution.pack_size_max {
         run.insert("pack_size_max".into(), pack_size_max.into());

@@ -156,8 +156,8 @@ pub struct Execution {
     pub attempts_max: u32,
     /// Longest time of one attempt, in milliseconds.
     pub job_timeout_ms: Option<u64>,
-    /// A checkpoint after each so many epochs, at least 1.
-    pub checkpoint_every_epochs: u32,
+    /// A checkpoint after each so many epochs, at least 1; none for as often as costs little.
+    pub checkpoint_every_epochs: Option<u32>,
     /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
     pub pack_size_max: Option<u32>,
 }

@@ -53,7 +53,7 @@ fn the_reports_file_has_its_jobs() {
     assert_eq!(specification.grid().unwrap().job_count(), 16 - 2 + 1);
     assert_eq!(specification.varying(), ["activation", "learning_rate", "batch_size"]);
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
-    assert_eq!(specification.execution.checkpoint_every_epochs, 2);
+    assert_eq!(specification.execution.checkpoint_every_epochs, Some(2));
     assert_eq!(specification.execution.pack_size_max, Some(4));
 }
 
