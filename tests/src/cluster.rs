@@ -352,8 +352,14 @@ impl Worker {
     }
 
     /// Waits until it has left by itself; its exit code.
-    pub fn wait(mut self) -> Option<i32> {
+    pub fn wait(self) -> Option<i32> {
+        self.end().0
+    }
+
+    /// Waits until it has left by itself; its exit code and its log.
+    pub fn end(mut self) -> (Option<i32>, String) {
         wait_for_end(self.pid());
-        self.daemon.child.wait().expect("it is a child").code()
+        let code = self.daemon.child.wait().expect("it is a child").code();
+        (code, self.daemon.log())
     }
 }

@@ -1,6 +1,6 @@
 //! Trainers that crash, workers that are told to leave.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{ffi::OsStr, path::Path};
 
 use proto::v1::{self, JobState, SweepState};
 use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
@@ -12,17 +12,26 @@ fn crashing_trainer(folder: &Path) -> String {
     let script = folder.join("trainer.sh");
     let real = program("sweep-trainer");
     let text = format!(
-        "#!/bin/sh\n\
-         while read -r line; do\n\
+        "while read -r line; do\n\
            case \"$line\" in *0.005*) echo 'out of luck' >&2; kill -9 $$;; esac\n\
            printf '%s\\n' \"$line\"\n\
          done | {} train --device cpu --threads 1 --cache-dir {}\n",
         real.display(),
         folder.join("cache").display()
     );
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    script.display().to_string()
+    run_by_shell(&script, &text)
+}
+
+/// A command that runs this script. The script itself is not executed: whoever is forked while it is written would have
+/// it open.
+fn run_by_shell(script: &Path, text: &str) -> String {
+    std::fs::write(script, text).unwrap();
+    format!("sh {}", script.display())
+}
+
+/// Copies a program in a process of its own, for the same reason.
+fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 #[tokio::test]
@@ -52,6 +61,33 @@ async fn a_trainer_that_crashes_is_tried_again_and_the_rest_goes_on() {
     ] {
         assert_eq!(listed(&cluster, sweep, states).await, jobs, "{states:?}");
     }
+}
+
+#[tokio::test]
+async fn jobs_are_not_blamed_for_trainers_that_never_get_ready_and_their_worker_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    // Ready when the worker starts, and never again.
+    let script = folder.path().join("trainer.sh");
+    let text = format!(
+        "if [ -e {0} ]; then echo 'the GPU has fallen off the bus' >&2; exit 3; fi\n\
+         touch {0}\n\
+         echo '{{\"type\": \"ready\", \"protocol\": 1, \"device\": \"cpu\"}}'\n\
+         read -r line\n",
+        folder.path().join("started").display()
+    );
+    let worker = vec!["--trainer".to_owned(), run_by_shell(&script, &text)];
+    let cluster = Cluster::start(ClusterOptions { worker, ..ClusterOptions::default() });
+    let sweep = cluster.submit("{epochs: {value: 1}}").await;
+    let (code, log) = cluster.worker("one").end();
+    assert!(log.contains("before it was ready: the GPU has fallen off the bus"), "{log}");
+    assert_eq!(code, Some(1));
+    let attempts = cluster.job(sweep, 1).await.attempts;
+    let outcomes: Vec<&str> = attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(
+        outcomes,
+        ["failed", "handed_back", "handed_back", "handed_back", "handed_back", "handed_back"]
+    );
+    assert_eq!(cluster.results(sweep).await[0].0.state(), JobState::Pending);
 }
 
 /// The jobs in these states, page by page of one job each.
@@ -108,11 +144,11 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
 
 #[test]
 fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
-    let folder = tempfile::tempdir().unwrap();
-    let worker = folder.path().join("sweep-worker");
-    std::fs::copy(program("sweep-worker"), &worker).unwrap();
     for (trainer, reason) in [("/bin/false", "exit status 1"), ("/bin/true", "exit status 0")] {
-        std::fs::copy(trainer, folder.path().join("sweep-trainer")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let worker = folder.path().join("sweep-worker");
+        copy_program(program("sweep-worker"), &worker);
+        copy_program(trainer, folder.path().join("sweep-trainer"));
         let mut start = std::process::Command::new(&worker);
         start.args(["start", "--device", "cpu", "--coordinator", "http://127.0.0.1:1"]);
         let ended = start.output().unwrap();
@@ -135,8 +171,8 @@ async fn a_worker_whose_program_was_replaced_goes_on_with_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("sweep-worker");
     let trainer_copy = folder.path().join("sweep-trainer");
-    std::fs::copy(program("sweep-worker"), &copy).unwrap();
-    std::fs::copy(program("sweep-trainer"), &trainer_copy).unwrap();
+    copy_program(program("sweep-worker"), &copy);
+    copy_program(program("sweep-trainer"), &trainer_copy);
     let options = ClusterOptions { worker_program: Some(copy.clone()), ..ClusterOptions::default() };
     let cluster = Cluster::start(options);
     let worker = cluster.worker("one");

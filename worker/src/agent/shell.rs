@@ -121,7 +121,10 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.slots.shut_down().await;
-    departure
+    match departure? {
+        Departure::Failed(reason) => Err(AgentError::Trainer(reason)),
+        departure => Ok(departure),
+    }
 }
 
 fn is_no_end(event: &LinkEvent) -> bool {

@@ -140,10 +140,13 @@ impl TrainerProcess {
             return Err(io::Error::other("the trainer's pipes are missing"));
         };
         let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
-        let writer = tokio::spawn(write_lines(stdin, lines));
+        let (ready, is_ready) = oneshot::channel();
+        let writer = tokio::spawn(write_lines(stdin, lines, is_ready));
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
-        let reader = tokio::spawn(Reader { slot, events: events.clone(), log, gate }.run(stdout, stderr));
+        let reader = tokio::spawn(
+            Reader { slot, events: events.clone(), log, gate, ready: Some(ready) }.run(stdout, stderr),
+        );
         let (adopted, has_had_jobs) = (None, AtomicBool::new(false));
         Ok(Self { child, group, to_trainer, writer, reader, events, adopted, has_had_jobs, log_is_old })
     }
@@ -225,7 +228,15 @@ fn signal_name(number: i32) -> String {
     name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
-async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::Receiver<ToTrainer>) {
+/// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
+async fn write_lines(
+    mut stdin: ChildStdin,
+    mut lines: mpsc::Receiver<ToTrainer>,
+    ready: oneshot::Receiver<()>,
+) {
+    if ready.await.is_err() {
+        return;
+    }
     while let Some(message) = lines.recv().await {
         let Ok(mut line) = serde_json::to_vec(&message) else { continue };
         line.push(b'\n');
@@ -272,6 +283,8 @@ struct Reader {
     events: mpsc::Sender<(usize, TrainerEvent)>,
     log: Log,
     gate: Option<Gate>,
+    /// Is told of the first message.
+    ready: Option<oneshot::Sender<()>>,
 }
 
 impl Reader {
@@ -335,7 +348,12 @@ impl Reader {
                 return false;
             }
         }
-        self.events.send((self.slot, event)).await.is_ok() && !is_broken
+        let is_heard = self.events.send((self.slot, event)).await.is_ok() && !is_broken;
+        if let Some(ready) = self.ready.take().filter(|_| is_heard) {
+            // Fails where the process is being given up.
+            let _ = ready.send(());
+        }
+        is_heard
     }
 
     fn understand(&mut self, line: &[u8]) -> TrainerEvent {

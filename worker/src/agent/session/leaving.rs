@@ -74,6 +74,14 @@ impl Session {
         self.start_grace_period(now);
     }
 
+    /// Nothing can be trained here: it leaves, and says why.
+    pub(super) fn on_failure(&mut self, now: Duration, reason: String) {
+        if self.mode == Mode::Serving {
+            self.failure = Some(reason);
+        }
+        self.start_grace_period(now);
+    }
+
     /// Starts the grace period, once: what asks again makes it no longer.
     fn start_grace_period(&mut self, now: Duration) {
         if self.mode == Mode::Serving {
@@ -117,7 +125,7 @@ impl Session {
         if let Link::Open { draining_told, .. } = &mut self.link
             && !std::mem::replace(draining_told, true)
         {
-            let reason = "the worker is shutting down".to_owned();
+            let reason = self.failure.clone().unwrap_or_else(|| "the worker is shutting down".to_owned());
             self.outputs.push(Output::Send(ToCoordinator::Draining { reason }));
         }
     }
@@ -136,7 +144,8 @@ impl Session {
         if matches!(self.mode, Mode::Leaving { exit_at } if self.outbox.is_empty() || exit_at <= now) {
             self.tell_draining();
             self.mode = Mode::Gone;
-            self.outputs.push(Output::Exit(Departure::Orderly));
+            let departure = self.failure.take().map_or(Departure::Orderly, Departure::Failed);
+            self.outputs.push(Output::Exit(departure));
         }
     }
 }

@@ -72,6 +72,10 @@ pub struct Session {
     link: Link,
     mode: Mode,
     shutdown_requested: bool,
+    /// Trainers that ended before they were ready since the last one that was.
+    failed_starts: u32,
+    /// Why the worker leaves, where it does so by itself.
+    failure: Option<String>,
     grace: Duration,
     /// Something about the progress changed since the last heartbeat.
     progress_is_news: bool,
@@ -89,6 +93,8 @@ impl Session {
             link: Link::Away,
             mode: Mode::Serving,
             shutdown_requested: false,
+            failed_starts: 0,
+            failure: None,
             grace,
             progress_is_news: false,
             last_heartbeat: None,

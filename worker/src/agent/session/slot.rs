@@ -147,6 +147,15 @@ impl Running {
         Some(End { outcome, reason, log_tail })
     }
 
+    /// The same of a trainer that was not ready yet, and knew nothing of any attempt: another one may have it.
+    pub(super) fn end_before_ready(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
+        if self.stop_reason().is_some() {
+            return self.end_after_exit(exit, log_tail);
+        }
+        let reason = format!("{exit} before it was ready");
+        Some(End { outcome: Outcome::HandedBack, reason, log_tail })
+    }
+
     /// What a failure is to an attempt: of a pack, nobody knows which job it was.
     fn failed_with_trainer(&self) -> Outcome {
         if self.pack_size > 1 { Outcome::PackLost } else { Outcome::Failed }
@@ -259,6 +268,8 @@ impl Running {
 pub(super) enum Heard {
     /// Nothing to do.
     Nothing,
+    /// The trainer is ready.
+    Ready,
     /// The attempt is further than before.
     Progress,
     /// To be told to the coordinator.
@@ -377,6 +388,6 @@ impl Slot {
             ));
         }
         self.trainer = Trainer::Ready;
-        Ok(Heard::Nothing)
+        Ok(Heard::Ready)
     }
 }

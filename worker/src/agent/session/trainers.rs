@@ -10,6 +10,9 @@ use super::{
     types::{End, GrantedJob, Output, TrainerEvent, Work},
 };
 
+/// How many trainers in a row may end before they are ready.
+const FAILED_STARTS_MAX: u32 = 5;
+
 impl Session {
     pub(super) fn start_waiting(&mut self, now: Duration, index: usize) {
         let slot = &mut self.slots[index];
@@ -51,16 +54,25 @@ impl Session {
         match event {
             TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
             TrainerEvent::Exited { reason, log_tail } => {
+                let before_ready = slot.trainer == Trainer::Starting;
                 slot.trainer = Trainer::Absent;
-                for running in std::mem::take(&mut slot.running) {
-                    if let Some(end) = running.end_after_exit(&reason, log_tail.clone()) {
-                        self.end(running.attempt, end);
-                    }
+                let running = std::mem::take(&mut slot.running);
+                if before_ready {
+                    self.on_failed_start(now, &reason, &log_tail);
+                }
+                for running in running {
+                    let end = if before_ready {
+                        running.end_before_ready(&reason, log_tail.clone())
+                    } else {
+                        running.end_after_exit(&reason, log_tail.clone())
+                    };
+                    end.into_iter().for_each(|end| self.end(running.attempt, end));
                 }
                 self.start_waiting(now, index);
             }
             TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {
                 Err(reason) => self.break_trainer(index, &reason),
+                Ok(Heard::Ready) => self.failed_starts = 0,
                 Ok(Heard::Nothing) => {}
                 Ok(Heard::Progress) => self.progress_is_news = true,
                 Ok(Heard::Record(attempt, kind)) => {
@@ -69,6 +81,16 @@ impl Session {
                 }
                 Ok(Heard::Ended(attempt, end)) => self.release(now, index, attempt, end),
             },
+        }
+    }
+
+    /// A trainer ended before it was ready: one may have met with an accident; where all do, nothing can be trained here.
+    fn on_failed_start(&mut self, now: Duration, reason: &str, log_tail: &[String]) {
+        self.failed_starts += 1;
+        if self.failed_starts == FAILED_STARTS_MAX {
+            let last = log_tail.last().map_or(String::new(), |line| format!(": {line}"));
+            let reason = format!("{reason} {FAILED_STARTS_MAX} times before it was ready{last}");
+            self.on_failure(now, reason);
         }
     }
 

@@ -155,10 +155,12 @@ pub enum Output {
 }
 
 /// How the worker leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Departure {
     /// Every job was ended or handed back.
     Orderly,
+    /// The same, as it cannot train any more, for this reason.
+    Failed(String),
     /// The second request to leave: the running jobs are abandoned.
     AtOnce,
 }

@@ -51,7 +51,7 @@ fn a_restarted_worker_sends_what_the_last_one_left() {
         .feed([Input::Connected, welcome(vec![])])
         .expect(&["hello [1/1#1@0!]", "send 7 1/1#1 diverged (so)"]);
     bench.feed([acknowledged(7), grant(0, 2), exited(0)]);
-    let end = "1/2#1 failed (the trainer was killed by SIGKILL while it prepared the data set) +x";
+    let end = "1/2#1 handed_back (the trainer was killed by SIGKILL before it was ready) +x";
     bench.expect(&[
         "forget 8",
         "start 1/2#1@0 in a new trainer",

@@ -45,6 +45,34 @@ fn a_crashed_trainer_is_a_failed_attempt_with_its_last_lines_and_the_next_job_ge
 }
 
 #[test]
+fn a_job_whose_trainer_ends_before_it_is_ready_goes_back_and_a_worker_where_all_do_leaves() {
+    let mut bench = Bench::connected(1);
+    let end =
+        |job| format!("1/{job}#1 handed_back (the trainer was killed by SIGKILL before it was ready) +x");
+    for job in 1..5 {
+        bench.feed([grant(0, job), exited(0)]).expect(&[
+            &format!("start 1/{job}#1@0 in a new trainer"),
+            &format!("spool {job} {}", end(job)),
+            &format!("send {job} {}", end(job)),
+        ]);
+    }
+    // One that gets ready makes all that good.
+    bench.feed([grant(0, 5), ready(0), started(0, 5), exited(0)]);
+    bench.seen.clear();
+    for job in 6..10 {
+        bench.feed([grant(0, job), exited(0)]);
+    }
+    assert!(!bench.session.is_leaving());
+    bench.feed([grant(0, 10), exited(0)]);
+    assert!(bench.session.is_leaving());
+    bench.seen.clear();
+    let why = "the trainer was killed by SIGKILL 5 times before it was ready: x";
+    bench
+        .feed([acknowledged(11)])
+        .expect(&["forget 11", &format!("exit {:?}", Departure::Failed(why.into()))]);
+}
+
+#[test]
 fn an_idle_trainer_may_die_without_consequence() {
     let mut bench = Bench::training();
     bench.feed([ended(0, 1, TrainerOutcome::Diverged)]);
