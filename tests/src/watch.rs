@@ -36,6 +36,17 @@ impl Watch {
         }
     }
 
+    /// Gives every event to `hear`, until the sweep has ended.
+    ///
+    /// # Panics
+    /// The stream is silent before.
+    pub async fn to_the_end(&mut self, mut hear: impl FnMut(&Event)) {
+        let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
+        while let Some(message) = next().await.expect("something happens").expect("the stream goes on") {
+            message.event.iter().for_each(&mut hear);
+        }
+    }
+
     /// The number of a job of which some epochs are durable and others are not.
     ///
     /// # Panics

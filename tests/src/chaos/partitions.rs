@@ -7,14 +7,12 @@ use std::{
     time::Duration,
 };
 
-use proto::v1::watch_sweep_response::Event;
-
 use super::{check, check_database, light, parameters, told};
 use crate::{Cluster, ClusterOptions, Random, Worker, process::skipped, program};
 
 /// Workers, each on a network of its own.
 const LINKS: u32 = 10;
-/// Jobs for each cut, so that there is always something running.
+/// Jobs for each cut, so that there is nearly always something running.
 const JOBS_PER_CUT: u32 = 25;
 /// How long a network is whole between two cuts, in milliseconds.
 const WHOLE_MS: Range<u64> = 1_000..4_000;
@@ -163,15 +161,10 @@ impl Partitions {
         let mut watch = cluster.watch(sweep).await;
         let mut epochs = BTreeMap::new();
         let faults = cut_all(&networks, cuts, &seconds, seed);
-        let listen = watch.until("the end of all cuts", |event: &Event| {
+        let listen = watch.to_the_end(|event| {
             told(event, &mut epochs);
-            None::<()>
         });
-        tokio::select! {
-            () = faults => {}
-            () = listen => {}
-        }
-        cluster.watch(sweep).await.until_end().await;
+        tokio::join!(faults, listen);
         check(&cluster.results(sweep).await, jobs, &epochs);
         cluster.coordinator.kill();
         drop(workers);
