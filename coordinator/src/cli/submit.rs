@@ -93,8 +93,7 @@ pub(super) async fn submit(
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if let Some(path) = relative_dataset(&sweep) {
         eprintln!(
-            "warning: the data set {} is a relative path, which each worker looks up in its own working directory; \
-             give the full path there",
+            "note: each worker looks for the data set {} below its --data-root, or where it was started",
             path.display()
         );
     }

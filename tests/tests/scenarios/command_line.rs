@@ -63,7 +63,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
     let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
-    assert!(text(&relative.stderr).contains("warning: the data set pictures is a relative path"));
+    assert!(text(&relative.stderr).contains("looks for the data set pictures below its --data-root"));
 }
 
 #[tokio::test]

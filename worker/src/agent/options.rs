@@ -136,7 +136,8 @@ impl StartOptions {
                 program: "/bin/sh".into(),
                 arguments,
                 environment,
-                ahead: false,
+                mend: "mend the command that --trainer names",
+                ahead: true,
             };
         }
         let mut arguments: Vec<OsString> = vec![
@@ -162,6 +163,7 @@ impl StartOptions {
             program: own.to_owned(),
             arguments,
             environment,
+            mend: "install sweep-worker and sweep-trainer together, with the libtorch that they were built with (`make build`)",
             ahead: true,
         }
     }

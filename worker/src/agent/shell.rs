@@ -65,11 +65,13 @@ pub(crate) enum AgentError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// It cannot train.
-    #[error(
-        "the trainer cannot work here, {0}; install sweep-worker and sweep-trainer together, with the libtorch that they \
-         were built with (`make build`)"
-    )]
-    Trainer(String),
+    #[error("the trainer cannot work here, {reason}; {mend}")]
+    Trainer {
+        /// Which, and why.
+        reason: String,
+        /// What to do.
+        mend: &'static str,
+    },
     /// The coordinator does not want it.
     #[error("{0}")]
     Refused(String),
@@ -96,9 +98,10 @@ pub(crate) async fn run(
     });
     let slot_count = configuration.trainers.len();
     let name = configuration.identity.name.as_str();
+    let mend = configuration.trainers.first().map_or("", |trainer| trainer.mend);
     let (mut slots, mut trainers) = Slots::start(configuration.trainers);
     tokio::select! {
-        prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
+        prepared = slots.prepared() => prepared.map_err(|reason| AgentError::Trainer { reason, mend })?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
     }
     tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
@@ -121,10 +124,7 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.slots.shut_down().await;
-    match departure? {
-        Departure::Failed(reason) => Err(AgentError::Trainer(reason)),
-        departure => Ok(departure),
-    }
+    departure
 }
 
 fn is_no_end(event: &LinkEvent) -> bool {

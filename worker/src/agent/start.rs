@@ -47,7 +47,10 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
         let configuration = configure(options, own_trainer.as_ref()).await?;
         match shell::run(configuration, requests).await? {
-            Departure::Orderly | Departure::Failed(_) => {
+            Departure::Failed(reason) => {
+                anyhow::bail!("trainers do not get ready here any more ({reason}); the worker has left")
+            }
+            Departure::Orderly => {
                 tracing::info!("the worker has left");
                 Ok(ExitCode::SUCCESS)
             }

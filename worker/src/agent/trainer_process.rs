@@ -53,6 +53,8 @@ pub(crate) struct TrainerCommand {
     pub(crate) arguments: Vec<std::ffi::OsString>,
     /// Variables besides those of the agent.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// What to do where it cannot work.
+    pub(crate) mend: &'static str,
     /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.
     pub(crate) ahead: bool,
 }

@@ -348,6 +348,7 @@ mod tests {
             ),
             ("std::bad_alloc", true),
             ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", true),
+            ("cuDNN error: CUDNN_STATUS_ALLOCATION_FAILED", true),
             ("CUDA error: an illegal memory access was encountered", false),
             ("Target 2 is out of bounds.", false),
         ] {

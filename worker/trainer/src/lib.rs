@@ -90,7 +90,7 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
             loader.load(spec, progress)
         });
     if let Err(error) = served {
-        // Without destructors: those of a device that has failed may not return.
+        // Without the data set's destructors: those of a device that has failed may not return.
         eprintln!("error: {error}");
         ffi::exit_now(FAILURE_EXIT_CODE);
     }

@@ -44,8 +44,8 @@ pub(super) enum SessionError {
         "more than {REQUESTS_WAITING_MAX} requests wait; a trainer expects one to train and a stop a job"
     )]
     TooManyRequests,
-    /// A CUDA error, after which the device is unusable for this process.
-    #[error("the CUDA device failed: {0}")]
+    /// An error on a CUDA device, after which it may be unusable for this process.
+    #[error("training failed on the CUDA device: {0}")]
     DeviceLost(String),
 }
 

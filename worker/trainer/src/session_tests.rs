@@ -183,7 +183,7 @@ fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
     let told = end.unwrap_err().to_string();
     assert_eq!(
         told,
-        "the CUDA device failed: Internal torch error: CUDA error: an illegal memory access was encountered"
+        "training failed on the CUDA device: Internal torch error: CUDA error: an illegal memory access was encountered"
     );
 }
 
@@ -242,6 +242,32 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
     assert_eq!(before[2..6], after[2..6], "the same numbers and times");
     assert_eq!(outline(&after)[6..], ["a epoch 5", "a epoch 6", "a Done"]);
     assert!(!folder.path().join("1-9/1").exists(), "a job that is done needs no checkpoint");
+}
+
+#[test]
+fn checkpoints_are_kept_after_so_many_epochs_and_by_time_where_nothing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = noise();
+    let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
+    let mut parameters = parameters();
+    parameters["epochs"] = json!(100);
+    for (every_epochs, expected) in [(0, 0), (1, 2), (3, 1)] {
+        let key = format!("1-9/{every_epochs}");
+        let mut request: Value = serde_json::from_str(&train(&["a"], &parameters)).unwrap();
+        request["jobs"][0]["checkpoints"] = json!({"key": key, "attempt": 1, "every_epochs": every_epochs});
+        let store = CheckpointStore::open(folder.path().to_str().unwrap()).ok();
+        // What was to be written is, before the job's end is told.
+        let stop = |event: &FromTrainer| match event {
+            FromTrainer::Epoch { epoch: 4, .. } => {
+                Some(ToTrainer::Stop { id: "a".into(), checkpoint: false })
+            }
+            _ => None,
+        };
+        let (events, _) = converse_with_checkpoints(store, &format!("{request}\n"), 1, load, stop);
+        assert_eq!(outline(&events).last().unwrap(), "a Stopped");
+        let kept = std::fs::read_dir(folder.path().join(&key)).map_or(0, Iterator::count);
+        assert_eq!(kept, expected, "each {every_epochs} epochs");
+    }
 }
 
 #[test]

@@ -128,15 +128,16 @@ async fn submit_here(
     if answer.created {
         return Ok(sweep);
     }
-    if sweep.specification != specification.to_yaml() {
-        let other = Specification::from_stored(&sweep.specification)
-            .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
+    let other = Specification::from_stored(&sweep.specification)
+        .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
+    let differing = specification.differing_keys(&other);
+    if !differing.is_empty() {
         return Err(Failure::operation(format!(
             "{} holds the results of another sweep ({}, {} jobs), not of this file, which has another {}; choose another folder with --output",
             folder.display(),
             sweep.name,
             sweep.job_count,
-            specification.differing_keys(&other).join(", ")
+            differing.join(", ")
         )));
     }
     let counts = sweep.counts.unwrap_or_default();

@@ -55,7 +55,9 @@ impl Engine {
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
                         v1::Outcome::OutOfMemory => self.pack_sizes.ran_out_of_memory(key, active.pack_size),
-                        v1::Outcome::PackLost => self.pack_sizes.lost(key, active.pack_size),
+                        v1::Outcome::PackLost => {
+                            self.pack_sizes.lost(key, active.pack_size, active.epochs_done() > 0);
+                        }
                         v1::Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
                         _ => {}
                     }

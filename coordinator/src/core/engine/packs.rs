@@ -11,7 +11,7 @@ const SIZE_FIRST: u32 = 4;
 /// What a larger pack must bring to be worth its memory and its coarser grain: more images a second by this factor.
 const GAIN_MIN: f64 = 1.05;
 
-/// Packs of one size that may be lost without one that is trained to its end before the size is blamed.
+/// Packs of one size that may be lost in a row before the size is blamed.
 const LOST_PACKS_MAX: u32 = 2;
 
 /// Kinds of device times shapes that are remembered: more than a cluster has; past it, all are learnt anew.
@@ -36,8 +36,10 @@ struct Learnt {
     rates: BTreeMap<u32, f64>,
     /// The largest size that memory may allow.
     size_max: Option<u32>,
-    /// Jobs that lost their packs at each size since one was trained to its end there.
-    lost: BTreeMap<u32, u32>,
+    /// At each size, jobs that lost their packs before an epoch was trained, since one was trained there.
+    lost_untrained: BTreeMap<u32, u32>,
+    /// At each size, jobs that lost their packs after that, since one was trained to its end there.
+    lost_unfinished: BTreeMap<u32, u32>,
 }
 
 impl PackSizes {
@@ -52,12 +54,13 @@ impl PackSizes {
         if size.is_power_of_two() && images_per_second.is_finite() {
             let learnt = self.learnt(key);
             learnt.rates.insert(size, images_per_second);
+            learnt.lost_untrained.remove(&size);
         }
     }
 
     /// A job of a pack of `size` was trained to its end.
     pub(super) fn trained(&mut self, key: &PackKey, size: u32) {
-        self.learnt(key).lost.remove(&size);
+        self.learnt(key).lost_unfinished.remove(&size);
     }
 
     /// A pack of `size`, more than 1, ran out of memory.
@@ -68,10 +71,12 @@ impl PackSizes {
     }
 
     /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after the other,
-    /// and none gets to its end, the size may be why: the system ends them for their memory, or the time allowed for
-    /// a job is too short for so many.
-    pub(super) fn lost(&mut self, key: &PackKey, size: u32) {
-        let lost = self.learnt(key).lost.entry(size).or_default();
+    /// the size may be why: the system ends them for their memory where none trains an epoch, and the time allowed for
+    /// a job is too short for so many where none gets to its end.
+    pub(super) fn lost(&mut self, key: &PackKey, size: u32, trained: bool) {
+        let learnt = self.learnt(key);
+        let lost = if trained { &mut learnt.lost_unfinished } else { &mut learnt.lost_untrained };
+        let lost = lost.entry(size).or_default();
         *lost += 1;
         if *lost >= LOST_PACKS_MAX * size {
             self.ran_out_of_memory(key, size);
@@ -179,14 +184,18 @@ mod tests {
     #[test]
     fn packs_that_are_lost_one_after_the_other_are_too_large() {
         let (mut sizes, key) = (PackSizes::default(), key("gpu"));
-        (0..7).for_each(|_| sizes.lost(&key, 4));
+        (0..7).for_each(|_| sizes.lost(&key, 4, false));
         assert_eq!(sizes.size(&key, 64), 4);
-        sizes.lost(&key, 4);
+        sizes.lost(&key, 4, false);
         assert_eq!(sizes.size(&key, 64), 2);
-        (0..3).for_each(|_| sizes.lost(&key, 2));
-        sizes.trained(&key, 2);
-        (0..3).for_each(|_| sizes.lost(&key, 2));
-        assert_eq!(sizes.size(&key, 64), 2, "one that got to its end shows that they can");
+        for trained in [false, true] {
+            (0..3).for_each(|_| sizes.lost(&key, 2, trained));
+            sizes.measured(&key, 2, 10.0);
+            sizes.trained(&key, 2);
+            (0..3).for_each(|_| sizes.lost(&key, 2, trained));
+        }
+        sizes.measured(&key, 1, 1.0);
+        assert_eq!(sizes.size(&key, 64), 2, "one that trained or got to its end shows that they can");
     }
 
     #[test]

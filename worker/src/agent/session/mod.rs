@@ -72,8 +72,6 @@ pub struct Session {
     link: Link,
     mode: Mode,
     shutdown_requested: bool,
-    /// Trainers that ended before they were ready since the last one that was.
-    failed_starts: u32,
     /// Why the worker leaves, where it does so by itself.
     failure: Option<String>,
     grace: Duration,
@@ -93,7 +91,6 @@ impl Session {
             link: Link::Away,
             mode: Mode::Serving,
             shutdown_requested: false,
-            failed_starts: 0,
             failure: None,
             grace,
             progress_is_news: false,

@@ -136,10 +136,14 @@ impl Running {
 
     /// The end of an attempt whose trainer is gone; `None` where nobody wants to know.
     pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
-        let crash = match self.epoch {
+        let mut crash = match self.epoch {
             0 => format!("{exit} while it prepared the data set"),
             epoch => format!("{exit} in epoch {epoch}"),
         };
+        // What a program says last before it gives up.
+        if let Some(error) = log_tail.last().and_then(|line| line.strip_prefix("error: ")) {
+            crash = format!("{crash}: {error}");
+        }
         let (outcome, reason) = match self.stop_reason() {
             None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
@@ -147,13 +151,13 @@ impl Running {
         Some(End { outcome, reason, log_tail })
     }
 
-    /// The same of a trainer that was not ready yet, and knew nothing of any attempt: another one may have it.
-    pub(super) fn end_before_ready(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
-        if self.stop_reason().is_some() {
-            return self.end_after_exit(exit, log_tail);
+    /// What was wrong with its trainer, which is gone and never was ready; nothing where the attempt was to end anyway.
+    pub(super) fn failed_start(&self, exit: &str) -> Option<String> {
+        match self.stop_reason() {
+            None => Some(format!("{exit} before it was ready")),
+            Some(StopReason::Broken { reason }) => Some(reason.clone()),
+            Some(_) => None,
         }
-        let reason = format!("{exit} before it was ready");
-        Some(End { outcome: Outcome::HandedBack, reason, log_tail })
     }
 
     /// What a failure is to an attempt: of a pack, nobody knows which job it was.
@@ -268,8 +272,6 @@ impl Running {
 pub(super) enum Heard {
     /// Nothing to do.
     Nothing,
-    /// The trainer is ready.
-    Ready,
     /// The attempt is further than before.
     Progress,
     /// To be told to the coordinator.
@@ -282,6 +284,10 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
+    /// Whether the trainer has ever been ready.
+    pub(super) was_ready: bool,
+    /// Trainers that ended before they were ready since the last one that was.
+    pub(super) failed_starts: u32,
     /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
     pub(super) running: Vec<Running>,
     /// Jobs that the coordinator granted while the trainer still ends something that it has given up.
@@ -290,7 +296,13 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        Self { trainer: Trainer::Absent, running: Vec::new(), waiting: Vec::new() }
+        Self {
+            trainer: Trainer::Absent,
+            was_ready: false,
+            failed_starts: 0,
+            running: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// True when the slot has nothing to do.
@@ -387,7 +399,7 @@ impl Slot {
                  {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
             ));
         }
-        self.trainer = Trainer::Ready;
-        Ok(Heard::Ready)
+        (self.trainer, self.was_ready, self.failed_starts) = (Trainer::Ready, true, 0);
+        Ok(Heard::Nothing)
     }
 }

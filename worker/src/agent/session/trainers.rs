@@ -10,7 +10,7 @@ use super::{
     types::{End, GrantedJob, Output, TrainerEvent, Work},
 };
 
-/// How many trainers in a row may end before they are ready.
+/// How many trainers of a slot in a row may end before they are ready: one may have met with an accident.
 const FAILED_STARTS_MAX: u32 = 5;
 
 impl Session {
@@ -41,7 +41,7 @@ impl Session {
         let slot = &mut self.slots[index];
         let fresh = slot.trainer == Trainer::Absent;
         if fresh {
-            slot.trainer = Trainer::Starting;
+            (slot.trainer, slot.was_ready) = (Trainer::Starting, false);
         }
         let ready_by = now + TRAINER_READY_WITHIN;
         let running = |(attempt, work): &(_, _)| Running::new(now, *attempt, work, jobs.len(), ready_by);
@@ -54,17 +54,23 @@ impl Session {
         match event {
             TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
             TrainerEvent::Exited { reason, log_tail } => {
-                let before_ready = slot.trainer == Trainer::Starting;
+                let before_ready = slot.trainer != Trainer::Absent && !slot.was_ready;
                 slot.trainer = Trainer::Absent;
                 let running = std::mem::take(&mut slot.running);
                 if before_ready {
-                    self.on_failed_start(now, &reason, &log_tail);
+                    // One that was killed for its jobs' sake has not failed.
+                    let failure = running.iter().find_map(|running| running.failed_start(&reason));
+                    if let Some(failure) = failure {
+                        self.on_failed_start(now, index, &failure, &log_tail);
+                    }
                 }
                 for running in running {
-                    let end = if before_ready {
-                        running.end_before_ready(&reason, log_tail.clone())
-                    } else {
-                        running.end_after_exit(&reason, log_tail.clone())
+                    let end = match running.failed_start(&reason).filter(|_| before_ready) {
+                        // It knew nothing of the job: another one may have it.
+                        Some(reason) => {
+                            Some(End { outcome: Outcome::HandedBack, reason, log_tail: log_tail.clone() })
+                        }
+                        None => running.end_after_exit(&reason, log_tail.clone()),
                     };
                     end.into_iter().for_each(|end| self.end(running.attempt, end));
                 }
@@ -72,7 +78,6 @@ impl Session {
             }
             TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {
                 Err(reason) => self.break_trainer(index, &reason),
-                Ok(Heard::Ready) => self.failed_starts = 0,
                 Ok(Heard::Nothing) => {}
                 Ok(Heard::Progress) => self.progress_is_news = true,
                 Ok(Heard::Record(attempt, kind)) => {
@@ -84,13 +89,14 @@ impl Session {
         }
     }
 
-    /// A trainer ended before it was ready: one may have met with an accident; where all do, nothing can be trained here.
-    fn on_failed_start(&mut self, now: Duration, reason: &str, log_tail: &[String]) {
-        self.failed_starts += 1;
-        if self.failed_starts == FAILED_STARTS_MAX {
+    /// A slot's trainer ended before it was ready. Where that goes on, the worker leaves: a slot that cannot train would
+    /// take job after job.
+    fn on_failed_start(&mut self, now: Duration, index: usize, reason: &str, log_tail: &[String]) {
+        let slot = &mut self.slots[index];
+        slot.failed_starts += 1;
+        if slot.failed_starts == FAILED_STARTS_MAX {
             let last = log_tail.last().map_or(String::new(), |line| format!(": {line}"));
-            let reason = format!("{reason} {FAILED_STARTS_MAX} times before it was ready{last}");
-            self.on_failure(now, reason);
+            self.on_failure(now, format!("slot {index}, {FAILED_STARTS_MAX} times in a row: {reason}{last}"));
         }
     }
 

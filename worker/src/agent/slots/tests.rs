@@ -17,6 +17,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         program: "/bin/sh".into(),
         arguments,
         environment: vec![("ready", ready)],
+        mend: "",
         ahead: false,
     }
 }
@@ -94,6 +95,15 @@ async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
     );
     bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
     assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())]).unwrap()));
+}
+
+#[tokio::test]
+async fn a_trainer_is_sent_nothing_before_it_is_ready() {
+    let text =
+        "early=$(timeout 0.3 head -c 1); echo \"$ready\"; read -r line; echo \"early: [$early]\" >&2; exit 4";
+    let mut bench = Bench::started(script(text));
+    assert_eq!(kind(&bench.said().await), READY);
+    assert_eq!(bench.exited().await.1, ["early: []"]);
 }
 
 #[tokio::test]

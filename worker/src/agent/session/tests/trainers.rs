@@ -66,10 +66,30 @@ fn a_job_whose_trainer_ends_before_it_is_ready_goes_back_and_a_worker_where_all_
     bench.feed([grant(0, 10), exited(0)]);
     assert!(bench.session.is_leaving());
     bench.seen.clear();
-    let why = "the trainer was killed by SIGKILL 5 times before it was ready: x";
+    let why = "slot 0, 5 times in a row: the trainer was killed by SIGKILL before it was ready: x";
     bench
         .feed([acknowledged(11)])
         .expect(&["forget 11", &format!("exit {:?}", Departure::Failed(why.into()))]);
+}
+
+#[test]
+fn a_slot_where_trainers_get_ready_does_not_hide_one_where_they_do_not() {
+    let mut bench = Bench::connected(2);
+    for job in 1..=5 {
+        assert!(!bench.session.is_leaving());
+        bench.feed([grant(0, 2 * job), ready(0), started(0, 2 * job), exited(0)]);
+        bench.feed([grant(1, 2 * job + 1), exited(1)]);
+    }
+    assert!(bench.session.is_leaving());
+}
+
+#[test]
+fn a_trainer_that_is_killed_for_its_jobs_sake_before_it_is_ready_has_not_failed() {
+    let mut bench = Bench::connected(1);
+    for job in 1..=10 {
+        bench.feed([grant(0, job), revoke(job)]).wait(STOP_TO_KILL).feed([exited(0)]);
+    }
+    assert!(!bench.session.is_leaving());
 }
 
 #[test]
@@ -115,7 +135,7 @@ fn a_training_that_ends_just_when_its_time_is_over_is_done() {
 fn a_trainer_that_never_gets_ready_is_killed() {
     let mut bench = Bench::connected(1);
     bench.feed([grant(0, 1)]).wait(TRAINER_READY_WITHIN).feed([exited(0)]);
-    let end = "1/1#1 failed (the trainer was not ready within 120 s) +x";
+    let end = "1/1#1 handed_back (the trainer was not ready within 120 s) +x";
     let (spool, send) = (format!("spool 1 {end}"), format!("send 1 {end}"));
     bench.expect(&["start 1/1#1@0 in a new trainer", "kill 0", &spool, &send]);
 }
@@ -160,7 +180,7 @@ fn a_trainer_of_another_revision_is_not_used() {
     let mut bench = Bench::connected(1);
     bench.feed([grant(0, 1), said(0, FromTrainer::Ready { protocol: 2, device: "cpu".into() }), exited(0)]);
     assert!(
-        bench.seen.iter().any(|line| line.contains("failed (the trainer speaks revision 2")),
+        bench.seen.iter().any(|line| line.contains("handed_back (the trainer speaks revision 2")),
         "{:?}",
         bench.seen
     );
