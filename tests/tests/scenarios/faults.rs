@@ -1,6 +1,11 @@
 //! Trainers that crash, workers that are told to leave.
 
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
 
 use proto::v1::{self, JobState, SweepState};
 use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
@@ -151,6 +156,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
         copy_program(trainer, folder.path().join("sweep-trainer"));
         let mut start = std::process::Command::new(&worker);
         start.args(["start", "--device", "cpu", "--coordinator", "http://127.0.0.1:1"]);
+        start.arg("--spool").arg(folder.path().join("spool"));
         let ended = start.output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{said}");
@@ -159,11 +165,42 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
             "{said}"
         );
     }
+    // Without a look at its trainer it would wait for a coordinator.
+    let folder = tempfile::tempdir().unwrap();
+    let mut start = std::process::Command::new("timeout");
+    start.arg("60").arg(program("sweep-worker"));
+    start.args(["start", "--device", "cpu", "--coordinator", "http://127.0.0.1:1", "--trainer", "exit 7"]);
+    start.arg("--spool").arg(folder.path());
+    let ended = start.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("exit status 7; mend the command that --trainer names"), "{said}");
     let mut other = std::process::Command::new(program("sweep-trainer"));
     let ended = other.args(["train", "--device", "cpu", "--for-worker", "0.0.0"]).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("sweep-worker of 0.0.0"), "{said}");
+}
+
+#[test]
+fn programs_whose_log_nobody_reads_any_more_end_when_they_are_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = std::process::Command::new(program("sweep-worker"));
+    worker
+        .args(["start", "--device", "cpu", "--coordinator", "http://127.0.0.1:1", "--spool"])
+        .arg(folder.path());
+    let mut coordinator = std::process::Command::new(program("sweep"));
+    let store = format!("sqlite:{}", folder.path().join("sweep.db").display());
+    coordinator.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    for (mut command, up) in [(worker, "the worker is up"), (coordinator, "the coordinator is ready")] {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(log.any(|line| line.unwrap().contains(up)), "{up}");
+        drop(log);
+        terminate(child.id());
+        wait_for_end(child.id());
+        assert!(child.wait().unwrap().success(), "{up}");
+    }
 }
 
 #[tokio::test]

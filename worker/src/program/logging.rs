@@ -30,7 +30,9 @@ impl Options {
         let filter = EnvFilter::new(self.log.as_deref().unwrap_or(default));
         let colours =
             stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+        // A reader that is gone is no reason to panic, which telling of it on the same pipe would be.
+        let lines = tracing_subscriber::fmt().log_internal_errors(false);
+        let lines = lines.with_env_filter(filter).with_writer(stderr).with_target(false);
         match self.log_format {
             Format::Text => lines.with_ansi(colours).init(),
             Format::Json => lines.json().init(),
