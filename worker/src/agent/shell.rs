@@ -65,13 +65,8 @@ pub(crate) enum AgentError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// It cannot train.
-    #[error("the trainer cannot work here, {reason}; {mend}")]
-    Trainer {
-        /// Which, and why.
-        reason: String,
-        /// What to do.
-        mend: &'static str,
-    },
+    #[error("the trainer cannot work here, {0}")]
+    Trainer(String),
     /// The coordinator does not want it.
     #[error("{0}")]
     Refused(String),
@@ -98,10 +93,9 @@ pub(crate) async fn run(
     });
     let slot_count = configuration.trainers.len();
     let name = configuration.identity.name.as_str();
-    let mend = configuration.trainers.first().map_or("", |trainer| trainer.mend);
     let (mut slots, mut trainers) = Slots::start(configuration.trainers);
     tokio::select! {
-        prepared = slots.prepared() => prepared.map_err(|reason| AgentError::Trainer { reason, mend })?,
+        prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
     }
     tracing::info!(name, slots = slot_count, coordinator, "the worker is up");

@@ -114,6 +114,7 @@ impl SlotTask {
         mut commands: mpsc::Receiver<Command>,
     ) {
         let prepared = if self.trainer.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(()) };
+        let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainer.mend));
         // Nobody waits for it where the worker is to leave already.
         let _ = ready.send(prepared);
         loop {

@@ -46,7 +46,7 @@ impl<W: Write + Send> Session<'_, W> {
     /// An agent that cannot be understood or is gone, and a device that is lost.
     pub(super) fn train_group(&mut self, jobs: &[Job<'_>], data: &TrainingData) -> Result<(), SessionError> {
         self.look_for_stops()?;
-        self.rhythm = Rhythm::new(Instant::now());
+        let mut rhythm = Rhythm::new(Instant::now());
         let mut members = Vec::with_capacity(jobs.len());
         for job in jobs {
             if self.stopped.contains_key(&job.request.id) {
@@ -58,7 +58,7 @@ impl<W: Write + Send> Session<'_, W> {
         loop {
             let places: Vec<_> = members.iter().map(Member::waiting_place).collect();
             let Some(stretch) = next_stretch(&places) else { return Ok(()) };
-            match self.train_stretch(&mut members, &stretch, data) {
+            match self.train_stretch(&mut members, &stretch, data, &mut rhythm) {
                 Ok(()) => {}
                 Err(Trouble::Torch(error)) => self.fail(&mut members, &stretch, &error, data)?,
                 Err(Trouble::Agent(error)) => return Err(error),
@@ -90,6 +90,7 @@ impl<W: Write + Send> Session<'_, W> {
         members: &mut [Member<'_>],
         stretch: &Stretch,
         data: &TrainingData,
+        rhythm: &mut Rhythm,
     ) -> Result<(), Trouble> {
         let mut starts = Vec::with_capacity(stretch.members.len());
         for (place, &number) in stretch.members.iter().enumerate() {
@@ -113,7 +114,7 @@ impl<W: Write + Send> Session<'_, W> {
             heard?;
             match end {
                 PackEnd::Diverged(places) => self.end_diverged(members, &mut pack, &places)?,
-                PackEnd::Done => self.tell_epoch(members, &pack)?,
+                PackEnd::Done => self.tell_epoch(members, &pack, rhythm)?,
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
@@ -147,7 +148,12 @@ impl<W: Write + Send> Session<'_, W> {
     }
 
     /// Tells what the epoch brought, ends the members whose last it was and keeps of the others what is to be kept.
-    fn tell_epoch(&mut self, members: &mut [Member<'_>], pack: &Pack<'_>) -> Result<(), Trouble> {
+    fn tell_epoch(
+        &mut self,
+        members: &mut [Member<'_>],
+        pack: &Pack<'_>,
+        rhythm: &mut Rhythm,
+    ) -> Result<(), Trouble> {
         let together = members.len() > 1;
         for member in members.iter_mut() {
             let State::Training(place) = member.state else { continue };
@@ -169,14 +175,10 @@ impl<W: Write + Send> Session<'_, W> {
         }
         self.look_for_stops()?;
         let (began, mut kept) = (Instant::now(), false);
-        let is_time = self.rhythm.is_due(began);
         for member in members {
             let State::Training(place) = member.state else { continue };
-            let epochs = pack.records(place).len();
-            let is_due = |plan: &CheckpointPlan| match plan.every_epochs {
-                0 => is_time,
-                every => epochs.is_multiple_of(every as usize),
-            };
+            let epochs = pack.records(place).len() as u32;
+            let is_due = |plan: &CheckpointPlan| rhythm.is_due(plan.every_epochs, epochs, began);
             // One that was told to stop says itself what is to be kept.
             if member.request.checkpoints.as_ref().is_some_and(is_due)
                 && self.checkpoints.is_some()
@@ -187,7 +189,7 @@ impl<W: Write + Send> Session<'_, W> {
             }
         }
         if kept {
-            self.rhythm.kept(began, Instant::now());
+            rhythm.kept(began, Instant::now());
         }
         Ok(())
     }
@@ -218,14 +220,9 @@ impl<W: Write + Send> Session<'_, W> {
 
     /// Ends the members that were told to stop, with a checkpoint where one was asked for.
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
-        let is_told = |member: &&mut Member<'_>| !member.has_ended();
-        let told: Vec<_> = members
-            .iter_mut()
-            .filter(is_told)
-            .filter_map(|member| self.stopped.get(member.id()).map(|&wanted| (wanted, member)))
-            .collect();
-        let mut stopped = Vec::with_capacity(told.len());
-        for (wanted, member) in told {
+        let mut stopped = Vec::new();
+        for member in members.iter_mut().filter(|member| !member.has_ended()) {
+            let Some(&wanted) = self.stopped.get(member.id()) else { continue };
             let is_kept = wanted && self.checkpoints.is_some() && member.request.checkpoints.is_some();
             let snapshot = match &mut member.state {
                 State::Training(place) => {

@@ -7,7 +7,6 @@ use std::{
     io::Write,
     rc::Rc,
     sync::mpsc::{Receiver, TryRecvError},
-    time::Instant,
 };
 
 use tch::TchError;
@@ -16,7 +15,7 @@ use worker::protocol::{
 };
 
 use super::{
-    checkpoint::{CheckpointStore, Rhythm},
+    checkpoint::CheckpointStore,
     config::TrainingConfig,
     dataset::{DatasetError, TrainingData},
     group::is_out_of_memory,
@@ -39,9 +38,7 @@ pub(super) fn serve<W: Write + Send>(
     checkpoints: Option<CheckpointStore>,
     load: &mut Load<'_>,
 ) -> Result<(), SessionError> {
-    let rhythm = Rhythm::new(Instant::now());
-    let mut session =
-        Session { requests, output: Output::new(output), stopped: HashMap::new(), checkpoints, rhythm };
+    let mut session = Session { requests, output: Output::new(output), stopped: HashMap::new(), checkpoints };
     session.output.send(&FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device })?;
     while let Ok(request) = session.requests.recv() {
         match request? {
@@ -60,8 +57,6 @@ pub(super) struct Session<'a, W> {
     pub(super) stopped: HashMap<String, bool>,
     /// Where checkpoints lie, where any are kept.
     pub(super) checkpoints: Option<CheckpointStore>,
-    /// How often they are kept, where the jobs do not say it.
-    pub(super) rhythm: Rhythm,
 }
 
 /// One job of a request.

@@ -245,7 +245,7 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
 }
 
 #[test]
-fn checkpoints_are_kept_after_so_many_epochs_and_by_time_where_nothing_is_said() {
+fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_nothing_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let data = noise();
     let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));

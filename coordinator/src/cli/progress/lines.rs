@@ -13,7 +13,6 @@ pub(in crate::cli) struct Lines {
     /// Tenths of the data set's preparation that were told.
     prepared_tenths: u32,
     finished_told: Option<u64>,
-    paused: bool,
     /// A long reason is told in full once.
     reason_told: String,
 }
@@ -46,21 +45,21 @@ impl Lines {
     }
 
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
-        self.sweep = snapshot.sweep.clone()?;
-        let lines: Vec<String> = [self.pause(), self.advance(snapshot, now)].into_iter().flatten().collect();
+        let before = std::mem::replace(&mut self.sweep, snapshot.sweep.clone()?).state();
+        let lines: Vec<String> =
+            [self.pause(before), self.advance(snapshot, now)].into_iter().flatten().collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// That somebody has paused the sweep, or resumed it.
-    fn pause(&mut self) -> Option<String> {
-        let id = self.sweep.sweep_id;
-        let paused = self.sweep.state() == v1::SweepState::Paused;
-        let was_paused = std::mem::replace(&mut self.paused, paused);
-        match self.sweep.state() {
-            v1::SweepState::Paused if !was_paused => {
-                Some(format!("paused: no more jobs start until `sweep resume {id}`"))
+    fn pause(&self, before: v1::SweepState) -> Option<String> {
+        use v1::SweepState::{Paused, Running};
+        match (before, self.sweep.state()) {
+            (Paused, Running) => Some("resumed".to_owned()),
+            (Paused, _) => None,
+            (_, Paused) => {
+                Some(format!("paused: no more jobs start until `sweep resume {}`", self.sweep.sweep_id))
             }
-            v1::SweepState::Running if was_paused => Some("resumed".to_owned()),
             _ => None,
         }
     }

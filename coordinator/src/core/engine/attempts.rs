@@ -54,7 +54,7 @@ impl Engine {
                 let (state, reason) = verdict(active, outcome, reason);
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
-                        v1::Outcome::OutOfMemory => self.pack_sizes.ran_out_of_memory(key, active.pack_size),
+                        v1::Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
                         v1::Outcome::PackLost => {
                             self.pack_sizes.lost(key, active.pack_size, active.epochs_done() > 0);
                         }

@@ -1,6 +1,6 @@
 //! How many jobs a slot trains at the same time: what has been learnt of each kind of device and each shape of job.
 //! Sizes are powers of two. It starts small, doubles while that brings more images a second, halves where it does not,
-//! and remembers the best; a size that ran out of memory is not tried again. Where packs do not pay, the best is 1.
+//! and remembers the best; a size that memory or time does not allow is not tried again. Where packs do not pay, the best is 1.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,7 +34,7 @@ pub(super) struct PackSizes(HashMap<PackKey, Learnt>);
 struct Learnt {
     /// Images a second at each size, when it was last trained.
     rates: BTreeMap<u32, f64>,
-    /// The largest size that memory may allow.
+    /// The largest size that memory and time may allow.
     size_max: Option<u32>,
     /// At each size, jobs that lost their packs before an epoch was trained, since one was trained there.
     lost_untrained: BTreeMap<u32, u32>,
@@ -60,11 +60,14 @@ impl PackSizes {
 
     /// A job of a pack of `size` was trained to its end.
     pub(super) fn trained(&mut self, key: &PackKey, size: u32) {
-        self.learnt(key).lost_unfinished.remove(&size);
+        // What was never measured or lost has nothing to be forgotten.
+        if let Some(learnt) = self.0.get_mut(key) {
+            learnt.lost_unfinished.remove(&size);
+        }
     }
 
-    /// A pack of `size`, more than 1, ran out of memory.
-    pub(super) fn ran_out_of_memory(&mut self, key: &PackKey, size: u32) {
+    /// A pack of `size`, more than 1, was too large.
+    pub(super) fn too_large(&mut self, key: &PackKey, size: u32) {
         let learnt = self.learnt(key);
         let smaller = power_of_two(size - 1);
         learnt.size_max = Some(learnt.size_max.map_or(smaller, |known| known.min(smaller)));
@@ -79,7 +82,7 @@ impl PackSizes {
         let lost = lost.entry(size).or_default();
         *lost += 1;
         if *lost >= LOST_PACKS_MAX * size {
-            self.ran_out_of_memory(key, size);
+            self.too_large(key, size);
         }
     }
 
@@ -136,7 +139,7 @@ mod tests {
             tried.push(size);
             match rate(size) {
                 Some(rate) => sizes.measured(&key, size, rate),
-                None => sizes.ran_out_of_memory(&key, size),
+                None => sizes.too_large(&key, size),
             }
         }
         panic!("it never settles: {tried:?}");
@@ -177,7 +180,7 @@ mod tests {
         assert_eq!(sizes.size(&key, 6), 2, "whether smaller packs are as fast");
         sizes.measured(&key, 2, 10.0);
         assert_eq!(sizes.size(&key, 6), 1);
-        sizes.ran_out_of_memory(&key, 2);
+        sizes.too_large(&key, 2);
         assert_eq!(sizes.size(&key, 64), 1);
     }
 

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 
 use serde_yaml::{Mapping, Value};
 
-use self::{axis::RawParameters, raw::RawFile};
+use self::{
+    axis::{RawParameters, known_parameters},
+    raw::RawFile,
+};
 use super::{
     Axis, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Metric, MetricName, PartialPoint,
     Specification, SpecificationError, SpecificationSource,
@@ -105,21 +108,10 @@ fn read_override(text: &str) -> Result<RawFile, SpecificationError> {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
         if message.starts_with(&format!("unknown field `{key}`")) {
-            return refuse(&format!("{message}, or one of the parameters {}", parameter_names()));
+            return refuse(&format!("{message}, or one of the parameters {}", known_parameters()));
         }
         refuse(message)
     })
-}
-
-/// Of all models.
-fn parameter_names() -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for parameter in Model::ALL.iter().flat_map(|model| model.parameters()) {
-        if !names.contains(&parameter.name) {
-            names.push(parameter.name);
-        }
-    }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn nested(key: &str, value: &str) -> String {

@@ -126,7 +126,7 @@ impl Session {
         let slots = self.slots.iter().flat_map(|slot| {
             slot.running.iter().filter_map(|running| match running.phase {
                 // Its end is on its way.
-                _ if slot.trainer == Trainer::Dying => None,
+                _ if slot.trainer.is_dying() => None,
                 Phase::Training if slot.trainer == Trainer::Starting => {
                     Some(running.deadline.map_or(running.ready_by, |deadline| deadline.min(running.ready_by)))
                 }
@@ -269,7 +269,7 @@ impl Session {
     fn on_time_of(&mut self, now: Duration, index: usize, attempt: AttemptKey) {
         let slot = &mut self.slots[index];
         let trainer = slot.trainer;
-        let Some(running) = slot.running_mut(attempt).filter(|_| trainer != Trainer::Dying) else { return };
+        let Some(running) = slot.running_mut(attempt).filter(|_| !trainer.is_dying()) else { return };
         match &running.phase {
             Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
                 self.stop(now, index, attempt, StopReason::TimedOut, STOP_TO_KILL);

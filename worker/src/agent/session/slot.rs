@@ -18,7 +18,21 @@ pub(super) enum Trainer {
     /// It said `Ready`.
     Ready,
     /// Killed; its end was not seen yet. No job can be given to the slot.
-    Dying,
+    Dying {
+        /// Whether it had been ready.
+        was_ready: bool,
+    },
+}
+
+impl Trainer {
+    pub(super) fn is_dying(self) -> bool {
+        matches!(self, Self::Dying { .. })
+    }
+
+    /// True of one that is there, or was, and has never been ready.
+    pub(super) fn was_never_ready(self) -> bool {
+        matches!(self, Self::Starting | Self::Dying { was_ready: false })
+    }
 }
 
 /// Why a running attempt shall end before it is done.
@@ -284,8 +298,6 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
-    /// Whether the trainer has ever been ready.
-    pub(super) was_ready: bool,
     /// Trainers that ended before they were ready since the last one that was.
     pub(super) failed_starts: u32,
     /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
@@ -296,13 +308,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        Self {
-            trainer: Trainer::Absent,
-            was_ready: false,
-            failed_starts: 0,
-            running: Vec::new(),
-            waiting: Vec::new(),
-        }
+        Self { trainer: Trainer::Absent, failed_starts: 0, running: Vec::new(), waiting: Vec::new() }
     }
 
     /// True when the slot has nothing to do.
@@ -331,7 +337,7 @@ impl Slot {
     /// # Errors
     /// The line must not come now: the trainer cannot be trusted any more.
     pub(super) fn hear(&mut self, message: FromTrainer, log_tail: Vec<String>) -> Result<Heard, String> {
-        if self.trainer == Trainer::Dying {
+        if self.trainer.is_dying() {
             return Ok(Heard::Nothing);
         }
         if let FromTrainer::Ready { protocol, .. } = message {
@@ -399,7 +405,7 @@ impl Slot {
                  {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
             ));
         }
-        (self.trainer, self.was_ready, self.failed_starts) = (Trainer::Ready, true, 0);
+        (self.trainer, self.failed_starts) = (Trainer::Ready, 0);
         Ok(Heard::Nothing)
     }
 }

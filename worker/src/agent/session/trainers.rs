@@ -16,7 +16,7 @@ const FAILED_STARTS_MAX: u32 = 5;
 impl Session {
     pub(super) fn start_waiting(&mut self, now: Duration, index: usize) {
         let slot = &mut self.slots[index];
-        if !slot.running.is_empty() || slot.trainer == Trainer::Dying {
+        if !slot.running.is_empty() || slot.trainer.is_dying() {
             return;
         }
         let waiting = std::mem::take(&mut slot.waiting);
@@ -41,7 +41,7 @@ impl Session {
         let slot = &mut self.slots[index];
         let fresh = slot.trainer == Trainer::Absent;
         if fresh {
-            (slot.trainer, slot.was_ready) = (Trainer::Starting, false);
+            slot.trainer = Trainer::Starting;
         }
         let ready_by = now + TRAINER_READY_WITHIN;
         let running = |(attempt, work): &(_, _)| Running::new(now, *attempt, work, jobs.len(), ready_by);
@@ -54,7 +54,7 @@ impl Session {
         match event {
             TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
             TrainerEvent::Exited { reason, log_tail } => {
-                let before_ready = slot.trainer != Trainer::Absent && !slot.was_ready;
+                let before_ready = slot.trainer.was_never_ready();
                 slot.trainer = Trainer::Absent;
                 let running = std::mem::take(&mut slot.running);
                 if before_ready {
@@ -112,7 +112,7 @@ impl Session {
     /// Ends a trainer that cannot be trusted; its attempts fail when it is gone.
     pub(super) fn break_trainer(&mut self, index: usize, reason: &str) {
         let slot = &mut self.slots[index];
-        if slot.trainer == Trainer::Dying {
+        if slot.trainer.is_dying() {
             return;
         }
         for running in &mut slot.running {
@@ -125,7 +125,8 @@ impl Session {
 
     pub(super) fn kill(&mut self, index: usize) {
         let trainer = &mut self.slots[index].trainer;
-        if std::mem::replace(trainer, Trainer::Dying) != Trainer::Dying {
+        if !trainer.is_dying() {
+            *trainer = Trainer::Dying { was_ready: *trainer == Trainer::Ready };
             self.outputs.push(Output::KillTrainer { slot: index });
         }
     }

@@ -17,7 +17,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         program: "/bin/sh".into(),
         arguments,
         environment: vec![("ready", ready)],
-        mend: "",
+        mend: "mend the script",
         ahead: false,
     }
 }
@@ -253,6 +253,7 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
         let (_, prepared) = ahead(text).await;
         let told = prepared.unwrap_err();
         assert!(told.starts_with(&format!("of slot 0: {reason}")), "{told}");
+        assert!(told.ends_with("; mend the script"), "{told}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! How often checkpoints are kept of jobs that do not say it.
+//! When checkpoints are due: after so many epochs, or by time for jobs that do not say it.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,13 @@ impl Rhythm {
         Self { since: now, interval: INTERVAL_MIN }
     }
 
-    /// Whether it is time for checkpoints.
-    pub fn is_due(&self, now: Instant) -> bool {
-        now.duration_since(self.since) >= self.interval
+    /// Whether a job with `epochs` behind it is to have a checkpoint, which wants one each `every_epochs` epochs, or by
+    /// time where that is 0.
+    pub fn is_due(&self, every_epochs: u32, epochs: u32, now: Instant) -> bool {
+        match every_epochs {
+            0 => now.duration_since(self.since) >= self.interval,
+            every => epochs.is_multiple_of(every),
+        }
     }
 
     /// Checkpoints were kept, from `began` to `now`.
@@ -42,10 +46,18 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut rhythm = Rhythm::new(start);
-        assert!(!rhythm.is_due(at(29)) && rhythm.is_due(at(30)));
+        let is_due = |rhythm: &Rhythm, seconds| rhythm.is_due(0, 1, at(seconds));
+        assert!(!is_due(&rhythm, 29) && is_due(&rhythm, 30));
         rhythm.kept(at(40), at(41));
-        assert!(!rhythm.is_due(at(70)) && rhythm.is_due(at(71)));
+        assert!(!is_due(&rhythm, 70) && is_due(&rhythm, 71));
         rhythm.kept(at(80), at(85));
-        assert!(!rhythm.is_due(at(184)) && rhythm.is_due(at(185)));
+        assert!(!is_due(&rhythm, 184) && is_due(&rhythm, 185));
+    }
+
+    #[test]
+    fn who_says_how_often_is_obeyed_whatever_the_time() {
+        let rhythm = Rhythm::new(Instant::now());
+        let due: Vec<u32> = (1..=6).filter(|epochs| rhythm.is_due(2, *epochs, rhythm.since)).collect();
+        assert_eq!(due, [2, 4, 6]);
     }
 }

@@ -21,11 +21,14 @@ pub(super) struct RawParameters(pub(super) BTreeMap<&'static str, Vec<ParameterV
 /// The definition of the parameter `name`, or which there are. There is one model; with more, the file's
 /// `model` must be read before its `parameters`.
 pub(super) fn definition<E: Error>(name: &str) -> Result<&'static ParameterDefinition, E> {
-    let model = Model::SimpleCnn;
-    model.parameter(name).ok_or_else(|| {
-        let known: Vec<_> = model.parameters().iter().map(|definition| definition.name).collect();
-        E::custom(format!("unknown parameter `{name}`, expected one of {}", known.join(", ")))
-    })
+    let known = || E::custom(format!("unknown parameter `{name}`, expected one of {}", known_parameters()));
+    Model::SimpleCnn.parameter(name).ok_or_else(known)
+}
+
+/// The names of the parameters that there are, for people.
+pub(super) fn known_parameters() -> String {
+    let names: Vec<_> = Model::SimpleCnn.parameters().iter().map(|definition| definition.name).collect();
+    names.join(", ")
 }
 
 impl<'de> Deserialize<'de> for RawParameters {

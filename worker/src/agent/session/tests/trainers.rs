@@ -45,6 +45,18 @@ fn a_crashed_trainer_is_a_failed_attempt_with_its_last_lines_and_the_next_job_ge
 }
 
 #[test]
+fn a_trainer_that_gives_up_is_quoted() {
+    let mut bench = Bench::training();
+    let event = TrainerEvent::Exited {
+        reason: "the trainer ended with exit status 1".into(),
+        log_tail: vec!["epoch 1".into(), "error: the GPU is gone".into()],
+    };
+    bench.feed([Input::Trainer { slot: 0, event }]);
+    let told = "failed (the trainer ended with exit status 1 in epoch 1: the GPU is gone)";
+    assert!(bench.seen.iter().any(|line| line.contains(told)), "{:?}", bench.seen);
+}
+
+#[test]
 fn a_job_whose_trainer_ends_before_it_is_ready_goes_back_and_a_worker_where_all_do_leaves() {
     let mut bench = Bench::connected(1);
     let end =
