@@ -2,15 +2,14 @@
 
 use std::{os::unix::process::CommandExt, process::ExitCode};
 
-use clap::Parser;
+use terminal::{logging, output};
 use worker::{
     agent::{self, OwnTrainer, StartOptions},
     data::{self, command::DatasetCommand},
-    program::{self, logging},
 };
 
 /// Trains jobs of hyperparameter sweeps for a coordinator
-#[derive(Debug, Parser)]
+#[derive(Debug, clap::Parser)]
 #[command(name = "sweep-worker", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(flatten)]
@@ -32,9 +31,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { logging, command } = Arguments::parse();
+    let Arguments { logging, command } = match output::arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });
-    program::exit_code(match command {
+    output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
         Command::Dataset(command) => data::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Devices => list_devices(),

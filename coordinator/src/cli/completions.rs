@@ -2,7 +2,9 @@
 
 use clap::CommandFactory;
 
-use super::output;
+use terminal::output;
+
+use super::failure::Failure;
 
 /// Arguments of `sweep completions`.
 #[derive(Debug, clap::Args)]
@@ -12,8 +14,8 @@ pub(super) struct CompletionsArguments {
 }
 
 /// Prints the completions of the command line `C`.
-pub(super) fn print<C: CommandFactory>(arguments: &CompletionsArguments) {
+pub(super) fn print<C: CommandFactory>(arguments: &CompletionsArguments) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut C::command(), "sweep", &mut script);
-    output::print_bytes(&script);
+    Ok(output::print_bytes(&script)?)
 }

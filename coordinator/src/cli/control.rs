@@ -55,14 +55,14 @@ pub(super) async fn watch(arguments: &SweepArgument, target: &Target) -> Result<
     let mut follower = Follower::new(target, arguments.sweep);
     let mut last = None;
     while let Some(event) = follower.next().await? {
-        progress.show(&event);
+        progress.show(&event)?;
         if let Event::Snapshot(snapshot) = event {
             last = snapshot.sweep;
         }
     }
     progress.finish();
     if let Some(sweep) = last {
-        print(&format!("sweep {} is {}\n", sweep.sweep_id, sweep_state_name(sweep.state())));
+        print(&format!("sweep {} is {}\n", sweep.sweep_id, sweep_state_name(sweep.state())))?;
     }
     Ok(())
 }
@@ -132,8 +132,7 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
 pub(super) async fn pause(arguments: &SweepArgument, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::PauseSweepRequest { sweep_id: arguments.sweep };
     let sweep = target.call(async |client| client.pause_sweep(request).await).await?;
-    told(&sweep, format);
-    Ok(())
+    told(&sweep, format)
 }
 
 /// `sweep resume`.
@@ -144,8 +143,7 @@ pub(super) async fn resume(
 ) -> Result<(), Failure> {
     let request = v1::ResumeSweepRequest { sweep_id: arguments.sweep };
     let sweep = target.call(async |client| client.resume_sweep(request).await).await?;
-    told(&sweep, format);
-    Ok(())
+    told(&sweep, format)
 }
 
 /// `sweep retry`.
@@ -157,9 +155,9 @@ pub(super) async fn retry(
     let request = v1::RetrySweepRequest { sweep_id: arguments.sweep };
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
     if format == Format::Table {
-        print(&format!("{} failed jobs of sweep {} are tried again\n", answer.jobs, arguments.sweep));
+        print(&format!("{} failed jobs of sweep {} are tried again\n", answer.jobs, arguments.sweep))?;
     } else if let Some(sweep) = &answer.sweep {
-        told(sweep, format);
+        told(sweep, format)?;
     }
     Ok(())
 }
@@ -169,16 +167,14 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
     let request = v1::DrainWorkerRequest { name: arguments.worker.clone() };
     let worker = target.call(async |client| client.drain_worker(request.clone()).await).await?;
     let running = worker.running.len();
-    print(&format!("worker {} takes no more jobs and leaves; {running} still run there\n", worker.name));
-    Ok(())
+    print(&format!("worker {} takes no more jobs and leaves; {running} still run there\n", worker.name))
 }
 
 /// `sweep stop`.
 pub(super) async fn stop(arguments: &SweepArgument, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::StopSweepRequest { sweep_id: arguments.sweep };
     let sweep = target.call(async |client| client.stop_sweep(request).await).await?;
-    told(&sweep, format);
-    Ok(())
+    told(&sweep, format)
 }
 
 /// `sweep cancel`.
@@ -189,17 +185,16 @@ pub(super) async fn cancel(
 ) -> Result<(), Failure> {
     let request = v1::CancelSweepRequest { sweep_id: arguments.sweep };
     let sweep = target.call(async |client| client.cancel_sweep(request).await).await?;
-    told(&sweep, format);
-    Ok(())
+    told(&sweep, format)
 }
 
-fn told(sweep: &v1::Sweep, format: Format) {
+fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
     if format == Format::Table {
         let running = sweep.counts.unwrap_or_default().running;
         let rest = if running > 0 { format!("; {running} jobs still run") } else { String::new() };
-        print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())));
+        print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())))
     } else {
         let (columns, row) = sweep_row(sweep);
-        print_one(format, columns, row);
+        print_one(format, columns, row)
     }
 }

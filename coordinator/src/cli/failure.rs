@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use terminal::output::{self, OutputError};
 use tonic::{Code, Status};
 
 /// A command did not do what it was asked.
@@ -19,6 +20,9 @@ pub(super) enum Failure {
     /// It took longer than allowed: exit code 4.
     #[error("{0}")]
     TimedOut(String),
+    /// The reader of standard output has left: exit code 0, as nothing has failed.
+    #[error("standard output was closed by its reader")]
+    OutputClosed,
     /// Ctrl-C or SIGTERM: exit code 130. What there was to say has been said.
     #[error("interrupted")]
     Interrupted,
@@ -40,10 +44,11 @@ impl Failure {
 
     /// Says it on standard error; the exit code.
     pub(super) fn tell(&self) -> ExitCode {
-        if !matches!(self, Self::Interrupted) {
-            eprintln!("error: {self}");
+        if !matches!(self, Self::Interrupted | Self::OutputClosed) {
+            output::say(&format!("error: {self}"));
         }
         ExitCode::from(match self {
+            Self::OutputClosed => 0,
             Self::Operation(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
@@ -79,28 +84,22 @@ impl From<Status> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        // Many errors repeat their cause's text already.
-        let mut text = error.to_string();
-        for cause in error.chain().skip(1).map(ToString::to_string) {
-            if !text.contains(&cause) {
-                text = format!("{text}: {cause}");
-            }
+        Self::Operation(output::with_causes(&error))
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self::OutputClosed,
+            OutputError::Failed(_) => Self::Operation(error.to_string()),
         }
-        Self::Operation(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let cause = std::io::Error::other("the disk is full");
-        let outer =
-            anyhow::Error::from(cause).context("cannot write a: the disk is full").context("no report");
-        assert_eq!(Failure::from(outer).to_string(), "no report: cannot write a: the disk is full");
-    }
 
     #[test]
     fn codes_of_calls_become_exit_codes() {

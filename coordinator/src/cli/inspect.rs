@@ -144,15 +144,14 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
         let rows: Vec<_> = page.sweeps.iter().map(|sweep| sweep_row(sweep).1).collect();
-        printer.page(&rows);
+        printer.page(&rows)?;
         left = left.saturating_sub(rows.len() as u64);
         page_token = page.next_page_token;
         if page_token.is_empty() || left == 0 {
             break;
         }
     }
-    printer.finish();
-    Ok(())
+    printer.finish()
 }
 
 /// `sweep show`.
@@ -186,13 +185,12 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     });
     if format == Format::Table {
         columns.pop();
-        print_one(format, columns, row);
-        print(&format!("\n{}", sweep.specification));
+        print_one(format, columns, row)?;
+        print(&format!("\n{}", sweep.specification))
     } else {
         row.push(Cell::Text(sweep.specification));
-        print_one(format, columns, row);
+        print_one(format, columns, row)
     }
-    Ok(())
 }
 
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
@@ -203,12 +201,12 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     };
     let parameters = ParameterMap::from_wire(job.point.clone().unwrap_or_default().parameters);
     let varying: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
-    print_one(format, job_columns(&varying), job_row(job, &varying));
+    print_one(format, job_columns(&varying), job_row(job, &varying))?;
     if format != Format::Table {
         return Ok(());
     }
     let rows: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
-    print("\n");
+    print("\n")?;
     let mut printer = Printer::new(
         format,
         names(&[
@@ -224,15 +222,14 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
             "reason",
         ]),
     );
-    printer.page(&rows);
-    printer.finish();
-    print("\n");
+    printer.page(&rows)?;
+    printer.finish()?;
+    print("\n")?;
     let epochs: Vec<_> = detail.epochs.iter().map(epoch_row).collect();
     let mut printer =
         Printer::new(format, names(&["epoch", "attempt", "train_loss", "val_accuracy", "epoch_seconds"]));
-    printer.page(&epochs);
-    printer.finish();
-    Ok(())
+    printer.page(&epochs)?;
+    printer.finish()
 }
 
 fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
@@ -311,14 +308,14 @@ pub(super) async fn each_job_page(
     target: &Target,
     sweep_id: u64,
     states: &[v1::JobState],
-    mut page: impl FnMut(&[v1::Job]),
+    mut page: impl FnMut(&[v1::Job]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut page_token = String::new();
     loop {
         let states = states.iter().map(|state| i32::from(*state)).collect();
         let request = v1::ListJobsRequest { sweep_id, states, page_size: PAGE_ROWS, page_token };
         let answer = target.call(async |client| client.list_jobs(request.clone()).await).await?;
-        page(&answer.jobs);
+        page(&answer.jobs)?;
         page_token = answer.next_page_token;
         if page_token.is_empty() {
             return Ok(());
@@ -333,11 +330,10 @@ pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: For
     let mut printer = Printer::new(format, job_columns(&sweep.varying));
     each_job_page(target, sweep_id, &arguments.state, |jobs| {
         let rows: Vec<_> = jobs.iter().map(|job| job_row(job, &sweep.varying)).collect();
-        printer.page(&rows);
+        printer.page(&rows)
     })
     .await?;
-    printer.finish();
-    Ok(())
+    printer.finish()
 }
 
 /// `sweep logs`.
@@ -362,7 +358,7 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
         } else {
             ""
         };
-        print(&format!("== attempt {number}, {outcome} on {worker} slot {slot}{reason}\n{lines}{none}"));
+        print(&format!("== attempt {number}, {outcome} on {worker} slot {slot}{reason}\n{lines}{none}"))?;
     }
     Ok(())
 }
@@ -388,9 +384,8 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
     let columns =
         names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen", "reason"]);
     let mut printer = Printer::new(format, columns);
-    printer.page(&answer.workers.iter().map(row).collect::<Vec<_>>());
-    printer.finish();
-    Ok(())
+    printer.page(&answer.workers.iter().map(row).collect::<Vec<_>>())?;
+    printer.finish()
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ mod control;
 mod failure;
 mod follow;
 mod inspect;
-mod logging;
 mod output;
 mod progress;
 mod report;
@@ -19,7 +18,7 @@ mod sweep_file;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser;
+use terminal::{logging, output::arguments};
 
 use self::failure::Failure;
 
@@ -31,7 +30,7 @@ reached, 4 timed out, 130 interrupted.\n\nSettings come from flags, else from SW
 that SWEEP_CONFIG names (~/.config/sweep/config.yaml), with the keys coordinator, token_file, tls_ca and format.";
 
 /// Trains the jobs of a hyperparameter sweep on your own machines
-#[derive(Debug, Parser)]
+#[derive(Debug, clap::Parser)]
 #[command(name = "sweep", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(flatten)]
@@ -88,7 +87,10 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     arguments.logging.start(if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -128,10 +130,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
         Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
         Command::Report(arguments) => report::report(&arguments, &target).await,
-        Command::Completions(arguments) => {
-            completions::print::<Arguments>(&arguments);
-            Ok(())
-        }
+        Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }
 }
 

@@ -1,13 +1,11 @@
 //! The forms of output: tables for people; JSON, CSV and bare names for programs.
 
-use std::{
-    io::{Write, stdout},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{CellAlignment, Table, presets};
 use proto::ParameterValue;
 use serde_json::{Map, Value};
+use terminal::{output, text};
 
 use super::{failure::Failure, settings::Settings};
 
@@ -74,8 +72,8 @@ impl Cell {
     fn display(&self) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Text(text) => first_line(text),
-            Self::Parameter(value) => value.to_string(),
+            Self::Text(text) => text::line(&first_line(text)).into_owned(),
+            Self::Parameter(value) => text::line(&value.to_string()).into_owned(),
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => format!("{value:.decimals$}"),
             Self::Time(0) => String::new(),
@@ -89,6 +87,16 @@ impl Cell {
             Self::Text(text) => text.clone(),
             Self::Number(value, _) => value.to_string(),
             other => other.display(),
+        }
+    }
+
+    /// For a table of a spreadsheet: as [`Cell::exact`], but text is no formula.
+    fn csv(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Parameter(ParameterValue::Text(text)) => {
+                text::csv_cell(text).into_owned()
+            }
+            other => other.exact(),
         }
     }
 
@@ -137,15 +145,13 @@ impl Printer {
     }
 
     /// Prints some rows.
-    pub(super) fn page(&mut self, rows: &[Vec<Cell>]) {
-        let text = self.render(rows);
-        print(&text);
+    pub(super) fn page(&mut self, rows: &[Vec<Cell>]) -> Result<(), Failure> {
+        print(&self.render(rows))
     }
 
     /// Prints what ends the document.
-    pub(super) fn finish(mut self) {
-        let text = self.render_end();
-        print(&text);
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        print(&self.render_end())
     }
 
     fn render(&mut self, rows: &[Vec<Cell>]) -> String {
@@ -157,12 +163,15 @@ impl Printer {
         match self.format {
             Format::Table => table(first.then_some(&self.columns), rows),
             Format::Csv => csv_lines(first.then_some(&self.columns), rows),
-            Format::Name => rows.iter().filter_map(|row| Some(row.first()?.exact() + "\n")).collect(),
+            Format::Name => rows
+                .iter()
+                .filter_map(|row| Some(text::line(&row.first()?.exact()).into_owned() + "\n"))
+                .collect(),
             Format::Json => {
                 let mut text = String::new();
                 for (index, row) in rows.iter().enumerate() {
                     text.push_str(if first && index == 0 { "[\n  " } else { ",\n  " });
-                    text.push_str(&object(&self.columns, row).to_string());
+                    text.push_str(&text::json(&object(&self.columns, row).to_string()));
                 }
                 text
             }
@@ -183,19 +192,19 @@ impl Printer {
 }
 
 /// Prints one thing: its fields below each other for people, else as [`Printer`] would.
-pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) {
+pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) -> Result<(), Failure> {
     match format {
-        Format::Json => print(&format!("{:#}\n", object(&columns, &row))),
+        Format::Json => print(&text::json(&format!("{:#}\n", object(&columns, &row)))),
         Format::Table => {
             let width = columns.iter().map(String::len).max().unwrap_or(0);
             let lines = columns.iter().zip(&row).filter(|(_, cell)| !cell.display().is_empty());
             let line = |(name, cell): (&String, &Cell)| format!("{name:<width$}  {}\n", cell.display());
-            print(&lines.map(line).collect::<String>());
+            print(&lines.map(line).collect::<String>())
         }
         Format::Csv | Format::Name => {
             let mut printer = Printer::new(format, columns);
-            printer.page(&[row]);
-            printer.finish();
+            printer.page(&[row])?;
+            printer.finish()
         }
     }
 }
@@ -224,7 +233,7 @@ fn csv_lines(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
         let _ = writer.write_record(columns);
     }
     for row in rows {
-        let _ = writer.write_record(row.iter().map(Cell::exact));
+        let _ = writer.write_record(row.iter().map(Cell::csv));
     }
     let bytes = writer.into_inner().unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -234,16 +243,32 @@ fn object(columns: &[String], row: &[Cell]) -> Value {
     Value::Object(columns.iter().cloned().zip(row.iter().map(Cell::json)).collect::<Map<_, _>>())
 }
 
-/// Prints text on standard output. Where nobody reads it any more (`sweep ls | head`), the program ends quietly.
-pub(super) fn print(text: &str) {
-    print_bytes(text.as_bytes());
+/// Prints text on standard output. A command that prints lists ends at the first failure; where only the reader has left
+/// (`sweep ls | head`), quietly.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    Ok(output::print(text)?)
 }
 
-/// As [`print`].
-pub(super) fn print_bytes(bytes: &[u8]) {
-    let mut output = stdout().lock();
-    if output.write_all(bytes).and_then(|()| output.flush()).is_err() {
-        std::process::exit(0);
+/// What standard output refused of a command that goes on without it, as training does.
+#[derive(Debug, Default)]
+pub(super) struct Unprinted(Option<Failure>);
+
+impl Unprinted {
+    /// Notes how printing went. A first failure is reported on standard error at once, a reader that has left is not.
+    pub(super) fn note(&mut self, printed: Result<(), Failure>) {
+        match printed {
+            Ok(()) | Err(Failure::OutputClosed) => {}
+            Err(failure) if self.0.is_none() => {
+                output::say(&format!("warning: {failure}; going on without it"));
+                self.0 = Some(failure);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A command whose output is incomplete has failed.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        self.0.map_or(Ok(()), Err)
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use proto::v1::{self, watch_sweep_response::Event};
 
+use terminal::output;
+
 use self::{bars::Bars, lines::Lines};
+use super::failure::Failure;
 
 /// The view of one sweep.
 pub(super) enum Progress {
@@ -31,9 +34,15 @@ impl Progress {
     }
 
     /// Shows one event.
-    pub(super) fn show(&mut self, event: &Event) {
+    ///
+    /// # Errors
+    /// Standard output that does not take a line.
+    pub(super) fn show(&mut self, event: &Event) -> Result<(), Failure> {
         match self {
-            Self::Bars(bars) => bars.show(event),
+            Self::Bars(bars) => {
+                bars.show(event);
+                Ok(())
+            }
             Self::Lines(lines) => lines.show(event),
         }
     }
@@ -42,7 +51,7 @@ impl Progress {
     pub(super) fn say(&self, text: &str) {
         match self {
             Self::Bars(bars) => bars.say(text),
-            Self::Lines(_) => eprintln!("{text}"),
+            Self::Lines(_) => output::say(text),
         }
     }
 

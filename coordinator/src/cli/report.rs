@@ -45,8 +45,7 @@ pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Resu
         None => default_folder(name),
     };
     let page = write(target, arguments.sweep, place, arguments.lang.into()).await?;
-    print(&format!("report written: {}\n", page.display()));
-    Ok(())
+    print(&format!("report written: {}\n", page.display()))
 }
 
 /// Where results go that have been given no place.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use proto::v1;
+use terminal::output::say;
 
 use super::{
     client::Target,
@@ -53,7 +54,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     let count = grid.job_count();
     if format == Format::Table {
         let jobs = if count == 1 { "1 job" } else { &format!("{count} jobs") };
-        print(&format!("{} is valid: {jobs}\n\n", specification.name));
+        print(&format!("{} is valid: {jobs}\n\n", specification.name))?;
     }
     let header = std::iter::once("job").chain(columns.iter().copied()).map(str::to_owned).collect();
     let mut printer = Printer::new(format, header);
@@ -64,10 +65,10 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
         let value = |name: &&str| point.get(name).map_or(Cell::Empty, |value| Cell::Text(value.to_string()));
         rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
     }
-    printer.page(&rows);
-    printer.finish();
+    printer.page(&rows)?;
+    printer.finish()?;
     if format == Format::Table && count > shown {
-        print(&format!("… and {} more\n", count - shown));
+        print(&format!("… and {} more\n", count - shown))?;
     }
     Ok(())
 }
@@ -92,16 +93,16 @@ pub(super) async fn submit(
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if let Some(path) = relative_dataset(&sweep) {
-        eprintln!(
+        say(&format!(
             "note: each worker looks for the data set {} below its --data-root, or where it was started",
             path.display()
-        );
+        ));
     }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
             "sweep {} extended: {} of {} jobs are new\n",
             sweep.sweep_id, answer.added_jobs, sweep.job_count
-        ));
+        ))?;
     } else if format == Format::Table {
         print(&format!(
             "sweep {} submitted: {} with {} job{}\nFollow it with `sweep watch {0}`.\n",
@@ -109,10 +110,10 @@ pub(super) async fn submit(
             sweep.name,
             sweep.job_count,
             if sweep.job_count == 1 { "" } else { "s" }
-        ));
+        ))?;
     } else {
         let (columns, row) = sweep_row(&sweep);
-        print_one(format, columns, row);
+        print_one(format, columns, row)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use terminal::output;
 
 use super::{
     PackedDataset,
@@ -100,11 +101,10 @@ fn synth(arguments: &SynthArgs) -> anyhow::Result<()> {
     let made = synthetic::make(&arguments.folder, &recipe, &|done| bar.at(f64::from(done) / total))?;
     bar.end();
     let (images, place) = (arguments.images, arguments.folder.display());
-    match made {
-        Made::Now => println!("{images} synthetic pictures are in {place}"),
-        Made::Before => println!("{images} synthetic pictures are in {place} already"),
-    }
-    Ok(())
+    Ok(match made {
+        Made::Now => output::print(&format!("{images} synthetic pictures are in {place}\n")),
+        Made::Before => output::print(&format!("{images} synthetic pictures are in {place} already\n")),
+    }?)
 }
 
 fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
@@ -129,11 +129,12 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     fingerprint.remember(&packed.content_hash);
     bar.end();
     let packed = PackedDataset::open(target)?;
-    println!("{} images of {size}×{size} pixels are in {}", packed.len(), target.display());
+    let images = packed.len();
+    let mut told = format!("{images} images of {size}×{size} pixels are in {}\n", target.display());
     for skipped in packed.skipped() {
-        println!("left out: {skipped}");
+        told.push_str(&format!("left out: {skipped}\n"));
     }
-    Ok(())
+    Ok(output::print(&told)?)
 }
 
 /// What `inspect` tells.
@@ -153,11 +154,11 @@ fn inspect(arguments: &InspectArgs) -> anyhow::Result<()> {
     } else {
         inspect_source(&arguments.path)?
     };
-    match arguments.output {
-        InspectFormat::Json => println!("{}", json(&findings)),
-        InspectFormat::Text => print_text(&arguments.path, &findings),
-    }
-    Ok(())
+    let told = match arguments.output {
+        InspectFormat::Json => terminal::text::json(&format!("{}\n", json(&findings))).into_owned(),
+        InspectFormat::Text => text(&arguments.path, &findings),
+    };
+    Ok(output::print(&told)?)
 }
 
 fn inspect_packed(path: &Path) -> anyhow::Result<Findings> {
@@ -213,25 +214,26 @@ fn json(findings: &Findings) -> serde_json::Value {
     })
 }
 
-fn print_text(path: &Path, findings: &Findings) {
+fn text(path: &Path, findings: &Findings) -> String {
     let images: usize = findings.classes.iter().map(|(_, count)| count).sum();
-    println!("{}: {} with {images} images", path.display(), findings.kind);
+    let mut text = format!("{}: {} with {images} images\n", path.display(), findings.kind);
     for (class, count) in &findings.classes {
-        println!("  {class}: {count}");
+        text.push_str(&format!("  {class}: {count}\n"));
     }
     if let Some(size) = findings.image_size {
-        println!("image size: {size}×{size} pixels");
+        text.push_str(&format!("image size: {size}×{size} pixels\n"));
     }
-    println!("content hash: {}", findings.content_hash);
+    text.push_str(&format!("content hash: {}\n", findings.content_hash));
     if findings.ignored > 0 {
-        println!("ignored: {} files that are no .jpg, .jpeg or .png", findings.ignored);
+        text.push_str(&format!("ignored: {} files that are no .jpg, .jpeg or .png\n", findings.ignored));
     }
     if findings.skipped_count > 0 {
-        println!("left out: {} pictures that could not be decoded", findings.skipped_count);
+        text.push_str(&format!("left out: {} pictures that could not be decoded\n", findings.skipped_count));
         for skipped in &findings.skipped {
-            println!("  {skipped}");
+            text.push_str(&format!("  {skipped}\n"));
         }
     }
+    text
 }
 
 /// A bar on a terminal, a line each tenth elsewhere.
@@ -258,7 +260,7 @@ impl Bar {
             None => {
                 let step = (share * f64::from(PLAIN_STEPS)) as u32;
                 if self.told.fetch_max(step, Ordering::Relaxed) < step {
-                    eprintln!("{} {}%", self.what, step * 100 / PLAIN_STEPS);
+                    output::say(&format!("{} {}%", self.what, step * 100 / PLAIN_STEPS));
                 }
             }
         }

@@ -159,7 +159,7 @@ fn cuda_devices() -> Result<usize, String> {
 /// A machine without a GPU need not hear of CUDA; one with a GPU should not train on its CPU unnoticed.
 fn warn_of_idle_gpu(reason: &str) {
     if Path::new("/dev/nvidiactl").exists() {
-        eprintln!("warning: this machine has an NVIDIA GPU that is not used: {reason}; {CUDA_HELP}");
+        terminal::say!("warning: this machine has an NVIDIA GPU that is not used: {reason}; {CUDA_HELP}");
     }
 }
 

@@ -78,7 +78,7 @@ impl<W: Write + Send> Session<'_, W> {
         let dataset = data.summary().clone();
         self.output.send(&FromTrainer::Started { id: id.clone(), dataset, resumed_epochs })?;
         if resumed_epochs > 0 {
-            eprintln!("going on after epoch {resumed_epochs}");
+            terminal::say!("going on after epoch {resumed_epochs}");
         }
         records.iter().try_for_each(|record| self.output.send(&line(id, *record)))?;
         Ok(Member { request, config, identity, state: State::Waiting(snapshot) })
@@ -161,7 +161,7 @@ impl<W: Write + Send> Session<'_, W> {
             let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
             let (epochs, id) = (member.config.epochs, member.id());
             let whose = if together { format!("{id}: ") } else { String::new() };
-            eprintln!(
+            terminal::say!(
                 "{whose}epoch {epoch}/{epochs}  loss {train_loss:.4}  val_accuracy {val_accuracy:.4}  {epoch_seconds:.1} s"
             );
             self.output.send(&line(id, *record))?;

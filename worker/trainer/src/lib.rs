@@ -1,7 +1,7 @@
 //! The training process, `sweep-trainer train`: one a slot, a child of the agent, which talks to it in JSON lines
 //! on standard input and output (`worker::protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
 //! standard input does, at once, and with 101 when it panics.
-#![deny(unsafe_code)]
+#![deny(unsafe_code, clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
     io::{self, Write},
@@ -91,7 +91,7 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
         });
     if let Err(error) = served {
         // Without the data set's destructors: those of a device that has failed may not return.
-        eprintln!("error: {error}");
+        terminal::say!("error: {error}");
         ffi::exit_now(FAILURE_EXIT_CODE);
     }
     Ok(())

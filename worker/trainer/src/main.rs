@@ -2,15 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use terminal::{logging, output};
 use trainer::{DeviceChoice, TrainerOptions};
-use worker::{
-    data,
-    program::{self, logging},
-};
+use worker::data;
 
 /// Trains jobs that standard input asks for; started by sweep-worker, once for each slot
-#[derive(Debug, Parser)]
+#[derive(Debug, clap::Parser)]
 #[command(name = "sweep-trainer", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(flatten)]
@@ -52,13 +49,16 @@ struct TrainArguments {
 fn main() -> ExitCode {
     // The daemon starts it from a file that is open, which would name it after a number in lists of processes.
     let _ = rustix::thread::set_name(c"sweep-trainer");
-    let Arguments { logging, command } = Arguments::parse();
+    let Arguments { logging, command } = match output::arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     logging.start("warn");
     let done = match command {
         Command::Train(arguments) => train(arguments),
         Command::Devices => trainer::list_devices(),
     };
-    program::exit_code(done.map(|()| ExitCode::SUCCESS))
+    output::exit_code(done.map(|()| ExitCode::SUCCESS))
 }
 
 fn train(arguments: TrainArguments) -> anyhow::Result<()> {

@@ -126,7 +126,7 @@ impl<W: Write + Send> Session<'_, W> {
 
     pub(super) fn end(&self, id: &str, outcome: TrainerOutcome, reason: String) -> Result<(), SessionError> {
         if !reason.is_empty() {
-            eprintln!("{outcome:?}: {reason}");
+            terminal::say!("{outcome:?}: {reason}");
         }
         self.output.send(&FromTrainer::Ended { id: id.to_owned(), outcome, reason })
     }

@@ -8,6 +8,8 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::v1::{self, watch_sweep_response::Event};
 
+use terminal::text;
+
 use super::{super::inspect::short_point, TimeLeft, best, share_done, share_of_job, spoken};
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -35,7 +37,7 @@ impl Bars {
 
     pub(super) fn say(&self, text: &str) {
         // A terminal that is gone has nobody to tell.
-        let _ = self.screen.println(text);
+        let _ = self.screen.println(text::lines(text));
     }
 
     pub(super) fn show(&mut self, event: &Event) {
@@ -86,7 +88,7 @@ impl Bars {
         if let Some(best) = best(sweep) {
             message.push_str(&format!(", {best}"));
         }
-        self.overall.set_message(message);
+        self.overall.set_message(text::line(&message).into_owned());
     }
 
     fn job(&mut self, number: u64, running: &v1::RunningJob) {
@@ -95,7 +97,8 @@ impl Bars {
             let bar = screen.insert_before(overall, ProgressBar::new(STEPS));
             bar.set_style(style("  job {prefix:<24!} [{bar:20}] {msg}"));
             let point = running.point.clone().unwrap_or_default();
-            bar.set_prefix(format!("{number}  {}  ", short_values(&point, varying)));
+            let label = format!("{number}  {}  ", short_values(&point, varying));
+            bar.set_prefix(text::line(&label).into_owned());
             bar
         });
         if running.preparing {

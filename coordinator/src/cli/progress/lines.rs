@@ -3,7 +3,10 @@
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{super::inspect::short_point, TimeLeft, best, share_done, spoken};
-use crate::cli::output::{first_line, print};
+use crate::cli::{
+    failure::Failure,
+    output::{first_line, print},
+};
 
 /// Prints events as lines.
 #[derive(Debug, Default)]
@@ -18,9 +21,10 @@ pub(in crate::cli) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn show(&mut self, event: &Event) {
-        if let Some(line) = self.line(event, std::time::Instant::now()) {
-            print(&(line + "\n"));
+    pub(super) fn show(&mut self, event: &Event) -> Result<(), Failure> {
+        match self.line(event, std::time::Instant::now()) {
+            Some(line) => print(&(line + "\n")),
+            None => Ok(()),
         }
     }
 

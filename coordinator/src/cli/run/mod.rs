@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use proto::v1;
+use terminal::output::say;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::workers::{Workers, WorkersOptions};
@@ -19,7 +20,7 @@ use super::{
     failure::Failure,
     follow::{Follower, is_final, verdict},
     inspect::{each_job_page, job_columns, job_row, sweep_state_name},
-    output::{print, table},
+    output::{Unprinted, print, table},
     progress::Progress,
     report::{self, Lang},
     submit,
@@ -99,19 +100,21 @@ async fn train_and_report(
     stop: &mut StopSignals,
 ) -> Result<(), Failure> {
     let sweep = submit_here(specification, source, folder, target).await?;
+    let mut unprinted = Unprinted::default();
     if !is_final(&sweep) {
         let workers = Workers::start(&arguments.options, arguments.workers, folder, target).await?;
-        train(workers, sweep.sweep_id, target, stop).await?;
+        train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
     }
     let id = sweep.sweep_id;
     let sweep =
         target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: id }).await).await?;
     let page = report::write(target, id, |_| folder.to_owned(), arguments.lang.into()).await?;
-    print_results(&sweep, target).await?;
-    print(&format!("\nreport: {}\n", page.display()));
+    unprinted.note(print_results(&sweep, target).await);
+    unprinted.note(print(&format!("\nreport: {}\n", page.display())));
     let reasons =
         format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
-    verdict(&sweep, &reasons)
+    verdict(&sweep, &reasons)?;
+    unprinted.end()
 }
 
 /// The sweep of this output directory: a new one, or the one it holds, if that is the same.
@@ -145,19 +148,19 @@ async fn submit_here(
     match sweep.state() {
         v1::SweepState::Running => {
             let finished = counts.done + counts.diverged + counts.failed;
-            eprintln!(
+            say(&format!(
                 "going on in {}: {finished} of {} jobs are finished",
                 folder.display(),
                 sweep.job_count
-            );
+            ));
         }
         v1::SweepState::Finished if counts.failed > 0 => {
             let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id };
             let answer = target.call(async |client| client.retry_sweep(request).await).await?;
-            eprintln!("trying the {} failed jobs in {} again", answer.jobs, folder.display());
+            say(&format!("trying the {} failed jobs in {} again", answer.jobs, folder.display()));
             return Ok(answer.sweep.unwrap_or(sweep));
         }
-        _ => eprintln!("the sweep in {} is {name} already", folder.display()),
+        _ => say(&format!("the sweep in {} is {name} already", folder.display())),
     }
     Ok(sweep)
 }
@@ -168,13 +171,14 @@ async fn train(
     sweep_id: u64,
     target: &Target,
     stop: &mut StopSignals,
+    unprinted: &mut Unprinted,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new();
     let mut follower = Follower::new(target, sweep_id);
     let result = loop {
         tokio::select! {
             event = follower.next() => match event {
-                Ok(Some(event)) => progress.show(&event),
+                Ok(Some(event)) => unprinted.note(progress.show(&event)),
                 Ok(None) => break Ok(()),
                 Err(failure) => break Err(failure),
             },
@@ -258,10 +262,10 @@ async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure
             let row = job_row(job, &sweep.varying).into_iter().enumerate();
             rows.push(row.filter(|(index, _)| shown(index)).map(|(_, cell)| cell).collect());
         }
+        Ok(())
     })
     .await?;
     let header =
         (0..columns.len()).filter(|index| shown(index)).map(|index| columns[index].clone()).collect();
-    print(&format!("\n{}", table(Some(&header), &rows)));
-    Ok(())
+    print(&format!("\n{}", table(Some(&header), &rows)))
 }

@@ -115,8 +115,8 @@ impl CheckpointStore {
         let task = self.runtime.spawn(async move {
             match tokio::time::timeout(PATIENCE, work).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => eprintln!("a checkpoint could not be kept: {error}"),
-                Err(_) => eprintln!("a checkpoint could not be kept in {} s", PATIENCE.as_secs()),
+                Ok(Err(error)) => terminal::say!("a checkpoint could not be kept: {error}"),
+                Err(_) => terminal::say!("a checkpoint could not be kept in {} s", PATIENCE.as_secs()),
             }
         });
         self.writing.push_back(Writing { key, bytes: length, task });
@@ -160,7 +160,7 @@ impl CheckpointStore {
             for one in found.drain(..).rev().take(LOOKED_AT_MAX) {
                 match self.read(&one, bytes_max, identity, shapes).await? {
                     Ok(snapshot) => return Ok(Some(snapshot)),
-                    Err(refusal) => eprintln!("the checkpoint {} is not used: {refusal}", one.location),
+                    Err(refusal) => terminal::say!("the checkpoint {} is not used: {refusal}", one.location),
                 }
             }
             Ok::<_, object_store::Error>(None)
@@ -168,11 +168,11 @@ impl CheckpointStore {
         match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, search).await }) {
             Ok(Ok(snapshot)) => snapshot,
             Ok(Err(error)) => {
-                eprintln!("the job starts over, as its checkpoints cannot be read: {error}");
+                terminal::say!("the job starts over, as its checkpoints cannot be read: {error}");
                 None
             }
             Err(_) => {
-                eprintln!("the job starts over, as its checkpoints could not be read in time");
+                terminal::say!("the job starts over, as its checkpoints could not be read in time");
                 None
             }
         }
@@ -192,8 +192,8 @@ impl CheckpointStore {
         };
         match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await }) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("old checkpoints could not be removed: {error}"),
-            Err(_) => eprintln!("old checkpoints could not be removed in time"),
+            Ok(Err(error)) => terminal::say!("old checkpoints could not be removed: {error}"),
+            Err(_) => terminal::say!("old checkpoints could not be removed in time"),
         }
         if let Some(folder) = torn {
             // Its own folder and its sweep's, where nothing is left in them.
@@ -247,7 +247,7 @@ fn remove_torn(folder: &std::path::Path) {
     let is_torn = |path: &PathBuf| path.to_str().is_some_and(|path| path.contains(".safetensors#"));
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_torn) {
         if let Err(error) = std::fs::remove_file(&path) {
-            eprintln!("{} could not be removed: {error}", path.display());
+            terminal::say!("{} could not be removed: {error}", path.display());
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Logs go to standard error; standard output belongs to what a command prints.
+//! Log lines go to standard error; standard output belongs to what a command prints.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 
 use tracing_subscriber::EnvFilter;
+
+use crate::text;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,13 +32,46 @@ impl Options {
         let filter = EnvFilter::new(self.log.as_deref().unwrap_or(default));
         let colours =
             stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let kind = match self.log_format {
+            Format::Text if colours => Kind::Coloured,
+            Format::Text => Kind::Plain,
+            Format::Json => Kind::Json,
+        };
         // A reader that is gone is no reason to panic, which telling of it on the same pipe would be.
         let lines = tracing_subscriber::fmt().log_internal_errors(false);
-        let lines = lines.with_env_filter(filter).with_writer(stderr).with_target(false);
+        let lines = lines.with_env_filter(filter).with_target(false).with_writer(move || LogWriter(kind));
         match self.log_format {
             Format::Text => lines.with_ansi(colours).init(),
             Format::Json => lines.json().init(),
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// With the formatter's own colours; the formatter escapes those of foreign text.
+    Coloured,
+    Plain,
+    Json,
+}
+
+/// Standard error, which is given nothing unsafe. The formatter writes a whole line at a time.
+struct LogWriter(Kind);
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let safe = match self.0 {
+            Kind::Coloured => text::keeping_colours(&text),
+            Kind::Plain => text::lines(&text),
+            Kind::Json => text::json(&text),
+        };
+        stderr().lock().write_all(safe.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stderr().flush()
     }
 }
 

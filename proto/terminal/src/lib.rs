@@ -1,0 +1,7 @@
+//! How the programs of sweep speak to people: [`text`] makes foreign text safe for each kind of output, [`output`] writes to
+//! standard output and standard error and reports what could not be written, [`logging`] sets up log lines.
+//! No other crate of the workspace is imported.
+
+pub mod logging;
+pub mod output;
+pub mod text;

@@ -1,0 +1,124 @@
+//! Standard output and standard error. Nothing here panics where they cannot be written, and nothing is lost in silence: what could
+//! not be printed is an error of the command.
+
+use std::io::{self, Write, stderr, stdout};
+use std::process::ExitCode;
+
+use crate::text;
+
+/// Standard output did not take what was printed.
+#[derive(Debug)]
+pub enum OutputError {
+    /// The reader has left (`| head`): no failure of the command, but nothing more is printed.
+    Closed,
+    /// It cannot be written: a full disk, a device that refuses.
+    Failed(io::Error),
+}
+
+impl std::fmt::Display for OutputError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("standard output was closed by its reader"),
+            Self::Failed(error) => write!(formatter, "standard output cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OutputError {}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Failed(error) }
+    }
+}
+
+/// Prints text on standard output, safe for a terminal ([`text::lines`]).
+///
+/// # Errors
+/// What standard output says; all of the text was written where there is none.
+pub fn print(text: &str) -> Result<(), OutputError> {
+    print_bytes(text::lines(text).as_bytes())
+}
+
+/// Prints bytes on standard output as they are: for documents of another kind than text.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_bytes(bytes: &[u8]) -> Result<(), OutputError> {
+    let mut output = stdout().lock();
+    output.write_all(bytes)?;
+    Ok(output.flush()?)
+}
+
+/// Prints lines on standard error, safe for a terminal. A standard error that cannot be written has no one to be told.
+pub fn say(text: &str) {
+    let mut line = text::lines(text).into_owned();
+    line.push('\n');
+    let _ = stderr().lock().write_all(line.as_bytes());
+}
+
+/// Formats a text and prints it on standard error, as [`output::say`](crate::output::say) does: `eprintln!` without its panic.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::say(&::std::format!($($text)*)) };
+}
+
+/// Reads the command line. Help and version are printed, wrong usage is reported on standard error.
+///
+/// # Errors
+/// The exit code with which the program must end: 0 after help, 2 for wrong usage, 1 where help could not be printed.
+pub fn arguments<Arguments: clap::Parser>() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|usage| {
+        let printed = usage.print().map_err(OutputError::from);
+        match printed {
+            Err(OutputError::Failed(_)) if !usage.use_stderr() => {
+                say("error: standard output cannot be written");
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
+        }
+    })
+}
+
+/// An error with its causes, of which many repeat the next one's text already.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The exit code of a program that is done; an error goes to standard error first, with its causes. A reader of standard output that has left
+/// is no error.
+pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
+            return ExitCode::SUCCESS;
+        }
+        say(&format!("error: {}", with_causes(&error)));
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = io::Error::other("the disk is full");
+        let outer =
+            anyhow::Error::from(cause).context("cannot write a: the disk is full").context("no report");
+        assert_eq!(with_causes(&outer), "no report: cannot write a: the disk is full");
+    }
+
+    #[test]
+    fn a_reader_that_has_left_is_told_from_a_full_disk() {
+        let error = |kind| OutputError::from(io::Error::from(kind));
+        assert!(matches!(error(io::ErrorKind::BrokenPipe), OutputError::Closed));
+        assert!(matches!(error(io::ErrorKind::StorageFull), OutputError::Failed(_)));
+    }
+}
