@@ -32,7 +32,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { logging, command } = match output::arguments() {
-        Ok(arguments) => arguments,
+        Ok((arguments, _)) => arguments,
         Err(code) => return code,
     };
     logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });

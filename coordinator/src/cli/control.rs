@@ -9,7 +9,7 @@ use super::{
     failure::Failure,
     follow::{Follower, verdict},
     inspect::{TargetId, sweep_row, sweep_state_name},
-    output::{Format, print, print_one},
+    output::{Format, count, print, print_one},
     progress::Progress,
 };
 use crate::core::state::JobState;
@@ -167,7 +167,8 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
     let request = v1::DrainWorkerRequest { name: arguments.worker.clone() };
     let worker = target.call(async |client| client.drain_worker(request.clone()).await).await?;
     let running = worker.running.len();
-    print(&format!("worker {} takes no more jobs and leaves; {running} still run there\n", worker.name))
+    let still = if running == 1 { "runs" } else { "run" };
+    print(&format!("worker {} takes no more jobs and leaves; {running} still {still} there\n", worker.name))
 }
 
 /// `sweep stop`.
@@ -191,7 +192,11 @@ pub(super) async fn cancel(
 fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
     if format == Format::Table {
         let running = sweep.counts.unwrap_or_default().running;
-        let rest = if running > 0 { format!("; {running} jobs still run") } else { String::new() };
+        let rest = if running > 0 {
+            format!("; {} still {}", count(running, "job"), if running == 1 { "runs" } else { "run" })
+        } else {
+            String::new()
+        };
         print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())))
     } else {
         let (columns, row) = sweep_row(sweep);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proto::v1::{self, watch_sweep_response::Event};
 use tonic::Streaming;
 
-use super::{client::Target, failure::Failure};
+use super::{client::Target, failure::Failure, output::count};
 use crate::core::state::SweepState;
 
 /// How long a coordinator that was there may stay away: a restart, or its move to another machine.
@@ -83,8 +83,11 @@ pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::operation(format!(
-        "{without_result} of {} jobs have no result ({} failed, {} cancelled); see {reasons} for the reasons",
-        sweep.job_count, counts.failed, counts.cancelled
+        "{without_result} of {} {} no result ({} failed, {} cancelled); see {reasons} for the reasons",
+        count(sweep.job_count, "job"),
+        if sweep.job_count == 1 { "has" } else { "have" },
+        counts.failed,
+        counts.cancelled
     )))
 }
 

@@ -2,15 +2,18 @@
 
 use std::str::FromStr;
 
-use proto::{ParameterMap, v1};
+use proto::{ParameterMap, ParameterValue, v1};
+use terminal::output;
 
 use super::{
     client::Target,
     failure::Failure,
-    output::{Cell, Format, Printer, print, print_one},
+    output::{Cell, Format, Printer, count, print, print_json_with_lists, print_one},
 };
 use crate::core::state::{JobState, SweepState};
 
+/// Sweeps that `ls` shows to people.
+const SWEEPS_SHOWN: u64 = 100;
 /// Rows asked for at a time.
 const PAGE_ROWS: u32 = 1_000;
 
@@ -46,9 +49,9 @@ fn job_id(text: &str) -> Result<TargetId, String> {
 /// Arguments of `sweep ls`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LsArguments {
-    /// Show at most this many
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
+    /// Show at most this many [default: 100 as a table, all in the other forms]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
 }
 
 /// Arguments of `sweep show`.
@@ -138,7 +141,8 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
 /// `sweep ls`.
 pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
     let mut printer = Printer::new(format, sweep_row(&v1::Sweep::default()).0);
-    let (mut left, mut page_token) = (arguments.limit, String::new());
+    let limit_default = if format == Format::Table { SWEEPS_SHOWN } else { u64::MAX };
+    let (mut left, mut page_token) = (arguments.limit.unwrap_or(limit_default), String::new());
     loop {
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
@@ -147,11 +151,17 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         printer.page(&rows)?;
         left = left.saturating_sub(rows.len() as u64);
         page_token = page.next_page_token;
-        if page_token.is_empty() || left == 0 {
-            break;
+        if page_token.is_empty() {
+            return printer.finish();
+        }
+        if left == 0 {
+            printer.finish()?;
+            // Sweeps are numbered from 1 without gaps, newest first.
+            let more = page.sweeps.last().map_or(0, |oldest| oldest.sweep_id - 1);
+            output::say(&format!("… and {}; --limit N shows N sweeps", count(more, "older one")));
+            return Ok(());
         }
     }
-    printer.finish()
 }
 
 /// `sweep show`.
@@ -175,7 +185,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     row.push(sweep.metric.as_ref().map_or(Cell::Empty, |metric| Cell::Text(metric.name.clone())));
     let best = sweep.best.and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
-    row.push(best.map_or(Cell::Empty, |point| Cell::Text(short_point(&point, &sweep.varying))));
+    row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
@@ -201,36 +211,43 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     };
     let parameters = ParameterMap::from_wire(job.point.clone().unwrap_or_default().parameters);
     let varying: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
-    print_one(format, job_columns(&varying), job_row(job, &varying))?;
+    let (columns, row) = (job_columns(&varying), job_row(job, &varying));
+    let attempts: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
+    let epochs: Vec<_> = detail.epochs.iter().map(epoch_row).collect();
+    let lists =
+        vec![("attempts", names(&ATTEMPT_COLUMNS), attempts), ("epochs", names(&EPOCH_COLUMNS), epochs)];
+    if format == Format::Json {
+        return print_json_with_lists(&columns, &row, lists);
+    }
+    print_one(format, columns, row)?;
     if format != Format::Table {
         return Ok(());
     }
-    let rows: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
-    print("\n")?;
-    let mut printer = Printer::new(
-        format,
-        names(&[
-            "attempt",
-            "outcome",
-            "worker",
-            "slot",
-            "device",
-            "resumed_epochs",
-            "pack_size",
-            "granted",
-            "ended",
-            "reason",
-        ]),
-    );
-    printer.page(&rows)?;
-    printer.finish()?;
-    print("\n")?;
-    let epochs: Vec<_> = detail.epochs.iter().map(epoch_row).collect();
-    let mut printer =
-        Printer::new(format, names(&["epoch", "attempt", "train_loss", "val_accuracy", "epoch_seconds"]));
-    printer.page(&epochs)?;
-    printer.finish()
+    for (_, columns, rows) in lists {
+        print("\n")?;
+        let mut printer = Printer::new(format, columns);
+        printer.page(&rows)?;
+        printer.finish()?;
+    }
+    Ok(())
 }
+
+/// The columns of [`attempt_row`].
+const ATTEMPT_COLUMNS: [&str; 10] = [
+    "attempt",
+    "outcome",
+    "worker",
+    "slot",
+    "device",
+    "resumed_epochs",
+    "pack_size",
+    "granted",
+    "ended",
+    "reason",
+];
+
+/// The columns of [`epoch_row`].
+const EPOCH_COLUMNS: [&str; 5] = ["epoch", "attempt", "train_loss", "val_accuracy", "epoch_seconds"];
 
 fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
     vec![
@@ -296,11 +313,16 @@ pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
 
 /// The parameters that vary, for a line of text: `activation=relu learning_rate=0.0001`.
 pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
-    let parameters = ParameterMap::from_wire(point.parameters.clone());
-    let shown = |name: &&(String, _)| varying.is_empty() || varying.contains(&name.0);
     let pairs: Vec<_> =
-        parameters.0.iter().filter(shown).map(|(name, value)| format!("{name}={value}")).collect();
+        shown_parameters(point, varying).iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(" ")
+}
+
+/// The parameters that vary, all where none does.
+fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<(String, ParameterValue)> {
+    let mut parameters = ParameterMap::from_wire(point.parameters.clone()).0;
+    parameters.retain(|(name, _)| varying.is_empty() || varying.contains(name));
+    parameters
 }
 
 /// Hands every job of a sweep to `page`, a page at a time.

@@ -3,6 +3,7 @@
 
 mod client;
 mod completions;
+mod confirm;
 mod control;
 mod failure;
 mod follow;
@@ -18,6 +19,7 @@ mod sweep_file;
 
 use std::{process::ExitCode, time::Duration};
 
+use clap::{ArgMatches, parser::ValueSource};
 use terminal::{logging, output::arguments};
 
 use self::failure::Failure;
@@ -87,10 +89,13 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments: Arguments = match arguments() {
+    let (arguments, matches): (Arguments, _) = match arguments() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if let Err(failure) = refuse_ignored(&arguments.command, &matches) {
+        return failure.tell();
+    }
     arguments.logging.start(if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -103,6 +108,33 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
+    }
+}
+
+/// Refuses options of the command line that the command would ignore. Variables and settings are for all commands.
+fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure> {
+    let (format, coordinator, token) =
+        (("format", "-o"), ("coordinator", "--coordinator"), ("token_file", "--token-file"));
+    let tls_ca = ("tls_ca", "--tls-ca");
+    let (name, ignored): (_, &[_]) = match command {
+        Command::Run(_) => ("run", &[format, coordinator, token, tls_ca]),
+        Command::Serve(_) => ("serve", &[format, coordinator, tls_ca]),
+        Command::Validate(_) => ("validate", &[coordinator, token, tls_ca]),
+        Command::Completions(_) => ("completions", &[format, coordinator, token, tls_ca]),
+        Command::Watch(_) => ("watch", &[format]),
+        Command::Wait(_) => ("wait", &[format]),
+        Command::Logs(_) => ("logs", &[format]),
+        Command::Report(_) => ("report", &[format]),
+        Command::Drain(_) => ("drain", &[format]),
+        _ => return Ok(()),
+    };
+    let given = |(id, _): &&(&str, &str)| matches.value_source(id) == Some(ValueSource::CommandLine);
+    match ignored.iter().find(given) {
+        None => Ok(()),
+        Some((_, option)) => Err(Failure::usage(format!(
+            "`sweep {name}` does not use {option}; leave it out{}",
+            if *option == "-o" { " (lists and objects have forms: ls, show, jobs, workers)" } else { "" }
+        ))),
     }
 }
 

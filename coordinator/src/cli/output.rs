@@ -58,6 +58,8 @@ pub(super) enum Cell {
     Number(f64, usize),
     /// The value of a parameter.
     Parameter(ParameterValue),
+    /// Parameters with their names.
+    Point(Vec<(String, ParameterValue)>),
     /// Milliseconds since 1970.
     Time(u64),
 }
@@ -74,6 +76,10 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Text(text) => text::line(&first_line(text)).into_owned(),
             Self::Parameter(value) => text::line(&value.to_string()).into_owned(),
+            Self::Point(point) => {
+                let pairs: Vec<_> = point.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                text::line(&pairs.join(" ")).into_owned()
+            }
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => format!("{value:.decimals$}"),
             Self::Time(0) => String::new(),
@@ -105,9 +111,10 @@ impl Cell {
             Self::Empty | Self::Time(0) => Value::Null,
             Self::Integer(value) => (*value).into(),
             Self::Number(value, _) => (*value).into(),
-            Self::Parameter(ParameterValue::Integer(value)) => (*value).into(),
-            Self::Parameter(ParameterValue::Float(value)) => (*value).into(),
-            Self::Parameter(ParameterValue::Text(value)) => value.as_str().into(),
+            Self::Parameter(value) => parameter_json(value),
+            Self::Point(point) => Value::Object(
+                point.iter().map(|(name, value)| (name.clone(), parameter_json(value))).collect(),
+            ),
             Self::Text(_) | Self::Time(_) => Value::String(self.exact()),
         }
     }
@@ -115,6 +122,19 @@ impl Cell {
     fn is_numeric(&self) -> bool {
         matches!(self, Self::Integer(_) | Self::Number(..))
     }
+}
+
+fn parameter_json(value: &ParameterValue) -> Value {
+    match value {
+        ParameterValue::Integer(value) => (*value).into(),
+        ParameterValue::Float(value) => (*value).into(),
+        ParameterValue::Text(value) => value.as_str().into(),
+    }
+}
+
+/// A number of things: `1 job`, `2 jobs`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first line of a text, with a sign that there are more.
@@ -207,6 +227,19 @@ pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) ->
             printer.finish()
         }
     }
+}
+
+/// Prints one thing as a JSON object whose last keys hold lists of others; a list takes the place of a column of its name.
+pub(super) fn print_json_with_lists(
+    columns: &[String],
+    row: &[Cell],
+    lists: Vec<(&str, Vec<String>, Vec<Vec<Cell>>)>,
+) -> Result<(), Failure> {
+    let mut thing = object(columns, row);
+    for (name, columns, rows) in lists {
+        thing[name] = rows.iter().map(|row| object(&columns, row)).collect();
+    }
+    print(&text::json(&format!("{thing:#}\n")))
 }
 
 /// Rows as a table with aligned columns; numbers to the right.

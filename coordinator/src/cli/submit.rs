@@ -9,7 +9,7 @@ use super::{
     client::Target,
     failure::Failure,
     inspect::sweep_row,
-    output::{Cell, Format, Printer, print, print_one},
+    output::{self, Cell, Format, Printer, print, print_one},
     sweep_file::SweepFile,
 };
 use crate::core::{
@@ -53,8 +53,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
         if varying.is_empty() { specification.axes.iter().map(|axis| axis.name).collect() } else { varying };
     let count = grid.job_count();
     if format == Format::Table {
-        let jobs = if count == 1 { "1 job" } else { &format!("{count} jobs") };
-        print(&format!("{} is valid: {jobs}\n\n", specification.name))?;
+        print(&format!("{} is valid: {}\n\n", specification.name, output::count(count, "job")))?;
     }
     let header = std::iter::once("job").chain(columns.iter().copied()).map(str::to_owned).collect();
     let mut printer = Printer::new(format, header);
@@ -105,11 +104,10 @@ pub(super) async fn submit(
         ))?;
     } else if format == Format::Table {
         print(&format!(
-            "sweep {} submitted: {} with {} job{}\nFollow it with `sweep watch {0}`.\n",
+            "sweep {} submitted: {} with {}\nFollow it with `sweep watch {0}`.\n",
             sweep.sweep_id,
             sweep.name,
-            sweep.job_count,
-            if sweep.job_count == 1 { "" } else { "s" }
+            output::count(sweep.job_count, "job")
         ))?;
     } else {
         let (columns, row) = sweep_row(&sweep);

@@ -127,11 +127,12 @@ fn is_final(state: v1::SweepState) -> bool {
 fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::WatchSweepResponse> {
     use v1::watch_sweep_response::Event;
     let event = match *observation {
-        Observation::Epoch { attempt, metrics } => Event::Epoch(v1::EpochObserved {
+        Observation::Epoch { attempt, metrics, resumed_epochs } => Event::Epoch(v1::EpochObserved {
             point: Some(definition.point(attempt.job.job)),
             attempt: attempt.attempt,
             epochs_total: definition.epochs(attempt.job.job),
             record: Some(metrics.into()),
+            resumed_epochs,
         }),
         Observation::Job { attempt, state, ref worker, ref reason } => Event::Job(v1::JobChanged {
             point: Some(definition.point(attempt.job.job)),

@@ -63,21 +63,26 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::say(&::std::format!($($text)*)) };
 }
 
-/// Reads the command line. Help and version are printed, wrong usage is reported on standard error.
+/// Reads the command line; with it, how each option came to its value. Help and version are printed, wrong usage is reported on standard error.
 ///
 /// # Errors
 /// The exit code with which the program must end: 0 after help, 2 for wrong usage, 1 where help could not be printed.
-pub fn arguments<Arguments: clap::Parser>() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse().map_err(|usage| {
-        let printed = usage.print().map_err(OutputError::from);
-        match printed {
-            Err(OutputError::Failed(_)) if !usage.use_stderr() => {
-                say("error: standard output cannot be written");
-                ExitCode::FAILURE
-            }
-            _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
+pub fn arguments<Arguments: clap::Parser>() -> Result<(Arguments, clap::ArgMatches), ExitCode> {
+    let matches = Arguments::command().try_get_matches();
+    matches
+        .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)))
+        .map_err(|usage| exit_code_of(&usage))
+}
+
+fn exit_code_of(usage: &clap::Error) -> ExitCode {
+    // Help for a reader that has left is no failure.
+    match usage.print().map_err(OutputError::from) {
+        Err(OutputError::Failed(error)) if !usage.use_stderr() => {
+            say(&format!("error: standard output cannot be written: {error}"));
+            ExitCode::FAILURE
         }
-    })
+        _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
+    }
 }
 
 /// An error with its causes, of which many repeat the next one's text already.

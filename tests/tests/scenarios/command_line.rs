@@ -49,7 +49,18 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     let shown: serde_json::Value =
         serde_json::from_slice(&sweep(&cluster, &["show", "1", "-o", "json"]).stdout).unwrap();
     assert_eq!((shown["state"].as_str(), shown["jobs"].as_u64()), (Some("finished"), Some(2)));
+    assert_eq!(
+        shown["best_parameters"]["learning_rate"].as_f64().map(|rate| rate < 0.01),
+        Some(true),
+        "{shown}"
+    );
     assert!(text(&sweep(&cluster, &["show", "1/1"]).stdout).contains("val_accuracy"));
+    let job: serde_json::Value =
+        serde_json::from_slice(&sweep(&cluster, &["show", "1/1", "-o", "json"]).stdout).unwrap();
+    assert_eq!(job["attempts"][0]["worker"], "one", "{job}");
+    assert_eq!(job["attempts"][0]["outcome"], "done", "{job}");
+    assert_eq!(job["epochs"].as_array().map(Vec::len), Some(2), "{job}");
+    assert_eq!(job["epochs"][1]["val_accuracy"], job["val_accuracy"], "{job}");
     assert!(text(&sweep(&cluster, &["logs", "1/1"]).stdout).contains("attempt 1, done on one"));
     assert!(text(&sweep(&cluster, &["workers"]).stdout).contains("connected"));
     let report = folder.join("report");
@@ -64,6 +75,24 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
     let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
     assert!(text(&relative.stderr).contains("looks for the data set pictures below its --data-root"));
+}
+
+#[tokio::test]
+async fn people_see_a_hundred_sweeps_and_programs_all() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    for _ in 0..103 {
+        cluster.submit("{epochs: {value: 2}}").await;
+    }
+    let listed = |arguments: &[&str]| {
+        let output = sweep(&cluster, arguments);
+        (text(&output.stdout).lines().count(), text(&output.stderr))
+    };
+    assert_eq!(listed(&["ls"]), (101, "… and 3 older ones; --limit N shows N sweeps\n".to_owned()));
+    assert_eq!(listed(&["ls", "--limit", "103"]), (104, String::new()));
+    for (form, lines) in [("name", 103), ("csv", 104), ("json", 105)] {
+        assert_eq!(listed(&["ls", "-o", form]), (lines, String::new()), "{form}");
+    }
+    assert_eq!(listed(&["ls", "-o", "name", "--limit", "2"]).0, 2);
 }
 
 #[tokio::test]
@@ -105,6 +134,14 @@ fn wrong_input_ends_with_one_line_and_its_code() {
         (vec!["serve", "--lease", "1ms"], 2, "from 1s to 1h"),
         (vec!["run", &unknown_key], 1, "paramters"),
         (vec!["frobnicate"], 2, "unrecognized subcommand"),
+        (vec!["run", &unknown_key, "-o", "json"], 2, "`sweep run` does not use -o"),
+        (vec!["--coordinator", nowhere, "run", &unknown_key], 2, "does not use --coordinator"),
+        (vec!["watch", "1", "-o", "csv"], 2, "`sweep watch` does not use -o"),
+        (vec!["-o", "csv", "wait", "1"], 2, "`sweep wait` does not use -o"),
+        (vec!["logs", "1/1", "-o", "json"], 2, "`sweep logs` does not use -o"),
+        (vec!["report", "1", "-o", "json"], 2, "`sweep report` does not use -o"),
+        (vec!["drain", "w", "-o", "json"], 2, "`sweep drain` does not use -o"),
+        (vec!["serve", "--coordinator", nowhere], 2, "`sweep serve` does not use --coordinator"),
     ] {
         let output = Command::new(program("sweep"))
             .args(&arguments)

@@ -14,6 +14,7 @@ mod flood;
 mod kills;
 mod leader;
 mod limits;
+mod output;
 mod packs;
 mod run;
 mod security;

@@ -294,7 +294,7 @@ impl World {
             }
         }
         for (_, observation) in released.observed {
-            if let Observation::Epoch { attempt, metrics } = observation
+            if let Observation::Epoch { attempt, metrics, .. } = observation
                 && !self.durable.has_epoch(attempt, metrics.epoch)
             {
                 return Err(format!(

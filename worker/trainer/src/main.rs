@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     // The daemon starts it from a file that is open, which would name it after a number in lists of processes.
     let _ = rustix::thread::set_name(c"sweep-trainer");
     let Arguments { logging, command } = match output::arguments() {
-        Ok(arguments) => arguments,
+        Ok((arguments, _)) => arguments,
         Err(code) => return code,
     };
     logging.start("warn");

@@ -10,7 +10,9 @@ use proto::v1::{self, watch_sweep_response::Event};
 
 use terminal::text;
 
-use super::{super::inspect::short_point, TimeLeft, best, share_done, share_of_job, spoken};
+use super::{
+    super::inspect::short_point, super::output::count, TimeLeft, best, share_done, share_of_job, spoken,
+};
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
 const JOBS_SHOWN_MAX: usize = 16;
@@ -30,7 +32,7 @@ impl Bars {
     pub(super) fn new() -> Self {
         let screen = MultiProgress::new();
         let overall = screen.add(ProgressBar::new(STEPS));
-        overall.set_style(style("[{bar:30}] {percent:>3} %  {msg}"));
+        overall.set_style(style("[{bar:20}] {percent:>3} %  {wide_msg}"));
         overall.enable_steady_tick(Duration::from_secs(1));
         Self { screen, overall, jobs: BTreeMap::new(), varying: Vec::new(), time_left: TimeLeft::default() }
     }
@@ -75,7 +77,7 @@ impl Bars {
         self.overall.set_position((share * STEPS as f64) as u64);
         let counts = sweep.counts.unwrap_or_default();
         let finished = counts.done + counts.diverged + counts.failed + counts.cancelled;
-        let mut message = format!("{finished}/{} jobs", sweep.job_count);
+        let mut message = format!("{finished}/{}", count(sweep.job_count, "job"));
         if sweep.state() == v1::SweepState::Paused {
             message.push_str(", paused");
         }
@@ -95,23 +97,24 @@ impl Bars {
         let (screen, overall, varying) = (&self.screen, &self.overall, &self.varying);
         let bar = self.jobs.entry(number).or_insert_with(|| {
             let bar = screen.insert_before(overall, ProgressBar::new(STEPS));
-            bar.set_style(style("  job {prefix:<24!} [{bar:20}] {msg}"));
-            let point = running.point.clone().unwrap_or_default();
-            let label = format!("{number}  {}  ", short_values(&point, varying));
-            bar.set_prefix(text::line(&label).into_owned());
+            // What does not fit the terminal is cut at its end, so the parameters come last.
+            bar.set_style(style("  job {prefix:>5} [{bar:12}] {wide_msg}"));
+            bar.set_prefix(number.to_string());
             bar
         });
+        let point = running.point.clone().unwrap_or_default();
+        let label = text::line(&short_point(&point, varying)).into_owned();
         if running.preparing {
             bar.set_position((running.fraction * STEPS as f64) as u64);
-            bar.set_message("preparing the data set");
+            bar.set_message(format!("preparing the data set  {label}"));
             return;
         }
         bar.set_position((share_of_job(running) * STEPS as f64) as u64);
         let epoch = (running.epochs_done + 1).min(running.epochs_total);
         let last = running.last.map_or_else(String::new, |last| {
-            format!("  loss {:.4}  val_accuracy {:.4}", last.train_loss, last.val_accuracy)
+            format!("  val_accuracy {:.4}  loss {:.4}", last.val_accuracy, last.train_loss)
         });
-        bar.set_message(format!("epoch {epoch}/{}{last}", running.epochs_total));
+        bar.set_message(format!("epoch {epoch}/{}{last}  {label}", running.epochs_total));
     }
 
     pub(super) fn finish(self) {
@@ -120,14 +123,6 @@ impl Bars {
         }
         self.overall.abandon();
     }
-}
-
-/// `relu 0.0001 32`: the values that vary, without their names.
-fn short_values(point: &v1::JobPoint, varying: &[String]) -> String {
-    let pairs = short_point(point, varying);
-    let values: Vec<_> =
-        pairs.split(' ').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)).collect();
-    values.join(" ")
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -5,7 +5,7 @@ use proto::v1::{self, watch_sweep_response::Event};
 use super::{super::inspect::short_point, TimeLeft, best, share_done, spoken};
 use crate::cli::{
     failure::Failure,
-    output::{first_line, print},
+    output::{count, first_line, print},
 };
 
 /// Prints events as lines.
@@ -33,6 +33,19 @@ impl Lines {
             Event::Snapshot(snapshot) => self.snapshot(snapshot, now),
             Event::Epoch(epoch) => {
                 let (point, record) = (epoch.point.as_ref()?, epoch.record?);
+                if record.epoch < epoch.resumed_epochs {
+                    return None;
+                }
+                if record.epoch == epoch.resumed_epochs {
+                    return Some(format!(
+                        "job {}  continues after epoch {} of {} (attempt {})  {}",
+                        point.job,
+                        record.epoch,
+                        epoch.epochs_total,
+                        epoch.attempt,
+                        short_point(point, &self.sweep.varying)
+                    ));
+                }
                 Some(format!(
                     "job {}  epoch {}/{}  loss {:.4}  val_accuracy {:.4}  {:.1} s  {}",
                     point.job,
@@ -82,7 +95,7 @@ impl Lines {
         if self.finished_told.replace(finished) == Some(finished) {
             return None;
         }
-        let mut line = format!("{finished} of {} jobs finished", self.sweep.job_count);
+        let mut line = format!("{finished} of {} finished", count(self.sweep.job_count, "job"));
         if counts.failed > 0 {
             line.push_str(&format!(", {} failed", counts.failed));
         }
@@ -159,19 +172,26 @@ mod tests {
                 reason: reason.into(),
             })
         };
+        let epoch = |attempt, epoch, resumed_epochs| {
+            Event::Epoch(v1::EpochObserved {
+                point: Some(point.clone()),
+                attempt,
+                epochs_total: 5,
+                record: Some(v1::EpochRecord { epoch, ..record }),
+                resumed_epochs,
+            })
+        };
         let snapshot = |sweep, running| Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), running });
         let paused = v1::Sweep { state: v1::SweepState::Paused.into(), ..sweep(4, Some(0.785)) };
         let events = [
             snapshot(sweep(0, None), vec![]),
             snapshot(sweep(0, None), vec![preparing]),
-            Event::Epoch(v1::EpochObserved {
-                point: Some(point.clone()),
-                attempt: 1,
-                epochs_total: 5,
-                record: Some(record),
-            }),
+            epoch(1, 3, 0),
             job(v1::JobState::Running, ""),
             job(v1::JobState::Pending, "the trainer ended with signal 9"),
+            epoch(2, 1, 2),
+            epoch(2, 2, 2),
+            epoch(2, 3, 2),
             job(v1::JobState::Done, ""),
             snapshot(sweep(4, Some(0.785)), vec![]),
             snapshot(sweep(4, Some(0.785)), vec![]),

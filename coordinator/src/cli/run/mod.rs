@@ -20,7 +20,7 @@ use super::{
     failure::Failure,
     follow::{Follower, is_final, verdict},
     inspect::{each_job_page, job_columns, job_row, sweep_state_name},
-    output::{Unprinted, print, table},
+    output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
     submit,
@@ -136,10 +136,10 @@ async fn submit_here(
     let differing = specification.differing_keys(&other);
     if !differing.is_empty() {
         return Err(Failure::operation(format!(
-            "{} holds the results of another sweep ({}, {} jobs), not of this file, which has another {}; choose another folder with --output",
+            "{} holds the results of another sweep ({}, {}), not of this file, which has another {}; choose another folder with --output",
             folder.display(),
             sweep.name,
-            sweep.job_count,
+            count(sweep.job_count, "job"),
             differing.join(", ")
         )));
     }
@@ -149,15 +149,15 @@ async fn submit_here(
         v1::SweepState::Running => {
             let finished = counts.done + counts.diverged + counts.failed;
             say(&format!(
-                "going on in {}: {finished} of {} jobs are finished",
+                "going on in {}: {finished} of {} finished",
                 folder.display(),
-                sweep.job_count
+                count(sweep.job_count, "job")
             ));
         }
         v1::SweepState::Finished if counts.failed > 0 => {
             let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id };
             let answer = target.call(async |client| client.retry_sweep(request).await).await?;
-            say(&format!("trying the {} failed jobs in {} again", answer.jobs, folder.display()));
+            say(&format!("trying {} in {} again", count(answer.jobs, "failed job"), folder.display()));
             return Ok(answer.sweep.unwrap_or(sweep));
         }
         _ => say(&format!("the sweep in {} is {name} already", folder.display())),

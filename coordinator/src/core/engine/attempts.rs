@@ -115,6 +115,7 @@ impl Engine {
             && !active.started
         {
             active.started = true;
+            active.resumed_epochs = resumed_epochs;
             active.progress = (1, 0.0);
             out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
@@ -158,8 +159,8 @@ impl Engine {
             epoch: metrics,
             train_seconds: active.train_seconds,
         });
-        out.effects
-            .push(Effect::Observed { sweep: run.id, observation: Observation::Epoch { attempt, metrics } });
+        let observation = Observation::Epoch { attempt, metrics, resumed_epochs: active.resumed_epochs };
+        out.effects.push(Effect::Observed { sweep: run.id, observation });
     }
 
     /// Ends an attempt that its worker still runs.

@@ -255,6 +255,8 @@ pub enum Observation {
         attempt: AttemptKey,
         /// What came out.
         metrics: EpochMetrics,
+        /// How many epochs the attempt took over from an earlier one; their records are sent again.
+        resumed_epochs: u32,
     },
     /// A job's state.
     Job {

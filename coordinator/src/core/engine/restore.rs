@@ -98,6 +98,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 pack_size_max: None,
                 deadline_ms,
                 started: attempt.started,
+                resumed_epochs: 0,
                 history,
                 epochs_total: run.definition.epochs(job),
                 train_seconds: attempt.train_seconds,

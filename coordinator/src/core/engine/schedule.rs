@@ -127,6 +127,7 @@ impl Engine {
                 pack_size_max: waiting.pack_size_max,
                 deadline_ms: now.monotonic_ms + self.config.lease_ms,
                 started: false,
+                resumed_epochs: 0,
                 history: waiting.history,
                 epochs_total: run.definition.epochs(job),
                 train_seconds: 0.0,

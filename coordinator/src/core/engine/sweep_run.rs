@@ -58,6 +58,8 @@ pub(super) struct ActiveAttempt {
     /// On the monotonic clock.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
+    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask.
+    pub(super) resumed_epochs: u32,
     pub(super) history: History,
     pub(super) epochs_total: u32,
     pub(super) train_seconds: f64,

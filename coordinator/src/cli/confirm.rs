@@ -1,0 +1,32 @@
+//! Asking before something final is done, where there is a person to ask.
+
+use std::io::{BufRead, IsTerminal, stderr, stdin};
+
+use super::failure::Failure;
+
+/// Option of commands that do something final.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Confirmation {
+    /// Do not ask first
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl Confirmation {
+    /// Asks a person to confirm what `consequences` says; programs, whose input is no terminal, are not asked.
+    ///
+    /// # Errors
+    /// An answer other than yes.
+    pub(super) fn ask(self, consequences: &str) -> Result<(), Failure> {
+        if self.yes || !stdin().is_terminal() || !stderr().is_terminal() {
+            return Ok(());
+        }
+        terminal::say!("{consequences}\nThis is final. Type yes to go on:");
+        let mut answer = String::new();
+        let read = stdin().lock().read_line(&mut answer);
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" if read.is_ok() => Ok(()),
+            _ => Err(Failure::operation("nothing was done; --yes goes on without asking")),
+        }
+    }
+}
