@@ -50,27 +50,37 @@ def pictures(folder: str) -> datasets.ImageFolder:
     ]))
 
 
-def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches) -> float:
+def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches) -> tuple[float, float]:
+    """Mean loss over the images, and the share of them that was classified rightly before their own steps."""
     criterion = nn.CrossEntropyLoss()
     model.train()
     total = 0.0
+    correct = count = 0
     for images, labels in batches:
         optimizer.zero_grad()
-        loss = criterion(model(images), labels)
+        logits = model(images)
+        loss = criterion(logits, labels)
         loss.backward()
         optimizer.step()
         total += loss.item() * images.size(0)
-    return total
+        correct += (logits.argmax(1) == labels).sum().item()
+        count += labels.size(0)
+    return total / count, correct / count
 
 
-def accuracy(model: nn.Module, batches) -> float:
+def evaluate(model: nn.Module, batches) -> tuple[float, float]:
+    """Mean loss over the validation images, and the share of them that is classified rightly."""
+    criterion = nn.CrossEntropyLoss()
     model.eval()
+    total = 0.0
     correct = count = 0
     with torch.no_grad():
         for images, labels in batches:
-            correct += (model(images).argmax(1) == labels).sum().item()
+            logits = model(images)
+            total += criterion(logits, labels).item() * labels.size(0)
+            correct += (logits.argmax(1) == labels).sum().item()
             count += labels.size(0)
-    return correct / count
+    return total / count, correct / count
 
 
 def grid(options: argparse.Namespace) -> dict:
@@ -78,7 +88,7 @@ def grid(options: argparse.Namespace) -> dict:
     data = pictures(options.data)
     train_count = int((1 - VALIDATION_SHARE) * len(data))
     train, validation = random_split(data, [train_count, len(data) - train_count])
-    accuracies = []
+    found = {"train_losses": [], "train_accuracies": [], "val_losses": [], "accuracies": []}
     jobs = GRID[::options.every]
     started = time.perf_counter()
     for activation, learning_rate, batch_size in jobs:
@@ -87,9 +97,10 @@ def grid(options: argparse.Namespace) -> dict:
         train_loader = DataLoader(train, batch_size=batch_size, shuffle=True, num_workers=options.workers)
         validation_loader = DataLoader(validation, batch_size=batch_size, num_workers=options.workers)
         for _ in range(options.epochs):
-            train_epoch(model, optimizer, train_loader)
-            accuracies.append(accuracy(model, validation_loader))
-    return {"seconds": time.perf_counter() - started, "jobs": len(jobs), "accuracies": accuracies}
+            trained = train_epoch(model, optimizer, train_loader)
+            for values, value in zip(found.values(), trained + evaluate(model, validation_loader)):
+                values.append(value)
+    return {"seconds": time.perf_counter() - started, "jobs": len(jobs)} | found
 
 
 def loop(options: argparse.Namespace) -> dict:

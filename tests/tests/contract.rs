@@ -7,8 +7,8 @@ use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use coordinator::{
     core::{
-        record::{EpochMetrics, History, Record},
-        specification::{Goal, Metric, MetricName},
+        record::{BestEpoch, BestJobs, EpochMetrics, History, Record},
+        specification::{Goal, Metric, MetricName, MetricUse},
         state::{AttemptState, JobState, SweepState},
     },
     store::{EpochRow, JobRow, Store, StoreError, counting_epochs, open},
@@ -45,13 +45,15 @@ fn places() -> impl Iterator<Item = Place> {
     [Some(sqlite()), postgres].into_iter().flatten().inspect(|place| println!("{}", place.url))
 }
 
+const METRIC: Metric = Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, used: MetricUse::Last };
+
 fn submitted(sweep: u64, request_id: &str) -> Record {
     Record::SweepSubmitted {
         sweep: SweepId(sweep),
         name: "name".into(),
         request_id: request_id.into(),
         specification: "name: x".into(),
-        metric: Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize },
+        metric: METRIC,
         job_count: 5,
         created_unix_ms: 1_000,
     }
@@ -70,12 +72,27 @@ fn granted(job: u64, attempt: u32) -> Record {
 }
 
 fn metrics(epoch: u32) -> EpochMetrics {
-    EpochMetrics { epoch, train_loss: 0.1 + 0.2, val_accuracy: f64::from(epoch) / 8.0, epoch_seconds: 1.5 }
+    EpochMetrics {
+        epoch,
+        train_loss: 0.1 + 0.2,
+        val_accuracy: f64::from(epoch) / 8.0,
+        epoch_seconds: 1.5,
+        // Some trainers say these only now and then.
+        val_loss: (epoch != 3).then_some(0.7 - 0.1),
+        train_accuracy: (epoch != 2).then_some(1.0 / 3.0),
+    }
 }
 
 fn epoch(job: u64, attempt: u32, number: u32) -> Record {
-    let train_seconds = 1.5 * f64::from(number);
-    Record::EpochRecorded { attempt: AttemptKey::new(1, job, attempt), epoch: metrics(number), train_seconds }
+    let epochs: Vec<EpochMetrics> = (1..=number).map(metrics).collect();
+    recorded(METRIC, AttemptKey::new(1, job, attempt), &epochs)
+}
+
+/// The last of an attempt's epochs.
+fn recorded(metric: Metric, attempt: AttemptKey, epochs: &[EpochMetrics]) -> Record {
+    let best = BestEpoch::of(metric, epochs).unwrap();
+    let train_seconds = epochs.iter().map(|epoch| epoch.epoch_seconds).sum();
+    Record::EpochRecorded { attempt, epoch: *epochs.last().unwrap(), best, train_seconds }
 }
 
 fn history() -> History {
@@ -122,7 +139,8 @@ async fn everything_is_there_after_a_restart() {
             (sweep.sweep, sweep.request_id.as_str(), sweep.state),
             (SweepId(1), "key", SweepState::Running)
         );
-        assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), Some((1, 0.25))));
+        let best = BestJobs { by_last: Some((1, 0.25)), by_best: Some((1, 0.25)) };
+        assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!(sweep.dataset, Some(dataset));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
@@ -143,7 +161,148 @@ async fn numbers_come_back_bit_for_bit() {
         assert_eq!(row.metrics.train_loss.to_bits(), (0.1f64 + 0.2).to_bits());
         let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
         assert_eq!(job.train_loss.map(f64::to_bits), Some((0.1f64 + 0.2).to_bits()));
+        assert_eq!(row.metrics, metrics(1));
+        assert_eq!((job.val_loss, job.train_accuracy), (Some(0.7 - 0.1), Some(1.0 / 3.0)));
     }
+}
+
+#[tokio::test]
+async fn what_a_trainer_does_not_say_is_not_there() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        for (number, expected) in [
+            (1, (Some(0.7 - 0.1), Some(1.0 / 3.0))),
+            (2, (Some(0.7 - 0.1), None)),
+            (3, (None, Some(1.0 / 3.0))),
+        ] {
+            store.commit(&[epoch(1, 1, number)]).await.unwrap();
+            let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+            assert_eq!((job.val_loss, job.train_accuracy), expected, "those of the last epoch");
+            assert_eq!(job.best, BestEpoch::of(METRIC, &[metrics(number)]));
+        }
+        let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+        assert_eq!(epochs.iter().map(|row| row.metrics).collect::<Vec<_>>(), [1, 2, 3].map(metrics));
+        store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
+        store.commit(&[granted(1, 2)]).await.unwrap();
+        let again = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+        assert_eq!((again.val_loss, again.train_accuracy, again.best), (None, None, None));
+    }
+}
+
+/// Commits jobs that are done, from job 1 on, and one that runs; each epoch is a validation accuracy and a loss.
+async fn commit_jobs(store: &dyn Store, metric: Metric, jobs: &[&[(f64, Option<f64>)]]) {
+    let mut sweep = submitted(1, "");
+    if let Record::SweepSubmitted { metric: ranked, .. } = &mut sweep {
+        *ranked = metric;
+    }
+    let mut records = vec![sweep];
+    for (job, epochs) in (1..).zip(jobs) {
+        records.push(granted(job, 1));
+        let epochs: Vec<EpochMetrics> = (1..)
+            .zip(*epochs)
+            .map(|(number, (val_accuracy, val_loss))| EpochMetrics {
+                val_accuracy: *val_accuracy,
+                val_loss: *val_loss,
+                ..metrics(number)
+            })
+            .collect();
+        let attempt = AttemptKey::new(1, job, 1);
+        records.extend((1..=epochs.len()).map(|count| recorded(metric, attempt, &epochs[..count])));
+        if job < jobs.len() as u64 {
+            records.extend(ended(job, 1, AttemptState::Done, JobState::Done));
+        }
+    }
+    store.commit(&records).await.unwrap();
+}
+
+const JOBS: [&[(f64, Option<f64>)]; 4] = [
+    &[(0.5, Some(0.7)), (0.6, Some(0.6))],
+    &[(0.9, Some(0.1)), (0.4, None)],
+    &[(0.9, Some(0.3)), (0.55, Some(0.5))],
+    &[(0.75, Some(0.5)), (0.8, Some(0.25)), (0.8, None)],
+];
+
+/// What ranks, and the best jobs by it; then the best of the job that runs.
+fn rankings() -> [(MetricName, BestJobs, Option<f64>); 2] {
+    let best = |last, best| BestJobs { by_last: Some(last), by_best: Some(best) };
+    [
+        (MetricName::ValAccuracy, best((1, 0.6), (2, 0.9)), None),
+        (MetricName::ValLoss, best((3, 0.5), (2, 0.1)), Some(0.25)),
+    ]
+}
+
+#[tokio::test]
+async fn jobs_are_ranked_by_their_last_epoch_and_by_their_best() {
+    for (name, best, running) in rankings() {
+        for place in places() {
+            let metric = Metric { name, goal: name.goal(), used: MetricUse::Best };
+            let store = place.open().await;
+            commit_jobs(store.as_ref(), metric, &JOBS).await;
+            let sweep = store.load().await.unwrap().remove(0);
+            assert_eq!(sweep.best, best, "{name:?}");
+            let found = sweep.open_jobs[0].running.as_ref().unwrap().best;
+            assert_eq!(found, Some(BestEpoch { epoch: 2, val_accuracy: 0.8, other_metric: running }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_best_epochs_of_a_database_that_does_not_know_them_are_found() {
+    for (name, best, running) in rankings() {
+        let place = sqlite();
+        let metric = Metric { name, goal: name.goal(), used: MetricUse::Best };
+        let store = place.open().await;
+        commit_jobs(store.as_ref(), metric, &JOBS).await;
+        store.close().await;
+        drop(store);
+        // As rows of the version before are once more losses are known: nothing says which epoch was the best.
+        let path = place.url.strip_prefix("sqlite:").unwrap();
+        let old = "UPDATE jobs SET best_epoch = NULL, best_val_accuracy = NULL, best_metric = NULL; \
+                   PRAGMA user_version = 0";
+        rusqlite::Connection::open(path).unwrap().execute_batch(old).unwrap();
+        let store = place.open().await;
+        let sweep = store.load().await.unwrap().remove(0);
+        assert_eq!(sweep.best, best, "{name:?}");
+        let found = sweep.open_jobs[0].running.as_ref().unwrap().best;
+        assert_eq!(found, Some(BestEpoch { epoch: 2, val_accuracy: 0.8, other_metric: running }));
+        assert_eq!(store.jobs(SweepId(1), 1, 1).await.unwrap()[0].best, None);
+    }
+}
+
+#[tokio::test]
+async fn a_database_from_before_validation_losses_is_gone_on_with() {
+    let place = sqlite();
+    let store = place.open().await;
+    commit_jobs(store.as_ref(), METRIC, &JOBS).await;
+    store.close().await;
+    drop(store);
+    let path = place.url.strip_prefix("sqlite:").unwrap();
+    let mut old = String::new();
+    for (table, columns) in [
+        ("epochs", &["val_loss", "train_accuracy"][..]),
+        ("jobs", &["val_loss", "train_accuracy", "best_epoch", "best_val_accuracy", "best_metric"]),
+    ] {
+        for column in columns {
+            old += &format!("ALTER TABLE {table} DROP COLUMN {column}; ");
+        }
+    }
+    old += "DELETE FROM _sqlx_migrations WHERE version = 6; PRAGMA user_version = 0";
+    rusqlite::Connection::open(path).unwrap().execute_batch(&old).unwrap();
+    let store = place.open().await;
+    let sweep = store.load().await.unwrap().remove(0);
+    assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.6)), by_best: Some((2, 0.9)) });
+    let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+    assert_eq!((epochs[0].metrics.val_loss, epochs[0].metrics.train_accuracy), (None, None));
+    // The job that ran goes on, and its row says from now on which epoch was the best of all.
+    let running = sweep.open_jobs[0].running.clone().unwrap();
+    let next = EpochMetrics { val_accuracy: 0.7, ..metrics(4) };
+    let best = BestEpoch::after(running.best, METRIC, &next);
+    let record =
+        Record::EpochRecorded { attempt: AttemptKey::new(1, 4, 1), epoch: next, best, train_seconds: 6.0 };
+    store.commit(&[record]).await.unwrap();
+    let job = store.jobs(SweepId(1), 4, 1).await.unwrap().remove(0);
+    assert_eq!(job.best, Some(BestEpoch { epoch: 2, val_accuracy: 0.8, other_metric: None }));
 }
 
 #[tokio::test]
@@ -529,7 +688,7 @@ async fn history_of_a_database(folder: &Path) -> (Vec<u8>, Vec<u8>, Vec<String>)
         name: "second".into(),
         request_id: "key".into(),
         specification: "name: y".into(),
-        metric: Metric { name: MetricName::TrainLoss, goal: Goal::Minimize },
+        metric: Metric { name: MetricName::TrainLoss, goal: Goal::Minimize, used: MetricUse::Last },
         job_count: 5,
         created_unix_ms: 1_000,
     };

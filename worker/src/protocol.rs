@@ -122,6 +122,14 @@ pub enum FromTrainer {
         val_accuracy: f64,
         /// Time of the training loop alone, in seconds; of a job in a pack, that of the pack.
         epoch_seconds: f64,
+        /// Mean cross-entropy over the validation images, in nats; absent where the trainer does not say it, and
+        /// where it is not finite.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        val_loss: Option<f64>,
+        /// Share of the training images classified rightly while they were trained on, in [0, 1]; absent where the
+        /// trainer does not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        train_accuracy: Option<f64>,
     },
     /// The job has its end; the trainer waits for the next `Train` once every job of the last has.
     Ended {
@@ -185,9 +193,22 @@ mod tests {
                 train_loss: val_accuracy,
                 val_accuracy,
                 epoch_seconds: 0.1,
+                val_loss: Some(val_accuracy),
+                train_accuracy: Some(val_accuracy),
             };
             let line = serde_json::to_string(&epoch).unwrap();
             assert_eq!(serde_json::from_str::<FromTrainer>(&line).unwrap(), epoch, "{line}");
         }
+    }
+
+    #[test]
+    fn an_epoch_may_leave_out_what_came_later_to_the_protocol() {
+        let line =
+            r#"{"type":"epoch","id":"1","epoch":1,"train_loss":0.5,"val_accuracy":0.75,"epoch_seconds":1.0}"#;
+        let epoch: FromTrainer = serde_json::from_str(line).unwrap();
+        assert!(matches!(epoch, FromTrainer::Epoch { val_loss: None, train_accuracy: None, .. }));
+        assert_eq!(serde_json::to_string(&epoch).unwrap(), line);
+        let null = line.replace("1.0}", "1.0,\"val_loss\":null,\"train_accuracy\":null}");
+        assert_eq!(serde_json::from_str::<FromTrainer>(&null).unwrap(), epoch);
     }
 }

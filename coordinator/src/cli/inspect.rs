@@ -175,6 +175,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     columns.extend(names(&[
         "ended",
         "metric",
+        "metric_use",
         "best_job",
         "best_parameters",
         "dataset",
@@ -182,7 +183,9 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "specification",
     ]));
     row.push(Cell::Time(sweep.ended_unix_ms));
-    row.push(sweep.metric.as_ref().map_or(Cell::Empty, |metric| Cell::Text(metric.name.clone())));
+    let metric = sweep.metric.clone().unwrap_or_default();
+    let used = if metric.use_best { "best" } else { "last" };
+    row.extend([Cell::Text(metric.name), Cell::Text(used.to_owned())]);
     let best = sweep.best.and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
@@ -246,9 +249,6 @@ const ATTEMPT_COLUMNS: [&str; 10] = [
     "reason",
 ];
 
-/// The columns of [`epoch_row`].
-const EPOCH_COLUMNS: [&str; 5] = ["epoch", "attempt", "train_loss", "val_accuracy", "epoch_seconds"];
-
 fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
     vec![
         Cell::Integer(attempt.attempt.into()),
@@ -264,12 +264,18 @@ fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
     ]
 }
 
+/// The columns of [`epoch_row`].
+const EPOCH_COLUMNS: [&str; 7] =
+    ["epoch", "attempt", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"];
+
 fn epoch_row(row: &v1::EpochRow) -> Vec<Cell> {
     let record = row.record.unwrap_or_default();
     vec![
         Cell::Integer(record.epoch.into()),
         Cell::Integer(row.attempt.into()),
         Cell::Number(record.train_loss, 4),
+        Cell::number(record.train_accuracy, 4),
+        Cell::number(record.val_loss, 4),
         Cell::Number(record.val_accuracy, 4),
         Cell::Number(record.epoch_seconds, 2),
     ]
@@ -285,6 +291,10 @@ pub(super) fn job_columns(varying: &[String]) -> Vec<String> {
         "train_seconds",
         "val_accuracy",
         "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "best_epoch",
+        "best_val_accuracy",
         "reason",
     ];
     std::iter::once("job").chain(varying.iter().map(String::as_str)).chain(rest).map(str::to_owned).collect()
@@ -306,6 +316,10 @@ pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
         if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
         Cell::number(job.val_accuracy, 4),
         Cell::number(job.train_loss, 4),
+        Cell::number(job.val_loss, 4),
+        Cell::number(job.train_accuracy, 4),
+        job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
+        Cell::number(job.best_val_accuracy, 4),
         Cell::Text(job.reason.clone()),
     ]);
     row

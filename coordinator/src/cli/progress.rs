@@ -115,7 +115,8 @@ fn best(sweep: &v1::Sweep) -> Option<String> {
     let point = best.point.as_ref()?;
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
     let parameters = super::inspect::short_point(point, &sweep.varying);
-    Some(format!("best {metric} {:.4} (job {}: {parameters})", best.value, point.job))
+    let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
+    Some(format!("best {metric}{any} {:.4} (job {}: {parameters})", best.value, point.job))
 }
 
 #[cfg(test)]

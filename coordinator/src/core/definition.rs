@@ -6,7 +6,7 @@ use proto::{ParameterMap, ParameterValue, SweepId, v1};
 use super::{
     grid::{Grid, GridError},
     parameters::InPack,
-    specification::{Execution, Specification, SpecificationError},
+    specification::{Execution, Metric, Specification, SpecificationError},
 };
 
 /// Most specifications of one sweep: each is looked at for each point of the next.
@@ -25,6 +25,8 @@ pub struct SweepDefinition {
     pub text: String,
     /// How to run the jobs: as the latest specification has it.
     pub execution: Execution,
+    /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
+    pub metric: Metric,
     /// Parameters that differ between jobs, in the model's order.
     pub varying: Vec<&'static str>,
     grids: Vec<Grid>,
@@ -63,6 +65,7 @@ impl SweepDefinition {
             id,
             text: specification.to_yaml(),
             execution: specification.execution.clone(),
+            metric: specification.metric,
             varying: Vec::new(),
             grids: vec![grid],
             extensions: Vec::new(),
@@ -97,6 +100,7 @@ impl SweepDefinition {
             specification: self.specification.clone(),
             text: format!("{}{SEPARATOR}{}", self.text, extension.to_yaml()),
             execution: extension.execution.clone(),
+            metric: extension.metric,
             varying: Vec::new(),
             grids: self.grids.iter().cloned().chain([grid]).collect(),
             extensions: self.extensions.iter().cloned().chain([extension]).collect(),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
 use super::{
-    specification::Metric,
+    specification::{Metric, MetricName, MetricUse},
     state::{AttemptState, JobState, SweepState},
 };
 
@@ -83,6 +83,8 @@ pub enum Record {
         attempt: AttemptKey,
         /// What came out.
         epoch: EpochMetrics,
+        /// The best of the epochs that count, this one included.
+        best: BestEpoch,
         /// Sum of the epochs that count, this one included, in seconds.
         train_seconds: f64,
     },
@@ -134,12 +136,103 @@ pub struct EpochMetrics {
     pub val_accuracy: f64,
     /// Time of the training loop alone, in seconds.
     pub epoch_seconds: f64,
+    /// Mean cross-entropy over the validation images, in nats; finite, where the worker says it.
+    pub val_loss: Option<f64>,
+    /// Share of the training images classified rightly during training, in [0, 1], where the worker says it.
+    pub train_accuracy: Option<f64>,
+}
+
+impl EpochMetrics {
+    /// The value of a metric.
+    pub fn value(&self, name: MetricName) -> Option<f64> {
+        match name {
+            MetricName::ValAccuracy => Some(self.val_accuracy),
+            MetricName::ValLoss => self.val_loss,
+            MetricName::TrainAccuracy => self.train_accuracy,
+            MetricName::TrainLoss => Some(self.train_loss),
+        }
+    }
 }
 
 impl From<EpochMetrics> for v1::EpochRecord {
     fn from(metrics: EpochMetrics) -> Self {
-        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds } = metrics;
-        Self { epoch, train_loss, val_accuracy, epoch_seconds }
+        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
+            metrics;
+        Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
+    }
+}
+
+/// The best of the epochs of an attempt so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BestEpoch {
+    /// The first epoch with the highest validation accuracy.
+    pub epoch: u32,
+    /// Its validation accuracy.
+    pub val_accuracy: f64,
+    /// The best value of the sweep's metric, whichever epoch it is of, where that metric is another than the largest
+    /// validation accuracy; so that what most sweeps have is kept once.
+    pub other_metric: Option<f64>,
+}
+
+impl BestEpoch {
+    /// Of an attempt whose first epochs came to `before`, after one more.
+    pub fn after(before: Option<Self>, metric: Metric, epoch: &EpochMetrics) -> Self {
+        let found = Self {
+            epoch: epoch.epoch,
+            val_accuracy: epoch.val_accuracy,
+            other_metric: epoch.value(metric.name).filter(|_| !metric.is_largest_accuracy()),
+        };
+        let Some(before) = before else { return found };
+        let better = |new: f64, old: f64| if metric.beats(new, old) { new } else { old };
+        let other_metric = match (found.other_metric, before.other_metric) {
+            (Some(new), Some(old)) => Some(better(new, old)),
+            (new, old) => new.or(old),
+        };
+        let best = if found.val_accuracy > before.val_accuracy { found } else { before };
+        Self { other_metric, ..best }
+    }
+
+    /// Of some epochs in their order; nothing where there are none.
+    pub fn of<'a>(metric: Metric, epochs: impl IntoIterator<Item = &'a EpochMetrics>) -> Option<Self> {
+        epochs.into_iter().fold(None, |before, epoch| Some(Self::after(before, metric, epoch)))
+    }
+
+    /// The best value of the sweep's metric.
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        if metric.is_largest_accuracy() { Some(self.val_accuracy) } else { self.other_metric }
+    }
+}
+
+/// The best done jobs of a sweep, each with its metric.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BestJobs {
+    /// By the value at the last epoch.
+    pub by_last: Option<(u64, f64)>,
+    /// By the best value of all epochs.
+    pub by_best: Option<(u64, f64)>,
+}
+
+impl BestJobs {
+    /// Takes in a job that is done.
+    pub fn consider(&mut self, metric: Metric, job: u64, last: Option<f64>, best: Option<f64>) {
+        for (champion, value) in [(&mut self.by_last, last), (&mut self.by_best, best)] {
+            let Some(value) = value else { continue };
+            // On a tie the smaller number wins, so that the order of ends does not matter.
+            let better = champion.is_none_or(|(champion, best)| {
+                metric.beats(value, best) || (value == best && job < champion)
+            });
+            if better {
+                *champion = Some((job, value));
+            }
+        }
+    }
+
+    /// The best by the value that the metric names.
+    pub fn of(&self, used: MetricUse) -> Option<(u64, f64)> {
+        match used {
+            MetricUse::Last => self.by_last,
+            MetricUse::Best => self.by_best,
+        }
     }
 }
 
@@ -166,8 +259,8 @@ pub struct StoredSweep {
     pub ahead: BTreeSet<u64>,
     /// How many jobs that had an attempt are in each final state.
     pub finals: Vec<(JobState, u64)>,
-    /// The best done job's number and metric.
-    pub best: Option<(u64, f64)>,
+    /// The best done jobs.
+    pub best: BestJobs,
     /// The jobs that had an attempt and have no end.
     pub open_jobs: Vec<StoredJob>,
 }
@@ -204,6 +297,8 @@ pub struct StoredAttempt {
     pub train_seconds: f64,
     /// Its last durable epoch.
     pub last: Option<EpochMetrics>,
+    /// The best of its durable epochs.
+    pub best: Option<BestEpoch>,
 }
 
 /// A job that has failed.

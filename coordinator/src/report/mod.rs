@@ -107,7 +107,7 @@ impl ReportWriter {
     /// # Errors
     /// A file cannot be written.
     pub fn job(&mut self, job: &v1::Job, epochs: &[v1::EpochRow]) -> Result<(), ReportError> {
-        let row = JobRow::new(job);
+        let row = JobRow::new(job, epochs, &self.ranking);
         self.tables
             .job(&row, epochs)
             .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;

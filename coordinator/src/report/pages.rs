@@ -26,6 +26,9 @@ pub(super) struct Content<'a> {
     pub(super) figures: &'a [Figure],
 }
 
+/// A column's heading and what a job has in it.
+type Extra = (&'static str, fn(&JobRow) -> String);
+
 /// One row of the table: its cells, whether it is the best.
 struct TableRow {
     cells: Vec<String>,
@@ -51,11 +54,24 @@ impl Content<'_> {
         self.rows.iter().any(|row| row.pack_size > 1)
     }
 
+    /// Columns that have a place where some job shown has something in them: its heading, and what a job has there.
+    fn shown_extras(&self) -> impl Iterator<Item = Extra> + '_ {
+        let words = self.words;
+        let extras: [Extra; 4] = [
+            (words.val_loss, |row| decimals(row.val_loss, 4)),
+            (words.train_accuracy, |row| decimals(row.train_accuracy, 4)),
+            (words.best_epoch, |row| row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string())),
+            (words.best_val_accuracy, |row| decimals(row.best.map(|(_, accuracy)| accuracy), 4)),
+        ];
+        extras.into_iter().filter(|(_, cell)| self.rows.iter().any(|row| !cell(row).is_empty()))
+    }
+
     fn headings(&self) -> Vec<String> {
         let words = self.words;
         let mut headings = vec![words.job.to_owned()];
         headings.extend(self.columns().into_iter().map(|name| words.parameter(name).to_owned()));
         headings.extend([words.train_seconds, words.val_accuracy, words.train_loss].map(str::to_owned));
+        headings.extend(self.shown_extras().map(|(heading, _)| heading.to_owned()));
         if self.shows_packs() {
             headings.push(words.pack_size.to_owned());
         }
@@ -76,6 +92,7 @@ impl Content<'_> {
                 decimals(row.val_accuracy, 4),
                 decimals(row.train_loss, 4),
             ]);
+            cells.extend(self.shown_extras().map(|(_, cell)| cell(row)));
             if packs {
                 cells.push(row.pack_size.to_string());
             }
@@ -108,12 +125,13 @@ impl Content<'_> {
         let best = self.best.as_ref().map_or_else(
             || words.none_yet.to_owned(),
             |row| {
-                let (name, value) = match sweep.metric.as_ref().map(|metric| metric.name.as_str()) {
-                    Some("train_loss") => (words.train_loss, row.train_loss),
-                    _ => (words.val_accuracy, row.val_accuracy),
-                };
+                let metric = sweep.metric.clone().unwrap_or_default();
+                let (name, value) = (words.metric(&metric.name), row.ranked.map(|(_, value)| value));
+                let epoch = row.ranked.filter(|_| metric.use_best);
+                let epoch =
+                    epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", words.of_epoch(epoch)));
                 let label = row.label(&sweep.varying);
-                format!("{name} {} — {} {}, {label}", decimals(value, 4), words.job, row.number)
+                format!("{name} {}{epoch} — {} {}, {label}", decimals(value, 4), words.job, row.number)
             },
         );
         let mut facts = vec![

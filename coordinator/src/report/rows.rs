@@ -19,13 +19,23 @@ pub(super) struct JobRow {
     pub(super) train_seconds: Option<f64>,
     pub(super) val_accuracy: Option<f64>,
     pub(super) train_loss: Option<f64>,
+    pub(super) val_loss: Option<f64>,
+    pub(super) train_accuracy: Option<f64>,
+    /// The first epoch with the highest validation accuracy, and that accuracy.
+    pub(super) best: Option<(u32, f64)>,
+    /// What ranks the job: its metric, and of which epoch that is.
+    pub(super) ranked: Option<(u32, f64)>,
     pub(super) reason: String,
     /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
     pub(super) pack_size: u32,
 }
 
 impl JobRow {
-    pub(super) fn new(job: &v1::Job) -> Self {
+    /// A job with the epochs that count.
+    pub(super) fn new(job: &v1::Job, epochs: &[v1::EpochRow], ranking: &Ranking) -> Self {
+        // Of a job that an older version finished, the epochs alone say which was the best.
+        let best = job.best_epoch.zip(job.best_val_accuracy);
+        let best = best.or_else(|| Ranking::accuracy().best(epochs));
         let point = job.point.clone().unwrap_or_default();
         Self {
             number: point.job,
@@ -37,6 +47,10 @@ impl JobRow {
             train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
             val_accuracy: job.val_accuracy,
             train_loss: job.train_loss,
+            val_loss: job.val_loss,
+            train_accuracy: job.train_accuracy,
+            best,
+            ranked: ranking.value(job, epochs),
             reason: job.reason.clone(),
             pack_size: job.pack_size,
         }
@@ -71,26 +85,78 @@ impl JobRow {
     }
 }
 
+/// Longest reason in the files for programs, in characters: the sense of an error stands at its beginning.
+const REASON_CHARACTERS_MAX: usize = 300;
+
+/// A text as one line of bounded length.
+pub(super) fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split(|sign: char| sign.is_whitespace() || sign.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(REASON_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{} …", line[..end].trim_end()),
+        None => line,
+    }
+}
+
 /// What ranks jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ranking {
-    /// "`val_accuracy`" or "`train_loss`".
-    pub(super) metric: String,
+    metric: String,
     maximize: bool,
+    use_best: bool,
 }
 
 impl Ranking {
     pub(super) fn new(metric: Option<&v1::Metric>) -> Self {
-        let metric =
-            metric.cloned().unwrap_or(v1::Metric { name: "val_accuracy".to_owned(), maximize: true });
-        Self { metric: metric.name, maximize: metric.maximize }
+        metric.map_or_else(Self::accuracy, |metric| Self {
+            metric: metric.name.clone(),
+            maximize: metric.maximize,
+            use_best: metric.use_best,
+        })
+    }
+
+    /// The largest validation accuracy at the last epoch.
+    fn accuracy() -> Self {
+        Self { metric: "val_accuracy".to_owned(), maximize: true, use_best: false }
+    }
+
+    fn of_epoch(&self, record: &v1::EpochRecord) -> Option<f64> {
+        match self.metric.as_str() {
+            "train_loss" => Some(record.train_loss),
+            "val_loss" => record.val_loss,
+            "train_accuracy" => record.train_accuracy,
+            _ => Some(record.val_accuracy),
+        }
+    }
+
+    /// The first epoch with the best value, and that value.
+    fn best(&self, epochs: &[v1::EpochRow]) -> Option<(u32, f64)> {
+        let records = epochs.iter().filter_map(|epoch| epoch.record);
+        let values = records.filter_map(|record| Some((record.epoch, self.of_epoch(&record)?)));
+        values.reduce(|best, one| {
+            let better = if self.maximize { one.1 > best.1 } else { one.1 < best.1 };
+            if better { one } else { best }
+        })
+    }
+
+    fn value(&self, job: &v1::Job, epochs: &[v1::EpochRow]) -> Option<(u32, f64)> {
+        if self.use_best {
+            return self.best(epochs);
+        }
+        let value = match self.metric.as_str() {
+            "train_loss" => job.train_loss,
+            "val_loss" => job.val_loss,
+            "train_accuracy" => job.train_accuracy,
+            _ => job.val_accuracy,
+        };
+        Some(job.epochs_done).zip(value)
     }
 
     /// A job's place: larger is better, jobs without a value last, the earlier of two equal jobs first.
     pub(super) fn place(&self, row: &JobRow) -> Place {
-        let value = if self.metric == "train_loss" { row.train_loss } else { row.val_accuracy };
         // A diverged job has a last epoch, but is no candidate.
-        let value = value.filter(|value| value.is_finite() && row.state != "diverged");
+        let value =
+            row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
         Place { value: value.map(|value| if self.maximize { value } else { -value }), number: row.number }
     }
 }
@@ -197,7 +263,7 @@ mod tests {
             val_accuracy,
             ..v1::Job::default()
         };
-        JobRow::new(&job)
+        JobRow::new(&job, &[], &Ranking::new(None))
     }
 
     #[test]
@@ -215,9 +281,52 @@ mod tests {
 
     #[test]
     fn a_small_loss_is_better_where_the_sweep_says_so() {
-        let ranking = Ranking::new(Some(&v1::Metric { name: "train_loss".into(), maximize: false }));
-        let with = |number, loss| JobRow { train_loss: Some(loss), ..row(number, None) };
-        assert!(ranking.place(&with(1, 0.1)) > ranking.place(&with(2, 0.2)));
-        assert!(ranking.place(&with(1, 0.1)) > ranking.place(&with(2, f64::NAN)));
+        let with = |metric: &str, number, loss| {
+            let ranking =
+                Ranking::new(Some(&v1::Metric { name: metric.into(), maximize: false, use_best: false }));
+            let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
+            let job = v1::Job { point, train_loss: Some(loss), val_loss: Some(loss), ..v1::Job::default() };
+            ranking.place(&JobRow::new(&job, &[], &ranking))
+        };
+        for metric in ["train_loss", "val_loss"] {
+            assert!(with(metric, 1, 0.1) > with(metric, 2, 0.2));
+            assert!(with(metric, 1, 0.1) > with(metric, 2, f64::NAN));
+        }
+    }
+
+    #[test]
+    fn where_the_best_epoch_counts_the_last_one_does_not() {
+        let epochs = |losses: &[f64]| -> Vec<v1::EpochRow> {
+            let record = |(epoch, loss): (u32, &f64)| v1::EpochRecord {
+                epoch,
+                val_loss: Some(*loss),
+                val_accuracy: 1.0 - loss,
+                ..v1::EpochRecord::default()
+            };
+            let row = |record| v1::EpochRow { job: 1, attempt: 1, record: Some(record) };
+            (1..).zip(losses).map(record).map(row).collect()
+        };
+        for (name, maximize, value) in [("val_loss", false, 0.2), ("val_accuracy", true, 0.8)] {
+            let ranking = Ranking::new(Some(&v1::Metric { name: name.into(), maximize, use_best: true }));
+            let row = |number, losses: &[f64]| {
+                let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
+                let job = v1::Job { point, ..v1::Job::default() };
+                JobRow::new(&job, &epochs(losses), &ranking)
+            };
+            // The first of two equal epochs.
+            let (overfits, learns) = (row(1, &[0.5, 0.2, 0.2, 0.9]), row(2, &[0.6, 0.5, 0.4, 0.3]));
+            assert_eq!(overfits.ranked, Some((2, value)));
+            assert_eq!(overfits.best, Some((2, 0.8)), "also of jobs whose row does not say it");
+            assert!(ranking.place(&overfits) > ranking.place(&learns));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("out of memory\n  at\tstep 3\u{85}\u{1b}[31m\n"), "out of memory at step 3 [31m");
+        assert_eq!(one_line(""), "");
+        let long = one_line(&"語 ".repeat(1_000));
+        assert_eq!(long.chars().count(), REASON_CHARACTERS_MAX - 1 + 2);
+        assert!(long.ends_with("語 …"));
     }
 }

@@ -6,7 +6,7 @@ use proto::v1;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
-use super::rows::JobRow;
+use super::rows::{JobRow, one_line};
 
 /// Open tables of one report.
 #[derive(Debug)]
@@ -42,11 +42,25 @@ impl Tables {
             "val_accuracy",
             "train_loss",
             "pack_size",
+            "val_loss",
+            "train_accuracy",
+            "best_epoch",
+            "best_val_accuracy",
+            "reason",
         ];
         results
             .write_record(std::iter::once("job").chain(parameters.iter().map(String::as_str)).chain(rest))?;
         let mut epochs = csv::Writer::from_writer(file()?);
-        epochs.write_record(["job", "attempt", "epoch", "train_loss", "val_accuracy", "epoch_seconds"])?;
+        epochs.write_record([
+            "job",
+            "attempt",
+            "epoch",
+            "train_loss",
+            "val_accuracy",
+            "epoch_seconds",
+            "val_loss",
+            "train_accuracy",
+        ])?;
         let mut json = BufWriter::new(file()?);
         let sweep = header.sweep.clone().unwrap_or_default();
         write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", sweep_json(&sweep))?;
@@ -67,18 +81,24 @@ impl Tables {
             number(row.val_accuracy),
             number(row.train_loss),
             row.pack_size.to_string(),
+            number(row.val_loss),
+            number(row.train_accuracy),
+            row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
+            number(row.best.map(|(_, accuracy)| accuracy)),
+            one_line(&row.reason),
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
-            let v1::EpochRecord { epoch: number, train_loss, val_accuracy, epoch_seconds } =
-                epoch.record.unwrap_or_default();
+            let record = epoch.record.unwrap_or_default();
             self.epochs.write_record([
                 row.number.to_string(),
                 epoch.attempt.to_string(),
-                number.to_string(),
-                train_loss.to_string(),
-                val_accuracy.to_string(),
-                epoch_seconds.to_string(),
+                record.epoch.to_string(),
+                record.train_loss.to_string(),
+                record.val_accuracy.to_string(),
+                record.epoch_seconds.to_string(),
+                number(record.val_loss),
+                number(record.train_accuracy),
             ])?;
         }
         write!(self.json, "{}\n{}", if self.json_jobs == 0 { "" } else { "," }, job_json(row, epochs))?;
@@ -114,7 +134,7 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
         "name": sweep.name,
         "state": state.map_or("", crate::core::state::SweepState::as_str),
         "job_count": sweep.job_count,
-        "metric": sweep.metric.as_ref().map(|metric| json!({"name": metric.name, "maximize": metric.maximize})),
+        "metric": sweep.metric.as_ref().map(metric_json),
         "best_job": sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
         "varying": sweep.varying,
         "created_unix_ms": sweep.created_unix_ms,
@@ -122,6 +142,11 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
         "dataset": dataset,
         "specification": sweep.specification,
     })
+}
+
+fn metric_json(metric: &v1::Metric) -> Value {
+    let used = if metric.use_best { "best" } else { "last" };
+    json!({"name": metric.name, "maximize": metric.maximize, "use": used})
 }
 
 fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
@@ -135,6 +160,8 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
             "train_loss": record.train_loss,
             "val_accuracy": record.val_accuracy,
             "epoch_seconds": record.epoch_seconds,
+            "val_loss": record.val_loss,
+            "train_accuracy": record.train_accuracy,
         })
     };
     json!({
@@ -148,7 +175,11 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
         "val_accuracy": row.val_accuracy,
         "train_loss": row.train_loss,
         "pack_size": row.pack_size,
-        "reason": row.reason,
+        "val_loss": row.val_loss,
+        "train_accuracy": row.train_accuracy,
+        "best_epoch": row.best.map(|(epoch, _)| epoch),
+        "best_val_accuracy": row.best.map(|(_, accuracy)| accuracy),
+        "reason": one_line(&row.reason),
         "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
     })
 }

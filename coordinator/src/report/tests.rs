@@ -20,7 +20,7 @@ fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
             counts: Some(counts),
             created_unix_ms: 1_700_000_000_000,
             ended_unix_ms: 1_700_000_100_000,
-            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true }),
+            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true, use_best: false }),
             varying: VARYING.map(str::to_owned).into(),
             specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
             dataset: Some(v1::DatasetSummary {
@@ -56,6 +56,8 @@ fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::Ep
             train_loss: 0.75 - 0.125 * f64::from(epoch),
             val_accuracy: accuracy - 0.0625 * f64::from(2 - epoch),
             epoch_seconds: seconds / 2.0,
+            val_loss: Some(0.875 - 0.125 * f64::from(epoch)),
+            train_accuracy: Some(accuracy - 0.03125),
         }),
     };
     let epochs = vec![epoch(1), epoch(2)];
@@ -69,6 +71,10 @@ fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::Ep
         train_seconds: seconds,
         val_accuracy: Some(accuracy),
         train_loss: Some(0.5),
+        val_loss: Some(0.625),
+        train_accuracy: Some(accuracy - 0.03125),
+        best_epoch: Some(2),
+        best_val_accuracy: Some(accuracy),
         ..v1::Job::default()
     };
     (job, epochs)
@@ -158,6 +164,40 @@ fn the_pages_say_it_in_both_languages() {
             .map(|part| part.rsplit_once("</figure>").map_or(part, |(_, rest)| rest))
             .collect();
         insta::assert_snapshot!(format!("html_{language:?}"), without_figures.join("<figure/>"));
+    }
+}
+
+#[test]
+fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
+    let (mut job, mut epochs) = job(point(1, "relu", 0.0001, 32), 0.788, 296.99);
+    (job.val_loss, job.train_accuracy, job.best_epoch, job.best_val_accuracy) = (None, None, None, None);
+    for record in epochs.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
+        (record.val_loss, record.train_accuracy) = (None, None);
+    }
+    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let folder = write(&header, &[(job, epochs)], Language::English);
+    let page = read(&folder, "report.md");
+    assert!(!page.contains("Validation loss") && !page.contains("Training accuracy"), "{page}");
+    assert!(page.contains("| Best epoch |"), "which was the best can be told all the same: {page}");
+    assert!(read(&folder, "results.csv").ends_with(",0.788,0.5,1,,,2,0.788,\n"));
+    assert!(read(&folder, "epochs.csv").ends_with(",0.788,148.495,,\n"));
+}
+
+#[test]
+fn where_the_best_epoch_counts_the_page_names_it() {
+    let mut header = some_header();
+    let metric = v1::Metric { name: "val_loss".into(), maximize: false, use_best: true };
+    header.sweep.as_mut().unwrap().metric = Some(metric);
+    let mut jobs = some_jobs();
+    jobs[0].1[0].record.as_mut().unwrap().val_loss = Some(0.25);
+    for (language, best) in [
+        (Language::English, "Validation loss 0.2500 (epoch 1) — Job 1"),
+        (Language::Japanese, "検証損失 0.2500 (エポック1) — ジョブ 1"),
+    ] {
+        let folder = write(&header, &jobs, language);
+        assert!(read(&folder, "report.md").contains(best), "{}", read(&folder, "report.md"));
+        let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+        assert_eq!(json["sweep"]["metric"]["use"], "best");
     }
 }
 
@@ -269,7 +309,7 @@ fn times_of_packs_are_told_for_what_they_are_and_count_once() {
             let page = read(&folder, name);
             assert!(page.contains(note) && page.contains("200.0 s"), "{page}");
         }
-        assert!(read(&folder, "results.csv").lines().nth(1).unwrap().ends_with(",3"));
+        assert!(read(&folder, "results.csv").lines().nth(1).unwrap().contains(",0.7,0.5,3,"));
     }
     let alone = write(&header, &some_jobs(), Language::English);
     assert!(!read(&alone, "report.md").contains("Jobs at a time"));

@@ -31,6 +31,10 @@ pub(super) struct Words {
     pub(super) train_seconds_axis: &'static str,
     pub(super) val_accuracy: &'static str,
     pub(super) train_loss: &'static str,
+    pub(super) val_loss: &'static str,
+    pub(super) train_accuracy: &'static str,
+    pub(super) best_epoch: &'static str,
+    pub(super) best_val_accuracy: &'static str,
     pub(super) epoch: &'static str,
     pub(super) learning_curves: &'static str,
     pub(super) no_results: &'static str,
@@ -71,6 +75,10 @@ const ENGLISH: Words = Words {
     train_seconds_axis: "Total training time [s]",
     val_accuracy: "Validation accuracy",
     train_loss: "Training loss",
+    val_loss: "Validation loss",
+    train_accuracy: "Training accuracy",
+    best_epoch: "Best epoch",
+    best_val_accuracy: "Accuracy at the best epoch",
     epoch: "Epoch",
     learning_curves: "Learning curves",
     no_results: "no results yet",
@@ -112,6 +120,10 @@ const JAPANESE: Words = Words {
     train_seconds_axis: "総学習時間 [秒]",
     val_accuracy: "検証精度",
     train_loss: "学習損失",
+    val_loss: "検証損失",
+    train_accuracy: "学習精度",
+    best_epoch: "最良エポック",
+    best_val_accuracy: "最良エポックの検証精度",
     epoch: "エポック",
     learning_curves: "学習曲線",
     no_results: "結果はまだありません",
@@ -138,6 +150,21 @@ impl Words {
 
     fn is_japanese(&self) -> bool {
         self.code == JAPANESE.code
+    }
+
+    /// A metric's heading.
+    pub(super) fn metric(&self, name: &str) -> &'static str {
+        match name {
+            "train_loss" => self.train_loss,
+            "val_loss" => self.val_loss,
+            "train_accuracy" => self.train_accuracy,
+            _ => self.val_accuracy,
+        }
+    }
+
+    /// That something is of an epoch.
+    pub(super) fn of_epoch(&self, epoch: u32) -> String {
+        if self.is_japanese() { format!("エポック{epoch}") } else { format!("epoch {epoch}") }
     }
 
     /// A parameter's heading; its own name where there is no better.

@@ -123,9 +123,12 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
 }
 
 fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
-    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = *record;
+    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
+        *record;
+    let is_share = |value: f64| (0.0..=1.0).contains(&value);
     if !train_loss.is_finite()
-        || !(0.0..=1.0).contains(&val_accuracy)
+        || !is_share(val_accuracy)
+        || train_accuracy.is_some_and(|share| !is_share(share))
         || !epoch_seconds.is_finite()
         || epoch_seconds < 0.0
     {
@@ -133,7 +136,16 @@ fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
             "the worker sent an impossible epoch {epoch}: loss {train_loss}, accuracy {val_accuracy}, {epoch_seconds} s"
         ));
     }
-    AttemptEvent::Epoch(EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds })
+    // One that is not finite says nothing, and spoils nothing: it is as if it had not been said.
+    let val_loss = val_loss.filter(|loss| loss.is_finite());
+    AttemptEvent::Epoch(EpochMetrics {
+        epoch,
+        train_loss,
+        val_accuracy,
+        epoch_seconds,
+        val_loss,
+        train_accuracy,
+    })
 }
 
 fn dataset(mut summary: v1::DatasetSummary) -> v1::DatasetSummary {
@@ -172,6 +184,10 @@ pub(super) fn job(
             train_loss: row.train_loss,
             reason: row.reason,
             pack_size: row.pack_size,
+            val_loss: row.val_loss,
+            train_accuracy: row.train_accuracy,
+            best_epoch: row.best.map(|best| best.epoch),
+            best_val_accuracy: row.best.map(|best| best.val_accuracy),
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };

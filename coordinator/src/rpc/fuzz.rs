@@ -58,10 +58,18 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
     let started = small().prop_map(|resumed_epochs| {
         Event::Started(v1::AttemptStarted { resumed_epochs, ..v1::AttemptStarted::default() })
     });
-    let epoch =
-        (small(), real(), real(), real()).prop_map(|(epoch, train_loss, val_accuracy, epoch_seconds)| {
-            Event::Epoch(v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds })
-        });
+    let epoch = (small(), [real(), real(), real(), real(), real()]).prop_map(
+        |(epoch, [loss, share, time, more, less])| {
+            Event::Epoch(v1::EpochRecord {
+                epoch,
+                train_loss: loss,
+                val_accuracy: share,
+                epoch_seconds: time,
+                val_loss: Some(more),
+                train_accuracy: Some(less),
+            })
+        },
+    );
     let ended = (any::<i32>(), ".{0,20}").prop_map(|(outcome, reason)| {
         Event::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: Vec::new() })
     });

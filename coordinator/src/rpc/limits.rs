@@ -18,7 +18,13 @@ fn heard(event: Option<Wire>) -> AttemptEvent {
 #[test]
 fn metrics_that_cannot_be_are_no_epoch() {
     let epoch = |train_loss, val_accuracy, epoch_seconds| {
-        heard(Some(Wire::Epoch(v1::EpochRecord { epoch: 1, train_loss, val_accuracy, epoch_seconds })))
+        heard(Some(Wire::Epoch(v1::EpochRecord {
+            epoch: 1,
+            train_loss,
+            val_accuracy,
+            epoch_seconds,
+            ..v1::EpochRecord::default()
+        })))
     };
     assert!(matches!(epoch(0.5, 0.0, 0.0), AttemptEvent::Epoch(_)));
     assert!(matches!(epoch(-1e300, 1.0, 1e300), AttemptEvent::Epoch(_)));
@@ -36,6 +42,25 @@ fn metrics_that_cannot_be_are_no_epoch() {
         assert!(matches!(event, AttemptEvent::Unusable(_)), "{loss} {accuracy} {seconds}: {event:?}");
     }
     assert!(matches!(heard(None), AttemptEvent::Unusable(_)));
+}
+
+#[test]
+fn a_validation_loss_that_is_not_finite_is_as_if_it_had_not_been_said() {
+    let epoch = |val_loss, train_accuracy| {
+        let record = v1::EpochRecord { epoch: 1, val_loss, train_accuracy, ..v1::EpochRecord::default() };
+        match heard(Some(Wire::Epoch(record))) {
+            AttemptEvent::Epoch(metrics) => Some((metrics.val_loss, metrics.train_accuracy)),
+            _ => None,
+        }
+    };
+    assert_eq!(epoch(Some(0.5), Some(1.0)), Some((Some(0.5), Some(1.0))));
+    assert_eq!(epoch(None, None), Some((None, None)));
+    for loss in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_eq!(epoch(Some(loss), Some(0.0)), Some((None, Some(0.0))), "{loss}");
+    }
+    for share in [f64::NAN, -0.1, 1.1] {
+        assert_eq!(epoch(Some(0.5), Some(share)), None, "{share} is no share");
+    }
 }
 
 #[test]

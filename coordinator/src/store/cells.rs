@@ -6,7 +6,10 @@ use proto::{SweepId, WorkerName, v1};
 use serde::{Deserialize, Serialize};
 
 use super::{JobRow, StoreError};
-use crate::core::{record::EpochMetrics, state::JobState};
+use crate::core::{
+    record::{BestEpoch, EpochMetrics},
+    state::JobState,
+};
 
 /// A row of any database: each column by its name, `None` for NULL.
 pub(super) trait Cells: Send + Sync {
@@ -90,8 +93,23 @@ pub(super) fn job_row(row: &impl Cells) -> Result<JobRow, StoreError> {
         train_seconds: real(row, "train_seconds")?,
         train_loss: row.real("train_loss")?,
         val_accuracy: row.real("val_accuracy")?,
+        val_loss: row.real("val_loss")?,
+        train_accuracy: row.real("train_accuracy")?,
+        best: best_epoch(row)?,
         pack_size: pack_size(row)?,
     })
+}
+
+/// The columns of a job's best epoch.
+pub(super) fn best_epoch(row: &impl Cells) -> Result<Option<BestEpoch>, StoreError> {
+    if row.integer("best_epoch")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(BestEpoch {
+        epoch: natural(row, "best_epoch")?,
+        val_accuracy: real(row, "best_val_accuracy")?,
+        other_metric: row.real("best_metric")?,
+    }))
 }
 
 /// The column `pack_size`.
@@ -106,6 +124,8 @@ pub(super) fn metrics(row: &impl Cells) -> Result<EpochMetrics, StoreError> {
         train_loss: real(row, "train_loss")?,
         val_accuracy: real(row, "val_accuracy")?,
         epoch_seconds: real(row, "epoch_seconds")?,
+        val_loss: row.real("val_loss")?,
+        train_accuracy: row.real("train_accuracy")?,
     })
 }
 

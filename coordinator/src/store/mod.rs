@@ -15,7 +15,7 @@ use proto::{JobKey, SweepId};
 
 pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 use crate::core::{
-    record::{EpochMetrics, Record, StoredSweep},
+    record::{BestEpoch, EpochMetrics, Record, StoredSweep},
     state::JobState,
 };
 
@@ -85,6 +85,12 @@ pub struct JobRow {
     pub train_loss: Option<f64>,
     /// At the last epoch that counts.
     pub val_accuracy: Option<f64>,
+    /// At the last epoch that counts, where it is known.
+    pub val_loss: Option<f64>,
+    /// At the last epoch that counts, where it is known.
+    pub train_accuracy: Option<f64>,
+    /// The best of the epochs that count. Rows of older versions have none.
+    pub best: Option<BestEpoch>,
     /// Jobs that the last attempt is or was trained together with, itself included.
     pub pack_size: u32,
 }

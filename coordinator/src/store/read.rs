@@ -9,12 +9,14 @@ use proto::{JobKey, SweepId, WorkerName};
 use super::{
     AttemptRow, EpochRow, JobRow, StoreError,
     cells::{
-        Cells, dataset, integer, job_row, job_state, metrics, natural, optional_natural, pack_size, text,
+        Cells, best_epoch, dataset, integer, job_row, job_state, metrics, natural, optional_natural,
+        pack_size, text,
     },
     tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
 };
 use crate::core::{
-    record::{History, StoredAttempt, StoredJob, StoredSweep},
+    record::{BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredSweep},
+    specification::{Goal, Metric, MetricName, MetricUse},
     state::{JobState, SweepState},
 };
 
@@ -78,6 +80,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
     let state = SweepState::from_name(&state)
         .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {state:?}")))?;
     let (next_fresh, ahead) = begun(connection, key).await?;
+    let metric = metric(id, row)?;
     Ok(StoredSweep {
         sweep: id,
         request_id: row.text("request_id")?.unwrap_or_default(),
@@ -89,8 +92,8 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
         next_fresh,
         ahead,
         finals: finals(connection, key).await?,
-        best: best(connection, id, &text(row, "metric")?, &text(row, "goal")?).await?,
-        open_jobs: open_jobs(connection, key).await?,
+        best: best(connection, id, metric).await?,
+        open_jobs: open_jobs(connection, id, metric).await?,
     })
 }
 
@@ -126,37 +129,105 @@ async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobSta
     Ok(finals)
 }
 
-async fn best(
-    connection: &mut impl Queries,
-    sweep: SweepId,
-    metric: &str,
-    goal: &str,
-) -> Result<Option<(u64, f64)>, StoreError> {
-    let rest = match (metric, goal) {
-        ("val_accuracy", "maximize") => {
-            "WHERE sweep_id = $1 AND state = 'done' \
-             AND val_accuracy IS NOT NULL ORDER BY val_accuracy DESC, job LIMIT 1"
-        }
-        ("val_accuracy", "minimize") => {
-            "WHERE sweep_id = $1 AND state = 'done' \
-             AND val_accuracy IS NOT NULL ORDER BY val_accuracy, job LIMIT 1"
-        }
-        ("train_loss", "maximize") => {
-            "WHERE sweep_id = $1 AND state = 'done' \
-             AND train_loss IS NOT NULL ORDER BY train_loss DESC, job LIMIT 1"
-        }
-        ("train_loss", "minimize") => {
-            "WHERE sweep_id = $1 AND state = 'done' \
-             AND train_loss IS NOT NULL ORDER BY train_loss, job LIMIT 1"
-        }
-        _ => return Err(StoreError::Damaged(format!("sweep {sweep} is ranked by {metric:?}, {goal:?}"))),
-    };
-    let rows = select(connection, &JOBS, rest, &[integer(sweep.0)?]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(natural(row, "job")?).zip(row.real(metric)?))
+/// The columns `metric` and `goal` of a sweep.
+fn metric(sweep: SweepId, row: &impl Cells) -> Result<Metric, StoreError> {
+    let (name, goal) = (text(row, "metric")?, text(row, "goal")?);
+    let known = MetricName::from_name(&name).zip(Goal::from_name(&goal));
+    let unknown = || StoreError::Damaged(format!("sweep {sweep} is ranked by {name:?}, {goal:?}"));
+    // Which epochs count is the specification's, and not asked for here.
+    known.map(|(name, goal)| Metric { name, goal, used: MetricUse::default() }).ok_or_else(unknown)
 }
 
-async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredJob>, StoreError> {
+/// The best done jobs by both ways to rank them.
+async fn best<Q: Queries>(
+    connection: &mut Q,
+    sweep: SweepId,
+    metric: Metric,
+) -> Result<BestJobs, StoreError> {
+    let mut best = BestJobs::default();
+    let (last, furthest) = (metric.name.as_str(), best_column(metric));
+    if let Some((job, value)) = best_by_column(connection, sweep, metric, last).await? {
+        best.consider(metric, job, Some(value), None);
+    }
+    if let Some((job, value)) = best_by_column(connection, sweep, metric, furthest).await? {
+        best.consider(metric, job, None, Some(value));
+    }
+    if let Some((job, value)) = best_of_older(connection, sweep, metric).await? {
+        best.consider(metric, job, None, Some(value));
+    }
+    Ok(best)
+}
+
+/// The done job with the best value of all its epochs, among those that an older version finished: their rows do not say
+/// what was best, so their epochs are asked.
+async fn best_of_older<Q: Queries>(
+    connection: &mut Q,
+    sweep: SweepId,
+    metric: Metric,
+) -> Result<Option<(u64, f64)>, StoreError> {
+    let column = metric.name.as_str();
+    let (furthest, order) = if metric.goal == Goal::Maximize { ("MAX", " DESC") } else { ("MIN", "") };
+    let query = format!(
+        "SELECT epochs.job AS job, {furthest}(epochs.{column}) AS value FROM jobs JOIN epochs \
+         ON epochs.sweep_id = jobs.sweep_id AND epochs.job = jobs.job AND epochs.attempt = jobs.attempts \
+         WHERE jobs.sweep_id = $1 AND jobs.state = 'done' AND jobs.best_epoch IS NULL \
+         AND epochs.{column} IS NOT NULL GROUP BY epochs.job ORDER BY value{order}, job LIMIT 1"
+    );
+    let found = connection.rows(query, &[integer(sweep.0)?]).await?;
+    let Some(found) = found.first() else { return Ok(None) };
+    // Once more, from rows that are as they were written.
+    let job = natural(found, "job")?;
+    let one = "WHERE sweep_id = $1 AND job = $2";
+    let mut rows = select(connection, &JOBS, one, &[integer(sweep.0)?, integer(job)?]).await?;
+    let Some(row) = rows.pop() else { return Ok(None) };
+    let best = best_of_attempt(connection, sweep, metric, &row).await?;
+    Ok(best.and_then(|best| Some((job, best.value(metric)?))))
+}
+
+/// The column of `jobs` with the best value of a metric.
+fn best_column(metric: Metric) -> &'static str {
+    if metric.is_largest_accuracy() { "best_val_accuracy" } else { "best_metric" }
+}
+
+/// The done job with the best value in a column, the first of equal ones.
+async fn best_by_column(
+    connection: &mut impl Queries,
+    sweep: SweepId,
+    metric: Metric,
+    column: &str,
+) -> Result<Option<(u64, f64)>, StoreError> {
+    let order = if metric.goal == Goal::Maximize { " DESC" } else { "" };
+    let rest = format!(
+        "WHERE sweep_id = $1 AND state = 'done' AND {column} IS NOT NULL ORDER BY {column}{order}, job LIMIT 1"
+    );
+    let rows = select(connection, &JOBS, &rest, &[integer(sweep.0)?]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(natural(row, "job")?).zip(row.real(column)?))
+}
+
+/// The best of the epochs of a job's last attempt, from its row in `jobs`.
+async fn best_of_attempt<Q: Queries>(
+    connection: &mut Q,
+    sweep: SweepId,
+    metric: Metric,
+    job: &Q::Row,
+) -> Result<Option<BestEpoch>, StoreError> {
+    if let Some(best) = best_epoch(job)? {
+        return Ok(Some(best));
+    }
+    let of_attempt = "WHERE sweep_id = $1 AND job = $2 AND attempt = $3 ORDER BY epoch";
+    let numbers = [integer(sweep.0)?, natural(job, "job")?, natural(job, "attempts")?];
+    let rows = select(connection, &EPOCHS, of_attempt, &numbers).await?;
+    let epochs = rows.iter().map(metrics).collect::<Result<Vec<_>, _>>()?;
+    Ok(BestEpoch::of(metric, &epochs))
+}
+
+async fn open_jobs(
+    connection: &mut impl Queries,
+    id: SweepId,
+    metric: Metric,
+) -> Result<Vec<StoredJob>, StoreError> {
+    let sweep = integer(id.0)?;
     let open = "WHERE sweep_id = $1 AND state IN ('pending', 'running') ORDER BY job";
     let jobs = select(connection, &JOBS, open, &[sweep]).await?;
     let running = "WHERE sweep_id = $1 AND (job, attempt) IN \
@@ -169,7 +240,14 @@ async fn open_jobs(connection: &mut impl Queries, sweep: i64) -> Result<Vec<Stor
     for row in &jobs {
         let job = natural(row, "job")?;
         let running = match job_state(row)? {
-            JobState::Running => Some(running_attempt(row, attempts.get(&job), epochs.get(&job))?),
+            JobState::Running => {
+                let mut running = running_attempt(row, attempts.get(&job), epochs.get(&job))?;
+                running.best = match running.last {
+                    Some(_) => best_of_attempt(connection, id, metric, row).await?,
+                    None => None,
+                };
+                Some(running)
+            }
             _ => None,
         };
         open_jobs.push(open_job(row, running)?);
@@ -220,6 +298,7 @@ fn running_attempt<R: Cells>(
         started: attempt.boolean("started")?.unwrap_or_default(),
         train_seconds: job.real("train_seconds")?.unwrap_or_default(),
         last,
+        best: None,
     })
 }
 

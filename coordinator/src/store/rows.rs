@@ -11,7 +11,7 @@ use super::{
     read::{Queries, select},
     tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
 };
-use crate::core::record::{EpochMetrics, Record};
+use crate::core::record::{BestEpoch, EpochMetrics, Record};
 
 /// Columns of `sweeps` that change.
 mod sweep {
@@ -38,6 +38,11 @@ mod job {
     pub(super) const TRAIN_LOSS: usize = JOBS.position("train_loss");
     pub(super) const VAL_ACCURACY: usize = JOBS.position("val_accuracy");
     pub(super) const PACK_SIZE: usize = JOBS.position("pack_size");
+    pub(super) const VAL_LOSS: usize = JOBS.position("val_loss");
+    pub(super) const TRAIN_ACCURACY: usize = JOBS.position("train_accuracy");
+    pub(super) const BEST_EPOCH: usize = JOBS.position("best_epoch");
+    pub(super) const BEST_VAL_ACCURACY: usize = JOBS.position("best_val_accuracy");
+    pub(super) const BEST_METRIC: usize = JOBS.position("best_metric");
 }
 
 /// Columns of `attempts` that change.
@@ -220,13 +225,11 @@ impl Rows {
                     changes.ended_attempts.insert(*key);
                 }
             }
-            Record::EpochRecorded { attempt: key, epoch, train_seconds } => {
+            Record::EpochRecorded { attempt: key, epoch, best, train_seconds } => {
                 changes.epochs.push((*key, epoch.epoch, epoch_row(*key, epoch)?));
                 if let Some(row) = self.known_job(connection, key.job).await? {
-                    row[job::EPOCHS_DONE] = epoch.epoch.into();
                     row[job::TRAIN_SECONDS] = (*train_seconds).into();
-                    row[job::TRAIN_LOSS] = epoch.train_loss.into();
-                    row[job::VAL_ACCURACY] = epoch.val_accuracy.into();
+                    last_epoch(row, epoch, best);
                     changes.jobs.insert(key.job);
                 }
             }
@@ -359,7 +362,24 @@ fn new_job(key: JobKey) -> Result<Row, StoreError> {
         Value::Real(None),
         Value::Real(None),
         Value::Added(None),
+        Value::AddedReal(None),
+        Value::AddedReal(None),
+        Value::Added(None),
+        Value::AddedReal(None),
+        Value::AddedReal(None),
     ])
+}
+
+/// What an epoch leaves in its job's row.
+fn last_epoch(row: &mut Row, epoch: &EpochMetrics, best: &BestEpoch) {
+    row[job::EPOCHS_DONE] = epoch.epoch.into();
+    row[job::TRAIN_LOSS] = epoch.train_loss.into();
+    row[job::VAL_ACCURACY] = epoch.val_accuracy.into();
+    row[job::VAL_LOSS] = Value::AddedReal(epoch.val_loss);
+    row[job::TRAIN_ACCURACY] = Value::AddedReal(epoch.train_accuracy);
+    row[job::BEST_EPOCH] = Value::Added(Some(best.epoch.into()));
+    row[job::BEST_VAL_ACCURACY] = Value::AddedReal(Some(best.val_accuracy));
+    row[job::BEST_METRIC] = Value::AddedReal(best.other_metric);
 }
 
 /// The column `pack_size`: nothing for a job alone, as most are.
@@ -377,6 +397,10 @@ fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) {
     row[job::TRAIN_LOSS] = Value::Real(None);
     row[job::VAL_ACCURACY] = Value::Real(None);
     row[job::PACK_SIZE] = pack(pack_size);
+    for column in [job::VAL_LOSS, job::TRAIN_ACCURACY, job::BEST_VAL_ACCURACY, job::BEST_METRIC] {
+        row[column] = Value::AddedReal(None);
+    }
+    row[job::BEST_EPOCH] = Value::Added(None);
 }
 
 /// All columns but the last.
@@ -413,5 +437,7 @@ fn epoch_row(key: AttemptKey, metrics: &EpochMetrics) -> Result<Row, StoreError>
         metrics.train_loss.into(),
         metrics.val_accuracy.into(),
         metrics.epoch_seconds.into(),
+        Value::AddedReal(metrics.val_loss),
+        Value::AddedReal(metrics.train_accuracy),
     ])
 }

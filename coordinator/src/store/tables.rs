@@ -12,8 +12,10 @@ pub(super) enum Kind {
     Text,
     Boolean,
     /// An integer that only newer rows have: rows without it have the checksum that they had before the column was
-    /// there.
+    /// there. Columns of this kind and the next come last, in the order in which they were added.
     Added,
+    /// The same for a floating-point number.
+    AddedReal,
 }
 
 /// A table.
@@ -27,7 +29,7 @@ pub(super) struct Table {
     pub(super) columns: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Added, Boolean, Integer, Real, Text};
+use Kind::{Added, AddedReal, Boolean, Integer, Real, Text};
 
 pub(super) static SWEEPS: Table = Table {
     name: "sweeps",
@@ -65,6 +67,11 @@ pub(super) static JOBS: Table = Table {
         ("train_loss", Real),
         ("val_accuracy", Real),
         ("pack_size", Added),
+        ("val_loss", AddedReal),
+        ("train_accuracy", AddedReal),
+        ("best_epoch", Added),
+        ("best_val_accuracy", AddedReal),
+        ("best_metric", AddedReal),
     ],
 };
 
@@ -100,6 +107,8 @@ pub(super) static EPOCHS: Table = Table {
         ("train_loss", Real),
         ("val_accuracy", Real),
         ("epoch_seconds", Real),
+        ("val_loss", AddedReal),
+        ("train_accuracy", AddedReal),
     ],
 };
 
@@ -139,6 +148,7 @@ impl Table {
                 Text => Value::Text(row.text(column)?.map(Cow::Owned)),
                 Boolean => Value::Boolean(row.boolean(column)?.unwrap_or_default()),
                 Added => Value::Added(row.integer(column)?),
+                AddedReal => Value::AddedReal(row.real(column)?),
             })
         };
         self.columns.iter().map(value).collect()
@@ -174,6 +184,7 @@ pub(super) enum Value {
     Text(Option<Cow<'static, str>>),
     Boolean(bool),
     Added(Option<i64>),
+    AddedReal(Option<f64>),
 }
 
 impl From<i64> for Value {
@@ -231,15 +242,44 @@ pub(super) fn checksum(row: &[Value]) -> i64 {
         }
         None => bytes.push(b'n'),
     };
-    for value in row {
+    // Columns that came later and hold nothing, and none after them holds anything, are as if they were not there.
+    let is_there = |value: &Value| !matches!(value, Value::Added(None) | Value::AddedReal(None));
+    let length = row.iter().rposition(is_there).map_or(0, |last| last + 1);
+    for value in &row[..length] {
         match value {
             Value::Integer(value) => add(b'i', value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
             Value::Real(value) => add(b'r', value.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
             Value::Text(value) => add(b't', value.as_deref().map(str::as_bytes)),
             Value::Boolean(value) => add(b'i', Some(&i64::from(*value).to_le_bytes())),
-            Value::Added(None) => {}
-            Value::Added(Some(value)) => add(b'a', Some(&value.to_le_bytes())),
+            Value::Added(value) => add(b'a', value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice)),
+            Value::AddedReal(value) => {
+                add(b'A', value.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+            }
         }
     }
     crc32fast::hash(&bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_came_later_changes_no_older_rows_checksum_and_is_not_taken_for_another() {
+        let older = [Value::from(1_u32), 0.5.into()];
+        let with = |added: &[Value]| checksum(&[&older[..], added].concat());
+        let (packed, nothing) = (Value::Added(Some(3)), Value::AddedReal(None));
+        assert_eq!(with(&[Value::Added(None), nothing.clone()]), checksum(&older));
+        assert_eq!(with(&[packed.clone(), nothing.clone()]), with(&[packed]));
+        let some = Value::AddedReal(Some(0.25));
+        let different = [
+            with(&[some.clone(), nothing.clone()]),
+            with(&[nothing, some.clone()]),
+            with(&[some.clone(), some]),
+            checksum(&older),
+        ];
+        for (place, one) in different.iter().enumerate() {
+            assert!(!different[..place].contains(one), "{place}");
+        }
+    }
 }

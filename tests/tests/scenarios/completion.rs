@@ -1,19 +1,20 @@
 //! A sweep from its submission to its results.
 
 use proto::v1::{self, JobState, SweepState};
-use tests::{Cluster, ClusterOptions};
+use tests::{Cluster, ClusterOptions, chaos};
 
 const PARAMETERS: &str =
     "{activation: {values: [relu, sigmoid]}, learning_rate: {values: [0.001, 0.0001]}, epochs: {value: 3}}";
 
-/// A job's number and its epochs: each one's number and the bits of its loss and its accuracy.
-pub(crate) type Numbers = (u64, Vec<(u32, u64, u64)>);
+/// A job's number and its epochs: each one's number and the bits of its losses and its accuracies.
+pub(crate) type Numbers = (u64, Vec<(u32, [u64; 4])>);
 
 /// What must be the same whoever trains: everything but times and places.
 pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<Numbers> {
     let record = |row: &v1::EpochRow| {
         let record = row.record.expect("an epoch has its record");
-        (record.epoch, record.train_loss.to_bits(), record.val_accuracy.to_bits())
+        let more = [record.val_loss, record.train_accuracy].map(|value| value.expect("the trainer says it"));
+        (record.epoch, [record.train_loss, record.val_accuracy, more[0], more[1]].map(f64::to_bits))
     };
     let job = |job: &v1::Job| job.point.as_ref().map_or(0, |point| point.job);
     results.iter().map(|(found, epochs)| (job(found), epochs.iter().map(record).collect())).collect()
@@ -32,6 +33,12 @@ pub(crate) fn assert_whole(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: usize
         let last = rows.last().and_then(|row| row.record).unwrap_or_default();
         assert_eq!(job.train_loss, Some(last.train_loss));
         assert_eq!(job.val_accuracy, Some(last.val_accuracy));
+        assert!(last.val_loss.is_some() && last.train_accuracy.is_some(), "{last:?}");
+        assert_eq!((job.val_loss, job.train_accuracy), (last.val_loss, last.train_accuracy));
+        let records = || rows.iter().filter_map(|row| row.record);
+        let highest = records().map(|record| record.val_accuracy).fold(0.0, f64::max);
+        let first = records().find(|record| record.val_accuracy == highest).map(|record| record.epoch);
+        assert_eq!((job.best_epoch, job.best_val_accuracy), (first, Some(highest)));
     }
 }
 
@@ -51,6 +58,27 @@ async fn a_sweep_runs_on_two_workers_to_its_end() {
     let best = ended.best.expect("a finished sweep has a best job");
     let largest = results.iter().filter_map(|(job, _)| job.val_accuracy).fold(0.0, f64::max);
     assert_eq!(best.value, largest);
+}
+
+#[tokio::test]
+async fn jobs_are_ranked_by_their_best_epoch_where_the_file_says_so_also_after_a_restart() {
+    let mut cluster = Cluster::start(chaos::light(1));
+    let _worker = cluster.worker("one");
+    let jobs = "{epochs: {value: 5}, seed: {min: 1, max: 9, count: 9}}\nmetric: {name: val_loss, use: best}";
+    let sweep = cluster.submit(jobs).await;
+    let ended = cluster.watch(sweep).await.until_end().await;
+    let least = |seed: u64| {
+        let losses = (1..=5).map(|epoch| chaos::light_epoch(seed, epoch).val_loss.unwrap_or_default());
+        (seed, losses.fold(f64::INFINITY, f64::min))
+    };
+    let expected = (1..=9).map(least).min_by(|one, other| one.1.total_cmp(&other.1));
+    let best = |sweep: v1::Sweep| {
+        let best = sweep.best?;
+        Some((best.point?.job, best.value))
+    };
+    assert_eq!(best(ended), expected);
+    cluster.replace_coordinator();
+    assert_eq!(best(cluster.watch(sweep).await.until_end().await), expected);
 }
 
 #[tokio::test]

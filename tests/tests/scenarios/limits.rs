@@ -177,7 +177,16 @@ impl Stranger {
 }
 
 fn epoch(epoch: u32, train_loss: f64, val_accuracy: f64) -> Event {
-    Event::Epoch(v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds: 1.0 })
+    // What a worker may leave out, and a loss that is not finite, are nobody's fault.
+    let (val_loss, train_accuracy) = (Some(f64::NAN), None);
+    Event::Epoch(v1::EpochRecord {
+        epoch,
+        train_loss,
+        val_accuracy,
+        epoch_seconds: 1.0,
+        val_loss,
+        train_accuracy,
+    })
 }
 
 fn ended(outcome: v1::Outcome) -> Event {

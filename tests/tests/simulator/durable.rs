@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::core::{
-    record::{EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
+    record::{BestEpoch, BestJobs, EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
     state::{AttemptState, JobState, SweepState},
 };
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
-use tests::chaos::light_metrics;
+use tests::chaos::light_epoch;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -39,6 +39,7 @@ struct Job {
     attempts: u32,
     history: History,
     last: Option<EpochMetrics>,
+    best: Option<BestEpoch>,
     train_seconds: f64,
 }
 
@@ -54,8 +55,8 @@ struct Attempt {
 
 /// What a simulated training says of an epoch.
 pub(super) fn expected(job: u64, epoch: u32) -> EpochMetrics {
-    let (train_loss, val_accuracy) = light_metrics(job, u64::from(epoch));
-    EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds: 0.25 }
+    let v1::EpochRecord { train_loss, val_accuracy, val_loss, train_accuracy, .. } = light_epoch(job, epoch);
+    EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds: 0.25, val_loss, train_accuracy }
 }
 
 fn rule(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
@@ -147,7 +148,7 @@ impl Durable {
                 self.running(*attempt, "began")?.started = true;
                 Ok(())
             }
-            Record::EpochRecorded { attempt, epoch, train_seconds } => {
+            Record::EpochRecorded { attempt, epoch, best, train_seconds } => {
                 self.running(*attempt, "brought an epoch")?;
                 let job = self.jobs.get_mut(&attempt.job).ok_or("an epoch of a job that never ran")?;
                 let before = job.last.map_or(0, |last| last.epoch);
@@ -157,7 +158,11 @@ impl Durable {
                 rule(*epoch == expected(attempt.job.job, epoch.epoch), || {
                     format!("{attempt} has other numbers than were trained: {epoch:?}")
                 })?;
-                (job.last, job.train_seconds) = (Some(*epoch), *train_seconds);
+                let all = (1..=epoch.epoch).map(|epoch| expected(attempt.job.job, epoch).val_accuracy);
+                rule(best.val_accuracy == all.fold(0.0, f64::max), || {
+                    format!("{attempt} has another best epoch than was trained: {best:?}")
+                })?;
+                (job.last, job.best, job.train_seconds) = (Some(*epoch), Some(*best), *train_seconds);
                 let twice = self.epochs.insert((*attempt, epoch.epoch), *epoch).is_some();
                 rule(!twice, || format!("{attempt} has epoch {} twice", epoch.epoch))
             }
@@ -175,6 +180,7 @@ impl Durable {
             attempts: 0,
             history: History::default(),
             last: None,
+            best: None,
             train_seconds: 0.0,
         });
         rule(job.state == JobState::Pending, || {
@@ -184,6 +190,7 @@ impl Durable {
             format!("{key} was granted after attempt {}", job.attempts)
         })?;
         (job.state, job.attempts, job.last, job.train_seconds) = (JobState::Running, key.attempt, None, 0.0);
+        job.best = None;
         rule(self.attempts.insert(key, attempt).is_none(), || format!("{key} was granted twice"))
     }
 
@@ -287,7 +294,7 @@ impl Durable {
             next_fresh,
             ahead: begun.into_iter().filter(|job| *job > next_fresh).collect(),
             finals,
-            best: None,
+            best: BestJobs::default(),
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
         }
     }
@@ -308,6 +315,7 @@ impl Durable {
                 started: attempt.started,
                 train_seconds: job.train_seconds,
                 last: job.last,
+                best: job.best,
             }),
         }
     }

@@ -221,6 +221,8 @@ fn line(attempt: AttemptKey, epoch: u32) -> FromTrainer {
         train_loss: metrics.train_loss,
         val_accuracy: metrics.val_accuracy,
         epoch_seconds: metrics.epoch_seconds,
+        val_loss: metrics.val_loss,
+        train_accuracy: metrics.train_accuracy,
     }
 }
 

@@ -51,7 +51,15 @@ fn lines() -> Vec<Vec<u8>> {
         FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() },
         FromTrainer::Started { id: id(), dataset: summary(), resumed_epochs: 0 },
         FromTrainer::Progress { id: id(), epoch: 1, fraction: 0.5 },
-        FromTrainer::Epoch { id: id(), epoch: 1, train_loss: 0.5, val_accuracy: 0.5, epoch_seconds: 1.0 },
+        FromTrainer::Epoch {
+            id: id(),
+            epoch: 1,
+            train_loss: 0.5,
+            val_accuracy: 0.5,
+            epoch_seconds: 1.0,
+            val_loss: Some(0.75),
+            train_accuracy: Some(0.25),
+        },
         FromTrainer::Ended { id: id(), outcome: TrainerOutcome::Done, reason: String::new() },
     ]
     .map(|line| serde_json::to_vec(&line).unwrap())

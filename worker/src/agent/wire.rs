@@ -87,6 +87,8 @@ pub fn encode_event(event: Event) -> v1::Event {
             train_loss: metrics.train_loss,
             val_accuracy: metrics.val_accuracy,
             epoch_seconds: metrics.epoch_seconds,
+            val_loss: metrics.val_loss,
+            train_accuracy: metrics.train_accuracy,
         }),
         EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
             outcome: end.outcome.into(),
@@ -113,6 +115,8 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
             train_loss: record.train_loss,
             val_accuracy: record.val_accuracy,
             epoch_seconds: record.epoch_seconds,
+            val_loss: record.val_loss,
+            train_accuracy: record.train_accuracy,
         }),
         WireKind::Ended(ended) => {
             EventKind::Ended(End { outcome: ended.outcome(), reason: ended.reason, log_tail: ended.log_tail })
@@ -243,6 +247,16 @@ mod tests {
                 train_loss: 0.5,
                 val_accuracy: 0.75,
                 epoch_seconds: 2.0,
+                val_loss: Some(0.625),
+                train_accuracy: Some(0.875),
+            }),
+            EventKind::Epoch(EpochMetrics {
+                epoch: 2,
+                train_loss: 0.5,
+                val_accuracy: 0.75,
+                epoch_seconds: 2.0,
+                val_loss: None,
+                train_accuracy: None,
             }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,

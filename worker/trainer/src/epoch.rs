@@ -29,6 +29,12 @@ pub struct EpochRecord {
     pub val_accuracy: f64,
     /// Time of the loop over the training batches, in seconds, without the validation.
     pub epoch_seconds: f64,
+    /// Mean cross-entropy over the validation images, in nats: sum of batch loss × batch size over their number, of the
+    /// same logits as `val_accuracy`. Nothing where it is not finite; the other numbers stand all the same.
+    pub val_loss: Option<f64>,
+    /// Share of the training images whose largest logit was their class's in the training step itself, so by the weights
+    /// before that step and without a pass of its own. Nothing where an interrupted epoch's first part did not count.
+    pub train_accuracy: Option<f64>,
 }
 
 /// What a training tells while it runs.
@@ -100,7 +106,16 @@ pub fn train(
     }
 }
 
-/// One step: forward, mean cross-entropy, backward, Adam. Gives the loss before the step, a scalar on the device.
+/// What a training step says of its batch, on the device; of the weights before the step.
+#[derive(Debug)]
+pub struct Step {
+    /// Mean cross-entropy of the batch: a scalar, or `[members]` of a pack.
+    pub loss: Tensor,
+    /// Whether the largest logit of each image is its class's: booleans `[N]`, or `[members, N]` of a pack.
+    pub right: Tensor,
+}
+
+/// One step: forward, mean cross-entropy, backward, Adam.
 ///
 /// # Errors
 /// What libtorch says.
@@ -109,13 +124,19 @@ pub fn train_step(
     adam: &mut Adam,
     images: &Tensor,
     classes: &Tensor,
-) -> Result<Tensor, TchError> {
+) -> Result<Step, TchError> {
     let logits = model.forward(images)?;
     let loss = logits.f_cross_entropy_loss(classes, None::<&Tensor>, Reduction::Mean, IGNORED_CLASS, 0.0)?;
     // Gradients come as results of their own and not through `.grad`, which would have to be zeroed and added to.
     let gradients = Tensor::f_run_backward(&[&loss], model.parameters(), false, false)?;
     adam.step(model.parameters(), &gradients)?;
-    loss.f_detach()
+    Ok(Step { loss: loss.f_detach()?, right: are_right(&logits, classes)? })
+}
+
+/// Whether the largest of an image's logits is its class's: booleans `[…, N]` of logits `[…, N, classes]` and classes
+/// `[N]`. As cheap as can be: logits that are not finite make a loss that is none, and then nobody asks for this.
+pub(super) fn are_right(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+    logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(classes)
 }
 
 /// How one epoch ended.
@@ -138,13 +159,15 @@ pub struct Position {
     pub images_done: i64,
     /// Sum of batch loss × batch size over them, in nats.
     pub loss_sum: f64,
+    /// How many of them were classified rightly; nothing where a checkpoint of an older version does not say it.
+    pub right: Option<i64>,
     /// Time that they took, in seconds.
     pub seconds: f64,
 }
 
 impl Position {
     pub(super) fn start_of(epoch: u32) -> Self {
-        Self { epoch, images_done: 0, loss_sum: 0.0, seconds: 0.0 }
+        Self { epoch, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 }
     }
 
     /// Epoch and images that are done: trainings of jobs that agree, at the same place, have the same batch next.

@@ -109,9 +109,78 @@ fn the_last_batch_is_kept_and_weighs_by_its_size() {
     let mut sum = 0.0;
     for (start, size) in [(0, 13), (13, 13), (26, 4)] {
         let (inputs, classes) = data.batch(&order.narrow(0, start, size)).unwrap();
-        sum += train_step(&model, &mut adam, &inputs, &classes).unwrap().double_value(&[]) * size as f64;
+        sum += train_step(&model, &mut adam, &inputs, &classes).unwrap().loss.double_value(&[]) * size as f64;
     }
     assert_eq!(reported, sum / 30.0);
+}
+
+/// Mean cross-entropy in nats and how many are right, of two logits an image: by the definition, in doubles.
+fn by_hand(logits: &Tensor, classes: &Tensor) -> (f64, usize) {
+    let logits = Vec::<f32>::try_from(logits.detach().contiguous().view(-1)).unwrap();
+    let classes = Vec::<i64>::try_from(classes).unwrap();
+    let (mut sum, mut right) = (0.0, 0);
+    for (pair, class) in logits.chunks(2).zip(&classes) {
+        let [own, other] = [0, 1].map(|index| f64::from(pair[(*class as usize + index) % 2]));
+        sum += (other - own).exp().ln_1p();
+        right += usize::from(own > other);
+    }
+    (sum / classes.len() as f64, right)
+}
+
+#[test]
+fn an_epoch_says_what_its_own_logits_say() {
+    let data = easy_data(120);
+    let config = TrainingConfig { batch_size: 13, epochs: 2, ..config() };
+    let mut reported = Vec::new();
+    train(&config, &data, &mut |event| {
+        if let TrainingEvent::Epoch(record) = event {
+            reported.push(record);
+        }
+        Flow::Continue
+    })
+    .unwrap();
+
+    let initial = model::initial_parameters(config.seed, IMAGE_SIZE, 2).unwrap();
+    let model = SimpleCnn::new(&initial, config.activation, config.precision, Device::Cpu).unwrap();
+    let mut adam = Adam::new(model.parameters(), AdamSettings::pytorch(config.learning_rate)).unwrap();
+    for record in &reported {
+        let order = data.epoch_order(config.seed, record.epoch).unwrap();
+        let mut right = 0;
+        for start in (0..90).step_by(13) {
+            let (inputs, classes) = data.batch(&order.narrow(0, start, i64::min(13, 90 - start))).unwrap();
+            right += by_hand(&model.forward(&inputs).unwrap(), &classes).1;
+            train_step(&model, &mut adam, &inputs, &classes).unwrap();
+        }
+        assert_eq!(
+            record.train_accuracy,
+            Some(right as f64 / 90.0),
+            "each image by the weights before its step"
+        );
+        let (inputs, classes) = data.batch(data.validation()).unwrap();
+        let (loss, right) = by_hand(&model.forward(&inputs).unwrap(), &classes);
+        let found = record.val_loss.unwrap();
+        assert!((found - loss).abs() <= 1e-6 + 1e-5 * loss, "{found} is not {loss}");
+        assert_eq!(record.val_accuracy, right as f64 / 30.0);
+    }
+    let accuracies: Vec<_> = reported.iter().map(|record| record.train_accuracy).collect();
+    assert!(accuracies[0] < accuracies[1] && accuracies[0] > Some(0.4), "{accuracies:?}");
+}
+
+#[test]
+fn a_validation_loss_that_is_not_finite_leaves_the_epoch_its_other_numbers() {
+    let (images, labels) = easy_images(8);
+    let place = |class| (0..8_i64).filter(|image| i64::from(labels[*image as usize]) == class).collect();
+    let split = Split { train: place(0), validation: place(1) };
+    let data = TrainingData::in_memory(&images, &labels, &["dark", "bright"], &split, Device::Cpu).unwrap();
+    let config = TrainingConfig { epochs: 1, ..config() };
+    let mut snapshot = Training::new(&config, &data).unwrap().snapshot().unwrap();
+    // So sure of the first class that the second's loss is beyond float32.
+    snapshot.parameters[7] = Tensor::from_slice(&[3e38_f32, -3e38]);
+    let mut training = Training::resume(&config, &data, snapshot).unwrap();
+    let end = training.run_epoch(&mut |_| Flow::Continue).unwrap();
+    let EpochEnd::Done(record) = end else { panic!("{end:?}") };
+    assert_eq!((record.train_loss, record.train_accuracy), (0.0, Some(1.0)));
+    assert_eq!((record.val_loss, record.val_accuracy), (None, 0.0));
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl<W: Write + Send> Session<'_, W> {
         for member in members.iter_mut() {
             let State::Training(place) = member.state else { continue };
             let Some(record) = pack.records(place).last() else { continue };
-            let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
+            let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, .. } = record;
             let (epochs, id) = (member.config.epochs, member.id());
             let whose = if together { format!("{id}: ") } else { String::new() };
             terminal::say!(
@@ -311,8 +311,9 @@ impl<W: Write + Send> Session<'_, W> {
 
 /// An epoch as it is told.
 fn line(id: &str, record: EpochRecord) -> FromTrainer {
-    let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds } = record;
-    FromTrainer::Epoch { id: id.to_owned(), epoch, train_loss, val_accuracy, epoch_seconds }
+    let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } = record;
+    let id = id.to_owned();
+    FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
 }
 
 /// Whether libtorch failed for want of memory, on whatever device: its own allocators' words, C++'s, and those of

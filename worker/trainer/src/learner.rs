@@ -5,7 +5,7 @@ use tch::{Device, TchError, Tensor};
 use super::{
     adam::{Adam, AdamSettings, AdamState, host_copy},
     config::TrainingConfig,
-    epoch::{Snapshot, train_step},
+    epoch::{Snapshot, Step, are_right, train_step},
     model::{self, Activation, SimpleCnn},
     pack_model::{self, Layout, PackModel},
 };
@@ -79,14 +79,16 @@ impl Learner {
         Array::new(jobs, &weights, device, layout).map(|array| Self(Models::Many(array)))
     }
 
-    /// One step of every member: forward, mean cross-entropy, backward, Adam. Gives the members' losses before the
-    /// step, `[members]` on the device in the order of the jobs.
+    /// One step of every member: forward, mean cross-entropy, backward, Adam. Members are in the order of the jobs.
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
+    pub fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Step, TchError> {
         match &mut self.0 {
-            Models::One(model, adam) => train_step(model, adam, images, classes)?.f_view([1]),
+            Models::One(model, adam) => {
+                let Step { loss, right } = train_step(model, adam, images, classes)?;
+                Ok(Step { loss: loss.f_view([1])?, right: right.f_unsqueeze(0)? })
+            }
             Models::Many(array) => array.step(images, classes),
         }
     }
@@ -146,8 +148,9 @@ impl Array {
         Ok(Self { model, members })
     }
 
-    fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
-        let losses = pack_model::losses(&self.model.forward(images)?, classes)?;
+    fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Step, TchError> {
+        let logits = self.model.forward(images)?;
+        let losses = pack_model::losses(&logits, classes)?;
         // A member's loss depends on its own parameters alone, so that the sum's gradients are the members' own.
         let sum = losses.f_sum(losses.kind())?;
         let gradients = Tensor::f_run_backward(&[&sum], self.model.parameters(), false, false)?;
@@ -158,7 +161,10 @@ impl Array {
             let own = gradients.iter().map(|gradient| gradient.f_select(0, member.place));
             member.adam.step(&member.parameters, &own.collect::<Result<Vec<_>, _>>()?)?;
         }
-        self.in_order_of_jobs(&losses.f_detach()?)
+        Ok(Step {
+            loss: self.in_order_of_jobs(&losses.f_detach()?)?,
+            right: self.in_order_of_jobs(&are_right(&logits, classes)?)?,
+        })
     }
 
     /// What the model gives, `[members, …]`, in the order of the jobs.

@@ -12,7 +12,7 @@ use super::{
     epoch::{EpochRecord, Flow, Listener, Position, Snapshot, TrainingEvent},
     learner::{Learner, Start},
     model,
-    pack_model::Layout,
+    pack_model::{self, Layout},
 };
 
 /// Batches between two looks at the losses within an epoch on a CPU, where a look costs nothing. On other devices
@@ -158,14 +158,21 @@ impl<'a> Pack<'a> {
         if images_max.is_some() {
             return Ok(PackEnd::Reached);
         }
-        let Some(accuracies) = self.validate(listener)? else { return Ok(PackEnd::Stopped) };
+        let Some(validations) = self.validate(listener)? else { return Ok(PackEnd::Stopped) };
         let epoch = self.place().0;
-        for (member, val_accuracy) in accuracies.into_iter().enumerate() {
+        let train_images = self.data.train_images() as f64;
+        for (member, Validation { loss, accuracy }) in validations.into_iter().enumerate() {
             let train_loss = self.train_loss(member);
             let member = &mut self.members[member];
-            let epoch_seconds = member.position.seconds;
             if member.live {
-                member.records.push(EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds });
+                member.records.push(EpochRecord {
+                    epoch,
+                    train_loss,
+                    val_accuracy: accuracy,
+                    epoch_seconds: member.position.seconds,
+                    val_loss: Some(loss).filter(|loss| loss.is_finite()),
+                    train_accuracy: member.position.right.map(|right| right as f64 / train_images),
+                });
             }
             member.position = Position::start_of(epoch + 1);
         }
@@ -189,13 +196,17 @@ impl<'a> Pack<'a> {
         let order = self.data.epoch_order(self.config.seed, epoch)?;
         let images = order.numel() as i64;
         let last = images_max.map_or(images, |limit| limit.min(images));
+        // Counted once at the end: a sum each batch would be one kernel more.
+        let (first, members) = (done, self.members.len() as i64);
+        let right = Tensor::f_zeros([members, (last - first).max(0)], (Kind::Bool, device))?;
         let mut flow = Flow::Continue;
         let mut batches = 0;
         while done < last && flow == Flow::Continue {
             let size = self.config.batch_size.min(last - done);
             let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
-            let losses = self.learner.step(&inputs, &classes)?;
-            let _ = loss_sums.f_add_(&losses.f_to_kind(Kind::Double)?.f_mul_scalar(size)?)?;
+            let step = self.learner.step(&inputs, &classes)?;
+            let _ = loss_sums.f_add_(&step.loss.f_to_kind(Kind::Double)?.f_mul_scalar(size)?)?;
+            right.f_narrow(1, done - first, size)?.f_copy_(&step.right)?;
             done += size;
             batches += 1;
             if batches % BATCHES_BETWEEN_LOOKS == 0 && device == Device::Cpu {
@@ -207,35 +218,54 @@ impl<'a> Pack<'a> {
             }
             flow = listener(TrainingEvent::Batch { epoch, fraction: done as f64 / images as f64 });
         }
-        let loss_sums = host_values(&loss_sums)?;
+        let right = right.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Double)?;
+        let [loss_sums, right] = host_pairs(&loss_sums, &right)?;
         let seconds = started.elapsed().as_secs_f64();
-        for (member, loss_sum) in self.members.iter_mut().zip(loss_sums) {
+        for (member, (loss_sum, right)) in self.members.iter_mut().zip(loss_sums.into_iter().zip(right)) {
             let seconds = member.position.seconds + seconds;
-            member.position = Position { epoch, images_done: done, loss_sum, seconds };
+            let right = member.position.right.map(|before| before + right as i64);
+            member.position = Position { epoch, images_done: done, loss_sum, right, seconds };
         }
         Ok(flow)
     }
 
-    /// The members' accuracies on the validation images; nothing when the listener stopped it.
-    fn validate(&self, listener: Listener<'_>) -> Result<Option<Vec<f64>>, TchError> {
+    /// What the members make of the validation images; nothing when the listener stopped it.
+    fn validate(&self, listener: Listener<'_>) -> Result<Option<Vec<Validation>>, TchError> {
         let _no_gradients = tch::no_grad_guard();
         let order = self.data.validation();
         let images = order.numel() as i64;
         let batch_size = validation_batch(self.data);
-        let mut correct = Tensor::f_zeros([self.members.len() as i64], (Kind::Int64, self.data.device()))?;
+        let (members, device) = (self.members.len() as i64, self.data.device());
+        let mut correct = Tensor::f_zeros([members], (Kind::Int64, device))?;
+        let mut loss_sums = Tensor::f_zeros([members], (Kind::Double, device))?;
         let mut done = 0;
         while done < images {
             let size = batch_size.min(images - done);
             let (inputs, classes) = self.data.batch(&order.f_narrow(0, done, size)?)?;
-            let _ = correct.f_add_(&count_correct(&self.learner.forward(&inputs)?, &classes)?)?;
+            let logits = self.learner.forward(&inputs)?;
+            let _ = correct.f_add_(&count_correct(&logits, &classes)?)?;
+            let losses = pack_model::losses(&logits, &classes)?.f_to_kind(Kind::Double)?;
+            let _ = loss_sums.f_add_(&losses.f_mul_scalar(size)?)?;
             done += size;
             if listener(TrainingEvent::ValidationBatch) == Flow::Stop {
                 return Ok(None);
             }
         }
-        let correct = host_values(&correct.f_to_kind(Kind::Double)?)?;
-        Ok(Some(correct.into_iter().map(|correct| correct / images as f64).collect()))
+        let [correct, loss_sums] = host_pairs(&correct.f_to_kind(Kind::Double)?, &loss_sums)?;
+        let share = |(correct, loss_sum)| Validation {
+            loss: loss_sum / images as f64,
+            accuracy: correct / images as f64,
+        };
+        Ok(Some(correct.into_iter().zip(loss_sums).map(share).collect()))
     }
+}
+
+/// What a member makes of the validation images.
+struct Validation {
+    /// Mean cross-entropy, in nats; it need not be finite.
+    loss: f64,
+    /// Share that is classified rightly.
+    accuracy: f64,
 }
 
 /// Images of a validation batch; the last may hold fewer.
@@ -256,6 +286,13 @@ fn check_layers(members: i64, images: i64, image_size: i64) -> Result<(), TchErr
 /// The values of a tensor `[n]` of doubles; waits for the device.
 fn host_values(tensor: &Tensor) -> Result<Vec<f64>, TchError> {
     Vec::try_from(tensor.f_to_device(Device::Cpu)?)
+}
+
+/// The values of two tensors `[n]` of doubles, with one wait for the device.
+fn host_pairs(one: &Tensor, other: &Tensor) -> Result<[Vec<f64>; 2], TchError> {
+    let mut one = host_values(&Tensor::f_cat(&[one, other], 0)?)?;
+    let other = one.split_off(one.len() / 2);
+    Ok([one, other])
 }
 
 /// How many images have all logits finite and the largest at their class: `[…]` of logits `[…, N, classes]` and

@@ -49,9 +49,14 @@ fn train_batches(pack: &mut Pack<'_>, count: usize) {
 /// Everything of a snapshot but the times, bit for bit.
 fn bits(snapshot: &Snapshot) -> (Vec<u64>, Vec<Vec<u32>>) {
     let Snapshot { position, records, parameters, adam } = snapshot;
-    let numbers = records.iter().flat_map(|record| [record.train_loss, record.val_accuracy]);
+    let all = |record: &EpochRecord| {
+        let more = [record.val_loss, record.train_accuracy].map(|value| value.expect("it is known"));
+        [record.train_loss, record.val_accuracy, more[0], more[1]]
+    };
+    let numbers = records.iter().flat_map(all);
     let numbers = numbers.chain([position.loss_sum]).map(f64::to_bits);
-    let place = [u64::from(position.epoch), position.images_done as u64];
+    let right = position.right.expect("it is known");
+    let place = [u64::from(position.epoch), position.images_done as u64, right as u64];
     let tensors =
         parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments).chain([&adam.step]);
     let values = tensors.map(|tensor| {
@@ -81,6 +86,13 @@ fn assert_packed_is_alone(configs: &[TrainingConfig], data: &TrainingData) {
             assert!(relative <= bound, "{config:?}: {found:?} is not {expected:?}");
             assert!(images < 2.5, "{config:?}: {found:?} is not {expected:?}");
             assert!(found.epoch_seconds > 0.0);
+            let [val_loss, expected_loss] = [found, expected].map(|record| record.val_loss.unwrap());
+            // It is of the last weights alone and may be tiny, so that rounding weighs more than in an epoch's mean.
+            let bound = 1e-2 * expected_loss + 1e-4;
+            assert!((val_loss - expected_loss).abs() <= bound, "{config:?}: {found:?} is not {expected:?}");
+            let accuracies = [found, expected].map(|record| record.train_accuracy.unwrap());
+            let images = (accuracies[0] - accuracies[1]).abs() * data.train_images() as f64;
+            assert!(images < 2.5, "{config:?}: {found:?} is not {expected:?}");
         }
     }
 }

@@ -129,9 +129,13 @@ fn a_job_is_trained_to_its_end() {
     assert_eq!(events[0], FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() });
     let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
-    let FromTrainer::Epoch { train_loss, val_accuracy, epoch_seconds, .. } = events[2] else {
+    let FromTrainer::Epoch { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
+        events[2]
+    else {
         panic!("{events:?}")
     };
+    assert!(val_loss.is_some_and(f64::is_finite));
+    assert!(train_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
     assert!(train_loss.is_finite() && (0.0..=1.0).contains(&val_accuracy) && epoch_seconds > 0.0);
 }
 

@@ -13,7 +13,7 @@ use trainer::{
     epoch::{Position, Snapshot, train_step},
     learner::{Learner, Start},
     model::{PARAMETER_NAMES, Precision, SimpleCnn, channels_last, parameter_shapes},
-    pack_model::Layout,
+    pack_model::{self, Layout},
 };
 
 const IMAGE_SIZE: i64 = 128;
@@ -103,6 +103,8 @@ fn batch(step: usize, size: i64, seed: u32) -> (Tensor, Tensor) {
 struct Trajectory {
     losses: Vec<f64>,
     logits: Vec<f64>,
+    /// Mean cross-entropy of those logits, as the validation takes it.
+    val_loss: f64,
     sums: BTreeMap<String, [f64; 2]>,
 }
 
@@ -112,12 +114,26 @@ fn train(case: &Case, seed: u32) -> Trajectory {
     let losses = (0..case.steps)
         .map(|step| {
             let (images, classes) = batch(step, case.batch_size, seed);
-            train_step(&model, &mut adam, &images, &classes).unwrap().double_value(&[])
+            train_step(&model, &mut adam, &images, &classes).unwrap().loss.double_value(&[])
         })
         .collect();
     let _no_gradients = tch::no_grad_guard();
-    let logits = model.forward(&batch(99, 4, seed).0).unwrap().to_kind(Kind::Double).view(-1);
-    Trajectory { losses, logits: Vec::<f64>::try_from(logits).unwrap(), sums: sums(model.parameters()) }
+    let (images, classes) = batch(99, 4, seed);
+    let logits = model.forward(&images).unwrap();
+    let val_loss = pack_model::losses(&logits.unsqueeze(0), &classes).unwrap().double_value(&[0]);
+    let logits = Vec::<f64>::try_from(logits.to_kind(Kind::Double).view(-1)).unwrap();
+    Trajectory { losses, logits, val_loss, sums: sums(model.parameters()) }
+}
+
+/// Mean cross-entropy of two logits an image, by its definition.
+fn cross_entropy(logits: &[Vec<f64>], classes: &Tensor) -> f64 {
+    let classes = Vec::<i64>::try_from(classes).unwrap();
+    let each = logits.iter().zip(&classes).map(|(logits, class)| {
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+        sum.ln() + largest - logits[*class as usize]
+    });
+    each.sum::<f64>() / logits.len() as f64
 }
 
 fn sums(parameters: &[Tensor; 8]) -> BTreeMap<String, [f64; 2]> {
@@ -145,7 +161,7 @@ fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
     let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
     let zeros = || shapes.iter().map(|shape| Tensor::zeros(&shape[..], (Kind::Float, Device::Cpu))).collect();
     let snapshot = || Snapshot {
-        position: Position { epoch: 1, images_done: 0, loss_sum: 0.0, seconds: 0.0 },
+        position: Position { epoch: 1, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 },
         records: Vec::new(),
         parameters: parameters(seed),
         adam: AdamState {
@@ -161,13 +177,17 @@ fn train_packed(cases: &[&Case], seed: u32) -> Vec<Trajectory> {
     let mut found: Vec<Trajectory> = cases.iter().map(|_| Trajectory::default()).collect();
     for step in 0..cases.iter().map(|case| case.steps).max().unwrap() {
         let (images, classes) = batch(step, cases[0].batch_size, seed);
-        let losses = Vec::<f32>::try_from(learner.step(&images, &classes).unwrap()).unwrap();
+        let losses = Vec::<f32>::try_from(learner.step(&images, &classes).unwrap().loss).unwrap();
         for (number, case) in cases.iter().enumerate().filter(|(_, case)| step < case.steps) {
             let (member, found) = (number + 1, &mut found[number]);
             found.losses.push(f64::from(losses[member]));
             if step + 1 == case.steps {
                 let _no_gradients = tch::no_grad_guard();
-                let logits = learner.forward(&batch(99, 4, seed).0).unwrap().get(member as i64);
+                let (images, classes) = batch(99, 4, seed);
+                let logits = learner.forward(&images).unwrap();
+                found.val_loss =
+                    pack_model::losses(&logits, &classes).unwrap().double_value(&[member as i64]);
+                let logits = logits.get(member as i64);
                 found.logits = Vec::<f64>::try_from(logits.to_kind(Kind::Double).view(-1)).unwrap();
                 found.sums = sums(&learner.state(member).unwrap().0);
             }
@@ -214,7 +234,8 @@ fn golden_trajectories_are_pytorchs() {
     let seed = seed_of(&cases[0]);
     println!("seed {seed}");
     for case in &cases {
-        compare(case, &train(case, case.seed.unwrap_or(seed)), "alone");
+        let seed = case.seed.unwrap_or(seed);
+        compare(case, &train(case, seed), seed, "alone");
     }
 }
 
@@ -230,13 +251,13 @@ fn golden_trajectories_are_those_of_packed_members() {
     for shared in different {
         let pack: Vec<&Case> = cases.iter().filter(|case| inputs(case) == shared).collect();
         for (case, found) in pack.iter().zip(train_packed(&pack, shared.1)) {
-            compare(case, &found, "packed");
+            compare(case, &found, shared.1, "packed");
         }
     }
 }
 
 /// Holds what was found to a case.
-fn compare(case: &Case, found: &Trajectory, how: &str) {
+fn compare(case: &Case, found: &Trajectory, seed: u32, how: &str) {
     let name =
         format!("{how}: {} at {}, batches of {}", case.activation, case.learning_rate, case.batch_size);
     assert_eq!(case.losses.len(), case.steps, "{name}");
@@ -252,6 +273,8 @@ fn compare(case: &Case, found: &Trajectory, how: &str) {
     let expected_logits = case.logits_on_batch_99_of_4.concat();
     assert_eq!(found.logits.len(), expected_logits.len());
     let logits = largest(found.logits.iter().zip(&expected_logits).map(|(one, other)| (one - other).abs()));
+    let val_loss = cross_entropy(&case.logits_on_batch_99_of_4, &batch(99, 4, seed).1);
+    let val_loss = (found.val_loss - val_loss).abs();
     let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
     let sums = largest(PARAMETER_NAMES.iter().zip(&shapes).map(|(name, shape)| {
         let reach = shape.iter().product::<i64>() as f64 * case.learning_rate * case.steps as f64;
@@ -260,13 +283,14 @@ fn compare(case: &Case, found: &Trajectory, how: &str) {
     }));
     println!(
         "{name}: loss 1 differs by {first:.1e}, losses 1 to 3 by {early:.1e}, all by {late:.1e} (relative); \
-         logits by {logits:.1e} (absolute); parameter sums by {sums:.1e} (of Adam's reach)"
+         logits by {logits:.1e}, their loss by {val_loss:.1e} (absolute); parameter sums by {sums:.1e} (of Adam's reach)"
     );
     assert!(first <= FIRST_LOSS_TOLERANCE, "{name}: {first}");
     assert!(early <= EARLY_LOSS_TOLERANCE, "{name}: {early}");
     if case.learning_rate <= STEADY_LEARNING_RATE {
         assert!(late <= LATE_LOSS_TOLERANCE, "{name}: {late}");
         assert!(logits <= LOGIT_TOLERANCE, "{name}: {logits}");
+        assert!(val_loss <= LOGIT_TOLERANCE, "{name}: {val_loss}");
         assert!(sums <= SUM_TOLERANCE, "{name}: {sums}");
     }
 }

@@ -47,12 +47,11 @@ impl Lines {
                     ));
                 }
                 Some(format!(
-                    "job {}  epoch {}/{}  loss {:.4}  val_accuracy {:.4}  {:.1} s  {}",
+                    "job {}  epoch {}/{}  {}  {:.1} s  {}",
                     point.job,
                     record.epoch,
                     epoch.epochs_total,
-                    record.train_loss,
-                    record.val_accuracy,
+                    metrics(&record),
                     record.epoch_seconds,
                     short_point(point, &self.sweep.varying)
                 ))
@@ -131,6 +130,18 @@ impl Lines {
     }
 }
 
+/// What an epoch brought, as far as its trainer says it.
+fn metrics(record: &v1::EpochRecord) -> String {
+    let part = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {value:.4}"));
+    let parts = [
+        part("loss", Some(record.train_loss)),
+        part("train_accuracy", record.train_accuracy),
+        part("val_loss", record.val_loss),
+        part("val_accuracy", Some(record.val_accuracy)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
@@ -153,7 +164,7 @@ mod tests {
         let sweep = |done, best: Option<f64>| v1::Sweep {
             job_count: 16,
             counts: Some(v1::JobCounts { done, ..v1::JobCounts::default() }),
-            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true }),
+            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true, use_best: false }),
             varying: vec!["activation".into(), "learning_rate".into()],
             best: best.map(|value| v1::BestJob { point: Some(point.clone()), value }),
             sweep_id: 7,
@@ -161,8 +172,14 @@ mod tests {
             ..v1::Sweep::default()
         };
         let preparing = v1::RunningJob { preparing: true, fraction: 0.55, ..v1::RunningJob::default() };
-        let record =
-            v1::EpochRecord { epoch: 3, train_loss: 0.51234, val_accuracy: 0.785, epoch_seconds: 1.25 };
+        let record = v1::EpochRecord {
+            epoch: 3,
+            train_loss: 0.51234,
+            val_accuracy: 0.785,
+            epoch_seconds: 1.25,
+            val_loss: Some(0.623_45),
+            train_accuracy: Some(0.8125),
+        };
         let job = |state: v1::JobState, reason: &str| {
             Event::Job(v1::JobChanged {
                 point: Some(point.clone()),

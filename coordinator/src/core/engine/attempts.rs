@@ -11,7 +11,7 @@ use super::{
 };
 use crate::core::{
     mutants::{self, Mutant},
-    record::{EpochMetrics, Record},
+    record::{BestEpoch, EpochMetrics, Record},
     state::{AttemptState, JobState, SweepState},
 };
 
@@ -133,6 +133,7 @@ impl Engine {
     ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
+        let metric = run.definition.metric;
         let Some(active) = run.active_mut(attempt) else { return };
         let (done, total) = (active.epochs_done(), active.epochs_total);
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
@@ -151,12 +152,14 @@ impl Engine {
             let images = f64::from(active.pack_size) * train_images;
             self.pack_sizes.measured(key, active.pack_size, images / metrics.epoch_seconds);
         }
-        active.last = Some(metrics);
+        let best = BestEpoch::after(active.best, metric, &metrics);
+        (active.last, active.best) = (Some(metrics), Some(best));
         active.train_seconds += metrics.epoch_seconds;
         active.progress = (metrics.epoch + 1, 0.0);
         out.records.push(Record::EpochRecorded {
             attempt,
             epoch: metrics,
+            best,
             train_seconds: active.train_seconds,
         });
         let observation = Observation::Epoch { attempt, metrics, resumed_epochs: active.resumed_epochs };
@@ -229,7 +232,7 @@ impl Engine {
             let waiting = WaitingJob { attempts: ended.attempt, history: history.clone(), pack_size_max };
             run.waiting.insert(attempt.job.job, waiting);
         } else {
-            run.count_end(attempt.job.job, job_state, ended.last);
+            run.count_end(attempt.job.job, job_state, ended.last, ended.best);
         }
         let job = attempt.job;
         out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });

@@ -264,7 +264,7 @@ fn change_state(run: &mut SweepRun, state: SweepState, out: &mut Output) {
 /// Jobs that wait for another attempt get none.
 fn cancel_waiting(run: &mut SweepRun, reason: &str, out: &mut Output) {
     for (job, waiting) in std::mem::take(&mut run.waiting) {
-        run.count_end(job, JobState::Cancelled, None);
+        run.count_end(job, JobState::Cancelled, None, None);
         out.records.push(Record::JobChanged {
             job: proto::JobKey { sweep: run.id, job },
             state: JobState::Cancelled,

@@ -104,6 +104,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 train_seconds: attempt.train_seconds,
                 progress: (attempt.last.map_or(0, |last| last.epoch) + u32::from(attempt.started), 0.0),
                 last: attempt.last,
+                best: attempt.best,
             };
             run.active.insert(job, active);
         }

@@ -132,6 +132,7 @@ impl Engine {
                 epochs_total: run.definition.epochs(job),
                 train_seconds: 0.0,
                 last: None,
+                best: None,
                 progress: (0, 0.0),
             };
             out.records.push(Record::AttemptGranted {

@@ -12,8 +12,7 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 use super::super::mutants::{self, Mutant};
 use super::super::{
     definition::SweepDefinition,
-    record::{EpochMetrics, History},
-    specification::MetricName,
+    record::{BestEpoch, BestJobs, EpochMetrics, History},
     state::{JobState, SweepState},
 };
 use super::packs::PackKey;
@@ -64,6 +63,8 @@ pub(super) struct ActiveAttempt {
     pub(super) epochs_total: u32,
     pub(super) train_seconds: f64,
     pub(super) last: Option<EpochMetrics>,
+    /// The best of its durable epochs.
+    pub(super) best: Option<BestEpoch>,
     /// Epoch in training and share of it; epoch 0 while data are prepared.
     pub(super) progress: (u32, f64),
 }
@@ -110,8 +111,8 @@ pub(super) struct SweepRun {
     pub(super) failed: u64,
     /// Jobs that had an attempt and were cancelled.
     pub(super) cancelled: u64,
-    /// The best done job and its metric.
-    pub(super) best: Option<(u64, f64)>,
+    /// The best done jobs.
+    pub(super) best: BestJobs,
 }
 
 impl SweepRun {
@@ -131,7 +132,7 @@ impl SweepRun {
             diverged: 0,
             failed: 0,
             cancelled: 0,
-            best: None,
+            best: BestJobs::default(),
         }
     }
 
@@ -240,33 +241,25 @@ impl SweepRun {
     }
 
     /// Counts the end of a job that had an attempt.
-    pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<EpochMetrics>) {
+    pub(super) fn count_end(
+        &mut self,
+        job: u64,
+        state: JobState,
+        last: Option<EpochMetrics>,
+        best: Option<BestEpoch>,
+    ) {
         match state {
             JobState::Done => {
                 self.done += 1;
-                self.consider(job, last);
+                let metric = self.definition.metric;
+                let last = last.and_then(|last| last.value(metric.name));
+                let best = best.and_then(|best| best.value(metric));
+                self.best.consider(metric, job, last, best);
             }
             JobState::Diverged => self.diverged += 1,
             JobState::Failed => self.failed += 1,
             JobState::Cancelled => self.cancelled += 1,
             JobState::Pending | JobState::Running => {}
-        }
-    }
-
-    fn consider(&mut self, job: u64, last: Option<EpochMetrics>) {
-        let metric = self.definition.specification.metric;
-        let Some(value) = last.map(|last| match metric.name {
-            MetricName::ValAccuracy => last.val_accuracy,
-            MetricName::TrainLoss => last.train_loss,
-        }) else {
-            return;
-        };
-        let better = self.best.is_none_or(|(champion, best)| {
-            // On a tie the smaller number wins, so that the order of ends does not matter.
-            metric.beats(value, best) || (value == best && job < champion)
-        });
-        if better {
-            self.best = Some((job, value));
         }
     }
 

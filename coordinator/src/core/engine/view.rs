@@ -2,12 +2,16 @@
 
 use proto::v1;
 
-use super::{super::specification::Goal, sweep_run::SweepRun};
+use super::{
+    super::specification::{Goal, MetricUse},
+    sweep_run::SweepRun,
+};
 
 impl SweepRun {
     /// The sweep as users see it.
     pub(super) fn view(&self) -> v1::Sweep {
         let specification = &self.definition.specification;
+        let metric = self.definition.metric;
         v1::Sweep {
             sweep_id: self.id.0,
             name: specification.name.clone(),
@@ -17,11 +21,13 @@ impl SweepRun {
             created_unix_ms: self.created_unix_ms,
             ended_unix_ms: self.ended_unix_ms.unwrap_or(0),
             metric: Some(v1::Metric {
-                name: specification.metric.name.as_str().to_owned(),
-                maximize: specification.metric.goal == Goal::Maximize,
+                name: metric.name.as_str().to_owned(),
+                maximize: metric.goal == Goal::Maximize,
+                use_best: metric.used == MetricUse::Best,
             }),
             best: self
                 .best
+                .of(metric.used)
                 .map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
             varying: self.definition.varying.iter().map(|name| (*name).to_owned()).collect(),
             specification: self.definition.text.clone(),

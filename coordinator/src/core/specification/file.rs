@@ -14,7 +14,7 @@ use self::{
     raw::RawFile,
 };
 use super::{
-    Axis, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Metric, MetricName, PartialPoint,
+    Axis, DatasetSpecification, Execution, FILE_BYTES_MAX, Metric, MetricName, MetricUse, PartialPoint,
     Specification, SpecificationError, SpecificationSource,
 };
 use crate::core::{
@@ -46,7 +46,7 @@ pub(super) fn read(source: &SpecificationSource) -> Result<Specification, Specif
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    build(raw).and_then(check_grid).map_err(|problem| {
+    build(raw).and_then(check_metric).and_then(check_grid).map_err(|problem| {
         let line = problem.section.and_then(|section| section_line(&source.text, section));
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
@@ -135,6 +135,21 @@ struct Problem {
     message: String,
 }
 
+/// Not checked of what is stored: older versions let a file ask for the largest loss.
+fn check_metric(specification: Specification) -> Result<Specification, Problem> {
+    let Metric { name, goal, .. } = specification.metric;
+    if goal == name.goal() {
+        return Ok(specification);
+    }
+    let message = format!(
+        "the goal of {} is to {}, so that `goal: {goal}` would call the worst job the best; leave `goal` out or \
+         choose another `name`",
+        name.as_str(),
+        name.goal()
+    );
+    Err(Problem { section: Some("metric"), message })
+}
+
 fn check_grid(specification: Specification) -> Result<Specification, Problem> {
     let (section, message) = match specification.grid() {
         Ok(_) => return Ok(specification),
@@ -182,15 +197,15 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
     }
     let metric = raw.metric.unwrap_or_default();
     let metric_name = metric.name.unwrap_or(MetricName::ValAccuracy);
-    let natural_goal = match metric_name {
-        MetricName::ValAccuracy => Goal::Maximize,
-        MetricName::TrainLoss => Goal::Minimize,
-    };
     let execution = raw.execution.unwrap_or_default();
     Ok(Specification {
         name,
         model,
-        metric: Metric { name: metric_name, goal: metric.goal.unwrap_or(natural_goal) },
+        metric: Metric {
+            name: metric_name,
+            goal: metric.goal.unwrap_or(metric_name.goal()),
+            used: metric.used.unwrap_or_default(),
+        },
         dataset: DatasetSpecification {
             path,
             image_size: dataset.image_size.unwrap_or(IMAGE_SIZE_DEFAULT),
@@ -253,7 +268,11 @@ fn document(specification: &Specification) -> Mapping {
     let mut file =
         mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
     let goal = metric.goal.to_string();
-    insert(&mut file, "metric", mapping([("name", metric.name.as_str().into()), ("goal", goal.into())]));
+    let mut ranking = mapping([("name", metric.name.as_str().into()), ("goal", goal.into())]);
+    if metric.used != MetricUse::default() {
+        ranking.insert("use".into(), metric.used.as_str().into());
+    }
+    insert(&mut file, "metric", ranking);
     let dataset = mapping([
         ("path", dataset.path.to_string_lossy().into_owned().into()),
         ("image_size", dataset.image_size.into()),

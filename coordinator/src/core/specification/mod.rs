@@ -85,13 +85,39 @@ pub struct Metric {
     pub name: MetricName,
     /// Which way is better.
     pub goal: Goal,
+    /// Which of a job's epochs counts.
+    pub used: MetricUse,
 }
 
-/// A number that every epoch has.
+/// Which of a job's epochs counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetricUse {
+    /// The last, as the original report has it.
+    #[default]
+    Last,
+    /// The one with the best value.
+    Best,
+}
+
+impl MetricUse {
+    /// The name in sweep files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
+}
+
+/// A number of an epoch. Trainers may leave out all but the validation accuracy and the training loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricName {
     /// Share of validation images classified rightly.
     ValAccuracy,
+    /// Mean validation loss.
+    ValLoss,
+    /// Share of training images classified rightly during training.
+    TrainAccuracy,
     /// Mean training loss.
     TrainLoss,
 }
@@ -106,11 +132,29 @@ pub enum Goal {
 }
 
 impl MetricName {
-    /// The name in sweep files and reports.
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::ValAccuracy, Self::ValLoss, Self::TrainAccuracy, Self::TrainLoss];
+
+    /// The name in sweep files, reports and stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ValAccuracy => "val_accuracy",
+            Self::ValLoss => "val_loss",
+            Self::TrainAccuracy => "train_accuracy",
             Self::TrainLoss => "train_loss",
+        }
+    }
+
+    /// The metric of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
+    }
+
+    /// Which way is better.
+    pub fn goal(self) -> Goal {
+        match self {
+            Self::ValAccuracy | Self::TrainAccuracy => Goal::Maximize,
+            Self::ValLoss | Self::TrainLoss => Goal::Minimize,
         }
     }
 }
@@ -122,6 +166,18 @@ impl Metric {
             Goal::Maximize => candidate > champion,
             Goal::Minimize => candidate < champion,
         }
+    }
+
+    /// Whether it is what jobs have been ranked by all along, and what every job's best epoch is found by.
+    pub fn is_largest_accuracy(self) -> bool {
+        (self.name, self.goal) == (MetricName::ValAccuracy, Goal::Maximize)
+    }
+}
+
+impl Goal {
+    /// The goal of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Maximize, Self::Minimize].into_iter().find(|goal| goal.to_string() == name)
     }
 }
 

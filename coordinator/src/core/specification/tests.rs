@@ -65,6 +65,31 @@ fn a_specification_survives_being_stored() {
 }
 
 #[test]
+fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
+    let metric = |text: &str| parse(&format!("name: x\ndataset: {{path: d}}\nmetric: {text}\n")).unwrap();
+    for (text, name, goal, used) in [
+        ("{}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Last),
+        ("{use: best}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Best),
+        ("{name: val_loss, use: best}", MetricName::ValLoss, Goal::Minimize, MetricUse::Best),
+        ("{name: train_accuracy, use: last}", MetricName::TrainAccuracy, Goal::Maximize, MetricUse::Last),
+        ("{name: train_loss, goal: minimize}", MetricName::TrainLoss, Goal::Minimize, MetricUse::Last),
+    ] {
+        let specification = metric(text);
+        assert_eq!(specification.metric, Metric { name, goal, used }, "{text}");
+        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    }
+    let set = parse_with(REPORT, &["metric.use=best"]).unwrap();
+    assert_eq!(set.metric.used, MetricUse::Best);
+    assert_eq!(set.differing_keys(&parse(REPORT).unwrap()), ["metric.use"]);
+}
+
+#[test]
+fn a_stored_sweep_may_rank_by_the_goal_that_older_versions_took() {
+    let worst = parse(REPORT).unwrap().to_yaml().replace("goal: maximize", "goal: minimize");
+    assert_eq!(Specification::from_stored(&worst).unwrap().metric.goal, Goal::Minimize);
+}
+
+#[test]
 fn what_a_file_leaves_out_has_the_reports_value() {
     let specification = parse("name: x\ndataset: {path: d}\n").unwrap();
     insta::assert_snapshot!(specification.to_yaml());
@@ -156,6 +181,9 @@ fn wrong_files_are_told_with_line_and_key() {
         ("unknown model", "name: x\nmodel: resnet\n".to_owned()),
         ("unknown method", "name: x\nmethod: bayes\n".to_owned()),
         ("unknown metric", "name: x\nmetric: {name: f1}\n".to_owned()),
+        ("wrong goal", "name: x\nmetric: {name: val_loss, goal: maximize}\ndataset: {path: d}\n".to_owned()),
+        ("unknown goal", "name: x\nmetric: {goal: up}\n".to_owned()),
+        ("unknown epoch", "name: x\nmetric: {use: first}\n".to_owned()),
         ("image size", "name: x\ndataset: {path: d, image_size: 30}\n".to_owned()),
         ("share", "name: x\ndataset: {path: d, val_fraction: 1.0}\n".to_owned()),
         ("share not a number", "name: x\ndataset: {path: d, val_fraction: .nan}\n".to_owned()),

@@ -23,7 +23,7 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
             let query = sqlx::query(AssertSqlSafe(insert(table, replaces, length)));
             let query = values(some).into_iter().fold(query, |query, value| match value {
                 Value::Integer(value) | Value::Added(value) => query.bind(value),
-                Value::Real(value) => query.bind(value),
+                Value::Real(value) | Value::AddedReal(value) => query.bind(value),
                 Value::Text(value) => query.bind(value),
                 Value::Boolean(value) => query.bind(value),
             });

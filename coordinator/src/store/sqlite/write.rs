@@ -77,7 +77,9 @@ impl rusqlite::ToSql for Bound<'_> {
             Value::Integer(value) | Value::Added(value) => {
                 ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Integer))
             }
-            Value::Real(value) => ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real)),
+            Value::Real(value) | Value::AddedReal(value) => {
+                ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real))
+            }
             Value::Text(value) => ToSqlOutput::Borrowed(
                 value.as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
             ),

@@ -185,8 +185,14 @@ impl Worker {
                 _ => 1,
             };
             for epoch in 1..=epochs {
-                let record =
-                    v1::EpochRecord { epoch, train_loss: 0.5, val_accuracy: 0.75, epoch_seconds: 0.001 };
+                let record = v1::EpochRecord {
+                    epoch,
+                    train_loss: 0.5,
+                    val_accuracy: 0.75,
+                    epoch_seconds: 0.001,
+                    val_loss: Some(0.625),
+                    train_accuracy: Some(0.875),
+                };
                 self.tell(job.attempt, Event::Epoch(record));
             }
             let outcome = v1::Outcome::Done.into();

@@ -240,7 +240,8 @@ impl Running {
     }
 
     fn hear_epoch(&mut self, metrics: EpochMetrics) -> Result<(), String> {
-        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds } = metrics;
+        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, train_accuracy, val_loss: _ } =
+            metrics;
         if !self.started {
             return Err(format!("the trainer reported epoch {epoch} before it said that training started"));
         }
@@ -259,6 +260,11 @@ impl Running {
         if !(0.0..=1.0).contains(&val_accuracy) {
             return Err(format!(
                 "the trainer reported a validation accuracy of {val_accuracy} in epoch {epoch}; it must be in [0, 1]"
+            ));
+        }
+        if let Some(share) = train_accuracy.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Err(format!(
+                "the trainer reported a training accuracy of {share} in epoch {epoch}; it must be in [0, 1]"
             ));
         }
         if !epoch_seconds.is_finite() || epoch_seconds < 0.0 {
@@ -371,8 +377,20 @@ impl Slot {
                 (running.epoch, running.fraction) = (1, 0.0);
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
-            FromTrainer::Epoch { epoch, train_loss, val_accuracy, epoch_seconds, .. } => {
-                let metrics = EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds };
+            FromTrainer::Epoch {
+                epoch,
+                train_loss,
+                val_accuracy,
+                epoch_seconds,
+                val_loss,
+                train_accuracy,
+                ..
+            } => {
+                // A model that learns may still be infinitely wrong about an image that it does not learn from; the
+                // epoch counts all the same.
+                let val_loss = val_loss.filter(|loss| loss.is_finite());
+                let metrics =
+                    EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy };
                 running.hear_epoch(metrics)?;
                 Ok(Heard::Record(attempt, EventKind::Epoch(metrics)))
             }

@@ -69,7 +69,15 @@ pub(crate) fn started(slot: usize, job: u64) -> Input {
 
 pub(crate) fn epoch_line(job: u64, epoch: u32, train_loss: f64, val_accuracy: f64) -> FromTrainer {
     let id = attempt(job).to_string();
-    FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, epoch_seconds: 1.0 }
+    FromTrainer::Epoch {
+        id,
+        epoch,
+        train_loss,
+        val_accuracy,
+        epoch_seconds: 1.0,
+        val_loss: None,
+        train_accuracy: None,
+    }
 }
 
 pub(crate) fn epoch(slot: usize, job: u64, epoch: u32) -> Input {

@@ -239,7 +239,7 @@ pub struct Start {
     pub resumed_epochs: u32,
 }
 
-/// The figures of one epoch, checked: all finite, the accuracy in [0, 1].
+/// The figures of one epoch, checked: all finite, the accuracies in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochMetrics {
     /// The epoch's number, from 1.
@@ -250,6 +250,10 @@ pub struct EpochMetrics {
     pub val_accuracy: f64,
     /// Time of the training loop alone, in seconds.
     pub epoch_seconds: f64,
+    /// Mean cross-entropy over the validation images, in nats, where the trainer says it and it is finite.
+    pub val_loss: Option<f64>,
+    /// Share of the training images classified rightly during training, where the trainer says it.
+    pub train_accuracy: Option<f64>,
 }
 
 /// How an attempt ended.

@@ -12,7 +12,14 @@ fn event(sequence: u64, job: u64, kind: WireKind) -> v1::Event {
 }
 
 fn epoch(sequence: u64, job: u64) -> v1::Event {
-    let record = v1::EpochRecord { epoch: 1, train_loss: 0.5, val_accuracy: 0.5, epoch_seconds: 1.0 };
+    let record = v1::EpochRecord {
+        epoch: 1,
+        train_loss: 0.5,
+        val_accuracy: 0.5,
+        epoch_seconds: 1.0,
+        val_loss: Some(0.75),
+        train_accuracy: Some(0.25),
+    };
     event(sequence, job, WireKind::Epoch(record))
 }
 

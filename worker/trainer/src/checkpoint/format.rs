@@ -15,8 +15,12 @@ use super::super::{
     model::PARAMETER_NAMES,
 };
 
-/// Revision of this format.
-const FORMAT: u32 = 1;
+/// Revision of this format. The first knew neither the validation loss nor what was classified rightly in training.
+const FORMAT: u32 = 2;
+/// Oldest revision that is read. What it does not know is not known of the epochs that it holds, either.
+const FORMAT_MIN: u32 = 1;
+/// Revision of what an identity is made from: a checkpoint of an older format is of the same training.
+const IDENTITY_FORMAT: u32 = 1;
 /// Metadata entry with everything that is no tensor.
 const STATE: &str = "sweep.checkpoint";
 /// Metadata entry with the hash.
@@ -45,12 +49,18 @@ struct State {
     loss_sum: f64,
     seconds: f64,
     records: Vec<(u32, f64, f64, f64)>,
+    /// Images of the epoch at hand classified rightly.
+    #[serde(default)]
+    right: Option<i64>,
+    /// Validation loss and training accuracy of each record.
+    #[serde(default)]
+    more: Vec<(Option<f64>, Option<f64>)>,
 }
 
 /// What decides a training's numbers, as one hash: a checkpoint goes on only with the training it was taken of.
 pub fn identity(job: &TrainJob, dataset: &DatasetSpec, content_hash: &str) -> String {
     let decides = serde_json::json!({
-        "format": FORMAT,
+        "format": IDENTITY_FORMAT,
         "model": job.model,
         // Maps of this type are sorted by name.
         "parameters": job.parameters,
@@ -67,11 +77,13 @@ pub fn identity(job: &TrainJob, dataset: &DatasetSpec, content_hash: &str) -> St
 /// # Errors
 /// What libtorch says.
 pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> {
-    let Position { epoch, images_done, loss_sum, seconds } = snapshot.position;
+    let Position { epoch, images_done, loss_sum, right, seconds } = snapshot.position;
     let record = |one: &EpochRecord| (one.epoch, one.train_loss, one.val_accuracy, one.epoch_seconds);
     let records = snapshot.records.iter().map(record).collect();
+    let more = snapshot.records.iter().map(|one| (one.val_loss, one.train_accuracy)).collect();
     let identity = identity.to_owned();
-    let state = State { format: FORMAT, identity, epoch, images_done, loss_sum, seconds, records };
+    let state =
+        State { format: FORMAT, identity, epoch, images_done, loss_sum, seconds, records, right, more };
     let state = serde_json::to_string(&state).map_err(|error| TchError::Convert(error.to_string()))?;
 
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -112,7 +124,7 @@ pub fn decode(bytes: &[u8], identity: &str, shapes: &[Vec<i64>; 8]) -> Result<Sn
     }
     // Every byte is as it was written; what is left is whether it is ours.
     let state: State = serde_json::from_str(state).map_err(|error| damaged(&error))?;
-    if state.format != FORMAT || state.identity != identity {
+    if !(FORMAT_MIN..=FORMAT).contains(&state.format) || state.identity != identity {
         return Err(Refusal::Foreign);
     }
     let read = |name: &str, shape: &[i64]| {
@@ -134,15 +146,40 @@ pub fn decode(bytes: &[u8], identity: &str, shapes: &[Vec<i64>; 8]) -> Result<Sn
         second_moments: all("adam.second.")?,
         step: read(STEP, &[1])?,
     };
-    let State { epoch, images_done, loss_sum, seconds, records, .. } = state;
-    let record = |(epoch, train_loss, val_accuracy, epoch_seconds)| EpochRecord {
-        epoch,
-        train_loss,
-        val_accuracy,
-        epoch_seconds,
+    Ok(Snapshot { position: position(&state), records: records(&state), parameters, adam })
+}
+
+fn position(state: &State) -> Position {
+    let &State { epoch, images_done, loss_sum, seconds, right, .. } = state;
+    // Of an epoch that has not begun, it is known in every format.
+    let right = right.or((images_done == 0).then_some(0));
+    Position { epoch, images_done, loss_sum, right, seconds }
+}
+
+fn records(state: &State) -> Vec<EpochRecord> {
+    let more = state.more.iter().copied().chain(std::iter::repeat((None, None)));
+    let record = |(&(epoch, train_loss, val_accuracy, epoch_seconds), (val_loss, train_accuracy))| {
+        EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
     };
-    let position = Position { epoch, images_done, loss_sum, seconds };
-    Ok(Snapshot { position, records: records.into_iter().map(record).collect(), parameters, adam })
+    state.records.iter().zip(more).map(record).collect()
+}
+
+/// The bytes as the first format had them.
+#[cfg(test)]
+pub(super) fn in_first_format(bytes: &[u8]) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(bytes).expect("it was encoded");
+    let file = SafeTensors::deserialize(bytes).expect("it was encoded");
+    let mut views: Vec<(String, TensorView<'_>)> = file.tensors().into_iter().collect();
+    views.sort_by(|one, other| one.0.cmp(&other.0));
+    let state = header.metadata().as_ref().expect("it has metadata")[STATE].clone();
+    let mut state: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&state).expect("it is a State");
+    state.insert("format".to_owned(), 1.into());
+    state.retain(|name, _| name != "right" && name != "more");
+    let state = serde_json::Value::from(state).to_string();
+    let hash = hash(&state, &views);
+    let metadata = HashMap::from([(STATE.to_owned(), state), (HASH.to_owned(), hash)]);
+    safetensors::serialize(views, Some(metadata)).expect("it is as before")
 }
 
 fn named(snapshot: &Snapshot) -> impl Iterator<Item = (String, &Tensor)> {

@@ -13,4 +13,7 @@ pub use rhythm::Rhythm;
 pub use store::{CheckpointStore, OpenError};
 
 #[cfg(test)]
+use format::in_first_format;
+
+#[cfg(test)]
 mod tests;

@@ -53,14 +53,16 @@ fn train_for(training: &mut Training<'_>, batches: usize) {
     }
 }
 
-/// Epoch, loss and accuracy, bit for bit.
-type Records = Vec<(u32, u64, u64)>;
+/// Epoch, losses and accuracies, bit for bit.
+type Records = Vec<(u32, [u64; 2], [Option<u64>; 2])>;
 
 /// All that a training has come to, bit for bit, its times aside.
 fn outcome(training: &Training<'_>) -> (Records, Vec<Vec<u32>>) {
     let records = training.records().iter();
-    let records =
-        records.map(|record| (record.epoch, record.train_loss.to_bits(), record.val_accuracy.to_bits()));
+    let records = records.map(|record| {
+        let more = [record.val_loss, record.train_accuracy].map(|value| value.map(f64::to_bits));
+        (record.epoch, [record.train_loss, record.val_accuracy].map(f64::to_bits), more)
+    });
     let Snapshot { parameters, adam, .. } = training.snapshot().unwrap();
     let tensors = parameters.iter().chain(&adam.first_moments).chain(&adam.second_moments);
     let bits = |tensor: &tch::Tensor| {
@@ -87,6 +89,40 @@ fn a_training_that_was_interrupted_anywhere_comes_to_the_same_bits() {
         let mut second = Training::resume(&config, &data, snapshot).unwrap();
         train_for(&mut second, usize::MAX);
         assert_eq!(outcome(&second), expected, "interrupted after {batches} batches");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_the_first_format_is_gone_on_with_and_what_it_does_not_know_is_not_made_up() {
+    let data = easy_data(40);
+    let config = config();
+    let mut whole = Training::new(&config, &data).unwrap();
+    train_for(&mut whole, usize::MAX);
+    let (expected, weights) = outcome(&whole);
+    // In the middle of the second epoch, before its validation, and after it; of each epoch, whether the validation loss
+    // and the training accuracy are known.
+    let (neither, loss, both) = ([false, false], [true, false], [true, true]);
+    for (batches, validated, known) in [
+        (7, false, [neither, loss, both]),
+        (10, false, [neither, loss, both]),
+        (7, true, [neither, neither, both]),
+    ] {
+        let mut first = Training::new(&config, &data).unwrap();
+        train_for(&mut first, batches);
+        if validated {
+            first.run_epoch(&mut |_| Flow::Continue).unwrap();
+        }
+        let bytes = encode(&own_identity(), &first.snapshot().unwrap()).unwrap();
+        let snapshot = decode(&in_first_format(&bytes), &own_identity(), &shapes(&data)).unwrap();
+        let mut second = Training::resume(&config, &data, snapshot).unwrap();
+        train_for(&mut second, usize::MAX);
+        let (found, found_weights) = outcome(&second);
+        assert!(found_weights == weights, "the training is the same");
+        for ((found, expected), known) in found.iter().zip(&expected).zip(known) {
+            assert_eq!((found.0, found.1), (expected.0, expected.1));
+            let more = [0, 1].map(|which| expected.2[which].filter(|_| known[which]));
+            assert_eq!(found.2, more, "epoch {} after {batches} batches", found.0);
+        }
     }
 }
 

@@ -48,7 +48,14 @@ pub(super) fn dataset(hash: &str) -> v1::DatasetSummary {
 }
 
 pub(super) fn metrics(epoch: u32) -> EpochMetrics {
-    EpochMetrics { epoch, train_loss: 1.0 / f64::from(epoch), val_accuracy: 0.5, epoch_seconds: 2.0 }
+    EpochMetrics {
+        epoch,
+        train_loss: 1.0 / f64::from(epoch),
+        val_accuracy: 0.5,
+        epoch_seconds: 2.0,
+        val_loss: Some(2.0 / f64::from(epoch)),
+        train_accuracy: Some(0.25),
+    }
 }
 
 pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {

@@ -1,11 +1,11 @@
 //! Grants, events, ends and retries.
 
-use proto::v1;
+use proto::{SweepId, v1};
 
-use super::cluster::{Cluster, dataset, ended, key, metrics};
+use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
 use crate::core::{
-    engine::{AttemptEvent, Effect},
-    record::{History, Record},
+    engine::{AttemptEvent, Effect, Input, Reply},
+    record::{EpochMetrics, History, Record},
     state::{AttemptState, JobState},
 };
 
@@ -174,18 +174,84 @@ fn impossible_events_fail_the_attempt_and_are_acknowledged() {
     assert!(cluster.effects.iter().any(|effect| matches!(effect, Effect::Acknowledge { sequence: 1, .. })));
 }
 
+/// Trains a job whose two epochs have these validation accuracies and losses.
+fn train_to(cluster: &mut Cluster, job: u64, epochs: [(f64, Option<f64>); 2]) {
+    cluster.start(1, key(job, 1));
+    for (number, (val_accuracy, loss)) in (1..).zip(epochs) {
+        let train_loss = loss.unwrap_or(9.0);
+        let epoch = EpochMetrics { val_accuracy, train_loss, val_loss: loss, ..metrics(number) };
+        cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch));
+    }
+    cluster.event(1, key(job, 1), ended(v1::Outcome::Done, ""));
+}
+
+fn best(cluster: &mut Cluster) -> Option<(u64, f64)> {
+    cluster.sweep().best.map(|best| (best.point.unwrap().job, best.value))
+}
+
 #[test]
 fn the_best_job_has_the_best_metric() {
-    let mut cluster = Cluster::with_sweep(2, "metric: {name: train_loss}");
-    cluster.connect(1, "a", 2, &[]);
-    for (job, loss) in [(1, 0.7), (2, 0.3)] {
-        cluster.start(1, key(job, 1));
-        for epoch in 1..=2 {
-            let epoch = crate::core::record::EpochMetrics { train_loss: loss, ..metrics(epoch) };
-            cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch));
+    let jobs = [
+        [(0.5, Some(0.7)), (0.6, Some(0.6))],
+        [(0.9, Some(0.1)), (0.4, Some(0.8))],
+        [(0.8, Some(0.3)), (0.55, Some(0.5))],
+    ];
+    for (metric, expected) in [
+        ("{name: train_loss}", (3, 0.5)),
+        ("{name: val_loss}", (3, 0.5)),
+        ("{name: val_loss, use: last}", (3, 0.5)),
+        ("{name: val_loss, use: best}", (2, 0.1)),
+        ("{name: train_loss, use: best}", (2, 0.1)),
+        ("{name: val_accuracy}", (1, 0.6)),
+        ("{use: last}", (1, 0.6)),
+        ("{use: best}", (2, 0.9)),
+    ] {
+        let mut cluster = Cluster::with_sweep(3, &format!("metric: {metric}"));
+        cluster.connect(1, "a", 3, &[]);
+        for (job, epochs) in (1..).zip(jobs) {
+            train_to(&mut cluster, job, epochs);
         }
-        cluster.event(1, key(job, 1), ended(v1::Outcome::Done, ""));
+        assert_eq!(best(&mut cluster), Some(expected), "{metric}");
     }
-    let best = cluster.sweep().best.unwrap();
-    assert_eq!((best.point.unwrap().job, best.value), (2, 0.3));
+}
+
+#[test]
+fn jobs_without_the_metric_are_not_ranked() {
+    let mut cluster = Cluster::with_sweep(2, "metric: {name: val_loss, use: best}");
+    cluster.connect(1, "a", 2, &[]);
+    train_to(&mut cluster, 1, [(0.9, None), (0.9, None)]);
+    assert_eq!(best(&mut cluster), None);
+    train_to(&mut cluster, 2, [(0.1, Some(7.0)), (0.1, None)]);
+    assert_eq!(best(&mut cluster), Some((2, 7.0)));
+}
+
+#[test]
+fn an_extension_may_rank_by_other_epochs() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 2, &[]);
+    train_to(&mut cluster, 1, [(0.9, None), (0.4, None)]);
+    train_to(&mut cluster, 2, [(0.5, None), (0.6, None)]);
+    assert_eq!(best(&mut cluster), Some((2, 0.6)));
+    let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else { panic!() };
+    let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
+    cluster.apply(Input::Extend { sweep: SweepId(1), base: 2, definition: more.into() });
+    assert_eq!(best(&mut cluster), Some((1, 0.9)), "what is done is ranked anew");
+    train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
+    assert_eq!(best(&mut cluster), Some((3, 0.95)));
+}
+
+#[test]
+fn each_epoch_is_recorded_with_the_best_so_far() {
+    let mut cluster = Cluster::with_sweep(2, "metric: {name: val_loss}");
+    cluster.connect(1, "a", 1, &[]);
+    train_to(&mut cluster, 1, [(0.75, Some(0.5)), (0.75, Some(0.25))]);
+    train_to(&mut cluster, 2, [(0.5, Some(0.25)), (0.625, None)]);
+    let best = |record: &Record| match record {
+        Record::EpochRecorded { best, .. } => Some((best.epoch, best.val_accuracy, best.other_metric)),
+        _ => None,
+    };
+    let recorded: Vec<_> = cluster.records.iter().filter_map(best).collect();
+    let expected =
+        [(1, 0.75, Some(0.5)), (1, 0.75, Some(0.25)), (1, 0.5, Some(0.25)), (2, 0.625, Some(0.25))];
+    assert_eq!(recorded, expected);
 }

@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    super::{Goal, MetricName, PartialPoint},
+    super::{Goal, MetricName, MetricUse, PartialPoint},
     axis::RawParameters,
     point::read_points,
 };
@@ -52,12 +52,14 @@ enum RawMethod {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "`{name: …, goal: …}`")]
+#[serde(deny_unknown_fields, expecting = "`{name: …, goal: …, use: …}`")]
 pub(super) struct RawMetric {
     #[serde(default, deserialize_with = "metric_name")]
     pub(super) name: Option<MetricName>,
     #[serde(default, deserialize_with = "goal")]
     pub(super) goal: Option<Goal>,
+    #[serde(default, rename = "use", deserialize_with = "metric_use")]
+    pub(super) used: Option<MetricUse>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +106,7 @@ impl RawFile {
             let below = self.metric.get_or_insert_default();
             replace(&mut below.name, top.name);
             replace(&mut below.goal, top.goal);
+            replace(&mut below.used, top.used);
         }
         if let Some(top) = dataset {
             let below = self.dataset.get_or_insert_default();
@@ -207,11 +210,17 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Model>, D:
 
 fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricName>, D::Error> {
     deserializer.deserialize_any(Checked {
-        expected: "the metric val_accuracy or train_loss",
-        check: |value: ParameterValue| match value.to_string().as_str() {
-            "val_accuracy" => Some(MetricName::ValAccuracy),
-            "train_loss" => Some(MetricName::TrainLoss),
-            _ => None,
+        expected: "one of the metrics val_accuracy, val_loss, train_accuracy and train_loss",
+        check: |value: ParameterValue| MetricName::from_name(&value.to_string()),
+    })
+}
+
+fn metric_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricUse>, D::Error> {
+    deserializer.deserialize_any(Checked {
+        expected: "last (a job counts as it is after its last epoch) or best (as it was after its best one)",
+        check: |value: ParameterValue| {
+            let named = |used: &MetricUse| used.as_str() == value.to_string();
+            [MetricUse::Last, MetricUse::Best].into_iter().find(named)
         },
     })
 }
@@ -219,11 +228,7 @@ fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Metr
 fn goal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Goal>, D::Error> {
     deserializer.deserialize_any(Checked {
         expected: "maximize or minimize",
-        check: |value: ParameterValue| match value.to_string().as_str() {
-            "maximize" => Some(Goal::Maximize),
-            "minimize" => Some(Goal::Minimize),
-            _ => None,
-        },
+        check: |value: ParameterValue| Goal::from_name(&value.to_string()),
     })
 }
 

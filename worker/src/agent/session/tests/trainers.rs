@@ -172,6 +172,10 @@ fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_r
             epoch_line(1, 1, 0.5, 1.5),
             "the trainer reported a validation accuracy of 1.5 in epoch 1; it must be in [0, 1]",
         ),
+        (
+            epoch_line_with(None, Some(1.5)),
+            "the trainer reported a training accuracy of 1.5 in epoch 1; it must be in [0, 1]",
+        ),
         (epoch_line(1, 2, 0.5, 0.5), "the trainer reported epoch 2 after epoch 0"),
         (epoch_line(2, 1, 0.5, 0.5), "the trainer spoke of the job \"1/2#1\" while it trained 1/1#1"),
         (started_twice, "the trainer said twice that training started"),
@@ -184,6 +188,39 @@ fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_r
         bench.feed([said(0, message), exited(0)]);
         let end = format!("1/1#1 failed ({reason}) +x");
         bench.expect(&["kill 0", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    }
+}
+
+/// The first epoch of job 1 with what trainers may leave out.
+fn epoch_line_with(val_loss: Option<f64>, train_accuracy: Option<f64>) -> FromTrainer {
+    FromTrainer::Epoch {
+        id: attempt(1).to_string(),
+        epoch: 1,
+        train_loss: 0.5,
+        val_accuracy: 0.75,
+        epoch_seconds: 1.0,
+        val_loss,
+        train_accuracy,
+    }
+}
+
+#[test]
+fn a_validation_loss_that_is_not_finite_is_left_out_and_the_epoch_counts() {
+    for (said_loss, kept_loss) in [
+        (None, None),
+        (Some(0.625), Some(0.625)),
+        (Some(f64::NAN), None),
+        (Some(f64::INFINITY), None),
+        (Some(f64::NEG_INFINITY), None),
+    ] {
+        let mut bench = Bench::training();
+        let outputs = bench.session.apply(bench.now, said(0, epoch_line_with(said_loss, Some(0.25))));
+        let kept = outputs.iter().find_map(|output| match output {
+            Output::Append(Event { kind: EventKind::Epoch(metrics), .. }) => Some(*metrics),
+            _ => None,
+        });
+        let kept = kept.expect("the epoch is kept");
+        assert_eq!((kept.val_loss, kept.train_accuracy), (kept_loss, Some(0.25)), "{said_loss:?}");
     }
 }
 
