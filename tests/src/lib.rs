@@ -5,6 +5,7 @@ pub mod chaos;
 mod cluster;
 mod dataset;
 mod postgres;
+pub mod power_cut;
 mod process;
 mod random;
 mod s3;

@@ -67,6 +67,8 @@ pub(crate) struct Spool {
     live: VecDeque<(u64, u64)>,
     next_sequence: u64,
     bytes_max: u64,
+    /// What the log was told of a disk that refuses: it may refuse each event.
+    told: BTreeSet<String>,
     /// Held for its lock, which the operating system releases with the process.
     _lock: File,
 }
@@ -103,6 +105,7 @@ impl Spool {
             live,
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
+            told: BTreeSet::new(),
             _lock: lock,
         };
         Ok((spool, recovered))
@@ -117,6 +120,7 @@ impl Spool {
         self.flush();
         if matches!(event.event, Some(WireKind::Ended(_)))
             && let Err(error) = self.file.sync_data()
+            && self.is_news("sync", &error)
         {
             tracing::warn!(%error, "the spool cannot be forced to the disk");
         }
@@ -132,13 +136,20 @@ impl Spool {
             Ok(()) => {
                 self.written += self.unwritten.len() as u64;
                 self.unwritten.clear();
+                let told = self.told.len();
+                self.told.retain(|told| !told.starts_with("write"));
+                if self.told.len() < told {
+                    tracing::info!(folder = %self.folder.display(), "the spool can be written again");
+                }
                 true
             }
             Err(error) => {
-                tracing::warn!(
-                    %error, folder = %self.folder.display(), bytes = self.unwritten.len(),
-                    "the spool cannot be written; results stay in memory until the coordinator has them: make room"
-                );
+                if self.is_news("write", &error) {
+                    tracing::warn!(
+                        %error, folder = %self.folder.display(), bytes = self.unwritten.len(),
+                        "the spool cannot be written; results stay in memory until the coordinator has them: make room"
+                    );
+                }
                 false
             }
         }
@@ -156,7 +167,9 @@ impl Spool {
         // Losing this note only means that events are sent again after a crash.
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
         let note = header(first, self.next_sequence);
-        if let Err(error) = self.file.write_all_at(&note, 0) {
+        if let Err(error) = self.file.write_all_at(&note, 0)
+            && self.is_news("header", &error)
+        {
             tracing::warn!(%error, "the spool's header cannot be written");
         }
     }
@@ -170,6 +183,11 @@ impl Spool {
     pub(crate) fn is_full(&self) -> bool {
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
         self.end() - start >= self.bytes_max
+    }
+
+    /// Whether the log was not told of this yet.
+    fn is_news(&mut self, what: &str, error: &io::Error) -> bool {
+        self.told.insert(format!("{what}: {error}"))
     }
 
     fn end(&self) -> u64 {
@@ -194,7 +212,9 @@ impl Spool {
                 self.live.iter_mut().for_each(|(_, position)| *position -= moved);
             }
             Err(error) => {
-                tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
+                if self.is_news("rewrite", &error) {
+                    tracing::warn!(%error, "the spool cannot be rewritten; it stays longer than needed");
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What survives what.
 
+mod power_cuts;
+
 use proptest::prelude::*;
 use proto::AttemptKey;
 use tempfile::TempDir;
