@@ -9,3 +9,4 @@ pub mod report;
 pub mod rpc;
 pub mod server;
 pub mod store;
+mod told;

@@ -27,6 +27,7 @@ use crate::{
     driver::{Driver, DriverError, Role, Seat},
     rpc::{BearerToken, MESSAGE_BYTES_MAX, SweepServer, WorkerServer, accept},
     store::{self, Store, StoreError},
+    told::Told,
 };
 
 /// How long a coordinator that lost the lead waits before it tries to have it again.
@@ -137,10 +138,14 @@ impl Server {
         })
     }
 
-    /// Stops accepting, lets replies that wait for a commit leave, and closes the store. Bounded by 5 s.
+    /// Stops accepting, commits and answers what came in, lays the lead down for whoever stands by, lets answers leave, and
+    /// closes the store. Answers have 5 s.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.streams.close();
+        // Before the streams have ended, which may take long: the lead is not needed for that.
+        self.coordination_stop.cancel();
+        let ended = if self.coordination.is_finished() { Ok(Ok(())) } else { (&mut self.coordination).await };
         let drained = async {
             self.streams.wait().await;
             if self.transport.is_finished() { Ok(()) } else { (&mut self.transport).await.map(drop) }
@@ -149,8 +154,7 @@ impl Server {
             tracing::debug!("some streams did not end in time");
             self.transport.abort();
         }
-        self.coordination_stop.cancel();
-        let ended = if self.coordination.is_finished() { Ok(Ok(())) } else { self.coordination.await };
+        tracing::info!("the last answers have left");
         self.store.close().await;
         ended.context("the driver panicked")?
     }
@@ -196,11 +200,17 @@ impl Coordination {
     /// Leads whenever it can, until `stop` is cancelled or the store fails for good.
     async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         self.follow().await;
+        let mut told = Told::default();
         loop {
-            match self.lead(&stop).await {
+            let led = self.lead(&stop, &mut told).await;
+            // Whoever stands by need not find out by itself, least of all where this one cannot write.
+            self.store.lay_down().await;
+            match led {
                 Ok(()) => return Ok(()),
                 Err(DriverError::Store(error)) if error.is_passing() => {
-                    tracing::warn!("this coordinator stands by: {error}");
+                    if told.is_new(&error.to_string()) {
+                        tracing::warn!("this coordinator stands by: {error}");
+                    }
                     self.follow().await;
                 }
                 Err(error) => return Err(error.into()),
@@ -213,11 +223,11 @@ impl Coordination {
     }
 
     /// Waits for the lead, and has a driver until it is stopped or the lead is lost.
-    async fn lead(&self, stop: &CancellationToken) -> Result<(), DriverError> {
-        let told = |leader: &str| self.seat.set(Role::Following(Some(leader.to_owned())));
+    async fn lead(&self, stop: &CancellationToken, told: &mut Told) -> Result<(), DriverError> {
+        let leader = |leader: &str| self.seat.set(Role::Following(Some(leader.to_owned())));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            led = self.store.lead(&self.address, &told) => led?,
+            led = self.store.lead(&self.address, &leader) => led?,
         }
         // Tasks of their own: the lead is kept up also while a large store is loaded and the engine has much to do.
         let store = Arc::clone(&self.store);
@@ -229,6 +239,10 @@ impl Coordination {
         };
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
         self.seat.set(Role::Leading(handle));
+        if !told.is_empty() {
+            tracing::info!("this coordinator leads again");
+            told.clear();
+        }
         self.health.set_serving::<SweepServiceServer<SweepServer>>().await;
         self.health.set_serving::<WorkerServiceServer<WorkerServer>>().await;
         tokio::select! {

@@ -3,6 +3,13 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+#[path = "contract/pooler.rs"]
+mod pooler;
+#[path = "contract/power_cuts.rs"]
+mod power_cuts;
+#[path = "contract/unsuitable.rs"]
+mod unsuitable;
+
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use coordinator::{
@@ -613,6 +620,59 @@ async fn a_leader_that_lives_keeps_the_lead_and_one_that_leaves_hands_it_over() 
     first.close().await;
     leads.await.unwrap();
     second.commit(&[submitted(1, "")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_that_lays_the_lead_down_is_replaced_while_it_is_still_there() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.database();
+    let (first, _, leads) = contender(&url, "http://first").await;
+    leads.await.unwrap();
+    first.commit(&[submitted(1, "")]).await.unwrap();
+    first.lay_down().await;
+    // Not by way of a beat that stands still: this one would have seen it beat.
+    let second = open(&url).await.unwrap();
+    second.lead("http://second", &|leader| panic!("{leader} leads")).await.unwrap();
+    let late = first.commit(&[granted(1, 1)]).await;
+    assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
+    second.commit(&[granted(1, 1)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn numbers_beyond_every_row_find_nothing() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        assert_eq!(store.jobs(SweepId(1), u64::MAX, 10).await.unwrap(), []);
+        assert_eq!(store.jobs_in_state(SweepId(1), JobState::Running, u64::MAX, 10).await.unwrap(), []);
+        assert_eq!(store.epochs(SweepId(u64::MAX), 1, u64::MAX).await.unwrap(), []);
+        assert_eq!(store.attempts(JobKey { sweep: SweepId(1), job: 1 << 63 }).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_told_with_what_helps_for_its_store() {
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        store.close().await;
+        drop(store);
+        let change = "UPDATE jobs SET epochs_done = 7";
+        let hint = match place.url.strip_prefix("sqlite:") {
+            Some(path) => {
+                rusqlite::Connection::open(path).unwrap().execute_batch(change).unwrap();
+                "sqlite3"
+            }
+            None => {
+                let (_, rest) = place.url.split_once("localhost/").unwrap();
+                Postgres::shared().unwrap().psql(rest.split('?').next().unwrap(), change);
+                "pg_dump"
+            }
+        };
+        let said = place.open().await.load().await.unwrap_err().to_string();
+        assert!(said.contains("damaged") && said.contains(hint), "{said}");
+        assert_eq!(said.contains("sqlite3"), hint == "sqlite3", "{said}");
+    }
 }
 
 /// Everything that can be read of a store, as text.

@@ -1,10 +1,11 @@
 //! The way to the driver: what can be sent to it, and what comes of it.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use proto::{SweepId, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
+use super::durable::{Durable, ENGINE_WITHIN};
 use crate::core::engine::{CloseReason, ControlError, Input, Observation, Reply};
 
 /// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
@@ -98,13 +99,27 @@ pub enum CallError {
 pub struct DriverHandle {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) observations: broadcast::Sender<Observed>,
+    pub(super) durable: Durable,
 }
 
 impl DriverHandle {
-    /// Sends an input and waits until what it brought is durable.
+    /// Sends an input and waits until what it brought is durable. A question that would wait for long is answered with what
+    /// the store holds.
     pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
         let question = input.only_asks().then(|| input.clone());
-        let answer = match (self.ask(input).await, question) {
+        let mut asked = pin!(self.ask(input));
+        let asked = async {
+            let Some(known) = question.clone().filter(Durable::knows) else { return asked.await };
+            tokio::select! {
+                answer = &mut asked => return answer,
+                () = tokio::time::sleep(ENGINE_WITHIN) => {}
+            }
+            tokio::select! {
+                answer = &mut asked => answer,
+                Some(reply) = self.durable.ask(known) => Ok(reply),
+            }
+        };
+        let answer = match (asked.await, question) {
             // It shared a commit that failed; its answer would have told of what was not kept.
             (Err(CallError::Full), Some(question)) => self.ask(question).await,
             (answer, _) => answer,

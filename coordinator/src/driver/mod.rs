@@ -9,6 +9,7 @@
 
 mod batch;
 mod clock;
+mod durable;
 mod handle;
 mod seat;
 
@@ -22,16 +23,20 @@ use std::{
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::handle::{Caller, Request};
 pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
     handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Observed, Outbound, Outbox},
     seat::{Role, Seat},
 };
+use self::{
+    durable::Durable,
+    handle::{Caller, Request},
+};
 use crate::{
     core::engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
     store::{Store, StoreError},
+    told::Told,
 };
 
 /// Requests that may wait for the engine, each of at most [`INPUTS_TOGETHER_MAX`] inputs; senders wait when it is full.
@@ -81,6 +86,10 @@ pub struct Driver {
     start: Instant,
     /// When room is looked for next, while the store's disk is full.
     full: Option<Instant>,
+    /// What was said of a full disk since the last commit that found room.
+    told_full: Told,
+    /// Whether commits found no room though there seemed to be some: then only a commit shows that there is.
+    seemed_roomy: bool,
 }
 
 impl Driver {
@@ -94,7 +103,8 @@ impl Driver {
         let engine = Engine::restore(config, now(&mut clock, start), stored)?;
         let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVED_WAITING_MAX);
-        let handle = DriverHandle { requests: sender, observations: observations.clone() };
+        let durable = Durable::new(Arc::clone(&store), config);
+        let handle = DriverHandle { requests: sender, observations: observations.clone(), durable };
         let driver = Self {
             engine,
             store,
@@ -107,6 +117,8 @@ impl Driver {
             clock,
             start,
             full: None,
+            told_full: Told::default(),
+            seemed_roomy: false,
         };
         Ok((driver, handle))
     }
@@ -222,11 +234,18 @@ impl Driver {
     ) -> Result<(), DriverError> {
         match kept {
             Ok(()) => {
+                if std::mem::take(&mut self.seemed_roomy) {
+                    tracing::info!("the disk of the store has room again");
+                }
+                self.told_full.clear();
                 self.release(batch.committed());
                 Ok(())
             }
             Err(error @ StoreError::Full(_)) => {
-                tracing::error!("{error}; submissions and events are refused until there is room");
+                self.seemed_roomy |= !self.told_full.is_empty();
+                if self.told_full.is_new(&error.to_string()) {
+                    tracing::error!("{error}; submissions and events are refused until there is room");
+                }
                 // What was applied meanwhile rests on it.
                 let next = std::mem::take(&mut self.next);
                 self.stop_writing(batch.abandoned().into_iter().chain(next.abandoned()).collect()).await
@@ -277,7 +296,9 @@ impl Driver {
             if self.store.has_room().await {
                 self.restore_engine().await?;
                 self.full = None;
-                tracing::info!("the disk of the store has room again");
+                if !self.seemed_roomy {
+                    tracing::info!("the disk of the store has room again");
+                }
             } else {
                 self.full = Some(Instant::now() + ROOM_INTERVAL);
             }

@@ -150,3 +150,18 @@ async fn a_commit_without_room_takes_what_was_applied_meanwhile_with_it() {
     let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await.unwrap();
     assert!(matches!(known, Reply::Sweeps(sweeps) if sweeps.is_empty()), "as the store has it");
 }
+
+#[tokio::test]
+async fn a_question_does_not_wait_for_a_commit_that_takes_long() {
+    let mut driven = Driven::start().await;
+    let mut first = driven.ask([submit()]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await.unwrap();
+    assert!(
+        matches!(known, Reply::Sweeps(sweeps) if sweeps.is_empty()),
+        "as the store has it: not durable yet"
+    );
+    assert!(waits(&mut first), "the commit still runs");
+    driven.ends.send(Ok(())).unwrap();
+    assert!(first.remove(0).await.unwrap().is_ok());
+}

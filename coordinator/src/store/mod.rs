@@ -8,7 +8,7 @@ mod rows;
 mod sqlite;
 mod tables;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
@@ -31,6 +31,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Keeps the right to write until it is lost; says why. To be awaited for as long as this coordinator leads.
     async fn deposed(&self) -> StoreError;
+
+    /// Gives up the right to write, if it can be given to others, without waiting for what stands still: for a leader that
+    /// stops, or cannot write any more.
+    async fn lay_down(&self) {}
 
     /// Everything the engine needs to go on.
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError>;
@@ -167,6 +171,21 @@ pub enum StoreError {
     /// Another coordinator leads.
     #[error("another coordinator leads now")]
     Superseded,
+    /// A commit took too long; what became of it is not known.
+    #[error("a commit has not ended within {0:?}; its connection to the database was given up")]
+    Stalled(Duration),
+    /// The leader's beat could not be written.
+    #[error("the database has not taken the leader's beat for {0:?}")]
+    Silent(Duration),
+    /// A commit of an earlier leader still runs.
+    #[error(
+        "a commit of the leader before has not ended and keeps others from leading; the database was told to end it, which a \
+         process of the database that is stopped only does when it goes on"
+    )]
+    HeldUp,
+    /// A PostgreSQL that cannot be used as it is.
+    #[error("this PostgreSQL database cannot be used: {0}")]
+    Unsuitable(String),
     /// The database said no.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
@@ -185,6 +204,12 @@ pub enum StoreError {
          FILE .recover` may save some of its rows"
     )]
     Damaged(String),
+    /// A row makes no sense, in a database that is not a file.
+    #[error(
+        "the database is damaged: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
+         --data-only` may save some of its rows"
+    )]
+    DamagedTables(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -223,11 +248,11 @@ impl StoreError {
     /// belongs to another coordinator now.
     pub fn is_passing(&self) -> bool {
         /// Classes of SQLSTATE: connection exceptions, resources, operator intervention, and transactions that were
-        /// rolled back or ended for standing still.
-        const CLASSES: [&str; 5] = ["08", "53", "57", "40", "25"];
+        /// rolled back, ended for standing still, or waited too long for a lock.
+        const CLASSES: [&str; 6] = ["08", "53", "57", "40", "25", "55"];
         match self {
             // Where there is no room even for what a start or a leader writes, there may be later.
-            Self::Superseded | Self::Full(_) => true,
+            Self::Superseded | Self::Full(_) | Self::Stalled(_) | Self::Silent(_) | Self::HeldUp => true,
             Self::Database(sqlx::Error::Database(error)) => error
                 .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
                 .is_some_and(|error| CLASSES.iter().any(|class| error.code().starts_with(class))),

@@ -302,6 +302,11 @@ fn running_attempt<R: Cells>(
     })
 }
 
+/// A number that somebody asks for: what lies beyond every row is beyond every row of any database, too.
+fn asked(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// See [`super::Store::jobs`].
 pub(super) async fn jobs(
     connection: &mut impl Queries,
@@ -310,7 +315,7 @@ pub(super) async fn jobs(
     limit: u32,
 ) -> Result<Vec<JobRow>, StoreError> {
     let page = "WHERE sweep_id = $1 AND job >= $2 ORDER BY job LIMIT $3";
-    let rows = select(connection, &JOBS, page, &[integer(sweep.0)?, integer(first)?, limit.into()]).await?;
+    let rows = select(connection, &JOBS, page, &[asked(sweep.0), asked(first), limit.into()]).await?;
     rows.iter().map(job_row).collect()
 }
 
@@ -328,7 +333,7 @@ pub(super) async fn jobs_in_state(
         "WHERE sweep_id = $1 AND job IN (SELECT job FROM jobs WHERE sweep_id = $1 AND state = '{state}' \
          AND job >= $2 ORDER BY job LIMIT $3) ORDER BY job"
     );
-    let rows = select(connection, &JOBS, &page, &[integer(sweep.0)?, integer(first)?, limit.into()]).await?;
+    let rows = select(connection, &JOBS, &page, &[asked(sweep.0), asked(first), limit.into()]).await?;
     rows.iter().map(job_row).collect()
 }
 
@@ -338,7 +343,7 @@ pub(super) async fn attempts(
     job: JobKey,
 ) -> Result<Vec<AttemptRow>, StoreError> {
     let of_job = "WHERE sweep_id = $1 AND job = $2 ORDER BY attempt";
-    let rows = select(connection, &ATTEMPTS, of_job, &[integer(job.sweep.0)?, integer(job.job)?]).await?;
+    let rows = select(connection, &ATTEMPTS, of_job, &[asked(job.sweep.0), asked(job.job)]).await?;
     rows.iter().map(attempt_row).collect()
 }
 
@@ -367,8 +372,7 @@ pub(super) async fn epochs<Q: Queries>(
     last: u64,
 ) -> Result<Vec<EpochRow>, StoreError> {
     let of_jobs = "WHERE sweep_id = $1 AND job BETWEEN $2 AND $3 ORDER BY job, epoch, attempt";
-    let rows =
-        select(connection, &EPOCHS, of_jobs, &[integer(sweep.0)?, integer(first)?, integer(last)?]).await?;
+    let rows = select(connection, &EPOCHS, of_jobs, &[asked(sweep.0), asked(first), asked(last)]).await?;
     let row = |row: &Q::Row| {
         Ok(EpochRow { job: natural(row, "job")?, attempt: natural(row, "attempt")?, metrics: metrics(row)? })
     };

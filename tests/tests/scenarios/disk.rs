@@ -96,6 +96,9 @@ async fn fill_and_make_room(cluster: &Cluster, disk: &Path) {
         assert_eq!(listed(cluster).await, acknowledged, "what is kept can be read, and nothing else");
     }
     assert_eq!(cluster.results(sweep).await.len() as u64, JOBS);
+    // Each second would be more: rooms are looked for as often.
+    let told = cluster.coordinator.log().matches("are refused until there is room").count();
+    assert!((1..=3).contains(&told), "told {told} times: {}", cluster.coordinator.log());
     fs::remove_file(disk.join("filler")).unwrap();
     cluster.coordinator.until_it_says("has room again");
     cluster.watch(sweep).await.until_end().await;

@@ -97,3 +97,20 @@ async fn a_leader_that_is_told_to_leave_hands_over() {
     cluster.coordinator = other;
     assert_done_at_once(&cluster, sweep).await;
 }
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_leave_lays_the_lead_down_before_its_streams_have_ended() {
+    let Some((mut cluster, other)) = pair() else { return };
+    // Who asks for its health keeps a stream open until it is cut off.
+    let channel = cluster.coordinator.channel().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+    let mut changes = health.watch(request).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().is_some());
+    assert_eq!(cluster.coordinator.leave(), Some(0));
+    other.until_it_leads(true).await;
+    let log = cluster.coordinator.log();
+    let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text} is not in {log}"));
+    assert!(at("stopping") < at("the lead is laid down"), "{log}");
+    assert!(at("the lead is laid down") < at("the last answers have left"), "{log}");
+}

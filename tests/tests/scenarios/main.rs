@@ -19,3 +19,5 @@ mod packs;
 mod run;
 mod security;
 mod services;
+mod stalls;
+mod upgrade;

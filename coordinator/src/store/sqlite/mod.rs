@@ -3,6 +3,7 @@
 //! writes, on the same SQLite.
 
 mod seal;
+mod thread;
 mod write;
 
 use std::{
@@ -21,7 +22,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use self::write::Writer;
+use self::{thread::WriterThread, write::Writer};
 use super::{
     AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, Queries, queries},
@@ -53,7 +54,11 @@ pub struct SqliteStore {
     path: PathBuf,
     /// Taken out while a commit runs: one that fails takes its connection and its rows with it.
     writer: Mutex<Option<(Writer, Rows)>>,
+    /// Does the writing.
+    thread: WriterThread,
     readers: SqlitePool,
+    /// Reads for commits, which must not wait until other readers are done.
+    lookups: SqlitePool,
     /// Held for as long as the store is open: SQLite would let two coordinators in.
     _lock: File,
 }
@@ -78,13 +83,16 @@ impl SqliteStore {
         check_integrity(&mut writer).await?;
         MIGRATIONS.run(&mut writer).await?;
         seal_what_is_older(&mut writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
+        let read = options.read_only(true).create_if_missing(false);
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS_MAX).connect_with(read.clone()).await?;
+        let lookups = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(read);
         let open = (Writer::open(path, BUSY_TIMEOUT)?, Rows::default());
         writer.close().await?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(Some(open)), readers, _lock: lock })
+        let thread =
+            WriterThread::start().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let (path, writer) = (path.to_owned(), Mutex::new(Some(open)));
+        Ok(Self { path, writer, thread, readers, lookups, _lock: lock })
     }
 }
 
@@ -173,22 +181,22 @@ impl Store for SqliteStore {
             None => (Writer::open(&self.path, BUSY_TIMEOUT)?, Rows::default()),
         };
         // Whatever is not in memory was committed before, so that readers see it.
-        let mut readers = OnDemand { pool: &self.readers, connection: None };
+        let mut readers = OnDemand { pool: &self.lookups, connection: None };
         let writes = rows.take(&mut readers, records).await?;
-        let written = tokio::task::spawn_blocking(move || writer.commit(&writes).map(|()| writer)).await;
-        *guard = Some((written.map_err(|_| sqlx::Error::WorkerCrashed)??, rows));
+        let written = self.thread.run(move || writer.commit(&writes).map(|()| writer)).await;
+        *guard = Some((written.ok_or(sqlx::Error::WorkerCrashed)??, rows));
         Ok(())
     }
 
     async fn has_room(&self) -> bool {
         let beside = beside(&self.path, ".room");
-        let tried = tokio::task::spawn_blocking(move || {
+        let tried = self.thread.run(move || {
             let written = std::fs::write(&beside, vec![0xff; ROOM_BYTES]);
             // Removed whether or not it could be written as a whole.
             let removed = std::fs::remove_file(&beside);
             written.and(removed)
         });
-        matches!(tried.await, Ok(Ok(())))
+        matches!(tried.await, Some(Ok(())))
     }
 
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
@@ -215,8 +223,10 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.lookups.close().await;
         // The last one to close writes the log into the database.
-        drop(self.writer.lock().await.take());
+        let writer = self.writer.lock().await.take();
+        let _ = self.thread.run(move || drop(writer)).await;
     }
 }
 

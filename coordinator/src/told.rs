@@ -1,0 +1,46 @@
+//! What the log was told of a state that lasts: it is told once, and when it changes.
+
+use std::collections::BTreeSet;
+
+/// Texts of one state that are told apart; a state that has more of them has been told of often enough.
+const TEXTS_MAX: usize = 16;
+
+/// What was told since the state began.
+#[derive(Debug, Default)]
+pub(crate) struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Whether a text says something that was not said before. Numbers do not count: they name files and times.
+    pub(crate) fn is_new(&mut self, text: &str) -> bool {
+        let shape = text.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
+        let shape = shape.collect::<Vec<_>>().join("#");
+        self.0.len() < TEXTS_MAX && self.0.insert(shape)
+    }
+
+    /// Whether anything was told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The state has ended.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_once_and_when_it_changes() {
+        let mut told = Told::default();
+        assert!(told.is_new("no room for base/1/2") && !told.is_empty());
+        assert!(!told.is_new("no room for base/34/5"));
+        assert!(told.is_new("not reached"));
+        assert!(!told.is_new("no room for base/1/2"), "states that take turns are told once, too");
+        told.clear();
+        assert!(told.is_empty() && told.is_new("not reached"));
+        assert_eq!((0..100).filter(|i| told.is_new(&"x".repeat(*i))).count(), TEXTS_MAX - 1);
+    }
+}
