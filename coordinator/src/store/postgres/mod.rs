@@ -12,7 +12,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 use sqlx::{
-    PgConnection,
+    ConnectOptions, PgConnection,
     postgres::{PgConnectOptions, PgRow},
 };
 
@@ -49,7 +49,9 @@ impl PostgresStore {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::PostgresUrl(error.to_string()))?
-            .application_name("sweep");
+            .application_name("sweep")
+            // What takes long is told in our own words, once; statements are long.
+            .disable_statement_logging();
         let (mut connection, readers_max) = suitable::first_connection(&options).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| suitable::not_migrated(error, &options))?;
         let readers = Readers::new(options.clone(), readers_max);
