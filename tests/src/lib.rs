@@ -15,7 +15,9 @@ pub use self::{
     cluster::{Client, Cluster, ClusterOptions, Coordinator, Worker, source},
     dataset::dataset,
     postgres::Postgres,
-    process::{children, freeze, kill, program, skipped, terminate, thaw, tool, wait_for_end},
+    process::{
+        children, descendants, freeze, kill, program, send, skipped, terminate, thaw, tool, wait_for_end,
+    },
     random::Random,
     s3::S3,
     watch::Watch,

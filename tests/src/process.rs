@@ -112,25 +112,29 @@ fn keep(lines: BufReader<std::process::ChildStderr>, mut file: File, sender: &Se
 
 /// SIGKILL.
 pub fn kill(pid: u32) {
-    signal(pid, Signal::KILL);
+    send(pid, Signal::KILL);
 }
 
 /// SIGTERM.
 pub fn terminate(pid: u32) {
-    signal(pid, Signal::TERM);
+    send(pid, Signal::TERM);
 }
 
 /// SIGSTOP.
 pub fn freeze(pid: u32) {
-    signal(pid, Signal::STOP);
+    send(pid, Signal::STOP);
 }
 
 /// SIGCONT.
 pub fn thaw(pid: u32) {
-    signal(pid, Signal::CONT);
+    send(pid, Signal::CONT);
 }
 
-fn signal(pid: u32, signal: Signal) {
+/// Any signal.
+///
+/// # Panics
+/// There is no such process.
+pub fn send(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a positive id");
     kill_process(pid, signal).expect("the process is there");
 }
@@ -140,13 +144,32 @@ fn signal(pid: u32, signal: Signal) {
 /// # Panics
 /// There is no such process.
 pub fn children(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    children_of_living(pid).expect("the process is there")
+}
+
+/// The same; nothing where there is no such process.
+fn children_of_living(pid: u32) -> Option<Vec<u32>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
     let mut children: Vec<u32> = lists
         .flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>())
         .collect();
     children.sort_unstable();
-    children
+    Some(children)
+}
+
+/// All processes that descend from `pid`, parents before their children.
+///
+/// # Panics
+/// There is no such process.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = children(pid);
+    let mut looked_at = 0;
+    while let Some(&parent) = found.get(looked_at) {
+        looked_at += 1;
+        found.extend(children_of_living(parent).unwrap_or_default());
+    }
+    found
 }
 
 /// Blocks until the process, which need not be a child of this one, has ended.

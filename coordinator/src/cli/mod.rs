@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod serve;
 mod settings;
+mod signals;
 mod submit;
 mod sweep_file;
 

@@ -2,12 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::{
     client::{ConnectionOptions, read_token},
     failure::Failure,
+    signals::StopSignals,
 };
 use crate::server::{Server, ServerConfig, TlsFiles};
 
@@ -71,8 +69,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         }
         tracing::warn!(address = %arguments.listen, "served without a token: whoever reaches this port may do everything");
     }
-    let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut stop = StopSignals::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, store, lease, advertise, .. } = arguments;
@@ -85,8 +82,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
             }
             return Err(error.into());
         }
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+        () = stop.asked() => {}
     }
     tracing::info!("stopping; workers keep training and come back to the next coordinator on this store");
     server.shut_down().await?;

@@ -6,8 +6,10 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use tests::{program, terminate};
 
 fn command(folder: &Path, parameters: &str) -> Command {
@@ -15,6 +17,10 @@ fn command(folder: &Path, parameters: &str) -> Command {
 }
 
 fn command_with_workers(workers: &str, folder: &Path, parameters: &str) -> Command {
+    command_on("cpu", workers, folder, parameters)
+}
+
+fn command_on(device: &str, workers: &str, folder: &Path, parameters: &str) -> Command {
     let file = folder.join("sweep.yaml");
     fs::write(&file, tests::source(parameters).text).unwrap();
     let mut command = Command::new(program("sweep"));
@@ -22,7 +28,7 @@ fn command_with_workers(workers: &str, folder: &Path, parameters: &str) -> Comma
         .arg("run")
         .arg(file)
         .args(["--set", "execution.checkpoint_every_epochs=1"])
-        .args(["--workers", workers, "--device", "cpu", "--output"])
+        .args(["--workers", workers, "--device", device, "--output"])
         .arg(folder.join("results"))
         .arg("--cache-dir")
         .arg(folder.join("cache"));
@@ -110,10 +116,101 @@ fn a_worker_that_dies_is_started_again() {
     assert_eq!((rows[0]["state"].as_str(), rows[0]["attempts"].as_str()), ("done", "2"), "{rows:?}");
 }
 
+/// Waits until three workers run and `dead` is none of them; the one that has run for longest.
+fn oldest_of_three(run: u32, dead: u32) -> u32 {
+    let patience = Instant::now() + tests::PATIENCE;
+    loop {
+        let workers = tests::children(run);
+        if workers.len() == 3 && !workers.contains(&dead) {
+            return workers[0];
+        }
+        assert!(Instant::now() < patience, "three workers run, and not {workers:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn workers_that_die_one_after_another_are_started_again_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = command_with_workers(
+        "3",
+        folder.path(),
+        "{seed: {values: [1, 2, 3, 4, 5, 6]}, epochs: {value: 150}}",
+    );
+    run.env("SWEEP_TRAINER", program("light-trainer")).env("LIGHT_TRAINER_EPOCH_MS", "100");
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut child = run.args(["--slots", "2"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    read_until(&mut child, |line| line.contains("epoch 2/150"));
+    // In turn, each three times: together more often than one of them may.
+    let mut dead = 0;
+    for _ in 0..9 {
+        dead = oldest_of_three(child.id(), dead);
+        tests::kill(dead);
+    }
+    oldest_of_three(child.id(), dead);
+    let told = || fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", told());
+    assert!(results(folder.path()).iter().all(|row| row["state"] == "done"), "{}", told());
+}
+
+#[test]
+fn a_worker_that_cannot_start_ends_the_run_with_one_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = command(folder.path(), "{epochs: {value: 1}}");
+    let output = run.env("SWEEP_GRACE", "soon").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told.matches("error").count(), 1, "{told}");
+    assert!(told.contains(" cannot start: invalid value 'soon' for '--grace <TIME>'"), "{told}");
+    let mut run = command(folder.path(), "{epochs: {value: 1}}");
+    let output = run.env("SWEEP_TRAINER", "echo no licence >&2; exit 3").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains(" cannot start: the trainer cannot work here, ") && told.contains("no licence"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_that_wants_gpus_where_there_are_none_says_so_once() {
+    if fs::exists("/proc/driver/nvidia").unwrap_or_default() {
+        return tests::skipped("this machine has a GPU");
+    }
+    for workers in ["1", "2"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = command_on("cuda", workers, folder.path(), "{epochs: {value: 1}}").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(
+            told.contains("error: --device cuda was asked for, but libtorch can use no GPU here"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn however_a_run_is_ended_its_workers_and_their_trainers_are_gone() {
+    for (signal, code) in [(Signal::HUP, Some(130)), (Signal::INT, Some(130)), (Signal::KILL, None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run =
+            command_with_workers("2", folder.path(), "{seed: {values: [1, 2, 3, 4]}, epochs: {value: 1000}}");
+        run.env("SWEEP_TRAINER", program("light-trainer")).env("LIGHT_TRAINER_EPOCH_MS", "100");
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        read_until(&mut child, |line| line.contains("epoch 2/1000"));
+        let processes = tests::descendants(child.id());
+        assert!(processes.len() >= 2 + 2 * 2, "workers, keepers and trainers: {processes:?}");
+        tests::send(child.id(), signal);
+        assert_eq!(child.wait().unwrap().code(), code);
+        processes.into_iter().for_each(tests::wait_for_end);
+    }
+}
+
 #[test]
 fn a_number_of_slots_that_cannot_be_is_wrong_usage() {
     let folder = tempfile::tempdir().unwrap();
-    for slots in ["0", "two", "-1"] {
+    for slots in ["0", "two", "-1", "1025"] {
         let output = command(folder.path(), "{}").arg(format!("--slots={slots}")).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(!folder.path().join("results").exists());

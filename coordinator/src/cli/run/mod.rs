@@ -1,6 +1,7 @@
 //! `sweep run`: a coordinator and workers on this machine, from a sweep file to its report.
 
 mod placement;
+mod supervision;
 mod workers;
 
 use std::{
@@ -12,7 +13,6 @@ use std::{
 use anyhow::Context;
 use proto::v1;
 use terminal::output::say;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::workers::{Workers, WorkersOptions};
 use super::{
@@ -23,6 +23,7 @@ use super::{
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
+    signals::StopSignals,
     submit,
     sweep_file::SweepFile,
 };
@@ -182,7 +183,7 @@ async fn train(
                 Ok(None) => break Ok(()),
                 Err(failure) => break Err(failure),
             },
-            failed = workers.supervise() => break Err(failed),
+            failed = workers.failed() => break Err(failed),
             () = stop.asked() => {
                 progress.say("stopping: the same command goes on from here (once more: at once)");
                 break Err(Failure::Interrupted);
@@ -192,29 +193,9 @@ async fn train(
     progress.finish();
     tokio::select! {
         () = workers.end() => {}
-        () = stop.asked() => workers.kill(),
+        () = stop.asked() => workers.kill().await,
     }
     result
-}
-
-/// Ctrl-C and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// The data set as workers with another working directory find it.

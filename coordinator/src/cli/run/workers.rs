@@ -1,17 +1,20 @@
-//! The worker processes of `sweep run`: started, watched over, started again, ended.
+//! The worker processes of `sweep run`: how many, with which arguments, and how all of them leave. `supervision` keeps
+//! each of them running.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::Write,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
 use anyhow::Context;
 use serde::Deserialize;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::{
+    process::Command,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{
     super::{
@@ -19,23 +22,18 @@ use super::{
         failure::Failure,
     },
     placement::{Placement, place},
+    supervision::{Wish, WorkerProcess},
 };
 
 const PROGRAM: &str = "sweep-worker";
-/// A worker that ends is started again this often; one that ends more often cannot work here.
-const RESTARTS_MAX: u32 = 5;
-/// Pause before a worker is started again, times the number of its restarts.
-const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// How long running jobs may go on when the user stops the sweep, before they are handed back.
 const GRACE: &str = "5s";
 /// Folder of the workers' checkpoints, within that of their logs.
 const CHECKPOINTS: &str = "checkpoints";
-/// How long the workers may take to leave, their grace and their trainers' end included.
-const END_WITHIN: Duration = Duration::from_secs(20);
-/// Bytes of a worker's log that are shown when it cannot work.
-const LOG_TAIL_BYTES: u64 = 2_000;
 /// How long looking for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
+/// Most slots of one worker, as `sweep-worker` has it.
+const SLOTS_MAX: u16 = 1_024;
 
 /// Options that the workers get as they are.
 #[derive(Debug, clap::Args)]
@@ -56,27 +54,21 @@ pub(in crate::cli) struct WorkersOptions {
 
 /// The workers' own parser would say so only after the sweep has begun.
 fn slots(text: &str) -> Result<String, String> {
-    let valid = text == "auto" || text.parse::<u16>().is_ok_and(|slots| slots > 0);
-    if valid { Ok(text.to_owned()) } else { Err("use auto, or a whole number of at least 1".to_owned()) }
+    let valid = text == "auto" || text.parse().is_ok_and(|slots| (1..=SLOTS_MAX).contains(&slots));
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("use auto, or a whole number from 1 to {SLOTS_MAX}"))
+    }
 }
 
-/// The worker processes.
+/// The worker processes. Dropping this kills them.
 pub(super) struct Workers {
-    processes: Vec<Process>,
+    wish: watch::Sender<Wish>,
+    failures: mpsc::Receiver<Failure>,
+    tasks: JoinSet<()>,
     // Removed with the workers.
     _token: tempfile::NamedTempFile,
-}
-
-struct Process {
-    name: String,
-    program: PathBuf,
-    arguments: Vec<std::ffi::OsString>,
-    visible_gpus: Option<String>,
-    log: PathBuf,
-    child: Child,
-    /// Held open; the worker leaves when it is closed, even by this process's death.
-    stdin: Option<ChildStdin>,
-    restarts: u32,
 }
 
 impl Workers {
@@ -88,111 +80,60 @@ impl Workers {
         target: &Target,
     ) -> Result<Self, Failure> {
         let program = find_program()?;
+        let count = usize::from(count);
+        let gpus = match options.device.as_str() {
+            "cpu" => Vec::new(),
+            "cuda" => some_gpus(probe_gpus(&program).await?)?,
+            _ if count > 1 => probe_gpus(&program).await?,
+            _ => Vec::new(),
+        };
         let folder = folder.join("workers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let token = write_token(&folder, target).context("cannot write the workers' token")?;
-        let count = usize::from(count);
-        let gpus =
-            if count > 1 && options.device != "cpu" { probe_gpus(&program).await? } else { Vec::new() };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut processes = Vec::with_capacity(count);
+        let (wish, wished) = watch::channel(Wish::Work);
+        let (failed, failures) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
         for (index, placement) in place(count, &gpus, cores).into_iter().enumerate() {
             let name = format!("local-{}", index + 1);
-            let log = folder.join(format!("{name}.log"));
-            let arguments = arguments(options, &name, &folder, &placement, target, token.path());
-            let visible_gpus = placement.visible_gpus;
-            let (child, stdin) = spawn(&program, &arguments, visible_gpus.as_deref(), &log)?;
-            let program = program.clone();
-            processes.push(Process {
+            let process = WorkerProcess {
+                arguments: arguments(options, &name, &folder, &placement, target, token.path()),
+                log: folder.join(format!("{name}.log")),
                 name,
-                program,
-                arguments,
-                visible_gpus,
-                log,
-                child,
-                stdin,
-                restarts: 0,
-            });
+                program: program.clone(),
+                visible_gpus: placement.visible_gpus,
+            };
+            tasks.spawn(process.supervise(target.clone(), wished.clone(), failed.clone()));
         }
-        Ok(Self { processes, _token: token })
+        Ok(Self { wish, failures, tasks, _token: token })
     }
 
-    /// Starts workers again that ended; resolves when one ended too often, with its last words.
-    pub(super) async fn supervise(&mut self) -> Failure {
-        loop {
-            let (index, status) = self.next_end().await;
-            let process = &mut self.processes[index];
-            process.restarts += 1;
-            tracing::warn!(worker = process.name, ?status, "the worker ended");
-            if process.restarts > RESTARTS_MAX {
-                return process.last_words(status);
-            }
-            tokio::time::sleep(RESTART_DELAY * process.restarts).await;
-            match spawn(&process.program, &process.arguments, process.visible_gpus.as_deref(), &process.log) {
-                Ok((child, stdin)) => (process.child, process.stdin) = (child, stdin),
-                Err(failure) => return failure,
-            }
-        }
+    /// Resolves when a worker cannot work here. May be dropped and called again.
+    pub(super) async fn failed(&mut self) -> Failure {
+        let failure = self.failures.recv().await;
+        failure.unwrap_or_else(|| Failure::operation("the workers' supervision has ended; this is a bug"))
     }
 
-    /// The next worker to end. May be dropped and called again.
-    async fn next_end(&mut self) -> (usize, Option<ExitStatus>) {
-        std::future::poll_fn(|context| {
-            for (index, process) in self.processes.iter_mut().enumerate() {
-                let wait = std::pin::pin!(process.child.wait());
-                if let std::task::Poll::Ready(status) = wait.poll(context) {
-                    return std::task::Poll::Ready((index, status.ok()));
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await
-    }
-
-    /// Asks all workers to leave and waits until they have; ends those that do not in time.
+    /// Asks all workers to leave and waits until they have; ends those that do not in time. May be dropped and called
+    /// again.
     pub(super) async fn end(&mut self) {
-        for process in &mut self.processes {
-            process.stdin = None;
-        }
-        let all = async {
-            for process in &mut self.processes {
-                // An error means that it has been waited for.
-                let _ = process.child.wait().await;
-            }
-        };
-        if tokio::time::timeout(END_WITHIN, all).await.is_err() {
-            self.kill();
-        }
+        self.tell(Wish::Leave);
+        while self.tasks.join_next().await.is_some() {}
     }
 
     /// Ends all workers at once; their trainers notice that they are alone.
-    pub(super) fn kill(&mut self) {
-        for process in &mut self.processes {
-            // An error means that it is gone.
-            let _ = process.child.start_kill();
-        }
+    pub(super) async fn kill(&mut self) {
+        self.tell(Wish::End);
+        while self.tasks.join_next().await.is_some() {}
     }
-}
 
-impl Process {
-    fn last_words(&self, status: Option<ExitStatus>) -> Failure {
-        let status = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
-        let tail = tail(&self.log).unwrap_or_default();
-        let log = self.log.display();
-        Failure::operation(format!(
-            "worker {} ended {} times, at last with {status}; the end of its log, {log}:\n{tail}",
-            self.name, self.restarts
-        ))
+    fn tell(&self, wish: Wish) {
+        self.wish.send_if_modified(|wished| {
+            let is_more = *wished < wish;
+            *wished = wish.max(*wished);
+            is_more
+        });
     }
-}
-
-fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
 /// The worker's program: beside this one, as both are built and installed together, else on the PATH.
@@ -249,34 +190,6 @@ fn arguments(
     arguments
 }
 
-fn spawn(
-    program: &Path,
-    arguments: &[std::ffi::OsString],
-    visible_gpus: Option<&str>,
-    log: &Path,
-) -> Result<(Child, Option<ChildStdin>), Failure> {
-    let open = OpenOptions::new().create(true).append(true).mode(0o644).open(log);
-    let output = open.with_context(|| format!("cannot write {}", log.display()))?;
-    let errors = output.try_clone().context("cannot share the log")?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        // Of a cluster's settings in the environment, these would contradict the flags above.
-        .env_remove("SWEEP_TLS_CA")
-        .stdin(Stdio::piped())
-        .stdout(output)
-        .stderr(errors)
-        // Ctrl-C on the terminal is for this process, which then ends the workers in order.
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(gpus) = visible_gpus {
-        command.env("CUDA_VISIBLE_DEVICES", gpus);
-    }
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-    let stdin = child.stdin.take();
-    Ok((child, stdin))
-}
-
 /// One line of `sweep-worker devices`.
 #[derive(Deserialize)]
 struct Device {
@@ -301,4 +214,15 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
     let named: Vec<_> =
         named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Ok(if named.len() == count { named } else { (0..count).map(|index| index.to_string()).collect() })
+}
+
+/// Refuses to do without GPUs where they were asked for: each worker would find out by itself, and end.
+fn some_gpus(gpus: Vec<String>) -> Result<Vec<String>, Failure> {
+    if gpus.is_empty() {
+        return Err(Failure::operation(
+            "--device cuda was asked for, but libtorch can use no GPU here; use --device cpu, or see that the driver and a \
+             libtorch with CUDA are found (LD_LIBRARY_PATH)",
+        ));
+    }
+    Ok(gpus)
 }
