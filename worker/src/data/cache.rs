@@ -2,12 +2,14 @@
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use super::{
-    DataError, PackedDataset, PrepareOptions, fingerprint,
+    DataError, PackedDataset, PrepareOptions,
+    cache_lock::CacheLock,
+    fingerprint,
     pack::{Packed, Packing},
     packed::TRANSFORM_VERSION,
     source::Source,
@@ -50,9 +52,14 @@ fn prepare_pictures(
     let source = Source::open(&options.path)?;
     let memos = options.cache_dir.join("sources");
     fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
-    let reading = |share: f64| progress(share * READING_SHARE);
     // One process packs a data set; the others wait for the lock and then find it.
-    let _lock = lock(&options.cache_dir.join("lock"))?;
+    let path = options.cache_dir.join("lock");
+    let lock = CacheLock::wait(&path, progress).map_err(|error| DataError::writing(&path, error))?;
+    let progress = |share: f64| {
+        lock.tell(share);
+        progress(share);
+    };
+    let reading = |share: f64| progress(share * READING_SHARE);
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
             DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
@@ -102,12 +109,4 @@ pub(super) fn keep(file: tempfile::NamedTempFile, target: &Path) -> Result<(), D
     file.persist(target).map_err(|error| DataError::writing(target, error.error))?;
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| DataError::writing(target, error))
-}
-
-/// Waits for the lock file; the system lets it go when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, DataError> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| DataError::writing(path, error))?;
-    file.lock().map_err(|error| DataError::writing(path, error))?;
-    Ok(file)
 }

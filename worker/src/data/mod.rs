@@ -2,6 +2,7 @@
 //! ones. Nothing here trains.
 
 mod cache;
+mod cache_lock;
 pub mod command;
 mod decode;
 mod error;

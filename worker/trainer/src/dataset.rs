@@ -2,18 +2,21 @@
 //! that is the packed file's map itself, which all trainers of a machine share; on CUDA a copy on the device,
 //! which stays from job to job as long as the content is the same.
 
-use std::{path::PathBuf, rc::Rc, sync::Arc};
+use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use worker::{
-    data::{self, DataError, PackedDataset, PrepareOptions},
+    data::{DataError, PackedDataset, PrepareOptions},
     protocol::{DatasetSpec, DatasetSummary},
 };
 
 use super::{
+    epoch::Flow,
     ffi::MappedImages,
-    model, random,
+    model,
+    preparing::Preparing,
+    random,
     split::{self, Split, SplitError},
 };
 
@@ -36,6 +39,9 @@ pub enum DatasetError {
     /// The data set cannot be split.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// Whoever wanted it does not any more; it is still being prepared.
+    #[error("nobody waits for the data set any more")]
+    GivenUp,
     /// libtorch failed, for instance for want of memory.
     #[error("the data set could not be brought to the device: {0}")]
     Torch(#[from] TchError),
@@ -180,24 +186,30 @@ pub(super) struct DatasetLoader {
     cache_dir: PathBuf,
     skip_corrupt: bool,
     held: Option<Rc<Pixels>>,
+    /// What nobody waited for to its end.
+    left: Option<Preparing>,
 }
+
+/// How often whoever waits for a data set is asked whether it still does.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl DatasetLoader {
     pub(super) fn new(device: Device, cache_dir: PathBuf, skip_corrupt: bool) -> Self {
-        Self { device, cache_dir, skip_corrupt, held: None }
+        Self { device, cache_dir, skip_corrupt, held: None, left: None }
     }
 
-    /// Prepares what `spec` asks for. `progress` hears the share that is done while pictures are packed.
+    /// Prepares what `spec` asks for. `progress` hears the share that is done while pictures are packed, and says whether
+    /// it is still wanted. Where it is not, the packing goes on: the next attempt finds what it has done.
     ///
     /// The folder is looked at for every job, because it may have changed; what the cache holds is not read
     /// again, and what the device holds is not copied again.
     ///
     /// # Errors
-    /// A data set that cannot be read or split, or does not fit into memory.
+    /// A data set that cannot be read or split, or does not fit into memory, or is not wanted any more.
     pub(super) fn load(
         &mut self,
         spec: &DatasetSpec,
-        progress: &(dyn Fn(f64) + Sync),
+        progress: &mut dyn FnMut(f64) -> Flow,
     ) -> Result<Rc<TrainingData>, DatasetError> {
         if !IMAGE_SIZES.contains(&spec.image_size) || !spec.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
             return Err(DatasetError::ImageSize { found: spec.image_size });
@@ -210,7 +222,7 @@ impl DatasetLoader {
             // Packing happens once a machine, before anything trains: it may use all cores.
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let packed = data::prepare(&options, progress)?;
+        let packed = self.prepare(options, progress)?;
         let split = split::split(packed.len(), spec.val_fraction, spec.split_seed)?;
         let summary = DatasetSummary {
             content_hash: packed.content_hash().to_owned(),
@@ -223,6 +235,35 @@ impl DatasetLoader {
         let pixels = self.place(packed)?;
         let data = TrainingData::new(pixels, i64::from(spec.image_size), &split, summary, self.device)?;
         Ok(Rc::new(data))
+    }
+
+    fn prepare(
+        &mut self,
+        options: PrepareOptions,
+        progress: &mut dyn FnMut(f64) -> Flow,
+    ) -> Result<PackedDataset, DatasetError> {
+        if let Some(left) = self.left.take() {
+            // What came of it may be of another state of the folder: only the cache is of use.
+            drop(self.wait(left, progress)?);
+        }
+        let begun = Preparing::start(options);
+        Ok(self.wait(begun, progress)??)
+    }
+
+    fn wait(
+        &mut self,
+        preparing: Preparing,
+        progress: &mut dyn FnMut(f64) -> Flow,
+    ) -> Result<Result<PackedDataset, DataError>, DatasetError> {
+        loop {
+            if let Some(prepared) = preparing.wait(ASK_INTERVAL) {
+                return Ok(prepared);
+            }
+            if progress(preparing.share()) == Flow::Stop {
+                self.left = Some(preparing);
+                return Err(DatasetError::GivenUp);
+            }
+        }
     }
 
     fn place(&mut self, packed: PackedDataset) -> Result<Rc<Pixels>, TchError> {
@@ -243,3 +284,7 @@ impl DatasetLoader {
         Ok(pixels)
     }
 }
+
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod tests;

@@ -132,7 +132,16 @@ impl<W: Write + Send> Session<'_, W> {
 
     /// Passes an event on and says whether a member was told to stop.
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
-        if let TrainingEvent::Batch { epoch, fraction } = event {
+        let place = match event {
+            TrainingEvent::Batch { epoch, fraction } => {
+                self.epoch = epoch;
+                Some((epoch, fraction))
+            }
+            // A sign of life.
+            TrainingEvent::ValidationBatch if self.epoch > 0 => Some((self.epoch, 1.0)),
+            TrainingEvent::ValidationBatch | TrainingEvent::Epoch(_) => None,
+        };
+        if let Some((epoch, fraction)) = place {
             self.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
                 training.map(move |member| FromTrainer::Progress {

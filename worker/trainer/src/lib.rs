@@ -27,6 +27,7 @@ mod members;
 pub mod model;
 pub mod pack;
 pub mod pack_model;
+mod preparing;
 pub mod random;
 mod session;
 pub mod split;

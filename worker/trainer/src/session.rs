@@ -18,14 +18,16 @@ use super::{
     checkpoint::CheckpointStore,
     config::TrainingConfig,
     dataset::{DatasetError, TrainingData},
+    epoch::Flow,
     group::is_out_of_memory,
     lines::{Output, Request, SessionError},
     split::SplitError,
 };
 
-/// Brings a data set to the device; the second argument hears the share that is done.
+/// Brings a data set to the device; the second argument hears the share that is done, and says whether it is still
+/// wanted.
 pub(super) type Load<'a> =
-    dyn FnMut(&DatasetSpec, &(dyn Fn(f64) + Sync)) -> Result<Rc<TrainingData>, DatasetError> + 'a;
+    dyn FnMut(&DatasetSpec, &mut dyn FnMut(f64) -> Flow) -> Result<Rc<TrainingData>, DatasetError> + 'a;
 
 /// Trains what is requested until the requests end.
 ///
@@ -38,7 +40,8 @@ pub(super) fn serve<W: Write + Send>(
     checkpoints: Option<CheckpointStore>,
     load: &mut Load<'_>,
 ) -> Result<(), SessionError> {
-    let mut session = Session { requests, output: Output::new(output), stopped: HashMap::new(), checkpoints };
+    let (output, stopped) = (Output::new(output), HashMap::new());
+    let mut session = Session { requests, output, stopped, epoch: 0, checkpoints };
     session.output.send(&FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device })?;
     while let Ok(request) = session.requests.recv() {
         match request? {
@@ -55,6 +58,8 @@ pub(super) struct Session<'a, W> {
     pub(super) output: Output<W>,
     /// Jobs of the present request that were told to stop, and whether to keep a checkpoint of them.
     pub(super) stopped: HashMap<String, bool>,
+    /// The epoch of which a batch was trained last; 0 before any was.
+    pub(super) epoch: u32,
     /// Where checkpoints lie, where any are kept.
     pub(super) checkpoints: Option<CheckpointStore>,
 }
@@ -85,10 +90,17 @@ impl<W: Write + Send> Session<'_, W> {
         if accepted.is_empty() {
             return Ok(());
         }
-        let output = &self.output;
-        // A hint that cannot be sent is no error yet: the next event finds out.
-        let loaded = load(dataset, &|fraction| drop(output.hint(&FromTrainer::Preparing { fraction })));
+        // The loader knows no session: what goes wrong with the agent is kept aside and stops it.
+        let (mut heard, mut told) = (Ok(()), None);
+        let loaded = load(dataset, &mut |fraction| {
+            self.while_preparing(&mut accepted, &mut told, fraction).unwrap_or_else(|error| {
+                heard = Err(error);
+                Flow::Stop
+            })
+        });
+        heard?;
         match loaded {
+            Err(DatasetError::GivenUp) => {}
             Ok(data) => {
                 for group in groups(accepted) {
                     self.train_group(&group, &data)?;
@@ -107,6 +119,23 @@ impl<W: Write + Send> Session<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// Tells how far the data set is, where that is further than what was told, and ends the jobs that were told to stop.
+    fn while_preparing(
+        &mut self,
+        jobs: &mut Vec<Job<'_>>,
+        told: &mut Option<f64>,
+        fraction: f64,
+    ) -> Result<Flow, SessionError> {
+        if told.replace(fraction) != Some(fraction) {
+            self.output.hint(&FromTrainer::Preparing { fraction })?;
+        }
+        self.look_for_stops()?;
+        for job in jobs.extract_if(.., |job| self.stopped.contains_key(&job.request.id)) {
+            self.end(&job.request.id, TrainerOutcome::Stopped, "stopped before it began".into())?;
+        }
+        Ok(if jobs.is_empty() { Flow::Stop } else { Flow::Continue })
     }
 
     /// Takes in what the agent said meanwhile.
@@ -147,6 +176,8 @@ fn groups(jobs: Vec<Job<'_>>) -> Vec<Vec<Job<'_>>> {
 /// Whether another attempt can succeed where this data set failed, and the reason.
 fn dataset_failure(error: &DatasetError) -> (TrainerOutcome, String) {
     match error {
+        // It is told to nobody.
+        DatasetError::GivenUp => (TrainerOutcome::Stopped, error.to_string()),
         DatasetError::ImageSize { .. } | DatasetError::Data(_) => {
             (TrainerOutcome::Rejected, error.to_string())
         }

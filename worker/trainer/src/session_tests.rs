@@ -155,7 +155,7 @@ fn a_trainer_takes_job_after_job() {
 fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() {
     let mut wrong = parameters();
     wrong["activation"] = json!("tanh");
-    let mut load = |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| panic!("the data set was asked for");
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| panic!("the data set was asked for");
     let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
     let reason = "parameter `activation` must be \"relu\" or \"sigmoid\", but is \"tanh\"".into();
     assert_eq!(events[1], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Rejected, reason });
@@ -163,13 +163,15 @@ fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() 
 
 #[test]
 fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() {
-    let mut load = |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::ImageSize { found: 10 });
+    let mut load =
+        |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| Err(DatasetError::ImageSize { found: 10 });
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready", "a Rejected"]);
 
     let memory = "DefaultCPUAllocator: can't allocate memory\nException raised from alloc";
-    let mut load =
-        |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::Torch(TchError::Torch(memory.into())));
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+        Err(DatasetError::Torch(TchError::Torch(memory.into())))
+    };
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     let FromTrainer::Ended { outcome: TrainerOutcome::Failed, reason, .. } = &events[1] else {
         panic!("{events:?}")
@@ -180,8 +182,9 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
 #[test]
 fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
     let error = "CUDA error: an illegal memory access was encountered\nException raised from";
-    let mut load =
-        |_: &DatasetSpec, _: &(dyn Fn(f64) + Sync)| Err(DatasetError::Torch(TchError::Torch(error.into())));
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+        Err(DatasetError::Torch(TchError::Torch(error.into())))
+    };
     let (events, end) = converse(&train(&["a"], &parameters()), 0, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready"]);
     let told = end.unwrap_err().to_string();
@@ -278,6 +281,34 @@ fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_noth
 fn a_stop_that_comes_before_the_job_begins_keeps_it_from_beginning() {
     let (events, _) = listen(&(train(&["a", "b"], &parameters()) + &stop("a")), 2);
     assert_eq!(outline(&events)[..3], ["ready", "a Stopped", "b started"]);
+}
+
+#[test]
+fn jobs_are_stopped_while_the_data_set_is_prepared_and_the_others_go_on() {
+    let data = noise();
+    let mut requests = 0;
+    // The first request's jobs are both stopped, of the second's only one.
+    let mut load = |_: &DatasetSpec, progress: &mut dyn FnMut(f64) -> Flow| {
+        requests += 1;
+        if requests == 2 {
+            assert_eq!(progress(0.5), Flow::Continue);
+            return Ok(Rc::clone(&data));
+        }
+        while progress(0.5) == Flow::Continue {}
+        Err(DatasetError::GivenUp)
+    };
+    let input = train(&["a", "b"], &parameters()) + &stop("a") + &stop("b");
+    let (events, end) = converse(&input, 4, &mut load, |event| match event {
+        FromTrainer::Ended { id, .. } if id == "b" => {
+            Some(serde_json::from_str(&train(&["c", "d"], &parameters())).unwrap())
+        }
+        FromTrainer::Ended { id, .. } if id == "d" => None,
+        _ => None,
+    });
+    assert!(end.is_ok());
+    let outline = outline(&events);
+    assert_eq!(outline[..4], ["ready", "a Stopped", "b Stopped", "c started"]);
+    assert_eq!(outline.len(), 3 + 2 * 4);
 }
 
 #[test]
