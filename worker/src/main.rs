@@ -1,6 +1,6 @@
 //! `sweep-worker`: the worker daemon and the data-set tools. Training is `sweep-trainer`'s, and so is libtorch.
 
-use std::{os::unix::process::CommandExt, process::ExitCode};
+use std::{ffi::OsString, os::unix::process::CommandExt, process::ExitCode};
 
 use terminal::{logging, output};
 use worker::{
@@ -25,6 +25,12 @@ enum Command {
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Run a program and end all that it has started when it ends or standard input does
+    #[command(hide = true)]
+    Contain {
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// List the GPUs that libtorch can use, one JSON object a line
     #[command(hide = true)]
     Devices,
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
         Command::Dataset(command) => data::command::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Contain { command } => agent::contain(&command),
         Command::Devices => list_devices(),
     })
 }

@@ -389,11 +389,7 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
         let v1::Attempt { attempt: number, outcome, worker, slot, reason, log_tail, .. } = attempt;
         let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let lines: String = log_tail.iter().map(|line| format!("{line}\n")).collect();
-        let none = if log_tail.is_empty() {
-            "(no log lines kept; they are kept of attempts that failed)\n"
-        } else {
-            ""
-        };
+        let none = if log_tail.is_empty() { "(no log lines kept)\n" } else { "" };
         print(&format!("== attempt {number}, {outcome} on {worker} slot {slot}{reason}\n{lines}{none}"))?;
     }
     Ok(())

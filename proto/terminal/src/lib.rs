@@ -1,5 +1,6 @@
 //! How the programs of sweep speak to people: [`text`] makes foreign text safe for each kind of output, [`output`] writes to
-//! standard output and standard error and reports what could not be written, [`logging`] sets up log lines.
+//! standard output and standard error and reports what could not be written, [`logging`] sets up log lines,
+//! [`signals`] says which signals a program was started to ignore.
 //! No other crate of the workspace is imported.
 
 pub mod logging;

@@ -16,6 +16,7 @@ mod leader;
 mod limits;
 mod output;
 mod packs;
+mod processes;
 mod run;
 mod security;
 mod services;

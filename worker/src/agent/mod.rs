@@ -2,7 +2,9 @@
 //! the stream to the coordinator; `spool` keeps unacknowledged events on disk; `slots` and `trainer_process` run
 //! the trainers; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
+mod child;
 mod connection;
+mod containment;
 mod devices;
 mod lines;
 mod options;
@@ -16,6 +18,7 @@ mod start;
 mod trainer_process;
 pub mod wire;
 
+pub use containment::contain;
 pub use devices::{DeviceChoice, SlotCount, SlotCountError};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;

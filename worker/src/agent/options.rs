@@ -11,14 +11,18 @@ use anyhow::Context;
 use proto::{WorkerName, v1};
 
 use super::{
+    child::Role,
     devices::{DeviceChoice, SlotCount},
     own_trainer,
-    trainer_process::TrainerCommand,
+    trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
 use crate::protocol::PACK_SIZE_MAX;
 
 /// Most jobs at the same time on a GPU unless the user says otherwise: past it, small models fill every GPU of today.
 const PACK_SIZE_MAX_ON_GPU: u16 = 64;
+
+/// The hidden command of this program that keeps somebody else's trainer.
+const KEEPER: &str = "contain";
 
 /// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,13 +62,17 @@ pub struct StartOptions {
     /// Leave images out that cannot be decoded, instead of refusing their data set
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     pub skip_corrupt: bool,
-    /// How long running jobs may go on after SIGTERM or SIGINT, before they are handed back
+    /// How long running jobs may go on after SIGTERM, SIGINT or SIGHUP, before they are handed back
     #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
     /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see
     /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
     pub trainer: Option<OsString>,
+    /// How long a trainer may say nothing while it has a job, before it is taken to stand still and ended, and the job is
+    /// tried again; 0 for ever
+    #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub trainer_silence: Duration,
     /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
     #[arg(long, env = "SWEEP_THREADS_PER_SLOT", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads_per_slot: u16,
@@ -111,6 +119,11 @@ impl StartOptions {
         self.pack_size_max.unwrap_or(default).into()
     }
 
+    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    pub(crate) fn trainer_silence(&self) -> Option<Duration> {
+        Some(self.trainer_silence).filter(|silence| !silence.is_zero())
+    }
+
     /// Whether the trainer that comes with this program is needed, to train or to look for GPUs.
     pub(crate) fn needs_own_trainer(&self) -> bool {
         self.trainer.is_none() || self.device.asks_for_gpus()
@@ -128,15 +141,18 @@ impl StartOptions {
             ("SWEEP_TRAINER_THREADS", threads.clone()),
             ("SWEEP_TRAINER_SLOT", slot.index.to_string()),
         ];
-        environment.extend(self.checkpoints.clone().map(|place| ("SWEEP_TRAINER_CHECKPOINTS", place)));
+        environment.extend(self.checkpoints.clone().map(|place| (CHECKPOINTS_VARIABLE, place)));
         if let Some(command) = &self.trainer {
-            let arguments = vec!["-c".into(), command.clone()];
+            let words = [KEEPER, "--", "/bin/sh", "-c"].map(OsString::from);
+            let arguments = words.into_iter().chain([command.clone()]).collect();
             return TrainerCommand {
-                name: "sh",
-                program: "/bin/sh".into(),
+                name: "sweep-worker",
+                // What runs, even when another file has taken its name.
+                program: "/proc/self/exe".into(),
                 arguments,
                 environment,
                 mend: "mend the command that --trainer names",
+                role: Role::Keeper,
                 ahead: true,
             };
         }
@@ -164,6 +180,7 @@ impl StartOptions {
             arguments,
             environment,
             mend: "install sweep-worker and sweep-trainer together, with the libtorch that they were built with (`make build`)",
+            role: Role::Trainer,
             ahead: true,
         }
     }

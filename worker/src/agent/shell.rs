@@ -36,6 +36,10 @@ const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const SPOOL_POLL: Duration = Duration::from_millis(100);
 
+/// A loop that wakes so much later than it wanted to has not run meanwhile: the machine is overloaded, or the process was
+/// stopped.
+const STANDSTILL_MIN: Duration = Duration::from_secs(1);
+
 /// Everything an agent needs to know.
 #[derive(Debug)]
 pub(crate) struct Configuration {
@@ -51,6 +55,8 @@ pub(crate) struct Configuration {
     pub(crate) data_root: PathBuf,
     /// How long running jobs may go on after the first request to leave.
     pub(crate) grace: Duration,
+    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    pub(crate) trainer_silence: Option<Duration>,
     /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
     pub(crate) spool_bytes_max: u64,
 }
@@ -99,7 +105,8 @@ pub(crate) async fn run(
         _ = shutdown.recv() => return Ok(Departure::Orderly),
     }
     tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
-    let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect());
+    let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
+        .with_silence_max(configuration.trainer_silence);
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let mut shell = Shell {
         session,
@@ -168,6 +175,7 @@ impl Shell {
         let mut spool_is_whole = true;
         loop {
             let wake_at = self.session.next_deadline().map(|deadline| self.start + deadline);
+            let listens = !self.spool.is_full() || self.session.is_leaving();
             let input = tokio::select! {
                 Some(()) = shutdown.recv() => Some(Input::Shutdown),
                 event = link.recv() => match event {
@@ -176,11 +184,15 @@ impl Shell {
                     None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
                 },
                 // While the spool is full, trainers wait; one that shall end must be heard.
-                Some((slot, event)) = trainers.recv(), if !self.spool.is_full() || self.session.is_leaving() =>
-                    Some(Input::Trainer { slot, event }),
+                Some((slot, event)) = trainers.recv(), if listens => Some(Input::Trainer { slot, event }),
                 () = until(wake_at) => Some(Input::Tick),
                 () = tokio::time::sleep(SPOOL_RETRY), if !spool_is_whole => None,
             };
+            // A process that stood still itself has heard nothing.
+            let slept = wake_at.is_some_and(|wake_at| Instant::now() > wake_at + STANDSTILL_MIN);
+            if !listens || slept {
+                self.session.was_deaf(self.start.elapsed());
+            }
             let outputs =
                 input.map(|input| self.session.apply(self.start.elapsed(), input)).unwrap_or_default();
             for output in outputs {

@@ -1,7 +1,7 @@
 //! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
 //! on, and tells of its end. A trainer that ended is started again by the next job.
 
-use std::time::Duration;
+use std::{process::ExitStatus, time::Duration};
 
 use proto::AttemptKey;
 use tokio::{
@@ -14,7 +14,7 @@ use super::{
         TRAINER_READY_WITHIN,
         types::{TrainerEvent, Work},
     },
-    trainer_process::{TrainerCommand, TrainerProcess, describe},
+    trainer_process::{TrainerCommand, TrainerProcess},
 };
 use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
 
@@ -24,6 +24,10 @@ const EVENTS_MAX: usize = 256;
 /// Commands that wait for a slot's task, which never waits for a trainer: a start and a kill, and a stop for each job of
 /// a pack.
 const COMMANDS_MAX: usize = 1_024;
+
+/// How long a request to leave may take to be heard here after it has ended a trainer: who sends it to both, as systemd
+/// and Slurm do, does so within a moment.
+const LEAVING_IS_HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a slot's task is told.
 #[derive(Debug)]
@@ -130,14 +134,23 @@ impl SlotTask {
                     None => return,
                 },
                 status = exited => {
+                    self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take() {
-                        let reason = describe(status);
+                        let reason = process.describe(status);
                         tracing::info!(slot = self.slot, "{reason}");
                         let log_tail = process.last_words().await;
                         self.report(TrainerEvent::Exited { reason, log_tail }).await;
                     }
                 }
             }
+        }
+    }
+
+    /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
+    /// nothing wrong then, which the session must know before it hears of the end.
+    async fn let_leaving_be_heard(&self, status: &std::io::Result<ExitStatus>) {
+        if self.process.as_ref().is_some_and(|process| process.was_sent_away(status)) {
+            tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
         }
     }
 
@@ -149,7 +162,12 @@ impl SlotTask {
             tokio::select! {
                 biased;
                 Ok(first) = first => Ok(first),
-                status = process.exited() => Err(describe(status)),
+                status = process.exited() => {
+                    if process.was_sent_away(&status) {
+                        tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
+                    }
+                    Err(process.describe(status))
+                }
             }
         };
         let limit = within.as_secs();
@@ -198,7 +216,9 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) = self.process.as_ref().zip(train(jobs)) {
+                if let Some((process, request)) =
+                    self.process.as_ref().zip(train(jobs, self.trainer.has_place()))
+                {
                     process.send(request);
                 }
             }
@@ -217,14 +237,14 @@ impl SlotTask {
     }
 }
 
-/// The request to train jobs; nothing for none.
-fn train(jobs: Vec<(AttemptKey, Work)>) -> Option<ToTrainer> {
+/// The request to train jobs; nothing for none. Without a place for checkpoints, none are asked for.
+fn train(jobs: Vec<(AttemptKey, Work)>, has_place: bool) -> Option<ToTrainer> {
     let dataset = jobs.first()?.1.dataset.clone();
     let job = |(attempt, work): (AttemptKey, Work)| TrainJob {
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
-        checkpoints: work.checkpoints,
+        checkpoints: work.checkpoints.filter(|_| has_place),
     };
     Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })
 }

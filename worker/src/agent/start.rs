@@ -3,6 +3,7 @@
 use std::{io::Read, process::ExitCode};
 
 use anyhow::Context;
+use terminal::signals::is_hangup_ignored;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -83,18 +84,29 @@ async fn configure(
         spool: options.spool_folder(&name)?,
         data_root: options.absolute_data_root()?,
         grace: options.grace,
+        trainer_silence: options.trainer_silence(),
         spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
         identity: Identity { name, instance: uuid::Uuid::new_v4().to_string(), host: host(), slots },
     })
 }
 
-/// SIGTERM and SIGINT become requests to leave.
+/// SIGTERM, SIGINT and SIGHUP, unless that was ignored at the start, become requests to leave.
 fn watch_signals(shutdown: mpsc::Sender<()>) -> anyhow::Result<AbortOnDropHandle<()>> {
+    // A hangup is the end of the terminal or the ssh session. Asked before listening, which would end the ignoring.
+    let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()));
+    let mut hangup = hangup.transpose().context("cannot watch for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                _ = hung_up => tracing::info!("SIGHUP: leaving; a second one leaves at once"),
                 _ = terminate.recv() => tracing::info!("SIGTERM: leaving; a second one leaves at once"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: leaving; a second one leaves at once"),
             }

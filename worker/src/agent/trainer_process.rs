@@ -19,9 +19,12 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::{
+    child::{Role, detach},
+    containment::{SHELL_SIGNAL, kill_descendants},
     lines::{Line, LineReader},
     session::types::TrainerEvent,
 };
@@ -29,6 +32,9 @@ use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, Tra
 
 /// Log lines that an attempt's end carries; the wire format's bound.
 const LOG_LINES_MAX: usize = 50;
+
+/// Of those, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
+const LOG_LINES_OF_GOOD_MAX: usize = 20;
 
 /// Longest log line, in characters; the wire format's bound.
 const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
@@ -41,6 +47,12 @@ const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
 
 /// How long a pipe may stay open after the trainer's end, held by a process that left its group.
 const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a trainer may live on without its standard output: one that ends closes it, too.
+const CLOSED_TO_END: Duration = Duration::from_secs(2);
+
+/// The signals that ask a program to leave.
+const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
 
 /// How a trainer is started.
 #[derive(Debug, Clone)]
@@ -55,21 +67,38 @@ pub(crate) struct TrainerCommand {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What to do where it cannot work.
     pub(crate) mend: &'static str,
+    /// What it is to this process.
+    pub(crate) role: Role,
     /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.
     pub(crate) ahead: bool,
+}
+
+/// Names the place for checkpoints to the trainer.
+pub(super) const CHECKPOINTS_VARIABLE: &str = "SWEEP_TRAINER_CHECKPOINTS";
+
+impl TrainerCommand {
+    /// Whether there is a place for checkpoints.
+    pub(crate) fn has_place(&self) -> bool {
+        self.environment.iter().any(|(name, _)| *name == CHECKPOINTS_VARIABLE)
+    }
 }
 
 /// A trainer that runs, or has run and was not reaped yet.
 #[derive(Debug)]
 pub(crate) struct TrainerProcess {
     child: Child,
-    group: Option<Pid>,
+    /// Until it has ended.
+    pid: Option<Pid>,
+    role: Role,
     to_trainer: mpsc::Sender<ToTrainer>,
     writer: JoinHandle<()>,
     reader: JoinHandle<Vec<String>>,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     adopted: Option<oneshot::Sender<()>>,
     has_had_jobs: AtomicBool,
+    was_killed: bool,
+    /// Dropped when the process has ended.
+    lives: Option<oneshot::Sender<()>>,
     /// Its log so far is of jobs that are over.
     log_is_old: Arc<AtomicBool>,
 }
@@ -126,17 +155,19 @@ impl TrainerProcess {
         command: &TrainerCommand,
         events: mpsc::Sender<(usize, TrainerEvent)>,
     ) -> io::Result<Self> {
-        let mut child = Command::new(&command.program)
+        let mut starting = Command::new(&command.program);
+        starting
             .arg0(command.name)
             .args(&command.arguments)
             .envs(command.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+            // A keeper ends by itself, when it has ended what it keeps.
+            .kill_on_drop(command.role != Role::Keeper);
+        detach(starting.as_std_mut(), command.role);
+        let mut child = starting.spawn()?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the trainer's pipes are missing"));
@@ -146,15 +177,27 @@ impl TrainerProcess {
         let writer = tokio::spawn(write_lines(stdin, lines, is_ready));
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
-        let reader = tokio::spawn(
-            Reader { slot, events: events.clone(), log, gate, ready: Some(ready) }.run(stdout, stderr),
-        );
-        let (adopted, has_had_jobs) = (None, AtomicBool::new(false));
-        Ok(Self { child, group, to_trainer, writer, reader, events, adopted, has_had_jobs, log_is_old })
+        let (lives, ended) = oneshot::channel();
+        let reader = Reader { slot, events: events.clone(), log, gate, ready: Some(ready) };
+        let reader = tokio::spawn(reader.run(stdout, stderr, ended));
+        Ok(Self {
+            child,
+            pid,
+            role: command.role,
+            to_trainer,
+            writer,
+            reader,
+            events,
+            adopted: None,
+            has_had_jobs: AtomicBool::new(false),
+            was_killed: false,
+            lives: Some(lives),
+            log_is_old,
+        })
     }
 
-    /// Sends a line, without waiting: a trainer that has not read the last sixteen is stuck, and is killed when
-    /// it does not stop.
+    /// Sends a line, without waiting: a trainer that has not read as many as wait is stuck, and is killed when it does
+    /// not stop.
     pub(crate) fn send(&self, message: ToTrainer) {
         if matches!(message, ToTrainer::Train { .. }) && self.has_had_jobs.swap(true, Ordering::Relaxed) {
             self.log_is_old.store(true, Ordering::Relaxed);
@@ -166,9 +209,22 @@ impl TrainerProcess {
 
     /// Kills the trainer and everything that it started.
     pub(crate) fn kill(&mut self) {
-        if let Some(group) = self.group {
-            // It may be gone already, which is what is wanted.
-            let _ = kill_process_group(group, Signal::KILL);
+        self.was_killed = true;
+        self.kill_all();
+    }
+
+    fn kill_all(&mut self) {
+        match self.pid {
+            // The keeper finds what comes after this look: its input ends.
+            Some(keeper) if self.role == Role::Keeper => {
+                kill_descendants(keeper);
+                self.writer.abort();
+            }
+            Some(leader) => {
+                // It may be gone already, which is what is wanted.
+                let _ = kill_process_group(leader, Signal::KILL);
+            }
+            None => {}
         }
     }
 
@@ -177,11 +233,27 @@ impl TrainerProcess {
         self.child.wait().await
     }
 
+    /// The end of the process, in words.
+    pub(crate) fn describe(&self, status: io::Result<ExitStatus>) -> String {
+        if self.was_killed { "the worker killed the trainer".to_owned() } else { describe(status) }
+    }
+
+    /// Whether the process, which has ended, was asked to leave by somebody else than this worker, who may have asked this
+    /// worker, too.
+    pub(crate) fn was_sent_away(&self, status: &io::Result<ExitStatus>) -> bool {
+        let Ok(status) = status else { return false };
+        let signal = status.signal().or_else(|| status.code().and_then(signal_of_code));
+        !self.was_killed && signal.is_some_and(|signal| LEAVING.contains(&signal))
+    }
+
     /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
     pub(crate) async fn last_words(mut self) -> Vec<String> {
-        // What it left behind in its group would keep the pipes open.
-        self.kill();
-        self.group = None;
+        // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
+        if self.role != Role::Keeper {
+            self.kill_all();
+        }
+        self.pid = None;
+        self.lives = None;
         loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
                 Ok(log) => return log.unwrap_or_default(),
@@ -201,15 +273,22 @@ impl Drop for TrainerProcess {
     }
 }
 
+/// The signal that ended a process's child, as shells tell of it in their own exit code.
+fn signal_of_code(code: i32) -> Option<i32> {
+    (SHELL_SIGNAL + 1..SHELL_SIGNAL + 32).contains(&code).then_some(code - SHELL_SIGNAL)
+}
+
 /// The end of a process in words.
-pub(crate) fn describe(status: io::Result<ExitStatus>) -> String {
+fn describe(status: io::Result<ExitStatus>) -> String {
     match status {
         Err(error) => format!("the trainer's end could not be observed ({error})"),
-        Ok(status) => match (status.code(), status.signal()) {
-            (_, Some(signal)) => format!("the trainer was killed by {}", signal_name(signal)),
-            (Some(code), None) => format!("the trainer ended with exit status {code}"),
-            (None, None) => format!("the trainer ended ({status})"),
-        },
+        Ok(status) => {
+            match (status.code(), status.signal().or_else(|| status.code().and_then(signal_of_code))) {
+                (_, Some(signal)) => format!("the trainer was killed by {}", signal_name(signal)),
+                (Some(code), None) => format!("the trainer ended with exit status {code}"),
+                (None, None) => format!("the trainer ended ({status})"),
+            }
+        }
     }
 }
 
@@ -267,8 +346,12 @@ impl Log {
     }
 
     fn lines(&mut self) -> Vec<String> {
+        self.last_lines(LOG_LINES_MAX)
+    }
+
+    fn last_lines(&mut self, lines_max: usize) -> Vec<String> {
         self.forget_old();
-        self.lines.iter().cloned().collect()
+        self.lines.iter().skip(self.lines.len().saturating_sub(lines_max)).cloned().collect()
     }
 
     fn forget_old(&mut self) {
@@ -290,13 +373,27 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, stdout: ChildStdout, stderr: ChildStderr) -> Vec<String> {
+    /// Reads until both pipes are closed. `ended` resolves when the process has ended.
+    async fn run(
+        mut self,
+        stdout: ChildStdout,
+        stderr: ChildStderr,
+        mut ended: oneshot::Receiver<()>,
+    ) -> Vec<String> {
+        // When a process whose output is closed must have ended.
+        let mut end_by = None;
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
         let mut stderr = Some(LineReader::new(stderr, 4 * LOG_LINE_CHARACTERS_MAX));
-        while stdout.is_some() || stderr.is_some() {
+        while stdout.is_some() || stderr.is_some() || end_by.is_some() {
             tokio::select! {
                 biased;
+                _ = &mut ended, if end_by.is_some() => end_by = None,
+                () = until(end_by) => {
+                    end_by = None;
+                    let reason = "the trainer closed its standard output, on which it is to answer".to_owned();
+                    self.pass_on(TrainerEvent::Broken { reason }).await;
+                }
                 line = next_line(&mut stderr) => match line {
                     Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
                     None => stderr = None,
@@ -308,7 +405,10 @@ impl Reader {
                             stdout = None;
                         }
                     }
-                    None => stdout = None,
+                    None => {
+                        stdout = None;
+                        end_by = Some(Instant::now() + CLOSED_TO_END);
+                    }
                 },
             }
         }
@@ -340,8 +440,17 @@ impl Reader {
             Line::TooLong(_) => TrainerEvent::Broken {
                 reason: format!("the trainer wrote a line of more than {LINE_BYTES_MAX} bytes"),
             },
+            Line::Whole(line) if is_foreign(&line) => {
+                self.hear_log(&line);
+                return true;
+            }
             Line::Whole(line) => self.understand(&line),
         };
+        self.pass_on(event).await
+    }
+
+    /// False when nothing more is to be read.
+    async fn pass_on(&mut self, event: TrainerEvent) -> bool {
         let is_broken = matches!(event, TrainerEvent::Broken { .. });
         if let Some(Gate { first, adopted }) = self.gate.take() {
             // Who does not wait for it any more does not adopt it either.
@@ -361,16 +470,15 @@ impl Reader {
     fn understand(&mut self, line: &[u8]) -> TrainerEvent {
         match serde_json::from_slice::<FromTrainer>(line) {
             Ok(message) => {
-                let ends_badly = matches!(
-                    message,
+                let log_tail = match message {
                     FromTrainer::Ended {
-                        outcome: TrainerOutcome::Failed
-                            | TrainerOutcome::Rejected
-                            | TrainerOutcome::OutOfMemory,
+                        outcome:
+                            TrainerOutcome::Failed | TrainerOutcome::Rejected | TrainerOutcome::OutOfMemory,
                         ..
-                    }
-                );
-                let log_tail = if ends_badly { self.log.lines() } else { Vec::new() };
+                    } => self.log.lines(),
+                    FromTrainer::Ended { .. } => self.log.last_lines(LOG_LINES_OF_GOOD_MAX),
+                    _ => Vec::new(),
+                };
                 TrainerEvent::Said { message, log_tail }
             }
             Err(error) => {
@@ -382,6 +490,20 @@ impl Reader {
                 }
             }
         }
+    }
+}
+
+/// Whether a line is none that a trainer means for its worker, such as what a library prints: it belongs to the log. An
+/// object with a type does mean something, and is to be understood.
+fn is_foreign(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    !text.trim_start().starts_with('{') || !text.contains("\"type\"")
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

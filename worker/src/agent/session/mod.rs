@@ -75,6 +75,8 @@ pub struct Session {
     /// Why the worker leaves, where it does so by itself.
     failure: Option<String>,
     grace: Duration,
+    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    silence_max: Option<Duration>,
     /// Something about the progress changed since the last heartbeat.
     progress_is_news: bool,
     last_heartbeat: Option<Duration>,
@@ -93,10 +95,22 @@ impl Session {
             shutdown_requested: false,
             failure: None,
             grace,
+            silence_max: None,
             progress_is_news: false,
             last_heartbeat: None,
             outputs: Vec::new(),
         }
+    }
+
+    /// Has trainers that have jobs and say nothing for so long ended; without it they may be silent for ever.
+    #[must_use]
+    pub fn with_silence_max(self, silence_max: Option<Duration>) -> Self {
+        Self { silence_max, ..self }
+    }
+
+    /// What trainers said until `now` could not be heard: they have not been silent.
+    pub fn was_deaf(&mut self, now: Duration) {
+        self.slots.iter_mut().for_each(|slot| slot.heard_at = now);
     }
 
     /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
@@ -127,20 +141,19 @@ impl Session {
             slot.running.iter().filter_map(|running| match running.phase {
                 // Its end is on its way.
                 _ if slot.trainer.is_dying() => None,
-                Phase::Training if slot.trainer == Trainer::Starting => {
-                    Some(running.deadline.map_or(running.ready_by, |deadline| deadline.min(running.ready_by)))
-                }
+                Phase::Training if slot.trainer == Trainer::Starting => Some(running.ready_by),
                 Phase::Training => running.deadline,
                 Phase::Stopping { kill_at, .. } => Some(kill_at),
                 Phase::Killed { .. } => None,
             })
         });
+        let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
         let link = match self.link {
             Link::Away | Link::Closing => None,
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(link).chain(self.mode.deadline()).min()
+        slots.chain(silences).chain(link).chain(self.mode.deadline()).min()
     }
 
     fn greet(&mut self, now: Duration) {
@@ -258,6 +271,7 @@ impl Session {
             for attempt in attempts {
                 self.on_time_of(now, index, attempt);
             }
+            self.end_if_silent(now, index);
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
             self.link = Link::Closing;
@@ -280,10 +294,27 @@ impl Session {
             }
             Phase::Stopping { why, kill_at } if *kill_at <= now => {
                 running.phase = Phase::Killed { why: why.clone() };
+                slot.killed_for = Some(format!(
+                    "the worker killed the trainer, which did not stop {attempt} when asked to,"
+                ));
                 self.kill(index);
             }
             _ => {}
         }
+    }
+
+    /// Ends a trainer that stands still: whatever it does is of no use to anybody who waits for it.
+    fn end_if_silent(&mut self, now: Duration, index: usize) {
+        let slot = &self.slots[index];
+        let is_silent = slot.silent_at(self.silence_max).is_some_and(|deadline| deadline <= now);
+        let training = slot.running.iter().find(|running| running.phase == Phase::Training);
+        let Some(running) = training.filter(|_| is_silent) else { return };
+        let silence = humantime::format_duration(self.silence_max.unwrap_or_default());
+        let reason = format!(
+            "the trainer said nothing for {silence} {}, as if it stood still (--trainer-silence)",
+            running.place()
+        );
+        self.break_trainer(index, &reason);
     }
 
     fn end(&mut self, attempt: AttemptKey, end: End) {

@@ -87,7 +87,7 @@ pub(super) enum Phase {
 pub(super) struct Running {
     pub(super) attempt: AttemptKey,
     pub(super) phase: Phase,
-    /// When the attempt has taken too long.
+    /// When the training, which `started` began, has taken too long.
     pub(super) deadline: Option<Duration>,
     /// When a trainer that is still starting has taken too long.
     pub(super) ready_by: Duration,
@@ -102,18 +102,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// An attempt that is given to its trainer at `now`.
-    pub(super) fn new(
-        now: Duration,
-        attempt: AttemptKey,
-        work: &Work,
-        pack_size: usize,
-        ready_by: Duration,
-    ) -> Self {
+    /// An attempt that is given to its trainer.
+    pub(super) fn new(attempt: AttemptKey, work: &Work, pack_size: usize, ready_by: Duration) -> Self {
         Self {
             attempt,
             phase: Phase::Training,
-            deadline: work.timeout.map(|timeout| now + timeout),
+            deadline: None,
             ready_by,
             pack_size,
             timeout: work.timeout,
@@ -148,17 +142,27 @@ impl Running {
         Progress { attempt: self.attempt, epoch: self.epoch, fraction: self.fraction }
     }
 
-    /// The end of an attempt whose trainer is gone; `None` where nobody wants to know.
-    pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>) -> Option<End> {
-        let mut crash = match self.epoch {
-            0 => format!("{exit} while it prepared the data set"),
-            epoch => format!("{exit} in epoch {epoch}"),
-        };
+    /// Where it is, as the end of a sentence.
+    pub(super) fn place(&self) -> String {
+        match self.epoch {
+            0 if self.fraction > 0.0 => {
+                format!("while it prepared the data set ({:.0} % done)", self.fraction * 100.0)
+            }
+            0 => "while it prepared the data set".to_owned(),
+            epoch => format!("in epoch {epoch}"),
+        }
+    }
+
+    /// The end of an attempt whose trainer is gone; `None` where nobody wants to know. Where the worker leaves, what
+    /// asked it to may have ended the trainer, too: then the attempt did nothing wrong.
+    pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>, leaving: bool) -> Option<End> {
+        let mut crash = format!("{exit} {}", self.place());
         // What a program says last before it gives up.
         if let Some(error) = log_tail.last().and_then(|line| line.strip_prefix("error: ")) {
             crash = format!("{crash}: {error}");
         }
         let (outcome, reason) = match self.stop_reason() {
+            None if leaving => (Outcome::HandedBack, format!("the worker is shutting down, and {crash}")),
             None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
         };
@@ -304,6 +308,10 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
+    /// When the trainer last said something or was given something to do.
+    pub(super) heard_at: Duration,
+    /// Why this worker killed the trainer, where that was for one of several attempts.
+    pub(super) killed_for: Option<String>,
     /// Trainers that ended before they were ready since the last one that was.
     pub(super) failed_starts: u32,
     /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
@@ -314,7 +322,22 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        Self { trainer: Trainer::Absent, failed_starts: 0, running: Vec::new(), waiting: Vec::new() }
+        Self {
+            trainer: Trainer::Absent,
+            heard_at: Duration::ZERO,
+            killed_for: None,
+            failed_starts: 0,
+            running: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// When the trainer will have been silent for too long, where it owes a word: one that is to stop has a bound of its
+    /// own.
+    pub(super) fn silent_at(&self, silence_max: Option<Duration>) -> Option<Duration> {
+        let owes = self.trainer == Trainer::Ready
+            && self.running.iter().any(|running| running.phase == Phase::Training);
+        silence_max.filter(|_| owes).map(|silence_max| self.heard_at + silence_max)
     }
 
     /// True when the slot has nothing to do.
@@ -342,7 +365,13 @@ impl Slot {
     ///
     /// # Errors
     /// The line must not come now: the trainer cannot be trusted any more.
-    pub(super) fn hear(&mut self, message: FromTrainer, log_tail: Vec<String>) -> Result<Heard, String> {
+    pub(super) fn hear(
+        &mut self,
+        now: Duration,
+        message: FromTrainer,
+        log_tail: Vec<String>,
+    ) -> Result<Heard, String> {
+        self.heard_at = now;
         if self.trainer.is_dying() {
             return Ok(Heard::Nothing);
         }
@@ -374,6 +403,7 @@ impl Slot {
             }
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.started = true;
+                running.deadline = running.timeout.map(|timeout| now + timeout);
                 (running.epoch, running.fraction) = (1, 0.0);
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }

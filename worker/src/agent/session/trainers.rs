@@ -44,8 +44,9 @@ impl Session {
             slot.trainer = Trainer::Starting;
         }
         let ready_by = now + TRAINER_READY_WITHIN;
-        let running = |(attempt, work): &(_, _)| Running::new(now, *attempt, work, jobs.len(), ready_by);
+        let running = |(attempt, work): &(_, _)| Running::new(*attempt, work, jobs.len(), ready_by);
         slot.running = jobs.iter().map(running).collect();
+        slot.heard_at = now;
         self.outputs.push(Output::StartJobs { slot: index, jobs, fresh });
     }
 
@@ -55,6 +56,8 @@ impl Session {
             TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
             TrainerEvent::Exited { reason, log_tail } => {
                 let before_ready = slot.trainer.was_never_ready();
+                let reason = slot.killed_for.take().unwrap_or(reason);
+                let leaving = self.mode.is_draining();
                 slot.trainer = Trainer::Absent;
                 let running = std::mem::take(&mut slot.running);
                 if before_ready {
@@ -70,13 +73,13 @@ impl Session {
                         Some(reason) => {
                             Some(End { outcome: Outcome::HandedBack, reason, log_tail: log_tail.clone() })
                         }
-                        None => running.end_after_exit(&reason, log_tail.clone()),
+                        None => running.end_after_exit(&reason, log_tail.clone(), leaving),
                     };
                     end.into_iter().for_each(|end| self.end(running.attempt, end));
                 }
                 self.start_waiting(now, index);
             }
-            TrainerEvent::Said { message, log_tail } => match slot.hear(message, log_tail) {
+            TrainerEvent::Said { message, log_tail } => match slot.hear(now, message, log_tail) {
                 Err(reason) => self.break_trainer(index, &reason),
                 Ok(Heard::Nothing) => {}
                 Ok(Heard::Progress) => self.progress_is_news = true,

@@ -36,7 +36,7 @@ pub enum TrainerEvent {
     Said {
         /// The line.
         message: FromTrainer,
-        /// The last lines of its log, where the message ends a job badly; empty otherwise.
+        /// The last lines of its log, where the message ends a job; empty otherwise.
         log_tail: Vec<String>,
     },
     /// Something that is not the trainer protocol; nothing that it says later can be trusted.
@@ -106,7 +106,7 @@ pub struct Work {
     pub epochs: Option<u32>,
     /// The data set, its path as the coordinator gave it.
     pub dataset: DatasetSpec,
-    /// Longest time that the attempt may take.
+    /// Longest time that the training may take, from `started` on.
     pub timeout: Option<Duration>,
     /// What to keep so that another attempt can go on.
     pub checkpoints: Option<CheckpointPlan>,

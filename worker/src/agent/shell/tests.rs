@@ -173,6 +173,7 @@ impl Bench {
             spool: folder.join("spool"),
             data_root: folder.to_owned(),
             grace: Duration::ZERO,
+            trainer_silence: None,
             spool_bytes_max,
         };
         let (shutdown, requests) = mpsc::channel(2);

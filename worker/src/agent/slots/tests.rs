@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    agent::session::tests::{attempt, work},
-    protocol::{FromTrainer, LINE_BYTES_MAX},
+    agent::{
+        child::Role,
+        session::tests::{attempt, work},
+    },
+    protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX},
 };
 
 /// A trainer that is a shell script; it finds `$ready`, the line that every trainer begins with.
@@ -18,6 +21,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         arguments,
         environment: vec![("ready", ready)],
         mend: "mend the script",
+        role: Role::Program,
         ahead: false,
     }
 }
@@ -87,14 +91,14 @@ async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
         FromTrainer::Ended { reason, .. } => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(1), work())]).unwrap()));
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(1), work())], false).unwrap()));
     bench.slots.stop_job(0, attempt(1), true);
     assert_eq!(
         reason(bench.said().await),
         length(ToTrainer::Stop { id: attempt(1).to_string(), checkpoint: true })
     );
     bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
-    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())]).unwrap()));
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())], false).unwrap()));
 }
 
 #[tokio::test]
@@ -112,6 +116,8 @@ async fn the_end_of_a_trainer_is_told_in_words_with_its_last_lines() {
         ("kill -9 $$", "the trainer was killed by SIGKILL (out of memory?)"),
         ("kill -SEGV $$", "the trainer was killed by SIGSEGV (a crash in native code)"),
         ("exit 101", "the trainer ended with exit status 101"),
+        ("exit 137", "the trainer was killed by SIGKILL (out of memory?)"),
+        ("kill -TERM $$", "the trainer was killed by SIGTERM"),
     ];
     for (end, reason) in cases {
         let mut bench =
@@ -141,15 +147,42 @@ async fn a_job_for_a_trainer_that_is_gone_starts_no_other_one() {
 }
 
 #[tokio::test]
-async fn garbage_on_standard_output_breaks_the_trainer() {
-    let mut bench = Bench::started(script("echo 'loading…'; sleep 1000"));
+async fn an_answer_that_cannot_be_understood_breaks_the_trainer_and_its_end_is_the_workers_doing() {
+    let text = r#"echo '{"type":"epoch","train_loss":NaN}'; sleep 1000"#;
+    let mut bench = Bench::started(script(text));
     let reason = bench.broken().await;
-    assert!(
-        reason.starts_with("the trainer wrote a line that is not of the trainer protocol: \"loading"),
-        "{reason}"
-    );
+    assert!(reason.starts_with("the trainer wrote a line that is not of the trainer protocol: "), "{reason}");
     bench.slots.kill_trainer(0);
-    assert_eq!(bench.exited().await.0, "the trainer was killed by SIGKILL (out of memory?)");
+    assert_eq!(bench.exited().await.0, "the worker killed the trainer");
+}
+
+#[tokio::test]
+async fn what_a_trainer_prints_beside_its_answers_goes_to_its_log() {
+    let done = r#"{"type":"ended","id":"1/1#1","outcome":"done","reason":""}"#;
+    let text =
+        format!("echo 'loading…'; echo '{{1: 2}}'; echo \"$ready\"; read -r x; echo '{done}'; read -r x");
+    let mut bench = Bench::started(script(&text));
+    assert_eq!(kind(&bench.said().await), READY);
+    let TrainerEvent::Said { log_tail, .. } = bench.next().await else { panic!("expected the job's end") };
+    assert_eq!(log_tail, ["loading…", "{1: 2}"]);
+}
+
+#[tokio::test]
+async fn a_trainer_that_closes_its_output_is_broken_and_one_that_ends_is_not() {
+    let mut bench = Bench::started(script("echo \"$ready\"; read -r x; exec >&-; exec sleep 1000"));
+    assert_eq!(kind(&bench.said().await), READY);
+    assert!(bench.broken().await.starts_with("the trainer closed its standard output"));
+    let mut bench = Bench::started(script("echo \"$ready\"; read -r x; exec >&-; exit 3"));
+    assert_eq!(kind(&bench.said().await), READY);
+    assert_eq!(bench.exited().await.0, "the trainer ended with exit status 3");
+}
+
+#[tokio::test]
+async fn the_workers_own_trainer_leaves_signals_that_ask_to_leave_to_the_worker() {
+    let text = "echo \"$ready\"; read -r x; kill -TERM $$; kill -INT $$; kill -HUP $$; exit 7";
+    let mut bench = Bench::started(TrainerCommand { role: Role::Trainer, ..script(text) });
+    assert_eq!(kind(&bench.said().await), READY);
+    assert_eq!(bench.exited().await.0, "the trainer ended with exit status 7");
 }
 
 #[tokio::test]
@@ -248,7 +281,10 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
             r#"echo '{"type":"ready","protocol":2,"device":"cpu"}'; read -r x"#,
             "it did not begin with being ready",
         ),
-        ("echo hello; read -r x", "the trainer wrote a line that is not of the trainer protocol"),
+        (
+            r#"echo '{"type":"hello"}'; read -r x"#,
+            "the trainer wrote a line that is not of the trainer protocol",
+        ),
     ] {
         let (_, prepared) = ahead(text).await;
         let told = prepared.unwrap_err();
@@ -297,5 +333,17 @@ async fn the_log_of_a_job_has_no_lines_of_jobs_before_it() {
             TrainerEvent::Said { log_tail, .. } => assert_eq!(log_tail, log),
             other => panic!("expected the end of job {job}, got {other:?}"),
         }
+    }
+}
+
+#[test]
+fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
+    let plan = CheckpointPlan { key: "1-9/1".into(), attempt: 1, every_epochs: 0 };
+    for has_place in [true, false] {
+        let work = Work { checkpoints: Some(plan.clone()), ..work() };
+        let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), work)], has_place) else {
+            panic!()
+        };
+        assert_eq!(jobs[0].checkpoints.is_some(), has_place);
     }
 }

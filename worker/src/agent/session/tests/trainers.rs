@@ -244,3 +244,76 @@ fn a_job_granted_to_a_slot_whose_trainer_is_being_killed_waits_for_a_new_one() {
     bench.feed([Input::Trainer { slot: 0, event: garbage }, grant(0, 2)]).expect(&["kill 0"]);
     bench.feed([exited(0)]).expect(&["start 1/2#1@0 in a new trainer"]);
 }
+
+#[test]
+fn the_time_of_a_job_begins_when_its_training_does() {
+    let mut bench = Bench::connected(1);
+    bench.feed([grant(0, 1), ready(0)]).wait(Duration::from_secs(10_000));
+    bench.feed([started(0, 1)]).wait(Duration::from_secs(7_199));
+    bench.seen.clear();
+    bench.wait(Duration::from_secs(1)).expect(&["stop 1/1#1@0"]);
+}
+
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// As `Bench::connected`, where trainers may be silent for `SILENCE`.
+fn impatient(slots: usize) -> Bench {
+    let mut bench = Bench::new(slots);
+    bench.session = Session::new(slots, GRACE, 1, Vec::new()).with_silence_max(Some(SILENCE));
+    bench.feed([Input::Connected, welcome(vec![])]);
+    bench.seen.clear();
+    bench
+}
+
+#[test]
+fn a_trainer_that_stands_still_is_ended_and_its_job_tried_again() {
+    let almost = SILENCE - Duration::from_millis(1);
+    let preparing = |fraction| said(0, FromTrainer::Preparing { fraction });
+    let hint = || said(0, FromTrainer::Progress { id: attempt(1).to_string(), epoch: 1, fraction: 0.5 });
+    for (inputs, place) in [
+        (vec![preparing(0.0)], "while it prepared the data set"),
+        (vec![preparing(0.4)], "while it prepared the data set (40 % done)"),
+        (vec![started(0, 1), hint()], "in epoch 1"),
+    ] {
+        let mut bench = impatient(1);
+        bench.feed([grant(0, 1), ready(0)]);
+        for input in inputs {
+            bench.wait(almost).feed([input]);
+        }
+        bench.wait(almost);
+        bench.seen.retain(|line| line.starts_with("kill"));
+        bench.expect(&[]);
+        bench.wait(Duration::from_millis(1)).feed([exited(0)]);
+        let end = format!("failed (the trainer said nothing for 1m {place}, as if it stood still");
+        assert!(bench.seen.iter().any(|line| line.contains(&end)), "{:?}", bench.seen);
+    }
+}
+
+#[test]
+fn a_trainer_owes_no_word_without_a_job_and_while_it_is_not_heard() {
+    let mut bench = impatient(1);
+    bench.feed([grant(0, 1), ready(0), started(0, 1)]).wait(SILENCE / 2);
+    bench.now += SILENCE;
+    bench.session.was_deaf(bench.now);
+    bench.feed([Input::Tick, ended(0, 1, TrainerOutcome::Diverged)]).wait(2 * SILENCE);
+    bench.seen.retain(|line| line.starts_with("kill"));
+    bench.expect(&[]);
+}
+
+#[test]
+fn a_trainer_that_ends_while_its_worker_leaves_costs_its_job_nothing() {
+    let mut bench = Bench::training();
+    bench.feed([Input::Shutdown, exited(0)]);
+    let why = "the worker is shutting down, and the trainer was killed by SIGKILL in epoch 1";
+    let end = format!("1/1#1 handed_back ({why}) +x");
+    bench.expect(&[&format!("spool 2 {end}"), "draining", &format!("send 2 {end}")]);
+}
+
+#[test]
+fn the_mates_of_a_job_that_did_not_stop_hear_why_their_trainer_was_killed() {
+    let mut bench = Bench::connected(1);
+    bench.feed([grant_pack(0, &[1, 2]), ready(0), started(0, 1), started(0, 2), revoke(1)]);
+    bench.wait(STOP_TO_KILL).feed([exited(0)]);
+    let why = "pack_lost (the worker killed the trainer, which did not stop 1/1#1 when asked to, in epoch 1";
+    assert!(bench.seen.iter().any(|line| line.contains(why)), "{:?}", bench.seen);
+}
