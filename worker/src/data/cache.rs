@@ -30,7 +30,21 @@ pub fn default_cache_dir() -> PathBuf {
 
 /// The packed form of a data set, from the cache where it is there, else made now. `progress` is told the share
 /// that is done, in [0, 1].
+///
+/// # Errors
+/// A data set that cannot be used; one that was used from this path before and is not there now is
+/// [`DataError::Away`].
 pub fn prepare(
+    options: &PrepareOptions,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<PackedDataset, DataError> {
+    prepare_now(options, progress).map_err(|error| {
+        let known = fingerprint::is_known(&options.path, &options.cache_dir.join("sources"));
+        if known { error.of_known_path() } else { error }
+    })
+}
+
+fn prepare_now(
     options: &PrepareOptions,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<PackedDataset, DataError> {
@@ -40,6 +54,7 @@ pub fn prepare(
             let (path, found) = (options.path.clone(), packed.image_size());
             return Err(DataError::ImageSize { path, found, wanted: options.image_size });
         }
+        fingerprint::know_pack(&options.path, packed.content_hash(), &options.cache_dir.join("sources"));
         return Ok(packed);
     }
     prepare_pictures(options, progress)

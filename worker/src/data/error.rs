@@ -1,6 +1,10 @@
-//! What can be wrong with a data set; every message ends with what to do.
+//! What can be wrong with a data set; every message ends with what to do. [`DataError::is_passing`] tells the faults
+//! that may be over at the next try from those that stay until someone changes something.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 /// Bad files named in one message; the rest is counted.
 const LISTED_MAX: usize = 20;
@@ -144,9 +148,55 @@ pub enum DataError {
         /// What was asked for.
         wanted: u32,
     },
+    /// It was used from here before and is away now, as with a mount that hiccups.
+    #[error("{fault} (it was there before: is the disk or the share mounted?)")]
+    Away {
+        /// What is wrong now.
+        fault: Box<DataError>,
+    },
 }
 
 impl DataError {
+    /// Whether the same data set may be there at the next try, without anyone changing it: a path that was there and
+    /// is away, a read that the device or the network failed, a full disk. What is wrong with the data set itself
+    /// (no pictures, broken ones, another content) stays.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Away { .. } | Self::Changed { .. } | Self::NoSpace { .. } => true,
+            // A picture that was listed a moment ago and is missing: the path itself is `Missing`.
+            Self::Read { source, .. } => source.kind() == ErrorKind::NotFound || is_passing(source),
+            Self::Write { source, .. } => is_passing(source),
+            Self::Missing { .. }
+            | Self::NoImages { .. }
+            | Self::NoClass { .. }
+            | Self::EmptyClass { .. }
+            | Self::OneClass { .. }
+            | Self::TooManyClasses { .. }
+            | Self::TooLarge { .. }
+            | Self::Corrupt { .. }
+            | Self::Occupied { .. }
+            | Self::Archive { .. }
+            | Self::Packed { .. }
+            | Self::ImageSize { .. } => false,
+        }
+    }
+
+    /// The same fault of a data set that was used from this path before: what looks as a path that is away or may
+    /// not be read passes then. An empty folder is what a mount leaves behind.
+    pub(super) fn of_known_path(self) -> Self {
+        let away = match &self {
+            Self::Missing { .. } | Self::NoImages { .. } => true,
+            Self::Read { source, .. } => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+                )
+            }
+            _ => false,
+        };
+        if away { Self::Away { fault: Box::new(self) } } else { self }
+    }
+
     /// A failure to write, with a full disk told apart.
     pub(super) fn writing(path: &Path, source: std::io::Error) -> Self {
         match source.kind() {
@@ -165,5 +215,54 @@ impl DataError {
             lines.push(format!("  … and {} more", bad.len() - LISTED_MAX));
         }
         Self::Corrupt { path: path.to_owned(), count: bad.len(), list: lines.join("\n") }
+    }
+}
+
+/// Whether the system's error is one of devices, networks and limits (EIO, ESTALE, ETIMEDOUT, EMFILE, …), not one of
+/// what was asked for.
+fn is_passing(error: &std::io::Error) -> bool {
+    error.raw_os_error().is_some()
+        && !matches!(
+            error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::AlreadyExists
+                | ErrorKind::InvalidInput
+                | ErrorKind::InvalidFilename
+                | ErrorKind::FileTooLarge
+                | ErrorKind::ReadOnlyFilesystem
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    fn read(code: i32) -> DataError {
+        DataError::Read { path: "/data".into(), source: Error::from_raw_os_error(code) }
+    }
+
+    #[test]
+    fn faults_of_devices_and_networks_pass_and_those_of_the_data_set_stay() {
+        use rustix::io::Errno;
+        for passing in [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::NOTCONN, Errno::MFILE, Errno::NOENT]
+        {
+            assert!(read(passing.raw_os_error()).is_passing(), "{passing:?}");
+        }
+        for lasting in [Errno::ACCESS, Errno::PERM, Errno::NOTDIR, Errno::ISDIR, Errno::INVAL] {
+            assert!(!read(lasting.raw_os_error()).is_passing(), "{lasting:?}");
+        }
+        let path = PathBuf::from("/data");
+        assert!(DataError::Changed { path: path.clone() }.is_passing());
+        assert!(DataError::writing(&path, Error::from(ErrorKind::StorageFull)).is_passing());
+        assert!(!DataError::Missing { path: path.clone() }.is_passing());
+        assert!(!DataError::NoImages { path: path.clone() }.is_passing());
+        assert!(!DataError::corrupt(&path, &[("a.jpg".into(), "cut off".into())]).is_passing());
+        let damaged = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
+        assert!(!damaged.is_passing());
     }
 }

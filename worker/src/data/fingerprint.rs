@@ -31,7 +31,7 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     /// Looks at the source without reading its pictures. `memos` is the folder of what is remembered.
     pub(super) fn of(source: &Source, memos: &Path) -> Result<Self, DataError> {
-        Ok(Self { place: memo_place(source, memos), stamp: stamp(source)? })
+        Ok(Self { place: memo_place(&source.path, memos), stamp: stamp(source)? })
     }
 
     /// The content hash, where nothing has changed since it was remembered.
@@ -42,13 +42,24 @@ impl Fingerprint {
 
     /// Keeps the hash. A memo that cannot be kept only costs time at the next start.
     pub(super) fn remember(self, content_hash: &str) {
-        let memo = Memo { stamp: self.stamp, content_hash: content_hash.to_owned() };
-        let _ = self.place.parent().map(fs::create_dir_all);
-        if let Ok(text) = serde_json::to_vec(&memo) {
-            let fresh = self.place.with_extension(format!("{}.tmp", std::process::id()));
-            if fs::write(&fresh, text).is_err() || fs::rename(&fresh, &self.place).is_err() {
-                let _ = fs::remove_file(&fresh);
-            }
+        keep(&self.place, &Memo { stamp: self.stamp, content_hash: content_hash.to_owned() });
+    }
+}
+
+/// Remembers that a pack was used from `path`.
+pub(super) fn know_pack(path: &Path, content_hash: &str, memos: &Path) {
+    let place = memo_place(path, memos);
+    if !place.exists() {
+        keep(&place, &Memo { stamp: String::new(), content_hash: content_hash.to_owned() });
+    }
+}
+
+fn keep(place: &Path, memo: &Memo) {
+    let _ = place.parent().map(fs::create_dir_all);
+    if let Ok(text) = serde_json::to_vec(memo) {
+        let fresh = place.with_extension(format!("{}.tmp", std::process::id()));
+        if fs::write(&fresh, text).is_err() || fs::rename(&fresh, place).is_err() {
+            let _ = fs::remove_file(&fresh);
         }
     }
 }
@@ -87,8 +98,14 @@ pub(super) fn content_hash(
     Ok(content_hash)
 }
 
-fn memo_place(source: &Source, memos: &Path) -> PathBuf {
-    let path = fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
+/// Whether the data set at `path` was known at an earlier time.
+pub(super) fn is_known(path: &Path, memos: &Path) -> bool {
+    memo_place(path, memos).exists()
+}
+
+/// By the path as it was named: where a link leads cannot be found out while it is away.
+fn memo_place(path: &Path, memos: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     memos.join(format!("{}.json", blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()))
 }
 

@@ -290,6 +290,41 @@ fn what_is_no_data_set_is_told_apart() {
 }
 
 #[test]
+fn a_data_set_that_was_there_passes_and_one_that_never_was_does_not() {
+    let world = World::new();
+    let passing = |path: &Path| world.prepare(path).unwrap_err().is_passing();
+    assert!(!passing(&world.path("nowhere")));
+    fs::create_dir(world.path("hollow")).unwrap();
+    assert!(!passing(&world.path("hollow")));
+
+    let folder = world.image_folder();
+    let link = world.path("link");
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let pack = world.path("set.safetensors");
+    world.prepare(&folder).unwrap();
+    world.prepare(&link).unwrap();
+    world.write("set.safetensors", &self::pack());
+    world.prepare(&pack).unwrap();
+    let away = world.path("away");
+    fs::rename(&folder, &away).unwrap();
+    fs::remove_file(&pack).unwrap();
+    for path in [&folder, &link, &pack] {
+        assert!(passing(path), "{}", path.display());
+        let error = world.prepare(path).unwrap_err().to_string();
+        assert!(error.contains("it was there before"), "{error}");
+    }
+    // What an unmounted share leaves behind.
+    fs::create_dir(&folder).unwrap();
+    assert!(passing(&folder));
+    fs::remove_dir(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
+    assert_eq!(world.prepare(&folder).unwrap().len(), 3);
+    // It is there, and something is wrong with it.
+    world.write("images/cat/text.jpg", b"no picture");
+    assert!(!passing(&folder));
+}
+
+#[test]
 fn foreign_packs_are_refused() {
     let world = World::new();
     world.write("short.safetensors", b"12");

@@ -47,6 +47,13 @@ pub enum DatasetError {
     Torch(#[from] TchError),
 }
 
+impl DatasetError {
+    /// Whether the same data set may be used at the next try, without anyone changing it.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Data(error) if error.is_passing())
+    }
+}
+
 /// Images and labels at their place.
 #[derive(Debug)]
 struct Pixels {
