@@ -73,6 +73,9 @@ pub struct DatasetSpec {
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
+    /// Folder or .zip with the validation set; `val_fraction` is of no meaning then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_path: Option<std::path::PathBuf>,
 }
 
 /// Trainer to agent.
@@ -161,7 +164,7 @@ pub enum TrainerOutcome {
 }
 
 /// What a trainer found at `DatasetSpec::path`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetSummary {
     /// BLAKE3 of images and classes, hexadecimal; independent of folder, zip or pack.
     pub content_hash: String,
@@ -175,6 +178,34 @@ pub struct DatasetSummary {
     pub skipped: Vec<String>,
     /// How many were left out in all.
     pub skipped_count: u64,
+    /// Training images of each class; may be left out.
+    #[serde(default)]
+    pub train_by_class: Vec<u64>,
+    /// Validation images of each class; may be left out.
+    #[serde(default)]
+    pub val_by_class: Vec<u64>,
+    /// What lies at the path and is not used, by reason; may be left out.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// Where the validation images are from, for people; empty where they are a share of the images.
+    #[serde(default)]
+    pub validation: String,
+}
+
+/// Files or folders of a data set that are not used, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Why: `other_format`, `hidden`, `system`, `dangling_link`, `link_loop`, `archive_link`, `special`, `too_deep`,
+    /// `loose`, `test_folder`, `other_folder`.
+    pub reason: String,
+    /// The ending of the files or the name of the folder, where the reason has one.
+    #[serde(default)]
+    pub detail: String,
+    /// How many.
+    pub count: u64,
+    /// Some of them, by path within the data set.
+    #[serde(default)]
+    pub examples: Vec<String>,
 }
 
 #[cfg(test)]

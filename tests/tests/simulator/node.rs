@@ -229,10 +229,8 @@ fn line(attempt: AttemptKey, epoch: u32) -> FromTrainer {
 fn dataset() -> DatasetSummary {
     DatasetSummary {
         content_hash: "content".into(),
-        classes: Vec::new(),
         train_images: 8,
         val_images: 2,
-        skipped: Vec::new(),
-        skipped_count: 0,
+        ..DatasetSummary::default()
     }
 }

@@ -66,14 +66,23 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
 }
 
 fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
-    let DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } = found;
+    let DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count, .. } =
+        found;
     v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count }
 }
 
 fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
     let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
         found;
-    DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count }
+    DatasetSummary {
+        content_hash,
+        classes,
+        train_images,
+        val_images,
+        skipped,
+        skipped_count,
+        ..DatasetSummary::default()
+    }
 }
 
 /// An event as it travels and as it lies in the spool.
@@ -178,6 +187,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
+            val_path: None,
         },
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
         checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
@@ -239,6 +249,7 @@ mod tests {
                     val_images: 2,
                     skipped: vec!["cat/1.jpg".into()],
                     skipped_count: 1,
+                    ..DatasetSummary::default()
                 },
                 resumed_epochs: 3,
             }),

@@ -9,7 +9,7 @@ use std::{
 use super::{
     DataError, PackedDataset, PrepareOptions,
     cache_lock::CacheLock,
-    fingerprint,
+    fingerprint, leftovers,
     pack::{Packed, Packing},
     packed::TRANSFORM_VERSION,
     source::Source,
@@ -48,7 +48,15 @@ fn prepare_now(
     options: &PrepareOptions,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<PackedDataset, DataError> {
-    if options.path.extension().is_some_and(|extension| extension == "safetensors") {
+    let is_pack = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    if let Some(val_path) = options.val_path.as_ref().filter(|path| is_pack(&options.path) || is_pack(path)) {
+        let reason = format!(
+            "{} is asked for, but packs hold their own: make one with `sweep-worker dataset pack --val-path`",
+            val_path.display()
+        );
+        return Err(DataError::Validation { path: options.path.clone(), reason });
+    }
+    if is_pack(&options.path) {
         let packed = PackedDataset::open(&options.path)?;
         if packed.image_size() != options.image_size {
             let (path, found) = (options.path.clone(), packed.image_size());
@@ -64,7 +72,7 @@ fn prepare_pictures(
     options: &PrepareOptions,
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<PackedDataset, DataError> {
-    let source = Source::open(&options.path)?;
+    let source = Source::open(&options.path, options.val_path.as_deref())?;
     let memos = options.cache_dir.join("sources");
     fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
     // One process packs a data set; the others wait for the lock and then find it.
@@ -75,6 +83,7 @@ fn prepare_pictures(
         progress(share);
     };
     let reading = |share: f64| progress(share * READING_SHARE);
+    leftovers::remove_memos(&memos);
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
             DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
@@ -89,7 +98,7 @@ fn prepare_pictures(
     let candidates = if options.skip_corrupt { vec![&whole, &without_corrupt] } else { vec![&whole] };
     for candidate in candidates {
         if let Some(packed) = open_intact(candidate, &content_hash) {
-            return Ok(packed);
+            return Ok(packed.of_source(&source));
         }
     }
     progress(READING_SHARE);

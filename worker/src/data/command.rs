@@ -16,10 +16,12 @@ use super::{
     PackedDataset,
     cache::{default_cache_dir, keep},
     fingerprint::{self, Fingerprint},
+    left_out,
     pack::Packing,
     source::Source,
     synthetic::{self, Layout, Made, Recipe},
 };
+use crate::protocol::LeftOut;
 
 /// Lines that a bar writes where there is no terminal: one each tenth.
 const PLAIN_STEPS: u32 = 10;
@@ -64,6 +66,9 @@ pub struct PackArgs {
     /// Leave pictures out that cannot be decoded.
     #[arg(long)]
     skip_corrupt: bool,
+    /// Folder or .zip with the validation set, where it is not a folder `val` next to `train`.
+    #[arg(long, value_name = "PATH")]
+    val_path: Option<PathBuf>,
 }
 
 /// Arguments of `dataset inspect`.
@@ -113,7 +118,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
         "{} must end in .safetensors, because that is how sweep tells a packed data set",
         arguments.target.display()
     );
-    let source = Source::open(&arguments.source)?;
+    let source = Source::open(&arguments.source, arguments.val_path.as_deref())?;
     let bar = Bar::new("packing");
     let (size, target) = (arguments.image_size, arguments.target.as_path());
     let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"))?;
@@ -131,9 +136,14 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     let packed = PackedDataset::open(target)?;
     let images = packed.len();
     let mut told = format!("{images} images of {size}×{size} pixels are in {}\n", target.display());
-    for skipped in packed.skipped() {
-        told.push_str(&format!("left out: {skipped}\n"));
+    if let Some(validation) = packed.validation() {
+        let count = packed.validation_count();
+        told.push_str(&format!("{count} of them are the validation set, from {validation}\n"));
     }
+    for skipped in packed.skipped() {
+        told.push_str(&format!("left out, as it cannot be decoded: {skipped}\n"));
+    }
+    told.push_str(&left_out_lines(packed.left_out()));
     Ok(output::print(&told)?)
 }
 
@@ -143,7 +153,9 @@ struct Findings {
     classes: Vec<(String, usize)>,
     image_size: Option<u32>,
     content_hash: String,
-    ignored: usize,
+    /// How many of the images are the validation set, and where it is from.
+    validation: Option<(usize, String)>,
+    left_out: Vec<LeftOut>,
     skipped: Vec<String>,
     skipped_count: u64,
 }
@@ -172,14 +184,15 @@ fn inspect_packed(path: &Path) -> anyhow::Result<Findings> {
         classes: packed.classes().iter().cloned().zip(counts).collect(),
         image_size: Some(packed.image_size()),
         content_hash: packed.content_hash().to_owned(),
-        ignored: 0,
+        validation: packed.validation().map(|from| (packed.validation_count(), from.to_owned())),
+        left_out: packed.left_out().to_vec(),
         skipped: packed.skipped().to_vec(),
         skipped_count: packed.skipped_count(),
     })
 }
 
 fn inspect_source(path: &Path) -> anyhow::Result<Findings> {
-    let source = Source::open(path)?;
+    let source = Source::open(path, None)?;
     let bar = Bar::new("reading");
     let content_hash =
         fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &|share| bar.at(share))?;
@@ -190,10 +203,11 @@ fn inspect_source(path: &Path) -> anyhow::Result<Findings> {
     }
     Ok(Findings {
         kind: if path.is_dir() { "folder" } else { "zip" },
-        classes: source.classes.iter().cloned().zip(counts).collect(),
+        classes: source.classes.iter().map(|class| class.shown.clone()).zip(counts).collect(),
         image_size: None,
         content_hash,
-        ignored: source.ignored,
+        left_out: source.left_out.list(),
+        validation: source.validation.map(|from| (source.pictures.len() - source.train, from)),
         skipped: Vec::new(),
         skipped_count: 0,
     })
@@ -208,7 +222,11 @@ fn json(findings: &Findings) -> serde_json::Value {
         "classes": classes,
         "image_size": findings.image_size,
         "content_hash": findings.content_hash,
-        "ignored_files": findings.ignored,
+        "validation": findings.validation.as_ref().map(|(count, from)| {
+            serde_json::json!({"images": count, "from": from})
+        }),
+        "ignored_files": findings.left_out.iter().map(|left_out| left_out.count).sum::<u64>(),
+        "left_out": findings.left_out,
         "skipped_count": findings.skipped_count,
         "skipped": findings.skipped,
     })
@@ -224,9 +242,10 @@ fn text(path: &Path, findings: &Findings) -> String {
         text.push_str(&format!("image size: {size}×{size} pixels\n"));
     }
     text.push_str(&format!("content hash: {}\n", findings.content_hash));
-    if findings.ignored > 0 {
-        text.push_str(&format!("ignored: {} files that are no .jpg, .jpeg or .png\n", findings.ignored));
+    if let Some((count, from)) = &findings.validation {
+        text.push_str(&format!("validation set: {count} of them, from {from}\n"));
     }
+    text.push_str(&left_out_lines(&findings.left_out));
     if findings.skipped_count > 0 {
         text.push_str(&format!("left out: {} pictures that could not be decoded\n", findings.skipped_count));
         for skipped in &findings.skipped {
@@ -234,6 +253,12 @@ fn text(path: &Path, findings: &Findings) -> String {
         }
     }
     text
+}
+
+/// A line for each reason for which something is not used.
+fn left_out_lines(left_out: &[LeftOut]) -> String {
+    let words = |left_out: &LeftOut| format!("left out: {}\n", left_out::words(left_out));
+    left_out.iter().map(words).collect()
 }
 
 /// A bar on a terminal, a line each tenth elsewhere.

@@ -20,11 +20,36 @@ pub enum DataError {
     },
     /// No picture is there.
     #[error(
-        "{path} holds no pictures; expected class folders with .jpg, .jpeg or .png files, or files named like cat.0.jpg"
+        "{path} holds no pictures{found}; expected class folders with .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff, .ppm or \
+         .pgm files, or files named like cat.0.jpg"
     )]
     NoImages {
         /// Where.
         path: PathBuf,
+        /// What is there instead, or nothing.
+        found: String,
+    },
+    /// Neither a folder nor an archive nor a pack.
+    #[error(
+        "{path} is {found}, and no data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
+         archives first)"
+    )]
+    NotADataset {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// The validation set does not go with the training set.
+    #[error(
+        "the validation set of {path} cannot be used: {reason}; make both hold the same class folders, or name another one \
+         with dataset.val_path"
+    )]
+    Validation {
+        /// The data set.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// A picture's class cannot be told.
     #[error(
@@ -38,20 +63,27 @@ pub enum DataError {
         file: String,
     },
     /// A class has no pictures.
-    #[error("{path}: the class folder {class:?} holds no pictures; fill it or remove it")]
+    #[error("{path}: the class folder {class:?} holds no pictures{found}; fill it or remove it")]
     EmptyClass {
         /// The data set.
         path: PathBuf,
         /// The class.
         class: String,
+        /// What is there instead, or nothing.
+        found: String,
     },
     /// There is nothing to tell apart.
-    #[error("{path} has the one class {class:?}; a classifier needs two or more")]
+    #[error(
+        "{path} has the one class {class:?}{found}; a classifier needs two or more: give the folder that holds a folder for \
+         each class, or files named like cat.0.jpg and dog.0.jpg"
+    )]
     OneClass {
         /// The data set.
         path: PathBuf,
         /// The class.
         class: String,
+        /// What else is there, or nothing.
+        found: String,
     },
     /// More classes than labels.
     #[error("{path} has {found} classes, more than the 256 that are supported")]
@@ -168,6 +200,8 @@ impl DataError {
             Self::Write { source, .. } => is_passing(source),
             Self::Missing { .. }
             | Self::NoImages { .. }
+            | Self::NotADataset { .. }
+            | Self::Validation { .. }
             | Self::NoClass { .. }
             | Self::EmptyClass { .. }
             | Self::OneClass { .. }
@@ -260,7 +294,7 @@ mod tests {
         assert!(DataError::Changed { path: path.clone() }.is_passing());
         assert!(DataError::writing(&path, Error::from(ErrorKind::StorageFull)).is_passing());
         assert!(!DataError::Missing { path: path.clone() }.is_passing());
-        assert!(!DataError::NoImages { path: path.clone() }.is_passing());
+        assert!(!DataError::NoImages { path: path.clone(), found: String::new() }.is_passing());
         assert!(!DataError::corrupt(&path, &[("a.jpg".into(), "cut off".into())]).is_passing());
         let damaged = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
         assert!(!damaged.is_passing());

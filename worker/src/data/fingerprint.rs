@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DataError,
-    source::{Picture, Reader, Source},
+    source::{Reader, Source},
 };
+
+/// No length of a name is as large as its first eight bytes say.
+const VALIDATION_MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xffvalidation";
 
 /// What was found the last time, and how to tell that nothing has changed since.
 #[derive(Serialize, Deserialize)]
@@ -69,10 +72,15 @@ fn keep(place: &Path, memo: &Memo) {
 pub(super) struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
-    /// Adds a picture; `bytes` is the hash of its bytes.
-    pub(super) fn add(&mut self, source: &Source, picture: &Picture, bytes: &blake3::Hash) {
+    /// Adds the next picture; `bytes` is the hash of its bytes. A validation set of its own begins with a mark, so that
+    /// it is another data set than the same pictures for training; without one, nothing is added.
+    pub(super) fn add(&mut self, source: &Source, number: usize, bytes: &blake3::Hash) {
+        let picture = &source.pictures[number];
+        if number == source.train {
+            self.0.update(VALIDATION_MARK);
+        }
         let class = &source.classes[usize::from(picture.class)];
-        for part in [class.as_bytes(), picture.name.as_bytes(), bytes.as_bytes()] {
+        for part in [&class.name[..], &picture.name[..], &bytes.as_bytes()[..]] {
             self.0.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
     }
@@ -109,14 +117,15 @@ fn memo_place(path: &Path, memos: &Path) -> PathBuf {
     memos.join(format!("{}.json", blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()))
 }
 
-/// Names, sizes and times of everything.
+/// Names, sizes, times and inodes of everything.
 fn stamp(source: &Source) -> Result<String, DataError> {
     let mut hasher = blake3::Hasher::new();
-    for picture in &source.pictures {
-        hasher.update(picture.path.as_bytes()).update(&[0]);
+    for (place, path) in source.paths() {
+        hasher.update(&[place]).update(path).update(&[0]);
     }
-    for (bytes, changed) in source.stamps()? {
-        hasher.update(&bytes.to_le_bytes()).update(&changed.to_le_bytes());
+    hasher.update(&source.train.to_le_bytes());
+    for value in source.stamps()?.into_iter().flatten() {
+        hasher.update(&value.to_le_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
@@ -127,7 +136,7 @@ fn read_all(source: &Source, progress: &(dyn Fn(f64) + Sync)) -> Result<String, 
     let hash = |(reader, bytes): &mut (Reader<'_>, Vec<u8>), picture| {
         reader.read(picture, bytes)?;
         let read = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        if read.is_multiple_of(256) {
+        if read.is_multiple_of(32) {
             progress(read as f64 / count as f64);
         }
         Ok(blake3::hash(bytes))
@@ -138,8 +147,8 @@ fn read_all(source: &Source, progress: &(dyn Fn(f64) + Sync)) -> Result<String, 
         .map_init(|| (source.reader(), Vec::new()), hash)
         .collect::<Result<_, DataError>>()?;
     let mut hasher = ContentHasher::default();
-    for (picture, hash) in source.pictures.iter().zip(&hashes) {
-        hasher.add(source, picture, hash);
+    for (number, hash) in hashes.iter().enumerate() {
+        hasher.add(source, number, hash);
     }
     Ok(hasher.finish())
 }

@@ -8,6 +8,8 @@ mod decode;
 mod error;
 mod fingerprint;
 mod in_order;
+mod left_out;
+mod leftovers;
 mod lots;
 mod pack;
 mod packed;
@@ -29,6 +31,8 @@ pub use self::{
 pub struct PrepareOptions {
     /// Image folder, flat folder, .zip of either, or packed .safetensors.
     pub path: PathBuf,
+    /// The validation set, where it is a place of its own.
+    pub val_path: Option<PathBuf>,
     /// Side of the square images, in pixels.
     pub image_size: u32,
     /// Leave pictures out that cannot be decoded, instead of stopping.

@@ -10,6 +10,7 @@ use std::{
 use super::{
     DataError,
     fingerprint::ContentHasher,
+    leftovers,
     lots::{Decoded, Decoding},
     packed::{PackFacts, PackWriter, SKIPPED_NAMED_MAX},
     source::Source,
@@ -45,23 +46,29 @@ impl Packing<'_> {
         fs::create_dir_all(folder).map_err(write)?;
         // As any file of the user's, not as a secret.
         let mode = Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new().prefix(".packing-").permissions(mode).tempfile_in(folder);
+        leftovers::remove(folder);
+        let file = tempfile::Builder::new().prefix(leftovers::PREFIX).permissions(mode).tempfile_in(folder);
         let file = file.map_err(write)?;
+        // Until it has its name or this process ends, nobody takes it for a leftover.
+        let _ = file.as_file().lock();
         let out = file.reopen().and_then(SyncedFile::new).map_err(write)?;
         let mut writer = PackWriter::new(BufWriter::new(out), self.image_size).map_err(write)?;
 
         let Self { source, image_size, threads, .. } = self;
         let mut hasher = ContentHasher::default();
         let mut bad: Vec<(String, String)> = Vec::new();
-        let mut done = 0;
+        let (mut done, mut validation) = (0, 0);
         Decoding { source, image_size, threads }.run(|Decoded { picture, hash, image }| {
-            hasher.add(source, picture, hash);
+            hasher.add(source, done, hash);
             match image {
-                Ok(image) => writer.push(image, picture.class).map_err(write)?,
-                Err(error) => bad.push((picture.path.clone(), error.to_string())),
+                Ok(image) => {
+                    writer.push(image, picture.class).map_err(write)?;
+                    validation += usize::from(done >= source.train);
+                }
+                Err(error) => bad.push((picture.shown(), error.to_string())),
             }
             done += 1;
-            progress(f64::from(done) / source.pictures.len() as f64);
+            progress(done as f64 / source.pictures.len() as f64);
             Ok(())
         })?;
         let content_hash = hasher.finish();
@@ -71,15 +78,23 @@ impl Packing<'_> {
         if !bad.is_empty() && !self.skip_corrupt {
             return Err(DataError::corrupt(&source.path, &bad));
         }
-        if writer.len() == 0 {
-            return Err(DataError::NoImages { path: source.path.clone() });
+        if writer.len() == validation {
+            let found = format!(" that can be decoded, of {}", source.train);
+            return Err(DataError::NoImages { path: source.path.clone(), found });
+        }
+        if source.validation.is_some() && validation == 0 {
+            let reason = "none of its pictures can be decoded".to_owned();
+            return Err(DataError::Validation { path: source.path.clone(), reason });
         }
         let facts = PackFacts {
-            classes: source.classes.clone(),
+            classes: source.classes.iter().map(|class| class.shown.clone()).collect(),
             content_hash: content_hash.clone(),
             image_size,
             skipped: bad.iter().take(SKIPPED_NAMED_MAX).map(|(path, _)| path.clone()).collect(),
             skipped_count: bad.len() as u64,
+            validation_count: validation,
+            validation: source.validation.clone(),
+            left_out: source.left_out.list(),
         };
         let out = writer.finish(&facts).and_then(|out| out.into_inner().map_err(|error| error.into_error()));
         out.and_then(SyncedFile::finish).map_err(write)?;

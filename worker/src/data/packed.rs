@@ -12,12 +12,16 @@ use std::{
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use super::DataError;
+use super::{DataError, source::Source};
+use crate::protocol::LeftOut;
 
 /// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
 const HEADER_BYTES: usize = 256 << 10;
-/// Revision of decoding and resizing: packs of another one are made again.
-pub(super) const TRANSFORM_VERSION: u32 = 1;
+/// Revision of decoding and resizing: packs of another one in the cache are made again. Version 2 refuses damaged
+/// pictures as Pillow does, and knows a validation set.
+pub(super) const TRANSFORM_VERSION: u32 = 2;
+/// Oldest revision of a pack that a user made and that is still read.
+const TRANSFORM_VERSION_MIN: u32 = 1;
 /// Images that could not be decoded named in a pack; the rest is counted.
 pub(super) const SKIPPED_NAMED_MAX: usize = 100;
 /// Longest name kept of such an image, in characters.
@@ -31,6 +35,11 @@ pub(super) struct PackFacts {
     pub(super) image_size: u32,
     pub(super) skipped: Vec<String>,
     pub(super) skipped_count: u64,
+    /// How many of the last images are the validation set.
+    pub(super) validation_count: usize,
+    /// Where the validation set came from, for people.
+    pub(super) validation: Option<String>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// A packed data set, mapped.
@@ -88,6 +97,28 @@ impl PackedDataset {
         self.facts.skipped_count
     }
 
+    /// How many of the last images are a validation set of its own; 0 where there is none.
+    pub fn validation_count(&self) -> usize {
+        self.facts.validation_count
+    }
+
+    /// Where the validation set came from, for people; none where there is none.
+    pub fn validation(&self) -> Option<&str> {
+        self.facts.validation.as_deref()
+    }
+
+    /// What lay in the source and was not used, by reason.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.facts.left_out
+    }
+
+    /// The same images out of a source that has the same content, and other files next to it.
+    pub(super) fn of_source(mut self, source: &Source) -> Self {
+        self.facts.validation.clone_from(&source.validation);
+        self.facts.left_out = source.left_out.list();
+        self
+    }
+
     /// Maps a packed file and checks all of its structure: it may come from anywhere.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |source: std::io::Error| match source.kind() {
@@ -122,6 +153,9 @@ fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts), String> 
     if count == 0 {
         return Err("it holds no images".to_owned());
     }
+    if facts.validation_count >= count {
+        return Err(format!("of its {count} images, {} are for validation", facts.validation_count));
+    }
     if let Some(label) = labels.data().iter().find(|label| usize::from(**label) >= facts.classes.len()) {
         return Err(format!("the label {label} is beyond its {} classes", facts.classes.len()));
     }
@@ -136,15 +170,25 @@ fn read_facts(metadata: &HashMap<String, String>) -> Result<PackFacts, String> {
     let get = |key: &str| metadata.get(key).ok_or_else(|| format!("it lacks `{key}`"));
     let list = |key: &str| serde_json::from_str(get(key)?).map_err(|error| format!("`{key}`: {error}"));
     let number = |key: &str| get(key)?.parse::<u64>().map_err(|error| format!("`{key}`: {error}"));
-    if number("transform_version")? != u64::from(TRANSFORM_VERSION) {
+    let version = number("transform_version")?;
+    if !(u64::from(TRANSFORM_VERSION_MIN)..=u64::from(TRANSFORM_VERSION)).contains(&version) {
         return Err("it was packed by another version of sweep".to_owned());
     }
+    // Version 1 knows neither.
+    let has_more = metadata.contains_key("validation_count");
+    let validation_count = if has_more { number("validation_count")? } else { 0 };
     let facts = PackFacts {
         classes: list("classes")?,
         content_hash: get("content_hash")?.clone(),
         image_size: u32::try_from(number("image_size")?).map_err(|error| error.to_string())?,
         skipped: list("skipped")?,
         skipped_count: number("skipped_count")?,
+        validation_count: usize::try_from(validation_count).map_err(|error| error.to_string())?,
+        validation: metadata.get("validation").cloned().filter(|_| validation_count > 0),
+        left_out: match metadata.get("left_out") {
+            Some(text) => serde_json::from_str(text).map_err(|error| format!("`left_out`: {error}"))?,
+            None => Vec::new(),
+        },
     };
     if facts.classes.len() < 2 || facts.classes.len() > 256 {
         return Err(format!("it has {} classes", facts.classes.len()));
@@ -209,6 +253,9 @@ fn header(facts: &PackFacts, count: usize, image_bytes: usize) -> std::io::Resul
             "content_hash": facts.content_hash,
             "skipped": text(&skipped),
             "skipped_count": facts.skipped_count.to_string(),
+            "validation_count": facts.validation_count.to_string(),
+            "validation": facts.validation.clone().unwrap_or_default(),
+            "left_out": serde_json::to_string(&facts.left_out)?,
         },
         "images": {"dtype": "U8", "shape": [count, side, side, 3], "data_offsets": [0, end]},
         "labels": {"dtype": "U8", "shape": [count], "data_offsets": [end, end + count]},

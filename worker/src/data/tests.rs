@@ -76,7 +76,14 @@ impl World {
 
     fn options(&self, path: &Path) -> PrepareOptions {
         let cache_dir = self.path("cache");
-        PrepareOptions { path: path.to_owned(), image_size: 8, skip_corrupt: false, cache_dir, threads: 2 }
+        PrepareOptions {
+            path: path.to_owned(),
+            val_path: None,
+            image_size: 8,
+            skip_corrupt: false,
+            cache_dir,
+            threads: 2,
+        }
     }
 
     fn prepare(&self, path: &Path) -> Result<PackedDataset, DataError> {
@@ -221,7 +228,7 @@ fn a_hash_that_is_found_while_packing_is_the_data_sets() {
     let world = World::new();
     let folder = world.image_folder();
     let expected = world.prepare(&folder).unwrap().content_hash().to_owned();
-    let source = Source::open(&folder).unwrap();
+    let source = Source::open(&folder, None).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
     assert_eq!(packing.run(&world.path("set.safetensors"), &|_| {}).unwrap().content_hash, expected);
@@ -232,7 +239,7 @@ fn pictures_that_are_not_those_of_the_hash_are_refused() {
     let world = World::new();
     let folder = world.image_folder();
     let content_hash = Some(world.prepare(&folder).unwrap().content_hash().to_owned());
-    let source = Source::open(&folder).unwrap();
+    let source = Source::open(&folder, None).unwrap();
     world.write("images/dog/dog.0.jpg", &jpeg([9, 9, 9]));
     let packing = Packing { source: &source, content_hash, image_size: 8, skip_corrupt: false, threads: 2 };
     let failed = packing.run(&world.path("set.safetensors"), &|_| {}).map(|packed| packed.content_hash);
@@ -243,7 +250,7 @@ fn pictures_that_are_not_those_of_the_hash_are_refused() {
 fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
-    let source = Source::open(&world.image_folder()).unwrap();
+    let source = Source::open(&world.image_folder(), None).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
     let packed = packing.run(&world.path("set.safetensors"), &|_| {}).unwrap();
@@ -256,7 +263,7 @@ fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
 fn a_picture_that_vanishes_while_packing_leaves_nothing_behind() {
     let world = World::new();
     let folder = world.image_folder();
-    let source = Source::open(&folder).unwrap();
+    let source = Source::open(&folder, None).unwrap();
     fs::remove_file(folder.join("cat/cat.1.jpg")).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: true, threads: 2 };
@@ -285,8 +292,11 @@ fn what_is_no_data_set_is_told_apart() {
     let hollow = world.image_folder();
     fs::create_dir(hollow.join("emu")).unwrap();
     assert!(matches!(world.prepare(&hollow), Err(DataError::EmptyClass { class, .. }) if class == "emu"));
-    world.write("text.zip", b"no archive");
-    assert!(matches!(world.prepare(&world.path("text.zip")), Err(DataError::Archive { .. })));
+    world.write("broken.zip", b"PK\x03\x04 and no more");
+    assert!(matches!(world.prepare(&world.path("broken.zip")), Err(DataError::Archive { .. })));
+    world.write("gifs/cat/a.gif", b"GIF89a");
+    let error = world.prepare(&world.path("gifs")).unwrap_err().to_string();
+    assert!(error.contains("1 .gif"), "{error}");
 }
 
 #[test]
@@ -377,13 +387,280 @@ fn links_out_of_an_archive_are_no_pictures() {
 }
 
 #[test]
-fn links_in_a_circle_come_to_an_end() {
+fn pictures_that_links_in_a_circle_lead_to_count_once() {
+    use std::os::unix::fs::symlink;
     let world = World::new();
     let folder = world.image_folder();
-    std::os::unix::fs::symlink(&folder, folder.join("cat/again")).unwrap();
-    std::os::unix::fs::symlink("/nowhere", folder.join("dog/nothing.jpg")).unwrap();
-    // As deep as links are followed, the pictures are there again and again.
-    assert!(world.prepare(&folder).unwrap().len() > 3);
+    symlink(&folder, folder.join("cat/again")).unwrap();
+    symlink(folder.join("dog"), folder.join("cat/to-dog")).unwrap();
+    symlink(folder.join("cat"), folder.join("dog/to-cat")).unwrap();
+    symlink("itself.jpg", folder.join("dog/itself.jpg")).unwrap();
+    symlink("/nowhere", folder.join("dog/nothing.jpg")).unwrap();
+    let packed = world.prepare(&folder).unwrap();
+    assert_eq!((packed.len(), packed.labels()), (3, &[0, 0, 1][..]));
+    assert_eq!(counts(&packed), [("dangling_link", "", 2), ("link_loop", "", 3)]);
+}
+
+#[test]
+fn links_that_lead_out_or_across_are_followed() {
+    use std::os::unix::fs::symlink;
+    let world = World::new();
+    world.write("far/more/a.jpg", &jpeg([1; 3]));
+    // The other place leads back; that is where the circle is cut.
+    let folder = world.image_folder();
+    symlink(&folder, world.path("far/more/back")).unwrap();
+    symlink(world.path("far/more"), folder.join("cow")).unwrap();
+    symlink(folder.join("dog"), folder.join("cat/across")).unwrap();
+    let packed = world.prepare(&folder).unwrap();
+    assert_eq!(packed.classes(), ["cat", "cow", "dog"]);
+    assert_eq!(packed.labels(), [0, 0, 0, 1, 2]);
+    assert_eq!(counts(&packed), [("link_loop", "", 1)]);
+}
+
+/// What was left out, by reason and detail.
+fn counts(packed: &PackedDataset) -> Vec<(&str, &str, u64)> {
+    let mut counts: Vec<_> = packed
+        .left_out()
+        .iter()
+        .map(|left_out| (left_out.reason.as_str(), left_out.detail.as_str(), left_out.count))
+        .collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[test]
+fn names_that_are_no_utf8_are_used() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let world = World::new();
+    let folder = world.image_folder();
+    let name = |bytes: &'static [u8]| folder.join(OsStr::from_bytes(bytes));
+    fs::write(name(b"cat/ch\xe2t.jpg"), jpeg([1; 3])).unwrap();
+    fs::write(name(b"cat/ch\xe4t.jpg"), jpeg([2; 3])).unwrap();
+    for class in [&b"b\xe4r"[..], b"b\xe5r"] {
+        fs::create_dir(folder.join(OsStr::from_bytes(class))).unwrap();
+        fs::write(folder.join(OsStr::from_bytes(class)).join("a.jpg"), jpeg([3; 3])).unwrap();
+    }
+    let packed = world.prepare(&folder).unwrap();
+    assert_eq!(packed.classes(), ["b\\xE4r", "b\\xE5r", "cat", "dog"]);
+    assert_eq!(packed.len(), 7);
+    let before = packed.content_hash().to_owned();
+    fs::rename(name(b"cat/ch\xe2t.jpg"), name(b"cat/ch\xe3t.jpg")).unwrap();
+    assert_ne!(world.prepare(&folder).unwrap().content_hash(), before);
+}
+
+#[test]
+fn all_endings_of_imagefolder_are_read_and_others_are_counted() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let formats = [
+        ("webp", image::ImageFormat::WebP),
+        ("BMP", image::ImageFormat::Bmp),
+        ("ppm", image::ImageFormat::Pnm),
+        ("PNG", image::ImageFormat::Png),
+        // Pillow looks at the first bytes, not at the name.
+        ("jpeg", image::ImageFormat::Png),
+    ];
+    for (ending, format) in formats {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(9, 7, image::Rgb([0, 0, 200])).write_to(&mut bytes, format).unwrap();
+        world.write(&format!("images/dog/x.{ending}"), bytes.get_ref());
+    }
+    for name in ["cat/a.gif", "cat/b.GIF", "cat/notes.txt", "README"] {
+        world.write(&format!("images/{name}"), b"x");
+    }
+    let packed = world.prepare(&folder).unwrap();
+    assert_eq!(packed.len(), 3 + formats.len());
+    assert!(packed.images()[2 * 192..].chunks(3).all(|pixel| pixel[0] < 20 && pixel[2] > 180));
+    assert_eq!(
+        counts(&packed),
+        [("other_format", "", 1), ("other_format", ".gif", 2), ("other_format", ".txt", 1)]
+    );
+}
+
+#[test]
+fn what_operating_systems_and_storage_boxes_leave_is_passed_over() {
+    let world = World::new();
+    let folders = ["lost+found", "@eaDir", "$RECYCLE.BIN", "System Volume Information", ".ipynb_checkpoints"];
+    let more = ["__MACOSX", ".Trash-1000", ".AppleDouble", "#recycle", "@Recycle", "cat/@eaDir"];
+    let mut entries: Vec<(String, Vec<u8>)> =
+        pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes)).collect();
+    for folder in folders.into_iter().chain(more) {
+        entries.push((format!("{folder}/a.jpg"), vec![1]));
+        entries.push((format!("{folder}/b.jpg"), vec![1]));
+    }
+    for file in ["cat/._cat.0.jpg", "cat/Thumbs.db", ".DS_Store", "dog/.hidden.jpg"] {
+        entries.push((file.to_owned(), vec![1]));
+    }
+    for (name, bytes) in &entries {
+        world.write(&format!("images/{name}"), bytes);
+    }
+    let paths = [world.path("images"), world.zip("set.zip", &entries)];
+    for path in paths {
+        let packed = world.prepare(&path).unwrap();
+        assert_eq!(packed.len(), 3, "{}", path.display());
+        let count =
+            |reason| counts(&packed).iter().filter(|one| one.0 == reason).map(|one| one.2).sum::<u64>();
+        assert_eq!((count("system"), count("hidden")), (11 + 3, 1), "{}", path.display());
+    }
+}
+
+/// `train` and the validation folder, each with both classes, and a test folder.
+fn split_folders(world: &World, validation: &str) -> PathBuf {
+    for (class, name, bytes) in pictures() {
+        world.write(&format!("set/train/{class}/{name}"), &bytes);
+    }
+    world.write(&format!("set/{validation}/cat/v.jpg"), &jpeg([7; 3]));
+    world.write(&format!("set/{validation}/dog/v.jpg"), &jpeg([8; 3]));
+    world.write("set/test/1.jpg", &jpeg([9; 3]));
+    world.path("set")
+}
+
+#[test]
+fn a_validation_folder_is_the_validation_set_and_a_test_folder_is_left_out() {
+    for name in ["val", "valid", "Validation"] {
+        let world = World::new();
+        let packed = world.prepare(&split_folders(&world, name)).unwrap();
+        assert_eq!(packed.classes(), ["cat", "dog"], "{name}");
+        assert_eq!(packed.labels(), [0, 0, 1, 0, 1]);
+        assert_eq!((packed.validation_count(), packed.validation()), (2, Some(name)));
+        assert_eq!(counts(&packed), [("test_folder", "test", 1)]);
+        // It is another data set than its training pictures alone, and other validation pictures are, too.
+        let all = packed.content_hash().to_owned();
+        let alone = world.prepare(&world.path("set/train")).unwrap();
+        assert_eq!((alone.len(), alone.validation_count()), (3, 0));
+        assert_ne!(alone.content_hash(), all);
+        world.write(&format!("set/{name}/cat/v.jpg"), &jpeg([99; 3]));
+        assert_ne!(world.prepare(&world.path("set")).unwrap().content_hash(), all);
+    }
+}
+
+#[test]
+fn a_validation_set_that_is_named_is_used_and_a_pack_keeps_it() {
+    let world = World::new();
+    let folder = world.image_folder();
+    world.write("other/cat/v.jpg", &jpeg([7; 3]));
+    world.write("other/dog/v.jpg", &jpeg([8; 3]));
+    let options = PrepareOptions { val_path: Some(world.path("other")), ..world.options(&folder) };
+    let packed = prepare(&options, &|_| {}).unwrap();
+    assert_eq!((packed.len(), packed.validation_count()), (5, 2));
+    assert_eq!(packed.validation(), world.path("other").to_str());
+    let pack = fs::read_dir(world.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors")).unwrap();
+    assert_eq!(world.prepare(&pack).unwrap().validation_count(), 2);
+
+    fs::rename(world.path("other/dog"), world.path("other/cow")).unwrap();
+    let error = prepare(&options, &|_| {}).unwrap_err();
+    assert!(matches!(error, DataError::Validation { .. }) && error.to_string().contains("cow"), "{error}");
+    let of_pack = PrepareOptions { val_path: Some(world.path("other")), ..world.options(&pack) };
+    assert!(matches!(prepare(&of_pack, &|_| {}), Err(DataError::Validation { .. })));
+}
+
+#[test]
+fn folders_named_like_parts_are_classes_where_they_hold_pictures_as_classes_do() {
+    let world = World::new();
+    for class in ["bus", "car", "train"] {
+        world.write(&format!("traffic/{class}/a.jpg"), &jpeg([1; 3]));
+    }
+    assert_eq!(world.prepare(&world.path("traffic")).unwrap().classes(), ["bus", "car", "train"]);
+    // Next to classes, a folder of classes is none.
+    for (class, name, bytes) in pictures() {
+        world.write(&format!("mixed/{class}/{name}"), &bytes);
+        world.write(&format!("mixed/val/{class}/{name}"), &bytes);
+    }
+    let mixed = world.prepare(&world.path("mixed")).unwrap();
+    assert_eq!(mixed.classes(), ["cat", "dog"]);
+    assert_eq!(mixed.validation_count(), 3);
+}
+
+#[test]
+fn a_pack_is_stale_when_folders_swap_their_names() {
+    let world = World::new();
+    let png = |colour: [u8; 3]| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(8, 8, image::Rgb(colour))
+            .write_to(&mut bytes, image::ImageFormat::Bmp)
+            .unwrap();
+        bytes.into_inner()
+    };
+    world.write("set/a/0.bmp", &png([200, 0, 0]));
+    world.write("set/b/0.bmp", &png([0, 0, 200]));
+    let folder = world.path("set");
+    for class in ["a", "b"] {
+        let file = fs::File::options().write(true).open(folder.join(class).join("0.bmp")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let before = world.prepare(&folder).unwrap();
+    for (from, to) in [("a", "x"), ("b", "a"), ("x", "b")] {
+        fs::rename(folder.join(from), folder.join(to)).unwrap();
+    }
+    let after = world.prepare(&folder).unwrap();
+    assert_ne!(after.content_hash(), before.content_hash());
+    assert_eq!(after.images()[..192], before.images()[192..]);
+}
+
+#[test]
+fn a_touched_picture_is_read_again_and_packed_once() {
+    let world = World::new();
+    let folder = world.image_folder();
+    world.prepare(&folder).unwrap();
+    let pack = || {
+        let entries = fs::read_dir(world.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+        let pack = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors"));
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(pack.unwrap()).unwrap())
+    };
+    let before = pack();
+    let file = fs::File::options().write(true).open(folder.join("cat/cat.0.jpg")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    world.prepare(&folder).unwrap();
+    assert_eq!(pack(), before);
+}
+
+#[test]
+fn what_a_killed_packing_left_behind_is_removed_by_the_next() {
+    let world = World::new();
+    world.write("cache/.packing-dead", &[1; 1000]);
+    world.write("cache/sources/x.7.tmp", b"{}");
+    // Someone else packs into this folder, now.
+    world.write("cache/.packing-alive", &[1; 1000]);
+    let alive = fs::File::open(world.path("cache/.packing-alive")).unwrap();
+    alive.lock().unwrap();
+    world.prepare(&world.image_folder()).unwrap();
+    assert!(!world.path("cache/.packing-dead").exists() && !world.path("cache/sources/x.7.tmp").exists());
+    assert!(world.path("cache/.packing-alive").exists());
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_told_by_what_it_is() {
+    let world = World::new();
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let kinds: [(&str, &[u8], &str); 5] = [
+        ("a.tar", &tar, ".tar archive"),
+        ("a.tar.gz", b"\x1f\x8b\x08", ".gz"),
+        ("a.jpg", &jpeg([1; 3]), "JPEG"),
+        ("a.txt", b"hello", "text file"),
+        ("a.zip", b"", "empty file"),
+    ];
+    for (name, bytes, expected) in kinds {
+        world.write(name, bytes);
+        let error = world.prepare(&world.path(name)).unwrap_err();
+        assert!(matches!(error, DataError::NotADataset { .. }), "{error:?}");
+        assert!(error.to_string().contains(expected) && error.to_string().contains(name), "{error}");
+    }
+    // Compressed in a way that is not read: the method's number is changed by hand.
+    let mut bytes = archive();
+    for (at, signature) in [(10, b"PK\x01\x02"), (8, b"PK\x03\x04")] {
+        let places: Vec<usize> = bytes
+            .windows(4)
+            .enumerate()
+            .filter(|(_, four)| four == signature)
+            .map(|(place, _)| place)
+            .collect();
+        places.iter().for_each(|place| bytes[place + at] = 14);
+    }
+    world.write("lzma.zip", &bytes);
+    let error = world.prepare(&world.path("lzma.zip")).unwrap_err().to_string();
+    assert!(error.contains("LZMA") && error.contains("cat/cat.0.jpg") && error.contains("unpack"), "{error}");
 }
 
 #[test]

@@ -110,8 +110,7 @@ impl TrainingData {
             classes: classes.iter().map(|&class| class.to_owned()).collect(),
             train_images: split.train.len() as u64,
             val_images: split.validation.len() as u64,
-            skipped: Vec::new(),
-            skipped_count: 0,
+            ..DatasetSummary::default()
         };
         Self::new(Rc::new(pixels), image_size, split, summary, device)
     }
@@ -223,6 +222,7 @@ impl DatasetLoader {
         }
         let options = PrepareOptions {
             path: spec.path.clone(),
+            val_path: spec.val_path.clone(),
             image_size: spec.image_size,
             skip_corrupt: self.skip_corrupt,
             cache_dir: self.cache_dir.clone(),
@@ -230,7 +230,17 @@ impl DatasetLoader {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let packed = self.prepare(options, progress)?;
-        let split = split::split(packed.len(), spec.val_fraction, spec.split_seed)?;
+        let split = match packed.validation_count() {
+            0 => split::split(packed.len(), spec.val_fraction, spec.split_seed)?,
+            validation => Split::with_last(packed.len(), validation),
+        };
+        let by_class = |numbers: &[i64]| {
+            let mut counts = vec![0; packed.classes().len()];
+            for &number in numbers {
+                counts[usize::from(packed.labels()[number as usize])] += 1;
+            }
+            counts
+        };
         let summary = DatasetSummary {
             content_hash: packed.content_hash().to_owned(),
             classes: packed.classes().to_vec(),
@@ -238,6 +248,10 @@ impl DatasetLoader {
             val_images: split.validation.len() as u64,
             skipped: packed.skipped().to_vec(),
             skipped_count: packed.skipped_count(),
+            train_by_class: by_class(&split.train),
+            val_by_class: by_class(&split.validation),
+            left_out: packed.left_out().to_vec(),
+            validation: packed.validation().unwrap_or_default().to_owned(),
         };
         let pixels = self.place(packed)?;
         let data = TrainingData::new(pixels, i64::from(spec.image_size), &split, summary, self.device)?;

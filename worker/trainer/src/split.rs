@@ -17,6 +17,14 @@ pub struct Split {
     pub validation: Vec<i64>,
 }
 
+impl Split {
+    /// The last `validation` of `images` images are the validation set, as a data set with one of its own has them.
+    pub fn with_last(images: usize, validation: usize) -> Self {
+        let train = images.saturating_sub(validation) as i64;
+        Self { train: (0..train).collect(), validation: (train..images as i64).collect() }
+    }
+}
+
 /// Why a data set cannot be split.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
@@ -102,6 +110,12 @@ mod tests {
         let mut all = [split.train, split.validation].concat();
         all.sort_unstable();
         assert_eq!(all, (0..101).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn a_validation_set_of_its_own_is_the_last_images() {
+        let split = Split::with_last(5, 2);
+        assert_eq!((split.train, split.validation), (vec![0, 1, 2], vec![3, 4]));
     }
 
     #[test]

@@ -20,7 +20,13 @@ pub(crate) fn attempt(job: u64) -> AttemptKey {
 
 pub(crate) fn work() -> Work {
     let parameters = json!({"epochs": 2}).as_object().unwrap().clone();
-    let dataset = DatasetSpec { path: "train".into(), image_size: 64, val_fraction: 0.2, split_seed: 0 };
+    let dataset = DatasetSpec {
+        path: "train".into(),
+        image_size: 64,
+        val_fraction: 0.2,
+        split_seed: 0,
+        val_path: None,
+    };
     Work {
         model: "simple_cnn".into(),
         parameters,
@@ -58,8 +64,7 @@ pub(crate) fn summary() -> DatasetSummary {
         classes,
         train_images: 8,
         val_images: 2,
-        skipped: Vec::new(),
-        skipped_count: 0,
+        ..DatasetSummary::default()
     }
 }
 

@@ -1,38 +1,35 @@
-//! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them.
+//! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them. A picture is known by
+//! its first bytes, whatever its name says, as Pillow does. What Pillow refuses is refused.
 
-use std::{
-    cell::Cell,
-    io::{BufRead, Cursor, Read},
-    panic::AssertUnwindSafe,
-};
+mod jpeg;
+mod plain;
+mod png;
+mod tiff;
+
+use std::{cell::Cell, panic::AssertUnwindSafe};
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
 };
-use image::{DynamicImage, ImageReader, Limits};
-use mozjpeg::{ColorSpace, Decompress, Marker};
 
 /// Largest picture, in pixels: twice a large camera's; more is refused before memory is taken for it.
 const PIXELS_MAX: u64 = 200_000_000;
 /// Largest side of a picture, in pixels, as JPEG itself has it.
 const SIDE_MAX: u32 = 65_535;
-/// Memory that decoding a PNG may take, in bytes.
+/// Memory that decoding anything but a JPEG may take, in bytes.
 const DECODE_BYTES_MAX: u64 = 2 << 30;
 
 /// Memory that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
 const KEPT_BYTES_MAX: usize = 64 << 20;
-
-/// Where Adobe's programs say that they wrote the picture.
-const ADOBE_MARKER: Marker = Marker::APP(14);
 
 const CUT_OFF: &str = "the picture is cut off";
 
 /// Why a picture cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Neither JPEG nor PNG.
-    #[error("neither a JPEG nor a PNG picture")]
+    /// None of the formats that are read.
+    #[error("not a JPEG, PNG, WebP, BMP, TIFF or PNM picture")]
     UnknownFormat,
     /// Broken.
     #[error("{0}")]
@@ -116,81 +113,24 @@ fn bytes_of(width: u32, height: u32) -> usize {
 /// The pixels go to the start of `pixels`.
 fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     match bytes {
-        [0xff, 0xd8, ..] => decode_jpeg(bytes, cut_off, pixels),
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, pixels),
+        [0xff, 0xd8, ..] => jpeg::decode(bytes, cut_off, pixels),
+        [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, pixels),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => plain::webp(bytes, pixels),
+        [b'B', b'M', ..] => plain::bmp(bytes, pixels),
+        [b'P', b'1'..=b'6', ..] => plain::pnm(bytes, pixels),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes, pixels),
         _ => Err(DecodeError::UnknownFormat),
     }
 }
 
-/// libjpeg's own decoder, which Pillow uses too; the others differ in how they enlarge subsampled colours.
-fn decode_jpeg(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
-    let broken = |error: std::io::Error| DecodeError::Broken(error.to_string());
-    let header = Decompress::builder()
-        .with_markers(&[ADOBE_MARKER])
-        .from_reader(Whole { bytes, cut_off })
-        .map_err(broken)?;
-    let (width, height) = (side(header.width())?, side(header.height())?);
-    check_size(width, height)?;
-    let inverted = header.markers().any(|marker| marker.data.starts_with(b"Adobe"));
-    let four_colours = matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
-    let space = if four_colours { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
-    let mut image = header.to_colorspace(space).map_err(broken)?;
-    let needed = bytes_of(width, height);
-    if four_colours {
-        *pixels = cmyk_to_rgb(&image.read_scanlines::<u8>().map_err(broken)?, inverted);
-    } else if needed > KEPT_BYTES_MAX {
-        // Memory that is only touched as far as there are pixels, whatever the header says.
-        *pixels = image.read_scanlines::<u8>().map_err(broken)?;
-    } else {
-        if pixels.len() < needed {
-            pixels.resize(needed, 0);
-        }
-        image.read_scanlines_into(&mut pixels[..needed]).map_err(broken)?;
-    }
-    Ok((width, height))
-}
-
-/// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
-struct Whole<'a> {
-    bytes: &'a [u8],
-    /// Told here, as libjpeg calls every error of a reader the same.
-    cut_off: &'a Cell<bool>,
-}
-
-impl Read for Whole<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.bytes.read(buffer)
-    }
-}
-
-impl BufRead for Whole<'_> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        if self.bytes.is_empty() {
-            self.cut_off.set(true);
-            return Err(std::io::Error::other(CUT_OFF));
-        }
-        Ok(self.bytes)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.bytes = &self.bytes[amount.min(self.bytes.len())..];
-    }
-}
-
-fn side(pixels: usize) -> Result<u32, DecodeError> {
-    u32::try_from(pixels).map_err(|_| DecodeError::Broken(format!("a side of {pixels} pixels")))
-}
-
-/// Pillow's conversion without a colour profile: each colour less its ink and the black. Adobe's programs store
-/// the complement of the ink.
-fn cmyk_to_rgb(pixels: &[u8], inverted: bool) -> Vec<u8> {
-    let ink = |value: u8| u32::from(if inverted { 255 - value } else { value });
-    let mut rgb = Vec::with_capacity(pixels.len() / 4 * 3);
-    for pixel in pixels.chunks_exact(4) {
-        let white = 255 - ink(pixel[3]);
+/// Pillow's conversion without a colour profile: each colour less its ink and the black.
+fn cmyk_to_rgb(inks: &[u8]) -> Vec<u8> {
+    let mut rgb = Vec::with_capacity(inks.len() / 4 * 3);
+    for pixel in inks.chunks_exact(4) {
+        let white = 255 - u32::from(pixel[3]);
         for &colour in &pixel[..3] {
             // white · ink / 255, rounded.
-            let product = white * ink(colour) + 128;
+            let product = white * u32::from(colour) + 128;
             let left = white - ((product + (product >> 8)) >> 8).min(white);
             rgb.push(left as u8);
         }
@@ -198,35 +138,40 @@ fn cmyk_to_rgb(pixels: &[u8], inverted: bool) -> Vec<u8> {
     rgb
 }
 
-fn decode_png(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
-    let broken = |error: image::ImageError| DecodeError::Broken(error.to_string());
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
-    let mut limits = Limits::default();
+/// Limits for the decoders of the crate `image`.
+fn limits() -> image::Limits {
+    let mut limits = image::Limits::default();
     limits.max_image_width = Some(SIDE_MAX);
     limits.max_image_height = Some(SIDE_MAX);
     limits.max_alloc = Some(DECODE_BYTES_MAX);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(broken)?;
-    check_size(picture.width(), picture.height())?;
-    let (width, height) = (picture.width(), picture.height());
-    *pixels = match picture {
-        // Dropped, not blended: what lies under transparent pixels counts, as with Pillow.
+    limits
+}
+
+/// Decodes with the crate `image`; the size is checked before anything is unpacked.
+fn with_image_crate(
+    bytes: &[u8],
+    format: image::ImageFormat,
+) -> Result<(image::DynamicImage, Sides), DecodeError> {
+    let broken = |error: image::ImageError| DecodeError::Broken(error.to_string());
+    let mut reader = image::ImageReader::with_format(std::io::Cursor::new(bytes), format);
+    reader.limits(limits());
+    let decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = image::ImageDecoder::dimensions(&decoder);
+    check_size(width, height)?;
+    let picture = image::DynamicImage::from_decoder(decoder).map_err(broken)?;
+    Ok((picture, (width, height)))
+}
+
+/// RGB of what lies under transparent pixels, too: dropped, not blended, as with Pillow.
+fn without_alpha(picture: image::DynamicImage) -> Vec<u8> {
+    use image::DynamicImage;
+    match picture {
         DynamicImage::ImageRgba8(rgba) => {
             rgba.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
         }
         DynamicImage::ImageLumaA8(grey) => grey.pixels().flat_map(|pixel| [pixel[0]; 3]).collect(),
-        // Pillow clips 16-bit grey at 255 and keeps the upper byte of 16-bit colour.
-        DynamicImage::ImageLuma16(grey) => {
-            grey.pixels().flat_map(|pixel| [u8::try_from(pixel[0]).unwrap_or(u8::MAX); 3]).collect()
-        }
-        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|value| (value >> 8) as u8).collect(),
-        DynamicImage::ImageRgba16(rgba) => rgba
-            .pixels()
-            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]].map(|value| (value >> 8) as u8))
-            .collect(),
         other => other.into_rgb8().into_raw(),
-    };
-    Ok((width, height))
+    }
 }
 
 fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {

@@ -29,7 +29,13 @@ fn config() -> TrainingConfig {
 }
 
 fn own_identity() -> String {
-    let dataset = DatasetSpec { path: "/data".into(), image_size: 16, val_fraction: 0.25, split_seed: 0 };
+    let dataset = DatasetSpec {
+        path: "/data".into(),
+        image_size: 16,
+        val_fraction: 0.25,
+        split_seed: 0,
+        val_path: None,
+    };
     identity(&job(1), &dataset, "content")
 }
 
@@ -171,7 +177,13 @@ fn no_damaged_byte_is_believed() {
 fn only_the_trainings_own_checkpoint_is_used() {
     let data = easy_data(16);
     let bytes = some_bytes(&data, 3);
-    let dataset = DatasetSpec { path: "/data".into(), image_size: 16, val_fraction: 0.25, split_seed: 0 };
+    let dataset = DatasetSpec {
+        path: "/data".into(),
+        image_size: 16,
+        val_fraction: 0.25,
+        split_seed: 0,
+        val_path: None,
+    };
     let moved = DatasetSpec { path: "/elsewhere".into(), ..dataset };
     assert_eq!(identity(&job(1), &moved, "content"), own_identity(), "only what is in it decides");
     let others = [

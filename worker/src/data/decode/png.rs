@@ -1,0 +1,55 @@
+//! PNG.
+
+use image::{DynamicImage, ImageFormat};
+
+use super::{DecodeError, Sides, with_image_crate, without_alpha};
+
+/// The pixels go to the start of `pixels`.
+pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+    let decoded = with_image_crate(bytes, ImageFormat::Png).or_else(|error| match without_checksums(bytes) {
+        Some(bytes) => with_image_crate(&bytes, ImageFormat::Png),
+        None => Err(error),
+    });
+    let (picture, sides) = decoded?;
+    *pixels = match picture {
+        // Pillow clips 16-bit grey at 255 and keeps the upper byte of 16-bit colour.
+        DynamicImage::ImageLuma16(grey) => {
+            grey.pixels().flat_map(|pixel| [u8::try_from(pixel[0]).unwrap_or(u8::MAX); 3]).collect()
+        }
+        DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|value| (value >> 8) as u8).collect(),
+        DynamicImage::ImageRgba16(rgba) => rgba
+            .pixels()
+            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]].map(|value| (value >> 8) as u8))
+            .collect(),
+        other => without_alpha(other),
+    };
+    Ok(sides)
+}
+
+/// What Pillow takes of a file that is not all right: the checksums of the pixels' chunks do not count, as the stream in
+/// them has its own, nor does what follows them. `None` where that changes nothing.
+fn without_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
+    const SIGNATURE: usize = 8;
+    let mut mended = bytes.get(..SIGNATURE)?.to_vec();
+    let mut at = SIGNATURE;
+    let mut has_pixels = false;
+    while let Some(head) = bytes.get(at..at + 8) {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let is_pixels = &head[4..] == b"IDAT";
+        if has_pixels && !is_pixels {
+            break;
+        }
+        has_pixels |= is_pixels;
+        let content = bytes.get(at + 4..at.checked_add(8)?.checked_add(length)?)?;
+        mended.extend_from_slice(&head[..4]);
+        mended.extend_from_slice(content);
+        at += 8 + length;
+        match bytes.get(at..at + 4) {
+            Some(checksum) if !is_pixels => mended.extend_from_slice(checksum),
+            _ => mended.extend_from_slice(&crc32fast::hash(content).to_be_bytes()),
+        }
+        at += 4;
+    }
+    mended.extend_from_slice(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    (has_pixels && mended != bytes).then_some(mended)
+}

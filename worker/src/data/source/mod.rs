@@ -1,0 +1,318 @@
+//! Where pictures come from: a folder of class folders, a flat folder, or a .zip of either. A source lists its
+//! pictures in the order of torchvision's ImageFolder and reads them one by one, from many threads. Names are bytes, as
+//! the system has them; people see them with [`shown`].
+
+mod archive;
+mod classes;
+mod walk;
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use self::{
+    archive::Archive,
+    classes::{Classified, Parts, classify, others, parts},
+};
+use super::{
+    DataError,
+    left_out::{LeftOuts, Reason, shown},
+};
+
+/// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+/// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
+const PICTURE_BYTES_MAX: u64 = 256 << 20;
+/// Memory that a reader keeps from one picture to the next, in bytes: nearly all pictures fit.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+/// Most pictures: ImageNet's fourteen million fit.
+const PICTURES_MAX: usize = 20_000_000;
+
+/// One picture of a source.
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    /// Position of its class in [`Source::classes`].
+    pub(super) class: u8,
+    /// Its path within the class; the same in a folder, a flat folder and a .zip.
+    pub(super) name: Vec<u8>,
+    /// Its path within its place.
+    path: Vec<u8>,
+    /// Position in the archive.
+    index: usize,
+    /// Which place it lies in: 0 for the data set's, 1 for that of the validation set.
+    place: u8,
+}
+
+impl Picture {
+    /// Its path as people see it.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.path)
+    }
+}
+
+/// A class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Class {
+    /// Its name as the system has it.
+    pub(super) name: Vec<u8>,
+    /// Its name as people see it.
+    pub(super) shown: String,
+}
+
+/// A listed source.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// What the user named.
+    pub(super) path: PathBuf,
+    /// Classes in the order of their names.
+    pub(super) classes: Vec<Class>,
+    /// Pictures by class and name, those for training first.
+    pub(super) pictures: Vec<Picture>,
+    /// How many of them are for training, or for training and validation where there is no validation set.
+    pub(super) train: usize,
+    /// Where the validation set comes from, for people; none where a share is held out.
+    pub(super) validation: Option<String>,
+    /// What is not used.
+    pub(super) left_out: LeftOuts,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    Folder,
+    Archive(Archive),
+}
+
+/// A file somewhere in a place, before it is known what it is.
+#[derive(Debug)]
+struct Found {
+    path: Vec<u8>,
+    index: usize,
+}
+
+impl Source {
+    /// Lists the pictures at `path`, and the validation set at `val_path` where one is named; otherwise a folder
+    /// `val` next to `train` is one.
+    pub(super) fn open(path: &Path, val_path: Option<&Path>) -> Result<Self, DataError> {
+        let mut left_out = LeftOuts::default();
+        let (place, found) = open_place(path, &mut left_out)?;
+        let mut places = vec![place];
+        let mut validation = found.validation;
+        let train = classify(path, found.train, &mut left_out)?;
+        let val_path_shown = val_path.map(|path| path.display().to_string());
+        if let Some(val_path) = val_path {
+            if let Some((name, part)) = validation.take() {
+                part.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &name, &file.path));
+            }
+            let mut val_left_out = LeftOuts::default();
+            let (place, found) = open_place(val_path, &mut val_left_out)?;
+            if let Some((name, part)) = found.validation {
+                part.found.iter().for_each(|file| val_left_out.add(Reason::OtherFolder, &name, &file.path));
+            }
+            left_out.extend(val_left_out);
+            places.push(place);
+            validation = Some((String::new(), found.train));
+        }
+        let place = u8::from(val_path.is_some());
+        let validation = match validation {
+            None => None,
+            Some((name, part)) => {
+                let classified = classify(val_path.unwrap_or(path), part, &mut left_out)?;
+                same_classes(path, &train, &classified)?;
+                Some((val_path_shown.unwrap_or(name), classified.pictures))
+            }
+        };
+        if let [class] = train.classes.as_slice() {
+            let found = others(&left_out);
+            return Err(DataError::OneClass { path: path.to_owned(), class: shown(class), found });
+        }
+        let picture = |place| {
+            move |(class, name, file): (u8, Vec<u8>, Found)| Picture {
+                class,
+                name,
+                path: file.path,
+                index: file.index,
+                place,
+            }
+        };
+        let mut pictures: Vec<Picture> = train.pictures.into_iter().map(picture(0)).collect();
+        let train_count = pictures.len();
+        let name = validation.map(|(name, validation)| {
+            pictures.extend(validation.into_iter().map(picture(place)));
+            name
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            classes: shown_classes(train.classes),
+            pictures,
+            train: train_count,
+            validation: name,
+            left_out,
+            places,
+        })
+    }
+
+    /// A reader for one thread.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        let archive = |place: &Place| match &place.store {
+            Store::Folder => None,
+            Store::Archive(archive) => Some(archive.clone()),
+        };
+        Reader { places: self.places.iter().map(|place| (place.path.as_path(), archive(place))).collect() }
+    }
+
+    /// For each picture what changes when it does, without reading it: size, times of change and inode; an archive has
+    /// its own for all. Renaming and writing change one of them, even where the old time is put back.
+    pub(super) fn stamps(&self) -> Result<Vec<[i128; 4]>, DataError> {
+        let stamp = |path: &Path| {
+            let metadata =
+                fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+            let nanoseconds =
+                |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+            Ok([
+                i128::from(metadata.len()),
+                nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+                nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+                i128::from(metadata.ino()),
+            ])
+        };
+        let archives = self.places.iter().filter(|place| matches!(place.store, Store::Archive(_)));
+        let mut stamps = archives.map(|place| stamp(&place.path)).collect::<Result<Vec<_>, _>>()?;
+        for picture in &self.pictures {
+            let place = &self.places[usize::from(picture.place)];
+            if matches!(place.store, Store::Folder) {
+                stamps.push(stamp(&below(&place.path, &picture.path))?);
+            }
+        }
+        Ok(stamps)
+    }
+
+    /// What tells pictures apart in a stamp.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.pictures.iter().map(|picture| (picture.place, picture.path.as_slice()))
+    }
+}
+
+fn below(path: &Path, within: &[u8]) -> PathBuf {
+    path.join(std::ffi::OsStr::from_bytes(within))
+}
+
+/// Lists one place and tells its parts apart.
+fn open_place(path: &Path, left_out: &mut LeftOuts) -> Result<(Place, Parts), DataError> {
+    let metadata = fs::metadata(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
+        _ => DataError::Read { path: path.to_owned(), source },
+    })?;
+    let (mut found, folders, store) = if metadata.is_dir() {
+        let (found, folders) = walk::list(path, left_out)?;
+        (found, folders, Store::Folder)
+    } else if metadata.is_file() {
+        let archive = archive::open(path)?;
+        let (found, folders) = archive::list(path, &archive, left_out)?;
+        (found, folders, Store::Archive(archive))
+    } else {
+        let found = "neither a folder nor a file".to_owned();
+        return Err(DataError::NotADataset { path: path.to_owned(), found });
+    };
+    if found.len() > PICTURES_MAX {
+        let what = format!("{} files are too many", found.len());
+        return Err(DataError::TooLarge { path: path.to_owned(), what });
+    }
+    found.retain(|file| {
+        let is_picture = is_picture(&file.path);
+        if !is_picture {
+            left_out.add_file(&file.path);
+        }
+        is_picture
+    });
+    let parts = parts(path, found, folders, left_out)?;
+    if parts.train.found.is_empty() {
+        return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
+    }
+    Ok((Place { path: path.to_owned(), store }, parts))
+}
+
+fn same_classes(path: &Path, train: &Classified, validation: &Classified) -> Result<(), DataError> {
+    if train.classes == validation.classes {
+        return Ok(());
+    }
+    let names = |classes: &[Vec<u8>]| {
+        classes.iter().take(10).map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
+    };
+    let reason = format!(
+        "its classes are {}, and those of the training set {}",
+        names(&validation.classes),
+        names(&train.classes)
+    );
+    Err(DataError::Validation { path: path.to_owned(), reason })
+}
+
+/// Names that look the same to people get a number, so that they stay apart.
+fn shown_classes(names: Vec<Vec<u8>>) -> Vec<Class> {
+    let mut classes: Vec<Class> = Vec::with_capacity(names.len());
+    for name in names {
+        let plain = shown(&name);
+        let mut shown = plain.clone();
+        let mut number = 1;
+        while classes.iter().any(|class| class.shown == shown) {
+            number += 1;
+            shown = format!("{plain} ({number})");
+        }
+        classes.push(Class { name, shown });
+    }
+    classes
+}
+
+/// Reads pictures of a source.
+pub(super) struct Reader<'a> {
+    places: Vec<(&'a Path, Option<Archive>)>,
+}
+
+impl Reader<'_> {
+    /// Reads one picture into `bytes`, in place of what was there.
+    pub(super) fn read(&mut self, picture: &Picture, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+        let (place, archive) = &mut self.places[usize::from(picture.place)];
+        let path = below(place, &picture.path);
+        match archive {
+            None => {
+                let file =
+                    File::open(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+                self::read_bounded(file, &path, bytes)
+            }
+            Some(archive) => {
+                let entry = archive.by_index(picture.index).map_err(|error| DataError::Archive {
+                    path: place.to_owned(),
+                    reason: format!("{}: {error}", picture.shown()),
+                })?;
+                self::read_bounded(entry, &path, bytes)
+            }
+        }
+    }
+}
+
+/// Reads at most [`PICTURE_BYTES_MAX`], whatever the size that a file or an archive claims.
+fn read_bounded(reader: impl Read, path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+    bytes.clear();
+    bytes.shrink_to(KEPT_BYTES_MAX);
+    let read = reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes);
+    read.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > PICTURE_BYTES_MAX {
+        let what = format!("{} has more than {} MiB", path.display(), PICTURE_BYTES_MAX >> 20);
+        return Err(DataError::TooLarge { path: path.to_owned(), what });
+    }
+    Ok(())
+}
+
+fn is_picture(path: &[u8]) -> bool {
+    let Some(dot) = path.iter().rposition(|byte| *byte == b'.') else { return false };
+    EXTENSIONS.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
+}
