@@ -1,6 +1,7 @@
 //! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
 //! conversions between them. Nothing here decides anything; no other crate of the workspace is imported.
 
+mod dataset;
 mod ids;
 mod parameter;
 

@@ -134,6 +134,15 @@ async fn everything_is_there_after_a_restart() {
         let dataset = v1::DatasetSummary {
             content_hash: "abc".into(),
             train_images: 8,
+            train_by_class: vec![5, 3],
+            val_by_class: vec![1, 1],
+            left_out: vec![v1::LeftOut {
+                reason: "other_format".into(),
+                detail: ".gif".into(),
+                count: 16,
+                examples: vec!["cat/1.gif".into()],
+            }],
+            validation: "val".into(),
             ..v1::DatasetSummary::default()
         };
         store.commit(&[Record::DatasetFound { sweep: SweepId(1), dataset: dataset.clone() }]).await.unwrap();

@@ -208,6 +208,20 @@ pub struct LeftOut {
     pub examples: Vec<String>,
 }
 
+impl From<LeftOut> for proto::v1::LeftOut {
+    fn from(left_out: LeftOut) -> Self {
+        let LeftOut { reason, detail, count, examples } = left_out;
+        Self { reason, detail, count, examples }
+    }
+}
+
+impl From<proto::v1::LeftOut> for LeftOut {
+    fn from(left_out: proto::v1::LeftOut) -> Self {
+        let proto::v1::LeftOut { reason, detail, count, examples } = left_out;
+        Self { reason, detail, count, examples }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

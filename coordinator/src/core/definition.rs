@@ -180,11 +180,14 @@ impl SweepDefinition {
         };
         let dataset = |specification: &Specification| {
             let of = &specification.dataset;
+            let validation = match &of.val_path {
+                Some(path) => format!("val_path: {}", path.display()),
+                None => format!("val_fraction: {}", of.val_fraction),
+            };
             format!(
-                "{{path: {}, image_size: {}, val_fraction: {}, split_seed: {}}}",
+                "{{path: {}, image_size: {}, {validation}, split_seed: {}}}",
                 of.path.display(),
                 of.image_size,
-                of.val_fraction,
                 of.split_seed
             )
         };

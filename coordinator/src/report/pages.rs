@@ -151,13 +151,15 @@ impl Content<'_> {
             format!(
                 "{}: {}, {}: {}; {}: {}",
                 words.training_images,
-                dataset.train_images,
+                by_class(dataset.train_images, dataset, &dataset.train_by_class),
                 words.validation_images,
-                dataset.val_images,
+                by_class(dataset.val_images, dataset, &dataset.val_by_class),
                 words.classes,
                 dataset.classes.join(", ")
             ),
         )];
+        let from = if dataset.validation.is_empty() { words.held_out } else { dataset.validation.as_str() };
+        facts.push((words.validation_from.to_owned(), from.to_owned()));
         facts.push((words.content_hash.to_owned(), dataset.content_hash.clone()));
         if dataset.skipped_count > 0 {
             let names =
@@ -167,8 +169,24 @@ impl Content<'_> {
             let more = if more > 0 { format!(", … {more} {}", words.more) } else { String::new() };
             facts.push((words.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
         }
+        if !dataset.left_out.is_empty() {
+            let each = dataset.left_out.iter().map(|one| {
+                let detail = if one.detail.is_empty() { String::new() } else { format!(" {}", one.detail) };
+                format!("{}{detail}: {}", words.left_out_reason(&one.reason), one.count)
+            });
+            facts.push((words.not_used.to_owned(), each.collect::<Vec<_>>().join("; ")));
+        }
         facts
     }
+}
+
+/// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
+fn by_class(all: u64, dataset: &v1::DatasetSummary, counts: &[u64]) -> String {
+    if counts.is_empty() || counts.len() != dataset.classes.len() {
+        return all.to_string();
+    }
+    let each = dataset.classes.iter().zip(counts).map(|(class, count)| format!("{class} {count}"));
+    format!("{all} ({})", each.collect::<Vec<_>>().join(", "))
 }
 
 fn decimals(value: Option<f64>, decimals: usize) -> String {

@@ -127,6 +127,12 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
             "val_images": dataset.val_images,
             "skipped": dataset.skipped,
             "skipped_count": dataset.skipped_count,
+            "train_by_class": dataset.train_by_class,
+            "val_by_class": dataset.val_by_class,
+            "validation": (!dataset.validation.is_empty()).then_some(&dataset.validation),
+            "left_out": dataset.left_out.iter().map(|one| json!({
+                "reason": one.reason, "detail": one.detail, "count": one.count, "examples": one.examples,
+            })).collect::<Vec<_>>(),
         })
     });
     json!({

@@ -217,6 +217,28 @@ fn pictures_that_were_left_out_are_named() {
 }
 
 #[test]
+fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
+    let mut header = some_header();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.train_by_class = vec![500, 300];
+    dataset.val_by_class = vec![120, 80];
+    dataset.validation = "val".into();
+    let (reason, detail, count) = ("other_format".into(), ".gif".into(), 16);
+    dataset.left_out = vec![v1::LeftOut { reason, detail, count, examples: vec!["cat/1.gif".into()] }];
+    for (language, left_out) in
+        [(Language::English, "files that are not read"), (Language::Japanese, "読み込まない形式のファイル")]
+    {
+        let folder = write(&header, &some_jobs(), language);
+        let page = read(&folder, "report.md");
+        for told in ["800 (cat 500, dog 300)", "200 (cat 120, dog 80)", left_out, ".gif: 16", ": val\n"] {
+            assert!(page.contains(told), "{told}: {page}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+        assert_eq!(json["sweep"]["dataset"]["left_out"][0]["count"], 16);
+    }
+}
+
+#[test]
 fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
     let folder = write(&some_header(), &some_jobs(), Language::English);
     let html = read(&folder, "report.html");

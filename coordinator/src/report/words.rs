@@ -23,6 +23,9 @@ pub(super) struct Words {
     pub(super) validation_images: &'static str,
     pub(super) content_hash: &'static str,
     pub(super) left_out: &'static str,
+    pub(super) not_used: &'static str,
+    pub(super) validation_from: &'static str,
+    pub(super) held_out: &'static str,
     pub(super) more: &'static str,
     pub(super) job: &'static str,
     pub(super) state: &'static str,
@@ -67,6 +70,9 @@ const ENGLISH: Words = Words {
     validation_images: "validation images",
     content_hash: "Content hash",
     left_out: "Images left out because they cannot be decoded",
+    not_used: "Not used",
+    validation_from: "Validation set",
+    held_out: "a share of the images (val_fraction)",
     more: "more",
     job: "Job",
     state: "State",
@@ -112,6 +118,9 @@ const JAPANESE: Words = Words {
     validation_images: "検証画像",
     content_hash: "内容のハッシュ",
     left_out: "読み込めないため除外した画像",
+    not_used: "使用しなかったもの",
+    validation_from: "検証データ",
+    held_out: "画像の一部 (val_fraction)",
     more: "件は省略",
     job: "ジョブ",
     state: "状態",
@@ -140,6 +149,25 @@ const JAPANESE: Words = Words {
 };
 
 impl Words {
+    /// Why files of a data set are not used.
+    pub(super) fn left_out_reason<'a>(&self, reason: &'a str) -> &'a str {
+        let [english, japanese] = match reason {
+            "other_format" => ["files that are not read", "読み込まない形式のファイル"],
+            "hidden" => ["hidden files and folders", "隠しファイル・隠しフォルダー"],
+            "system" => ["left by operating systems and storage boxes", "OS や NAS が作成したもの"],
+            "dangling_link" => ["links that lead nowhere", "リンク先のないリンク"],
+            "link_loop" => ["links that lead in a circle", "循環するリンク"],
+            "archive_link" => ["links in the archive", "アーカイブ内のリンク"],
+            "special" => ["neither files nor folders", "ファイルでもフォルダーでもないもの"],
+            "too_deep" => ["folders that lie too deep", "深すぎるフォルダー"],
+            "loose" => ["pictures next to the class folders", "クラスフォルダーの外の画像"],
+            "test_folder" => ["pictures of the test folder", "テスト用フォルダーの画像"],
+            "other_folder" => ["pictures of other folders", "ほかのフォルダーの画像"],
+            other => [other, other],
+        };
+        if self.code == "ja" { japanese } else { english }
+    }
+
     /// The texts of `language`.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {

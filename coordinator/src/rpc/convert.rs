@@ -27,6 +27,10 @@ const TEXT_CHARACTERS_MAX: usize = 1_000;
 const LOG_LINES_MAX: usize = 50;
 /// Most classes kept of a data set, and most names of images that were left out.
 const NAMES_MAX: usize = 256;
+/// Most reasons for which files of a data set are left out; a worker tells some 25.
+const LEFT_OUT_MAX: usize = 32;
+/// Most examples of one reason; a worker tells three.
+const EXAMPLES_MAX: usize = 3;
 
 /// A worker's first message.
 pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
@@ -153,6 +157,16 @@ fn dataset(mut summary: v1::DatasetSummary) -> v1::DatasetSummary {
     summary.content_hash = text(summary.content_hash);
     summary.classes = cut(summary.classes);
     summary.skipped = cut(summary.skipped);
+    summary.train_by_class.truncate(NAMES_MAX);
+    summary.val_by_class.truncate(NAMES_MAX);
+    summary.left_out.truncate(LEFT_OUT_MAX);
+    for left_out in &mut summary.left_out {
+        left_out.reason = text(std::mem::take(&mut left_out.reason));
+        left_out.detail = text(std::mem::take(&mut left_out.detail));
+        left_out.examples.truncate(EXAMPLES_MAX);
+        left_out.examples.iter_mut().for_each(|example| *example = text(std::mem::take(example)));
+    }
+    summary.validation = text(summary.validation);
     summary
 }
 

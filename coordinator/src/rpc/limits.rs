@@ -76,15 +76,20 @@ fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
 #[test]
 fn of_a_data_set_so_many_names_are_kept() {
     let names = || (0..1_000).map(|_| "n".repeat(3_000)).collect();
+    let left_out = v1::LeftOut { reason: "r".repeat(3_000), examples: names(), ..v1::LeftOut::default() };
     let dataset = v1::DatasetSummary {
         content_hash: "h".repeat(1 << 20),
         classes: names(),
         skipped: names(),
+        train_by_class: vec![1; 1_000],
+        left_out: vec![left_out; 1_000],
         ..v1::DatasetSummary::default()
     };
     let started = v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 };
     let AttemptEvent::Started { dataset, .. } = heard(Some(Wire::Started(started))) else { panic!() };
     assert_eq!((dataset.content_hash.len(), dataset.classes.len(), dataset.skipped.len()), (1_000, 256, 256));
+    assert_eq!((dataset.train_by_class.len(), dataset.left_out.len()), (256, 32));
+    assert!(dataset.left_out.iter().all(|one| one.reason.len() == 1_000 && one.examples.len() == 3));
     assert!(dataset.classes.iter().all(|name| name.len() == 1_000));
 }
 

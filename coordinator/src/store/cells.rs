@@ -157,19 +157,70 @@ struct DatasetJson {
     val_images: u64,
     skipped: Vec<String>,
     skipped_count: u64,
+    // What follows came later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    train_by_class: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    val_by_class: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOutJson>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    validation: String,
+}
+
+/// Files that are not used, as they stand there.
+#[derive(Serialize, Deserialize)]
+struct LeftOutJson {
+    reason: String,
+    detail: String,
+    count: u64,
+    examples: Vec<String>,
+}
+
+impl From<v1::LeftOut> for LeftOutJson {
+    fn from(left_out: v1::LeftOut) -> Self {
+        let v1::LeftOut { reason, detail, count, examples } = left_out;
+        Self { reason, detail, count, examples }
+    }
+}
+
+impl From<LeftOutJson> for v1::LeftOut {
+    fn from(json: LeftOutJson) -> Self {
+        let LeftOutJson { reason, detail, count, examples } = json;
+        Self { reason, detail, count, examples }
+    }
 }
 
 impl From<v1::DatasetSummary> for DatasetJson {
     fn from(summary: v1::DatasetSummary) -> Self {
-        let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
-            summary;
-        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+        Self {
+            content_hash: summary.content_hash,
+            classes: summary.classes,
+            train_images: summary.train_images,
+            val_images: summary.val_images,
+            skipped: summary.skipped,
+            skipped_count: summary.skipped_count,
+            train_by_class: summary.train_by_class,
+            val_by_class: summary.val_by_class,
+            left_out: summary.left_out.into_iter().map(Into::into).collect(),
+            validation: summary.validation,
+        }
     }
 }
 
 impl From<DatasetJson> for v1::DatasetSummary {
     fn from(json: DatasetJson) -> Self {
-        let DatasetJson { content_hash, classes, train_images, val_images, skipped, skipped_count } = json;
-        Self { content_hash, classes, train_images, val_images, skipped, skipped_count }
+        Self {
+            content_hash: json.content_hash,
+            classes: json.classes,
+            train_images: json.train_images,
+            val_images: json.val_images,
+            skipped: json.skipped,
+            skipped_count: json.skipped_count,
+            train_by_class: json.train_by_class,
+            val_by_class: json.val_by_class,
+            left_out: json.left_out.into_iter().map(Into::into).collect(),
+            validation: json.validation,
+        }
     }
 }

@@ -26,7 +26,13 @@ fn messages() -> Vec<Vec<u8>> {
     let job = |job| v1::JobAssignment {
         attempt: Some(attempt(job).into()),
         model: "simple_cnn".into(),
-        dataset: Some(v1::Dataset { path: "d".into(), image_size: 8, val_fraction: 0.2, split_seed: 0 }),
+        dataset: Some(v1::Dataset {
+            path: "d".into(),
+            image_size: 8,
+            val_fraction: 0.2,
+            split_seed: 0,
+            val_path: String::new(),
+        }),
         timeout_ms: 1_000,
         checkpoints: Some(v1::CheckpointPlan { key: "1-2/3".into(), every_epochs: 1 }),
         ..v1::JobAssignment::default()

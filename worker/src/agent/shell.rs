@@ -23,6 +23,7 @@ use super::{
     trainer_process::TrainerCommand,
     wire::{self, Identity},
 };
+use crate::protocol::DatasetSummary;
 
 /// How often a spool that the disk refused is tried again.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
@@ -114,6 +115,7 @@ pub(crate) async fn run(
         slots,
         identity: configuration.identity,
         data_root: configuration.data_root,
+        told: Told::default(),
         stream: None,
         start: Instant::now(),
     };
@@ -156,6 +158,8 @@ struct Shell {
     slots: Slots,
     identity: Identity,
     data_root: PathBuf,
+    /// The data set that the log has told of.
+    told: Told,
     stream: Option<Stream>,
     start: Instant,
 }
@@ -232,7 +236,7 @@ impl Shell {
     fn perform(&mut self, output: Output) -> Option<Departure> {
         match output {
             Output::Append(event) => {
-                log_event(&event);
+                log_event(&event, &mut self.told);
                 self.spool.append(&wire::encode_event(event));
             }
             Output::Send(message) => self.send(message),
@@ -242,6 +246,8 @@ impl Shell {
                 for (attempt, work) in &mut jobs {
                     tracing::info!(slot, %attempt, pack_size, "training");
                     work.dataset.path = self.data_root.join(&work.dataset.path);
+                    work.dataset.val_path =
+                        work.dataset.val_path.take().map(|path| self.data_root.join(path));
                 }
                 self.slots.start_jobs(slot, jobs, fresh);
             }
@@ -281,11 +287,25 @@ async fn until(wake_at: Option<Instant>) {
     }
 }
 
-fn log_event(event: &Event) {
+/// The data set that the log has told of, so that it does so once and not with each job.
+#[derive(Debug, Default)]
+struct Told(Option<DatasetSummary>);
+
+impl Told {
+    fn say(&mut self, dataset: &DatasetSummary) {
+        if self.0.as_ref() != Some(dataset) {
+            wire::encode_summary(dataset.clone()).lines().iter().for_each(|line| tracing::info!("{line}"));
+            self.0 = Some(dataset.clone());
+        }
+    }
+}
+
+fn log_event(event: &Event, told: &mut Told) {
     let attempt = event.attempt;
     match &event.kind {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
             tracing::debug!(%attempt, train_images = dataset.train_images, resumed_epochs, "started");
+            told.say(dataset);
         }
         EventKind::Epoch(metrics) => tracing::debug!(
             %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,

@@ -65,23 +65,34 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
     }
 }
 
-fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
-    let DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count, .. } =
-        found;
-    v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count }
+/// What was found, as it travels.
+pub(super) fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
+    v1::DatasetSummary {
+        content_hash: found.content_hash,
+        classes: found.classes,
+        train_images: found.train_images,
+        val_images: found.val_images,
+        skipped: found.skipped,
+        skipped_count: found.skipped_count,
+        train_by_class: found.train_by_class,
+        val_by_class: found.val_by_class,
+        left_out: found.left_out.into_iter().map(Into::into).collect(),
+        validation: found.validation,
+    }
 }
 
 fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
-    let v1::DatasetSummary { content_hash, classes, train_images, val_images, skipped, skipped_count } =
-        found;
     DatasetSummary {
-        content_hash,
-        classes,
-        train_images,
-        val_images,
-        skipped,
-        skipped_count,
-        ..DatasetSummary::default()
+        content_hash: found.content_hash,
+        classes: found.classes,
+        train_images: found.train_images,
+        val_images: found.val_images,
+        skipped: found.skipped,
+        skipped_count: found.skipped_count,
+        train_by_class: found.train_by_class,
+        val_by_class: found.val_by_class,
+        left_out: found.left_out.into_iter().map(Into::into).collect(),
+        validation: found.validation,
     }
 }
 
@@ -187,7 +198,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
-            val_path: None,
+            val_path: (!dataset.val_path.is_empty()).then(|| dataset.val_path.into()),
         },
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
         checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
@@ -201,6 +212,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::LeftOut;
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
@@ -216,6 +228,7 @@ mod tests {
                 image_size: 64,
                 val_fraction: 0.2,
                 split_seed: 7,
+                val_path: "val".into(),
             }),
             timeout_ms: 0,
             checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
@@ -227,6 +240,7 @@ mod tests {
         let work = decode_job(assignment()).unwrap().work.unwrap();
         assert_eq!(work.parameters["learning_rate"], 5e-5);
         assert_eq!((work.epochs, work.timeout), (Some(5), None));
+        assert_eq!(work.dataset.val_path.as_deref(), Some(std::path::Path::new("val")));
         let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
         assert_eq!(work.checkpoints, Some(plan));
     }
@@ -249,7 +263,15 @@ mod tests {
                     val_images: 2,
                     skipped: vec!["cat/1.jpg".into()],
                     skipped_count: 1,
-                    ..DatasetSummary::default()
+                    train_by_class: vec![5, 3],
+                    val_by_class: vec![1, 1],
+                    left_out: vec![LeftOut {
+                        reason: "other_format".into(),
+                        detail: ".gif".into(),
+                        count: 3,
+                        examples: vec!["cat/1.gif".into()],
+                    }],
+                    validation: "val".into(),
                 },
                 resumed_epochs: 3,
             }),

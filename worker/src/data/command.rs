@@ -16,7 +16,6 @@ use super::{
     PackedDataset,
     cache::{default_cache_dir, keep},
     fingerprint::{self, Fingerprint},
-    left_out,
     pack::Packing,
     source::Source,
     synthetic::{self, Layout, Made, Recipe},
@@ -257,7 +256,8 @@ fn text(path: &Path, findings: &Findings) -> String {
 
 /// A line for each reason for which something is not used.
 fn left_out_lines(left_out: &[LeftOut]) -> String {
-    let words = |left_out: &LeftOut| format!("left out: {}\n", left_out::words(left_out));
+    let words =
+        |left_out: &LeftOut| format!("left out: {}\n", proto::v1::LeftOut::from(left_out.clone()).words());
     left_out.iter().map(words).collect()
 }
 

@@ -120,43 +120,6 @@ impl LeftOuts {
     }
 }
 
-/// Such as `16 .gif files, which are not read (cat/1.gif, cat/2.gif, …)`.
-pub(super) fn words(left_out: &LeftOut) -> String {
-    let LeftOut { reason, detail, count, examples } = left_out;
-    let (one, many) = match reason.as_str() {
-        "other_format" if detail.is_empty() => (
-            "file without a known ending, which is not read",
-            "files without a known ending, which are not read",
-        ),
-        "other_format" => ("file, which is not read", "files, which are not read"),
-        "hidden" => ("hidden file or folder", "hidden files or folders"),
-        "system" => {
-            ("that an operating system or storage box left", "that operating systems or storage boxes left")
-        }
-        "dangling_link" => ("link that leads nowhere", "links that lead nowhere"),
-        "link_loop" => ("link that leads in a circle", "links that lead in a circle"),
-        "archive_link" => ("link in the archive", "links in the archive"),
-        "special" => ("that is neither a file nor a folder", "that are neither files nor folders"),
-        "too_deep" => ("folder that lies too deep", "folders that lie too deep"),
-        "loose" => ("picture next to the class folders", "pictures next to the class folders"),
-        "test_folder" => (
-            "picture of the test folder, which nothing is trained on",
-            "pictures of the test folder, which nothing is trained on",
-        ),
-        "other_folder" => (
-            "picture of a folder that is no part of the training",
-            "pictures of a folder that is no part of the training",
-        ),
-        other => (other, other),
-    };
-    let what = if *count == 1 { one } else { many };
-    let detail = if detail.is_empty() { String::new() } else { format!(" {detail}") };
-    let more = if *count > examples.len() as u64 { ", …" } else { "" };
-    let examples =
-        if examples.is_empty() { String::new() } else { format!(" ({}{more})", examples.join(", ")) };
-    format!("{count}{detail} {what}{examples}")
-}
-
 /// A name as people see it: bytes that are no UTF-8 as `\xE4`.
 pub(super) fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());

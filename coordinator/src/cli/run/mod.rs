@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::v1;
+use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 
 use self::workers::{Workers, WorkersOptions};
@@ -176,10 +176,14 @@ async fn train(
 ) -> Result<(), Failure> {
     let mut progress = Progress::new();
     let mut follower = Follower::new(target, sweep_id);
+    let mut told = String::new();
     let result = loop {
         tokio::select! {
             event = follower.next() => match event {
-                Ok(Some(event)) => unprinted.note(progress.show(&event)),
+                Ok(Some(event)) => {
+                    say_dataset(&event, &mut told, &progress);
+                    unprinted.note(progress.show(&event));
+                }
                 Ok(None) => break Ok(()),
                 Err(failure) => break Err(failure),
             },
@@ -196,6 +200,16 @@ async fn train(
         () = stop.asked() => workers.kill().await,
     }
     result
+}
+
+/// Says what was loaded, once for each content. `told` holds the hash of the last.
+fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
+    let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event else { return };
+    let Some(dataset) = sweep.dataset.as_ref().filter(|dataset| dataset.content_hash != *told) else {
+        return;
+    };
+    told.clone_from(&dataset.content_hash);
+    dataset.lines().iter().for_each(|line| progress.say(line));
 }
 
 /// The data set as workers with another working directory find it.

@@ -175,6 +175,7 @@ fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
+            val_path: dataset.val_path.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
         }),
         timeout_ms: run.definition.execution.job_timeout_ms.unwrap_or(0),
         checkpoints: Some(v1::CheckpointPlan {

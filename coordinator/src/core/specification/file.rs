@@ -181,6 +181,10 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
     let path = dataset.path.ok_or_else(|| {
         missing("the key `dataset.path` is missing; add `dataset: {path: FOLDER}` or give --dataset FOLDER")
     })?;
+    if dataset.val_path.is_some() && dataset.val_fraction.is_some() {
+        let message = "`val_path` names the validation set, so `val_fraction` has nothing to hold out; remove one of them";
+        return Err(Problem { section: Some("dataset"), message: message.to_owned() });
+    }
     let axes = complete_axes(model, raw.parameters.unwrap_or_default());
     let include = raw.include.unwrap_or_default();
     for (position, point) in include.iter().enumerate() {
@@ -208,6 +212,7 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
         },
         dataset: DatasetSpecification {
             path,
+            val_path: dataset.val_path,
             image_size: dataset.image_size.unwrap_or(IMAGE_SIZE_DEFAULT),
             val_fraction: dataset.val_fraction.unwrap_or(VAL_FRACTION_DEFAULT),
             split_seed: dataset.split_seed.unwrap_or(0),
@@ -273,10 +278,15 @@ fn document(specification: &Specification) -> Mapping {
         ranking.insert("use".into(), metric.used.as_str().into());
     }
     insert(&mut file, "metric", ranking);
+    let path = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
+    let validation = match &dataset.val_path {
+        Some(val_path) => ("val_path", path(val_path)),
+        None => ("val_fraction", dataset.val_fraction.into()),
+    };
     let dataset = mapping([
-        ("path", dataset.path.to_string_lossy().into_owned().into()),
+        ("path", path(&dataset.path)),
         ("image_size", dataset.image_size.into()),
-        ("val_fraction", dataset.val_fraction.into()),
+        validation,
         ("split_seed", dataset.split_seed.into()),
     ]);
     insert(&mut file, "dataset", dataset);

@@ -195,9 +195,11 @@ impl fmt::Display for Goal {
 pub struct DatasetSpecification {
     /// Folder, .zip or packed .safetensors on the workers.
     pub path: PathBuf,
+    /// Folder or .zip with the validation set; none for the data set's own, or a share of the images.
+    pub val_path: Option<PathBuf>,
     /// Side of the square images, in pixels; a multiple of 4 because two 2×2 poolings halve it twice.
     pub image_size: u32,
-    /// Share held out for validation, in (0, 1).
+    /// Share held out for validation, in (0, 1); of no meaning where there is a validation set.
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,

@@ -126,6 +126,19 @@ fn overrides_go_over_the_file_in_order() {
 }
 
 #[test]
+fn a_validation_set_that_is_named_is_kept_and_leaves_nothing_to_hold_out() {
+    let specification = parse("name: x\ndataset: {path: d, val_path: d/other}\n").unwrap();
+    assert_eq!(specification.dataset.val_path, Some(PathBuf::from("d/other")));
+    let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
+    assert_eq!(stored, specification);
+    let other = parse("name: x\ndataset: {path: d}\n").unwrap();
+    assert!(specification.differing_keys(&other).contains(&"dataset.val_path".to_owned()));
+    let both =
+        parse("name: x\ndataset: {path: d, val_path: v, val_fraction: 0.2}\n").unwrap_err().to_string();
+    assert!(both.contains("dataset") && both.contains("val_path") && both.contains("val_fraction"), "{both}");
+}
+
+#[test]
 fn the_keys_at_which_two_specifications_differ() {
     let report = parse(REPORT).unwrap();
     assert!(report.differing_keys(&report).is_empty());

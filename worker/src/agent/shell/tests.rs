@@ -206,7 +206,13 @@ fn job() -> AttemptKey {
 }
 
 fn assignment() -> v1::JobAssignment {
-    let dataset = v1::Dataset { path: "train".into(), image_size: 64, val_fraction: 0.2, split_seed: 0 };
+    let dataset = v1::Dataset {
+        path: "train".into(),
+        image_size: 64,
+        val_fraction: 0.2,
+        split_seed: 0,
+        val_path: String::new(),
+    };
     v1::JobAssignment {
         attempt: Some(job().into()),
         model: "simple_cnn".into(),

@@ -67,6 +67,8 @@ pub(super) struct RawMetric {
 pub(super) struct RawDataset {
     #[serde(default, deserialize_with = "path")]
     pub(super) path: Option<PathBuf>,
+    #[serde(default, deserialize_with = "path")]
+    pub(super) val_path: Option<PathBuf>,
     #[serde(default, deserialize_with = "image_size")]
     pub(super) image_size: Option<u32>,
     #[serde(default, deserialize_with = "val_fraction")]
@@ -111,6 +113,7 @@ impl RawFile {
         if let Some(top) = dataset {
             let below = self.dataset.get_or_insert_default();
             replace(&mut below.path, top.path);
+            replace(&mut below.val_path, top.val_path);
             replace(&mut below.image_size, top.image_size);
             replace(&mut below.val_fraction, top.val_fraction);
             replace(&mut below.split_seed, top.split_seed);

@@ -1,0 +1,113 @@
+//! What was found of a data set, as people read it.
+
+use crate::v1;
+
+impl v1::LeftOut {
+    /// Such as `16 .gif files, which are not read (cat/1.gif, cat/2.gif, …)`.
+    pub fn words(&self) -> String {
+        let Self { reason, detail, count, examples } = self;
+        let (one, many) = match reason.as_str() {
+            "other_format" if detail.is_empty() => (
+                "file without a known ending, which is not read",
+                "files without a known ending, which are not read",
+            ),
+            "other_format" => ("file, which is not read", "files, which are not read"),
+            "hidden" => ("hidden file or folder", "hidden files or folders"),
+            "system" => (
+                "that an operating system or storage box left",
+                "that operating systems or storage boxes left",
+            ),
+            "dangling_link" => ("link that leads nowhere", "links that lead nowhere"),
+            "link_loop" => ("link that leads in a circle", "links that lead in a circle"),
+            "archive_link" => ("link in the archive", "links in the archive"),
+            "special" => ("that is neither a file nor a folder", "that are neither files nor folders"),
+            "too_deep" => ("folder that lies too deep", "folders that lie too deep"),
+            "loose" => ("picture next to the class folders", "pictures next to the class folders"),
+            "test_folder" => (
+                "picture of the test folder, which nothing is trained on",
+                "pictures of the test folder, which nothing is trained on",
+            ),
+            "other_folder" => (
+                "picture of a folder that is no part of the training",
+                "pictures of a folder that is no part of the training",
+            ),
+            other => (other, other),
+        };
+        let what = if *count == 1 { one } else { many };
+        let detail = if detail.is_empty() { String::new() } else { format!(" {detail}") };
+        let more = if *count > examples.len() as u64 { ", …" } else { "" };
+        let examples =
+            if examples.is_empty() { String::new() } else { format!(" ({}{more})", examples.join(", ")) };
+        format!("{count}{detail} {what}{examples}")
+    }
+}
+
+impl v1::DatasetSummary {
+    /// What is trained on, what it is measured with, and what is left out: some lines.
+    pub fn lines(&self) -> Vec<String> {
+        let by_class = |counts: &[u64]| {
+            if counts.len() != self.classes.len() || counts.is_empty() {
+                return format!(" of {}", self.classes.join(", "));
+            }
+            let each = self.classes.iter().zip(counts).map(|(class, count)| format!("{class} {count}"));
+            format!(" ({})", each.collect::<Vec<_>>().join(", "))
+        };
+        let from = match self.validation.as_str() {
+            "" => "held out by val_fraction".to_owned(),
+            from => format!("from {from}; val_fraction is not used"),
+        };
+        let mut lines = vec![
+            format!("data set: {} training images{}", self.train_images, by_class(&self.train_by_class)),
+            format!(
+                "data set: {} validation images{}, {from}",
+                self.val_images,
+                by_class(&self.val_by_class)
+            ),
+        ];
+        if self.skipped_count > 0 {
+            let more = if self.skipped_count > 3 { ", …" } else { "" };
+            let names = self.skipped.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            lines.push(format!("left out: {} that cannot be decoded ({names}{more})", self.skipped_count));
+        }
+        lines.extend(self.left_out.iter().map(|left_out| format!("left out: {}", left_out.words())));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_set_says_what_is_trained_on_and_what_is_left_out() {
+        let left_out = |reason: &str, detail: &str, count, example: &str| v1::LeftOut {
+            reason: reason.into(),
+            detail: detail.into(),
+            count,
+            examples: vec![example.into()],
+        };
+        let summary = v1::DatasetSummary {
+            classes: vec!["cat".into(), "dog".into()],
+            train_images: 36,
+            val_images: 4,
+            train_by_class: vec![20, 16],
+            val_by_class: vec![3, 1],
+            left_out: vec![
+                left_out("other_format", ".gif", 16, "cat/1.gif"),
+                left_out("hidden", "", 1, ".x"),
+            ],
+            ..v1::DatasetSummary::default()
+        };
+        assert_eq!(
+            summary.lines(),
+            [
+                "data set: 36 training images (cat 20, dog 16)",
+                "data set: 4 validation images (cat 3, dog 1), held out by val_fraction",
+                "left out: 16 .gif files, which are not read (cat/1.gif, …)",
+                "left out: 1 hidden file or folder (.x)",
+            ]
+        );
+        let own = v1::DatasetSummary { validation: "val".into(), ..summary };
+        assert!(own.lines()[1].ends_with("from val; val_fraction is not used"));
+    }
+}
