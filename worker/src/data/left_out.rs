@@ -91,11 +91,6 @@ impl LeftOuts {
         }
     }
 
-    /// How many there are of a reason.
-    pub(super) fn count(&self, reason: Reason) -> u64 {
-        self.0.iter().filter(|((found, _), _)| *found == reason).map(|(_, (count, _))| count).sum()
-    }
-
     /// By reason, those with the most first; what is beyond the bound counts together.
     pub(super) fn list(&self) -> Vec<LeftOut> {
         let mut list: Vec<LeftOut> = self

@@ -22,7 +22,8 @@ fn a_data_set_that_was_given_up_is_prepared_all_the_same_and_found_by_the_next_w
     // As another process that packs: nothing goes on before it has ended.
     let held = File::create(cache_dir.join("lock")).unwrap();
     held.lock().unwrap();
-    let spec = DatasetSpec { path: pictures, image_size: 8, val_fraction: 0.5, split_seed: 0 };
+    let spec =
+        DatasetSpec { path: pictures, image_size: 8, val_fraction: 0.5, split_seed: 0, val_path: None };
     let mut loader = DatasetLoader::new(Device::Cpu, cache_dir, false);
     let given_up = loader.load(&spec, &mut |_| Flow::Stop);
     assert!(matches!(given_up, Err(DatasetError::GivenUp)));

@@ -184,6 +184,8 @@ fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     #[test]

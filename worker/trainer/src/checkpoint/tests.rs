@@ -184,7 +184,7 @@ fn only_the_trainings_own_checkpoint_is_used() {
         split_seed: 0,
         val_path: None,
     };
-    let moved = DatasetSpec { path: "/elsewhere".into(), ..dataset };
+    let moved = DatasetSpec { path: "/elsewhere".into(), ..dataset.clone() };
     assert_eq!(identity(&job(1), &moved, "content"), own_identity(), "only what is in it decides");
     let others = [
         identity(&job(2), &dataset, "content"),
