@@ -23,6 +23,12 @@ fn corpus() -> PathBuf {
     )
 }
 
+/// Pictures that Pillow refuses and we read.
+const READ: [&str; 1] = [
+    // Sixteen bytes of junk in the header of a lossy WebP; the crate image-webp is content with it, libwebp is not.
+    "webp/003/junk",
+];
+
 #[test]
 fn damaged_pictures_are_refused_and_read_as_by_pillow() {
     let packed = fs::read(corpus().join("corpus.safetensors")).expect("the folder has corpus.safetensors");
@@ -36,6 +42,7 @@ fn damaged_pictures_are_refused_and_read_as_by_pillow() {
         let expected = corpus.tensor(&format!("{name}/pixels")).ok();
         match (decode_resized(tensor.data(), SIDE), expected) {
             (Err(_), None) => refused += 1,
+            (Ok(_), None) if READ.contains(&name.as_str()) => {}
             (Ok(_), None) => wrong.push(format!("{name}: Pillow refuses it")),
             (Err(_), Some(_)) if REFUSED.contains(&name.as_str()) => {}
             (Err(error), Some(_)) => wrong.push(format!("{name}: Pillow reads it, we say: {error}")),

@@ -1,5 +1,7 @@
 //! PNG.
 
+use std::io::Cursor;
+
 use image::{DynamicImage, ImageFormat};
 
 use super::{DecodeError, Sides, with_image_crate, without_alpha};
@@ -7,7 +9,10 @@ use super::{DecodeError, Sides, with_image_crate, without_alpha};
 /// The pixels go to the start of `pixels`.
 pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let decoded = with_image_crate(bytes, ImageFormat::Png).or_else(|error| match without_checksums(bytes) {
-        Some(bytes) => with_image_crate(&bytes, ImageFormat::Png),
+        Some(bytes) => {
+            let decoded = with_image_crate(&bytes, ImageFormat::Png)?;
+            if stream_is_whole(&bytes) { Ok(decoded) } else { Err(error) }
+        }
         None => Err(error),
     });
     let (picture, sides) = decoded?;
@@ -24,6 +29,16 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
         other => without_alpha(other),
     };
     Ok(sides)
+}
+
+/// Whether the checksum of the stream of pixels is right; the decoder alone does not look at it.
+fn stream_is_whole(bytes: &[u8]) -> bool {
+    let mut options = png::DecodeOptions::default();
+    options.set_ignore_adler32(false);
+    let decoder = png::Decoder::new_with_options(Cursor::new(bytes), options);
+    let Ok(mut reader) = decoder.read_info() else { return false };
+    let Some(size) = reader.output_buffer_size() else { return false };
+    reader.next_frame(&mut vec![0; size]).is_ok() && reader.finish().is_ok()
 }
 
 /// What Pillow takes of a file that is not all right: the checksums of the pixels' chunks do not count, as the stream in
