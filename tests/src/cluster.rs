@@ -120,8 +120,17 @@ impl Cluster {
         self.worker_at(name, "localhost", &[])
     }
 
+    /// Starts a worker whose spool has another name than its own.
+    pub fn worker_with_spool(&self, name: &str, spool: &str) -> Worker {
+        self.worker_of(name, spool, "localhost", &[])
+    }
+
     /// Starts a worker through another command, from where the coordinators are reached at `host`.
     pub fn worker_at(&self, name: &str, host: &str, through: &[String]) -> Worker {
+        self.worker_of(name, name, host, through)
+    }
+
+    fn worker_of(&self, name: &str, spool: &str, host: &str, through: &[String]) -> Worker {
         let scheme =
             if self.options.serve.iter().any(|argument| argument == "--tls-cert") { "https" } else { "http" };
         let addresses = [self.coordinator.address].into_iter().chain(self.others.iter().copied());
@@ -134,14 +143,14 @@ impl Cluster {
             .args(["start", "--slots", "1", "--device", "cpu", "--name", name])
             .args(["--coordinator", &urls.join(",")])
             .arg("--spool")
-            .arg(self.folder.path().join(format!("spool-{name}")))
+            .arg(self.folder.path().join(format!("spool-{spool}")))
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
             .arg("--checkpoints")
             .arg(self.options.checkpoints.as_ref().map_or_else(folder, PathBuf::from))
             .args(&self.options.worker)
             .envs(self.options.worker_environment.iter().map(|(name, value)| (name, value)));
-        Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{name}.log"))) }
+        Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{spool}.log"))) }
     }
 
     /// SIGKILL to the coordinator, and another one on the same store and port.
@@ -322,6 +331,14 @@ impl Worker {
     /// Waits until the coordinator has spoken to it: before, it may not even listen to signals.
     pub fn until_connected(&self) {
         self.daemon.wait_for_line(|line| line.contains("connected to the coordinator").then_some(()));
+    }
+
+    /// Waits for a log line with this text.
+    ///
+    /// # Panics
+    /// It ends or is silent before.
+    pub fn until_it_says(&self, text: &str) {
+        self.daemon.wait_for_line(|line| line.contains(text).then_some(()));
     }
 
     /// SIGKILL, and the end of it and of its trainer.

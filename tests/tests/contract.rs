@@ -69,6 +69,7 @@ fn submitted(sweep: u64, request_id: &str) -> Record {
 fn granted(job: u64, attempt: u32) -> Record {
     Record::AttemptGranted {
         attempt: AttemptKey::new(1, job, attempt),
+        is_first: attempt == 1,
         worker: "w".parse().unwrap(),
         slot: 2,
         device: "cpu".into(),

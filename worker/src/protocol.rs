@@ -159,6 +159,9 @@ pub enum TrainerOutcome {
     OutOfMemory,
     /// No attempt can succeed: the data set or the parameters cannot be used.
     Rejected,
+    /// What the job needs is not there at the moment, its data set for example: another attempt may succeed later. The
+    /// worker is given no job with this data set for a while.
+    Unavailable,
     /// `Stop` was obeyed.
     Stopped,
 }

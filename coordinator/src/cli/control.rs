@@ -8,9 +8,9 @@ use super::{
     client::Target,
     failure::Failure,
     follow::{Follower, verdict},
-    inspect::{TargetId, sweep_row, sweep_state_name},
+    inspect::{TargetArgument, TargetId, sweep_row, sweep_state_name},
     output::{Format, count, print, print_one},
-    progress::Progress,
+    progress::{Progress, Standstill},
 };
 use crate::core::state::JobState;
 
@@ -35,9 +35,10 @@ pub(super) struct WaitArguments {
 /// Arguments of `sweep retry`.
 #[derive(Debug, clap::Args)]
 pub(super) struct RetryArguments {
-    /// Sweep's number
-    sweep: u64,
-    /// Try the failed jobs again, which is what happens without it too
+    /// Sweep's number, or SWEEP/JOB
+    #[arg(value_name = "SWEEP[/JOB]")]
+    target: TargetId,
+    /// Only jobs that failed, not those that were cancelled
     #[arg(long)]
     failed: bool,
 }
@@ -88,8 +89,12 @@ pub(super) async fn wait(arguments: &WaitArguments, target: &Target) -> Result<(
 async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
     let mut follower = Follower::new(target, sweep);
     let mut last = v1::Sweep::default();
+    let mut standstill = Standstill::default();
     while let Some(event) = follower.next().await? {
         if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event {
+            if let Some(news) = standstill.news(&sweep) {
+                terminal::output::say(&news);
+            }
             last = sweep;
         }
     }
@@ -100,7 +105,13 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
     let mut follower = Follower::new(target, sweep_id);
     // Each snapshot or change of the job is a reason to look; the stream is open before the first look, so that
     // no change falls between the two.
+    let mut standstill = Standstill::default();
     while let Some(event) = follower.next().await? {
+        if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = &event
+            && let Some(news) = standstill.news(sweep)
+        {
+            terminal::output::say(&news);
+        }
         let look = match &event {
             Event::Snapshot(_) => true,
             Event::Job(changed) => changed.point.as_ref().is_some_and(|point| point.job == job),
@@ -152,10 +163,18 @@ pub(super) async fn retry(
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let request = v1::RetrySweepRequest { sweep_id: arguments.sweep };
+    let TargetId { sweep: sweep_id, job } = arguments.target;
+    let request =
+        v1::RetrySweepRequest { sweep_id, job: job.unwrap_or_default(), failed_only: arguments.failed };
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
     if format == Format::Table {
-        print(&format!("{} failed jobs of sweep {} are tried again\n", answer.jobs, arguments.sweep))?;
+        print(&match (job, answer.jobs) {
+            (Some(job), 0) => format!("job {sweep_id}/{job} is being tried already\n"),
+            (Some(job), _) => format!("job {sweep_id}/{job} is tried again\n"),
+            (None, 0) => format!("no job of sweep {sweep_id} has to be tried again\n"),
+            (None, 1) => format!("1 job of sweep {sweep_id} is tried again\n"),
+            (None, jobs) => format!("{jobs} jobs of sweep {sweep_id} are tried again\n"),
+        })?;
     } else if let Some(sweep) = &answer.sweep {
         told(sweep, format)?;
     }
@@ -172,21 +191,31 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
 }
 
 /// `sweep stop`.
-pub(super) async fn stop(arguments: &SweepArgument, target: &Target, format: Format) -> Result<(), Failure> {
-    let request = v1::StopSweepRequest { sweep_id: arguments.sweep };
+pub(super) async fn stop(arguments: &TargetArgument, target: &Target, format: Format) -> Result<(), Failure> {
+    let TargetId { sweep: sweep_id, job } = arguments.target;
+    let request = v1::StopSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.stop_sweep(request).await).await?;
-    told(&sweep, format)
+    told_of(&sweep, job, "gets no more attempts", format)
 }
 
 /// `sweep cancel`.
 pub(super) async fn cancel(
-    arguments: &SweepArgument,
+    arguments: &TargetArgument,
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let request = v1::CancelSweepRequest { sweep_id: arguments.sweep };
+    let TargetId { sweep: sweep_id, job } = arguments.target;
+    let request = v1::CancelSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.cancel_sweep(request).await).await?;
-    told(&sweep, format)
+    told_of(&sweep, job, "is cancelled", format)
+}
+
+/// Tells what was done to a sweep, or to one of its jobs.
+fn told_of(sweep: &v1::Sweep, job: Option<u64>, what: &str, format: Format) -> Result<(), Failure> {
+    match job.filter(|_| format == Format::Table) {
+        Some(job) => print(&format!("job {}/{job} {what}\n", sweep.sweep_id)),
+        None => told(sweep, format),
+    }
 }
 
 fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {

@@ -180,6 +180,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "best_parameters",
         "dataset",
         "images",
+        "waiting",
         "specification",
     ]));
     row.push(Cell::Time(sweep.ended_unix_ms));
@@ -196,6 +197,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         0 => Cell::Empty,
         images => Cell::Integer(images),
     });
+    row.push(sweep.waiting.map_or(Cell::Empty, |waiting| Cell::Text(waiting.text)));
     if format == Format::Table {
         columns.pop();
         print_one(format, columns, row)?;

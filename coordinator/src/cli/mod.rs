@@ -74,14 +74,14 @@ enum Command {
     Pause(control::SweepArgument),
     /// Start jobs of a paused sweep again
     Resume(control::SweepArgument),
-    /// Have the failed jobs of a sweep tried again
+    /// Have the jobs of a sweep that failed or were cancelled, or one of them, tried again
     Retry(control::RetryArguments),
     /// Have a worker leave as on SIGTERM; jobs that do not end within its --grace go back
     Drain(control::DrainArguments),
-    /// Start no more jobs of a sweep; running ones end
-    Stop(control::SweepArgument),
-    /// Start no more jobs of a sweep and end the running ones
-    Cancel(control::SweepArgument),
+    /// Start no more jobs of a sweep, or no more attempts of one job; what runs ends by itself
+    Stop(inspect::TargetArgument),
+    /// Start no more jobs of a sweep and end the running ones, or end one job
+    Cancel(inspect::TargetArgument),
     /// Write the report of a sweep
     Report(report::ReportArguments),
     /// Print completions for a shell

@@ -78,6 +78,35 @@ fn share_of_job(job: &v1::RunningJob) -> f64 {
     ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total.max(1))).clamp(0.0, 1.0)
 }
 
+/// Tells why nothing moves: once that has lasted a while, and again when the reason changes.
+#[derive(Debug, Default)]
+pub(super) struct Standstill {
+    told: String,
+}
+
+impl Standstill {
+    /// How long nothing must move before it is told, in milliseconds: workers take some seconds to start.
+    const TOLD_AFTER_MS: u64 = 10_000;
+
+    /// What is news of it.
+    pub(super) fn news(&mut self, sweep: &v1::Sweep) -> Option<String> {
+        let waiting = sweep.waiting.as_ref().filter(|waiting| {
+            // That it is paused is told by itself.
+            waiting.idle_ms >= Self::TOLD_AFTER_MS && waiting.reason() != v1::WaitReason::Paused
+        });
+        let Some(waiting) = waiting else {
+            // Reasons that are back after something moved are news again.
+            self.told.clear();
+            return None;
+        };
+        if self.told == waiting.text {
+            return None;
+        }
+        self.told.clone_from(&waiting.text);
+        Some(format!("nothing moves: {}", waiting.text))
+    }
+}
+
 /// Tells how long it will still take, from how long it took since watching began.
 #[derive(Debug, Default)]
 struct TimeLeft {

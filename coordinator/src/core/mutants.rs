@@ -24,11 +24,15 @@ pub enum Mutant {
     SlotsNotFreed,
     /// After a restart, jobs that packs took out of their order count as fresh.
     JobsAheadForgotten,
+    /// A lease begins when its grant is decided, though the commit of it may take longer than the lease.
+    LeasesBeginEarly,
+    /// Whoever says hello with a name takes the place of the worker that has it.
+    NewcomersReplace,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -39,6 +43,8 @@ impl Mutant {
         Self::LeasesNotRearmed,
         Self::SlotsNotFreed,
         Self::JobsAheadForgotten,
+        Self::LeasesBeginEarly,
+        Self::NewcomersReplace,
     ];
 }
 

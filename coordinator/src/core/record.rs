@@ -59,6 +59,8 @@ pub enum Record {
     AttemptGranted {
         /// The attempt.
         attempt: AttemptKey,
+        /// Nothing was ever recorded of its job before.
+        is_first: bool,
         /// Who runs it.
         worker: WorkerName,
         /// On which of its slots.
@@ -101,7 +103,8 @@ pub enum Record {
         /// Wall-clock time, in milliseconds since 1970.
         at_unix_ms: u64,
     },
-    /// A job that has had an attempt waits again or has its end.
+    /// A job that has had an attempt waits again, has its end, or gets no more attempts; or one that never had any was
+    /// cancelled.
     JobChanged {
         /// Which.
         job: JobKey,
@@ -301,11 +304,13 @@ pub struct StoredAttempt {
     pub best: Option<BestEpoch>,
 }
 
-/// A job that has failed.
+/// A job that failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailedJob {
+pub struct EndedJob {
     /// Its number.
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,
+    /// Whether it failed or was cancelled.
+    pub state: JobState,
 }

@@ -53,6 +53,8 @@ pub enum AttemptState {
     Revoked,
     /// The worker cannot run it at all.
     Rejected,
+    /// What it needs is not there at the moment.
+    Unavailable,
     /// Its worker fell silent or lost it.
     Lost,
 }
@@ -111,7 +113,7 @@ impl JobState {
 }
 
 impl AttemptState {
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::Running, "running"),
         (Self::Done, "done"),
         (Self::Diverged, "diverged"),
@@ -119,6 +121,7 @@ impl AttemptState {
         (Self::HandedBack, "handed_back"),
         (Self::Revoked, "revoked"),
         (Self::Rejected, "rejected"),
+        (Self::Unavailable, "unavailable"),
         (Self::Lost, "lost"),
     ];
 

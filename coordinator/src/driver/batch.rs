@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::{SweepId, v1};
+use proto::{AttemptKey, SweepId, v1, v1::coordinator_message::Message};
 
 #[cfg(feature = "mutants")]
 use crate::core::mutants::{self, Mutant};
@@ -29,6 +29,8 @@ pub struct Batch<W> {
 pub struct Released<W> {
     /// What leaves, in this order.
     pub deliveries: Vec<Delivery>,
+    /// What the engine is to hear once these have left; nothing where no worker waits for any of them.
+    pub told: Option<Input>,
     /// News for watchers, in this order.
     pub observed: Vec<(SweepId, Observation)>,
     /// The answers.
@@ -131,11 +133,23 @@ impl<W> Batch<W> {
 /// What is for one worker leaves together: its messages in their order, and last one acknowledgement, which stands for
 /// all before it.
 fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
-    let mut released = Released { deliveries: Vec::new(), observed: Vec::new(), replies };
+    let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), replies };
+    let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
     let mut messages: BTreeMap<SessionId, (Vec<v1::CoordinatorMessage>, u64)> = BTreeMap::new();
     for effect in effects {
         match effect {
-            Effect::Send { session, message } => messages.entry(session).or_default().0.push(message),
+            Effect::Send { session, message } => {
+                match &message.message {
+                    Some(Message::Grant(grant)) => {
+                        granted.extend(
+                            grant.jobs.iter().filter_map(|job| AttemptKey::try_from(job.attempt).ok()),
+                        );
+                    }
+                    Some(Message::Welcome(_)) => welcomed.push(session),
+                    _ => {}
+                }
+                messages.entry(session).or_default().0.push(message);
+            }
             Effect::Acknowledge { session, sequence } => {
                 let highest = &mut messages.entry(session).or_default().1;
                 *highest = sequence.max(*highest);
@@ -148,13 +162,16 @@ fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
         }
     }
     released.deliveries.extend(messages.into_iter().map(|(session, said)| together(session, said)));
+    if !granted.is_empty() || !welcomed.is_empty() {
+        released.told = Some(Input::Told { granted, welcomed });
+    }
     released
 }
 
 fn together(session: SessionId, (mut messages, sequence): (Vec<v1::CoordinatorMessage>, u64)) -> Delivery {
     // The first event has the number 1.
     if sequence > 0 {
-        let message = v1::coordinator_message::Message::Acknowledgement(v1::Acknowledgement { sequence });
+        let message = Message::Acknowledgement(v1::Acknowledgement { sequence });
         messages.push(v1::CoordinatorMessage { message: Some(message) });
     }
     Delivery::Messages(session, messages)

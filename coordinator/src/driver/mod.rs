@@ -127,11 +127,15 @@ impl Driver {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DriverError> {
         let mut tick = tokio::time::interval(TICK_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut commit, mut stopping, mut drained) = (None, false, false);
+        let (mut commit, mut tick_is_due, mut stopping, mut drained) = (None, false, false, false);
         loop {
             self.close_given_up();
             if commit.is_none() {
                 self.look_for_room().await?;
+                // Leases are only looked at between two commits, when all that was told has left.
+                if std::mem::take(&mut tick_is_due) && !stopping {
+                    self.take(Request::Tell(vec![Input::Tick]));
+                }
                 commit = self.begin_commit();
             }
             // Without a commit that runs, nothing is left that was applied.
@@ -149,7 +153,7 @@ impl Driver {
                     commit = None;
                     self.end_commit(batch, kept).await?;
                 }
-                _ = tick.tick(), if has_room && !stopping => self.take(Request::Tell(vec![Input::Tick])),
+                _ = tick.tick(), if !tick_is_due && !stopping => tick_is_due = true,
                 received = self.requests.recv(), if has_room && !drained => match received {
                     Some(request) => self.take_all(request),
                     None => drained = true,
@@ -211,15 +215,18 @@ impl Driver {
     /// Sends what was applied on its way to the disk, or lets it out where there is nothing to keep. No commit runs, so
     /// what it rests on is durable.
     fn begin_commit(&mut self) -> Option<Commit> {
-        if self.next.inputs() == 0 {
-            return None;
-        }
-        let next = Batch::as_large_as(&self.next);
-        let batch = std::mem::replace(&mut self.next, next);
-        if batch.records().is_empty() {
+        let batch = loop {
+            if self.next.inputs() == 0 {
+                return None;
+            }
+            let next = Batch::as_large_as(&self.next);
+            let batch = std::mem::replace(&mut self.next, next);
+            if !batch.records().is_empty() {
+                break batch;
+            }
+            // Once more where the engine heard of something that left: that sends nothing of the kind again.
             self.release(batch.committed());
-            return None;
-        }
+        };
         let store = Arc::clone(&self.store);
         Some(Box::pin(async move {
             let kept = store.commit(batch.records()).await;
@@ -256,7 +263,7 @@ impl Driver {
 
     /// Lets out what is durable.
     fn release(&mut self, released: Released<Caller>) {
-        let Released { deliveries, observed, replies } = released;
+        let Released { deliveries, told, observed, replies } = released;
         for delivery in deliveries {
             match delivery {
                 Delivery::Messages(session, messages) => {
@@ -268,6 +275,10 @@ impl Driver {
                     }
                 }
             }
+        }
+        if let Some(told) = told {
+            let now = now(&mut self.clock, self.start);
+            self.apply(now, told, None);
         }
         if !observed.is_empty() && self.observations.receiver_count() > 0 {
             // An error only says that nobody watches any more.

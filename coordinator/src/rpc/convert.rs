@@ -21,6 +21,8 @@ const SLOTS_MAX: usize = 1_024;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
+/// Most earlier processes of a worker that are looked at.
+const PREDECESSORS_MAX: usize = 16;
 /// Longest reason and longest log line kept, in characters.
 const TEXT_CHARACTERS_MAX: usize = 1_000;
 /// Most log lines kept of an attempt.
@@ -73,6 +75,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         name,
         host: text(wire.host),
         instance: text(wire.instance),
+        predecessors: wire.predecessors.into_iter().take(PREDECESSORS_MAX).map(text).collect(),
         software_version: text(wire.software_version),
         slots: wire.slots.into_iter().map(slot).collect(),
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
@@ -97,7 +100,9 @@ pub fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Statu
             });
             Ok(Input::Heartbeat { session, running: running.collect() })
         }
-        Some(Message::Draining(_)) => Ok(Input::WorkerDraining(session)),
+        Some(Message::Draining(draining)) => {
+            Ok(Input::WorkerDraining { session, reason: text(draining.reason) })
+        }
         Some(Message::Hello(_)) => {
             Err(Status::invalid_argument("a session has one hello, its first message"))
         }

@@ -23,12 +23,16 @@ const LEADER_METADATA: &str = "sweep-leader";
 fn refused(error: CallError) -> Status {
     use crate::core::engine::ControlError;
     match error {
-        CallError::Refused(error @ (ControlError::NoSuchSweep(_) | ControlError::NoSuchWorker(_))) => {
-            Status::not_found(error.to_string())
-        }
-        CallError::Refused(error @ ControlError::AlreadyFinal { .. }) => {
-            Status::failed_precondition(error.to_string())
-        }
+        CallError::Refused(
+            error @ (ControlError::NoSuchSweep(_)
+            | ControlError::NoSuchJob { .. }
+            | ControlError::NoSuchWorker(_)),
+        ) => Status::not_found(error.to_string()),
+        CallError::Refused(
+            error @ (ControlError::AlreadyFinal { .. }
+            | ControlError::JobHasEnded(_)
+            | ControlError::OnlyAsAWhole { .. }),
+        ) => Status::failed_precondition(error.to_string()),
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Stopped => Status::unavailable(error.to_string()),
         CallError::Full => Status::resource_exhausted(error.to_string()),

@@ -15,12 +15,12 @@ use super::{convert, mismatch, refused, unreadable, watch};
 use crate::{
     core::{
         definition::SweepDefinition,
-        engine::{Input, Reply},
-        record::FailedJob,
+        engine::{ControlError, Input, JobEnd, Reply},
+        record::EndedJob,
         specification::{Specification, SpecificationSource},
         state::{JobState, SweepState},
     },
-    driver::Seat,
+    driver::{CallError, Seat},
     store::{JobRow, Store, counting_epochs},
 };
 
@@ -35,7 +35,7 @@ const REPORT_CHUNK_JOBS: u64 = 500;
 const REPORT_ROWS_WAITING_MAX: usize = 1_024;
 /// Most points of a validation's preview.
 const PREVIEW_MAX: u32 = 100;
-/// Most failed jobs that one call has tried again; the rest takes another call.
+/// Most jobs that one call has tried again; the rest takes another call.
 const RETRIED_JOBS_MAX: usize = 100_000;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
@@ -160,19 +160,73 @@ impl SweepServer {
         Ok((jobs, next))
     }
 
-    /// Failed jobs, at most [`RETRIED_JOBS_MAX`]: their numbers and attempts.
-    async fn failed_jobs(&self, sweep: SweepId) -> Result<Vec<FailedJob>, Status> {
-        let mut failed: Vec<FailedJob> = Vec::new();
-        while failed.len() < RETRIED_JOBS_MAX {
-            let first = failed.last().map_or(1, |last| last.job + 1);
-            let rows = self.store.jobs_in_state(sweep, JobState::Failed, first, PAGE_ROWS_MAX).await;
-            let rows = rows.map_err(unreadable)?;
-            failed.extend(rows.iter().map(|row| FailedJob { job: row.job, attempts: row.attempts }));
-            if rows.len() < PAGE_ROWS_MAX as usize {
-                break;
+    /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
+    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, Status> {
+        let mut jobs: Vec<EndedJob> = Vec::new();
+        for &state in states {
+            let mut first = 1;
+            while jobs.len() < RETRIED_JOBS_MAX {
+                let rows = self.store.jobs_in_state(sweep, state, first, PAGE_ROWS_MAX).await;
+                let rows = rows.map_err(unreadable)?;
+                jobs.extend(rows.iter().map(|row| EndedJob { job: row.job, attempts: row.attempts, state }));
+                match rows.last().filter(|_| rows.len() == PAGE_ROWS_MAX as usize) {
+                    Some(last) => first = last.job + 1,
+                    None => break,
+                }
             }
         }
-        Ok(failed)
+        jobs.truncate(RETRIED_JOBS_MAX);
+        Ok(jobs)
+    }
+
+    /// What a call on a job's end finds: how the job ended.
+    async fn ended_job(&self, key: JobKey) -> Result<EndedJob, Status> {
+        let rows = self.store.jobs(key.sweep, key.job, 1).await.map_err(unreadable)?;
+        // In a sweep that was stopped or cancelled, a job that never began has no row.
+        let never_began = EndedJob { job: key.job, attempts: 0, state: JobState::Cancelled };
+        let row = rows.into_iter().find(|row| row.job == key.job);
+        Ok(row.map_or(never_began, |row| EndedJob { job: row.job, attempts: row.attempts, state: row.state }))
+    }
+
+    /// Ends one job. Asked twice, it does no more.
+    async fn end_job(&self, sweep: SweepId, job: u64, how: JobEnd) -> Result<Response<v1::Sweep>, Status> {
+        let job = JobKey { sweep, job };
+        match self.seat.call(Input::EndJob { job, how }).await {
+            Ok(Reply::Sweep(sweep)) => Ok(Response::new(*sweep)),
+            Ok(_) => Err(mismatch()),
+            Err(CallError::Refused(ControlError::JobHasEnded(key))) => match self.ended_job(key).await?.state
+            {
+                JobState::Cancelled => self.sweep(Input::DescribeSweep(sweep)).await,
+                state => Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str()))),
+            },
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Which jobs a retry is about, and whether they are all that the sweep has.
+    async fn jobs_to_retry(&self, request: &v1::RetrySweepRequest) -> Result<(Vec<EndedJob>, bool), Status> {
+        let sweep = SweepId(request.sweep_id);
+        let states = [JobState::Failed, JobState::Cancelled];
+        let states = if request.failed_only { &states[..1] } else { &states };
+        if request.job == 0 {
+            return Ok((self.ended_jobs(sweep, states).await?, !request.failed_only));
+        }
+        let (definition, state) = self.definition(sweep).await?;
+        let key = JobKey { sweep, job: request.job };
+        if request.job > definition.job_count() {
+            return Err(refused(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into()));
+        }
+        if !state.is_final() && self.store.jobs(sweep, request.job, 1).await.map_err(unreadable)?.is_empty() {
+            // It waits for its first attempt, as was asked for.
+            return Ok((Vec::new(), false));
+        }
+        let job = self.ended_job(key).await?;
+        match job.state {
+            // It is tried again already.
+            JobState::Pending | JobState::Running => Ok((Vec::new(), false)),
+            state if states.contains(&state) => Ok((vec![job], false)),
+            state => Err(Status::failed_precondition(format!("job {key} is {}, not failed", state.as_str()))),
+        }
     }
 }
 
@@ -342,10 +396,11 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::RetrySweepRequest>,
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
-        let sweep = SweepId(request.into_inner().sweep_id);
+        let request = request.into_inner();
+        let sweep = SweepId(request.sweep_id);
         let _alone = self.retries.lock().await;
-        let failed = self.failed_jobs(sweep).await?;
-        match self.seat.call(Input::Retry { sweep, failed }).await.map_err(refused)? {
+        let (jobs, all) = self.jobs_to_retry(&request).await?;
+        match self.seat.call(Input::Retry { sweep, jobs, all }).await.map_err(refused)? {
             Reply::Retried(sweep, jobs) => {
                 Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
             }
@@ -369,14 +424,22 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::StopSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.sweep(Input::Stop(SweepId(request.into_inner().sweep_id))).await
+        let v1::StopSweepRequest { sweep_id, job } = request.into_inner();
+        match job {
+            0 => self.sweep(Input::Stop(SweepId(sweep_id))).await,
+            job => self.end_job(SweepId(sweep_id), job, JobEnd::Stop).await,
+        }
     }
 
     async fn cancel_sweep(
         &self,
         request: Request<v1::CancelSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.sweep(Input::Cancel(SweepId(request.into_inner().sweep_id))).await
+        let v1::CancelSweepRequest { sweep_id, job } = request.into_inner();
+        match job {
+            0 => self.sweep(Input::Cancel(SweepId(sweep_id))).await,
+            job => self.end_job(SweepId(sweep_id), job, JobEnd::Cancel).await,
+        }
     }
 
     async fn list_workers(

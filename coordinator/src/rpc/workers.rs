@@ -126,8 +126,12 @@ impl Stream for Said {
                     continue;
                 }
                 Some(Outbound::Close(CloseReason::Replaced)) => Status::already_exists(
-                    "another worker with this name has connected; give each its own --name",
+                    "this worker has connected again, with the same spool, from another process",
                 ),
+                Some(Outbound::Close(CloseReason::NameTaken { name, host })) => {
+                    let place = if host.is_empty() { String::new() } else { format!(" from {host}") };
+                    Status::aborted(format!("another worker named {name} is connected{place}"))
+                }
                 Some(Outbound::Close(CloseReason::Silent)) => {
                     Status::unavailable("nothing came from this worker for a whole lease")
                 }

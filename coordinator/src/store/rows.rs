@@ -11,7 +11,10 @@ use super::{
     read::{Queries, select},
     tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
 };
-use crate::core::record::{BestEpoch, EpochMetrics, Record};
+use crate::core::{
+    record::{BestEpoch, EpochMetrics, Record},
+    state::JobState,
+};
 
 /// Columns of `sweeps` that change.
 mod sweep {
@@ -167,7 +170,11 @@ impl Rows {
         changes: &mut Changes,
     ) -> Result<(), StoreError> {
         let Record::JobChanged { job: key, state, history, reason } = record else { return Ok(()) };
-        // A job that never had an attempt has no row.
+        if *state == JobState::Cancelled && self.known_job(connection, *key).await?.is_none() {
+            // A job that never had an attempt had no row until now.
+            self.jobs.insert(*key, new_job(*key)?);
+            changes.new_jobs.insert(*key);
+        }
         let Some(row) = self.known_job(connection, *key).await? else { return Ok(()) };
         row[job::STATE] = state.as_str().into();
         row[job::FAILURES] = history.failures.into();
@@ -189,9 +196,17 @@ impl Rows {
         changes: &mut Changes,
     ) -> Result<(), StoreError> {
         match record {
-            Record::AttemptGranted { attempt: key, worker, slot, device, pack_size, at_unix_ms } => {
-                // The first attempt of a job makes its row.
-                if key.attempt == 1 {
+            Record::AttemptGranted {
+                attempt: key,
+                is_first,
+                worker,
+                slot,
+                device,
+                pack_size,
+                at_unix_ms,
+            } => {
+                // The first attempt of a job makes its row, unless it was cancelled before.
+                if *is_first {
                     self.jobs.insert(key.job, new_job(key.job)?);
                     changes.new_jobs.insert(key.job);
                 }

@@ -131,7 +131,7 @@ async fn a_stopped_sweep_ends_what_runs_and_starts_nothing_more() {
     let sweep = cluster.submit("{learning_rate: {values: [0.001, 0.002, 0.003]}, epochs: {value: 20}}").await;
     let mut watch = cluster.watch(sweep).await;
     watch.until_some_job_is_in_the_middle().await;
-    cluster.client().await.stop_sweep(v1::StopSweepRequest { sweep_id: sweep }).await.unwrap();
+    cluster.client().await.stop_sweep(v1::StopSweepRequest { sweep_id: sweep, job: 0 }).await.unwrap();
     let ended = watch.until_end().await;
     assert_eq!(ended.state(), SweepState::Stopped);
     let counts = ended.counts.unwrap();
@@ -145,7 +145,7 @@ async fn a_cancelled_sweep_ends_in_the_middle_and_the_worker_takes_the_next() {
     let sweep = cluster.submit("{epochs: {value: 10000}}").await;
     let mut watch = cluster.watch(sweep).await;
     watch.until_some_job_is_in_the_middle().await;
-    cluster.client().await.cancel_sweep(v1::CancelSweepRequest { sweep_id: sweep }).await.unwrap();
+    cluster.client().await.cancel_sweep(v1::CancelSweepRequest { sweep_id: sweep, job: 0 }).await.unwrap();
     assert_eq!(watch.until_end().await.state(), SweepState::Cancelled);
     let next = cluster.submit("{epochs: {value: 1}}").await;
     assert_eq!(cluster.watch(next).await.until_end().await.state(), SweepState::Finished);

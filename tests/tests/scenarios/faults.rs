@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use proto::v1::{self, JobState, SweepState};
+use proto::v1::{self, JobState, SweepState, watch_sweep_response::Event};
 use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
 
 use crate::completion::assert_whole;
@@ -145,6 +145,114 @@ async fn a_data_set_that_is_not_there_fails_its_jobs_and_says_why() {
     let job = cluster.job(sweep, 1).await.job.unwrap();
     assert_eq!(job.state(), JobState::Failed);
     assert!(job.reason.contains("/nowhere/pictures"), "{}", job.reason);
+}
+
+/// Copies a folder of folders.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_data_set_that_is_away_for_a_while_fails_no_job() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _worker = cluster.worker("one");
+    let (here, gone) = (cluster.folder.path().join("pictures"), cluster.folder.path().join("gone"));
+    copy_folder(&tests::dataset(), &here);
+    let mut source = tests::source("{seed: {values: [1, 2, 3, 4]}, epochs: {value: 6}}");
+    source.overrides.push("execution.attempts_max=1".into());
+    source.dataset_path = here.to_str().unwrap().into();
+    let request = v1::SubmitRequest { source: Some(source), request_id: String::new(), extend_sweep_id: 0 };
+    let sweep = cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_some_job_is_in_the_middle().await;
+    std::fs::rename(&here, &gone).unwrap();
+    let waits = |event: &Event| match event {
+        Event::Snapshot(snapshot) => {
+            let waiting = snapshot.sweep.as_ref()?.waiting.as_ref()?;
+            (waiting.reason() == v1::WaitReason::DataSet).then_some(())
+        }
+        _ => None,
+    };
+    watch.until("jobs that wait for the data set", waits).await;
+    let worker = cluster.workers().await.remove(0);
+    assert_eq!(worker.state, "set_aside");
+    assert!(worker.reason.contains("pictures") && worker.reason.contains("tried again"), "{}", worker.reason);
+    std::fs::rename(&gone, &here).unwrap();
+    let ended = watch.until_end().await;
+    assert_eq!(ended.counts.unwrap().done, 4, "{ended:?}");
+    assert_whole(&cluster.results(sweep).await, 4, 6);
+}
+
+#[tokio::test]
+async fn two_workers_of_one_name_do_not_take_it_from_each_other() {
+    let worker = vec!["--trainer".to_owned(), program("light-trainer").display().to_string()];
+    let environment = vec![("LIGHT_TRAINER_EPOCH_MS", "20".to_owned())];
+    let options = ClusterOptions { worker, worker_environment: environment, ..ClusterOptions::default() };
+    let cluster = Cluster::start(options);
+    let first = cluster.worker("twin");
+    first.until_connected();
+    let twin = cluster.worker_with_spool("twin", "elsewhere");
+    twin.until_it_says("another worker named twin is connected");
+    let sweep = cluster.submit("{seed: {values: [1, 2, 3]}, epochs: {value: 20}}").await;
+    let mut watch = cluster.watch(sweep).await;
+    watch.until_some_job_is_in_the_middle().await;
+    let shown = cluster.workers().await.remove(0);
+    assert!(shown.reason.contains("another worker named twin"), "{}", shown.reason);
+    // The one that was turned away is let in once the first is gone.
+    first.kill();
+    twin.until_connected();
+    watch.until_end().await;
+    let results = cluster.results(sweep).await;
+    assert!(results.iter().all(|(job, _)| job.state() == JobState::Done), "{results:?}");
+    for job in 1..=3 {
+        let attempts = cluster.job(sweep, job).await.attempts;
+        assert!(attempts.iter().all(|attempt| attempt.outcome != "lost"), "{attempts:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_job_is_stopped_cancelled_and_tried_again() {
+    let worker = vec!["--trainer".to_owned(), program("light-trainer").display().to_string()];
+    let environment = vec![("LIGHT_TRAINER_EPOCH_MS", "50".to_owned())];
+    let options = ClusterOptions { worker, worker_environment: environment, ..ClusterOptions::default() };
+    let mut cluster = Cluster::start(options);
+    let sweep_id = cluster.submit("{seed: {values: [1, 2, 3]}, epochs: {value: 3}}").await;
+    let cancel = |job| v1::CancelSweepRequest { sweep_id, job };
+    for _ in 0..2 {
+        cluster.client().await.cancel_sweep(cancel(2)).await.unwrap();
+    }
+    cluster.client().await.stop_sweep(v1::StopSweepRequest { sweep_id, job: 3 }).await.unwrap();
+    let refused = cluster.client().await.cancel_sweep(cancel(4)).await.unwrap_err();
+    assert!(refused.message().contains("has the jobs 1 to 3, not 4"), "{refused}");
+    cluster.replace_coordinator();
+    let states = async |cluster: &Cluster| -> Vec<JobState> {
+        cluster.results(sweep_id).await.iter().map(|(job, _)| job.state()).collect()
+    };
+    use JobState::{Cancelled, Done, Pending};
+    assert_eq!(states(&cluster).await, [Pending, Cancelled, Cancelled], "it is durable");
+    let _worker = cluster.worker("one");
+    cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!(states(&cluster).await, [Done, Cancelled, Cancelled]);
+    let refused = cluster.client().await.cancel_sweep(cancel(1)).await.unwrap_err();
+    assert!(refused.message().contains("job 1/1 is done already"), "{refused}");
+    let retry = |job, failed_only| v1::RetrySweepRequest { sweep_id, job, failed_only };
+    let answer = cluster.client().await.retry_sweep(retry(0, true)).await.unwrap().into_inner();
+    assert_eq!(answer.jobs, 0, "none has failed");
+    let answer = cluster.client().await.retry_sweep(retry(2, false)).await.unwrap().into_inner();
+    assert_eq!(answer.jobs, 1);
+    cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!(states(&cluster).await, [Done, Done, Cancelled]);
+    let answer = cluster.client().await.retry_sweep(retry(0, false)).await.unwrap().into_inner();
+    assert_eq!(answer.jobs, 1);
+    cluster.watch(sweep_id).await.until_end().await;
+    assert_eq!(states(&cluster).await, [Done, Done, Done]);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::core::{
-    record::{BestEpoch, BestJobs, EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
+    record::{
+        BestEpoch, BestJobs, EndedJob, EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep,
+    },
     state::{AttemptState, JobState, SweepState},
 };
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
@@ -38,6 +40,7 @@ struct Job {
     state: JobState,
     attempts: u32,
     history: History,
+    reason: String,
     last: Option<EpochMetrics>,
     best: Option<BestEpoch>,
     train_seconds: f64,
@@ -51,6 +54,21 @@ struct Attempt {
     pack_size: u32,
     started: bool,
     state: AttemptState,
+}
+
+impl Job {
+    /// One that never had an attempt.
+    fn waiting() -> Self {
+        Self {
+            state: JobState::Pending,
+            attempts: 0,
+            history: History::default(),
+            reason: String::new(),
+            last: None,
+            best: None,
+            train_seconds: 0.0,
+        }
+    }
 }
 
 /// What a simulated training says of an epoch.
@@ -77,13 +95,17 @@ impl Durable {
                 }
                 Ok(())
             }
-            Record::JobChanged { job, state, history, .. } => {
+            Record::JobChanged { job, state, history, reason } => {
+                if *state == JobState::Cancelled {
+                    self.jobs.entry(*job).or_insert_with(Job::waiting);
+                }
                 let row = self.jobs.get_mut(job).ok_or("a job changed that never ran")?;
-                rule(
-                    !row.state.is_final() || (row.state, *state) == (JobState::Failed, JobState::Pending),
-                    || format!("job {job} was {:?} and became {state:?}", row.state),
-                )?;
-                (row.state, row.history) = (*state, history.clone());
+                let again = matches!(row.state, JobState::Failed | JobState::Cancelled)
+                    && *state == JobState::Pending;
+                rule(!row.state.is_final() || again, || {
+                    format!("job {job} was {:?} and became {state:?}", row.state)
+                })?;
+                (row.state, row.history, row.reason) = (*state, history.clone(), reason.clone());
                 Ok(())
             }
             _ => self.keep_of_attempt(record),
@@ -115,7 +137,7 @@ impl Durable {
             }
             Record::SweepChanged { sweep, state, ended_unix_ms } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("a sweep changed that does not exist")?;
-                let again = (row.state, *state) == (SweepState::Finished, SweepState::Running);
+                let again = row.state.is_final() && *state == SweepState::Running;
                 rule(!row.state.is_final() || again, || {
                     format!("sweep {sweep} was {:?} and became {state:?}", row.state)
                 })?;
@@ -133,7 +155,13 @@ impl Durable {
 
     fn keep_of_attempt(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::AttemptGranted { attempt, worker, slot, device, pack_size, .. } => {
+            Record::AttemptGranted { attempt, is_first, worker, slot, device, pack_size, .. } => {
+                rule(*is_first != self.jobs.contains_key(&attempt.job), || {
+                    format!(
+                        "{attempt} was granted as if its job had {} row",
+                        if *is_first { "no" } else { "a" }
+                    )
+                })?;
                 let row = Attempt {
                     worker: worker.clone(),
                     slot: *slot,
@@ -175,14 +203,7 @@ impl Durable {
     }
 
     fn grant(&mut self, key: AttemptKey, attempt: Attempt) -> Result<(), String> {
-        let job = self.jobs.entry(key.job).or_insert(Job {
-            state: JobState::Pending,
-            attempts: 0,
-            history: History::default(),
-            last: None,
-            best: None,
-            train_seconds: 0.0,
-        });
+        let job = self.jobs.entry(key.job).or_insert_with(Job::waiting);
         rule(job.state == JobState::Pending, || {
             format!("{key} was granted while its job was {:?}", job.state)
         })?;
@@ -237,11 +258,12 @@ impl Durable {
         self.sweeps.len()
     }
 
-    /// A sweep's failed jobs, as a store gives them.
-    pub(super) fn failed_jobs(&self, sweep: SweepId) -> Vec<coordinator::core::record::FailedJob> {
-        let of_sweep = self.jobs_of(sweep).filter(|(_, job)| job.state == JobState::Failed);
-        of_sweep
-            .map(|(key, job)| coordinator::core::record::FailedJob { job: key.job, attempts: job.attempts })
+    /// A sweep's jobs that failed or were cancelled, as a store gives them.
+    pub(super) fn ended_jobs(&self, sweep: SweepId) -> Vec<EndedJob> {
+        let wanted = |job: &Job| matches!(job.state, JobState::Failed | JobState::Cancelled);
+        self.jobs_of(sweep)
+            .filter(|(_, job)| wanted(job))
+            .map(|(key, job)| EndedJob { job: key.job, attempts: job.attempts, state: job.state })
             .collect()
     }
 
@@ -306,7 +328,7 @@ impl Durable {
             job: key.job,
             attempts: job.attempts,
             history: job.history.clone(),
-            reason: String::new(),
+            reason: job.reason.clone(),
             running: running.map(|attempt| StoredAttempt {
                 worker: attempt.worker.clone(),
                 slot: attempt.slot,

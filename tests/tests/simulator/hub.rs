@@ -1,6 +1,10 @@
 //! The coordinator's process: the real engine behind the driver's real batches and clock, over a simulated disk.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use coordinator::{
     core::{
@@ -44,10 +48,17 @@ pub(super) struct Hub {
     pub(super) turn_is_due: bool,
     pub(super) links: BTreeMap<SessionId, usize>,
     last_session: u64,
+    /// Time has gone by while a commit ran.
+    pub(super) tick_is_due: bool,
     /// When each attempt's lease was last extended, on the clock of leases.
     extended: BTreeMap<AttemptKey, u64>,
-    /// The worker's name for each stream that the engine listens to.
-    names: BTreeMap<SessionId, WorkerName>,
+    /// Attempts whose grant has not left, and who holds each that was granted.
+    untold: BTreeSet<AttemptKey>,
+    holders: BTreeMap<AttemptKey, WorkerName>,
+    /// The worker's name and process for each stream that the engine listens to.
+    names: BTreeMap<SessionId, (WorkerName, String)>,
+    /// Those of them whose hello has not been answered.
+    unwelcomed: BTreeSet<SessionId>,
 }
 
 impl Hub {
@@ -67,8 +78,12 @@ impl Hub {
             turn_is_due: false,
             links: BTreeMap::new(),
             last_session: 0,
+            tick_is_due: false,
             extended: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            holders: BTreeMap::new(),
             names: BTreeMap::new(),
+            unwelcomed: BTreeSet::new(),
         })
     }
 
@@ -82,6 +97,7 @@ impl Hub {
 
     /// The engine listens to a stream no more.
     pub(super) fn close(&mut self, session: SessionId) {
+        self.unwelcomed.remove(&session);
         self.names.remove(&session);
     }
 
@@ -100,25 +116,85 @@ impl Hub {
     /// Applies all that waits to the next batch.
     pub(super) fn take_turn(&mut self, now_ms: u64) -> Result<(), String> {
         let inputs = std::mem::take(&mut self.inbox);
-        let named: Vec<(SessionId, AttemptKey)> =
-            inputs.iter().flat_map(|(input, _)| self.named(input)).collect();
-        let (mut lease_ms, before) = (0, self.next.records().len());
+        self.hear(now_ms, inputs)
+    }
+
+    /// Applies inputs to the next batch.
+    pub(super) fn hear(&mut self, now_ms: u64, inputs: Inbox) -> Result<(), String> {
         for (input, question) in inputs {
-            lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
+            let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
             let now = Now { monotonic_ms: lease_ms, unix_ms: EPOCH_MS + now_ms };
+            let (named, before) = (self.named(&input), self.next.records().len());
+            let opened = match &input {
+                Input::SessionOpened { session, hello } => {
+                    let of_name = |(session, (name, _)): &(&SessionId, &(WorkerName, String))| {
+                        *name == hello.name && self.engine.listens_to(**session)
+                    };
+                    let lives = self.names.iter().find(of_name);
+                    let lives = lives.map(|(session, (_, instance))| (*session, instance.clone()));
+                    Some((*session, (hello.name.clone(), hello.instance.clone()), lives))
+                }
+                _ => None,
+            };
             self.next.apply(&mut self.engine, now, input, question);
+            let records = self.next.records().get(before..).unwrap_or_default();
+            self.check_losses(records, lease_ms)?;
+            for record in records {
+                if let Record::AttemptGranted { attempt, worker, .. } = record {
+                    self.untold.insert(*attempt);
+                    self.holders.insert(*attempt, worker.clone());
+                }
+            }
+            if let Some((session, who, lives)) = opened {
+                self.opened(session, who, lives)?;
+            }
+            let (engine, heard) = (&self.engine, named.into_iter());
+            let heard = heard.filter(|(session, _)| engine.listens_to(*session));
+            self.extended.extend(heard.map(|(_, attempt)| (attempt, lease_ms)));
         }
-        self.engine.check_invariants()?;
-        let records = &self.next.records()[before..];
-        self.check_losses(records, lease_ms)?;
-        let granted = records.iter().filter_map(|record| match record {
-            Record::AttemptGranted { attempt, .. } => Some(*attempt),
-            _ => None,
-        });
-        // The engine may have cut a stream off before it came to what was said there.
-        let heard = named.into_iter().filter(|(session, _)| self.engine.listens_to(*session));
-        let heard = heard.map(|(_, attempt)| attempt).collect::<Vec<_>>();
-        self.extended.extend(heard.into_iter().chain(granted).map(|attempt| (attempt, lease_ms)));
+        self.engine.check_invariants()
+    }
+
+    /// Grants and welcomes have left: what they are about may be known from now on.
+    pub(super) fn told(&mut self, now_ms: u64, told: Input) -> Result<(), String> {
+        let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
+        if let Input::Told { granted, welcomed } = &told {
+            for attempt in granted {
+                self.untold.remove(attempt);
+                self.extended.insert(*attempt, lease_ms);
+            }
+            for session in welcomed {
+                self.unwelcomed.remove(session);
+                let Some((name, _)) = self.names.get(session) else { continue };
+                let held = self
+                    .holders
+                    .iter()
+                    .filter(|(attempt, holder)| *holder == name && !self.untold.contains(attempt));
+                self.extended.extend(held.map(|(attempt, _)| (*attempt, lease_ms)));
+            }
+        }
+        self.hear(now_ms, vec![(told, None)])
+    }
+
+    /// A stream said hello: it is listened to, or another worker has its name, whose stream `lives` and is not touched.
+    fn opened(
+        &mut self,
+        session: SessionId,
+        who: (WorkerName, String),
+        lives: Option<(SessionId, String)>,
+    ) -> Result<(), String> {
+        let machine = |instance: &str| instance.split('.').next().map(str::to_owned);
+        if let Some((before, other)) = lives
+            && machine(&other) != machine(&who.1)
+            && !self.engine.listens_to(before)
+        {
+            return Err(format!("{} took the name {} and the stream of {other}, which lived", who.1, who.0));
+        }
+        if self.engine.listens_to(session) {
+            self.names.retain(|_, (name, _)| *name != who.0);
+            self.names.insert(session, who);
+            self.unwelcomed.insert(session);
+        }
         Ok(())
     }
 
@@ -126,12 +202,10 @@ impl Hub {
     fn named(&mut self, input: &Input) -> Vec<(SessionId, AttemptKey)> {
         match input {
             Input::SessionOpened { session, hello } => {
-                self.names.retain(|_, name| *name != hello.name);
-                self.names.insert(*session, hello.name.clone());
                 hello.held.iter().map(|held| (*session, held.attempt)).collect()
             }
             Input::SessionClosed(session) => {
-                self.names.remove(session);
+                self.close(*session);
                 Vec::new()
             }
             Input::Heartbeat { session, running } if self.names.contains_key(session) => {
@@ -144,15 +218,26 @@ impl Hub {
         }
     }
 
-    /// A lease ends early for nobody.
+    /// A lease ends early for nobody, and for none who cannot know of it yet.
     fn check_losses(&self, records: &[Record], lease_ms: u64) -> Result<(), String> {
         for record in records {
             let Record::AttemptEnded { attempt, state: AttemptState::Lost, reason, .. } = record else {
                 continue;
             };
+            if !reason.contains("silent") {
+                continue;
+            }
             let silent_ms = lease_ms - self.extended.get(attempt).copied().unwrap_or(0);
-            if reason.contains("silent") && silent_ms < LEASE_MS {
+            if silent_ms < LEASE_MS {
                 return Err(format!("{attempt} was lost after {silent_ms} ms of silence, before its lease"));
+            }
+            if self.untold.contains(attempt) {
+                return Err(format!("{attempt} was lost before its grant left"));
+            }
+            let holder = self.holders.get(attempt);
+            let waits = |session| self.names.get(session).map(|(name, _)| name) == holder && holder.is_some();
+            if self.unwelcomed.iter().any(waits) {
+                return Err(format!("{attempt} was lost while its worker's hello waited for an answer"));
             }
         }
         Ok(())

@@ -41,6 +41,8 @@ pub(super) struct Node {
 pub(super) struct Spool {
     pub(super) events: Vec<Event>,
     next_sequence: u64,
+    /// The processes that had it, newest first.
+    processes: Vec<String>,
 }
 
 /// A trainer process.
@@ -99,14 +101,16 @@ impl Spool {
 }
 
 impl Node {
-    pub(super) fn new(number: usize, slots: u32, pack_size_max: u32) -> Self {
+    /// The machine `number`, whose worker is named by `name`: two machines may share a name.
+    pub(super) fn new(number: usize, name: usize, slots: u32, pack_size_max: u32) -> Self {
         let slot =
             |index| v1::Slot { index, device: "cpu".to_owned(), description: String::new(), pack_size_max };
-        let name = format!("w{number}").parse().expect("a letter and a digit name a worker");
+        let name = format!("w{name}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
             name,
             instance: String::new(),
-            host: String::new(),
+            predecessors: Vec::new(),
+            host: number.to_string(),
             slots: (0..slots).map(slot).collect(),
         };
         Self {
@@ -125,6 +129,9 @@ impl Node {
     pub(super) fn start(&mut self) {
         let (next_sequence, events) = self.spool.recover();
         self.life += 1;
+        self.identity.instance = format!("{}.{}", self.identity.host, self.life);
+        self.identity.predecessors = self.spool.processes.iter().take(16).cloned().collect();
+        self.spool.processes.insert(0, self.identity.instance.clone());
         self.session = Some(Session::new(self.trainers.len(), GRACE, next_sequence, events));
         (self.link, self.wakes_at) = (None, None);
     }

@@ -12,13 +12,13 @@ use std::{
 
 use coordinator::{
     core::{
-        engine::{Input, Observation, Reply},
+        engine::{Input, JobEnd, Observation, Reply},
         specification::Specification,
     },
     driver::{Delivery, Released},
     rpc::convert,
 };
-use proto::{AttemptKey, SweepId, v1};
+use proto::{AttemptKey, JobKey, SweepId, v1};
 use tests::Random;
 use worker::{
     agent::{
@@ -37,7 +37,8 @@ use super::{
 
 /// Epochs of each job.
 pub(super) const EPOCHS: u32 = 2;
-const NODES: usize = 2;
+/// Machines, the last of which shares its name with the first and is not always there.
+const NODES: usize = 3;
 /// When faults stop, in milliseconds.
 const CALM_AT: u64 = 7_000;
 /// How long everything may take to come to its end afterwards.
@@ -115,8 +116,11 @@ impl World {
     /// The world of a seed. Its user wants the first of the sweeps, and later perhaps the points of the second.
     pub(super) fn new(seed: u64, specifications: &[Specification; 2], trace: bool) -> Self {
         let mut random = Random(seed);
-        let mut node = |number| Node::new(number, 1 + random.below(2) as u32, 1 + random.below(4) as u32);
-        let nodes = (0..NODES).map(&mut node).collect();
+        let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
+        let mut node = |number| {
+            Node::new(number, number % (NODES - 1), 1 + random.below(2) as u32, 1 + random.below(4) as u32)
+        };
+        let nodes = (0..nodes).map(&mut node).collect();
         Self {
             now: 0,
             queue: BinaryHeap::new(),
@@ -143,7 +147,7 @@ impl World {
     /// Lives to the end; how many things happened.
     pub(super) fn live(mut self) -> Result<u64, Broken> {
         self.after(0, Happening::HubStarts);
-        for node in 0..NODES {
+        for node in 0..self.nodes.len() {
             let delay = self.random.below(1_000);
             self.after(delay, Happening::NodeStarts(node));
         }
@@ -190,7 +194,10 @@ impl World {
         match happening {
             Happening::Tick(life) if life == self.hub_life => {
                 self.after(TICK_MS, happening);
-                self.tell_hub(Input::Tick, None);
+                match &mut self.hub {
+                    Some(hub) if hub.committing.is_some() => hub.tick_is_due = true,
+                    _ => self.tell_hub(Input::Tick, None),
+                }
             }
             Happening::Turn(life) if life == self.hub_life => self.take_turn()?,
             Happening::Committed(life) if life == self.hub_life => self.end_commit()?,
@@ -249,14 +256,24 @@ impl World {
 
     /// Sends what was applied on its way to the disk when no commit runs, as the driver does.
     fn begin_commit(&mut self) -> Result<(), Broken> {
-        let Some(hub) = self.hub.as_mut().filter(|hub| hub.committing.is_none()) else { return Ok(()) };
-        let batch = std::mem::take(&mut hub.next);
-        if batch.records().is_empty() {
-            return self.release(batch.committed());
+        loop {
+            let Some(hub) = self.hub.as_mut().filter(|hub| hub.committing.is_none()) else { return Ok(()) };
+            if hub.next.inputs() == 0 {
+                return Ok(());
+            }
+            let batch = std::mem::take(&mut hub.next);
+            if !batch.records().is_empty() {
+                hub.committing = Some(batch);
+                break;
+            }
+            self.release(batch.committed())?;
         }
-        hub.committing = Some(batch);
-        let patience = if self.slow_disk && !self.calm { 1_000 } else { 10 };
-        let takes = self.random.below(patience);
+        let is_slow = self.slow_disk && !self.calm;
+        let takes = match is_slow && self.random.one_in(6) {
+            // Longer than a lease.
+            true => self.random.within(2_000..6_000),
+            false => self.random.below(if is_slow { 1_000 } else { 10 }),
+        };
         self.after(takes, Happening::Committed(self.hub_life));
         Ok(())
     }
@@ -268,6 +285,11 @@ impl World {
             self.durable.keep(record)?;
         }
         self.release(batch.committed())?;
+        if let Some(hub) = &mut self.hub
+            && std::mem::take(&mut hub.tick_is_due)
+        {
+            hub.hear(self.now, vec![(Input::Tick, None)])?;
+        }
         self.begin_commit()
     }
 
@@ -292,6 +314,9 @@ impl World {
                     }
                 }
             }
+        }
+        if let Some((hub, told)) = self.hub.as_mut().zip(released.told) {
+            hub.told(self.now, told)?;
         }
         for (_, observation) in released.observed {
             if let Observation::Epoch { attempt, metrics, .. } = observation
@@ -650,6 +675,11 @@ impl World {
         if trainer.members.len() > 1 && !self.calm && self.random.one_in(40) {
             return self.run_out_of_memory(index, slot);
         }
+        let is_away = matches!(step, Step::Start(_)) && !self.calm && self.random.one_in(12);
+        let step = match step {
+            Step::Start(attempt) if is_away => Step::End(attempt, TrainerOutcome::Unavailable),
+            step => step,
+        };
         let (events, next) = trainer.step(step, &mut self.checkpoints);
         for event in events {
             self.tell_node(index, Heard::Trainer { slot, event });
@@ -701,9 +731,14 @@ impl World {
         let input = match self.random.below(20) {
             0..4 => Input::Pause(sweep),
             4..9 => Input::Resume(sweep),
-            9..12 => Input::Retry { sweep, failed: self.durable.failed_jobs(sweep) },
+            9..11 => Input::Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true },
+            11 => {
+                let job = JobKey { sweep, job: 1 + self.random.below(9) };
+                let how = if self.random.one_in(2) { JobEnd::Stop } else { JobEnd::Cancel };
+                Input::EndJob { job, how }
+            }
             12..15 => {
-                let node = self.random.below(NODES as u64) as usize;
+                let node = self.random.below(self.nodes.len() as u64) as usize;
                 Input::Drain(self.nodes[node].identity.name.clone())
             }
             15..17 => Input::DescribeSweep(sweep),
@@ -729,7 +764,7 @@ impl World {
     }
 
     fn go_wrong(&mut self) {
-        let node = self.random.below(NODES as u64) as usize;
+        let node = self.random.below(self.nodes.len() as u64) as usize;
         let link = self.nodes[node].link;
         match self.random.below(12) {
             0 | 1 => self.crash_hub(),
@@ -764,6 +799,6 @@ impl World {
     fn calm_down(&mut self) {
         self.calm = true;
         self.after(0, Happening::HubStarts);
-        (0..NODES).for_each(|node| self.after(0, Happening::NodeStarts(node)));
+        (0..self.nodes.len()).for_each(|node| self.after(0, Happening::NodeStarts(node)));
     }
 }

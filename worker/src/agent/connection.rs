@@ -94,6 +94,9 @@ pub(crate) enum LinkEvent {
     Message(CoordinatorMessage),
     /// The stream is gone.
     Lost,
+    /// Another worker has this one's name. It is tried again: the other may be this one's own stream of before, which
+    /// nobody has noticed yet to be gone.
+    NameTaken(String),
     /// The coordinator does not want this worker; there is no point in trying again.
     Refused(String),
 }
@@ -106,7 +109,7 @@ pub(crate) fn keep(
     // Only to complain at once about a file that is not there.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
-    let keeper = Keeper { target, endpoints, next: 0, events: sender, lost_since_welcome: false };
+    let keeper = Keeper { target, endpoints, next: 0, events: sender, told: None };
     Ok((keeper.run(), events))
 }
 
@@ -152,6 +155,13 @@ fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>
     Ok(Some(value))
 }
 
+/// What keeps a worker from its coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Unreachable,
+    NameTaken,
+}
+
 struct Keeper {
     target: Target,
     /// At least one.
@@ -159,8 +169,8 @@ struct Keeper {
     /// Which is tried next, in turn: one that stands by says so at once.
     next: usize,
     events: mpsc::Sender<LinkEvent>,
-    /// People were told that the coordinator is away.
-    lost_since_welcome: bool,
+    /// What people were told of since the coordinator spoke last.
+    told: Option<Trouble>,
 }
 
 impl Keeper {
@@ -181,9 +191,14 @@ impl Keeper {
                     return;
                 }
                 if spoke {
-                    self.lost_since_welcome = false;
+                    self.told = None;
                 }
                 self.tell_lost(&status);
+                if status.code() == Code::Aborted
+                    && self.events.send(LinkEvent::NameTaken(status.message().to_owned())).await.is_err()
+                {
+                    return;
+                }
                 if spoke {
                     tokio::time::sleep(RETRY_DELAY_MIN).await;
                     break;
@@ -262,14 +277,20 @@ impl Keeper {
     fn tell_lost(&mut self, status: &Status) {
         let reason = describe(status);
         let coordinator = &self.target.url;
-        if std::mem::replace(&mut self.lost_since_welcome, true) {
-            tracing::debug!(coordinator, "still not reachable: {reason}");
-        } else {
-            tracing::warn!(
+        let trouble = if status.code() == Code::Aborted { Trouble::NameTaken } else { Trouble::Unreachable };
+        if self.told.replace(trouble) == Some(trouble) {
+            return tracing::debug!(coordinator, "still not reachable: {reason}");
+        }
+        match trouble {
+            Trouble::NameTaken => tracing::warn!(
+                coordinator,
+                "{reason}; this one is let in when that one has left. Give each worker of a coordinator its own --name"
+            ),
+            Trouble::Unreachable => tracing::warn!(
                 coordinator,
                 "the coordinator is not reachable: {reason}; running trainings go on, and it is tried again until it \
                  answers"
-            );
+            ),
         }
     }
 }
@@ -286,9 +307,7 @@ fn final_refusal(status: &Status) -> Option<String> {
                 "the coordinator does not work with this version of the worker ({said}); use the same version of both"
             )
         }
-        Code::AlreadyExists => format!(
-            "another worker took this one's name ({said}); give each worker of a coordinator its own --name"
-        ),
+        Code::AlreadyExists => format!("another process has taken this worker's place: {said}"),
         Code::InvalidArgument => format!("the coordinator does not accept this worker ({said})"),
         _ => return None,
     })
@@ -362,9 +381,14 @@ mod tests {
         {
             assert!(final_refusal(&Status::new(code, "no")).is_some(), "{code}");
         }
-        for code in
-            [Code::Unavailable, Code::Internal, Code::Unknown, Code::ResourceExhausted, Code::Unimplemented]
-        {
+        for code in [
+            Code::Unavailable,
+            Code::Aborted,
+            Code::Internal,
+            Code::Unknown,
+            Code::ResourceExhausted,
+            Code::Unimplemented,
+        ] {
             assert!(final_refusal(&Status::new(code, "no")).is_none(), "{code}");
         }
     }

@@ -1,11 +1,12 @@
 //! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
-//! the stream to the coordinator; `spool` keeps unacknowledged events on disk; `slots` and `trainer_process` run
+//! the stream to the coordinator; `spool` keeps unacknowledged events on disk, `lineage` whose it was; `slots` and `trainer_process` run
 //! the trainers; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
 mod child;
 mod connection;
 mod containment;
 mod devices;
+mod lineage;
 mod lines;
 mod options;
 mod own_trainer;

@@ -13,7 +13,7 @@ use proto::{WorkerName, v1};
 use super::{
     child::Role,
     devices::{DeviceChoice, SlotCount},
-    own_trainer,
+    lineage, own_trainer,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
 use crate::protocol::PACK_SIZE_MAX;
@@ -37,7 +37,8 @@ pub struct StartOptions {
     /// What to train on
     #[arg(long, env = "SWEEP_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// The worker's name, unique at its coordinator [default: the machine's name]
+    /// The worker's name, unique at its coordinator [default: the machine's name and a few random characters, kept for
+    /// the next start]
     #[arg(long, env = "SWEEP_NAME", value_name = "NAME")]
     pub name: Option<WorkerName>,
     /// File that holds the token the coordinator asks for; read anew at every connection
@@ -87,9 +88,48 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
-    /// The name given, or one made of the machine's.
-    pub(crate) fn worker_name(&self) -> WorkerName {
-        self.name.clone().unwrap_or_else(|| name_of_host(&host()))
+    /// The name given, or the one that this machine keeps; one that worked before names were kept goes on with its own.
+    ///
+    /// # Errors
+    /// There is no place to keep a name.
+    pub(crate) fn worker_name(&self) -> anyhow::Result<WorkerName> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let folder = self.name_folder()?;
+        let old: Option<WorkerName> = lineage::plain(&host()).parse().ok();
+        let old = old.filter(|old| !folder.join("name").exists() && self.has_old_spool(old));
+        let kept = match &old {
+            Some(old) => lineage::keep_name(&folder, old).map(|()| old.clone()),
+            None => lineage::kept_name(&folder, &host()),
+        };
+        kept.with_context(|| {
+            format!("cannot keep the worker's name in {}; give it a --name", folder.display())
+        })
+    }
+
+    /// Another name, where the one that this machine kept turned out to be another worker's.
+    ///
+    /// # Errors
+    /// There is no place to keep it.
+    pub(crate) fn another_name(&self) -> anyhow::Result<WorkerName> {
+        let folder = self.name_folder()?;
+        let name = lineage::new_name(&folder, &host());
+        name.with_context(|| {
+            format!("cannot keep the worker's name in {}; give it a --name", folder.display())
+        })
+    }
+
+    /// Where a name that was not given is kept.
+    fn name_folder(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.spool.clone().or_else(|| Some(state_home(|name| env::var_os(name))?.join("sweep")));
+        folder.context(
+            "there is no home folder for the worker's name; name one with --spool DIR, or give a --name",
+        )
+    }
+
+    fn has_old_spool(&self, name: &WorkerName) -> bool {
+        self.spool_folder(name).is_ok_and(|folder| folder.join("events").exists())
     }
 
     /// The folder of the spool.
@@ -191,14 +231,6 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// A worker's name made of a machine's, whatever that holds.
-fn name_of_host(host: &str) -> WorkerName {
-    let keep = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = host.chars().map(keep).take(100).collect();
-    let fallback = || "worker".parse().expect("a plain word names a worker");
-    name.parse().unwrap_or_else(|_| fallback())
-}
-
 /// `$XDG_STATE_HOME`, which must be absolute to count, else `~/.local/state`.
 fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -226,10 +258,21 @@ mod tests {
     }
 
     #[test]
-    fn any_host_name_makes_a_worker_name() {
-        for (host, name) in [("gpu-7.rack", "gpu-7.rack"), ("my machine", "my-machine"), ("", "worker")] {
-            assert_eq!(name_of_host(host).as_str(), name);
+    fn a_worker_that_was_given_no_name_keeps_one_and_an_old_one_keeps_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = folder.path().to_str().unwrap();
+        let name = options(&["--spool", spool]).worker_name().unwrap();
+        assert!(name.as_str().starts_with(&lineage::plain(&host())) && name.as_str() != host(), "{name}");
+        assert_eq!(options(&["--spool", spool]).worker_name().unwrap(), name);
+        assert_eq!(options(&["--spool", spool, "--name", "given"]).worker_name().unwrap().as_str(), "given");
+        let old = tempfile::tempdir().unwrap();
+        std::fs::write(old.path().join("events"), "").unwrap();
+        let spool = old.path().to_str().unwrap();
+        for _ in 0..2 {
+            assert_eq!(options(&["--spool", spool]).worker_name().unwrap().as_str(), lineage::plain(&host()));
         }
+        let other = options(&["--spool", spool]).another_name().unwrap();
+        assert_eq!(options(&["--spool", spool]).worker_name().unwrap(), other);
     }
 
     #[test]

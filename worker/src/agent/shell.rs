@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     connection::{self, LinkEvent, Target, TargetError},
+    lineage,
     session::{
         Session,
         types::{
@@ -58,6 +59,8 @@ pub(crate) struct Configuration {
     pub(crate) grace: Duration,
     /// How long a trainer that has jobs may say nothing; nothing for ever.
     pub(crate) trainer_silence: Option<Duration>,
+    /// Whether it ends with [`AgentError::NameTaken`] where another worker has its name, instead of trying again.
+    pub(crate) leaves_its_name: bool,
     /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
     pub(crate) spool_bytes_max: u64,
 }
@@ -77,6 +80,9 @@ pub(crate) enum AgentError {
     /// The coordinator does not want it.
     #[error("{0}")]
     Refused(String),
+    /// Another worker has its name.
+    #[error("{0}")]
+    NameTaken(String),
 }
 
 /// Runs the agent until it leaves. Each message on `shutdown` is a request to leave; the second means at once.
@@ -84,15 +90,18 @@ pub(crate) enum AgentError {
 /// # Errors
 /// The configuration cannot work, or the coordinator refuses this worker for good.
 pub(crate) async fn run(
-    configuration: Configuration,
-    mut shutdown: mpsc::Receiver<()>,
+    mut configuration: Configuration,
+    shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
     let (keeper, mut link) = connection::keep(configuration.target)?;
-    let Some((mut spool, recovered)) = open_spool(&configuration.spool, &mut shutdown).await? else {
+    let Some((mut spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
         return Ok(Departure::Orderly);
     };
     spool.limit(configuration.spool_bytes_max);
+    let instance = &configuration.identity.instance;
+    configuration.identity.predecessors = lineage::succeed(&configuration.spool, instance)
+        .map_err(|source| SpoolError::Io { path: configuration.spool.clone(), source })?;
     let events = recovered.events.into_iter().filter_map(|event| {
         wire::decode_event(event)
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
@@ -116,10 +125,11 @@ pub(crate) async fn run(
         identity: configuration.identity,
         data_root: configuration.data_root,
         told: Told::default(),
+        leaves_its_name: configuration.leaves_its_name,
         stream: None,
         start: Instant::now(),
     };
-    let departure = shell.work(&mut link, &mut trainers, &mut shutdown).await;
+    let departure = shell.work(&mut link, &mut trainers, shutdown).await;
     // Closing our half lets the last messages out.
     if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
         let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
@@ -160,6 +170,7 @@ struct Shell {
     data_root: PathBuf,
     /// The data set that the log has told of.
     told: Told,
+    leaves_its_name: bool,
     stream: Option<Stream>,
     start: Instant,
 }
@@ -184,6 +195,9 @@ impl Shell {
                 Some(()) = shutdown.recv() => Some(Input::Shutdown),
                 event = link.recv() => match event {
                     Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
+                    Some(LinkEvent::NameTaken(reason)) if self.leaves_its_name => {
+                        return Err(AgentError::NameTaken(reason));
+                    }
                     Some(event) => self.hear_link(event),
                     None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
                 },
@@ -214,6 +228,7 @@ impl Shell {
                 self.stream = Some(Stream { outgoing, close });
                 Some(Input::Connected)
             }
+            LinkEvent::NameTaken(_) => None,
             LinkEvent::Lost | LinkEvent::Refused(_) => {
                 self.stream = None;
                 Some(Input::Disconnected)

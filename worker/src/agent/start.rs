@@ -3,6 +3,7 @@
 use std::{io::Read, process::ExitCode};
 
 use anyhow::Context;
+use proto::WorkerName;
 use terminal::signals::is_hangup_ignored;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,13 +17,16 @@ use super::{
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
-    shell::{self, Configuration},
+    shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
     wire::Identity,
 };
 
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
+
+/// How often a worker may choose another name: with 65,536 to choose from, more often than chance needs.
+const RENAMINGS_MAX: usize = 10;
 
 /// Requests to leave that wait for the agent; two are all that matter.
 const SHUTDOWNS_MAX: usize = 2;
@@ -46,8 +50,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
         }
         // Looked for only where it is needed; kept open until the end.
         let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
-        let configuration = configure(options, own_trainer.as_ref()).await?;
-        match shell::run(configuration, requests).await? {
+        match serve(options, own_trainer.as_ref(), requests).await? {
             Departure::Failed(reason) => {
                 anyhow::bail!("trainers do not get ready here any more ({reason}); the worker has left")
             }
@@ -63,11 +66,35 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     code
 }
 
+/// Runs the agent; under another name where it was given none and another worker has the one that it kept, as happens
+/// on machines that were made from one image.
+async fn serve(
+    options: &StartOptions,
+    own_trainer: Option<&OwnTrainer>,
+    mut requests: mpsc::Receiver<()>,
+) -> anyhow::Result<Departure> {
+    let mut name = options.worker_name()?;
+    for _ in 0..RENAMINGS_MAX {
+        let mut configuration = configure(options, own_trainer, name.clone()).await?;
+        configuration.leaves_its_name = options.name.is_none();
+        match shell::run(configuration, &mut requests).await {
+            Err(AgentError::NameTaken(reason)) => {
+                let before = std::mem::replace(&mut name, options.another_name()?);
+                tracing::warn!(
+                    "{reason}: this worker, which was called {before} by itself, is called {name} from now on"
+                );
+            }
+            ended => return Ok(ended?),
+        }
+    }
+    anyhow::bail!("every name that this worker chose is another's; give it a --name")
+}
+
 async fn configure(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
+    name: WorkerName,
 ) -> anyhow::Result<Configuration> {
-    let name = options.worker_name();
     let mut slots = devices::slots(options.device, options.slots, own_trainer).await?;
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
@@ -86,7 +113,14 @@ async fn configure(
         grace: options.grace,
         trainer_silence: options.trainer_silence(),
         spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
-        identity: Identity { name, instance: uuid::Uuid::new_v4().to_string(), host: host(), slots },
+        leaves_its_name: false,
+        identity: Identity {
+            name,
+            instance: uuid::Uuid::new_v4().to_string(),
+            predecessors: Vec::new(),
+            host: host(),
+            slots,
+        },
     })
 }
 

@@ -23,6 +23,8 @@ pub struct Identity {
     pub name: proto::WorkerName,
     /// Random identity of this process.
     pub instance: String,
+    /// The processes that had its spool before, newest first.
+    pub predecessors: Vec<String>,
     /// The machine's name.
     pub host: String,
     /// The slots, in the order of their indices.
@@ -36,6 +38,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             protocol_version: proto::PROTOCOL_VERSION,
             name: identity.name.to_string(),
             instance: identity.instance.clone(),
+            predecessors: identity.predecessors.clone(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: identity.host.clone(),
             slots: identity.slots.clone(),

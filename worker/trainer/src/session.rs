@@ -178,6 +178,8 @@ fn dataset_failure(error: &DatasetError) -> (TrainerOutcome, String) {
     match error {
         // It is told to nobody.
         DatasetError::GivenUp => (TrainerOutcome::Stopped, error.to_string()),
+        // Another attempt finds it back; nothing was wrong with this one.
+        _ if error.is_passing() => (TrainerOutcome::Unavailable, error.to_string()),
         DatasetError::ImageSize { .. } | DatasetError::Data(_) => {
             (TrainerOutcome::Rejected, error.to_string())
         }

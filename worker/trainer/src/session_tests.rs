@@ -168,6 +168,12 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready", "a Rejected"]);
 
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+        Err(DatasetError::Data(worker::data::DataError::Changed { path: "/data".into() }))
+    };
+    let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
+    assert_eq!(outline(&events), ["ready", "a Unavailable"], "it may be over at the next try");
+
     let memory = "DefaultCPUAllocator: can't allocate memory\nException raised from alloc";
     let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
         Err(DatasetError::Torch(TchError::Torch(memory.into())))

@@ -11,7 +11,8 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terminal::text;
 
 use super::{
-    super::inspect::short_point, super::output::count, TimeLeft, best, share_done, share_of_job, spoken,
+    super::inspect::short_point, super::output::count, Standstill, TimeLeft, best, share_done, share_of_job,
+    spoken,
 };
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -26,6 +27,9 @@ pub(in crate::cli) struct Bars {
     jobs: BTreeMap<u64, ProgressBar>,
     varying: Vec<String>,
     time_left: TimeLeft,
+    standstill: Standstill,
+    /// The reason of failures that was told last, and jobs that failed for it since.
+    failed: (String, u64),
 }
 
 impl Bars {
@@ -34,7 +38,15 @@ impl Bars {
         let overall = screen.add(ProgressBar::new(STEPS));
         overall.set_style(style("[{bar:20}] {percent:>3} %  {wide_msg}"));
         overall.enable_steady_tick(Duration::from_secs(1));
-        Self { screen, overall, jobs: BTreeMap::new(), varying: Vec::new(), time_left: TimeLeft::default() }
+        Self {
+            screen,
+            overall,
+            jobs: BTreeMap::new(),
+            varying: Vec::new(),
+            time_left: TimeLeft::default(),
+            standstill: Standstill::default(),
+            failed: Default::default(),
+        }
     }
 
     pub(super) fn say(&self, text: &str) {
@@ -50,7 +62,14 @@ impl Bars {
             {
                 let job = changed.point.as_ref().map_or(0, |point| point.job);
                 let state = super::super::inspect::job_state_name(changed.state());
-                if !changed.reason.is_empty() {
+                let has_failed = changed.state() == v1::JobState::Failed;
+                if has_failed && changed.reason == self.failed.0 && !changed.reason.is_empty() {
+                    self.failed.1 += 1;
+                } else if !changed.reason.is_empty() {
+                    if has_failed {
+                        self.tell_failed_alike();
+                        self.failed = (changed.reason.clone(), 0);
+                    }
                     self.say(&format!("job {job}, attempt {}, {state}: {}", changed.attempt, changed.reason));
                 }
             }
@@ -58,8 +77,21 @@ impl Bars {
         }
     }
 
+    /// How many more jobs failed for the reason that was told last.
+    fn tell_failed_alike(&mut self) {
+        let count = std::mem::take(&mut self.failed.1);
+        if count > 0 {
+            let jobs = if count == 1 { "job" } else { "jobs" };
+            self.say(&format!("{count} more {jobs} failed for the same reason"));
+        }
+    }
+
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot) {
+        self.tell_failed_alike();
         let Some(sweep) = &snapshot.sweep else { return };
+        if let Some(news) = self.standstill.news(sweep) {
+            self.say(&news);
+        }
         self.varying.clone_from(&sweep.varying);
         let shown: Vec<_> = snapshot.running.iter().take(JOBS_SHOWN_MAX).collect();
         let number = |job: &v1::RunningJob| job.point.as_ref().map_or(0, |point| point.job);

@@ -2,7 +2,7 @@
 
 use proto::v1::{self, watch_sweep_response::Event};
 
-use super::{super::inspect::short_point, TimeLeft, best, share_done, spoken};
+use super::{super::inspect::short_point, Standstill, TimeLeft, best, share_done, spoken};
 use crate::cli::{
     failure::Failure,
     output::{count, first_line, print},
@@ -16,6 +16,9 @@ pub(in crate::cli) struct Lines {
     /// Tenths of the data set's preparation that were told.
     prepared_tenths: u32,
     finished_told: Option<u64>,
+    standstill: Standstill,
+    /// Jobs that failed since the last snapshot for the reason that was told last.
+    failed_alike: u64,
     /// A long reason is told in full once.
     reason_told: String,
 }
@@ -62,9 +65,19 @@ impl Lines {
 
     fn snapshot(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
         let before = std::mem::replace(&mut self.sweep, snapshot.sweep.clone()?).state();
-        let lines: Vec<String> =
-            [self.pause(before), self.advance(snapshot, now)].into_iter().flatten().collect();
+        let standstill = self.standstill.news(&self.sweep);
+        let lines = [self.failed_alike(), self.pause(before), standstill, self.advance(snapshot, now)];
+        let lines: Vec<String> = lines.into_iter().flatten().collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// How many more jobs failed for the reason that was told last.
+    fn failed_alike(&mut self) -> Option<String> {
+        match std::mem::take(&mut self.failed_alike) {
+            0 => None,
+            1 => Some("1 more job failed for the same reason".to_owned()),
+            jobs => Some(format!("{jobs} more jobs failed for the same reason")),
+        }
     }
 
     /// That somebody has paused the sweep, or resumed it.
@@ -118,6 +131,11 @@ impl Lines {
         };
         let worker =
             if changed.worker.is_empty() { String::new() } else { format!(" on {}", changed.worker) };
+        let is_failure = changed.state() == v1::JobState::Failed && !changed.reason.is_empty();
+        if is_failure && changed.reason == self.reason_told {
+            self.failed_alike += 1;
+            return None;
+        }
         let reason = match changed.reason.as_str() {
             "" => String::new(),
             told if told == self.reason_told => format!(": {}", first_line(told)),

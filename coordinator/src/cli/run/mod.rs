@@ -156,7 +156,7 @@ async fn submit_here(
             ));
         }
         v1::SweepState::Finished if counts.failed > 0 => {
-            let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id };
+            let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id, ..Default::default() };
             let answer = target.call(async |client| client.retry_sweep(request).await).await?;
             say(&format!("trying {} in {} again", count(answer.jobs, "failed job"), folder.display()));
             return Ok(answer.sweep.unwrap_or(sweep));

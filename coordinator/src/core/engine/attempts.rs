@@ -51,7 +51,7 @@ impl Engine {
             }
             AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
             AttemptEvent::Ended { outcome, reason, log_tail } => {
-                let (state, reason) = verdict(active, outcome, reason);
+                let (mut state, mut reason) = verdict(active, outcome, reason);
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
                         v1::Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
@@ -61,6 +61,10 @@ impl Engine {
                         v1::Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
                         _ => {}
                     }
+                }
+                if state == AttemptState::Unavailable && self.is_away(now, &name, attempt, &reason) {
+                    state = AttemptState::Rejected;
+                    reason = format!("no worker that is connected has the data set: {reason}");
                 }
                 if state == AttemptState::Rejected {
                     self.mark_unfit(&name, attempt);
@@ -117,6 +121,10 @@ impl Engine {
             active.started = true;
             active.resumed_epochs = resumed_epochs;
             active.progress = (1, 0.0);
+            let name = active.worker.clone();
+            if let Some(worker) = self.workers.get_mut(&name) {
+                worker.away.remove(run.definition.specification.dataset.path.as_path());
+            }
             out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
                 .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
@@ -223,13 +231,14 @@ impl Engine {
             AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
             AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
             AttemptState::Rejected if !others_fit => JobState::Failed,
+            _ if ended.is_last => JobState::Cancelled,
             _ if matches!(run.state, SweepState::Running | SweepState::Paused) => JobState::Pending,
             _ => JobState::Cancelled,
         };
         if job_state == JobState::Pending {
             let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
             let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
-            let waiting = WaitingJob { attempts: ended.attempt, history: history.clone(), pack_size_max };
+            let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history.clone()) };
             run.waiting.insert(attempt.job.job, waiting);
         } else {
             run.count_end(attempt.job.job, job_state, ended.last, ended.best);
@@ -237,10 +246,14 @@ impl Engine {
         let job = attempt.job;
         out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });
         let worker = ended.worker.clone();
-        let observation = Observation::Job { attempt, state: job_state, worker, reason: reason.clone() };
+        // A data set that is away is no news of each job: it is told once, as what the sweep waits for.
+        let is_told = state != AttemptState::Unavailable;
+        let reason_told = if is_told { reason.clone() } else { String::new() };
+        let observation = Observation::Job { attempt, state: job_state, worker, reason: reason_told };
         out.effects.push(Effect::Observed { sweep: run.id, observation });
         settle(run, now, out);
         self.judge(&ended.worker, job, state, &reason);
+        self.end_probe(now, &ended.worker, attempt);
     }
 
     /// Time went by: leases end.
@@ -251,7 +264,9 @@ impl Engine {
             .flat_map(|run| {
                 run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
             })
-            .filter(|(_, active)| active.deadline_ms <= now.monotonic_ms)
+            .filter(|(_, active)| {
+                active.deadline_ms <= now.monotonic_ms && !self.waits_for_us(&active.worker)
+            })
             .map(|(attempt, active)| (attempt, active.worker.clone()))
             .collect();
         for (attempt, name) in expired {
@@ -262,6 +277,7 @@ impl Engine {
             self.end_attempt(now, attempt, AttemptState::Lost, reason, Vec::new(), out);
         }
         self.cut_off_silent_workers(now, out);
+        self.note_idle_sweeps(now, out);
         self.forget_workers(now.unix_ms);
         Reply::None
     }
@@ -284,6 +300,7 @@ fn verdict(active: &mut ActiveAttempt, outcome: v1::Outcome, reason: String) -> 
             active.pack_size_max = Some(active.pack_size / 2);
             (AttemptState::HandedBack, reason)
         }
+        v1::Outcome::Unavailable => (AttemptState::Unavailable, reason),
         v1::Outcome::Failed | v1::Outcome::OutOfMemory | v1::Outcome::PackLost | v1::Outcome::Unspecified => {
             (AttemptState::Failed, reason)
         }

@@ -18,6 +18,9 @@ pub(super) const LOSSES_MAX: u32 = 10;
 /// chance only where they crash everywhere.
 const CRASHED_JOBS_MAX: usize = 3;
 
+/// Crashed jobs that are remembered of a worker: a million jobs that crash must not fill the memory.
+const CRASHED_KEPT_MAX: usize = 100;
+
 /// How many things that cannot be a worker may say; one may come of a broken trainer.
 const REFUSALS_MAX: u32 = 20;
 
@@ -58,6 +61,7 @@ impl WorkerState {
     /// Forgets what it was blamed for.
     pub(super) fn forgive(&mut self) {
         self.crashed.clear();
+        self.away.clear();
         self.refused = 0;
     }
 
@@ -110,6 +114,9 @@ impl Engine {
                     self.workers.values_mut().for_each(|worker| drop(worker.crashed.remove(&job)));
                 } else if let Some(worker) = self.workers.get_mut(name) {
                     worker.crashed.insert(job, reason.to_owned());
+                    if worker.crashed.len() > CRASHED_KEPT_MAX {
+                        worker.crashed.pop_first();
+                    }
                 }
             }
             _ => {}

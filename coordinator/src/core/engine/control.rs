@@ -8,11 +8,11 @@ use super::{
     ControlError, Effect, Engine, Now, Observation, Output, Reply,
     sessions::{revoke, send},
     settle,
-    sweep_run::{SweepRun, WaitingJob},
+    sweep_run::SweepRun,
 };
 use crate::core::{
     definition::SweepDefinition,
-    record::{FailedJob, History, Record},
+    record::Record,
     specification::Specification,
     state::{AttemptState, JobState, SweepState},
 };
@@ -114,64 +114,18 @@ impl Engine {
         Reply::Sweep(Box::new(run.view()))
     }
 
-    /// Has failed jobs wait again, their failures forgotten, and lets every worker try the sweep anew.
-    pub(super) fn retry(
-        &mut self,
-        now: Now,
-        sweep: SweepId,
-        failed: &[FailedJob],
-        out: &mut Output,
-    ) -> Reply {
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
-        };
-        match run.state {
-            SweepState::Running | SweepState::Paused | SweepState::Finished => {}
-            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
-        }
-        let mut retried = 0;
-        for &FailedJob { job, attempts } in failed {
-            if run.failed == 0 || run.waiting.contains_key(&job) || run.active.contains_key(&job) {
-                continue;
-            }
-            run.failed -= 1;
-            run.waiting
-                .insert(job, WaitingJob { attempts, history: History::default(), pack_size_max: None });
-            retried += 1;
-            out.records.push(Record::JobChanged {
-                job: proto::JobKey { sweep, job },
-                state: JobState::Pending,
-                history: History::default(),
-                reason: "tried again on request".to_owned(),
-            });
-        }
-        if retried > 0 && run.state == SweepState::Finished {
-            run.ended_unix_ms = None;
-            change_state(run, SweepState::Running, out);
-            self.live.insert(sweep);
-        }
-        settle(run, now, out);
-        let view = run.view();
-        if retried > 0 {
-            for worker in self.workers.values_mut() {
-                worker.unfit.remove(&sweep);
-                worker.forgive();
-            }
-        }
-        Reply::Retried(Box::new(view), retried)
-    }
-
-    pub(super) fn drain(&mut self, name: &WorkerName, out: &mut Output) -> Reply {
+    pub(super) fn drain(&mut self, now: Now, name: &WorkerName, out: &mut Output) -> Reply {
         let connected = self.workers.get_mut(name).and_then(|worker| Some((worker.session?, worker)));
         let Some((session, worker)) = connected else {
             return Reply::Refused(ControlError::NoSuchWorker(name.clone()));
         };
         if !worker.draining {
             worker.draining = true;
-            let drain = v1::Drain { reason: "drained on request".to_owned() };
+            worker.leaving = "drained on request".to_owned();
+            let drain = v1::Drain { reason: worker.leaving.clone() };
             send(session, v1::coordinator_message::Message::Drain(drain), out);
         }
-        let view = self.workers_view().into_iter().find(|worker| worker.name == name.as_str());
+        let view = self.workers.get(name).map(|worker| self.worker_view(now, name, worker));
         Reply::Worker(Box::new(view.unwrap_or_default()))
     }
 
@@ -230,14 +184,14 @@ impl Engine {
     }
 
     /// The stream of the worker that runs an active attempt.
-    fn session_of(&self, attempt: AttemptKey) -> Option<super::SessionId> {
+    pub(super) fn session_of(&self, attempt: AttemptKey) -> Option<super::SessionId> {
         let active = self.sweeps.get(&attempt.job.sweep)?.active(attempt)?;
         self.workers.get(&active.worker)?.session
     }
 
-    pub(super) fn describe(&self, sweep: SweepId) -> Reply {
+    pub(super) fn describe(&self, now: Now, sweep: SweepId) -> Reply {
         match self.sweep(sweep) {
-            Ok(run) => Reply::Sweep(Box::new(run.view())),
+            Ok(run) => Reply::Sweep(Box::new(v1::Sweep { waiting: self.waiting(now, run), ..run.view() })),
             Err(error) => Reply::Refused(error),
         }
     }
@@ -247,15 +201,20 @@ impl Engine {
         Reply::Sweeps(self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect())
     }
 
-    pub(super) fn snapshot(&self, sweep: SweepId) -> Reply {
+    pub(super) fn snapshot(&self, now: Now, sweep: SweepId) -> Reply {
         match self.sweep(sweep) {
-            Ok(run) => Reply::Snapshot(Box::new(run.snapshot())),
+            Ok(run) => {
+                let mut snapshot = run.snapshot();
+                let waiting = self.waiting(now, run);
+                snapshot.sweep.iter_mut().for_each(|sweep| sweep.waiting.clone_from(&waiting));
+                Reply::Snapshot(Box::new(snapshot))
+            }
             Err(error) => Reply::Refused(error),
         }
     }
 }
 
-fn change_state(run: &mut SweepRun, state: SweepState, out: &mut Output) {
+pub(super) fn change_state(run: &mut SweepRun, state: SweepState, out: &mut Output) {
     run.state = state;
     out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: None });
     out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });

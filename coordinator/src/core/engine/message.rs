@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use proto::{AttemptKey, SweepId, WorkerName, v1};
+use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
 use super::super::{
     definition::SweepDefinition,
-    record::{EpochMetrics, FailedJob, Record},
+    record::{EndedJob, EpochMetrics, Record},
     specification::Specification,
     state::{JobState, SweepState},
 };
@@ -39,12 +39,21 @@ pub enum Input {
     Pause(SweepId),
     /// A user wants jobs to start again.
     Resume(SweepId),
-    /// A user wants failed jobs to be tried again.
+    /// A user wants jobs that failed or were cancelled to be tried again.
     Retry {
         /// Whose.
         sweep: SweepId,
-        /// All jobs of the sweep that have failed, as the store has them now.
-        failed: Vec<FailedJob>,
+        /// The jobs, as the store has them now.
+        jobs: Vec<EndedJob>,
+        /// Whether they are all that the sweep has: one that was stopped or cancelled can only be taken up as a whole.
+        all: bool,
+    },
+    /// A user wants one job to end.
+    EndJob {
+        /// Which.
+        job: JobKey,
+        /// How.
+        how: JobEnd,
     },
     /// A user wants a worker to take no more jobs and leave.
     Drain(WorkerName),
@@ -77,7 +86,19 @@ pub enum Input {
     /// A stream ended.
     SessionClosed(SessionId),
     /// A worker accepts no more jobs.
-    WorkerDraining(SessionId),
+    WorkerDraining {
+        /// The stream.
+        session: SessionId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Messages that workers wait for have left: what was told before is durable, and these leases begin.
+    Told {
+        /// The attempts that were granted.
+        granted: Vec<AttemptKey>,
+        /// The streams whose hello was answered.
+        welcomed: Vec<SessionId>,
+    },
     /// A worker lives, and so do these attempts.
     Heartbeat {
         /// The stream.
@@ -114,6 +135,15 @@ impl Input {
     }
 }
 
+/// How a user ends a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// It gets no more attempts; the one that runs goes on.
+    Stop,
+    /// It ends now.
+    Cancel,
+}
+
 /// What a worker says first.
 #[derive(Debug, Clone)]
 pub struct Hello {
@@ -121,6 +151,8 @@ pub struct Hello {
     pub name: WorkerName,
     /// Its process: another one after each start.
     pub instance: String,
+    /// The processes that had its spool before, newest first.
+    pub predecessors: Vec<String>,
     /// Its machine, for people.
     pub host: String,
     /// Its program's version, for people.
@@ -238,10 +270,17 @@ pub enum Effect {
 }
 
 /// Why a stream is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
-    /// Another stream said hello with the same name.
+    /// The same worker said hello on another stream.
     Replaced,
+    /// Another worker has this one's name.
+    NameTaken {
+        /// The name that both have.
+        name: WorkerName,
+        /// The other's machine.
+        host: String,
+    },
     /// Nothing came from it for a whole lease.
     Silent,
 }
@@ -312,6 +351,25 @@ pub enum ControlError {
     /// Somebody else extended the sweep meanwhile.
     #[error("the sweep was extended by somebody else at the same time; try again")]
     Overtaken,
+    /// The sweep has no such job.
+    #[error("sweep {sweep} has the jobs 1 to {jobs}, not {job}", sweep = .job.sweep, job = .job.job)]
+    NoSuchJob {
+        /// What was asked for.
+        job: JobKey,
+        /// How many there are.
+        jobs: u64,
+    },
+    /// The job has its end, whichever that is.
+    #[error("job {0} has ended already")]
+    JobHasEnded(JobKey),
+    /// Jobs of a sweep that was stopped or cancelled are taken up together.
+    #[error("sweep {sweep} is {state}; `sweep retry {sweep}` takes all of its jobs up again", state = .state.as_str())]
+    OnlyAsAWhole {
+        /// Which.
+        sweep: SweepId,
+        /// Its state.
+        state: SweepState,
+    },
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]
     NoSuchWorker(WorkerName),

@@ -3,8 +3,10 @@
 //! reply. Nothing here waits, reads a clock, or does I/O.
 
 mod attempts;
+mod away;
 mod blame;
 mod control;
+mod job_control;
 mod message;
 mod packs;
 mod restore;
@@ -12,6 +14,7 @@ mod schedule;
 mod sessions;
 mod sweep_run;
 mod view;
+mod waiting;
 mod workers;
 
 use std::{
@@ -23,8 +26,8 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 
 pub use self::{
     message::{
-        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, Observation,
-        Output, Reply, SessionId, SlotDescription,
+        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
+        Observation, Output, Reply, SessionId, SlotDescription,
     },
     restore::RestoreError,
 };
@@ -89,7 +92,7 @@ impl Engine {
     /// Takes one input.
     pub fn apply(&mut self, now: Now, input: Input) -> Output {
         let mut out = Output::default();
-        match self.answer(&input) {
+        match self.answer(now, &input) {
             Some(reply) => out.reply = reply,
             None => {
                 out.reply = self.change(now, input, &mut out);
@@ -101,13 +104,13 @@ impl Engine {
     }
 
     /// Answers an input that only asks; none for one that may change something.
-    fn answer(&self, input: &Input) -> Option<Reply> {
+    fn answer(&self, now: Now, input: &Input) -> Option<Reply> {
         Some(match input {
-            Input::DescribeSweep(sweep) => self.describe(*sweep),
+            Input::DescribeSweep(sweep) => self.describe(now, *sweep),
             Input::ListSweeps { before, limit } => self.list(*before, *limit),
-            Input::Snapshot(sweep) => self.snapshot(*sweep),
+            Input::Snapshot(sweep) => self.snapshot(now, *sweep),
             Input::Define(sweep) => self.define(*sweep),
-            Input::ListWorkers => Reply::Workers(self.workers_view()),
+            Input::ListWorkers => Reply::Workers(self.workers_view(now)),
             _ => return None,
         })
     }
@@ -118,13 +121,15 @@ impl Engine {
             Input::Extend { sweep, base, definition } => self.extend(sweep, base, definition, out),
             Input::Pause(sweep) => self.pause(now, sweep, out),
             Input::Resume(sweep) => self.resume(sweep, out),
-            Input::Retry { sweep, failed } => self.retry(now, sweep, &failed, out),
-            Input::Drain(name) => self.drain(&name, out),
+            Input::Retry { sweep, jobs, all } => self.retry(now, sweep, &jobs, all, out),
+            Input::EndJob { job, how } => self.end_job(now, job, how, out),
+            Input::Drain(name) => self.drain(now, &name, out),
             Input::Stop(sweep) => self.stop(now, sweep, out),
             Input::Cancel(sweep) => self.cancel(now, sweep, out),
             Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
             Input::SessionClosed(session) => self.session_closed(now, session),
-            Input::WorkerDraining(session) => self.worker_draining(session),
+            Input::WorkerDraining { session, reason } => self.worker_draining(session, reason),
+            Input::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
             Input::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
             Input::Event { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, out)

@@ -4,6 +4,7 @@ use proto::SweepId;
 
 use super::{
     Engine, EngineConfig, Now,
+    job_control::STOPPED,
     sweep_run::{ActiveAttempt, SweepRun, WaitingJob},
 };
 use crate::core::mutants::{self, Mutant};
@@ -78,14 +79,14 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
 }
 
 fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
-    let StoredJob { job, attempts, history, reason: _, running } = stored;
+    let StoredJob { job, attempts, history, reason, running } = stored;
     let (attempts, deadline_ms) = (
         if running.is_none() && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
         if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
     );
     match running {
         None => {
-            run.waiting.insert(job, WaitingJob { attempts, history, pack_size_max: None });
+            run.waiting.insert(job, WaitingJob::again(attempts, history));
         }
         Some(attempt) => {
             let active = ActiveAttempt {
@@ -99,6 +100,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 deadline_ms,
                 started: attempt.started,
                 resumed_epochs: 0,
+                is_last: reason == STOPPED,
                 history,
                 epochs_total: run.definition.epochs(job),
                 train_seconds: attempt.train_seconds,

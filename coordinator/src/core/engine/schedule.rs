@@ -7,12 +7,14 @@ use proto::{SweepId, WorkerName, v1};
 
 use super::{
     Effect, Engine, Now, Observation, Output,
+    away::begin_probe,
     packs::PackKey,
     sessions::send,
-    sweep_run::{ActiveAttempt, SweepRun},
+    sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun},
     workers::WorkerState,
 };
 use crate::core::{
+    mutants::{self, Mutant},
     record::Record,
     state::{JobState, SweepState},
 };
@@ -31,7 +33,7 @@ impl Engine {
         let free = self.free_slots();
         let mut granted = 0;
         for (name, position) in free {
-            if let Some(sweep) = self.next_sweep_for(&name) {
+            if let Some(sweep) = self.next_sweep_for(now, &name) {
                 let place = Place { name: &name, position, granted };
                 granted += u64::from(self.takes_packs(sweep, &place));
                 self.grant(now, sweep, place, out);
@@ -72,15 +74,19 @@ impl Engine {
 
     /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where
     /// nobody can, so that they fail with the reason instead of waiting for ever.
-    fn next_sweep_for(&self, name: &WorkerName) -> Option<SweepId> {
-        let unfit = &self.workers.get(name)?.unfit;
+    fn next_sweep_for(&self, now: Now, name: &WorkerName) -> Option<SweepId> {
+        let worker = self.workers.get(name)?;
+        let unfit = &worker.unfit;
         let nobody_fits = |sweep: &SweepId| {
             self.workers
                 .values()
                 .filter(|worker| self.takes_jobs(worker))
                 .all(|worker| worker.unfit.contains(sweep))
         };
-        let fits = |run: &&SweepRun| run.can_start() && (!unfit.contains(&run.id) || nobody_fits(&run.id));
+        let fits = |run: &&SweepRun| {
+            run.can_start()
+                && if unfit.contains(&run.id) { nobody_fits(&run.id) } else { worker.may_read(now, run) }
+        };
         self.live_sweeps().find(fits).map(|run| run.id)
     }
 
@@ -108,11 +114,17 @@ impl Engine {
             let limit = limits.into_iter().flatten().fold(slot.description.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
+        let is_probe = !worker.unfit.contains(&sweep)
+            && begin_probe(&mut worker.away, run, run.attempt_key(job, waiting.attempts + 1));
+        // One is enough to look whether its data set is back.
+        let size = if is_probe { 1 } else { size };
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
             jobs.extend(run.take_mates(job, size, size - 1));
         }
         let pack_size = jobs.len() as u32;
+        let early = mutants::is_on(Mutant::LeasesBeginEarly);
+        let deadline_ms = if early { now.monotonic_ms + self.config.lease_ms } else { NOT_TOLD };
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);
@@ -125,9 +137,10 @@ impl Engine {
                 pack_size,
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
-                deadline_ms: now.monotonic_ms + self.config.lease_ms,
+                deadline_ms,
                 started: false,
                 resumed_epochs: 0,
+                is_last: false,
                 history: waiting.history,
                 epochs_total: run.definition.epochs(job),
                 train_seconds: 0.0,
@@ -137,6 +150,7 @@ impl Engine {
             };
             out.records.push(Record::AttemptGranted {
                 attempt,
+                is_first: waiting.is_fresh,
                 worker: name.clone(),
                 slot: active.slot,
                 device: active.device.clone(),

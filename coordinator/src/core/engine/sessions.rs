@@ -6,8 +6,8 @@ use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
-    sweep_run::ActiveAttempt,
-    workers::{SlotState, WorkerState},
+    sweep_run::{ActiveAttempt, NOT_TOLD},
+    workers::{Kinship, Rival, SlotState, WorkerState},
 };
 use crate::core::{
     mutants::{self, Mutant},
@@ -22,11 +22,23 @@ impl Engine {
         hello: Hello,
         out: &mut Output,
     ) -> Reply {
-        let Hello { name, instance, host, software_version, slots, held, draining } = hello;
+        if let Some(refusal) = self.name_is_taken(now, &hello) {
+            out.effects.push(Effect::Close { session, reason: refusal });
+            return Reply::None;
+        }
+        let Hello { name, instance, predecessors, host, software_version, slots, held, draining } = hello;
         let before = self.workers.remove(&name);
+        let kinship =
+            before.as_ref().map_or(Kinship::Unknown, |before| before.kinship(&instance, &predecessors));
         if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
             self.sessions.remove(&replaced);
-            out.effects.push(Effect::Close { session: replaced, reason: CloseReason::Replaced });
+            let name = name.clone();
+            let reason = match kinship {
+                // One whose spool was copied lives on, and is told why it is not wanted.
+                Kinship::Stranger | Kinship::Successor => CloseReason::NameTaken { name, host: host.clone() },
+                Kinship::Same | Kinship::Unknown => CloseReason::Replaced,
+            };
+            out.effects.push(Effect::Close { session: replaced, reason });
         }
         let slots = slots
             .into_iter()
@@ -34,26 +46,31 @@ impl Engine {
             .collect();
         let worker = WorkerState {
             session: Some(session),
+            welcomed: false,
             host,
             software_version,
             draining,
+            leaving: String::new(),
             slots,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
+            returns_until_ms: 0,
+            rival: None,
             unfit: BTreeSet::new(),
+            away: BTreeMap::new(),
             instance,
             crashed: BTreeMap::new(),
             refused: 0,
             refusal: String::new(),
         };
-        let worker = WorkerState::after(worker, before);
+        let worker = WorkerState::after(worker, before, kinship);
         self.workers.insert(name.clone(), worker);
         self.roomy.insert(name.clone());
         self.sessions.insert(session, name.clone());
         let (kept, refused): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|held| self.reattach(now, &name, *held));
         let kept: Vec<AttemptKey> = kept.into_iter().map(|held| held.attempt).collect();
-        self.lose_unheld(now, &name, &kept, out);
+        self.lose_unheld(now, &name, &kept, kinship, out);
         let welcome = v1::Welcome {
             lease_ms: self.config.lease_ms,
             heartbeat_interval_ms: self.config.heartbeat_interval_ms,
@@ -82,8 +99,16 @@ impl Engine {
         true
     }
 
-    /// What the worker should run but does not hold is lost; what it never got was not even lost.
-    fn lose_unheld(&mut self, now: Now, name: &WorkerName, kept: &[AttemptKey], out: &mut Output) {
+    /// What the worker should run but does not hold is lost; what it never got was not even lost, and what another
+    /// worker of the same name ran is taken back from that one.
+    fn lose_unheld(
+        &mut self,
+        now: Now,
+        name: &WorkerName,
+        kept: &[AttemptKey],
+        kinship: Kinship,
+        out: &mut Output,
+    ) {
         let missing: Vec<(AttemptKey, bool)> = self
             .sweeps
             .values()
@@ -94,26 +119,86 @@ impl Engine {
             .map(|(attempt, active)| (attempt, active.started))
             .collect();
         for (attempt, started) in missing {
-            let (state, reason) = if started {
-                (AttemptState::Lost, format!("worker {name} came back without it"))
-            } else {
-                (AttemptState::HandedBack, format!("worker {name} came back before it began"))
+            let (state, reason) = match kinship {
+                Kinship::Stranger => (
+                    AttemptState::Revoked,
+                    format!(
+                        "another worker named {name} has taken the place of the one that ran it; give each worker its \
+                         own --name"
+                    ),
+                ),
+                _ if started => (AttemptState::Lost, format!("worker {name} came back without it")),
+                _ => (AttemptState::HandedBack, format!("worker {name} came back before it began")),
             };
             self.end_attempt(now, attempt, state, reason, Vec::new(), out);
         }
     }
 
-    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) -> Reply {
-        if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
-            worker.session = None;
-            worker.last_seen_unix_ms = now.unix_ms;
+    /// Why a newcomer is not let in, where a worker of the same name is there or about to come back.
+    fn name_is_taken(&mut self, now: Now, hello: &Hello) -> Option<CloseReason> {
+        let holds = || {
+            let mut active = self.sweeps.values().flat_map(|run| run.active.values());
+            active.any(|active| active.worker == hello.name)
+        };
+        let worker = self.workers.get(&hello.name)?;
+        let is_there = worker.session.is_some()
+            || (!worker.draining && now.monotonic_ms < worker.returns_until_ms && holds());
+        if !is_there
+            || worker.kinship(&hello.instance, &hello.predecessors) != Kinship::Stranger
+            || mutants::is_on(Mutant::NewcomersReplace)
+        {
+            return None;
+        }
+        let worker = self.workers.get_mut(&hello.name)?;
+        worker.rival = Some(Rival { host: hello.host.clone(), at_unix_ms: now.unix_ms });
+        Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host.clone() })
+    }
+
+    /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.
+    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) -> Reply {
+        let deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        for attempt in granted {
+            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
+                && active.deadline_ms == NOT_TOLD
+            {
+                active.deadline_ms = deadline_ms;
+            }
+        }
+        for session in welcomed {
+            let Some(name) = self.sessions.get(session) else { continue };
+            let Some(worker) = self.workers.get_mut(name) else { continue };
+            worker.welcomed = true;
+            worker.last_heard_ms = now.monotonic_ms;
+            let active = self.sweeps.values_mut().flat_map(|run| run.active.values_mut());
+            for active in active.filter(|active| active.worker == *name && active.deadline_ms != NOT_TOLD) {
+                active.deadline_ms = deadline_ms;
+            }
         }
         Reply::None
     }
 
-    pub(super) fn worker_draining(&mut self, session: SessionId) -> Reply {
+    /// Whether a worker has said hello and was not answered yet: it says nothing until it is.
+    pub(super) fn waits_for_us(&self, name: &WorkerName) -> bool {
+        self.workers.get(name).is_some_and(|worker| worker.session.is_some() && !worker.welcomed)
+            && !mutants::is_on(Mutant::LeasesBeginEarly)
+    }
+
+    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) -> Reply {
+        let returns_until_ms = now.monotonic_ms + self.config.heartbeat_interval_ms;
+        if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
+            worker.last_seen_unix_ms = now.unix_ms;
+            worker.depart(returns_until_ms);
+        }
+        Reply::None
+    }
+
+    pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) -> Reply {
         if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
             worker.draining = true;
+            if worker.leaving.is_empty() {
+                worker.leaving = reason;
+            }
         }
         Reply::None
     }

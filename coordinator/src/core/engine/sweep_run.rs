@@ -25,6 +25,8 @@ const MATES_LOOKED_AT_MAX: u64 = 65_536;
 #[derive(Debug, Clone)]
 pub(super) struct WaitingJob {
     pub(super) attempts: u32,
+    /// Nothing was recorded of it yet.
+    pub(super) is_fresh: bool,
     pub(super) history: History,
     /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
     /// makes it try a larger one again.
@@ -32,14 +34,22 @@ pub(super) struct WaitingJob {
 }
 
 impl WaitingJob {
+    /// One of which the store knows.
+    pub(super) fn again(attempts: u32, history: History) -> Self {
+        Self { attempts, is_fresh: false, history, pack_size_max: None }
+    }
+
     fn fresh() -> Self {
-        Self { attempts: 0, history: History::default(), pack_size_max: None }
+        Self { attempts: 0, is_fresh: true, history: History::default(), pack_size_max: None }
     }
 
     fn fits(&self, pack_size: u32) -> bool {
         self.pack_size_max.is_none_or(|max| pack_size <= max)
     }
 }
+
+/// The deadline of an attempt whose grant waits for its commit: a lease begins when the worker can know of it.
+pub(super) const NOT_TOLD: u64 = u64::MAX;
 
 /// A job whose attempt holds its lease.
 #[derive(Debug, Clone)]
@@ -54,11 +64,13 @@ pub(super) struct ActiveAttempt {
     pub(super) pack_key: Option<Arc<PackKey>>,
     /// Most jobs of the pack of its next attempt.
     pub(super) pack_size_max: Option<u32>,
-    /// On the monotonic clock.
+    /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
     /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask.
     pub(super) resumed_epochs: u32,
+    /// Its job gets no more attempts.
+    pub(super) is_last: bool,
     pub(super) history: History,
     pub(super) epochs_total: u32,
     pub(super) train_seconds: f64,
@@ -113,6 +125,10 @@ pub(super) struct SweepRun {
     pub(super) cancelled: u64,
     /// The best done jobs.
     pub(super) best: BestJobs,
+    /// Since when jobs wait and none runs, on the clock of leases.
+    pub(super) idle_since_ms: Option<u64>,
+    /// Why that is so, as watchers were told.
+    pub(super) idle_told: String,
 }
 
 impl SweepRun {
@@ -133,6 +149,8 @@ impl SweepRun {
             failed: 0,
             cancelled: 0,
             best: BestJobs::default(),
+            idle_since_ms: None,
+            idle_told: String::new(),
         }
     }
 
@@ -224,7 +242,7 @@ impl SweepRun {
     }
 
     /// A job that never had an attempt has one.
-    fn begin(&mut self, job: u64) {
+    pub(super) fn begin(&mut self, job: u64) {
         if job != self.next_fresh {
             self.ahead.insert(job);
             return;

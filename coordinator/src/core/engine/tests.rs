@@ -1,9 +1,11 @@
 //! What the engine does, one behaviour a test, with no runtime and no clock.
 
+mod away;
 mod blame;
 mod cluster;
 mod control;
 mod jobs;
 mod leases;
+mod names;
 mod packs;
 mod properties;

@@ -32,6 +32,7 @@ impl SweepRun {
             varying: self.definition.varying.iter().map(|name| (*name).to_owned()).collect(),
             specification: self.definition.text.clone(),
             dataset: self.dataset.clone(),
+            waiting: None,
         }
     }
 

@@ -1,29 +1,79 @@
 //! The workers that the engine knows: their slots and what occupies them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use proto::{AttemptKey, JobKey, SweepId, v1};
+use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
-use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription};
+use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription, away::Away};
 use crate::core::mutants::{self, Mutant};
 
-/// How long a worker that left is remembered, in milliseconds of wall-clock time: long enough to ask about it.
+/// How long a worker is remembered whose stream broke, in milliseconds of wall-clock time: long enough to ask about it.
 pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
+
+/// The same of one that left in order: whoever told it to leave can see that it has.
+const FORGET_LEFT_AFTER_MS: u64 = 60_000;
+
+/// Workers that have left and are remembered at the same time, the latest ones: a cluster whose machines have other names
+/// after each start must not fill the memory.
+const DEPARTED_MAX: usize = 200;
+
+/// Slots that are remembered of a worker that has left, and characters of each text: with [`DEPARTED_MAX`], some megabytes
+/// in all.
+const DEPARTED_SLOTS_MAX: usize = 16;
+const DEPARTED_TEXT_MAX: usize = 200;
+
+/// How long it is shown that a worker of the same name was turned away, in milliseconds: such a one tries again each some
+/// seconds.
+const RIVAL_SHOWN_MS: u64 = 60_000;
+
+/// What a process that says hello is to the one that had its name before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kinship {
+    /// It is that process.
+    Same,
+    /// It has that process's spool, so that process has ended.
+    Successor,
+    /// Neither: another worker that was given the same name, or the same one without its spool.
+    Stranger,
+    /// Nothing is known of the one before.
+    Unknown,
+}
+
+/// A worker that was turned away as its name is taken.
+#[derive(Debug)]
+pub(super) struct Rival {
+    pub(super) host: String,
+    pub(super) at_unix_ms: u64,
+}
 
 /// One worker.
 #[derive(Debug)]
 pub(super) struct WorkerState {
     /// Its stream; none while it is away.
     pub(super) session: Option<SessionId>,
+    /// The answer to its hello has left; before, its silence means nothing.
+    pub(super) welcomed: bool,
     pub(super) host: String,
     pub(super) software_version: String,
     pub(super) draining: bool,
+    /// Why it takes no more jobs, for people.
+    pub(super) leaving: String,
     pub(super) slots: Vec<SlotState>,
     pub(super) last_seen_unix_ms: u64,
     /// When the last message came, on the clock of leases.
     pub(super) last_heard_ms: u64,
+    /// Until when one whose stream broke is expected back, before another worker of its name is let in; on the clock of
+    /// leases.
+    pub(super) returns_until_ms: u64,
+    /// The last other worker of its name that was turned away.
+    pub(super) rival: Option<Rival>,
     /// Sweeps that it said it cannot run.
     pub(super) unfit: BTreeSet<SweepId>,
+    /// Data sets that it could not read when it last tried, by their paths.
+    pub(super) away: BTreeMap<PathBuf, Away>,
     /// Its process, told from one that was started anew.
     pub(super) instance: String,
     /// Jobs that crashed here since the last one that did not, and why.
@@ -49,15 +99,43 @@ impl SlotState {
 }
 
 impl WorkerState {
-    /// This worker with what is known of it from the stream before; a process that was started anew is innocent.
-    pub(super) fn after(self, before: Option<Self>) -> Self {
+    /// This worker with what is known of it from the stream before; a process that was started anew is innocent, and one
+    /// on another machine is another worker.
+    pub(super) fn after(self, before: Option<Self>, kinship: Kinship) -> Self {
         let Some(before) = before else { return self };
-        let worker = Self { unfit: before.unfit, ..self };
-        if worker.instance != before.instance {
-            return worker;
+        let Self { unfit, away, crashed, refused, refusal, .. } = before;
+        match kinship {
+            Kinship::Same => Self { unfit, away, crashed, refused, refusal, ..self },
+            Kinship::Successor | Kinship::Unknown => Self { unfit, ..self },
+            Kinship::Stranger => self,
         }
-        let Self { crashed, refused, refusal, .. } = before;
-        Self { crashed, refused, refusal, ..worker }
+    }
+
+    /// What a process is to this one.
+    pub(super) fn kinship(&self, instance: &str, predecessors: &[String]) -> Kinship {
+        if self.instance == instance {
+            Kinship::Same
+        } else if predecessors.contains(&self.instance) {
+            Kinship::Successor
+        } else {
+            Kinship::Stranger
+        }
+    }
+
+    /// Its stream is gone; it may be back until then. What is kept of it is bounded.
+    pub(super) fn depart(&mut self, returns_until_ms: u64) {
+        self.session = None;
+        self.returns_until_ms = returns_until_ms;
+        self.slots.truncate(DEPARTED_SLOTS_MAX);
+        self.slots.shrink_to_fit();
+        let slots = self.slots.iter_mut().map(|slot| &mut slot.description);
+        let texts = slots.flat_map(|slot| [&mut slot.device, &mut slot.description]);
+        for text in texts.chain([&mut self.host, &mut self.software_version, &mut self.leaving]) {
+            if let Some((end, _)) = text.char_indices().nth(DEPARTED_TEXT_MAX) {
+                text.truncate(end);
+                text.shrink_to_fit();
+            }
+        }
     }
 
     /// Whether it takes jobs.
@@ -82,37 +160,51 @@ impl WorkerState {
 }
 
 impl Engine {
-    pub(super) fn workers_view(&self) -> Vec<v1::Worker> {
-        let view = |(name, worker): (&proto::WorkerName, &WorkerState)| v1::Worker {
+    pub(super) fn workers_view(&self, now: Now) -> Vec<v1::Worker> {
+        self.workers.iter().map(|(name, worker)| self.worker_view(now, name, worker)).collect()
+    }
+
+    pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> v1::Worker {
+        let set_aside = self.set_aside(worker);
+        let away = worker.away_view(now);
+        let state = match worker.session {
+            None => "disconnected",
+            Some(_) if worker.draining => "draining",
+            Some(_) if set_aside.is_some() || away.is_some() => "set_aside",
+            Some(_) => "connected",
+        };
+        let slot = |slot: &SlotState| v1::Slot {
+            index: slot.description.index,
+            device: slot.description.device.clone(),
+            description: slot.description.description.clone(),
+            pack_size_max: slot.description.pack_size_max,
+        };
+        let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
+        // What one that is gone ran and has lost runs no more, for all that anyone can know.
+        let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
+        let shared = worker.rival.as_ref().filter(|rival| now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS);
+        let shared = shared.map(|rival| {
+            format!(
+                "another worker named {name}, on {}, is turned away; start it with another --name",
+                host_or_unknown(&rival.host)
+            )
+        });
+        v1::Worker {
             name: name.to_string(),
             host: worker.host.clone(),
             software_version: worker.software_version.clone(),
-            state: match worker.session {
-                None => "disconnected",
-                Some(_) if worker.draining => "draining",
-                Some(_) if self.set_aside(worker).is_some() => "set_aside",
-                Some(_) => "connected",
-            }
-            .to_owned(),
-            slots: worker
-                .slots
-                .iter()
-                .map(|slot| v1::Slot {
-                    index: slot.description.index,
-                    device: slot.description.device.clone(),
-                    description: slot.description.description.clone(),
-                    pack_size_max: slot.description.pack_size_max,
-                })
-                .collect(),
-            running: worker
-                .slots
-                .iter()
-                .flat_map(|slot| slot.occupants.iter().map(|attempt| (*attempt).into()))
-                .collect(),
+            state: state.to_owned(),
+            slots: worker.slots.iter().map(slot).collect(),
+            running: occupants.filter(runs).map(|attempt| (*attempt).into()).collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: self.set_aside(worker).unwrap_or_default(),
-        };
-        self.workers.iter().map(view).collect()
+            reason: set_aside.or(away).or(shared).unwrap_or_else(|| worker.leaving.clone()),
+        }
+    }
+
+    /// Whether the attempt holds its lease on that worker.
+    fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
+        let active = self.sweeps.get(&attempt.job.sweep).and_then(|run| run.active(attempt));
+        active.is_some_and(|active| active.worker == *name)
     }
 
     /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not
@@ -120,21 +212,40 @@ impl Engine {
     pub(super) fn cut_off_silent_workers(&mut self, now: Now, out: &mut Output) {
         for worker in self.workers.values_mut() {
             let silent = now.monotonic_ms.saturating_sub(worker.last_heard_ms) > self.config.lease_ms;
-            if let Some(session) = worker.session.take_if(|_| silent) {
+            let waits_for_us = !worker.welcomed && !mutants::is_on(Mutant::LeasesBeginEarly);
+            if let Some(session) = worker.session.take_if(|_| silent && !waits_for_us) {
                 self.sessions.remove(&session);
+                // It was expected for a whole lease.
+                worker.depart(0);
                 out.effects.push(Effect::Close { session, reason: CloseReason::Silent });
             }
         }
     }
 
-    /// Forgets workers that left long ago and hold nothing, so that names that never return cost nothing.
+    /// Forgets workers that left a while ago and hold nothing, so that names that never return cost nothing.
     pub(super) fn forget_workers(&mut self, unix_ms: u64) {
+        let mut departed: Vec<u64> = self
+            .workers
+            .values()
+            .filter(|worker| worker.session.is_none())
+            .map(|worker| worker.last_seen_unix_ms)
+            .collect();
+        let excess = departed.len().saturating_sub(DEPARTED_MAX);
+        departed.sort_unstable();
+        // Those that left up to then go first; more than wanted only where several left in the same millisecond.
+        let oldest = excess.checked_sub(1).and_then(|last| departed.get(last)).copied();
         self.workers.retain(|name, worker| {
             let holds =
                 || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
-            worker.session.is_some()
-                || unix_ms.saturating_sub(worker.last_seen_unix_ms) < FORGET_AFTER_MS
-                || holds()
+            let kept_ms = if worker.draining { FORGET_LEFT_AFTER_MS } else { FORGET_AFTER_MS };
+            let is_due = unix_ms.saturating_sub(worker.last_seen_unix_ms) >= kept_ms
+                || oldest.is_some_and(|oldest| worker.last_seen_unix_ms <= oldest);
+            worker.session.is_some() || !is_due || holds()
         });
     }
+}
+
+/// A machine's name as it is told.
+fn host_or_unknown(host: &str) -> &str {
+    if host.is_empty() { "an unknown machine" } else { host }
 }

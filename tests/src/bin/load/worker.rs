@@ -111,6 +111,7 @@ impl Worker {
             protocol_version: proto::PROTOCOL_VERSION,
             name: format!("load{number}"),
             instance: "load".into(),
+            predecessors: Vec::new(),
             slots: (0..slots).map(slot).collect(),
             ..v1::Hello::default()
         }));

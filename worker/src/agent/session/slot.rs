@@ -228,6 +228,7 @@ impl Running {
             TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
             TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,
+            TrainerOutcome::Unavailable => Outcome::Unavailable,
             TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
         };
         let reason = if outcome == Outcome::Done { String::new() } else { reason };

@@ -161,6 +161,7 @@ impl Bench {
             identity: Identity {
                 name: "one".parse().unwrap(),
                 instance: "instance".into(),
+                predecessors: Vec::new(),
                 host: "host".into(),
                 slots: vec![v1::Slot {
                     index: 0,
@@ -174,10 +175,12 @@ impl Bench {
             data_root: folder.to_owned(),
             grace: Duration::ZERO,
             trainer_silence: None,
+            leaves_its_name: false,
             spool_bytes_max,
         };
-        let (shutdown, requests) = mpsc::channel(2);
-        let agent = AbortOnDropHandle::new(tokio::spawn(run(configuration, requests)));
+        let (shutdown, mut requests) = mpsc::channel(2);
+        let agent = async move { run(configuration, &mut requests).await };
+        let agent = AbortOnDropHandle::new(tokio::spawn(agent));
         Self { sessions, agent, shutdown, _server: server }
     }
 
@@ -285,7 +288,7 @@ async fn refusals_that_stay_end_the_worker_with_what_to_do() {
     let cases = [
         (Status::unauthenticated("no"), "--token-file"),
         (Status::failed_precondition("revision 2"), "the same version of both"),
-        (Status::already_exists("one"), "its own --name"),
+        (Status::already_exists("another process"), "another process"),
     ];
     for (refusal, advice) in cases {
         let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,10 @@ pub(super) struct Cluster {
     pub(super) records: Vec<Record>,
     pub(super) effects: Vec<Effect>,
     sequence: u64,
+    /// What newcomers say of the processes that had their spool before.
+    pub(super) predecessors: Vec<String>,
+    /// Commits take as long as the test says, so that nothing leaves until then.
+    pub(super) disk_stands_still: bool,
 }
 
 /// A sweep of `jobs` jobs of two epochs, with more keys of the file.
@@ -65,7 +69,15 @@ pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
 impl Cluster {
     pub(super) fn new() -> Self {
         let config = EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4 };
-        Self { engine: Engine::new(config), now_ms: 0, records: Vec::new(), effects: Vec::new(), sequence: 0 }
+        Self {
+            engine: Engine::new(config),
+            now_ms: 0,
+            records: Vec::new(),
+            effects: Vec::new(),
+            sequence: 0,
+            predecessors: Vec::new(),
+            disk_stands_still: false,
+        }
     }
 
     /// With one sweep submitted.
@@ -83,8 +95,30 @@ impl Cluster {
         let Output { records, effects, reply } = self.engine.apply(self.now(), input);
         self.engine.check_invariants().unwrap();
         self.records.extend(records);
+        if !self.disk_stands_still {
+            self.tell(&effects);
+        }
         self.effects.extend(effects);
         reply
+    }
+
+    /// These messages leave, as far as leases begin with them.
+    pub(super) fn tell(&mut self, effects: &[Effect]) {
+        use v1::coordinator_message::Message::{Grant, Welcome};
+        let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
+        for effect in effects {
+            let Effect::Send { session, message } = effect else { continue };
+            match &message.message {
+                Some(Grant(grant)) => {
+                    granted.extend(grant.jobs.iter().map(|job| AttemptKey::from(job.attempt.unwrap())))
+                }
+                Some(Welcome(_)) => welcomed.push(*session),
+                _ => {}
+            }
+        }
+        if !granted.is_empty() || !welcomed.is_empty() {
+            self.apply(Input::Told { granted, welcomed });
+        }
     }
 
     pub(super) fn submit(&mut self, jobs: u32, more: &str) -> v1::Sweep {
@@ -134,6 +168,7 @@ impl Cluster {
         let hello = Hello {
             name: name.parse().unwrap(),
             instance: instance.to_owned(),
+            predecessors: self.predecessors.clone(),
             host: String::new(),
             software_version: String::new(),
             slots: (0..slots).map(slot).collect(),

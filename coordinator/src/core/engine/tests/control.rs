@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use proto::{SweepId, v1};
+use proto::{JobKey, SweepId, v1};
 
 use super::cluster::{Cluster, ended, key, specification};
 use crate::core::{
-    engine::{ControlError, Effect, Input, Reply},
-    record::{FailedJob, Record},
+    engine::{ControlError, Effect, Engine, EngineConfig, Input, JobEnd, Reply},
+    record::{EndedJob, Record, StoredAttempt, StoredJob, StoredSweep},
+    state::{AttemptState, JobState, SweepState},
 };
 
 #[test]
@@ -133,8 +134,9 @@ fn an_ended_sweep_is_neither_paused_nor_resumed() {
 }
 
 fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
-    let failed = failed.iter().map(|&(job, attempts)| FailedJob { job, attempts }).collect();
-    match cluster.apply(Input::Retry { sweep: SweepId(1), failed }) {
+    let state = JobState::Failed;
+    let jobs = failed.iter().map(|&(job, attempts)| EndedJob { job, attempts, state }).collect();
+    match cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true }) {
         Reply::Retried(_, jobs) => jobs,
         other => panic!("{other:?}"),
     }
@@ -235,4 +237,139 @@ fn an_extended_sweep_keeps_what_is_done_and_runs_what_is_new() {
     cluster.apply(Input::Cancel(SweepId(1)));
     let later = extension(&mut cluster, 6);
     assert!(matches!(cluster.apply(later), Reply::Refused(ControlError::AlreadyFinal { .. })));
+}
+
+fn end_job(cluster: &mut Cluster, job: u64, how: JobEnd) -> Reply {
+    cluster.apply(Input::EndJob { job: JobKey { sweep: SweepId(1), job }, how })
+}
+
+#[test]
+fn one_job_is_cancelled_wherever_it_is_and_the_others_go_on() {
+    let mut cluster = Cluster::with_sweep(5, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.event(1, key(2, 1), ended(v1::Outcome::Failed, "crashed"));
+    // 1 and 2 run, the latter for the second time; the others never began.
+    cluster.take_effects();
+    for job in [1, 4] {
+        assert!(matches!(end_job(&mut cluster, job, JobEnd::Cancel), Reply::Sweep(_)));
+        let records = cluster.records.len();
+        let again = end_job(&mut cluster, job, JobEnd::Cancel);
+        assert!(
+            matches!(again, Reply::Refused(ControlError::JobHasEnded(key)) if key.job == job),
+            "{again:?}"
+        );
+        assert_eq!(cluster.records.len(), records);
+    }
+    assert_eq!(Cluster::revoked(&cluster.take_effects()), [key(1, 1)]);
+    assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 2]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    cluster.train(1, key(3, 1));
+    cluster.train(1, key(2, 2));
+    assert_eq!(cluster.grants().last(), Some(&(1, key(5, 1))), "4 is left out");
+    cluster.train(1, key(5, 1));
+    assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 2]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    for (job, sweep) in [(0, 1), (6, 1), (1, 9)] {
+        let job = JobKey { sweep: SweepId(sweep), job };
+        let refused = cluster.apply(Input::EndJob { job, how: JobEnd::Stop });
+        assert!(matches!(
+            refused,
+            Reply::Refused(ControlError::NoSuchJob { .. } | ControlError::NoSuchSweep(_))
+        ));
+    }
+}
+
+#[test]
+fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
+    for (outcome, counts) in [
+        (v1::Outcome::Failed, [0, 0, 0, 0, 0, 1]),
+        (v1::Outcome::HandedBack, [0, 0, 0, 0, 0, 1]),
+        (v1::Outcome::Diverged, [0, 0, 0, 1, 0, 0]),
+    ] {
+        let mut cluster = Cluster::with_sweep(1, "");
+        cluster.connect(1, "a", 1, &[]);
+        cluster.start(1, key(1, 1));
+        for _ in 0..2 {
+            assert!(matches!(end_job(&mut cluster, 1, JobEnd::Stop), Reply::Sweep(_)));
+        }
+        let told = |record: &&Record| matches!(record, Record::JobChanged { state: JobState::Running, .. });
+        assert_eq!(cluster.records.iter().filter(told).count(), 1, "asked twice, it does no more");
+        assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+        cluster.event(1, key(1, 1), ended(outcome, "so"));
+        assert_eq!(cluster.counts(), counts);
+        assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    }
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    end_job(&mut cluster, 1, JobEnd::Stop);
+    let Some(Record::JobChanged { history, reason, .. }) = cluster.records.last().cloned() else {
+        panic!("the stop is recorded")
+    };
+    let stored = StoredSweep {
+        sweep: SweepId(1),
+        request_id: String::new(),
+        specification: specification(1, "").to_yaml(),
+        state: SweepState::Running,
+        created_unix_ms: 0,
+        ended_unix_ms: None,
+        dataset: None,
+        next_fresh: 2,
+        ahead: Default::default(),
+        finals: Vec::new(),
+        best: Default::default(),
+        open_jobs: vec![StoredJob {
+            job: 1,
+            attempts: 1,
+            history,
+            reason,
+            running: Some(StoredAttempt {
+                worker: "a".parse().unwrap(),
+                slot: 0,
+                device: "cpu".into(),
+                pack_size: 1,
+                started: false,
+                train_seconds: 0.0,
+                last: None,
+                best: None,
+            }),
+        }],
+    };
+    let config = EngineConfig::with_lease_ms(super::cluster::LEASE_MS);
+    let mut restored = Cluster::new();
+    restored.engine = Engine::restore(config, restored.now(), vec![stored]).unwrap();
+    restored.connect(1, "a", 1, &[(key(1, 1), 0)]);
+    restored.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    assert_eq!(restored.counts(), [0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whole() {
+    let mut cluster = Cluster::with_sweep(4, "");
+    cluster.connect(1, "a", 1, &[]);
+    end_job(&mut cluster, 4, JobEnd::Cancel);
+    let cancelled = |job, attempts| EndedJob { job, attempts, state: JobState::Cancelled };
+    let retry = |jobs: Vec<EndedJob>, all| Input::Retry { sweep: SweepId(1), jobs, all };
+    for retried in [1, 0] {
+        let reply = cluster.apply(retry(vec![cancelled(4, 0)], false));
+        assert!(matches!(reply, Reply::Retried(_, jobs) if jobs == retried), "{reply:?}");
+    }
+    assert_eq!(cluster.counts(), [3, 1, 0, 0, 0, 0]);
+    cluster.apply(Input::Cancel(SweepId(1)));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 4]);
+    let refused = cluster.apply(retry(vec![cancelled(1, 1)], false));
+    assert!(matches!(refused, Reply::Refused(ControlError::OnlyAsAWhole { .. })), "{refused:?}");
+    let reply = cluster.apply(retry(vec![cancelled(1, 1), cancelled(4, 0)], true));
+    assert!(matches!(reply, Reply::Retried(_, 4)), "{reply:?}");
+    let is_end =
+        |record: &&Record| matches!(record, Record::AttemptEnded { state: AttemptState::Revoked, .. });
+    assert_eq!(cluster.records.iter().filter(is_end).count(), 1);
+    cluster.take_effects();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    let mut given = cluster.grants();
+    while let Some((session, attempt)) = given.pop() {
+        cluster.train(session, attempt);
+        given.extend(cluster.grants());
+    }
+    assert_eq!(cluster.counts(), [0, 0, 4, 0, 0, 0]);
 }

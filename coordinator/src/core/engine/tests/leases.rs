@@ -151,7 +151,7 @@ fn a_job_that_is_lost_again_and_again_fails() {
 fn a_draining_worker_gets_no_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::WorkerDraining(SessionId(1)));
+    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
     cluster.take_effects();
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), []);

@@ -8,8 +8,8 @@ use proto::{AttemptKey, JobKey, SweepId, v1};
 
 use super::cluster::{Cluster, ended, key, mates, specification};
 use crate::core::{
-    engine::{AttemptEvent, Input, SessionId},
-    record::Record,
+    engine::{AttemptEvent, Input, JobEnd, SessionId},
+    record::{EndedJob, Record},
     state::{AttemptState, JobState},
 };
 
@@ -33,6 +33,8 @@ enum Step {
     DrainWorker { worker: u64 },
     Stop,
     Cancel,
+    EndJob { job: u64, how: JobEnd },
+    Retry,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, job, attempt, other_data)| Step::Start { session, job, attempt, other_data }),
         6 => (session.clone(), job.clone(), attempt.clone(), 1..4u32)
             .prop_map(|(session, job, attempt, epoch)| Step::Epoch { session, job, attempt, epoch }),
-        4 => (session.clone(), job, attempt, 0..10i32)
+        4 => (session.clone(), job, attempt, prop_oneof![10 => 0..10i32, 1 => Just(39)])
             .prop_map(|(session, job, attempt, outcome)| Step::End { session, job, attempt, outcome }),
         6 => (session, 1..6u32).prop_map(|(session, times)| Step::Obey { session, times }),
         2 => (0..1500u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
@@ -59,6 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..WORKERS).prop_map(|worker| Step::DrainWorker { worker }),
         1 => Just(Step::Stop),
         1 => Just(Step::Cancel),
+        1 => (1..=u64::from(JOBS), prop::bool::ANY)
+            .prop_map(|(job, stop)| Step::EndJob { job, how: if stop { JobEnd::Stop } else { JobEnd::Cancel } }),
+        1 => Just(Step::Retry),
     ]
 }
 
@@ -109,7 +114,12 @@ impl Ledger {
                     }
                 }
                 Record::JobChanged { job, state, .. } => {
-                    assert!(!self.finals.contains_key(job), "{job} changes after its end");
+                    let before = self.finals.remove(job);
+                    let again = matches!(before, None | Some(JobState::Failed | JobState::Cancelled));
+                    assert!(
+                        before.is_none() || (again && *state == JobState::Pending),
+                        "{job} changes after its end"
+                    );
                     if state.is_final() {
                         self.finals.insert(*job, *state);
                     }
@@ -131,7 +141,9 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             *next_session += 1;
         }
         Step::Close { session } => drop(cluster.apply(Input::SessionClosed(SessionId(session)))),
-        Step::Drain { session } => drop(cluster.apply(Input::WorkerDraining(SessionId(session)))),
+        Step::Drain { session } => {
+            drop(cluster.apply(Input::WorkerDraining { session: SessionId(session), reason: String::new() }))
+        }
         Step::Heartbeat { session, attempts } => {
             let attempts: Vec<_> = attempts.into_iter().map(|(job, attempt)| key(job, attempt)).collect();
             cluster.heartbeat(session, &attempts);
@@ -162,6 +174,22 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
         }
         Step::Stop => drop(cluster.apply(Input::Stop(SweepId(1)))),
         Step::Cancel => drop(cluster.apply(Input::Cancel(SweepId(1)))),
+        Step::EndJob { job, how } => {
+            drop(cluster.apply(Input::EndJob { job: JobKey { sweep: SweepId(1), job }, how }));
+        }
+        Step::Retry => {
+            let mut ledger = Ledger::default();
+            ledger.follow(&cluster.records);
+            let wanted = ledger
+                .finals
+                .iter()
+                .filter(|(_, state)| matches!(state, JobState::Failed | JobState::Cancelled));
+            let attempts = |job: &JobKey| ledger.attempts.get(job).copied().unwrap_or(0);
+            let jobs =
+                wanted.map(|(job, state)| EndedJob { job: job.job, attempts: attempts(job), state: *state });
+            let jobs = jobs.collect();
+            cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true });
+        }
     }
 }
 

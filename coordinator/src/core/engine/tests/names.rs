@@ -1,0 +1,255 @@
+//! Workers of one name, what is remembered of those that left, and when leases begin.
+
+use proto::{WorkerName, v1};
+
+use super::cluster::{Cluster, LEASE_MS, key};
+use crate::core::{
+    engine::{CloseReason, Effect, Input, Reply, SessionId},
+    record::Record,
+    state::{AttemptState, JobState},
+};
+
+fn closed(cluster: &mut Cluster) -> Vec<(u64, CloseReason)> {
+    let closed = |effect: Effect| match effect {
+        Effect::Close { session, reason } => Some((session.0, reason)),
+        _ => None,
+    };
+    cluster.take_effects().into_iter().filter_map(closed).collect()
+}
+
+fn taken() -> CloseReason {
+    CloseReason::NameTaken { name: "twin".parse().unwrap(), host: String::new() }
+}
+
+fn workers(cluster: &mut Cluster) -> Vec<v1::Worker> {
+    match cluster.apply(Input::ListWorkers) {
+        Reply::Workers(workers) => workers,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Losses that were counted against jobs, and the reasons of attempts that were taken back.
+fn losses(cluster: &Cluster) -> (u32, Vec<String>) {
+    let counted = cluster.records.iter().filter_map(|record| match record {
+        Record::JobChanged { history, .. } => Some(history.losses + history.failures),
+        _ => None,
+    });
+    let revoked = cluster.records.iter().filter_map(|record| match record {
+        Record::AttemptEnded { state: AttemptState::Revoked, reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    (counted.max().unwrap_or(0), revoked.collect())
+}
+
+#[test]
+fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect_process(1, "twin", "first", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.take_effects();
+    for session in 2..50 {
+        cluster.connect_process(session, "twin", &format!("second {session}"), 1, &[]);
+        assert_eq!(closed(&mut cluster), [(session, taken())]);
+        // What it says all the same is not heard.
+        cluster.heartbeat(session, &[key(1, 1)]);
+        cluster.apply(Input::SessionClosed(SessionId(session)));
+    }
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.counts(), [1, 1, 1, 0, 0, 0]);
+    let shown = workers(&mut cluster).remove(0);
+    assert_eq!(shown.state, "connected");
+    assert!(
+        shown.reason.contains("another worker named twin") && shown.reason.contains("--name"),
+        "{}",
+        shown.reason
+    );
+}
+
+#[test]
+fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_the_job_is_not_charged() {
+    // Whether its stream ended and nothing came back, or it said that it leaves, or it fell silent.
+    let ends: [fn(&mut Cluster); 3] = [
+        |cluster| {
+            cluster.apply(Input::SessionClosed(SessionId(1)));
+            cluster.connect_process(2, "twin", "early", 1, &[]);
+            assert_eq!(closed(cluster), [(2, taken())], "the first one may be back at once");
+            cluster.pass(LEASE_MS / 4);
+        },
+        |cluster| {
+            cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
+            cluster.apply(Input::SessionClosed(SessionId(1)));
+        },
+        |cluster| cluster.pass(LEASE_MS + 1),
+    ];
+    for (case, end) in ends.into_iter().enumerate() {
+        let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+        cluster.connect_process(1, "twin", "first", 1, &[]);
+        cluster.start(1, key(1, 1));
+        cluster.take_effects();
+        end(&mut cluster);
+        cluster.take_effects();
+        cluster.connect_process(3, "twin", "second", 1, &[]);
+        assert_eq!(cluster.grants(), [(3, key(1, 2))], "case {case}");
+        let (charged, revoked) = losses(&cluster);
+        if case == 2 {
+            assert_eq!((charged, revoked), (1, Vec::new()), "its lease had ended");
+        } else {
+            assert_eq!(charged, 0, "case {case}");
+            assert!(revoked[0].contains("another worker named twin"), "{revoked:?}");
+        }
+        // The first one comes back and is the one that is turned away.
+        cluster.connect_process(4, "twin", "first", 1, &[(key(1, 1), 0)]);
+        assert_eq!(closed(&mut cluster), [(4, taken())], "case {case}");
+        cluster.train(3, key(1, 2));
+        assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn two_workers_that_take_a_name_from_each_other_never_fail_a_job() {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+    for session in 1..=40_u64 {
+        cluster.connect_process(session, "twin", ["one", "other"][session as usize % 2], 1, &[]);
+        cluster.start(session, key(1, u32::try_from(session).unwrap()));
+        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.pass(LEASE_MS / 2);
+    }
+    assert_eq!(losses(&cluster).0, 0);
+    assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_process_with_the_spool_of_the_one_before_takes_its_place_at_once() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect_process(1, "a", "first", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.take_effects();
+    // Started again twice before it connects; the stream of then looks alive.
+    cluster.predecessors = vec!["second".into(), "first".into()];
+    cluster.connect_process(2, "a", "third", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, key(1, 2))]);
+    assert_eq!(losses(&cluster).0, 1, "a job that ends its worker is found all the same");
+}
+
+#[test]
+fn of_two_copies_of_a_spool_one_stays() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.predecessors = vec!["before".into()];
+    cluster.connect_process(1, "twin", "original", 1, &[]);
+    cluster.predecessors = vec!["original".into(), "before".into()];
+    cluster.connect_process(2, "twin", "copy", 1, &[]);
+    assert_eq!(closed(&mut cluster), [(1, taken())]);
+    cluster.predecessors = vec!["before".into()];
+    cluster.connect_process(3, "twin", "original", 1, &[]);
+    cluster.predecessors = vec!["original".into(), "before".into()];
+    cluster.connect_process(4, "twin", "original, started again", 1, &[]);
+    assert_eq!(closed(&mut cluster), [(3, taken()), (4, taken())]);
+}
+
+#[test]
+fn a_worker_that_is_gone_runs_nothing_once_its_attempts_are_lost() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    assert_eq!(workers(&mut cluster)[0].running.len(), 1, "it may be back within its lease");
+    cluster.pass(LEASE_MS);
+    let shown = workers(&mut cluster).remove(0);
+    assert_eq!((shown.state.as_str(), shown.running.len()), ("disconnected", 0));
+}
+
+#[test]
+fn why_a_worker_leaves_is_shown() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.connect(2, "b", 1, &[]);
+    let reason = "slot 0 cannot start its trainer".to_owned();
+    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: reason.clone() });
+    cluster.apply(Input::Drain("b".parse().unwrap()));
+    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: "as it was told".into() });
+    let reasons =
+        |cluster: &mut Cluster| workers(cluster).into_iter().map(|worker| worker.reason).collect::<Vec<_>>();
+    assert_eq!(reasons(&mut cluster), [reason.as_str(), "drained on request"]);
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    assert_eq!(reasons(&mut cluster)[0], reason);
+}
+
+#[test]
+fn what_is_remembered_of_workers_that_left_is_bounded() {
+    let mut cluster = Cluster::new();
+    for session in 1..=500 {
+        cluster.connect(session, &format!("w{session}"), 64, &[]);
+        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.pass(1);
+    }
+    let shown = workers(&mut cluster);
+    assert!(shown.len() <= 200 && shown.iter().any(|worker| worker.name == "w500"), "{}", shown.len());
+    assert!(shown.iter().all(|worker| worker.slots.len() <= 16));
+    // One that left in order is forgotten soon; one whose stream broke can be asked about for longer.
+    let mut cluster = Cluster::new();
+    cluster.connect(1, "left", 1, &[]);
+    cluster.connect(2, "broke", 1, &[]);
+    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
+    (1..=2).for_each(|session| drop(cluster.apply(Input::SessionClosed(SessionId(session)))));
+    cluster.pass(60_000);
+    let names: Vec<String> = workers(&mut cluster).into_iter().map(|worker| worker.name).collect();
+    assert_eq!(names, ["broke"]);
+}
+
+#[test]
+fn jobs_that_crash_without_end_do_not_fill_the_memory_with_what_is_held_against_a_worker() {
+    let mut cluster = Cluster::with_sweep(300, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    while let Some((session, attempt)) = cluster.grants().pop() {
+        cluster.event(session, attempt, super::cluster::ended(v1::Outcome::Failed, "crashed"));
+    }
+    let name: WorkerName = "a".parse().unwrap();
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 300, 0]);
+    assert!(cluster.engine.workers[&name].crashed.len() <= 100);
+}
+
+#[test]
+fn a_lease_begins_when_its_grant_has_left() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.pass(LEASE_MS);
+    cluster.take_effects();
+    cluster.disk_stands_still = true;
+    cluster.connect(2, "a", 1, &[]);
+    let told = cluster.take_effects();
+    for _ in 0..10 {
+        cluster.pass(LEASE_MS);
+    }
+    assert!(cluster.take_effects().is_empty(), "neither cut off nor lost: it cannot know of anything yet");
+    cluster.disk_stands_still = false;
+    cluster.tell(&told);
+    cluster.pass(LEASE_MS - 1);
+    assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+    cluster.pass(1);
+    let states = cluster.records.iter().filter_map(|record| match record {
+        Record::JobChanged { state, .. } => Some(*state),
+        _ => None,
+    });
+    assert_eq!(states.collect::<Vec<_>>(), [JobState::Pending; 2], "then it runs as any other");
+}
+
+#[test]
+fn a_worker_that_was_not_welcomed_yet_keeps_what_it_held() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.pass(LEASE_MS / 2);
+    cluster.take_effects();
+    cluster.disk_stands_still = true;
+    cluster.connect(2, "a", 1, &[(key(1, 1), 0)]);
+    let told = cluster.take_effects();
+    cluster.pass(5 * LEASE_MS);
+    assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+    cluster.disk_stands_still = false;
+    cluster.tell(&told);
+    cluster.pass(LEASE_MS - 1);
+    cluster.heartbeat(2, &[key(1, 1)]);
+    assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+}
