@@ -329,7 +329,10 @@ fn log_event(event: &Event, told: &mut Told) {
         EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
         EventKind::Ended(end) => {
             tracing::warn!(%attempt, outcome = end.outcome.as_str_name(), "ended: {}", end.reason);
-            end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
+            // The log of one that did nothing wrong is kept, and of no interest here.
+            if !matches!(end.outcome, Outcome::HandedBack | Outcome::Revoked | Outcome::Diverged) {
+                end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
+            }
         }
     }
 }
