@@ -15,17 +15,18 @@ use tokio_util::{
 };
 use tonic::{
     service::interceptor::InterceptedService,
-    transport::{Identity, ServerTlsConfig},
+    transport::{Identity, ServerTlsConfig, server::Router},
 };
 use tonic_health::{
     pb::health_server::{Health, HealthServer},
     server::HealthReporter,
 };
+use tower::layer::util::{self as stack, Stack};
 
 use crate::{
     core::engine::EngineConfig,
     driver::{Driver, DriverError, Role, Seat},
-    rpc::{BearerToken, MESSAGE_BYTES_MAX, SweepServer, WorkerServer, accept},
+    rpc::{BearerToken, ErrorsLayer, MESSAGE_BYTES_MAX, SweepServer, WorkerServer, accept, bounded_errors},
     store::{self, Store, StoreError},
     told::Told,
 };
@@ -91,12 +92,14 @@ impl Server {
     /// Opens the store, brings the engine to where it was or finds that another coordinator leads, and begins to
     /// accept calls.
     pub async fn start(config: ServerConfig) -> anyhow::Result<Self> {
-        let store = store::open(&config.store_url).await?;
         let lease_ms = u64::try_from(config.lease.as_millis()).context("the lease is too long")?;
+        // What may be refused comes before the store, which makes files where there are none.
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("cannot listen on {}; choose another address with --listen", config.listen)
         })?;
         let address = listener.local_addr()?;
+        let identity = config.tls.as_ref().map(identity).transpose()?;
+        let store = store::open(&config.store_url).await?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
         let (stop, coordination_stop, streams) =
@@ -112,7 +115,7 @@ impl Server {
         };
         let sweeps = SweepServer::new(seat.clone(), Arc::clone(&store), streams.clone());
         let workers = WorkerServer::new(seat.clone(), streams.clone(), stop.clone());
-        let transport = transport(&config, health, sweeps, workers)?;
+        let transport = transport(&config, identity, health, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
             () = seat.decided() => {}
@@ -261,10 +264,11 @@ impl Coordination {
 /// The gRPC services behind their guard, with the limits that tonic leaves open.
 fn transport(
     config: &ServerConfig,
+    identity: Option<Identity>,
     health: HealthServer<impl Health>,
     sweeps: SweepServer,
     workers: WorkerServer,
-) -> anyhow::Result<tonic::transport::server::Router> {
+) -> anyhow::Result<Router<Stack<ErrorsLayer, stack::Identity>>> {
     let guard = BearerToken::new(config.token.as_deref());
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let workers = WorkerServiceServer::new(workers).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -280,9 +284,10 @@ fn transport(
         .initial_stream_window_size(Some(STREAM_WINDOW_BYTES))
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .timeout(ANSWER_WITHIN);
-    if let Some(files) = &config.tls {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity(files)?))?;
+    if let Some(identity) = identity {
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
+    let mut server = server.layer(bounded_errors());
     // Probes carry no token, so health and reflection have no guard; they tell nothing about sweeps.
     Ok(server
         .add_service(health)

@@ -369,11 +369,22 @@ async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
 #[tokio::test]
 async fn an_extension_is_kept() {
     for place in places() {
-        let store = place.open().await;
-        let extended =
-            Record::SweepExtended { sweep: SweepId(1), specification: "name: y".into(), job_count: 9 };
-        store.commit(&[submitted(1, ""), extended]).await.unwrap();
+        let mut store = place.open().await;
+        let extended = |name: &str, specification: &str| Record::SweepExtended {
+            sweep: SweepId(1),
+            name: name.into(),
+            specification: specification.into(),
+            job_count: 9,
+        };
+        store.commit(&[submitted(1, ""), extended("x", "name: y")]).await.unwrap();
         assert_eq!(store.load().await.unwrap()[0].specification, "name: y");
+        // A change of settings is kept the same way, and again it changes nothing.
+        for _ in 0..2 {
+            store.commit(&[extended("z", "name: z")]).await.unwrap();
+            store.close().await;
+            store = place.open().await;
+            assert_eq!(store.load().await.unwrap()[0].specification, "name: z");
+        }
     }
 }
 

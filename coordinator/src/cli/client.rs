@@ -242,7 +242,8 @@ pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
         Failure::usage(format!("cannot use the token in {}: {reason}; check --token-file", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    let token = text.trim();
+    // Editors of Windows begin a file with a mark of its byte order.
+    let token = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
     match token.len() {
         0 => Err(wrong(&"the file is empty")),
         1..=TOKEN_BYTES_MAX if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
@@ -308,7 +309,14 @@ mod tests {
     fn a_token_is_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        for (content, token) in [("secret\n", Some("secret")), (" \n", None), ("a b", None), ("a\nb", None)] {
+        for (content, token) in [
+            ("secret\n", Some("secret")),
+            ("\u{feff}secret\r\n", Some("secret")),
+            ("\u{feff}", None),
+            (" \n", None),
+            ("a b", None),
+            ("a\nb", None),
+        ] {
             std::fs::write(&path, content).unwrap();
             assert_eq!(read_token(&path).ok().as_deref(), token, "{content:?}");
         }

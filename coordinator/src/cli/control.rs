@@ -28,7 +28,7 @@ pub(super) struct WaitArguments {
     #[arg(value_name = "SWEEP[/JOB]")]
     target: TargetId,
     /// Give up after this long, with exit code 4
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     timeout: Option<Duration>,
 }
 

@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod run;
 mod serve;
+mod set;
 mod settings;
 mod signals;
 mod submit;
@@ -74,6 +75,8 @@ enum Command {
     Pause(control::SweepArgument),
     /// Start jobs of a paused sweep again
     Resume(control::SweepArgument),
+    /// Change a limit, the name or the data set's path of a sweep, also while it runs
+    Set(set::SetArguments),
     /// Have the jobs of a sweep that failed or were cancelled, or one of them, tried again
     Retry(control::RetryArguments),
     /// Have a worker leave as on SIGTERM; jobs that do not end within its --grace go back
@@ -158,6 +161,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Wait(arguments) => control::wait(&arguments, &target).await,
         Command::Pause(arguments) => control::pause(&arguments, &target, format).await,
         Command::Resume(arguments) => control::resume(&arguments, &target, format).await,
+        Command::Set(arguments) => set::set(&arguments, &target, format).await,
         Command::Retry(arguments) => control::retry(&arguments, &target, format).await,
         Command::Drain(arguments) => control::drain(&arguments, &target).await,
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
@@ -165,6 +169,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Report(arguments) => report::report(&arguments, &target).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }
+}
+
+/// A time on the command line.
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a time such as 90s, 30m or 1h 30m".to_owned())
 }
 
 #[cfg(test)]

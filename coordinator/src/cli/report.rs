@@ -48,12 +48,22 @@ pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Resu
     print(&format!("report written: {}\n", page.display()))
 }
 
+/// Longest name of a folder, in bytes: file systems take 255, some that encrypt 143, and a suffix may follow.
+const FOLDER_BYTES_MAX: usize = 120;
+
 /// Where results go that have been given no place.
 pub(super) fn default_folder(name: &str) -> PathBuf {
     // A name may hold anything; a folder's name must not lead elsewhere.
     let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = name.trim_start_matches('.').chars().map(safe).collect();
-    Path::new("sweep-results").join(if name.is_empty() { "sweep" } else { &name })
+    let folder: String = name.trim_start_matches('.').chars().map(safe).collect();
+    let place = Path::new("sweep-results");
+    // One that an earlier version could make is still the sweep's.
+    if folder.len() <= FOLDER_BYTES_MAX || place.join(&folder).is_dir() {
+        return place.join(if folder.is_empty() { "sweep" } else { &folder });
+    }
+    // What was cut off tells it from others that begin the same.
+    let end = (0..=FOLDER_BYTES_MAX - 9).rev().find(|end| folder.is_char_boundary(*end)).unwrap_or(0);
+    place.join(format!("{}-{:08x}", &folder[..end], crc32fast::hash(name.as_bytes())))
 }
 
 /// Writes the report of a sweep into the folder that `place` gives for its name; the path of its page.
@@ -110,5 +120,18 @@ mod tests {
         ] {
             assert_eq!(default_folder(name), Path::new("sweep-results").join(folder));
         }
+    }
+
+    #[test]
+    fn a_long_name_makes_a_folder_of_its_own_that_a_file_system_takes() {
+        let folder = |name: &str| default_folder(name).file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(folder(&"x".repeat(100)), "x".repeat(100));
+        let (one, other) = (format!("{}a", "語".repeat(99)), format!("{}b", "語".repeat(99)));
+        for name in [&one, &other] {
+            let folder = folder(name);
+            assert!(folder.len() <= FOLDER_BYTES_MAX && folder.starts_with("語語"), "{folder}");
+        }
+        assert_ne!(folder(&one), folder(&other));
+        assert_eq!(folder(&one), folder(&one));
     }
 }

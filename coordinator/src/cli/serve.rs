@@ -48,8 +48,7 @@ const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE_MAX: Duration = Duration::from_secs(3600);
 
 fn lease(text: &str) -> Result<Duration, String> {
-    let lease =
-        humantime::parse_duration(text).map_err(|error| format!("{error}; write a time such as 20s"))?;
+    let lease = super::time(text)?;
     if (LEASE_MIN..=LEASE_MAX).contains(&lease) {
         Ok(lease)
     } else {

@@ -31,7 +31,12 @@ impl Settings {
     /// From the file that `SWEEP_CONFIG` names, else from the user's, where there is one.
     pub(super) fn load() -> Result<Self, Failure> {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        if let Some(path) = variable("SWEEP_CONFIG") {
+        if let Some(path) = env::var_os("SWEEP_CONFIG") {
+            if path.is_empty() {
+                return Err(Failure::usage(
+                    "the environment variable SWEEP_CONFIG is empty; give it a value, or unset it",
+                ));
+            }
             let path = PathBuf::from(path);
             return Self::read(&path)?.ok_or_else(|| {
                 Failure::usage(format!("{} does not exist; SWEEP_CONFIG names it", path.display()))
@@ -56,12 +61,39 @@ impl Settings {
                 "{length} bytes are more than settings have; is it another file?"
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = text(bytes).map_err(unreadable)?;
         if text.trim().is_empty() {
             return Ok(Some(Self::default()));
         }
-        serde_yaml::from_str(&text).map(Some).map_err(|error| unreadable(error.to_string()))
+        let mut settings: Self =
+            serde_yaml::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        // A relative path is meant where the file lies, not where a command happens to be given.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for named in [&mut settings.token_file, &mut settings.tls_ca].into_iter().flatten() {
+            *named = folder.join(&named);
+        }
+        Ok(Some(settings))
     }
+}
+
+/// The text of a file that people write: UTF-8, with or without a mark of its byte order, which editors of Windows set.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("the file is UTF-16; save it as UTF-8".to_owned());
+    }
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8; save the file as UTF-8")
+    })?;
+    if text.contains('\0') {
+        return Err("the file has zero bytes; if it is UTF-16, save it as UTF-8".to_owned());
+    }
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// `$XDG_CONFIG_HOME/sweep/config.yaml`, else below `~/.config`.
@@ -88,6 +120,26 @@ mod tests {
         std::fs::write(&path, "coordinater: http://cluster:7070\n").unwrap();
         let error = Settings::read(&path).unwrap_err().to_string();
         assert!(error.contains("config.yaml") && error.contains("coordinater"), "{error}");
+    }
+
+    #[test]
+    fn a_relative_path_in_a_settings_file_starts_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, "\u{feff}token_file: secrets/token\ntls_ca: /etc/ca.pem\n").unwrap();
+        let settings = Settings::read(&path).unwrap().unwrap();
+        assert_eq!(settings.token_file, Some(folder.path().join("secrets/token")));
+        assert_eq!(settings.tls_ca, Some("/etc/ca.pem".into()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_and_utf_16_is_named() {
+        assert_eq!(text("\u{feff}a: \u{feff}".into()).unwrap(), "a: \u{feff}");
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        assert!(text(wide("\u{feff}name: a")).unwrap_err().contains("UTF-16"));
+        assert!(text(wide("name: a")).unwrap_err().contains("UTF-16"));
+        assert!(text("\u{feff}name: a".encode_utf16().flat_map(u16::to_be_bytes).collect()).is_err());
+        assert!(text(b"name: a\nmodel: \xff".to_vec()).unwrap_err().contains("line 2 is not UTF-8"));
     }
 
     #[test]

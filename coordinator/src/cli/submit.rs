@@ -10,9 +10,12 @@ use super::{
     failure::Failure,
     inspect::sweep_row,
     output::{self, Cell, Format, Printer, print, print_one},
+    set::changes,
     sweep_file::SweepFile,
 };
 use crate::core::{
+    definition::first_document,
+    grid::Grid,
     parameters,
     specification::{Specification, SpecificationSource},
 };
@@ -33,21 +36,20 @@ pub(super) struct ValidateArguments {
 pub(super) struct SubmitArguments {
     #[command(flatten)]
     file: SweepFile,
-    /// Add the file's points to this sweep, as far as it does not have them; what is done stays
+    /// Add the file's points to this sweep, as far as it does not have them, and take over its limits; what is done stays
     #[arg(long, value_name = "SWEEP")]
     extend: Option<u64>,
 }
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
-pub(super) fn check(source: v1::SweepSource) -> Result<Specification, Failure> {
-    Specification::parse(&SpecificationSource::from(source))
+pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
+    Specification::parse_with_grid(&SpecificationSource::from(source))
         .map_err(|error| Failure::operation(error.to_string()))
 }
 
 /// `sweep validate`: needs no coordinator.
 pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
-    let specification = check(arguments.file.source()?)?;
-    let grid = specification.grid().map_err(|_| Failure::operation("the grid was refused; this is a bug"))?;
+    let (specification, grid) = check(arguments.file.source()?)?;
     let varying = specification.varying();
     let columns =
         if varying.is_empty() { specification.axes.iter().map(|axis| axis.name).collect() } else { varying };
@@ -74,7 +76,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
 
 /// The path of the data set, where it depends on who looks.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let path = Specification::from_stored(&sweep.specification).ok()?.dataset.path;
+    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset.path;
     path.is_relative().then_some(path)
 }
 
@@ -99,8 +101,11 @@ pub(super) async fn submit(
     }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
-            "sweep {} extended: {} of {} jobs are new\n",
-            sweep.sweep_id, answer.added_jobs, sweep.job_count
+            "sweep {} extended: {} of {} jobs are new\n{}",
+            sweep.sweep_id,
+            answer.added_jobs,
+            sweep.job_count,
+            changes(&answer.changed)
         ))?;
     } else if format == Format::Table {
         print(&format!(

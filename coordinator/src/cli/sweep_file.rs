@@ -7,7 +7,7 @@ use std::{
 
 use proto::v1;
 
-use super::failure::Failure;
+use super::{failure::Failure, settings::text};
 use crate::core::specification::FILE_BYTES_MAX;
 
 /// A sweep file and what changes in it.
@@ -54,12 +54,7 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(unreadable(&format!("a sweep file has at most {} MiB", FILE_BYTES_MAX >> 20)));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
-        unreadable(&format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })?;
-    Ok((text, name))
+    Ok((text(bytes).map_err(|reason| unreadable(&reason))?, name))
 }
 
 #[cfg(test)]
@@ -74,6 +69,10 @@ mod tests {
         assert!(read(&path).unwrap_err().to_string().contains("at most 1 MiB"));
         std::fs::write(&path, b"name: a\nmodel: \xff").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("line 2 is not UTF-8"));
+        std::fs::write(&path, b"\xff\xfen\0a\0").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("is UTF-16; save it as UTF-8"));
+        std::fs::write(&path, "\u{feff}name: a").unwrap();
+        assert_eq!(read(&path).unwrap().0, "name: a");
         assert!(read(folder.path()).unwrap_err().to_string().contains("cannot read"));
         assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     }

@@ -1,36 +1,53 @@
 //! What the jobs of a sweep are: the specification that was submitted and those that extended it. A job keeps its
-//! number for ever; an extension's points that the sweep has not yet follow those that it has.
+//! number for ever; an extension's points that the sweep has not yet follow those that it has. What cannot change a
+//! number, such as a limit or the name, may change: the first of the specifications has it as it is now.
+
+use std::sync::Arc;
 
 use proto::{ParameterMap, ParameterValue, SweepId, v1};
 
 use super::{
     grid::{Grid, GridError},
+    known_points::KnownPoints,
     parameters::InPack,
-    specification::{Execution, Metric, Specification, SpecificationError},
+    specification::{
+        Change, Execution, Metric, Specification, SpecificationError, SpecificationSource, is_setting,
+    },
 };
 
-/// Most specifications of one sweep: each is looked at for each point of the next.
+/// Most specifications of one sweep.
 const SPECIFICATIONS_MAX: usize = 100;
+const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);
 /// What stands between two specifications in the stored text: YAML's mark between documents.
 const SEPARATOR: &str = "\n---\n";
+/// Longest text of a sweep that is shown, in bytes: each who asks for the sweep is sent it. That of one file is a
+/// fraction of it.
+const SHOWN_BYTES_MAX: usize = 4 << 20;
 
 /// What a sweep is; an extension makes another one of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SweepDefinition {
-    /// The sweep's number.
+    /// The sweep's number; 0 before it has one.
     pub id: SweepId,
-    /// What was submitted first: its name, model, metric and data set are the sweep's.
+    /// What was submitted first, with its name, its data set's path and its limits as they are now.
     pub specification: Specification,
-    /// All specifications as YAML documents.
-    pub text: String,
-    /// How to run the jobs: as the latest specification has it.
+    /// How to run the jobs.
     pub execution: Execution,
     /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
     pub metric: Metric,
     /// Parameters that differ between jobs, in the model's order.
     pub varying: Vec<&'static str>,
-    grids: Vec<Grid>,
-    extensions: Vec<Specification>,
+    parts: Vec<Part>,
+}
+
+/// One of a sweep's specifications.
+#[derive(Debug, Clone)]
+struct Part {
+    specification: Arc<Specification>,
+    /// Its points that no part before it has.
+    grid: Arc<Grid>,
+    /// As a YAML document.
+    text: Arc<str>,
 }
 
 /// Why a sweep has no such definition.
@@ -42,16 +59,17 @@ pub enum DefinitionError {
     /// The points cannot be counted.
     #[error("the grid cannot be built ({0:?})")]
     Grid(GridError),
-    /// An extension is of another kind than its sweep.
-    #[error("an extension keeps the sweep's {what}: {own} is not {found}; submit it as a sweep of its own")]
-    Differs {
-        /// What it would change.
-        what: &'static str,
-        /// The sweep's.
-        own: String,
-        /// The extension's.
-        found: String,
-    },
+    /// What decides the numbers of a sweep would change.
+    #[error(
+        "`{}` cannot change, as numbers that are there would be of another kind: the sweep has {}, this has {}; submit it \
+         as a sweep of its own", .0.key, .0.before, .0.after
+    )]
+    Differs(Change),
+    /// Jobs would change that are there.
+    #[error(
+        "`{0}` cannot be set: the jobs that are there keep their parameters; add others with `sweep submit --extend`"
+    )]
+    Jobs(String),
     /// Extended too often.
     #[error("a sweep can be extended {} times; submit the points as a sweep of their own", SPECIFICATIONS_MAX - 1)]
     TooManyExtensions,
@@ -61,57 +79,160 @@ impl SweepDefinition {
     /// The sweep of one specification.
     pub fn new(id: SweepId, specification: Specification) -> Result<Self, DefinitionError> {
         let grid = specification.grid().map_err(DefinitionError::Grid)?;
-        let mut definition = Self {
+        Ok(Self::of(id, specification, grid))
+    }
+
+    /// The sweep of a file, which has no number yet.
+    pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
+        let (specification, grid) = Specification::parse_with_grid(source)?;
+        Ok(Self::of(SweepId(0), specification, grid))
+    }
+
+    fn of(id: SweepId, specification: Specification, grid: Grid) -> Self {
+        let text = specification.to_yaml().into();
+        let part = Part { specification: Arc::new(specification.clone()), grid: Arc::new(grid), text };
+        Self {
             id,
-            text: specification.to_yaml(),
             execution: specification.execution.clone(),
             metric: specification.metric,
-            varying: Vec::new(),
-            grids: vec![grid],
-            extensions: Vec::new(),
+            varying: specification.varying(),
             specification,
-        };
+            parts: vec![part],
+        }
+    }
+
+    /// Reads what [`Self::text`] gave. Takes time in proportion to its length and to the points.
+    pub fn from_stored(id: SweepId, text: &str) -> Result<Self, DefinitionError> {
+        let mut documents = text.split(SEPARATOR);
+        let first = Specification::from_stored(documents.next().unwrap_or_default())?;
+        let mut definition = Self::new(id, first)?;
+        let mut known = KnownPoints::default();
+        for document in documents {
+            if let Some(last) = definition.parts.last() {
+                known.add(&last.grid);
+            }
+            let extension = Specification::from_stored(document)?;
+            definition.check_kind(&extension)?;
+            let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
+            grid.leave_out(&known);
+            definition.add(extension, grid)?;
+        }
+        if let Some(last) = definition.parts.last() {
+            definition.execution = last.specification.execution.clone();
+            definition.metric = last.specification.metric;
+            definition.specification.execution = definition.execution.clone();
+            definition.specification.metric = definition.metric;
+        }
         definition.varying = definition.find_varying();
         Ok(definition)
     }
 
-    /// Reads what [`Self::text`] held.
-    pub fn from_stored(id: SweepId, text: &str) -> Result<Self, DefinitionError> {
-        let mut documents = text.split(SEPARATOR).map(Specification::from_stored);
-        let first = documents.next().unwrap_or_else(|| Specification::from_stored(""))?;
-        let mut definition = Self::new(id, first)?;
-        for extension in documents {
-            definition = definition.extended(extension?)?;
+    /// All specifications as YAML documents.
+    pub fn text(&self) -> String {
+        let texts: Vec<&str> = self.parts.iter().map(|part| &*part.text).collect();
+        texts.join(SEPARATOR)
+    }
+
+    /// [`Self::text`] for people: of a sweep that was extended by very many values, the first and the last specifications.
+    pub fn shown_text(&self) -> String {
+        let bytes: usize = self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum();
+        let Some((first, others)) = self.parts.split_first().filter(|_| bytes > SHOWN_BYTES_MAX) else {
+            return self.text();
+        };
+        let mut left = SHOWN_BYTES_MAX.saturating_sub(first.text.len());
+        let fits = |part: &&Part| match left.checked_sub(part.text.len() + SEPARATOR.len()) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        };
+        let mut last: Vec<&str> = others.iter().rev().take_while(fits).map(|part| &*part.text).collect();
+        last.reverse();
+        let note = format!(
+            "# {} extensions are left out here: the text has {bytes} bytes",
+            others.len() - last.len()
+        );
+        [&*first.text, &note].into_iter().chain(last).collect::<Vec<_>>().join(SEPARATOR)
+    }
+
+    /// This sweep with the points of `extension` that it does not have yet, and its settings. Takes time in proportion to
+    /// the points and to the values of all specifications.
+    pub fn extended(&self, extension: Specification) -> Result<Self, DefinitionError> {
+        let grid = extension.grid().map_err(DefinitionError::Grid)?;
+        self.extended_with(extension, grid)
+    }
+
+    /// The same, with the grid of the extension.
+    pub fn extended_with(&self, extension: Specification, mut grid: Grid) -> Result<Self, DefinitionError> {
+        self.check_kind(&extension)?;
+        let mut known = KnownPoints::default();
+        self.parts.iter().for_each(|part| known.add(&part.grid));
+        grid.leave_out(&known);
+        let mut definition = self.clone();
+        definition.take_settings(&extension);
+        if grid.job_count() > 0 {
+            definition.add(extension, grid)?;
+            definition.varying = definition.find_varying();
         }
-        definition.text = text.to_owned();
         Ok(definition)
     }
 
-    /// This sweep with the points of `extension` that it does not have yet. Takes time in proportion to them.
-    pub fn extended(&self, extension: Specification) -> Result<Self, DefinitionError> {
-        self.check_kind(&extension)?;
-        let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
-        grid.leave_out(|point| self.grids.iter().any(|grid| grid.contains(point)));
-        if self.grids.len() == SPECIFICATIONS_MAX {
+    /// This sweep with some of its settings changed, each as `KEY=VALUE`.
+    pub fn set(&self, overrides: &[String]) -> Result<Self, DefinitionError> {
+        let changed = self.specification.with_overrides(overrides)?;
+        for change in changed.changes_from(&self.specification) {
+            if !is_setting(&change.key) {
+                let section = change.key.split('.').next().unwrap_or_default();
+                let is_jobs = ["parameters", "exclude", "include"].contains(&section);
+                return Err(if is_jobs {
+                    DefinitionError::Jobs(change.key)
+                } else {
+                    DefinitionError::Differs(change)
+                });
+            }
+        }
+        let mut definition = self.clone();
+        definition.take_settings(&changed);
+        Ok(definition)
+    }
+
+    /// The settings at which this one and an earlier one differ.
+    pub fn changes_from(&self, before: &Self) -> Vec<Change> {
+        self.specification.kind_changes_from(&before.specification)
+    }
+
+    fn add(&mut self, specification: Specification, grid: Grid) -> Result<(), DefinitionError> {
+        if self.parts.len() == SPECIFICATIONS_MAX {
             return Err(DefinitionError::TooManyExtensions);
         }
-        let mut definition = Self {
-            id: self.id,
-            specification: self.specification.clone(),
-            text: format!("{}{SEPARATOR}{}", self.text, extension.to_yaml()),
-            execution: extension.execution.clone(),
-            metric: extension.metric,
-            varying: Vec::new(),
-            grids: self.grids.iter().cloned().chain([grid]).collect(),
-            extensions: self.extensions.iter().cloned().chain([extension]).collect(),
-        };
-        definition.varying = definition.find_varying();
-        Ok(definition)
+        let text = specification.to_yaml().into();
+        self.parts.push(Part { specification: Arc::new(specification), grid: Arc::new(grid), text });
+        Ok(())
+    }
+
+    /// Takes what cannot change a number. The first and the last of the parts have it: the limits of the last one are
+    /// those that count when the text is read.
+    fn take_settings(&mut self, settings: &Specification) {
+        if self.specification.has_settings_of(settings) {
+            return;
+        }
+        self.specification.take_settings(settings);
+        self.execution = self.specification.execution.clone();
+        self.metric = self.specification.metric;
+        let last = self.parts.len() - 1;
+        for index in [0, last] {
+            let part = &mut self.parts[index];
+            let mut specification = Specification::clone(&part.specification);
+            specification.take_settings(settings);
+            part.text = specification.to_yaml().into();
+            part.specification = Arc::new(specification);
+        }
     }
 
     /// How many jobs there are, at least 1.
     pub fn job_count(&self) -> u64 {
-        self.grids.iter().map(Grid::job_count).sum()
+        self.parts.iter().map(|part| part.grid.job_count()).sum()
     }
 
     /// The parameters of a job; empty for a number beyond the last.
@@ -122,7 +243,7 @@ impl SweepDefinition {
     /// The grid that a job is of, and its number there.
     fn place(&self, job: u64) -> Option<(&Grid, u64)> {
         let mut left = job;
-        for grid in &self.grids {
+        for Part { grid, .. } in &self.parts {
             if left <= grid.job_count() {
                 return Some((grid, left));
             }
@@ -137,7 +258,7 @@ impl SweepDefinition {
         let model = self.specification.model;
         let own = move |name: &str| model.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let mut before = 0;
-        let grid = self.grids.iter().find_map(|grid| {
+        let grid = self.parts.iter().find_map(|Part { grid, .. }| {
             let (first, count) = (before, grid.job_count());
             before += count;
             (first < job && job - first <= count).then_some((first, grid))
@@ -173,40 +294,34 @@ impl SweepDefinition {
         }
     }
 
+    /// Whether all that decides numbers is as in the sweep, but for the points.
     fn check_kind(&self, extension: &Specification) -> Result<(), DefinitionError> {
-        let own = &self.specification;
-        let differs = |what, own: String, found: String| {
-            if own == found { Ok(()) } else { Err(DefinitionError::Differs { what, own, found }) }
-        };
-        let dataset = |specification: &Specification| {
-            let of = &specification.dataset;
-            let validation = match &of.val_path {
-                Some(path) => format!("val_path: {}", path.display()),
-                None => format!("val_fraction: {}", of.val_fraction),
-            };
-            format!(
-                "{{path: {}, image_size: {}, {validation}, split_seed: {}}}",
-                of.path.display(),
-                of.image_size,
-                of.split_seed
-            )
-        };
-        differs("model", own.model.name().to_owned(), extension.model.name().to_owned())?;
-        let metric = |of: &Specification| format!("{}, {}", of.metric.name.as_str(), of.metric.goal);
-        differs("metric", metric(own), metric(extension))?;
-        differs("data set", dataset(own), dataset(extension))
+        let changes = extension.kind_changes_from(&self.specification);
+        match changes.into_iter().find(|change| !is_setting(&change.key)) {
+            Some(change) => Err(DefinitionError::Differs(change)),
+            None => Ok(()),
+        }
     }
 
     fn find_varying(&self) -> Vec<&'static str> {
         let first = &self.specification;
+        let varying: Vec<_> = self.parts.iter().map(|part| part.specification.varying()).collect();
         let differs = |position: &usize| {
             let name = first.axes[*position].name;
-            let all = || std::iter::once(first).chain(&self.extensions);
-            all().any(|one| one.varying().contains(&name))
-                || all().any(|one| one.axes[*position].values != first.axes[*position].values)
+            varying.iter().any(|names| names.contains(&name))
+                || self
+                    .parts
+                    .iter()
+                    .any(|part| part.specification.axes[*position].values != first.axes[*position].values)
         };
         (0..first.axes.len()).filter(differs).map(|position| first.axes[position].name).collect()
     }
+}
+
+/// The first of a sweep's specifications, which has its settings, out of [`SweepDefinition::text`] or
+/// [`SweepDefinition::shown_text`].
+pub fn first_document(text: &str) -> &str {
+    text.split(SEPARATOR).next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -240,8 +355,8 @@ mod tests {
         let third = second.extended(specification("[0.4, 0.1]", "include: [{learning_rate: 0.9}]")).unwrap();
         assert_eq!(rates(&third), ["0.1", "0.2", "0.3", "0.4", "0.9"]);
         assert_eq!(third.parameters(6), ParameterMap::default());
-        let stored = SweepDefinition::from_stored(SweepId(1), &third.text).unwrap();
-        assert_eq!((rates(&stored), &stored.text), (rates(&third), &third.text));
+        let stored = SweepDefinition::from_stored(SweepId(1), &third.text()).unwrap();
+        assert_eq!((rates(&stored), stored.text()), (rates(&third), third.text()));
         assert_eq!(stored.execution, third.execution);
     }
 
@@ -278,16 +393,110 @@ mod tests {
     fn an_extension_is_of_the_same_kind() {
         let first = SweepDefinition::new(SweepId(1), specification("[0.1]", "")).unwrap();
         let others = [
-            ("metric", specification("[0.2]", "metric: {name: train_loss}")),
-            ("data set", {
-                let mut other = specification("[0.2]", "");
-                other.dataset.split_seed = 9;
-                other
-            }),
+            ("`metric.name`", specification("[0.2]", "metric: {name: train_loss}")),
+            (
+                "`dataset.split_seed` cannot change, as numbers that are there would be of another kind: the sweep has 0, this has 9",
+                {
+                    let mut other = specification("[0.2]", "");
+                    other.dataset.split_seed = 9;
+                    other
+                },
+            ),
         ];
         for (what, other) in others {
             let error = first.extended(other).unwrap_err().to_string();
             assert!(error.contains(what) && error.contains("sweep of its own"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_cannot_change_a_number_may_change() {
+        let first = SweepDefinition::new(SweepId(1), specification("[0.1, 0.2]", "")).unwrap();
+        let set = |definition: &SweepDefinition, what: &[&str]| {
+            definition.set(&what.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let changed =
+            set(&first, &["execution.job_timeout=10m", "name=y: #7", "dataset.path=/else/where"]).unwrap();
+        let told: Vec<_> = changed.changes_from(&first).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            ["name: x -> y: #7", "dataset.path: d -> /else/where", "execution.job_timeout: none -> 10m"]
+        );
+        assert_eq!(changed.execution.job_timeout_ms, Some(600_000));
+        assert_eq!(rates(&changed), rates(&first));
+        // The same again changes nothing, and a limit can be lifted.
+        let again = set(&changed, &["execution.job_timeout=10m"]).unwrap();
+        assert!(again.changes_from(&changed).is_empty() && again.text() == changed.text());
+        for nothing in ["none", "null", ""] {
+            let lifted = set(&changed, &[&format!("execution.job_timeout={nothing}")]).unwrap();
+            assert_eq!(lifted.execution.job_timeout_ms, None, "{nothing:?}");
+        }
+        for (what, key) in [
+            ("epochs=9", "`parameters.epochs`"),
+            ("exclude=[{epochs: 9}]", "`exclude`"),
+            ("dataset.split_seed=9", "`dataset.split_seed`"),
+            ("metric.name=train_loss", "`metric.name`"),
+            ("execution.job_timeout=soon", "execution.job_timeout: expected a duration"),
+            ("job_timeout=10m", "did you mean `execution.job_timeout`?"),
+        ] {
+            let error = set(&first, &[what]).unwrap_err().to_string();
+            assert!(error.contains(key), "{what}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_are_those_of_the_latest_change_also_when_read_back() {
+        let first =
+            SweepDefinition::new(SweepId(1), specification("[0.1]", "execution: {attempts_max: 1}")).unwrap();
+        let second = first.extended(specification("[0.2]", "execution: {attempts_max: 2}")).unwrap();
+        let third = second.set(&["execution.attempts_max=3".into(), "name=z".into()]).unwrap();
+        // Without new points, an extension is its settings.
+        let fourth = third.extended(specification("[0.2]", "execution: {attempts_max: 4}")).unwrap();
+        for (definition, attempts_max, name) in [(&second, 2, "x"), (&third, 3, "z"), (&fourth, 4, "x")] {
+            let stored = SweepDefinition::from_stored(SweepId(1), &definition.text()).unwrap();
+            for read in [definition, &stored] {
+                assert_eq!(read.execution.attempts_max, attempts_max);
+                assert_eq!(read.specification.execution.attempts_max, attempts_max);
+                assert_eq!((read.specification.name.as_str(), rates(read).len()), (name, 2));
+            }
+            assert_eq!(stored.text(), definition.text());
+        }
+        assert_eq!(fourth.text().matches("---").count(), 1);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_very_long_text_is_its_ends() {
+        let long = |from: u32| {
+            let seeds: Vec<_> =
+                (from..from + 10_000).map(|seed| (1_000_000_000 + seed).to_string()).collect();
+            specification("[0.1]", &format!("  seed: {{values: [{}]}}\n", seeds.join(", ")))
+        };
+        let mut definition = SweepDefinition::new(SweepId(1), long(0)).unwrap();
+        for part in 1..30 {
+            definition = definition.extended(long(part * 10_000)).unwrap();
+        }
+        assert_eq!(definition.job_count(), 300_000);
+        let (text, shown) = (definition.text(), definition.shown_text());
+        assert!(text.len() > SHOWN_BYTES_MAX && shown.len() <= SHOWN_BYTES_MAX + 200, "{}", shown.len());
+        assert_eq!(first_document(&shown), first_document(&text));
+        assert!(
+            shown.contains("extensions are left out here") && text.ends_with(&shown[shown.len() - 1_000..])
+        );
+        let stored = SweepDefinition::from_stored(SweepId(1), &text).unwrap();
+        assert_eq!((stored.job_count(), stored.varying.as_slice()), (300_000, ["seed"].as_slice()));
+        for job in [1, 10_000, 10_001, 299_999] {
+            assert_eq!(stored.parameters(job), definition.parameters(job));
+        }
+    }
+
+    #[test]
+    fn points_that_were_included_are_not_added_again() {
+        let more = "include: [{learning_rate: 0.5}, {learning_rate: 0.6}]";
+        let first = SweepDefinition::new(SweepId(1), specification("[0.1]", more)).unwrap();
+        let second = first.extended(specification("[0.5, 0.7]", "")).unwrap();
+        assert_eq!(rates(&second), ["0.1", "0.5", "0.6", "0.7"]);
+        let third =
+            second.extended(specification("[0.6, 0.7, 0.8]", "include: [{learning_rate: 0.1}]")).unwrap();
+        assert_eq!(rates(&third), ["0.1", "0.5", "0.6", "0.7", "0.8"]);
     }
 }

@@ -4,9 +4,14 @@
 //! points are marked in a bitmap with a rank index, so that the n-th point that is left is found by a binary
 //! search. Included points follow the grid.
 
+use std::cmp::Ordering;
+
 use proto::{ParameterMap, ParameterValue};
 
-use super::specification::{Axis, PartialPoint};
+use super::{
+    known_points::{Holders, KnownPoints},
+    specification::{Axis, PartialPoint},
+};
 
 /// Most points of a grid before exclusion: a bitmap of them takes 1.25 MB.
 pub const POINTS_MAX: u64 = 10_000_000;
@@ -31,6 +36,8 @@ pub enum GridError {
 #[derive(Debug, Clone)]
 pub struct Grid {
     axes: Vec<Axis>,
+    /// For each long axis, its positions in the order of their values; empty for the others.
+    sorted: Vec<Vec<u32>>,
     excluded: Option<RankedBits>,
     kept: u64,
     included: Vec<Vec<ParameterValue>>,
@@ -43,7 +50,9 @@ impl Grid {
         if points > POINTS_MAX {
             return Err(GridError::TooManyPoints { points });
         }
-        let mut grid = Self { axes: axes.to_vec(), excluded: None, kept: points, included: Vec::new() };
+        let sorted = axes.iter().map(sorted_positions).collect();
+        let mut grid =
+            Self { axes: axes.to_vec(), sorted, excluded: None, kept: points, included: Vec::new() };
         grid.exclude(points, exclude)?;
         for partial in include {
             let point = grid.complete(partial);
@@ -57,13 +66,20 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Whether a job has these values, which come in the order of the axes.
-    pub fn contains(&self, values: &[ParameterValue]) -> bool {
-        self.holds(values) || self.included.iter().any(|point| point == values)
+    /// The parameters and their values.
+    pub fn axes(&self) -> &[Axis] {
+        &self.axes
     }
 
-    /// Leaves out every job whose values `unwanted` holds; none may be left.
-    pub fn leave_out(&mut self, unwanted: impl Fn(&[ParameterValue]) -> bool) {
+    /// The points beyond the axes, their values in the order of the axes.
+    pub fn included(&self) -> &[Vec<ParameterValue>] {
+        &self.included
+    }
+
+    /// Leaves out every job that `known` has; none may be left. Takes time in proportion to the points.
+    pub fn leave_out(&mut self, known: &KnownPoints) {
+        let masks: Vec<Vec<Holders>> =
+            (0..).zip(&self.axes).map(|(axis, values)| known.holders(axis, values)).collect();
         let points = self.axes.iter().map(|axis| axis.values.len() as u64).product::<u64>();
         let mut bits = match &self.excluded {
             Some(excluded) => excluded.words.clone(),
@@ -71,14 +87,21 @@ impl Grid {
         };
         for raw in 0..points {
             let (word, mark) = ((raw / 64) as usize, 1 << (raw % 64));
-            if bits[word] & mark == 0 && unwanted(&self.raw_values(raw)) {
+            let mut left = raw;
+            let mut holders = Holders::MAX;
+            for axis in masks.iter().rev() {
+                let length = axis.len() as u64;
+                holders &= axis[(left % length) as usize];
+                left /= length;
+            }
+            if holders != 0 && bits[word] & mark == 0 && known.has(holders, &self.raw_values(raw)) {
                 bits[word] |= mark;
             }
         }
         let ranked = RankedBits::new(bits, points);
         self.kept = ranked.clear_count();
         self.excluded = Some(ranked);
-        self.included.retain(|point| !unwanted(point));
+        self.included.retain(|point| !known.has(known.holders_of(point), point));
     }
 
     /// How many jobs there are, at least 1.
@@ -180,13 +203,24 @@ impl Grid {
 
     /// The raw point with these values, if the axes hold them all.
     fn raw_index(&self, values: &[ParameterValue]) -> Option<u64> {
-        self.axes.iter().zip(values).try_fold(0u64, |raw, (axis, value)| {
-            let position = axis.values.iter().position(|known| known == value)?;
-            Some(raw * axis.values.len() as u64 + position as u64)
+        (0..).zip(values).try_fold(0u64, |raw, (axis, value)| {
+            Some(raw * self.axes.get(axis)?.values.len() as u64 + self.position(axis, value)?)
         })
     }
 
-    fn holds(&self, values: &[ParameterValue]) -> bool {
+    /// Where a value stands on an axis.
+    fn position(&self, axis: usize, value: &ParameterValue) -> Option<u64> {
+        let values = &self.axes.get(axis)?.values;
+        let sorted = self.sorted.get(axis)?;
+        if sorted.is_empty() {
+            return values.iter().position(|known| known == value).map(|position| position as u64);
+        }
+        let found = sorted.binary_search_by(|position| compare(&values[*position as usize], value));
+        found.ok().map(|place| u64::from(sorted[place]))
+    }
+
+    /// Whether the axes hold a job with these values, which come in their order.
+    pub fn holds(&self, values: &[ParameterValue]) -> bool {
         let kept = |raw| !self.excluded.as_ref().is_some_and(|bits| bits.is_set(raw));
         self.raw_index(values).is_some_and(kept)
     }
@@ -221,14 +255,15 @@ impl Grid {
 
     /// For each axis the positions that `pattern` allows; none where it names a value the grid lacks.
     fn choices(&self, pattern: &PartialPoint) -> Option<Vec<std::ops::Range<u64>>> {
-        let choice = |axis: &Axis| match pattern.iter().find(|(name, _)| *name == axis.name) {
+        let choice = |(index, axis): (usize, &Axis)| match pattern.iter().find(|(name, _)| *name == axis.name)
+        {
             None => Some(0..axis.values.len() as u64),
             Some((_, value)) => {
-                let position = axis.values.iter().position(|known| known == value)? as u64;
+                let position = self.position(index, value)?;
                 Some(position..position + 1)
             }
         };
-        self.axes.iter().map(choice).collect()
+        self.axes.iter().enumerate().map(choice).collect()
     }
 
     fn mark(&self, choices: &[std::ops::Range<u64>], bits: &mut [u64]) {
@@ -249,6 +284,31 @@ impl Grid {
                 digits[axis] = choices[axis].start;
             }
         }
+    }
+}
+
+/// Axes up to this length are looked through from the start.
+const SHORT_AXIS: usize = 16;
+
+fn sorted_positions(axis: &Axis) -> Vec<u32> {
+    if axis.values.len() <= SHORT_AXIS {
+        return Vec::new();
+    }
+    let mut positions: Vec<u32> = (0..).take(axis.values.len()).collect();
+    positions
+        .sort_unstable_by(|one, other| compare(&axis.values[*one as usize], &axis.values[*other as usize]));
+    positions
+}
+
+/// An order of all values; those of an axis are of one type.
+fn compare(one: &ParameterValue, other: &ParameterValue) -> Ordering {
+    use ParameterValue::{Float, Integer, Text};
+    match (one, other) {
+        (Integer(one), Integer(other)) => one.cmp(other),
+        (Float(one), Float(other)) => one.total_cmp(other),
+        (Text(one), Text(other)) => one.cmp(other),
+        (Integer(_), _) | (Float(_), Text(_)) => Ordering::Less,
+        _ => Ordering::Greater,
     }
 }
 

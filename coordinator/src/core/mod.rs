@@ -4,8 +4,10 @@
 pub mod definition;
 pub mod engine;
 pub mod grid;
+pub mod known_points;
 pub mod mutants;
 pub mod parameters;
 pub mod record;
 pub mod specification;
 pub mod state;
+pub mod text;

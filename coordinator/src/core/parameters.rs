@@ -155,7 +155,7 @@ impl ParameterDefinition {
 
     /// `value` in the parameter's own type (a whole number is a fine learning rate), or what would be right.
     pub fn check(&self, value: ParameterValue) -> Result<ParameterValue, String> {
-        let expected = || format!("`{}` must be {}, but is `{value}`", self.name, self.kind.range());
+        let expected = || self.refusal(&written(&value));
         match (self.kind, &value) {
             (ParameterKind::Choice(names), ParameterValue::Text(text)) if names.contains(&text.as_str()) => {
                 Ok(value)
@@ -165,18 +165,48 @@ impl ParameterDefinition {
             }
             #[allow(clippy::cast_precision_loss)]
             (ParameterKind::PositiveFloat { .. }, ParameterValue::Integer(number)) => {
-                self.check(ParameterValue::Float(*number as f64))
+                self.check(ParameterValue::Float(*number as f64)).map_err(|_| expected())
             }
             // W&B users write 1e-3, which some YAML writers quote.
             (ParameterKind::PositiveFloat { .. }, ParameterValue::Text(text)) => match text.parse::<f64>() {
                 Ok(number) if number.is_finite() => self.check(ParameterValue::Float(number)),
                 _ => Err(expected()),
             },
-            (ParameterKind::Integer { min, max }, ParameterValue::Integer(number)) => {
-                if (min..=max).contains(number) { Ok(value) } else { Err(expected()) }
+            (ParameterKind::Integer { min, max }, ParameterValue::Integer(_) | ParameterValue::Float(_)) => {
+                let number = whole(&value).filter(|number| (min..=max).contains(number));
+                number.map(ParameterValue::Integer).ok_or_else(expected)
             }
             _ => Err(expected()),
         }
+    }
+
+    /// What is said of a value that is wrong.
+    pub fn refusal(&self, found: &str) -> String {
+        format!("`{}` must be {}, but is {found}", self.name, self.kind.range())
+    }
+}
+
+/// A whole number, also one that is written as a decimal one, such as `32.0` or `1e2`. Beyond 2^53 a decimal one may be
+/// another than was written, so it is none.
+pub fn whole(value: &ParameterValue) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        ParameterValue::Integer(number) => Some(*number),
+        #[allow(clippy::cast_possible_truncation)]
+        ParameterValue::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT_MAX => {
+            Some(*number as i64)
+        }
+        _ => None,
+    }
+}
+
+/// A value as it is written in a file, with what tells it from another that looks like it.
+pub fn written(value: &ParameterValue) -> String {
+    match value {
+        ParameterValue::Integer(number) => format!("`{number}`"),
+        ParameterValue::Float(number) => format!("`{number:?}`"),
+        ParameterValue::Text(text) if text.parse::<f64>().is_ok() => format!("`\"{text}\"` (text)"),
+        ParameterValue::Text(text) => format!("`{text}`"),
     }
 }
 
@@ -186,7 +216,6 @@ impl ParameterKind {
         match self {
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::PositiveFloat { at_most } => format!("a number greater than 0 and at most {at_most}"),
-            Self::Integer { min, max: i64::MAX } => format!("a whole number of at least {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
         }
     }
@@ -238,6 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_be_written_as_a_decimal_one() {
+        for (written, number) in [(32.0, 32), (1e2, 100)] {
+            assert_eq!(
+                check("batch_size", ParameterValue::Float(written)),
+                Ok(ParameterValue::Integer(number))
+            );
+        }
+        let exact = ParameterValue::Float(9_007_199_254_740_992.0);
+        assert_eq!(check("seed", exact), Ok(ParameterValue::Integer(1 << 53)));
+    }
+
+    #[test]
     fn values_out_of_range_are_told_what_would_be_right() {
         for (name, value, expected) in [
             ("activation", ParameterValue::Text("tanhh".into()), "one of relu, sigmoid"),
@@ -247,7 +288,10 @@ mod tests {
             ("learning_rate", ParameterValue::Text("fast".into()), "greater than 0"),
             ("batch_size", ParameterValue::Integer(0), "from 1 to 65536"),
             ("batch_size", ParameterValue::Float(32.5), "a whole number"),
-            ("seed", ParameterValue::Integer(-1), "at least 0"),
+            ("seed", ParameterValue::Integer(-1), "from 0 to 9223372036854775807, but is `-1`"),
+            ("batch_size", ParameterValue::Text("32".into()), "but is `\"32\"` (text)"),
+            ("batch_size", ParameterValue::Float(65_537.0), "but is `65537.0`"),
+            ("seed", ParameterValue::Float(1e16), "but is `1e16`"),
         ] {
             let error = check(name, value).unwrap_err();
             assert!(error.contains(expected), "{error}");

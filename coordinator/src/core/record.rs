@@ -30,10 +30,12 @@ pub enum Record {
         /// Wall-clock time of submission, in milliseconds since 1970.
         created_unix_ms: u64,
     },
-    /// A sweep has more jobs.
+    /// A sweep has more jobs, or other settings.
     SweepExtended {
         /// Which.
         sweep: SweepId,
+        /// Its name now.
+        name: String,
         /// All its specifications as YAML documents.
         specification: String,
         /// How many jobs it has now.

@@ -7,9 +7,10 @@ use tokio::sync::{Mutex, oneshot};
 use super::*;
 use crate::{
     core::{
+        definition::SweepDefinition,
         engine::Reply,
         record::{Record, StoredSweep},
-        specification::{Specification, SpecificationSource},
+        specification::SpecificationSource,
         state::JobState,
     },
     store::{AttemptRow, EpochRow, JobRow, LeaderTold},
@@ -98,8 +99,8 @@ impl Driven {
 fn submit() -> Input {
     let text = "name: x\ndataset: {path: d}\nparameters: {seed: {value: 1}}\n".to_owned();
     let source = SpecificationSource { text, ..SpecificationSource::default() };
-    let specification = Box::new(Specification::parse(&source).unwrap());
-    Input::Submit { specification, request_id: String::new() }
+    let definition = Box::new(SweepDefinition::parse(&source).unwrap());
+    Input::Submit { definition, request_id: String::new() }
 }
 
 fn waits(answers: &mut [Answer]) -> bool {

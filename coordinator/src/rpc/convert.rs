@@ -10,6 +10,7 @@ use crate::{
         definition::SweepDefinition,
         engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription},
         record::EpochMetrics,
+        specification::Change,
         state::{JobState, SweepState},
     },
     store::{AttemptRow, EpochRow, JobRow},
@@ -33,6 +34,12 @@ const NAMES_MAX: usize = 256;
 const LEFT_OUT_MAX: usize = 32;
 /// Most examples of one reason; a worker tells three.
 const EXAMPLES_MAX: usize = 3;
+
+/// A setting that changed.
+pub(super) fn change(change: Change) -> v1::SettingChange {
+    let Change { key, before, after } = change;
+    v1::SettingChange { key, before, after }
+}
 
 /// A worker's first message.
 pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {

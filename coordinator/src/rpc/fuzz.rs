@@ -6,6 +6,7 @@ use proto::{AttemptKey, v1};
 
 use super::convert;
 use crate::core::{
+    definition::SweepDefinition,
     engine::{Engine, EngineConfig, Input, Now, SessionId},
     specification::{Specification, SpecificationSource},
 };
@@ -18,9 +19,9 @@ fn engine() -> Engine {
         overrides: Vec::new(),
         dataset_path: None,
     };
-    let specification = Box::new(Specification::parse(&source).unwrap());
+    let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
-    engine.apply(now(0), Input::Submit { specification, request_id: String::new() });
+    engine.apply(now(0), Input::Submit { definition, request_id: String::new() });
     engine
 }
 

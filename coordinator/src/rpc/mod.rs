@@ -4,11 +4,18 @@
 mod auth;
 mod connections;
 pub mod convert;
+mod errors;
 mod sweeps;
 mod watch;
 mod workers;
 
-pub use self::{auth::BearerToken, connections::accept, sweeps::SweepServer, workers::WorkerServer};
+pub use self::{
+    auth::BearerToken,
+    connections::accept,
+    errors::{ErrorsLayer, bounded_errors},
+    sweeps::SweepServer,
+    workers::WorkerServer,
+};
 
 use tonic::Status;
 

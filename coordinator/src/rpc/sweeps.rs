@@ -14,14 +14,14 @@ use tonic::{Request, Response, Status};
 use super::{convert, mismatch, refused, unreadable, watch};
 use crate::{
     core::{
-        definition::SweepDefinition,
+        definition::{DefinitionError, SweepDefinition},
         engine::{ControlError, Input, JobEnd, Reply},
         record::EndedJob,
         specification::{Specification, SpecificationSource},
         state::{JobState, SweepState},
     },
     driver::{CallError, Seat},
-    store::{JobRow, Store, counting_epochs},
+    store::{AttemptRow, JobRow, Store, counting_epochs},
 };
 
 /// Rows a page where the caller does not say, and at most.
@@ -37,6 +37,10 @@ const REPORT_ROWS_WAITING_MAX: usize = 1_024;
 const PREVIEW_MAX: u32 = 100;
 /// Most jobs that one call has tried again; the rest takes another call.
 const RETRIED_JOBS_MAX: usize = 100_000;
+/// Most log lines of one job that are sent, in bytes: those of its latest attempts.
+const LOGS_BYTES_MAX: usize = 4 << 20;
+/// How often a change of a sweep is made anew because somebody else was faster.
+const REDEFINE_TRIES_MAX: u32 = 10;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
 
@@ -66,21 +70,40 @@ impl SweepServer {
     async fn extend(
         &self,
         sweep: SweepId,
-        extension: Specification,
+        source: Option<v1::SweepSource>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let (before, _) = self.definition(sweep).await?;
-        let base = before.job_count();
+        let source = SpecificationSource::from(given(source)?);
+        let extension = aside(move || Specification::parse_with_grid(&source)).await?;
         // Looking for what is new takes a second for a million points.
-        let definition = tokio::task::spawn_blocking(move || before.extended(extension))
-            .await
-            .map_err(|_| mismatch())?
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let input = Input::Extend { sweep, base, definition: Arc::new(definition) };
-        match self.seat.call(input).await.map_err(refused)? {
-            Reply::Extended(sweep, added_jobs) => {
-                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created: false, added_jobs }))
+        let (sweep, added_jobs, changed) = self
+            .redefine(sweep, move |before| before.extended_with(extension.0.clone(), extension.1.clone()))
+            .await?;
+        let sweep = Some(sweep);
+        Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed }))
+    }
+
+    /// Makes another definition of a sweep's, again where somebody else was faster; the sweep, how many jobs it has more,
+    /// and which settings changed.
+    async fn redefine(
+        &self,
+        sweep: SweepId,
+        change: impl Fn(&SweepDefinition) -> Result<SweepDefinition, DefinitionError> + Send + Sync + 'static,
+    ) -> Result<(v1::Sweep, u64, Vec<v1::SettingChange>), Status> {
+        let change = Arc::new(change);
+        let mut tries_left = REDEFINE_TRIES_MAX;
+        loop {
+            let (base, _) = self.definition(sweep).await?;
+            let (change, before) = (Arc::clone(&change), Arc::clone(&base));
+            let definition = Arc::new(aside(move || change(&before)).await?);
+            let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
+            let input = Input::Extend { sweep, base, definition };
+            tries_left -= 1;
+            match self.seat.call(input).await {
+                Ok(Reply::Extended(sweep, added_jobs)) => return Ok((*sweep, added_jobs, changed)),
+                Ok(_) => return Err(mismatch()),
+                Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
+                Err(error) => return Err(refused(error)),
             }
-            _ => Err(mismatch()),
         }
     }
 
@@ -238,14 +261,37 @@ fn has_row(state: JobState) -> bool {
     }
 }
 
-/// Reads a specification off the runtime's threads: a large file takes a while.
-async fn parse(source: Option<v1::SweepSource>) -> Result<Specification, Status> {
-    let source = source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))?;
-    let parse = move || Specification::parse(&SpecificationSource::from(source));
-    tokio::task::spawn_blocking(parse)
+fn given(source: Option<v1::SweepSource>) -> Result<v1::SweepSource, Status> {
+    source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))
+}
+
+/// Reads a specification and builds its grid.
+async fn parse(source: Option<v1::SweepSource>) -> Result<SweepDefinition, Status> {
+    let source = SpecificationSource::from(given(source)?);
+    aside(move || SweepDefinition::parse(&source)).await
+}
+
+/// Works on specifications off the runtime's threads: a large one takes a while.
+async fn aside<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| mismatch())?
         .map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+/// Leaves out the logs of all but the latest attempts where together they are too long to be sent.
+fn bound_logs(attempts: &mut [AttemptRow]) {
+    let mut left = LOGS_BYTES_MAX;
+    for attempt in attempts.iter_mut().rev() {
+        let bytes: usize = attempt.log_tail.iter().map(String::len).sum();
+        left = left.saturating_sub(bytes);
+        if left == 0 && bytes > 0 {
+            attempt.log_tail =
+                vec!["(left out: the logs of later attempts fill what is sent of a job)".to_owned()];
+        }
+    }
 }
 
 fn page_rows(asked: u32) -> Result<u32, Status> {
@@ -271,14 +317,13 @@ impl SweepService for SweepServer {
         request: Request<v1::ValidateRequest>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
         let request = request.into_inner();
-        let specification = parse(request.source).await?;
-        let grid = specification.grid().map_err(|_| mismatch())?;
-        let point = |job| Some(v1::JobPoint { job, parameters: grid.parameters(job)?.into_wire() });
+        let definition = parse(request.source).await?;
+        let shown = u64::from(request.preview.min(PREVIEW_MAX)).min(definition.job_count());
         Ok(Response::new(v1::ValidateResponse {
-            job_count: grid.job_count(),
-            varying: specification.varying().into_iter().map(str::to_owned).collect(),
-            first_jobs: (1..=u64::from(request.preview.min(PREVIEW_MAX))).map_while(point).collect(),
-            name: specification.name,
+            job_count: definition.job_count(),
+            varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+            first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
+            name: definition.specification.name,
         }))
     }
 
@@ -292,14 +337,15 @@ impl SweepService for SweepServer {
                 "a request id has at most {REQUEST_ID_BYTES_MAX} bytes"
             )));
         }
-        let specification = Box::new(parse(request.source).await?);
         if request.extend_sweep_id > 0 {
-            return self.extend(SweepId(request.extend_sweep_id), *specification).await;
+            return self.extend(SweepId(request.extend_sweep_id), request.source).await;
         }
-        let input = Input::Submit { specification, request_id: request.request_id };
+        let definition = Box::new(parse(request.source).await?);
+        let input = Input::Submit { definition, request_id: request.request_id };
         match self.seat.call(input).await.map_err(refused)? {
             Reply::Submitted(sweep, created) => {
-                Ok(Response::new(v1::SubmitResponse { sweep: Some(*sweep), created, added_jobs: 0 }))
+                let sweep = Some(*sweep);
+                Ok(Response::new(v1::SubmitResponse { sweep, created, ..v1::SubmitResponse::default() }))
             }
             _ => Err(mismatch()),
         }
@@ -368,7 +414,8 @@ impl SweepService for SweepServer {
         }
         let found = self.jobs(&definition, state, job, job).await?.pop().ok_or_else(mismatch)?;
         let key = JobKey { sweep: definition.id, job };
-        let attempts = self.store.attempts(key).await.map_err(unreadable)?;
+        let mut attempts = self.store.attempts(key).await.map_err(unreadable)?;
+        bound_logs(&mut attempts);
         let epochs = self.store.epochs(definition.id, job, job).await.map_err(unreadable)?;
         let epochs = counting_epochs(epochs, found.epochs_done);
         Ok(Response::new(v1::JobDetail {
@@ -390,6 +437,21 @@ impl SweepService for SweepServer {
         request: Request<v1::ResumeSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
         self.sweep(Input::Resume(SweepId(request.into_inner().sweep_id))).await
+    }
+
+    async fn set_sweep(
+        &self,
+        request: Request<v1::SetSweepRequest>,
+    ) -> Result<Response<v1::SetSweepResponse>, Status> {
+        let v1::SetSweepRequest { sweep_id, settings } = request.into_inner();
+        if settings.is_empty() {
+            return Err(Status::invalid_argument(
+                "nothing is set; give KEY=VALUE, as in execution.max_parallel=8",
+            ));
+        }
+        let (sweep, _, changed) =
+            self.redefine(SweepId(sweep_id), move |before| before.set(&settings)).await?;
+        Ok(Response::new(v1::SetSweepResponse { sweep: Some(sweep), changed }))
     }
 
     async fn retry_sweep(

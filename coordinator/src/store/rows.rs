@@ -19,6 +19,7 @@ use crate::core::{
 /// Columns of `sweeps` that change.
 mod sweep {
     use super::SWEEPS;
+    pub(super) const NAME: usize = SWEEPS.position("name");
     pub(super) const SPECIFICATION: usize = SWEEPS.position("specification");
     pub(super) const JOB_COUNT: usize = SWEEPS.position("job_count");
     pub(super) const STATE: usize = SWEEPS.position("state");
@@ -146,7 +147,8 @@ impl Rows {
         };
         let Some(row) = self.known_sweep(connection, id).await? else { return Ok(()) };
         match record {
-            Record::SweepExtended { specification, job_count, .. } => {
+            Record::SweepExtended { name, specification, job_count, .. } => {
+                row[sweep::NAME] = Value::text(name);
                 row[sweep::SPECIFICATION] = Value::text(specification);
                 row[sweep::JOB_COUNT] = integer(*job_count)?.into();
             }

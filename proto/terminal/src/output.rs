@@ -1,6 +1,7 @@
 //! Standard output and standard error. Nothing here panics where they cannot be written, and nothing is lost in silence: what could
 //! not be printed is an error of the command.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write, stderr, stdout};
 use std::process::ExitCode;
 
@@ -63,11 +64,18 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::say(&::std::format!($($text)*)) };
 }
 
-/// Reads the command line; with it, how each option came to its value. Help and version are printed, wrong usage is reported on standard error.
+/// Reads the command line; with it, how each option came to its value. Help and version are printed, wrong usage is reported on
+/// standard error; so is a variable of the environment that is empty, which would otherwise be reported as an empty flag that no
+/// one gave.
 ///
 /// # Errors
 /// The exit code with which the program must end: 0 after help, 2 for wrong usage, 1 where help could not be printed.
 pub fn arguments<Arguments: clap::Parser>() -> Result<(Arguments, clap::ArgMatches), ExitCode> {
+    let given: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(name) = empty_variable(&Arguments::command(), &given, |name| std::env::var_os(name)) {
+        say(&format!("error: the environment variable {name} is empty; give it a value, or unset it"));
+        return Err(ExitCode::from(2));
+    }
     let matches = Arguments::command().try_get_matches();
     matches
         .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)))
@@ -83,6 +91,36 @@ fn exit_code_of(usage: &clap::Error) -> ExitCode {
         }
         _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
     }
+}
+
+/// The first variable that stands for an option of this command line, is not overruled by it, and is set to nothing.
+fn empty_variable(
+    command: &clap::Command,
+    given: &[OsString],
+    variable: impl Fn(&OsStr) -> Option<OsString>,
+) -> Option<String> {
+    let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| word == flag);
+    if given.iter().any(asks) {
+        return None;
+    }
+    let is_given = |argument: &clap::Arg| {
+        let long = argument.get_long().map(|long| format!("--{long}"));
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        given.iter().filter_map(|word| word.to_str()).any(|word| {
+            long.as_ref().is_some_and(|long| word == long || word.starts_with(&format!("{long}=")))
+                || short.as_ref().is_some_and(|short| !word.starts_with("--") && word.starts_with(short))
+        })
+    };
+    let mut levels = vec![command];
+    for word in given {
+        let below = word.to_str().and_then(|word| levels.last()?.find_subcommand(word));
+        levels.extend(below);
+    }
+    let arguments = levels.iter().flat_map(|level| level.get_arguments());
+    let mut empty = arguments.filter(|argument| {
+        argument.get_env().and_then(&variable).is_some_and(|value| value.is_empty()) && !is_given(argument)
+    });
+    Some(empty.next()?.get_env()?.to_string_lossy().into_owned())
 }
 
 /// An error with its causes, of which many repeat the next one's text already.
@@ -111,6 +149,29 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_variable_is_named_where_it_would_count() {
+        let option =
+            |name: &'static str, variable: &'static str| clap::Arg::new(name).long(name).env(variable);
+        let command = clap::Command::new("sweep")
+            .arg(option("coordinator", "A_COORDINATOR").global(true))
+            .arg(option("format", "A_FORMAT").short('o'))
+            .subcommand(clap::Command::new("serve").arg(option("listen", "A_LISTEN")));
+        let found = |line: &str, empty: &[&str]| {
+            let given: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+            empty_variable(&command, &given, |name| {
+                empty.iter().any(|empty| name == OsStr::new(empty)).then(OsString::new)
+            })
+        };
+        assert_eq!(found("serve", &["A_LISTEN"]).as_deref(), Some("A_LISTEN"));
+        assert_eq!(found("serve", &["A_COORDINATOR"]).as_deref(), Some("A_COORDINATOR"));
+        assert_eq!(found("ls", &["A_LISTEN"]), None, "of another command");
+        assert_eq!(found("serve --listen x", &["A_LISTEN"]), None);
+        assert_eq!(found("serve --listen=x -ojson", &["A_LISTEN", "A_FORMAT"]), None);
+        assert_eq!(found("serve --help", &["A_LISTEN"]), None);
+        assert_eq!(found("serve", &[]), None);
+    }
 
     #[test]
     fn a_cause_is_told_once() {

@@ -133,6 +133,8 @@ fn wrong_input_ends_with_one_line_and_its_code() {
         (vec!["show", "abc"], 2, "sweep's number"),
         (vec!["serve", "--lease", "1ms"], 2, "from 1s to 1h"),
         (vec!["run", &unknown_key], 1, "paramters"),
+        (vec!["wait", "1", "--timeout", "abc"], 2, "write a time such as 90s"),
+        (vec!["validate", &unknown_key], 1, "did you mean `parameters`?"),
         (vec!["frobnicate"], 2, "unrecognized subcommand"),
         (vec!["run", &unknown_key, "-o", "json"], 2, "`sweep run` does not use -o"),
         (vec!["--coordinator", nowhere, "run", &unknown_key], 2, "does not use --coordinator"),
@@ -166,6 +168,80 @@ async fn what_is_not_there_is_said_so() {
     }
     let none = sweep(&cluster, &["ls", "-o", "json"]);
     assert_eq!(text(&none.stdout), "[]\n");
+}
+
+#[tokio::test]
+async fn settings_of_a_sweep_change_while_it_is_there_and_survive_a_restart() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let file = write(cluster.folder.path(), "sweep.yaml", &tests::source("{seed: {values: [1, 2]}}").text);
+    assert!(sweep(&cluster, &["submit", &file]).status.success());
+    let set = |cluster: &Cluster, settings: &[&str]| sweep(cluster, &[&["set", "1"], settings].concat());
+    let changed = set(&cluster, &["execution.max_parallel=1", "name=a: #b", "execution.job_timeout=2h"]);
+    let told = "sweep 1 changed\n  name: scenario -> a: #b\n  execution.max_parallel: none -> 1\n  \
+                execution.job_timeout: none -> 2h; jobs that run already keep the one they began with\n";
+    assert_eq!(text(&changed.stdout), told, "{}", text(&changed.stderr));
+    cluster.coordinator.kill();
+    cluster.coordinator = cluster.coordinator_at(cluster.coordinator.address);
+    let again = set(&cluster, &["execution.max_parallel=1"]);
+    assert_eq!(text(&again.stdout), "sweep 1 has these settings already\n", "{}", text(&again.stderr));
+    let shown = text(&sweep(&cluster, &["show", "1"]).stdout);
+    assert!(shown.contains("max_parallel: 1") && shown.contains("job_timeout: 2h"), "{shown}");
+    let listed: serde_json::Value =
+        serde_json::from_slice(&sweep(&cluster, &["ls", "-o", "json"]).stdout).unwrap();
+    assert_eq!(listed[0]["name"].as_str(), Some("a: #b"));
+    for (setting, expected) in [
+        ("epochs=9", "`parameters.epochs` cannot be set"),
+        ("dataset.split_seed=9", "`dataset.split_seed` cannot change"),
+        ("max_parallel=9", "did you mean `execution.max_parallel`?"),
+        ("execution.attempts_max=0", "a number of attempts from 1 to 100, but found `0`"),
+    ] {
+        let refused = set(&cluster, &[setting]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(expected), "{setting}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn an_address_in_use_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(program("sweep"))
+        .args(["serve", "--listen", &address, "--store", "sqlite:sweep.db"])
+        .env("SWEEP_CONFIG", "/dev/null")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("choose another address with --listen"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_empty_variable_is_named() {
+    for (program_name, arguments, variable) in [
+        ("sweep", "ls", "SWEEP_COORDINATOR"),
+        ("sweep", "ls", "SWEEP_TOKEN_FILE"),
+        ("sweep", "ls", "SWEEP_FORMAT"),
+        ("sweep", "ls", "SWEEP_CONFIG"),
+        ("sweep", "serve", "SWEEP_LISTEN"),
+        ("sweep", "serve", "SWEEP_INSECURE"),
+        ("sweep-worker", "start", "SWEEP_SLOTS"),
+        ("sweep-worker", "start", "SWEEP_SPOOL"),
+        ("sweep-trainer", "devices", "SWEEP_LOG"),
+    ] {
+        let mut command = Command::new(program(program_name));
+        let output = command.arg(arguments).env(variable, "").output().unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {errors}");
+        let expected =
+            format!("error: the environment variable {variable} is empty; give it a value, or unset it\n");
+        assert_eq!(errors, expected);
+    }
 }
 
 #[test]
@@ -210,7 +286,10 @@ async fn a_sweep_is_extended_and_keeps_what_is_done() {
     let other =
         sweep(&cluster, &["submit", "--extend", "1", &file("[0.1]"), "--set", "dataset.image_size=32"]);
     assert_eq!(other.status.code(), Some(1));
-    assert!(text(&other.stderr).contains("keeps the sweep's data set"), "{}", text(&other.stderr));
+    assert!(text(&other.stderr).contains("`dataset.image_size` cannot change"), "{}", text(&other.stderr));
+    let limit = ["submit", "--extend", "1", &file("[0.001, 0.0001]"), "--set", "execution.max_parallel=3"];
+    let limited = text(&sweep(&cluster, &limit).stdout);
+    assert_eq!(limited, "sweep 1 extended: 0 of 2 jobs are new\n  execution.max_parallel: none -> 3\n");
     let report = folder.join("report");
     assert!(sweep(&cluster, &["report", "1", "--output", report.to_str().unwrap()]).status.success());
     assert_eq!(fs::read_to_string(report.join("results.csv")).unwrap().lines().count(), 3);

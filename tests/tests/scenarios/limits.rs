@@ -48,6 +48,27 @@ async fn of_messages_and_headers_cost_the_sender_alone() {
 }
 
 #[tokio::test]
+async fn of_what_is_set_and_of_what_is_said_of_it_are_short() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let mut client = cluster.client().await;
+    let dots = format!("{}a=1", "a.".repeat(40_000));
+    for (overrides, file_name, expected) in [
+        (vec![dots.clone()], "a.yaml".to_owned(), "at most 4 parts"),
+        (vec![format!("epochs={}", "[".repeat(200_000))], "a.yaml".to_owned(), "levels deep"),
+        (vec!["epochs=0".to_owned(), "x".repeat(200_000)], "語".repeat(300_000), ""),
+        (vec![], "語".repeat(300_000), "is missing"),
+    ] {
+        let source = Some(v1::SweepSource { overrides, file_name, ..v1::SweepSource::default() });
+        let refused = client.validate(v1::ValidateRequest { source, preview: 0 }).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().len() <= 2_000 && refused.message().contains(expected), "{refused:?}");
+    }
+    let sweep = cluster.submit("{epochs: {value: 1}}").await;
+    let set = v1::SetSweepRequest { sweep_id: sweep, settings: vec![dots] };
+    assert_eq!(client.set_sweep(set).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn of_streams_on_one_connection_hold_up_that_connection_alone() {
     let cluster = Cluster::start(ClusterOptions::default());
     let sweep = cluster.submit("{epochs: {value: 1}}").await;

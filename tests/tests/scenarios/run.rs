@@ -68,15 +68,47 @@ fn one_command_makes_the_report() {
     for name in ["report.html", "report.md", "results.json", "epochs.csv", "figures/time-vs-accuracy.png"] {
         assert!(folder.path().join("results").join(name).is_file(), "{name}");
     }
-    // Again: nothing is left to train, the report is the same, and no other sweep may use the folder.
+    // Again: nothing is left to train, the report is the same, and no sweep of another kind may use the folder.
     let again = command(folder.path(), parameters).output().unwrap();
     assert!(again.status.success());
     assert_eq!(results(folder.path()), rows);
-    let other = command(folder.path(), "{epochs: {value: 3}}").output().unwrap();
+    let other = command(folder.path(), parameters).args(["--set", "dataset.split_seed=3"]).output().unwrap();
     assert_eq!(other.status.code(), Some(1));
     let told = String::from_utf8_lossy(&other.stderr).into_owned();
-    let expected = "which has another parameters.learning_rate, parameters.epochs;";
-    assert!(told.contains("another sweep") && told.contains(expected), "{told}");
+    assert!(told.contains("another sweep") && told.contains("`dataset.split_seed` cannot change"), "{told}");
+    // More values are more jobs; what is done stays, also what the file has no more.
+    let more = "{learning_rate: {values: [0.001, 0.01]}, epochs: {value: 2}}";
+    let grown = command(folder.path(), more).args(["--set", "name=grown"]).output().unwrap();
+    let told = String::from_utf8_lossy(&grown.stderr).into_owned();
+    assert!(grown.status.success(), "{told}");
+    for expected in ["2 of 3 jobs finished", "new in this file: 1 job", "not in this file: 1 job", "-> grown"]
+    {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let more = results(folder.path());
+    assert_eq!((more.len(), &more[..2]), (3, &rows[..]));
+}
+
+#[test]
+fn a_job_that_took_too_long_is_tried_again_with_a_raised_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |limit: &str| {
+        command(folder.path(), "{epochs: {values: [1, 2000]}}")
+            .args(["--set", "execution.attempts_max=1", "--set", &format!("execution.job_timeout={limit}")])
+            .output()
+            .unwrap()
+    };
+    let failed = run("2s");
+    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("exceeded job_timeout"));
+    let raised = run("10m");
+    let told = String::from_utf8_lossy(&raised.stderr).into_owned();
+    assert!(raised.status.success(), "{told}");
+    assert!(
+        told.contains("execution.job_timeout: 2s -> 10m") && told.contains("trying 1 failed job in"),
+        "{told}"
+    );
+    assert!(results(folder.path()).iter().all(|row| row["state"] == "done"));
 }
 
 #[test]
@@ -252,6 +284,6 @@ fn failed_jobs_are_tried_again_once_their_cause_is_gone() {
     fs::write(&broken, &whole).unwrap();
     let repaired = run();
     assert!(repaired.status.success(), "{}", String::from_utf8_lossy(&repaired.stderr));
-    assert!(String::from_utf8_lossy(&repaired.stderr).contains("trying the 1 failed jobs"));
+    assert!(String::from_utf8_lossy(&repaired.stderr).contains("trying 1 failed job in"));
     assert_eq!(results(folder.path())[0]["state"], "done");
 }

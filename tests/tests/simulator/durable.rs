@@ -129,9 +129,9 @@ impl Durable {
                 };
                 rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
             }
-            Record::SweepExtended { sweep, specification, job_count } => {
+            Record::SweepExtended { sweep, specification, job_count, .. } => {
                 let row = self.sweeps.get_mut(sweep).ok_or("a sweep was extended that does not exist")?;
-                rule(*job_count > row.job_count, || format!("sweep {sweep} has fewer jobs than before"))?;
+                rule(*job_count >= row.job_count, || format!("sweep {sweep} has fewer jobs than before"))?;
                 (row.specification, row.job_count) = (specification.clone(), *job_count);
                 Ok(())
             }

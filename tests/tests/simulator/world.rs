@@ -12,6 +12,7 @@ use std::{
 
 use coordinator::{
     core::{
+        definition::SweepDefinition,
         engine::{Input, JobEnd, Observation, Reply},
         specification::Specification,
     },
@@ -90,7 +91,7 @@ pub(super) struct World {
     now: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     happenings: Vec<Happening>,
-    specification: Specification,
+    definition: SweepDefinition,
     extended: Specification,
     hub: Option<Hub>,
     hub_life: u32,
@@ -125,7 +126,7 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             happenings: Vec::new(),
-            specification: specifications[0].clone(),
+            definition: SweepDefinition::new(SweepId(0), specifications[0].clone()).expect("it has a grid"),
             extended: specifications[1].clone(),
             hub: None,
             hub_life: 0,
@@ -711,7 +712,7 @@ impl World {
     fn ask(&mut self) {
         if !self.submitted {
             let input = Input::Submit {
-                specification: Box::new(self.specification.clone()),
+                definition: Box::new(self.definition.clone()),
                 request_id: REQUEST_ID.to_owned(),
             };
             for _ in 0..1 + self.random.below(2) {
@@ -755,11 +756,16 @@ impl World {
         }
     }
 
-    /// One more job for the sweep, as the service makes it of a file.
+    /// One more job for the sweep, or another limit, as the service makes it of what a user says.
     fn extension(&mut self, sweep: SweepId) -> Option<Input> {
-        let before = self.hub.as_mut()?.define(self.now, sweep)?;
-        let base = before.job_count();
-        let definition = Arc::new(before.extended(self.extended.clone()).ok()?);
+        let base = self.hub.as_mut()?.define(self.now, sweep)?;
+        let definition = if self.random.one_in(3) {
+            let limit = self.random.within(1..5);
+            base.set(&[format!("execution.max_parallel={limit}")])
+        } else {
+            base.extended(self.extended.clone())
+        };
+        let definition = Arc::new(definition.ok()?);
         Some(Input::Extend { sweep, base, definition })
     }
 

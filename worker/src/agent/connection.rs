@@ -144,10 +144,12 @@ fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>
     let Some(path) = &target.token_file else { return Ok(None) };
     let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
     let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    if content.trim().is_empty() {
+    // Editors of Windows begin a file with a mark of its byte order.
+    let token = content.strip_prefix('\u{feff}').unwrap_or(&content).trim();
+    if token.is_empty() {
         return Err(unusable("it holds no token".to_owned()));
     }
-    let value = format!("Bearer {}", content.trim());
+    let value = format!("Bearer {token}");
     let mut value: MetadataValue<_> = value
         .parse()
         .map_err(|_| unusable("its token holds characters that HTTP does not allow".to_owned()))?;
@@ -371,6 +373,8 @@ mod tests {
         std::fs::write(&path, " \n").unwrap();
         assert!(token(&with_file).unwrap_err().to_string().contains("it holds no token"));
         std::fs::write(&path, "secret\n").unwrap();
+        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
+        std::fs::write(&path, "\u{feff}secret\r\n").unwrap();
         assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
     }
 

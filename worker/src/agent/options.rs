@@ -64,7 +64,7 @@ pub struct StartOptions {
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     pub skip_corrupt: bool,
     /// How long running jobs may go on after SIGTERM, SIGINT or SIGHUP, before they are handed back
-    #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = time)]
     pub grace: Duration,
     /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see
     /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
@@ -85,6 +85,11 @@ pub struct StartOptions {
     /// Leave as on SIGTERM when standard input ends, so that the worker does not outlive who started it
     #[arg(long, env = "SWEEP_EXIT_WITH_STDIN", value_parser = clap::builder::BoolishValueParser::new())]
     pub exit_with_stdin: bool,
+}
+
+/// A time on the command line.
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a time such as 90s, 30m or 1h 30m".to_owned())
 }
 
 impl StartOptions {

@@ -23,12 +23,13 @@ use super::{
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
+    set::changes,
     signals::StopSignals,
     submit,
     sweep_file::SweepFile,
 };
 use crate::{
-    core::{parameters, specification::Specification},
+    core::{definition::first_document, parameters, specification::Specification},
     server::{Server, ServerConfig},
 };
 
@@ -61,7 +62,7 @@ pub(super) struct RunArguments {
 /// `sweep run`.
 pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let mut source = arguments.file.source()?;
-    let mut specification = submit::check(source.clone())?;
+    let (mut specification, grid) = submit::check(source.clone())?;
     let dataset = absolute_dataset(&specification.dataset.path)?;
     source.dataset_path.clone_from(&dataset);
     specification.dataset.path = PathBuf::from(dataset);
@@ -81,10 +82,11 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         advertise: None,
     })
     .await?;
+    let wanted = Wanted { specification, jobs: grid.job_count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let result = tokio::select! {
-        result = train_and_report(arguments, &specification, source, &folder, &target, &mut stop) => result,
+        result = train_and_report(arguments, &wanted, &folder, &target, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
     let closed = server.shut_down().await;
@@ -94,13 +96,12 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
 
 async fn train_and_report(
     arguments: &RunArguments,
-    specification: &Specification,
-    source: v1::SweepSource,
+    wanted: &Wanted,
     folder: &Path,
     target: &Target,
     stop: &mut StopSignals,
 ) -> Result<(), Failure> {
-    let sweep = submit_here(specification, source, folder, target).await?;
+    let sweep = submit_here(wanted, folder, target).await?;
     let mut unprinted = Unprinted::default();
     if !is_final(&sweep) {
         let workers = Workers::start(&arguments.options, arguments.workers, folder, target).await?;
@@ -118,50 +119,96 @@ async fn train_and_report(
     unprinted.end()
 }
 
-/// The sweep of this output directory: a new one, or the one it holds, if that is the same.
-async fn submit_here(
-    specification: &Specification,
+/// What the command line asks for.
+struct Wanted {
+    specification: Specification,
+    /// How many jobs it has.
+    jobs: u64,
     source: v1::SweepSource,
-    folder: &Path,
-    target: &Target,
-) -> Result<v1::Sweep, Failure> {
-    let request =
-        v1::SubmitRequest { source: Some(source), request_id: REQUEST_ID.to_owned(), extend_sweep_id: 0 };
+}
+
+/// The sweep of this output directory: a new one, or the one that it holds, grown to what is wanted.
+async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<v1::Sweep, Failure> {
+    let request = v1::SubmitRequest {
+        source: Some(wanted.source.clone()),
+        request_id: REQUEST_ID.to_owned(),
+        extend_sweep_id: 0,
+    };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if answer.created {
         return Ok(sweep);
     }
-    let other = Specification::from_stored(&sweep.specification)
+    if matches!(sweep.state(), v1::SweepState::Running | v1::SweepState::Paused | v1::SweepState::Finished) {
+        return go_on(sweep, wanted, folder, target).await;
+    }
+    let name = sweep_state_name(sweep.state());
+    let other = Specification::from_stored(first_document(&sweep.specification))
         .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
-    let differing = specification.differing_keys(&other);
-    if !differing.is_empty() {
+    let changes = wanted.specification.changes_from(&other);
+    if !changes.is_empty() {
+        let keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
         return Err(Failure::operation(format!(
-            "{} holds the results of another sweep ({}, {}), not of this file, which has another {}; choose another folder with --output",
+            "{} holds the results of a sweep that is {name} ({}, {}), and this file has another {}; choose another \
+             folder with --output",
             folder.display(),
             sweep.name,
             count(sweep.job_count, "job"),
-            differing.join(", ")
+            keys.join(", ")
         )));
     }
-    let counts = sweep.counts.unwrap_or_default();
-    let name = sweep_state_name(sweep.state());
-    match sweep.state() {
-        v1::SweepState::Running => {
-            let finished = counts.done + counts.diverged + counts.failed;
-            say(&format!(
-                "going on in {}: {finished} of {} finished",
-                folder.display(),
-                count(sweep.job_count, "job")
-            ));
-        }
-        v1::SweepState::Finished if counts.failed > 0 => {
-            let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id, ..Default::default() };
-            let answer = target.call(async |client| client.retry_sweep(request).await).await?;
-            say(&format!("trying {} in {} again", count(answer.jobs, "failed job"), folder.display()));
-            return Ok(answer.sweep.unwrap_or(sweep));
-        }
-        _ => say(&format!("the sweep in {} is {name} already", folder.display())),
+    say(&format!("the sweep in {} is {name} already", folder.display()));
+    Ok(sweep)
+}
+
+/// Gives the sweep of this directory the jobs and the settings that are wanted and that it does not have, and its failed
+/// jobs another try where something may have changed for them.
+async fn go_on(
+    before: v1::Sweep,
+    wanted: &Wanted,
+    folder: &Path,
+    target: &Target,
+) -> Result<v1::Sweep, Failure> {
+    let request = v1::SubmitRequest {
+        source: Some(wanted.source.clone()),
+        request_id: String::new(),
+        extend_sweep_id: before.sweep_id,
+    };
+    let (place, jobs) = (folder.display(), count(before.job_count, "job"));
+    let answer = target.call(async |client| client.submit(request.clone()).await).await.map_err(|failure| match failure {
+        Failure::Operation(reason) => Failure::operation(format!(
+            "{place} holds the results of another sweep ({}, {jobs}), not of this file: {reason}; choose another folder \
+             with --output",
+            before.name
+        )),
+        other => other,
+    })?;
+    let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
+    let counts = before.counts.unwrap_or_default();
+    let finished = counts.done + counts.diverged + counts.failed;
+    if answer.added_jobs == 0 && before.state() == v1::SweepState::Finished {
+        say(&format!("the sweep in {place} is finished already"));
+    } else {
+        say(&format!("going on in {place}: {finished} of {} finished", count(sweep.job_count, "job")));
+    }
+    if answer.added_jobs > 0 {
+        say(&format!("new in this file: {}", count(answer.added_jobs, "job")));
+    }
+    if sweep.job_count > wanted.jobs {
+        let others = sweep.job_count - wanted.jobs;
+        say(&format!(
+            "not in this file: {}; the sweep that began here has them, and they stay",
+            count(others, "job")
+        ));
+    }
+    if !answer.changed.is_empty() {
+        say(&format!("changed:\n{}", changes(&answer.changed).trim_end()));
+    }
+    if counts.failed > 0 && (before.state() == v1::SweepState::Finished || !answer.changed.is_empty()) {
+        let request = v1::RetrySweepRequest { sweep_id: sweep.sweep_id, ..Default::default() };
+        let answer = target.call(async |client| client.retry_sweep(request).await).await?;
+        say(&format!("trying {} in {place} again", count(answer.jobs, "failed job")));
+        return Ok(answer.sweep.unwrap_or(sweep));
     }
     Ok(sweep)
 }

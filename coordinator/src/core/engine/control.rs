@@ -13,7 +13,6 @@ use super::{
 use crate::core::{
     definition::SweepDefinition,
     record::Record,
-    specification::Specification,
     state::{AttemptState, JobState, SweepState},
 };
 
@@ -21,7 +20,7 @@ impl Engine {
     pub(super) fn submit(
         &mut self,
         now: Now,
-        specification: Specification,
+        mut definition: SweepDefinition,
         request_id: String,
         out: &mut Output,
     ) -> Reply {
@@ -29,14 +28,13 @@ impl Engine {
             return Reply::Submitted(Box::new(known.view()), false);
         }
         let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
-        let definition = SweepDefinition::new(id, specification)
-            .expect("a specification is only made with a grid that can be built");
+        definition.id = id;
         let run = SweepRun::new(definition, now.unix_ms);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
             name: run.definition.specification.name.clone(),
             request_id: request_id.clone(),
-            specification: run.definition.text.clone(),
+            specification: run.definition.text(),
             metric: run.definition.specification.metric,
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
@@ -50,11 +48,12 @@ impl Engine {
         Reply::Submitted(Box::new(view), true)
     }
 
-    /// Gives a sweep the jobs that its new definition has more.
+    /// Gives a sweep the jobs that its new definition has more, and its settings. A limit counts for what is granted from
+    /// now on.
     pub(super) fn extend(
         &mut self,
         sweep: SweepId,
-        base: u64,
+        base: &Arc<SweepDefinition>,
         definition: Arc<SweepDefinition>,
         out: &mut Output,
     ) -> Reply {
@@ -65,23 +64,38 @@ impl Engine {
             SweepState::Running | SweepState::Paused | SweepState::Finished => {}
             state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
         }
-        if run.job_count() != base {
+        if !Arc::ptr_eq(&run.definition, base) {
             return Reply::Refused(ControlError::Overtaken);
         }
-        let added = definition.job_count() - base;
+        let added = definition.job_count().saturating_sub(base.job_count());
+        let is_set = !definition.specification.has_settings_of(&base.specification);
+        if added == 0 && !is_set {
+            return Reply::Extended(Box::new(run.view()), 0);
+        }
+        out.records.push(Record::SweepExtended {
+            sweep,
+            name: definition.specification.name.clone(),
+            specification: definition.text(),
+            job_count: definition.job_count(),
+        });
+        let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
+        run.definition = definition;
         if added > 0 {
-            out.records.push(Record::SweepExtended {
-                sweep,
-                specification: definition.text.clone(),
-                job_count: definition.job_count(),
-            });
-            run.definition = definition;
             let state = if run.state == SweepState::Finished { SweepState::Running } else { run.state };
             run.ended_unix_ms = None;
             change_state(run, state, out);
             self.live.insert(sweep);
+        } else {
+            out.effects.push(Effect::Observed { sweep, observation: Observation::Ended });
         }
-        Reply::Extended(Box::new(run.view()), added)
+        let view = run.view();
+        if has_moved {
+            // Who could not use the data set may find it at its new place.
+            for worker in self.workers.values_mut() {
+                worker.unfit.remove(&sweep);
+            }
+        }
+        Reply::Extended(Box::new(view), added)
     }
 
     pub(super) fn pause(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
@@ -198,7 +212,9 @@ impl Engine {
 
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Reply {
         let older = |(id, _): &(&SweepId, &SweepRun)| before.is_none_or(|before| **id < before);
-        Reply::Sweeps(self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect())
+        Reply::Sweeps(
+            self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.listed()).collect(),
+        )
     }
 
     pub(super) fn snapshot(&self, now: Now, sweep: SweepId) -> Reply {

@@ -8,7 +8,6 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 use super::super::{
     definition::SweepDefinition,
     record::{EndedJob, EpochMetrics, Record},
-    specification::Specification,
     state::{JobState, SweepState},
 };
 
@@ -21,17 +20,17 @@ pub struct SessionId(pub u64);
 pub enum Input {
     /// A user submits a sweep.
     Submit {
-        /// What to run.
-        specification: Box<Specification>,
+        /// What to run; has no number yet.
+        definition: Box<SweepDefinition>,
         /// Makes a repeated call harmless; empty for none.
         request_id: String,
     },
-    /// A user adds jobs to a sweep.
+    /// A user adds jobs to a sweep or changes its settings.
     Extend {
         /// Which.
         sweep: SweepId,
-        /// How many jobs it had when the definition was made.
-        base: u64,
+        /// What the definition was made of.
+        base: Arc<SweepDefinition>,
         /// The sweep as it shall be.
         definition: Arc<SweepDefinition>,
     },
@@ -348,8 +347,8 @@ pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
-    /// Somebody else extended the sweep meanwhile.
-    #[error("the sweep was extended by somebody else at the same time; try again")]
+    /// Somebody else extended or set the sweep meanwhile.
+    #[error("the sweep was changed by somebody else at the same time; try again")]
     Overtaken,
     /// The sweep has no such job.
     #[error("sweep {sweep} has the jobs 1 to {jobs}, not {job}", sweep = .job.sweep, job = .job.job)]

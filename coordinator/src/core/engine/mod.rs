@@ -117,8 +117,8 @@ impl Engine {
 
     fn change(&mut self, now: Now, input: Input, out: &mut Output) -> Reply {
         match input {
-            Input::Submit { specification, request_id } => self.submit(now, *specification, request_id, out),
-            Input::Extend { sweep, base, definition } => self.extend(sweep, base, definition, out),
+            Input::Submit { definition, request_id } => self.submit(now, *definition, request_id, out),
+            Input::Extend { sweep, base, definition } => self.extend(sweep, &base, definition, out),
             Input::Pause(sweep) => self.pause(now, sweep, out),
             Input::Resume(sweep) => self.resume(sweep, out),
             Input::Retry { sweep, jobs, all } => self.retry(now, sweep, &jobs, all, out),

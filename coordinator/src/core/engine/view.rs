@@ -10,6 +10,16 @@ use super::{
 impl SweepRun {
     /// The sweep as users see it.
     pub(super) fn view(&self) -> v1::Sweep {
+        v1::Sweep { specification: self.definition.shown_text(), ..self.summary() }
+    }
+
+    /// The sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
+    pub(super) fn listed(&self) -> v1::Sweep {
+        v1::Sweep { dataset: None, ..self.summary() }
+    }
+
+    /// The sweep without its specification, which does not change with what the jobs do.
+    fn summary(&self) -> v1::Sweep {
         let specification = &self.definition.specification;
         let metric = self.definition.metric;
         v1::Sweep {
@@ -30,7 +40,7 @@ impl SweepRun {
                 .of(metric.used)
                 .map(|(job, value)| v1::BestJob { point: Some(self.definition.point(job)), value }),
             varying: self.definition.varying.iter().map(|name| (*name).to_owned()).collect(),
-            specification: self.definition.text.clone(),
+            specification: String::new(),
             dataset: self.dataset.clone(),
             waiting: None,
         }
@@ -54,6 +64,6 @@ impl SweepRun {
                 last: active.last.map(Into::into),
             }
         });
-        v1::WatchSnapshot { sweep: Some(self.view()), running: running.collect() }
+        v1::WatchSnapshot { sweep: Some(self.summary()), running: running.collect() }
     }
 }

@@ -2,24 +2,33 @@
 //! is checked while it is read, so that the parser itself knows the line and the key of what is wrong.
 
 mod axis;
+mod checked;
+mod depth;
+mod overrides;
 mod point;
+mod range;
 mod raw;
+mod suggestion;
 
 use std::path::PathBuf;
 
 use serde_yaml::{Mapping, Value};
 
 use self::{
-    axis::{RawParameters, known_parameters},
+    axis::RawParameters,
+    depth::{DEPTH_MAX, too_deep},
+    overrides::read_overrides,
     raw::RawFile,
+    suggestion::suggestion_for,
 };
 use super::{
-    Axis, DatasetSpecification, Execution, FILE_BYTES_MAX, Metric, MetricName, MetricUse, PartialPoint,
-    Specification, SpecificationError, SpecificationSource,
+    Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Metric, MetricName, MetricUse,
+    PartialPoint, Specification, SpecificationError, SpecificationSource,
 };
 use crate::core::{
-    grid::{GridError, POINTS_MAX},
+    grid::{Grid, GridError, POINTS_MAX},
     parameters::Model,
+    text::shortened,
 };
 
 /// Attempts that may fail where a file says nothing: a flaky machine is forgiven twice.
@@ -29,28 +38,37 @@ const IMAGE_SIZE_DEFAULT: u32 = 128;
 /// The report's share of validation images.
 const VAL_FRACTION_DEFAULT: f64 = 0.2;
 
+/// Longest value in a message, in bytes.
+const VALUE_BYTES_MAX: usize = 200;
+
 /// Reads and checks a file with its overrides.
-pub(super) fn read(source: &SpecificationSource) -> Result<Specification, SpecificationError> {
+pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid), SpecificationError> {
     let file = &source.file_name;
-    if source.text.len() > FILE_BYTES_MAX {
-        return Err(SpecificationError(format!(
-            "{file}: the file has {} bytes, more than the {FILE_BYTES_MAX} that a sweep file may have; \
-             write ranges instead of long lists",
-            source.text.len()
+    // Editors of Windows begin a file with a mark of its byte order.
+    let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
+    let set: usize = source.overrides.iter().map(String::len).sum();
+    if text.len() + set > FILE_BYTES_MAX {
+        return Err(SpecificationError::new(&format!(
+            "{file}: the file has {} bytes with what is set over it, more than the {FILE_BYTES_MAX} that a sweep file may \
+             have; write ranges instead of long lists",
+            text.len() + set
         )));
     }
-    let mut raw: RawFile = serde_yaml::from_str(&source.text).map_err(|error| located(file, &error))?;
-    for text in &source.overrides {
-        raw.overlay(read_override(text)?);
+    if let Some(line) = too_deep(text) {
+        return Err(SpecificationError::new(&format!(
+            "{file}:{line}: lists and mappings nest more than {DEPTH_MAX} levels deep; is a bracket not closed?"
+        )));
     }
+    let mut raw: RawFile = serde_yaml::from_str(text).map_err(|error| located(file, &error))?;
+    read_overrides(&source.overrides)?.into_iter().for_each(|top| raw.overlay(top));
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
     build(raw).and_then(check_metric).and_then(check_grid).map_err(|problem| {
-        let line = problem.section.and_then(|section| section_line(&source.text, section));
+        let line = problem.section.and_then(|section| section_line(text, section));
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
-        SpecificationError(format!("{file}{place}: {key}{}", problem.message))
+        SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
     })
 }
 
@@ -58,7 +76,7 @@ pub(super) fn read(source: &SpecificationSource) -> Result<Specification, Specif
 pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
     let raw: RawFile = serde_yaml::from_str(text).map_err(|error| located(stored, &error))?;
-    build(raw).map_err(|problem| SpecificationError(format!("{stored}: {}", problem.message)))
+    build(raw).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
 }
 
 /// `file:line:column: key: message`.
@@ -70,10 +88,13 @@ fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
         }
         _ => message,
     };
-    let Some(location) = error.location() else { return SpecificationError(format!("{file}: {message}")) };
+    let hint = suggestion_for(&message);
+    let Some(location) = error.location() else {
+        return SpecificationError::new(&format!("{file}: {message}{hint}"));
+    };
     let (line, column) = (location.line(), location.column());
     let message = message.replace(&format!(" at line {line} column {column}"), "");
-    SpecificationError(format!("{file}:{line}:{column}: {message}"))
+    SpecificationError::new(&format!("{file}:{line}:{column}: {message}{hint}"))
 }
 
 /// The line, from 1, on which a top-level key stands.
@@ -81,52 +102,6 @@ fn section_line(text: &str, section: &str) -> Option<usize> {
     let is_key =
         |line: &str| line.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
     text.lines().position(is_key).map(|index| index + 1)
-}
-
-/// `KEY=VALUE` as a small file of its own: a parameter's name stands for `parameters.NAME`, and dots descend.
-fn read_override(text: &str) -> Result<RawFile, SpecificationError> {
-    let refuse = |why: &str| SpecificationError(format!("--set {text}: {why}"));
-    let (key, value) = text.split_once('=').ok_or_else(|| refuse("expected KEY=VALUE, as in epochs=10"))?;
-    let key = key.trim();
-    if key.is_empty()
-        || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-        || value.contains('\n')
-    {
-        return Err(refuse(
-            "expected KEY=VALUE on one line, with a key such as epochs or dataset.image_size",
-        ));
-    }
-    let value = value.trim();
-    let is_parameter = Model::ALL.iter().any(|model| model.parameter(key).is_some());
-    let yaml = match value.chars().next() {
-        _ if !is_parameter => nested(key, value),
-        Some('[') => nested(&format!("parameters.{key}.values"), value),
-        Some('{') => nested(&format!("parameters.{key}"), value),
-        _ => nested(&format!("parameters.{key}.value"), value),
-    };
-    serde_yaml::from_str(&yaml).map_err(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        if message.starts_with(&format!("unknown field `{key}`")) {
-            return refuse(&format!("{message}, or one of the parameters {}", known_parameters()));
-        }
-        refuse(message)
-    })
-}
-
-fn nested(key: &str, value: &str) -> String {
-    let mut yaml = String::new();
-    for (depth, part) in key.split('.').enumerate() {
-        if depth > 0 {
-            yaml.push('\n');
-        }
-        yaml.push_str(&"  ".repeat(depth));
-        yaml.push_str(part);
-        yaml.push(':');
-    }
-    yaml.push(' ');
-    yaml.push_str(value);
-    yaml
 }
 
 /// What is wrong across keys, and the top-level key to blame.
@@ -150,9 +125,9 @@ fn check_metric(specification: Specification) -> Result<Specification, Problem> 
     Err(Problem { section: Some("metric"), message })
 }
 
-fn check_grid(specification: Specification) -> Result<Specification, Problem> {
+fn check_grid(specification: Specification) -> Result<(Specification, Grid), Problem> {
     let (section, message) = match specification.grid() {
-        Ok(_) => return Ok(specification),
+        Ok(grid) => return Ok((specification, grid)),
         Err(GridError::TooManyPoints { points }) => (
             "parameters",
             format!(
@@ -221,11 +196,11 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
         exclude: raw.exclude.unwrap_or_default(),
         include,
         execution: Execution {
-            max_parallel: execution.max_parallel,
+            max_parallel: execution.max_parallel.flatten(),
             attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
-            job_timeout_ms: execution.job_timeout,
-            checkpoint_every_epochs: execution.checkpoint_every_epochs,
-            pack_size_max: execution.pack_size_max,
+            job_timeout_ms: execution.job_timeout.flatten(),
+            checkpoint_every_epochs: execution.checkpoint_every_epochs.flatten(),
+            pack_size_max: execution.pack_size_max.flatten(),
         },
     })
 }
@@ -241,34 +216,62 @@ fn complete_axes(model: Model, mut given: RawParameters) -> Vec<Axis> {
 
 /// The specification as a file that [`read_stored`] reads.
 pub(super) fn write(specification: &Specification) -> String {
-    serde_yaml::to_string(&document(specification))
+    serde_yaml::to_string(&document(specification, true))
         .expect("a mapping of scalars, lists and mappings is always YAML")
 }
 
-/// The keys at which two specifications differ, such as `parameters.epochs`.
-pub(super) fn differing_keys(one: &Specification, other: &Specification) -> Vec<String> {
-    differing("", &document(one), &document(other))
+/// See [`Specification::with_overrides`].
+pub(super) fn overlaid(
+    specification: &Specification,
+    overrides: &[String],
+) -> Result<Specification, SpecificationError> {
+    let mut raw: RawFile =
+        serde_yaml::from_str(&write(specification)).map_err(|error| located("the specification", &error))?;
+    read_overrides(overrides)?.into_iter().for_each(|top| raw.overlay(top));
+    build(raw).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
-fn differing(prefix: &str, one: &Mapping, other: &Mapping) -> Vec<String> {
-    let mut keys: Vec<&Value> = one.keys().collect();
-    keys.extend(other.keys().filter(|key| !one.contains_key(*key)));
+/// What differs between two specifications, key by key, such as `parameters.epochs`.
+pub(super) fn changes(before: &Specification, after: &Specification) -> Vec<Change> {
+    differing("", &document(before, true), &document(after, true))
+}
+
+/// The same but for the points, which may be many.
+pub(super) fn kind_changes(before: &Specification, after: &Specification) -> Vec<Change> {
+    differing("", &document(before, false), &document(after, false))
+}
+
+fn differing(prefix: &str, before: &Mapping, after: &Mapping) -> Vec<Change> {
+    let mut keys: Vec<&Value> = before.keys().collect();
+    keys.extend(after.keys().filter(|key| !before.contains_key(*key)));
     let mut found = Vec::new();
     for key in keys {
         let name = format!("{prefix}{}", key.as_str().unwrap_or_default());
-        match (one.get(key), other.get(key)) {
+        match (before.get(key), after.get(key)) {
             (Some(a), Some(b)) if a == b => {}
             // A section's keys; what is below those is one value.
             (Some(Value::Mapping(a)), Some(Value::Mapping(b))) if prefix.is_empty() => {
                 found.extend(differing(&format!("{name}."), a, b));
             }
-            _ => found.push(name),
+            (a, b) => found.push(Change { key: name, before: shown(a), after: shown(b) }),
         }
     }
     found
 }
 
-fn document(specification: &Specification) -> Mapping {
+/// A value for people.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => {
+            let yaml = serde_yaml::to_string(value).unwrap_or_default();
+            shortened(yaml.trim_end(), VALUE_BYTES_MAX)
+        }
+    }
+}
+
+fn document(specification: &Specification, with_points: bool) -> Mapping {
     let Specification { name, model, metric, dataset, axes, exclude, include, execution } = specification;
     let mut file =
         mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
@@ -297,9 +300,11 @@ fn document(specification: &Specification) -> Mapping {
         };
         (axis.name, Value::Mapping(values))
     };
-    insert(&mut file, "parameters", mapping(axes.iter().map(axis)));
+    if with_points {
+        insert(&mut file, "parameters", mapping(axes.iter().map(axis)));
+    }
     for (key, points) in [("exclude", exclude), ("include", include)] {
-        if !points.is_empty() {
+        if with_points && !points.is_empty() {
             let point = |point: &PartialPoint| {
                 Value::Mapping(mapping(point.iter().map(|(name, value)| (*name, to_value(value)))))
             };

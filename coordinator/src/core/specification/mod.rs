@@ -10,6 +10,7 @@ use proto::{ParameterValue, v1};
 use super::{
     grid::{Grid, GridError},
     parameters::Model,
+    text::shortened,
 };
 
 /// Largest sweep file, in bytes: a thousand lines of values fit many times over.
@@ -44,6 +45,39 @@ impl From<v1::SweepSource> for SpecificationSource {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SpecificationError(String);
+
+impl SpecificationError {
+    /// Longest message, in bytes: what it quotes may be as long as the file.
+    const BYTES_MAX: usize = 2_000;
+
+    fn new(message: &str) -> Self {
+        Self(shortened(message, Self::BYTES_MAX))
+    }
+}
+
+/// A key of the sweep file whose value changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key, such as `execution.job_timeout`.
+    pub key: String,
+    /// Its value before, for people; `none` where it had none.
+    pub before: String,
+    /// Its value after.
+    pub after: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, before, after } = self;
+        write!(f, "{key}: {before} -> {after}")
+    }
+}
+
+/// Whether a key cannot change a number of a sweep's results, so that it may change while the sweep runs. Whether the
+/// pictures at another path are the same, the workers find out.
+pub fn is_setting(key: &str) -> bool {
+    ["name", "dataset.path", "metric.use"].contains(&key) || key.starts_with("execution.")
+}
 
 /// One checked sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,6 +257,11 @@ pub struct Execution {
 impl Specification {
     /// Reads and checks a sweep file with its overrides.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
+        Ok(Self::parse_with_grid(source)?.0)
+    }
+
+    /// The same, with the grid that the check has built.
+    pub fn parse_with_grid(source: &SpecificationSource) -> Result<(Self, Grid), SpecificationError> {
         file::read(source)
     }
 
@@ -236,9 +275,35 @@ impl Specification {
         file::write(self)
     }
 
-    /// The keys of the sweep file at which this one and `other` differ, such as `parameters.epochs`.
-    pub fn differing_keys(&self, other: &Self) -> Vec<String> {
-        file::differing_keys(self, other)
+    /// This specification with `KEY=VALUE` changes, which name what is wrong with them. Its points are not counted.
+    pub fn with_overrides(&self, overrides: &[String]) -> Result<Self, SpecificationError> {
+        file::overlaid(self, overrides)
+    }
+
+    /// The keys of the sweep file at which this one and an earlier one differ, such as `parameters.epochs`.
+    pub fn changes_from(&self, before: &Self) -> Vec<Change> {
+        file::changes(before, self)
+    }
+
+    /// The same but for the points.
+    pub fn kind_changes_from(&self, before: &Self) -> Vec<Change> {
+        file::kind_changes(before, self)
+    }
+
+    /// Takes over all for which [`is_setting`] holds.
+    pub fn take_settings(&mut self, other: &Self) {
+        self.name.clone_from(&other.name);
+        self.dataset.path.clone_from(&other.dataset.path);
+        self.metric.used = other.metric.used;
+        self.execution.clone_from(&other.execution);
+    }
+
+    /// Whether [`Self::take_settings`] would change nothing.
+    pub fn has_settings_of(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.dataset.path == other.dataset.path
+            && self.metric.used == other.metric.used
+            && self.execution == other.execution
     }
 
     /// The jobs of this sweep.

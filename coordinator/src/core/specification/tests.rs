@@ -80,7 +80,9 @@ fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
     }
     let set = parse_with(REPORT, &["metric.use=best"]).unwrap();
     assert_eq!(set.metric.used, MetricUse::Best);
-    assert_eq!(set.differing_keys(&parse(REPORT).unwrap()), ["metric.use"]);
+    let changed: Vec<_> =
+        set.changes_from(&parse(REPORT).unwrap()).into_iter().map(|change| change.key).collect();
+    assert_eq!(changed, ["metric.use"]);
 }
 
 #[test]
@@ -132,16 +134,152 @@ fn a_validation_set_that_is_named_is_kept_and_leaves_nothing_to_hold_out() {
     let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
     assert_eq!(stored, specification);
     let other = parse("name: x\ndataset: {path: d}\n").unwrap();
-    assert!(specification.differing_keys(&other).contains(&"dataset.val_path".to_owned()));
+    assert!(specification.changes_from(&other).iter().any(|change| change.key == "dataset.val_path"));
     let both =
         parse("name: x\ndataset: {path: d, val_path: v, val_fraction: 0.2}\n").unwrap_err().to_string();
     assert!(both.contains("dataset") && both.contains("val_path") && both.contains("val_fraction"), "{both}");
 }
 
 #[test]
+fn a_text_is_set_as_it_stands() {
+    for text in [
+        "/x/set #2",
+        "a: b",
+        "*a",
+        "&a",
+        "!a",
+        "@a",
+        "`a`",
+        "'a'",
+        "\"a\"",
+        "~a",
+        "null",
+        "yes",
+        "007",
+        "1.0",
+        "1e3",
+        "- a",
+        "[a]",
+        "{a: b}",
+        "a,b",
+        "%a",
+        "| a",
+        "#a",
+        "a\\b",
+        "語 é",
+        " a ",
+        "a\u{1b}b\u{85}c\tz",
+        "a=b",
+    ] {
+        let specification = parse_with(REPORT, &[&format!("dataset.path={text}")]).unwrap();
+        assert_eq!(specification.dataset.path, PathBuf::from(text));
+        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+        if !text.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
+            assert_eq!(parse_with(REPORT, &[&format!("name={text}")]).unwrap().name, text);
+        }
+    }
+}
+
+#[test]
+fn a_text_in_a_file_is_no_number() {
+    for text in ["007", "1.10", "1e3", "0x1F", "true", "yes", "null"] {
+        let specification = parse(&format!("name: {text}\ndataset: {{path: {text}}}\n")).unwrap();
+        assert_eq!((specification.name.as_str(), specification.dataset.path.to_str().unwrap()), (text, text));
+        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over_once() {
+    assert_eq!(parse(&format!("\u{feff}{REPORT}")).unwrap(), parse(REPORT).unwrap());
+    assert!(
+        parse("\u{feff}name: a\ndataset: {path: d}\nepoch: 1\n")
+            .unwrap_err()
+            .to_string()
+            .starts_with("grid.yaml:3:1:")
+    );
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_decimal_ones() {
+    let text = "name: x\ndataset: {path: d, image_size: 64.0, split_seed: 1e3}\nexecution: {attempts_max: 2.0}\n\
+                parameters:\n  epochs: {value: 1e2}\n  batch_size: {min: 16.0, max: 64, count: 4.0}\n  \
+                learning_rate: {value: 1e-3}\n";
+    let specification = parse(text).unwrap();
+    assert_eq!(values(&specification, "epochs"), ["100"]);
+    assert_eq!(values(&specification, "batch_size"), ["16", "32", "48", "64"]);
+    assert_eq!(values(&specification, "learning_rate"), ["0.001"]);
+    assert_eq!((specification.dataset.image_size, specification.dataset.split_seed), (64, 1000));
+    assert_eq!(specification.execution.attempts_max, 2);
+}
+
+#[test]
+fn a_range_keeps_large_and_close_numbers_apart() {
+    let range = |parameter: &str, range: &str| {
+        let specification = parse(&with_parameters(&format!("  {parameter}: {{{range}}}"))).unwrap();
+        values(&specification, parameter)
+    };
+    let last = i64::MAX;
+    let linear = range("seed", &format!("min: {}, max: {last}, count: 10000", last - 9_999));
+    assert_eq!(linear, (last - 9_999..=last).map(|seed| seed.to_string()).collect::<Vec<_>>());
+    let from = (1_i64 << 53) + 1;
+    let log = range("seed", &format!("min: {from}, max: {}, count: 1000, scale: log", from + 999));
+    assert_eq!(log, (from..from + 1_000).map(|seed| seed.to_string()).collect::<Vec<_>>());
+    let wide = range("seed", &format!("min: 0, max: {last}, count: 3"));
+    assert_eq!(wide, ["0", "4611686018427387904", "9223372036854775807"]);
+    let wide = range("seed", &format!("min: 1, max: {last}, count: 64, scale: log"));
+    assert_eq!((wide.len(), wide[1].as_str(), wide[63].as_str()), (64, "2", "9223372036854775807"));
+    let close = range("learning_rate", "min: 0.1, max: 0.10000000000001, count: 50");
+    assert_eq!(close.len(), 50);
+    assert_eq!(
+        range("batch_size", "min: 16, max: 256, count: 5, scale: log"),
+        ["16", "32", "64", "128", "256"]
+    );
+}
+
+#[test]
+fn a_limit_may_be_none() {
+    for nothing in ["", " none", " null", " ~"] {
+        let limits = ["max_parallel", "job_timeout", "checkpoint_every_epochs", "pack_size_max"];
+        let lines: String = limits.iter().map(|limit| format!("  {limit}:{nothing}\n")).collect();
+        let specification = parse(&format!("name: x\ndataset: {{path: d}}\nexecution:\n{lines}")).unwrap();
+        assert_eq!(specification.execution, parse("name: x\ndataset: {path: d}\n").unwrap().execution);
+    }
+}
+
+#[test]
+fn what_is_set_is_bounded_and_so_is_what_is_said_of_it() {
+    let dots = format!("{}a=1", "a.".repeat(40_000));
+    let long_value = format!("epochs={}", "x".repeat(200_000));
+    let deep = format!("epochs={}", "[".repeat(200_000));
+    let open = format!("exclude={}", "[{".repeat(100_000));
+    for text in [&dots, &long_value, &deep, &open, &"x".repeat(200_000)] {
+        let error = parse_with(REPORT, &[text]).unwrap_err().to_string();
+        assert!(error.len() <= 2_000, "{} bytes", error.len());
+    }
+    assert!(parse_with(REPORT, &[&dots]).unwrap_err().to_string().contains("at most 4 parts"));
+    assert!(
+        parse_with(REPORT, &vec!["epochs=1"; 1_001]).unwrap_err().to_string().contains("1001 values are set")
+    );
+    let large = format!("name={}", "x".repeat(FILE_BYTES_MAX));
+    assert!(parse_with(REPORT, &[&large]).unwrap_err().to_string().contains("more than the 1048576"));
+}
+
+#[test]
+fn a_file_that_nests_too_deep_is_refused_before_it_is_parsed() {
+    for text in ["[".repeat(200_000), "{a: ".repeat(50_000), "- ".repeat(100_000), "? ".repeat(100_000)] {
+        for text in [format!("name: x\nexclude: {text}"), text] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains("nest more than 32 levels deep"), "{error}");
+        }
+    }
+    assert!(parse(&format!("name: '{0}'\ndataset: {{path: d}} # {0}\n", "[".repeat(90))).is_ok());
+}
+
+#[test]
 fn the_keys_at_which_two_specifications_differ() {
     let report = parse(REPORT).unwrap();
-    assert!(report.differing_keys(&report).is_empty());
+    assert!(report.changes_from(&report).is_empty());
     let overrides = [
         "learning_rate=[0.1, 0.2]",
         "epochs=2",
@@ -149,7 +287,8 @@ fn the_keys_at_which_two_specifications_differ() {
         "exclude=[]",
         "execution.max_parallel=2",
     ];
-    let mut keys = parse_with(REPORT, &overrides).unwrap().differing_keys(&report);
+    let changes = parse_with(REPORT, &overrides).unwrap().changes_from(&report);
+    let mut keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
     keys.sort();
     let expected = [
         "dataset.path",
@@ -173,6 +312,13 @@ fn wrong_overrides_are_told() {
         "a b=1",
         "epochs={min: 1}",
         "epochs=\n",
+        "leaning_rate=0.1",
+        "max_parallel=3",
+        "parameters.epoch.value=1",
+        "execution.max_paralel=3",
+        "epochs=5 # six",
+        "a.b.c.d.e=1",
+        "batch_size='32'",
     ] {
         let _ = writeln!(told, "{}", parse_with(REPORT, &[text]).unwrap_err());
     }
@@ -238,6 +384,20 @@ fn wrong_files_are_told_with_line_and_key() {
                 "seed: {min: 1, max: 10000, count: 10000}\n  batch_size: {min: 1, max: 2000, count: 2000}",
             ),
         ),
+        ("text for a number", parameters("batch_size: {value: '32'}")),
+        ("text for a share", "name: x\ndataset: {path: d, val_fraction: '0.2'}\n".to_owned()),
+        ("a decimal number", parameters("batch_size: {value: 70000.0}")),
+        ("a number that is too large", parameters("seed: {value: 9223372036854775808}")),
+        ("a number that is far too large", parameters("seed: {value: 99999999999999999999999}")),
+        ("an inexact number", parameters("seed: {value: 1e18}")),
+        (
+            "a large number elsewhere",
+            "name: x\ndataset: {path: d, split_seed: 9223372036854775808}\n".to_owned(),
+        ),
+        ("a count", parameters("seed: {min: 1, max: 2, count: 2.5}")),
+        ("a home", "name: x\ndataset: {path: ~}\n".to_owned()),
+        ("a typing error", parameters("epoch: {value: 5}")),
+        ("a typing error in a section", "name: x\nexecution: {max_paralell: 5}\n".to_owned()),
         ("many documents", "name: x\n---\nname: y\n".to_owned()),
     ];
     let mut told = String::new();

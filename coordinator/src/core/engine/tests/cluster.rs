@@ -4,6 +4,7 @@
 use proto::{AttemptKey, SweepId, v1};
 
 use crate::core::{
+    definition::SweepDefinition,
     engine::{
         AttemptEvent, Effect, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output, Reply,
         SessionId, SlotDescription,
@@ -126,8 +127,8 @@ impl Cluster {
     }
 
     pub(super) fn submit_this(&mut self, specification: Specification) -> v1::Sweep {
-        let specification = Box::new(specification);
-        match self.apply(Input::Submit { specification, request_id: String::new() }) {
+        let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
+        match self.apply(Input::Submit { definition, request_id: String::new() }) {
             Reply::Submitted(sweep, true) => *sweep,
             other => panic!("{other:?}"),
         }

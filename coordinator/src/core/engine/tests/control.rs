@@ -6,6 +6,7 @@ use proto::{JobKey, SweepId, v1};
 
 use super::cluster::{Cluster, ended, key, specification};
 use crate::core::{
+    definition::SweepDefinition,
     engine::{ControlError, Effect, Engine, EngineConfig, Input, JobEnd, Reply},
     record::{EndedJob, Record, StoredAttempt, StoredJob, StoredSweep},
     state::{AttemptState, JobState, SweepState},
@@ -15,8 +16,8 @@ use crate::core::{
 fn a_repeated_submission_gives_the_same_sweep() {
     let mut cluster = Cluster::new();
     for (round, created) in [(1, true), (2, false)] {
-        let specification = Box::new(specification(3, ""));
-        match cluster.apply(Input::Submit { specification, request_id: "same".into() }) {
+        let definition = Box::new(SweepDefinition::new(SweepId(0), specification(3, "")).unwrap());
+        match cluster.apply(Input::Submit { definition, request_id: "same".into() }) {
             Reply::Submitted(sweep, new) => assert_eq!((sweep.sweep_id, new), (1, created), "round {round}"),
             other => panic!("{other:?}"),
         }
@@ -201,12 +202,67 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
 
 /// The sweep's definition with as many jobs as `jobs`, and how many it had.
 fn extension(cluster: &mut Cluster, jobs: u32) -> Input {
-    let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else {
-        panic!("there is one")
-    };
-    let base = definition.job_count();
-    let definition = Arc::new(definition.extended(specification(jobs, "")).unwrap());
+    let base = definition(cluster);
+    let definition = Arc::new(base.extended(specification(jobs, "")).unwrap());
     Input::Extend { sweep: SweepId(1), base, definition }
+}
+
+fn definition(cluster: &mut Cluster) -> Arc<SweepDefinition> {
+    match cluster.apply(Input::Define(SweepId(1))) {
+        Reply::Definition(definition, _) => definition,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A change of the sweep's settings.
+fn change(cluster: &mut Cluster, what: &str) -> Input {
+    let base = definition(cluster);
+    let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
+    Input::Extend { sweep: SweepId(1), base, definition }
+}
+
+#[test]
+fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
+    let mut cluster = Cluster::with_sweep(6, "execution: {max_parallel: 1, job_timeout: 3s}");
+    cluster.connect(1, "a", 4, &[]);
+    assert_eq!(cluster.grants().len(), 1);
+    // A raised one starts jobs at once.
+    let raise = change(&mut cluster, "execution.max_parallel=3");
+    let late = change(&mut cluster, "execution.max_parallel=4");
+    assert!(matches!(cluster.apply(raise.clone()), Reply::Extended(sweep, 0) if sweep.job_count == 6));
+    assert_eq!(cluster.grants().len(), 2);
+    // Asked again, and by somebody who had not seen it: refused, so that nothing is lost.
+    for stale in [raise, late] {
+        assert!(matches!(cluster.apply(stale), Reply::Refused(ControlError::Overtaken)));
+    }
+    let records = cluster.records.len();
+    let same = change(&mut cluster, "execution.max_parallel=3");
+    assert!(matches!(cluster.apply(same), Reply::Extended(_, 0)));
+    assert_eq!(cluster.records.len(), records, "nothing changed");
+    // A lowered one starts no more, and ends none.
+    let lower = change(&mut cluster, "execution.max_parallel=2");
+    cluster.apply(lower);
+    assert_eq!(cluster.counts(), [3, 3, 0, 0, 0, 0]);
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.grants().len(), 1);
+    let kept = cluster.records.iter().filter(|record| matches!(record, Record::SweepExtended { .. }));
+    assert_eq!(kept.count(), 2);
+}
+
+#[test]
+fn a_finished_sweep_keeps_its_end_when_only_its_settings_change() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    let name = change(&mut cluster, "name=other");
+    cluster.apply(name);
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state(), sweep.name.as_str()), (v1::SweepState::Finished, "other"));
+    assert!(sweep.ended_unix_ms > 0 && sweep.specification.starts_with("name: other\n"));
+    let Reply::Sweeps(listed) = cluster.apply(Input::ListSweeps { before: None, limit: 9 }) else { panic!() };
+    assert_eq!((listed[0].name.as_str(), listed[0].specification.as_str()), ("other", ""));
 }
 
 #[test]

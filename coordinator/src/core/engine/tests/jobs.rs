@@ -234,7 +234,7 @@ fn an_extension_may_rank_by_other_epochs() {
     assert_eq!(best(&mut cluster), Some((2, 0.6)));
     let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else { panic!() };
     let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
-    cluster.apply(Input::Extend { sweep: SweepId(1), base: 2, definition: more.into() });
+    cluster.apply(Input::Extend { sweep: SweepId(1), base: definition, definition: more.into() });
     assert_eq!(best(&mut cluster), Some((1, 0.9)), "what is done is ranked anew");
     train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
     assert_eq!(best(&mut cluster), Some((3, 0.95)));

@@ -8,11 +8,13 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::super::VALUES_MAX;
-use crate::core::parameters::{Model, ParameterDefinition, ParameterKind};
-
-/// Decimal digits kept of a value of a range, so that 1e-5 … 1e-2 in four steps gives 0.0001 and not its neighbour.
-const RANGE_DIGITS: usize = 12;
+use super::{
+    super::VALUES_MAX,
+    checked::Checked,
+    range::{Scale, range},
+    suggestion::suggestion,
+};
+use crate::core::parameters::{Model, ParameterDefinition, whole};
 
 /// The values of the parameters that a file names, checked, without duplicates.
 #[derive(Debug, Default)]
@@ -21,8 +23,11 @@ pub(super) struct RawParameters(pub(super) BTreeMap<&'static str, Vec<ParameterV
 /// The definition of the parameter `name`, or which there are. There is one model; with more, the file's
 /// `model` must be read before its `parameters`.
 pub(super) fn definition<E: Error>(name: &str) -> Result<&'static ParameterDefinition, E> {
-    let known = || E::custom(format!("unknown parameter `{name}`, expected one of {}", known_parameters()));
-    Model::SimpleCnn.parameter(name).ok_or_else(known)
+    Model::SimpleCnn.parameter(name).ok_or_else(|| {
+        let names = Model::SimpleCnn.parameters().iter().map(|definition| definition.name);
+        let hint = suggestion(name, names);
+        E::custom(format!("unknown parameter `{name}`, expected one of {}{hint}", known_parameters()))
+    })
 }
 
 /// The names of the parameters that there are, for people.
@@ -105,10 +110,21 @@ impl Visitor<'_> for ValueSeed {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<ParameterValue, E> {
-        let value = i64::try_from(value).map_err(|_| {
-            E::custom(format!("`{}` must be {}, but is {value}", self.0.name, self.0.kind.range()))
-        })?;
-        self.visit_i64(value)
+        self.visit_u128(value.into())
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<ParameterValue, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => Err(E::custom(self.0.refusal(&format!("`{value}`")))),
+        }
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<ParameterValue, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => Err(E::custom(self.0.refusal(&format!("`{value}`")))),
+        }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<ParameterValue, E> {
@@ -158,6 +174,22 @@ fn without_duplicates(values: Vec<ParameterValue>) -> Vec<ParameterValue> {
     values.into_iter().filter(|value| seen.insert(value.to_string())).collect()
 }
 
+/// Reads how many values a range has.
+struct CountSeed;
+
+impl<'de> DeserializeSeed<'de> for CountSeed {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let expected = "a number of values from 1 to 10000";
+        let check = |value: ParameterValue| {
+            let count = usize::try_from(whole(&value)?).ok()?;
+            (1..=VALUES_MAX).contains(&count).then_some(count)
+        };
+        deserializer.deserialize_any(Checked { expected, check })
+    }
+}
+
 #[derive(Clone, Copy)]
 struct AxisSeed(&'static ParameterDefinition);
 
@@ -170,13 +202,6 @@ enum AxisKey {
     Max,
     Count,
     Scale,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum Scale {
-    Linear,
-    Log,
 }
 
 impl<'de> DeserializeSeed<'de> for AxisSeed {
@@ -206,7 +231,7 @@ impl<'de> Visitor<'de> for AxisSeed {
                 }
                 AxisKey::Min if min.is_none() => min = Some(map.next_value_seed(ValueSeed(self.0))?),
                 AxisKey::Max if max.is_none() => max = Some(map.next_value_seed(ValueSeed(self.0))?),
-                AxisKey::Count if count.is_none() => count = Some(map.next_value::<i64>()?),
+                AxisKey::Count if count.is_none() => count = map.next_value_seed(CountSeed)?,
                 AxisKey::Scale if scale.is_none() => scale = Some(map.next_value::<Scale>()?),
                 _ => return Err(A::Error::custom(format!("`{}` gives its values twice", self.0.name))),
             }
@@ -214,7 +239,9 @@ impl<'de> Visitor<'de> for AxisSeed {
         match (listed, min, max, count, scale) {
             (Some(values), None, None, None, None) => Ok(values),
             (None, Some(min), Some(max), Some(count), scale) => {
-                self.range(&min, &max, count, scale).map_err(A::Error::custom)
+                let logarithmic = matches!(scale, Some(Scale::Log));
+                let values = range(self.0, (&min, &max), count, logarithmic).map_err(A::Error::custom)?;
+                Ok(without_duplicates(values))
             }
             (None, ..) => Err(A::Error::custom(format!(
                 "`{}` needs `value`, `values`, or all of `min`, `max` and `count`",
@@ -226,58 +253,4 @@ impl<'de> Visitor<'de> for AxisSeed {
             ))),
         }
     }
-}
-
-impl AxisSeed {
-    /// `count` values from `min` to `max`, both included, evenly or by equal ratios.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-    fn range(
-        self,
-        min: &ParameterValue,
-        max: &ParameterValue,
-        count: i64,
-        scale: Option<Scale>,
-    ) -> Result<Vec<ParameterValue>, String> {
-        let name = self.0.name;
-        let number = |value: &ParameterValue| match value {
-            ParameterValue::Integer(number) => Ok(*number as f64),
-            ParameterValue::Float(number) => Ok(*number),
-            ParameterValue::Text(_) => Err(format!("`{name}` has no range: it is {}", self.0.kind.range())),
-        };
-        let (low, high) = (number(min)?, number(max)?);
-        if low > high {
-            return Err(format!("`{name}` has its `min` {min} above its `max` {max}"));
-        }
-        let fits = usize::try_from(count).ok().filter(|count| (1..=VALUES_MAX).contains(count));
-        let count = fits.ok_or_else(|| {
-            format!("the `count` of `{name}` must be from 1 to {VALUES_MAX}, but is {count}")
-        })?;
-        let logarithmic = matches!(scale, Some(Scale::Log));
-        if logarithmic && low <= 0.0 {
-            return Err(format!("`{name}` needs a `min` above 0 for `scale: log`, but has {min}"));
-        }
-        let at = |index: usize| {
-            if index == 0 {
-                return min.clone();
-            }
-            if index + 1 == count {
-                return max.clone();
-            }
-            let share = index as f64 / (count - 1) as f64;
-            let value = if logarithmic { low * (high / low).powf(share) } else { low + (high - low) * share };
-            match self.0.kind {
-                ParameterKind::Integer { .. } => ParameterValue::Integer(value.round() as i64),
-                _ => ParameterValue::Float(rounded(value)),
-            }
-        };
-        (0..count)
-            .map(at)
-            .map(|value| self.0.check(value))
-            .collect::<Result<Vec<_>, _>>()
-            .map(without_duplicates)
-    }
-}
-
-fn rounded(value: f64) -> f64 {
-    format!("{value:.*e}", RANGE_DIGITS - 1).parse().unwrap_or(value)
 }

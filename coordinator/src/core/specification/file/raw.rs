@@ -1,16 +1,13 @@
 //! The file's sections as serde reads them: every key optional, because an override is such a file too.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
-use proto::ParameterValue;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
+use serde::{Deserialize, Deserializer};
 
 use super::{
     super::{Goal, MetricName, MetricUse, PartialPoint},
     axis::RawParameters,
+    checked::{Limit, checked, checked_limit, integer, text},
     point::read_points,
 };
 use crate::core::parameters::Model;
@@ -84,16 +81,16 @@ pub(super) struct RawDataset {
 )]
 pub(super) struct RawExecution {
     #[serde(default, deserialize_with = "max_parallel")]
-    pub(super) max_parallel: Option<u32>,
+    pub(super) max_parallel: Limit<u32>,
     #[serde(default, deserialize_with = "attempts_max")]
     pub(super) attempts_max: Option<u32>,
     /// In milliseconds.
     #[serde(default, deserialize_with = "job_timeout")]
-    pub(super) job_timeout: Option<u64>,
+    pub(super) job_timeout: Limit<u64>,
     #[serde(default, deserialize_with = "checkpoint_every_epochs")]
-    pub(super) checkpoint_every_epochs: Option<u32>,
+    pub(super) checkpoint_every_epochs: Limit<u32>,
     #[serde(default, deserialize_with = "pack_size_max")]
-    pub(super) pack_size_max: Option<u32>,
+    pub(super) pack_size_max: Limit<u32>,
 }
 
 impl RawFile {
@@ -138,180 +135,90 @@ fn replace<T>(below: &mut Option<T>, top: Option<T>) {
     }
 }
 
-/// Reads a scalar and checks it inside the visitor, where the parser still knows its line and key.
-struct Checked<F> {
-    expected: &'static str,
-    check: F,
-}
-
-impl<F: FnOnce(ParameterValue) -> Option<T>, T> Checked<F> {
-    fn run<E: Error>(self, value: ParameterValue) -> Result<Option<T>, E> {
-        let found = value.to_string();
-        match (self.check)(value) {
-            Some(checked) => Ok(Some(checked)),
-            None => Err(E::custom(format!("expected {}, but found `{found}`", self.expected))),
-        }
-    }
-}
-
-impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<F> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.run(ParameterValue::Integer(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.run(
-            i64::try_from(value)
-                .map_or_else(|_| ParameterValue::Text(value.to_string()), ParameterValue::Integer),
-        )
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        self.run(ParameterValue::Float(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
-        self.run(ParameterValue::Text(value.to_owned()))
-    }
-}
-
-fn integer<T: TryFrom<i64>>(value: &ParameterValue) -> Option<T> {
-    match value {
-        ParameterValue::Integer(number) => T::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let expected =
         "a name of 1 to 100 characters, without slashes or control characters, not beginning with a dot";
-    deserializer.deserialize_any(Checked {
-        expected,
-        check: |value: ParameterValue| {
-            let name = value.to_string();
-            let allowed = |c: char| !c.is_control() && c != '/' && c != '\\';
-            let fits = !name.trim().is_empty()
-                && name.chars().count() <= NAME_CHARACTERS_MAX
-                && !name.starts_with('.');
-            (fits && name.chars().all(allowed)).then_some(name)
-        },
+    text(deserializer, expected, |name| {
+        let allowed = |c: char| !c.is_control() && c != '/' && c != '\\';
+        let fits =
+            !name.trim().is_empty() && name.chars().count() <= NAME_CHARACTERS_MAX && !name.starts_with('.');
+        (fits && name.chars().all(allowed)).then_some(name)
     })
 }
 
 fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Model>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "the model simple_cnn",
-        check: |value: ParameterValue| Model::from_name(&value.to_string()),
-    })
+    text(deserializer, "the model simple_cnn", |name| Model::from_name(&name))
 }
 
 fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricName>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "one of the metrics val_accuracy, val_loss, train_accuracy and train_loss",
-        check: |value: ParameterValue| MetricName::from_name(&value.to_string()),
-    })
+    let expected = "one of the metrics val_accuracy, val_loss, train_accuracy and train_loss";
+    text(deserializer, expected, |name| MetricName::from_name(&name))
 }
 
 fn metric_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricUse>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "last (a job counts as it is after its last epoch) or best (as it was after its best one)",
-        check: |value: ParameterValue| {
-            let named = |used: &MetricUse| used.as_str() == value.to_string();
-            [MetricUse::Last, MetricUse::Best].into_iter().find(named)
-        },
+    let expected = "last (a job counts as it is after its last epoch) or best (as it was after its best one)";
+    text(deserializer, expected, |name| {
+        [MetricUse::Last, MetricUse::Best].into_iter().find(|used| used.as_str() == name)
     })
 }
 
 fn goal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Goal>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "maximize or minimize",
-        check: |value: ParameterValue| Goal::from_name(&value.to_string()),
-    })
+    text(deserializer, "maximize or minimize", |goal| Goal::from_name(&goal))
 }
 
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    let expected = "the path of a folder, a .zip or a packed .safetensors";
-    deserializer.deserialize_any(Checked {
-        expected,
-        check: |value: ParameterValue| {
-            let path = value.to_string();
-            (!path.trim().is_empty() && !path.contains('\0')).then(|| path.into())
-        },
+    text(deserializer, "the path of a folder, a .zip or a packed .safetensors", |path| {
+        // A lone `~` is YAML's word for nothing.
+        (!path.trim().is_empty() && path != "~" && !path.contains('\0')).then(|| path.into())
     })
 }
 
 fn image_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a multiple of 4 from 8 to 1024 (pixels)",
-        check: |value: ParameterValue| {
-            integer(&value).filter(|size| (8..=IMAGE_SIZE_MAX).contains(size) && size % 4 == 0)
-        },
+    checked(deserializer, "a multiple of 4 from 8 to 1024 (pixels)", |value| {
+        integer(&value).filter(|size| (8..=IMAGE_SIZE_MAX).contains(size) && size % 4 == 0)
     })
 }
 
 fn val_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a share between 0 and 1, as 0.2 is",
-        check: |value: ParameterValue| match value {
-            ParameterValue::Float(share) if share > 0.0 && share < 1.0 => Some(share),
-            _ => None,
-        },
+    checked(deserializer, "a share between 0 and 1, as 0.2 is", |value| match value {
+        proto::ParameterValue::Float(share) if share > 0.0 && share < 1.0 => Some(share),
+        _ => None,
     })
 }
 
 fn split_seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a whole number of at least 0",
-        check: |value: ParameterValue| integer::<u64>(&value),
-    })
+    checked(deserializer, "a whole number from 0 to 9223372036854775807", |value| integer::<u64>(&value))
 }
 
-fn max_parallel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a number of jobs at a time from 1 to 1000000",
-        check: |value: ParameterValue| {
-            integer(&value).filter(|count| (1..=MAX_PARALLEL_LIMIT).contains(count))
-        },
+fn max_parallel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<u32>, D::Error> {
+    checked_limit(deserializer, "a number of jobs at a time from 1 to 1000000", |value| {
+        integer(&value).filter(|count| (1..=MAX_PARALLEL_LIMIT).contains(count))
     })
 }
 
 fn attempts_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a number of attempts from 1 to 100",
-        check: |value: ParameterValue| {
-            integer(&value).filter(|count| (1..=ATTEMPTS_MAX_LIMIT).contains(count))
-        },
+    checked(deserializer, "a number of attempts from 1 to 100", |value| {
+        integer(&value).filter(|count| (1..=ATTEMPTS_MAX_LIMIT).contains(count))
     })
 }
 
-fn checkpoint_every_epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a number of epochs of at least 1",
-        check: |value: ParameterValue| integer(&value).filter(|epochs| *epochs >= 1),
+fn checkpoint_every_epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<u32>, D::Error> {
+    checked_limit(deserializer, "a number of epochs from 1 to 4294967295", |value| {
+        integer(&value).filter(|epochs| *epochs >= 1)
     })
 }
 
-fn pack_size_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a number of jobs of at least 1",
-        check: |value: ParameterValue| integer(&value).filter(|jobs| *jobs >= 1),
+fn pack_size_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<u32>, D::Error> {
+    checked_limit(deserializer, "a number of jobs from 1 to 4294967295", |value| {
+        integer(&value).filter(|jobs| *jobs >= 1)
     })
 }
 
-fn job_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    deserializer.deserialize_any(Checked {
-        expected: "a duration from 1s to 365days, such as 90s, 30m or 2h",
-        check: |value: ParameterValue| {
-            let duration = humantime::parse_duration(&value.to_string()).ok()?;
-            u64::try_from(duration.as_millis())
-                .ok()
-                .filter(|milliseconds| (1_000..=TIMEOUT_MS_MAX).contains(milliseconds))
-        },
+fn job_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<u64>, D::Error> {
+    checked_limit(deserializer, "a duration from 1s to 365days, such as 90s, 30m or 2h", |value| {
+        let duration = humantime::parse_duration(&value.to_string()).ok()?;
+        u64::try_from(duration.as_millis())
+            .ok()
+            .filter(|milliseconds| (1_000..=TIMEOUT_MS_MAX).contains(milliseconds))
     })
 }
