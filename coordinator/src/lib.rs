@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod core;
+pub mod descriptors;
 pub mod driver;
 pub mod report;
 pub mod rpc;

@@ -25,8 +25,13 @@ use tower::layer::util::{self as stack, Stack};
 
 use crate::{
     core::engine::EngineConfig,
+    descriptors,
     driver::{Driver, DriverError, Role, Seat},
-    rpc::{BearerToken, ErrorsLayer, MESSAGE_BYTES_MAX, SweepServer, WorkerServer, accept, bounded_errors},
+    rpc,
+    rpc::{
+        BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
+        WORKER_MESSAGE_BYTES_MAX, WorkerServer, accept, bounded_errors,
+    },
     store::{self, Store, StoreError},
     told::Told,
 };
@@ -92,6 +97,7 @@ impl Server {
     /// Opens the store, brings the engine to where it was or finds that another coordinator leads, and begins to
     /// accept calls.
     pub async fn start(config: ServerConfig) -> anyhow::Result<Self> {
+        descriptors::claim(rpc::DESCRIPTORS_MIN, rpc::DESCRIPTORS_MIN)?;
         let lease_ms = u64::try_from(config.lease.as_millis()).context("the lease is too long")?;
         // What may be refused comes before the store, which makes files where there are none.
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
@@ -100,6 +106,7 @@ impl Server {
         let address = listener.local_addr()?;
         let identity = config.tls.as_ref().map(identity).transpose()?;
         let store = store::open(&config.store_url).await?;
+        let connections = accept(listener)?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
         let (stop, coordination_stop, streams) =
@@ -124,7 +131,7 @@ impl Server {
         let stopped = stop.clone().cancelled_owned();
         let transport = tokio::spawn(async move {
             transport
-                .serve_with_incoming_shutdown(accept(listener), stopped)
+                .serve_with_incoming_shutdown(connections, stopped)
                 .await
                 .context("the gRPC server failed")
         });
@@ -271,7 +278,7 @@ fn transport(
 ) -> anyhow::Result<Router<Stack<ErrorsLayer, stack::Identity>>> {
     let guard = BearerToken::new(config.token.as_deref());
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkerServiceServer::new(workers).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let workers = WorkerServiceServer::new(workers).max_decoding_message_size(WORKER_MESSAGE_BYTES_MAX);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -285,13 +292,18 @@ fn transport(
         .initial_connection_window_size(Some(CONNECTION_WINDOW_BYTES))
         .timeout(ANSWER_WITHIN);
     if let Some(identity) = identity {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+        server = server.tls_config(ServerTlsConfig::new().identity(identity).timeout(FIRST_WORDS_WITHIN))?;
     }
     let mut server = server.layer(bounded_errors());
-    // Probes carry no token, so health and reflection have no guard; they tell nothing about sweeps.
+    let bounds = Bounds::default();
+    // Probes carry no token, so health has no guard; it tells nothing about sweeps. Where there is a token, who only asks for
+    // health has not shown it.
+    let health = Bounded::new(health, bounds.clone(), config.token.is_none());
+    let reflection = Bounded::new(reflection, bounds.clone(), true);
+    let (sweeps, workers) = (Bounded::new(sweeps, bounds.clone(), true), Bounded::new(workers, bounds, true));
     Ok(server
         .add_service(health)
-        .add_service(reflection)
+        .add_service(InterceptedService::new(reflection, guard.clone()))
         .add_service(InterceptedService::new(sweeps, guard.clone()))
         .add_service(InterceptedService::new(workers, guard)))
 }

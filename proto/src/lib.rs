@@ -7,6 +7,8 @@ mod parameter;
 
 pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
 pub use parameter::{ParameterMap, ParameterValue};
+/// How messages are encoded, and how large they are.
+pub use prost::Message;
 
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -183,8 +183,16 @@ impl Cluster {
 
     /// The workers that the coordinator knows.
     pub async fn workers(&self) -> Vec<v1::Worker> {
-        let listed = self.client().await.list_workers(v1::ListWorkersRequest::default()).await;
-        listed.expect("workers are listed").into_inner().workers
+        let (mut client, mut workers, mut page_token) = (self.client().await, Vec::new(), String::new());
+        loop {
+            let request = v1::ListWorkersRequest { page_size: 0, page_token };
+            let listed = client.list_workers(request).await.expect("workers are listed").into_inner();
+            workers.extend(listed.workers);
+            page_token = listed.next_page_token;
+            if page_token.is_empty() {
+                return workers;
+            }
+        }
     }
 
     /// The stream of a sweep.

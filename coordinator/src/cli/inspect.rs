@@ -193,7 +193,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
-    row.push(match dataset.train_images + dataset.val_images {
+    row.push(match dataset.train_images.saturating_add(dataset.val_images) {
         0 => Cell::Empty,
         images => Cell::Integer(images),
     });
@@ -399,7 +399,6 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
 
 /// `sweep workers`.
 pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
-    let answer = target.call(async |client| client.list_workers(v1::ListWorkersRequest {}).await).await?;
     let row = |worker: &v1::Worker| {
         let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
         devices.dedup();
@@ -417,9 +416,16 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
     };
     let columns =
         names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen", "reason"]);
-    let mut printer = Printer::new(format, columns);
-    printer.page(&answer.workers.iter().map(row).collect::<Vec<_>>())?;
-    printer.finish()
+    let (mut printer, mut page_token) = (Printer::new(format, columns), String::new());
+    loop {
+        let request = v1::ListWorkersRequest { page_size: PAGE_ROWS, page_token };
+        let page = target.call(async |client| client.list_workers(request.clone()).await).await?;
+        printer.page(&page.workers.iter().map(row).collect::<Vec<_>>())?;
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return printer.finish();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,63 +2,20 @@
 
 use std::{pin::pin, sync::Arc};
 
-use proto::{SweepId, v1};
+use proto::SweepId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
-use super::durable::{Durable, ENGINE_WITHIN};
-use crate::core::engine::{CloseReason, ControlError, Input, Observation, Reply};
+use super::{
+    durable::{Durable, ENGINE_WITHIN},
+    outbox::{Inbox, Outbox, Outboxes},
+};
+use crate::core::engine::{ControlError, Input, Observation, Reply};
 
 /// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
 pub const INPUTS_TOGETHER_MAX: usize = 64;
-/// Messages that may wait for a worker that reads slowly; a worker that lets more pile up is cut off. Enough for a grant for
-/// each slot of the largest worker, many times over.
-const MESSAGES_WAITING_MAX: usize = 8_192;
-
-/// What a session's stream is given.
-#[derive(Debug)]
-pub enum Outbound {
-    /// Messages for the worker, and the room that they take up until they are passed on.
-    Messages(Vec<v1::CoordinatorMessage>, OwnedSemaphorePermit),
-    /// The last word.
-    Close(CloseReason),
-    /// The last word: nothing can be kept for now.
-    Full,
-}
-
-/// Where a worker's messages go, without waiting for it.
-#[derive(Debug)]
-pub struct Outbox {
-    sender: mpsc::Sender<Outbound>,
-    room: Arc<Semaphore>,
-}
-
-/// A worker that does not read what it is told.
-#[derive(Debug)]
-pub(super) struct Unread;
-
-impl Outbox {
-    /// An empty outbox, and where it is read.
-    pub fn new() -> (Self, mpsc::Receiver<Outbound>) {
-        // As many lots as messages may wait, and the last word.
-        let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX + 1);
-        (Self { sender, room: Arc::new(Semaphore::new(MESSAGES_WAITING_MAX)) }, receiver)
-    }
-
-    /// Adds messages, unless too many wait already.
-    pub(super) fn add(&self, messages: Vec<v1::CoordinatorMessage>) -> Result<(), Unread> {
-        let count = u32::try_from(messages.len()).map_err(|_| Unread)?;
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(count).map_err(|_| Unread)?;
-        // Fails only where the stream has ended, which its reader tells.
-        let _ = self.sender.try_send(Outbound::Messages(messages, permit));
-        Ok(())
-    }
-
-    /// Adds the last word.
-    pub(super) fn close(&self, word: Outbound) {
-        // A stream that does not read ends all the same, as its sender goes.
-        let _ = self.sender.try_send(word);
-    }
-}
+/// Memory of the requests that wait for the engine or for their commit, in KiB: thousands of worker's largest events.
+/// Whoever sends more waits.
+const REQUESTS_KIB_MAX: usize = 64 << 10;
 
 /// What watchers are told of one commit.
 pub type Observed = Arc<[(SweepId, Observation)]>;
@@ -77,6 +34,25 @@ pub(super) enum Request {
     Open(Input, Outbox),
 }
 
+/// A request and the memory that it takes up until what it brought is durable.
+#[derive(Debug)]
+pub(super) struct Weighed {
+    pub(super) request: Request,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl Request {
+    /// Its memory in KiB, rounded up.
+    fn kib(&self) -> u32 {
+        let bytes = match self {
+            Self::Tell(inputs) => inputs.iter().map(Input::bytes).sum(),
+            Self::Ask(input, _) | Self::Open(input, _) => input.bytes(),
+        };
+        // One that is larger than all the room has it for itself.
+        u32::try_from(bytes.div_ceil(1_024).clamp(1, REQUESTS_KIB_MAX)).unwrap_or(1)
+    }
+}
+
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -86,6 +62,9 @@ pub enum CallError {
     /// The driver has stopped.
     #[error("the coordinator is shutting down")]
     Stopped,
+    /// The store cannot keep what was asked for.
+    #[error("{0}; send it without what the store cannot keep")]
+    Unfit(String),
     /// Nothing can be kept.
     #[error("the disk of the coordinator's store is full; it goes on by itself when there is room")]
     Full,
@@ -97,12 +76,29 @@ pub enum CallError {
 /// Sends inputs to the engine; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DriverHandle {
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<Weighed>,
     pub(super) observations: broadcast::Sender<Observed>,
     pub(super) durable: Durable,
+    room: Arc<Semaphore>,
+    outboxes: Outboxes,
 }
 
 impl DriverHandle {
+    /// The way to a driver that takes from the other end of `requests`.
+    pub(super) fn new(
+        requests: mpsc::Sender<Weighed>,
+        observations: broadcast::Sender<Observed>,
+        durable: Durable,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(REQUESTS_KIB_MAX));
+        Self { requests, observations, durable, room, outboxes: Outboxes::default() }
+    }
+
+    /// An empty outbox for a worker's stream, and where it is read.
+    pub fn outbox(&self) -> (Outbox, Inbox) {
+        self.outboxes.open()
+    }
+
     /// Sends an input and waits until what it brought is durable. A question that would wait for long is answered with what
     /// the store holds.
     pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
@@ -156,7 +152,9 @@ impl DriverHandle {
         self.observations.subscribe()
     }
 
-    async fn send(&self, request: Request) -> Result<(), CallError> {
-        self.requests.send(request).await.map_err(|_| CallError::Stopped)
+    pub(super) async fn send(&self, request: Request) -> Result<(), CallError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(request.kib());
+        let room = room.await.map_err(|_| CallError::Stopped)?;
+        self.requests.send(Weighed { request, room }).await.map_err(|_| CallError::Stopped)
     }
 }

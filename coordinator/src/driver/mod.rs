@@ -11,6 +11,8 @@ mod batch;
 mod clock;
 mod durable;
 mod handle;
+mod one_by_one;
+mod outbox;
 mod seat;
 
 use std::{
@@ -20,18 +22,20 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
-    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Observed, Outbound, Outbox},
+    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Observed},
+    outbox::{Inbox, Outbound, Outbox, Room},
     seat::{Role, Seat},
 };
 use self::{
     durable::Durable,
-    handle::{Caller, Request},
+    handle::{Caller, Request, Weighed},
+    one_by_one::{Asked, OneByOne},
 };
 use crate::{
     core::engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
@@ -53,7 +57,7 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A commit that runs: in the end, its batch and whether it is durable.
-type Commit = Pin<Box<dyn Future<Output = (Batch<Caller>, Result<(), StoreError>)> + Send>>;
+type Commit = Pin<Box<dyn Future<Output = (Batch<Asked>, Result<(), StoreError>)> + Send>>;
 
 /// Why the driver ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +78,14 @@ pub enum DriverError {
 pub struct Driver {
     engine: Engine,
     store: Arc<dyn Store>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Weighed>,
     observations: broadcast::Sender<Observed>,
     /// What was applied and is not on its way to the disk yet.
-    next: Batch<Caller>,
+    next: Batch<Asked>,
+    /// The memory that the requests behind it take up.
+    room: Option<OwnedSemaphorePermit>,
+    /// What is done after a commit that the store refused.
+    one_by_one: OneByOne,
     sessions: HashMap<SessionId, Outbox>,
     /// Streams that were given up since the last batch; the engine hears of it with the next one.
     given_up: Vec<SessionId>,
@@ -104,13 +112,15 @@ impl Driver {
         let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVED_WAITING_MAX);
         let durable = Durable::new(Arc::clone(&store), config);
-        let handle = DriverHandle { requests: sender, observations: observations.clone(), durable };
+        let handle = DriverHandle::new(sender, observations.clone(), durable);
         let driver = Self {
             engine,
             store,
             requests,
             observations,
             next: Batch::default(),
+            room: None,
+            one_by_one: OneByOne::default(),
             sessions: HashMap::new(),
             given_up: Vec::new(),
             config,
@@ -136,13 +146,14 @@ impl Driver {
                 if std::mem::take(&mut tick_is_due) && !stopping {
                     self.take(Request::Tell(vec![Input::Tick]));
                 }
+                self.take_one();
                 commit = self.begin_commit();
             }
             // Without a commit that runs, nothing is left that was applied.
-            if commit.is_none() && drained {
+            if commit.is_none() && drained && !self.one_by_one.waits() {
                 return Ok(());
             }
-            let has_room = self.next.inputs() < BATCH_INPUTS_MAX;
+            let has_room = self.next.inputs() < BATCH_INPUTS_MAX && !self.one_by_one.waits();
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !stopping => {
@@ -153,6 +164,8 @@ impl Driver {
                     commit = None;
                     self.end_commit(batch, kept).await?;
                 }
+                // What waits its turn has it now.
+                () = std::future::ready(()), if commit.is_none() && self.one_by_one.waits() => {}
                 _ = tick.tick(), if !tick_is_due && !stopping => tick_is_due = true,
                 received = self.requests.recv(), if has_room && !drained => match received {
                     Some(request) => self.take_all(request),
@@ -171,14 +184,23 @@ impl Driver {
     }
 
     /// Applies a request, and those that wait with it.
-    fn take_all(&mut self, request: Request) {
+    fn take_all(&mut self, request: Weighed) {
         let inputs_max = (self.next.inputs() + TURN_INPUTS_MAX).min(BATCH_INPUTS_MAX);
-        self.take(request);
+        self.take_weighed(request);
         while self.next.inputs() < inputs_max
+            && !self.one_by_one.waits()
             && let Ok(request) = self.requests.try_recv()
         {
-            self.take(request);
+            self.take_weighed(request);
         }
+    }
+
+    fn take_weighed(&mut self, Weighed { request, room }: Weighed) {
+        match &mut self.room {
+            Some(others) => others.merge(room),
+            none => *none = Some(room),
+        }
+        self.take(request);
     }
 
     fn take(&mut self, request: Request) {
@@ -196,7 +218,7 @@ impl Driver {
                 refuse(Some(caller), None);
             }
             Request::Ask(input, caller) => self.apply(now, input, Some(caller)),
-            Request::Open(_, outbound) if self.full.is_some() => refuse(None, Some(&outbound)),
+            Request::Open(_, outbound) if self.full.is_some() => refuse(None, Some(outbound)),
             Request::Open(input, outbound) => {
                 if let Input::SessionOpened { session, .. } = &input {
                     self.sessions.insert(*session, outbound);
@@ -207,14 +229,35 @@ impl Driver {
     }
 
     fn apply(&mut self, now: Now, input: Input, caller: Option<Caller>) {
-        if self.full.is_none() || input.only_asks() {
-            self.next.apply(&mut self.engine, now, input, caller);
+        if self.full.is_some() && !input.only_asks() {
+            return;
+        }
+        let input = self.one_by_one.with_what_was_refused(input);
+        if self.one_by_one.is_on() {
+            return self.one_by_one.wait(input, caller);
+        }
+        let asked = caller.map(|caller| Asked { input: input.clone(), caller });
+        self.next.apply(&mut self.engine, now, input, asked);
+    }
+
+    /// After a commit that the store refused: applies one input, which has its commit for itself. No commit runs.
+    fn take_one(&mut self) {
+        if self.next.inputs() == 0
+            && let Some((input, caller)) = self.one_by_one.next()
+        {
+            if self.full.is_some() && !input.only_asks() {
+                return refuse(caller, None);
+            }
+            let now = now(&mut self.clock, self.start);
+            let asked = caller.map(|caller| Asked { input: input.clone(), caller });
+            self.next.apply(&mut self.engine, now, input, asked);
         }
     }
 
     /// Sends what was applied on its way to the disk, or lets it out where there is nothing to keep. No commit runs, so
     /// what it rests on is durable.
     fn begin_commit(&mut self) -> Option<Commit> {
+        let room = self.room.take();
         let batch = loop {
             if self.next.inputs() == 0 {
                 return None;
@@ -229,6 +272,7 @@ impl Driver {
         };
         let store = Arc::clone(&self.store);
         Some(Box::pin(async move {
+            let _room = room;
             let kept = store.commit(batch.records()).await;
             (batch, kept)
         }))
@@ -236,7 +280,7 @@ impl Driver {
 
     async fn end_commit(
         &mut self,
-        batch: Batch<Caller>,
+        batch: Batch<Asked>,
         kept: Result<(), StoreError>,
     ) -> Result<(), DriverError> {
         match kept {
@@ -257,12 +301,17 @@ impl Driver {
                 let next = std::mem::take(&mut self.next);
                 self.stop_writing(batch.abandoned().into_iter().chain(next.abandoned()).collect()).await
             }
+            Err(StoreError::Unfit(reason)) => {
+                let next = std::mem::take(&mut self.next);
+                let asked = batch.abandoned().into_iter().chain(next.abandoned()).collect();
+                self.find_what_is_unfit(reason, asked).await
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Lets out what is durable.
-    fn release(&mut self, released: Released<Caller>) {
+    fn release(&mut self, released: Released<Asked>) {
         let Released { deliveries, told, observed, replies } = released;
         for delivery in deliveries {
             match delivery {
@@ -271,7 +320,7 @@ impl Driver {
                 }
                 Delivery::Close(session, reason) => {
                     if let Some(outbox) = self.sessions.remove(&session) {
-                        outbox.close(Outbound::Close(reason));
+                        outbox.close(Some(Outbound::Close(reason)));
                     }
                 }
             }
@@ -284,20 +333,33 @@ impl Driver {
             // An error only says that nobody watches any more.
             let _ = self.observations.send(observed.into());
         }
-        for (caller, reply) in replies {
+        for (asked, reply) in replies {
             // Who asked may be gone; what was asked for is done all the same.
-            let _ = caller.send(Ok(reply));
+            let _ = asked.caller.send(Ok(reply));
         }
     }
 
     /// After a commit that found no room: back to what the store holds, without workers, which keep their events.
-    async fn stop_writing(&mut self, waiting: Vec<Caller>) -> Result<(), DriverError> {
+    async fn stop_writing(&mut self, waiting: Vec<Asked>) -> Result<(), DriverError> {
         self.restore_engine().await?;
         self.full = Some(Instant::now() + ROOM_INTERVAL);
         for (_, outbound) in self.sessions.drain() {
-            refuse(None, Some(&outbound));
+            refuse(None, Some(outbound));
         }
-        waiting.into_iter().for_each(|caller| refuse(Some(caller), None));
+        waiting.into_iter().for_each(|asked| refuse(Some(asked.caller), None));
+        Ok(())
+    }
+
+    /// After a commit that the store refused for what is in it: back to what the store holds. Workers connect again and
+    /// say again what was not acknowledged; who asked is asked for no more. Each input then has a commit for itself, until
+    /// one is refused alone: it is the one.
+    async fn find_what_is_unfit(&mut self, reason: String, waiting: Vec<Asked>) -> Result<(), DriverError> {
+        self.one_by_one.refused(&reason, waiting).map_err(|()| StoreError::Unfit(reason))?;
+        self.restore_engine().await?;
+        self.given_up.clear();
+        for (_, outbound) in self.sessions.drain() {
+            outbound.close(Some(Outbound::Again));
+        }
         Ok(())
     }
 
@@ -329,14 +391,16 @@ impl Driver {
         let Some(outbox) = self.sessions.get(&session) else { return };
         if outbox.add(messages).is_err() {
             tracing::warn!(session = session.0, "a worker does not read its messages; its stream is ended");
-            self.sessions.remove(&session);
+            if let Some(outbox) = self.sessions.remove(&session) {
+                outbox.close(None);
+            }
             self.given_up.push(session);
         }
     }
 }
 
 /// Resolves when the commit that runs, if any, has ended.
-async fn ended(commit: &mut Option<Commit>) -> (Batch<Caller>, Result<(), StoreError>) {
+async fn ended(commit: &mut Option<Commit>) -> (Batch<Asked>, Result<(), StoreError>) {
     match commit {
         Some(commit) => commit.await,
         None => std::future::pending().await,
@@ -344,13 +408,13 @@ async fn ended(commit: &mut Option<Commit>) -> (Batch<Caller>, Result<(), StoreE
 }
 
 /// Tells who waits that nothing can be kept.
-fn refuse(caller: Option<Caller>, outbox: Option<&Outbox>) {
+fn refuse(caller: Option<Caller>, outbox: Option<Outbox>) {
     if let Some(caller) = caller {
         // Who asked may be gone.
         let _ = caller.send(Err(CallError::Full));
     }
     if let Some(outbox) = outbox {
-        outbox.close(Outbound::Full);
+        outbox.close(Some(Outbound::Full));
     }
 }
 

@@ -86,7 +86,7 @@ impl Driven {
         let mut answers = Vec::new();
         for input in inputs {
             let (caller, answer) = oneshot::channel();
-            self.handle.requests.send(Request::Ask(input, caller)).await.unwrap();
+            self.handle.send(Request::Ask(input, caller)).await.unwrap();
             answers.push(answer);
         }
         while self.handle.requests.capacity() < REQUESTS_WAITING_MAX {
@@ -165,4 +165,27 @@ async fn a_question_does_not_wait_for_a_commit_that_takes_long() {
     assert!(waits(&mut first), "the commit still runs");
     driven.ends.send(Ok(())).unwrap();
     assert!(first.remove(0).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_commit_that_breaks_a_rule_refuses_the_input_that_did_and_keeps_the_others() {
+    let mut driven = Driven::start().await;
+    let first = driven.ask([submit()]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let next = driven.ask([submit(), submit()]).await;
+    let unfit = || Err(StoreError::Unfit("UNIQUE constraint failed".to_owned()));
+    // Nobody knows yet which it is: each has a commit for itself now.
+    driven.ends.send(unfit()).unwrap();
+    for end in [Ok(()), unfit(), Ok(())] {
+        assert_eq!(driven.begun.recv().await, Some(1));
+        driven.ends.send(end).unwrap();
+    }
+    let mut answers = first.into_iter().chain(next);
+    assert!(answers.next().unwrap().await.unwrap().is_ok());
+    let refused = answers.next().unwrap().await.unwrap();
+    assert!(matches!(&refused, Err(CallError::Unfit(why)) if why.contains("UNIQUE")), "{refused:?}");
+    assert!(answers.next().unwrap().await.unwrap().is_ok());
+    // Afterwards commits are shared again, at the latest when the time for it is over.
+    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await;
+    assert!(known.is_ok(), "the driver goes on");
 }

@@ -1,11 +1,15 @@
-//! Connections from outside: so many at a time, and each has to say something soon. What comes over them is
-//! limited by the transport (`server`) and by each service.
+//! Connections from outside: so many at a time, and each has to say something soon, and to make a call that is let in.
+//! What comes over them is limited by the transport (`server`), by `bodies` and by each service.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,39 +21,53 @@ use tokio::{
     time::{Instant, Sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
+
+use crate::descriptors::{self, TooFewDescriptors};
 
 /// Connections at a time where the system allows it: ten times the workers of the largest cluster thought of.
 const CONNECTIONS_MAX: u64 = 10_000;
+/// Fewer are no coordinator: a user's, some workers', and room for those that end.
+const CONNECTIONS_MIN: u64 = 16;
 /// Descriptors kept for the store, the log and the runtime.
 const DESCRIPTORS_RESERVED: u64 = 64;
-/// How long a connection may take to say what every HTTP/2 and TLS client says first.
-const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(10);
+/// Fewest descriptors that a coordinator works with.
+pub const DESCRIPTORS_MIN: u64 = DESCRIPTORS_RESERVED + CONNECTIONS_MIN;
+/// How long a connection may take to say what every HTTP/2 and TLS client says first, and for the handshake of TLS.
+pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may take until a call of it was let in: clients connect when they have something to ask.
+const FIRST_CALL_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of the first words: the preface of HTTP/2 (RFC 9113, 3.4); every TLS hello is longer.
 const FIRST_WORDS_BYTES: usize = 24;
 /// How long nothing is accepted when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections; each that is over the limit waits in the system's queue until another one ends.
-pub fn accept(listener: TcpListener) -> ReceiverStream<io::Result<Connection>> {
+/// Accepts connections. Where there are as many as there may be, the oldest without a call that was let in gives way; where
+/// all have had one, a newcomer waits until one ends, the others in the system's queue.
+///
+/// # Errors
+/// There may be too few descriptors.
+pub fn accept(listener: TcpListener) -> Result<ReceiverStream<io::Result<Connection>>, TooFewDescriptors> {
+    let limit = descriptors::claim(DESCRIPTORS_MIN, CONNECTIONS_MAX + DESCRIPTORS_RESERVED)?;
+    let free = Arc::new(Semaphore::new(usize::try_from(limit - DESCRIPTORS_RESERVED).unwrap_or(1)));
     let (sender, connections) = mpsc::channel(1);
     tokio::spawn(async move {
-        let free = Arc::new(Semaphore::new(connections_max()));
+        let mut newcomers = Newcomers::default();
         // Ends when the server does not take connections any more.
         while !sender.is_closed() {
-            if free.available_permits() == 0 {
-                tracing::warn!("as many connections as there may be; others wait until one ends");
-            }
-            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let connection = Connection::new(stream, peer, permit, FIRST_WORDS_WITHIN);
+                Ok((stream, address)) => {
+                    let Some(permit) = room(&free, &mut newcomers, &sender).await else { return };
+                    let peer = Arc::new(Peer::new(address));
+                    newcomers.add(&peer);
                     // Fails only when nobody takes it.
-                    let _ = sender.send(Ok(connection)).await;
+                    let _ =
+                        sender.send(Ok(Connection::new(stream, peer, permit, Deadlines::default()))).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -59,23 +77,78 @@ pub fn accept(listener: TcpListener) -> ReceiverStream<io::Result<Connection>> {
             }
         }
     });
-    ReceiverStream::new(connections)
+    Ok(ReceiverStream::new(connections))
 }
 
-/// As many connections as there may be descriptors, which are made as many as the system allows.
-fn connections_max() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = CONNECTIONS_MAX + DESCRIPTORS_RESERVED;
-    let mut limit = current.unwrap_or(u64::MAX);
-    if limit < wanted {
-        let raised = wanted.min(maximum.unwrap_or(u64::MAX));
-        // Where the system refuses, it stays as it is.
-        if setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
-            limit = raised;
-        }
+/// A place for one more connection; none when nobody takes it any more.
+async fn room(
+    free: &Arc<Semaphore>,
+    newcomers: &mut Newcomers,
+    sender: &mpsc::Sender<io::Result<Connection>>,
+) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
+        return Some(permit);
     }
-    usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, CONNECTIONS_MAX)).unwrap_or(1)
+    if !newcomers.give_way() {
+        tracing::warn!("as many connections as there may be; others wait until one ends");
+    }
+    tokio::select! {
+        permit = Arc::clone(free).acquire_owned() => permit.ok(),
+        () = sender.closed() => None,
+    }
+}
+
+/// What is known of the other side of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    address: SocketAddr,
+    authorised: AtomicBool,
+    gives_way: CancellationToken,
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, authorised: AtomicBool::new(false), gives_way: CancellationToken::new() }
+    }
+
+    /// A call of it was let in: it stays for as long as it likes.
+    pub fn authorise(&self) {
+        self.authorised.store(true, Ordering::Relaxed);
+    }
+
+    fn is_authorised(&self) -> bool {
+        self.authorised.load(Ordering::Relaxed)
+    }
+}
+
+/// Connections without a call that was let in, the oldest first, and some that have had one or have ended.
+#[derive(Debug, Default)]
+struct Newcomers(VecDeque<Weak<Peer>>);
+
+impl Newcomers {
+    fn add(&mut self, peer: &Arc<Peer>) {
+        // Those before the first that still counts; it counts no longer than its deadline.
+        while self.0.front().is_some_and(|first| !counts(first)) {
+            self.0.pop_front();
+        }
+        self.0.push_back(Arc::downgrade(peer));
+    }
+
+    /// Ends the oldest; whether there is one.
+    fn give_way(&mut self) -> bool {
+        while let Some(oldest) = self.0.pop_front() {
+            if let Some(peer) = oldest.upgrade().filter(|peer| !peer.is_authorised()) {
+                tracing::debug!(peer = %peer.address, "a connection gives way to a newcomer");
+                peer.gives_way.cancel();
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn counts(peer: &Weak<Peer>) -> bool {
+    peer.upgrade().is_some_and(|peer| !peer.is_authorised())
 }
 
 /// Whether only the connection is lost that was to be accepted.
@@ -86,31 +159,78 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// A connection; it ends with an error when its first words do not come.
+/// How long a connection may take to show that it has a right to be there.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    first_words: Duration,
+    first_call: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { first_words: FIRST_WORDS_WITHIN, first_call: FIRST_CALL_WITHIN }
+    }
+}
+
+/// A connection; it ends with an error when its first words or its first call do not come, or when it has to give way
+/// before them.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    peer: SocketAddr,
-    /// Until they have come: how many bytes are missing, and the deadline.
-    first_words: Option<(usize, Pin<Box<Sleep>>)>,
+    peer: Arc<Peer>,
+    /// Until a call was let in.
+    probation: Option<Probation>,
     _permit: OwnedSemaphorePermit,
 }
 
+#[derive(Debug)]
+struct Probation {
+    /// Bytes of the first words that are missing.
+    missing: usize,
+    since: Instant,
+    deadlines: Deadlines,
+    deadline: Pin<Box<Sleep>>,
+    gives_way: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
 impl Connection {
-    fn new(stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, within: Duration) -> Self {
+    fn new(stream: TcpStream, peer: Arc<Peer>, permit: OwnedSemaphorePermit, deadlines: Deadlines) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "answers of this connection may be late");
         }
-        let deadline = Box::pin(tokio::time::sleep_until(Instant::now() + within));
-        Self { stream, peer, first_words: Some((FIRST_WORDS_BYTES, deadline)), _permit: permit }
+        let since = Instant::now();
+        let probation = Probation {
+            missing: FIRST_WORDS_BYTES,
+            since,
+            deadlines,
+            deadline: Box::pin(tokio::time::sleep_until(since + deadlines.first_words)),
+            gives_way: Box::pin(peer.gives_way.clone().cancelled_owned()),
+        };
+        Self { stream, peer, probation: Some(probation), _permit: permit }
+    }
+
+    /// Fails when it has to end.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(probation) = &mut self.probation else { return Ok(()) };
+        if self.peer.is_authorised() {
+            self.probation = None;
+            return Ok(());
+        }
+        if probation.deadline.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if probation.gives_way.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = SocketAddr;
+    type ConnectInfo = Arc<Peer>;
 
-    fn connect_info(&self) -> SocketAddr {
-        self.peer
+    fn connect_info(&self) -> Arc<Peer> {
+        Arc::clone(&self.peer)
     }
 }
 
@@ -120,18 +240,16 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some((_, deadline)) = &mut self.first_words
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        self.check(context)?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
-        if let Some((missing, _)) = &mut self.first_words {
+        if let Some(Probation { missing, since, deadlines, deadline, .. }) = &mut self.probation
+            && *missing > 0
+        {
             *missing = missing.saturating_sub(read);
             if *missing == 0 {
-                self.first_words = None;
+                deadline.as_mut().reset(*since + deadlines.first_call);
             }
         }
         Poll::Ready(Ok(()))
@@ -144,6 +262,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -160,6 +279,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -175,19 +295,21 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_millis(100);
+    const SOON: Deadlines =
+        Deadlines { first_words: Duration::from_millis(100), first_call: Duration::from_millis(300) };
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-    async fn pair() -> (TcpStream, Connection) {
+    async fn pair(deadlines: Deadlines) -> (TcpStream, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        (client, Connection::new(stream, peer, permit, SOON))
+        (client, Connection::new(stream, Arc::new(Peer::new(address)), permit, deadlines))
     }
 
     #[tokio::test]
     async fn a_connection_that_says_too_little_ends() {
-        let (mut client, mut connection) = pair().await;
+        let (mut client, mut connection) = pair(SOON).await;
         client.write_all(b"PRI * HTTP/2.0").await.unwrap();
         let mut words = Vec::new();
         let ended = connection.read_to_end(&mut words).await.unwrap_err();
@@ -195,24 +317,65 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_has_begun_may_be_silent() {
-        let (mut client, mut connection) = pair().await;
-        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    async fn a_connection_that_talks_without_a_call_ends() {
+        let (mut client, mut connection) = pair(SOON).await;
+        let talk = async {
+            client.write_all(PREFACE).await?;
+            loop {
+                client.write_all(b"ping").await?;
+                tokio::time::sleep(SOON.first_words / 10).await;
+            }
+            #[allow(unreachable_code)]
+            io::Result::Ok(())
+        };
+        let mut words = Vec::new();
+        tokio::select! {
+            ended = connection.read_to_end(&mut words) => {
+                assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            }
+            talked = talk => panic!("{talked:?}"),
+        }
+        assert!(words.starts_with(PREFACE));
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_call_may_be_silent() {
+        let (mut client, mut connection) = pair(SOON).await;
+        client.write_all(PREFACE).await.unwrap();
         let mut buffer = [0; 24];
         connection.read_exact(&mut buffer).await.unwrap();
-        let silent = tokio::time::timeout(SOON * 3, connection.read(&mut buffer)).await;
+        connection.connect_info().authorise();
+        let silent = tokio::time::timeout(SOON.first_call * 2, connection.read(&mut buffer)).await;
         assert!(silent.is_err(), "{silent:?}");
+    }
+
+    #[tokio::test]
+    async fn the_oldest_without_a_call_gives_way() {
+        let mut newcomers = Newcomers::default();
+        let mut pairs = Vec::new();
+        for _ in 0..3 {
+            let (client, connection) = pair(Deadlines::default()).await;
+            newcomers.add(&connection.peer);
+            pairs.push((client, connection));
+        }
+        pairs[0].1.peer.authorise();
+        assert!(newcomers.give_way());
+        let mut buffer = [0; 1];
+        let ended = pairs[1].1.read(&mut buffer).await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::ConnectionAborted);
+        drop(pairs.pop());
+        assert!(!newcomers.give_way(), "one has had a call, one is gone, one has ended");
     }
 
     #[tokio::test]
     async fn connections_are_accepted_in_turn() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = accept(listener);
+        let mut connections = accept(listener).unwrap();
         for _ in 0..3 {
             let client = TcpStream::connect(address).await.unwrap();
             let connection = connections.next().await.unwrap().unwrap();
-            assert_eq!(connection.connect_info(), client.local_addr().unwrap());
+            assert_eq!(connection.connect_info().address, client.local_addr().unwrap());
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use proto::{AttemptKey, v1};
 use tonic::Status;
 
+use super::edge::{for_people, plain};
+
 use crate::{
     core::{
         definition::SweepDefinition,
@@ -18,6 +20,21 @@ use crate::{
 
 /// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
 const SLOTS_MAX: usize = 1_024;
+/// Most jobs that a worker's slots may train at the same time: 16 GPUs with packs of the largest size.
+const TRAINED_MAX: usize = 16_384;
+/// Attempts that a heartbeat of the smallest worker may name, as one that came back with fewer slots does.
+const RUNNING_MIN: usize = 128;
+/// Longest texts of a hello, in bytes: a UUID, a name of DNS, a version with its build, `cuda:15`. Of what only people read,
+/// the rest is cut.
+const INSTANCE_BYTES_MAX: usize = 100;
+const HOST_BYTES_MAX: usize = 253;
+const VERSION_BYTES_MAX: usize = 100;
+const DEVICE_BYTES_MAX: usize = 64;
+const DESCRIPTION_CHARACTERS_MAX: usize = 100;
+/// Longest content hash, in bytes: 256 bits as hexadecimal digits, and as much for another kind.
+const HASH_BYTES_MAX: usize = 128;
+/// All names of a list of a data set, in bytes.
+const NAMES_BYTES_MAX: usize = 64 << 10;
 /// Most jobs of one pack: a grant of them is far below the largest message.
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
@@ -50,6 +67,24 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             wire.protocol_version
         )));
     }
+    for (field, text, bytes_max) in [
+        ("hello.instance", &wire.instance, INSTANCE_BYTES_MAX),
+        ("hello.host", &wire.host, HOST_BYTES_MAX),
+        ("hello.software_version", &wire.software_version, VERSION_BYTES_MAX),
+    ]
+    .into_iter()
+    .chain(wire.predecessors.iter().map(|instance| ("hello.predecessors", instance, INSTANCE_BYTES_MAX)))
+    .chain(wire.slots.iter().map(|slot| ("hello.slots.device", &slot.device, DEVICE_BYTES_MAX)))
+    .chain(wire.slots.iter().map(|slot| ("hello.slots.description", &slot.description, usize::MAX)))
+    {
+        plain(field, text)?;
+        if text.len() > bytes_max {
+            return Err(Status::invalid_argument(format!(
+                "`{field}` has {} bytes, more than the {bytes_max} that it may have",
+                text.len()
+            )));
+        }
+    }
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
@@ -58,8 +93,15 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     let slots = wire.slots.iter().map(|slot| slot.pack_size_max.clamp(1, PACK_SIZE_MAX) as usize);
+    let trained_max = slots.sum::<usize>();
+    if trained_max > TRAINED_MAX {
+        return Err(Status::invalid_argument(format!(
+            "the slots of a worker train at most {TRAINED_MAX} jobs at the same time, not {trained_max}; lower \
+             --pack-size-max"
+        )));
+    }
     // A slot may hold what it is given while it still ends what was taken back.
-    let held_max = slots.sum::<usize>() * 2;
+    let held_max = trained_max * 2;
     if wire.held.iter().filter(|held| !held.ended).count() > held_max
         || wire.held.len() > ENDED_MAX + held_max
     {
@@ -69,8 +111,8 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     }
     let slot = |slot: v1::Slot| SlotDescription {
         index: slot.index,
-        device: text(slot.device),
-        description: text(slot.description),
+        device: slot.device,
+        description: for_people(slot.description, DESCRIPTION_CHARACTERS_MAX),
         pack_size_max: slot.pack_size_max.clamp(1, PACK_SIZE_MAX),
     };
     let held = |held: v1::HeldAttempt| {
@@ -80,24 +122,36 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     };
     Ok(Hello {
         name,
-        host: text(wire.host),
-        instance: text(wire.instance),
-        predecessors: wire.predecessors.into_iter().take(PREDECESSORS_MAX).map(text).collect(),
-        software_version: text(wire.software_version),
+        host: wire.host,
+        instance: wire.instance,
+        predecessors: wire.predecessors.into_iter().take(PREDECESSORS_MAX).collect(),
+        software_version: wire.software_version,
         slots: wire.slots.into_iter().map(slot).collect(),
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
     })
 }
 
-/// A worker's later message.
-pub fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Status> {
+/// Most attempts that a heartbeat of a worker with these slots may name: each may hold what it is given while it still ends
+/// what was taken back.
+pub fn running_max(slots: &[SlotDescription]) -> usize {
+    (slots.iter().map(|slot| slot.pack_size_max as usize).sum::<usize>() * 2).max(RUNNING_MIN)
+}
+
+/// A later message of a worker whose heartbeats name at most `running_max` attempts.
+pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Input, Status> {
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {
             let attempt = AttemptKey::try_from(event.attempt)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
             Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
+        }
+        Some(Message::Heartbeat(beat)) if beat.running.len() > running_max => {
+            Err(Status::invalid_argument(format!(
+                "a heartbeat named {} attempts; this worker's slots can hold {running_max}",
+                beat.running.len()
+            )))
         }
         Some(Message::Heartbeat(beat)) => {
             let running = beat.running.into_iter().filter_map(|progress| {
@@ -108,7 +162,7 @@ pub fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Statu
             Ok(Input::Heartbeat { session, running: running.collect() })
         }
         Some(Message::Draining(draining)) => {
-            Ok(Input::WorkerDraining { session, reason: text(draining.reason) })
+            Ok(Input::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
         }
         Some(Message::Hello(_)) => {
             Err(Status::invalid_argument("a session has one hello, its first message"))
@@ -122,15 +176,15 @@ pub fn input(session: SessionId, wire: v1::WorkerMessage) -> Result<Input, Statu
 fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
     use v1::event::Event;
     match wire {
-        Some(Event::Started(started)) => AttemptEvent::Started {
-            dataset: dataset(started.dataset.unwrap_or_default()),
-            resumed_epochs: started.resumed_epochs,
+        Some(Event::Started(started)) => match dataset(started.dataset.unwrap_or_default()) {
+            Ok(dataset) => AttemptEvent::Started { dataset, resumed_epochs: started.resumed_epochs },
+            Err(reason) => AttemptEvent::Unusable(reason),
         },
         Some(Event::Epoch(record)) => epoch(&record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
             outcome: ended.outcome(),
-            reason: text(ended.reason),
-            log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(text).rev().collect(),
+            reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
+            log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
         },
         None => {
             AttemptEvent::Unusable("the worker sent an event that this coordinator does not know".to_owned())
@@ -164,28 +218,45 @@ fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
     })
 }
 
-fn dataset(mut summary: v1::DatasetSummary) -> v1::DatasetSummary {
-    let cut = |names: Vec<String>| names.into_iter().take(NAMES_MAX).map(text).collect();
-    summary.content_hash = text(summary.content_hash);
-    summary.classes = cut(summary.classes);
-    summary.skipped = cut(summary.skipped);
+/// A data set's facts, its names cut to size; an error says why they cannot be.
+fn dataset(mut summary: v1::DatasetSummary) -> Result<v1::DatasetSummary, String> {
+    let counts = [summary.train_images, summary.val_images, summary.skipped_count];
+    let sum = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    if sum.is_none_or(|sum| i64::try_from(sum).is_err()) {
+        return Err(format!("the worker sent an impossible data set: of {counts:?} images"));
+    }
+    if summary.content_hash.len() > HASH_BYTES_MAX || summary.content_hash.contains(char::is_control) {
+        return Err("the worker sent an impossible data set: its content hash is none".to_owned());
+    }
+    let names = |names: Vec<String>| {
+        let mut bytes = 0;
+        let fits = |name: &String| {
+            bytes += name.len();
+            bytes <= NAMES_BYTES_MAX
+        };
+        names.into_iter().take(NAMES_MAX).map(cut).take_while(fits).collect()
+    };
+    summary.classes = names(summary.classes);
+    summary.skipped = names(summary.skipped);
     summary.train_by_class.truncate(NAMES_MAX);
     summary.val_by_class.truncate(NAMES_MAX);
     summary.left_out.truncate(LEFT_OUT_MAX);
     for left_out in &mut summary.left_out {
-        left_out.reason = text(std::mem::take(&mut left_out.reason));
-        left_out.detail = text(std::mem::take(&mut left_out.detail));
+        left_out.reason = cut(std::mem::take(&mut left_out.reason));
+        left_out.detail = cut(std::mem::take(&mut left_out.detail));
         left_out.examples.truncate(EXAMPLES_MAX);
-        left_out.examples.iter_mut().for_each(|example| *example = text(std::mem::take(example)));
+        left_out.examples.iter_mut().for_each(|example| *example = cut(std::mem::take(example)));
     }
-    summary.validation = text(summary.validation);
-    summary
+    summary.validation = cut(summary.validation);
+    Ok(summary)
 }
 
-/// At most [`TEXT_CHARACTERS_MAX`] characters.
-fn text(mut text: String) -> String {
+/// At most [`TEXT_CHARACTERS_MAX`] characters, kept as they are.
+fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(TEXT_CHARACTERS_MAX) {
         text.truncate(end);
+        // What is cut off must not stay in memory.
+        text.shrink_to_fit();
     }
     text
 }

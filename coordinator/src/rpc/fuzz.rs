@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use prost::Message as _;
 use proto::{AttemptKey, v1};
 
-use super::convert;
+use super::{bodies, convert, edge};
 use crate::core::{
     definition::SweepDefinition,
     engine::{Engine, EngineConfig, Input, Now, SessionId},
+    record::Record,
     specification::{Specification, SpecificationSource},
 };
 
@@ -40,15 +41,21 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
             Some(v1::AttemptRef::from(AttemptKey::new(sweep, job, attempt)))
         })
     };
-    let hello =
-        ("[a-z.\\-/ ]{0,12}", prop::collection::vec((small(), attempt()), 0..4)).prop_map(|(name, held)| {
+    let text = || prop_oneof![3 => "[a-z:0-9]{0,8}", 1 => ".{0,8}", 1 => "[a-z\\x00-\\x1f\\x7f-\\x9f]{0,8}"];
+    let hello = ("[a-z.\\-/ ]{0,12}", prop::collection::vec((small(), attempt()), 0..4), text(), text())
+        .prop_map(|(name, held, device, host)| {
             Message::Hello(v1::Hello {
                 protocol_version: proto::PROTOCOL_VERSION,
                 name,
                 slots: held
                     .iter()
-                    .map(|(index, _)| v1::Slot { index: *index, ..v1::Slot::default() })
+                    .map(|(index, _)| v1::Slot {
+                        index: *index,
+                        device: device.clone(),
+                        ..v1::Slot::default()
+                    })
                     .collect(),
+                host,
                 held: held
                     .into_iter()
                     .map(|(slot, attempt)| v1::HeldAttempt { attempt, slot, ended: false })
@@ -56,8 +63,15 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
                 ..v1::Hello::default()
             })
         });
-    let started = small().prop_map(|resumed_epochs| {
-        Event::Started(v1::AttemptStarted { resumed_epochs, ..v1::AttemptStarted::default() })
+    let started = (small(), text(), number()).prop_map(|(resumed_epochs, content_hash, images)| {
+        let dataset = v1::DatasetSummary {
+            classes: vec![content_hash.clone()],
+            content_hash,
+            train_images: images,
+            val_images: images,
+            ..v1::DatasetSummary::default()
+        };
+        Event::Started(v1::AttemptStarted { resumed_epochs, dataset: Some(dataset) })
     });
     let epoch = (small(), [real(), real(), real(), real(), real()]).prop_map(
         |(epoch, [loss, share, time, more, less])| {
@@ -71,18 +85,21 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
             })
         },
     );
-    let ended = (any::<i32>(), ".{0,20}").prop_map(|(outcome, reason)| {
-        Event::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: Vec::new() })
+    let ended = (any::<i32>(), text(), text()).prop_map(|(outcome, reason, line)| {
+        Event::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: vec![line] })
     });
     let event = (number(), attempt(), prop::option::of(prop_oneof![started, epoch, ended]))
         .prop_map(|(sequence, attempt, event)| Message::Event(v1::Event { sequence, attempt, event }));
-    let heartbeat = prop::collection::vec((attempt(), small(), any::<f64>()), 0..3).prop_map(|running| {
-        let running = running
-            .into_iter()
-            .map(|(attempt, epoch, fraction)| v1::AttemptProgress { attempt, epoch, fraction })
-            .collect();
-        Message::Heartbeat(v1::Heartbeat { running })
-    });
+    let length = prop_oneof![9 => 0..3_usize, 1 => 120..140_usize];
+    let beat = (attempt(), small(), any::<f64>());
+    let heartbeat =
+        length.prop_flat_map(move |length| prop::collection::vec(beat.clone(), length)).prop_map(|running| {
+            let running = running
+                .into_iter()
+                .map(|(attempt, epoch, fraction)| v1::AttemptProgress { attempt, epoch, fraction })
+                .collect();
+            Message::Heartbeat(v1::Heartbeat { running })
+        });
     let message = prop_oneof![
         2 => hello,
         5 => event,
@@ -106,6 +123,20 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Whether the stores can keep every text of a record that is not kept as JSON.
+fn can_be_kept(record: &Record) -> bool {
+    match record {
+        Record::SweepSubmitted { name, request_id, specification, .. } => {
+            [name, request_id, specification].iter().all(|text| !text.contains('\0'))
+        }
+        Record::SweepExtended { specification: text, .. }
+        | Record::AttemptGranted { device: text, .. }
+        | Record::AttemptEnded { reason: text, .. }
+        | Record::JobChanged { reason: text, .. } => !text.contains('\0'),
+        _ => true,
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_workers_send_the_engine_stays_consistent(
@@ -124,12 +155,15 @@ proptest! {
                         is_open = true;
                         convert::hello(hello).map(|hello| Input::SessionOpened { session, hello })
                     }
-                    _ if is_open => convert::input(session, message),
+                    _ if is_open => convert::input(session, 128, message),
                     _ => break,
                 };
                 // A stream ends with its first message that cannot be used.
                 let Ok(input) = input else { break };
-                engine.apply(now(time), input);
+                let bytes = input.bytes();
+                prop_assert!(bytes < super::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
+                let output = engine.apply(now(time), input);
+                prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
                 prop_assert_eq!(engine.check_invariants(), Ok(()));
             }
             if number % 2 == 0 {
@@ -148,5 +182,45 @@ proptest! {
             // Without a panic.
             let _ = Specification::parse(&source);
         }
+    }
+
+    #[test]
+    fn whatever_texts_a_user_sends_the_store_can_keep_what_is_let_in(
+        key in ".{0,6}|[a\\x00-\\x9f]{0,4}",
+        name in ".{0,8}|[a-c\\x00-\\x9f]{0,6}",
+        path in ".{1,8}|[a-c\\x00-\\x9f]{1,6}",
+        escaped in "[\\\\0enNu_ x1b]{0,6}",
+    ) {
+        let text = format!("name: \"{escaped}\"\ndataset: {{path: \"{escaped}\"}}\nparameters: {{}}\n");
+        let overrides = vec![format!("name={name}"), format!("dataset.path='{path}'")];
+        for overrides in [Vec::new(), overrides] {
+            let source = v1::SweepSource { text: text.clone(), overrides, ..v1::SweepSource::default() };
+            if edge::plain("request_id", &key).is_err() || edge::source(&source).is_err() {
+                continue;
+            }
+            let Ok(definition) = SweepDefinition::parse(&SpecificationSource::from(source)) else { continue };
+            let submit = Input::Submit { definition: Box::new(definition), request_id: key.clone() };
+            let output = engine().apply(now(1), submit);
+            prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
+        }
+    }
+
+    #[test]
+    fn however_messages_are_cut_their_ends_are_found(
+        lengths in prop::collection::vec(0..300_usize, 0..6),
+        cut in 1..64_usize,
+        last in 0..5_usize,
+    ) {
+        let message = |length: &usize| [&[0][..], &u32::try_from(*length).unwrap().to_be_bytes(), &vec![7; *length]].concat();
+        let mut bytes: Vec<u8> = lengths.iter().flat_map(message).collect();
+        bytes.extend(&[0, 0, 1, 0, 0][..last]);
+        let mut reader = bodies::Message::default();
+        let mut come = 0;
+        for part in bytes.chunks(cut) {
+            reader.take(part);
+            come = reader.come;
+            prop_assert!(come < 5 + 300);
+        }
+        prop_assert_eq!(come, last);
     }
 }

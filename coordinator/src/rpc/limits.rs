@@ -9,7 +9,7 @@ use crate::core::engine::{AttemptEvent, Input, SessionId};
 fn heard(event: Option<Wire>) -> AttemptEvent {
     let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
     let message = Message::Event(v1::Event { sequence: 1, attempt, event });
-    match convert::input(SessionId(1), v1::WorkerMessage { message: Some(message) }) {
+    match convert::input(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }) {
         Ok(Input::Event { event, .. }) => event,
         other => panic!("{other:?}"),
     }
@@ -75,22 +75,59 @@ fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
 
 #[test]
 fn of_a_data_set_so_many_names_are_kept() {
-    let names = || (0..1_000).map(|_| "n".repeat(3_000)).collect();
-    let left_out = v1::LeftOut { reason: "r".repeat(3_000), examples: names(), ..v1::LeftOut::default() };
-    let dataset = v1::DatasetSummary {
-        content_hash: "h".repeat(1 << 20),
-        classes: names(),
-        skipped: names(),
-        train_by_class: vec![1; 1_000],
-        left_out: vec![left_out; 1_000],
-        ..v1::DatasetSummary::default()
+    let found = |classes, skipped| {
+        let examples = (0..1_000).map(|_| "n".repeat(3_000)).collect();
+        let left_out = v1::LeftOut { reason: "r".repeat(3_000), examples, ..v1::LeftOut::default() };
+        let dataset = v1::DatasetSummary {
+            classes,
+            skipped,
+            train_by_class: vec![1; 1_000],
+            left_out: vec![left_out; 1_000],
+            ..v1::DatasetSummary::default()
+        };
+        let started = v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 };
+        let AttemptEvent::Started { dataset, .. } = heard(Some(Wire::Started(started))) else { panic!() };
+        dataset
     };
-    let started = v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 };
-    let AttemptEvent::Started { dataset, .. } = heard(Some(Wire::Started(started))) else { panic!() };
-    assert_eq!((dataset.content_hash.len(), dataset.classes.len(), dataset.skipped.len()), (1_000, 256, 256));
+    let names = |length| (0..1_000).map(|_| "n".repeat(length)).collect();
+    let dataset = found(names(3_000), names(250));
+    assert_eq!((dataset.classes.len(), dataset.skipped.len()), (65, 256), "64 KiB, and 256");
     assert_eq!((dataset.train_by_class.len(), dataset.left_out.len()), (256, 32));
     assert!(dataset.left_out.iter().all(|one| one.reason.len() == 1_000 && one.examples.len() == 3));
     assert!(dataset.classes.iter().all(|name| name.len() == 1_000));
+}
+
+#[test]
+fn a_data_set_that_cannot_be_is_no_start() {
+    let found = |train_images, val_images, content_hash: &str| {
+        let content_hash = content_hash.to_owned();
+        let dataset =
+            v1::DatasetSummary { train_images, val_images, content_hash, ..v1::DatasetSummary::default() };
+        heard(Some(Wire::Started(v1::AttemptStarted { dataset: Some(dataset), resumed_epochs: 0 })))
+    };
+    let most = u64::MAX >> 1;
+    assert!(matches!(found(most, 0, "abc"), AttemptEvent::Started { .. }));
+    for (train, val, hash) in [
+        (most, 1, "abc"),
+        (u64::MAX, 0, "abc"),
+        (u64::MAX, u64::MAX, "abc"),
+        (1, 1, "a\0b"),
+        (1, 1, &"h".repeat(200)),
+    ] {
+        assert!(matches!(found(train, val, hash), AttemptEvent::Unusable(_)), "{train} {val} {hash:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_names_no_more_than_the_slots_can_hold() {
+    let beat = |attempts| {
+        let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
+        let running = vec![v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }; attempts];
+        let message = Some(Message::Heartbeat(v1::Heartbeat { running }));
+        convert::input(SessionId(1), 128, v1::WorkerMessage { message })
+    };
+    assert!(beat(128).is_ok());
+    assert_eq!(beat(129).unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[test]
@@ -122,6 +159,35 @@ fn a_hello_that_cannot_be_is_refused() {
     ] {
         assert_eq!(refused.expect_err(what).code(), Code::InvalidArgument, "{what}");
     }
+    let with = |change: &dyn Fn(&mut v1::Hello)| {
+        let mut hello = v1::Hello {
+            protocol_version: proto::PROTOCOL_VERSION,
+            name: "one".into(),
+            slots: vec![v1::Slot::default(); 1],
+            ..v1::Hello::default()
+        };
+        change(&mut hello);
+        convert::hello(hello)
+    };
+    assert!(with(&|hello| hello.slots[0].pack_size_max = u32::MAX).is_ok(), "one pack of the largest");
+    for (what, refused) in [
+        ("a long instance", with(&|hello| hello.instance = "i".repeat(101))),
+        ("a long host", with(&|hello| hello.host = "h".repeat(254))),
+        ("a long version", with(&|hello| hello.software_version = "v".repeat(101))),
+        ("a long device", with(&|hello| hello.slots[0].device = "d".repeat(65))),
+        (
+            "slots that train too much",
+            with(&|hello| {
+                hello.slots = (0..17)
+                    .map(|index| v1::Slot { index, pack_size_max: 1_024, ..v1::Slot::default() })
+                    .collect();
+            }),
+        ),
+    ] {
+        assert_eq!(refused.expect_err(what).code(), Code::InvalidArgument, "{what}");
+    }
+    let described = with(&|hello| hello.slots[0].description = "ü".repeat(5_000)).unwrap();
+    assert_eq!(described.slots[0].description.chars().count(), 100);
     let other = v1::Hello { protocol_version: proto::PROTOCOL_VERSION + 1, ..v1::Hello::default() };
     assert_eq!(convert::hello(other).unwrap_err().code(), Code::FailedPrecondition);
 }

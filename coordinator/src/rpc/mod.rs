@@ -2,26 +2,30 @@
 //! the wire and the engine. Nothing is decided here.
 
 mod auth;
+mod bodies;
 mod connections;
 pub mod convert;
+mod edge;
 mod errors;
+mod reading;
 mod sweeps;
 mod watch;
 mod workers;
 
 pub use self::{
     auth::BearerToken,
-    connections::accept,
+    bodies::{Bounded, Bounds},
+    connections::{DESCRIPTORS_MIN, FIRST_WORDS_WITHIN, accept},
     errors::{ErrorsLayer, bounded_errors},
     sweeps::SweepServer,
-    workers::WorkerServer,
+    workers::{WORKER_MESSAGE_BYTES_MAX, WorkerServer},
 };
 
 use tonic::Status;
 
 use crate::{driver::CallError, store::StoreError};
 
-/// Largest message that either service accepts, in bytes: a sweep file of 1 MiB and what goes with it.
+/// Largest message of a user, in bytes: a sweep file of 1 MiB and what goes with it.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Where a coordinator that does not lead says who does.
@@ -41,6 +45,7 @@ fn refused(error: CallError) -> Status {
             | ControlError::OnlyAsAWhole { .. }),
         ) => Status::failed_precondition(error.to_string()),
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
+        CallError::Unfit(_) => Status::invalid_argument(error.to_string()),
         CallError::Stopped => Status::unavailable(error.to_string()),
         CallError::Full => Status::resource_exhausted(error.to_string()),
         CallError::NotLeading(ref leader) => {
@@ -56,6 +61,9 @@ fn refused(error: CallError) -> Status {
 // Handed to `map_err`, which gives its argument away.
 #[allow(clippy::needless_pass_by_value)]
 fn unreadable(error: StoreError) -> Status {
+    if let StoreError::Unfit(_) = error {
+        return Status::invalid_argument(error.to_string());
+    }
     tracing::error!(%error, "the store could not be read");
     Status::internal(format!("the store could not be read: {error}"))
 }
@@ -65,6 +73,8 @@ fn mismatch() -> Status {
     Status::internal("the coordinator gave an unexpected answer; this is a bug")
 }
 
+#[cfg(test)]
+mod fields;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

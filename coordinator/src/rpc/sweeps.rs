@@ -3,21 +3,32 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use proto::{JobKey, SweepId, v1, v1::sweep_service_server::SweepService};
-use tokio::sync::{Mutex, mpsc};
+use proto::{JobKey, Message, SweepId, WorkerName, v1, v1::sweep_service_server::SweepService};
+use tokio::sync::{
+    Mutex, Semaphore, SemaphorePermit,
+    mpsc::{self, error::SendTimeoutError},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
-use super::{convert, mismatch, refused, unreadable, watch};
+use super::{
+    convert,
+    edge::{self, page_start},
+    mismatch,
+    reading::Reading,
+    refused, unreadable,
+    watch::{self, Snapshots},
+};
 use crate::{
     core::{
         definition::{DefinitionError, SweepDefinition},
         engine::{ControlError, Input, JobEnd, Reply},
         record::EndedJob,
-        specification::{Specification, SpecificationSource},
+        specification::{Specification, SpecificationError, SpecificationSource},
         state::{JobState, SweepState},
     },
     driver::{CallError, Seat},
@@ -31,8 +42,16 @@ const PAGE_ROWS_MAX: u32 = 1_000;
 const PAGE_SCAN_MAX: u64 = 1_000;
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;
-/// Report rows that may wait for a slow reader.
-const REPORT_ROWS_WAITING_MAX: usize = 1_024;
+/// Report rows that may wait for a slow reader: with the longest reasons, half a megabyte.
+const REPORT_ROWS_WAITING_MAX: usize = 128;
+/// Reports that are read at the same time, each of which holds a chunk of jobs.
+const REPORTS_MAX: usize = 16;
+/// How long a reader of a report may take for a row before the report is given up for others.
+const REPORT_ROW_WITHIN: Duration = Duration::from_secs(60);
+/// Answers with sweeps that are made at the same time: each may hold specifications of megabytes.
+const ANSWERS_MADE_MAX: usize = 32;
+/// Bytes of a page of jobs; the last job may go beyond it. Far below the 4 MiB that gRPC's clients take.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Most points of a validation's preview.
 const PREVIEW_MAX: u32 = 100;
 /// Most jobs that one call has tried again; the rest takes another call.
@@ -52,28 +71,55 @@ pub struct SweepServer {
     tasks: TaskTracker,
     /// One retry at a time, so that none acts on failures that another has taken up.
     retries: Arc<Mutex<()>>,
+    reading: Reading,
+    answers: Arc<Semaphore>,
+    reports: Arc<Semaphore>,
+    snapshots: Snapshots,
 }
 
 impl SweepServer {
     /// A service that asks the driver of `seat` and reads `store`; its streams run in `tasks`.
     pub fn new(seat: Seat, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
-        Self { seat, store, tasks, retries: Arc::default() }
+        Self {
+            seat,
+            store,
+            tasks,
+            retries: Arc::default(),
+            reading: Reading::default(),
+            answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
+            reports: Arc::new(Semaphore::new(REPORTS_MAX)),
+            snapshots: Snapshots::default(),
+        }
+    }
+
+    /// The right to make an answer with sweeps.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.answers.acquire().await.map_err(|_| mismatch())
     }
 
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
+        let _turn = self.turn().await?;
         match self.seat.call(input).await.map_err(refused)? {
             Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
             _ => Err(mismatch()),
         }
     }
 
+    /// Works on specifications off the runtime's threads: a large one takes a while.
+    async fn aside<T: Send + 'static, E: std::error::Error + Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Status> {
+        self.reading.run(work).await?.map_err(|error| Status::invalid_argument(error.to_string()))
+    }
+
     async fn extend(
         &self,
         sweep: SweepId,
-        source: Option<v1::SweepSource>,
+        source: v1::SweepSource,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let source = SpecificationSource::from(given(source)?);
-        let extension = aside(move || Specification::parse_with_grid(&source)).await?;
+        let source = SpecificationSource::from(source);
+        let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
         // Looking for what is new takes a second for a million points.
         let (sweep, added_jobs, changed) = self
             .redefine(sweep, move |before| before.extended_with(extension.0.clone(), extension.1.clone()))
@@ -94,10 +140,11 @@ impl SweepServer {
         loop {
             let (base, _) = self.definition(sweep).await?;
             let (change, before) = (Arc::clone(&change), Arc::clone(&base));
-            let definition = Arc::new(aside(move || change(&before)).await?);
+            let definition = Arc::new(self.aside(move || change(&before)).await?);
             let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
             let input = Input::Extend { sweep, base, definition };
             tries_left -= 1;
+            let _turn = self.turn().await?;
             match self.seat.call(input).await {
                 Ok(Reply::Extended(sweep, added_jobs)) => return Ok((*sweep, added_jobs, changed)),
                 Ok(_) => return Err(mismatch()),
@@ -261,24 +308,23 @@ fn has_row(state: JobState) -> bool {
     }
 }
 
+/// A sweep file that is there and that can be text.
 fn given(source: Option<v1::SweepSource>) -> Result<v1::SweepSource, Status> {
-    source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))
+    let source = source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))?;
+    edge::source(&source)?;
+    Ok(source)
 }
 
-/// Reads a specification and builds its grid.
-async fn parse(source: Option<v1::SweepSource>) -> Result<SweepDefinition, Status> {
-    let source = SpecificationSource::from(given(source)?);
-    aside(move || SweepDefinition::parse(&source)).await
-}
-
-/// Works on specifications off the runtime's threads: a large one takes a while.
-async fn aside<T: Send + 'static, E: std::error::Error + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| mismatch())?
-        .map_err(|error| Status::invalid_argument(error.to_string()))
+/// Checks a sweep file; takes a while where it is large.
+fn validate(source: v1::SweepSource, preview: u32) -> Result<v1::ValidateResponse, SpecificationError> {
+    let definition = SweepDefinition::parse(&SpecificationSource::from(source))?;
+    let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
+    Ok(v1::ValidateResponse {
+        job_count: definition.job_count(),
+        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+        first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
+        name: definition.specification.name,
+    })
 }
 
 /// Leaves out the logs of all but the latest attempts where together they are too long to be sent.
@@ -294,6 +340,24 @@ fn bound_logs(attempts: &mut [AttemptRow]) {
     }
 }
 
+/// Cuts a page of jobs, which ends before `next`, to its size; where the next one begins.
+fn cut_page(mut jobs: Vec<v1::Job>, next: u64) -> (Vec<v1::Job>, u64) {
+    let mut bytes = 0;
+    let fit = jobs.iter().take_while(|job| {
+        let fits = bytes < PAGE_BYTES_MAX;
+        bytes += job.encoded_len();
+        fits
+    });
+    let count = fit.count();
+    match jobs.get(count).and_then(|job| job.point.as_ref()).map(|point| point.job) {
+        Some(first_left_out) => {
+            jobs.truncate(count);
+            (jobs, first_left_out)
+        }
+        None => (jobs, next),
+    }
+}
+
 fn page_rows(asked: u32) -> Result<u32, Status> {
     match asked {
         0 => Ok(PAGE_ROWS_DEFAULT),
@@ -302,29 +366,16 @@ fn page_rows(asked: u32) -> Result<u32, Status> {
     }
 }
 
-/// A page token is the number at which the next page begins.
-fn page_start(token: &str) -> Result<Option<u64>, Status> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    token.parse().map(Some).map_err(|_| Status::invalid_argument("the page token is not one of this service"))
-}
-
 #[tonic::async_trait]
 impl SweepService for SweepServer {
     async fn validate(
         &self,
         request: Request<v1::ValidateRequest>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
-        let request = request.into_inner();
-        let definition = parse(request.source).await?;
-        let shown = u64::from(request.preview.min(PREVIEW_MAX)).min(definition.job_count());
-        Ok(Response::new(v1::ValidateResponse {
-            job_count: definition.job_count(),
-            varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
-            first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
-            name: definition.specification.name,
-        }))
+        let v1::ValidateRequest { source, preview } = request.into_inner();
+        let source = given(source)?;
+        let _place = self.reading.admit(source.encoded_len())?;
+        self.aside(move || validate(source, preview)).await.map(Response::new)
     }
 
     async fn submit(
@@ -337,10 +388,16 @@ impl SweepService for SweepServer {
                 "a request id has at most {REQUEST_ID_BYTES_MAX} bytes"
             )));
         }
+        edge::plain("request_id", &request.request_id)?;
+        let source = given(request.source)?;
+        // Until the answer: what was read takes up memory as well.
+        let _place = self.reading.admit(source.encoded_len())?;
         if request.extend_sweep_id > 0 {
-            return self.extend(SweepId(request.extend_sweep_id), request.source).await;
+            return self.extend(SweepId(request.extend_sweep_id), source).await;
         }
-        let definition = Box::new(parse(request.source).await?);
+        let source = SpecificationSource::from(source);
+        let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
+        let _turn = self.turn().await?;
         let input = Input::Submit { definition, request_id: request.request_id };
         match self.seat.call(input).await.map_err(refused)? {
             Reply::Submitted(sweep, created) => {
@@ -362,6 +419,7 @@ impl SweepService for SweepServer {
         let request = request.into_inner();
         let limit = page_rows(request.page_size)? as usize;
         let before = page_start(&request.page_token)?.map(SweepId);
+        let _turn = self.turn().await?;
         let input = Input::ListSweeps { before, limit };
         let Reply::Sweeps(sweeps) = self.seat.call(input).await.map_err(refused)? else {
             return Err(mismatch());
@@ -372,7 +430,7 @@ impl SweepService for SweepServer {
         Ok(Response::new(v1::ListSweepsResponse { sweeps, next_page_token }))
     }
 
-    type WatchSweepStream = ReceiverStream<Result<v1::WatchSweepResponse, Status>>;
+    type WatchSweepStream = watch::Watched;
 
     async fn watch_sweep(
         &self,
@@ -380,9 +438,10 @@ impl SweepService for SweepServer {
     ) -> Result<Response<Self::WatchSweepStream>, Status> {
         let sweep = SweepId(request.into_inner().sweep_id);
         let (definition, _) = self.definition(sweep).await?;
-        let (sender, receiver) = mpsc::channel(watch::MESSAGES_WAITING_MAX);
-        self.tasks.spawn(watch::follow(self.seat.driver().map_err(refused)?, sweep, definition, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let (sender, watched) = watch::channel();
+        let driver = self.seat.driver().map_err(refused)?;
+        self.tasks.spawn(watch::follow(driver, self.snapshots.clone(), sweep, definition, sender));
+        Ok(Response::new(watched))
     }
 
     async fn list_jobs(
@@ -399,6 +458,7 @@ impl SweepService for SweepServer {
         } else {
             self.page(&definition, state, &wanted, first, limit).await?
         };
+        let (jobs, next) = cut_page(jobs, next);
         let next_page_token = if next <= definition.job_count() { next.to_string() } else { String::new() };
         Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
     }
@@ -443,7 +503,10 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::SetSweepRequest>,
     ) -> Result<Response<v1::SetSweepResponse>, Status> {
-        let v1::SetSweepRequest { sweep_id, settings } = request.into_inner();
+        let request = request.into_inner();
+        let _place = self.reading.admit(request.encoded_len())?;
+        let v1::SetSweepRequest { sweep_id, settings } = request;
+        settings.iter().try_for_each(|setting| edge::lines("settings", setting))?;
         if settings.is_empty() {
             return Err(Status::invalid_argument(
                 "nothing is set; give KEY=VALUE, as in execution.max_parallel=8",
@@ -460,8 +523,11 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
         let request = request.into_inner();
         let sweep = SweepId(request.sweep_id);
+        // The store is only asked for sweeps that there are.
+        self.definition(sweep).await?;
         let _alone = self.retries.lock().await;
         let (jobs, all) = self.jobs_to_retry(&request).await?;
+        let _turn = self.turn().await?;
         match self.seat.call(Input::Retry { sweep, jobs, all }).await.map_err(refused)? {
             Reply::Retried(sweep, jobs) => {
                 Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
@@ -506,12 +572,21 @@ impl SweepService for SweepServer {
 
     async fn list_workers(
         &self,
-        _: Request<v1::ListWorkersRequest>,
+        request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
-        match self.seat.call(Input::ListWorkers).await.map_err(refused)? {
-            Reply::Workers(workers) => Ok(Response::new(v1::ListWorkersResponse { workers })),
-            _ => Err(mismatch()),
-        }
+        let v1::ListWorkersRequest { page_size, page_token } = request.into_inner();
+        let limit = if page_size == 0 { PAGE_ROWS_MAX } else { page_rows(page_size)? } as usize;
+        // The name before the page.
+        let after = (!page_token.is_empty()).then(|| page_token.parse::<WorkerName>()).transpose();
+        let after = after.map_err(|_| edge::foreign_token())?;
+        let _turn = self.turn().await?;
+        let input = Input::ListWorkers { after, limit };
+        let Reply::Workers(workers, has_more) = self.seat.call(input).await.map_err(refused)? else {
+            return Err(mismatch());
+        };
+        let last = workers.last().filter(|_| has_more);
+        let next_page_token = last.map(|last| last.name.clone()).unwrap_or_default();
+        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
     type ReportRowsStream = ReceiverStream<Result<v1::ReportRow, Status>>;
@@ -522,15 +597,21 @@ impl SweepService for SweepServer {
     ) -> Result<Response<Self::ReportRowsStream>, Status> {
         let sweep = SweepId(request.into_inner().sweep_id);
         let (definition, state) = self.definition(sweep).await?;
+        let place = Arc::clone(&self.reports).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{REPORTS_MAX} reports are being read already; try again in 10 s"
+            ))
+        })?;
         let header = self.sweep(Input::DescribeSweep(sweep)).await?.into_inner();
         let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
         let header = v1::ReportHeader { sweep: Some(header), parameters };
         let (sender, receiver) = mpsc::channel(REPORT_ROWS_WAITING_MAX);
         let server = self.clone();
         self.tasks.spawn(async move {
+            let _place = place;
             if let Err(status) = server.send_rows(header, &definition, state, &sender).await {
-                // Without a receiver there is nobody to tell.
-                let _ = sender.send(Err(status)).await;
+                // Without a receiver there is nobody to tell, and one that does not read is not waited for.
+                let _ = sender.try_send(Err(status));
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -552,8 +633,12 @@ impl SweepServer {
         let mut first = 1;
         loop {
             for row in chunk.drain(..) {
-                if sender.send(Ok(v1::ReportRow { row: Some(row) })).await.is_err() {
-                    return Ok(());
+                match sender.send_timeout(Ok(v1::ReportRow { row: Some(row) }), REPORT_ROW_WITHIN).await {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Closed(_)) => return Ok(()),
+                    Err(SendTimeoutError::Timeout(_)) => {
+                        return Err(Status::deadline_exceeded("the report was not read for a minute"));
+                    }
                 }
             }
             if first > job_count {

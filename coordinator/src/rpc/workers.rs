@@ -11,8 +11,11 @@ use std::{
     time::Duration,
 };
 
-use proto::v1::{self, worker_message::Message, worker_service_server::WorkerService};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use proto::{
+    Message as _,
+    v1::{self, worker_message::Message, worker_service_server::WorkerService},
+};
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
@@ -20,8 +23,13 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{convert, refused};
 use crate::{
     core::engine::{CloseReason, Input, SessionId},
-    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Outbound, Outbox, Seat},
+    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
 };
+
+/// Largest message of a worker, in bytes: the hello of one that still has to tell the ends of 65,536 attempts.
+pub const WORKER_MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// What a worker's messages that are taken together may have, in bytes; the last one may go beyond it.
+const BYTES_TOGETHER_MAX: usize = 128 << 10;
 
 /// How long a stream may stay silent before its hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
@@ -53,7 +61,7 @@ impl WorkerService for WorkerServer {
         let mut messages = request.into_inner();
         // A session has one driver from its beginning to its end.
         let driver = self.seat.driver().map_err(refused)?;
-        let (outbound, receiver) = Outbox::new();
+        let (outbound, receiver) = driver.outbox();
         let server = self.clone();
         // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
         let (failure, failed) = mpsc::channel(1);
@@ -90,13 +98,14 @@ impl WorkerServer {
             return Err(Status::invalid_argument("a session begins with a hello"));
         };
         let hello = convert::hello(hello)?;
+        let running_max = convert::running_max(&hello.slots);
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let name = hello.name.clone();
         tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
         let opened = Input::SessionOpened { session, hello };
         // The driver holds the only sender: when it lets go, the worker's stream ends.
         driver.open_session(opened, outbound).await.map_err(refused)?;
-        let ended = forward(driver, session, messages).await;
+        let ended = forward(driver, session, running_max, messages).await;
         tracing::info!(worker = %name, "a worker's stream ended");
         // A driver that has stopped knows no sessions any more.
         let _ = driver.tell(vec![Input::SessionClosed(session)]).await;
@@ -106,10 +115,10 @@ impl WorkerServer {
 
 /// What the driver says to a worker, message by message.
 struct Said {
-    outbound: mpsc::Receiver<Outbound>,
+    outbound: Inbox,
     messages: std::vec::IntoIter<v1::CoordinatorMessage>,
     /// What these take up of the room for messages that wait.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 impl Stream for Said {
@@ -136,6 +145,9 @@ impl Stream for Said {
                     Status::unavailable("nothing came from this worker for a whole lease")
                 }
                 Some(Outbound::Full) => refused(CallError::Full),
+                Some(Outbound::Again) => Status::unavailable(
+                    "the store refused a commit; what was not acknowledged has to be said again, on a new stream",
+                ),
                 None => return Poll::Ready(None),
             };
             return Poll::Ready(Some(Err(last_word)));
@@ -146,11 +158,13 @@ impl Stream for Said {
 async fn forward(
     driver: &DriverHandle,
     session: SessionId,
+    running_max: usize,
     messages: &mut Streaming<v1::WorkerMessage>,
 ) -> Result<(), Status> {
     loop {
         let mut inputs = Vec::new();
-        let said = poll_fn(|context| poll_inputs(context, session, messages, &mut inputs)).await;
+        let convert = |said| convert::input(session, running_max, said);
+        let said = poll_fn(|context| poll_inputs(context, messages, &convert, &mut inputs)).await;
         driver.tell(inputs).await.map_err(refused)?;
         if !said? {
             return Ok(());
@@ -162,16 +176,23 @@ async fn forward(
 /// more may come.
 fn poll_inputs(
     context: &mut Context<'_>,
-    session: SessionId,
     messages: &mut Streaming<v1::WorkerMessage>,
+    convert: &impl Fn(v1::WorkerMessage) -> Result<Input, Status>,
     inputs: &mut Vec<Input>,
 ) -> Poll<Result<bool, Status>> {
-    while inputs.len() < INPUTS_TOGETHER_MAX {
+    let mut bytes = 0;
+    while inputs.len() < INPUTS_TOGETHER_MAX && bytes < BYTES_TOGETHER_MAX {
         match Pin::new(&mut *messages).poll_next(context) {
-            Poll::Ready(Some(said)) => match said.and_then(|said| convert::input(session, said)) {
-                Ok(input) => inputs.push(input),
-                Err(status) => return Poll::Ready(Err(status)),
-            },
+            Poll::Ready(Some(said)) => {
+                let input = said.and_then(|said| {
+                    bytes += said.encoded_len();
+                    convert(said)
+                });
+                match input {
+                    Ok(input) => inputs.push(input),
+                    Err(status) => return Poll::Ready(Err(status)),
+                }
+            }
             Poll::Ready(None) => return Poll::Ready(Ok(false)),
             Poll::Pending if inputs.is_empty() => return Poll::Pending,
             Poll::Pending => break,

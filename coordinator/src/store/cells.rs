@@ -46,7 +46,8 @@ pub(super) use cells;
 
 /// A number as databases hold it.
 pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is beyond what a row can hold")))
+    i64::try_from(number)
+        .map_err(|_| StoreError::Unfit(format!("{number} is more than a column of 64 bits holds")))
 }
 
 /// A column that counts something.

@@ -192,6 +192,9 @@ pub enum StoreError {
     /// SQLite did not write.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
+    /// What was to be written breaks a rule of the tables, or no column can hold it: a fault of who said it.
+    #[error("the store cannot keep this: {0}")]
+    Unfit(String),
     /// There is no room on its disk.
     #[error("the disk of the store is full: {0}")]
     Full(String),
@@ -218,6 +221,15 @@ impl From<sqlx::Error> for StoreError {
         const FULL: [&str; 3] = ["13", "4874", "53100"];
         /// SQLite's SQLITE_CORRUPT, that of an index and that of a sequence, and SQLITE_NOTADB.
         const DAMAGED: [&str; 4] = ["11", "779", "523", "26"];
+        /// PostgreSQL's classes of SQLSTATE for values that no column holds, and for constraints.
+        const UNFIT: [&str; 2] = ["22", "23"];
+        let is_unfit = error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
+            .is_some_and(|error| UNFIT.iter().any(|class| error.code().starts_with(class)));
+        if is_unfit {
+            return Self::Unfit(error.to_string());
+        }
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
             Some(code) if FULL.contains(&code) => Self::Full(error.to_string()),
@@ -229,10 +241,17 @@ impl From<sqlx::Error> for StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
         use rusqlite::ffi::{
             SQLITE_CORRUPT, SQLITE_CORRUPT_INDEX, SQLITE_CORRUPT_SEQUENCE, SQLITE_FULL, SQLITE_IOERR_SHMSIZE,
             SQLITE_NOTADB,
         };
+        /// Constraints, texts that are too long, and values of another type than their column's.
+        const UNFIT: [ErrorCode; 3] =
+            [ErrorCode::ConstraintViolation, ErrorCode::TooBig, ErrorCode::TypeMismatch];
+        if error.sqlite_error_code().is_some_and(|code| UNFIT.contains(&code)) {
+            return Self::Unfit(error.to_string());
+        }
         match error.sqlite_error().map(|error| error.extended_code) {
             Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => Self::Full(error.to_string()),
             Some(SQLITE_CORRUPT | SQLITE_CORRUPT_INDEX | SQLITE_CORRUPT_SEQUENCE | SQLITE_NOTADB) => {

@@ -148,8 +148,8 @@ impl Rows {
         let Some(row) = self.known_sweep(connection, id).await? else { return Ok(()) };
         match record {
             Record::SweepExtended { name, specification, job_count, .. } => {
-                row[sweep::NAME] = Value::text(name);
-                row[sweep::SPECIFICATION] = Value::text(specification);
+                row[sweep::NAME] = Value::text(name)?;
+                row[sweep::SPECIFICATION] = Value::text(specification)?;
                 row[sweep::JOB_COUNT] = integer(*job_count)?.into();
             }
             Record::SweepChanged { state, ended_unix_ms, .. } => {
@@ -157,7 +157,7 @@ impl Rows {
                 row[sweep::ENDED] = Value::Integer(ended_unix_ms.map(integer).transpose()?);
             }
             Record::DatasetFound { dataset, .. } => {
-                row[sweep::DATASET] = Value::text(&dataset_json(dataset)?);
+                row[sweep::DATASET] = Value::text(&dataset_json(dataset)?)?;
             }
             _ => {}
         }
@@ -183,7 +183,7 @@ impl Rows {
         row[job::LOSSES] = history.losses.into();
         row[job::LOST_WITH] =
             if history.lost_with.is_empty() { "[]".into() } else { names_json(&history.lost_with)?.into() };
-        row[job::REASON] = Value::text(reason);
+        row[job::REASON] = Value::text(reason)?;
         changes.jobs.insert(*key);
         if state.is_final() {
             changes.ended_jobs.insert(*key);
@@ -213,7 +213,7 @@ impl Rows {
                     changes.new_jobs.insert(key.job);
                 }
                 if let Some(row) = self.known_job(connection, key.job).await? {
-                    grant(row, key.attempt, worker.as_str(), *pack_size);
+                    grant(row, key.attempt, worker.as_str(), *pack_size)?;
                     changes.jobs.insert(key.job);
                 }
                 let mut row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
@@ -231,11 +231,11 @@ impl Rows {
             Record::AttemptEnded { attempt: key, state, reason, log_tail, at_unix_ms } => {
                 if let Some(row) = self.known_attempt(connection, *key).await? {
                     row[attempt::STATE] = state.as_str().into();
-                    row[attempt::REASON] = Value::text(reason);
+                    row[attempt::REASON] = Value::text(reason)?;
                     row[attempt::LOG_TAIL] = if log_tail.is_empty() {
                         "[]".into()
                     } else {
-                        Value::text(&serde_json::Value::from(log_tail.as_slice()).to_string())
+                        Value::text(&serde_json::Value::from(log_tail.as_slice()).to_string())?
                     };
                     row[attempt::ENDED] = integer(*at_unix_ms)?.into();
                     changes.attempts.insert(*key);
@@ -347,14 +347,14 @@ fn new_sweep(record: &Record) -> Result<Row, StoreError> {
     else {
         return Ok(Row::new());
     };
-    let request_id = if request_id.is_empty() { Value::Text(None) } else { Value::text(request_id) };
+    let request_id = if request_id.is_empty() { Value::Text(None) } else { Value::text(request_id)? };
     Ok(vec![
         integer(sweep.0)?.into(),
-        Value::text(name),
+        Value::text(name)?,
         request_id,
-        Value::text(specification),
+        Value::text(specification)?,
         metric.name.as_str().into(),
-        Value::text(&metric.goal.to_string()),
+        Value::text(&metric.goal.to_string())?,
         integer(*job_count)?.into(),
         "running".into(),
         Value::Text(None),
@@ -405,10 +405,10 @@ fn pack(size: u32) -> Value {
 }
 
 /// The job starts over: nothing of an earlier attempt counts any more. Its history stays.
-fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) {
+fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) -> Result<(), StoreError> {
     row[job::STATE] = "running".into();
     row[job::ATTEMPTS] = number.into();
-    row[job::WORKER] = Value::text(worker);
+    row[job::WORKER] = Value::text(worker)?;
     row[job::EPOCHS_DONE] = 0_u32.into();
     row[job::TRAIN_SECONDS] = 0.0.into();
     row[job::TRAIN_LOSS] = Value::Real(None);
@@ -418,6 +418,7 @@ fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) {
         row[column] = Value::AddedReal(None);
     }
     row[job::BEST_EPOCH] = Value::Added(None);
+    Ok(())
 }
 
 /// All columns but the last.
@@ -432,9 +433,9 @@ fn new_attempt(
         integer(key.job.sweep.0)?.into(),
         integer(key.job.job)?.into(),
         key.attempt.into(),
-        Value::text(worker),
+        Value::text(worker)?,
         slot.into(),
-        Value::text(device),
+        Value::text(device)?,
         Value::Boolean(false),
         0_u32.into(),
         "running".into(),

@@ -218,14 +218,22 @@ impl From<String> for Value {
 }
 
 impl Value {
-    /// Text from anywhere. PostgreSQL keeps every character but one, so no store keeps that.
-    pub(super) fn text(text: &str) -> Self {
+    /// Text from anywhere, kept as it is. PostgreSQL keeps every character but one; no store takes that, as to replace it
+    /// would make two texts one.
+    pub(super) fn text(text: &str) -> Result<Self, StoreError> {
         match text {
-            "" => "".into(),
-            text => text.replace('\0', "\u{fffd}").into(),
+            "" => Ok("".into()),
+            text if text.contains('\0') => Err(StoreError::Unfit(format!(
+                "the text {:?} has a NUL character",
+                text.chars().take(SHOWN_CHARACTERS_MAX).collect::<String>()
+            ))),
+            text => Ok(text.to_owned().into()),
         }
     }
 }
+
+/// Characters of a refused text that its error shows.
+const SHOWN_CHARACTERS_MAX: usize = 60;
 
 /// Bytes of a usual row.
 const ROW_BYTES: usize = 512;

@@ -141,7 +141,7 @@ async fn of_descriptors_are_waited_for_in_peace() {
 }
 
 /// A worker that says what the test wants.
-struct Stranger {
+pub(super) struct Stranger {
     says: mpsc::Sender<v1::WorkerMessage>,
     hears: tonic::Streaming<v1::CoordinatorMessage>,
     sequence: u64,
@@ -150,20 +150,30 @@ struct Stranger {
 impl Stranger {
     /// Says hello and is welcome.
     async fn connect(cluster: &Cluster, name: &str) -> Self {
+        let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
+        Self::connect_with(cluster, name, vec![slot]).await
+    }
+
+    /// The same with these slots.
+    pub(super) async fn connect_with(cluster: &Cluster, name: &str, slots: Vec<v1::Slot>) -> Self {
         let (says, messages) = mpsc::channel(64);
         let mut client = WorkerServiceClient::new(cluster.channel().await);
         let hears = client.session(ReceiverStream::new(messages)).await.unwrap().into_inner();
         let mut stranger = Self { says, hears, sequence: 0 };
-        let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
         let hello = v1::Hello {
             protocol_version: proto::PROTOCOL_VERSION,
             name: name.into(),
-            slots: vec![slot],
+            slots,
             ..v1::Hello::default()
         };
         stranger.say(Message::Hello(hello)).await;
         stranger.hear("welcome", |said| matches!(said, Said::Welcome(_)).then_some(())).await;
         stranger
+    }
+
+    /// Says something, unless its stream has ended.
+    pub(super) async fn try_say(&self, message: Message) -> bool {
+        self.says.send(v1::WorkerMessage { message: Some(message) }).await.is_ok()
     }
 
     async fn say(&self, message: Message) {
@@ -233,7 +243,8 @@ async fn of_messages_that_are_not_read_end_the_stream() {
         rounds += 1;
         assert!(rounds < 200, "{} rounds and it is still listened to", rounds);
         for _ in 0..500 {
-            stranger.say(Message::Heartbeat(beat.clone())).await;
+            // Once it is cut off, nobody takes it.
+            stranger.try_say(Message::Heartbeat(beat.clone())).await;
         }
     }
     cluster.coordinator.until_it_says("does not read its messages");

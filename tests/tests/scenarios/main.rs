@@ -17,6 +17,7 @@ mod limits;
 mod output;
 mod packs;
 mod processes;
+mod requests;
 mod run;
 mod security;
 mod services;

@@ -1,8 +1,14 @@
 //! Tokens and TLS.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+};
 
-use tests::{Cluster, ClusterOptions, program};
+use tests::{Cluster, ClusterOptions, PATIENCE, program};
 
 /// `sweep ls` against the cluster with more arguments; its exit code and what it wrote.
 fn ls(cluster: &Cluster, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
@@ -96,4 +102,91 @@ fn other_machines_are_not_served_without_a_token() {
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("--token-file") && text.contains("--insecure"), "{text}");
+}
+
+/// A command that leaves the coordinator so few descriptors that sixteen connections are all it takes.
+fn few_descriptors() -> Vec<String> {
+    ["sh", "-c", "ulimit -n 80 && exec \"$@\"", "sh"].map(str::to_owned).to_vec()
+}
+
+#[tokio::test]
+async fn who_begins_a_handshake_and_falls_silent_locks_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = write(folder.path(), "cert.pem", &certified.cert.pem());
+    let key = write(folder.path(), "key.pem", &certified.signing_key.serialize_pem());
+    let serve = ["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned).to_vec();
+    let cluster =
+        Cluster::start(ClusterOptions { serve, through: few_descriptors(), ..ClusterOptions::default() });
+    // The head of a TLS record and of a ClientHello, and some of its random bytes.
+    let mut begun = vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
+    begun.resize(41, 7);
+    let silent: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(cluster.coordinator.address).unwrap();
+            // One that had to give way already.
+            let _ = stream.write_all(&begun);
+            stream
+        })
+        .collect();
+    assert_eq!(ls(&cluster, "https", &["--tls-ca", &certificate]).0, Some(0), "newcomers are served");
+    for mut stream in silent {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut bytes = Vec::new();
+        // It ends, with or without an alert, or by a reset.
+        let ended = stream.read_to_end(&mut bytes);
+        assert!(
+            ended.as_ref().map_or_else(|error| error.kind() != std::io::ErrorKind::WouldBlock, |_| true),
+            "{ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_and_answers_pings_locks_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = write(folder.path(), "token", "secret\n");
+    let serve = vec!["--token-file".to_owned(), token.clone()];
+    let cluster =
+        Cluster::start(ClusterOptions { serve, through: few_descriptors(), ..ClusterOptions::default() });
+    let mut strangers = Vec::new();
+    for number in 0..50 {
+        // Half of them ask without a token, or for health, which needs none.
+        let channel = cluster.channel().await;
+        match number % 3 {
+            0 => {
+                let request = proto::v1::ListSweepsRequest::default();
+                let refused = tests::Client::new(channel.clone()).list_sweeps(request).await.unwrap_err();
+                assert!(
+                    [tonic::Code::Unauthenticated, tonic::Code::Unknown].contains(&refused.code()),
+                    "{refused:?}"
+                );
+            }
+            1 => {
+                let request = tonic_health::pb::HealthCheckRequest::default();
+                let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+                assert!(health.check(request).await.is_ok());
+            }
+            _ => {}
+        }
+        strangers.push(channel);
+    }
+    for _ in 0..20 {
+        assert_eq!(ls(&cluster, "http", &["--token-file", &token]).0, Some(0), "newcomers are served");
+    }
+}
+
+#[tokio::test]
+async fn who_was_let_in_gives_way_to_nobody() {
+    let cluster = Cluster::start(ClusterOptions { through: few_descriptors(), ..ClusterOptions::default() });
+    let mut client = cluster.client().await;
+    let sweep = cluster.submit("{epochs: {value: 1}}").await;
+    let mut watch =
+        client.watch_sweep(proto::v1::WatchSweepRequest { sweep_id: sweep }).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    let _silent: Vec<_> = (0..50).map(|_| TcpStream::connect(cluster.coordinator.address).unwrap()).collect();
+    assert_eq!(ls(&cluster, "http", &[]).0, Some(0));
+    client.cancel_sweep(proto::v1::CancelSweepRequest { sweep_id: sweep, job: 0 }).await.unwrap();
+    // On the same stream, to its end.
+    while watch.message().await.unwrap().is_some() {}
 }

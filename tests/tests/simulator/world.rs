@@ -482,7 +482,7 @@ impl World {
         let input = match (link.session, message) {
             (Some(session), None) => Input::SessionClosed(session),
             (None, None) => return,
-            (Some(session), Some(message)) => match convert::input(session, message) {
+            (Some(session), Some(message)) => match convert::input(session, usize::MAX, message) {
                 Ok(input) => input,
                 Err(_) => return self.break_link(index),
             },

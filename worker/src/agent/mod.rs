@@ -5,6 +5,7 @@
 mod child;
 mod connection;
 mod containment;
+mod descriptors;
 mod devices;
 mod lineage;
 mod lines;

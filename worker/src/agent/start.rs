@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     connection::Target,
-    devices,
+    descriptors, devices,
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
@@ -96,6 +96,7 @@ async fn configure(
     name: WorkerName,
 ) -> anyhow::Result<Configuration> {
     let mut slots = devices::slots(options.device, options.slots, own_trainer).await?;
+    descriptors::claim(slots.len())?;
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);

@@ -30,9 +30,15 @@ use super::{
 };
 use crate::{
     core::{definition::first_document, parameters, specification::Specification},
+    descriptors,
+    rpc::DESCRIPTORS_MIN,
     server::{Server, ServerConfig},
 };
 
+/// A worker's connection to the coordinator, and its streams to and from this process.
+const DESCRIPTORS_A_WORKER: u64 = 4;
+/// What is more than anything here needs.
+const DESCRIPTORS_WANTED: u64 = 4_096;
 /// The key under which the sweep of an output directory is submitted: there is one in each.
 const REQUEST_ID: &str = "run";
 /// How long a worker of this machine may be silent; it shares its cores with its own trainers.
@@ -61,6 +67,9 @@ pub(super) struct RunArguments {
 
 /// `sweep run`.
 pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let workers = u64::from(arguments.workers);
+    descriptors::claim(DESCRIPTORS_MIN + DESCRIPTORS_A_WORKER * workers, DESCRIPTORS_WANTED)
+        .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
     let (mut specification, grid) = submit::check(source.clone())?;
     let dataset = absolute_dataset(&specification.dataset.path)?;

@@ -73,8 +73,13 @@ pub enum Input {
     Snapshot(SweepId),
     /// A reader of the store asks what the jobs of a sweep are.
     Define(SweepId),
-    /// A user asks for the workers.
-    ListWorkers,
+    /// A user asks for the workers after a name, by name.
+    ListWorkers {
+        /// Only workers with larger names; none for all.
+        after: Option<WorkerName>,
+        /// At most so many.
+        limit: usize,
+    },
     /// A worker said hello on a new stream.
     SessionOpened {
         /// The stream.
@@ -120,7 +125,41 @@ pub enum Input {
     Tick,
 }
 
+/// What an input takes up beside its texts and lists.
+const INPUT_BYTES: usize = 256;
+
 impl Input {
+    /// About how much memory it takes up.
+    pub fn bytes(&self) -> usize {
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        INPUT_BYTES
+            + match self {
+                Self::Submit { definition, request_id } => {
+                    definition.specification.bytes() + request_id.len()
+                }
+                // Of an extension, most is shared with what is kept.
+                Self::Extend { definition, .. } => definition.specification.bytes(),
+                Self::Retry { jobs, .. } => size_of_val(jobs.as_slice()),
+                Self::Heartbeat { running, .. } => size_of_val(running.as_slice()),
+                Self::SessionOpened { hello, .. } => {
+                    size_of_val(hello.held.as_slice())
+                        + hello
+                            .slots
+                            .iter()
+                            .map(|slot| size_of_val(slot) + slot.device.len() + slot.description.len())
+                            .sum::<usize>()
+                }
+                Self::Event { event: AttemptEvent::Started { dataset, .. }, .. } => {
+                    texts(&dataset.classes) + texts(&dataset.skipped)
+                }
+                Self::Event { event: AttemptEvent::Ended { reason, log_tail, .. }, .. } => {
+                    reason.len() + texts(log_tail)
+                }
+                _ => 0,
+            }
+    }
+
     /// Whether it only asks, so that nothing changes with it.
     pub fn only_asks(&self) -> bool {
         matches!(
@@ -129,7 +168,7 @@ impl Input {
                 | Self::ListSweeps { .. }
                 | Self::Snapshot(_)
                 | Self::Define(_)
-                | Self::ListWorkers
+                | Self::ListWorkers { .. }
         )
     }
 }
@@ -333,8 +372,8 @@ pub enum Reply {
     Definition(Arc<SweepDefinition>, SweepState),
     /// The sweep, and how many of its jobs are tried again.
     Retried(Box<v1::Sweep>, u64),
-    /// The workers by name.
-    Workers(Vec<v1::Worker>),
+    /// Workers by name, and whether there are more.
+    Workers(Vec<v1::Worker>, bool),
     /// One worker.
     Worker(Box<v1::Worker>),
     /// No.

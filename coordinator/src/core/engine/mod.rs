@@ -110,7 +110,7 @@ impl Engine {
             Input::ListSweeps { before, limit } => self.list(*before, *limit),
             Input::Snapshot(sweep) => self.snapshot(now, *sweep),
             Input::Define(sweep) => self.define(*sweep),
-            Input::ListWorkers => Reply::Workers(self.workers_view(now)),
+            Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
             _ => return None,
         })
     }
@@ -139,7 +139,7 @@ impl Engine {
             | Input::ListSweeps { .. }
             | Input::Snapshot(_)
             | Input::Define(_)
-            | Input::ListWorkers => Reply::None,
+            | Input::ListWorkers { .. } => Reply::None,
         }
     }
 

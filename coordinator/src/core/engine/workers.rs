@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     path::PathBuf,
 };
 
-use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
+use proto::{AttemptKey, JobKey, Message, SweepId, WorkerName, v1};
 
-use super::{CloseReason, Effect, Engine, Now, Output, SessionId, SlotDescription, away::Away};
+use super::{CloseReason, Effect, Engine, Now, Output, Reply, SessionId, SlotDescription, away::Away};
 use crate::core::mutants::{self, Mutant};
 
 /// How long a worker is remembered whose stream broke, in milliseconds of wall-clock time: long enough to ask about it.
@@ -48,6 +49,9 @@ pub(super) struct Rival {
     pub(super) host: String,
     pub(super) at_unix_ms: u64,
 }
+
+/// Bytes of a page of workers; the last one may go beyond it. Far below the 4 MiB that gRPC's clients take.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// One worker.
 #[derive(Debug)]
@@ -160,8 +164,20 @@ impl WorkerState {
 }
 
 impl Engine {
-    pub(super) fn workers_view(&self, now: Now) -> Vec<v1::Worker> {
-        self.workers.iter().map(|(name, worker)| self.worker_view(now, name, worker)).collect()
+    /// At most `limit` workers with names after `after`, fewer where they are large.
+    pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> Reply {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.workers.range::<WorkerName, _>((after, Bound::Unbounded)).peekable();
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < limit
+            && bytes < PAGE_BYTES_MAX
+            && let Some((name, worker)) = later.next()
+        {
+            let view = self.worker_view(now, name, worker);
+            bytes += view.encoded_len();
+            page.push(view);
+        }
+        Reply::Workers(page, later.peek().is_some())
     }
 
     pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> v1::Worker {

@@ -306,6 +306,13 @@ impl Specification {
             && self.execution == other.execution
     }
 
+    /// About how much memory it takes up.
+    pub fn bytes(&self) -> usize {
+        let values = self.axes.iter().map(|axis| size_of_val(axis.values.as_slice())).sum::<usize>();
+        let points = self.exclude.iter().chain(&self.include);
+        size_of::<Self>() + values + points.map(|point| size_of_val(point.as_slice())).sum::<usize>()
+    }
+
     /// The jobs of this sweep.
     pub fn grid(&self) -> Result<Grid, GridError> {
         Grid::new(&self.axes, &self.exclude, &self.include)

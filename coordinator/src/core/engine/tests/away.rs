@@ -22,8 +22,8 @@ fn live(cluster: &mut Cluster, sessions: &[u64], milliseconds: u64) {
 }
 
 fn worker(cluster: &mut Cluster) -> (String, String) {
-    match cluster.apply(Input::ListWorkers) {
-        Reply::Workers(workers) => (workers[0].state.clone(), workers[0].reason.clone()),
+    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
+        Reply::Workers(workers, _) => (workers[0].state.clone(), workers[0].reason.clone()),
         other => panic!("{other:?}"),
     }
 }

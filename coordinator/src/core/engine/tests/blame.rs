@@ -10,8 +10,10 @@ use crate::core::{
 };
 
 fn workers(cluster: &mut Cluster) -> Vec<(String, String)> {
-    match cluster.apply(Input::ListWorkers) {
-        Reply::Workers(workers) => workers.into_iter().map(|worker| (worker.state, worker.reason)).collect(),
+    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
+        Reply::Workers(workers, _) => {
+            workers.into_iter().map(|worker| (worker.state, worker.reason)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -22,8 +22,8 @@ fn taken() -> CloseReason {
 }
 
 fn workers(cluster: &mut Cluster) -> Vec<v1::Worker> {
-    match cluster.apply(Input::ListWorkers) {
-        Reply::Workers(workers) => workers,
+    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
+        Reply::Workers(workers, _) => workers,
         other => panic!("{other:?}"),
     }
 }

@@ -1,0 +1,183 @@
+//! What waits for workers that read slowly. It is bounded in bytes: for each worker, and for all of them together, so that
+//! many that do not read cannot fill the memory. A worker that lets more pile up is cut off; it connects again and is
+//! told what still matters.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use proto::{Message, v1};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::core::engine::CloseReason;
+
+/// Lots of messages that may wait for a worker: one a commit, so minutes of a busy coordinator.
+const LOTS_WAITING_MAX: usize = 8_192;
+/// Memory of the messages that may wait for a worker: grants of some hundred jobs for each of sixteen GPUs.
+const WORKER_BYTES_MAX: usize = 16 << 20;
+/// Of that, what each worker may use whatever the others do: a grant of a hundred jobs, or acknowledgements for long.
+const OWN_BYTES: usize = 256 << 10;
+/// Memory of what waits beyond that, of all workers together.
+const SHARED_BYTES_MAX: usize = 128 << 20;
+/// What a message takes up in memory beside its fields, and a byte of its encoding at the most: numbers of one byte take eight.
+const MESSAGE_BYTES: usize = 256;
+const BYTES_AN_ENCODED_BYTE: usize = 4;
+
+/// What a session's stream is given.
+#[derive(Debug)]
+pub enum Outbound {
+    /// Messages for the worker, and the room that they take up until they are passed on.
+    Messages(Vec<v1::CoordinatorMessage>, Room),
+    /// The last word.
+    Close(CloseReason),
+    /// The last word: nothing can be kept for now.
+    Full,
+    /// The last word: what was said since the last acknowledgement must be said again, on another stream.
+    Again,
+}
+
+/// Memory that is taken up until this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _of_worker: OwnedSemaphorePermit,
+    _of_all: Option<OwnedSemaphorePermit>,
+}
+
+/// Makes outboxes that share what they may hold.
+#[derive(Debug, Clone)]
+pub(super) struct Outboxes(Arc<Semaphore>);
+
+impl Default for Outboxes {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SHARED_BYTES_MAX)))
+    }
+}
+
+impl Outboxes {
+    /// An empty outbox, and where it is read.
+    pub(super) fn open(&self) -> (Outbox, Inbox) {
+        // And the last word.
+        let (sender, receiver) = mpsc::channel(LOTS_WAITING_MAX + 1);
+        let own = Arc::new(Semaphore::new(WORKER_BYTES_MAX));
+        let inbox = Inbox(Arc::new(Mutex::new(receiver)));
+        (Outbox { sender, inbox: inbox.clone(), own, shared: Arc::clone(&self.0) }, inbox)
+    }
+}
+
+/// Where a worker's stream takes its messages from.
+#[derive(Debug, Clone)]
+pub struct Inbox(Arc<Mutex<mpsc::Receiver<Outbound>>>);
+
+impl Inbox {
+    /// The next thing to pass on; none when nothing will come any more.
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<Outbound>> {
+        self.lock().poll_recv(context)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, mpsc::Receiver<Outbound>> {
+        // A queue has no state in between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a worker's messages go, without waiting for it.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: mpsc::Sender<Outbound>,
+    /// The other end: what waits for a stream that is given up is thrown away, though its reader never asks for it.
+    inbox: Inbox,
+    own: Arc<Semaphore>,
+    shared: Arc<Semaphore>,
+}
+
+/// A worker that does not read what it is told.
+#[derive(Debug)]
+pub(super) struct Unread;
+
+impl Outbox {
+    /// Adds messages, unless too much waits already.
+    pub(super) fn add(&self, messages: Vec<v1::CoordinatorMessage>) -> Result<(), Unread> {
+        // What is larger than all the room has it for itself.
+        let bytes = messages.iter().map(bytes_of).sum::<usize>().min(WORKER_BYTES_MAX);
+        let permits = u32::try_from(bytes).map_err(|_| Unread)?;
+        let before = WORKER_BYTES_MAX - self.own.available_permits();
+        let of_worker = Arc::clone(&self.own).try_acquire_many_owned(permits).map_err(|_| Unread)?;
+        let of_all = if before + bytes <= OWN_BYTES {
+            None
+        } else {
+            Some(Arc::clone(&self.shared).try_acquire_many_owned(permits).map_err(|_| Unread)?)
+        };
+        match self
+            .sender
+            .try_send(Outbound::Messages(messages, Room { _of_worker: of_worker, _of_all: of_all }))
+        {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Unread),
+            // The stream has ended, which its reader tells.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// Throws away what waits and adds the last word, if there is one: what was not read is not worth its memory any more.
+    pub(super) fn close(self, word: Option<Outbound>) {
+        while self.inbox.lock().try_recv().is_ok() {}
+        if let Some(word) = word {
+            // Fails only where the stream has ended.
+            let _ = self.sender.try_send(word);
+        }
+    }
+}
+
+fn bytes_of(message: &v1::CoordinatorMessage) -> usize {
+    MESSAGE_BYTES + BYTES_AN_ENCODED_BYTE * message.encoded_len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::AttemptKey;
+
+    use super::*;
+
+    fn revoke(attempts: u64) -> Vec<v1::CoordinatorMessage> {
+        let attempts = (0..attempts).map(|job| AttemptKey::new(1, job, 1).into()).collect();
+        let message =
+            v1::coordinator_message::Message::Revoke(v1::Revoke { attempts, reason: String::new() });
+        vec![v1::CoordinatorMessage { message: Some(message) }]
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_for_each_worker_and_for_all() {
+        let outboxes = Outboxes::default();
+        let mut deaf = Vec::new();
+        // Each may have its own bytes and a part of the shared ones.
+        while outboxes.0.available_permits() >= WORKER_BYTES_MAX {
+            let (outbox, receiver) = outboxes.open();
+            while outbox.add(revoke(10_000)).is_ok() {}
+            assert!(receiver.lock().len() * bytes_of(&revoke(10_000)[0]) <= WORKER_BYTES_MAX);
+            deaf.push((outbox, receiver));
+        }
+        assert!(
+            deaf.len()
+                <= SHARED_BYTES_MAX / (WORKER_BYTES_MAX - OWN_BYTES - bytes_of(&revoke(10_000)[0])) + 1
+        );
+        while deaf[0].0.add(revoke(100)).is_ok() {}
+        let (honest, messages) = outboxes.open();
+        assert!(honest.add(revoke(1)).is_ok(), "the others cost it nothing");
+        assert!(messages.lock().try_recv().is_ok());
+        // Who is cut off holds nothing, though it never reads.
+        let kept: Vec<Inbox> =
+            deaf.into_iter().map(|(outbox, inbox)| (outbox.close(None), inbox).1).collect();
+        assert_eq!((outboxes.0.available_permits(), kept.is_empty()), (SHARED_BYTES_MAX, false));
+    }
+
+    #[test]
+    fn what_was_passed_on_makes_room() {
+        let (outbox, messages) = Outboxes::default().open();
+        for _ in 0..10 {
+            while outbox.add(revoke(50_000)).is_ok() {}
+            while messages.lock().try_recv().is_ok() {}
+        }
+        assert_eq!(outbox.own.available_permits(), WORKER_BYTES_MAX);
+        assert_eq!(outbox.shared.available_permits(), SHARED_BYTES_MAX);
+    }
+}

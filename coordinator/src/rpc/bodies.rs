@@ -1,0 +1,419 @@
+//! What calls carry, bounded in bytes over all connections: messages that have come in part, and large answers that are not
+//! read. A connection that has brought a whole message of a call that was let in has earned its place (`connections`).
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Body as HttpBody, BoxFuture, Service, StdError, http},
+    server::NamedService,
+};
+
+use super::connections::Peer;
+
+/// Messages that have come in part, in KiB: sixteen of the largest.
+const PARTS_KIB_MAX: usize = 64 << 10;
+/// Of that, what only small messages may use, and how large those are, in KiB: the large ones must not keep them out.
+const PARTS_KIB_RESERVED: usize = 16 << 10;
+const SMALL_KIB: u32 = 64;
+/// gRPC's header of a message: whether it is compressed, and its length.
+const HEADER_BYTES: usize = 5;
+/// Answers that wait to be read, in bytes, those of at least [`LARGE_BYTES`]: where they are more, the oldest is given up.
+const ANSWERS_BYTES_MAX: usize = 64 << 20;
+const LARGE_BYTES: usize = 64 << 10;
+/// As much of an answer is handed to the transport at a time, which keeps it until it is sent.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// What all services share.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    parts: Arc<Semaphore>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { parts: Arc::new(Semaphore::new(PARTS_KIB_MAX)), answers: Arc::default() }
+    }
+}
+
+/// A service whose messages are bounded.
+#[derive(Debug, Clone)]
+pub struct Bounded<S> {
+    inner: S,
+    bounds: Bounds,
+    authorises: bool,
+}
+
+impl<S> Bounded<S> {
+    /// Bounds what `inner` reads and answers. `authorises` says whether a call of it earns a connection its place.
+    pub fn new(inner: S, bounds: Bounds, authorises: bool) -> Self {
+        Self { inner, bounds, authorises }
+    }
+}
+
+impl<S: NamedService> NamedService for Bounded<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B> Service<http::Request<B>> for Bounded<S>
+where
+    S: Service<http::Request<Incoming<B>>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let peer = request.extensions().get::<Arc<Peer>>().filter(|_| self.authorises).cloned();
+        let parts = Arc::clone(&self.bounds.parts);
+        let answers = Arc::clone(&self.bounds.answers);
+        let answer = self.inner.call(request.map(|inner| Incoming {
+            inner,
+            peer,
+            message: Message::default(),
+            parts,
+            held: None,
+        }));
+        Box::pin(async move {
+            let (head, inner) = answer.await?.into_parts();
+            let mut body = Outgoing { inner, answers, current: None, first: None };
+            // An answer that is there is taken at once, in its short form, and not when its reader has room for it.
+            std::future::poll_fn(|context| {
+                if !body.inner.is_end_stream()
+                    && let Poll::Ready(frame) = body.poll_inner(context)
+                {
+                    body.first = Some(frame);
+                }
+                Poll::Ready(())
+            })
+            .await;
+            Ok(http::Response::from_parts(head, Body::new(body)))
+        })
+    }
+}
+
+/// Where the message that is being read ends.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    header: Vec<u8>,
+    missing: usize,
+    /// Bytes of it that have come.
+    pub(super) come: usize,
+}
+
+impl Message {
+    /// Takes bytes in; whether a message came to its end.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
+        let mut ended = false;
+        while !bytes.is_empty() {
+            if self.header.len() < HEADER_BYTES {
+                let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES - self.header.len()));
+                self.header.extend_from_slice(header);
+                self.come += header.len();
+                bytes = rest;
+                if let [_, length @ ..] = self.header.as_slice()
+                    && let Ok(length) = <[u8; 4]>::try_from(length)
+                {
+                    self.missing = u32::from_be_bytes(length) as usize;
+                }
+            } else {
+                let now = bytes.len().min(self.missing);
+                (self.missing, self.come, bytes) = (self.missing - now, self.come + now, &bytes[now..]);
+            }
+            if self.header.len() == HEADER_BYTES && self.missing == 0 {
+                (*self, ended) = (Self::default(), true);
+            }
+        }
+        ended
+    }
+}
+
+/// What comes in for a call.
+#[derive(Debug)]
+pub struct Incoming<B> {
+    inner: B,
+    /// The connection, until a message has come whole.
+    peer: Option<Arc<Peer>>,
+    message: Message,
+    parts: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl<B> Incoming<B> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Status> {
+        if self.message.take(bytes)
+            && let Some(peer) = self.peer.take()
+        {
+            peer.authorise();
+        }
+        if self.message.come == 0 {
+            self.held = None;
+            return Ok(());
+        }
+        let kib = u32::try_from(self.message.come.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let held = self.held.as_ref().map_or(0, |held| u32::try_from(held.num_permits()).unwrap_or(0));
+        if held > kib {
+            // Of the message before.
+            self.held = None;
+            return self.hold(kib, kib);
+        }
+        self.hold(kib - held, kib)
+    }
+
+    fn hold(&mut self, more: u32, all: u32) -> Result<(), Status> {
+        if more == 0 {
+            return Ok(());
+        }
+        let is_large = all > SMALL_KIB && self.parts.available_permits() < PARTS_KIB_RESERVED;
+        let taken = if is_large { None } else { Arc::clone(&self.parts).try_acquire_many_owned(more).ok() };
+        let taken = taken.ok_or_else(|| {
+            Status::resource_exhausted("too many large messages come in at the same time; try again in 2 s")
+        })?;
+        match &mut self.held {
+            Some(held) => held.merge(taken),
+            none => *none = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+impl<B> HttpBody for Incoming<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<StdError>,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(error.into())))),
+            Some(Ok(frame)) => frame,
+        };
+        let taken = frame.data_ref().map_or(Ok(()), |bytes| self.take(bytes));
+        Poll::Ready(Some(taken.map(|()| frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+/// Large answers that wait to be read, by their age.
+#[derive(Debug, Default)]
+struct Answers {
+    waiting: BTreeMap<u64, (Arc<Mutex<Option<Bytes>>>, usize)>,
+    bytes: usize,
+    next: u64,
+}
+
+/// Nothing is left half done where a lock was held by who panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Answers {
+    /// Keeps an answer, in the place of the oldest ones where there is no room.
+    fn keep(&mut self, answer: Bytes) -> (u64, Arc<Mutex<Option<Bytes>>>) {
+        self.bytes += answer.len();
+        let (number, bytes) = (self.next, answer.len());
+        let place = Arc::new(Mutex::new(Some(answer)));
+        while self.bytes > ANSWERS_BYTES_MAX
+            && let Some((_, (oldest, bytes))) = self.waiting.pop_first()
+        {
+            self.bytes -= bytes;
+            *lock(&oldest) = None;
+        }
+        self.waiting.insert(number, (Arc::clone(&place), bytes));
+        self.next += 1;
+        (number, place)
+    }
+
+    fn forget(&mut self, number: u64) {
+        if let Some((_, bytes)) = self.waiting.remove(&number) {
+            self.bytes -= bytes;
+        }
+    }
+}
+
+/// A part of an answer on its way out.
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    place: Arc<Mutex<Option<Bytes>>>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+impl Current {
+    /// The next piece, and whether it is the last.
+    fn piece(&self) -> Result<(Bytes, bool), Status> {
+        let mut place = lock(&self.place);
+        let bytes = place.as_mut().ok_or_else(|| {
+            Status::resource_exhausted(
+                "the answer was not read for long while others waited for the memory; ask again",
+            )
+        })?;
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        Ok((piece, !bytes.has_remaining()))
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        lock(&self.answers).forget(self.number);
+    }
+}
+
+type Polled = Option<Result<Frame<Bytes>, Status>>;
+
+/// What goes out for a call.
+#[derive(Debug)]
+struct Outgoing {
+    inner: Body,
+    answers: Arc<Mutex<Answers>>,
+    current: Option<Current>,
+    /// What came before its reader asked.
+    first: Option<Polled>,
+}
+
+impl Outgoing {
+    /// The next frame; a large one is kept with the others, and only its first piece is given.
+    fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Polled> {
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            other => return Poll::Ready(other),
+        };
+        match frame.into_data() {
+            Ok(bytes) if bytes.len() >= LARGE_BYTES => {
+                let mut bytes = bytes;
+                let piece = bytes.split_to(PIECE_BYTES);
+                let (number, place) = lock(&self.answers).keep(bytes);
+                self.current = Some(Current { number, place, answers: Arc::clone(&self.answers) });
+                // A copy, as the piece would keep all of them alive.
+                Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(&piece)))))
+            }
+            Ok(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Err(frame) => Poll::Ready(Some(Ok(frame))),
+        }
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Polled> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
+        }
+        if let Some(current) = &self.current {
+            let piece = current.piece();
+            if !matches!(piece, Ok((_, false))) {
+                self.current = None;
+            }
+            let frame = piece.map_or_else(
+                |status| {
+                    // Nothing of the answer follows; its reader is told why.
+                    self.inner = Body::empty();
+                    let mut trailers = http::HeaderMap::new();
+                    status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))
+                },
+                |(piece, _)| Ok(Frame::data(Bytes::copy_from_slice(&piece))),
+            );
+            return Poll::Ready(Some(frame));
+        }
+        self.poll_inner(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.current.is_none()
+            && match &self.first {
+                Some(first) => first.is_none(),
+                None => self.inner.is_end_stream(),
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incoming(bounds: &Bounds) -> Incoming<()> {
+        Incoming {
+            inner: (),
+            peer: None,
+            message: Message::default(),
+            parts: Arc::clone(&bounds.parts),
+            held: None,
+        }
+    }
+
+    #[test]
+    fn ends_of_messages_are_found_however_they_are_cut() {
+        let two = [&[0, 0, 0, 0, 3, 1, 2, 3][..], &[0, 0, 0, 0, 0], &[0, 0, 0, 0, 2, 9, 9]].concat();
+        for cut in 1..two.len() {
+            let mut message = Message::default();
+            let ends = two.chunks(cut).filter(|part| message.take(part)).count();
+            assert!((1..=3).contains(&ends) && message.come == 0, "{cut}: {ends}");
+        }
+        let mut message = Message::default();
+        assert!(!message.take(&[0, 0, 0, 1, 0, 7]));
+        assert_eq!((message.come, message.missing), (6, 255));
+    }
+
+    #[test]
+    fn messages_in_part_are_bounded_and_the_large_ones_keep_no_small_one_out() {
+        let bounds = Bounds::default();
+        let header = [0, 0, 0x40, 0, 0];
+        let mut large = Vec::new();
+        let refused = loop {
+            let mut one = incoming(&bounds);
+            one.take(&header).unwrap();
+            match (0..4_000).try_for_each(|_| one.take(&[0; 1_024])) {
+                Ok(()) => large.push(one),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!((refused.code(), large.len()), (tonic::Code::ResourceExhausted, 12));
+        let mut small = incoming(&bounds);
+        assert!(small.take(&[0, 0, 0, 0x40, 0]).and_then(|()| small.take(&[0; 1_024])).is_ok());
+        drop(large);
+        drop(small);
+        assert_eq!(bounds.parts.available_permits(), PARTS_KIB_MAX);
+    }
+
+    #[test]
+    fn of_answers_that_are_not_read_the_oldest_give_way() {
+        let answers: Arc<Mutex<Answers>> = Arc::default();
+        let large = || Bytes::from(vec![7; 1 << 20]);
+        let mut unread = Vec::new();
+        for _ in 0..100 {
+            let (number, place) = lock(&answers).keep(large());
+            unread.push(Current { number, place, answers: Arc::clone(&answers) });
+            assert!(lock(&answers).bytes <= ANSWERS_BYTES_MAX);
+        }
+        assert!(unread[35].piece().is_err() && unread[36].piece().is_ok());
+        drop(unread);
+        assert_eq!((lock(&answers).bytes, lock(&answers).waiting.len()), (0, 0));
+    }
+}
