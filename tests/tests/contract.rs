@@ -577,6 +577,42 @@ async fn jobs_in_a_state_are_found_and_a_finished_sweep_runs_again() {
     }
 }
 
+#[tokio::test]
+async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
+    for place in places() {
+        let changed = |job, state| Record::JobChanged {
+            job: JobKey { sweep: SweepId(1), job },
+            state,
+            history: History::default(),
+            reason: "so".into(),
+        };
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        store.commit(&[changed(4, JobState::Cancelled)]).await.unwrap();
+        store.close().await;
+        let store = place.open().await;
+        let sweep = store.load().await.unwrap().remove(0);
+        assert_eq!((sweep.next_fresh, sweep.ahead.into_iter().collect::<Vec<_>>()), (2, vec![4]));
+        assert_eq!(sweep.finals, [(JobState::Cancelled, 1)]);
+        assert_eq!(jobs_in(&store, JobState::Cancelled, 1, 10).await, [4]);
+        store.commit(&[changed(4, JobState::Pending)]).await.unwrap();
+        store.close().await;
+        let store = place.open().await;
+        let Record::AttemptGranted { attempt, worker, slot, device, pack_size, at_unix_ms, .. } =
+            granted(4, 1)
+        else {
+            panic!("it is a grant")
+        };
+        let again =
+            Record::AttemptGranted { attempt, is_first: false, worker, slot, device, pack_size, at_unix_ms };
+        store.commit(&[again]).await.unwrap();
+        let open = store.load().await.unwrap().remove(0).open_jobs;
+        let running: Vec<_> = open.iter().map(|job| (job.job, job.attempts, job.running.is_some())).collect();
+        assert_eq!(running, [(1, 1, true), (4, 1, true)]);
+        store.close().await;
+    }
+}
+
 async fn jobs_in(store: &Arc<dyn Store>, state: JobState, first: u64, limit: u32) -> Vec<u64> {
     let rows = store.jobs_in_state(SweepId(1), state, first, limit).await.unwrap();
     assert!(rows.iter().all(|row| row.state == state), "{rows:?}");

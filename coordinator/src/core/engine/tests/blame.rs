@@ -69,6 +69,7 @@ fn three_jobs_that_crash_on_one_worker_alone_set_it_aside() {
     // The same process on another stream is no better; another one is innocent.
     cluster.connect(3, "bad", 1, &[]);
     assert_eq!(workers(&mut cluster)[0].0, "set_aside");
+    cluster.predecessors = vec!["one".into()];
     cluster.connect_process(4, "bad", "another", 1, &[]);
     assert_eq!(workers(&mut cluster)[0].0, "connected");
     assert_eq!(cluster.grants().len(), 1);
