@@ -13,12 +13,17 @@ pub(super) struct Confirmation {
 }
 
 impl Confirmation {
-    /// Asks a person to confirm what `consequences` says; programs, whose input is no terminal, are not asked.
+    /// Whether there is a person to ask who has not confirmed it yet: input and messages are a terminal's.
+    pub(super) fn is_needed(self) -> bool {
+        !self.yes && stdin().is_terminal() && stderr().is_terminal()
+    }
+
+    /// Asks a person to confirm what `consequences` says; programs are not asked.
     ///
     /// # Errors
     /// An answer other than yes.
     pub(super) fn ask(self, consequences: &str) -> Result<(), Failure> {
-        if self.yes || !stdin().is_terminal() || !stderr().is_terminal() {
+        if !self.is_needed() {
             return Ok(());
         }
         terminal::say!("{consequences}\nThis is final. Type yes to go on:");

@@ -6,9 +6,10 @@ use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{
     client::Target,
+    confirm::Confirmation,
     failure::Failure,
     follow::{Follower, verdict},
-    inspect::{TargetArgument, TargetId, sweep_row, sweep_state_name},
+    inspect::{TargetId, sweep_row, sweep_state_name},
     output::{Format, count, print, print_one},
     progress::{Progress, Standstill},
 };
@@ -41,6 +42,38 @@ pub(super) struct RetryArguments {
     /// Only jobs that failed, not those that were cancelled
     #[arg(long)]
     failed: bool,
+}
+
+/// Arguments of `sweep stop` and `sweep cancel`.
+#[derive(Debug, clap::Args)]
+pub(super) struct EndArguments {
+    /// Sweep's number, or SWEEP/JOB
+    #[arg(value_name = "SWEEP[/JOB]")]
+    target: TargetId,
+    #[command(flatten)]
+    confirmation: Confirmation,
+}
+
+impl EndArguments {
+    /// Asks a person whether that is to end, after what it ends.
+    async fn confirmed(&self, verb: &str, running: &str, target: &Target) -> Result<TargetId, Failure> {
+        let TargetId { sweep: sweep_id, job } = self.target;
+        if self.confirmation.is_needed() {
+            let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+            let counts = sweep.counts.unwrap_or_default();
+            self.confirmation.ask(&match job {
+                Some(job) => format!("{verb} job {sweep_id}/{job} of {}", sweep.name),
+                None => format!(
+                    "{verb} sweep {sweep_id} ({}): {} {running}, {} never start{}",
+                    sweep.name,
+                    count(counts.running, "running job"),
+                    count(counts.pending, "waiting job"),
+                    if counts.pending == 1 { "s" } else { "" }
+                ),
+            })?;
+        }
+        Ok(self.target)
+    }
 }
 
 /// Arguments of `sweep drain`.
@@ -191,8 +224,8 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
 }
 
 /// `sweep stop`.
-pub(super) async fn stop(arguments: &TargetArgument, target: &Target, format: Format) -> Result<(), Failure> {
-    let TargetId { sweep: sweep_id, job } = arguments.target;
+pub(super) async fn stop(arguments: &EndArguments, target: &Target, format: Format) -> Result<(), Failure> {
+    let TargetId { sweep: sweep_id, job } = arguments.confirmed("stop", "still end by themselves", target).await?;
     let request = v1::StopSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.stop_sweep(request).await).await?;
     told_of(&sweep, job, "gets no more attempts", format)
@@ -200,11 +233,11 @@ pub(super) async fn stop(arguments: &TargetArgument, target: &Target, format: Fo
 
 /// `sweep cancel`.
 pub(super) async fn cancel(
-    arguments: &TargetArgument,
+    arguments: &EndArguments,
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let TargetId { sweep: sweep_id, job } = arguments.target;
+    let TargetId { sweep: sweep_id, job } = arguments.confirmed("cancel", "ended now", target).await?;
     let request = v1::CancelSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.cancel_sweep(request).await).await?;
     told_of(&sweep, job, "is cancelled", format)

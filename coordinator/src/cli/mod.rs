@@ -82,9 +82,9 @@ enum Command {
     /// Have a worker leave as on SIGTERM; jobs that do not end within its --grace go back
     Drain(control::DrainArguments),
     /// Start no more jobs of a sweep, or no more attempts of one job; what runs ends by itself
-    Stop(inspect::TargetArgument),
+    Stop(control::EndArguments),
     /// Start no more jobs of a sweep and end the running ones, or end one job
-    Cancel(inspect::TargetArgument),
+    Cancel(control::EndArguments),
     /// Write the report of a sweep
     Report(report::ReportArguments),
     /// Print completions for a shell

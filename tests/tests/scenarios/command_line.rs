@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use tests::{Cluster, ClusterOptions, program};
@@ -93,6 +94,49 @@ async fn people_see_a_hundred_sweeps_and_programs_all() {
         assert_eq!(listed(&["ls", "-o", form]), (lines, String::new()), "{form}");
     }
     assert_eq!(listed(&["ls", "-o", "name", "--limit", "2"]).0, 2);
+}
+
+/// Runs a command on a terminal of its own, on which `typed` is typed; what the terminal showed.
+fn on_a_terminal(cluster: &Cluster, arguments: &str, typed: &str) -> String {
+    let line = format!(
+        "'{}' --coordinator http://{} {arguments}",
+        program("sweep").display(),
+        cluster.coordinator.address
+    );
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("SWEEP_CONFIG", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    terminal.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    text(&terminal.wait_with_output().unwrap().stdout)
+}
+
+#[tokio::test]
+async fn a_person_is_asked_before_a_sweep_ends_for_good() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    for _ in 0..4 {
+        cluster.submit("{seed: {values: [1, 2]}}").await;
+    }
+    let state = |sweep: &str| {
+        let shown = crate::command_line::sweep(&cluster, &["show", sweep, "-o", "json"]).stdout;
+        serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    let asked = on_a_terminal(&cluster, "cancel 1", "no\n");
+    assert!(asked.contains("cancel sweep 1 (scenario): 0 running jobs ended now, 2 waiting jobs never start"), "{asked}");
+    assert!(asked.contains("This is final") && asked.contains("nothing was done"), "{asked}");
+    assert_eq!(state("1"), "running");
+    let asked = on_a_terminal(&cluster, "cancel 1", "yes\n");
+    assert!(asked.contains("sweep 1 is cancelled"), "{asked}");
+    let stopped = on_a_terminal(&cluster, "stop 2 --yes", "");
+    assert!(!stopped.contains("final") && state("2") != "running", "{stopped}");
+    // Programs are not asked.
+    assert_eq!(text(&sweep(&cluster, &["cancel", "3"]).stdout), "sweep 3 is cancelled\n");
+    let asked = on_a_terminal(&cluster, "cancel 4/2", "yes\n");
+    assert!(asked.contains("cancel job 4/2 of scenario"), "{asked}");
+    assert_eq!(state("4"), "running");
 }
 
 #[tokio::test]
