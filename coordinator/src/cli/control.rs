@@ -59,7 +59,8 @@ impl EndArguments {
     async fn confirmed(&self, verb: &str, running: &str, target: &Target) -> Result<TargetId, Failure> {
         let TargetId { sweep: sweep_id, job } = self.target;
         if self.confirmation.is_needed() {
-            let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+            let sweep =
+                target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
             let counts = sweep.counts.unwrap_or_default();
             self.confirmation.ask(&match job {
                 Some(job) => format!("{verb} job {sweep_id}/{job} of {}", sweep.name),
@@ -225,18 +226,15 @@ pub(super) async fn drain(arguments: &DrainArguments, target: &Target) -> Result
 
 /// `sweep stop`.
 pub(super) async fn stop(arguments: &EndArguments, target: &Target, format: Format) -> Result<(), Failure> {
-    let TargetId { sweep: sweep_id, job } = arguments.confirmed("stop", "still end by themselves", target).await?;
+    let TargetId { sweep: sweep_id, job } =
+        arguments.confirmed("stop", "still end by themselves", target).await?;
     let request = v1::StopSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.stop_sweep(request).await).await?;
     told_of(&sweep, job, "gets no more attempts", format)
 }
 
 /// `sweep cancel`.
-pub(super) async fn cancel(
-    arguments: &EndArguments,
-    target: &Target,
-    format: Format,
-) -> Result<(), Failure> {
+pub(super) async fn cancel(arguments: &EndArguments, target: &Target, format: Format) -> Result<(), Failure> {
     let TargetId { sweep: sweep_id, job } = arguments.confirmed("cancel", "ended now", target).await?;
     let request = v1::CancelSweepRequest { sweep_id, job: job.unwrap_or_default() };
     let sweep = target.call(async |client| client.cancel_sweep(request).await).await?;

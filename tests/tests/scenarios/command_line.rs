@@ -125,7 +125,10 @@ async fn a_person_is_asked_before_a_sweep_ends_for_good() {
         serde_json::from_slice::<serde_json::Value>(&shown).unwrap()["state"].as_str().unwrap().to_owned()
     };
     let asked = on_a_terminal(&cluster, "cancel 1", "no\n");
-    assert!(asked.contains("cancel sweep 1 (scenario): 0 running jobs ended now, 2 waiting jobs never start"), "{asked}");
+    assert!(
+        asked.contains("cancel sweep 1 (scenario): 0 running jobs ended now, 2 waiting jobs never start"),
+        "{asked}"
+    );
     assert!(asked.contains("This is final") && asked.contains("nothing was done"), "{asked}");
     assert_eq!(state("1"), "running");
     let asked = on_a_terminal(&cluster, "cancel 1", "yes\n");
