@@ -51,6 +51,11 @@ bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (P
 	@[ -e $(PYTORCH)/complete ] || { $(PYTHON) -m venv $(PYTORCH) && \
 	  $(PYTORCH)/bin/pip install --quiet torch==2.11.0 torchvision==0.26.0 && touch $(PYTORCH)/complete; }
 	$(PYTORCH)/bin/python tests/benches/bench_pytorch.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
+	$(PYTORCH)/bin/pip install --quiet safetensors
+	rm -rf $(PYTORCH)/pictures $(PYTORCH)/results
+	$(RELEASE)/sweep-worker dataset synth --images 1000 --seed 7 $(PYTORCH)/pictures
+	$(RELEASE)/sweep run deploy/examples/learning-rates.yaml --dataset $(PYTORCH)/pictures --set epochs=2 --set learning_rate=0.0001 --output $(PYTORCH)/results
+	$(PYTORCH)/bin/python tests/benches/weights_in_pytorch.py --model $(PYTORCH)/results/best --dataset $(PYTORCH)/pictures
 
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
 	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)

@@ -24,6 +24,7 @@ use tonic_health::{
 use tower::layer::util::{self as stack, Stack};
 
 use crate::{
+    artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
     core::engine::EngineConfig,
     descriptors,
     driver::{Driver, DriverError, Role, Seat},
@@ -69,6 +70,8 @@ pub struct ServerConfig {
     pub lease: Duration,
     /// Where others reach this coordinator; by default the address that it listens on.
     pub advertise: Option<String>,
+    /// Where trained weights are kept, a folder or a URL; by default beside the file of an SQLite store.
+    pub artifacts: Option<String>,
 }
 
 /// PEM files of a TLS server.
@@ -107,6 +110,8 @@ impl Server {
         let identity = config.tls.as_ref().map(identity).transpose()?;
         let store = store::open(&config.store_url).await?;
         let connections = accept(listener)?;
+        // Last, so that a start which fails makes no folder.
+        let artifacts = open_artifacts(&config)?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
         let (stop, coordination_stop, streams) =
@@ -115,13 +120,14 @@ impl Server {
         let (reporter, health) = tonic_health::server::health_reporter();
         let coordinate = Coordination {
             store: Arc::clone(&store),
-            engine: EngineConfig::with_lease_ms(lease_ms),
+            engine: EngineConfig::with_lease_ms(lease_ms).keeping_weights(artifacts.is_some()),
+            artifacts: artifacts.clone(),
             address: advertised,
             seat: seat.clone(),
             health: reporter,
         };
-        let sweeps = SweepServer::new(seat.clone(), Arc::clone(&store), streams.clone());
-        let workers = WorkerServer::new(seat.clone(), streams.clone(), stop.clone());
+        let sweeps = SweepServer::new(seat.clone(), Arc::clone(&store), artifacts.clone(), streams.clone());
+        let workers = WorkerServer::new(seat.clone(), artifacts, streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
@@ -170,6 +176,18 @@ impl Server {
     }
 }
 
+/// The place for weights, where there is one.
+fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
+    let Some(location) = config.artifacts.clone().or_else(|| default_location(&config.store_url)) else {
+        tracing::warn!(
+            "trained weights are not kept: a database on a server has no folder beside it; name a folder or a URL that all \
+             coordinators reach with --artifacts, such as s3://bucket/folder"
+        );
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Artifacts::open(&location)?)))
+}
+
 /// Why a part of the server ended by itself.
 fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
     match ended {
@@ -201,6 +219,7 @@ fn lost(error: Result<StoreError, tokio::task::JoinError>) -> DriverError {
 struct Coordination {
     store: Arc<dyn Store>,
     engine: EngineConfig,
+    artifacts: MaybeArtifacts,
     address: String,
     seat: Seat,
     health: HealthReporter,
@@ -242,11 +261,16 @@ impl Coordination {
         // Tasks of their own: the lead is kept up also while a large store is loaded and the engine has much to do.
         let store = Arc::clone(&self.store);
         let mut deposed = AbortOnDropHandle::new(tokio::spawn(async move { store.deposed().await }));
-        let (driver, handle) = tokio::select! {
+        let (mut driver, handle) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             restored = Driver::restore(Arc::clone(&self.store), self.engine) => restored?,
             error = &mut deposed => return Err(lost(error)),
         };
+        let dropped = driver.dropped_weights();
+        let _tidying = self
+            .artifacts
+            .clone()
+            .map(|artifacts| AbortOnDropHandle::new(tokio::spawn(tidy(artifacts, handle.clone(), dropped))));
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
         self.seat.set(Role::Leading(handle));
         if !told.is_empty() {

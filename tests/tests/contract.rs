@@ -14,7 +14,7 @@ use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use coordinator::{
     core::{
-        record::{BestEpoch, BestJobs, EpochMetrics, History, Record},
+        record::{BestEpoch, BestJobs, EpochMetrics, History, Record, WeightsFile, WeightsState},
         specification::{Goal, Metric, MetricName, MetricUse},
         state::{AttemptState, JobState, SweepState},
     },
@@ -973,4 +973,43 @@ async fn a_damaged_file_is_refused_or_read_right() {
 #[tokio::test]
 async fn a_damaged_log_is_refused_or_ends_at_a_commit() {
     damaged_files_are_refused(0..300, true).await;
+}
+
+fn weights(job: u64, state: WeightsState, value: f64) -> Record {
+    let file = WeightsFile { bytes: 7 * job, blake3: format!("{job:064x}") };
+    let (worker, reason) = ("w".parse().unwrap(), format!("{}\u{1}", state.as_str()));
+    Record::WeightsChanged { attempt: AttemptKey::new(1, job, 1), state, worker, file, value, reason }
+}
+
+#[tokio::test]
+async fn of_weights_the_last_record_of_each_job_stands() {
+    use WeightsState::{Absent, Awaited, Dropped, Kept};
+    for place in places() {
+        let store = place.open().await;
+        store.commit(&[submitted(1, ""), submitted(2, "")]).await.unwrap();
+        store.commit(&(1..=5).map(|job| granted(job, 1)).collect::<Vec<_>>()).await.unwrap();
+        store.commit(&[weights(1, Awaited, 0.25), weights(2, Awaited, 0.5)]).await.unwrap();
+        // More than one of a job in a commit, too.
+        let changes = [weights(1, Kept, 0.25), weights(1, Dropped, 0.25), weights(2, Kept, 0.1 + 0.2)];
+        store.commit(&changes).await.unwrap();
+        store.commit(&[weights(3, Absent, 0.0), weights(5, Awaited, -1.5)]).await.unwrap();
+        store.close().await;
+        drop(store);
+
+        let store = place.open().await;
+        let rows = store.artifacts(SweepId(1), 1, u64::MAX, 9).await.unwrap();
+        let found: Vec<_> = rows.iter().map(|row| (row.job, row.state)).collect();
+        assert_eq!(found, [(1, Dropped), (2, Kept), (3, Absent), (5, Awaited)]);
+        assert_eq!((rows[1].value, rows[1].file.bytes, rows[1].worker.as_str()), (0.1 + 0.2, 14, "w"));
+        assert_eq!((rows[2].attempt, rows[2].reason.as_str()), (1, "absent\u{1}"));
+        assert_eq!(store.artifacts(SweepId(1), 2, 5, 1).await.unwrap(), rows[1..2]);
+        assert_eq!(store.artifacts(SweepId(2), 1, 9, 9).await.unwrap(), []);
+        let sweeps = store.load().await.unwrap();
+        let loaded: Vec<_> = sweeps[0].weights.iter().map(|one| (one.job, one.value, one.kept)).collect();
+        assert_eq!(loaded, [(2, 0.1 + 0.2, true), (5, -1.5, false)]);
+        assert_eq!(sweeps[0].weights[1].file.blake3, format!("{:064x}", 5));
+        assert!(sweeps[1].weights.is_empty());
+        // Weights of a job without a row are refused: nothing can be recorded of them.
+        assert!(store.commit(&[weights(9, Awaited, 0.5)]).await.is_err());
+    }
 }

@@ -48,6 +48,10 @@ pub struct TrainJob {
     /// Where and how often to keep what it takes to go on; absent where nothing is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<CheckpointPlan>,
+    /// Where to write the trained weights, as one `.safetensors` file, before the job is said to be done; absent where
+    /// nobody wants them. A job is as good without the file, which is then the report's loss alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<std::path::PathBuf>,
 }
 
 /// What to keep of a job so that another attempt can go on.

@@ -178,6 +178,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "metric_use",
         "best_job",
         "best_parameters",
+        "weights",
         "dataset",
         "images",
         "waiting",
@@ -187,9 +188,10 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let metric = sweep.metric.clone().unwrap_or_default();
     let used = if metric.use_best { "best" } else { "last" };
     row.extend([Cell::Text(metric.name), Cell::Text(used.to_owned())]);
-    let best = sweep.best.and_then(|best| best.point);
+    let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
+    row.push(weights_cell(&sweep));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
@@ -205,6 +207,21 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     } else {
         row.push(Cell::Text(sweep.specification));
         print_one(format, columns, row)
+    }
+}
+
+/// Which weights are kept, for people.
+fn weights_cell(sweep: &v1::Sweep) -> Cell {
+    let awaited = match sweep.weights_awaited {
+        0 => String::new(),
+        awaited => format!("{awaited} on their way"),
+    };
+    let kept = sweep.best_weights.as_ref().map_or_else(String::new, |best| {
+        format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.sweep_id)
+    });
+    match [kept, awaited].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ") {
+        text if text.is_empty() => Cell::Empty,
+        text => Cell::Text(text),
     }
 }
 
@@ -297,6 +314,7 @@ pub(super) fn job_columns(varying: &[String]) -> Vec<String> {
         "train_accuracy",
         "best_epoch",
         "best_val_accuracy",
+        "weights",
         "reason",
     ];
     std::iter::once("job").chain(varying.iter().map(String::as_str)).chain(rest).map(str::to_owned).collect()
@@ -322,6 +340,7 @@ pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
         Cell::number(job.train_accuracy, 4),
         job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
         Cell::number(job.best_val_accuracy, 4),
+        Cell::Text(job.weights.clone()),
         Cell::Text(job.reason.clone()),
     ]);
     row

@@ -1,6 +1,7 @@
 //! The command line of `sweep`: one file a group of commands, and what they share: the connection, the exit
 //! codes, the forms of output.
 
+mod artifact;
 mod client;
 mod completions;
 mod confirm;
@@ -87,6 +88,9 @@ enum Command {
     Cancel(control::EndArguments),
     /// Write the report of a sweep
     Report(report::ReportArguments),
+    /// List and fetch the trained weights that a sweep keeps
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactCommand),
     /// Print completions for a shell
     Completions(completions::CompletionsArguments),
 }
@@ -167,6 +171,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Stop(arguments) => control::stop(&arguments, &target, format).await,
         Command::Cancel(arguments) => control::cancel(&arguments, &target, format).await,
         Command::Report(arguments) => report::report(&arguments, &target).await,
+        Command::Artifact(command) => artifact::artifact(&command, &target, format).await,
         Command::Completions(arguments) => completions::print::<Arguments>(&arguments),
     }
 }

@@ -38,6 +38,10 @@ pub(super) struct ServeArguments {
     /// --listen, or the host's name]
     #[arg(long, env = "SWEEP_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
+    /// Where trained weights are kept: a folder or a URL (file, s3, gs, az), the same for coordinators that share a store
+    /// [default: beside the file of an sqlite: store; with postgres:// none are kept]
+    #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
+    artifacts: Option<String>,
     /// Serve other machines without a token: whoever reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
@@ -71,9 +75,10 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
     let mut stop = StopSignals::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
-    let ServeArguments { listen, store, lease, advertise, .. } = arguments;
+    let ServeArguments { listen, store, lease, advertise, artifacts, .. } = arguments;
     let mut server =
-        Server::start(ServerConfig { listen, store_url: store, token, tls, lease, advertise }).await?;
+        Server::start(ServerConfig { listen, store_url: store, token, tls, lease, advertise, artifacts })
+            .await?;
     tokio::select! {
         error = server.stopped() => {
             if let Err(error) = server.shut_down().await {

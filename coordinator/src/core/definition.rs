@@ -122,6 +122,7 @@ impl SweepDefinition {
             definition.metric = last.specification.metric;
             definition.specification.execution = definition.execution.clone();
             definition.specification.metric = definition.metric;
+            definition.specification.artifacts = last.specification.artifacts;
         }
         definition.varying = definition.find_varying();
         Ok(definition)

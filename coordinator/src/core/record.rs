@@ -117,6 +117,63 @@ pub enum Record {
         /// Why, for people.
         reason: String,
     },
+    /// The weights of a job that is done are on their way, are kept, or are not any more.
+    WeightsChanged {
+        /// Whose.
+        attempt: AttemptKey,
+        /// What becomes of them.
+        state: WeightsState,
+        /// Who trained them.
+        worker: WorkerName,
+        /// What they are.
+        file: WeightsFile,
+        /// The metric that ranks the job.
+        value: f64,
+        /// Why, for people; empty where nothing went wrong.
+        reason: String,
+    },
+}
+
+/// A file of trained weights, known by its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightsFile {
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its content, as hexadecimal digits.
+    pub blake3: String,
+}
+
+/// What becomes of the weights of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsState {
+    /// They are on their way from the worker that trained them.
+    Awaited,
+    /// They are kept.
+    Kept,
+    /// They were on their way or kept until better ones came.
+    Dropped,
+    /// There are none, although they would be kept.
+    Absent,
+}
+
+impl WeightsState {
+    /// All of them with their names.
+    pub const NAMES: [(Self, &'static str); 4] = [
+        (Self::Awaited, "awaited"),
+        (Self::Kept, "kept"),
+        (Self::Dropped, "dropped"),
+        (Self::Absent, "absent"),
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+    }
+
+    /// The state of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(state, _)| *state)
+    }
 }
 
 /// What went wrong with a job since it was submitted or last tried again on request.
@@ -222,11 +279,7 @@ impl BestJobs {
     pub fn consider(&mut self, metric: Metric, job: u64, last: Option<f64>, best: Option<f64>) {
         for (champion, value) in [(&mut self.by_last, last), (&mut self.by_best, best)] {
             let Some(value) = value else { continue };
-            // On a tie the smaller number wins, so that the order of ends does not matter.
-            let better = champion.is_none_or(|(champion, best)| {
-                metric.beats(value, best) || (value == best && job < champion)
-            });
-            if better {
+            if champion.is_none_or(|best| metric.outranks((job, value), best)) {
                 *champion = Some((job, value));
             }
         }
@@ -268,6 +321,25 @@ pub struct StoredSweep {
     pub best: BestJobs,
     /// The jobs that had an attempt and have no end.
     pub open_jobs: Vec<StoredJob>,
+    /// The weights that are kept or on their way.
+    pub weights: Vec<StoredWeights>,
+}
+
+/// Weights that are kept or on their way, as a store gives them back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWeights {
+    /// The number of the job.
+    pub job: u64,
+    /// The attempt that trained them.
+    pub attempt: u32,
+    /// Who trained them.
+    pub worker: WorkerName,
+    /// What they are.
+    pub file: WeightsFile,
+    /// The metric that ranks the job.
+    pub value: f64,
+    /// Whether they are kept, and not only on their way.
+    pub kept: bool,
 }
 
 /// A job without an end as a store gives it back.

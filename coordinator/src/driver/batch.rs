@@ -44,6 +44,8 @@ pub enum Delivery {
     Messages(SessionId, Vec<v1::CoordinatorMessage>),
     /// The end of a worker's stream.
     Close(SessionId, CloseReason),
+    /// A file of weights is not kept any more.
+    RemoveWeights(String),
 }
 
 impl<W> Default for Batch<W> {
@@ -158,6 +160,7 @@ fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
                 released.deliveries.extend(messages.remove(&session).map(|said| together(session, said)));
                 released.deliveries.push(Delivery::Close(session, reason));
             }
+            Effect::RemoveWeights { name } => released.deliveries.push(Delivery::RemoveWeights(name)),
             Effect::Observed { sweep, observation } => released.observed.push((sweep, observation)),
         }
     }

@@ -51,6 +51,9 @@ const BATCH_INPUTS_MAX: usize = 1_024;
 const TURN_INPUTS_MAX: usize = 256;
 /// Commits whose observations a watcher may lag behind before it is given a snapshot instead.
 const OBSERVED_WAITING_MAX: usize = 64;
+/// Files of weights that wait to be removed: as many as a sweep keeps by number, which a change of that number drops at once.
+/// More stay until a coordinator begins to lead.
+const DROPPED_WEIGHTS_MAX: usize = 1_024;
 /// How often leases are looked at; short against any lease.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often room is looked for while the store's disk is full.
@@ -92,6 +95,8 @@ pub struct Driver {
     config: EngineConfig,
     clock: LeaseClock,
     start: Instant,
+    /// Where the names of files of weights go that can be removed.
+    dropped_weights: Option<mpsc::Sender<String>>,
     /// When room is looked for next, while the store's disk is full.
     full: Option<Instant>,
     /// What was said of a full disk since the last commit that found room.
@@ -126,11 +131,19 @@ impl Driver {
             config,
             clock,
             start,
+            dropped_weights: None,
             full: None,
             told_full: Told::default(),
             seemed_roomy: false,
         };
         Ok((driver, handle))
+    }
+
+    /// The names of files of weights that can be removed from now on, as their records say so.
+    pub fn dropped_weights(&mut self) -> mpsc::Receiver<String> {
+        let (sender, receiver) = mpsc::channel(DROPPED_WEIGHTS_MAX);
+        self.dropped_weights = Some(sender);
+        receiver
     }
 
     /// Runs until `stop` is cancelled or the store fails. What came in before the stop is still committed.
@@ -317,6 +330,11 @@ impl Driver {
             match delivery {
                 Delivery::Messages(session, messages) => {
                     self.deliver(session, messages);
+                }
+                Delivery::RemoveWeights(name) => {
+                    if self.dropped_weights.as_ref().is_some_and(|dropped| dropped.try_send(name).is_err()) {
+                        tracing::debug!("weights that are not kept any more stay until the next start");
+                    }
                 }
                 Delivery::Close(session, reason) => {
                     if let Some(outbox) = self.sessions.remove(&session) {

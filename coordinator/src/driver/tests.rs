@@ -13,7 +13,7 @@ use crate::{
         specification::SpecificationSource,
         state::JobState,
     },
-    store::{AttemptRow, EpochRow, JobRow, LeaderTold},
+    store::{ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold},
 };
 
 /// A store that keeps nothing and says of each commit how many records it has.
@@ -54,6 +54,9 @@ impl Store for Gate {
         Ok(Vec::new())
     }
     async fn epochs(&self, _: SweepId, _: u64, _: u64) -> Result<Vec<EpochRow>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {
         Ok(Vec::new())
     }
     async fn has_room(&self) -> bool {

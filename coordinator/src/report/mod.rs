@@ -28,6 +28,8 @@ use self::{
     words::Words,
 };
 
+/// Where `sweep run` writes the best weights within the report's folder.
+const BEST_WEIGHTS: &str = "best/model.safetensors";
 /// Most rows of the pages' table: more, nobody reads and browsers are slow with.
 const TABLE_ROWS_MAX: usize = 1_000;
 
@@ -139,6 +141,7 @@ impl ReportWriter {
             rows,
             selection,
             best: best_job,
+            best_weights_file: Some(BEST_WEIGHTS).filter(|file| directory.join(file).is_file()),
             train_seconds,
             figures: &figures,
         };

@@ -21,6 +21,8 @@ pub(super) struct Content<'a> {
     /// Whether the rows are only the best.
     pub(super) selection: bool,
     pub(super) best: Option<JobRow>,
+    /// The file of the best weights within the report's folder, where it is there.
+    pub(super) best_weights_file: Option<&'static str>,
     /// Sum over all jobs, in seconds.
     pub(super) train_seconds: f64,
     pub(super) figures: &'a [Figure],
@@ -139,8 +141,19 @@ impl Content<'_> {
             (words.best.to_owned(), best),
             (words.training_time_in_all.to_owned(), format!("{:.1} s", self.train_seconds)),
         ];
+        facts.extend(self.weights());
         facts.extend(self.dataset());
         facts
+    }
+
+    /// Where the best weights are.
+    fn weights(&self) -> Option<(String, String)> {
+        let best = self.sweep.best_weights.as_ref()?;
+        let place = match self.best_weights_file {
+            Some(file) => file.to_owned(),
+            None => format!("sweep artifact get {}/{}", self.sweep.sweep_id, best.job),
+        };
+        Some((self.words.weights.to_owned(), format!("{} {}: {place}", self.words.job, best.job)))
     }
 
     fn dataset(&self) -> Vec<(String, String)> {

@@ -28,6 +28,8 @@ pub(super) struct JobRow {
     pub(super) reason: String,
     /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
     pub(super) pack_size: u32,
+    /// What became of its weights; empty where there is nothing to say.
+    pub(super) weights: String,
 }
 
 impl JobRow {
@@ -53,6 +55,7 @@ impl JobRow {
             ranked: ranking.value(job, epochs),
             reason: job.reason.clone(),
             pack_size: job.pack_size,
+            weights: job.weights.clone(),
         }
     }
 

@@ -142,6 +142,9 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
         "job_count": sweep.job_count,
         "metric": sweep.metric.as_ref().map(metric_json),
         "best_job": sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
+        "best_weights": sweep.best_weights.as_ref().map(|best| {
+            json!({"job": best.job, "attempt": best.attempt, "bytes": best.bytes, "blake3": best.blake3})
+        }),
         "varying": sweep.varying,
         "created_unix_ms": sweep.created_unix_ms,
         "ended_unix_ms": (sweep.ended_unix_ms > 0).then_some(sweep.ended_unix_ms),
@@ -186,6 +189,7 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
         "best_epoch": row.best.map(|(epoch, _)| epoch),
         "best_val_accuracy": row.best.map(|(_, accuracy)| accuracy),
         "reason": one_line(&row.reason),
+        "weights": (!row.weights.is_empty()).then_some(&row.weights),
         "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
     })
 }

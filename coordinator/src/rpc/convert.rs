@@ -8,14 +8,15 @@ use tonic::Status;
 use super::edge::{for_people, plain};
 
 use crate::{
+    artifacts::WEIGHTS_BYTES_MAX,
     core::{
         definition::SweepDefinition,
         engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription},
-        record::EpochMetrics,
+        record::{EpochMetrics, WeightsFile},
         specification::Change,
         state::{JobState, SweepState},
     },
-    store::{AttemptRow, EpochRow, JobRow},
+    store::{ArtifactRow, AttemptRow, EpochRow, JobRow},
 };
 
 /// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
@@ -185,11 +186,45 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
             outcome: ended.outcome(),
             reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
             log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
+            weights: ended.weights.map(weights_left),
         },
         None => {
             AttemptEvent::Unusable("the worker sent an event that this coordinator does not know".to_owned())
         }
     }
+}
+
+/// What a worker says of the weights of an attempt that is done.
+fn weights_left(file: v1::WeightsFile) -> Result<WeightsFile, String> {
+    if !file.problem.is_empty() {
+        return Err(reason(file.problem));
+    }
+    weights_file(Some(file)).map_err(|error| error.message().to_owned())
+}
+
+/// A reason that a worker gives, as it is kept.
+pub(super) fn reason(reason: String) -> String {
+    for_people(reason, TEXT_CHARACTERS_MAX)
+}
+
+/// A file of weights.
+pub(super) fn weights_file(file: Option<v1::WeightsFile>) -> Result<WeightsFile, Status> {
+    let v1::WeightsFile { bytes, blake3, .. } = file.unwrap_or_default();
+    let is_hash = blake3.len() == 64
+        && blake3.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !is_hash || bytes > WEIGHTS_BYTES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "weights are known by a BLAKE3 of 64 hexadecimal digits and have at most {WEIGHTS_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(WeightsFile { bytes, blake3 })
+}
+
+/// The state of the weights of a job, for people, and all that is known of them.
+pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
+    let ArtifactRow { job, attempt, state, worker, file, value, reason } = row;
+    let WeightsFile { bytes, blake3 } = file;
+    v1::Artifact { job, attempt, state: state.as_str().to_owned(), bytes, blake3, worker, value, reason }
 }
 
 fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
@@ -285,6 +320,7 @@ pub(super) fn job(
             train_accuracy: row.train_accuracy,
             best_epoch: row.best.map(|best| best.epoch),
             best_val_accuracy: row.best.map(|best| best.val_accuracy),
+            weights: String::new(),
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };

@@ -41,7 +41,7 @@ impl Served {
         tokio::spawn(runs.run(CancellationToken::new()));
         let seat = Seat::default();
         seat.set(Role::Leading(driver.clone()));
-        let server = SweepServer::new(seat, store, TaskTracker::new());
+        let server = SweepServer::new(seat, store, None, TaskTracker::new());
         Self { server, driver, _folder: folder }
     }
 

@@ -1,6 +1,7 @@
 //! What the outside says, brought to the driver: the gRPC services, the bearer token, and the conversions between
 //! the wire and the engine. Nothing is decided here.
 
+mod artifacts;
 mod auth;
 mod bodies;
 mod connections;

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert,
+    artifacts, convert,
     edge::{self, page_start},
     mismatch,
     reading::Reading,
@@ -24,6 +24,7 @@ use super::{
     watch::{self, Snapshots},
 };
 use crate::{
+    artifacts::MaybeArtifacts,
     core::{
         definition::{DefinitionError, SweepDefinition},
         engine::{ControlError, Input, JobEnd, Reply},
@@ -68,6 +69,7 @@ const REQUEST_ID_BYTES_MAX: usize = 100;
 pub struct SweepServer {
     seat: Seat,
     store: Arc<dyn Store>,
+    artifacts: MaybeArtifacts,
     tasks: TaskTracker,
     /// One retry at a time, so that none acts on failures that another has taken up.
     retries: Arc<Mutex<()>>,
@@ -79,10 +81,11 @@ pub struct SweepServer {
 
 impl SweepServer {
     /// A service that asks the driver of `seat` and reads `store`; its streams run in `tasks`.
-    pub fn new(seat: Seat, store: Arc<dyn Store>, tasks: TaskTracker) -> Self {
+    pub fn new(seat: Seat, store: Arc<dyn Store>, artifacts: MaybeArtifacts, tasks: TaskTracker) -> Self {
         Self {
             seat,
             store,
+            artifacts,
             tasks,
             retries: Arc::default(),
             reading: Reading::default(),
@@ -172,7 +175,10 @@ impl SweepServer {
         let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
         let rows = self.store.jobs(definition.id, first, count).await.map_err(unreadable)?;
         let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
-        Ok((first..=last).map(|job| convert::job(definition, state, job, rows.remove(&job))).collect())
+        let mut jobs: Vec<_> =
+            (first..=last).map(|job| convert::job(definition, state, job, rows.remove(&job))).collect();
+        artifacts::mark(&*self.store, definition.id, &mut jobs).await?;
+        Ok(jobs)
     }
 
     /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
@@ -195,7 +201,10 @@ impl SweepServer {
         rows.truncate(limit as usize);
         let is_full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| is_full).map_or(u64::MAX, |row| row.job + 1);
-        Ok((rows.into_iter().map(|row| convert::job(definition, state, row.job, Some(row))).collect(), next))
+        let job = |row: JobRow| convert::job(definition, state, row.job, Some(row));
+        let mut jobs: Vec<_> = rows.into_iter().map(job).collect();
+        artifacts::mark(&*self.store, definition.id, &mut jobs).await?;
+        Ok((jobs, next))
     }
 
     /// The same for any states, or all where none is wanted: looks at one job after the other.
@@ -587,6 +596,44 @@ impl SweepService for SweepServer {
         let last = workers.last().filter(|_| has_more);
         let next_page_token = last.map(|last| last.name.clone()).unwrap_or_default();
         Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
+    }
+
+    async fn list_artifacts(
+        &self,
+        request: Request<v1::ListArtifactsRequest>,
+    ) -> Result<Response<v1::ListArtifactsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page_rows(request.page_size)?;
+        let (definition, _) = self.definition(SweepId(request.sweep_id)).await?;
+        let (first, last) = match request.job {
+            0 => (page_start(&request.page_token)?.unwrap_or(1), definition.job_count()),
+            job => (job, job),
+        };
+        let rows = self.store.artifacts(definition.id, first, last, limit).await.map_err(unreadable)?;
+        let full = rows.len() == limit as usize && request.job == 0;
+        let next_page_token =
+            rows.last().filter(|_| full).map(|row| (row.job + 1).to_string()).unwrap_or_default();
+        let artifacts = rows.into_iter().map(convert::artifact).collect();
+        Ok(Response::new(v1::ListArtifactsResponse { artifacts, next_page_token }))
+    }
+
+    type GetArtifactStream = ReceiverStream<Result<v1::ArtifactPiece, Status>>;
+
+    async fn get_artifact(
+        &self,
+        request: Request<v1::GetArtifactRequest>,
+    ) -> Result<Response<Self::GetArtifactStream>, Status> {
+        let v1::GetArtifactRequest { sweep_id, job, offset } = request.into_inner();
+        let sweep = self.sweep(Input::DescribeSweep(SweepId(sweep_id))).await?.into_inner();
+        let found = artifacts::find(&*self.store, &sweep, job).await?;
+        let Some(place) = self.artifacts.clone() else {
+            return Err(Status::failed_precondition(
+                "this coordinator was started without the place where the weights lie; give it --artifacts URL",
+            ));
+        };
+        let (sender, receiver) = mpsc::channel(artifacts::PIECES_WAITING_MAX);
+        self.tasks.spawn(artifacts::send(place, found, offset, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     type ReportRowsStream = ReceiverStream<Result<v1::ReportRow, Status>>;

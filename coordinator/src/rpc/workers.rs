@@ -20,8 +20,9 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{convert, refused};
+use super::{artifacts, convert, refused};
 use crate::{
+    artifacts::MaybeArtifacts,
     core::engine::{CloseReason, Input, SessionId},
     driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
 };
@@ -38,15 +39,16 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct WorkerServer {
     seat: Seat,
+    artifacts: MaybeArtifacts,
     sessions: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl WorkerServer {
-    /// A service that brings what workers say to the driver of `seat`; its tasks run in `tasks` until `stop`.
-    pub fn new(seat: Seat, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { seat, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+    /// A service that brings what workers say to the driver of `seat` and puts their weights into `artifacts`; its tasks run in `tasks` until `stop`.
+    pub fn new(seat: Seat, artifacts: MaybeArtifacts, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { seat, artifacts, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
     }
 }
 
@@ -80,6 +82,14 @@ impl WorkerService for WorkerServer {
         let said = Said { outbound: receiver, messages: Vec::new().into_iter(), room: None };
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn weights(
+        &self,
+        request: Request<v1::WeightsRequest>,
+    ) -> Result<Response<v1::WeightsResponse>, Status> {
+        let request = request.into_inner();
+        artifacts::offered(&self.seat, &self.artifacts, &self.tasks, request).await.map(Response::new)
     }
 }
 

@@ -15,7 +15,7 @@ use proto::{JobKey, SweepId};
 
 pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 use crate::core::{
-    record::{BestEpoch, EpochMetrics, Record, StoredSweep},
+    record::{BestEpoch, EpochMetrics, Record, StoredSweep, WeightsFile, WeightsState},
     state::JobState,
 };
 
@@ -60,6 +60,15 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The epochs of the jobs numbered `first` to `last`, by job, epoch and attempt.
     async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError>;
+
+    /// What became of the weights of the jobs numbered `first` to `last`, at most `limit` of them, by job.
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError>;
 
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;
@@ -135,6 +144,25 @@ pub struct EpochRow {
     pub attempt: u32,
     /// What came out.
     pub metrics: EpochMetrics,
+}
+
+/// The weights of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArtifactRow {
+    /// The job's number.
+    pub job: u64,
+    /// The attempt that trained them.
+    pub attempt: u32,
+    /// What became of them.
+    pub state: WeightsState,
+    /// Who trained them.
+    pub worker: String,
+    /// What they are.
+    pub file: WeightsFile,
+    /// The metric that ranked the job.
+    pub value: f64,
+    /// Why there are none; may be empty.
+    pub reason: String,
 }
 
 /// What can go wrong with a store.

@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use proto::{JobKey, SweepId, WorkerName};
 
 use super::{
-    AttemptRow, EpochRow, JobRow, StoreError,
+    ArtifactRow, AttemptRow, EpochRow, JobRow, StoreError,
     cells::{
         Cells, best_epoch, dataset, integer, job_row, job_state, metrics, natural, optional_natural,
         pack_size, text,
     },
-    tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
+    tables::{ARTIFACTS, ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table},
 };
 use crate::core::{
-    record::{BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredSweep},
+    record::{
+        BestEpoch, BestJobs, History, StoredAttempt, StoredJob, StoredSweep, StoredWeights, WeightsFile,
+        WeightsState,
+    },
     specification::{Goal, Metric, MetricName, MetricUse},
     state::{JobState, SweepState},
 };
@@ -94,6 +97,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: &Q::Row) -> Result<StoredSwe
         finals: finals(connection, key).await?,
         best: best(connection, id, metric).await?,
         open_jobs: open_jobs(connection, id, metric).await?,
+        weights: weights(connection, key).await?,
     })
 }
 
@@ -377,4 +381,46 @@ pub(super) async fn epochs<Q: Queries>(
         Ok(EpochRow { job: natural(row, "job")?, attempt: natural(row, "attempt")?, metrics: metrics(row)? })
     };
     rows.iter().map(row).collect()
+}
+
+/// The weights of a sweep that are kept or on their way.
+async fn weights(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredWeights>, StoreError> {
+    let of_sweep = "WHERE sweep_id = $1 AND state IN ('awaited', 'kept') ORDER BY job";
+    let rows = select(connection, &ARTIFACTS, of_sweep, &[sweep]).await?;
+    let mut weights = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let ArtifactRow { job, attempt, state, worker, file, value, reason: _ } = artifact_row(row)?;
+        let worker: WorkerName = worker.parse().map_err(|error| StoreError::Damaged(format!("{error}")))?;
+        weights.push(StoredWeights { job, attempt, worker, file, value, kept: state == WeightsState::Kept });
+    }
+    Ok(weights)
+}
+
+/// See [`super::Store::artifacts`].
+pub(super) async fn artifacts(
+    connection: &mut impl Queries,
+    sweep: SweepId,
+    first: u64,
+    last: u64,
+    limit: u32,
+) -> Result<Vec<ArtifactRow>, StoreError> {
+    let of_jobs = "WHERE sweep_id = $1 AND job BETWEEN $2 AND $3 ORDER BY job LIMIT $4";
+    let last = integer(last).unwrap_or(i64::MAX);
+    let numbers = [integer(sweep.0)?, integer(first)?, last, limit.into()];
+    let rows = select(connection, &ARTIFACTS, of_jobs, &numbers).await?;
+    rows.iter().map(artifact_row).collect()
+}
+
+fn artifact_row(row: &impl Cells) -> Result<ArtifactRow, StoreError> {
+    let state = text(row, "state")?;
+    Ok(ArtifactRow {
+        job: natural(row, "job")?,
+        attempt: natural(row, "attempt")?,
+        state: WeightsState::from_name(&state)
+            .ok_or_else(|| StoreError::Damaged(format!("weights have the state {state:?}")))?,
+        worker: text(row, "worker")?,
+        file: WeightsFile { bytes: natural(row, "bytes")?, blake3: text(row, "blake3")? },
+        value: row.real("value")?.unwrap_or_default(),
+        reason: text(row, "reason")?,
+    })
 }

@@ -1,7 +1,7 @@
 //! Records into rows. Rows of what is not at its end are kept in memory, so that a commit writes each row that it
 //! changes once and whole, and reads hardly any.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::{AttemptKey, JobKey, SweepId};
 
@@ -9,7 +9,7 @@ use super::{
     StoreError,
     cells::{dataset_json, integer, names_json},
     read::{Queries, select},
-    tables::{ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
+    tables::{ARTIFACTS, ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
 };
 use crate::core::{
     record::{BestEpoch, EpochMetrics, Record},
@@ -81,6 +81,8 @@ struct Changes {
     jobs: BTreeSet<JobKey>,
     attempts: BTreeSet<AttemptKey>,
     epochs: Vec<(AttemptKey, u32, Row)>,
+    /// As each job's weights are in the end.
+    weights: BTreeMap<JobKey, Row>,
     /// Jobs and attempts that have come to their end: their rows are not kept in memory.
     ended_jobs: BTreeSet<JobKey>,
     ended_attempts: BTreeSet<AttemptKey>,
@@ -123,6 +125,9 @@ impl Rows {
                 | Record::SweepChanged { .. }
                 | Record::DatasetFound { .. } => self.sweep(connection, record, &mut changes).await?,
                 Record::JobChanged { .. } => self.job(connection, record, &mut changes).await?,
+                Record::WeightsChanged { attempt, .. } => {
+                    changes.weights.insert(attempt.job, weights_row(record)?);
+                }
                 _ => self.attempt(connection, record, &mut changes).await?,
             }
         }
@@ -297,6 +302,7 @@ impl Rows {
         let changed_attempts = &changes.attempts - &changes.new_attempts;
         changes.epochs.sort_unstable_by_key(|(attempt, epoch, _)| (*attempt, *epoch));
         let epochs = changes.epochs.into_iter().map(|(_, _, row)| row).collect();
+        let weights = changes.weights.into_values().collect();
         let sweeps = changes.sweeps.iter().filter_map(|sweep| self.sweeps.remove(sweep)).collect();
         // They change rarely and may be long.
         self.sweeps.clear();
@@ -311,6 +317,7 @@ impl Rows {
             Write { table: &ATTEMPTS, before: Before::Nothing, rows: new_attempts },
             Write { table: &ATTEMPTS, before: Before::Rows, rows: changed_attempts },
             Write { table: &EPOCHS, before: Before::Nothing, rows: epochs },
+            Write { table: &ARTIFACTS, before: Before::Unknown, rows: weights },
         ];
         writes.into_iter().filter(|write| !write.rows.is_empty()).collect()
     }
@@ -443,6 +450,23 @@ fn new_attempt(
         "[]".into(),
         integer(at_unix_ms)?.into(),
         Value::Integer(None),
+    ])
+}
+
+fn weights_row(record: &Record) -> Result<Row, StoreError> {
+    let Record::WeightsChanged { attempt, state, worker, file, value, reason } = record else {
+        return Ok(Row::new());
+    };
+    Ok(vec![
+        integer(attempt.job.sweep.0)?.into(),
+        integer(attempt.job.job)?.into(),
+        attempt.attempt.into(),
+        state.as_str().into(),
+        Value::text(worker.as_str())?,
+        integer(file.bytes)?.into(),
+        Value::text(&file.blake3)?,
+        (*value).into(),
+        Value::text(reason)?,
     ])
 }
 

@@ -112,6 +112,22 @@ pub(super) static EPOCHS: Table = Table {
     ],
 };
 
+pub(super) static ARTIFACTS: Table = Table {
+    name: "artifacts",
+    keys: 2,
+    columns: &[
+        ("sweep_id", Integer),
+        ("job", Integer),
+        ("attempt", Integer),
+        ("state", Text),
+        ("worker", Text),
+        ("bytes", Integer),
+        ("blake3", Text),
+        ("value", Real),
+        ("reason", Text),
+    ],
+};
+
 impl Table {
     /// The columns' names with commas between them.
     pub(super) fn column_list(&self) -> String {

@@ -1,6 +1,6 @@
 //! A trainer that trains nothing: it speaks the trainer protocol and gives numbers that follow from the job alone,
 //! so that faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by
-//! default).
+//! default), and its weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), which follow from the job, too.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
@@ -60,6 +60,9 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
             jobs.into_iter().partition(|job| job["parameters"]["epochs"].as_u64() <= Some(epoch.into()));
         jobs = left;
         for job in &done {
+            if let Some(path) = job["weights"].as_str() {
+                std::fs::write(path, tests::chaos::light_weights(identity(job), weights_bytes()))?;
+            }
             say(&json!({"type": "ended", "id": job["id"], "outcome": "done", "reason": ""}))?;
         }
         if jobs.is_empty() {
@@ -67,6 +70,11 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
         }
     }
     Ok(())
+}
+
+/// How many bytes of weights each job leaves.
+fn weights_bytes() -> usize {
+    std::env::var("LIGHT_TRAINER_WEIGHTS_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
 }
 
 /// What tells a job from the others of its sweep: its seed, or its learning rate where that counts from 1.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKERS, check, check_database, light, listen, mates, parameters};
+use super::{WORKERS, check, check_best_weights, check_database, light, listen, mates, parameters};
 use crate::{Cluster, Random, Worker, kill};
 
 /// Jobs for each kill, so that there is always something running.
@@ -76,6 +76,7 @@ pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
     cluster.watch(sweep).await.until_end().await;
     let results = cluster.results(sweep).await;
     check(&results, jobs, &told);
+    check_best_weights(&cluster, sweep, jobs).await;
     cluster.coordinator.kill();
     let begun_again = check_database(&cluster.folder.path().join("sweep.db")).begun_again;
     let attempts = results.iter().map(|(job, _)| u64::from(job.attempts)).sum();

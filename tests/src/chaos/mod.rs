@@ -6,6 +6,7 @@ mod kills;
 mod leaders;
 mod leaving;
 mod partitions;
+mod weights;
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -17,6 +18,7 @@ pub use self::{
     leaders::{FailOvers, fail_over},
     leaving::{Leavings, leavings},
     partitions::{Partitions, partitions},
+    weights::{KeptWeights, check_best_weights, settled_weights},
 };
 use crate::{Cluster, ClusterOptions, program};
 
@@ -42,6 +44,19 @@ pub fn light_epoch(seed: u64, epoch: u32) -> v1::EpochRecord {
         val_loss: Some(train_loss * 2.0),
         train_accuracy: Some(1.0 - val_accuracy),
     }
+}
+
+/// Weights of the light trainer: a `.safetensors` file with a tensor of so many bytes that follow from the job alone.
+pub fn light_weights(seed: u64, bytes: usize) -> Vec<u8> {
+    let header = format!("{{\"x\":{{\"dtype\":\"U8\",\"shape\":[{bytes}],\"data_offsets\":[0,{bytes}]}}}}");
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.into_bytes());
+    let mut state = seed | 1;
+    file.extend((0..bytes).map(|_| {
+        state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        (state >> 56) as u8
+    }));
+    file
 }
 
 /// A cluster's options with the light trainer, whose epochs take so many milliseconds.

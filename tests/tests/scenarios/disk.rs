@@ -22,7 +22,7 @@ fn can(command: &[&str]) -> bool {
 }
 
 /// A folder on which a command mounts a small file system of its own, and the command.
-fn small_disk() -> Option<(TempDir, Vec<String>)> {
+pub(crate) fn small_disk() -> Option<(TempDir, Vec<String>)> {
     let unshare: &[&str] = match () {
         () if can(&["unshare", "-m", "true"]) => &["unshare", "-m"],
         () if can(&["unshare", "-rm", "true"]) => &["unshare", "-rm"],
@@ -68,7 +68,7 @@ async fn listed(cluster: &Cluster) -> Vec<u64> {
     ids
 }
 
-fn fill(folder: &Path) {
+pub(crate) fn fill(folder: &Path) {
     let mut filler = fs::File::create(folder.join("filler")).unwrap();
     for size in [1 << 16, 1 << 10, 1] {
         while filler.write_all(&vec![1; size]).is_ok() {}

@@ -3,6 +3,7 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+mod artifacts;
 mod chaos;
 mod checkpoints;
 mod clock;

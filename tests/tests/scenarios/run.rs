@@ -68,6 +68,18 @@ fn one_command_makes_the_report() {
     for name in ["report.html", "report.md", "results.json", "epochs.csv", "figures/time-vs-accuracy.png"] {
         assert!(folder.path().join("results").join(name).is_file(), "{name}");
     }
+    // The best job's weights, and what they are.
+    let best = folder.path().join("results/best");
+    let facts: serde_json::Value =
+        serde_json::from_slice(&fs::read(best.join("model.json")).unwrap()).unwrap();
+    let weights = fs::read(best.join("model.safetensors")).unwrap();
+    assert_eq!(facts["weights"]["blake3"], blake3::hash(&weights).to_hex().as_str());
+    let winner = rows.iter().find(|row| row["job"] == facts["job"].to_string()).unwrap();
+    let others = rows.iter().map(|row| row["val_accuracy"].parse::<f64>().unwrap());
+    assert_eq!(winner["val_accuracy"].parse::<f64>().unwrap(), others.fold(0.0, f64::max));
+    assert!(printed.contains("best/model.safetensors (job "), "{printed}");
+    let page = fs::read_to_string(folder.path().join("results/report.md")).unwrap();
+    assert!(page.contains("best/model.safetensors"), "{page}");
     // Again: nothing is left to train, the report is the same, and no sweep of another kind may use the folder.
     let again = command(folder.path(), parameters).output().unwrap();
     assert!(again.status.success());

@@ -317,6 +317,7 @@ impl Durable {
             ahead: begun.into_iter().filter(|job| *job > next_fresh).collect(),
             finals,
             best: BestJobs::default(),
+            weights: Vec::new(),
             open_jobs: open.map(|(key, job)| self.stored_job(*key, job)).collect(),
         }
     }

@@ -65,7 +65,8 @@ impl Hub {
     /// Goes on from the disk.
     pub(super) fn start(now_ms: u64, durable: &Durable) -> Result<Self, String> {
         let mut clock = LeaseClock::default();
-        let config = EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4 };
+        let config =
+            EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
         let now = Now { monotonic_ms: clock.read(Duration::ZERO), unix_ms: EPOCH_MS + now_ms };
         let engine = Engine::restore(config, now, durable.load()).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -175,7 +175,7 @@ impl Trainer {
         step: Step,
         checkpoints: &mut Checkpoints,
     ) -> (Vec<TrainerEvent>, Vec<Step>) {
-        let said = |message| TrainerEvent::Said { message, log_tail: Vec::new() };
+        let said = |message| TrainerEvent::Said { message, log_tail: Vec::new(), weights: None };
         let member = |attempt| self.members.iter().find(|member| member.attempt == attempt).copied();
         match step {
             Step::Ready => {
@@ -198,7 +198,7 @@ impl Trainer {
     }
 
     fn train(member: Member, step: Step, checkpoints: &mut Checkpoints) -> (Vec<TrainerEvent>, Vec<Step>) {
-        let said = |message| TrainerEvent::Said { message, log_tail: Vec::new() };
+        let said = |message| TrainerEvent::Said { message, log_tail: Vec::new(), weights: None };
         let Member { attempt, epochs, again, .. } = member;
         match step {
             Step::Epoch(_, epoch) if epoch > epochs => {

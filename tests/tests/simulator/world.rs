@@ -307,6 +307,7 @@ impl World {
                         self.send_down(link, Some(message));
                     }
                 }
+                Delivery::RemoveWeights(_) => {}
                 Delivery::Close(session, _) => {
                     let Some(hub) = &mut self.hub else { continue };
                     hub.close(session);

@@ -30,7 +30,7 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Longest wait for a connection, name look-up and TLS included.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longest wait for the stream once there is a connection.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest message that is accepted. A grant is a few kilobytes.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Where the coordinator is and how to be let in.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ pub(crate) fn keep(
     Ok((keeper.run(), events))
 }
 
-fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
+pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
     target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
 }
 
@@ -140,7 +140,7 @@ fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
         .keep_alive_while_idle(true))
 }
 
-fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
+pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
     let Some(path) = &target.token_file else { return Ok(None) };
     let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
     let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;

@@ -100,7 +100,7 @@ fn input(heard: &Heard) -> Option<Input> {
         }
         Heard::Trainer(slot, line) => {
             let event = match serde_json::from_slice(line) {
-                Ok(message) => TrainerEvent::Said { message, log_tail: Vec::new() },
+                Ok(message) => TrainerEvent::Said { message, log_tail: Vec::new(), weights: None },
                 Err(error) => TrainerEvent::Broken { reason: error.to_string() },
             };
             Input::Trainer { slot: *slot, event }

@@ -1,6 +1,6 @@
 //! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
 //! the stream to the coordinator; `spool` keeps unacknowledged events on disk, `lineage` whose it was; `slots` and `trainer_process` run
-//! the trainers; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
+//! the trainers; `weights` keeps what they trained until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
 mod child;
 mod connection;
@@ -18,6 +18,8 @@ mod spool;
 mod spool_format;
 mod start;
 mod trainer_process;
+mod uploads;
+mod weights;
 pub mod wire;
 
 pub use containment::contain;

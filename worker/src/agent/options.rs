@@ -199,6 +199,7 @@ impl StartOptions {
                 mend: "mend the command that --trainer names",
                 role: Role::Keeper,
                 ahead: true,
+                weights: None,
             };
         }
         let mut arguments: Vec<OsString> = vec![
@@ -227,6 +228,7 @@ impl StartOptions {
             mend: "install sweep-worker and sweep-trainer together, with the libtorch that they were built with (`make build`)",
             role: Role::Trainer,
             ahead: true,
+            weights: None,
         }
     }
 }

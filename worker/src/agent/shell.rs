@@ -1,7 +1,7 @@
 //! The agent's asynchronous shell: collects what happens, has the session decide, does what it says. One loop
 //! owns the session and the spool; nothing else touches them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proto::v1::{Outcome, WorkerMessage};
 use tokio::{
@@ -22,6 +22,8 @@ use super::{
     slots::Slots,
     spool::{Spool, SpoolError},
     trainer_process::TrainerCommand,
+    uploads::Uploads,
+    weights::WeightsFolder,
     wire::{self, Identity},
 };
 use crate::protocol::DatasetSummary;
@@ -31,6 +33,10 @@ const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// How long the last messages may take to leave the process.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a worker that leaves in order goes on handing weights over, at least and at most; what is left stays in its
+/// spool and is handed over when it is started again.
+const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 
 /// How long a worker that starts waits for its predecessor of the same name to end.
 const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(5);
@@ -94,7 +100,7 @@ pub(crate) async fn run(
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
-    let (keeper, mut link) = connection::keep(configuration.target)?;
+    let (keeper, mut link) = connection::keep(configuration.target.clone())?;
     let Some((mut spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
         return Ok(Departure::Orderly);
     };
@@ -107,6 +113,11 @@ pub(crate) async fn run(
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
             .ok()
     });
+    let weights = Arc::new(WeightsFolder::open(&configuration.spool)?);
+    let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
+    for trainer in &mut configuration.trainers {
+        trainer.weights = Some(Arc::clone(&weights));
+    }
     let slot_count = configuration.trainers.len();
     let name = configuration.identity.name.as_str();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers);
@@ -121,6 +132,8 @@ pub(crate) async fn run(
     let mut shell = Shell {
         session,
         spool,
+        weights,
+        uploads,
         slots,
         identity: configuration.identity,
         data_root: configuration.data_root,
@@ -137,6 +150,9 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.slots.shut_down().await;
+    if !matches!(departure, Ok(Departure::AtOnce)) {
+        shell.uploads.finish(configuration.grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end())).await;
+    }
     departure
 }
 
@@ -165,6 +181,8 @@ async fn open_spool(
 struct Shell {
     session: Session,
     spool: Spool,
+    weights: Arc<WeightsFolder>,
+    uploads: Uploads,
     slots: Slots,
     identity: Identity,
     data_root: PathBuf,
@@ -190,7 +208,7 @@ impl Shell {
         let mut spool_is_whole = true;
         loop {
             let wake_at = self.session.next_deadline().map(|deadline| self.start + deadline);
-            let listens = !self.spool.is_full() || self.session.is_leaving();
+            let listens = !self.is_full() || self.session.is_leaving();
             let input = tokio::select! {
                 Some(()) = shutdown.recv() => Some(Input::Shutdown),
                 event = link.recv() => match event {
@@ -222,10 +240,16 @@ impl Shell {
         }
     }
 
+    /// Whether no more results may be made: what waits for the coordinator takes up all the room that it may.
+    fn is_full(&self) -> bool {
+        self.spool.is_full() || self.weights.is_full()
+    }
+
     fn hear_link(&mut self, event: LinkEvent) -> Option<Input> {
         match event {
             LinkEvent::Connected { outgoing, close } => {
                 self.stream = Some(Stream { outgoing, close });
+                self.uploads.wake();
                 Some(Input::Connected)
             }
             LinkEvent::NameTaken(_) => None,
@@ -255,7 +279,11 @@ impl Shell {
                 self.spool.append(&wire::encode_event(event));
             }
             Output::Send(message) => self.send(message),
-            Output::Forget { through } => self.spool.forget(through),
+            Output::Forget { through } => {
+                self.spool.forget(through);
+                // The coordinator knows more ends now, and so whose weights it wants.
+                self.uploads.wake();
+            }
             Output::StartJobs { slot, mut jobs, fresh } => {
                 let pack_size = jobs.len();
                 for (attempt, work) in &mut jobs {

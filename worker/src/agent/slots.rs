@@ -216,9 +216,7 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) =
-                    self.process.as_ref().zip(train(jobs, self.trainer.has_place()))
-                {
+                if let Some((process, request)) = self.process.as_ref().zip(train(jobs, &self.trainer)) {
                     process.send(request);
                 }
             }
@@ -237,14 +235,16 @@ impl SlotTask {
     }
 }
 
-/// The request to train jobs; nothing for none. Without a place for checkpoints, none are asked for.
-fn train(jobs: Vec<(AttemptKey, Work)>, has_place: bool) -> Option<ToTrainer> {
+/// The request to train jobs; nothing for none. Without a place for checkpoints or weights, none are asked for.
+fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTrainer> {
     let dataset = jobs.first()?.1.dataset.clone();
+    let weights = |keep: bool| trainer.weights.as_deref().filter(|_| keep);
     let job = |(attempt, work): (AttemptKey, Work)| TrainJob {
         id: attempt.to_string(),
         model: work.model,
         parameters: work.parameters,
-        checkpoints: work.checkpoints.filter(|_| has_place),
+        checkpoints: work.checkpoints.filter(|_| trainer.has_place()),
+        weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };
     Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })
 }

@@ -26,7 +26,8 @@ use super::{
     child::{Role, detach},
     containment::{SHELL_SIGNAL, kill_descendants},
     lines::{Line, LineReader},
-    session::types::TrainerEvent,
+    session::types::{TrainerEvent, Weights},
+    weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
 
@@ -71,6 +72,8 @@ pub(crate) struct TrainerCommand {
     pub(crate) role: Role,
     /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.
     pub(crate) ahead: bool,
+    /// Where it leaves trained weights, where any are kept.
+    pub(crate) weights: Option<Arc<WeightsFolder>>,
 }
 
 /// Names the place for checkpoints to the trainer.
@@ -178,7 +181,8 @@ impl TrainerProcess {
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
-        let reader = Reader { slot, events: events.clone(), log, gate, ready: Some(ready) };
+        let (weights, ready) = (command.weights.clone(), Some(ready));
+        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
             child,
@@ -370,6 +374,7 @@ struct Reader {
     gate: Option<Gate>,
     /// Is told of the first message.
     ready: Option<oneshot::Sender<()>>,
+    weights: Option<Arc<WeightsFolder>>,
 }
 
 impl Reader {
@@ -446,6 +451,7 @@ impl Reader {
             }
             Line::Whole(line) => self.understand(&line),
         };
+        let event = self.with_weights(event).await;
         self.pass_on(event).await
     }
 
@@ -479,7 +485,7 @@ impl Reader {
                     FromTrainer::Ended { .. } => self.log.last_lines(LOG_LINES_OF_GOOD_MAX),
                     _ => Vec::new(),
                 };
-                TrainerEvent::Said { message, log_tail }
+                TrainerEvent::Said { message, log_tail, weights: None }
             }
             Err(error) => {
                 let shown: String = String::from_utf8_lossy(line).chars().take(200).collect();
@@ -504,6 +510,20 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+impl Reader {
+    /// Adds what a job that is done left. The trainer, which is idle then, waits for it.
+    async fn with_weights(&self, event: TrainerEvent) -> TrainerEvent {
+        let (Some(folder), TrainerEvent::Said { message, log_tail, .. }) = (&self.weights, &event) else {
+            return event;
+        };
+        let FromTrainer::Ended { id, outcome: TrainerOutcome::Done, .. } = message else { return event };
+        let (folder, id) = (Arc::clone(folder), id.clone());
+        let left = tokio::task::spawn_blocking(move || folder.finish(&id)).await;
+        let weights = left.unwrap_or_else(|error| Weights::Absent(error.to_string()));
+        TrainerEvent::Said { message: message.clone(), log_tail: log_tail.clone(), weights: Some(weights) }
     }
 }
 

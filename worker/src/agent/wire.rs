@@ -12,7 +12,7 @@ use proto::{
 
 use super::session::types::{
     End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
-    Work,
+    Weights, Work,
 };
 use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary};
 
@@ -99,6 +99,21 @@ fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
     }
 }
 
+/// A file of weights as it travels.
+pub fn encode_weights(weights: Weights) -> v1::WeightsFile {
+    match weights {
+        Weights::File { bytes, blake3 } => v1::WeightsFile { bytes, blake3, problem: String::new() },
+        Weights::Absent(problem) => v1::WeightsFile { problem, ..v1::WeightsFile::default() },
+    }
+}
+
+fn decode_weights(file: v1::WeightsFile) -> Weights {
+    match file {
+        v1::WeightsFile { bytes, blake3, problem } if problem.is_empty() => Weights::File { bytes, blake3 },
+        v1::WeightsFile { problem, .. } => Weights::Absent(problem),
+    }
+}
+
 /// An event as it travels and as it lies in the spool.
 pub fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
@@ -117,6 +132,7 @@ pub fn encode_event(event: Event) -> v1::Event {
             outcome: end.outcome.into(),
             reason: end.reason,
             log_tail: end.log_tail,
+            weights: end.weights.map(encode_weights),
         }),
     };
     v1::Event { sequence: event.sequence, attempt: Some(event.attempt.into()), event: Some(kind) }
@@ -142,7 +158,9 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
             train_accuracy: record.train_accuracy,
         }),
         WireKind::Ended(ended) => {
-            EventKind::Ended(End { outcome: ended.outcome(), reason: ended.reason, log_tail: ended.log_tail })
+            let outcome = ended.outcome();
+            let v1::AttemptEnded { reason, log_tail, weights, .. } = ended;
+            EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights) })
         }
     };
     Ok(Event { sequence: wire.sequence, attempt, kind })
@@ -209,6 +227,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             attempt: attempt.attempt,
             every_epochs: plan.every_epochs,
         }),
+        keep_weights: wire.keep_weights,
     })
 }
 
@@ -235,6 +254,7 @@ mod tests {
             }),
             timeout_ms: 0,
             checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
+            keep_weights: true,
         }
     }
 
@@ -245,7 +265,7 @@ mod tests {
         assert_eq!((work.epochs, work.timeout), (Some(5), None));
         assert_eq!(work.dataset.val_path.as_deref(), Some(std::path::Path::new("val")));
         let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
-        assert_eq!(work.checkpoints, Some(plan));
+        assert_eq!((work.checkpoints, work.keep_weights), (Some(plan), true));
     }
 
     #[test]
@@ -298,6 +318,11 @@ mod tests {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),
                 log_tail: vec!["x".into()],
+                weights: Some(Weights::Absent("no room".into())),
+            }),
+            EventKind::Ended(End {
+                weights: Some(Weights::File { bytes: 7, blake3: "ab".into() }),
+                ..End::new(v1::Outcome::Done, "")
             }),
         ];
         for kind in kinds {

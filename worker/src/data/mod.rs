@@ -24,6 +24,7 @@ pub use self::{
     decode::{DecodeError, decode_resized},
     error::DataError,
     packed::PackedDataset,
+    source::is_picture,
 };
 
 /// What to prepare, and where.

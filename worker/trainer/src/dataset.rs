@@ -163,6 +163,11 @@ impl TrainingData {
         self.train.f_index_select(0, &permutation)?.f_to_device(self.device)
     }
 
+    /// The training images' numbers: int64 on the CPU, in no order that matters.
+    pub fn train(&self) -> &Tensor {
+        &self.train
+    }
+
     /// The validation images' numbers: int64 on the device.
     pub fn validation(&self) -> &Tensor {
         &self.validation
@@ -183,6 +188,14 @@ impl TrainingData {
 
 fn device_labels(labels: &[u8], device: Device) -> Result<Tensor, TchError> {
     Tensor::f_from_slice(labels)?.f_to_kind(Kind::Int64)?.f_to_device(device)
+}
+
+/// Refuses sides that the model cannot take.
+pub(super) fn check_image_size(found: u32) -> Result<(), DatasetError> {
+    if IMAGE_SIZES.contains(&found) && found.is_multiple_of(IMAGE_SIZE_STEP) {
+        return Ok(());
+    }
+    Err(DatasetError::ImageSize { found })
 }
 
 /// Prepares data sets for one device and keeps the last one's images there.
@@ -217,9 +230,7 @@ impl DatasetLoader {
         spec: &DatasetSpec,
         progress: &mut dyn FnMut(f64) -> Flow,
     ) -> Result<Rc<TrainingData>, DatasetError> {
-        if !IMAGE_SIZES.contains(&spec.image_size) || !spec.image_size.is_multiple_of(IMAGE_SIZE_STEP) {
-            return Err(DatasetError::ImageSize { found: spec.image_size });
-        }
+        check_image_size(spec.image_size)?;
         let options = PrepareOptions {
             path: spec.path.clone(),
             val_path: spec.val_path.clone(),

@@ -17,6 +17,7 @@ use super::{
     model,
     pack::{Pack, PackEnd},
     session::{Job, Session, first_line},
+    weights::{self, Facts, WeightsError},
 };
 
 /// Why a stretch broke off.
@@ -75,13 +76,13 @@ impl<W: Write + Send> Session<'_, W> {
         let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes));
         let records = snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.records);
         let (id, resumed_epochs) = (&request.id, records.len() as u32);
-        let dataset = data.summary().clone();
-        self.output.send(&FromTrainer::Started { id: id.clone(), dataset, resumed_epochs })?;
+        let found = data.summary().clone();
+        self.output.send(&FromTrainer::Started { id: id.clone(), dataset: found, resumed_epochs })?;
         if resumed_epochs > 0 {
             terminal::say!("going on after epoch {resumed_epochs}");
         }
         records.iter().try_for_each(|record| self.output.send(&line(id, *record)))?;
-        Ok(Member { request, config, identity, state: State::Waiting(snapshot) })
+        Ok(Member { request, config, dataset, identity, state: State::Waiting(snapshot) })
     }
 
     /// Trains some members together, to their ends or until they are as far as those that wait for them.
@@ -114,7 +115,7 @@ impl<W: Write + Send> Session<'_, W> {
             heard?;
             match end {
                 PackEnd::Diverged(places) => self.end_diverged(members, &mut pack, &places)?,
-                PackEnd::Done => self.tell_epoch(members, &pack, rhythm)?,
+                PackEnd::Done => self.tell_epoch(members, &pack, data, rhythm)?,
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
@@ -122,7 +123,7 @@ impl<W: Write + Send> Session<'_, W> {
         for member in members {
             let State::Training(place) = member.state else { continue };
             if pack.is_done() {
-                self.end_done(member)?;
+                self.end_done(member, &pack, place, data)?;
             } else {
                 member.state = State::Waiting(Some(pack.snapshot(place)?));
             }
@@ -161,6 +162,7 @@ impl<W: Write + Send> Session<'_, W> {
         &mut self,
         members: &mut [Member<'_>],
         pack: &Pack<'_>,
+        data: &TrainingData,
         rhythm: &mut Rhythm,
     ) -> Result<(), Trouble> {
         let together = members.len() > 1;
@@ -175,7 +177,7 @@ impl<W: Write + Send> Session<'_, W> {
             );
             self.output.send(&line(id, *record))?;
             if pack.is_done() {
-                self.end_done(member)?;
+                self.end_done(member, pack, place, data)?;
             }
         }
         if members.iter().all(Member::has_ended) {
@@ -222,7 +224,19 @@ impl<W: Write + Send> Session<'_, W> {
         Ok(())
     }
 
-    fn end_done(&mut self, member: &mut Member<'_>) -> Result<(), SessionError> {
+    fn end_done(
+        &mut self,
+        member: &mut Member<'_>,
+        pack: &Pack<'_>,
+        place: usize,
+        data: &TrainingData,
+    ) -> Result<(), SessionError> {
+        if let Some(path) = &member.request.weights {
+            // Its numbers are what the job is for: they count with the weights or without.
+            if let Err(error) = write_weights(path, member, pack, place, data) {
+                terminal::say!("the weights are lost: {error}");
+            }
+        }
         self.remove_checkpoints(member);
         self.end_member(member, TrainerOutcome::Done, String::new())
     }
@@ -316,6 +330,19 @@ impl<W: Write + Send> Session<'_, W> {
             store.remove(plan);
         }
     }
+}
+
+/// Writes the weights that a member has come to.
+fn write_weights(
+    path: &std::path::Path,
+    member: &Member<'_>,
+    pack: &Pack<'_>,
+    place: usize,
+    data: &TrainingData,
+) -> Result<(), WeightsError> {
+    let Member { request, config, dataset, .. } = member;
+    let facts = Facts::of(request, config, dataset, data.summary(), pack.records(place).last());
+    weights::write(path, &facts, &pack.parameters(place)?)
 }
 
 /// An epoch as it is told.

@@ -109,12 +109,23 @@ impl Learner {
     /// # Errors
     /// What libtorch says.
     pub fn state(&self, member: usize) -> Result<([Tensor; 8], AdamState), TchError> {
-        let (parameters, adam) = match &self.0 {
+        Ok((self.parameters(member)?, self.own(member).1.state()?))
+    }
+
+    /// A member's parameters: copies, contiguous, float32 and on the CPU.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn parameters(&self, member: usize) -> Result<[Tensor; 8], TchError> {
+        let copies = self.own(member).0.iter().map(host_copy).collect::<Result<Vec<_>, _>>()?;
+        Ok(copies.try_into().expect("as many as the model has"))
+    }
+
+    fn own(&self, member: usize) -> (&[Tensor; 8], &Adam) {
+        match &self.0 {
             Models::One(model, adam) => (model.parameters(), adam),
             Models::Many(array) => (&array.members[member].parameters, &array.members[member].adam),
-        };
-        let copies = parameters.iter().map(host_copy).collect::<Result<Vec<_>, _>>()?;
-        Ok((copies.try_into().expect("as many as the model has"), adam.state()?))
+        }
     }
 
     /// Lets a member learn no more. It stays in the array, so that nothing changes for the others.

@@ -18,6 +18,7 @@ pub mod config;
 pub mod dataset;
 pub mod device;
 pub mod epoch;
+mod evaluate;
 #[allow(unsafe_code)]
 mod ffi;
 mod group;
@@ -27,10 +28,12 @@ mod members;
 pub mod model;
 pub mod pack;
 pub mod pack_model;
+mod predict;
 mod preparing;
 pub mod random;
 mod session;
 pub mod split;
+pub mod weights;
 
 /// Damage for the tests of what is read.
 #[cfg(test)]
@@ -40,7 +43,9 @@ mod damage;
 use checkpoint::CheckpointStore;
 use dataset::DatasetLoader;
 pub use device::{DeviceChoice, open as open_device};
+pub use evaluate::{EvaluateOptions, evaluate};
 use lines::RequestsEnd;
+pub use predict::{PredictOptions, predict};
 
 /// Exit status of a trainer that cannot go on.
 const FAILURE_EXIT_CODE: i32 = 1;

@@ -3,10 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use terminal::{logging, output};
-use trainer::{DeviceChoice, TrainerOptions};
+use trainer::{DeviceChoice, EvaluateOptions, PredictOptions, TrainerOptions};
 use worker::data;
 
-/// Trains jobs that standard input asks for; started by sweep-worker, once for each slot
+/// Trains jobs that standard input asks for, started by sweep-worker once for each slot; uses the weights that came out
 #[derive(Debug, clap::Parser)]
 #[command(name = "sweep-trainer", version, arg_required_else_help = true)]
 struct Arguments {
@@ -20,6 +20,10 @@ struct Arguments {
 enum Command {
     /// Train what standard input asks for, in lines of JSON (worker/TRAINER.md)
     Train(TrainArguments),
+    /// Classify pictures with trained weights: CSV of file, class and probabilities
+    Predict(PredictOptions),
+    /// Say how good trained weights are on a data set: accuracy, loss, accuracy by class, confusion matrix
+    Evaluate(EvaluateOptions),
     /// List the GPUs that libtorch can use, one JSON object a line
     Devices,
 }
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
     logging.start("warn");
     let done = match command {
         Command::Train(arguments) => train(arguments),
+        Command::Predict(options) => trainer::predict(&options),
+        Command::Evaluate(options) => trainer::evaluate(&options),
         Command::Devices => trainer::list_devices(),
     };
     output::exit_code(done.map(|()| ExitCode::SUCCESS))

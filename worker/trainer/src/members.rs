@@ -1,7 +1,7 @@
 //! The members of a group of jobs, and who of them trains next. Jobs that were interrupted at different places train
 //! until they are equally far, those furthest behind first; from then on as one pack.
 
-use worker::protocol::TrainJob;
+use worker::protocol::{DatasetSpec, TrainJob};
 
 use super::{config::TrainingConfig, epoch::Snapshot};
 
@@ -9,6 +9,7 @@ use super::{config::TrainingConfig, epoch::Snapshot};
 pub(super) struct Member<'a> {
     pub(super) request: &'a TrainJob,
     pub(super) config: &'a TrainingConfig,
+    pub(super) dataset: &'a DatasetSpec,
     /// What its checkpoints are known by.
     pub(super) identity: String,
     pub(super) state: State,

@@ -38,6 +38,14 @@ impl FromStr for Activation {
 }
 
 impl Activation {
+    /// Its name in sweep files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+
     /// In place: neither pooling nor a linear layer needs its output for its gradient.
     pub(super) fn apply(self, mut sums: Tensor) -> Result<Tensor, TchError> {
         match self {
@@ -77,6 +85,14 @@ impl FromStr for Precision {
 }
 
 impl Precision {
+    /// Its name in sweep files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// The tensor in the numbers that layers compute with; its gradient comes back in its own.
     pub(super) fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
         match self {

@@ -136,6 +136,14 @@ impl<'a> Pack<'a> {
         Ok(Snapshot { position: *position, records: records.clone(), parameters, adam })
     }
 
+    /// A member's weights as they are now: contiguous, float32 and on the CPU, whatever it computes with.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn parameters(&self, member: usize) -> Result<[Tensor; 8], TchError> {
+        self.learner.parameters(member)
+    }
+
     /// Trains and validates the epoch at hand, or what is left of it; only as far as `images_max` images where there
     /// is such a limit, and then without the validation.
     ///
@@ -270,7 +278,12 @@ struct Validation {
 
 /// Images of a validation batch; the last may hold fewer.
 fn validation_batch(data: &TrainingData) -> i64 {
-    (VALIDATION_PIXELS / data.image_size().pow(2)).clamp(1, data.validation().numel().max(1) as i64)
+    evaluation_batch(data.image_size(), data.validation().numel() as i64)
+}
+
+/// Images of a batch of those that are only looked at, where there are so many; the last may hold fewer.
+pub(super) fn evaluation_batch(image_size: i64, images: i64) -> i64 {
+    (VALIDATION_PIXELS / image_size.pow(2)).clamp(1, images.max(1))
 }
 
 /// Refuses packs with layers that kernels cannot count, as if memory ran out: a smaller pack can be trained.

@@ -7,7 +7,7 @@ mod workers;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -16,10 +16,11 @@ use terminal::output::say;
 
 use self::workers::{Workers, WorkersOptions};
 use super::{
+    artifact,
     client::{Target, Token},
     failure::Failure,
     follow::{Follower, is_final, verdict},
-    inspect::{each_job_page, job_columns, job_row, sweep_state_name},
+    inspect::{TargetId, each_job_page, job_columns, job_row, sweep_state_name},
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -43,6 +44,12 @@ const DESCRIPTORS_WANTED: u64 = 4_096;
 const REQUEST_ID: &str = "run";
 /// How long a worker of this machine may be silent; it shares its cores with its own trainers.
 const LEASE: Duration = Duration::from_secs(20);
+/// Folder of the best weights within the output folder.
+pub(super) const BEST: &str = "best";
+/// How long weights may take to come from a worker of this machine while none does.
+const WEIGHTS_WITHIN: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const WEIGHTS_POLL: Duration = Duration::from_millis(50);
 /// Most jobs whose rows are printed at the end; of larger sweeps the report has them.
 const ROWS_PRINTED_MAX: u64 = 64;
 
@@ -89,6 +96,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         tls: None,
         lease: LEASE,
         advertise: None,
+        artifacts: None,
     })
     .await?;
     let wanted = Wanted { specification, jobs: grid.job_count(), source };
@@ -112,16 +120,19 @@ async fn train_and_report(
 ) -> Result<(), Failure> {
     let sweep = submit_here(wanted, folder, target).await?;
     let mut unprinted = Unprinted::default();
-    if !is_final(&sweep) {
+    // A run that was killed may have left weights with its workers.
+    if !is_final(&sweep) || sweep.weights_awaited > 0 {
         let workers = Workers::start(&arguments.options, arguments.workers, folder, target).await?;
         train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
     }
     let id = sweep.sweep_id;
     let sweep =
         target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: id }).await).await?;
+    let best = keep_best(&sweep, target, folder).await?;
     let page = report::write(target, id, |_| folder.to_owned(), arguments.lang.into()).await?;
     unprinted.note(print_results(&sweep, target).await);
     unprinted.note(print(&format!("\nreport: {}\n", page.display())));
+    unprinted.note(print(&best));
     let reasons =
         format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
     verdict(&sweep, &reasons)?;
@@ -233,7 +244,7 @@ async fn train(
     let mut progress = Progress::new();
     let mut follower = Follower::new(target, sweep_id);
     let mut told = String::new();
-    let result = loop {
+    let mut result = loop {
         tokio::select! {
             event = follower.next() => match event {
                 Ok(Some(event)) => {
@@ -251,6 +262,13 @@ async fn train(
         }
     };
     progress.finish();
+    if result.is_ok() {
+        result = tokio::select! {
+            waited = await_weights(sweep_id, target) => waited,
+            failed = workers.failed() => Err(failed),
+            () = stop.asked() => Err(Failure::Interrupted),
+        };
+    }
     tokio::select! {
         () = workers.end() => {}
         () = stop.asked() => workers.kill().await,
@@ -266,6 +284,37 @@ fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
     };
     told.clone_from(&dataset.content_hash);
     dataset.lines().iter().for_each(|line| progress.say(line));
+}
+
+/// Waits until the weights that are wanted are here, or until none has come for a while: the next run fetches the rest.
+async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
+    let (mut before, mut give_up_at) = (u64::MAX, Instant::now());
+    loop {
+        let sweep =
+            target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+        match sweep.weights_awaited {
+            0 => return Ok(()),
+            awaited if awaited < before => (before, give_up_at) = (awaited, Instant::now() + WEIGHTS_WITHIN),
+            awaited if give_up_at <= Instant::now() => {
+                terminal::say!(
+                    "warning: the weights of {awaited} of the best jobs did not arrive; the same command fetches them"
+                );
+                return Ok(());
+            }
+            _ => {}
+        }
+        tokio::time::sleep(WEIGHTS_POLL).await;
+    }
+}
+
+/// Writes the best weights beside the report; what there is to say of it.
+async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<String, Failure> {
+    if sweep.best_weights.is_none() {
+        return Ok(String::new());
+    }
+    let which = TargetId { sweep: sweep.sweep_id, job: None };
+    let written = artifact::get(which, target, |_| folder.join(BEST)).await?;
+    Ok(format!("best weights: {} (job {})\n", written.path.display(), written.job))
 }
 
 /// The data set as workers with another working directory find it.

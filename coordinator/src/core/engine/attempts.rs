@@ -8,6 +8,7 @@ use super::{
     sessions::revoke,
     settle,
     sweep_run::{ActiveAttempt, WaitingJob},
+    weights::Left,
 };
 use crate::core::{
     mutants::{self, Mutant},
@@ -50,8 +51,10 @@ impl Engine {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
             }
             AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
-            AttemptEvent::Ended { outcome, reason, log_tail } => {
+            AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
                 let (mut state, mut reason) = verdict(active, outcome, reason);
+                let left =
+                    Left { attempt, worker: name.clone(), last: active.last, best: active.best, weights };
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
                         v1::Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
@@ -70,6 +73,9 @@ impl Engine {
                     self.mark_unfit(&name, attempt);
                 }
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
+                if state == AttemptState::Done {
+                    self.weights_left(left, out);
+                }
             }
             AttemptEvent::Unusable(reason) => {
                 self.refuse(&name, &reason);

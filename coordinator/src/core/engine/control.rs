@@ -80,6 +80,8 @@ impl Engine {
         });
         let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
         run.definition = definition;
+        // It may keep the weights of fewer jobs now.
+        run.trim_weights(out);
         if added > 0 {
             let state = if run.state == SweepState::Finished { SweepState::Running } else { run.state };
             run.ended_unix_ms = None;

@@ -1,13 +1,13 @@
 //! What the engine hears and says. Commands to workers leave in their wire form, since they are made once and
 //! only forwarded.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
 
 use super::super::{
     definition::SweepDefinition,
-    record::{EndedJob, EpochMetrics, Record},
+    record::{EndedJob, EpochMetrics, Record, WeightsFile},
     state::{JobState, SweepState},
 };
 
@@ -121,6 +121,31 @@ pub enum Input {
         /// What happened.
         event: AttemptEvent,
     },
+    /// A worker asks what becomes of weights that it has.
+    WeightsOffered {
+        /// Whose.
+        attempt: AttemptKey,
+        /// What they are.
+        file: WeightsFile,
+    },
+    /// A file of weights lies where it is to lie, whole and forced to the disk.
+    WeightsKept {
+        /// Whose.
+        attempt: AttemptKey,
+        /// What they are.
+        file: WeightsFile,
+    },
+    /// A worker does not have the weights any more that it said it had.
+    WeightsLost {
+        /// Whose.
+        attempt: AttemptKey,
+        /// What they were.
+        file: WeightsFile,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Who tidies up asks for the names of all files of weights.
+    WeightsNames,
     /// Time went by.
     Tick,
 }
@@ -169,6 +194,8 @@ impl Input {
                 | Self::Snapshot(_)
                 | Self::Define(_)
                 | Self::ListWorkers { .. }
+                | Self::WeightsOffered { .. }
+                | Self::WeightsNames
         )
     }
 }
@@ -258,6 +285,8 @@ pub enum AttemptEvent {
         reason: String,
         /// The trainer's last lines.
         log_tail: Vec<String>,
+        /// The trained weights that it left, or why there are none; nothing where none were to be left.
+        weights: Option<Result<WeightsFile, String>>,
     },
     /// What came cannot be understood; it is acknowledged, so that the worker does not send it for ever.
     Unusable(String),
@@ -297,6 +326,11 @@ pub enum Effect {
         session: SessionId,
         /// Why.
         reason: CloseReason,
+    },
+    /// Remove a file of weights, which is not kept any more.
+    RemoveWeights {
+        /// Its name, below the place where all are kept.
+        name: String,
     },
     /// Tell who watches a sweep.
     Observed {
@@ -376,8 +410,39 @@ pub enum Reply {
     Workers(Vec<v1::Worker>, bool),
     /// One worker.
     Worker(Box<v1::Worker>),
+    /// What becomes of weights.
+    Weights(WeightsAnswer),
+    /// All files of weights.
+    WeightsNames(WeightsNames),
     /// No.
     Refused(ControlError),
+}
+
+/// What becomes of weights that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WeightsAnswer {
+    /// They can be thrown away, for this reason.
+    NotWanted(String),
+    /// Nobody knows yet: the attempt's end has not come in.
+    Waiting,
+    /// They shall be handed over, to lie under this name.
+    Wanted {
+        /// Below the place where all are kept.
+        name: String,
+    },
+    /// They are kept.
+    Durable,
+}
+
+/// The names of files of weights, below the place where all are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WeightsNames {
+    /// Of files that are kept.
+    pub kept: BTreeSet<String>,
+    /// Of files that are on their way.
+    pub awaited: BTreeSet<String>,
+    /// The folders in which files of this coordinator's sweeps lie.
+    pub folders: BTreeSet<String>,
 }
 
 /// Why a user's wish is refused.

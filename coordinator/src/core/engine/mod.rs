@@ -15,6 +15,7 @@ mod sessions;
 mod sweep_run;
 mod view;
 mod waiting;
+mod weights;
 mod workers;
 
 use std::{
@@ -27,9 +28,10 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 pub use self::{
     message::{
         AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
-        Observation, Output, Reply, SessionId, SlotDescription,
+        Observation, Output, Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
     },
     restore::RestoreError,
+    weights::weights_name,
 };
 use self::{packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 use super::record::Record;
@@ -50,12 +52,20 @@ pub struct EngineConfig {
     pub lease_ms: u64,
     /// How often a worker shall send a heartbeat, in milliseconds; several fit into a lease.
     pub heartbeat_interval_ms: u64,
+    /// Whether there is a place for trained weights.
+    pub keeps_weights: bool,
 }
 
 impl EngineConfig {
     /// With a quarter of the lease between heartbeats, and at most 2 s, so that progress moves before people's eyes.
     pub fn with_lease_ms(lease_ms: u64) -> Self {
-        Self { lease_ms, heartbeat_interval_ms: (lease_ms / 4).clamp(1, 2_000) }
+        Self { lease_ms, heartbeat_interval_ms: (lease_ms / 4).clamp(1, 2_000), keeps_weights: false }
+    }
+
+    /// The same, with or without a place for trained weights.
+    #[must_use]
+    pub fn keeping_weights(self, keeps_weights: bool) -> Self {
+        Self { keeps_weights, ..self }
     }
 }
 
@@ -111,6 +121,8 @@ impl Engine {
             Input::Snapshot(sweep) => self.snapshot(now, *sweep),
             Input::Define(sweep) => self.define(*sweep),
             Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
+            Input::WeightsOffered { attempt, file } => Reply::Weights(self.weights_offered(*attempt, file)),
+            Input::WeightsNames => Reply::WeightsNames(self.weights_names()),
             _ => return None,
         })
     }
@@ -134,11 +146,15 @@ impl Engine {
             Input::Event { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, out)
             }
+            Input::WeightsKept { attempt, file } => self.weights_kept(attempt, &file, out),
+            Input::WeightsLost { attempt, file, reason } => self.weights_lost(attempt, &file, reason, out),
             Input::Tick => self.tick(now, out),
             Input::DescribeSweep(_)
             | Input::ListSweeps { .. }
             | Input::Snapshot(_)
             | Input::Define(_)
+            | Input::WeightsOffered { .. }
+            | Input::WeightsNames
             | Input::ListWorkers { .. } => Reply::None,
         }
     }

@@ -6,6 +6,7 @@ use super::{
     Engine, EngineConfig, Now,
     job_control::STOPPED,
     sweep_run::{ActiveAttempt, SweepRun, WaitingJob},
+    weights::Weights,
 };
 use crate::core::mutants::{self, Mutant};
 use crate::core::{
@@ -63,6 +64,7 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
     run.next_fresh = stored.next_fresh;
     run.ahead = if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
     run.best = stored.best;
+    run.weights = Weights::restored(stored.weights);
     for (state, count) in stored.finals {
         match state {
             JobState::Done => run.done = count,

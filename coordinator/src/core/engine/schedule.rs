@@ -158,7 +158,7 @@ impl Engine {
                 at_unix_ms: now.unix_ms,
             });
             run.active.insert(job, active);
-            assignments.push(assignment(run, attempt));
+            assignments.push(assignment(run, attempt, self.config.keeps_weights));
             let state = JobState::Running;
             let observation =
                 Observation::Job { attempt, state, worker: name.clone(), reason: String::new() };
@@ -177,7 +177,7 @@ struct Place<'a> {
     granted: u64,
 }
 
-fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
+fn assignment(run: &SweepRun, attempt: proto::AttemptKey, keeps_weights: bool) -> v1::JobAssignment {
     let specification = &run.definition.specification;
     let dataset = &specification.dataset;
     v1::JobAssignment {
@@ -197,5 +197,7 @@ fn assignment(run: &SweepRun, attempt: proto::AttemptKey) -> v1::JobAssignment {
             key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
             every_epochs: run.definition.execution.checkpoint_every_epochs.unwrap_or(0),
         }),
+        keep_weights: keeps_weights
+            && run.definition.specification.artifacts.keep != crate::core::specification::Keep::None,
     }
 }

@@ -13,9 +13,10 @@ use super::super::mutants::{self, Mutant};
 use super::super::{
     definition::SweepDefinition,
     record::{BestEpoch, BestJobs, EpochMetrics, History},
+    specification::MetricUse,
     state::{JobState, SweepState},
 };
-use super::packs::PackKey;
+use super::{packs::PackKey, weights::Weights};
 
 /// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
 /// the job where jobs are begun in the order of their numbers.
@@ -129,6 +130,8 @@ pub(super) struct SweepRun {
     pub(super) idle_since_ms: Option<u64>,
     /// Why that is so, as watchers were told.
     pub(super) idle_told: String,
+    /// The weights that are kept or on their way.
+    pub(super) weights: Weights,
 }
 
 impl SweepRun {
@@ -151,6 +154,7 @@ impl SweepRun {
             best: BestJobs::default(),
             idle_since_ms: None,
             idle_told: String::new(),
+            weights: Weights::default(),
         }
     }
 
@@ -281,6 +285,21 @@ impl SweepRun {
         }
     }
 
+    /// The number that ranks a job that has come so far.
+    pub(super) fn ranked_value(&self, last: Option<EpochMetrics>, best: Option<BestEpoch>) -> Option<f64> {
+        let metric = self.definition.metric;
+        match metric.used {
+            MetricUse::Last => last.and_then(|last| last.value(metric.name)),
+            MetricUse::Best => best.and_then(|best| best.value(metric)),
+        }
+    }
+
+    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// does not matter.
+    pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
+        self.definition.metric.outranks(one, other)
+    }
+
     /// The final state that is reached now, if the sweep has nothing left to do.
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
@@ -314,6 +333,7 @@ impl SweepRun {
     }
 
     pub(super) fn check_invariants(&self) -> Result<(), String> {
+        self.weights.check_invariants(self)?;
         let counted = self.fresh()
             + (self.waiting.len() + self.active.len()) as u64
             + self.done

@@ -9,3 +9,4 @@ mod leases;
 mod names;
 mod packs;
 mod properties;
+mod weights;

@@ -43,6 +43,8 @@ impl SweepRun {
             specification: String::new(),
             dataset: self.dataset.clone(),
             waiting: None,
+            best_weights: self.best_weights(),
+            weights_awaited: self.weights.awaited(),
         }
     }
 

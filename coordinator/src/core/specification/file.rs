@@ -22,8 +22,8 @@ use self::{
     suggestion::suggestion_for,
 };
 use super::{
-    Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Metric, MetricName, MetricUse,
-    PartialPoint, Specification, SpecificationError, SpecificationSource,
+    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Keep, Metric, MetricName,
+    MetricUse, PartialPoint, Specification, SpecificationError, SpecificationSource,
 };
 use crate::core::{
     grid::{Grid, GridError, POINTS_MAX},
@@ -202,6 +202,7 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
             checkpoint_every_epochs: execution.checkpoint_every_epochs.flatten(),
             pack_size_max: execution.pack_size_max.flatten(),
         },
+        artifacts: raw.artifacts.and_then(|raw| raw.keep).map(|keep| Artifacts { keep }).unwrap_or_default(),
     })
 }
 
@@ -272,7 +273,8 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 fn document(specification: &Specification, with_points: bool) -> Mapping {
-    let Specification { name, model, metric, dataset, axes, exclude, include, execution } = specification;
+    let Specification { name, model, metric, dataset, axes, exclude, include, execution, artifacts } =
+        specification;
     let mut file =
         mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
     let goal = metric.goal.to_string();
@@ -326,6 +328,11 @@ fn document(specification: &Specification, with_points: bool) -> Mapping {
         run.insert("pack_size_max".into(), pack_size_max.into());
     }
     insert(&mut file, "execution", run);
+    let keep = match artifacts.keep {
+        Keep::Best(count) => Value::from(count),
+        keep => keep.to_string().into(),
+    };
+    insert(&mut file, "artifacts", mapping([("keep", keep)]));
     file
 }
 

@@ -17,6 +17,8 @@ use super::{
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Most `exclude` and most `include` entries.
 pub const POINT_PATTERNS_MAX: usize = 1_000;
+/// Most jobs whose weights a sweep may keep by number: each job's end is compared with all of them. More is `all`.
+pub const KEEP_MAX: u32 = 1_000;
 /// Most values of one parameter, listed or by range.
 pub const VALUES_MAX: usize = 10_000;
 
@@ -76,7 +78,9 @@ impl fmt::Display for Change {
 /// Whether a key cannot change a number of a sweep's results, so that it may change while the sweep runs. Whether the
 /// pictures at another path are the same, the workers find out.
 pub fn is_setting(key: &str) -> bool {
-    ["name", "dataset.path", "metric.use"].contains(&key) || key.starts_with("execution.")
+    ["name", "dataset.path", "metric.use"].contains(&key)
+        || key.starts_with("execution.")
+        || key.starts_with("artifacts.")
 }
 
 /// One checked sweep.
@@ -98,6 +102,8 @@ pub struct Specification {
     pub include: Vec<PartialPoint>,
     /// How to run it.
     pub execution: Execution,
+    /// What is kept of its jobs.
+    pub artifacts: Artifacts,
 }
 
 /// One parameter and its values.
@@ -202,6 +208,12 @@ impl Metric {
         }
     }
 
+    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// does not matter.
+    pub fn outranks(self, one: (u64, f64), other: (u64, f64)) -> bool {
+        self.beats(one.1, other.1) || (one.1 == other.1 && one.0 < other.0)
+    }
+
     /// Whether it is what jobs have been ranked by all along, and what every job's best epoch is found by.
     pub fn is_largest_accuracy(self) -> bool {
         (self.name, self.goal) == (MetricName::ValAccuracy, Goal::Maximize)
@@ -254,6 +266,41 @@ pub struct Execution {
     pub pack_size_max: Option<u32>,
 }
 
+/// What a sweep keeps of its jobs beside their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Artifacts {
+    /// Whose trained weights.
+    pub keep: Keep,
+}
+
+/// Whose weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Those of the best jobs, so many, at least 1 and at most [`KEEP_MAX`].
+    Best(u32),
+    /// Those of every job that is done.
+    All,
+    /// Nobody's.
+    None,
+}
+
+impl Default for Artifacts {
+    /// The best job's: one file, which everybody asks for in the end.
+    fn default() -> Self {
+        Self { keep: Keep::Best(1) }
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Best(count) => count.fmt(f),
+            Self::All => f.write_str("all"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
 impl Specification {
     /// Reads and checks a sweep file with its overrides.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
@@ -296,6 +343,7 @@ impl Specification {
         self.dataset.path.clone_from(&other.dataset.path);
         self.metric.used = other.metric.used;
         self.execution.clone_from(&other.execution);
+        self.artifacts = other.artifacts;
     }
 
     /// Whether [`Self::take_settings`] would change nothing.
@@ -304,6 +352,7 @@ impl Specification {
             && self.dataset.path == other.dataset.path
             && self.metric.used == other.metric.used
             && self.execution == other.execution
+            && self.artifacts == other.artifacts
     }
 
     /// About how much memory it takes up.

@@ -55,6 +55,28 @@ fn the_reports_file_has_its_jobs() {
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
     assert_eq!(specification.execution.checkpoint_every_epochs, Some(2));
     assert_eq!(specification.execution.pack_size_max, Some(4));
+    assert_eq!(specification.artifacts.keep, Keep::Best(1));
+}
+
+#[test]
+fn whose_weights_are_kept_is_a_number_of_jobs_or_a_word() {
+    for (written, keep) in [
+        ("1", Keep::Best(1)),
+        ("1000", Keep::Best(1000)),
+        ("all", Keep::All),
+        ("none", Keep::None),
+        ("0", Keep::None),
+    ] {
+        let specification = parse(&format!("{REPORT}artifacts: {{keep: {written}}}\n")).unwrap();
+        assert_eq!(specification.artifacts.keep, keep);
+        let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
+        assert_eq!(stored.artifacts, specification.artifacts);
+        let set = parse_with(REPORT, &[&format!("artifacts.keep={written}")]).unwrap();
+        assert_eq!(set.artifacts, specification.artifacts);
+    }
+    // What was stored before there was such a key.
+    let older = parse(REPORT).unwrap().to_yaml().replace("artifacts:\n  keep: 1\n", "");
+    assert_eq!(Specification::from_stored(&older).unwrap().artifacts, Artifacts::default());
 }
 
 #[test]
@@ -350,6 +372,8 @@ fn wrong_files_are_told_with_line_and_key() {
         ("checkpoints", "name: x\nexecution: {checkpoint_every_epochs: 0}\n".to_owned()),
         ("packs", "name: x\nexecution: {pack_size_max: 0}\n".to_owned()),
         ("attempts", "name: x\nexecution: {attempts_max: 0}\n".to_owned()),
+        ("weights of too many", "name: x\nartifacts: {keep: 1001}\n".to_owned()),
+        ("weights of some", "name: x\nartifacts: {keep: some}\n".to_owned()),
         ("unknown parameter", parameters("dropout: {value: 0.5}")),
         ("parameter twice", parameters("epochs: {value: 5}\n  epochs: {value: 6}")),
         ("unknown activation", parameters("activation: {values: [relu, swish]}")),

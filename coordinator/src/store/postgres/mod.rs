@@ -22,7 +22,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, queries},
 };
 use crate::core::{
@@ -135,6 +135,19 @@ impl Store for PostgresStore {
             Err(error) => !matches!(error, StoreError::Full(_)),
             Ok(()) => true,
         }
+    }
+
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let artifacts = here(read::artifacts(&mut reader, sweep, first, last, limit).await)?;
+        reader.done();
+        Ok(artifacts)
     }
 
     async fn close(&self) {

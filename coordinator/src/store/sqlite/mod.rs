@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use self::{thread::WriterThread, write::Writer};
 use super::{
-    AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, Queries, queries},
     rows::Rows,
 };
@@ -219,6 +219,16 @@ impl Store for SqliteStore {
 
     async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError> {
         read::epochs(&mut *self.readers.acquire().await?, sweep, first, last).await
+    }
+
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        read::artifacts(&mut *self.readers.acquire().await?, sweep, first, last, limit).await
     }
 
     async fn close(&self) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::{AttemptKey, v1::Outcome};
 
-use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start, Work};
+use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start, Weights, Work};
 use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 /// What is known of a slot's trainer process.
@@ -94,6 +94,7 @@ pub(super) struct Running {
     /// How many jobs the trainer was given at once, this one included.
     pack_size: usize,
     timeout: Option<Duration>,
+    keep_weights: bool,
     started: bool,
     epochs_done: u32,
     epochs_total: Option<u32>,
@@ -111,6 +112,7 @@ impl Running {
             ready_by,
             pack_size,
             timeout: work.timeout,
+            keep_weights: work.keep_weights,
             started: false,
             epochs_done: 0,
             epochs_total: work.epochs,
@@ -166,7 +168,7 @@ impl Running {
             None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
         };
-        Some(End { outcome, reason, log_tail })
+        Some(End { log_tail, ..End::new(outcome, reason) })
     }
 
     /// What was wrong with its trainer, which is gone and never was ready; nothing where the attempt was to end anyway.
@@ -208,12 +210,14 @@ impl Running {
         outcome: TrainerOutcome,
         reason: String,
         log_tail: Vec<String>,
+        weights: Option<Weights>,
     ) -> Result<Heard, String> {
         if let Some(why) = self.stop_reason() {
             // A training that ends by itself just when it is asked to stop is as good as any other.
             let counts = matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Diverged);
             if why.silences() || !counts {
-                let end = self.stopped(why).map(|(outcome, reason)| End { outcome, reason, log_tail });
+                let end =
+                    self.stopped(why).map(|(outcome, reason)| End { log_tail, ..End::new(outcome, reason) });
                 return Ok(Heard::Ended(self.attempt, end));
             }
         }
@@ -231,8 +235,10 @@ impl Running {
             TrainerOutcome::Unavailable => Outcome::Unavailable,
             TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
         };
-        let reason = if outcome == Outcome::Done { String::new() } else { reason };
-        Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail })))
+        let is_done = outcome == Outcome::Done;
+        let reason = if is_done { String::new() } else { reason };
+        let weights = weights.filter(|_| is_done && self.keep_weights);
+        Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail, weights })))
     }
 
     fn check_complete(&self) -> Result<(), String> {
@@ -371,6 +377,7 @@ impl Slot {
         now: Duration,
         message: FromTrainer,
         log_tail: Vec<String>,
+        weights: Option<Weights>,
     ) -> Result<Heard, String> {
         self.heard_at = now;
         if self.trainer.is_dying() {
@@ -395,7 +402,9 @@ impl Slot {
         let attempt = running.attempt;
         let silenced = running.stop_reason().is_some_and(StopReason::silences);
         match message {
-            FromTrainer::Ended { outcome, reason, .. } => running.hear_end(outcome, reason, log_tail),
+            FromTrainer::Ended { outcome, reason, .. } => {
+                running.hear_end(outcome, reason, log_tail, weights)
+            }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),
             FromTrainer::Progress { epoch, fraction, .. } => Ok(running.set_progress(epoch, fraction)),

@@ -34,6 +34,7 @@ pub(crate) fn work() -> Work {
         dataset,
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
+        keep_weights: true,
     }
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn grant_pack(slot: usize, jobs: &[u64]) -> Input {
 }
 
 pub(crate) fn said(slot: usize, message: FromTrainer) -> Input {
-    Input::Trainer { slot, event: TrainerEvent::Said { message, log_tail: Vec::new() } }
+    Input::Trainer { slot, event: TrainerEvent::Said { message, log_tail: Vec::new(), weights: None } }
 }
 
 pub(crate) fn ready(slot: usize) -> Input {

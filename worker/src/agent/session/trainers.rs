@@ -71,7 +71,7 @@ impl Session {
                     let end = match running.failed_start(&reason).filter(|_| before_ready) {
                         // It knew nothing of the job: another one may have it.
                         Some(reason) => {
-                            Some(End { outcome: Outcome::HandedBack, reason, log_tail: log_tail.clone() })
+                            Some(End { log_tail: log_tail.clone(), ..End::new(Outcome::HandedBack, reason) })
                         }
                         None => running.end_after_exit(&reason, log_tail.clone(), leaving),
                     };
@@ -79,16 +79,18 @@ impl Session {
                 }
                 self.start_waiting(now, index);
             }
-            TrainerEvent::Said { message, log_tail } => match slot.hear(now, message, log_tail) {
-                Err(reason) => self.break_trainer(index, &reason),
-                Ok(Heard::Nothing) => {}
-                Ok(Heard::Progress) => self.progress_is_news = true,
-                Ok(Heard::Record(attempt, kind)) => {
-                    self.progress_is_news = true;
-                    self.record(attempt, kind);
+            TrainerEvent::Said { message, log_tail, weights } => {
+                match slot.hear(now, message, log_tail, weights) {
+                    Err(reason) => self.break_trainer(index, &reason),
+                    Ok(Heard::Nothing) => {}
+                    Ok(Heard::Progress) => self.progress_is_news = true,
+                    Ok(Heard::Record(attempt, kind)) => {
+                        self.progress_is_news = true;
+                        self.record(attempt, kind);
+                    }
+                    Ok(Heard::Ended(attempt, end)) => self.release(now, index, attempt, end),
                 }
-                Ok(Heard::Ended(attempt, end)) => self.release(now, index, attempt, end),
-            },
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub enum TrainerEvent {
         message: FromTrainer,
         /// The last lines of its log, where the message ends a job; empty otherwise.
         log_tail: Vec<String>,
+        /// The weights that it left, where the message ends a job well and they were asked for.
+        weights: Option<Weights>,
     },
     /// Something that is not the trainer protocol; nothing that it says later can be trusted.
     Broken {
@@ -110,6 +112,8 @@ pub struct Work {
     pub timeout: Option<Duration>,
     /// What to keep so that another attempt can go on.
     pub checkpoints: Option<CheckpointPlan>,
+    /// Whether the coordinator may want the trained weights.
+    pub keep_weights: bool,
 }
 
 /// What the shell must do, in this order.
@@ -265,11 +269,27 @@ pub struct End {
     pub reason: String,
     /// The trainer's last lines, oldest first.
     pub log_tail: Vec<String>,
+    /// The trained weights of an attempt that is done, where they were to be written.
+    pub weights: Option<Weights>,
+}
+
+/// Trained weights in a file of this worker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Weights {
+    /// They wait there until the coordinator has them or does not want them.
+    File {
+        /// Length of the file.
+        bytes: u64,
+        /// BLAKE3 of its content, as hexadecimal digits.
+        blake3: String,
+    },
+    /// There are none, and why, for people.
+    Absent(String),
 }
 
 impl End {
     /// An end without log lines.
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: reason.into(), log_tail: Vec::new() }
+        Self { outcome, reason: reason.into(), log_tail: Vec::new(), weights: None }
     }
 }

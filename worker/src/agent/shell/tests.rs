@@ -71,6 +71,11 @@ impl WorkerService for Fake {
         self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(messages)))
     }
+
+    async fn weights(&self, _: Request<v1::WeightsRequest>) -> Result<Response<v1::WeightsResponse>, Status> {
+        let state = v1::WeightsState::NotWanted.into();
+        Ok(Response::new(v1::WeightsResponse { state, ..v1::WeightsResponse::default() }))
+    }
 }
 
 impl FakeSession {
@@ -223,6 +228,7 @@ fn assignment() -> v1::JobAssignment {
         dataset: Some(dataset),
         timeout_ms: 0,
         checkpoints: None,
+        keep_weights: false,
     }
 }
 

@@ -6,7 +6,12 @@ use super::*;
 use crate::{
     agent::{
         child::Role,
-        session::tests::{attempt, work},
+        session::{
+            tests::{attempt, work},
+            types::Weights,
+        },
+        trainer_process::CHECKPOINTS_VARIABLE,
+        weights::WeightsFolder,
     },
     protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX},
 };
@@ -23,6 +28,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         mend: "mend the script",
         role: Role::Program,
         ahead: false,
+        weights: None,
     }
 }
 
@@ -91,14 +97,14 @@ async fn a_trainer_hears_its_jobs_and_serves_one_after_the_other() {
         FromTrainer::Ended { reason, .. } => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(1), work())], false).unwrap()));
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(1), work())], &script("")).unwrap()));
     bench.slots.stop_job(0, attempt(1), true);
     assert_eq!(
         reason(bench.said().await),
         length(ToTrainer::Stop { id: attempt(1).to_string(), checkpoint: true })
     );
     bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
-    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())], false).unwrap()));
+    assert_eq!(reason(bench.said().await), length(train(vec![(attempt(2), work())], &script("")).unwrap()));
 }
 
 #[tokio::test]
@@ -341,9 +347,36 @@ fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
     let plan = CheckpointPlan { key: "1-9/1".into(), attempt: 1, every_epochs: 0 };
     for has_place in [true, false] {
         let work = Work { checkpoints: Some(plan.clone()), ..work() };
-        let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), work)], has_place) else {
-            panic!()
-        };
+        let mut trainer = script("");
+        if has_place {
+            trainer.environment.push((CHECKPOINTS_VARIABLE, "/kept".into()));
+        }
+        let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), work)], &trainer) else { panic!() };
         assert_eq!(jobs[0].checkpoints.is_some(), has_place);
     }
+}
+
+#[tokio::test]
+async fn weights_are_asked_for_and_taken_where_they_are_wanted() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+    // The smallest file: a header without tensors.
+    let trainer = TrainerCommand {
+        weights: Some(folder.clone()),
+        ..script(
+            r#"echo "$ready"; read -r line; printf '\002\000\000\000\000\000\000\000{}' > "$(echo "$line" | sed 's/.*"weights":"\([^"]*\)".*/\1/')"
+            echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#,
+        )
+    };
+    let mut bench = Bench::started(trainer.clone());
+    assert_eq!(kind(&bench.said().await), READY);
+    let TrainerEvent::Said { weights: Some(Weights::File { bytes, blake3 }), .. } = bench.next().await else {
+        panic!("the trainer left weights")
+    };
+    let waiting = folder.waiting().unwrap();
+    assert_eq!((waiting.len(), waiting[0].bytes, &waiting[0].blake3), (1, bytes, &blake3));
+    assert_eq!(bytes, 10);
+    let unwanted = Work { keep_weights: false, ..work() };
+    let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), unwanted)], &trainer) else { panic!() };
+    assert_eq!(jobs[0].weights, None);
 }

@@ -26,7 +26,8 @@ fn epoch(sequence: u64, job: u64) -> v1::Event {
 }
 
 fn end(sequence: u64, job: u64) -> v1::Event {
-    let ended = v1::AttemptEnded { outcome: 1, reason: String::new(), log_tail: vec!["x".repeat(20)] };
+    let ended =
+        v1::AttemptEnded { outcome: 1, reason: String::new(), log_tail: vec!["x".repeat(20)], weights: None };
     event(sequence, job, WireKind::Ended(ended))
 }
 
@@ -169,7 +170,8 @@ fn a_spool_is_full_when_too_much_is_unacknowledged_and_not_before() {
     let (mut spool, _) = reopen(&folder);
     let reason = "x".repeat(1 << 20);
     let large = |sequence| {
-        let ended = v1::AttemptEnded { outcome: 3, reason: reason.clone(), log_tail: Vec::new() };
+        let ended =
+            v1::AttemptEnded { outcome: 3, reason: reason.clone(), log_tail: Vec::new(), weights: None };
         event(sequence, sequence, WireKind::Ended(ended))
     };
     (1..=63).for_each(|sequence| spool.append(&large(sequence)));

@@ -312,7 +312,8 @@ fn read_bounded(reader: impl Read, path: &Path, bytes: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn is_picture(path: &[u8]) -> bool {
+/// Whether a file's name is that of a picture that is read.
+pub fn is_picture(path: &[u8]) -> bool {
     let Some(dot) = path.iter().rposition(|byte| *byte == b'.') else { return false };
     EXTENSIONS.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
 }

@@ -64,12 +64,13 @@ pub(super) fn metrics(epoch: u32) -> EpochMetrics {
 }
 
 pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
-    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new() }
+    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None }
 }
 
 impl Cluster {
     pub(super) fn new() -> Self {
-        let config = EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4 };
+        let config =
+            EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
         Self {
             engine: Engine::new(config),
             now_ms: 0,

@@ -374,6 +374,7 @@ fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
         ahead: Default::default(),
         finals: Vec::new(),
         best: Default::default(),
+        weights: Vec::new(),
         open_jobs: vec![StoredJob {
             job: 1,
             attempts: 1,

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use proto::ParameterValue;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    super::{Goal, MetricName, MetricUse, PartialPoint},
+    super::{Goal, KEEP_MAX, Keep, MetricName, MetricUse, PartialPoint},
     axis::RawParameters,
     checked::{Limit, checked, checked_limit, integer, text},
     point::read_points,
@@ -40,6 +41,7 @@ pub(super) struct RawFile {
     #[serde(default, deserialize_with = "read_points")]
     pub(super) include: Option<Vec<PartialPoint>>,
     pub(super) execution: Option<RawExecution>,
+    pub(super) artifacts: Option<RawArtifacts>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,10 +95,28 @@ pub(super) struct RawExecution {
     pub(super) pack_size_max: Limit<u32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "`{keep: 1}`")]
+pub(super) struct RawArtifacts {
+    #[serde(default, deserialize_with = "keep")]
+    pub(super) keep: Option<Keep>,
+}
+
 impl RawFile {
     /// Puts what `top` says over what this says, key by key; lists are replaced whole.
     pub(super) fn overlay(&mut self, top: Self) {
-        let Self { name, model, _method: _, metric, dataset, parameters, exclude, include, execution } = top;
+        let Self {
+            name,
+            model,
+            _method: _,
+            metric,
+            dataset,
+            parameters,
+            exclude,
+            include,
+            execution,
+            artifacts,
+        } = top;
         replace(&mut self.name, name);
         replace(&mut self.model, model);
         replace(&mut self.exclude, exclude);
@@ -125,6 +145,9 @@ impl RawFile {
             replace(&mut below.job_timeout, top.job_timeout);
             replace(&mut below.checkpoint_every_epochs, top.checkpoint_every_epochs);
             replace(&mut below.pack_size_max, top.pack_size_max);
+        }
+        if let Some(top) = artifacts {
+            replace(&mut self.artifacts.get_or_insert_default().keep, top.keep);
         }
     }
 }
@@ -220,5 +243,16 @@ fn job_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit<u64>,
         u64::try_from(duration.as_millis())
             .ok()
             .filter(|milliseconds| (1_000..=TIMEOUT_MS_MAX).contains(milliseconds))
+    })
+}
+
+fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Keep>, D::Error> {
+    checked(deserializer, "all, none, or a number of jobs from 1 to 1000", |value| match &value {
+        ParameterValue::Text(text) if text == "all" => Some(Keep::All),
+        ParameterValue::Text(text) if text == "none" => Some(Keep::None),
+        value => match integer(value)? {
+            0 => Some(Keep::None),
+            count => (count <= KEEP_MAX).then_some(Keep::Best(count)),
+        },
     })
 }

@@ -1,0 +1,31 @@
+//! Removing files of weights that are not kept any more, for as long as a coordinator leads.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::Artifacts;
+use crate::{
+    core::engine::{Input, Reply},
+    driver::DriverHandle,
+};
+
+/// Removes what earlier coordinators left, and from then on what is `dropped`, by name, after its record.
+pub async fn tidy(artifacts: Arc<Artifacts>, driver: DriverHandle, mut dropped: mpsc::Receiver<String>) {
+    let names = async {
+        match driver.call(Input::WeightsNames).await {
+            Ok(Reply::WeightsNames(names)) => Some(names),
+            _ => None,
+        }
+    };
+    match artifacts.remove_leftovers(names).await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "weights that a crash left were removed"),
+        Err(error) => tracing::warn!(%error, "weights that are not kept any more may still be there"),
+    }
+    while let Some(name) = dropped.recv().await {
+        if let Err(error) = artifacts.remove(&name).await {
+            tracing::warn!(%error, name, "weights that are not kept any more could not be removed");
+        }
+    }
+}

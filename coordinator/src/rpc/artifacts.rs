@@ -1,0 +1,224 @@
+//! Weights on their way in, from workers, and out, to users. Whether they are wanted, the engine says; where they lie,
+//! `artifacts` knows.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use proto::{AttemptKey, SweepId, v1};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use super::{convert, mismatch, refused, unreadable};
+use crate::{
+    artifacts::{ArtifactError, Artifacts, MaybeArtifacts, Taken},
+    core::{
+        engine::{Input, Reply, WeightsAnswer, weights_name},
+        record::{WeightsFile, WeightsState},
+        state::JobState,
+    },
+    driver::Seat,
+    store::{ArtifactRow, Store},
+};
+
+/// Bytes of a piece for a user: below what counts as a large answer, so that a slow reader is waited for.
+const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
+/// Pieces that may wait for a slow reader.
+pub(super) const PIECES_WAITING_MAX: usize = 8;
+/// Weights read from the store at a time.
+const ROWS_AT_A_TIME: u32 = 1_000;
+
+/// Takes what a worker says of weights.
+pub(super) async fn offered(
+    seat: &Seat,
+    artifacts: &MaybeArtifacts,
+    tasks: &TaskTracker,
+    request: v1::WeightsRequest,
+) -> Result<v1::WeightsResponse, Status> {
+    let attempt = AttemptKey::try_from(request.attempt);
+    let attempt = attempt.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let problem = request.file.as_ref().map(|file| file.problem.clone()).unwrap_or_default();
+    let file = convert::weights_file(request.file)?;
+    if !problem.is_empty() {
+        let reason = convert::reason(problem);
+        return ask(seat, Input::WeightsLost { attempt, file, reason }).await.map(answer);
+    }
+    let name = match ask(seat, Input::WeightsOffered { attempt, file: file.clone() }).await? {
+        WeightsAnswer::Wanted { name } => name,
+        other => return Ok(answer(other)),
+    };
+    let Some(artifacts) = artifacts.clone() else {
+        return Ok(answer(WeightsAnswer::NotWanted("this coordinator has no place for weights".into())));
+    };
+    let (seat, offset, data) = (seat.clone(), request.offset, request.data);
+    // A task of its own: what is begun is brought to its end, also when the worker hangs up.
+    let taking =
+        tasks.spawn(async move { take(&seat, &artifacts, &name, attempt, file, (offset, data)).await });
+    taking.await.map_err(|_| mismatch())?
+}
+
+async fn take(
+    seat: &Seat,
+    artifacts: &Artifacts,
+    name: &str,
+    attempt: AttemptKey,
+    file: WeightsFile,
+    (offset, data): (u64, Vec<u8>),
+) -> Result<v1::WeightsResponse, Status> {
+    match artifacts.take(name, &file, offset, data).await {
+        Ok(Taken::UpTo(offset)) => Ok(v1::WeightsResponse {
+            state: v1::WeightsState::Wanted.into(),
+            offset,
+            ..v1::WeightsResponse::default()
+        }),
+        Ok(Taken::Whole) => {
+            let record = ask(seat, Input::WeightsKept { attempt, file: file.clone() });
+            let kept = artifacts.keep(name, &file, record).await.map_err(|error| status(&error))??;
+            if matches!(kept, WeightsAnswer::NotWanted(_)) {
+                // Others came first, or the attempt was fenced: what lies there has no record.
+                let removed = artifacts.remove(name).await;
+                removed.map_err(|error| status(&error))?;
+            }
+            Ok(answer(kept))
+        }
+        Err(ArtifactError::TooMany | ArtifactError::Busy) => Ok(answer(WeightsAnswer::Waiting)),
+        Err(error) => Err(status(&error)),
+    }
+}
+
+async fn ask(seat: &Seat, input: Input) -> Result<WeightsAnswer, Status> {
+    match seat.call(input).await.map_err(refused)? {
+        Reply::Weights(answer) => Ok(answer),
+        _ => Err(mismatch()),
+    }
+}
+
+fn answer(answer: WeightsAnswer) -> v1::WeightsResponse {
+    let (state, reason) = match answer {
+        WeightsAnswer::NotWanted(reason) => (v1::WeightsState::NotWanted, reason),
+        WeightsAnswer::Waiting => (v1::WeightsState::Waiting, String::new()),
+        WeightsAnswer::Wanted { .. } => (v1::WeightsState::Wanted, String::new()),
+        WeightsAnswer::Durable => (v1::WeightsState::Durable, String::new()),
+    };
+    v1::WeightsResponse { state: state.into(), offset: 0, reason }
+}
+
+fn status(error: &ArtifactError) -> Status {
+    match error {
+        ArtifactError::Full => {
+            tracing::warn!("{error}");
+            Status::resource_exhausted(error.to_string())
+        }
+        ArtifactError::TooMany | ArtifactError::Busy => Status::resource_exhausted(error.to_string()),
+        ArtifactError::Piece => Status::invalid_argument(error.to_string()),
+        ArtifactError::Damaged => Status::data_loss(error.to_string()),
+        _ => {
+            tracing::error!("{error}");
+            Status::internal(error.to_string())
+        }
+    }
+}
+
+/// Says of jobs, in the order of their numbers, what became of their weights.
+pub(super) async fn mark(store: &dyn Store, sweep: SweepId, jobs: &mut [v1::Job]) -> Result<(), Status> {
+    let number = |job: &v1::Job| job.point.as_ref().map_or(0, |point| point.job);
+    let is_done = |job: &&v1::Job| job.state() == v1::JobState::from(JobState::Done);
+    let done = || jobs.iter().filter(is_done).map(number);
+    let (Some(mut first), Some(last)) = (done().min(), done().max()) else { return Ok(()) };
+    while first <= last {
+        let rows = store.artifacts(sweep, first, last, ROWS_AT_A_TIME).await.map_err(unreadable)?;
+        for row in &rows {
+            if let Ok(place) = jobs.binary_search_by_key(&row.job, number) {
+                jobs[place].weights = row.state.as_str().to_owned();
+            }
+        }
+        first = match rows.last() {
+            Some(row) if rows.len() == ROWS_AT_A_TIME as usize => row.job + 1,
+            _ => break,
+        };
+    }
+    Ok(())
+}
+
+/// The weights that are kept of a job, or of the best one where that is 0, and the name of their file.
+pub(super) async fn find(
+    store: &dyn Store,
+    sweep: &v1::Sweep,
+    job: u64,
+) -> Result<(v1::Artifact, String), Status> {
+    let id = SweepId(sweep.sweep_id);
+    let wanted = if job > 0 { job } else { sweep.best_weights.as_ref().map_or(0, |best| best.job) };
+    let rows = match wanted {
+        0 => Vec::new(),
+        job => store.artifacts(id, job, job, 1).await.map_err(unreadable)?,
+    };
+    match rows.into_iter().next() {
+        Some(row) if row.state == WeightsState::Kept => {
+            let name = weights_name(id, sweep.created_unix_ms, row.job, row.attempt, &row.file.blake3);
+            Ok((convert::artifact(row), name))
+        }
+        row => Err(Status::not_found(why_none(sweep, job, row.as_ref()))),
+    }
+}
+
+fn why_none(sweep: &v1::Sweep, job: u64, row: Option<&ArtifactRow>) -> String {
+    let id = sweep.sweep_id;
+    let awaited = sweep.weights_awaited;
+    let all = format!("`sweep artifact ls {id}` lists all");
+    match row {
+        Some(row) => {
+            let ArtifactRow { job, worker, reason, .. } = row;
+            match row.state {
+                WeightsState::Awaited => {
+                    format!(
+                        "the weights of job {id}/{job} are still on their way from worker {worker}; try again soon"
+                    )
+                }
+                WeightsState::Absent => format!("there are no weights of job {id}/{job}: {reason}"),
+                WeightsState::Dropped | WeightsState::Kept => {
+                    format!("the weights of job {id}/{job} are not kept any more: others are better; {all}")
+                }
+            }
+        }
+        None if job > 0 => format!(
+            "no weights of job {id}/{job} are kept: it is not done, or was not among the best when it ended (see \
+             `artifacts: {{keep: …}}` in the sweep file); {all}"
+        ),
+        None if awaited > 0 => {
+            format!("the weights of sweep {id} are still on their way from their workers; try again soon")
+        }
+        None => format!(
+            "no weights of sweep {id} are kept: no job is done, or the sweep file says `artifacts: {{keep: none}}`, or the \
+             coordinator was started without a place for them (--artifacts), or its trainer left none; {all}"
+        ),
+    }
+}
+
+/// Sends a file from `offset` on, until nobody reads any more.
+pub(super) async fn send(
+    artifacts: Arc<Artifacts>,
+    (artifact, name): (v1::Artifact, String),
+    offset: u64,
+    sender: mpsc::Sender<Result<v1::ArtifactPiece, Status>>,
+) {
+    let first = v1::ArtifactPiece { artifact: Some(artifact), data: Vec::new() };
+    if sender.send(Ok(first)).await.is_err() {
+        return;
+    }
+    let mut pieces = match artifacts.read(&name, offset).await {
+        Ok(pieces) => pieces,
+        Err(error) => return drop(sender.send(Err(status(&error))).await),
+    };
+    while let Some(piece) = pieces.next().await {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return drop(sender.send(Err(status(&error))).await),
+        };
+        for data in piece.chunks(DOWNLOAD_PIECE_BYTES) {
+            let piece = v1::ArtifactPiece { artifact: None, data: data.to_vec() };
+            if sender.send(Ok(piece)).await.is_err() {
+                return;
+            }
+        }
+    }
+}

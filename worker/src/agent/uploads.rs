@@ -1,0 +1,235 @@
+//! Handing trained weights over to the coordinator, piece by piece, over a connection of its own: what takes minutes must
+//! not hold up events and heartbeats. The coordinator says which it wants and from where on; a worker asks again until
+//! each is durable there or not wanted, over breaks, restarts and coordinators that have no room.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
+
+use proto::v1::{self, WeightsState, worker_service_client::WorkerServiceClient};
+use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token},
+    weights::{Waiting, WeightsFolder, hash},
+};
+
+/// Bytes of a piece: a quarter of the longest message, so that a slow line gives signs of life.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Longest wait for the answer to a piece: a megabyte over a slow line, and a commit to a slow disk.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Shortest and longest pause before what is left is offered again.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Calls for one file in one round beside those that a straight transfer takes: the coordinator may have lost what it had.
+const CALLS_SPARE: u64 = 16;
+
+/// The task that hands weights over; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    wake: Arc<Notify>,
+    folder: Arc<WeightsFolder>,
+    /// Changes after each round.
+    rounds: watch::Receiver<u64>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Uploads {
+    /// Begins with what lies in `folder`.
+    ///
+    /// # Errors
+    /// The target cannot be used.
+    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, TargetError> {
+        let wake = Arc::new(Notify::new());
+        let (told, rounds) = watch::channel(0);
+        let endpoints = endpoints(&target)?;
+        let uploader = Uploader { target, endpoints, next: 0, channel: None, folder: Arc::clone(&folder) };
+        let task = tokio::spawn(uploader.run(Arc::clone(&wake), told));
+        Ok(Self { wake, folder, rounds, _task: AbortOnDropHandle::new(task) })
+    }
+
+    /// There may be something to do now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until nothing is left, but no longer than `within`.
+    pub(crate) async fn finish(mut self, within: Duration) {
+        let none_left = async {
+            while !self.folder.waiting().is_ok_and(|waiting| waiting.is_empty()) {
+                self.wake.notify_one();
+                if self.rounds.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(within, none_left).await.is_err() {
+            tracing::warn!("weights wait in the spool for the next start of this worker");
+        }
+    }
+}
+
+/// What became of an offer.
+enum Offered {
+    /// The file is of no use here any more.
+    Over,
+    /// It is to be offered again.
+    Later,
+}
+
+struct Uploader {
+    target: Target,
+    /// At least one.
+    endpoints: Vec<Endpoint>,
+    /// Which is tried next.
+    next: usize,
+    channel: Option<Channel>,
+    folder: Arc<WeightsFolder>,
+}
+
+impl Uploader {
+    async fn run(mut self, wake: Arc<Notify>, told: watch::Sender<u64>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let (left, went_on) = self.round().await;
+            told.send_modify(|rounds| *rounds += 1);
+            pause = if went_on { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            if left == 0 {
+                wake.notified().await;
+            } else {
+                // Acknowledgements wake it often, and each may be the one of the end that is waited for.
+                let _ = tokio::time::timeout(pause, wake.notified()).await;
+                tokio::time::sleep(PAUSE_MIN / 5).await;
+            }
+        }
+    }
+
+    /// Offers everything once. How many are left, and whether any was handed over.
+    async fn round(&mut self) -> (usize, bool) {
+        let waiting = match self.folder.waiting() {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::warn!(%error, "the weights that wait cannot be listed");
+                return (usize::MAX, false);
+            }
+        };
+        let (mut left, mut went_on) = (waiting.len(), false);
+        for file in waiting {
+            match self.offer(&file).await {
+                Ok(Offered::Over) => {
+                    self.folder.forget(&file);
+                    (left, went_on) = (left - 1, true);
+                }
+                Ok(Offered::Later) => {}
+                Err(status) => {
+                    tracing::debug!(attempt = %file.attempt, "weights are offered again later: {}", status.message());
+                    if status.code() != Code::ResourceExhausted {
+                        // The next one goes to the next coordinator.
+                        self.channel = None;
+                    }
+                    if matches!(
+                        status.code(),
+                        Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded
+                    ) {
+                        break;
+                    }
+                }
+            }
+        }
+        (left, went_on)
+    }
+
+    /// Offers a file, and hands it over where it is wanted.
+    async fn offer(&mut self, file: &Waiting) -> Result<Offered, Status> {
+        let mut request = v1::WeightsRequest {
+            attempt: Some(file.attempt.into()),
+            file: Some(v1::WeightsFile {
+                bytes: file.bytes,
+                blake3: file.blake3.clone(),
+                problem: String::new(),
+            }),
+            offset: 0,
+            data: Vec::new(),
+        };
+        for _ in 0..file.bytes.div_ceil(PIECE_BYTES) + CALLS_SPARE {
+            let answer = match self.call(request.clone()).await {
+                Err(status) if status.code() == Code::DataLoss => return self.check(file, request).await,
+                answer => answer?,
+            };
+            match answer.state() {
+                WeightsState::Wanted if answer.offset < file.bytes => match read(file, answer.offset) {
+                    Ok(data) => (request.offset, request.data) = (answer.offset, data),
+                    Err(error) => return self.give_up(request, &error.to_string()).await,
+                },
+                WeightsState::NotWanted => {
+                    tracing::debug!(attempt = %file.attempt, "weights are not wanted: {}", answer.reason);
+                    return Ok(Offered::Over);
+                }
+                WeightsState::Durable => {
+                    tracing::info!(attempt = %file.attempt, bytes = file.bytes, "the coordinator has the weights");
+                    return Ok(Offered::Over);
+                }
+                WeightsState::Wanted | WeightsState::Waiting | WeightsState::Unspecified => {
+                    return Ok(Offered::Later);
+                }
+            }
+        }
+        Ok(Offered::Later)
+    }
+
+    /// What arrived was not what had been announced: whether it is still here.
+    async fn check(&mut self, file: &Waiting, request: v1::WeightsRequest) -> Result<Offered, Status> {
+        let path = file.path.clone();
+        let found = tokio::task::spawn_blocking(move || hash(&path)).await;
+        match found {
+            Ok(Ok(found)) if found == file.blake3 => Ok(Offered::Later),
+            Ok(Ok(_)) => self.give_up(request, "the file was damaged on the worker's disk").await,
+            Ok(Err(error)) => self.give_up(request, &error.to_string()).await,
+            Err(_) => Ok(Offered::Later),
+        }
+    }
+
+    /// Tells that there are no weights after all.
+    async fn give_up(&mut self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
+        tracing::warn!("weights are lost: {problem}");
+        let file = request.file.map(|file| v1::WeightsFile { problem: problem.to_owned(), ..file });
+        self.call(v1::WeightsRequest { file, data: Vec::new(), ..request }).await?;
+        Ok(Offered::Over)
+    }
+
+    async fn call(&mut self, request: v1::WeightsRequest) -> Result<v1::WeightsResponse, Status> {
+        let mut request = Request::new(request);
+        if let Some(token) = token(&self.target).map_err(|error| Status::unavailable(error.to_string()))? {
+            request.metadata_mut().insert("authorization", token);
+        }
+        let mut client = WorkerServiceClient::new(self.connected().await?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let answer = tokio::time::timeout(ANSWER_WITHIN, client.weights(request)).await;
+        Ok(answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner())
+    }
+
+    async fn connected(&mut self) -> Result<Channel, Status> {
+        if let Some(channel) = &self.channel {
+            return Ok(channel.clone());
+        }
+        let endpoint = &self.endpoints[self.next % self.endpoints.len()];
+        self.next = (self.next + 1) % self.endpoints.len();
+        let channel = tokio::time::timeout(CONNECT_WITHIN, endpoint.connect())
+            .await
+            .map_err(|_| Status::unavailable("it did not answer"))?
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(self.channel.insert(channel).clone())
+    }
+}
+
+/// The piece of a file that begins at `offset`.
+fn read(file: &Waiting, offset: u64) -> io::Result<Vec<u8>> {
+    let bytes = PIECE_BYTES.min(file.bytes.saturating_sub(offset));
+    let mut piece = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    File::open(&file.path)?.read_exact_at(&mut piece, offset)?;
+    Ok(piece)
+}

@@ -1,0 +1,265 @@
+//! Trained weights on this machine's disk, from the end of their job until the coordinator has them or does not want
+//! them. They lie beside the spool and outlive the process as it does. A file's name says whose it is and, once it is
+//! whole, what its content is: `SWEEP-JOB-ATTEMPT.BLAKE3.safetensors`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use proto::AttemptKey;
+
+use super::{session::types::Weights, spool::SpoolError};
+
+/// Longest file, in bytes; the coordinator's bound. The weights of SimpleCNN at its largest images have half of it.
+const FILE_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of weights that may wait for the coordinator; then the trainers wait. Five hundred files at the report's size.
+const WAITING_BYTES_MAX: u64 = 8 << 30;
+/// Longest header of a `.safetensors` file, in bytes; the format's own bound.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
+/// Bytes that are hashed at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// What the names end with.
+const ENDING: &str = ".safetensors";
+
+/// Weights that wait for the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Whose they are.
+    pub(crate) attempt: AttemptKey,
+    /// BLAKE3 of the content, as hexadecimal digits.
+    pub(crate) blake3: String,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    /// The file.
+    pub(crate) path: PathBuf,
+}
+
+/// The folder where weights wait.
+#[derive(Debug)]
+pub(crate) struct WeightsFolder {
+    folder: PathBuf,
+    waiting_bytes: AtomicU64,
+}
+
+impl WeightsFolder {
+    /// The folder within that of the spool, whose lock the caller holds. Files that an earlier process did not finish are
+    /// removed: their jobs have no end.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(crate) fn open(spool: &Path) -> Result<Self, SpoolError> {
+        let folder = spool.join("weights");
+        let failed = |source| SpoolError::Io { path: folder.clone(), source };
+        fs::create_dir_all(&folder).map_err(failed)?;
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if parse(&path).is_none() && path.is_file() {
+                fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        let opened = Self { folder: folder.clone(), waiting_bytes: AtomicU64::new(0) };
+        let bytes = opened.waiting().map_err(failed)?.iter().map(|file| file.bytes).sum();
+        opened.waiting_bytes.store(bytes, Ordering::Relaxed);
+        Ok(opened)
+    }
+
+    /// Where the trainer of an attempt, which is named as trainers know it, writes its weights.
+    pub(crate) fn place(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{}{ENDING}", stem(id)))
+    }
+
+    /// Takes what the trainer of an attempt that is done left: forced to the disk, hashed and named by its hash. Blocks.
+    pub(crate) fn finish(&self, id: &str) -> Weights {
+        let path = self.place(id);
+        match self.try_finish(id, &path) {
+            Ok(weights) => weights,
+            Err(error) => {
+                // What cannot be used must not take up room; it may not be there at all.
+                let _ = fs::remove_file(&path);
+                let reason = match error.kind() {
+                    io::ErrorKind::NotFound => "the trainer wrote none; its log may say why".to_owned(),
+                    _ => error.to_string(),
+                };
+                tracing::warn!(attempt = id, "no weights are kept: {reason}");
+                Weights::Absent(reason)
+            }
+        }
+    }
+
+    fn try_finish(&self, id: &str, path: &Path) -> io::Result<Weights> {
+        let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        let found = fs::symlink_metadata(path)?;
+        if !found.is_file() {
+            return refuse(format!("{} is not a file", path.display()));
+        }
+        let bytes = found.len();
+        if bytes > FILE_BYTES_MAX {
+            return refuse(format!(
+                "the weights have {bytes} bytes, more than the {FILE_BYTES_MAX} that are kept"
+            ));
+        }
+        let mut file = File::open(path)?;
+        check_header(&mut file, bytes)?;
+        // The end of the attempt, which names the hash, is forced to the disk too.
+        file.sync_data()?;
+        let blake3 = hash(path)?;
+        let name = self.folder.join(format!("{}.{blake3}{ENDING}", stem(id)));
+        fs::rename(path, name)?;
+        File::open(&self.folder)?.sync_all()?;
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Weights::File { bytes, blake3 })
+    }
+
+    /// The weights that wait, in the order of their attempts.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn waiting(&self) -> io::Result<Vec<Waiting>> {
+        let mut waiting = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let Some((attempt, blake3)) = parse(&path) else { continue };
+            waiting.push(Waiting { attempt, blake3, bytes: fs::metadata(&path)?.len(), path });
+        }
+        waiting.sort_by_key(|file| file.attempt);
+        Ok(waiting)
+    }
+
+    /// Forgets weights that the coordinator has or does not want.
+    pub(crate) fn forget(&self, file: &Waiting) {
+        match fs::remove_file(&file.path) {
+            Ok(()) => {
+                let _ = self.waiting_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+                    Some(bytes.saturating_sub(file.bytes))
+                });
+            }
+            Err(error) => tracing::warn!(path = %file.path.display(), %error, "weights cannot be removed"),
+        }
+    }
+
+    /// True while no more may be made.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) >= WAITING_BYTES_MAX
+    }
+}
+
+/// BLAKE3 of a file, as hexadecimal digits. Blocks.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn hash(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; PIECE_BYTES]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            bytes => hasher.update(&piece[..bytes]),
+        };
+    }
+}
+
+/// An attempt's name as a part of a file's.
+fn stem(id: &str) -> String {
+    id.chars().map(|sign| if sign.is_ascii_digit() { sign } else { '-' }).collect()
+}
+
+/// Whose weights a finished file holds, and their hash.
+fn parse(path: &Path) -> Option<(AttemptKey, String)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
+    let (stem, blake3) = name.split_once('.')?;
+    let mut numbers = stem.split('-');
+    let attempt = AttemptKey::new(
+        numbers.next()?.parse().ok()?,
+        numbers.next()?.parse().ok()?,
+        numbers.next()?.parse().ok()?,
+    );
+    let is_hash = blake3.len() == 64 && blake3.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (numbers.next().is_none() && is_hash).then(|| (attempt, blake3.to_owned()))
+}
+
+/// Refuses what is no `.safetensors` file: other formats can hold code that runs when they are read.
+fn check_header(file: &mut File, bytes: u64) -> io::Result<()> {
+    let refuse =
+        || io::Error::new(io::ErrorKind::InvalidData, "what the trainer wrote is no .safetensors file");
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| refuse())?;
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_BYTES_MAX.min(bytes.saturating_sub(8)) {
+        return Err(refuse());
+    }
+    let mut header = vec![0; usize::try_from(length).map_err(|_| refuse())?];
+    file.read_exact(&mut header)?;
+    let header: serde_json::Value = serde_json::from_slice(&header).map_err(|_| refuse())?;
+    if header.is_object() { Ok(()) } else { Err(refuse()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, WeightsFolder) {
+        let spool = tempfile::tempdir().unwrap();
+        let folder = WeightsFolder::open(spool.path()).unwrap();
+        (spool, folder)
+    }
+
+    fn some_weights() -> Vec<u8> {
+        let header = br#"{"x":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#;
+        [&(header.len() as u64).to_le_bytes()[..], header, b"abc"].concat()
+    }
+
+    #[test]
+    fn weights_wait_until_they_are_forgotten_and_outlive_the_process() {
+        let (spool, folder) = folder();
+        fs::write(folder.place("3/14#1"), some_weights()).unwrap();
+        let Weights::File { bytes, blake3 } = folder.finish("3/14#1") else { panic!("they are there") };
+        assert_eq!(
+            (bytes, &blake3),
+            (some_weights().len() as u64, &blake3::hash(&some_weights()).to_hex().to_string())
+        );
+        fs::write(folder.place("3/15#1"), b"half").unwrap();
+        drop(folder);
+        let folder = WeightsFolder::open(spool.path()).unwrap();
+        let waiting = folder.waiting().unwrap();
+        let [file] = waiting.as_slice() else { panic!("{waiting:?}") };
+        assert_eq!((file.attempt, &file.blake3, file.bytes), (AttemptKey::new(3, 14, 1), &blake3, bytes));
+        assert_eq!(
+            fs::read_dir(spool.path().join("weights")).unwrap().count(),
+            1,
+            "what is not whole is gone"
+        );
+        assert_eq!(folder.waiting_bytes.load(Ordering::Relaxed), bytes);
+        folder.forget(file);
+        assert_eq!(folder.waiting_bytes.load(Ordering::Relaxed), 0);
+        assert!(folder.waiting().unwrap().is_empty() && !folder.is_full());
+    }
+
+    #[test]
+    fn what_is_no_file_of_weights_is_refused_with_a_reason_and_takes_up_no_room() {
+        let (spool, folder) = folder();
+        let absent = |folder: &WeightsFolder| match folder.finish("1/1#1") {
+            Weights::Absent(reason) => reason,
+            found @ Weights::File { .. } => panic!("{found:?}"),
+        };
+        assert!(absent(&folder).contains("wrote none"));
+        for content in [&b""[..], b"\x80\x04pickle", &[0xff; 32], b"\x02\0\0\0\0\0\0\0[]"] {
+            fs::write(folder.place("1/1#1"), content).unwrap();
+            assert!(absent(&folder).contains("no .safetensors"), "{content:?}");
+        }
+        std::os::unix::fs::symlink("/etc/passwd", folder.place("1/1#1")).unwrap();
+        assert!(absent(&folder).contains("is not a file"));
+        assert_eq!(fs::read_dir(spool.path().join("weights")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_names_of_finished_files_are_believed() {
+        let hash = "a".repeat(64);
+        assert!(parse(Path::new(&format!("1-2-3.{hash}.safetensors"))).is_some());
+        for name in ["1-2-3.safetensors", "1-2.x.safetensors", "events", "1-2-3-4.x.safetensors"] {
+            assert_eq!(parse(Path::new(&name.replace('x', &hash))), None, "{name}");
+        }
+    }
+}

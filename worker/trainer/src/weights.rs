@@ -1,0 +1,340 @@
+//! Trained weights as a `.safetensors` file: tensors with the names and shapes of PyTorch's `state_dict` (float32,
+//! contiguous), so that `model.load_state_dict(load_file(path))` takes them as they are, and in the metadata all that it
+//! takes to use them: classes, size and normalisation of the images, activation, precision, and what they were trained on.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::json;
+use tch::{Device, Kind, TchError, Tensor};
+use worker::protocol::{DatasetSpec, DatasetSummary, TrainJob};
+
+use super::{
+    config::{MODEL, TrainingConfig},
+    dataset::check_image_size,
+    epoch::EpochRecord,
+    model::{self, Activation, PARAMETER_NAMES, Precision, SimpleCnn},
+};
+
+/// Revision of the metadata; a file without it was not written here.
+const FORMAT: &str = "1";
+/// Mean and standard deviation of each channel that the normalisation takes away, of values in [0, 1].
+const CHANNEL: [f64; 3] = [0.5; 3];
+/// Largest file that is read, in bytes: fc1 of the largest images has half of it.
+const FILE_BYTES_MAX: u64 = 2 << 30;
+/// Most classes of a model, as of a data set.
+const CLASSES_MAX: usize = 256;
+
+/// Why there are no weights.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}; check --weights")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{path} does not hold weights of this program ({reason}); give a model.safetensors that `sweep run` or `sweep \
+         artifact get` wrote"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// libtorch failed.
+    #[error(transparent)]
+    Torch(#[from] TchError),
+}
+
+/// What a file says of its weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Class names in the order of their labels.
+    pub classes: Vec<String>,
+    /// Side of the square images, in pixels.
+    pub image_size: u32,
+    /// The activation at all three places.
+    pub activation: Activation,
+    /// The numbers that the layers computed with.
+    pub precision: Precision,
+    /// Share of the images that was held out for validation.
+    pub val_fraction: f64,
+    /// Seed of that split.
+    pub split_seed: u64,
+    /// BLAKE3 of the pictures that they were trained and validated on, in hexadecimal digits.
+    pub content_hash: String,
+    /// The job's parameters, as JSON.
+    pub parameters: String,
+    /// What the last epoch brought, as JSON.
+    pub metrics: String,
+    /// The attempt, as SWEEP/JOB#ATTEMPT.
+    pub job: String,
+}
+
+impl Facts {
+    pub(super) fn of(
+        request: &TrainJob,
+        config: &TrainingConfig,
+        dataset: &DatasetSpec,
+        found: &DatasetSummary,
+        last: Option<&EpochRecord>,
+    ) -> Self {
+        let metrics = last.map(|last| {
+            json!({"epoch": last.epoch, "train_loss": last.train_loss, "val_accuracy": last.val_accuracy})
+        });
+        Self {
+            classes: found.classes.clone(),
+            image_size: dataset.image_size,
+            activation: config.activation,
+            precision: config.precision,
+            val_fraction: dataset.val_fraction,
+            split_seed: dataset.split_seed,
+            content_hash: found.content_hash.clone(),
+            parameters: serde_json::Value::Object(request.parameters.clone()).to_string(),
+            metrics: metrics.unwrap_or_default().to_string(),
+            job: request.id.clone(),
+        }
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        let channel = json!(CHANNEL).to_string();
+        let entries = [
+            ("sweep.format", FORMAT.to_owned()),
+            ("model", MODEL.to_owned()),
+            ("classes", json!(self.classes).to_string()),
+            ("image_size", self.image_size.to_string()),
+            ("mean", channel.clone()),
+            ("std", channel),
+            ("interpolation", "bilinear".to_owned()),
+            ("activation", self.activation.as_str().to_owned()),
+            ("precision", self.precision.as_str().to_owned()),
+            ("val_fraction", self.val_fraction.to_string()),
+            ("split_seed", self.split_seed.to_string()),
+            ("content_hash", self.content_hash.clone()),
+            ("parameters", self.parameters.clone()),
+            ("metrics", self.metrics.clone()),
+            ("job", self.job.clone()),
+        ];
+        entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn read(metadata: &HashMap<String, String>) -> Result<Self, String> {
+        let entry = |key: &str| metadata.get(key).ok_or_else(|| format!("its metadata lacks `{key}`"));
+        if entry("sweep.format")? != FORMAT || entry("model")? != MODEL {
+            return Err("they are of another model or a newer version".to_owned());
+        }
+        for (key, expected) in [("mean", 0.5), ("std", 0.5)] {
+            let found: Vec<f64> = parsed(key, entry(key)?)?;
+            if found != [expected; 3] {
+                return Err(format!("`{key}` is {found:?}, and images are only normalised by 0.5 here"));
+            }
+        }
+        let classes: Vec<String> = parsed("classes", entry("classes")?)?;
+        if !(2..=CLASSES_MAX).contains(&classes.len()) {
+            return Err(format!("it has {} classes", classes.len()));
+        }
+        let image_size = parsed("image_size", entry("image_size")?)?;
+        check_image_size(image_size).map_err(|error| error.to_string())?;
+        Ok(Self {
+            classes,
+            image_size,
+            activation: Activation::from_str(entry("activation")?).map_err(|error| error.to_string())?,
+            precision: Precision::from_str(entry("precision")?).map_err(|error| error.to_string())?,
+            val_fraction: parsed("val_fraction", entry("val_fraction")?)?,
+            split_seed: parsed("split_seed", entry("split_seed")?)?,
+            content_hash: entry("content_hash")?.clone(),
+            parameters: entry("parameters")?.clone(),
+            metrics: entry("metrics")?.clone(),
+            job: entry("job")?.clone(),
+        })
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(key: &str, text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("`{key}`: {error}"))
+}
+
+/// Writes weights in the order of [`PARAMETER_NAMES`], contiguous float32 on the CPU. A file that could not be written
+/// whole is removed again.
+///
+/// # Errors
+/// The disk refuses.
+pub fn write(path: &Path, facts: &Facts, parameters: &[Tensor; 8]) -> Result<(), WeightsError> {
+    let bytes = encode(facts, parameters)?;
+    let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
+    written.map_err(|source| {
+        // Half of the weights are of no use, and take up the room that is missing.
+        let _ = std::fs::remove_file(path);
+        WeightsError::Write { path: path.to_owned(), source }
+    })
+}
+
+fn encode(facts: &Facts, parameters: &[Tensor; 8]) -> Result<Vec<u8>, TchError> {
+    let refuse = |error: &dyn std::fmt::Display| TchError::Convert(error.to_string());
+    let mut contents = Vec::with_capacity(parameters.len());
+    for tensor in parameters {
+        let shape: Vec<usize> = tensor.size().into_iter().map(|extent| extent as usize).collect();
+        // A copy row by row, whatever the layout in memory is.
+        let tensor = tensor.f_contiguous()?;
+        let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        contents.push((shape, bytes));
+    }
+    let views = PARAMETER_NAMES.iter().zip(&contents).map(|(name, (shape, bytes))| {
+        Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| refuse(&error))?))
+    });
+    let views = views.collect::<Result<Vec<_>, TchError>>()?;
+    safetensors::serialize(views, Some(facts.metadata())).map_err(|error| refuse(&error))
+}
+
+/// Reads weights and what the file says of them.
+///
+/// # Errors
+/// The file cannot be read, or holds something else.
+pub fn read(path: &Path) -> Result<(Facts, [Tensor; 8]), WeightsError> {
+    let unreadable = |source| WeightsError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    let foreign = |reason: String| WeightsError::Foreign { path: path.to_owned(), reason };
+    if bytes > FILE_BYTES_MAX {
+        return Err(foreign(format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}")));
+    }
+    decode(&std::fs::read(path).map_err(unreadable)?).map_err(foreign)
+}
+
+fn decode(bytes: &[u8]) -> Result<(Facts, [Tensor; 8]), String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let facts = Facts::read(header.metadata().as_ref().ok_or("it has no metadata")?)?;
+    let shapes = model::parameter_shapes(i64::from(facts.image_size), facts.classes.len() as i64);
+    let mut parameters = Vec::with_capacity(shapes.len());
+    for (name, shape) in PARAMETER_NAMES.iter().zip(&shapes) {
+        let view = file.tensor(name).map_err(|error| error.to_string())?;
+        let fits = view.shape().iter().map(|extent| *extent as i64).eq(shape.iter().copied());
+        if view.dtype() != Dtype::F32 || !fits {
+            return Err(format!(
+                "the tensor {name} is {:?} {:?}, not float32 {shape:?}",
+                view.dtype(),
+                view.shape()
+            ));
+        }
+        let tensor = Tensor::f_from_data_size(view.data(), shape, Kind::Float);
+        parameters.push(tensor.map_err(|error| error.to_string())?);
+    }
+    Ok((facts, parameters.try_into().expect("eight names give eight tensors")))
+}
+
+/// The model of a file, on a device.
+pub(super) fn load(path: &Path, device: Device) -> Result<(Facts, SimpleCnn), WeightsError> {
+    let (facts, parameters) = read(path)?;
+    let model = SimpleCnn::new(&parameters, facts.activation, facts.precision, device)?;
+    Ok((facts, model))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::damage::damaged;
+
+    fn facts() -> Facts {
+        Facts {
+            classes: vec!["cat".into(), "dog, \"big\"".into(), "猫".into()],
+            image_size: 16,
+            activation: Activation::Sigmoid,
+            precision: Precision::Bf16,
+            val_fraction: 0.1 + 0.2,
+            split_seed: u64::MAX,
+            content_hash: "abc".into(),
+            parameters: "{\"epochs\":5}".into(),
+            metrics: "{\"epoch\":5}".into(),
+            job: "1/2#3".into(),
+        }
+    }
+
+    fn bits(tensors: &[Tensor; 8]) -> Vec<Vec<u32>> {
+        let bits = |tensor: &Tensor| {
+            let values = Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap();
+            values.into_iter().map(f32::to_bits).collect()
+        };
+        tensors.iter().map(bits).collect()
+    }
+
+    #[test]
+    fn weights_survive_the_file_to_the_last_bit_whatever_their_layout() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let parameters = model::initial_parameters(3, 16, 3).unwrap();
+        let mut laid_out = parameters.each_ref().map(Tensor::shallow_clone);
+        laid_out[2] = model::channels_last(&parameters[2]).unwrap();
+        write(&path, &facts(), &laid_out).unwrap();
+        let (found, read) = read(&path).unwrap();
+        assert_eq!(found, facts());
+        assert_eq!(bits(&read), bits(&parameters));
+    }
+
+    #[test]
+    fn the_tensors_are_those_of_pytorchs_state_dict() {
+        let parameters = model::initial_parameters(3, 16, 3).unwrap();
+        let bytes = encode(&facts(), &parameters).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut found: Vec<_> =
+            file.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+        found.sort();
+        let expected = [
+            ("conv1.bias", vec![16]),
+            ("conv1.weight", vec![16, 3, 3, 3]),
+            ("conv2.bias", vec![32]),
+            ("conv2.weight", vec![32, 16, 3, 3]),
+            ("fc1.bias", vec![128]),
+            ("fc1.weight", vec![128, 32 * 4 * 4]),
+            ("fc2.bias", vec![3]),
+            ("fc2.weight", vec![3, 128]),
+        ];
+        assert_eq!(found, expected.map(|(name, shape)| (name.to_owned(), shape)));
+        assert!(file.tensors().iter().all(|(_, view)| view.dtype() == Dtype::F32));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_and_other_files_are_refused() {
+        let parameters = model::initial_parameters(3, 16, 3).unwrap();
+        let error = write(Path::new("/dev/full/x"), &facts(), &parameters).unwrap_err().to_string();
+        assert!(error.contains("/dev/full/x"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other");
+        for content in [&b""[..], b"PK\x03\x04", &[0xff; 64]] {
+            std::fs::write(&path, content).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("sweep artifact get"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_damaged_file_is_a_panic(
+            bytes in damaged(encode(&facts(), &model::initial_parameters(3, 16, 3).unwrap()).unwrap())
+        ) {
+            let _ = decode(&bytes);
+        }
+    }
+}
