@@ -104,6 +104,7 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(name) else { return };
         let (Some(session), Some(slot)) = (worker.session, worker.slots.get_mut(position)) else { return };
         let share = run.room().div_ceil(slots);
+        run.moves();
         let Some((job, waiting)) = run.take_next() else { return };
         let pack_key = takes_packs.then(|| {
             let device = slot.description.description.clone();

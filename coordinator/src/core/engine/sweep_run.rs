@@ -245,6 +245,12 @@ impl SweepRun {
         }
     }
 
+    /// A job begins: the sweep stands still no more.
+    pub(super) fn moves(&mut self) {
+        self.idle_since_ms = None;
+        self.idle_told.clear();
+    }
+
     /// A job that never had an attempt has one.
     pub(super) fn begin(&mut self, job: u64) {
         if job != self.next_fresh {

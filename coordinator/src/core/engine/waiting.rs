@@ -91,8 +91,7 @@ impl Engine {
             let why = if run.active.is_empty() { self.why_waiting(now, run) } else { None };
             let Some(run) = self.sweeps.get_mut(&id) else { continue };
             let Some((_, text)) = why else {
-                run.idle_since_ms = None;
-                run.idle_told.clear();
+                run.moves();
                 continue;
             };
             let since = *run.idle_since_ms.get_or_insert(now.monotonic_ms);
