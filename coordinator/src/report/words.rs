@@ -114,7 +114,7 @@ const JAPANESE: Words = Words {
     jobs: "ジョブ数",
     best: "最良",
     none_yet: "終了したジョブはまだありません",
-    weights: "学習済みの重み",
+    weights: "学習モデル",
     training_time_in_all: "学習時間の合計",
     classes: "クラス",
     training_images: "学習画像",

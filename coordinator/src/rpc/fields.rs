@@ -84,6 +84,14 @@ impl Served {
                     v1::ListJobsRequest { sweep_id: 1, page_token: text, ..v1::ListJobsRequest::default() };
                 server.list_jobs(Request::new(request)).await.map(drop)
             }
+            "ListArtifactsRequest.page_token" => {
+                let request = v1::ListArtifactsRequest {
+                    sweep_id: 1,
+                    page_token: text,
+                    ..v1::ListArtifactsRequest::default()
+                };
+                server.list_artifacts(Request::new(request)).await.map(drop)
+            }
             "ListWorkersRequest.page_token" => {
                 let request = v1::ListWorkersRequest { page_size: 0, page_token: text };
                 server.list_workers(Request::new(request)).await.map(drop)
@@ -162,6 +170,30 @@ impl Served {
             "SetSweepRequest.sweep_id" => {
                 let request = v1::SetSweepRequest { sweep_id, settings: vec!["name=y".to_owned()] };
                 server.set_sweep(Request::new(request)).await.map(drop)
+            }
+            "ListArtifactsRequest.sweep_id" => {
+                let request = v1::ListArtifactsRequest { sweep_id, ..v1::ListArtifactsRequest::default() };
+                server.list_artifacts(Request::new(request)).await.map(drop)
+            }
+            "ListArtifactsRequest.job" => {
+                let request = v1::ListArtifactsRequest {
+                    sweep_id: 1,
+                    job: number,
+                    ..v1::ListArtifactsRequest::default()
+                };
+                server.list_artifacts(Request::new(request)).await.map(drop)
+            }
+            "GetArtifactRequest.sweep_id" => {
+                let request = v1::GetArtifactRequest { sweep_id, job: 1, offset: 0 };
+                server.get_artifact(Request::new(request)).await.map(drop)
+            }
+            "GetArtifactRequest.job" => {
+                let request = v1::GetArtifactRequest { sweep_id: 1, job: number, offset: 0 };
+                server.get_artifact(Request::new(request)).await.map(drop)
+            }
+            "GetArtifactRequest.offset" => {
+                let request = v1::GetArtifactRequest { sweep_id: 1, job: 1, offset: number };
+                server.get_artifact(Request::new(request)).await.map(drop)
             }
             "ReportRowsRequest.sweep_id" => {
                 server.report_rows(Request::new(v1::ReportRowsRequest { sweep_id })).await.map(drop)
@@ -242,7 +274,9 @@ async fn no_number_of_a_user_is_taken_for_a_damaged_store() {
     }
     for number in EDGES {
         let token = number.to_string();
-        for field in ["ListSweepsRequest.page_token", "ListJobsRequest.page_token"] {
+        for field in
+            ["ListSweepsRequest.page_token", "ListJobsRequest.page_token", "ListArtifactsRequest.page_token"]
+        {
             let said = served.say(field, &token).await;
             assert_eq!(said.is_ok(), i64::try_from(number).is_ok(), "{field} {number}: {said:?}");
             assert!(said.is_ok_and(|()| true) || number > 1 << 62, "{field} {number}");
@@ -334,6 +368,11 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
             ended(v1::AttemptEnded { log_tail: vec![text], ..v1::AttemptEnded::default() })
                 .map(|(_, log)| log)
         }
+        "WeightsFile.blake3" => {
+            let file = v1::WeightsFile { bytes: 9, blake3: text, problem: String::new() };
+            convert::weights_file(Some(file)).map(|file| file.blake3).map_err(drop)
+        }
+        "WeightsFile.problem" => Ok(convert::reason(text)),
         // Never kept.
         "Draining.reason" => Err(()),
         other => panic!("{other} is not guarded"),
@@ -347,7 +386,7 @@ fn no_text_of_a_worker_reaches_the_store_with_what_it_cannot_tell_apart() {
             match said(&field, hostile) {
                 Err(()) => {}
                 // For people alone; a job's end must not be lost for it.
-                Ok(kept) if field == "AttemptEnded.reason" => {
+                Ok(kept) if ["AttemptEnded.reason", "WeightsFile.problem"].contains(&field.as_str()) => {
                     assert_eq!(kept, hostile.replace('\0', "\u{fffd}"))
                 }
                 // Kept as JSON, which escapes them.
@@ -378,7 +417,15 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
         "DatasetSummary.val_images",
         "Event.sequence",
         "LeftOut.count",
+        // Refused below.
+        "WeightsFile.bytes",
+        // Of a piece that lies within the file, or the piece is refused: `artifacts::tests`.
+        "WeightsRequest.offset",
     ];
+    for bytes in EDGES {
+        let file = v1::WeightsFile { bytes, blake3: "a".repeat(64), problem: String::new() };
+        assert_eq!(convert::weights_file(Some(file)).is_ok(), bytes == 0, "{bytes}");
+    }
     assert_eq!(
         numbers.iter().map(String::as_str).collect::<Vec<_>>(),
         known,

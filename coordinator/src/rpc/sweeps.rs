@@ -375,6 +375,15 @@ fn page_rows(asked: u32) -> Result<u32, Status> {
     }
 }
 
+/// Refuses a number that no job of the sweep has.
+fn check_job(definition: &SweepDefinition, job: u64) -> Result<(), Status> {
+    let job_count = definition.job_count();
+    if (1..=job_count).contains(&job) {
+        return Ok(());
+    }
+    Err(Status::not_found(format!("sweep {} has the jobs 1 to {job_count}, not {job}", definition.id)))
+}
+
 #[tonic::async_trait]
 impl SweepService for SweepServer {
     async fn validate(
@@ -475,12 +484,7 @@ impl SweepService for SweepServer {
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::JobDetail>, Status> {
         let v1::GetJobRequest { sweep_id, job } = request.into_inner();
         let (definition, state) = self.definition(SweepId(sweep_id)).await?;
-        let job_count = definition.job_count();
-        if job == 0 || job > job_count {
-            return Err(Status::not_found(format!(
-                "sweep {sweep_id} has the jobs 1 to {job_count}, not {job}"
-            )));
-        }
+        check_job(&definition, job)?;
         let found = self.jobs(&definition, state, job, job).await?.pop().ok_or_else(mismatch)?;
         let key = JobKey { sweep: definition.id, job };
         let mut attempts = self.store.attempts(key).await.map_err(unreadable)?;
@@ -607,7 +611,10 @@ impl SweepService for SweepServer {
         let (definition, _) = self.definition(SweepId(request.sweep_id)).await?;
         let (first, last) = match request.job {
             0 => (page_start(&request.page_token)?.unwrap_or(1), definition.job_count()),
-            job => (job, job),
+            job => {
+                check_job(&definition, job)?;
+                (job, job)
+            }
         };
         let rows = self.store.artifacts(definition.id, first, last, limit).await.map_err(unreadable)?;
         let full = rows.len() == limit as usize && request.job == 0;
@@ -625,7 +632,14 @@ impl SweepService for SweepServer {
     ) -> Result<Response<Self::GetArtifactStream>, Status> {
         let v1::GetArtifactRequest { sweep_id, job, offset } = request.into_inner();
         let sweep = self.sweep(Input::DescribeSweep(SweepId(sweep_id))).await?.into_inner();
+        let (definition, _) = self.definition(SweepId(sweep_id)).await?;
+        if job > 0 {
+            check_job(&definition, job)?;
+        }
         let found = artifacts::find(&*self.store, &sweep, job).await?;
+        if offset > found.0.bytes {
+            return Err(Status::out_of_range(format!("the file has {} bytes", found.0.bytes)));
+        }
         let Some(place) = self.artifacts.clone() else {
             return Err(Status::failed_precondition(
                 "this coordinator was started without the place where the weights lie; give it --artifacts URL",
