@@ -157,7 +157,10 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         if left == 0 {
             printer.finish()?;
             // Sweeps are numbered from 1 without gaps, newest first.
-            let more = page.sweeps.last().map_or(0, |oldest| oldest.sweep_id - 1);
+            let more = page.sweeps.last().map_or(0, |oldest| oldest.sweep_id.saturating_sub(1));
+            if more == 0 {
+                return Ok(());
+            }
             output::say(&format!("… and {}; --limit N shows N sweeps", count(more, "older one")));
             return Ok(());
         }

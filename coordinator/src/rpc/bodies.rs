@@ -414,6 +414,7 @@ mod tests {
         }
         assert!(unread[35].piece().is_err() && unread[36].piece().is_ok());
         drop(unread);
-        assert_eq!((lock(&answers).bytes, lock(&answers).waiting.len()), (0, 0));
+        let left = lock(&answers);
+        assert_eq!((left.bytes, left.waiting.len()), (0, 0));
     }
 }

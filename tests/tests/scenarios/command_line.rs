@@ -153,7 +153,7 @@ async fn a_sweep_is_paused_and_resumed_and_a_worker_drained() {
     assert_eq!(text(&sweep(&cluster, &["resume", "1"]).stdout), "sweep 1 is running\n");
     watch.until_some_job_is_in_the_middle().await;
     let drained = text(&sweep(&cluster, &["drain", "one"]).stdout);
-    assert_eq!(drained, "worker one takes no more jobs and leaves; 1 still run there\n");
+    assert_eq!(drained, "worker one takes no more jobs and leaves; 1 still runs there\n");
     assert_eq!(one.wait(), Some(0), "it leaves when its job has ended");
     assert_eq!(watch.until_done(1).await.counts.unwrap().pending, 1);
     assert_eq!(sweep(&cluster, &["drain", "one"]).status.code(), Some(1));

@@ -163,9 +163,8 @@ async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_told
         acknowledged.push(sweep);
     }
     assert!(!acknowledged.is_empty(), "{}", cluster.coordinator.log());
+    cluster.coordinator.until_it_says("error: the store failed and the coordinator must start again from it");
     assert_eq!(cluster.coordinator.wait(), Some(1));
-    let told = cluster.coordinator.log();
-    assert!(told.contains("error: the store failed and the coordinator must start again from it"), "{told}");
     cluster.start_plain_coordinator();
     let kept = listed(&cluster).await;
     assert_eq!(&kept[..acknowledged.len()], acknowledged, "what was told is there");
