@@ -1,4 +1,6 @@
-//! Damaged pictures against Pillow: what it refuses is refused, and what it reads is read, to the same pixels.
+//! Damaged pictures against Pillow: what it refuses is refused, and what it reads is read, to the same pixels. The pixels
+//! of JPEGs that are damaged within are not compared: what wild coefficients become depends on how libjpeg was built (its
+//! assembly, which is left out where there is no nasm, overflows in other ways than its C), also in Pillow's own.
 //! `make_damaged.py`, next to the corpus, made both.
 
 use std::{env, fs, path::PathBuf};
@@ -29,6 +31,16 @@ const READ: [&str; 1] = [
     "webp/003/junk",
 ];
 
+/// Kinds of pictures that libjpeg decodes.
+const OF_LIBJPEG: [&str; 6] = ["jpeg", "jpeg_header", "progressive", "arithmetic", "restart", "tiff_jpeg"];
+
+/// Whether the pixels are the same with every libjpeg: those of all formats but JPEG, and of JPEGs that are whole up to
+/// their end.
+fn has_certain_pixels(name: &str) -> bool {
+    let is_intact = name.ends_with("/whole") || name.ends_with("/more");
+    is_intact || !OF_LIBJPEG.contains(&name.split('/').next().unwrap_or_default())
+}
+
 #[test]
 fn damaged_pictures_are_refused_and_read_as_by_pillow() {
     let packed = fs::read(corpus().join("corpus.safetensors")).expect("the folder has corpus.safetensors");
@@ -50,7 +62,7 @@ fn damaged_pictures_are_refused_and_read_as_by_pillow() {
                 read += 1;
                 let differences = pixels.iter().zip(expected.data()).map(|(a, b)| f64::from(a.abs_diff(*b)));
                 let mean = differences.sum::<f64>() / pixels.len() as f64;
-                if mean > MEAN_DIFFERENCE_MAX {
+                if mean > MEAN_DIFFERENCE_MAX && has_certain_pixels(&name) {
                     wrong.push(format!("{name}: differs by {mean:.1} on the average"));
                 }
             }

@@ -163,9 +163,9 @@ impl Artifacts {
         let is_right = blocking(move || {
             let is_right = hash(&checked)? == expected;
             if is_right {
-                File::open(&checked)?.sync_all()?
+                File::open(&checked)?.sync_all()?;
             } else {
-                fs::remove_file(&checked)?
+                fs::remove_file(&checked)?;
             }
             Ok(is_right)
         })

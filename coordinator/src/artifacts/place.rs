@@ -116,7 +116,7 @@ impl Place {
             upload.write(&piece);
         }
         upload.finish().await?;
-        Ok(blocking(move || fs::remove_file(staged)).await?)
+        blocking(move || fs::remove_file(staged)).await
     }
 
     /// The bytes of a file from `offset` on.

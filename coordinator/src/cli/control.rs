@@ -198,8 +198,8 @@ pub(super) async fn retry(
     format: Format,
 ) -> Result<(), Failure> {
     let TargetId { sweep: sweep_id, job } = arguments.target;
-    let request =
-        v1::RetrySweepRequest { sweep_id, job: job.unwrap_or_default(), failed_only: arguments.failed };
+    let cancelled_too = !arguments.failed;
+    let request = v1::RetrySweepRequest { sweep_id, job: job.unwrap_or_default(), cancelled_too };
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
     if format == Format::Table {
         print(&match (job, answer.jobs) {

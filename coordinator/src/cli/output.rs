@@ -229,11 +229,14 @@ pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) ->
     }
 }
 
+/// Things of one kind below another: their key, their columns, their rows.
+type List<'a> = (&'a str, Vec<String>, Vec<Vec<Cell>>);
+
 /// Prints one thing as a JSON object whose last keys hold lists of others; a list takes the place of a column of its name.
 pub(super) fn print_json_with_lists(
     columns: &[String],
     row: &[Cell],
-    lists: Vec<(&str, Vec<String>, Vec<Vec<Cell>>)>,
+    lists: Vec<List<'_>>,
 ) -> Result<(), Failure> {
     let mut thing = object(columns, row);
     for (name, columns, rows) in lists {

@@ -15,14 +15,13 @@ use crate::{
 
 /// How long a question waits for the engine before the store is asked.
 pub(super) const ENGINE_WITHIN: Duration = Duration::from_millis(400);
-/// How long what was read is good for further questions: reading it is as much work as a start.
-const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// An engine that is what the store holds, and is only asked.
 #[derive(Debug, Clone)]
 pub(super) struct Durable {
     store: Arc<dyn Store>,
     config: EngineConfig,
+    /// What was read last, and when its reading began.
     last: Arc<Mutex<Option<(Instant, Engine)>>>,
 }
 
@@ -36,18 +35,26 @@ impl Durable {
         matches!(input, Input::DescribeSweep(_) | Input::ListSweeps { .. } | Input::Define(_))
     }
 
-    /// The answer of an engine that begins with what the store holds; none where that cannot be read.
-    pub(super) async fn ask(&self, question: Input) -> Option<Reply> {
-        // One reads, the others wait for it.
+    /// The answer of an engine that begins with what the store holds; none where that cannot be read. What was acknowledged
+    /// before `asked`, when the question came, is part of it.
+    pub(super) async fn ask(&self, question: Input, asked: Instant) -> Option<Reply> {
+        // One reads, the others wait for it and share what it read, where they had asked before: reading is as much work as
+        // a start.
         let mut last = self.last.lock().await;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Now { monotonic_ms: 0, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) };
-        if last.as_ref().is_none_or(|(read, _)| read.elapsed() > GOOD_FOR) {
+        if last.as_ref().is_none_or(|(read, _)| *read < asked) {
             *last = None;
             let read = Instant::now();
             let stored = self.store.load().await.ok()?;
             *last = Some((read, Engine::restore(self.config, now, stored).ok()?));
         }
-        last.as_mut().map(|(_, engine)| engine.apply(now, question).reply)
+        let (_, engine) = last.as_mut()?;
+        let mut reply = engine.apply(now, question).reply;
+        if let Reply::Sweep(sweep) = &mut reply {
+            // The store knows no workers, so it does not know what jobs wait for.
+            sweep.waiting = None;
+        }
+        Some(reply)
     }
 }

@@ -1,6 +1,6 @@
 //! The way to the driver: what can be sent to it, and what comes of it.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use proto::SweepId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
@@ -102,28 +102,29 @@ impl DriverHandle {
     /// Sends an input and waits until what it brought is durable. A question that would wait for long is answered with what
     /// the store holds.
     pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
+        let asked = Instant::now();
+        let known = Durable::knows(&input).then(|| input.clone());
+        let Some(known) = known else { return self.call_engine(input).await };
+        let mut answer = pin!(self.call_engine(input));
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(ENGINE_WITHIN) => {}
+        }
+        tokio::select! {
+            answer = &mut answer => answer,
+            Some(reply) = self.durable.ask(known, asked) => accepted(reply),
+        }
+    }
+
+    /// The same, but only the engine itself answers, however long that takes.
+    pub async fn call_engine(&self, input: Input) -> Result<Reply, CallError> {
         let question = input.only_asks().then(|| input.clone());
-        let mut asked = pin!(self.ask(input));
-        let asked = async {
-            let Some(known) = question.clone().filter(Durable::knows) else { return asked.await };
-            tokio::select! {
-                answer = &mut asked => return answer,
-                () = tokio::time::sleep(ENGINE_WITHIN) => {}
-            }
-            tokio::select! {
-                answer = &mut asked => answer,
-                Some(reply) = self.durable.ask(known) => Ok(reply),
-            }
-        };
-        let answer = match (asked.await, question) {
+        let answer = match (self.ask(input).await, question) {
             // It shared a commit that failed; its answer would have told of what was not kept.
             (Err(CallError::Full), Some(question)) => self.ask(question).await,
             (answer, _) => answer,
         };
-        match answer? {
-            Reply::Refused(error) => Err(error.into()),
-            reply => Ok(reply),
-        }
+        accepted(answer?)
     }
 
     async fn ask(&self, input: Input) -> Result<Reply, CallError> {
@@ -156,5 +157,13 @@ impl DriverHandle {
         let room = Arc::clone(&self.room).acquire_many_owned(request.kib());
         let room = room.await.map_err(|_| CallError::Stopped)?;
         self.requests.send(Weighed { request, room }).await.map_err(|_| CallError::Stopped)
+    }
+}
+
+/// A reply that is no refusal.
+fn accepted(reply: Reply) -> Result<Reply, CallError> {
+    match reply {
+        Reply::Refused(error) => Err(error.into()),
+        reply => Ok(reply),
     }
 }

@@ -50,6 +50,11 @@ impl Seat {
         self.driver()?.call(input).await
     }
 
+    /// [`DriverHandle::call_engine`] of the driver that leads now.
+    pub async fn call_engine(&self, input: Input) -> Result<Reply, CallError> {
+        self.driver()?.call_engine(input).await
+    }
+
     /// Resolves when it is known who leads.
     pub async fn decided(&self) {
         let known = |role: &Role| !matches!(role, Role::Following(None));

@@ -219,10 +219,13 @@ where
     }
 }
 
+/// An answer that may be taken from who does not read it, and its bytes.
+type Waiting = (Arc<Mutex<Option<Bytes>>>, usize);
+
 /// Large answers that wait to be read, by their age.
 #[derive(Debug, Default)]
 struct Answers {
-    waiting: BTreeMap<u64, (Arc<Mutex<Option<Bytes>>>, usize)>,
+    waiting: BTreeMap<u64, Waiting>,
     bytes: usize,
     next: u64,
 }

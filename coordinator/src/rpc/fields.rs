@@ -108,6 +108,7 @@ impl Served {
     }
 
     /// Calls with `number` in one field.
+    #[allow(clippy::too_many_lines)] // A table.
     async fn count(&self, field: &str, number: u64) -> Result<(), Status> {
         let (sweep_id, server) = (number, &self.server);
         match field {
@@ -387,7 +388,7 @@ fn no_text_of_a_worker_reaches_the_store_with_what_it_cannot_tell_apart() {
                 Err(()) => {}
                 // For people alone; a job's end must not be lost for it.
                 Ok(kept) if ["AttemptEnded.reason", "WeightsFile.problem"].contains(&field.as_str()) => {
-                    assert_eq!(kept, hostile.replace('\0', "\u{fffd}"))
+                    assert_eq!(kept, hostile.replace('\0', "\u{fffd}"));
                 }
                 // Kept as JSON, which escapes them.
                 Ok(kept) => {

@@ -31,6 +31,7 @@ fn now(milliseconds: u64) -> Now {
 }
 
 /// A message that a worker may send, with numbers that often fit.
+#[allow(clippy::too_many_lines)] // A table.
 fn message() -> impl Strategy<Value = v1::WorkerMessage> {
     use v1::{event::Event, worker_message::Message};
     let number = || prop_oneof![4 => 0..4u64, 1 => any::<u64>()];

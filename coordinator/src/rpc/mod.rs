@@ -43,7 +43,8 @@ fn refused(error: CallError) -> Status {
         CallError::Refused(
             error @ (ControlError::AlreadyFinal { .. }
             | ControlError::JobHasEnded(_)
-            | ControlError::OnlyAsAWhole { .. }),
+            | ControlError::OnlyAsAWhole { .. }
+            | ControlError::WeightsChosen { .. }),
         ) => Status::failed_precondition(error.to_string()),
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Unfit(_) => Status::invalid_argument(error.to_string()),

@@ -49,7 +49,8 @@ const REPORT_ROWS_WAITING_MAX: usize = 128;
 const REPORTS_MAX: usize = 16;
 /// How long a reader of a report may take for a row before the report is given up for others.
 const REPORT_ROW_WITHIN: Duration = Duration::from_secs(60);
-/// Answers with sweeps that are made at the same time: each may hold specifications of megabytes.
+/// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
+/// megabytes.
 const ANSWERS_MADE_MAX: usize = 32;
 /// Bytes of a page of jobs; the last job may go beyond it. Far below the 4 MiB that gRPC's clients take.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -75,6 +76,8 @@ pub struct SweepServer {
     retries: Arc<Mutex<()>>,
     reading: Reading,
     answers: Arc<Semaphore>,
+    /// The same for overviews, which do not wait until others have changed something.
+    overviews: Arc<Semaphore>,
     reports: Arc<Semaphore>,
     snapshots: Snapshots,
 }
@@ -90,6 +93,7 @@ impl SweepServer {
             retries: Arc::default(),
             reading: Reading::default(),
             answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
+            overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
             snapshots: Snapshots::default(),
         }
@@ -100,8 +104,13 @@ impl SweepServer {
         self.answers.acquire().await.map_err(|_| mismatch())
     }
 
+    /// The same where sweeps are only looked at.
+    async fn look(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.overviews.acquire().await.map_err(|_| mismatch())
+    }
+
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
-        let _turn = self.turn().await?;
+        let _turn = if input.only_asks() { self.look().await? } else { self.turn().await? };
         match self.seat.call(input).await.map_err(refused)? {
             Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
             _ => Err(mismatch()),
@@ -141,7 +150,9 @@ impl SweepServer {
         let change = Arc::new(change);
         let mut tries_left = REDEFINE_TRIES_MAX;
         loop {
-            let (base, _) = self.definition(sweep).await?;
+            // The engine's own: it takes a change of no other.
+            let base = self.seat.call_engine(Input::Define(sweep)).await.map_err(refused)?;
+            let Reply::Definition(base, _) = base else { return Err(mismatch()) };
             let (change, before) = (Arc::clone(&change), Arc::clone(&base));
             let definition = Arc::new(self.aside(move || change(&before)).await?);
             let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
@@ -286,9 +297,9 @@ impl SweepServer {
     async fn jobs_to_retry(&self, request: &v1::RetrySweepRequest) -> Result<(Vec<EndedJob>, bool), Status> {
         let sweep = SweepId(request.sweep_id);
         let states = [JobState::Failed, JobState::Cancelled];
-        let states = if request.failed_only { &states[..1] } else { &states };
+        let states = if request.cancelled_too { &states[..] } else { &states[..1] };
         if request.job == 0 {
-            return Ok((self.ended_jobs(sweep, states).await?, !request.failed_only));
+            return Ok((self.ended_jobs(sweep, states).await?, request.cancelled_too));
         }
         let (definition, state) = self.definition(sweep).await?;
         let key = JobKey { sweep, job: request.job };
@@ -437,7 +448,7 @@ impl SweepService for SweepServer {
         let request = request.into_inner();
         let limit = page_rows(request.page_size)? as usize;
         let before = page_start(&request.page_token)?.map(SweepId);
-        let _turn = self.turn().await?;
+        let _look = self.look().await?;
         let input = Input::ListSweeps { before, limit };
         let Reply::Sweeps(sweeps) = self.seat.call(input).await.map_err(refused)? else {
             return Err(mismatch());

@@ -44,7 +44,7 @@ pub fn print(text: &str) -> Result<(), OutputError> {
 /// Prints bytes on standard output as they are: for documents of another kind than text.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_bytes(bytes: &[u8]) -> Result<(), OutputError> {
     let mut output = stdout().lock();
     output.write_all(bytes)?;

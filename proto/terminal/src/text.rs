@@ -4,7 +4,7 @@
 //!
 //! | output | function |
 //! |---|---|
-//! | one line on a terminal or in a log | [`line`] |
+//! | one line on a terminal or in a log | [`line()`] |
 //! | several lines on a terminal | [`lines`] |
 //! | a cell of CSV | [`csv_cell`] |
 //! | a JSON document | [`json`] |

@@ -242,14 +242,14 @@ async fn one_job_is_stopped_cancelled_and_tried_again() {
     assert_eq!(states(&cluster).await, [Done, Cancelled, Cancelled]);
     let refused = cluster.client().await.cancel_sweep(cancel(1)).await.unwrap_err();
     assert!(refused.message().contains("job 1/1 is done already"), "{refused}");
-    let retry = |job, failed_only| v1::RetrySweepRequest { sweep_id, job, failed_only };
-    let answer = cluster.client().await.retry_sweep(retry(0, true)).await.unwrap().into_inner();
+    let retry = |job, cancelled_too| v1::RetrySweepRequest { sweep_id, job, cancelled_too };
+    let answer = cluster.client().await.retry_sweep(retry(0, false)).await.unwrap().into_inner();
     assert_eq!(answer.jobs, 0, "none has failed");
-    let answer = cluster.client().await.retry_sweep(retry(2, false)).await.unwrap().into_inner();
+    let answer = cluster.client().await.retry_sweep(retry(2, true)).await.unwrap().into_inner();
     assert_eq!(answer.jobs, 1);
     cluster.watch(sweep_id).await.until_end().await;
     assert_eq!(states(&cluster).await, [Done, Done, Cancelled]);
-    let answer = cluster.client().await.retry_sweep(retry(0, false)).await.unwrap().into_inner();
+    let answer = cluster.client().await.retry_sweep(retry(0, true)).await.unwrap().into_inner();
     assert_eq!(answer.jobs, 1);
     cluster.watch(sweep_id).await.until_end().await;
     assert_eq!(states(&cluster).await, [Done, Done, Done]);

@@ -74,7 +74,8 @@ fn one_command_makes_the_report() {
         serde_json::from_slice(&fs::read(best.join("model.json")).unwrap()).unwrap();
     let weights = fs::read(best.join("model.safetensors")).unwrap();
     assert_eq!(facts["weights"]["blake3"], blake3::hash(&weights).to_hex().as_str());
-    let winner = rows.iter().find(|row| row["job"] == facts["job"].to_string()).unwrap();
+    let best_job = facts["job"].to_string();
+    let winner = rows.iter().find(|row| row["job"] == best_job).unwrap();
     let others = rows.iter().map(|row| row["val_accuracy"].parse::<f64>().unwrap());
     assert_eq!(winner["val_accuracy"].parse::<f64>().unwrap(), others.fold(0.0, f64::max));
     assert!(printed.contains("best/model.safetensors (job "), "{printed}");
@@ -105,19 +106,19 @@ fn one_command_makes_the_report() {
 fn a_job_that_took_too_long_is_tried_again_with_a_raised_limit() {
     let folder = tempfile::tempdir().unwrap();
     let run = |limit: &str| {
-        command(folder.path(), "{epochs: {values: [1, 2000]}}")
+        command(folder.path(), "{epochs: {values: [1, 300]}}")
             .args(["--set", "execution.attempts_max=1", "--set", &format!("execution.job_timeout={limit}")])
             .output()
             .unwrap()
     };
-    let failed = run("2s");
+    let failed = run("1s");
     assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
     assert!(String::from_utf8_lossy(&failed.stdout).contains("exceeded job_timeout"));
     let raised = run("10m");
     let told = String::from_utf8_lossy(&raised.stderr).into_owned();
     assert!(raised.status.success(), "{told}");
     assert!(
-        told.contains("execution.job_timeout: 2s -> 10m") && told.contains("trying 1 failed job in"),
+        told.contains("execution.job_timeout: 1s -> 10m") && told.contains("trying 1 failed job in"),
         "{told}"
     );
     assert!(results(folder.path()).iter().all(|row| row["state"] == "done"));

@@ -319,7 +319,8 @@ mod tests {
         ];
         assert_eq!(own.arguments, expected.map(OsString::from));
         let other = options(&["--trainer", "python3 train.py"]).trainer_command(&slot(), "/bin/x".as_ref());
-        assert_eq!(other.arguments, ["-c", "python3 train.py"].map(OsString::from));
+        let expected = [KEEPER, "--", "/bin/sh", "-c", "python3 train.py"];
+        assert_eq!(other.arguments, expected.map(OsString::from));
         assert!(other.environment.contains(&("SWEEP_TRAINER_DEVICE", "cuda:1".into())));
     }
 

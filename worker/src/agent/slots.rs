@@ -148,8 +148,9 @@ impl SlotTask {
 
     /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
     /// nothing wrong then, which the session must know before it hears of the end.
-    async fn let_leaving_be_heard(&self, status: &std::io::Result<ExitStatus>) {
-        if self.process.as_ref().is_some_and(|process| process.was_sent_away(status)) {
+    async fn let_leaving_be_heard(&mut self, status: &std::io::Result<ExitStatus>) {
+        if let Some(process) = self.process.as_mut().filter(|process| process.was_sent_away(status)) {
+            process.note_end();
             tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
         }
     }
@@ -164,6 +165,7 @@ impl SlotTask {
                 Ok(first) = first => Ok(first),
                 status = process.exited() => {
                     if process.was_sent_away(&status) {
+                        process.note_end();
                         tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
                     }
                     Err(process.describe(status))

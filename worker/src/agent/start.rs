@@ -1,6 +1,11 @@
 //! `sweep-worker start`: from the command line to a running agent and its exit code.
 
-use std::{io::Read, process::ExitCode};
+use std::{
+    io::Read,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use proto::WorkerName;
@@ -31,6 +36,23 @@ const RENAMINGS_MAX: usize = 10;
 /// Requests to leave that wait for the agent; two are all that matter.
 const SHUTDOWNS_MAX: usize = 2;
 
+/// How soon after the first request to leave another one is still the same: who ends a worker may send a signal, close its
+/// input and send the signal to its whole group.
+const SAME_REQUEST_WITHIN: Duration = Duration::from_secs(2);
+
+/// When this worker was first asked to leave.
+#[derive(Debug, Default)]
+struct FirstRequest(Mutex<Option<Instant>>);
+
+impl FirstRequest {
+    /// Whether a request that comes `now` is one of its own: the first is, and after a while each signal.
+    fn counts(&self, now: Instant, is_signal: bool) -> bool {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *first.get_or_insert(now);
+        before == now || (is_signal && now.saturating_duration_since(before) > SAME_REQUEST_WITHIN)
+    }
+}
+
 /// Runs a worker daemon until it is told to leave. Blocks; brings its own runtime.
 ///
 /// # Errors
@@ -44,9 +66,10 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         // First of all, so that nothing that was started outlives a signal.
         let (shutdown, requests) = mpsc::channel(SHUTDOWNS_MAX);
-        let _signals = watch_signals(shutdown.clone())?;
+        let asked = Arc::new(FirstRequest::default());
+        let _signals = watch_signals(shutdown.clone(), Arc::clone(&asked))?;
         if options.exit_with_stdin {
-            watch_stdin(shutdown)?;
+            watch_stdin(shutdown, asked)?;
         }
         // Looked for only where it is needed; kept open until the end.
         let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
@@ -126,7 +149,10 @@ async fn configure(
 }
 
 /// SIGTERM, SIGINT and SIGHUP, unless that was ignored at the start, become requests to leave.
-fn watch_signals(shutdown: mpsc::Sender<()>) -> anyhow::Result<AbortOnDropHandle<()>> {
+fn watch_signals(
+    shutdown: mpsc::Sender<()>,
+    asked: Arc<FirstRequest>,
+) -> anyhow::Result<AbortOnDropHandle<()>> {
     // A hangup is the end of the terminal or the ssh session. Asked before listening, which would end the ignoring.
     let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()));
     let mut hangup = hangup.transpose().context("cannot watch for SIGHUP")?;
@@ -140,11 +166,15 @@ fn watch_signals(shutdown: mpsc::Sender<()>) -> anyhow::Result<AbortOnDropHandle
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                _ = hung_up => tracing::info!("SIGHUP: leaving; a second one leaves at once"),
-                _ = terminate.recv() => tracing::info!("SIGTERM: leaving; a second one leaves at once"),
-                _ = interrupt.recv() => tracing::info!("SIGINT: leaving; a second one leaves at once"),
+            let name = tokio::select! {
+                _ = hung_up => "SIGHUP",
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if !asked.counts(Instant::now(), true) {
+                continue;
             }
+            tracing::info!("{name}: leaving; a second one leaves at once");
             if shutdown.send(()).await.is_err() {
                 return;
             }
@@ -154,12 +184,15 @@ fn watch_signals(shutdown: mpsc::Sender<()>) -> anyhow::Result<AbortOnDropHandle
 
 /// The end of standard input becomes a request to leave. A thread of its own, which ends with the process:
 /// nothing can interrupt its read.
-fn watch_stdin(shutdown: mpsc::Sender<()>) -> anyhow::Result<()> {
+fn watch_stdin(shutdown: mpsc::Sender<()>, asked: Arc<FirstRequest>) -> anyhow::Result<()> {
     let watch = move || {
         let mut buffer = [0; 256];
         let mut stdin = std::io::stdin().lock();
         // An error is as good an end as any.
         while stdin.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
+        if !asked.counts(Instant::now(), false) {
+            return;
+        }
         tracing::info!("standard input has ended: leaving");
         // Fails only when the agent is gone already.
         let _ = shutdown.blocking_send(());
@@ -169,4 +202,20 @@ fn watch_stdin(shutdown: mpsc::Sender<()>) -> anyhow::Result<()> {
         .spawn(watch)
         .context("cannot watch standard input")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_told_in_several_ways_counts_once() {
+        let (asked, begin) = (FirstRequest::default(), Instant::now());
+        let counts =
+            |milliseconds, is_signal| asked.counts(begin + Duration::from_millis(milliseconds), is_signal);
+        assert!(counts(0, true));
+        assert!(!counts(5, true) && !counts(10, false) && !counts(2_000, true));
+        assert!(!counts(3_000, false), "the input's end is told by what came before it");
+        assert!(counts(3_000, true));
+    }
 }

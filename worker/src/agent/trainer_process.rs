@@ -26,7 +26,7 @@ use super::{
     child::{Role, detach},
     containment::{SHELL_SIGNAL, kill_descendants},
     lines::{Line, LineReader},
-    session::types::{TrainerEvent, Weights},
+    session::types::{OUTPUT_CLOSED, TrainerEvent, Weights},
     weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
@@ -49,8 +49,9 @@ const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
 /// How long a pipe may stay open after the trainer's end, held by a process that left its group.
 const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a trainer may live on without its standard output: one that ends closes it, too.
-const CLOSED_TO_END: Duration = Duration::from_secs(2);
+/// How long a trainer may live on without its standard output: one that ends closes it, too, and its keeper may need most
+/// of this for what is left of it.
+const CLOSED_TO_END: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 
 /// The signals that ask a program to leave.
 const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
@@ -250,6 +251,11 @@ impl TrainerProcess {
         !self.was_killed && signal.is_some_and(|signal| LEAVING.contains(&signal))
     }
 
+    /// After `exited`: that its output is closed is no fault any more, however long its end is kept back.
+    pub(crate) fn note_end(&mut self) {
+        self.lives = None;
+    }
+
     /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
     pub(crate) async fn last_words(mut self) -> Vec<String> {
         // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
@@ -257,7 +263,7 @@ impl TrainerProcess {
             self.kill_all();
         }
         self.pid = None;
-        self.lives = None;
+        self.note_end();
         loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
                 Ok(log) => return log.unwrap_or_default(),
@@ -396,8 +402,7 @@ impl Reader {
                 _ = &mut ended, if end_by.is_some() => end_by = None,
                 () = until(end_by) => {
                     end_by = None;
-                    let reason = "the trainer closed its standard output, on which it is to answer".to_owned();
-                    self.pass_on(TrainerEvent::Broken { reason }).await;
+                    self.pass_on(TrainerEvent::Broken { reason: OUTPUT_CLOSED.to_owned() }).await;
                 }
                 line = next_line(&mut stderr) => match line {
                     Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),

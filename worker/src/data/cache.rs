@@ -39,7 +39,8 @@ pub fn prepare(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<PackedDataset, DataError> {
     prepare_now(options, progress).map_err(|error| {
-        let known = fingerprint::is_known(&options.path, &options.cache_dir.join("sources"));
+        let (val_path, memos) = (options.val_path.as_deref(), options.cache_dir.join("sources"));
+        let known = fingerprint::is_known(&options.path, val_path, &memos);
         if known { error.of_known_path() } else { error }
     })
 }
@@ -103,14 +104,19 @@ fn prepare_pictures(
     }
     progress(READING_SHARE);
     let packing = |share: f64| progress(READING_SHARE + share * (1.0 - READING_SHARE));
-    let Packed { file, whole: is_whole, .. } = Packing {
+    let packed = Packing {
         source: &source,
         content_hash: Some(content_hash.clone()),
         image_size: options.image_size,
         skip_corrupt: options.skip_corrupt,
         threads: options.threads.max(1),
     }
-    .run(&whole, &packing)?;
+    .run(&whole, &packing);
+    if matches!(packed, Err(DataError::Changed { .. })) {
+        // The memo may be what is wrong: the next try reads everything.
+        fingerprint::forget(&source, &memos);
+    }
+    let Packed { file, whole: is_whole, .. } = packed?;
     let target = if is_whole { whole } else { without_corrupt };
     keep(file, &target)?;
     PackedDataset::open(&target)

@@ -34,7 +34,7 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     /// Looks at the source without reading its pictures. `memos` is the folder of what is remembered.
     pub(super) fn of(source: &Source, memos: &Path) -> Result<Self, DataError> {
-        Ok(Self { place: memo_place(&source.path, memos), stamp: stamp(source)? })
+        Ok(Self { place: place_of(source, memos), stamp: stamp(source)? })
     }
 
     /// The content hash, where nothing has changed since it was remembered.
@@ -51,7 +51,7 @@ impl Fingerprint {
 
 /// Remembers that a pack was used from `path`.
 pub(super) fn know_pack(path: &Path, content_hash: &str, memos: &Path) {
-    let place = memo_place(path, memos);
+    let place = memo_place(path, None, memos);
     if !place.exists() {
         keep(&place, &Memo { stamp: String::new(), content_hash: content_hash.to_owned() });
     }
@@ -106,15 +106,30 @@ pub(super) fn content_hash(
     Ok(content_hash)
 }
 
-/// Whether the data set at `path` was known at an earlier time.
-pub(super) fn is_known(path: &Path, memos: &Path) -> bool {
-    memo_place(path, memos).exists()
+/// Remembers no content of the source any more, only that it was known.
+pub(super) fn forget(source: &Source, memos: &Path) {
+    keep(&place_of(source, memos), &Memo { stamp: String::new(), content_hash: String::new() });
 }
 
-/// By the path as it was named: where a link leads cannot be found out while it is away.
-fn memo_place(path: &Path, memos: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    memos.join(format!("{}.json", blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()))
+/// Whether the data set at `path`, with the validation set at `val_path`, was known at an earlier time.
+pub(super) fn is_known(path: &Path, val_path: Option<&Path>, memos: &Path) -> bool {
+    memo_place(path, val_path, memos).exists()
+}
+
+fn place_of(source: &Source, memos: &Path) -> PathBuf {
+    memo_place(&source.path, source.val_path(), memos)
+}
+
+/// By the paths as they were named: where a link leads cannot be found out while it is away.
+fn memo_place(path: &Path, val_path: Option<&Path>, memos: &Path) -> PathBuf {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(absolute(path).as_os_str().as_encoded_bytes());
+    if let Some(val_path) = val_path {
+        // No path has a zero in it.
+        hasher.update(&[0]).update(absolute(val_path).as_os_str().as_encoded_bytes());
+    }
+    memos.join(format!("{}.json", hasher.finalize().to_hex()))
 }
 
 /// Names, sizes, times and inodes of everything.

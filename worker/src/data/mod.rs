@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 pub use self::{
     cache::{default_cache_dir, prepare},
-    decode::{DecodeError, decode_resized},
+    decode::{DecodeError, decode_resized, panics_are_caught},
     error::DataError,
     packed::PackedDataset,
     source::is_picture,

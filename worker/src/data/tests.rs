@@ -247,6 +247,29 @@ fn pictures_that_are_not_those_of_the_hash_are_refused() {
 }
 
 #[test]
+fn a_memo_that_is_wrong_costs_one_try() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let content_hash = world.prepare(&folder).unwrap().content_hash().to_owned();
+    let memo = fs::read_dir(world.path("cache/sources")).unwrap().next().unwrap().unwrap().path();
+    let wrong = fs::read_to_string(&memo).unwrap().replace(&content_hash, &"0".repeat(64));
+    fs::write(&memo, wrong).unwrap();
+    let failed = world.prepare(&folder).map(|packed| packed.content_hash().to_owned());
+    assert!(matches!(failed, Err(DataError::Changed { .. })), "{failed:?}");
+    assert_eq!(world.prepare(&folder).unwrap().content_hash(), content_hash);
+}
+
+#[test]
+fn a_validation_set_that_was_never_there_is_missing_and_not_away() {
+    let world = World::new();
+    let folder = world.image_folder();
+    world.prepare(&folder).unwrap();
+    let options = PrepareOptions { val_path: Some(world.path("nowhere")), ..world.options(&folder) };
+    let failed = prepare(&options, &|_| {}).map(|packed| packed.len());
+    assert!(matches!(failed, Err(DataError::Missing { .. })), "{failed:?}");
+}
+
+#[test]
 fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
@@ -461,8 +484,15 @@ fn all_endings_of_imagefolder_are_read_and_others_are_counted() {
         ("jpeg", image::ImageFormat::Png),
     ];
     for (ending, format) in formats {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        image::RgbImage::from_pixel(9, 7, image::Rgb([0, 0, 200])).write_to(&mut bytes, format).unwrap();
+        let picture = image::RgbImage::from_pixel(9, 7, image::Rgb([0, 0, 200]));
+        let mut bytes = std::io::Cursor::new(Vec::<u8>::new());
+        if format == image::ImageFormat::Pnm {
+            // The crate would write a PAM, which Pillow does not read.
+            bytes.get_mut().extend_from_slice(b"P6\n9 7\n255\n");
+            bytes.get_mut().extend_from_slice(picture.as_raw());
+        } else {
+            picture.write_to(&mut bytes, format).unwrap();
+        }
         world.write(&format!("images/dog/x.{ending}"), bytes.get_ref());
     }
     for name in ["cat/a.gif", "cat/b.GIF", "cat/notes.txt", "README"] {

@@ -129,10 +129,13 @@ pub fn list_devices() -> anyhow::Result<()> {
 }
 
 /// A panic in any thread ends the process after its message: the agent sees a crash and never a trainer that
-/// hangs with half its threads.
+/// hangs with half its threads. One in a decoder means a broken picture, and is caught.
 fn exit_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if worker::data::panics_are_caught() {
+            return;
+        }
         print(panic);
         ffi::exit_now(PANIC_EXIT_CODE);
     }));

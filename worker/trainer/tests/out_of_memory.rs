@@ -19,9 +19,10 @@ use worker::data::{self, command::DatasetCommand};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sweep-trainer");
 const BATCH_SIZE: u64 = 16;
 
-/// Address space that the trainer may still take: a third of what sixteen jobs need for their parameters, Adam's state
-/// and gradients alone (67 MB each), and enough for one job and its batches.
-const SPARE_BYTES: u64 = 400 << 20;
+/// Address space that the trainer may still take: two thirds of what sixteen jobs need for their parameters, Adam's state
+/// and gradients alone (67 MB each), and enough for two jobs, their batches and the 64 MiB that the allocator sets aside
+/// for each thread that comes and goes, such as the one that prepares the data set.
+const SPARE_BYTES: u64 = 700 << 20;
 
 /// The command line that makes data sets.
 #[derive(Parser)]

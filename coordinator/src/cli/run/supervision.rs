@@ -116,8 +116,8 @@ impl WorkerProcess {
     }
 
     fn cannot_start(&self, status: Option<ExitStatus>, log: &str) -> Failure {
-        let errors = log.lines().filter_map(|line| line.strip_prefix("error: "));
-        let reason = errors.last().map_or_else(|| describe(status), str::to_owned);
+        let mut errors = log.lines().filter_map(|line| line.strip_prefix("error: "));
+        let reason = errors.next_back().map_or_else(|| describe(status), str::to_owned);
         Failure::operation(format!("worker {} cannot start: {reason}", self.name))
     }
 

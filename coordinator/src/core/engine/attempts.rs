@@ -285,6 +285,7 @@ impl Engine {
         self.cut_off_silent_workers(now, out);
         self.note_idle_sweeps(now, out);
         self.forget_workers(now.unix_ms);
+        self.forget_data_sets();
         Reply::None
     }
 }

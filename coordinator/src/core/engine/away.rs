@@ -2,9 +2,12 @@
 //! job with such a data set for a pause, then one, which looks whether it is back; each pause is twice as long as the one
 //! before. Jobs wait meanwhile and are not charged. Only where no worker ever read it do its jobs fail in the end.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
-use proto::{AttemptKey, WorkerName};
+use proto::{AttemptKey, SweepId, WorkerName};
 
 use super::{Engine, Now, sweep_run::SweepRun, workers::WorkerState};
 
@@ -22,8 +25,9 @@ const NEVER_READ_MAX_MS: u64 = 60_000;
 pub(super) struct Away {
     /// Why, for people.
     pub(super) reason: String,
-    /// Since when, and when it is tried again, on the clock of leases.
-    since_ms: u64,
+    /// Since when each sweep knows, on the clock of leases: none fails for what another one saw.
+    since_ms: BTreeMap<SweepId, u64>,
+    /// When it is tried again, on the same clock.
     until_ms: u64,
     pause_ms: u64,
     /// The attempt that looks whether it is back.
@@ -74,7 +78,7 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(name) else { return false };
         let away = worker.away.entry(path.clone()).or_insert_with(|| Away {
             reason: String::new(),
-            since_ms: now.monotonic_ms,
+            since_ms: BTreeMap::new(),
             until_ms: 0,
             pause_ms: 0,
             probe: None,
@@ -85,7 +89,8 @@ impl Engine {
             away.pause_ms = (away.pause_ms * 2).clamp(PAUSE_MIN_MS, PAUSE_MAX_MS);
             away.until_ms = now.monotonic_ms + away.pause_ms;
         }
-        let is_long = now.monotonic_ms.saturating_sub(away.since_ms) >= NEVER_READ_MAX_MS;
+        let since_ms = *away.since_ms.entry(sweep).or_insert(now.monotonic_ms);
+        let is_long = now.monotonic_ms.saturating_sub(since_ms) >= NEVER_READ_MAX_MS;
         let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&path);
         if was_read || !is_long || !self.workers.values().filter(|worker| worker.accepts()).all(cannot) {
             return false;
@@ -94,6 +99,25 @@ impl Engine {
             worker.unfit.insert(sweep);
         }
         true
+    }
+
+    /// Forgets data sets that no sweep needs any more.
+    pub(super) fn forget_data_sets(&mut self) {
+        if self.workers.values().all(|worker| worker.away.is_empty()) {
+            return;
+        }
+        let sweeps = &self.sweeps;
+        let needed: BTreeSet<&Path> = sweeps
+            .values()
+            .filter(|run| !run.state.is_final())
+            .map(|run| run.definition.specification.dataset.path.as_path())
+            .collect();
+        for worker in self.workers.values_mut() {
+            worker.away.retain(|path, away| {
+                away.since_ms.retain(|sweep, _| sweeps.get(sweep).is_some_and(|run| !run.state.is_final()));
+                needed.contains(path.as_path())
+            });
+        }
     }
 
     /// An attempt has ended that perhaps looked whether a data set is back, and did not find out.

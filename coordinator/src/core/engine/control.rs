@@ -67,6 +67,11 @@ impl Engine {
         if !Arc::ptr_eq(&run.definition, base) {
             return Reply::Refused(ControlError::Overtaken);
         }
+        let used = base.metric.used;
+        if definition.metric.used != used && !run.weights.is_empty() {
+            // Their values are of other epochs than those that would be compared with them.
+            return Reply::Refused(ControlError::WeightsChosen { sweep, used });
+        }
         let added = definition.job_count().saturating_sub(base.job_count());
         let is_set = !definition.specification.has_settings_of(&base.specification);
         if added == 0 && !is_set {

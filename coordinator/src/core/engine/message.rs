@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
+use proto::{AttemptKey, JobKey, Message, SweepId, WorkerName, v1};
 
 use super::super::{
     definition::SweepDefinition,
     record::{EndedJob, EpochMetrics, Record, WeightsFile},
+    specification::MetricUse,
     state::{JobState, SweepState},
 };
 
@@ -176,7 +177,11 @@ impl Input {
                             .sum::<usize>()
                 }
                 Self::Event { event: AttemptEvent::Started { dataset, .. }, .. } => {
-                    texts(&dataset.classes) + texts(&dataset.skipped)
+                    // Much is larger in memory than on its way, most of all short texts and small numbers.
+                    2 * dataset.encoded_len()
+                        + size_of::<String>() * (dataset.classes.len() + dataset.skipped.len())
+                        + size_of_val(dataset.train_by_class.as_slice())
+                        + size_of_val(dataset.val_by_class.as_slice())
                 }
                 Self::Event { event: AttemptEvent::Ended { reason, log_tail, .. }, .. } => {
                     reason.len() + texts(log_tail)
@@ -472,6 +477,18 @@ pub enum ControlError {
         sweep: SweepId,
         /// Its state.
         state: SweepState,
+    },
+    /// Which epochs count stays as it is while there are weights that were chosen by them.
+    #[error(
+        "weights of sweep {sweep} are kept or on their way that were chosen with `metric.use: {used}`, so it stays that; \
+         submit another sweep to choose otherwise",
+        used = .used.as_str()
+    )]
+    WeightsChosen {
+        /// Which sweep.
+        sweep: SweepId,
+        /// What they were chosen by.
+        used: MetricUse,
     },
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]

@@ -39,6 +39,11 @@ impl Weights {
         Self(stored.into_iter().map(entry).collect())
     }
 
+    /// Whether none are kept, and none on their way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many are on their way.
     pub(super) fn awaited(&self) -> u64 {
         self.0.values().filter(|entry| !entry.kept).count() as u64

@@ -348,6 +348,7 @@ fn wrong_overrides_are_told() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn wrong_files_are_told_with_line_and_key() {
     let parameters = |text: &str| with_parameters(&format!("  {text}"));
     let wrong = [

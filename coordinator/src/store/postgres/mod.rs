@@ -36,11 +36,18 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres
 const TAKE_ROOM: &str = "CREATE TEMPORARY TABLE sweep_room ON COMMIT DROP AS \
                          SELECT repeat(n::text, 100) FROM generate_series(100000, 103000) AS n";
 
+/// What follows is read as of one moment, beside commits that run. Between two questions, what was read is looked through,
+/// which may take a while.
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                             SET LOCAL idle_in_transaction_session_timeout = '30s'";
+
 /// A store in a PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    /// For what must not wait until users have read.
+    aside: Readers,
     leadership: Leadership,
 }
 
@@ -55,37 +62,41 @@ impl PostgresStore {
         let (mut connection, readers_max) = suitable::first_connection(&options).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| suitable::not_migrated(error, &options))?;
         let readers = Readers::new(options.clone(), readers_max);
-        Ok(Self { writer: Writer::new(options), readers, leadership: Leadership::default() })
+        let aside = Readers::new(options.clone(), 1);
+        Ok(Self { writer: Writer::new(options), readers, aside, leadership: Leadership::default() })
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
-        here(self.leadership.take(&self.readers, address, leader).await)?;
+        here(self.leadership.take(&self.aside, address, leader).await)?;
         // Who cannot write does not lead.
         self.writer.renew().await
     }
 
     async fn deposed(&self) -> StoreError {
-        self.leadership.keep(&self.writer, &self.readers).await
+        self.leadership.keep(&self.writer, &self.aside).await
     }
 
     async fn lay_down(&self) {
-        if let Err(error) = self.leadership.vacate(&self.readers).await {
+        if let Err(error) = self.leadership.vacate(&self.aside).await {
             tracing::debug!(%error, "another coordinator will notice by itself that this one does not lead");
         }
     }
 
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
+        // After an error, its connection goes, and the transaction with it.
         let mut reader = self.readers.acquire().await?;
+        within(ANSWER_WITHIN, sqlx::raw_sql(BEGIN_READING).execute(reader.connection()?)).await?;
         let sweeps = here(read::sweeps(&mut reader).await)?;
+        within(ANSWER_WITHIN, sqlx::raw_sql("COMMIT").execute(reader.connection()?)).await?;
         reader.done();
         Ok(sweeps)
     }
 
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
-        here(self.writer.commit(&self.leadership, &self.readers, records).await)
+        here(self.writer.commit(&self.leadership, &self.aside, records).await)
     }
 
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
@@ -153,7 +164,7 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.lay_down().await;
         self.writer.close().await;
-        self.readers.close().await;
+        tokio::join!(self.readers.close(), self.aside.close());
     }
 }
 

@@ -18,9 +18,9 @@ use super::{
 };
 
 /// Readers at the same time, where the server allows as many connections.
-const READERS_MAX: u32 = 8;
-/// Connections besides those of the readers: the one that writes, and one that takes its place.
-const OTHERS: u32 = 2;
+const READERS_MAX: u32 = 7;
+/// Connections besides those of the readers: the one that writes, one that takes its place, and one for the leader's row.
+const OTHERS: u32 = 3;
 /// Below, a coordinator could not beat, answer and write at the same time.
 const CONNECTIONS_MIN: u32 = 4;
 /// How often a server that is starting is asked again.

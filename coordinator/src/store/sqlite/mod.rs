@@ -171,7 +171,11 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
-        read::sweeps(&mut *self.readers.acquire().await?).await
+        // All as of one moment, beside commits that run. Dropped, it ends.
+        let mut transaction = self.readers.begin().await?;
+        let sweeps = read::sweeps(&mut *transaction).await?;
+        transaction.rollback().await?;
+        Ok(sweeps)
     }
 
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {

@@ -211,6 +211,7 @@ impl Running {
         reason: String,
         log_tail: Vec<String>,
         weights: Option<Weights>,
+        leaving: bool,
     ) -> Result<Heard, String> {
         if let Some(why) = self.stop_reason() {
             // A training that ends by itself just when it is asked to stop is as good as any other.
@@ -233,6 +234,11 @@ impl Running {
             TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,
             TrainerOutcome::Unavailable => Outcome::Unavailable,
+            // Who asked the worker to leave asked its trainer, too.
+            TrainerOutcome::Stopped if leaving => {
+                let end = End::new(Outcome::HandedBack, "the worker is shutting down");
+                return Ok(Heard::Ended(self.attempt, Some(End { log_tail, ..end })));
+            }
             TrainerOutcome::Stopped => return Err("the trainer stopped without being asked to".to_owned()),
         };
         let is_done = outcome == Outcome::Done;
@@ -368,7 +374,7 @@ impl Slot {
         self.running.iter_mut().find(|running| running.attempt == attempt)
     }
 
-    /// Understands a line of the trainer.
+    /// Understands a line of the trainer. `leaving` where the worker is about to leave.
     ///
     /// # Errors
     /// The line must not come now: the trainer cannot be trusted any more.
@@ -378,6 +384,7 @@ impl Slot {
         message: FromTrainer,
         log_tail: Vec<String>,
         weights: Option<Weights>,
+        leaving: bool,
     ) -> Result<Heard, String> {
         self.heard_at = now;
         if self.trainer.is_dying() {
@@ -403,7 +410,7 @@ impl Slot {
         let silenced = running.stop_reason().is_some_and(StopReason::silences);
         match message {
             FromTrainer::Ended { outcome, reason, .. } => {
-                running.hear_end(outcome, reason, log_tail, weights)
+                running.hear_end(outcome, reason, log_tail, weights, leaving)
             }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),

@@ -7,7 +7,7 @@ use proto::{AttemptKey, v1::Outcome};
 use super::{
     Session, TRAINER_READY_WITHIN,
     slot::{Heard, Phase, Running, StopReason, Trainer},
-    types::{End, GrantedJob, Output, TrainerEvent, Work},
+    types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
 
 /// How many trainers of a slot in a row may end before they are ready: one may have met with an accident.
@@ -80,7 +80,8 @@ impl Session {
                 self.start_waiting(now, index);
             }
             TrainerEvent::Said { message, log_tail, weights } => {
-                match slot.hear(now, message, log_tail, weights) {
+                let leaving = self.mode.is_draining();
+                match slot.hear(now, message, log_tail, weights, leaving) {
                     Err(reason) => self.break_trainer(index, &reason),
                     Ok(Heard::Nothing) => {}
                     Ok(Heard::Progress) => self.progress_is_news = true,
@@ -114,15 +115,18 @@ impl Session {
         self.start_waiting(now, index);
     }
 
-    /// Ends a trainer that cannot be trusted; its attempts fail when it is gone.
+    /// Ends a trainer that cannot be trusted; its attempts fail when it is gone. Where the worker leaves, one without an
+    /// output was asked to leave, too, and its attempts go back.
     pub(super) fn break_trainer(&mut self, index: usize, reason: &str) {
+        let leaves_too = self.mode.is_draining() && reason == OUTPUT_CLOSED;
         let slot = &mut self.slots[index];
         if slot.trainer.is_dying() {
             return;
         }
         for running in &mut slot.running {
             let why = running.stop_reason().cloned();
-            let why = why.unwrap_or_else(|| StopReason::Broken { reason: reason.to_owned() });
+            let own = || StopReason::Broken { reason: reason.to_owned() };
+            let why = why.unwrap_or_else(|| if leaves_too { StopReason::HandedBack } else { own() });
             running.phase = Phase::Killed { why };
         }
         self.kill(index);

@@ -7,7 +7,11 @@ use proto::{AttemptKey, v1::Outcome};
 
 use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
+/// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
+pub(crate) const OUTPUT_CLOSED: &str = "the trainer closed its standard output, on which it is to answer";
+
 /// Something that happened, in the order in which the session shall believe it.
+#[expect(clippy::large_enum_variant, reason = "passed on at once, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A stream to the coordinator is open and nothing was said on it yet.
@@ -30,6 +34,7 @@ pub enum Input {
 }
 
 /// News of a slot's trainer. Nothing follows `Exited` until the next job was started.
+#[expect(clippy::large_enum_variant, reason = "passed on at once, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainerEvent {
     /// A well-formed line.
@@ -170,6 +175,7 @@ pub enum Departure {
 }
 
 /// What the worker says. The shell adds to `Hello` what never changes: name, instance, slots.
+#[expect(clippy::large_enum_variant, reason = "passed on at once, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToCoordinator {
     /// The first message of a stream.

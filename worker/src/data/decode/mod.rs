@@ -23,6 +23,16 @@ const DECODE_BYTES_MAX: u64 = 2 << 30;
 /// Memory that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
+thread_local! {
+    /// Whether this thread is in a decoder, whose panics are caught.
+    static DECODES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is caught, as it comes of a broken picture: not to be taken for the program's end.
+pub fn panics_are_caught() -> bool {
+    DECODES.try_with(Cell::get).unwrap_or(false)
+}
+
 const CUT_OFF: &str = "the picture is cut off";
 
 /// Why a picture cannot be decoded.
@@ -71,7 +81,10 @@ impl Decoder {
             let sides = decode(bytes, &cut_off, &mut self.pixels)?;
             if cut_off.get() { Ok(()) } else { self.resize(sides, resized) }
         });
-        let done = std::panic::catch_unwind(decode).unwrap_or_else(|payload| {
+        DECODES.set(true);
+        let caught = std::panic::catch_unwind(decode);
+        DECODES.set(false);
+        let done = caught.unwrap_or_else(|payload| {
             let reason =
                 payload.downcast::<String>().map_or_else(|_| "the decoder gave up".to_owned(), |text| *text);
             Err(DecodeError::Broken(reason))

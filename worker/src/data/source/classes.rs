@@ -65,7 +65,7 @@ struct Top {
 pub(super) fn parts(
     path: &Path,
     found: Vec<Found>,
-    folders: Vec<Vec<u8>>,
+    folders: &[Vec<u8>],
     left_out: &mut LeftOuts,
 ) -> Result<Parts, DataError> {
     let common = common_folder(&found);
@@ -91,7 +91,7 @@ pub(super) fn parts(
             top.found.iter().for_each(|file| left_out.add(Reason::TestFolder, &label, &file.path));
         } else if validation.as_ref() == Some(&name) {
             parts.validation =
-                Some((label, part(top.found, &folders, &[&common[..], &name[..], &b"/"[..]].concat())));
+                Some((label, part(top.found, folders, &[&common[..], &name[..], &b"/"[..]].concat())));
         } else if train.as_ref().is_some_and(|train| *train != name) {
             top.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &label, &file.path));
         } else {
@@ -116,7 +116,7 @@ pub(super) fn parts(
     }
     let not_classes: Vec<Vec<u8>> =
         if train.is_some() { Vec::new() } else { validation.into_iter().chain(test).collect() };
-    let mut train_part = part(parts.train.found, &folders, &prefix);
+    let mut train_part = part(parts.train.found, folders, &prefix);
     train_part.folders.retain(|folder| {
         let rest = folder.strip_prefix(prefix.as_slice()).unwrap_or(folder);
         !not_classes.iter().any(|name| rest.split(|byte| *byte == b'/').next() == Some(name.as_slice()))

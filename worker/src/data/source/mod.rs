@@ -161,6 +161,11 @@ impl Source {
         })
     }
 
+    /// The place of the validation set, where it was named.
+    pub(super) fn val_path(&self) -> Option<&Path> {
+        self.places.get(1).map(|place| place.path.as_path())
+    }
+
     /// A reader for one thread.
     pub(super) fn reader(&self) -> Reader<'_> {
         let archive = |place: &Place| match &place.store {
@@ -234,7 +239,7 @@ fn open_place(path: &Path, left_out: &mut LeftOuts) -> Result<(Place, Parts), Da
         }
         is_picture
     });
-    let parts = parts(path, found, folders, left_out)?;
+    let parts = parts(path, found, &folders, left_out)?;
     if parts.train.found.is_empty() {
         return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
     }

@@ -212,3 +212,25 @@ fn watchers_are_told_once_that_nothing_moves_and_again_when_the_reason_changes()
     let waiting = cluster.sweep().waiting.unwrap();
     assert_eq!((waiting.reason(), waiting.idle_ms), (v1::WaitReason::SlotsBusy, 0), "it moves at once");
 }
+
+#[test]
+fn a_sweep_fails_for_no_data_set_that_only_another_one_waited_for() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    away(&mut cluster, 1, key(1, 1));
+    cluster.apply(Input::Pause(SweepId(1)));
+    live(&mut cluster, &[1], 120_000);
+    cluster.submit(1, "");
+    let second = AttemptKey::new(2, 1, 1);
+    assert_eq!(cluster.grants().last(), Some(&(1, second)));
+    away(&mut cluster, 1, second);
+    let Reply::Sweep(sweep) = cluster.apply(Input::DescribeSweep(SweepId(2))) else { panic!("it is there") };
+    let counts = sweep.counts.unwrap();
+    assert_eq!((counts.pending, counts.failed), (1, 0), "for this one, it is the first fault");
+    assert_eq!(worker(&mut cluster).0, "set_aside");
+    for sweep in [1, 2] {
+        cluster.apply(Input::Cancel(SweepId(sweep)));
+    }
+    live(&mut cluster, &[1], 500);
+    assert_eq!(worker(&mut cluster).0, "connected", "no sweep needs it any more");
+}

@@ -112,7 +112,7 @@ impl Cluster {
             let Effect::Send { session, message } = effect else { continue };
             match &message.message {
                 Some(Grant(grant)) => {
-                    granted.extend(grant.jobs.iter().map(|job| AttemptKey::from(job.attempt.unwrap())))
+                    granted.extend(grant.jobs.iter().map(|job| AttemptKey::from(job.attempt.unwrap())));
                 }
                 Some(Welcome(_)) => welcomed.push(*session),
                 _ => {}

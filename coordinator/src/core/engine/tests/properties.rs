@@ -142,7 +142,7 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
         }
         Step::Close { session } => drop(cluster.apply(Input::SessionClosed(SessionId(session)))),
         Step::Drain { session } => {
-            drop(cluster.apply(Input::WorkerDraining { session: SessionId(session), reason: String::new() }))
+            drop(cluster.apply(Input::WorkerDraining { session: SessionId(session), reason: String::new() }));
         }
         Step::Heartbeat { session, attempts } => {
             let attempts: Vec<_> = attempts.into_iter().map(|(job, attempt)| key(job, attempt)).collect();

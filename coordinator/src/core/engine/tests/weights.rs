@@ -1,10 +1,12 @@
 //! Whose weights are wanted, and whose are kept.
 
+use std::sync::Arc;
+
 use proto::{AttemptKey, JobKey, v1};
 
 use super::cluster::{Cluster, dataset, ended, metrics};
 use crate::core::{
-    engine::{AttemptEvent, Effect, Input, Reply, SessionId, WeightsAnswer, WeightsNames},
+    engine::{AttemptEvent, ControlError, Effect, Input, Reply, SessionId, WeightsAnswer, WeightsNames},
     record::{EpochMetrics, Record, WeightsFile, WeightsState},
 };
 
@@ -220,4 +222,28 @@ fn a_trainer_that_leaves_no_weights_is_no_news() {
     let mut cluster = running(1, "");
     cluster.train_to(key(1, 1), 0.9, None);
     assert_eq!((cluster.weights(), cluster.shown()), (vec![], (None, 0)));
+}
+
+#[test]
+fn which_epochs_count_stays_as_it_is_while_there_are_weights() {
+    let mut cluster = running(3, "");
+    let set = |cluster: &mut Cluster, what: &str| {
+        let sweep = proto::SweepId(1);
+        let Reply::Definition(base, _) = cluster.apply(Input::Define(sweep)) else { panic!("it is there") };
+        let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
+        cluster.apply(Input::Extend { sweep, base, definition })
+    };
+    assert!(matches!(set(&mut cluster, "metric.use=best"), Reply::Extended(..)));
+    cluster.done(1, 0.5);
+    for _ in 0..2 {
+        match set(&mut cluster, "metric.use=last") {
+            Reply::Refused(error @ ControlError::WeightsChosen { .. }) => {
+                assert!(error.to_string().contains("`metric.use: best`"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(cluster.keep(1), WeightsAnswer::Durable);
+    }
+    assert!(matches!(set(&mut cluster, "execution.attempts_max=9"), Reply::Extended(..)));
+    assert_eq!(cluster.weights(), [(1, Kept)]);
 }

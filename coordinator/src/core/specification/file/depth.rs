@@ -158,7 +158,7 @@ impl Scan {
             '!' => {
                 self.begin_key();
                 let in_flow = self.flow > 0;
-                self.skip_while(|c| !is_blank(c) && !is_break(c) && !(in_flow && c == ','));
+                self.skip_while(|c| !(is_blank(c) || is_break(c) || (in_flow && c == ',')));
             }
             '|' | '>' if self.flow == 0 => self.block_scalar(),
             '\'' | '"' => {

@@ -306,7 +306,24 @@ fn a_trainer_that_ends_while_its_worker_leaves_costs_its_job_nothing() {
     bench.feed([Input::Shutdown, exited(0)]);
     let why = "the worker is shutting down, and the trainer was killed by SIGKILL in epoch 1";
     let end = format!("1/1#1 handed_back ({why}) +x");
-    bench.expect(&[&format!("spool 2 {end}"), "draining", &format!("send 2 {end}")]);
+    bench.expect(&["draining", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
+}
+
+#[test]
+fn a_trainer_that_gives_up_its_output_while_its_worker_leaves_costs_its_job_nothing() {
+    let mut bench = Bench::training();
+    let closed = TrainerEvent::Broken { reason: OUTPUT_CLOSED.into() };
+    bench.feed([Input::Shutdown, Input::Trainer { slot: 0, event: closed }, exited(0)]);
+    let end = "1/1#1 handed_back (the worker is shutting down) +x";
+    bench.expect(&["draining", "kill 0", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
+}
+
+#[test]
+fn a_trainer_that_stops_by_itself_while_its_worker_leaves_hands_its_job_back() {
+    let mut bench = Bench::training();
+    bench.feed([Input::Shutdown, ended(0, 1, TrainerOutcome::Stopped)]);
+    let end = "1/1#1 handed_back (the worker is shutting down)";
+    bench.expect(&["draining", &format!("spool 2 {end}"), &format!("send 2 {end}")]);
 }
 
 #[test]

@@ -117,10 +117,10 @@ fn a_power_cut_takes_no_attempt_that_had_its_end() {
     let cuts = std::env::var("POWER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(CUTS);
     let steps = steps();
     let found: Vec<String> = recording.cuts(cuts, 0).filter_map(|cut| wrong(&cut, &steps)).collect();
-    println!("{cuts} cuts among {} calls: {} wrong", recording.len(), found.len());
+    terminal::say!("{cuts} cuts among {} calls: {} wrong", recording.len(), found.len());
     assert!(found.is_empty(), "{:?}", found.first());
     let mutant = recording.without_syncs();
     let found = mutant.cuts(cuts, 0).filter(|cut| wrong(cut, &steps).is_some()).count();
-    println!("without syncs, {found} of {cuts} cuts took something");
+    terminal::say!("without syncs, {found} of {cuts} cuts took something");
     assert!(found > 0, "cuts do not notice that nothing is synced");
 }
