@@ -202,11 +202,11 @@ fn workers_that_die_one_after_another_are_started_again_each_time() {
 fn a_worker_that_cannot_start_ends_the_run_with_one_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = command(folder.path(), "{epochs: {value: 1}}");
-    let output = run.env("SWEEP_GRACE", "soon").output().unwrap();
+    let output = run.env("SWEEP_TRAINER_SILENCE", "soon").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert_eq!(told.matches("error").count(), 1, "{told}");
-    assert!(told.contains(" cannot start: invalid value 'soon' for '--grace <TIME>'"), "{told}");
+    assert!(told.contains(" cannot start: invalid value 'soon' for '--trainer-silence <TIME>'"), "{told}");
     let mut run = command(folder.path(), "{epochs: {value: 1}}");
     let output = run.env("SWEEP_TRAINER", "echo no licence >&2; exit 3").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);

@@ -38,8 +38,9 @@ const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 /// spool and is handed over when it is started again.
 const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 
-/// How long a worker that starts waits for its predecessor of the same name to end.
-const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a worker that starts waits for its predecessor of the same name to end. One whose `sweep run` was killed has its
+/// grace of 5 s, as long again for weights, and ends its trainers.
+const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often that is looked at.
 const SPOOL_POLL: Duration = Duration::from_millis(100);
