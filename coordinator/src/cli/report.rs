@@ -12,7 +12,7 @@ use crate::report::{Language, ReportError, ReportWriter};
 pub(super) struct ReportArguments {
     /// Sweep's number
     sweep: u64,
-    /// Folder to write into [default: sweep-results/NAME]
+    /// Folder to write into [default: sweep-results/NAME-SWEEP]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Language of headings and labels
@@ -42,10 +42,39 @@ impl From<Lang> for Language {
 pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Result<(), Failure> {
     let place = |name: &str| match &arguments.output {
         Some(folder) => folder.clone(),
-        None => default_folder(name),
+        None => default_folder(&format!("{name}-{}", arguments.sweep)),
     };
     let page = write(target, arguments.sweep, place, arguments.lang.into()).await?;
     print(&format!("report written: {}\n", page.display()))
+}
+
+/// Refuses a folder that holds the report of another sweep: its results would be gone.
+fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
+    let results = folder.join("results.json");
+    let Ok(file) = std::fs::File::open(&results) else { return Ok(()) };
+    #[derive(serde::Deserialize)]
+    struct Report {
+        sweep: Identity,
+    }
+    #[derive(serde::Deserialize)]
+    struct Identity {
+        id: u64,
+        name: String,
+        created_unix_ms: u64,
+    }
+    // What is no report of ours is no other sweep's either.
+    let Ok(Report { sweep: held }) = serde_json::from_reader(std::io::BufReader::new(file)) else {
+        return Ok(());
+    };
+    if (held.id, held.created_unix_ms) == (sweep.sweep_id, sweep.created_unix_ms) {
+        return Ok(());
+    }
+    Err(Failure::operation(format!(
+        "{} holds the report of another sweep ({}, sweep {}); choose another folder with --output",
+        folder.display(),
+        held.name,
+        held.id
+    )))
 }
 
 /// Longest name of a folder, in bytes: file systems take 255, some that encrypt 143, and a suffix may follow.
@@ -82,7 +111,9 @@ pub(super) async fn write(
     while let Some(row) = target.in_time(rows.message()).await? {
         match (row.row, &mut writer) {
             (Some(Row::Header(header)), None) => {
-                let folder = place(header.sweep.as_ref().map_or("", |sweep| sweep.name.as_str()));
+                let sweep = header.sweep.clone().unwrap_or_default();
+                let folder = place(&sweep.name);
+                refuse_other(&folder, &sweep)?;
                 writer = Some(ReportWriter::create(&folder, &header, language).map_err(failed)?);
             }
             (Some(Row::Job(job)), Some(writer)) => {

@@ -74,6 +74,13 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
+    let other = cluster.submit("{epochs: {value: 2}}").await.to_string();
+    let refused = sweep(&cluster, &["report", &other, "--output", report.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("holds the report of another sweep"), "{}", text(&refused.stderr));
+    assert_eq!(fs::read_to_string(report.join("results.csv")).unwrap(), results, "nothing of it is lost");
+    let again = sweep(&cluster, &["report", "1", "--output", report.to_str().unwrap()]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
     let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
     assert!(text(&relative.stderr).contains("looks for the data set pictures below its --data-root"));
 }

@@ -103,7 +103,7 @@ fn that_no_one_hears_of_a_failure_is_no_panic() {
         ("sweep", vec!["frobnicate"], 2),
         ("sweep", vec!["--coordinator", "http://127.0.0.1:1", "ls"], 3),
         ("sweep-worker", vec!["dataset", "inspect", "/nowhere"], 1),
-        ("sweep-worker", vec!["start", "--coordinator", "nonsense"], 2),
+        ("sweep-worker", vec!["start", "--slots", "many"], 2),
         ("sweep-trainer", vec!["train", "--for-worker", "0.0.0"], 1),
     ] {
         for stderr in [full(), closed()] {

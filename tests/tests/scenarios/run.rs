@@ -43,7 +43,10 @@ fn results(folder: &Path) -> Vec<BTreeMap<String, String>> {
 
 /// How many checkpoints lie in the output directory.
 fn checkpoints(folder: &Path) -> usize {
-    let found = Command::new("find").arg(folder.join("results")).args(["-name", "*.safetensors*"]).output();
+    let found = Command::new("find")
+        .arg(folder.join("results"))
+        .args(["-path", "*/checkpoints/*", "-name", "*.safetensors*"])
+        .output();
     String::from_utf8(found.unwrap().stdout).unwrap().lines().count()
 }
 
