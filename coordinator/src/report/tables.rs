@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use proto::v1;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
+use terminal::text::{self, csv_cell};
 
 use super::rows::{JobRow, one_line};
 
@@ -63,7 +64,7 @@ impl Tables {
         ])?;
         let mut json = BufWriter::new(file()?);
         let sweep = header.sweep.clone().unwrap_or_default();
-        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", sweep_json(&sweep))?;
+        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep_json(&sweep).to_string()))?;
         Ok(Self { parameters, results, epochs, json, json_jobs: 0 })
     }
 
@@ -75,7 +76,7 @@ impl Tables {
         record.extend([
             row.state.to_owned(),
             row.attempts.to_string(),
-            row.worker.clone(),
+            csv_cell(&row.worker).into_owned(),
             row.epochs_done.to_string(),
             number(row.train_seconds),
             number(row.val_accuracy),
@@ -85,7 +86,7 @@ impl Tables {
             number(row.train_accuracy),
             row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
             number(row.best.map(|(_, accuracy)| accuracy)),
-            one_line(&row.reason),
+            csv_cell(&one_line(&row.reason)).into_owned(),
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
@@ -101,7 +102,12 @@ impl Tables {
                 number(record.train_accuracy),
             ])?;
         }
-        write!(self.json, "{}\n{}", if self.json_jobs == 0 { "" } else { "," }, job_json(row, epochs))?;
+        write!(
+            self.json,
+            "{}\n{}",
+            if self.json_jobs == 0 { "" } else { "," },
+            text::json(&job_json(row, epochs).to_string())
+        )?;
         self.json_jobs += 1;
         Ok(())
     }

@@ -106,18 +106,7 @@ fn inline(svg: &str) -> String {
 
 /// Text without a meaning to HTML, in elements and in attributes.
 fn text(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match sign {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    terminal::text::html(text)
 }
 
 #[cfg(test)]
@@ -137,5 +126,6 @@ mod tests {
             text("<script>alert('1 & 2')</script>"),
             "&lt;script&gt;alert(&#39;1 &amp; 2&#39;)&lt;/script&gt;"
         );
+        assert_eq!(text("a\u{1b}]0;x\u{7}\u{202e}"), "a\\u{1b}]0;x\\u{7}\\u{202e}");
     }
 }

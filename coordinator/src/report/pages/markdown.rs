@@ -42,6 +42,7 @@ pub(in crate::report) fn markdown(content: &Content<'_>) -> String {
 
 /// Text without a meaning to Markdown.
 fn text(text: &str) -> String {
+    let text = terminal::text::line(text);
     let mut escaped = String::with_capacity(text.len());
     for sign in text.chars() {
         match sign {
@@ -58,6 +59,7 @@ fn text(text: &str) -> String {
 /// A block of code whose fence is longer than any run of backticks within.
 fn fenced(code: &str) -> String {
     let longest = code.split(|sign| sign != '`').map(str::len).max().unwrap_or(0);
+    let code = terminal::text::lines(code);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}yaml\n{}\n{fence}\n", code.trim_end())
 }
@@ -70,5 +72,7 @@ mod tests {
     fn foreign_text_keeps_its_cell() {
         assert_eq!(text("a|b\n<i>`c`"), "a\\|b &lt;i>\\`c\\`");
         assert!(fenced("a: ```b").starts_with("````yaml"));
+        assert_eq!(text("a\u{1b}[2J\u{202e}b"), "a\\\\u{1b}\\[2J\\\\u{202e}b");
+        assert!(fenced("a: \u{9b}1m").contains("a: \\u{9b}1m"));
     }
 }
