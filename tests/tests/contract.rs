@@ -3,6 +3,8 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+#[path = "contract/plans.rs"]
+mod plans;
 #[path = "contract/pooler.rs"]
 mod pooler;
 #[path = "contract/power_cuts.rs"]

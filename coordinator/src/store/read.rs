@@ -170,6 +170,14 @@ async fn best_of_older<Q: Queries>(
     metric: Metric,
 ) -> Result<Option<(u64, f64)>, StoreError> {
     let column = metric.name.as_str();
+    let older = format!(
+        "SELECT job FROM jobs WHERE sweep_id = $1 AND state = 'done' AND best_epoch IS NULL \
+         AND {column} IS NOT NULL LIMIT 1"
+    );
+    // Few databases have any, and asking for their epochs reads all epochs.
+    if connection.rows(older, &[integer(sweep.0)?]).await?.is_empty() {
+        return Ok(None);
+    }
     let (furthest, order) = if metric.goal == Goal::Maximize { ("MAX", " DESC") } else { ("MIN", "") };
     let query = format!(
         "SELECT epochs.job AS job, {furthest}(epochs.{column}) AS value FROM jobs JOIN epochs \

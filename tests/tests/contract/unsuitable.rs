@@ -8,7 +8,7 @@ use tests::{PATIENCE, Postgres};
 use super::pooler;
 
 /// A database's name, and its URL for another user.
-fn name_of(url: &str) -> String {
+pub(super) fn name_of(url: &str) -> String {
     let (_, rest) = url.split_once("localhost/").unwrap();
     rest.split('?').next().unwrap().to_owned()
 }

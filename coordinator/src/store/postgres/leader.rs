@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use super::{
     super::{LeaderTold, StoreError},
@@ -122,14 +122,12 @@ impl Leadership {
         Ok(leads)
     }
 
-    /// Makes sure, for as long as the transaction runs, that this coordinator leads. The lock conflicts with a change
-    /// of the leader alone.
-    pub(super) async fn check(&self, transaction: &mut PgConnection) -> Result<(), StoreError> {
-        let leads: Option<i64> =
-            sqlx::query_scalar("SELECT epoch FROM leader WHERE epoch = $1 FOR KEY SHARE")
-                .bind(self.epoch.load(Ordering::SeqCst))
-                .fetch_optional(transaction)
-                .await?;
+    /// Begins a transaction and makes sure, for as long as it runs, that this coordinator leads; one round trip. The lock
+    /// conflicts with a change of the leader alone.
+    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {epoch} FOR KEY SHARE");
+        let leads = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         leads.map(drop).ok_or(StoreError::Superseded)
     }
 

@@ -1,59 +1,76 @@
-//! Rows into tables: many rows a statement, so that a commit's round trips hardly grow with its records.
+//! Rows into tables: one statement for all rows of a table, which brings each column as an array. So a commit takes a round
+//! trip a table, however many records it has, and each statement is prepared once.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::{
     StoreError,
     rows::{Before, Row, Write},
-    tables::{Table, Value, checksum},
+    tables::{Kind, Table, Value, checksum},
 };
 
-/// Most rows a statement: with the widest table, well below the 65,535 values that PostgreSQL takes. Lengths are powers
-/// of two, so that few statements are prepared, each once.
-const ROWS_A_STATEMENT_MAX: usize = 512;
+/// Most rows a statement, so that a commit's arrays stay below a few megabytes.
+const ROWS_A_STATEMENT_MAX: usize = 4_096;
 
 /// Writes rows, inside a transaction of the caller's.
 pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Result<(), StoreError> {
     for Write { table, before, rows } in writes {
-        let replaces = *before != Before::Nothing;
-        let mut rows = rows.as_slice();
-        while !rows.is_empty() {
-            let length = (1 << rows.len().ilog2()).min(ROWS_A_STATEMENT_MAX);
-            let (some, others) = rows.split_at(length);
-            let query = sqlx::query(AssertSqlSafe(insert(table, replaces, length)));
-            let query = values(some).into_iter().fold(query, |query, value| match value {
-                Value::Integer(value) | Value::Added(value) => query.bind(value),
-                Value::Real(value) | Value::AddedReal(value) => query.bind(value),
-                Value::Text(value) => query.bind(value),
-                Value::Boolean(value) => query.bind(value),
-            });
-            query.execute(&mut *connection).await?;
-            rows = others;
+        let statement = insert(table, *before != Before::Nothing);
+        for rows in rows.chunks(ROWS_A_STATEMENT_MAX) {
+            let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
+            for (column, (_, kind)) in table.columns.iter().enumerate() {
+                query = match kind {
+                    Kind::Integer | Kind::Added => query.bind(array(rows, column, |value| match value {
+                        Value::Integer(value) | Value::Added(value) => *value,
+                        _ => None,
+                    })),
+                    Kind::Real | Kind::AddedReal => query.bind(array(rows, column, |value| match value {
+                        Value::Real(value) | Value::AddedReal(value) => *value,
+                        _ => None,
+                    })),
+                    Kind::Text => query.bind(array(rows, column, |value| match value {
+                        Value::Text(value) => value.as_deref(),
+                        _ => None,
+                    })),
+                    Kind::Boolean => query.bind(array(rows, column, |value| match value {
+                        Value::Boolean(value) => Some(*value),
+                        _ => None,
+                    })),
+                };
+            }
+            let checksums: Vec<i64> = rows.iter().map(|row| checksum(row)).collect();
+            query.bind(checksums).execute(&mut *connection).await?;
         }
     }
     Ok(())
 }
 
-fn values(rows: &[Row]) -> Vec<Value> {
-    let mut values = Vec::with_capacity(rows.iter().map(|row| row.len() + 1).sum());
-    for row in rows {
-        values.extend_from_slice(row);
-        values.push(checksum(row).into());
-    }
-    values
+/// A column's values, row by row.
+fn array<'a, T>(rows: &'a [Row], column: usize, value: impl Fn(&'a Value) -> Option<T>) -> Vec<Option<T>> {
+    rows.iter().map(|row| row.get(column).and_then(&value)).collect()
 }
 
-fn insert(table: &Table, replaces: bool, rows: usize) -> String {
-    let width = table.columns.len() + 1;
-    let mut statement = format!("INSERT INTO {} ({}, checksum) VALUES ", table.name, table.column_list());
-    for row in 0..rows {
-        statement.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=width {
-            let comma = if column == 1 { "" } else { ", " };
-            statement.push_str(&format!("{comma}${}", row * width + column));
-        }
-        statement.push(')');
-    }
+/// The statement that writes rows given as one array a column.
+fn insert(table: &Table, replaces: bool) -> String {
+    let arrays: Vec<String> = table
+        .columns
+        .iter()
+        .map(|(_, kind)| match kind {
+            Kind::Integer | Kind::Added => "bigint",
+            Kind::Real | Kind::AddedReal => "double precision",
+            Kind::Text => "text",
+            Kind::Boolean => "boolean",
+        })
+        .chain(["bigint"])
+        .enumerate()
+        .map(|(position, kind)| format!("${}::{kind}[]", position + 1))
+        .collect();
+    let mut statement = format!(
+        "INSERT INTO {} ({}, checksum) SELECT * FROM unnest({})",
+        table.name,
+        table.column_list(),
+        arrays.join(", ")
+    );
     if replaces {
         statement.push_str(&table.on_conflict());
     }

@@ -144,11 +144,7 @@ impl Writer {
 
 /// Begins a transaction, for as long as which this coordinator leads.
 async fn begin(open: &mut Open, leadership: &Leadership) -> Result<(), StoreError> {
-    let begun = async {
-        sqlx::raw_sql("BEGIN").execute(&mut open.connection).await?;
-        leadership.check(&mut open.connection).await
-    };
-    within(ANSWER_WITHIN, begun).await
+    within(ANSWER_WITHIN, leadership.begin(&mut open.connection)).await
 }
 
 /// Whether a connection is of no use any more.

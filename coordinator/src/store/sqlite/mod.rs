@@ -80,7 +80,7 @@ impl SqliteStore {
         // What the log holds is written anew: after a failed fsync, the system may believe that pages are on the disk
         // that are not, and would never write them again.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
-        check_integrity(&mut writer).await?;
+        check_integrity(&mut writer, &options).await?;
         MIGRATIONS.run(&mut writer).await?;
         seal_what_is_older(&mut writer).await?;
         let read = options.read_only(true).create_if_missing(false);
@@ -126,18 +126,27 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), StoreErr
     if (next(), next(), next()) < SQLITE_VERSION_MIN { Err(StoreError::Version { found }) } else { Ok(()) }
 }
 
-/// SQLite's own check of pages, indexes and references.
-async fn check_integrity(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let found: Vec<String> =
-        sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(&mut *connection).await.map_err(damaged)?;
+/// SQLite's own check of pages, indexes and references. Both read everything, so they run at the same time, each on a
+/// connection (and thread) of its own.
+async fn check_integrity(
+    connection: &mut SqliteConnection,
+    options: &SqliteConnectOptions,
+) -> Result<(), StoreError> {
+    let references = async {
+        let mut connection = SqliteConnection::connect_with(options).await?;
+        let orphans = sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(orphans.len())
+    };
+    let structure = sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(connection);
+    let (structure, references) = tokio::join!(structure, references);
+    let found: Vec<String> = structure.map_err(damaged)?;
     if found != ["ok"] {
         return Err(StoreError::Damaged(found.join("; ")));
     }
-    let orphans = sqlx::query("PRAGMA foreign_key_check").fetch_all(connection).await.map_err(damaged)?;
-    if orphans.is_empty() {
-        Ok(())
-    } else {
-        Err(StoreError::Damaged(format!("{} rows belong to rows that are not there", orphans.len())))
+    match references.map_err(damaged)? {
+        0 => Ok(()),
+        orphans => Err(StoreError::Damaged(format!("{orphans} rows belong to rows that are not there"))),
     }
 }
 
