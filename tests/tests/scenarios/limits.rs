@@ -251,6 +251,17 @@ async fn of_messages_that_are_not_read_end_the_stream() {
 }
 
 #[tokio::test]
+async fn of_answers_mean_that_nothing_is_listened_to_either() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let replaced = Stranger::connect(&cluster, "same").await;
+    let _newer = Stranger::connect(&cluster, "same").await;
+    // Its answers have ended, and it talks on.
+    let talks = async { while replaced.try_say(Message::Heartbeat(v1::Heartbeat::default())).await {} };
+    tokio::time::timeout(PATIENCE, talks).await.expect("nobody takes what it says");
+    assert_eq!(cluster.workers().await[0].state, "connected", "the newer one is");
+}
+
+#[tokio::test]
 async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
     let cluster = Cluster::start(chaos::light(10));
     let parameters = "{epochs: {value: 2}, seed: {min: 1, max: 6, count: 6}}\nexecution: {attempts_max: 100}";
