@@ -6,6 +6,7 @@ use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    control::tell_to_leave,
     sweep_run::{ActiveAttempt, NOT_TOLD},
     workers::{Kinship, Rival, SlotState, WorkerState},
 };
@@ -50,6 +51,7 @@ impl Engine {
             host,
             software_version,
             draining,
+            drained: false,
             leaving: String::new(),
             slots,
             last_seen_unix_ms: now.unix_ms,
@@ -77,6 +79,10 @@ impl Engine {
             refused: refused.into_iter().map(|held| held.attempt.into()).collect(),
         };
         send(session, v1::coordinator_message::Message::Welcome(welcome), out);
+        // The stream may have broken before it was told.
+        if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
+            tell_to_leave(worker, out);
+        }
         Reply::None
     }
 
