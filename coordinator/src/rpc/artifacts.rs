@@ -239,3 +239,25 @@ pub(super) async fn send(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn weights_that_are_not_taken_are_offered_again_unless_they_are_of_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path().to_str().unwrap()).unwrap();
+        let code = |error| {
+            not_taken(&artifacts, &error).map(|answer| answer.state()).map_err(|status| status.code())
+        };
+        let gone = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(code(ArtifactError::File(gone())), Err(Code::Unavailable));
+        assert_eq!(code(ArtifactError::Full), Err(Code::ResourceExhausted));
+        assert_eq!(code(ArtifactError::Busy), Ok(v1::WeightsState::Waiting));
+        assert_eq!(code(ArtifactError::TooMany), Ok(v1::WeightsState::Waiting));
+        assert_eq!(code(ArtifactError::Damaged), Err(Code::DataLoss));
+    }
+}
