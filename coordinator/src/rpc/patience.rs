@@ -95,7 +95,7 @@ mod tests {
             }
         };
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
-        assert!((1..=4).contains(&pieces), "{pieces}");
+        assert!(pieces <= 4, "{pieces} of 5 ms each");
     }
 
     #[tokio::test]

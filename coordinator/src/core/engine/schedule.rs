@@ -1,7 +1,7 @@
 //! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of their submission; a sweep
 //! whose limit is reached, or that a worker cannot run, lets the next one pass.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use proto::{SweepId, WorkerName, v1};
 
@@ -126,7 +126,6 @@ impl Engine {
         let pack_size = jobs.len() as u32;
         let early = mutants::is_on(Mutant::LeasesBeginEarly);
         let deadline_ms = if early { now.monotonic_ms + self.config.lease_ms } else { NOT_TOLD };
-        let dataset_path: Arc<Path> = run.dataset_path().into();
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);
@@ -139,7 +138,7 @@ impl Engine {
                 pack_size,
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
-                dataset_path: Arc::clone(&dataset_path),
+                dataset_path: run.dataset_path().into(),
                 deadline_ms,
                 started: false,
                 resumed_epochs: 0,
