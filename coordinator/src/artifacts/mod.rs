@@ -16,11 +16,14 @@ use std::{
 };
 
 use futures_util::stream::BoxStream;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use self::place::{Place, blocking};
 pub use self::tidy::tidy;
-use crate::core::{engine::WeightsNames, record::WeightsFile};
+use crate::{
+    core::{engine::WeightsNames, record::WeightsFile},
+    told::Told,
+};
 
 /// Longest file, in bytes: the weights of SimpleCNN at its largest images have half of it.
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
@@ -28,6 +31,8 @@ pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 pub const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Files that are put together at the same time; others wait at their workers.
 const STAGED_FILES_MAX: usize = 64;
+/// Calls that work on files at the same time: a place that does not answer must not hold all threads that wait for disks.
+const CALLS_MAX: usize = 64;
 /// Room that is left on the disk, in bytes: weights must not take what records need, which often lie on the same one.
 const ROOM_LEFT_BYTES: u64 = 2 << 20;
 
@@ -56,10 +61,10 @@ pub enum ArtifactError {
         source: io::Error,
     },
     /// There is no room.
-    #[error("the disk where weights are kept is full; they wait at their worker until there is room")]
+    #[error("the disk where weights are kept is full; make room there")]
     Full,
     /// Too many are on their way.
-    #[error("{STAGED_FILES_MAX} files of weights are on their way; this one waits at its worker")]
+    #[error("as many files of weights are on their way as may be; this one waits at its worker")]
     TooMany,
     /// The file came in twice at a time.
     #[error("another call hands over the same file of weights")]
@@ -99,6 +104,10 @@ pub struct Artifacts {
     place: Place,
     /// Names of the files that calls work on now.
     busy: Mutex<HashSet<String>>,
+    /// For each call that works on a file.
+    calls: Semaphore,
+    /// What the log was told since the place last took something.
+    told: Mutex<Told>,
     /// Held while a file has its name and is not recorded yet, so that it is not taken for a leftover.
     recording: RwLock<()>,
 }
@@ -109,7 +118,13 @@ impl Artifacts {
     /// # Errors
     /// It cannot be used.
     pub fn open(location: &str) -> Result<Self, ArtifactError> {
-        Ok(Self { place: Place::open(location)?, busy: Mutex::default(), recording: RwLock::default() })
+        Ok(Self {
+            place: Place::open(location)?,
+            busy: Mutex::default(),
+            calls: Semaphore::new(CALLS_MAX),
+            told: Mutex::default(),
+            recording: RwLock::default(),
+        })
     }
 
     /// Takes a piece of the file that will have this name; an empty one asks how far it is. A piece that begins elsewhere is
@@ -124,6 +139,7 @@ impl Artifacts {
         offset: u64,
         data: Vec<u8>,
     ) -> Result<Taken, ArtifactError> {
+        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let _guard = self.guard(name)?;
         let (part, bytes, staging) = (self.part(name), file.bytes, self.place.staging.clone());
         if data.len() > PIECE_BYTES_MAX || offset.saturating_add(data.len() as u64) > bytes {
@@ -157,6 +173,7 @@ impl Artifacts {
         file: &WeightsFile,
         record: impl Future<Output = T>,
     ) -> Result<T, ArtifactError> {
+        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let _guard = self.guard(name)?;
         let (part, expected) = (self.part(name), file.blake3.clone());
         let checked = part.clone();
@@ -178,7 +195,24 @@ impl Artifacts {
             Err(ArtifactError::File(error)) if is_full(&error) => return Err(ArtifactError::Full),
             published => published?,
         }
+        self.works();
         Ok(record.await)
+    }
+
+    /// The place cannot take a file at the moment, which its worker offers again; the log is told once of each reason.
+    pub fn failed(&self, error: &ArtifactError) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_new(&error.to_string()) {
+            tracing::error!("{error}; what is offered waits at its worker and is offered again");
+        }
+    }
+
+    /// The place takes files.
+    fn works(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.is_empty() {
+            tracing::info!("weights can be kept again");
+            told.clear();
+        }
     }
 
     /// The bytes of a file that is kept, from `offset` on.

@@ -81,6 +81,17 @@ async fn no_more_files_are_begun_than_may_be_on_their_way() {
 }
 
 #[tokio::test]
+async fn no_more_calls_work_on_files_at_once_than_a_place_that_hangs_may_hold() {
+    let (_folder, artifacts) = artifacts();
+    let file = described(&content(10));
+    let hanging = artifacts.calls.acquire_many(u32::try_from(CALLS_MAX).unwrap()).await.unwrap();
+    let refused = artifacts.take(NAME, &file, 0, vec![1]).await;
+    assert!(matches!(refused, Err(ArtifactError::TooMany)), "{refused:?}");
+    drop(hanging);
+    artifacts.take(NAME, &file, 0, vec![1]).await.unwrap();
+}
+
+#[tokio::test]
 async fn leftovers_are_what_no_record_tells_of_in_ones_own_folders() {
     let (folder, artifacts) = artifacts();
     let file = described(&content(4));

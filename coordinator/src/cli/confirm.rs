@@ -1,10 +1,10 @@
-//! Asking before something final is done, where there is a person to ask.
+//! Asking before something is ended, where there is a person to ask.
 
 use std::io::{BufRead, IsTerminal, stderr, stdin};
 
 use super::failure::Failure;
 
-/// Option of commands that do something final.
+/// Option of commands that end something.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Confirmation {
     /// Do not ask first
@@ -26,7 +26,7 @@ impl Confirmation {
         if !self.is_needed() {
             return Ok(());
         }
-        terminal::say!("{consequences}\nThis is final. Type yes to go on:");
+        terminal::say!("{consequences}\nType yes to go on:");
         let mut answer = String::new();
         let read = stdin().lock().read_line(&mut answer);
         match answer.trim().to_ascii_lowercase().as_str() {

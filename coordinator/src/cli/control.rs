@@ -63,13 +63,16 @@ impl EndArguments {
                 target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
             let counts = sweep.counts.unwrap_or_default();
             self.confirmation.ask(&match job {
-                Some(job) => format!("{verb} job {sweep_id}/{job} of {}", sweep.name),
+                Some(job) => format!(
+                    "{verb} job {sweep_id}/{job} of {}; `sweep retry {sweep_id}/{job}` tries it again",
+                    sweep.name
+                ),
                 None => format!(
-                    "{verb} sweep {sweep_id} ({}): {} {running}, {} never start{}",
+                    "{verb} sweep {sweep_id} ({}): {} {running}, {} not started; `sweep retry {sweep_id}` takes them up \
+                     again",
                     sweep.name,
                     count(counts.running, "running job"),
-                    count(counts.pending, "waiting job"),
-                    if counts.pending == 1 { "s" } else { "" }
+                    count(counts.pending, "waiting job")
                 ),
             })?;
         }

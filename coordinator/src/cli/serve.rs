@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     client::{ConnectionOptions, read_token},
     failure::Failure,
-    signals::StopSignals,
+    signals::StopRequests,
 };
 use crate::server::{Server, ServerConfig, TlsFiles};
 
@@ -72,7 +72,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         }
         tracing::warn!(address = %arguments.listen, "served without a token: whoever reaches this port may do everything");
     }
-    let mut stop = StopSignals::new()?;
+    let mut stop = StopRequests::new()?;
     let tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     let ServeArguments { listen, store, lease, advertise, artifacts, .. } = arguments;
@@ -88,7 +88,15 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         }
         () = stop.asked() => {}
     }
-    tracing::info!("stopping; workers keep training and come back to the next coordinator on this store");
-    server.shut_down().await?;
-    Ok(())
+    tracing::info!(
+        "stopping; workers keep training and come back to the next coordinator on this store (a second signal after a \
+         moment: at once)"
+    );
+    tokio::select! {
+        ended = server.shut_down() => Ok(ended?),
+        () = stop.asked() => {
+            tracing::warn!("stopped at once: what was not answered has to be asked for again");
+            Err(Failure::Interrupted)
+        }
+    }
 }

@@ -75,6 +75,11 @@ impl Inbox {
         self.lock().poll_recv(context)
     }
 
+    /// Whether nothing is added any more; what waits is still passed on.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed()
+    }
+
     fn lock(&self) -> MutexGuard<'_, mpsc::Receiver<Outbound>> {
         // A queue has no state in between.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -73,7 +73,10 @@ async fn take(
         }),
         Ok(Taken::Whole) => {
             let record = ask(seat, Input::WeightsKept { attempt, file: file.clone() });
-            let kept = artifacts.keep(name, &file, record).await.map_err(|error| status(&error))??;
+            let kept = match artifacts.keep(name, &file, record).await {
+                Ok(kept) => kept?,
+                Err(error) => return not_taken(artifacts, &error),
+            };
             if matches!(kept, WeightsAnswer::NotWanted(_)) {
                 // Others came first, or the attempt was fenced: what lies there has no record.
                 let removed = artifacts.remove(name).await;
@@ -81,8 +84,24 @@ async fn take(
             }
             Ok(answer(kept))
         }
-        Err(ArtifactError::TooMany | ArtifactError::Busy) => Ok(answer(WeightsAnswer::Waiting)),
-        Err(error) => Err(status(&error)),
+        Err(error) => not_taken(artifacts, &error),
+    }
+}
+
+/// What a worker is told whose weights were not taken: to offer them again later, and which of them are no use.
+fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<v1::WeightsResponse, Status> {
+    match error {
+        ArtifactError::TooMany | ArtifactError::Busy => Ok(answer(WeightsAnswer::Waiting)),
+        ArtifactError::Piece | ArtifactError::Damaged => Err(status(error)),
+        ArtifactError::Full => {
+            artifacts.failed(error);
+            Err(status(error))
+        }
+        // Its disk or its network is away: not only this file has to wait.
+        _ => {
+            artifacts.failed(error);
+            Err(Status::unavailable(error.to_string()))
+        }
     }
 }
 
@@ -105,11 +124,9 @@ fn answer(answer: WeightsAnswer) -> v1::WeightsResponse {
 
 fn status(error: &ArtifactError) -> Status {
     match error {
-        ArtifactError::Full => {
-            tracing::warn!("{error}");
+        ArtifactError::Full | ArtifactError::TooMany | ArtifactError::Busy => {
             Status::resource_exhausted(error.to_string())
         }
-        ArtifactError::TooMany | ArtifactError::Busy => Status::resource_exhausted(error.to_string()),
         ArtifactError::Piece => Status::invalid_argument(error.to_string()),
         ArtifactError::Damaged => Status::data_loss(error.to_string()),
         _ => {
@@ -220,5 +237,27 @@ pub(super) async fn send(
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn weights_that_are_not_taken_are_offered_again_unless_they_are_of_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path().to_str().unwrap()).unwrap();
+        let code = |error| {
+            not_taken(&artifacts, &error).map(|answer| answer.state()).map_err(|status| status.code())
+        };
+        let gone = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(code(ArtifactError::File(gone())), Err(Code::Unavailable));
+        assert_eq!(code(ArtifactError::Full), Err(Code::ResourceExhausted));
+        assert_eq!(code(ArtifactError::Busy), Ok(v1::WeightsState::Waiting));
+        assert_eq!(code(ArtifactError::TooMany), Ok(v1::WeightsState::Waiting));
+        assert_eq!(code(ArtifactError::Damaged), Err(Code::DataLoss));
     }
 }

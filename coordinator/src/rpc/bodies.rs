@@ -1,5 +1,6 @@
 //! What calls carry, bounded in bytes over all connections: messages that have come in part, and large answers that are not
-//! read. A connection that has brought a whole message of a call that was let in has earned its place (`connections`).
+//! read. A message that has begun must come to its end soon (`patience`), as it takes up room that others wait for. A
+//! connection that has brought a whole message of a call that was let in has earned its place (`connections`).
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,10 @@ use tonic::{
     server::NamedService,
 };
 
-use super::connections::Peer;
+use super::{
+    connections::Peer,
+    patience::{Deadlines, Patience},
+};
 
 /// Messages that have come in part, in KiB: sixteen of the largest.
 const PARTS_KIB_MAX: usize = 64 << 10;
@@ -39,11 +43,16 @@ const PIECE_BYTES: usize = 16 << 10;
 pub struct Bounds {
     parts: Arc<Semaphore>,
     answers: Arc<Mutex<Answers>>,
+    deadlines: Deadlines,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { parts: Arc::new(Semaphore::new(PARTS_KIB_MAX)), answers: Arc::default() }
+        Self {
+            parts: Arc::new(Semaphore::new(PARTS_KIB_MAX)),
+            answers: Arc::default(),
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -81,15 +90,8 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let peer = request.extensions().get::<Arc<Peer>>().filter(|_| self.authorises).cloned();
-        let parts = Arc::clone(&self.bounds.parts);
         let answers = Arc::clone(&self.bounds.answers);
-        let answer = self.inner.call(request.map(|inner| Incoming {
-            inner,
-            peer,
-            message: Message::default(),
-            parts,
-            held: None,
-        }));
+        let answer = self.inner.call(request.map(|inner| Incoming::new(inner, peer, &self.bounds)));
         Box::pin(async move {
             let (head, inner) = answer.await?.into_parts();
             let mut body = Outgoing { inner, answers, current: None, first: None };
@@ -151,16 +153,25 @@ pub struct Incoming<B> {
     /// The connection, until a message has come whole.
     peer: Option<Arc<Peer>>,
     message: Message,
+    /// With the rest of that message.
+    patience: Patience,
     parts: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl<B> Incoming<B> {
+    fn new(inner: B, peer: Option<Arc<Peer>>, bounds: &Bounds) -> Self {
+        let (patience, parts) = (Patience::new(bounds.deadlines), Arc::clone(&bounds.parts));
+        Self { inner, peer, message: Message::default(), patience, parts, held: None }
+    }
+
     fn take(&mut self, bytes: &[u8]) -> Result<(), Status> {
-        if self.message.take(bytes)
-            && let Some(peer) = self.peer.take()
-        {
-            peer.authorise();
+        self.patience.went_on();
+        if self.message.take(bytes) {
+            self.patience.renew();
+            if let Some(peer) = self.peer.take() {
+                peer.authorise();
+            }
         }
         if self.message.come == 0 {
             self.held = None;
@@ -205,7 +216,15 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            if self.message.come == 0 {
+                return Poll::Pending;
+            }
+            let error = ready!(self.patience.poll_end(context));
+            self.held = None;
+            return Poll::Ready(Some(Err(error)));
+        };
+        let frame = match frame {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(Status::from_error(error.into())))),
             Some(Ok(frame)) => frame,
@@ -359,16 +378,32 @@ impl HttpBody for Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn incoming(bounds: &Bounds) -> Incoming<()> {
-        Incoming {
-            inner: (),
-            peer: None,
-            message: Message::default(),
-            parts: Arc::clone(&bounds.parts),
-            held: None,
+        Incoming::new((), None, bounds)
+    }
+
+    /// What a caller sends, piece by piece.
+    struct Pieces(tokio::sync::mpsc::Receiver<Bytes>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
         }
+    }
+
+    async fn next(body: &mut Incoming<Pieces>) -> Option<Result<(), Status>> {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        frame.map(|frame| frame.map(drop))
     }
 
     #[test]
@@ -403,6 +438,33 @@ mod tests {
         drop(large);
         drop(small);
         assert_eq!(bounds.parts.available_permits(), PARTS_KIB_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_stops_half_way_fails_its_call_and_gives_back_its_room() {
+        let deadlines = Deadlines { piece: Duration::from_millis(20), message: Duration::from_secs(60) };
+        let bounds = Bounds { deadlines, ..Bounds::default() };
+        let (caller, pieces) = tokio::sync::mpsc::channel(2);
+        let mut body = Incoming::new(Pieces(pieces), None, &bounds);
+        caller.send(Bytes::from_static(&[0, 0, 0x40, 0, 0])).await.unwrap();
+        caller.send(Bytes::from(vec![0; 1 << 20])).await.unwrap();
+        assert!(matches!((next(&mut body).await, next(&mut body).await), (Some(Ok(())), Some(Ok(())))));
+        assert!(bounds.parts.available_permits() < PARTS_KIB_MAX - 1_000);
+        let Some(Err(status)) = next(&mut body).await else { panic!("the rest never comes") };
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(bounds.parts.available_permits(), PARTS_KIB_MAX);
+    }
+
+    #[tokio::test]
+    async fn between_two_messages_a_call_may_be_silent() {
+        let deadlines = Deadlines { piece: Duration::ZERO, message: Duration::ZERO };
+        let bounds = Bounds { deadlines, ..Bounds::default() };
+        let (caller, pieces) = tokio::sync::mpsc::channel(1);
+        let mut body = Incoming::new(Pieces(pieces), None, &bounds);
+        caller.send(Bytes::from_static(&[0, 0, 0, 0, 1, 7])).await.unwrap();
+        assert!(matches!(next(&mut body).await, Some(Ok(()))));
+        let silent = tokio::time::timeout(Duration::from_millis(50), next(&mut body)).await;
+        assert!(silent.is_err(), "{silent:?}");
     }
 
     #[test]

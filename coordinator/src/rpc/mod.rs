@@ -8,6 +8,7 @@ mod connections;
 pub mod convert;
 mod edge;
 mod errors;
+mod patience;
 mod reading;
 mod sweeps;
 mod watch;

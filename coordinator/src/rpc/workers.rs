@@ -17,7 +17,10 @@ use proto::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{artifacts, convert, refused};
@@ -64,6 +67,13 @@ impl WorkerService for WorkerServer {
         // A session has one driver from its beginning to its end.
         let driver = self.seat.driver().map_err(refused)?;
         let (outbound, receiver) = driver.outbox();
+        let reader = Reader { inbox: receiver.clone(), gone: CancellationToken::new() };
+        let said = Said {
+            outbound: receiver,
+            messages: Vec::new().into_iter(),
+            room: None,
+            _gone: reader.gone.clone().drop_guard(),
+        };
         let server = self.clone();
         // The answer's headers must leave before the worker's hello comes in, so the rest is a task.
         let (failure, failed) = mpsc::channel(1);
@@ -72,14 +82,13 @@ impl WorkerService for WorkerServer {
             let ended = tokio::select! {
                 () = stop.cancelled() => Err(Status::unavailable("the coordinator is shutting down")),
                 () = driver.ended() => Err(Status::unavailable("the coordinator does not lead any more")),
-                ended = server.converse(&driver, &mut messages, outbound) => ended,
+                ended = server.converse(&driver, &mut messages, outbound, &reader) => ended,
             };
             if let Err(status) = ended {
                 // The channel holds one; nobody else sends.
                 let _ = failure.send(status).await;
             }
         });
-        let said = Said { outbound: receiver, messages: Vec::new().into_iter(), room: None };
         let stream = said.chain(ReceiverStream::new(failed).map(Err));
         Ok(Response::new(Box::pin(stream)))
     }
@@ -94,12 +103,13 @@ impl WorkerService for WorkerServer {
 }
 
 impl WorkerServer {
-    /// Reads a worker's messages until its stream ends.
+    /// Reads a worker's messages until its stream ends, in either direction.
     async fn converse(
         &self,
         driver: &DriverHandle,
         messages: &mut Streaming<v1::WorkerMessage>,
         outbound: Outbox,
+        reader: &Reader,
     ) -> Result<(), Status> {
         let first = tokio::time::timeout(HELLO_DEADLINE, messages.message())
             .await
@@ -115,7 +125,12 @@ impl WorkerServer {
         let opened = Input::SessionOpened { session, hello };
         // The driver holds the only sender: when it lets go, the worker's stream ends.
         driver.open_session(opened, outbound).await.map_err(refused)?;
-        let ended = forward(driver, session, running_max, messages).await;
+        let ended = tokio::select! {
+            // What came before its reader was gone is heard.
+            biased;
+            ended = forward(driver, session, running_max, messages, &reader.inbox) => ended,
+            () = reader.gone.cancelled() => Ok(()),
+        };
         tracing::info!(worker = %name, "a worker's stream ended");
         // A driver that has stopped knows no sessions any more.
         let _ = driver.tell(vec![Input::SessionClosed(session)]).await;
@@ -129,6 +144,16 @@ struct Said {
     messages: std::vec::IntoIter<v1::CoordinatorMessage>,
     /// What these take up of the room for messages that wait.
     room: Option<Room>,
+    /// Tells when nobody reads any more.
+    _gone: DropGuard,
+}
+
+/// Whether a worker can still be told anything. Where not, nothing that it says is answered, so that nothing is listened
+/// to either: it has to connect again.
+struct Reader {
+    inbox: Inbox,
+    /// The stream of answers has ended, or was given up by the worker.
+    gone: CancellationToken,
 }
 
 impl Stream for Said {
@@ -170,16 +195,19 @@ async fn forward(
     session: SessionId,
     running_max: usize,
     messages: &mut Streaming<v1::WorkerMessage>,
+    inbox: &Inbox,
 ) -> Result<(), Status> {
-    loop {
+    // One that does not read does not come to the end of its answers; it is given up all the same.
+    while !inbox.is_closed() {
         let mut inputs = Vec::new();
         let convert = |said| convert::input(session, running_max, said);
         let said = poll_fn(|context| poll_inputs(context, messages, &convert, &mut inputs)).await;
         driver.tell(inputs).await.map_err(refused)?;
         if !said? {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Waits for a message and takes those that came with it, so that what a worker says at once shares a commit. Whether

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use tests::{Cluster, ClusterOptions, program};
+use tests::{Cluster, ClusterOptions, chaos, program};
 
 fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
     Command::new(program("sweep"))
@@ -122,7 +122,7 @@ fn on_a_terminal(cluster: &Cluster, arguments: &str, typed: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_person_is_asked_before_a_sweep_ends_for_good() {
+async fn a_person_is_asked_before_a_sweep_is_ended_and_told_what_takes_it_up_again() {
     let cluster = Cluster::start(ClusterOptions::default());
     for _ in 0..4 {
         cluster.submit("{seed: {values: [1, 2]}}").await;
@@ -133,20 +133,36 @@ async fn a_person_is_asked_before_a_sweep_ends_for_good() {
     };
     let asked = on_a_terminal(&cluster, "cancel 1", "no\n");
     assert!(
-        asked.contains("cancel sweep 1 (scenario): 0 running jobs ended now, 2 waiting jobs never start"),
+        asked.contains("cancel sweep 1 (scenario): 0 running jobs ended now, 2 waiting jobs not started"),
         "{asked}"
     );
-    assert!(asked.contains("This is final") && asked.contains("nothing was done"), "{asked}");
+    assert!(
+        asked.contains("`sweep retry 1` takes them up again") && asked.contains("nothing was done"),
+        "{asked}"
+    );
     assert_eq!(state("1"), "running");
     let asked = on_a_terminal(&cluster, "cancel 1", "yes\n");
     assert!(asked.contains("sweep 1 is cancelled"), "{asked}");
     let stopped = on_a_terminal(&cluster, "stop 2 --yes", "");
-    assert!(!stopped.contains("final") && state("2") != "running", "{stopped}");
+    assert!(!stopped.contains("Type yes") && state("2") != "running", "{stopped}");
     // Programs are not asked.
     assert_eq!(text(&sweep(&cluster, &["cancel", "3"]).stdout), "sweep 3 is cancelled\n");
     let asked = on_a_terminal(&cluster, "cancel 4/2", "yes\n");
-    assert!(asked.contains("cancel job 4/2 of scenario"), "{asked}");
+    assert!(asked.contains("cancel job 4/2 of scenario; `sweep retry 4/2` tries it again"), "{asked}");
     assert_eq!(state("4"), "running");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_drained_leaves_though_the_coordinator_is_started_again() {
+    let mut cluster = Cluster::start(chaos::light(100));
+    let one = cluster.worker("one");
+    let id = cluster.submit("{seed: {values: [1, 2]}, epochs: {value: 40}}").await;
+    cluster.watch(id).await.until_some_job_is_in_the_middle().await;
+    assert!(sweep(&cluster, &["drain", "one"]).status.success());
+    cluster.replace_coordinator();
+    assert_eq!(one.wait(), Some(0), "it leaves when its job has ended");
+    let counts = cluster.watch(id).await.until_done(1).await.counts.unwrap();
+    assert_eq!((counts.done, counts.pending), (1, 1));
 }
 
 #[tokio::test]

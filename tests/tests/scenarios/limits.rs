@@ -1,7 +1,10 @@
 //! What strangers and broken peers may not: messages, headers, streams, connections and descriptors without end, and
 //! workers that say what cannot be.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use proto::v1::{
     self, coordinator_message::Message as Said, event::Event, worker_message::Message,
@@ -18,6 +21,8 @@ use tonic::{
 
 /// As many as the coordinator allows on one connection.
 const STREAMS_MAX: usize = 200;
+/// How long a message may wait for somebody to take it, before nobody does.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// What a coordinator keeps of its descriptors for itself.
 const DESCRIPTORS_RESERVED: usize = 64;
 
@@ -171,9 +176,10 @@ impl Stranger {
         stranger
     }
 
-    /// Says something, unless its stream has ended.
+    /// Says something, unless its stream has ended or nobody takes what it says; whether it did.
     pub(super) async fn try_say(&self, message: Message) -> bool {
-        self.says.send(v1::WorkerMessage { message: Some(message) }).await.is_ok()
+        let said = self.says.send(v1::WorkerMessage { message: Some(message) });
+        matches!(tokio::time::timeout(TAKEN_WITHIN, said).await, Ok(Ok(())))
     }
 
     async fn say(&self, message: Message) {
@@ -238,16 +244,23 @@ async fn of_messages_that_are_not_read_end_the_stream() {
     };
     // It is told to stop each of these, and never listens. Windows and queues hold a few megabytes.
     let beat = v1::Heartbeat { running: (1..100).map(progress).collect() };
-    let mut rounds = 0;
-    while cluster.workers().await[0].state != "disconnected" {
-        rounds += 1;
-        assert!(rounds < 200, "{} rounds and it is still listened to", rounds);
-        for _ in 0..500 {
-            // Once it is cut off, nobody takes it.
-            stranger.try_say(Message::Heartbeat(beat.clone())).await;
-        }
-    }
+    // Once it is cut off, nobody takes what it says.
+    let talks = async { while stranger.try_say(Message::Heartbeat(beat.clone())).await {} };
+    let cut_off = async { while cluster.workers().await[0].state != "disconnected" {} };
+    let both = async { tokio::join!(talks, cut_off) };
+    tokio::time::timeout(PATIENCE, both).await.expect("it is not listened to for ever");
     cluster.coordinator.until_it_says("does not read its messages");
+}
+
+#[tokio::test]
+async fn of_answers_mean_that_nothing_is_listened_to_either() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let replaced = Stranger::connect(&cluster, "same").await;
+    let _newer = Stranger::connect(&cluster, "same").await;
+    // Its answers have ended, and it talks on.
+    let talks = async { while replaced.try_say(Message::Heartbeat(v1::Heartbeat::default())).await {} };
+    tokio::time::timeout(PATIENCE, talks).await.expect("nobody takes what it says");
+    assert_eq!(cluster.workers().await[0].state, "connected", "the newer one is");
 }
 
 #[tokio::test]

@@ -13,6 +13,10 @@ use tonic::Code;
 
 use super::limits::Stranger;
 
+/// How long a list may take while others have much read: it should be there within a second, and is within a tenth where
+/// two cores do nothing else; three times as long, as the tests share their cores with others.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
 /// The most memory that the coordinator ever had, in MiB.
 fn memory_mib(cluster: &Cluster) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", cluster.coordinator.pid())).unwrap();
@@ -86,11 +90,11 @@ async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
             });
         }
     }
-    let (mut witness, mut refused) = (cluster.client().await, 0);
+    let (mut witness, mut refused, mut longest) = (cluster.client().await, 0, Duration::ZERO);
     for _ in 0..20 {
         let asked = Instant::now();
         witness.list_sweeps(v1::ListSweepsRequest::default()).await.unwrap();
-        assert!(asked.elapsed() < Duration::from_secs(10), "others wait for {:?}", asked.elapsed());
+        longest = longest.max(asked.elapsed());
         if let Some(answer) = calls.join_next().await
             && let Err(status) = answer.unwrap()
         {
@@ -99,6 +103,8 @@ async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
             refused += 1;
         }
     }
+    println!("others waited for {longest:?} at most");
+    assert!(longest < ANSWERED_WITHIN, "others wait for {longest:?}");
     assert!(refused > 0, "as many were read at the same time as were sent");
     assert!(memory_mib(&cluster) < 700, "{} MiB", memory_mib(&cluster));
     // Who goes away has nothing read any more, so that there is room for the next one.
@@ -130,10 +136,12 @@ async fn of_workers_that_read_nothing_fill_no_memory() {
     };
     // It is told to stop each of these, and never listens.
     let beat = v1::Heartbeat { running: (1..=20_000).map(progress).collect() };
+    let mut cut_off = Vec::new();
     for _ in 0..200 {
-        for stranger in &deaf {
-            // One that was cut off is not asked any more.
-            let _ = stranger.try_say(Message::Heartbeat(beat.clone())).await;
+        for stranger in std::mem::take(&mut deaf) {
+            // One that was cut off is not asked any more; it stays, and does not listen to that either.
+            let is_heard = stranger.try_say(Message::Heartbeat(beat.clone())).await;
+            if is_heard { deaf.push(stranger) } else { cut_off.push(stranger) }
         }
     }
     let mut witness = cluster.client().await;

@@ -1,6 +1,8 @@
-//! What every gRPC tool expects of a server: health and reflection.
+//! What every gRPC tool expects of a server, health and reflection; and what supervisors do: signals.
 
-use tests::{Cluster, ClusterOptions};
+use std::time::Duration;
+
+use tests::{Cluster, ClusterOptions, terminate};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -39,4 +41,34 @@ async fn reflection_names_the_services() {
     for service in ["sweep.v1.SweepService", "sweep.v1.WorkerService", "grpc.health.v1.Health"] {
         assert!(names.iter().any(|name| name == service), "{names:?}");
     }
+}
+
+/// Keeps a stream open, so that a stop in order takes some seconds.
+async fn listen(cluster: &Cluster) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
+    let mut client = HealthClient::new(cluster.channel().await);
+    let mut changes = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().is_some());
+    changes
+}
+
+#[tokio::test]
+async fn a_stop_that_is_told_twice_in_a_row_is_one_in_order() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let _open = listen(&cluster).await;
+    for _ in 0..3 {
+        terminate(cluster.coordinator.pid());
+    }
+    assert_eq!(cluster.coordinator.wait(), Some(0));
+    assert!(cluster.coordinator.log().contains("the last answers have left"));
+}
+
+#[tokio::test]
+async fn a_stop_that_is_asked_for_again_after_a_moment_is_one_at_once() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let _open = listen(&cluster).await;
+    while !["stopped at once", "the last answers"].iter().any(|end| cluster.coordinator.log().contains(end)) {
+        terminate(cluster.coordinator.pid());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(cluster.coordinator.wait(), Some(130));
 }

@@ -144,6 +144,11 @@ impl Node {
         }
     }
 
+    /// Its disk is gone: the next process is another worker of the same name, for all that it can say.
+    pub(super) fn lose_disk(&mut self) {
+        self.spool = Spool::default();
+    }
+
     /// A message as it travels.
     pub(super) fn encode(&self, message: worker::agent::session::types::ToCoordinator) -> v1::WorkerMessage {
         wire::encode(message, &self.identity)

@@ -1,7 +1,7 @@
 //! The world: one clock, one queue of what happens next, and everything that can go wrong, all from one seed.
 //!
-//! Until `CALM_AT`, processes crash and freeze, streams break, stall and deliver late, the disk is slow, trainers
-//! die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
+//! Until `CALM_AT`, processes crash and freeze, workers lose their spools, streams break, stall and deliver late, the disk is
+//! slow, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
 
 use std::{
     cmp::Reverse,
@@ -359,7 +359,8 @@ impl World {
     fn check_told(&self, link: usize, message: &v1::CoordinatorMessage) -> Result<(), Broken> {
         use v1::coordinator_message::Message;
         match &message.message {
-            Some(Message::Acknowledgement(acknowledged)) => {
+            // What is told to a process that has ended is not heard, and may be of another spool.
+            Some(Message::Acknowledgement(acknowledged)) if self.hears(link) => {
                 let events = &self.nodes[self.links[link].worker].spool.events;
                 for event in events.iter().filter(|event| event.sequence <= acknowledged.sequence) {
                     let attempt = event.attempt;
@@ -387,6 +388,12 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the process that opened a stream still runs.
+    fn hears(&self, link: usize) -> bool {
+        let link = &self.links[link];
+        self.nodes[link.worker].life == link.worker_life && self.nodes[link.worker].session.is_some()
     }
 
     fn crash_hub(&mut self) {
@@ -570,6 +577,9 @@ impl World {
 
     fn crash_node(&mut self, index: usize) {
         self.nodes[index].end();
+        if !self.calm && self.random.one_in(6) {
+            self.nodes[index].lose_disk();
+        }
         if let Some(link) = self.nodes[index].link.take() {
             self.break_link(link);
         }

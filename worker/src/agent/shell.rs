@@ -210,6 +210,7 @@ impl Shell {
         loop {
             let wake_at = self.session.next_deadline().map(|deadline| self.start + deadline);
             let listens = !self.is_full() || self.session.is_leaving();
+            let begun = Instant::now();
             let input = tokio::select! {
                 Some(()) = shutdown.recv() => Some(Input::Shutdown),
                 event = link.recv() => match event {
@@ -229,6 +230,9 @@ impl Shell {
             let slept = wake_at.is_some_and(|wake_at| Instant::now() > wake_at + STANDSTILL_MIN);
             if !listens || slept {
                 self.session.was_deaf(self.start.elapsed());
+            }
+            if !listens {
+                self.session.trainers_waited(begun.elapsed());
             }
             let outputs =
                 input.map(|input| self.session.apply(self.start.elapsed(), input)).unwrap_or_default();

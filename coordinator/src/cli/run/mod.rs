@@ -25,7 +25,7 @@ use super::{
     progress::Progress,
     report::{self, Lang},
     set::changes,
-    signals::StopSignals,
+    signals::StopRequests,
     submit,
     sweep_file::SweepFile,
 };
@@ -72,31 +72,6 @@ pub(super) struct RunArguments {
     options: WorkersOptions,
 }
 
-/// How soon after the first request to stop another one is still the same: a terminal that closes tells it twice.
-const SAME_REQUEST_WITHIN: Duration = Duration::from_secs(2);
-
-/// Requests to stop, each told once.
-struct StopRequests {
-    signals: StopSignals,
-    first: Option<Instant>,
-}
-
-impl StopRequests {
-    /// Waits for the next request. May be dropped and called again.
-    async fn asked(&mut self) {
-        loop {
-            self.signals.asked().await;
-            match self.first {
-                Some(first) if first.elapsed() <= SAME_REQUEST_WITHIN => {}
-                _ => {
-                    self.first.get_or_insert_with(Instant::now);
-                    return;
-                }
-            }
-        }
-    }
-}
-
 /// `sweep run`.
 pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let workers = u64::from(arguments.workers);
@@ -112,7 +87,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&folder).with_context(|| {
         format!("cannot make the folder {}; choose another with --output", folder.display())
     })?;
-    let mut stop = StopRequests { signals: StopSignals::new()?, first: None };
+    let mut stop = StopRequests::new()?;
     let token = uuid::Uuid::new_v4().simple().to_string();
     let mut server = Server::start(ServerConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -1,5 +1,7 @@
 //! What happens to attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
+use std::sync::Arc;
+
 use proto::{AttemptKey, WorkerName, v1};
 
 use super::{
@@ -70,7 +72,7 @@ impl Engine {
                     reason = format!("no worker that is connected has the data set: {reason}");
                 }
                 if state == AttemptState::Rejected {
-                    self.mark_unfit(&name, attempt);
+                    (state, reason) = self.cannot_run(&name, attempt, reason);
                 }
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
                 if state == AttemptState::Done {
@@ -110,10 +112,9 @@ impl Engine {
                     short(&dataset.content_hash),
                     short(&known.content_hash)
                 );
-                if let Some(name) = self.sessions.get(&session).cloned() {
-                    self.mark_unfit(&name, attempt);
-                }
-                return self.break_off(now, session, attempt, AttemptState::Rejected, reason, out);
+                let Some(name) = self.sessions.get(&session).cloned() else { return };
+                let (state, reason) = self.cannot_run(&name, attempt, reason);
+                return self.break_off(now, session, attempt, state, reason, out);
             }
             Some(_) => {}
         }
@@ -127,9 +128,9 @@ impl Engine {
             active.started = true;
             active.resumed_epochs = resumed_epochs;
             active.progress = (1, 0.0);
-            let name = active.worker.clone();
+            let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
             if let Some(worker) = self.workers.get_mut(&name) {
-                worker.away.remove(run.definition.specification.dataset.path.as_path());
+                worker.away.remove(&*dataset_path);
             }
             out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
@@ -194,11 +195,22 @@ impl Engine {
         self.end_attempt(now, attempt, state, reason, Vec::new(), out);
     }
 
-    /// Remembers that a worker cannot run a sweep, so that its jobs go to others.
-    fn mark_unfit(&mut self, name: &WorkerName, attempt: AttemptKey) {
+    /// A worker cannot run an attempt. Remembers that it cannot run the sweep, so that its jobs go to others; unless the
+    /// sweep's data set has another place by now, where the worker has not looked. What that makes of the attempt.
+    fn cannot_run(
+        &mut self,
+        name: &WorkerName,
+        attempt: AttemptKey,
+        reason: String,
+    ) -> (AttemptState, String) {
+        if self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved) {
+            let reason = format!("{reason}; tried again, as the sweep's data set has another path by now");
+            return (AttemptState::HandedBack, reason);
+        }
         if let Some(worker) = self.workers.get_mut(name) {
             worker.unfit.insert(attempt.job.sweep);
         }
+        (AttemptState::Rejected, reason)
     }
 
     /// Records the end of an active attempt and decides what becomes of its job. Leaves the slot alone: it is

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use proto::{AttemptKey, SweepId, WorkerName};
@@ -37,8 +38,7 @@ pub(super) struct Away {
 /// An attempt of the sweep begins on a worker with these data sets away; whether it is the one that looks whether its own
 /// is back.
 pub(super) fn begin_probe(away: &mut BTreeMap<PathBuf, Away>, run: &SweepRun, attempt: AttemptKey) -> bool {
-    let away = away.get_mut(run.definition.specification.dataset.path.as_path());
-    let Some(away) = away else { return false };
+    let Some(away) = away.get_mut(run.dataset_path()) else { return false };
     away.probe = Some(attempt);
     true
 }
@@ -46,7 +46,7 @@ pub(super) fn begin_probe(away: &mut BTreeMap<PathBuf, Away>, run: &SweepRun, at
 impl WorkerState {
     /// Whether it may be given a job of the sweep, as far as the data set goes.
     pub(super) fn may_read(&self, now: Now, run: &SweepRun) -> bool {
-        let away = self.away.get(run.definition.specification.dataset.path.as_path());
+        let away = self.away.get(run.dataset_path());
         away.is_none_or(|away| away.probe.is_none() && away.until_ms <= now.monotonic_ms)
     }
 
@@ -65,18 +65,23 @@ impl WorkerState {
 }
 
 impl Engine {
+    /// Where an active attempt was told to find its data set, and whether its sweep has another place by now: then what
+    /// the attempt says of the data set says nothing about the sweep any more.
+    pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
+        let run = self.sweeps.get(&attempt.job.sweep)?;
+        let path = Arc::clone(&run.active(attempt)?.dataset_path);
+        let has_moved = *path != *run.dataset_path();
+        Some((path, has_moved))
+    }
+
     /// Notes that a worker could not read the data set of an attempt; whether there is no point in waiting for it, as no
     /// worker ever read it and all have tried for long enough.
     pub(super) fn is_away(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey, reason: &str) -> bool {
         let sweep = attempt.job.sweep;
-        let Some(path) = self.sweeps.get(&sweep).map(|run| run.definition.specification.dataset.path.clone())
-        else {
-            return false;
-        };
-        let reads_it = |run: &SweepRun| run.definition.specification.dataset.path == path;
-        let was_read = self.sweeps.values().any(|run| run.dataset.is_some() && reads_it(run));
+        let Some((path, false)) = self.dataset_of(attempt) else { return false };
+        let was_read = self.sweeps.values().any(|run| run.dataset.is_some() && *run.dataset_path() == *path);
         let Some(worker) = self.workers.get_mut(name) else { return false };
-        let away = worker.away.entry(path.clone()).or_insert_with(|| Away {
+        let away = worker.away.entry(path.to_path_buf()).or_insert_with(|| Away {
             reason: String::new(),
             since_ms: BTreeMap::new(),
             until_ms: 0,
@@ -91,11 +96,11 @@ impl Engine {
         }
         let since_ms = *away.since_ms.entry(sweep).or_insert(now.monotonic_ms);
         let is_long = now.monotonic_ms.saturating_sub(since_ms) >= NEVER_READ_MAX_MS;
-        let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&path);
+        let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&*path);
         if was_read || !is_long || !self.workers.values().filter(|worker| worker.accepts()).all(cannot) {
             return false;
         }
-        for worker in self.workers.values_mut().filter(|worker| worker.away.contains_key(&path)) {
+        for worker in self.workers.values_mut().filter(|worker| worker.away.contains_key(&*path)) {
             worker.unfit.insert(sweep);
         }
         true
@@ -107,11 +112,8 @@ impl Engine {
             return;
         }
         let sweeps = &self.sweeps;
-        let needed: BTreeSet<&Path> = sweeps
-            .values()
-            .filter(|run| !run.state.is_final())
-            .map(|run| run.definition.specification.dataset.path.as_path())
-            .collect();
+        let needed: BTreeSet<&Path> =
+            sweeps.values().filter(|run| !run.state.is_final()).map(SweepRun::dataset_path).collect();
         for worker in self.workers.values_mut() {
             worker.away.retain(|path, away| {
                 away.since_ms.retain(|sweep, _| sweeps.get(sweep).is_some_and(|run| !run.state.is_final()));

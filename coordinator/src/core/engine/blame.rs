@@ -2,10 +2,15 @@
 //! with its worker is not, until the job was lost with several: then it may be what ends them. A worker on which
 //! one job after another crashes, that do not crash elsewhere, is set aside while there are others; so is, always,
 //! one that keeps saying what cannot be.
+//!
+//! A worker whose name another process has taken counts as dead, since a worker without a spool that dies looks just
+//! like that. If it lives, it comes back and says which attempts it holds: then their losses are taken back.
+
+use std::collections::BTreeMap;
 
 use proto::{AttemptKey, JobKey, WorkerName};
 
-use super::{Engine, workers::WorkerState};
+use super::{Engine, Hello, workers::WorkerState};
 use crate::core::{record::History, state::AttemptState};
 
 /// With how many workers a job may be lost before its losses are charged to it: fewer die together by chance.
@@ -23,6 +28,21 @@ const CRASHED_KEPT_MAX: usize = 100;
 
 /// How many things that cannot be a worker may say; one may come of a broken trainer.
 const REFUSALS_MAX: u32 = 20;
+
+/// Losses that may be taken back: those of all slots of a large cluster.
+const DOUBTS_MAX: usize = 10_000;
+
+/// Losses that were counted though nobody saw the worker's end.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(BTreeMap<AttemptKey, Doubt>);
+
+#[derive(Debug)]
+struct Doubt {
+    worker: WorkerName,
+    /// The job's history before and after the loss.
+    before: History,
+    after: History,
+}
 
 /// A job's history after the end of an attempt, and the reason of that end with what it means for the job.
 pub(super) fn charge(
@@ -95,6 +115,38 @@ impl Engine {
             "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
             jobs.join(", ")
         ))
+    }
+
+    /// What went wrong so far with a job that waits or runs.
+    pub(super) fn history(&mut self, job: JobKey) -> Option<&mut History> {
+        let run = self.sweeps.get_mut(&job.sweep)?;
+        let active = run.active.get_mut(&job.job).map(|active| &mut active.history);
+        active.or_else(|| run.waiting.get_mut(&job.job).map(|waiting| &mut waiting.history))
+    }
+
+    /// Notes that an attempt was counted as lost with a worker that may live; `before` is its job's history of before.
+    pub(super) fn doubt(&mut self, attempt: AttemptKey, worker: &WorkerName, before: History) {
+        let Some(after) = self.history(attempt.job).cloned().filter(|after| *after != before) else { return };
+        self.doubts.0.insert(attempt, Doubt { worker: worker.clone(), before, after });
+        if self.doubts.0.len() > DOUBTS_MAX {
+            self.doubts.0.pop_first();
+        }
+    }
+
+    /// A worker that holds an attempt lives: where its loss was counted, and nothing since, it is not any more.
+    pub(super) fn take_losses_back(&mut self, hello: &Hello) {
+        for held in &hello.held {
+            let of_this = |doubt: &Doubt| doubt.worker == hello.name;
+            if !self.doubts.0.get(&held.attempt).is_some_and(of_this) {
+                continue;
+            }
+            let Some(doubt) = self.doubts.0.remove(&held.attempt) else { continue };
+            if let Some(history) = self.history(held.attempt.job)
+                && *history == doubt.after
+            {
+                *history = doubt.before;
+            }
+        }
     }
 
     /// Draws conclusions about a worker from the end of an attempt.

@@ -9,6 +9,7 @@ use super::{
     sessions::{revoke, send},
     settle,
     sweep_run::SweepRun,
+    workers::WorkerState,
 };
 use crate::core::{
     definition::SweepDefinition,
@@ -136,16 +137,12 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self, now: Now, name: &WorkerName, out: &mut Output) -> Reply {
-        let connected = self.workers.get_mut(name).and_then(|worker| Some((worker.session?, worker)));
-        let Some((session, worker)) = connected else {
+        let connected = self.workers.get_mut(name).filter(|worker| worker.session.is_some());
+        let Some(worker) = connected else {
             return Reply::Refused(ControlError::NoSuchWorker(name.clone()));
         };
-        if !worker.draining {
-            worker.draining = true;
-            worker.leaving = "drained on request".to_owned();
-            let drain = v1::Drain { reason: worker.leaving.clone() };
-            send(session, v1::coordinator_message::Message::Drain(drain), out);
-        }
+        worker.drained = true;
+        tell_to_leave(worker, out);
         let view = self.workers.get(name).map(|worker| self.worker_view(now, name, worker));
         Reply::Worker(Box::new(view.unwrap_or_default()))
     }
@@ -234,6 +231,16 @@ impl Engine {
             }
             Err(error) => Reply::Refused(error),
         }
+    }
+}
+
+/// Has a worker leave that does not yet: a user wants it to.
+pub(super) fn tell_to_leave(worker: &mut WorkerState, out: &mut Output) {
+    if let Some(session) = worker.session.filter(|_| !worker.draining) {
+        worker.draining = true;
+        worker.leaving = "drained on request".to_owned();
+        let drain = v1::Drain { reason: worker.leaving.clone() };
+        send(session, v1::coordinator_message::Message::Drain(drain), out);
     }
 }
 

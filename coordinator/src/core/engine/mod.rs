@@ -25,6 +25,7 @@ use std::{
 
 use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 
+use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 pub use self::{
     message::{
         AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
@@ -33,7 +34,6 @@ pub use self::{
     restore::RestoreError,
     weights::weights_name,
 };
-use self::{packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 use super::record::Record;
 
 /// The time of an input: the engine has no clock of its own.
@@ -82,6 +82,7 @@ pub struct Engine {
     roomy: BTreeSet<WorkerName>,
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,
+    doubts: Doubts,
 }
 
 impl Engine {
@@ -96,6 +97,7 @@ impl Engine {
             roomy: BTreeSet::new(),
             sessions: HashMap::new(),
             pack_sizes: PackSizes::default(),
+            doubts: Doubts::default(),
         }
     }
 

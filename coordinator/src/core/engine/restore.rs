@@ -99,6 +99,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 pack_size: attempt.pack_size,
                 pack_key: None,
                 pack_size_max: None,
+                dataset_path: run.dataset_path().into(),
                 deadline_ms,
                 started: attempt.started,
                 resumed_epochs: 0,

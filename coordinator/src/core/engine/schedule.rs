@@ -138,6 +138,7 @@ impl Engine {
                 pack_size,
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
+                dataset_path: run.dataset_path().into(),
                 deadline_ms,
                 started: false,
                 resumed_epochs: 0,

@@ -6,6 +6,7 @@ use proto::{AttemptKey, SweepId, WorkerName, v1};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    control::tell_to_leave,
     sweep_run::{ActiveAttempt, NOT_TOLD},
     workers::{Kinship, Rival, SlotState, WorkerState},
 };
@@ -22,6 +23,7 @@ impl Engine {
         hello: Hello,
         out: &mut Output,
     ) -> Reply {
+        self.take_losses_back(&hello);
         if let Some(refusal) = self.name_is_taken(now, &hello) {
             out.effects.push(Effect::Close { session, reason: refusal });
             return Reply::None;
@@ -50,6 +52,7 @@ impl Engine {
             host,
             software_version,
             draining,
+            drained: false,
             leaving: String::new(),
             slots,
             last_seen_unix_ms: now.unix_ms,
@@ -77,6 +80,10 @@ impl Engine {
             refused: refused.into_iter().map(|held| held.attempt.into()).collect(),
         };
         send(session, v1::coordinator_message::Message::Welcome(welcome), out);
+        // The stream may have broken before it was told.
+        if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
+            tell_to_leave(worker, out);
+        }
         Reply::None
     }
 
@@ -120,17 +127,23 @@ impl Engine {
             .collect();
         for (attempt, started) in missing {
             let (state, reason) = match kinship {
+                _ if !started => {
+                    (AttemptState::HandedBack, format!("worker {name} came back before it began"))
+                }
                 Kinship::Stranger => (
-                    AttemptState::Revoked,
+                    AttemptState::Lost,
                     format!(
-                        "another worker named {name} has taken the place of the one that ran it; give each worker its \
-                         own --name"
+                        "worker {name} went away with it, and another process came in its place; if both live, give \
+                         each worker its own --name"
                     ),
                 ),
-                _ if started => (AttemptState::Lost, format!("worker {name} came back without it")),
-                _ => (AttemptState::HandedBack, format!("worker {name} came back before it began")),
+                _ => (AttemptState::Lost, format!("worker {name} came back without it")),
             };
+            let before = self.history(attempt.job).cloned().unwrap_or_default();
             self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+            if kinship != Kinship::Same {
+                self.doubt(attempt, name, before);
+            }
         }
     }
 
@@ -140,7 +153,10 @@ impl Engine {
             let mut active = self.sweeps.values().flat_map(|run| run.active.values());
             active.any(|active| active.worker == hello.name)
         };
-        let worker = self.workers.get(&hello.name)?;
+        let Some(worker) = self.workers.get(&hello.name) else {
+            let (name, host) = (hello.name.clone(), String::new());
+            return self.is_of_another(hello).then_some(CloseReason::NameTaken { name, host });
+        };
         let is_there = worker.session.is_some()
             || (!worker.draining && now.monotonic_ms < worker.returns_until_ms && holds());
         if !is_there
@@ -152,6 +168,19 @@ impl Engine {
         let worker = self.workers.get_mut(&hello.name)?;
         worker.rival = Some(Rival { host: hello.host.clone(), at_unix_ms: now.unix_ms });
         Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host.clone() })
+    }
+
+    /// Whether attempts that began before this coordinator did are surely another worker's than the newcomer's of the same
+    /// name: it holds none of them, and has no spool of a process that held them. Their worker has their leases' time to
+    /// come back.
+    fn is_of_another(&self, hello: &Hello) -> bool {
+        let mut running = self.sweeps.values().flat_map(|run| {
+            run.active.iter().map(|(job, active)| (run.attempt_key(*job, active.attempt), active))
+        });
+        let holds = |attempt: AttemptKey| hello.held.iter().any(|held| held.attempt == attempt);
+        hello.predecessors.is_empty()
+            && running.clone().any(|(_, active)| active.worker == hello.name && active.started)
+            && !running.any(|(attempt, active)| active.worker == hello.name && holds(attempt))
     }
 
     /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
 };
 
@@ -65,6 +66,8 @@ pub(super) struct ActiveAttempt {
     pub(super) pack_key: Option<Arc<PackKey>>,
     /// Most jobs of the pack of its next attempt.
     pub(super) pack_size_max: Option<u32>,
+    /// Where it was told to find its data set; after a restart, where the sweep says now.
+    pub(super) dataset_path: Arc<Path>,
     /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
@@ -156,6 +159,11 @@ impl SweepRun {
             idle_told: String::new(),
             weights: Weights::default(),
         }
+    }
+
+    /// Where the attempts that begin now find their data set.
+    pub(super) fn dataset_path(&self) -> &Path {
+        &self.definition.specification.dataset.path
     }
 
     pub(super) fn job_count(&self) -> u64 {

@@ -65,7 +65,7 @@ impl Engine {
             }
             Ok(able) => able,
         };
-        let path = run.definition.specification.dataset.path.as_path();
+        let path = run.dataset_path();
         let reading =
             left(&able, |worker| worker.away.get(path).map_or(Ok(()), |away| Err(away.reason.clone())));
         let reading = match reading {

@@ -63,6 +63,8 @@ pub(super) struct WorkerState {
     pub(super) host: String,
     pub(super) software_version: String,
     pub(super) draining: bool,
+    /// A user has asked for that.
+    pub(super) drained: bool,
     /// Why it takes no more jobs, for people.
     pub(super) leaving: String,
     pub(super) slots: Vec<SlotState>,
@@ -107,9 +109,9 @@ impl WorkerState {
     /// on another machine is another worker.
     pub(super) fn after(self, before: Option<Self>, kinship: Kinship) -> Self {
         let Some(before) = before else { return self };
-        let Self { unfit, away, crashed, refused, refusal, .. } = before;
+        let Self { unfit, away, crashed, refused, refusal, drained, .. } = before;
         match kinship {
-            Kinship::Same => Self { unfit, away, crashed, refused, refusal, ..self },
+            Kinship::Same => Self { unfit, away, crashed, refused, refusal, drained, ..self },
             Kinship::Successor | Kinship::Unknown => Self { unfit, ..self },
             Kinship::Stranger => self,
         }

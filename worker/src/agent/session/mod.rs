@@ -113,6 +113,18 @@ impl Session {
         self.slots.iter_mut().for_each(|slot| slot.heard_at = now);
     }
 
+    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time.
+    pub fn trainers_waited(&mut self, time: Duration) {
+        for deadline in self
+            .slots
+            .iter_mut()
+            .flat_map(|slot| &mut slot.running)
+            .filter_map(|running| running.deadline.as_mut())
+        {
+            *deadline += time;
+        }
+    }
+
     /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
     pub fn apply(&mut self, now: Duration, input: Input) -> Vec<Output> {
         if self.mode == Mode::Gone {

@@ -2,9 +2,9 @@
 
 use proto::{AttemptKey, SweepId, v1};
 
-use super::cluster::{Cluster, LEASE_MS, ended, key};
+use super::cluster::{Cluster, LEASE_MS, dataset, ended, key};
 use crate::core::{
-    engine::{Input, Observation, Reply, SessionId},
+    engine::{AttemptEvent, Input, Observation, Reply, SessionId},
     record::Record,
     state::{AttemptState, JobState},
 };
@@ -138,6 +138,45 @@ fn a_data_set_that_no_worker_ever_read_fails_its_jobs_in_the_end_and_can_be_trie
     let granted = cluster.grants();
     assert_eq!(granted.len(), 2, "every worker tries it again at once");
     granted.into_iter().for_each(|(session, attempt)| cluster.train(session, attempt));
+}
+
+#[test]
+fn what_is_said_of_a_place_that_was_changed_meanwhile_is_not_held_against_the_new_one() {
+    for outcome in [v1::Outcome::Unavailable, v1::Outcome::Rejected] {
+        let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
+        cluster.connect(1, "a", 1, &[]);
+        let moved = cluster.change("dataset.path=elsewhere");
+        cluster.apply(moved);
+        cluster.take_effects();
+        cluster.event(1, key(1, 1), ended(outcome, "cannot read d"));
+        assert_eq!(cluster.grants(), [(1, key(1, 2))], "{outcome:?}");
+        assert_eq!(worker(&mut cluster), ("connected".to_owned(), String::new()), "{outcome:?}");
+        // What it says of the new one counts.
+        cluster.event(1, key(1, 2), ended(outcome, "cannot read elsewhere"));
+        let counts = cluster.counts();
+        match outcome {
+            v1::Outcome::Unavailable => assert_eq!(worker(&mut cluster).0, "set_aside"),
+            _ => assert_eq!(counts, [0, 1, 0, 0, 1, 0]),
+        }
+    }
+}
+
+#[test]
+fn another_data_set_at_the_old_place_is_not_held_against_the_new_one() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    cluster.connect(2, "b", 1, &[]);
+    let moved = cluster.change("dataset.path=elsewhere");
+    cluster.apply(moved);
+    cluster.take_effects();
+    let other = AttemptEvent::Started { dataset: dataset("other"), resumed_epochs: 0 };
+    cluster.event(2, key(3, 1), other.clone());
+    cluster.event(2, key(3, 1), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [(2, key(3, 2))]);
+    cluster.event(2, key(3, 2), other);
+    cluster.event(2, key(3, 2), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [], "there, it has looked");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A small world around an engine: time that tests turn, workers that say what tests tell them to, and all that
 //! came out.
 
+use std::sync::Arc;
+
 use proto::{AttemptKey, SweepId, v1};
 
 use crate::core::{
@@ -9,14 +11,17 @@ use crate::core::{
         AttemptEvent, Effect, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output, Reply,
         SessionId, SlotDescription,
     },
-    record::{EpochMetrics, Record},
+    record::{EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
+    state::SweepState,
 };
 
 /// The slot of attempts whose end is about to be told.
 pub(super) const ENDED: u32 = u32::MAX;
 /// The lease in tests, in milliseconds.
 pub(super) const LEASE_MS: u64 = 1_000;
+const CONFIG: EngineConfig =
+    EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
 
 pub(super) struct Cluster {
     pub(super) engine: Engine,
@@ -69,10 +74,8 @@ pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
 
 impl Cluster {
     pub(super) fn new() -> Self {
-        let config =
-            EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
         Self {
-            engine: Engine::new(config),
+            engine: Engine::new(CONFIG),
             now_ms: 0,
             records: Vec::new(),
             effects: Vec::new(),
@@ -86,6 +89,40 @@ impl Cluster {
     pub(super) fn with_sweep(jobs: u32, more: &str) -> Self {
         let mut cluster = Self::new();
         cluster.submit(jobs, more);
+        cluster
+    }
+
+    /// With one sweep of one job, whose first attempt ran on the worker `a` when the coordinator was started again.
+    pub(super) fn restarted(history: History, reason: &str, started: bool) -> Self {
+        let running = StoredAttempt {
+            worker: "a".parse().unwrap(),
+            slot: 0,
+            device: "cpu".into(),
+            pack_size: 1,
+            started,
+            train_seconds: 0.0,
+            last: None,
+            best: None,
+        };
+        let open =
+            StoredJob { job: 1, attempts: 1, history, reason: reason.to_owned(), running: Some(running) };
+        let stored = StoredSweep {
+            sweep: SweepId(1),
+            request_id: String::new(),
+            specification: specification(1, "").to_yaml(),
+            state: SweepState::Running,
+            created_unix_ms: 0,
+            ended_unix_ms: None,
+            dataset: None,
+            next_fresh: 2,
+            ahead: Default::default(),
+            finals: Vec::new(),
+            best: Default::default(),
+            weights: Vec::new(),
+            open_jobs: vec![open],
+        };
+        let mut cluster = Self::new();
+        cluster.engine = Engine::restore(CONFIG, cluster.now(), vec![stored]).unwrap();
         cluster
     }
 
@@ -261,6 +298,29 @@ impl Cluster {
             Reply::Sweep(sweep) => *sweep,
             other => panic!("{other:?}"),
         }
+    }
+
+    pub(super) fn definition(&mut self) -> Arc<SweepDefinition> {
+        match self.apply(Input::Define(SweepId(1))) {
+            Reply::Definition(definition, _) => definition,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A change of the first sweep's settings.
+    pub(super) fn change(&mut self, what: &str) -> Input {
+        let base = self.definition();
+        let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
+        Input::Extend { sweep: SweepId(1), base, definition }
+    }
+
+    /// What went wrong with the first sweep's only job, as it was recorded last.
+    pub(super) fn history(&self) -> History {
+        let history = self.records.iter().rev().find_map(|record| match record {
+            Record::JobChanged { history, .. } => Some(history.clone()),
+            _ => None,
+        });
+        history.unwrap_or_default()
     }
 
     /// (pending, running, done, diverged, failed, cancelled) of the first sweep.

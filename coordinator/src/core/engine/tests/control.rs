@@ -7,9 +7,9 @@ use proto::{JobKey, SweepId, v1};
 use super::cluster::{Cluster, ended, key, specification};
 use crate::core::{
     definition::SweepDefinition,
-    engine::{ControlError, Effect, Engine, EngineConfig, Input, JobEnd, Reply},
-    record::{EndedJob, Record, StoredAttempt, StoredJob, StoredSweep},
-    state::{AttemptState, JobState, SweepState},
+    engine::{ControlError, Effect, Input, JobEnd, Reply, SessionId},
+    record::{EndedJob, Record},
+    state::{AttemptState, JobState},
 };
 
 #[test]
@@ -179,6 +179,34 @@ fn a_worker_that_refused_a_sweep_may_try_it_again() {
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
 }
 
+/// How often a worker was told to leave since the last look.
+fn drains(cluster: &mut Cluster) -> usize {
+    let told = |effect: &Effect| match effect {
+        Effect::Send { message, .. } => {
+            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
+        }
+        _ => false,
+    };
+    cluster.take_effects().into_iter().filter(told).count()
+}
+
+#[test]
+fn a_drained_worker_whose_stream_breaks_before_it_hears_of_it_is_told_on_the_next() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    cluster.apply(Input::Drain("a".parse().unwrap()));
+    cluster.take_effects();
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.connect(2, "a", 1, &[(key(2, 1), 0)]);
+    assert_eq!(drains(&mut cluster), 1);
+    cluster.train(2, key(2, 1));
+    // A process that is started later is meant to work.
+    cluster.predecessors = vec!["one".into()];
+    cluster.connect_process(3, "a", "two", 1, &[]);
+    assert_eq!(drains(&mut cluster), 0);
+}
+
 #[test]
 fn a_drained_worker_is_told_once_and_gets_no_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
@@ -187,13 +215,7 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
     for _ in 0..2 {
         assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(_)));
     }
-    let told = |effect: &&Effect| match effect {
-        Effect::Send { message, .. } => {
-            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
-        }
-        _ => false,
-    };
-    assert_eq!(cluster.take_effects().iter().filter(told).count(), 1);
+    assert_eq!(drains(&mut cluster), 1);
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), []);
     let refused = cluster.apply(Input::Drain("b".parse().unwrap()));
@@ -202,22 +224,8 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
 
 /// The sweep's definition with as many jobs as `jobs`, and how many it had.
 fn extension(cluster: &mut Cluster, jobs: u32) -> Input {
-    let base = definition(cluster);
+    let base = cluster.definition();
     let definition = Arc::new(base.extended(specification(jobs, "")).unwrap());
-    Input::Extend { sweep: SweepId(1), base, definition }
-}
-
-fn definition(cluster: &mut Cluster) -> Arc<SweepDefinition> {
-    match cluster.apply(Input::Define(SweepId(1))) {
-        Reply::Definition(definition, _) => definition,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A change of the sweep's settings.
-fn change(cluster: &mut Cluster, what: &str) -> Input {
-    let base = definition(cluster);
-    let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
     Input::Extend { sweep: SweepId(1), base, definition }
 }
 
@@ -227,8 +235,8 @@ fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
     cluster.connect(1, "a", 4, &[]);
     assert_eq!(cluster.grants().len(), 1);
     // A raised one starts jobs at once.
-    let raise = change(&mut cluster, "execution.max_parallel=3");
-    let late = change(&mut cluster, "execution.max_parallel=4");
+    let raise = cluster.change("execution.max_parallel=3");
+    let late = cluster.change("execution.max_parallel=4");
     assert!(matches!(cluster.apply(raise.clone()), Reply::Extended(sweep, 0) if sweep.job_count == 6));
     assert_eq!(cluster.grants().len(), 2);
     // Asked again, and by somebody who had not seen it: refused, so that nothing is lost.
@@ -236,11 +244,11 @@ fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
         assert!(matches!(cluster.apply(stale), Reply::Refused(ControlError::Overtaken)));
     }
     let records = cluster.records.len();
-    let same = change(&mut cluster, "execution.max_parallel=3");
+    let same = cluster.change("execution.max_parallel=3");
     assert!(matches!(cluster.apply(same), Reply::Extended(_, 0)));
     assert_eq!(cluster.records.len(), records, "nothing changed");
     // A lowered one starts no more, and ends none.
-    let lower = change(&mut cluster, "execution.max_parallel=2");
+    let lower = cluster.change("execution.max_parallel=2");
     cluster.apply(lower);
     assert_eq!(cluster.counts(), [3, 3, 0, 0, 0, 0]);
     cluster.train(1, key(1, 1));
@@ -256,7 +264,7 @@ fn a_finished_sweep_keeps_its_end_when_only_its_settings_change() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.train(1, key(1, 1));
-    let name = change(&mut cluster, "name=other");
+    let name = cluster.change("name=other");
     cluster.apply(name);
     let sweep = cluster.sweep();
     assert_eq!((sweep.state(), sweep.name.as_str()), (v1::SweepState::Finished, "other"));
@@ -362,39 +370,7 @@ fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
     let Some(Record::JobChanged { history, reason, .. }) = cluster.records.last().cloned() else {
         panic!("the stop is recorded")
     };
-    let stored = StoredSweep {
-        sweep: SweepId(1),
-        request_id: String::new(),
-        specification: specification(1, "").to_yaml(),
-        state: SweepState::Running,
-        created_unix_ms: 0,
-        ended_unix_ms: None,
-        dataset: None,
-        next_fresh: 2,
-        ahead: Default::default(),
-        finals: Vec::new(),
-        best: Default::default(),
-        weights: Vec::new(),
-        open_jobs: vec![StoredJob {
-            job: 1,
-            attempts: 1,
-            history,
-            reason,
-            running: Some(StoredAttempt {
-                worker: "a".parse().unwrap(),
-                slot: 0,
-                device: "cpu".into(),
-                pack_size: 1,
-                started: false,
-                train_seconds: 0.0,
-                last: None,
-                best: None,
-            }),
-        }],
-    };
-    let config = EngineConfig::with_lease_ms(super::cluster::LEASE_MS);
-    let mut restored = Cluster::new();
-    restored.engine = Engine::restore(config, restored.now(), vec![stored]).unwrap();
+    let mut restored = Cluster::restarted(history, &reason, false);
     restored.connect(1, "a", 1, &[(key(1, 1), 0)]);
     restored.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
     assert_eq!(restored.counts(), [0, 0, 0, 0, 0, 1]);

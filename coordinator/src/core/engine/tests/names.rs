@@ -2,11 +2,11 @@
 
 use proto::{WorkerName, v1};
 
-use super::cluster::{Cluster, LEASE_MS, key};
+use super::cluster::{Cluster, LEASE_MS, ended, key};
 use crate::core::{
     engine::{CloseReason, Effect, Input, Reply, SessionId},
-    record::Record,
-    state::{AttemptState, JobState},
+    record::{History, Record},
+    state::JobState,
 };
 
 fn closed(cluster: &mut Cluster) -> Vec<(u64, CloseReason)> {
@@ -26,19 +26,6 @@ fn workers(cluster: &mut Cluster) -> Vec<v1::Worker> {
         Reply::Workers(workers, _) => workers,
         other => panic!("{other:?}"),
     }
-}
-
-/// Losses that were counted against jobs, and the reasons of attempts that were taken back.
-fn losses(cluster: &Cluster) -> (u32, Vec<String>) {
-    let counted = cluster.records.iter().filter_map(|record| match record {
-        Record::JobChanged { history, .. } => Some(history.losses + history.failures),
-        _ => None,
-    });
-    let revoked = cluster.records.iter().filter_map(|record| match record {
-        Record::AttemptEnded { state: AttemptState::Revoked, reason, .. } => Some(reason.clone()),
-        _ => None,
-    });
-    (counted.max().unwrap_or(0), revoked.collect())
 }
 
 #[test]
@@ -66,7 +53,7 @@ fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives(
 }
 
 #[test]
-fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_the_job_is_not_charged() {
+fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_its_loss_is_taken_back_where_it_lives() {
     // Whether its stream ended and nothing came back, or it said that it leaves, or it fell silent.
     let ends: [fn(&mut Cluster); 3] = [
         |cluster| {
@@ -90,32 +77,90 @@ fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_the_job_is_not_charged() 
         cluster.take_effects();
         cluster.connect_process(3, "twin", "second", 1, &[]);
         assert_eq!(cluster.grants(), [(3, key(1, 2))], "case {case}");
-        let (charged, revoked) = losses(&cluster);
-        if case == 2 {
-            assert_eq!((charged, revoked), (1, Vec::new()), "its lease had ended");
-        } else {
-            assert_eq!(charged, 0, "case {case}");
-            assert!(revoked[0].contains("another worker named twin"), "{revoked:?}");
-        }
+        assert_eq!(cluster.history().losses, 1, "case {case}: for all that anyone knows, it is dead");
         // The first one comes back and is the one that is turned away.
         cluster.connect_process(4, "twin", "first", 1, &[(key(1, 1), 0)]);
         assert_eq!(closed(&mut cluster), [(4, taken())], "case {case}");
         cluster.train(3, key(1, 2));
         assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
+        let expected = if case == 2 { 1 } else { 0 };
+        assert_eq!(cluster.history().losses, expected, "case {case}: a lease that has ended counts");
     }
 }
 
 #[test]
 fn two_workers_that_take_a_name_from_each_other_never_fail_a_job() {
     let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
-    for session in 1..=40_u64 {
-        cluster.connect_process(session, "twin", ["one", "other"][session as usize % 2], 1, &[]);
-        cluster.start(session, key(1, u32::try_from(session).unwrap()));
+    let process = |round: u32| ["one", "other"][round as usize % 2];
+    for round in 1..=40_u32 {
+        let session = 2 * u64::from(round);
+        cluster.connect_process(session, "twin", process(round), 1, &[]);
+        cluster.start(session, key(1, round));
+        if round > 1 {
+            // The one before trains on, and tries to come back.
+            cluster.connect_process(session + 1, "twin", process(round - 1), 1, &[(key(1, round - 1), 0)]);
+        }
         cluster.apply(Input::SessionClosed(SessionId(session)));
         cluster.pass(LEASE_MS / 2);
     }
-    assert_eq!(losses(&cluster).0, 0);
     assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(cluster.history().losses, 1, "of the last one, which nobody has seen again");
+}
+
+#[test]
+fn a_job_that_ends_each_worker_fails_in_the_end_though_they_have_one_name_and_no_spool() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    for round in 1..=10_u32 {
+        let session = u64::from(round);
+        cluster.connect_process(session, "pod", &format!("process {round}"), 1, &[]);
+        cluster.start(session, key(1, round));
+        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.pass(LEASE_MS / 2);
+    }
+    assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+    cluster.connect_process(11, "pod", "process 11", 1, &[]);
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+}
+
+/// A newcomer on the name of the worker that ran a job when the coordinator was started again.
+fn taken_by_a() -> CloseReason {
+    CloseReason::NameTaken { name: "a".parse().unwrap(), host: String::new() }
+}
+
+#[test]
+fn after_a_restart_a_name_is_the_one_workers_that_holds_what_runs_there() {
+    let mut cluster = Cluster::restarted(History::default(), "", true);
+    cluster.connect_process(1, "a", "twin", 1, &[]);
+    assert_eq!(closed(&mut cluster), [(1, taken_by_a())]);
+    cluster.connect_process(2, "a", "first", 1, &[(key(1, 1), 0)]);
+    cluster.connect_process(3, "a", "twin", 1, &[]);
+    assert_eq!(closed(&mut cluster), [(3, taken_by_a())]);
+    cluster.epoch(2, key(1, 1), 1);
+    cluster.epoch(2, key(1, 1), 2);
+    cluster.event(2, key(1, 1), ended(v1::Outcome::Done, ""));
+    assert_eq!((cluster.counts(), cluster.history()), ([0, 0, 1, 0, 0, 0], History::default()));
+    // Where nobody comes back with it within its lease, a newcomer is as good as any.
+    let mut cluster = Cluster::restarted(History::default(), "", true);
+    cluster.pass(LEASE_MS);
+    cluster.connect_process(1, "a", "twin", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+    // What had not begun may never have reached its worker, which then comes without it.
+    let mut cluster = Cluster::restarted(History::default(), "", false);
+    cluster.connect_process(1, "a", "first", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+}
+
+#[test]
+fn after_a_restart_a_worker_that_was_started_again_too_need_not_wait() {
+    let mut cluster = Cluster::restarted(History::default(), "", true);
+    cluster.predecessors = vec!["before".into()];
+    cluster.connect_process(1, "a", "again", 1, &[]);
+    assert_eq!((cluster.grants(), cluster.history().losses), (vec![(1, key(1, 2))], 1));
+    // It was another one's: that one lives, and is not wanted.
+    cluster.connect_process(2, "a", "first", 1, &[(key(1, 1), 0)]);
+    assert_eq!(closed(&mut cluster), [(2, taken_by_a())]);
+    cluster.train(1, key(1, 2));
+    assert_eq!((cluster.counts(), cluster.history()), ([0, 0, 1, 0, 0, 0], History::default()));
 }
 
 #[test]
@@ -128,7 +173,7 @@ fn a_process_with_the_spool_of_the_one_before_takes_its_place_at_once() {
     cluster.predecessors = vec!["second".into(), "first".into()];
     cluster.connect_process(2, "a", "third", 1, &[]);
     assert_eq!(cluster.grants(), [(2, key(1, 2))]);
-    assert_eq!(losses(&cluster).0, 1, "a job that ends its worker is found all the same");
+    assert_eq!(cluster.history().losses, 1, "a job that ends its worker is found all the same");
 }
 
 #[test]
@@ -201,7 +246,7 @@ fn jobs_that_crash_without_end_do_not_fill_the_memory_with_what_is_held_against_
     let mut cluster = Cluster::with_sweep(300, "execution: {attempts_max: 1}");
     cluster.connect(1, "a", 1, &[]);
     while let Some((session, attempt)) = cluster.grants().pop() {
-        cluster.event(session, attempt, super::cluster::ended(v1::Outcome::Failed, "crashed"));
+        cluster.event(session, attempt, ended(v1::Outcome::Failed, "crashed"));
     }
     let name: WorkerName = "a".parse().unwrap();
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 300, 0]);

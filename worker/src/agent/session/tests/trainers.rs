@@ -301,6 +301,19 @@ fn a_trainer_owes_no_word_without_a_job_and_while_it_is_not_heard() {
 }
 
 #[test]
+fn time_in_which_a_trainer_waits_for_room_is_none_of_its_jobs_time() {
+    let timeout = work().timeout.unwrap();
+    let mut bench = Bench::training();
+    bench.now += timeout;
+    bench.session.trainers_waited(timeout);
+    bench.feed([Input::Tick]).wait(timeout - Duration::from_secs(1));
+    bench.seen.retain(|line| line.starts_with("stop"));
+    bench.expect(&[]);
+    bench.wait(Duration::from_secs(1));
+    assert!(bench.seen.iter().any(|line| line.starts_with("stop 1/1#1")), "{:?}", bench.seen);
+}
+
+#[test]
 fn a_trainer_that_ends_while_its_worker_leaves_costs_its_job_nothing() {
     let mut bench = Bench::training();
     bench.feed([Input::Shutdown, exited(0)]);
