@@ -43,8 +43,8 @@ const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
-/// Time between two signs of life by lines of the log; the shortest silence that can be set is longer.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two signs of life by lines of the log: as between the hints of the own trainer.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.
 const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;

@@ -138,11 +138,17 @@ impl<W: Write + Send> Session<'_, W> {
                 self.epoch = epoch;
                 Some((epoch, fraction, false))
             }
+            // Told in any case: one batch may take longer than all that the time allows.
+            TrainingEvent::ValidationBegins => {
+                self.output.next_hint_is_due();
+                Some((self.epoch, 1.0, true))
+            }
             // A sign of life.
-            TrainingEvent::ValidationBatch if self.epoch > 0 => Some((self.epoch, 1.0, true)),
-            TrainingEvent::ValidationBatch | TrainingEvent::Epoch(_) => None,
+            TrainingEvent::ValidationBatch => Some((self.epoch, 1.0, true)),
+            TrainingEvent::Epoch(_) => None,
         };
-        if let Some((epoch, fraction, validating)) = place {
+        // Before the first batch, the epoch is not known: a job that goes on in a validation.
+        if let Some((epoch, fraction, validating)) = place.filter(|(epoch, ..)| *epoch > 0) {
             self.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
                 training.map(move |member| FromTrainer::Progress {

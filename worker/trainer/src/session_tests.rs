@@ -328,6 +328,24 @@ fn jobs_are_stopped_while_the_data_set_is_prepared_and_the_others_go_on() {
 }
 
 #[test]
+fn each_validation_is_told_when_it_begins_however_short_the_epoch_was() {
+    let data = noise();
+    let hints = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&hints);
+    let input = train(&["a"], &parameters());
+    let (_, end) = converse(&input, 1, &mut |_, _| Ok(Rc::clone(&data)), move |event| {
+        if let FromTrainer::Progress { epoch, validating: true, .. } = event {
+            heard.lock().unwrap().push(*epoch);
+        }
+        None
+    });
+    assert!(end.is_ok());
+    let mut hints = hints.lock().unwrap();
+    hints.dedup();
+    assert_eq!(*hints, [1, 2]);
+}
+
+#[test]
 fn a_stop_for_a_job_that_has_ended_is_ignored() {
     let (events, _) = listen(&(stop("old") + &train(&["a"], &parameters())), 1);
     assert_eq!(outline(&events).last().unwrap(), "a Done");

@@ -16,9 +16,9 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
     if let Some(limit) = NonZeroU64::new(DECODE_BYTES_MAX) {
         options.set_memory_limit(MemoryLimit::Bytes(limit));
     }
-    let mut decoder = options.read_info(bytes).map_err(broken)?;
+    let mut decoder = options.read_info(bytes).map_err(|error| broken(&error))?;
     let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
-    let frame = decoder.next_frame_info().map_err(broken)?;
+    let frame = decoder.next_frame_info().map_err(|error| broken(&error))?;
     let frame = frame.ok_or_else(|| DecodeError::Broken("it holds no picture".to_owned()))?;
     let (left, top) = (u32::from(frame.left), u32::from(frame.top));
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
     check_size(width, height)?;
     check_size(whole_width, whole_height)?;
     let mut indices = vec![0; decoder.buffer_size()];
-    decoder.read_into_buffer(&mut indices).map_err(broken)?;
+    decoder.read_into_buffer(&mut indices).map_err(|error| broken(&error))?;
     let palette = palette.or_else(|| decoder.global_palette().map(<[u8]>::to_vec)).unwrap_or_default();
 
     let around = colour(&palette, transparent.unwrap_or(0));
@@ -48,8 +48,8 @@ fn colour(palette: &[u8], index: u8) -> [u8; COLOUR_BYTES] {
     palette.get(start..start + COLOUR_BYTES).map_or([0; 3], |colour| [colour[0], colour[1], colour[2]])
 }
 
-fn broken(error: DecodingError) -> DecodeError {
-    let is_cut_off = match &error {
+fn broken(error: &DecodingError) -> DecodeError {
+    let is_cut_off = match error {
         DecodingError::UnexpectedEof => true,
         DecodingError::Io(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         _ => false,
