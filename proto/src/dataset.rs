@@ -42,6 +42,24 @@ impl v1::LeftOut {
     }
 }
 
+/// Which set of pictures a folder of this name holds, whatever its case: `train`, `validation` or `test`. A class may have
+/// such a name, too.
+pub fn set_of_pictures(folder: &str) -> Option<&'static str> {
+    match folder.to_ascii_lowercase().as_str() {
+        "train" | "training" | "train_set" | "training_set" => Some("train"),
+        "val" | "valid" | "validation" | "val_set" | "validation_set" => Some("validation"),
+        "test" | "test1" | "testing" | "test_set" => Some("test"),
+        _ => None,
+    }
+}
+
+/// A line for each class whose name is that of a set of pictures.
+pub fn notes_on_classes(classes: &[String]) -> impl Iterator<Item = String> {
+    classes.iter().filter(|class| set_of_pictures(class).is_some()).map(|class| {
+        format!("data set: {class:?} is taken for a class; if it is a set of pictures, move it away")
+    })
+}
+
 impl v1::DatasetSummary {
     /// What is trained on, what it is measured with, and what is left out: some lines.
     pub fn lines(&self) -> Vec<String> {
@@ -64,6 +82,7 @@ impl v1::DatasetSummary {
                 by_class(&self.val_by_class)
             ),
         ];
+        lines.extend(notes_on_classes(&self.classes));
         if self.skipped_count > 0 {
             let more = if self.skipped_count > 3 { ", …" } else { "" };
             let names = self.skipped.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
@@ -107,6 +126,9 @@ mod tests {
                 "left out: 1 hidden file or folder (.x)",
             ]
         );
+        let classes = vec!["car".into(), "Train".into()];
+        let note = "data set: \"Train\" is taken for a class; if it is a set of pictures, move it away";
+        assert_eq!(v1::DatasetSummary { classes, ..summary.clone() }.lines()[2], note);
         let own = v1::DatasetSummary { validation: "val".into(), ..summary };
         assert!(own.lines()[1].ends_with("from val; val_fraction is not used"));
     }

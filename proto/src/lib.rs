@@ -5,6 +5,7 @@ mod dataset;
 mod ids;
 mod parameter;
 
+pub use dataset::{notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
 pub use parameter::{ParameterMap, ParameterValue};
 /// How messages are encoded, and how large they are.

@@ -97,6 +97,9 @@ pub enum FromTrainer {
     Preparing {
         /// Share that is done, in [0, 1].
         fraction: f64,
+        /// What is done at the moment, for people: `listing its files, 1200 so far`; may be left out.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        doing: String,
     },
     /// The data set is ready and training of this job begins.
     Started {
@@ -116,6 +119,9 @@ pub enum FromTrainer {
         epoch: u32,
         /// Share of its batches that is done, in [0, 1].
         fraction: f64,
+        /// Its batches are done, and the validation is under way; may be left out.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        validating: bool,
     },
     /// One epoch and the validation after it are done.
     Epoch {

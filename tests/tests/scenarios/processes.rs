@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use proto::v1::{self, JobState};
+use proto::v1::{self, JobState, watch_sweep_response::Event};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{
     Cluster, ClusterOptions, Worker, children, descendants, freeze, kill, program, send, source, terminate,
@@ -107,6 +107,43 @@ async fn a_trainer_that_stands_still_is_ended_and_its_job_is_tried_again() {
     assert_whole(&cluster.results(sweep).await, 1, 100);
     let attempts = cluster.job(sweep, 1).await.attempts;
     assert!(attempts[0].reason.starts_with("the trainer said nothing for 5s in epoch "), "{attempts:?}");
+}
+
+#[tokio::test]
+async fn a_data_set_whose_preparation_stands_still_costs_no_job_an_attempt() {
+    let cluster = cluster(None, &["--trainer-silence", "2s"]);
+    // As another process that prepares it, and whose disk does not answer.
+    let lock = worker::data::lock_path(&worker::data::PrepareOptions {
+        path: tests::dataset(),
+        val_path: None,
+        image_size: 8,
+        skip_corrupt: false,
+        cache_dir: cluster.folder.path().join("cache"),
+        threads: 1,
+    });
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let held = std::fs::File::create(lock).unwrap();
+    held.lock().unwrap();
+    let _worker = cluster.worker("one");
+    let sweep = submit(&cluster, 2).await;
+    let mut watch = cluster.watch(sweep).await;
+    let waits = |event: &Event| match event {
+        Event::Snapshot(snapshot) => {
+            let waiting = snapshot.sweep.as_ref()?.waiting.as_ref()?;
+            (waiting.reason() == v1::WaitReason::DataSet).then_some(())
+        }
+        _ => None,
+    };
+    watch.until("a job that waits for the data set", waits).await;
+    drop(held);
+    watch.until_end().await;
+    assert_whole(&cluster.results(sweep).await, 1, 2);
+    let attempts = cluster.job(sweep, 1).await.attempts;
+    assert_eq!(attempts[0].outcome, "unavailable", "{attempts:?}");
+    assert!(
+        attempts[0].reason.starts_with("the trainer said nothing for 2s while it prepared"),
+        "{attempts:?}"
+    );
 }
 
 #[tokio::test]

@@ -681,7 +681,11 @@ impl World {
         let crashes = step == Step::Exit || (!self.calm && self.random.one_in(25));
         if crashes {
             trainer.exit();
-            let event = TrainerEvent::Exited { reason: "the trainer died".into(), log_tail: Vec::new() };
+            let event = TrainerEvent::Exited {
+                reason: "the trainer died".into(),
+                log_tail: Vec::new(),
+                data_lost: false,
+            };
             return self.tell_node(index, Heard::Trainer { slot, event });
         }
         if trainer.members.len() > 1 && !self.calm && self.random.one_in(40) {

@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs,
     os::{fd::AsRawFd, unix::process::ExitStatusExt},
+    path::Path,
     process::{Command, ExitCode},
     thread,
     time::Duration,
@@ -117,13 +118,18 @@ pub(super) fn kill_descendants(root: Pid) -> usize {
 
 /// The processes that descend from this one and have not ended, the root left out.
 fn descendants(root: Pid) -> Vec<Pid> {
+    descendants_in(Path::new("/proc"), root)
+}
+
+fn descendants_in(proc: &Path, root: Pid) -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+    for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = pid else { continue };
         // One that cannot be read has ended meanwhile.
         let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(parent) = living_parent(&text) {
+        let Some((parent, has_ended)) = parent_and_end(&text) else { continue };
+        if !has_ended || has_living_thread(&entry.path()) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -136,13 +142,20 @@ fn descendants(root: Pid) -> Vec<Pid> {
     found
 }
 
-/// The parent that a line of `/proc/…/stat` names, unless the process has ended and was only not waited for.
-fn living_parent(stat: &str) -> Option<i32> {
+/// Whether a thread of a process lives whose first one has ended: to the system, that looks like the end of all.
+fn has_living_thread(process: &Path) -> bool {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    stats.filter_map(|stat| parent_and_end(&stat)).any(|(_, has_ended)| !has_ended)
+}
+
+/// The parent that a line of `/proc/…/stat` names, and whether what it is about has ended and was only not waited for.
+fn parent_and_end(stat: &str) -> Option<(i32, bool)> {
     // Its second field is a name in parentheses, which may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    fields.next()?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    Some((fields.next()?.parse().ok()?, has_ended))
 }
 
 #[cfg(test)]
@@ -150,10 +163,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_read_past_any_name_and_of_the_living_alone() {
-        assert_eq!(living_parent("7 (a) S 2) S 31 7 7 0"), Some(31));
-        assert_eq!(living_parent("7 (sleep) Z 31 7 7 0"), None);
-        assert_eq!(living_parent(""), None);
+    fn the_parent_is_read_past_any_name() {
+        assert_eq!(parent_and_end("7 (a) S 2) S 31 7 7 0"), Some((31, false)));
+        assert_eq!(parent_and_end("7 (sleep) Z 31 7 7 0"), Some((31, true)));
+        assert_eq!(parent_and_end(""), None);
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_any_of_its_threads_and_so_do_its_children() {
+        let proc = tempfile::tempdir().unwrap();
+        let write = |path: &str, state: &str, parent: i32| {
+            let folder = proc.path().join(path);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("stat"), format!("7 (x) {state} {parent} 7 7 0")).unwrap();
+        };
+        // The first thread of 20 has ended, the second one has not; 21 is its child; 30 has ended as a whole.
+        write("20", "Z", 10);
+        write("20/task/20", "Z", 10);
+        write("20/task/25", "S", 10);
+        write("21", "R", 20);
+        write("30", "Z", 10);
+        write("30/task/30", "Z", 10);
+        let pid = |number| Pid::from_raw(number).unwrap();
+        assert_eq!(descendants_in(proc.path(), pid(10)), [pid(20), pid(21)]);
     }
 
     #[test]

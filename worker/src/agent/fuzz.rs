@@ -56,7 +56,7 @@ fn lines() -> Vec<Vec<u8>> {
     [
         FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() },
         FromTrainer::Started { id: id(), dataset: summary(), resumed_epochs: 0 },
-        FromTrainer::Progress { id: id(), epoch: 1, fraction: 0.5 },
+        FromTrainer::Progress { id: id(), epoch: 1, fraction: 0.5, validating: true },
         FromTrainer::Epoch {
             id: id(),
             epoch: 1,
@@ -130,7 +130,11 @@ proptest! {
                         }
                         Output::KillTrainer { slot } => inputs.push(Input::Trainer {
                             slot,
-                            event: TrainerEvent::Exited { reason: "killed".into(), log_tail: Vec::new() },
+                            event: TrainerEvent::Exited {
+                                reason: "killed".into(),
+                                log_tail: Vec::new(),
+                                data_lost: false,
+                            },
                         }),
                         _ => {}
                     }

@@ -136,10 +136,11 @@ impl SlotTask {
                 status = exited => {
                     self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take() {
+                        let data_lost = process.lost_data(&status);
                         let reason = process.describe(status);
                         tracing::info!(slot = self.slot, "{reason}");
                         let log_tail = process.last_words().await;
-                        self.report(TrainerEvent::Exited { reason, log_tail }).await;
+                        self.report(TrainerEvent::Exited { reason, log_tail, data_lost }).await;
                     }
                 }
             }
@@ -214,7 +215,9 @@ impl SlotTask {
                         Err(error) => {
                             let name = self.trainer.name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
-                            return self.report(TrainerEvent::Exited { reason, log_tail: Vec::new() }).await;
+                            let exited =
+                                TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: false };
+                            return self.report(exited).await;
                         }
                     }
                 }

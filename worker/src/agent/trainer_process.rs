@@ -43,6 +43,9 @@ const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
+/// Time between two signs of life by lines of the log: as between the hints of the own trainer.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.
 const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
 
@@ -183,7 +186,7 @@ impl TrainerProcess {
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
         let (weights, ready) = (command.weights.clone(), Some(ready));
-        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights };
+        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights, alive_at: None };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
             child,
@@ -251,6 +254,13 @@ impl TrainerProcess {
         !self.was_killed && signal.is_some_and(|signal| LEAVING.contains(&signal))
     }
 
+    /// Whether the process, which has ended, lost the file of its data set, which it reads by memory map. Of somebody else's
+    /// program it is not known what it maps: PyTorch's loaders die so where `/dev/shm` is full.
+    pub(crate) fn lost_data(&self, status: &io::Result<ExitStatus>) -> bool {
+        let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
+        self.role == Role::Trainer && !self.was_killed && signal == Some(Signal::BUS.as_raw())
+    }
+
     /// After `exited`: that its output is closed is no fault any more, however long its end is kept back.
     pub(crate) fn note_end(&mut self) {
         self.lives = None;
@@ -307,7 +317,7 @@ fn signal_name(number: i32) -> String {
         (Signal::KILL, "SIGKILL (out of memory?)"),
         (Signal::SEGV, "SIGSEGV (a crash in native code)"),
         (Signal::ABORT, "SIGABRT (an abort in native code)"),
-        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk is full?)"),
+        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk or /dev/shm is full?)"),
         (Signal::ILL, "SIGILL (an instruction that this processor lacks)"),
         (Signal::FPE, "SIGFPE"),
         (Signal::TERM, "SIGTERM"),
@@ -380,6 +390,8 @@ struct Reader {
     gate: Option<Gate>,
     /// Is told of the first message.
     ready: Option<oneshot::Sender<()>>,
+    /// When a line of the log was last told as a sign of life.
+    alive_at: Option<Instant>,
     weights: Option<Arc<WeightsFolder>>,
 }
 
@@ -440,6 +452,12 @@ impl Reader {
     }
 
     fn hear_log(&mut self, line: &[u8]) {
+        // Nobody counts the silence of one that was not adopted.
+        if self.gate.is_none() && self.alive_at.is_none_or(|at| at.elapsed() >= ALIVE_INTERVAL) {
+            self.alive_at = Some(Instant::now());
+            // Where it finds no room, the session does not listen, and counts no silence.
+            let _ = self.events.try_send((self.slot, TrainerEvent::Alive));
+        }
         tracing::debug!(slot = self.slot, "trainer: {}", String::from_utf8_lossy(line));
         self.log.push(line);
     }

@@ -12,6 +12,7 @@ use super::{
     fingerprint, leftovers,
     pack::{Packed, Packing},
     packed::TRANSFORM_VERSION,
+    progress::{Listener, Progress, Step},
     source::Source,
 };
 
@@ -28,27 +29,20 @@ pub fn default_cache_dir() -> PathBuf {
         .join("datasets")
 }
 
-/// The packed form of a data set, from the cache where it is there, else made now. `progress` is told the share
-/// that is done, in [0, 1].
+/// The packed form of a data set, from the cache where it is there, else made now. `listener` is told how far it is.
 ///
 /// # Errors
 /// A data set that cannot be used; one that was used from this path before and is not there now is
 /// [`DataError::Away`].
-pub fn prepare(
-    options: &PrepareOptions,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<PackedDataset, DataError> {
-    prepare_now(options, progress).map_err(|error| {
+pub fn prepare(options: &PrepareOptions, listener: Listener<'_>) -> Result<PackedDataset, DataError> {
+    prepare_now(options, listener).map_err(|error| {
         let (val_path, memos) = (options.val_path.as_deref(), options.cache_dir.join("sources"));
         let known = fingerprint::is_known(&options.path, val_path, &memos);
         if known { error.of_known_path() } else { error }
     })
 }
 
-fn prepare_now(
-    options: &PrepareOptions,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<PackedDataset, DataError> {
+fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<PackedDataset, DataError> {
     let is_pack = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
     if let Some(val_path) = options.val_path.as_ref().filter(|path| is_pack(&options.path) || is_pack(path)) {
         let reason = format!(
@@ -66,44 +60,34 @@ fn prepare_now(
         fingerprint::know_pack(&options.path, packed.content_hash(), &options.cache_dir.join("sources"));
         return Ok(packed);
     }
-    prepare_pictures(options, progress)
+    prepare_pictures(options, listener)
 }
 
-fn prepare_pictures(
-    options: &PrepareOptions,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<PackedDataset, DataError> {
-    let source = Source::open(&options.path, options.val_path.as_deref())?;
-    let memos = options.cache_dir.join("sources");
-    fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
-    // One process packs a data set; the others wait for the lock and then find it.
-    let path = options.cache_dir.join("lock");
-    let lock = CacheLock::wait(&path, progress).map_err(|error| DataError::writing(&path, error))?;
-    let progress = |share: f64| {
-        lock.tell(share);
-        progress(share);
-    };
-    let reading = |share: f64| progress(share * READING_SHARE);
-    leftovers::remove_memos(&memos);
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
-            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
-        })?;
-    let content_hash = pool.install(|| fingerprint::content_hash(&source, &memos, &reading))?;
-    drop(pool);
+fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<PackedDataset, DataError> {
+    let source = Source::open(&options.path, options.val_path.as_deref(), listener)?;
+    let (content_hash, memos) = hash_pictures(options, &source, listener)?;
+    // The same pictures may be prepared from another path.
+    let path = locks(options).join(format!("{content_hash}-{}", options.image_size));
+    let lock = lock(&path, listener)?;
     let place = |mark: &str| {
         let size = options.image_size;
         options.cache_dir.join(format!("{content_hash}-{size}-v{TRANSFORM_VERSION}{mark}.safetensors"))
     };
-    let (whole, without_corrupt) = (place(""), place("-skipped"));
+    // Packs called `-skipped` are of a time when more pictures could not be decoded.
+    let (whole, without_corrupt) = (place(""), place("-without-damaged"));
     let candidates = if options.skip_corrupt { vec![&whole, &without_corrupt] } else { vec![&whole] };
     for candidate in candidates {
         if let Some(packed) = open_intact(candidate, &content_hash) {
             return Ok(packed.of_source(&source));
         }
     }
-    progress(READING_SHARE);
-    let packing = |share: f64| progress(READING_SHARE + share * (1.0 - READING_SHARE));
+    let packing = |progress: Progress| {
+        let share = READING_SHARE + progress.share * (1.0 - READING_SHARE);
+        let progress = Progress { share, ..progress };
+        lock.tell(progress);
+        listener(progress);
+    };
+    packing(Progress { step: Step::Packing, share: 0.0, done: 0 });
     let packed = Packing {
         source: &source,
         content_hash: Some(content_hash.clone()),
@@ -120,6 +104,45 @@ fn prepare_pictures(
     let target = if is_whole { whole } else { without_corrupt };
     keep(file, &target)?;
     PackedDataset::open(&target)
+}
+
+/// The content hash of the pictures, and where it is remembered.
+fn hash_pictures(
+    options: &PrepareOptions,
+    source: &Source,
+    listener: Listener<'_>,
+) -> Result<(String, PathBuf), DataError> {
+    let memos = options.cache_dir.join("sources");
+    fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
+    // One process reads a data set; the others wait for the lock and then find what it remembered.
+    let lock = lock(&lock_path(options), listener)?;
+    let reading = |progress: Progress| {
+        let progress = Progress { share: progress.share * READING_SHARE, ..progress };
+        lock.tell(progress);
+        listener(progress);
+    };
+    leftovers::remove_memos(&memos);
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
+            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
+        })?;
+    let content_hash = pool.install(|| fingerprint::content_hash(source, &memos, &reading))?;
+    Ok((content_hash, memos))
+}
+
+/// The lock that is held while the pictures of this data set are read. Another data set has another one, so that nobody
+/// waits for a disk that its own data set is not on.
+pub fn lock_path(options: &PrepareOptions) -> PathBuf {
+    locks(options).join(fingerprint::name_of(&options.path, options.val_path.as_deref()))
+}
+
+fn locks(options: &PrepareOptions) -> PathBuf {
+    options.cache_dir.join("locks")
+}
+
+fn lock(path: &Path, listener: Listener<'_>) -> Result<CacheLock, DataError> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| CacheLock::wait(path, listener)).map_err(|error| DataError::writing(path, error))
 }
 
 /// A pack of the cache, unless it is missing or damaged, in which case it is made again.

@@ -1,61 +1,72 @@
-//! The lock of a cache folder: one process packs at a time. It holds how far that is, so that those that wait can tell one
-//! that works from one that stands still.
+//! A lock in the cache folder, one for each data set: one process prepares it at a time. It holds how far that is, so that
+//! those that wait can tell one that works from one that stands still.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::FileExt,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-/// How often the lock is tried and the share that is done is read.
+use super::progress::{Listener, Progress, Step};
+
+/// How often the lock is tried and the progress is read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Steps in which the share is written down.
+/// Steps of the share in which the progress is written down.
 const STEPS: f64 = 10_000.0;
+
+/// Files or pictures after which it is written down, however little of the whole they are.
+const SIGN_INTERVAL: u64 = 64;
 
 /// A lock that is held. The system lets it go when the process ends, however it ends.
 pub(super) struct CacheLock {
     file: File,
-    /// The step that was written last.
-    step: AtomicU64,
+    /// What was written last: the share in steps, and the count in intervals.
+    written: Mutex<Option<(u64, u64)>>,
 }
 
 impl CacheLock {
-    /// Waits for the lock file; `progress` is told how far the process is that holds it.
+    /// Waits for the lock file; `listener` is told how far the process is that holds it.
     ///
     /// # Errors
     /// The file cannot be made or locked.
-    pub(super) fn wait(path: &Path, progress: &dyn Fn(f64)) -> io::Result<Self> {
+    pub(super) fn wait(path: &Path, listener: Listener<'_>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
         loop {
             match file.try_lock() {
                 Ok(()) => {
-                    let lock = Self { file, step: AtomicU64::new(u64::MAX) };
-                    lock.tell(0.0);
+                    let lock = Self { file, written: Mutex::new(None) };
+                    lock.tell(Progress { step: Step::Waiting, share: 0.0, done: 0 });
                     return Ok(lock);
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let mut share = [0; size_of::<f64>()];
-            // A program of an older version writes nothing.
-            if file.read_exact_at(&mut share, 0).is_ok() {
-                progress(f64::from_le_bytes(share).clamp(0.0, 1.0));
+            let (mut share, mut done) = ([0; size_of::<f64>()], [0; size_of::<u64>()]);
+            // One that was locked this moment is empty.
+            if file.read_exact_at(&mut share, 0).is_ok()
+                && file.read_exact_at(&mut done, share.len() as u64).is_ok()
+            {
+                let share = f64::from_le_bytes(share).clamp(0.0, 1.0);
+                listener(Progress { step: Step::Waiting, share, done: u64::from_le_bytes(done) });
             }
             thread::sleep(LOOK_INTERVAL);
         }
     }
 
-    /// Writes down the share that is done, in [0, 1].
-    pub(super) fn tell(&self, share: f64) {
-        let step = (share * STEPS) as u64;
-        if self.step.swap(step, Ordering::Relaxed) != step {
+    /// Writes down how far the work is.
+    pub(super) fn tell(&self, progress: Progress) {
+        let Progress { share, done, .. } = progress;
+        let reached = Some(((share * STEPS) as u64, done / SIGN_INTERVAL));
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *written, reached) != reached {
+            let bytes = [share.to_le_bytes(), done.to_le_bytes()].concat();
             // A hint for others: where it cannot be written, the packing cannot be either, and says so.
-            let _ = self.file.write_all_at(&share.to_le_bytes(), 0);
+            let _ = self.file.write_all_at(&bytes, 0);
         }
     }
 }
@@ -67,16 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_the_lock_hears_how_far_its_holder_is() {
+    fn who_waits_for_the_lock_hears_how_far_its_holder_is_and_that_it_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let held = CacheLock::wait(&path, &|_| panic!("nobody holds it")).unwrap();
         let (sender, heard) = channel();
         let waiting =
-            thread::spawn(move || CacheLock::wait(&path, &|share| sender.send(share).unwrap()).is_ok());
-        for share in [0.25, 0.5] {
-            held.tell(share);
-            assert!(heard.iter().any(|told| told == share));
+            thread::spawn(move || CacheLock::wait(&path, &|told| sender.send(told).unwrap()).is_ok());
+        // The last one is no further, and a sign of life all the same.
+        for (share, done) in [(0.25, 1), (0.5, 2), (0.5, SIGN_INTERVAL)] {
+            held.tell(Progress { step: Step::Looking, share, done });
+            let expected = Progress { step: Step::Waiting, share, done };
+            assert!(heard.iter().any(|told| told == expected));
         }
         drop(held);
         assert!(waiting.join().unwrap());

@@ -17,6 +17,7 @@ use super::{
     cache::{default_cache_dir, keep},
     fingerprint::{self, Fingerprint},
     pack::Packing,
+    progress::Progress,
     source::Source,
     synthetic::{self, Layout, Made, Recipe},
 };
@@ -117,10 +118,11 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
         "{} must end in .safetensors, because that is how sweep tells a packed data set",
         arguments.target.display()
     );
-    let source = Source::open(&arguments.source, arguments.val_path.as_deref())?;
     let bar = Bar::new("packing");
+    let told = |progress| bar.tell(progress);
+    let source = Source::open(&arguments.source, arguments.val_path.as_deref(), &told)?;
     let (size, target) = (arguments.image_size, arguments.target.as_path());
-    let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"))?;
+    let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"), &told)?;
     let packing = Packing {
         source: &source,
         content_hash: fingerprint.remembered(),
@@ -128,7 +130,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
         skip_corrupt: arguments.skip_corrupt,
         threads: available_parallelism().map_or(1, NonZeroUsize::get),
     };
-    let packed = packing.run(target, &|share| bar.at(share))?;
+    let packed = packing.run(target, &told)?;
     keep(packed.file, target)?;
     fingerprint.remember(&packed.content_hash);
     bar.end();
@@ -142,6 +144,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     for skipped in packed.skipped() {
         told.push_str(&format!("left out, as it cannot be decoded: {skipped}\n"));
     }
+    proto::notes_on_classes(packed.classes()).for_each(|note| told.push_str(&format!("{note}\n")));
     told.push_str(&left_out_lines(packed.left_out()));
     Ok(output::print(&told)?)
 }
@@ -191,10 +194,10 @@ fn inspect_packed(path: &Path) -> anyhow::Result<Findings> {
 }
 
 fn inspect_source(path: &Path) -> anyhow::Result<Findings> {
-    let source = Source::open(path, None)?;
     let bar = Bar::new("reading");
-    let content_hash =
-        fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &|share| bar.at(share))?;
+    let told = |progress| bar.tell(progress);
+    let source = Source::open(path, None, &told)?;
+    let content_hash = fingerprint::content_hash(&source, &default_cache_dir().join("sources"), &told)?;
     bar.end();
     let mut counts = vec![0usize; source.classes.len()];
     for picture in &source.pictures {
@@ -244,6 +247,8 @@ fn text(path: &Path, findings: &Findings) -> String {
     if let Some((count, from)) = &findings.validation {
         text.push_str(&format!("validation set: {count} of them, from {from}\n"));
     }
+    let classes: Vec<String> = findings.classes.iter().map(|(class, _)| class.clone()).collect();
+    proto::notes_on_classes(&classes).for_each(|note| text.push_str(&format!("{note}\n")));
     text.push_str(&left_out_lines(&findings.left_out));
     if findings.skipped_count > 0 {
         text.push_str(&format!("left out: {} pictures that could not be decoded\n", findings.skipped_count));
@@ -289,6 +294,13 @@ impl Bar {
                 }
             }
         }
+    }
+
+    fn tell(&self, progress: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(progress.to_string());
+        }
+        self.at(progress.share);
     }
 
     fn end(&self) {

@@ -18,6 +18,23 @@ pub enum DataError {
         /// Where.
         path: PathBuf,
     },
+    /// Nothing is there for validation.
+    #[error(
+        "there is no validation set at {path} (dataset.val_path), though the training set is there; check the path, which is \
+         looked up on the worker's machine, or leave dataset.val_path out to hold out a share of the training set"
+    )]
+    ValidationMissing {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A folder may be a class or a set of pictures.
+    #[error("{path}: {what}")]
+    Ambiguous {
+        /// The data set.
+        path: PathBuf,
+        /// Which folders, and what to do.
+        what: String,
+    },
     /// No picture is there.
     #[error(
         "{path} holds no pictures{found}; expected class folders with .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff, .ppm or \
@@ -199,6 +216,8 @@ impl DataError {
             Self::Read { source, .. } => source.kind() == ErrorKind::NotFound || is_passing(source),
             Self::Write { source, .. } => is_passing(source),
             Self::Missing { .. }
+            | Self::ValidationMissing { .. }
+            | Self::Ambiguous { .. }
             | Self::NoImages { .. }
             | Self::NotADataset { .. }
             | Self::Validation { .. }
@@ -219,7 +238,7 @@ impl DataError {
     /// not be read passes then. An empty folder is what a mount leaves behind.
     pub(super) fn of_known_path(self) -> Self {
         let away = match &self {
-            Self::Missing { .. } | Self::NoImages { .. } => true,
+            Self::Missing { .. } | Self::ValidationMissing { .. } | Self::NoImages { .. } => true,
             Self::Read { source, .. } => {
                 matches!(
                     source.kind(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DataError,
+    progress::{Listener, Progress, Step},
     source::{Reader, Source},
 };
 
@@ -33,8 +34,8 @@ pub(super) struct Fingerprint {
 
 impl Fingerprint {
     /// Looks at the source without reading its pictures. `memos` is the folder of what is remembered.
-    pub(super) fn of(source: &Source, memos: &Path) -> Result<Self, DataError> {
-        Ok(Self { place: place_of(source, memos), stamp: stamp(source)? })
+    pub(super) fn of(source: &Source, memos: &Path, listener: Listener<'_>) -> Result<Self, DataError> {
+        Ok(Self { place: place_of(source, memos), stamp: stamp(source, listener)? })
     }
 
     /// The content hash, where nothing has changed since it was remembered.
@@ -91,17 +92,17 @@ impl ContentHasher {
     }
 }
 
-/// The content hash of a source, from the memo where nothing has changed. `progress` is told the share read.
+/// The content hash of a source, from the memo where nothing has changed. `listener` is told the share read.
 pub(super) fn content_hash(
     source: &Source,
     memos: &Path,
-    progress: &(dyn Fn(f64) + Sync),
+    listener: Listener<'_>,
 ) -> Result<String, DataError> {
-    let fingerprint = Fingerprint::of(source, memos)?;
+    let fingerprint = Fingerprint::of(source, memos, listener)?;
     if let Some(content_hash) = fingerprint.remembered() {
         return Ok(content_hash);
     }
-    let content_hash = read_all(source, progress)?;
+    let content_hash = read_all(source, listener)?;
     fingerprint.remember(&content_hash);
     Ok(content_hash)
 }
@@ -120,8 +121,12 @@ fn place_of(source: &Source, memos: &Path) -> PathBuf {
     memo_place(&source.path, source.val_path(), memos)
 }
 
-/// By the paths as they were named: where a link leads cannot be found out while it is away.
 fn memo_place(path: &Path, val_path: Option<&Path>, memos: &Path) -> PathBuf {
+    memos.join(format!("{}.json", name_of(path, val_path)))
+}
+
+/// A name for a data set, by the paths as they were named: where a link leads cannot be found out while it is away.
+pub(super) fn name_of(path: &Path, val_path: Option<&Path>) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut hasher = blake3::Hasher::new();
     hasher.update(absolute(path).as_os_str().as_encoded_bytes());
@@ -129,30 +134,30 @@ fn memo_place(path: &Path, val_path: Option<&Path>, memos: &Path) -> PathBuf {
         // No path has a zero in it.
         hasher.update(&[0]).update(absolute(val_path).as_os_str().as_encoded_bytes());
     }
-    memos.join(format!("{}.json", hasher.finalize().to_hex()))
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Names, sizes, times and inodes of everything.
-fn stamp(source: &Source) -> Result<String, DataError> {
+fn stamp(source: &Source, listener: Listener<'_>) -> Result<String, DataError> {
     let mut hasher = blake3::Hasher::new();
     for (place, path) in source.paths() {
         hasher.update(&[place]).update(path).update(&[0]);
     }
     hasher.update(&source.train.to_le_bytes());
-    for value in source.stamps()?.into_iter().flatten() {
+    for value in source.stamps(listener)?.into_iter().flatten() {
         hasher.update(&value.to_le_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn read_all(source: &Source, progress: &(dyn Fn(f64) + Sync)) -> Result<String, DataError> {
+fn read_all(source: &Source, listener: Listener<'_>) -> Result<String, DataError> {
     let done = std::sync::atomic::AtomicUsize::new(0);
     let count = source.pictures.len();
     let hash = |(reader, bytes): &mut (Reader<'_>, Vec<u8>), picture| {
         reader.read(picture, bytes)?;
         let read = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if read.is_multiple_of(32) {
-            progress(read as f64 / count as f64);
+            listener(Progress { step: Step::Reading, share: read as f64 / count as f64, done: read as u64 });
         }
         Ok(blake3::hash(bytes))
     };

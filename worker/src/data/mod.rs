@@ -13,6 +13,7 @@ mod leftovers;
 mod lots;
 mod pack;
 mod packed;
+pub mod progress;
 mod source;
 mod synced_file;
 mod synthetic;
@@ -20,7 +21,7 @@ mod synthetic;
 use std::path::PathBuf;
 
 pub use self::{
-    cache::{default_cache_dir, prepare},
+    cache::{default_cache_dir, lock_path, prepare},
     decode::{DecodeError, decode_resized, panics_are_caught},
     error::DataError,
     packed::PackedDataset,
@@ -28,7 +29,7 @@ pub use self::{
 };
 
 /// What to prepare, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrepareOptions {
     /// Image folder, flat folder, .zip of either, or packed .safetensors.
     pub path: PathBuf,

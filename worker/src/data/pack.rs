@@ -13,6 +13,7 @@ use super::{
     leftovers,
     lots::{Decoded, Decoding},
     packed::{PackFacts, PackWriter, SKIPPED_NAMED_MAX},
+    progress::{Listener, Progress, Step},
     source::Source,
     synced_file::SyncedFile,
 };
@@ -39,15 +40,16 @@ pub(super) struct Packed {
 }
 
 impl Packing<'_> {
-    /// Packs into a temporary file beside `target`; `progress` is told the share that is done, in [0, 1].
-    pub(super) fn run(self, target: &Path, progress: &dyn Fn(f64)) -> Result<Packed, DataError> {
+    /// Packs into a temporary file beside `target`; `listener` is told how far it is.
+    pub(super) fn run(self, target: &Path, listener: Listener<'_>) -> Result<Packed, DataError> {
         let write = |source| DataError::writing(target, source);
         let folder = target.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(write)?;
         // As any file of the user's, not as a secret.
         let mode = Permissions::from_mode(0o666);
         leftovers::remove(folder);
-        let file = tempfile::Builder::new().prefix(leftovers::PREFIX).permissions(mode).tempfile_in(folder);
+        let file =
+            tempfile::Builder::new().prefix(&leftovers::prefix()).permissions(mode).tempfile_in(folder);
         let file = file.map_err(write)?;
         // Until it has its name or this process ends, nobody takes it for a leftover.
         let _ = file.as_file().lock();
@@ -68,7 +70,8 @@ impl Packing<'_> {
                 Err(error) => bad.push((picture.shown(), error.to_string())),
             }
             done += 1;
-            progress(done as f64 / source.pictures.len() as f64);
+            let share = done as f64 / source.pictures.len() as f64;
+            listener(Progress { step: Step::Packing, share, done: done as u64 });
             Ok(())
         })?;
         let content_hash = hasher.finish();

@@ -4,15 +4,22 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use proptest::prelude::*;
 
 use super::{
-    DataError, PackedDataset, PrepareOptions, decode_resized, pack::Packing, prepare, source::Source,
+    DataError, PackedDataset, PrepareOptions, decode_resized, leftovers, lock_path,
+    pack::Packing,
+    prepare,
+    progress::{Progress, Step},
+    source::Source,
 };
-use crate::damage::damaged;
+use crate::{damage::damaged, protocol::LeftOut};
 
 /// A picture of one colour.
 fn jpeg(colour: [u8; 3]) -> Vec<u8> {
@@ -137,8 +144,11 @@ fn what_was_packed_is_not_decoded_again() {
     let folder = world.image_folder();
     drop(world.prepare(&folder).unwrap());
     let told = AtomicUsize::new(0);
-    let count = |_| {
-        told.fetch_add(1, Ordering::Relaxed);
+    let count = |progress: Progress| {
+        told.fetch_add(
+            usize::from(matches!(progress.step, Step::Reading | Step::Packing)),
+            Ordering::Relaxed,
+        );
     };
     prepare(&world.options(&folder), &count).unwrap();
     assert_eq!(told.load(Ordering::Relaxed), 0, "nothing was left to do");
@@ -178,6 +188,52 @@ fn many_at_a_time_pack_once() {
     });
     assert!(hashes.iter().all(|hash| *hash == hashes[0]));
     assert_eq!(world.packs(), 1);
+}
+
+#[test]
+fn each_file_that_is_found_looked_at_or_packed_is_a_sign_of_life() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let entries: Vec<_> =
+        pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes)).collect();
+    for (path, looked_at) in [(folder, 3), (world.zip("set.zip", &entries), 0)] {
+        let told = Mutex::new(Vec::new());
+        let options =
+            PrepareOptions { image_size: 8 + 4 * u32::from(looked_at == 0), ..world.options(&path) };
+        prepare(&options, &|progress| told.lock().unwrap().push(progress)).unwrap();
+        let told = told.into_inner().unwrap();
+        let most =
+            |step| told.iter().filter(|told| told.step == step).map(|told| told.done).max().unwrap_or(0);
+        assert!(most(Step::Listing) >= 3, "{told:?}");
+        assert_eq!((most(Step::Looking), most(Step::Packing)), (looked_at, 3));
+    }
+}
+
+#[test]
+fn a_data_set_does_not_wait_for_the_preparation_of_another_one() {
+    let world = World::new();
+    // As a process that reads another data set, whose disk does not answer.
+    let others = lock_path(&world.options(&world.flat_folder()));
+    fs::create_dir_all(others.parent().unwrap()).unwrap();
+    let held = fs::File::create(others).unwrap();
+    held.lock().unwrap();
+    assert_eq!(world.prepare(&world.image_folder()).unwrap().len(), 3);
+}
+
+#[test]
+fn a_picture_is_what_its_content_says_and_a_gif_by_name_is_left_out() {
+    let world = World::new();
+    let mut gif = b"GIF89a\x01\0\x01\0\x80\0\0\xc8\0\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;".to_vec();
+    world.write("images/cat/a.jpg", &gif);
+    world.write("images/cat/b.gif", &gif);
+    world.write("images/dog/a.png", &jpeg([0, 0, 200]));
+    let packed = world.prepare(&world.path("images")).unwrap();
+    assert_eq!((packed.len(), &packed.images()[..3]), (2, &[200, 0, 0][..]));
+    assert_eq!(counts(&packed), [("other_format", ".gif", 1)]);
+    gif.truncate(gif.len() - 5);
+    world.write("images/cat/a.jpg", &gif);
+    let error = world.prepare(&world.path("images")).unwrap_err().to_string();
+    assert!(error.contains("cat/a.jpg: the picture is cut off"), "{error}");
 }
 
 #[test]
@@ -228,7 +284,7 @@ fn a_hash_that_is_found_while_packing_is_the_data_sets() {
     let world = World::new();
     let folder = world.image_folder();
     let expected = world.prepare(&folder).unwrap().content_hash().to_owned();
-    let source = Source::open(&folder, None).unwrap();
+    let source = Source::open(&folder, None, &|_| {}).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
     assert_eq!(packing.run(&world.path("set.safetensors"), &|_| {}).unwrap().content_hash, expected);
@@ -239,7 +295,7 @@ fn pictures_that_are_not_those_of_the_hash_are_refused() {
     let world = World::new();
     let folder = world.image_folder();
     let content_hash = Some(world.prepare(&folder).unwrap().content_hash().to_owned());
-    let source = Source::open(&folder, None).unwrap();
+    let source = Source::open(&folder, None, &|_| {}).unwrap();
     world.write("images/dog/dog.0.jpg", &jpeg([9, 9, 9]));
     let packing = Packing { source: &source, content_hash, image_size: 8, skip_corrupt: false, threads: 2 };
     let failed = packing.run(&world.path("set.safetensors"), &|_| {}).map(|packed| packed.content_hash);
@@ -266,14 +322,33 @@ fn a_validation_set_that_was_never_there_is_missing_and_not_away() {
     world.prepare(&folder).unwrap();
     let options = PrepareOptions { val_path: Some(world.path("nowhere")), ..world.options(&folder) };
     let failed = prepare(&options, &|_| {}).map(|packed| packed.len());
-    assert!(matches!(failed, Err(DataError::Missing { .. })), "{failed:?}");
+    assert!(matches!(failed, Err(DataError::ValidationMissing { .. })), "{failed:?}");
+    let told = failed.unwrap_err();
+    assert!(!told.is_passing() && told.to_string().contains("nowhere (dataset.val_path)"), "{told}");
+}
+
+#[test]
+fn a_validation_set_that_was_there_and_is_away_passes_and_is_named() {
+    let world = World::new();
+    world.write("other/cat/v.jpg", &jpeg([7; 3]));
+    world.write("other/dog/v.jpg", &jpeg([8; 3]));
+    let folder = world.image_folder();
+    let options = PrepareOptions { val_path: Some(world.path("other")), ..world.options(&folder) };
+    prepare(&options, &|_| {}).unwrap();
+    fs::rename(world.path("other"), world.path("away")).unwrap();
+    let away = prepare(&options, &|_| {}).unwrap_err();
+    let told = away.to_string();
+    assert!(away.is_passing() && told.contains("other (dataset.val_path)"), "{told}");
+    assert!(told.contains("it was there before"), "{told}");
+    fs::rename(world.path("away"), world.path("other")).unwrap();
+    assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
 }
 
 #[test]
 fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
-    let source = Source::open(&world.image_folder(), None).unwrap();
+    let source = Source::open(&world.image_folder(), None, &|_| {}).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: false, threads: 2 };
     let packed = packing.run(&world.path("set.safetensors"), &|_| {}).unwrap();
@@ -286,7 +361,7 @@ fn a_pack_can_be_read_by_whoever_can_read_other_files_of_the_user() {
 fn a_picture_that_vanishes_while_packing_leaves_nothing_behind() {
     let world = World::new();
     let folder = world.image_folder();
-    let source = Source::open(&folder, None).unwrap();
+    let source = Source::open(&folder, None, &|_| {}).unwrap();
     fs::remove_file(folder.join("cat/cat.1.jpg")).unwrap();
     let packing =
         Packing { source: &source, content_hash: None, image_size: 8, skip_corrupt: true, threads: 2 };
@@ -585,21 +660,82 @@ fn a_validation_set_that_is_named_is_used_and_a_pack_keeps_it() {
     assert!(matches!(prepare(&of_pack, &|_| {}), Err(DataError::Validation { .. })));
 }
 
-#[test]
-fn folders_named_like_parts_are_classes_where_they_hold_pictures_as_classes_do() {
+/// What becomes of a folder that holds a picture at each of these paths: its classes, how many pictures are for validation,
+/// and what is left out.
+fn laid_out(paths: &[&str]) -> Result<(Vec<String>, usize, Vec<LeftOut>), DataError> {
     let world = World::new();
-    for class in ["bus", "car", "train"] {
-        world.write(&format!("traffic/{class}/a.jpg"), &jpeg([1; 3]));
+    for (number, path) in paths.iter().enumerate() {
+        world.write(&format!("set/{path}"), &jpeg([number as u8 * 9; 3]));
     }
-    assert_eq!(world.prepare(&world.path("traffic")).unwrap().classes(), ["bus", "car", "train"]);
-    // Next to classes, a folder of classes is none.
-    for (class, name, bytes) in pictures() {
-        world.write(&format!("mixed/{class}/{name}"), &bytes);
-        world.write(&format!("mixed/val/{class}/{name}"), &bytes);
+    let packed = world.prepare(&world.path("set"))?;
+    let of = |left_out: &LeftOut| LeftOut { examples: Vec::new(), ..left_out.clone() };
+    Ok((packed.classes().to_vec(), packed.validation_count(), packed.left_out().iter().map(of).collect()))
+}
+
+#[test]
+fn sets_of_pictures_are_told_from_classes_and_what_is_left_out_is_said() {
+    type Case = (&'static [&'static str], &'static [&'static str], usize, &'static [(&'static str, u64)]);
+    let cases: [Case; 9] = [
+        // A class may be called like a set of pictures, where it is one in no sense.
+        (&["bus/1.jpg", "car/1.jpg", "train/1.jpg"], &["bus", "car", "train"], 0, &[]),
+        (&["valid/1.jpg", "invalid/1.jpg"], &["invalid", "valid"], 0, &[]),
+        (&["control/1.jpg", "test/1.jpg"], &["control", "test"], 0, &[]),
+        // Next to classes, test pictures are none, and a folder of classes is the validation set.
+        (&["cats/1.jpg", "dogs/1.jpg", "test/1.jpg", "test/2.jpg"], &["cats", "dogs"], 0, &[("test", 2)]),
+        (&["valid/1.jpg", "invalid/1.jpg", "test/1.jpg"], &["invalid", "valid"], 0, &[("test", 1)]),
+        (&["cats/1.jpg", "dogs/1.jpg", "val/cats/2.jpg", "val/dogs/2.jpg"], &["cats", "dogs"], 2, &[]),
+        // As Kaggle has them.
+        (&["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"], &["cat", "dog"], 0, &[("test1", 1)]),
+        (&["cat.0.jpg", "dog.0.jpg", "test/1.jpg"], &["cat", "dog"], 0, &[("test", 1)]),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "test/1.jpg", "more/1.jpg"],
+            &["cats", "dogs"],
+            0,
+            &[("more", 1), ("test", 1)],
+        ),
+    ];
+    for (paths, classes, validation, left_out) in cases {
+        let found = laid_out(paths).unwrap_or_else(|error| panic!("{paths:?}: {error}"));
+        let mut named: Vec<(&str, u64)> =
+            found.2.iter().map(|one| (one.detail.as_str(), one.count)).collect();
+        named.sort_unstable();
+        assert_eq!(
+            (found.0.as_slice(), found.1, named.as_slice()),
+            (&classes.iter().map(|class| (*class).to_owned()).collect::<Vec<_>>()[..], validation, left_out),
+            "{paths:?}"
+        );
     }
-    let mixed = world.prepare(&world.path("mixed")).unwrap();
-    assert_eq!(mixed.classes(), ["cat", "dog"]);
-    assert_eq!(mixed.validation_count(), 3);
+}
+
+#[test]
+fn folders_that_may_be_classes_or_sets_of_pictures_are_refused_with_what_to_do() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["bus/1.jpg", "car/1.jpg", "train/a/1.jpg", "train/b/1.jpg"], r#""train" may be the training set"#),
+        (&["cats/1.jpg", "dogs/1.jpg", "train/cat.0.jpg"], r#""train" may be the training set"#),
+        (&["bus/1.jpg", "car/1.jpg", "train/1.jpg", "test/1.jpg"], r#""train" may be the training set"#),
+        (&["cats/1.jpg", "dogs/1.jpg", "val/1.jpg"], r#""val" has no class folders"#),
+        (
+            &["val/cats/1.jpg", "val/dogs/1.jpg", "test/cats/1.jpg"],
+            r#"holds "test", "val" and no training set"#,
+        ),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "training/cats/1.jpg"],
+            r#""train" and "training" look like the same"#,
+        ),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "val/cats/1.jpg", "valid/cats/1.jpg"],
+            r#""val" and "valid""#,
+        ),
+    ];
+    for (paths, expected) in cases {
+        let error = laid_out(paths).map(|found| found.0).unwrap_err();
+        assert!(matches!(error, DataError::Ambiguous { .. }), "{paths:?}: {error:?}");
+        let told = error.to_string();
+        assert!(
+            told.contains(expected) && (told.contains("rename") || told.contains("keep one")),
+            "{paths:?}: {told}"
+        );
+    }
 }
 
 #[test]
@@ -648,15 +784,19 @@ fn a_touched_picture_is_read_again_and_packed_once() {
 #[test]
 fn what_a_killed_packing_left_behind_is_removed_by_the_next() {
     let world = World::new();
-    world.write("cache/.packing-dead", &[1; 1000]);
+    let [dead, alive] = ["deadpk", "alivep"].map(|end| format!("cache/{}{end}", leftovers::prefix()));
+    world.write(&dead, &[1; 1000]);
     world.write("cache/sources/x.7.tmp", b"{}");
+    let memo = fs::File::options().write(true).open(world.path("cache/sources/x.7.tmp")).unwrap();
+    memo.set_modified(std::time::UNIX_EPOCH).unwrap();
+    world.write("cache/sources/x.8.tmp", b"{}");
     // Someone else packs into this folder, now.
-    world.write("cache/.packing-alive", &[1; 1000]);
-    let alive = fs::File::open(world.path("cache/.packing-alive")).unwrap();
-    alive.lock().unwrap();
+    world.write(&alive, &[1; 1000]);
+    let held = fs::File::open(world.path(&alive)).unwrap();
+    held.lock().unwrap();
     world.prepare(&world.image_folder()).unwrap();
-    assert!(!world.path("cache/.packing-dead").exists() && !world.path("cache/sources/x.7.tmp").exists());
-    assert!(world.path("cache/.packing-alive").exists());
+    assert!(!world.path(&dead).exists() && !world.path("cache/sources/x.7.tmp").exists());
+    assert!(world.path(&alive).exists() && world.path("cache/sources/x.8.tmp").exists());
 }
 
 #[test]

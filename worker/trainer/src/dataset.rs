@@ -7,7 +7,10 @@ use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 use tch::{Device, Kind, TchError, Tensor};
 
 use worker::{
-    data::{DataError, PackedDataset, PrepareOptions},
+    data::{
+        DataError, PackedDataset, PrepareOptions,
+        progress::{Progress, Step},
+    },
     protocol::{DatasetSpec, DatasetSummary},
 };
 
@@ -205,8 +208,8 @@ pub(super) struct DatasetLoader {
     cache_dir: PathBuf,
     skip_corrupt: bool,
     held: Option<Rc<Pixels>>,
-    /// What nobody waited for to its end.
-    left: Option<Preparing>,
+    /// What nobody waited for to its end: each of another data set.
+    left: Vec<Preparing>,
 }
 
 /// How often whoever waits for a data set is asked whether it still does.
@@ -214,11 +217,10 @@ const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl DatasetLoader {
     pub(super) fn new(device: Device, cache_dir: PathBuf, skip_corrupt: bool) -> Self {
-        Self { device, cache_dir, skip_corrupt, held: None, left: None }
+        Self { device, cache_dir, skip_corrupt, held: None, left: Vec::new() }
     }
 
-    /// Prepares what `spec` asks for. `progress` hears the share that is done while pictures are packed, and says whether
-    /// it is still wanted. Where it is not, the packing goes on: the next attempt finds what it has done.
+    /// Prepares what `spec` asks for. `progress` hears how far that is, and says whether it is still wanted. Where it is not, the packing goes on: the next attempt finds what it has done.
     ///
     /// The folder is looked at for every job, because it may have changed; what the cache holds is not read
     /// again, and what the device holds is not copied again.
@@ -228,7 +230,7 @@ impl DatasetLoader {
     pub(super) fn load(
         &mut self,
         spec: &DatasetSpec,
-        progress: &mut dyn FnMut(f64) -> Flow,
+        progress: &mut dyn FnMut(Progress) -> Flow,
     ) -> Result<Rc<TrainingData>, DatasetError> {
         check_image_size(spec.image_size)?;
         let options = PrepareOptions {
@@ -264,7 +266,7 @@ impl DatasetLoader {
             left_out: packed.left_out().to_vec(),
             validation: packed.validation().unwrap_or_default().to_owned(),
         };
-        let pixels = self.place(packed)?;
+        let pixels = self.place(packed, progress)?;
         let data = TrainingData::new(pixels, i64::from(spec.image_size), &split, summary, self.device)?;
         Ok(Rc::new(data))
     }
@@ -272,9 +274,12 @@ impl DatasetLoader {
     fn prepare(
         &mut self,
         options: PrepareOptions,
-        progress: &mut dyn FnMut(f64) -> Flow,
+        progress: &mut dyn FnMut(Progress) -> Flow,
     ) -> Result<PackedDataset, DatasetError> {
-        if let Some(left) = self.left.take() {
+        self.left.retain(|left| !left.has_ended());
+        // Another data set's disk may not answer for as long as it likes.
+        if let Some(position) = self.left.iter().position(|left| left.is_of(&options)) {
+            let left = self.left.swap_remove(position);
             // What came of it may be of another state of the folder: only the cache is of use.
             drop(self.wait(left, progress)?);
         }
@@ -285,20 +290,24 @@ impl DatasetLoader {
     fn wait(
         &mut self,
         preparing: Preparing,
-        progress: &mut dyn FnMut(f64) -> Flow,
+        progress: &mut dyn FnMut(Progress) -> Flow,
     ) -> Result<Result<PackedDataset, DataError>, DatasetError> {
         loop {
             if let Some(prepared) = preparing.wait(ASK_INTERVAL) {
                 return Ok(prepared);
             }
-            if progress(preparing.share()) == Flow::Stop {
-                self.left = Some(preparing);
+            if progress(preparing.progress()) == Flow::Stop {
+                self.left.push(preparing);
                 return Err(DatasetError::GivenUp);
             }
         }
     }
 
-    fn place(&mut self, packed: PackedDataset) -> Result<Rc<Pixels>, TchError> {
+    fn place(
+        &mut self,
+        packed: PackedDataset,
+        progress: &mut dyn FnMut(Progress) -> Flow,
+    ) -> Result<Rc<Pixels>, DatasetError> {
         let source = Some((packed.content_hash().to_owned(), packed.image_size()));
         if let Some(held) = self.held.take_if(|held| held.source == source) {
             return Ok(Rc::clone(self.held.insert(held)));
@@ -309,12 +318,27 @@ impl DatasetLoader {
         let mapped = MappedImages::new(Arc::new(packed))?;
         let images = match self.device {
             Device::Cpu => Images::Mapped(mapped),
-            device => Images::Resident(mapped.copy_to(device)?),
+            device => Images::Resident(copied(&mapped, device, progress)?),
         };
         let pixels = Rc::new(Pixels { images, labels, source });
         self.held = Some(Rc::clone(&pixels));
         Ok(pixels)
     }
+}
+
+/// A copy on the device, a part at a time: a disk on a slow network may take long to read them.
+fn copied(
+    mapped: &MappedImages,
+    device: Device,
+    progress: &mut dyn FnMut(Progress) -> Flow,
+) -> Result<Tensor, DatasetError> {
+    let mut wanted = true;
+    let copy = mapped.copy_to(device, &mut |done, bytes| {
+        let share = done as f64 / bytes.max(1) as f64;
+        wanted = progress(Progress { step: Step::Copying, share, done }) == Flow::Continue;
+        wanted
+    })?;
+    if wanted { Ok(copy) } else { Err(DatasetError::GivenUp) }
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum TrainingEvent {
         /// Share of its images that is done, in (0, 1].
         fraction: f64,
     },
+    /// The batches of this epoch are done, and its validation begins.
+    ValidationBegins,
     /// A batch of the validation after this epoch is done.
     ValidationBatch,
     /// An epoch and its validation are done.

@@ -95,7 +95,7 @@ fn the_last_batch_is_kept_and_weighs_by_its_size() {
         match event {
             TrainingEvent::Batch { fraction, .. } => fractions.push((fraction * 30.0).round() as i64),
             TrainingEvent::Epoch(record) => reported = record.train_loss,
-            TrainingEvent::ValidationBatch => {}
+            TrainingEvent::ValidationBegins | TrainingEvent::ValidationBatch => {}
         }
         Flow::Continue
     })
@@ -224,7 +224,7 @@ fn a_job_can_be_stopped_in_its_validation() {
             after_epoch += 1;
             Flow::Continue
         }
-        TrainingEvent::Batch { .. } => Flow::Continue,
+        TrainingEvent::Batch { .. } | TrainingEvent::ValidationBegins => Flow::Continue,
     });
     assert_eq!((end.unwrap(), after_epoch), (TrainingEnd::Stopped, 0));
 }

@@ -70,7 +70,7 @@ impl<W: Write + Send> Session<'_, W> {
     /// Finds what a job goes on from, and says that it begins.
     fn begin<'a>(&mut self, job: &'a Job<'_>, data: &TrainingData) -> Result<Member<'a>, SessionError> {
         let Job { request, config, dataset } = job;
-        let identity = checkpoint::identity(request, dataset, &data.summary().content_hash);
+        let identity = checkpoint::identity(request, dataset, data.summary());
         let shapes = model::parameter_shapes(data.image_size(), data.classes());
         let kept = self.checkpoints.as_mut().zip(request.checkpoints.as_ref());
         let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes));
@@ -136,19 +136,26 @@ impl<W: Write + Send> Session<'_, W> {
         let place = match event {
             TrainingEvent::Batch { epoch, fraction } => {
                 self.epoch = epoch;
-                Some((epoch, fraction))
+                Some((epoch, fraction, false))
+            }
+            // Told in any case: one batch may take longer than all that the time allows.
+            TrainingEvent::ValidationBegins => {
+                self.output.next_hint_is_due();
+                Some((self.epoch, 1.0, true))
             }
             // A sign of life.
-            TrainingEvent::ValidationBatch if self.epoch > 0 => Some((self.epoch, 1.0)),
-            TrainingEvent::ValidationBatch | TrainingEvent::Epoch(_) => None,
+            TrainingEvent::ValidationBatch => Some((self.epoch, 1.0, true)),
+            TrainingEvent::Epoch(_) => None,
         };
-        if let Some((epoch, fraction)) = place {
+        // Before the first batch, the epoch is not known: a job that goes on in a validation.
+        if let Some((epoch, fraction, validating)) = place.filter(|(epoch, ..)| *epoch > 0) {
             self.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
                 training.map(move |member| FromTrainer::Progress {
                     id: member.id().to_owned(),
                     epoch,
                     fraction,
+                    validating,
                 })
             })?;
         }
@@ -321,7 +328,18 @@ impl<W: Write + Send> Session<'_, W> {
             return Ok(());
         };
         let bytes = checkpoint::encode(&member.identity, snapshot)?;
-        store.write(plan, snapshot.position.epoch, snapshot.position.images_done, bytes);
+        let (epoch, images_done) = (snapshot.position.epoch, snapshot.position.images_done);
+        // A sign of life: a pack keeps hundreds of them, and a disk may be slow.
+        let hint = FromTrainer::Progress {
+            id: member.id().to_owned(),
+            epoch: epoch.min(member.config.epochs),
+            fraction: 0.0,
+            validating: false,
+        };
+        // An agent that is gone is noticed by the next line that matters.
+        let mut waits = || drop(self.output.hint(&hint));
+        waits();
+        store.write(plan, epoch, images_done, bytes, &mut waits);
         Ok(())
     }
 

@@ -123,6 +123,11 @@ impl<W: Write> Output<W> {
         self.hints(|| std::iter::once(event.clone()))
     }
 
+    /// Has the next hint sent however short ago the last one was.
+    pub(super) fn next_hint_is_due(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_hint = None;
+    }
+
     /// Sends some hints, which are only then made, unless the last ones were just now.
     pub(super) fn hints<Hints: Iterator<Item = FromTrainer>>(
         &self,

@@ -246,6 +246,9 @@ impl<'a> Pack<'a> {
         let (members, device) = (self.members.len() as i64, self.data.device());
         let mut correct = Tensor::f_zeros([members], (Kind::Int64, device))?;
         let mut loss_sums = Tensor::f_zeros([members], (Kind::Double, device))?;
+        if listener(TrainingEvent::ValidationBegins) == Flow::Stop {
+            return Ok(None);
+        }
         let mut done = 0;
         while done < images {
             let size = batch_size.min(images - done);

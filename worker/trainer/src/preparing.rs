@@ -4,39 +4,42 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use worker::data::{self, DataError, PackedDataset, PrepareOptions};
+use worker::data::{
+    self, DataError, PackedDataset, PrepareOptions,
+    progress::{Progress, Step},
+};
 
 /// What is being prepared. Dropping it ends nothing.
 #[derive(Debug)]
 pub(super) struct Preparing {
     options: PrepareOptions,
-    /// The share that is done, as bits.
-    share: Arc<AtomicU64>,
+    progress: Arc<Mutex<Progress>>,
     prepared: Receiver<Result<PackedDataset, DataError>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Preparing {
     /// Begins.
     pub(super) fn start(options: PrepareOptions) -> Self {
-        let share = Arc::new(AtomicU64::new(0_f64.to_bits()));
+        let begun = Progress { step: Step::Listing, share: 0.0, done: 0 };
+        let progress = Arc::new(Mutex::new(begun));
         let (sender, prepared) = sync_channel(1);
-        let (wanted, done) = (options.clone(), Arc::clone(&share));
+        let (wanted, done) = (options.clone(), Arc::clone(&progress));
         let prepare = move || {
-            let told = |share: f64| done.store(share.to_bits(), Ordering::Relaxed);
+            let told = |progress| *done.lock().unwrap_or_else(PoisonError::into_inner) = progress;
             // Fails only where nobody waits any more.
             let _ = sender.send(data::prepare(&wanted, &told));
         };
         // Without a thread, the channel is closed, which is told as an error.
-        let _ = thread::Builder::new().name("preparing".into()).spawn(prepare);
-        Self { options, share, prepared }
+        let thread = thread::Builder::new().name("preparing".into()).spawn(prepare).ok();
+        Self { options, progress, prepared, thread }
     }
 
     /// What came of it; nothing where it takes longer than this.
@@ -51,8 +54,18 @@ impl Preparing {
         }
     }
 
-    /// The share that is done, in [0, 1].
-    pub(super) fn share(&self) -> f64 {
-        f64::from_bits(self.share.load(Ordering::Relaxed))
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is what `options` ask for.
+    pub(super) fn is_of(&self, options: &PrepareOptions) -> bool {
+        self.options == *options
+    }
+
+    /// Whether nothing is done any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use tch::TchError;
-use worker::protocol::{
-    DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
+use worker::{
+    data::progress::Progress,
+    protocol::{DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome},
 };
 
 use super::{
@@ -24,10 +25,9 @@ use super::{
     split::SplitError,
 };
 
-/// Brings a data set to the device; the second argument hears the share that is done, and says whether it is still
-/// wanted.
+/// Brings a data set to the device; the second argument hears how far that is, and says whether it is still wanted.
 pub(super) type Load<'a> =
-    dyn FnMut(&DatasetSpec, &mut dyn FnMut(f64) -> Flow) -> Result<Rc<TrainingData>, DatasetError> + 'a;
+    dyn FnMut(&DatasetSpec, &mut dyn FnMut(Progress) -> Flow) -> Result<Rc<TrainingData>, DatasetError> + 'a;
 
 /// Trains what is requested until the requests end.
 ///
@@ -92,8 +92,8 @@ impl<W: Write + Send> Session<'_, W> {
         }
         // The loader knows no session: what goes wrong with the agent is kept aside and stops it.
         let (mut heard, mut told) = (Ok(()), None);
-        let loaded = load(dataset, &mut |fraction| {
-            self.while_preparing(&mut accepted, &mut told, fraction).unwrap_or_else(|error| {
+        let loaded = load(dataset, &mut |progress| {
+            self.while_preparing(&mut accepted, &mut told, progress).unwrap_or_else(|error| {
                 heard = Err(error);
                 Flow::Stop
             })
@@ -121,15 +121,16 @@ impl<W: Write + Send> Session<'_, W> {
         Ok(())
     }
 
-    /// Tells how far the data set is, where that is further than what was told, and ends the jobs that were told to stop.
+    /// Tells how far the data set is, where anything happened since it was told, and ends the jobs that were told to stop.
     fn while_preparing(
         &mut self,
         jobs: &mut Vec<Job<'_>>,
-        told: &mut Option<f64>,
-        fraction: f64,
+        told: &mut Option<Progress>,
+        progress: Progress,
     ) -> Result<Flow, SessionError> {
-        if told.replace(fraction) != Some(fraction) {
-            self.output.hint(&FromTrainer::Preparing { fraction })?;
+        if told.replace(progress) != Some(progress) {
+            let (fraction, doing) = (progress.share, progress.to_string());
+            self.output.hint(&FromTrainer::Preparing { fraction, doing })?;
         }
         self.look_for_stops()?;
         for job in jobs.extract_if(.., |job| self.stopped.contains_key(&job.request.id)) {

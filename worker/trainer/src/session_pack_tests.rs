@@ -177,7 +177,7 @@ fn every_job_in_training_gives_hints() {
     let all = Arc::clone(&heard);
     let input = line(&request(&pair(json!({}))));
     let (_, end) = converse(&input, 2, &mut |_, _| Ok(Rc::clone(&data)), move |event| {
-        if let FromTrainer::Progress { id, epoch, fraction } = event {
+        if let FromTrainer::Progress { id, epoch, fraction, .. } = event {
             all.lock().unwrap().push((id.clone(), *epoch, *fraction));
         }
         None

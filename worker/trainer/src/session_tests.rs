@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
-use worker::protocol::LINE_BYTES_MAX;
+use worker::{data::progress::Step, protocol::LINE_BYTES_MAX};
 
 use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
@@ -155,7 +155,8 @@ fn a_trainer_takes_job_after_job() {
 fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() {
     let mut wrong = parameters();
     wrong["activation"] = json!("tanh");
-    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| panic!("the data set was asked for");
+    let mut load =
+        |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| panic!("the data set was asked for");
     let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
     let reason = "parameter `activation` must be \"relu\" or \"sigmoid\", but is \"tanh\"".into();
     assert_eq!(events[1], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Rejected, reason });
@@ -164,18 +165,18 @@ fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() 
 #[test]
 fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() {
     let mut load =
-        |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| Err(DatasetError::ImageSize { found: 10 });
+        |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| Err(DatasetError::ImageSize { found: 10 });
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready", "a Rejected"]);
 
-    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
         Err(DatasetError::Data(worker::data::DataError::Changed { path: "/data".into() }))
     };
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready", "a Unavailable"], "it may be over at the next try");
 
     let memory = "DefaultCPUAllocator: can't allocate memory\nException raised from alloc";
-    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
         Err(DatasetError::Torch(TchError::Torch(memory.into())))
     };
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
@@ -188,7 +189,7 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
 #[test]
 fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
     let error = "CUDA error: an illegal memory access was encountered\nException raised from";
-    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(f64) -> Flow| {
+    let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
         Err(DatasetError::Torch(TchError::Torch(error.into())))
     };
     let (events, end) = converse(&train(&["a"], &parameters()), 0, &mut load, |_| None);
@@ -294,17 +295,24 @@ fn jobs_are_stopped_while_the_data_set_is_prepared_and_the_others_go_on() {
     let data = noise();
     let mut requests = 0;
     // The first request's jobs are both stopped, of the second's only one.
-    let mut load = |_: &DatasetSpec, progress: &mut dyn FnMut(f64) -> Flow| {
+    let half = Progress { step: Step::Packing, share: 0.5, done: 1 };
+    let mut load = |_: &DatasetSpec, progress: &mut dyn FnMut(Progress) -> Flow| {
         requests += 1;
         if requests == 2 {
-            assert_eq!(progress(0.5), Flow::Continue);
+            assert_eq!(progress(half), Flow::Continue);
             return Ok(Rc::clone(&data));
         }
-        while progress(0.5) == Flow::Continue {}
+        while progress(half) == Flow::Continue {}
         Err(DatasetError::GivenUp)
     };
     let input = train(&["a", "b"], &parameters()) + &stop("a") + &stop("b");
-    let (events, end) = converse(&input, 4, &mut load, |event| match event {
+    let hints = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&hints);
+    let (events, end) = converse(&input, 4, &mut load, move |event| match event {
+        FromTrainer::Preparing { .. } => {
+            heard.lock().unwrap().push(event.clone());
+            None
+        }
         FromTrainer::Ended { id, .. } if id == "b" => {
             Some(serde_json::from_str(&train(&["c", "d"], &parameters())).unwrap())
         }
@@ -315,6 +323,26 @@ fn jobs_are_stopped_while_the_data_set_is_prepared_and_the_others_go_on() {
     let outline = outline(&events);
     assert_eq!(outline[..4], ["ready", "a Stopped", "b Stopped", "c started"]);
     assert_eq!(outline.len(), 3 + 2 * 4);
+    let doing = half.to_string();
+    assert_eq!(hints.lock().unwrap().first(), Some(&FromTrainer::Preparing { fraction: 0.5, doing }));
+}
+
+#[test]
+fn each_validation_is_told_when_it_begins_however_short_the_epoch_was() {
+    let data = noise();
+    let hints = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&hints);
+    let input = train(&["a"], &parameters());
+    let (_, end) = converse(&input, 1, &mut |_, _| Ok(Rc::clone(&data)), move |event| {
+        if let FromTrainer::Progress { epoch, validating: true, .. } = event {
+            heard.lock().unwrap().push(*epoch);
+        }
+        None
+    });
+    assert!(end.is_ok());
+    let mut hints = hints.lock().unwrap();
+    hints.dedup();
+    assert_eq!(*hints, [1, 2]);
 }
 
 #[test]
@@ -364,7 +392,9 @@ fn hints_come_five_times_a_second_at_most() {
     let output = Output::new(&mut written);
     let started = Instant::now();
     for step in 0..10_000 {
-        output.hint(&FromTrainer::Preparing { fraction: f64::from(step) / 10_000.0 }).unwrap();
+        output
+            .hint(&FromTrainer::Preparing { fraction: f64::from(step) / 10_000.0, doing: String::new() })
+            .unwrap();
     }
     let allowed = 1 + started.elapsed().as_millis() as usize / HINT_INTERVAL.as_millis() as usize;
     let lines = written.iter().filter(|byte| **byte == b'\n').count();

@@ -9,6 +9,7 @@
 mod leaving;
 mod outbox;
 mod slot;
+mod time_spent;
 mod trainers;
 pub mod types;
 
@@ -34,6 +35,15 @@ const STOP_TO_KILL: Duration = Duration::from_secs(10);
 
 /// How long a trainer may take to obey `Stop` when the grace period is hardly any.
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
+
+/// How long a trainer that was killed may take to be gone: the system clears its memory, and a GPU's.
+const KILL_TO_GONE: Duration = Duration::from_secs(30);
+
+/// The same while the worker leaves, for which it has its own time.
+const KILL_TO_GONE_LEAVING: Duration = Duration::from_secs(5);
+
+/// How long a job waits for a slot whose trainer cannot be killed: handed back at once, it would come back at once.
+const UNKILLABLE_TO_HANDED_BACK: Duration = Duration::from_secs(30);
 
 /// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
 pub(super) const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
@@ -159,13 +169,18 @@ impl Session {
                 Phase::Killed { .. } => None,
             })
         });
+        let unkillable = self.slots.iter().filter_map(|slot| match slot.trainer {
+            Trainer::Dying { gone_by, .. } => Some(gone_by),
+            Trainer::Unkillable if !slot.waiting.is_empty() => Some(slot.waiting_until),
+            _ => None,
+        });
         let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
         let link = match self.link {
             Link::Away | Link::Closing => None,
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(silences).chain(link).chain(self.mode.deadline()).min()
+        slots.chain(unkillable).chain(silences).chain(link).chain(self.mode.deadline()).min()
     }
 
     fn greet(&mut self, now: Duration) {
@@ -240,6 +255,7 @@ impl Session {
             }
             None => {
                 self.slots[slot].waiting = jobs;
+                self.slots[slot].waiting_until = now + UNKILLABLE_TO_HANDED_BACK;
                 self.start_waiting(now, slot);
             }
         }
@@ -284,6 +300,7 @@ impl Session {
                 self.on_time_of(now, index, attempt);
             }
             self.end_if_silent(now, index);
+            self.give_up_if_unkillable(now, index);
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
             self.link = Link::Closing;
@@ -298,18 +315,19 @@ impl Session {
         let Some(running) = slot.running_mut(attempt).filter(|_| !trainer.is_dying()) else { return };
         match &running.phase {
             Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
-                self.stop(now, index, attempt, StopReason::TimedOut, STOP_TO_KILL);
+                let spent = running.time_spent(now);
+                self.stop(now, index, attempt, StopReason::TimedOut { spent }, STOP_TO_KILL);
             }
             Phase::Training if trainer == Trainer::Starting && running.ready_by <= now => {
                 let limit = TRAINER_READY_WITHIN.as_secs();
-                self.break_trainer(index, &format!("the trainer was not ready within {limit} s"));
+                self.break_trainer(now, index, &format!("the trainer was not ready within {limit} s"));
             }
             Phase::Stopping { why, kill_at } if *kill_at <= now => {
                 running.phase = Phase::Killed { why: why.clone() };
                 slot.killed_for = Some(format!(
                     "the worker killed the trainer, which did not stop {attempt} when asked to,"
                 ));
-                self.kill(index);
+                self.kill(now, index);
             }
             _ => {}
         }
@@ -322,11 +340,13 @@ impl Session {
         let training = slot.running.iter().find(|running| running.phase == Phase::Training);
         let Some(running) = training.filter(|_| is_silent) else { return };
         let silence = humantime::format_duration(self.silence_max.unwrap_or_default());
-        let reason = format!(
-            "the trainer said nothing for {silence} {}, as if it stood still (--trainer-silence)",
-            running.place()
-        );
-        self.break_trainer(index, &reason);
+        let said_nothing = format!("the trainer said nothing for {silence} {}", running.place());
+        if slot.running.iter().any(Running::has_started) {
+            let reason = format!("{said_nothing}, as if it stood still (--trainer-silence)");
+            return self.break_trainer(now, index, &reason);
+        }
+        let reason = format!("{said_nothing}, as where a disk or share does not answer (--trainer-silence)");
+        self.end_trainer(now, index, &StopReason::Stalled { reason });
     }
 
     fn end(&mut self, attempt: AttemptKey, end: End) {

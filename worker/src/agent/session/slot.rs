@@ -5,8 +5,14 @@ use std::time::Duration;
 
 use proto::{AttemptKey, v1::Outcome};
 
-use super::types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start, Weights, Work};
+use super::{
+    time_spent::TimeSpent,
+    types::{End, EpochMetrics, EventKind, GrantedJob, Progress, Start, Weights, Work},
+};
 use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
+
+/// Longest that is kept of what a trainer says that it does to a data set, in characters.
+const DOING_CHARACTERS_MAX: usize = 100;
 
 /// What is known of a slot's trainer process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +27,22 @@ pub(super) enum Trainer {
     Dying {
         /// Whether it had been ready.
         was_ready: bool,
+        /// When it must have ended; where it has not, it is given up.
+        gone_by: Duration,
     },
+    /// Killed, and there all the same: the system cannot end a process that waits for a disk that does not answer. The slot
+    /// is out of use until it has ended.
+    Unkillable,
 }
 
 impl Trainer {
     pub(super) fn is_dying(self) -> bool {
-        matches!(self, Self::Dying { .. })
+        matches!(self, Self::Dying { .. } | Self::Unkillable)
     }
 
     /// True of one that is there, or was, and has never been ready.
     pub(super) fn was_never_ready(self) -> bool {
-        matches!(self, Self::Starting | Self::Dying { was_ready: false })
+        matches!(self, Self::Starting | Self::Dying { was_ready: false, .. })
     }
 }
 
@@ -46,7 +57,15 @@ pub(super) enum StopReason {
         reason: String,
     },
     /// It took longer than it may.
-    TimedOut,
+    TimedOut {
+        /// Where it was then and what the time went into.
+        spent: String,
+    },
+    /// The trainer said nothing while it prepared the data set: whatever that lies on does not answer.
+    Stalled {
+        /// For how long, and where it was.
+        reason: String,
+    },
     /// The worker leaves.
     HandedBack,
     /// The trainer did something that it must not.
@@ -59,7 +78,7 @@ pub(super) enum StopReason {
 impl StopReason {
     /// True where the coordinator regards the attempt as over, so that what it still does is of no interest.
     fn silences(&self) -> bool {
-        matches!(self, Self::Refused | Self::Revoked { .. } | Self::Broken { .. })
+        matches!(self, Self::Refused | Self::Revoked { .. } | Self::Stalled { .. } | Self::Broken { .. })
     }
 }
 
@@ -95,11 +114,14 @@ pub(super) struct Running {
     pack_size: usize,
     timeout: Option<Duration>,
     keep_weights: bool,
-    started: bool,
+    /// Since the training began.
+    spent: Option<TimeSpent>,
     epochs_done: u32,
     epochs_total: Option<u32>,
     epoch: u32,
     fraction: f64,
+    /// What is done to the data set, in the trainer's words.
+    doing: String,
 }
 
 impl Running {
@@ -113,12 +135,23 @@ impl Running {
             pack_size,
             timeout: work.timeout,
             keep_weights: work.keep_weights,
-            started: false,
+            spent: None,
             epochs_done: 0,
             epochs_total: work.epochs,
             epoch: 0,
             fraction: 0.0,
+            doing: String::new(),
         }
+    }
+
+    /// Whether its data set is there and its training has begun.
+    pub(super) fn has_started(&self) -> bool {
+        self.spent.is_some()
+    }
+
+    /// Where it is at `now` and what its time went into.
+    pub(super) fn time_spent(&self, now: Duration) -> String {
+        self.spent.as_ref().map_or_else(|| self.place(), |spent| spent.words(now, self.epoch))
     }
 
     /// Why it shall end, if it shall.
@@ -146,18 +179,28 @@ impl Running {
 
     /// Where it is, as the end of a sentence.
     pub(super) fn place(&self) -> String {
-        match self.epoch {
-            0 if self.fraction > 0.0 => {
-                format!("while it prepared the data set ({:.0} % done)", self.fraction * 100.0)
-            }
-            0 => "while it prepared the data set".to_owned(),
-            epoch => format!("in epoch {epoch}"),
+        if self.epoch > 0 {
+            return format!("in epoch {}", self.epoch);
+        }
+        let share = (self.fraction > 0.0).then(|| format!("{:.0} % done", self.fraction * 100.0));
+        let doing = Some(self.doing.clone()).filter(|doing| !doing.is_empty());
+        let how_far: Vec<String> = share.into_iter().chain(doing).collect();
+        match how_far.as_slice() {
+            [] => "while it prepared the data set".to_owned(),
+            how_far => format!("while it prepared the data set ({})", how_far.join(", ")),
         }
     }
 
     /// The end of an attempt whose trainer is gone; `None` where nobody wants to know. Where the worker leaves, what
-    /// asked it to may have ended the trainer, too: then the attempt did nothing wrong.
-    pub(super) fn end_after_exit(&self, exit: &str, log_tail: Vec<String>, leaving: bool) -> Option<End> {
+    /// asked it to may have ended the trainer, too: then the attempt did nothing wrong. Nor did it where the trainer lost the
+    /// file of its data set.
+    pub(super) fn end_after_exit(
+        &self,
+        exit: &str,
+        log_tail: Vec<String>,
+        leaving: bool,
+        data_lost: bool,
+    ) -> Option<End> {
         let mut crash = format!("{exit} {}", self.place());
         // What a program says last before it gives up.
         if let Some(error) = log_tail.last().and_then(|line| line.strip_prefix("error: ")) {
@@ -165,6 +208,10 @@ impl Running {
         }
         let (outcome, reason) = match self.stop_reason() {
             None if leaving => (Outcome::HandedBack, format!("the worker is shutting down, and {crash}")),
+            None if data_lost => (
+                Outcome::Unavailable,
+                format!("the data set file was truncated or its disk went away: {crash}"),
+            ),
             None => (self.failed_with_trainer(), self.with_pack(crash)),
             Some(why) => self.stopped(why)?,
         };
@@ -196,10 +243,11 @@ impl Running {
             StopReason::Revoked { reason } => (Outcome::Revoked, reason.clone()),
             StopReason::HandedBack => (Outcome::HandedBack, "the worker is shutting down".to_owned()),
             StopReason::Broken { reason } => (self.failed_with_trainer(), self.with_pack(reason.clone())),
-            StopReason::TimedOut => {
+            StopReason::Stalled { reason } => (Outcome::Unavailable, reason.clone()),
+            StopReason::TimedOut { spent } => {
                 let limit = humantime::format_duration(self.timeout.unwrap_or_default());
                 // Together jobs take longer than alone: only a job that was alone took too long itself.
-                let reason = self.with_pack(format!("exceeded job_timeout of {limit}"));
+                let reason = self.with_pack(format!("exceeded job_timeout of {limit} {spent}"));
                 (self.failed_with_trainer(), reason)
             }
         })
@@ -228,6 +276,12 @@ impl Running {
                 Outcome::Done
             }
             TrainerOutcome::Diverged => Outcome::Diverged,
+            // Who asked the worker to leave may have asked its trainer, too, and that is how it takes it.
+            TrainerOutcome::Failed if leaving => {
+                let why = format!("the worker is shutting down; its trainer gave up: {reason}");
+                let end = End { log_tail, ..End::new(Outcome::HandedBack, why) };
+                return Ok(Heard::Ended(self.attempt, Some(end)));
+            }
             // What libtorch says may be one job's doing or come of the pack's size.
             TrainerOutcome::Failed => self.failed_with_trainer(),
             TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
@@ -256,10 +310,10 @@ impl Running {
         }
     }
 
-    fn hear_epoch(&mut self, metrics: EpochMetrics) -> Result<(), String> {
+    fn hear_epoch(&mut self, now: Duration, metrics: EpochMetrics) -> Result<(), String> {
         let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, train_accuracy, val_loss: _ } =
             metrics;
-        if !self.started {
+        if !self.has_started() {
             return Err(format!("the trainer reported epoch {epoch} before it said that training started"));
         }
         if epoch != self.epochs_done + 1 {
@@ -290,6 +344,7 @@ impl Running {
             ));
         }
         self.epochs_done = epoch;
+        self.spent.iter_mut().for_each(|spent| spent.epoch_done(now, epoch_seconds));
         let is_last = self.epochs_total == Some(epoch);
         (self.epoch, self.fraction) = if is_last { (epoch, 1.0) } else { (epoch + 1, 0.0) };
         Ok(())
@@ -331,6 +386,8 @@ pub(super) struct Slot {
     pub(super) running: Vec<Running>,
     /// Jobs that the coordinator granted while the trainer still ends something that it has given up.
     pub(super) waiting: Vec<GrantedJob>,
+    /// When they go back, where the trainer does not end.
+    pub(super) waiting_until: Duration,
 }
 
 impl Slot {
@@ -342,6 +399,7 @@ impl Slot {
             failed_starts: 0,
             running: Vec::new(),
             waiting: Vec::new(),
+            waiting_until: Duration::ZERO,
         }
     }
 
@@ -399,9 +457,10 @@ impl Slot {
         if self.running.is_empty() {
             return Err(format!("the trainer spoke while it had no job: {message:?}"));
         }
-        if let FromTrainer::Preparing { fraction } = message {
-            for running in self.running.iter_mut().filter(|running| !running.started) {
+        if let FromTrainer::Preparing { fraction, doing } = message {
+            for running in self.running.iter_mut().filter(|running| !running.has_started()) {
                 running.set_progress(0, fraction);
+                running.doing = doing.chars().take(DOING_CHARACTERS_MAX).collect();
             }
             return Ok(Heard::Progress);
         }
@@ -414,12 +473,15 @@ impl Slot {
             }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),
-            FromTrainer::Progress { epoch, fraction, .. } => Ok(running.set_progress(epoch, fraction)),
-            FromTrainer::Started { .. } if running.started => {
+            FromTrainer::Progress { epoch, fraction, validating, .. } => {
+                running.spent.iter_mut().filter(|_| validating).for_each(|spent| spent.validates(now));
+                Ok(running.set_progress(epoch, fraction))
+            }
+            FromTrainer::Started { .. } if running.has_started() => {
                 Err("the trainer said twice that training started".to_owned())
             }
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
-                running.started = true;
+                running.spent = Some(TimeSpent::begin(now));
                 running.deadline = running.timeout.map(|timeout| now + timeout);
                 (running.epoch, running.fraction) = (1, 0.0);
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
@@ -438,7 +500,7 @@ impl Slot {
                 let val_loss = val_loss.filter(|loss| loss.is_finite());
                 let metrics =
                     EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy };
-                running.hear_epoch(metrics)?;
+                running.hear_epoch(now, metrics)?;
                 Ok(Heard::Record(attempt, EventKind::Epoch(metrics)))
             }
         }

@@ -98,6 +98,7 @@ pub(crate) fn exited(slot: usize) -> Input {
     let event = TrainerEvent::Exited {
         reason: "the trainer was killed by SIGKILL".into(),
         log_tail: vec!["x".into()],
+        data_lost: false,
     };
     Input::Trainer { slot, event }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::{AttemptKey, v1::Outcome};
 
 use super::{
-    Session, TRAINER_READY_WITHIN,
+    KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
     slot::{Heard, Phase, Running, StopReason, Trainer},
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
@@ -53,8 +53,9 @@ impl Session {
     pub(super) fn on_trainer(&mut self, now: Duration, index: usize, event: TrainerEvent) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         match event {
-            TrainerEvent::Broken { reason } => self.break_trainer(index, &reason),
-            TrainerEvent::Exited { reason, log_tail } => {
+            TrainerEvent::Broken { reason } => self.break_trainer(now, index, &reason),
+            TrainerEvent::Alive => slot.heard_at = now,
+            TrainerEvent::Exited { reason, log_tail, data_lost } => {
                 let before_ready = slot.trainer.was_never_ready();
                 let reason = slot.killed_for.take().unwrap_or(reason);
                 let leaving = self.mode.is_draining();
@@ -73,7 +74,7 @@ impl Session {
                         Some(reason) => {
                             Some(End { log_tail: log_tail.clone(), ..End::new(Outcome::HandedBack, reason) })
                         }
-                        None => running.end_after_exit(&reason, log_tail.clone(), leaving),
+                        None => running.end_after_exit(&reason, log_tail.clone(), leaving, data_lost),
                     };
                     end.into_iter().for_each(|end| self.end(running.attempt, end));
                 }
@@ -82,7 +83,7 @@ impl Session {
             TrainerEvent::Said { message, log_tail, weights } => {
                 let leaving = self.mode.is_draining();
                 match slot.hear(now, message, log_tail, weights, leaving) {
-                    Err(reason) => self.break_trainer(index, &reason),
+                    Err(reason) => self.break_trainer(now, index, &reason),
                     Ok(Heard::Nothing) => {}
                     Ok(Heard::Progress) => self.progress_is_news = true,
                     Ok(Heard::Record(attempt, kind)) => {
@@ -117,26 +118,60 @@ impl Session {
 
     /// Ends a trainer that cannot be trusted; its attempts fail when it is gone. Where the worker leaves, one without an
     /// output was asked to leave, too, and its attempts go back.
-    pub(super) fn break_trainer(&mut self, index: usize, reason: &str) {
+    pub(super) fn break_trainer(&mut self, now: Duration, index: usize, reason: &str) {
         let leaves_too = self.mode.is_draining() && reason == OUTPUT_CLOSED;
+        let broken = || StopReason::Broken { reason: reason.to_owned() };
+        self.end_trainer(now, index, &if leaves_too { StopReason::HandedBack } else { broken() });
+    }
+
+    /// Kills a trainer, for whose attempts this is the reason unless they have another one.
+    pub(super) fn end_trainer(&mut self, now: Duration, index: usize, why: &StopReason) {
         let slot = &mut self.slots[index];
         if slot.trainer.is_dying() {
             return;
         }
         for running in &mut slot.running {
-            let why = running.stop_reason().cloned();
-            let own = || StopReason::Broken { reason: reason.to_owned() };
-            let why = why.unwrap_or_else(|| if leaves_too { StopReason::HandedBack } else { own() });
+            let why = running.stop_reason().unwrap_or(why).clone();
             running.phase = Phase::Killed { why };
         }
-        self.kill(index);
+        self.kill(now, index);
     }
 
-    pub(super) fn kill(&mut self, index: usize) {
+    pub(super) fn kill(&mut self, now: Duration, index: usize) {
+        let patience = if self.mode.is_draining() { KILL_TO_GONE_LEAVING } else { KILL_TO_GONE };
         let trainer = &mut self.slots[index].trainer;
         if !trainer.is_dying() {
-            *trainer = Trainer::Dying { was_ready: *trainer == Trainer::Ready };
+            *trainer = Trainer::Dying { was_ready: *trainer == Trainer::Ready, gone_by: now + patience };
             self.outputs.push(Output::KillTrainer { slot: index });
+        }
+    }
+
+    /// Ends the attempts of a trainer that was killed long ago and is not gone, and hands back what waits for it. Until it is
+    /// gone, the slot is out of use.
+    pub(super) fn give_up_if_unkillable(&mut self, now: Duration, index: usize) {
+        let leaving = self.mode.is_draining();
+        let slot = &mut self.slots[index];
+        if let Trainer::Dying { was_ready, gone_by } = slot.trainer
+            && gone_by <= now
+        {
+            let killed = slot.killed_for.take();
+            let killed = killed.unwrap_or_else(|| "the worker killed the trainer".to_owned());
+            let out_of_use = out_of_use(index);
+            slot.trainer = Trainer::Unkillable;
+            for running in std::mem::take(&mut slot.running) {
+                let end = match running.failed_start(&killed).filter(|_| !was_ready) {
+                    Some(reason) => Some(End::new(Outcome::HandedBack, reason)),
+                    None => running.end_after_exit(&killed, Vec::new(), leaving, false),
+                };
+                let end = end.map(|end| End { reason: format!("{}; {out_of_use}", end.reason), ..end });
+                end.into_iter().for_each(|end| self.end(running.attempt, end));
+            }
+        }
+        let slot = &mut self.slots[index];
+        if slot.trainer == Trainer::Unkillable && slot.waiting_until <= now {
+            for job in std::mem::take(&mut slot.waiting) {
+                self.end(job.attempt, End::new(Outcome::HandedBack, out_of_use(index)));
+            }
         }
     }
 
@@ -152,7 +187,7 @@ impl Session {
     ) {
         let Some(running) = self.slots[index].running_mut(attempt) else { return };
         let new_kill_at = now + patience;
-        let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut);
+        let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut { .. });
         match &mut running.phase {
             Phase::Training => {
                 let checkpoint = why == StopReason::HandedBack;
@@ -169,4 +204,12 @@ impl Session {
             Phase::Killed { .. } => {}
         }
     }
+}
+
+/// Why a slot takes no jobs whose trainer was killed and is there all the same.
+fn out_of_use(slot: usize) -> String {
+    format!(
+        "the process of its trainer is still there after SIGKILL, as where a disk or share does not answer; slot {slot} is \
+         out of use until it has ended"
+    )
 }

@@ -51,12 +51,16 @@ pub enum TrainerEvent {
         /// What was wrong with it.
         reason: String,
     },
+    /// It wrote a line to its log: a sign of life.
+    Alive,
     /// The process is gone, or could not be started.
     Exited {
         /// How, for people.
         reason: String,
         /// The last lines of its log.
         log_tail: Vec<String>,
+        /// It read a data set's file that was cut short, or whose disk went away.
+        data_lost: bool,
     },
 }
 

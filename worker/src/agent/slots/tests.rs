@@ -45,7 +45,17 @@ impl Bench {
         Self { slots, events }
     }
 
+    /// The next event that is more than a sign of life.
     async fn next(&mut self) -> TrainerEvent {
+        loop {
+            match self.next_of_all().await {
+                TrainerEvent::Alive => {}
+                event => return event,
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> TrainerEvent {
         let next = tokio::time::timeout(Duration::from_secs(20), self.events.recv());
         let (slot, event) =
             next.await.expect("the slot says something within 20 s").expect("the slot's task lives");
@@ -63,7 +73,7 @@ impl Bench {
     /// The reason and the log of the trainer's end, which is the next event.
     async fn exited(&mut self) -> (String, Vec<String>) {
         match self.next().await {
-            TrainerEvent::Exited { reason, log_tail } => (reason, log_tail),
+            TrainerEvent::Exited { reason, log_tail, .. } => (reason, log_tail),
             other => panic!("expected the end, got {other:?}"),
         }
     }
@@ -130,6 +140,27 @@ async fn the_end_of_a_trainer_is_told_in_words_with_its_last_lines() {
             Bench::started(script(&format!("echo \"$ready\"; read -r x; echo oh >&2; echo no >&2; {end}")));
         assert_eq!(kind(&bench.said().await), READY);
         assert_eq!(bench.exited().await, (reason.to_owned(), vec!["oh".to_owned(), "no".to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_the_log_is_a_sign_of_life_wherever_it_is_written() {
+    for line in ["echo loading >&2", "echo loading"] {
+        let mut bench = Bench::started(script(&format!("{line}; read -r x")));
+        assert_eq!(bench.next_of_all().await, TrainerEvent::Alive);
+    }
+}
+
+#[tokio::test]
+async fn the_workers_own_trainer_that_dies_of_a_map_has_lost_its_data_and_another_may_have_filled_a_disk() {
+    for (role, expected) in [(Role::Trainer, true), (Role::Program, false)] {
+        for (end, expected) in [("kill -BUS $$", expected), ("kill -SEGV $$", false)] {
+            let trainer = TrainerCommand { role, ..script(end) };
+            match Bench::started(trainer).next().await {
+                TrainerEvent::Exited { data_lost, .. } => assert_eq!(data_lost, expected, "{role:?} {end}"),
+                other => panic!("expected the end, got {other:?}"),
+            }
+        }
     }
 }
 

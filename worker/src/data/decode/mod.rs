@@ -1,6 +1,7 @@
 //! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them. A picture is known by
 //! its first bytes, whatever its name says, as Pillow does. What Pillow refuses is refused.
 
+mod gif;
 mod jpeg;
 mod plain;
 mod png;
@@ -39,7 +40,7 @@ const CUT_OFF: &str = "the picture is cut off";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// None of the formats that are read.
-    #[error("not a JPEG, PNG, WebP, BMP, TIFF or PNM picture")]
+    #[error("not a JPEG, PNG, WebP, BMP, TIFF, GIF or PNM picture")]
     UnknownFormat,
     /// Broken.
     #[error("{0}")]
@@ -128,6 +129,7 @@ fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Si
     match bytes {
         [0xff, 0xd8, ..] => jpeg::decode(bytes, cut_off, pixels),
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, pixels),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::decode(bytes, pixels),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => plain::webp(bytes, pixels),
         [b'B', b'M', ..] => plain::bmp(bytes, pixels),
         [b'P', b'1'..=b'6', ..] => plain::pnm(bytes, pixels),
@@ -204,8 +206,10 @@ mod tests {
     #[test]
     fn what_is_no_picture_is_refused() {
         assert_eq!(decode_resized(b"", 8), Err(DecodeError::UnknownFormat));
-        assert_eq!(decode_resized(b"GIF89a", 8), Err(DecodeError::UnknownFormat));
-        for broken in [&[0xff, 0xd8][..], &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0], b"\x89PNG\r\n\x1a\n"] {
+        assert_eq!(decode_resized(b"GIF88a", 8), Err(DecodeError::UnknownFormat));
+        for broken in
+            [&b"GIF89a"[..], &[0xff, 0xd8], &[0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0], b"\x89PNG\r\n\x1a\n"]
+        {
             assert!(matches!(decode_resized(broken, 8), Err(DecodeError::Broken(_))), "{broken:?}");
         }
     }

@@ -5,7 +5,7 @@ mod palette;
 use std::io::Cursor;
 
 use tiff::{
-    ColorType, TiffError,
+    ColorType, TiffError, TiffUnsupportedError,
     decoder::{Decoder, DecodingResult, Limits},
     tags::{PhotometricInterpretation, Tag},
 };
@@ -16,7 +16,29 @@ use super::{DECODE_BYTES_MAX, DecodeError, Sides, check_size, cmyk_to_rgb};
 const WHITE_IS_ZERO: u16 = PhotometricInterpretation::WhiteIsZero.to_u16();
 
 fn broken(error: &TiffError) -> DecodeError {
-    DecodeError::Broken(error.to_string())
+    use TiffUnsupportedError::UnsupportedCompressionMethod as Unsupported;
+    DecodeError::Broken(match error {
+        TiffError::UnsupportedError(Unsupported(method)) => format!(
+            "a TIFF compressed with {}, which is not read; save it again with LZW, Deflate or none",
+            compression(method.to_u16())
+        ),
+        other => other.to_string(),
+    })
+}
+
+/// The name of a compression, by the number in its tag; from libtiff's list.
+fn compression(number: u16) -> String {
+    match number {
+        2..=4 => "one of fax machines".to_owned(),
+        6 => "old JPEG".to_owned(),
+        33_003..=33_005 | 34_712 => "JPEG 2000".to_owned(),
+        34_887 => "LERC".to_owned(),
+        34_925 => "LZMA".to_owned(),
+        50_000 => "Zstandard".to_owned(),
+        50_001 => "WebP".to_owned(),
+        50_002 | 52_546 => "JPEG XL".to_owned(),
+        number => format!("the method {number}"),
+    }
 }
 
 /// The pixels go to the start of `pixels`.
@@ -230,4 +252,27 @@ fn turn(pixels: &mut Vec<u8>, (width, height): Sides, orientation: u16) -> Sides
         *pixels = turned;
     }
     if swapped { (height, width) } else { (width, height) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compression_that_is_not_read_is_named() {
+        let mut file = Cursor::new(Vec::new());
+        let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+        encoder.write_image::<tiff::encoder::colortype::Gray8>(8, 8, &[7; 64]).unwrap();
+        let plain = file.into_inner();
+        // The tag of the compression, one short number: none.
+        let tag = [3, 1, 3, 0, 1, 0, 0, 0, 1, 0];
+        let at = plain.windows(tag.len()).position(|bytes| bytes == tag).unwrap() + 8;
+        for (number, name) in [(50_000_u16, "Zstandard"), (50_001, "WebP"), (34_925, "LZMA"), (9_999, "9999")]
+        {
+            let mut bytes = plain.clone();
+            bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
+            let error = decode(&bytes, &mut Vec::new()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("save it again"), "{number}: {error}");
+        }
+    }
 }

@@ -76,17 +76,19 @@ fn other_kind(first: &[u8]) -> Option<String> {
     (text && !first.starts_with(b"PK")).then(|| "a text file".to_owned())
 }
 
-/// Lists an archive's files and folders.
+/// Lists an archive's files and folders; `found_one` is called for each.
 pub(super) fn list(
     path: &Path,
     archive: &Archive,
     left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
 ) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
     let refuse = |reason: String| DataError::Archive { path: path.to_owned(), reason };
     let mut archive = archive.clone();
     let mut found = Vec::with_capacity(archive.len().min(PICTURES_MAX));
     let (mut folders, mut passed) = (Vec::new(), HashSet::new());
     for index in 0..archive.len() {
+        found_one();
         let entry = archive.by_index_raw(index).map_err(|error| refuse(error.to_string()))?;
         // Archives say whether a name is UTF-8 or in the DOS code page; where that is not true, its bytes are the name.
         let name = entry.name().map_or_else(|_| entry.name_raw().to_vec(), |name| name.as_bytes().to_vec());

@@ -34,6 +34,9 @@ pub(super) struct Parts {
     pub(super) validation: Option<(String, Part)>,
 }
 
+/// Folders named in one message.
+const NAMED_MAX: usize = 5;
+
 /// What a folder of this name is for, where its neighbours and contents agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -43,11 +46,10 @@ enum Role {
 }
 
 fn role(name: &[u8]) -> Option<Role> {
-    match name.to_ascii_lowercase().as_slice() {
-        b"train" | b"training" | b"train_set" | b"training_set" => Some(Role::Train),
-        b"val" | b"valid" | b"validation" | b"val_set" | b"validation_set" => Some(Role::Validation),
-        b"test" | b"test1" | b"testing" | b"test_set" => Some(Role::Test),
-        _ => None,
+    match std::str::from_utf8(name).ok().and_then(proto::set_of_pictures)? {
+        "train" => Some(Role::Train),
+        "validation" => Some(Role::Validation),
+        _ => Some(Role::Test),
     }
 }
 
@@ -59,9 +61,8 @@ struct Top {
     has_folders: bool,
 }
 
-/// Tells training, validation and test pictures apart by the folders `train`, `val`, `test` and their like. They are
-/// such folders next to each other, or where they hold folders of pictures as a class does not; a class may be called
-/// `train`, too.
+/// Tells training, validation and test pictures apart by the folders `train`, `val`, `test` and their like; `roles` has the
+/// rules.
 pub(super) fn parts(
     path: &Path,
     found: Vec<Found>,
@@ -83,7 +84,7 @@ pub(super) fn parts(
             _ => loose.push(file),
         }
     }
-    let Roles { train, validation, test } = roles(path, &tops)?;
+    let Roles { train, validation, test } = roles(path, &tops, !loose.is_empty())?;
     let mut parts = Parts::default();
     for (name, top) in tops {
         let label = shown(&name);
@@ -95,13 +96,6 @@ pub(super) fn parts(
         } else if train.as_ref().is_some_and(|train| *train != name) {
             top.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &label, &file.path));
         } else {
-            if role(&name).is_some() && train.is_none() {
-                tracing::warn!(
-                    "{}: the folder {label:?} is taken for a class, since it holds pictures next to other classes; \
-                     name a validation set with dataset.val_path",
-                    path.display()
-                );
-            }
             parts.train.found.extend(top.found);
         }
     }
@@ -132,24 +126,75 @@ struct Roles {
     test: Vec<Vec<u8>>,
 }
 
-fn roles(path: &Path, tops: &BTreeMap<Vec<u8>, Top>) -> Result<Roles, DataError> {
-    let of = |wanted| tops.keys().filter(move |name| role(name) == Some(wanted)).cloned().collect::<Vec<_>>();
-    let (mut train, mut validation, mut test) = (of(Role::Train), of(Role::Validation), of(Role::Test));
-    let others = tops.keys().any(|name| role(name).is_none());
-    let split = match train.as_slice() {
-        [train] => !validation.is_empty() || !test.is_empty() || (others && tops[train].has_folders),
-        _ => false,
-    };
-    if !split {
-        train.clear();
-        validation.retain(|name| others && tops[name].has_folders);
-        test.retain(|name| others && tops[name].has_folders);
+/// What the folders at the top are for. `train` next to `val` or `test` is the training set. Next to class folders, `val` with
+/// class folders of its own is the validation set, and `test` is left out. A class may be called like one of these where
+/// nothing else makes sense: `train` without class folders next to classes, `valid` next to `invalid` alone.
+///
+/// # Errors
+/// Folders that may be either: nothing is trained on a guess.
+fn roles(path: &Path, tops: &BTreeMap<Vec<u8>, Top>, loose: bool) -> Result<Roles, DataError> {
+    let of = |wanted| tops.keys().filter(move |name| role(name) == wanted).cloned().collect::<Vec<_>>();
+    let (trains, validations, tests) =
+        (of(Some(Role::Train)), of(Some(Role::Validation)), of(Some(Role::Test)));
+    let others = of(None);
+    let ambiguous = |what: String| Err(DataError::Ambiguous { path: path.to_owned(), what });
+    for several in [&trains, &validations] {
+        if let [one, other, ..] = several.as_slice() {
+            let (one, other) = (shown(one), shown(other));
+            return ambiguous(format!(
+                "the folders {one:?} and {other:?} look like the same set of pictures; keep one of them, or rename them if \
+                 they are classes"
+            ));
+        }
     }
-    if let [one, other, ..] = validation.as_slice() {
-        let reason = format!("it has both {:?} and {:?}", shown(one), shown(other));
-        return Err(DataError::Validation { path: path.to_owned(), reason });
+    let (train, validation) = (trains.into_iter().next(), validations.into_iter().next());
+    if let Some(train) = train {
+        let (has_parts, top) = (validation.is_some() || !tests.is_empty(), &tops[&train]);
+        let is_split = others.is_empty() || (has_parts && top.has_folders);
+        if is_split {
+            return Ok(Roles { train: Some(train), validation, test: tests });
+        }
+        if has_parts || top.has_folders || top.found.iter().all(names_its_class) {
+            let (train, others) = (shown(&train), list(&others));
+            return ambiguous(format!(
+                "the folder {train:?} may be the training set or a class next to {others}; if it is the training set, give \
+                 {train:?} alone as the data set or move the others away, and if it is a class, rename it"
+            ));
+        }
+        return Ok(Roles { train: None, validation: None, test: Vec::new() });
     }
-    Ok(Roles { train: train.pop(), validation: validation.pop(), test })
+    if others.is_empty() && !loose && !tops.is_empty() {
+        let parts = list(&tops.keys().cloned().collect::<Vec<_>>());
+        return ambiguous(format!(
+            "it holds {parts} and no training set; add a folder \"train\", or rename them if they are classes"
+        ));
+    }
+    let holds_classes = |name: &Vec<u8>| tops[name].has_folders || others.is_empty();
+    let validation_is_class = validation.as_ref().is_some_and(|name| !holds_classes(name));
+    if let Some(name) = validation.as_ref().filter(|_| validation_is_class && others.len() > 1) {
+        let (name, others) = (shown(name), list(&others));
+        return ambiguous(format!(
+            "the folder {name:?} has no class folders and lies next to {others}; if it is the validation set, give it the same \
+             class folders, if it is a class, rename it, or move it away"
+        ));
+    }
+    let classes = others.len() + usize::from(validation_is_class);
+    let test = tests.into_iter().filter(|name| holds_classes(name) || classes > 1).collect();
+    Ok(Roles { train: None, validation: validation.filter(|_| !validation_is_class), test })
+}
+
+/// Whether a picture's name tells its class, as that of `cat.0.jpg` does.
+fn names_its_class(file: &Found) -> bool {
+    let name = file.path.rsplit(|byte| *byte == b'/').next().unwrap_or(&file.path);
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'.').collect();
+    matches!(parts.as_slice(), [class, number, _] if !class.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
+/// Some of the names, for people.
+fn list(names: &[Vec<u8>]) -> String {
+    let some: Vec<String> = names.iter().take(NAMED_MAX).map(|name| format!("{:?}", shown(name))).collect();
+    let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+    format!("{}{more}", some.join(", "))
 }
 
 /// What lies below `prefix`; folders that hold nothing but one folder are passed through.

@@ -7,6 +7,7 @@ mod classes;
 mod walk;
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::Read,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -20,6 +21,7 @@ use self::{
 use super::{
     DataError,
     left_out::{LeftOuts, Reason, shown},
+    progress::{Listener, Progress, Step},
 };
 
 /// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
@@ -101,10 +103,19 @@ struct Found {
 
 impl Source {
     /// Lists the pictures at `path`, and the validation set at `val_path` where one is named; otherwise a folder
-    /// `val` next to `train` is one.
-    pub(super) fn open(path: &Path, val_path: Option<&Path>) -> Result<Self, DataError> {
+    /// `val` next to `train` is one. `listener` is told how many files were found.
+    pub(super) fn open(
+        path: &Path,
+        val_path: Option<&Path>,
+        listener: Listener<'_>,
+    ) -> Result<Self, DataError> {
+        let listed = Cell::new(0);
+        let found_one = || {
+            listed.set(listed.get() + 1);
+            listener(Progress { step: Step::Listing, share: 0.0, done: listed.get() });
+        };
         let mut left_out = LeftOuts::default();
-        let (place, found) = open_place(path, &mut left_out)?;
+        let (place, found) = open_place(path, &mut left_out, &found_one)?;
         let mut places = vec![place];
         let mut validation = found.validation;
         let train = classify(path, found.train, &mut left_out)?;
@@ -114,7 +125,8 @@ impl Source {
                 part.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &name, &file.path));
             }
             let mut val_left_out = LeftOuts::default();
-            let (place, found) = open_place(val_path, &mut val_left_out)?;
+            let (place, found) =
+                open_place(val_path, &mut val_left_out, &found_one).map_err(of_validation)?;
             if let Some((name, part)) = found.validation {
                 part.found.iter().for_each(|file| val_left_out.add(Reason::OtherFolder, &name, &file.path));
             }
@@ -177,7 +189,7 @@ impl Source {
 
     /// For each picture what changes when it does, without reading it: size, times of change and inode; an archive has
     /// its own for all. Renaming and writing change one of them, even where the old time is put back.
-    pub(super) fn stamps(&self) -> Result<Vec<[i128; 4]>, DataError> {
+    pub(super) fn stamps(&self, listener: Listener<'_>) -> Result<Vec<[i128; 4]>, DataError> {
         let stamp = |path: &Path| {
             let metadata =
                 fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
@@ -196,6 +208,7 @@ impl Source {
             let place = &self.places[usize::from(picture.place)];
             if matches!(place.store, Store::Folder) {
                 stamps.push(stamp(&below(&place.path, &picture.path))?);
+                listener(Progress { step: Step::Looking, share: 0.0, done: stamps.len() as u64 });
             }
         }
         Ok(stamps)
@@ -211,18 +224,30 @@ fn below(path: &Path, within: &[u8]) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(within))
 }
 
+/// Says that it is the validation set that is not there.
+fn of_validation(error: DataError) -> DataError {
+    match error {
+        DataError::Missing { path } => DataError::ValidationMissing { path },
+        other => other,
+    }
+}
+
 /// Lists one place and tells its parts apart.
-fn open_place(path: &Path, left_out: &mut LeftOuts) -> Result<(Place, Parts), DataError> {
+fn open_place(
+    path: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<(Place, Parts), DataError> {
     let metadata = fs::metadata(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
         _ => DataError::Read { path: path.to_owned(), source },
     })?;
     let (mut found, folders, store) = if metadata.is_dir() {
-        let (found, folders) = walk::list(path, left_out)?;
+        let (found, folders) = walk::list(path, left_out, found_one)?;
         (found, folders, Store::Folder)
     } else if metadata.is_file() {
         let archive = archive::open(path)?;
-        let (found, folders) = archive::list(path, &archive, left_out)?;
+        let (found, folders) = archive::list(path, &archive, left_out, found_one)?;
         (found, folders, Store::Archive(archive))
     } else {
         let found = "neither a folder nor a file".to_owned();

@@ -40,9 +40,13 @@ struct Graph {
     circles: Vec<usize>,
 }
 
-/// Lists the regular files below `root`, and its folders, by their paths within it.
-pub(super) fn list(root: &Path, left_out: &mut LeftOuts) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
-    let graph = Graph::read(root, left_out)?;
+/// Lists the regular files below `root`, and its folders, by their paths within it; `found_one` is called for each.
+pub(super) fn list(
+    root: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
+    let graph = Graph::read(root, left_out, found_one)?;
     let mut walk = Walk {
         root,
         reached: vec![false; graph.folders.len()],
@@ -111,7 +115,7 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 impl Graph {
-    fn read(root: &Path, left_out: &mut LeftOuts) -> Result<Self, DataError> {
+    fn read(root: &Path, left_out: &mut LeftOuts, found_one: &dyn Fn()) -> Result<Self, DataError> {
         let mut folders = vec![Folder::default()];
         let top = fs::metadata(root).map_err(|source| DataError::Read { path: root.to_owned(), source })?;
         let mut ids = HashMap::from([((top.dev(), top.ino()), 0)]);
@@ -120,7 +124,7 @@ impl Graph {
         let mut next = 0;
         while next < places.len() {
             let place = places[next].clone();
-            let (files, below) = read_folder(root, &place, left_out)?;
+            let (files, below) = read_folder(root, &place, left_out, found_one)?;
             folders[next].files = files;
             for (name, metadata, is_link) in below {
                 any_link |= is_link;
@@ -145,12 +149,18 @@ impl Graph {
 /// A folder's files, and its folders with what they are and whether they are links.
 type Contents = (Vec<Vec<u8>>, Vec<(Vec<u8>, fs::Metadata, bool)>);
 
-fn read_folder(root: &Path, folder: &Path, left_out: &mut LeftOuts) -> Result<Contents, DataError> {
+fn read_folder(
+    root: &Path,
+    folder: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<Contents, DataError> {
     let within = folder.strip_prefix(root).unwrap_or(folder).as_os_str().as_bytes();
     let read = |source| DataError::Read { path: folder.to_owned(), source };
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(read)? {
         let entry = entry.map_err(read)?;
+        found_one();
         let name = entry.file_name().into_vec();
         let path = join(within, &name);
         if is_system(&name) {

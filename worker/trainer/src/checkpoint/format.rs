@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
-use worker::protocol::{DatasetSpec, TrainJob};
+use worker::protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::super::{
     adam::AdamState,
@@ -58,8 +58,8 @@ struct State {
 }
 
 /// What decides a training's numbers, as one hash: a checkpoint goes on only with the training it was taken of.
-pub fn identity(job: &TrainJob, dataset: &DatasetSpec, content_hash: &str) -> String {
-    let decides = serde_json::json!({
+pub fn identity(job: &TrainJob, dataset: &DatasetSpec, found: &DatasetSummary) -> String {
+    let mut decides = serde_json::json!({
         "format": IDENTITY_FORMAT,
         "model": job.model,
         // Maps of this type are sorted by name.
@@ -67,8 +67,13 @@ pub fn identity(job: &TrainJob, dataset: &DatasetSpec, content_hash: &str) -> St
         "image_size": dataset.image_size,
         "val_fraction": dataset.val_fraction,
         "split_seed": dataset.split_seed,
-        "content_hash": content_hash,
+        "content_hash": found.content_hash,
     });
+    // The hash is over all pictures: what another version cannot decode leaves other ones for training. Where none was left
+    // out, the identity is what it always was.
+    if found.skipped_count > 0 {
+        decides["skipped_count"] = found.skipped_count.into();
+    }
     blake3::hash(decides.to_string().as_bytes()).to_hex().to_string()
 }
 

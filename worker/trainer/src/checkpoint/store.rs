@@ -20,6 +20,8 @@ const KEPT: usize = 2;
 const LOOKED_AT_MAX: usize = 8;
 /// Longest time that one write, or one look for a checkpoint, may take: 50 MB over a slow line.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often who waits for a write says that it does.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that may wait to be written: the checkpoints of a pack of twenty at the report's size.
 const WRITING_BYTES_MAX: usize = 1 << 30;
 /// Bytes of a checkpoint beside its tensors: the metadata, with a record for each epoch.
@@ -89,14 +91,21 @@ impl CheckpointStore {
     }
 
     /// Starts to write a checkpoint, after the one before of the same job has been written, and others where too many
-    /// wait.
-    pub fn write(&mut self, plan: &CheckpointPlan, epoch: u32, images_done: i64, bytes: Vec<u8>) {
-        self.wait_for(&plan.key);
+    /// wait. `waits` is called each second that this takes.
+    pub fn write(
+        &mut self,
+        plan: &CheckpointPlan,
+        epoch: u32,
+        images_done: i64,
+        bytes: Vec<u8>,
+        waits: &mut dyn FnMut(),
+    ) {
+        self.wait_for(&plan.key, waits);
         while self.writing.iter().map(|writing| writing.bytes).sum::<usize>() + bytes.len()
             > WRITING_BYTES_MAX
             && let Some(oldest) = self.writing.pop_front()
         {
-            self.wait(oldest);
+            self.wait(oldest, waits);
         }
         let (key, length) = (plan.key.clone(), bytes.len());
         let folder = self.folder(plan);
@@ -123,23 +132,27 @@ impl CheckpointStore {
     }
 
     /// Waits until what was written of a job is there, or has failed.
-    fn wait_for(&mut self, key: &str) {
+    fn wait_for(&mut self, key: &str, waits: &mut dyn FnMut()) {
         if let Some(position) = self.writing.iter().position(|writing| writing.key == key)
             && let Some(own) = self.writing.remove(position)
         {
-            self.wait(own);
+            self.wait(own, waits);
         }
     }
 
-    fn wait(&self, writing: Writing) {
+    fn wait(&self, mut writing: Writing, waits: &mut dyn FnMut()) {
         // It does not panic, and is not aborted before the process ends.
-        let _ = self.runtime.block_on(writing.task);
+        let mut ended =
+            || self.runtime.block_on(async { tokio::time::timeout(WAIT_INTERVAL, &mut writing.task).await });
+        while ended().is_err() {
+            waits();
+        }
     }
 
     /// Waits until what was written is there, or has failed.
     pub fn flush(&mut self) {
         while let Some(writing) = self.writing.pop_front() {
-            self.wait(writing);
+            self.wait(writing, &mut || {});
         }
     }
 
@@ -150,7 +163,7 @@ impl CheckpointStore {
         identity: &str,
         shapes: &[Vec<i64>; 8],
     ) -> Option<Snapshot> {
-        self.wait_for(&plan.key);
+        self.wait_for(&plan.key, &mut || {});
         let numbers: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
         // Each parameter has two moments.
         let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
@@ -180,7 +193,7 @@ impl CheckpointStore {
 
     /// Removes a job's checkpoints: it is done.
     pub fn remove(&mut self, plan: &CheckpointPlan) {
-        self.wait_for(&plan.key);
+        self.wait_for(&plan.key, &mut || {});
         let folder = self.folder(plan);
         let torn = self.local.as_ref().map(|local| local.join(folder.as_ref()));
         torn.iter().for_each(|folder| remove_torn(folder));
@@ -276,4 +289,22 @@ fn place(location: &str) -> Result<Place, OpenError> {
     let (store, root) =
         object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
     Ok((Arc::from(store), root, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_slow_write_can_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(folder.path().to_str().unwrap()).unwrap();
+        let (go_on, told) = tokio::sync::oneshot::channel::<()>();
+        let task = store.runtime.spawn(async {
+            let _ = told.await;
+        });
+        let mut go_on = Some(go_on);
+        store.wait(Writing { key: "a".into(), bytes: 1, task }, &mut || drop(go_on.take()));
+        assert!(go_on.is_none(), "it was written only once that was said");
+    }
 }

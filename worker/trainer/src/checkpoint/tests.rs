@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
-use worker::protocol::{CheckpointPlan, DatasetSpec, TrainJob};
+use worker::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, TrainJob};
 
 use super::{super::epoch::tests::easy_data, *};
 use crate::{
@@ -28,6 +28,10 @@ fn config() -> TrainingConfig {
     TrainingConfig::read(&job.model, &job.parameters).unwrap()
 }
 
+fn found(content_hash: &str, skipped_count: u64) -> DatasetSummary {
+    DatasetSummary { content_hash: content_hash.to_owned(), skipped_count, ..DatasetSummary::default() }
+}
+
 fn own_identity() -> String {
     let dataset = DatasetSpec {
         path: "/data".into(),
@@ -36,7 +40,7 @@ fn own_identity() -> String {
         split_seed: 0,
         val_path: None,
     };
-    identity(&job(1), &dataset, "content")
+    identity(&job(1), &dataset, &found("content", 0))
 }
 
 fn shapes(data: &TrainingData) -> [Vec<i64>; 8] {
@@ -185,11 +189,12 @@ fn only_the_trainings_own_checkpoint_is_used() {
         val_path: None,
     };
     let moved = DatasetSpec { path: "/elsewhere".into(), ..dataset.clone() };
-    assert_eq!(identity(&job(1), &moved, "content"), own_identity(), "only what is in it decides");
+    assert_eq!(identity(&job(1), &moved, &found("content", 0)), own_identity(), "only what is in it decides");
     let others = [
-        identity(&job(2), &dataset, "content"),
-        identity(&job(1), &DatasetSpec { split_seed: 1, ..dataset.clone() }, "content"),
-        identity(&job(1), &dataset, "other content"),
+        identity(&job(2), &dataset, &found("content", 0)),
+        identity(&job(1), &DatasetSpec { split_seed: 1, ..dataset.clone() }, &found("content", 0)),
+        identity(&job(1), &dataset, &found("other content", 0)),
+        identity(&job(1), &dataset, &found("content", 1)),
     ];
     for other in others {
         assert_eq!(decode(&bytes, &other, &shapes(&data)).unwrap_err(), Refusal::Foreign);
@@ -221,7 +226,7 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
     };
     // Two batches an epoch: each checkpoint is one epoch further.
     for epoch in 1..=3 {
-        first.write(&plan(1), epoch, 0, some_bytes(&data, 2 * epoch as usize - 1));
+        first.write(&plan(1), epoch, 0, some_bytes(&data, 2 * epoch as usize - 1), &mut || {});
     }
     assert_eq!(latest(&mut first), Some(3));
     assert_eq!(files(&folder).len(), 2);
@@ -241,7 +246,7 @@ fn what_a_write_left_that_was_cut_off_goes_with_the_rest() {
     let data = easy_data(16);
     let folder = tempfile::tempdir().unwrap();
     let mut store = store(&folder);
-    store.write(&plan(1), 1, 0, some_bytes(&data, 1));
+    store.write(&plan(1), 1, 0, some_bytes(&data, 1), &mut || {});
     store.flush();
     let torn = format!("{}#1", files(&folder)[0].display());
     std::fs::write(torn, b"half").unwrap();

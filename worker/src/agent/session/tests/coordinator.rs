@@ -138,8 +138,9 @@ fn a_job_that_no_worker_can_train_is_rejected() {
 
 #[test]
 fn heartbeats_come_at_the_interval_and_soon_after_progress() {
-    let progress =
-        |fraction| said(0, FromTrainer::Progress { id: attempt(1).to_string(), epoch: 1, fraction });
+    let progress = |fraction| {
+        said(0, FromTrainer::Progress { id: attempt(1).to_string(), epoch: 1, fraction, validating: false })
+    };
     let mut bench = Bench::training();
     bench.wait(HEARTBEAT).expect_with_heartbeats(&["heartbeat [1/1#1 1:0]"]);
     bench.wait(HEARTBEAT - Duration::from_millis(1)).expect_with_heartbeats(&[]);

@@ -110,5 +110,10 @@ fn what_fails_or_takes_too_long_in_a_pack_is_charged_to_no_job() {
     bench.wait(Duration::from_secs(7200));
     bench.seen.clear();
     bench.feed([ended(0, 2, TrainerOutcome::Stopped)]);
-    assert_eq!(events(&mut bench), ["5 1/2#1 pack_lost (exceeded job_timeout of 2h, in a pack of 3 jobs)"]);
+    assert_eq!(
+        events(&mut bench),
+        [
+            "5 1/2#1 pack_lost (exceeded job_timeout of 2h in epoch 1: training took 2h, validating and the rest 0.0 s, in a pack of 3 jobs)"
+        ]
+    );
 }

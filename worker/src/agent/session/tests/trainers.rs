@@ -50,6 +50,7 @@ fn a_trainer_that_gives_up_is_quoted() {
     let event = TrainerEvent::Exited {
         reason: "the trainer ended with exit status 1".into(),
         log_tail: vec!["epoch 1".into(), "error: the GPU is gone".into()],
+        data_lost: false,
     };
     bench.feed([Input::Trainer { slot: 0, event }]);
     let told = "failed (the trainer ended with exit status 1 in epoch 1: the GPU is gone)";
@@ -127,7 +128,7 @@ fn a_trainer_that_does_not_stop_is_killed() {
 fn a_job_that_takes_too_long_is_stopped_and_fails() {
     let mut bench = Bench::training();
     bench.wait(Duration::from_secs(7200)).expect(&["stop 1/1#1@0"]);
-    let end = "1/1#1 failed (exceeded job_timeout of 2h)";
+    let end = "1/1#1 failed (exceeded job_timeout of 2h in epoch 1: training took 2h, validating and the rest 0.0 s)";
     bench
         .feed([ended(0, 1, TrainerOutcome::Stopped)])
         .expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
@@ -265,15 +266,131 @@ fn impatient(slots: usize) -> Bench {
     bench
 }
 
+fn hint(fraction: f64, validating: bool) -> Input {
+    said(0, FromTrainer::Progress { id: attempt(1).to_string(), epoch: 1, fraction, validating })
+}
+
 #[test]
-fn a_trainer_that_stands_still_is_ended_and_its_job_tried_again() {
+fn a_job_that_takes_too_long_says_what_the_time_went_into() {
+    let mut bench = Bench::training();
+    bench.wait(Duration::from_secs(100)).feed([hint(1.0, true)]);
+    bench.wait(Duration::from_secs(7_100)).feed([ended(0, 1, TrainerOutcome::Stopped)]);
+    let end = "failed (exceeded job_timeout of 2h while validating epoch 1: training took 1m 40s, validating and the rest 1h 58m 20s)";
+    assert!(bench.seen.iter().any(|line| line.contains(end)), "{:?}", bench.seen);
+}
+
+#[test]
+fn a_line_of_its_log_is_a_trainers_sign_of_life() {
+    let mut bench = impatient(1);
+    bench.feed([grant(0, 1), ready(0), started(0, 1)]);
+    for _ in 0..3 {
+        bench.wait(SILENCE / 2).feed([Input::Trainer { slot: 0, event: TrainerEvent::Alive }]);
+    }
+    bench.seen.retain(|line| line.starts_with("kill"));
+    bench.expect(&[]);
+}
+
+#[test]
+fn a_trainer_that_loses_the_file_of_its_data_set_costs_its_jobs_nothing() {
+    let lost = || {
+        let reason = "the trainer was killed by SIGBUS".into();
+        let event = TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: true };
+        Input::Trainer { slot: 0, event }
+    };
+    let why = "the data set file was truncated or its disk went away: the trainer was killed by SIGBUS";
+    let mut bench = Bench::training();
+    bench.feed([lost()]);
+    let end = format!("1/1#1 unavailable ({why} in epoch 1)");
+    bench.expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    bench.feed([grant_pack(0, &[2, 3]), ready(0), lost()]);
+    for job in [2, 3] {
+        let end = format!("1/{job}#1 unavailable ({why} while it prepared the data set)");
+        assert!(bench.seen.iter().any(|line| line.contains(&end)), "{:?}", bench.seen);
+    }
+}
+
+const STILL_THERE: &str = "the process of its trainer is still there after SIGKILL, as where a disk or share does not \
+                           answer; slot 0 is out of use until it has ended";
+
+#[test]
+fn a_trainer_that_cannot_be_killed_holds_its_attempts_no_longer_than_its_bound() {
+    let mut bench = Bench::training();
+    bench.feed([revoke(1)]).wait(STOP_TO_KILL).wait(KILL_TO_GONE - Duration::from_millis(1));
+    bench.expect(&["forget 1", "stop 1/1#1@0", "kill 0"]);
+    let end = format!("1/1#1 revoked (cancelled; {STILL_THERE})");
+    bench.wait(Duration::from_millis(1)).expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+
+    let mut bench = impatient(1);
+    bench.feed([grant_pack(0, &[1, 2]), ready(0)]).wait(SILENCE).wait(KILL_TO_GONE);
+    let why = "unavailable (the trainer said nothing for 1m while it prepared the data set";
+    let ends = bench.seen.iter().filter(|line| {
+        line.starts_with("send") && line.contains(why) && line.ends_with(&format!("{STILL_THERE})"))
+    });
+    assert_eq!(ends.count(), 2, "{:?}", bench.seen);
+}
+
+#[test]
+fn a_slot_whose_trainer_cannot_be_killed_takes_no_jobs_until_it_has_ended() {
+    let mut bench = impatient(2);
+    bench.feed([grant(0, 1), ready(0)]).wait(SILENCE).wait(KILL_TO_GONE);
+    bench.seen.clear();
+    // Handed back at once, it would come back at once.
+    bench.feed([grant(0, 2)]).wait(UNKILLABLE_TO_HANDED_BACK - Duration::from_millis(1)).expect(&[]);
+    let end = format!("1/2#1 handed_back ({STILL_THERE})");
+    bench.wait(Duration::from_millis(1)).expect(&[&format!("spool 2 {end}"), &format!("send 2 {end}")]);
+    bench.feed([grant(1, 3), grant(0, 4)]).expect(&["start 1/3#1@1 in a new trainer"]);
+    bench.feed([exited(0)]).expect(&["start 1/4#1@0 in a new trainer"]);
+}
+
+#[test]
+fn a_worker_leaves_though_a_trainer_cannot_be_killed() {
+    let mut bench = Bench::training();
+    bench.feed([Input::Shutdown]).wait(GRACE).wait(GRACE);
+    bench.wait(KILL_TO_GONE_LEAVING);
+    let end = format!("1/1#1 handed_back (the worker is shutting down; {STILL_THERE})");
+    assert!(bench.seen.iter().any(|line| line.contains(&end)), "{:?}", bench.seen);
+    bench.seen.clear();
+    bench.feed([acknowledged(2)]).expect(&["forget 2", "exit Orderly"]);
+}
+
+#[test]
+fn a_trainer_that_fails_a_job_while_its_worker_leaves_hands_it_back() {
+    for jobs in [&[1][..], &[1, 2]] {
+        let mut bench = Bench::connected(1);
+        bench.feed([grant_pack(0, jobs), ready(0), started(0, 1)]);
+        bench.feed([Input::Shutdown, ended(0, 1, TrainerOutcome::Failed)]);
+        let end = "1/1#1 handed_back (the worker is shutting down; its trainer gave up: so)";
+        assert!(bench.seen.iter().any(|line| line.contains(end)), "{:?}", bench.seen);
+    }
+}
+
+#[test]
+fn a_trainer_that_stands_still_is_ended_and_its_job_tried_again_uncharged_where_its_data_set_is_away() {
     let almost = SILENCE - Duration::from_millis(1);
-    let preparing = |fraction| said(0, FromTrainer::Preparing { fraction });
-    let hint = || said(0, FromTrainer::Progress { id: attempt(1).to_string(), epoch: 1, fraction: 0.5 });
-    for (inputs, place) in [
-        (vec![preparing(0.0)], "while it prepared the data set"),
-        (vec![preparing(0.4)], "while it prepared the data set (40 % done)"),
-        (vec![started(0, 1), hint()], "in epoch 1"),
+    let preparing =
+        |fraction, doing: &str| said(0, FromTrainer::Preparing { fraction, doing: doing.to_owned() });
+    let away = "as where a disk or share does not answer (--trainer-silence))";
+    for (inputs, end) in [
+        (
+            vec![preparing(0.0, "")],
+            format!("unavailable (the trainer said nothing for 1m while it prepared the data set, {away}"),
+        ),
+        (
+            vec![preparing(0.0, "listing its files, 12 so far")],
+            format!(
+                "unavailable (the trainer said nothing for 1m while it prepared the data set (listing its files, 12 so far), {away}"
+            ),
+        ),
+        (
+            vec![preparing(0.4, "reading")],
+            format!(
+                "unavailable (the trainer said nothing for 1m while it prepared the data set (40 % done, reading), {away}"
+            ),
+        ),
+        (
+            vec![started(0, 1), hint(0.5, false)],
+            "failed (the trainer said nothing for 1m in epoch 1, as if it stood still".to_owned(),
+        ),
     ] {
         let mut bench = impatient(1);
         bench.feed([grant(0, 1), ready(0)]);
@@ -284,7 +401,6 @@ fn a_trainer_that_stands_still_is_ended_and_its_job_tried_again() {
         bench.seen.retain(|line| line.starts_with("kill"));
         bench.expect(&[]);
         bench.wait(Duration::from_millis(1)).feed([exited(0)]);
-        let end = format!("failed (the trainer said nothing for 1m {place}, as if it stood still");
         assert!(bench.seen.iter().any(|line| line.contains(&end)), "{:?}", bench.seen);
     }
 }
