@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod figures;
+mod gallery;
+
 const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
 
 fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
@@ -251,25 +254,6 @@ fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
 }
 
 #[test]
-fn the_figure_is_the_original_reports() {
-    let header = header(16, v1::JobCounts { done: 16, ..v1::JobCounts::default() });
-    let folder = write(&header, &whole_grid(), Language::Japanese);
-    let svg = read(&folder, "figures/time-vs-accuracy.svg");
-    for text in [
-        "総学習時間と精度の関係(エポック2)",
-        "総学習時間 [秒]",
-        "エポック2時点の検証精度",
-        "lr=0.0001, bs=32, relu",
-    ] {
-        assert!(svg.contains(text), "{text}");
-    }
-    // Each of the sixteen jobs has its label.
-    assert_eq!(svg.matches("\nlr=").count(), 16);
-    let png = fs::read(folder.path().join("figures/time-vs-accuracy.png")).unwrap();
-    assert!(png.starts_with(b"\x89PNG") && png.len() > 20_000, "{}", png.len());
-}
-
-#[test]
 fn a_sweep_without_results_has_a_report() {
     let folder = write(&header(16, v1::JobCounts::default()), &[], Language::English);
     assert!(read(&folder, "figures/learning-curves.svg").contains("no results yet"));
@@ -288,8 +272,9 @@ fn a_large_sweep_has_every_row_in_the_tables_and_the_best_on_the_page() {
     assert_eq!(read(&folder, "epochs.csv").lines().count(), 6_001);
     let page = read(&folder, "report.md");
     assert_eq!(page.lines().filter(|line| line.starts_with("| ")).count(), 1 + TABLE_ROWS_MAX);
-    assert!(page.contains("Only the best rows are shown"));
-    assert!(read(&folder, "figures/learning-curves.svg").contains("24 of 3000 jobs shown"));
+    assert!(page.contains("Only the best jobs are listed"));
+    assert!(page.contains("the best 5 and the worst 3 of 3000 jobs; 2992 jobs are not drawn"));
+    assert!(page.contains("of 3000 jobs shown: the best"));
 }
 
 #[test]
@@ -323,16 +308,113 @@ fn times_of_packs_are_told_for_what_they_are_and_count_once() {
         })
         .collect();
     let header = some_header();
-    for (language, note) in
-        [(Language::English, "of all of them together"), (Language::Japanese, "まとめたジョブすべて")]
-    {
+    for (language, told) in [
+        (Language::English, ["of all of them together", "200.0 s"]),
+        (Language::Japanese, ["まとめたジョブすべて", "200.0 秒"]),
+    ] {
         let folder = write(&header, &jobs, language);
         for name in ["report.md", "report.html"] {
             let page = read(&folder, name);
-            assert!(page.contains(note) && page.contains("200.0 s"), "{page}");
+            assert!(told.iter().all(|text| page.contains(text)), "{page}");
         }
         assert!(read(&folder, "results.csv").lines().nth(1).unwrap().contains(",0.7,0.5,3,"));
     }
     let alone = write(&header, &some_jobs(), Language::English);
     assert!(!read(&alone, "report.md").contains("Jobs at a time"));
+}
+
+#[test]
+fn failures_are_grouped_with_the_numbers_of_their_jobs() {
+    let jobs: Vec<_> = (1..=31)
+        .map(|number| {
+            let failed = v1::Job {
+                point: Some(point(number, "relu", 0.1, 32)),
+                state: v1::JobState::Failed.into(),
+                reason: format!("the trainer was killed by SIGSEGV in epoch {number}"),
+                ..v1::Job::default()
+            };
+            (failed, Vec::new())
+        })
+        .collect();
+    let header = header(31, v1::JobCounts { failed: 31, ..v1::JobCounts::default() });
+    for (language, what, why) in [
+        (Language::English, "failed, 31 jobs", "the trainer was killed by SIGSEGV in epoch 1 (jobs 1–31)"),
+        (
+            Language::Japanese,
+            "失敗, 31 ジョブ",
+            "エポック 1 でトレーナーが SIGSEGV により強制終了されました (ジョブ 1–31)",
+        ),
+    ] {
+        let folder = write(&header, &jobs, language);
+        assert!(read(&folder, "report.md").contains(&format!("- **{what}**: {why}\n")));
+        assert!(read(&folder, "report.html").contains(&format!("<li><strong>{what}</strong>: {why}</li>")));
+    }
+}
+
+#[test]
+fn a_table_that_is_too_wide_for_paper_is_printed_in_parts_that_have_every_column() {
+    let (_, header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "long-names").unwrap();
+    let page = read(&write(&header, &jobs, Language::English), "report.html");
+    let headings = |table: &str| -> Vec<String> {
+        let head = table.split("</thead>").next().unwrap();
+        head.split("</th>").filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned())).collect()
+    };
+    let tables: Vec<&str> = page.split("<table").skip(1).collect();
+    assert!(tables[0].starts_with(" class=\"screen\""));
+    let whole = headings(tables[0]);
+    let mut printed = vec!["Job".to_owned()];
+    for table in &tables[1..] {
+        assert!(table.starts_with(" class=\"paper\""));
+        let part = headings(table);
+        assert_eq!(part[0], "Job");
+        printed.extend(part.into_iter().skip(1).filter(|heading| !heading.is_empty()));
+    }
+    assert_eq!(printed, whole.into_iter().filter(|heading| !heading.is_empty()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_value_is_no_formula_in_a_table_and_a_number_stays_one() {
+    let (mut job, epochs) = job(point(1, "=cmd|'/c calc'!A0", -0.5, 32), 0.5, 10.0);
+    job.worker = "@sum".into();
+    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let table = read(&write(&header, &[(job, epochs)], Language::English), "results.csv");
+    assert!(table.contains("\n1,'=cmd|'/c calc'!A0,-0.5,32,") && table.contains(",'@sum,"), "{table}");
+}
+
+#[test]
+fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
+    let (_, mut header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "troubled").unwrap();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.skipped = vec!["cat.1.jpg".into()];
+    dataset.skipped_count = 9;
+    let folder = write(&header, &jobs, Language::Japanese);
+    for name in ["report.md", "report.html", "figures/time-vs-accuracy.svg", "figures/learning-curves.svg"] {
+        let text = read(&folder, name);
+        let text = text.split_once("</style>").map_or(text.as_str(), |(_, body)| body);
+        for english in [
+            "done",
+            "failed",
+            "cancelled",
+            "job ",
+            "jobs",
+            "epoch ",
+            "more",
+            "request",
+            "scale",
+            "loss",
+            " s<",
+        ] {
+            let known =
+                ["val_loss", "job_timeout"].iter().fold(text.to_owned(), |text, own| text.replace(own, ""));
+            let tags = known.contains(english)
+                && known
+                    .split('<')
+                    .any(|part| part.split_once('>').is_some_and(|(_, text)| text.contains(english)));
+            assert!(
+                !tags && (name.ends_with("html") || name.ends_with("svg") || !known.contains(english)),
+                "{name}: {english}"
+            );
+        }
+    }
+    assert!(read(&folder, "report.md").contains("cat.1.jpg、ほか 8 件"));
 }
