@@ -18,7 +18,7 @@ use std::cmp::Reverse;
 use proto::v1;
 
 pub(super) use self::{
-    numbers::{short, short_text},
+    numbers::{readable, short, short_text},
     svg::dark_style,
 };
 use super::{
@@ -65,6 +65,7 @@ struct Point {
     seconds: f64,
     accuracy: f64,
     epochs: u32,
+    /// The value by which it has its colour.
     group: String,
     label: String,
 }
@@ -91,7 +92,8 @@ pub(super) struct Figures {
     points: Vec<Point>,
     best_points: Best<Place, Point>,
     best_curves: Best<Place, Curve>,
-    worst_curves: Best<Reverse<Place>, Curve>,
+    /// Those whose end is a result before others, as a machine's failure says nothing of a job's parameters.
+    worst_curves: Best<(bool, Reverse<Place>), Curve>,
     with_results: u64,
     without_results: u64,
 }
@@ -128,7 +130,7 @@ impl Figures {
             seconds,
             accuracy,
             epochs: row.epochs_done,
-            group: self.group.as_ref().map_or_else(String::new, |name| row.short_parameter(name)),
+            group: self.group.as_ref().map_or_else(String::new, |name| row.parameter(name)),
             label: row.short_label(&self.varying),
         };
         if row.number.is_multiple_of(self.stride) {
@@ -143,7 +145,8 @@ impl Figures {
             epochs: epochs.iter().filter_map(|epoch| epoch.record).collect(),
         };
         self.best_curves.offer(place, curve);
-        self.worst_curves.offer(Reverse(place), curve);
+        let is_result = matches!(row.state, "done" | "diverged");
+        self.worst_curves.offer((is_result, Reverse(place)), curve);
     }
 
     /// Draws both figures.
@@ -164,8 +167,10 @@ impl Figures {
         }
         let best = chosen.len();
         if self.with_results > best as u64 {
-            // The worst of all comes last.
-            chosen.extend(self.worst_curves.into_ranked().into_iter().rev());
+            let numbers: Vec<u64> = chosen.iter().map(|curve| curve.number).collect();
+            let worst = self.worst_curves.into_ranked().into_iter();
+            // The worst of all comes last. Where few jobs have ended, they are among the best, too.
+            chosen.extend(worst.rev().filter(|curve| !numbers.contains(&curve.number)));
         }
         let curves = curves::draw(
             &curves::Jobs { curves: &chosen, best, with_results: self.with_results, varying: &self.varying },

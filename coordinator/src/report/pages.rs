@@ -92,7 +92,7 @@ impl Content<'_> {
         let best = self.best.as_ref().map(|row| row.number);
         let row = |row: &JobRow| {
             let mut cells = vec![row.number.to_string()];
-            cells.extend(columns.iter().map(|name| row.parameter(name)));
+            cells.extend(columns.iter().map(|name| row.readable_parameter(name)));
             cells.extend([
                 decimals(row.train_seconds, 2),
                 decimals(row.val_accuracy, 4),
@@ -103,7 +103,7 @@ impl Content<'_> {
                 cells.push(row.pack_size.to_string());
             }
             if states {
-                cells.extend([self.words.state(row.state).to_owned(), self.words.reason(&row.reason)]);
+                cells.extend([self.words.state_name(row.state).to_owned(), self.words.reason(&row.reason)]);
             }
             TableRow { cells, best: best == Some(row.number) }
         };
@@ -120,7 +120,7 @@ impl Content<'_> {
                 "" => words.no_reason.to_owned(),
                 reason => words.reason(reason),
             };
-            let what = format!("{}, {}", words.state(group.state), words.jobs(group.jobs));
+            let what = format!("{}, {}", words.state_name(group.state), words.jobs(group.jobs));
             (what, format!("{reason} ({} {numbers}{more})", words.job_numbers(group.jobs)))
         };
         let mut lines: Vec<_> = self.failures.iter().take(GROUPS_SHOWN_MAX).map(line).collect();

@@ -63,18 +63,24 @@ impl Ranking {
         Some(job.epochs_done).zip(value)
     }
 
-    /// A job's place: larger is better, jobs without a value last, the earlier of two equal jobs first.
+    /// A job's place: larger is better. Only jobs that are done can be the best, as for the coordinator; jobs that
+    /// diverged or have no value come last, the earlier of two equal jobs first.
     pub(super) fn place(&self, row: &JobRow) -> Place {
         // A diverged job has a last epoch, but is no candidate.
         let value =
             row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
-        Place { value: value.map(|value| if self.maximize { value } else { -value }), number: row.number }
+        Place {
+            is_candidate: value.is_some() && row.state == "done",
+            value: value.map(|value| if self.maximize { value } else { -value }),
+            number: row.number,
+        }
     }
 }
 
 /// Place of a job among others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Place {
+    is_candidate: bool,
     value: Option<f64>,
     number: u64,
 }
@@ -82,7 +88,7 @@ pub(super) struct Place {
 impl Place {
     /// Whether the job can be the best at all.
     pub(super) fn is_candidate(self) -> bool {
-        self.value.is_some()
+        self.is_candidate
     }
 }
 
@@ -100,7 +106,7 @@ impl Ord for Place {
             (Some(one), Some(two)) => one.total_cmp(&two),
             (one, two) => one.is_some().cmp(&two.is_some()),
         };
-        value.then(other.number.cmp(&self.number))
+        self.is_candidate.cmp(&other.is_candidate).then(value).then(other.number.cmp(&self.number))
     }
 }
 
@@ -171,6 +177,7 @@ mod tests {
     fn row(number: u64, val_accuracy: Option<f64>) -> JobRow {
         let job = v1::Job {
             point: Some(v1::JobPoint { job: number, parameters: Vec::new() }),
+            state: v1::JobState::Done.into(),
             val_accuracy,
             ..v1::Job::default()
         };
@@ -191,12 +198,33 @@ mod tests {
     }
 
     #[test]
+    fn only_a_job_that_is_done_can_be_the_best() {
+        let ranking = Ranking::new(None);
+        let place = |number, state: v1::JobState, accuracy| {
+            let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
+            let job = v1::Job { point, state: state.into(), val_accuracy: accuracy, ..v1::Job::default() };
+            ranking.place(&JobRow::new(&job, &[], &ranking))
+        };
+        let places = [
+            place(1, v1::JobState::Done, Some(0.5)),
+            place(2, v1::JobState::Failed, Some(0.9)),
+            place(3, v1::JobState::Cancelled, Some(0.8)),
+            place(4, v1::JobState::Diverged, Some(0.95)),
+            place(5, v1::JobState::Failed, None),
+        ];
+        assert!(places.is_sorted_by(|better, worse| better > worse));
+        assert_eq!(places.map(Place::is_candidate), [true, false, false, false, false]);
+    }
+
+    #[test]
     fn a_small_loss_is_better_where_the_sweep_says_so() {
         let with = |metric: &str, number, loss| {
             let ranking =
                 Ranking::new(Some(&v1::Metric { name: metric.into(), maximize: false, use_best: false }));
             let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
-            let job = v1::Job { point, train_loss: Some(loss), val_loss: Some(loss), ..v1::Job::default() };
+            let state = v1::JobState::Done.into();
+            let job =
+                v1::Job { point, state, train_loss: Some(loss), val_loss: Some(loss), ..v1::Job::default() };
             ranking.place(&JobRow::new(&job, &[], &ranking))
         };
         for metric in ["train_loss", "val_loss"] {
@@ -221,7 +249,7 @@ mod tests {
             let ranking = Ranking::new(Some(&v1::Metric { name: name.into(), maximize, use_best: true }));
             let row = |number, losses: &[f64]| {
                 let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
-                let job = v1::Job { point, ..v1::Job::default() };
+                let job = v1::Job { point, state: v1::JobState::Done.into(), ..v1::Job::default() };
                 JobRow::new(&job, &epochs(losses), &ranking)
             };
             // The first of two equal epochs.

@@ -3,7 +3,7 @@
 use proto::{ParameterMap, ParameterValue, v1};
 
 use super::{
-    figures::{short, short_text},
+    figures::{readable, short, short_text},
     ranking::Ranking,
 };
 use crate::core::state::JobState;
@@ -67,6 +67,14 @@ impl JobRow {
         self.parameters.get(name).map_or_else(String::new, ToString::to_string)
     }
 
+    /// As [`Self::parameter`], with long numbers rounded: for people.
+    pub(super) fn readable_parameter(&self, name: &str) -> String {
+        match self.parameters.get(name) {
+            Some(ParameterValue::Float(value)) => readable(*value),
+            _ => self.parameter(name),
+        }
+    }
+
     /// As [`Self::parameter`], with three significant digits and of bounded length.
     pub(super) fn short_parameter(&self, name: &str) -> String {
         match self.parameters.get(name) {
@@ -78,7 +86,7 @@ impl JobRow {
 
     /// `lr=0.0001, bs=32, relu`: the parameters that vary, as the original report labels them.
     pub(super) fn label(&self, varying: &[String]) -> String {
-        self.labelled(varying, |name| self.parameter(name))
+        self.labelled(varying, |name| self.readable_parameter(name))
     }
 
     /// As [`Self::label`], for figures: values are short.

@@ -50,7 +50,9 @@ pub(super) struct Words {
     pub(super) best_val_accuracy: &'static str,
     pub(super) epoch: &'static str,
     pub(super) learning_curves: &'static str,
-    pub(super) worst: &'static str,
+    pub(super) best_jobs: &'static str,
+    pub(super) worst_jobs: &'static str,
+    pub(super) unfinished_are_last: &'static str,
     pub(super) beyond: &'static str,
     pub(super) other_values: &'static str,
     pub(super) numbers_are_jobs: &'static str,
@@ -106,7 +108,7 @@ impl Words {
     }
 
     /// A job's state, as people read it.
-    pub(super) fn state<'a>(&self, state: &'a str) -> &'a str {
+    pub(super) fn state_name<'a>(&self, state: &'a str) -> &'a str {
         let japanese = match state {
             "pending" => "待機中",
             "running" => "実行中",

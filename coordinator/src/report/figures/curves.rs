@@ -175,7 +175,7 @@ fn write_legend(
     let left_entries = if selection { jobs.best } else { curves.len().div_ceil(2) };
     let mut top = top;
     if selection {
-        for (text, left) in [(words.best, MARGIN), (words.worst, 2.0 * MARGIN + column)] {
+        for (text, left) in [(words.best_jobs, MARGIN), (words.worst_jobs, 2.0 * MARGIN + column)] {
             drawing.text((left, top + legend::ROW / 2.0), text, LEGEND_SIZE, Anchor::Start, Ink::Soft);
         }
         top += legend::ROW;
@@ -204,7 +204,7 @@ fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], beyond: bool, 
     let mut left = MARGIN + 8.0;
     if diverged {
         Mark::Diverged.draw(drawing, (left, y));
-        let text = words.state("diverged");
+        let text = words.state_name("diverged");
         drawing.text((left + 14.0, y), text, LEGEND_SIZE, Anchor::Start, Ink::Text);
         left += 14.0 + width(text, LEGEND_SIZE) + 30.0;
     }

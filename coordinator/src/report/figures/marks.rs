@@ -69,8 +69,8 @@ impl Mark {
                 drawing.line((x - 5.0, y + 5.0), (x + 5.0, y - 5.0), Ink::Text, 2.0);
             }
             Self::Failed => {
-                drawing.line((x - 6.0, y), (x + 6.0, y), Ink::Series(1), 2.0);
-                drawing.line((x, y - 6.0), (x, y + 6.0), Ink::Series(1), 2.0);
+                drawing.line((x - 6.0, y), (x + 6.0, y), Ink::Text, 2.0);
+                drawing.line((x, y - 6.0), (x, y + 6.0), Ink::Text, 2.0);
             }
         }
     }

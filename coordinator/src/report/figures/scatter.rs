@@ -6,7 +6,7 @@ use super::{
     labels::{self, Area, Placed},
     legend,
     marks::{GROUPS_MAX, Mark},
-    numbers::{fitted, width},
+    numbers::{fitted, short_value, width},
     panel::Panel,
     svg::{Anchor, At, Drawing, Ink},
 };
@@ -24,7 +24,7 @@ const LEGEND_SIZE: f64 = 14.0;
 /// Widest text of the legend.
 const LEGEND_TEXT_MAX: f64 = 220.0;
 /// Points that are no further apart than this look like one.
-const ONE_POINT: f64 = 3.0;
+const ONE_POINT: f64 = 6.0;
 /// Most job numbers in the label of a point.
 const NUMBERS_MAX: usize = 3;
 
@@ -53,6 +53,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
         drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
         return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, words) };
     }
+    let unfinished = points.iter().any(|point| point.state != "done");
     let groups = groups(points);
     let mark_of = |point: &Point| {
         Mark::of_state(point.state).unwrap_or_else(|| {
@@ -86,7 +87,10 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
     }
     let has_numbers = placed.iter().any(|label| label.text > 0 || clusters[label.point].members.len() > 1);
     let unlabelled = clusters.len() - placed.len();
-    let notes = notes(jobs, unlabelled, has_numbers, words);
+    let mut notes = notes(jobs, unlabelled, has_numbers, words);
+    if unfinished {
+        notes.insert(0, words.unfinished_are_last.to_owned());
+    }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
 }
 
@@ -156,7 +160,7 @@ fn write_label(drawing: &mut Drawing, text: &str, point: At, area: &Area) {
         (_, true) => (Anchor::End, area.right),
         _ => (Anchor::Middle, (area.left + area.right) / 2.0),
     };
-    drawing.text((x, (area.top + area.bottom) / 2.0), text, LABEL_SIZE, anchor, Ink::Text);
+    drawing.label((x, (area.top + area.bottom) / 2.0), text, LABEL_SIZE, anchor, Ink::Text);
 }
 
 /// Writes the marks that occur and what they stand for; returns the height.
@@ -176,14 +180,19 @@ fn write_legend(
     if !name.is_empty() && marks.iter().any(|mark| mark.state().is_none()) {
         entries.push((None, format!("{name}:")));
     }
-    entries.extend(marks.into_iter().map(|mark| {
+    let states = marks.iter().position(|mark| mark.state().is_some());
+    let has_name = !entries.is_empty();
+    for (position, mark) in marks.into_iter().enumerate() {
+        if has_name && Some(position) == states {
+            entries.push((None, format!("{}:", words.state)));
+        }
         let text = match (mark, mark.state()) {
-            (Mark::Group(group), _) if !groups[group].is_empty() => groups[group].to_owned(),
+            (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
             (Mark::OtherGroup, _) => words.other_values.to_owned(),
-            (_, state) => words.state(state.unwrap_or("done")).to_owned(),
+            (_, state) => words.state_name(state.unwrap_or("done")).to_owned(),
         };
-        (Some(mark), text)
-    }));
+        entries.push((Some(mark), text));
+    }
     for (_, text) in &mut entries {
         *text = fitted(text, LEGEND_SIZE, LEGEND_TEXT_MAX);
     }
@@ -229,7 +238,7 @@ mod tests {
 
     #[test]
     fn points_that_look_like_one_have_one_label() {
-        let clusters = clusters(&[(10.0, 10.0), (50.0, 10.0), (11.0, 9.0), (10.0, 12.0)]);
+        let clusters = clusters(&[(10.0, 10.0), (50.0, 10.0), (11.0, 9.0), (10.0, 14.0)]);
         let members: Vec<_> = clusters.iter().map(|cluster| cluster.members.clone()).collect();
         assert_eq!(members, [vec![0, 2, 3], vec![1]]);
     }

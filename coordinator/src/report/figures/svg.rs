@@ -66,7 +66,8 @@ impl Ink {
 /// Rules by which the figures within a page are dark.
 pub(in crate::report) fn dark_style() -> String {
     let inks = Ink::PLAIN.into_iter().chain((0..SERIES).map(Ink::Series));
-    inks.fold(String::new(), |mut rules, ink| {
+    let halo = format!("  figure [paint-order] {{ stroke: {}; }}\n", Ink::Paper.on_dark());
+    inks.fold(halo, |mut rules, ink| {
         let (class, colour) = (ink.class(), ink.on_dark());
         let _ = writeln!(
             rules,
@@ -109,7 +110,19 @@ impl Drawing {
         self.styled_text(at, text, size, anchor, ink, " font-weight=\"bold\"");
     }
 
+    /// As [`Self::text`], readable on top of lines.
+    pub(super) fn label(&mut self, at: At, text: &str, size: f64, anchor: Anchor, ink: Ink) {
+        let style = format!(
+            " stroke=\"{}\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"",
+            Ink::Paper.on_light()
+        );
+        self.styled_text(at, text, size, anchor, ink, &style);
+    }
+
     fn styled_text(&mut self, (x, y): At, text: &str, size: f64, anchor: Anchor, ink: Ink, style: &str) {
+        if text.is_empty() {
+            return;
+        }
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",

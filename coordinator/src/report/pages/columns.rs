@@ -8,20 +8,11 @@ const PAPER: usize = 112;
 const GAP: usize = 2;
 /// A text's column is no wider than this: longer ones have several lines.
 const TEXT_MAX: usize = 26;
-/// Widths from which a table is wider than a usual screen's page.
-const SCREEN: usize = 110;
-/// Widths from which a table is wider than a telephone.
-const TELEPHONE: usize = 34;
-
-/// How wide a table is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
-    Everywhere,
-    /// Not on a telephone.
-    Screen,
-    /// Not even on a usual screen.
-    Nowhere,
-}
+/// Pixels of a digit on a screen, where a table has the page's own size.
+const DIGIT_PIXELS: usize = 9;
+/// Widest page, and its margins, in pixels (`style.css`).
+const PAGE_PIXELS: usize = 1_240;
+const MARGIN_PIXELS: usize = 40;
 
 /// Least width of a column with this heading and these cells, in widths of a digit; `numeric` cells have one line.
 pub(super) fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>, numeric: bool) -> usize {
@@ -32,17 +23,20 @@ pub(super) fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>, num
     cells.map(cell).max().unwrap_or(0).max(heading) + GAP
 }
 
+/// Whether a column of texts has some of several lines.
+pub(super) fn has_long_texts<'a>(mut cells: impl Iterator<Item = &'a str>) -> bool {
+    cells.any(|text| signs(text) > TEXT_MAX)
+}
+
 /// Widths of a text; signs that are not Latin count twice.
 fn signs(text: &str) -> usize {
     text.chars().map(|sign| if u32::from(sign) < 0x2e80 { 1 } else { 2 }).sum()
 }
 
-pub(super) fn fit(widths: &[usize]) -> Fit {
-    match widths.iter().sum() {
-        ..=TELEPHONE => Fit::Everywhere,
-        ..=SCREEN => Fit::Screen,
-        _ => Fit::Nowhere,
-    }
+/// The widest screen, in pixels, on which the table is wider than the page; none where that is every screen.
+pub(super) fn too_narrow(widths: &[usize]) -> Option<usize> {
+    let pixels = widths.iter().sum::<usize>() * DIGIT_PIXELS;
+    (pixels <= PAGE_PIXELS).then_some(pixels + MARGIN_PIXELS)
 }
 
 /// The columns of each table on paper, without the first column, which each of them has.
@@ -83,8 +77,7 @@ mod tests {
         assert_eq!(width("Reason", ["", long.as_str()].into_iter(), false), TEXT_MAX + GAP);
         assert_eq!(width("Learning rate", ["0.0000215443469"].into_iter(), true), 15 + GAP);
         assert_eq!(width("最良エポックの検証精度", [].into_iter(), true), 8 + GAP);
-        assert_eq!(fit(&[10, 10]), Fit::Everywhere);
-        assert_eq!(fit(&[10; 8]), Fit::Screen);
-        assert_eq!(fit(&[10; 20]), Fit::Nowhere);
+        assert_eq!(too_narrow(&[10, 10]), Some(220));
+        assert_eq!(too_narrow(&[10; 20]), None);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    Content, TableRow,
-    columns::{self, Fit},
-};
+use super::{Content, TableRow, columns};
 use crate::report::figures::{Figure, dark_style};
 
 const STYLE: &str = include_str!("style.css");
@@ -14,11 +11,13 @@ const STYLE: &str = include_str!("style.css");
 pub(in crate::report) fn html(content: &Content<'_>) -> String {
     let words = content.words;
     let title = format!("{}: {}", words.report_of, text(&content.sweep.name));
+    let mut table = String::new();
+    let hint_style = results(&mut table, content);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>\n{STYLE}@media screen and (prefers-color-scheme: dark) {{\n  \
-         :root {{ --shade: #fff4; }} figure {{ background: #16181c; }}\n{}}}\n</style>\n</head>\n<body>\n\
+         :root {{ --shade: #fff4; }} figure {{ background: #16181c; }}\n{}}}\n{hint_style}\n</style>\n</head>\n<body>\n\
          <h1>{title}</h1>\n<h2>{}</h2>\n<dl>\n",
         words.code,
         dark_style(),
@@ -27,8 +26,7 @@ pub(in crate::report) fn html(content: &Content<'_>) -> String {
     for (name, fact) in content.facts() {
         let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", text(&name), text(&fact));
     }
-    let _ = write!(page, "</dl>\n<h2>{}</h2>\n", words.results);
-    results(&mut page, content);
+    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", words.results);
     if content.selection {
         let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
     }
@@ -60,7 +58,7 @@ pub(in crate::report) fn html(content: &Content<'_>) -> String {
 fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
     let _ = writeln!(
         page,
-        "<p class=\"hint\">{}</p>\n<figure role=\"group\" aria-label=\"{}\" tabindex=\"0\">{}</figure>",
+        "<p class=\"hint figure-hint\">{}</p>\n<figure role=\"group\" aria-label=\"{}\" tabindex=\"0\">{}</figure>",
         text(hint),
         text(&figure.title),
         inline(&figure.svg)
@@ -70,8 +68,9 @@ fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
     }
 }
 
-/// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide.
-fn results(page: &mut String, content: &Content<'_>) {
+/// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide. Returns the
+/// rule by which screens that are too narrow have a hint.
+fn results(page: &mut String, content: &Content<'_>) -> String {
     let rows = content.table();
     let headings = content.headings();
     let numeric: Vec<bool> = (0..headings.len())
@@ -85,15 +84,19 @@ fn results(page: &mut String, content: &Content<'_>) {
             columns::width(&headings[column], cells, numeric[column])
         })
         .collect();
-    let hint = match columns::fit(&widths) {
-        Fit::Everywhere => None,
-        Fit::Screen => Some("hint"),
-        Fit::Nowhere => Some("hint always"),
+    let hint = text(content.words.scroll_hint);
+    let _ = writeln!(page, "<p class=\"hint table-hint\">{hint}</p>");
+    let class = |column: usize| {
+        let mut cells = rows.iter().map(|row| row.cells[column].as_str());
+        match numeric[column] {
+            // A column of numbers is aligned to the right, its heading too.
+            true => " class=\"n\"",
+            false if columns::has_long_texts(&mut cells) => " class=\"t\"",
+            false => "",
+        }
     };
-    if let Some(class) = hint {
-        let _ = writeln!(page, "<p class=\"{class}\">{}</p>", text(content.words.scroll_hint));
-    }
-    let table = Table { headings: &headings, numeric: &numeric, rows: &rows };
+    let classes: Vec<&str> = (0..headings.len()).map(class).collect();
+    let table = Table { headings: &headings, classes: &classes, rows: &rows };
     let all: Vec<usize> = (0..headings.len()).collect();
     let parts = columns::on_paper(&widths);
     let class = if parts.len() > 1 { "screen" } else { "" };
@@ -106,18 +109,22 @@ fn results(page: &mut String, content: &Content<'_>) {
         let columns: Vec<usize> = std::iter::once(0).chain(range).collect();
         table.write(page, "paper", &format!("{} / {count}", part + 1), &columns);
     }
+    let screens = match columns::too_narrow(&widths) {
+        Some(pixels) => format!("screen and (max-width: {pixels}px)"),
+        None => "screen".to_owned(),
+    };
+    format!("@media {screens} {{ .table-hint {{ display: block; }} }}")
 }
 
 struct Table<'a> {
     headings: &'a [String],
-    numeric: &'a [bool],
+    /// The class attribute of each column.
+    classes: &'a [&'static str],
     rows: &'a [TableRow],
 }
 
 impl Table<'_> {
     fn write(&self, page: &mut String, class: &str, caption: &str, columns: &[usize]) {
-        // A column of numbers is aligned to the right, its heading too.
-        let class_of = |column: usize| if self.numeric[column] { "n" } else { "t" };
         page.push_str("<table");
         if !class.is_empty() {
             let _ = write!(page, " class=\"{class}\"");
@@ -128,13 +135,13 @@ impl Table<'_> {
         }
         page.push_str("<thead><tr>");
         for &column in columns {
-            let _ = write!(page, "<th class=\"{}\">{}</th>", class_of(column), text(&self.headings[column]));
+            let _ = write!(page, "<th{}>{}</th>", self.classes[column], text(&self.headings[column]));
         }
         page.push_str("</tr></thead>\n<tbody>\n");
         for row in self.rows {
             page.push_str(if row.best { "<tr class=\"best\">" } else { "<tr>" });
             for &column in columns {
-                let _ = write!(page, "<td class=\"{}\">{}</td>", class_of(column), text(&row.cells[column]));
+                let _ = write!(page, "<td{}>{}</td>", self.classes[column], text(&row.cells[column]));
             }
             page.push_str("</tr>\n");
         }

@@ -19,7 +19,7 @@ impl Words {
 
     /// How many jobs are in a state.
     pub(in crate::report) fn in_state(&self, count: u64, state: &str) -> String {
-        let state = self.state(state);
+        let state = self.state_name(state);
         self.either_of(|| format!("{count} {state}"), || format!("{state} {count}"))
     }
 
@@ -85,10 +85,12 @@ impl Words {
 
     /// Which of all jobs have a learning curve.
     pub(in crate::report) fn best_and_worst(&self, best: usize, worst: usize, all: u64) -> String {
-        self.either_of(
-            || format!("the best {best} and the worst {worst} of {}", counted(all, "job")),
-            || format!("全 {all} ジョブのうち上位 {best} 件と下位 {worst} 件"),
-        )
+        match (self.is_japanese(), worst) {
+            (false, 0) => format!("the best {best} of {}", counted(all, "job")),
+            (false, _) => format!("the best {best} and the worst {worst} of {}", counted(all, "job")),
+            (true, 0) => format!("全 {all} ジョブのうち上位 {best} 件"),
+            (true, _) => format!("全 {all} ジョブのうち上位 {best} 件と下位 {worst} 件"),
+        }
     }
 
     /// What has a learning curve, and how many jobs have none.
@@ -114,9 +116,10 @@ impl Words {
     /// That lines go beyond the axis of losses.
     pub(in crate::report) fn beyond_axis(&self, lines: usize, largest: f64) -> String {
         let (lines, largest) = (lines as u64, short(largest));
+        let losses = agreeing(lines, "loss", "losses");
         let go = agreeing(lines, "goes", "go");
         self.either_of(
-            || format!("▲: the loss of {} {go} beyond the axis, up to {largest}.", counted(lines, "job")),
+            || format!("▲: the {losses} of {} {go} beyond the axis, up to {largest}.", counted(lines, "job")),
             || format!("▲: {lines} 件のジョブの損失が軸の範囲を超えています (最大 {largest})。"),
         )
     }
@@ -156,15 +159,10 @@ impl Words {
     /// That points have no label.
     pub(in crate::report) fn unlabelled(&self, points: usize) -> String {
         let points = points as u64;
-        let (have, lie) = (agreeing(points, "has", "have"), agreeing(points, "lies", "lie"));
+        let have = agreeing(points, "has", "have");
         self.either_of(
-            || {
-                format!(
-                    "{} {have} no label; the table has every job that {lie} there.",
-                    counted(points, "point")
-                )
-            },
-            || format!("{points} 個の点にはラベルがありません。ジョブは表にあります。"),
+            || format!("{} {have} no label, for want of room.", counted(points, "point")),
+            || format!("{points} 個の点には、余白がないためラベルがありません。"),
         )
     }
 
