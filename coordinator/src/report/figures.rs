@@ -1,38 +1,41 @@
-//! The figures: collected while jobs go by, drawn at the end with plotters, turned into pixels with resvg.
+//! The figures: collected while jobs go by, drawn at the end, turned into pixels with resvg.
 
 mod axis;
+mod curve_points;
 mod curves;
 mod labels;
+mod legend;
+mod looks;
+mod marks;
+mod numbers;
+mod panel;
 mod render;
 mod scatter;
+mod svg;
 
-use plotters::style::RGBColor;
+use std::cmp::Reverse;
+
 use proto::v1;
 
+pub(super) use self::{
+    numbers::{readable, short, short_text},
+    svg::dark_style,
+};
 use super::{
     ReportError,
-    rows::{Best, JobRow, Place},
+    ranking::{Best, Place},
+    rows::JobRow,
     words::Words,
 };
 
 /// Most points of the scatter plot; more are an even choice and the best.
 const POINTS_MAX: u64 = 2_000;
+/// Points of the best jobs, which are never left out.
+const BEST_POINTS: usize = 40;
 /// Most learning curves: more lines cannot be told apart.
-const CURVES_MAX: usize = 24;
-/// Most labels beside points, for the best ones: more cannot be read.
-const LABELS_MAX: usize = 40;
-/// Every text of a figure is in this font, of which a part is embedded for the pixels.
-const FONT: &str = "Noto Sans CJK JP, Noto Sans JP, sans-serif";
-/// Colours that people with any colour vision tell apart (Okabe and Ito 2008), dark enough for white paper.
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(148, 112, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(70, 70, 70),
-];
+const CURVES_MAX: usize = 8;
+/// Where there are more jobs than that, how many of the curves are those of the worst.
+const WORST_CURVES: usize = 3;
 
 /// One finished figure.
 #[derive(Debug)]
@@ -40,8 +43,17 @@ pub(super) struct Figure {
     pub(super) svg_name: &'static str,
     pub(super) png_name: &'static str,
     pub(super) title: String,
+    /// What it does not show, and how to read it: a sentence each.
+    pub(super) notes: Vec<String>,
     pub(super) svg: String,
     pub(super) png: Vec<u8>,
+}
+
+/// What a figure's module makes.
+struct Drawn {
+    svg: String,
+    title: String,
+    notes: Vec<String>,
 }
 
 /// A job in the scatter plot.
@@ -49,9 +61,11 @@ pub(super) struct Figure {
 struct Point {
     place: Place,
     number: u64,
+    state: &'static str,
     seconds: f64,
     accuracy: f64,
     epochs: u32,
+    /// The value by which it has its colour.
     group: String,
     label: String,
 }
@@ -60,6 +74,9 @@ struct Point {
 #[derive(Debug)]
 struct Curve {
     number: u64,
+    state: &'static str,
+    /// The parameters that vary, in their order.
+    values: Vec<String>,
     label: String,
     epochs: Vec<v1::EpochRecord>,
 }
@@ -70,12 +87,15 @@ pub(super) struct Figures {
     varying: Vec<String>,
     /// The parameter whose values have colours of their own.
     group: Option<String>,
-    /// Each how-manieth job is a point.
+    /// One job in this many is a point.
     stride: u64,
     points: Vec<Point>,
-    best_points: Best<Point>,
-    curves: Best<Curve>,
-    jobs_with_results: u64,
+    best_points: Best<Place, Point>,
+    best_curves: Best<Place, Curve>,
+    /// Those whose end is a result before others, as a machine's failure says nothing of a job's parameters.
+    worst_curves: Best<(bool, Reverse<Place>), Curve>,
+    with_results: u64,
+    without_results: u64,
 }
 
 impl Figures {
@@ -87,107 +107,102 @@ impl Figures {
             group,
             stride: sweep.job_count.div_ceil(POINTS_MAX).max(1),
             points: Vec::new(),
-            best_points: Best::new(LABELS_MAX),
-            curves: Best::new(CURVES_MAX),
-            jobs_with_results: 0,
+            best_points: Best::new(BEST_POINTS),
+            best_curves: Best::new(CURVES_MAX),
+            worst_curves: Best::new(WORST_CURVES),
+            with_results: 0,
+            without_results: 0,
         }
     }
 
-    /// Adds a job, if it has results.
+    /// Adds a job.
     pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[v1::EpochRow]) {
-        let (Some(seconds), Some(accuracy)) = (row.train_seconds, row.val_accuracy) else { return };
-        if !seconds.is_finite() || !accuracy.is_finite() {
+        let results = row.train_seconds.zip(row.val_accuracy);
+        let Some((seconds, accuracy)) = results.filter(|(s, a)| s.is_finite() && a.is_finite()) else {
+            self.without_results += 1;
             return;
-        }
-        self.jobs_with_results += 1;
+        };
+        self.with_results += 1;
         let point = || Point {
             place,
             number: row.number,
+            state: row.state,
             seconds,
             accuracy,
             epochs: row.epochs_done,
             group: self.group.as_ref().map_or_else(String::new, |name| row.parameter(name)),
-            label: row.label(&self.varying),
+            label: row.short_label(&self.varying),
         };
         if row.number.is_multiple_of(self.stride) {
             self.points.push(point());
         }
         self.best_points.offer(place, point);
-        self.curves.offer(place, || Curve {
+        let curve = || Curve {
             number: row.number,
-            label: row.label(&self.varying),
+            state: row.state,
+            values: self.varying.iter().map(|name| row.parameter(name)).collect(),
+            label: row.short_label(&self.varying),
             epochs: epochs.iter().filter_map(|epoch| epoch.record).collect(),
-        });
+        };
+        self.best_curves.offer(place, curve);
+        let is_result = matches!(row.state, "done" | "diverged");
+        self.worst_curves.offer((is_result, Reverse(place)), curve);
     }
 
     /// Draws both figures.
     pub(super) fn draw(self, words: &Words) -> Result<Vec<Figure>, ReportError> {
-        let jobs = self.jobs_with_results;
-        let mut points = self.points;
-        for best in self.best_points.into_ranked() {
-            if !points.iter().any(|point| point.number == best.number) {
-                points.push(best);
-            }
+        let points = merged(self.points, self.best_points.into_ranked());
+        let scatter = scatter::draw(
+            &scatter::Jobs {
+                points: &points,
+                with_results: self.with_results,
+                without_results: self.without_results,
+                group: self.group.as_deref(),
+            },
+            words,
+        );
+        let mut chosen = self.best_curves.into_ranked();
+        if self.with_results > chosen.len() as u64 {
+            chosen.truncate(CURVES_MAX - WORST_CURVES);
         }
-        points.sort_by_key(|point| std::cmp::Reverse(point.place));
-        let mut curves = self.curves.into_ranked();
-        curves.sort_by_key(|curve| curve.number);
-        let time = figure("time-vs-accuracy", scatter::draw(&points, jobs, words))?;
-        let learning = figure("learning-curves", curves::draw(&curves, jobs, words))?;
+        let best = chosen.len();
+        if self.with_results > best as u64 {
+            let numbers: Vec<u64> = chosen.iter().map(|curve| curve.number).collect();
+            let worst = self.worst_curves.into_ranked().into_iter();
+            // The worst of all comes last. Where few jobs have ended, they are among the best, too.
+            chosen.extend(worst.rev().filter(|curve| !numbers.contains(&curve.number)));
+        }
+        let curves = curves::draw(
+            &curves::Jobs { curves: &chosen, best, with_results: self.with_results, varying: &self.varying },
+            words,
+        );
         Ok(vec![
-            Figure {
-                svg_name: "figures/time-vs-accuracy.svg",
-                png_name: "figures/time-vs-accuracy.png",
-                title: words.time_and_accuracy(common_epochs(&points)),
-                svg: time.0,
-                png: time.1,
-            },
-            Figure {
-                svg_name: "figures/learning-curves.svg",
-                png_name: "figures/learning-curves.png",
-                title: words.learning_curves.to_owned(),
-                svg: learning.0,
-                png: learning.1,
-            },
+            figure("figures/time-vs-accuracy.svg", "figures/time-vs-accuracy.png", scatter, words)?,
+            figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, words)?,
         ])
     }
 }
 
-/// The drawing and its pixels.
-fn figure(name: &'static str, drawn: Result<String, DrawError>) -> Result<(String, Vec<u8>), ReportError> {
-    let failed = |reason: String| ReportError::Figure { figure: name, reason };
-    let svg = drawn.map_err(|error| failed(error.to_string()))?;
-    let png = render::png(&svg).map_err(failed)?;
-    Ok((svg, png))
+/// The points of an even choice and those of the best, each once, the best first.
+fn merged(mut points: Vec<Point>, best: Vec<Point>) -> Vec<Point> {
+    let sampled: std::collections::HashSet<u64> = points.iter().map(|point| point.number).collect();
+    points.extend(best.into_iter().filter(|point| !sampled.contains(&point.number)));
+    points.sort_by_key(|point| Reverse(point.place));
+    points
 }
 
-type DrawError = Box<dyn std::error::Error>;
-
-/// How many epochs the points have, where all have as many.
-fn common_epochs(points: &[Point]) -> Option<u32> {
-    let first = points.first()?.epochs;
-    points.iter().all(|point| point.epochs == first).then_some(first)
-}
-
-/// The range of `values` with `margin` of its width on both sides; something around them where they are all one.
-fn padded(values: impl Iterator<Item = f64>, margin: f64, least: f64) -> std::ops::Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return 0.0..1.0;
+/// The drawing with its pixels.
+fn figure(
+    svg_name: &'static str,
+    png_name: &'static str,
+    drawn: Drawn,
+    words: &Words,
+) -> Result<Figure, ReportError> {
+    let Drawn { svg, title, mut notes } = drawn;
+    let (pictured, replaced) = render::with_pictures(&svg);
+    if replaced {
+        notes.push(words.missing_signs(render::MISSING));
     }
-    let pad = ((high - low) * margin).max(least);
-    low - pad..high + pad
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_never_empty() {
-        assert_eq!(padded([].into_iter(), 0.1, 0.1), 0.0..1.0);
-        assert_eq!(padded([5.0].into_iter(), 0.1, 1.0), 4.0..6.0);
-        assert_eq!(padded([0.0, 10.0].into_iter(), 0.1, 0.5), -1.0..11.0);
-    }
+    let png = render::png(&pictured).map_err(|reason| ReportError::Figure { figure: png_name, reason })?;
+    Ok(Figure { svg_name, png_name, title, notes, svg, png })
 }

@@ -4,8 +4,10 @@
 //! and the figures. Every file is written beside its place and renamed at the end, so that a report that was
 //! interrupted leaves the one before it whole.
 
+mod failures;
 mod figures;
 mod pages;
+mod ranking;
 mod rows;
 mod tables;
 mod words;
@@ -21,9 +23,11 @@ use proto::v1;
 use tempfile::NamedTempFile;
 
 use self::{
+    failures::Failures,
     figures::Figures,
     pages::Content,
-    rows::{Best, JobRow, Ranking},
+    ranking::{Best, Place, Ranking},
+    rows::JobRow,
     tables::Tables,
     words::Words,
 };
@@ -52,7 +56,8 @@ pub struct ReportWriter {
     ranking: Ranking,
     tables: Tables,
     figures: Figures,
-    best: Best<JobRow>,
+    failures: Failures,
+    best: Best<Place, JobRow>,
     train_seconds: f64,
 }
 
@@ -98,6 +103,7 @@ impl ReportWriter {
             ranking,
             tables: Tables::new(header, || new_file(directory)).map_err(write)?,
             figures: Figures::new(&sweep),
+            failures: Failures::default(),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             sweep,
@@ -117,6 +123,7 @@ impl ReportWriter {
         self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
         let place = self.ranking.place(&row);
         self.figures.job(place, &row, epochs);
+        self.failures.job(&row);
         self.best.offer(place, || row);
         Ok(())
     }
@@ -126,9 +133,10 @@ impl ReportWriter {
     /// # Errors
     /// A file cannot be written or a figure cannot be drawn.
     pub fn finish(self) -> Result<PathBuf, ReportError> {
-        let Self { directory, words, sweep, ranking, tables, figures, best, train_seconds } = self;
+        let Self { directory, words, sweep, ranking, tables, figures, failures, best, train_seconds } = self;
         let write = |source| ReportError::Write { path: directory.clone(), source };
         let figures = figures.draw(words)?;
+        let failures = failures.into_groups();
         let selection = best.is_selection();
         let mut rows = best.into_ranked();
         let best_job = rows.first().filter(|row| ranking.place(row).is_candidate()).cloned();
@@ -144,6 +152,7 @@ impl ReportWriter {
             best_weights_file: Some(BEST_WEIGHTS).filter(|file| directory.join(file).is_file()),
             train_seconds,
             figures: &figures,
+            failures: &failures,
         };
         let tables = tables.finish().map_err(write)?;
         let mut files = vec![

@@ -1,5 +1,7 @@
 //! The pages for people: `report.md` and `report.html`, from the same content.
 
+mod columns;
+mod facts;
 mod html;
 mod markdown;
 
@@ -7,10 +9,10 @@ pub(super) use self::{html::html, markdown::markdown};
 
 use proto::v1;
 
-use super::{figures::Figure, rows::JobRow, words::Words};
+use super::{failures::Group, figures::Figure, rows::JobRow, words::Words};
 
-/// Most names of left-out images on a page.
-const SKIPPED_SHOWN_MAX: usize = 20;
+/// Most groups of failed jobs on a page.
+const GROUPS_SHOWN_MAX: usize = 20;
 
 /// What a page tells.
 pub(super) struct Content<'a> {
@@ -26,6 +28,8 @@ pub(super) struct Content<'a> {
     /// Sum over all jobs, in seconds.
     pub(super) train_seconds: f64,
     pub(super) figures: &'a [Figure],
+    /// Jobs that failed or ended early, by why.
+    pub(super) failures: &'a [Group],
 }
 
 /// A column's heading and what a job has in it.
@@ -88,7 +92,7 @@ impl Content<'_> {
         let best = self.best.as_ref().map(|row| row.number);
         let row = |row: &JobRow| {
             let mut cells = vec![row.number.to_string()];
-            cells.extend(columns.iter().map(|name| row.parameter(name)));
+            cells.extend(columns.iter().map(|name| row.readable_parameter(name)));
             cells.extend([
                 decimals(row.train_seconds, 2),
                 decimals(row.val_accuracy, 4),
@@ -99,107 +103,34 @@ impl Content<'_> {
                 cells.push(row.pack_size.to_string());
             }
             if states {
-                cells.extend([row.state.to_owned(), row.reason.clone()]);
+                cells.extend([self.words.state_name(row.state).to_owned(), self.words.reason(&row.reason)]);
             }
             TableRow { cells, best: best == Some(row.number) }
         };
         self.rows.iter().map(row).collect()
     }
 
-    /// Facts as pairs of name and text.
-    fn facts(&self) -> Vec<(String, String)> {
-        let (words, sweep) = (self.words, self.sweep);
-        let counts = sweep.counts.unwrap_or_default();
-        let states = [
-            ("done", counts.done),
-            ("diverged", counts.diverged),
-            ("failed", counts.failed),
-            ("cancelled", counts.cancelled),
-            ("running", counts.running),
-            ("pending", counts.pending),
-        ];
-        let states: Vec<_> = states
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| format!("{count} {state}"))
-            .collect();
-        let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
-        let best = self.best.as_ref().map_or_else(
-            || words.none_yet.to_owned(),
-            |row| {
-                let metric = sweep.metric.clone().unwrap_or_default();
-                let (name, value) = (words.metric(&metric.name), row.ranked.map(|(_, value)| value));
-                let epoch = row.ranked.filter(|_| metric.use_best);
-                let epoch =
-                    epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", words.of_epoch(epoch)));
-                let label = row.label(&sweep.varying);
-                format!("{name} {}{epoch} — {} {}, {label}", decimals(value, 4), words.job, row.number)
-            },
-        );
-        let mut facts = vec![
-            (words.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
-            (words.best.to_owned(), best),
-            (words.training_time_in_all.to_owned(), format!("{:.1} s", self.train_seconds)),
-        ];
-        facts.extend(self.weights());
-        facts.extend(self.dataset());
-        facts
-    }
-
-    /// Where the best weights are.
-    fn weights(&self) -> Option<(String, String)> {
-        let best = self.sweep.best_weights.as_ref()?;
-        let place = match self.best_weights_file {
-            Some(file) => file.to_owned(),
-            None => format!("sweep artifact get {}/{}", self.sweep.sweep_id, best.job),
-        };
-        Some((self.words.weights.to_owned(), format!("{} {}: {place}", self.words.job, best.job)))
-    }
-
-    fn dataset(&self) -> Vec<(String, String)> {
+    /// Which jobs failed or ended early, and why: a line a group, of what happened to how many and of which these are.
+    fn failures(&self) -> Vec<(String, String)> {
         let words = self.words;
-        let Some(dataset) = &self.sweep.dataset else { return Vec::new() };
-        let mut facts = vec![(
-            words.dataset.to_owned(),
-            format!(
-                "{}: {}, {}: {}; {}: {}",
-                words.training_images,
-                by_class(dataset.train_images, dataset, &dataset.train_by_class),
-                words.validation_images,
-                by_class(dataset.val_images, dataset, &dataset.val_by_class),
-                words.classes,
-                dataset.classes.join(", ")
-            ),
-        )];
-        let from = if dataset.validation.is_empty() { words.held_out } else { dataset.validation.as_str() };
-        facts.push((words.validation_from.to_owned(), from.to_owned()));
-        facts.push((words.content_hash.to_owned(), dataset.content_hash.clone()));
-        if dataset.skipped_count > 0 {
-            let names =
-                dataset.skipped.iter().take(SKIPPED_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
-            let shown = dataset.skipped.len().min(SKIPPED_SHOWN_MAX) as u64;
-            let more = dataset.skipped_count.saturating_sub(shown);
-            let more = if more > 0 { format!(", … {more} {}", words.more) } else { String::new() };
-            facts.push((words.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
+        let line = |group: &Group| {
+            let (numbers, more) = group.numbers();
+            let more = if more > 0 { words.more(more) } else { String::new() };
+            let reason = match group.reason.as_str() {
+                "" => words.no_reason.to_owned(),
+                reason => words.reason(reason),
+            };
+            let what = format!("{}, {}", words.state_name(group.state), words.jobs(group.jobs));
+            (what, format!("{reason} ({} {numbers}{more})", words.job_numbers(group.jobs)))
+        };
+        let mut lines: Vec<_> = self.failures.iter().take(GROUPS_SHOWN_MAX).map(line).collect();
+        let rest = self.failures.get(GROUPS_SHOWN_MAX..).unwrap_or_default();
+        if !rest.is_empty() {
+            let jobs = rest.iter().map(|group| group.jobs).sum();
+            lines.push((words.jobs(jobs), words.other_reasons.to_owned()));
         }
-        if !dataset.left_out.is_empty() {
-            let each = dataset.left_out.iter().map(|one| {
-                let detail = if one.detail.is_empty() { String::new() } else { format!(" {}", one.detail) };
-                format!("{}{detail}: {}", words.left_out_reason(&one.reason), one.count)
-            });
-            facts.push((words.not_used.to_owned(), each.collect::<Vec<_>>().join("; ")));
-        }
-        facts
+        lines
     }
-}
-
-/// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
-fn by_class(all: u64, dataset: &v1::DatasetSummary, counts: &[u64]) -> String {
-    if counts.is_empty() || counts.len() != dataset.classes.len() {
-        return all.to_string();
-    }
-    let each = dataset.classes.iter().zip(counts).map(|(class, count)| format!("{class} {count}"));
-    format!("{all} ({})", each.collect::<Vec<_>>().join(", "))
 }
 
 fn decimals(value: Option<f64>, decimals: usize) -> String {

@@ -2,12 +2,12 @@
 
 use std::io::{BufWriter, Write};
 
-use proto::v1;
+use proto::{ParameterValue, v1};
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
 
-use super::rows::{JobRow, one_line};
+use super::rows::JobRow;
 
 /// Open tables of one report.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ impl Tables {
             "best_val_accuracy",
             "reason",
         ];
-        results
-            .write_record(std::iter::once("job").chain(parameters.iter().map(String::as_str)).chain(rest))?;
+        let names: Vec<_> = parameters.iter().map(|name| csv_cell(name)).collect();
+        results.write_record(std::iter::once("job").chain(names.iter().map(AsRef::as_ref)).chain(rest))?;
         let mut epochs = csv::Writer::from_writer(file()?);
         epochs.write_record([
             "job",
@@ -72,7 +72,7 @@ impl Tables {
     pub(super) fn job(&mut self, row: &JobRow, epochs: &[v1::EpochRow]) -> std::io::Result<()> {
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let mut record = vec![row.number.to_string()];
-        record.extend(self.parameters.iter().map(|name| row.parameter(name)));
+        record.extend(self.parameters.iter().map(|name| parameter_cell(row, name)));
         record.extend([
             row.state.to_owned(),
             row.attempts.to_string(),
@@ -86,7 +86,7 @@ impl Tables {
             number(row.train_accuracy),
             row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
             number(row.best.map(|(_, accuracy)| accuracy)),
-            csv_cell(&one_line(&row.reason)).into_owned(),
+            csv_cell(&row.reason).into_owned(),
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
@@ -120,6 +120,14 @@ impl Tables {
             epochs: self.epochs.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?,
             json: self.json.into_inner().map_err(std::io::IntoInnerError::into_error)?,
         })
+    }
+}
+
+/// A parameter's value: a text is made safe, a number is written as it is.
+fn parameter_cell(row: &JobRow, name: &str) -> String {
+    match row.parameters.get(name) {
+        Some(ParameterValue::Text(text)) => csv_cell(text).into_owned(),
+        _ => row.parameter(name),
     }
 }
 
@@ -165,7 +173,7 @@ fn metric_json(metric: &v1::Metric) -> Value {
 }
 
 fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
-    let value = |value: &proto::ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
+    let value = |value: &ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
     let parameters: Map<_, _> = row.parameters.0.iter().map(|(name, v)| (name.clone(), value(v))).collect();
     let epoch = |epoch: &v1::EpochRow| {
         let record = epoch.record.unwrap_or_default();
@@ -194,7 +202,7 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
         "train_accuracy": row.train_accuracy,
         "best_epoch": row.best.map(|(epoch, _)| epoch),
         "best_val_accuracy": row.best.map(|(_, accuracy)| accuracy),
-        "reason": one_line(&row.reason),
+        "reason": row.reason,
         "weights": (!row.weights.is_empty()).then_some(&row.weights),
         "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
     })

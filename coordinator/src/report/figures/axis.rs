@@ -1,135 +1,161 @@
 //! Axes with round numbers on them: whole epochs, and values on a linear or a logarithmic scale.
 
-use std::ops::Range;
+use super::numbers::short;
 
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
-/// How numbers lie on a vertical axis.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// How numbers lie on an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
     Linear,
-    /// The axis holds decimal logarithms.
     Logarithmic,
 }
 
-/// An axis and where its numbers stand.
+/// An axis: what it spans and where its numbers stand. Ends and ticks of a logarithmic one are logarithms.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
-    range: Range<f64>,
-    ticks: Vec<f64>,
+    low: f64,
+    high: f64,
     scale: Scale,
-    /// Whether its numbers are whole.
-    whole: bool,
+    ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
     /// From the first epoch to `last`.
     pub(super) fn epochs(last: f64) -> Self {
-        let range = 1.0 - 0.03 * last..last + 0.03 * last;
-        Self { range, ticks: epoch_ticks(last), scale: Scale::Linear, whole: true }
+        let step = nice_step((last / 8.0).max(1.0)).max(1.0);
+        let first = if step > 1.0 { step } else { 1.0 };
+        let ticks =
+            std::iter::successors(Some(first), |tick| Some(tick + step)).take_while(|tick| *tick <= last);
+        let ticks = ticks.map(|tick| (tick, format!("{tick:.0}"))).collect();
+        let margin = 0.03 * (last - 1.0).max(1.0);
+        Self { low: 1.0 - margin, high: last + margin, scale: Scale::Linear, ticks }
     }
 
-    /// Over `range`, which holds logarithms where the scale does.
-    pub(super) fn values(range: Range<f64>, scale: Scale) -> Self {
-        Self { ticks: value_ticks(&range, scale), range, scale, whole: false }
-    }
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let share = (value - self.range.start) / (self.range.end - self.range.start);
-        limit.0 + (share * f64::from(limit.1 - limit.0)).round() as i32
+    /// Over all of `values` with room on both sides, in proportion to what they span.
+    pub(super) fn around(values: impl Iterator<Item = f64>, margin: f64) -> Self {
+        let (low, high) = padded(values, margin);
+        Self { low, high, scale: Scale::Linear, ticks: linear_ticks(low, high) }
     }
 
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
+    /// As [`Self::around`], on a logarithmic scale; all values are positive.
+    pub(super) fn logarithmic(values: impl Iterator<Item = f64>, margin: f64) -> Self {
+        let (low, high) = padded(values.map(f64::log10), margin);
+        Self { low, high, scale: Scale::Logarithmic, ticks: logarithmic_ticks(low, high) }
     }
 
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
+    pub(super) fn scale(&self) -> Scale {
+        self.scale
     }
-}
 
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        if self.whole { format!("{value:.0}") } else { tick_label(*value, self.scale) }
+    /// Where a value lies: 0 at the axis's beginning, 1 at its end, and beyond them what is beyond it.
+    pub(super) fn share(&self, value: f64) -> f64 {
+        let value = if self.scale == Scale::Logarithmic { value.log10() } else { value };
+        (value - self.low) / (self.high - self.low)
     }
-}
 
-/// Whole epochs, at most about ten of them.
-fn epoch_ticks(last: f64) -> Vec<f64> {
-    let step = (last / 10.0).ceil().max(1.0);
-    let first = if step > 1.0 { step } else { 1.0 };
-    std::iter::successors(Some(first), |tick| Some(tick + step)).take_while(|tick| *tick <= last).collect()
-}
-
-/// Round numbers within the range: steps of 1, 2 or 5, or 1, 2 and 5 of each power of ten.
-fn value_ticks(range: &std::ops::Range<f64>, scale: Scale) -> Vec<f64> {
-    match scale {
-        Scale::Linear => {
-            let raw = (range.end - range.start) / 6.0;
-            let power = 10f64.powf(raw.log10().floor());
-            let step =
-                [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw);
-            let step = step.unwrap_or(raw);
-            let first = (range.start / step).ceil();
-            (0..=12)
-                .map(|index| (first + f64::from(index)) * step)
-                .take_while(|tick| *tick <= range.end)
-                .collect()
-        }
-        Scale::Logarithmic => {
-            let powers = range.start.floor() as i32..=range.end.ceil() as i32;
-            let factors: &[f64] = if range.end - range.start > 4.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-            let ticks =
-                powers.flat_map(|power| factors.iter().map(move |factor| f64::from(power) + factor.log10()));
-            ticks.filter(|tick| range.contains(tick)).collect()
-        }
+    /// The numbers on the axis: their shares and texts.
+    pub(super) fn ticks(&self) -> impl Iterator<Item = (f64, &str)> {
+        self.ticks.iter().map(|(tick, text)| ((tick - self.low) / (self.high - self.low), text.as_str()))
     }
 }
 
-fn tick_label(value: f64, scale: Scale) -> String {
-    match scale {
-        Scale::Linear => format!("{value:.2}"),
-        Scale::Logarithmic => {
-            // Rounded to three digits, as the tick was a round number before its logarithm.
-            let number = 10f64.powf(value);
-            let digits = usize::try_from((2.0 - number.log10().floor()).clamp(0.0, 9.0) as i64).unwrap_or(0);
-            let text = format!("{number:.digits$}");
-            if text.contains('.') {
-                text.trim_end_matches('0').trim_end_matches('.').to_owned()
-            } else {
-                text
-            }
-        }
+/// The range of `values` with `margin` of its width on both sides; where they are all one, something around it that is in
+/// proportion to it.
+fn padded(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low > high {
+        return (0.0, 1.0);
     }
+    // What rounding alone tells apart is one value.
+    let (width, size) = (high - low, low.abs().max(high.abs()));
+    let pad = if width > size * 1e-9 { width * margin } else { (size * 0.1).max(1e-9) };
+    (low - pad, high + pad)
+}
+
+/// The next of 1, 2, 5, 10, … times a power of ten.
+fn nice_step(raw: f64) -> f64 {
+    let power = 10f64.powf(raw.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+    steps.into_iter().find(|step| *step >= raw * (1.0 - 1e-9)).unwrap_or(raw)
+}
+
+/// Round numbers within the range, with as many decimals as tell them apart; none below zero where nothing is.
+fn linear_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let step = nice_step((high - low) / 6.0);
+    if !step.is_finite() || step <= 0.0 {
+        return Vec::new();
+    }
+    let decimals = usize::try_from((-step.log10().floor()).clamp(0.0, 12.0) as i64).unwrap_or(0);
+    let first = (low / step).ceil();
+    (0..=12)
+        .map(|index| (first + f64::from(index)) * step)
+        .take_while(|tick| *tick <= high)
+        // Rounding can leave a negative zero.
+        .map(|tick| (tick, format!("{:.decimals$}", if tick.abs() < step / 2.0 { 0.0 } else { tick })))
+        .collect()
+}
+
+/// 1, 2 and 5 of each power of ten, or fewer where there are many.
+fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let factors: &[f64] = if high - low > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
+    let powers = (low.floor() as i32..=high.ceil() as i32).filter(|power| power.rem_euclid(every) == 0);
+    let ticks = powers.flat_map(|power| factors.iter().map(move |factor| f64::from(power) + factor.log10()));
+    let ticks: Vec<(f64, String)> = ticks
+        .filter(|tick| (low..=high).contains(tick))
+        .map(|tick| (tick, short(10f64.powf(tick))))
+        .collect();
+    // Within less than one of these steps, a linear axis's numbers are the round ones.
+    if ticks.len() >= 2 {
+        return ticks;
+    }
+    let linear = linear_ticks(10f64.powf(low), 10f64.powf(high));
+    linear
+        .into_iter()
+        .filter_map(|(tick, text)| (tick > 0.0).then(|| (tick.log10(), text)))
+        .filter(|(tick, _)| (low..=high).contains(tick))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(range: std::ops::Range<f64>, scale: Scale) -> Vec<String> {
-        value_ticks(&range, scale).into_iter().map(|tick| tick_label(tick, scale)).collect()
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks().map(|(_, text)| text).collect()
     }
 
     #[test]
-    fn ticks_are_round_numbers() {
-        assert_eq!(labels(0.43..1.01, Scale::Linear), ["0.50", "0.60", "0.70", "0.80", "0.90", "1.00"]);
-        assert_eq!(labels(-1.2..0.8, Scale::Logarithmic), ["0.1", "0.2", "0.5", "1", "2", "5"]);
+    fn ticks_are_round_numbers_with_as_many_decimals_as_they_need() {
+        let linear = |values: [f64; 2]| Axis::around(values.into_iter(), 0.0);
+        assert_eq!(texts(&linear([0.43, 1.01])), ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]);
         assert_eq!(
-            labels(-4.1..2.1, Scale::Logarithmic),
-            ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100"]
+            texts(&linear([0.4914, 0.4917])),
+            ["0.49140", "0.49145", "0.49150", "0.49155", "0.49160", "0.49165", "0.49170"]
         );
+        assert_eq!(texts(&linear([0.0, 3600.0])), ["0", "1000", "2000", "3000"]);
+        let logarithmic = |values: [f64; 2]| Axis::logarithmic(values.into_iter(), 0.0);
+        assert_eq!(texts(&logarithmic([0.07, 7.0])), ["0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(texts(&logarithmic([8e-5, 120.0])), ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100"]);
+        assert!(texts(&logarithmic([1e-300, 1e300])).len() <= 10);
     }
 
     #[test]
     fn epochs_are_whole_and_few() {
-        assert_eq!(epoch_ticks(5.0), [1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(epoch_ticks(1.0), [1.0]);
-        assert_eq!(epoch_ticks(95.0), [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0]);
+        assert_eq!(texts(&Axis::epochs(5.0)), ["1", "2", "3", "4", "5"]);
+        assert_eq!(texts(&Axis::epochs(1.0)), ["1"]);
+        assert_eq!(texts(&Axis::epochs(95.0)), ["20", "40", "60", "80"]);
+    }
+
+    #[test]
+    fn room_around_values_is_in_proportion_to_them() {
+        assert_eq!(padded([].into_iter(), 0.1), (0.0, 1.0));
+        assert_eq!(padded([0.0, 10.0].into_iter(), 0.1), (-1.0, 11.0));
+        assert_eq!(padded([5.0].into_iter(), 0.1), (4.5, 5.5));
+        // Epochs of a small model take milliseconds.
+        let (low, high) = padded([0.020, 0.021].into_iter(), 0.1);
+        assert!(high - low < 0.0013, "{low} {high}");
+        let one = Axis::around([0.25].into_iter(), 0.1);
+        assert!((one.share(0.25) - 0.5).abs() < 1e-9 && !texts(&one).is_empty());
     }
 }

@@ -1,79 +1,110 @@
-//! Total training time against validation accuracy: one labelled point a job.
+//! Total training time against validation accuracy: one point a job.
 
-use plotters::{
-    coord::Shift,
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
+use super::{
+    Drawn, Point,
+    axis::Axis,
+    labels::{self, Area, Placed},
+    legend,
+    marks::{GROUPS_MAX, Mark},
+    numbers::{fitted, short_value, width},
+    panel::Panel,
+    svg::{Anchor, At, Drawing, Ink},
 };
-
-use super::{COLOURS, DrawError, FONT, LABELS_MAX, Point, common_epochs, labels, labels::Area, padded};
 use crate::report::words::Words;
 
-const SIZE: (u32, u32) = (960, 640);
-/// Width of the legend's column.
-const LEGEND_WIDTH: u32 = 150;
-/// Most groups with a colour and a legend entry of their own.
-const GROUPS_MAX: usize = 14;
-const LABEL_SIZE: f64 = 15.0;
-const LABEL_HEIGHT: i32 = 17;
+const WIDTH: f64 = 960.0;
+const MARGIN: f64 = 18.0;
+/// Height of the panel with its axes.
+const PANEL_HEIGHT: f64 = 540.0;
+/// Most labels next to points, for the best ones: more cannot be read.
+const LABELS_MAX: usize = 40;
+const LABEL_SIZE: f64 = 13.0;
+const LABEL_HEIGHT: f64 = 16.0;
+const LEGEND_SIZE: f64 = 14.0;
+/// Widest text of the legend.
+const LEGEND_TEXT_MAX: f64 = 220.0;
+/// Points that are no further apart than this look like one.
+const ONE_POINT: f64 = 6.0;
+/// Most job numbers in the label of a point.
+const NUMBERS_MAX: usize = 3;
 
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
-/// The figure as SVG; `points` are the best first.
-pub(super) fn draw(points: &[Point], jobs: u64, words: &Words) -> Result<String, DrawError> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        root.fill(&WHITE)?;
-        let epochs = common_epochs(points);
-        let (plot, legend) = root.split_horizontally(SIZE.0 - LEGEND_WIDTH);
-        let seconds = padded(points.iter().map(|point| point.seconds), 0.12, 0.5);
-        let seconds = seconds.start.max(0.0)..seconds.end;
-        let accuracy = padded(points.iter().map(|point| point.accuracy), 0.12, 0.02);
-        let mut chart = ChartBuilder::on(&plot)
-            .caption(words.time_and_accuracy(epochs), (FONT, 23))
-            .margin(16)
-            .x_label_area_size(48)
-            .y_label_area_size(64)
-            .build_cartesian_2d(seconds, accuracy)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.14))
-            .axis_style(BLACK.mix(0.6))
-            .x_desc(words.train_seconds_axis)
-            .y_desc(words.accuracy_axis(epochs))
-            .axis_desc_style((FONT, 18))
-            .label_style((FONT, 15))
-            .x_label_formatter(&|value| decimal(*value))
-            .y_label_formatter(&|value| format!("{value:.2}"))
-            .draw()?;
-        let groups = groups(points);
-        let group_of =
-            |point: &Point| groups.iter().position(|group| *group == point.group).unwrap_or(GROUPS_MAX);
-        let places: Vec<_> = points.iter().map(|p| chart.backend_coord(&(p.seconds, p.accuracy))).collect();
-        let (x, y) = chart.plotting_area().get_pixel_range();
-        let bounds = Area { left: x.start + 2, top: y.start + 2, right: x.end - 2, bottom: y.end - 2 };
-        let labelled = &points[..points.len().min(LABELS_MAX)];
-        let sizes: Vec<_> =
-            labelled.iter().map(|point| (labels::width(&point.label, LABEL_SIZE), LABEL_HEIGHT)).collect();
-        for label in labels::place(&places, &sizes, bounds) {
-            write_label(&root, &points[label.index].label, places[label.index], &label)?;
-        }
-        // The markers lie on top of the lines that lead to them; the best is drawn last.
-        for (point, place) in points.iter().zip(&places).rev() {
-            marker(&root, *place, group_of(point))?;
-        }
-        write_legend(&legend, &groups)?;
-        note(&root, points.len(), jobs, words)?;
-        root.present()?;
-    }
-    Ok(svg)
+/// What the figure shows, and what it does not.
+pub(super) struct Jobs<'a> {
+    /// The best first.
+    pub(super) points: &'a [Point],
+    pub(super) with_results: u64,
+    pub(super) without_results: u64,
+    /// The parameter whose values have marks of their own.
+    pub(super) group: Option<&'a str>,
 }
 
-/// The values that have a colour of their own, in the order of numbers where they are numbers.
+/// Points that look like one: where, and which they are, the best first.
+struct Cluster {
+    at: At,
+    members: Vec<usize>,
+}
+
+pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
+    let points = jobs.points;
+    let title = words.time_and_accuracy(common_epochs(points));
+    let mut drawing = Drawing::new(WIDTH);
+    drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
+    if points.is_empty() {
+        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, words) };
+    }
+    let unfinished = points.iter().any(|point| point.state != "done");
+    let groups = groups(points);
+    let mark_of = |point: &Point| {
+        Mark::of_state(point.state).unwrap_or_else(|| {
+            groups.iter().position(|group| *group == point.group).map_or(Mark::OtherGroup, Mark::Group)
+        })
+    };
+    let top = 44.0 + write_legend(&mut drawing, 44.0, jobs, &groups, mark_of, words) + 8.0;
+    let area = Area { left: MARGIN, top, right: WIDTH - MARGIN, bottom: top + PANEL_HEIGHT };
+    let axes = (
+        Axis::around(points.iter().map(|point| point.seconds), 0.08),
+        Axis::around(points.iter().map(|point| point.accuracy), 0.08),
+    );
+    let names = (words.train_seconds_axis, words.accuracy_axis(common_epochs(points)));
+    let panel = Panel::draw(&mut drawing, area, axes, (names.0, &names.1));
+    let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.accuracy)).collect();
+    let clusters = clusters(&places);
+    let texts: Vec<Vec<String>> =
+        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, words)).collect();
+    let placed = place_labels(&clusters, &texts, panel.plot);
+    for label in placed.iter().filter(|label| label.needs_line) {
+        let at = clusters[label.point].at;
+        drawing.line(at, label.area.nearest(at), Ink::Soft, 1.0);
+    }
+    // The best is drawn last, on top.
+    for (point, at) in points.iter().zip(&places).rev() {
+        let title = words.job_titled(point.number, &point.label);
+        drawing.titled(&title, |drawing| mark_of(point).draw(drawing, *at));
+    }
+    for label in &placed {
+        write_label(&mut drawing, &texts[label.point][label.text], clusters[label.point].at, &label.area);
+    }
+    let has_numbers = placed.iter().any(|label| label.text > 0 || clusters[label.point].members.len() > 1);
+    let unlabelled = clusters.len() - placed.len();
+    let mut notes = notes(jobs, unlabelled, has_numbers, words);
+    if unfinished {
+        notes.insert(0, words.unfinished_are_last.to_owned());
+    }
+    Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
+}
+
+/// How many epochs the points that are done have, where all have as many.
+fn common_epochs(points: &[Point]) -> Option<u32> {
+    let mut done = points.iter().filter(|point| point.state == "done").map(|point| point.epochs);
+    let first = done.next()?;
+    done.all(|epochs| epochs == first).then_some(first)
+}
+
+/// The values that have a mark of their own, in the order of numbers where they are numbers.
 fn groups(points: &[Point]) -> Vec<&str> {
-    let mut groups: Vec<&str> = points.iter().map(|point| point.group.as_str()).collect();
+    let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
+    let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
     groups.sort_by(|one, two| match (one.parse::<f64>(), two.parse::<f64>()) {
         (Ok(one), Ok(two)) => one.total_cmp(&two),
         _ => one.cmp(two),
@@ -83,68 +114,132 @@ fn groups(points: &[Point]) -> Vec<&str> {
     groups
 }
 
-/// A number of seconds on the axis, with as many decimals as it needs.
-fn decimal(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Groups differ in colour and, beyond the colours, in shape.
-fn marker(canvas: &Canvas<'_>, place: (i32, i32), group: usize) -> Result<(), DrawError> {
-    let colour = COLOURS[group % COLOURS.len()];
-    match group % 3 {
-        0 => canvas.draw(&Circle::new(place, 5, colour.filled()))?,
-        1 => canvas.draw(&TriangleMarker::new(place, 7, colour.filled()))?,
-        _ => {
-            let (x, y) = place;
-            canvas.draw(&Rectangle::new([(x - 4, y - 4), (x + 4, y + 4)], colour.filled()))?;
+/// Points that look like one, in the order of their best.
+fn clusters(places: &[At]) -> Vec<Cluster> {
+    let mut clusters: Vec<Cluster> = Vec::new();
+    for (index, (x, y)) in places.iter().enumerate() {
+        let near = |cluster: &&mut Cluster| {
+            (cluster.at.0 - x).abs() <= ONE_POINT && (cluster.at.1 - y).abs() <= ONE_POINT
+        };
+        match clusters.iter_mut().find(near) {
+            Some(cluster) => cluster.members.push(index),
+            None => clusters.push(Cluster { at: (*x, *y), members: vec![index] }),
         }
     }
-    Ok(())
+    clusters
 }
 
-fn write_label(
-    canvas: &Canvas<'_>,
-    text: &str,
-    point: (i32, i32),
-    label: &labels::Placed,
-) -> Result<(), DrawError> {
-    let area = &label.area;
-    if label.needs_line {
-        let nearest = (point.0.clamp(area.left, area.right), point.1.clamp(area.top, area.bottom));
-        canvas.draw(&PathElement::new([point, nearest], BLACK.mix(0.35)))?;
+/// The texts that would do for a point, the best first: the parameters of a lone job, or else the numbers of jobs.
+fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String> {
+    let mut numbers: Vec<u64> = cluster.members.iter().map(|member| points[*member].number).collect();
+    match numbers.len() {
+        1 => {
+            let point = &points[cluster.members[0]];
+            let texts = [point.label.clone(), point.number.to_string()];
+            texts.into_iter().filter(|text| !text.is_empty()).collect()
+        }
+        2..=NUMBERS_MAX => {
+            numbers.sort_unstable();
+            vec![numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]
+        }
+        all => vec![words.and_others(numbers[0], all - 1)],
     }
-    // The text begins or ends beside its point, wherever its true width ends.
+}
+
+fn place_labels(clusters: &[Cluster], texts: &[Vec<String>], plot: Area) -> Vec<Placed> {
+    let places: Vec<At> = clusters.iter().map(|cluster| cluster.at).collect();
+    let size = |text: &String| (width(text, LABEL_SIZE), LABEL_HEIGHT);
+    let sizes: Vec<Vec<(f64, f64)>> = texts.iter().map(|texts| texts.iter().map(size).collect()).collect();
+    labels::place(&places, &sizes, plot)
+}
+
+fn write_label(drawing: &mut Drawing, text: &str, point: At, area: &Area) {
+    // The text begins or ends next to its point, wherever its true width ends.
     let (anchor, x) = match (area.left > point.0, area.right < point.0) {
-        (true, _) => (HPos::Left, area.left),
-        (_, true) => (HPos::Right, area.right),
-        _ => (HPos::Center, (area.left + area.right) / 2),
+        (true, _) => (Anchor::Start, area.left),
+        (_, true) => (Anchor::End, area.right),
+        _ => (Anchor::Middle, (area.left + area.right) / 2.0),
     };
-    let style = (FONT, LABEL_SIZE).into_text_style(canvas).pos(Pos::new(anchor, VPos::Center));
-    canvas.draw(&Text::new(text.to_owned(), (x, (area.top + area.bottom) / 2), style))?;
-    Ok(())
+    drawing.label((x, (area.top + area.bottom) / 2.0), text, LABEL_SIZE, anchor, Ink::Text);
 }
 
-fn write_legend(canvas: &Canvas<'_>, groups: &[&str]) -> Result<(), DrawError> {
-    let style = (FONT, 16).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Center));
-    for (group, name) in groups.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-        let y = 70 + 24 * i32::try_from(group).unwrap_or(0);
-        marker(canvas, (8, y), group)?;
-        canvas.draw(&Text::new((*name).to_owned(), (22, y), style.clone()))?;
+/// Writes the marks that occur and what they stand for; returns the height.
+fn write_legend(
+    drawing: &mut Drawing,
+    top: f64,
+    jobs: &Jobs<'_>,
+    groups: &[&str],
+    mark_of: impl Fn(&Point) -> Mark,
+    words: &Words,
+) -> f64 {
+    let mut marks: Vec<Mark> = jobs.points.iter().map(mark_of).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let name = jobs.group.map_or("", |name| words.parameter(name));
+    let mut entries: Vec<(Option<Mark>, String)> = Vec::new();
+    if !name.is_empty() && marks.iter().any(|mark| mark.state().is_none()) {
+        entries.push((None, format!("{name}:")));
     }
-    Ok(())
+    let states = marks.iter().position(|mark| mark.state().is_some());
+    let has_name = !entries.is_empty();
+    for (position, mark) in marks.into_iter().enumerate() {
+        if has_name && Some(position) == states {
+            entries.push((None, format!("{}:", words.state)));
+        }
+        let text = match (mark, mark.state()) {
+            (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
+            (Mark::OtherGroup, _) => words.other_values.to_owned(),
+            (_, state) => words.state_name(state.unwrap_or("done")).to_owned(),
+        };
+        entries.push((Some(mark), text));
+    }
+    for (_, text) in &mut entries {
+        *text = fitted(text, LEGEND_SIZE, LEGEND_TEXT_MAX);
+    }
+    let widths: Vec<f64> = entries
+        .iter()
+        .map(|(mark, text)| width(text, LEGEND_SIZE) + if mark.is_some() { 16.0 } else { 0.0 })
+        .collect();
+    let places = legend::flow(&widths, WIDTH - 2.0 * MARGIN);
+    for ((mark, text), (left, row)) in entries.iter().zip(&places) {
+        let (x, y) = (MARGIN + 4.0 + left, top + (*row as f64 + 0.5) * legend::ROW);
+        match mark {
+            Some(mark) => {
+                mark.draw(drawing, (x + 4.0, y));
+                drawing.text((x + 16.0, y), text, LEGEND_SIZE, Anchor::Start, Ink::Text);
+            }
+            None => drawing.text((x, y), text, LEGEND_SIZE, Anchor::Start, Ink::Soft),
+        }
+    }
+    legend::height(&places)
 }
 
-/// Says that something is left out, or that there is nothing.
-fn note(canvas: &Canvas<'_>, shown: usize, jobs: u64, words: &Words) -> Result<(), DrawError> {
-    let centre = |size: u32| i32::try_from(size / 2).unwrap_or(0);
-    if shown == 0 {
-        let style = (FONT, 18).into_text_style(canvas).pos(Pos::new(HPos::Center, VPos::Center));
-        canvas.draw(&Text::new(words.no_results, (centre(SIZE.0 - LEGEND_WIDTH), centre(SIZE.1)), style))?;
-    } else if (shown as u64) < jobs {
-        let style = (FONT, 12).into_text_style(canvas).pos(Pos::new(HPos::Left, VPos::Bottom));
-        let bottom = i32::try_from(SIZE.1).unwrap_or(0) - 6;
-        canvas.draw(&Text::new(words.shown_of(shown, jobs), (16, bottom), style))?;
+/// What the figure does not show, and what its labels are.
+fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, words: &Words) -> Vec<String> {
+    let mut notes = Vec::new();
+    if (jobs.points.len() as u64) < jobs.with_results {
+        notes.push(words.points_shown(jobs.points.len(), jobs.with_results));
     }
-    Ok(())
+    if jobs.without_results > 0 {
+        notes.push(words.without_results(jobs.without_results));
+    }
+    if has_numbers {
+        notes.push(words.numbers_are_jobs.to_owned());
+    }
+    if unlabelled > 0 {
+        notes.push(words.unlabelled(unlabelled));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_that_look_like_one_have_one_label() {
+        let clusters = clusters(&[(10.0, 10.0), (50.0, 10.0), (11.0, 9.0), (10.0, 14.0)]);
+        let members: Vec<_> = clusters.iter().map(|cluster| cluster.members.clone()).collect();
+        assert_eq!(members, [vec![0, 2, 3], vec![1]]);
+    }
 }

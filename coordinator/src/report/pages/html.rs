@@ -1,61 +1,53 @@
-//! `report.html`: one file without anything from elsewhere, for screens and for paper.
+//! `report.html`: one file without anything from elsewhere, for screens of any width, light and dark, and for paper.
 
 use std::fmt::Write;
 
-use super::Content;
+use super::{Content, TableRow, columns};
+use crate::report::figures::{Figure, dark_style};
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #0072b222; }
-body { font: 16px/1.55 system-ui, 'Noto Sans', 'Noto Sans CJK JP', sans-serif; margin: 0 auto; max-width: 1100px;
-  padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0 0 1.5rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .8rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; margin: 0; }
-dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { border-bottom: 1px solid var(--line); padding: .35rem .7rem; text-align: left; }
-th { white-space: nowrap; } th.n, td.n { text-align: right; }
-tbody tr:hover { background: var(--soft); } tr.best { background: var(--best); font-weight: 600; }
-figure { background: #fff; border: 1px solid var(--line); border-radius: 6px; margin: 0 0 1.5rem; }
-figure svg { display: block; height: auto; width: 100%; }
-pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 1rem; }
-footer { color: #777; font-size: .9rem; margin-top: 2rem; }
-@media print { body { max-width: none; padding: 0; } figure { break-inside: avoid; } tr { break-inside: avoid; } }
-";
+const STYLE: &str = include_str!("style.css");
 
 /// The page as HTML.
 pub(in crate::report) fn html(content: &Content<'_>) -> String {
     let words = content.words;
     let title = format!("{}: {}", words.report_of, text(&content.sweep.name));
+    let mut table = String::new();
+    let hint_style = results(&mut table, content);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<h2>{}</h2>\n<dl>\n",
-        words.code, words.summary
+         <title>{title}</title>\n<style>\n{STYLE}@media screen and (prefers-color-scheme: dark) {{\n  \
+         :root {{ --shade: #fff4; }} figure {{ background: #16181c; }}\n{}}}\n{hint_style}\n</style>\n</head>\n<body>\n\
+         <h1>{title}</h1>\n<h2>{}</h2>\n<dl>\n",
+        words.code,
+        dark_style(),
+        words.summary
     );
     for (name, fact) in content.facts() {
         let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", text(&name), text(&fact));
     }
-    let _ = write!(page, "</dl>\n<h2>{}</h2>\n", words.results);
-    table(&mut page, content);
+    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", words.results);
     if content.selection {
         let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
     }
     if content.shows_packs() {
         let _ = writeln!(page, "<p>{}</p>", text(words.packs));
     }
+    let failures = content.failures();
+    if !failures.is_empty() {
+        let _ = write!(page, "<h2>{}</h2>\n<ul>\n", words.failures);
+        for (what, why) in failures {
+            let _ = writeln!(page, "<li><strong>{}</strong>: {}</li>", text(&what), text(&why));
+        }
+        page.push_str("</ul>\n");
+    }
     let _ = writeln!(page, "<h2>{}</h2>", words.figures);
     for figure in content.figures {
-        let _ = writeln!(
-            page,
-            "<figure role=\"img\" aria-label=\"{}\">{}</figure>",
-            text(&figure.title),
-            inline(&figure.svg)
-        );
+        write_figure(&mut page, figure, words.scroll_hint);
     }
     let _ = write!(
         page,
-        "<h2>{}</h2>\n<pre>{}</pre>\n<footer>{}</footer>\n</body>\n</html>\n",
+        "<h2>{}</h2>\n<pre tabindex=\"0\">{}</pre>\n<footer>{}</footer>\n</body>\n</html>\n",
         words.specification,
         text(content.sweep.specification.trim_end()),
         text(words.other_files)
@@ -63,45 +55,106 @@ pub(in crate::report) fn html(content: &Content<'_>) -> String {
     page
 }
 
-fn table(page: &mut String, content: &Content<'_>) {
+fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
+    let _ = writeln!(
+        page,
+        "<p class=\"hint figure-hint\">{}</p>\n<figure role=\"group\" aria-label=\"{}\" tabindex=\"0\">{}</figure>",
+        text(hint),
+        text(&figure.title),
+        inline(&figure.svg)
+    );
+    if !figure.notes.is_empty() {
+        let _ = writeln!(page, "<p class=\"notes\">{}</p>", text(&figure.notes.join(" ")));
+    }
+}
+
+/// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide. Returns the
+/// rule by which screens that are too narrow have a hint.
+fn results(page: &mut String, content: &Content<'_>) -> String {
     let rows = content.table();
     let headings = content.headings();
-    // A column of numbers is aligned to the right, its heading too.
-    let numeric = |column: usize| {
-        rows.iter().all(|row| row.cells[column].is_empty() || row.cells[column].parse::<f64>().is_ok())
-    };
-    let class: Vec<_> =
-        (0..headings.len()).map(|column| if numeric(column) { " class=\"n\"" } else { "" }).collect();
-    page.push_str("<div class=\"wide\"><table>\n<thead><tr>");
-    for (heading, class) in headings.iter().zip(&class) {
-        let _ = write!(page, "<th{class}>{}</th>", text(heading));
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
-    for row in &rows {
-        page.push_str(if row.best { "<tr class=\"best\">" } else { "<tr>" });
-        for (cell, class) in row.cells.iter().zip(&class) {
-            let _ = write!(page, "<td{class}>{}</td>", text(cell));
+    let numeric: Vec<bool> = (0..headings.len())
+        .map(|column| {
+            rows.iter().all(|row| row.cells[column].is_empty() || row.cells[column].parse::<f64>().is_ok())
+        })
+        .collect();
+    let widths: Vec<usize> = (0..headings.len())
+        .map(|column| {
+            let cells = rows.iter().map(|row| row.cells[column].as_str());
+            columns::width(&headings[column], cells, numeric[column])
+        })
+        .collect();
+    let hint = text(content.words.scroll_hint);
+    let _ = writeln!(page, "<p class=\"hint table-hint\">{hint}</p>");
+    let class = |column: usize| {
+        let mut cells = rows.iter().map(|row| row.cells[column].as_str());
+        match numeric[column] {
+            // A column of numbers is aligned to the right, its heading too.
+            true => " class=\"n\"",
+            false if columns::has_long_texts(&mut cells) => " class=\"t\"",
+            false => "",
         }
-        page.push_str("</tr>\n");
+    };
+    let classes: Vec<&str> = (0..headings.len()).map(class).collect();
+    let table = Table { headings: &headings, classes: &classes, rows: &rows };
+    let all: Vec<usize> = (0..headings.len()).collect();
+    let parts = columns::on_paper(&widths);
+    let class = if parts.len() > 1 { "screen" } else { "" };
+    let label = text(content.words.results);
+    let _ = writeln!(page, "<div class=\"wide\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\">");
+    table.write(page, class, "", &all);
+    page.push_str("</div>\n");
+    let count = parts.len();
+    for (part, range) in parts.into_iter().enumerate().filter(|_| count > 1) {
+        let columns: Vec<usize> = std::iter::once(0).chain(range).collect();
+        table.write(page, "paper", &format!("{} / {count}", part + 1), &columns);
     }
-    page.push_str("</tbody>\n</table></div>\n");
+    let screens = match columns::too_narrow(&widths) {
+        Some(pixels) => format!("screen and (max-width: {pixels}px)"),
+        None => "screen".to_owned(),
+    };
+    format!("@media {screens} {{ .table-hint {{ display: block; }} }}")
+}
+
+struct Table<'a> {
+    headings: &'a [String],
+    /// The class attribute of each column.
+    classes: &'a [&'static str],
+    rows: &'a [TableRow],
+}
+
+impl Table<'_> {
+    fn write(&self, page: &mut String, class: &str, caption: &str, columns: &[usize]) {
+        page.push_str("<table");
+        if !class.is_empty() {
+            let _ = write!(page, " class=\"{class}\"");
+        }
+        page.push_str(">\n");
+        if !caption.is_empty() {
+            let _ = writeln!(page, "<caption>{caption}</caption>");
+        }
+        page.push_str("<thead><tr>");
+        for &column in columns {
+            let _ = write!(page, "<th{}>{}</th>", self.classes[column], text(&self.headings[column]));
+        }
+        page.push_str("</tr></thead>\n<tbody>\n");
+        for row in self.rows {
+            page.push_str(if row.best { "<tr class=\"best\">" } else { "<tr>" });
+            for &column in columns {
+                let _ = write!(page, "<td{}>{}</td>", self.classes[column], text(&row.cells[column]));
+            }
+            page.push_str("</tr>\n");
+        }
+        page.push_str("</tbody>\n</table>\n");
+    }
 }
 
 /// A drawing within a page: it grows with the page instead of keeping its size.
 fn inline(svg: &str) -> String {
-    let Some(start) = svg.find("<svg") else { return String::new() };
-    let svg = &svg[start..];
-    let Some(end) = svg.find('>') else { return String::new() };
-    let kept = svg[4..end].to_owned();
-    let size = |name: &str| {
-        let value = kept.split_once(&format!(" {name}=\""))?.1;
-        value.split_once('"').map(|(value, _)| format!(" {name}=\"{value}\""))
-    };
-    let fixed = [size("width"), size("height")]
-        .into_iter()
-        .flatten()
-        .fold(kept, |kept, size| kept.replacen(&size, "", 1));
-    format!("<svg{fixed}{}", &svg[end..])
+    let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
+    let kept: Vec<&str> =
+        head.split(' ').filter(|part| !part.starts_with("width=") && !part.starts_with("height=")).collect();
+    format!("{}>{rest}", kept.join(" "))
 }
 
 /// Text without a meaning to HTML, in elements and in attributes.
@@ -115,8 +168,7 @@ mod tests {
 
     #[test]
     fn a_drawing_grows_with_its_page() {
-        let svg = r#"<?xml version="1.0"?><svg width="960" height="640" viewBox="0 0 960 640" xmlns="x">
-<rect width="5"/></svg>"#;
+        let svg = "<svg width=\"960\" height=\"640\" viewBox=\"0 0 960 640\" xmlns=\"x\">\n<rect width=\"5\"/></svg>";
         assert_eq!(inline(svg), "<svg viewBox=\"0 0 960 640\" xmlns=\"x\">\n<rect width=\"5\"/></svg>");
     }
 

@@ -31,9 +31,19 @@ pub(in crate::report) fn markdown(content: &Content<'_>) -> String {
     if content.shows_packs() {
         let _ = writeln!(page, "\n{}", words.packs);
     }
+    let failures = content.failures();
+    if !failures.is_empty() {
+        let _ = writeln!(page, "\n## {}\n", words.failures);
+        for (what, why) in failures {
+            let _ = writeln!(page, "- **{}**: {}", text(&what), text(&why));
+        }
+    }
     let _ = writeln!(page, "\n## {}\n", words.figures);
     for figure in content.figures {
         let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);
+        if !figure.notes.is_empty() {
+            let _ = writeln!(page, "{}\n", text(&figure.notes.join(" ")));
+        }
     }
     let _ = writeln!(page, "## {}\n\n{}", words.specification, fenced(&content.sweep.specification));
     let _ = writeln!(page, "{}", words.other_files);

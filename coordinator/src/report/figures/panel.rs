@@ -1,0 +1,64 @@
+//! A panel: two axes with their numbers, grid and names, and where values lie in it.
+
+use super::{
+    axis::Axis,
+    labels::Area,
+    numbers,
+    svg::{Anchor, At, Drawing, Ink},
+};
+
+/// Size of the numbers on axes.
+pub(super) const NUMBER_SIZE: f64 = 13.0;
+/// Size of the axes' names.
+const NAME_SIZE: f64 = 14.0;
+/// Room to the left for the widest number of a vertical axis.
+const NUMBER_ROOM: f64 = 58.0;
+
+/// A place for values.
+#[derive(Debug)]
+pub(super) struct Panel {
+    pub(super) plot: Area,
+    x: Axis,
+    y: Axis,
+}
+
+impl Panel {
+    /// Draws axes into `area`, with names: of the vertical axis above it, of the horizontal one below.
+    pub(super) fn draw(drawing: &mut Drawing, area: Area, (x, y): (Axis, Axis), names: (&str, &str)) -> Self {
+        let plot = Area {
+            left: area.left + NUMBER_ROOM,
+            top: area.top + 28.0,
+            right: area.right,
+            bottom: area.bottom - 46.0,
+        };
+        let room = area.right - area.left;
+        drawing.text(
+            (area.left + 4.0, area.top + 10.0),
+            &numbers::fitted(names.1, NAME_SIZE, room),
+            NAME_SIZE,
+            Anchor::Start,
+            Ink::Text,
+        );
+        let middle = (plot.left + plot.right) / 2.0;
+        drawing.text((middle, area.bottom - 10.0), names.0, NAME_SIZE, Anchor::Middle, Ink::Text);
+        for (share, text) in y.ticks() {
+            let at = plot.bottom - share * (plot.bottom - plot.top);
+            drawing.line((plot.left, at), (plot.right, at), Ink::Grid, 1.0);
+            drawing.text((plot.left - 8.0, at), text, NUMBER_SIZE, Anchor::End, Ink::Soft);
+        }
+        for (share, text) in x.ticks() {
+            let at = plot.left + share * (plot.right - plot.left);
+            drawing.line((at, plot.bottom), (at, plot.bottom + 5.0), Ink::Soft, 1.0);
+            drawing.text((at, plot.bottom + 16.0), text, NUMBER_SIZE, Anchor::Middle, Ink::Soft);
+        }
+        drawing.line((plot.left, plot.bottom), (plot.right, plot.bottom), Ink::Soft, 1.0);
+        Self { plot, x, y }
+    }
+
+    /// Where a pair of values lies; beyond the vertical axis's end, at its end.
+    pub(super) fn at(&self, x: f64, y: f64) -> At {
+        let Area { left, top, right, bottom } = self.plot;
+        let share = self.y.share(y).clamp(0.0, 1.0);
+        (left + self.x.share(x) * (right - left), bottom - share * (bottom - top))
+    }
+}

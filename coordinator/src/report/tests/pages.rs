@@ -1,0 +1,153 @@
+//! What the pages say, in both languages, and how they are laid out.
+
+use super::*;
+
+#[test]
+fn failures_are_grouped_with_the_numbers_of_their_jobs() {
+    let jobs: Vec<_> = (1..=31)
+        .map(|number| {
+            let failed = v1::Job {
+                point: Some(point(number, "relu", 0.1, 32)),
+                state: v1::JobState::Failed.into(),
+                reason: format!("the trainer was killed by SIGSEGV in epoch {number}"),
+                ..v1::Job::default()
+            };
+            (failed, Vec::new())
+        })
+        .collect();
+    let header = header(31, v1::JobCounts { failed: 31, ..v1::JobCounts::default() });
+    for (language, what, why) in [
+        (Language::English, "failed, 31 jobs", "the trainer was killed by SIGSEGV in epoch 1 (jobs 1–31)"),
+        (
+            Language::Japanese,
+            "失敗, 31 ジョブ",
+            "エポック 1 でトレーナーが SIGSEGV により強制終了されました (ジョブ 1–31)",
+        ),
+    ] {
+        let folder = write(&header, &jobs, language);
+        assert!(read(&folder, "report.md").contains(&format!("- **{what}**: {why}\n")));
+        assert!(read(&folder, "report.html").contains(&format!("<li><strong>{what}</strong>: {why}</li>")));
+    }
+}
+
+#[test]
+fn a_table_that_is_too_wide_for_paper_is_printed_in_parts_that_have_every_column() {
+    let (_, header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "long-names").unwrap();
+    let page = read(&write(&header, &jobs, Language::English), "report.html");
+    let headings = |table: &str| -> Vec<String> {
+        let head = table.split("</thead>").next().unwrap();
+        head.split("</th>").filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned())).collect()
+    };
+    let tables: Vec<&str> = page.split("<table").skip(1).collect();
+    assert!(tables[0].starts_with(" class=\"screen\""));
+    let whole = headings(tables[0]);
+    let mut printed = vec!["Job".to_owned()];
+    for table in &tables[1..] {
+        assert!(table.starts_with(" class=\"paper\""));
+        let part = headings(table);
+        assert_eq!(part[0], "Job");
+        printed.extend(part.into_iter().skip(1).filter(|heading| !heading.is_empty()));
+    }
+    assert_eq!(printed, whole.into_iter().filter(|heading| !heading.is_empty()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
+    let (_, mut header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "troubled").unwrap();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.skipped = vec!["cat.1.jpg".into()];
+    dataset.skipped_count = 9;
+    let folder = write(&header, &jobs, Language::Japanese);
+    for name in ["report.md", "report.html", "figures/time-vs-accuracy.svg", "figures/learning-curves.svg"] {
+        let text = read(&folder, name);
+        let text = text.split_once("</style>").map_or(text.as_str(), |(_, body)| body);
+        for english in [
+            "done",
+            "failed",
+            "cancelled",
+            "job ",
+            "jobs",
+            "epoch ",
+            "more",
+            "request",
+            "scale",
+            "loss",
+            " s<",
+        ] {
+            let known =
+                ["val_loss", "job_timeout"].iter().fold(text.to_owned(), |text, own| text.replace(own, ""));
+            let tags = known.contains(english)
+                && known
+                    .split('<')
+                    .any(|part| part.split_once('>').is_some_and(|(_, text)| text.contains(english)));
+            assert!(
+                !tags && (name.ends_with("html") || name.ends_with("svg") || !known.contains(english)),
+                "{name}: {english}"
+            );
+        }
+    }
+    assert!(read(&folder, "report.md").contains("cat.1.jpg、ほか 8 件"));
+}
+
+#[test]
+fn times_of_packs_are_told_for_what_they_are_and_count_once() {
+    let jobs: Vec<_> = (1..=4)
+        .map(|number| {
+            let (mut job, epochs) = job(point(number, "relu", 0.0001, 32), 0.7, 100.0);
+            job.pack_size = if number < 4 { 3 } else { 1 };
+            (job, epochs)
+        })
+        .collect();
+    let header = some_header();
+    for (language, told) in [
+        (Language::English, ["of all of them together", "200.0 s"]),
+        (Language::Japanese, ["まとめたジョブすべて", "200.0 秒"]),
+    ] {
+        let folder = write(&header, &jobs, language);
+        for name in ["report.md", "report.html"] {
+            let page = read(&folder, name);
+            assert!(told.iter().all(|text| page.contains(text)), "{page}");
+        }
+        assert!(read(&folder, "results.csv").lines().nth(1).unwrap().contains(",0.7,0.5,3,"));
+    }
+    let alone = write(&header, &some_jobs(), Language::English);
+    assert!(!read(&alone, "report.md").contains("Jobs at a time"));
+}
+
+#[test]
+fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
+    let mut header = some_header();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.train_by_class = vec![500, 300];
+    dataset.val_by_class = vec![120, 80];
+    dataset.validation = "val".into();
+    let (reason, detail, count) = ("other_format".into(), ".gif".into(), 16);
+    dataset.left_out = vec![v1::LeftOut { reason, detail, count, examples: vec!["cat/1.gif".into()] }];
+    for (language, left_out) in
+        [(Language::English, "files that are not read"), (Language::Japanese, "読み込まない形式のファイル")]
+    {
+        let folder = write(&header, &some_jobs(), language);
+        let page = read(&folder, "report.md");
+        for told in ["800 (cat 500, dog 300)", "200 (cat 120, dog 80)", left_out, ".gif: 16", ": val\n"] {
+            assert!(page.contains(told), "{told}: {page}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+        assert_eq!(json["sweep"]["dataset"]["left_out"][0]["count"], 16);
+    }
+}
+
+#[test]
+fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
+    let (mut job, mut epochs) = job(point(1, "relu", 0.0001, 32), 0.788, 296.99);
+    (job.val_loss, job.train_accuracy, job.best_epoch, job.best_val_accuracy) = (None, None, None, None);
+    for record in epochs.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
+        (record.val_loss, record.train_accuracy) = (None, None);
+    }
+    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let folder = write(&header, &[(job, epochs)], Language::English);
+    let page = read(&folder, "report.md");
+    assert!(!page.contains("Validation loss") && !page.contains("Training accuracy"), "{page}");
+    assert!(page.contains("| Best epoch |"), "which was the best can be told all the same: {page}");
+    assert!(read(&folder, "results.csv").ends_with(",0.788,0.5,1,,,2,0.788,\n"));
+    assert!(read(&folder, "epochs.csv").ends_with(",0.788,148.495,,\n"));
+}
