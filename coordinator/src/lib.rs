@@ -7,7 +7,6 @@ pub mod cli;
 pub mod core;
 pub mod descriptors;
 pub mod driver;
-mod memory;
 pub mod report;
 pub mod rpc;
 pub mod server;

@@ -105,7 +105,6 @@ pub fn main() -> ExitCode {
         return failure.tell();
     }
     arguments.logging.start(if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" });
-    crate::memory::share_arenas();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
