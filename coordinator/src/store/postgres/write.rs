@@ -21,21 +21,21 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
             for (column, (_, kind)) in table.columns.iter().enumerate() {
                 query = match kind {
                     Kind::Integer | Kind::Added => query.bind(array(rows, column, |value| match value {
-                        Value::Integer(value) | Value::Added(value) => *value,
+                        Value::Integer(value) | Value::Added(value) => Some(*value),
                         _ => None,
-                    })),
+                    })?),
                     Kind::Real | Kind::AddedReal => query.bind(array(rows, column, |value| match value {
-                        Value::Real(value) | Value::AddedReal(value) => *value,
+                        Value::Real(value) | Value::AddedReal(value) => Some(*value),
                         _ => None,
-                    })),
+                    })?),
                     Kind::Text => query.bind(array(rows, column, |value| match value {
-                        Value::Text(value) => value.as_deref(),
+                        Value::Text(value) => Some(value.as_deref()),
                         _ => None,
-                    })),
+                    })?),
                     Kind::Boolean => query.bind(array(rows, column, |value| match value {
-                        Value::Boolean(value) => Some(*value),
+                        Value::Boolean(value) => Some(Some(*value)),
                         _ => None,
-                    })),
+                    })?),
                 };
             }
             let checksums: Vec<i64> = rows.iter().map(|row| checksum(row)).collect();
@@ -45,9 +45,20 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
     Ok(())
 }
 
-/// A column's values, row by row.
-fn array<'a, T>(rows: &'a [Row], column: usize, value: impl Fn(&'a Value) -> Option<T>) -> Vec<Option<T>> {
-    rows.iter().map(|row| row.get(column).and_then(&value)).collect()
+/// A column's values, row by row. One of another kind than the column's is a fault of this program; as NULL it would be lost
+/// in silence.
+fn array<'a, T>(
+    rows: &'a [Row],
+    column: usize,
+    of_kind: impl Fn(&'a Value) -> Option<Option<T>>,
+) -> Result<Vec<Option<T>>, sqlx::Error> {
+    let value = |row: &'a Row| {
+        let value = row.get(column);
+        value.and_then(&of_kind).ok_or_else(|| {
+            sqlx::Error::Encode(format!("{value:?} is no value of a row's column {column}").into())
+        })
+    };
+    rows.iter().map(value).collect()
 }
 
 /// The statement that writes rows given as one array a column.
@@ -75,4 +86,21 @@ fn insert(table: &Table, replaces: bool) -> String {
         statement.push_str(&table.on_conflict());
     }
     statement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_kind_than_its_column_is_refused_and_not_lost() {
+        let real = |value: &Value| match value {
+            Value::Real(value) => Some(*value),
+            _ => None,
+        };
+        let rows = [vec![Value::Real(Some(0.5))], vec![Value::Real(None)]];
+        assert_eq!(array(&rows, 0, real).unwrap(), [Some(0.5), None]);
+        assert!(array(&[vec![Value::Integer(Some(1))]], 0, real).is_err());
+        assert!(array(&rows, 1, real).is_err(), "a row that ends before the column");
+    }
 }
