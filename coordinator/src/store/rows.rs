@@ -1,7 +1,10 @@
 //! Records into rows. Rows of what is not at its end are kept in memory, so that a commit writes each row that it
 //! changes once and whole, and reads hardly any.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use proto::{AttemptKey, JobKey, SweepId};
 
@@ -60,8 +63,9 @@ mod attempt {
     pub(super) const ENDED: usize = ATTEMPTS.position("ended_unix_ms");
 }
 
-/// A row in the order of its table's columns.
-pub(super) type Row = Vec<Value>;
+/// A row in the order of its table's columns. It is shared, so that a commit writes the rows that are kept without copies of
+/// them, and in one piece, as there are two or more for each job.
+pub(super) type Row = Arc<[Value]>;
 
 /// Rows that further records are likely to change.
 #[derive(Debug, Default)]
@@ -221,8 +225,7 @@ impl Rows {
                     grant(row, key.attempt, worker.as_str(), *pack_size)?;
                     changes.jobs.insert(key.job);
                 }
-                let mut row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms)?;
-                row.push(pack(*pack_size));
+                let row = new_attempt(*key, worker.as_str(), *slot, device, *at_unix_ms, *pack_size)?;
                 self.attempts.insert(*key, row);
                 changes.new_attempts.insert(*key);
             }
@@ -264,37 +267,37 @@ impl Rows {
         &mut self,
         connection: &mut Q,
         id: SweepId,
-    ) -> Result<Option<&mut Row>, StoreError> {
+    ) -> Result<Option<&mut [Value]>, StoreError> {
         if !self.sweeps.contains_key(&id) {
             let found = find(connection, &SWEEPS, &[id.0]).await?;
             self.sweeps.extend(found.map(|row| (id, row)));
         }
-        Ok(self.sweeps.get_mut(&id))
+        Ok(self.sweeps.get_mut(&id).map(Arc::make_mut))
     }
 
     async fn known_job<Q: Queries>(
         &mut self,
         connection: &mut Q,
         key: JobKey,
-    ) -> Result<Option<&mut Row>, StoreError> {
+    ) -> Result<Option<&mut [Value]>, StoreError> {
         if !self.jobs.contains_key(&key) {
             let found = find(connection, &JOBS, &[key.sweep.0, key.job]).await?;
             self.jobs.extend(found.map(|row| (key, row)));
         }
-        Ok(self.jobs.get_mut(&key))
+        Ok(self.jobs.get_mut(&key).map(Arc::make_mut))
     }
 
     async fn known_attempt<Q: Queries>(
         &mut self,
         connection: &mut Q,
         key: AttemptKey,
-    ) -> Result<Option<&mut Row>, StoreError> {
+    ) -> Result<Option<&mut [Value]>, StoreError> {
         if !self.attempts.contains_key(&key) {
             let numbers = [key.job.sweep.0, key.job.job, key.attempt.into()];
             let found = find(connection, &ATTEMPTS, &numbers).await?;
             self.attempts.extend(found.map(|row| (key, row)));
         }
-        Ok(self.attempts.get_mut(&key))
+        Ok(self.attempts.get_mut(&key).map(Arc::make_mut))
     }
 
     fn writes(&mut self, mut changes: Changes) -> Vec<Write> {
@@ -345,17 +348,17 @@ async fn find<Q: Queries>(
         .map(|(index, (column, _))| format!("{column} = ${}", index + 1))
         .collect();
     let rows = select(connection, table, &format!("WHERE {}", parts.join(" AND ")), &numbers).await?;
-    rows.first().map(|row| table.values(row)).transpose()
+    rows.first().map(|row| Ok(table.values(row)?.into())).transpose()
 }
 
 fn new_sweep(record: &Record) -> Result<Row, StoreError> {
     let Record::SweepSubmitted { sweep, name, request_id, specification, metric, job_count, created_unix_ms } =
         record
     else {
-        return Ok(Row::new());
+        return Ok(Row::default());
     };
     let request_id = if request_id.is_empty() { Value::Text(None) } else { Value::text(request_id)? };
-    Ok(vec![
+    Ok(Arc::new([
         integer(sweep.0)?.into(),
         Value::text(name)?,
         request_id,
@@ -367,11 +370,11 @@ fn new_sweep(record: &Record) -> Result<Row, StoreError> {
         Value::Text(None),
         integer(*created_unix_ms)?.into(),
         Value::Integer(None),
-    ])
+    ]))
 }
 
 fn new_job(key: JobKey) -> Result<Row, StoreError> {
-    Ok(vec![
+    Ok(Arc::new([
         integer(key.sweep.0)?.into(),
         integer(key.job)?.into(),
         "running".into(),
@@ -391,11 +394,11 @@ fn new_job(key: JobKey) -> Result<Row, StoreError> {
         Value::Added(None),
         Value::AddedReal(None),
         Value::AddedReal(None),
-    ])
+    ]))
 }
 
 /// What an epoch leaves in its job's row.
-fn last_epoch(row: &mut Row, epoch: &EpochMetrics, best: &BestEpoch) {
+fn last_epoch(row: &mut [Value], epoch: &EpochMetrics, best: &BestEpoch) {
     row[job::EPOCHS_DONE] = epoch.epoch.into();
     row[job::TRAIN_LOSS] = epoch.train_loss.into();
     row[job::VAL_ACCURACY] = epoch.val_accuracy.into();
@@ -412,7 +415,7 @@ fn pack(size: u32) -> Value {
 }
 
 /// The job starts over: nothing of an earlier attempt counts any more. Its history stays.
-fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) -> Result<(), StoreError> {
+fn grant(row: &mut [Value], number: u32, worker: &str, pack_size: u32) -> Result<(), StoreError> {
     row[job::STATE] = "running".into();
     row[job::ATTEMPTS] = number.into();
     row[job::WORKER] = Value::text(worker)?;
@@ -428,15 +431,15 @@ fn grant(row: &mut Row, number: u32, worker: &str, pack_size: u32) -> Result<(),
     Ok(())
 }
 
-/// All columns but the last.
 fn new_attempt(
     key: AttemptKey,
     worker: &str,
     slot: u32,
     device: &str,
     at_unix_ms: u64,
+    pack_size: u32,
 ) -> Result<Row, StoreError> {
-    Ok(vec![
+    Ok(Arc::new([
         integer(key.job.sweep.0)?.into(),
         integer(key.job.job)?.into(),
         key.attempt.into(),
@@ -450,14 +453,15 @@ fn new_attempt(
         "[]".into(),
         integer(at_unix_ms)?.into(),
         Value::Integer(None),
-    ])
+        pack(pack_size),
+    ]))
 }
 
 fn weights_row(record: &Record) -> Result<Row, StoreError> {
     let Record::WeightsChanged { attempt, state, worker, file, value, reason } = record else {
-        return Ok(Row::new());
+        return Ok(Row::default());
     };
-    Ok(vec![
+    Ok(Arc::new([
         integer(attempt.job.sweep.0)?.into(),
         integer(attempt.job.job)?.into(),
         attempt.attempt.into(),
@@ -467,11 +471,11 @@ fn weights_row(record: &Record) -> Result<Row, StoreError> {
         Value::text(&file.blake3)?,
         (*value).into(),
         Value::text(reason)?,
-    ])
+    ]))
 }
 
 fn epoch_row(key: AttemptKey, metrics: &EpochMetrics) -> Result<Row, StoreError> {
-    Ok(vec![
+    Ok(Arc::new([
         integer(key.job.sweep.0)?.into(),
         integer(key.job.job)?.into(),
         key.attempt.into(),
@@ -481,5 +485,5 @@ fn epoch_row(key: AttemptKey, metrics: &EpochMetrics) -> Result<Row, StoreError>
         metrics.epoch_seconds.into(),
         Value::AddedReal(metrics.val_loss),
         Value::AddedReal(metrics.train_accuracy),
-    ])
+    ]))
 }

@@ -98,9 +98,10 @@ mod tests {
             Value::Real(value) => Some(*value),
             _ => None,
         };
-        let rows = [vec![Value::Real(Some(0.5))], vec![Value::Real(None)]];
+        let row = |value| Row::from([value]);
+        let rows = [row(Value::Real(Some(0.5))), row(Value::Real(None))];
         assert_eq!(array(&rows, 0, real).unwrap(), [Some(0.5), None]);
-        assert!(array(&[vec![Value::Integer(Some(1))]], 0, real).is_err());
+        assert!(array(&[row(Value::Integer(Some(1)))], 0, real).is_err());
         assert!(array(&rows, 1, real).is_err(), "a row that ends before the column");
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{
 
 use super::super::{
     StoreError,
-    rows::{Before, Row, Write},
+    rows::{Before, Write},
     tables::{Kind, Table, Value, checksum},
 };
 
@@ -61,7 +61,7 @@ impl Writer {
 }
 
 /// Numbers the values as [`insert`] and [`update`] do: the columns in their order, then the checksum.
-fn bind(statement: &mut CachedStatement<'_>, row: &Row) -> rusqlite::Result<()> {
+fn bind(statement: &mut CachedStatement<'_>, row: &[Value]) -> rusqlite::Result<()> {
     for (index, value) in (1..).zip(row) {
         statement.raw_bind_parameter(index, Bound(value))?;
     }
