@@ -1,10 +1,23 @@
 //! Connections to the database that stand still: a stopped process of the server looks to its client as a firewall that
 //! forgot the connection does.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use proto::v1;
+use tempfile::TempDir;
 use tests::{Client, Cluster, ClusterOptions, Coordinator, PATIENCE, Postgres, chaos, freeze, thaw};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    sync::Notify,
+};
 
 /// How long a connection that stands still may stop writes: another coordinator takes over within 10 s; three times that,
 /// as the tests share their cores with others.
@@ -125,4 +138,86 @@ async fn of_the_writers_connection_costs_running_jobs_nothing() {
     for (job, epochs) in cluster.results(sweep).await {
         assert_eq!((job.state(), job.attempts, epochs.len()), (v1::JobState::Done, 1, 50), "{job:?}");
     }
+}
+
+/// A network between coordinators and a PostgreSQL that can lose one connection: it goes on carrying the others, and tells
+/// neither end.
+struct Network {
+    /// Whether the connection that next begins a transaction is lost right after it.
+    loses_next: Arc<AtomicBool>,
+    lost: Arc<Notify>,
+    folder: TempDir,
+}
+
+impl Network {
+    /// One that carries all connections to the server at this socket.
+    fn before(server: PathBuf) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let here = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let loses_next = Arc::new(AtomicBool::new(false));
+        let lost = Arc::new(Notify::new());
+        let (loses, tells) = (Arc::clone(&loses_next), Arc::clone(&lost));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = here.accept().await {
+                let server = UnixStream::connect(&server).await.unwrap();
+                tokio::spawn(carry(client, server, Arc::clone(&loses), Arc::clone(&tells)));
+            }
+        });
+        Self { loses_next, lost, folder }
+    }
+
+    /// The same database through this network.
+    fn through(&self, url: &str) -> String {
+        let (database, _) = url.split_once("?host=").unwrap();
+        format!("{database}?host={}", self.folder.path().display())
+    }
+}
+
+/// Carries what both ends say until one of them closes, or the connection is lost.
+async fn carry(client: UnixStream, server: UnixStream, loses_next: Arc<AtomicBool>, lost: Arc<Notify>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let answers = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut piece = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from_client.read(&mut piece).await {
+        if to_server.write_all(&piece[..length]).await.is_err() {
+            break;
+        }
+        let begins = piece[..length].windows(BEGIN.len()).any(|words| words == BEGIN);
+        if begins && loses_next.swap(false, Ordering::SeqCst) {
+            lost.notify_one();
+            // Both ends stay open, and hear nothing any more.
+            std::future::pending::<()>().await;
+        }
+    }
+    answers.abort();
+}
+
+/// The name of a server's socket in its folder.
+const SOCKET: &str = ".s.PGSQL.5432";
+/// What a transaction begins with.
+const BEGIN: &[u8] = b"BEGIN";
+
+// The network carries on while the test waits for programs to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn of_a_connection_that_the_network_lost_in_a_transaction_stops_no_writes() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.database();
+    let name = database(&url);
+    let (_, folder) = url.split_once("?host=").unwrap();
+    let network = Network::before(Path::new(folder).join(SOCKET));
+    let mut cluster =
+        Cluster::start(ClusterOptions { store: Some(network.through(&url)), ..chaos::light(10) });
+    let other = cluster.stand_by();
+    cluster.coordinator.until_it_leads(true).await;
+    let coordinators = [&cluster.coordinator, &other];
+    let mut sweeps = vec![submit(coordinators, "before").await];
+    for round in 1..=3 {
+        network.loses_next.store(true, Ordering::SeqCst);
+        sweeps.push(submit(coordinators, &format!("in a transaction that was lost, {round}")).await);
+        tokio::time::timeout(PATIENCE, network.lost.notified()).await.expect("a transaction was lost");
+    }
+    let told: Vec<u64> = (1..=sweeps.len() as u64).collect();
+    assert_eq!(sweeps, told, "each once, in the order in which they were acknowledged");
+    assert_eq!(server.psql(&name, "SELECT count(*) FROM sweeps"), sweeps.len().to_string());
 }
