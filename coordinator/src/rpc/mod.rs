@@ -45,7 +45,8 @@ fn refused(error: CallError) -> Status {
             error @ (ControlError::AlreadyFinal { .. }
             | ControlError::JobHasEnded(_)
             | ControlError::OnlyAsAWhole { .. }
-            | ControlError::WeightsChosen { .. }),
+            | ControlError::WeightsChosen { .. }
+            | ControlError::NobodyLooks { .. }),
         ) => Status::failed_precondition(error.to_string()),
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Unfit(_) => Status::invalid_argument(error.to_string()),

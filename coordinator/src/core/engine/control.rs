@@ -78,13 +78,22 @@ impl Engine {
         if added == 0 && !is_set {
             return Reply::Extended(Box::new(run.view()), 0);
         }
+        let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
+        let counts = run.counts();
+        if has_moved
+            && added == 0
+            && run.state == SweepState::Finished
+            && counts.failed + counts.cancelled == 0
+        {
+            let path = base.specification.dataset.path.display().to_string();
+            return Reply::Refused(ControlError::NobodyLooks { sweep, path });
+        }
         out.records.push(Record::SweepExtended {
             sweep,
             name: definition.specification.name.clone(),
             specification: definition.text(),
             job_count: definition.job_count(),
         });
-        let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
         run.definition = definition;
         // It may keep the weights of fewer jobs now.
         run.trim_weights(out);

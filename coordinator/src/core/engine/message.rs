@@ -490,6 +490,17 @@ pub enum ControlError {
         /// What they were chosen by.
         used: MetricUse,
     },
+    /// The data set of results that are all there moves, and no job is left whose worker would look at it.
+    #[error(
+        "all jobs of sweep {sweep} are done with the data set at {path}, so that no worker would see whether another path has \
+         the same pictures; leave `dataset.path` as it is, or submit another sweep for other pictures"
+    )]
+    NobodyLooks {
+        /// Which sweep.
+        sweep: SweepId,
+        /// Where its data set was.
+        path: String,
+    },
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]
     NoSuchWorker(WorkerName),

@@ -274,6 +274,28 @@ fn a_finished_sweep_keeps_its_end_when_only_its_settings_change() {
 }
 
 #[test]
+fn the_data_set_of_a_sweep_stays_where_it_is_once_no_job_is_left_that_would_look_at_another() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.train(1, key(1, 1));
+    let moves = cluster.change("dataset.path=/other");
+    assert!(matches!(cluster.apply(moves), Reply::Extended(_, 0)), "job 2 is left, whose worker looks");
+    cluster.train(1, key(2, 1));
+    let moves = cluster.change("dataset.path=/third");
+    match cluster.apply(moves) {
+        Reply::Refused(error @ ControlError::NobodyLooks { .. }) => {
+            assert!(error.to_string().contains("with the data set at /other,"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let base = cluster.definition();
+    let more = specification(3, "").with_overrides(&["dataset.path=/third".to_owned()]).unwrap();
+    let definition = Arc::new(base.extended(more).unwrap());
+    let with_a_job = Input::Extend { sweep: SweepId(1), base, definition };
+    assert!(matches!(cluster.apply(with_a_job), Reply::Extended(_, 1)), "the new job's worker looks");
+}
+
+#[test]
 fn an_extended_sweep_keeps_what_is_done_and_runs_what_is_new() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
