@@ -19,6 +19,7 @@ use crate::core::state::JobState;
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepArgument {
     /// Sweep's number
+    #[arg(value_parser = super::inspect::sweep_id)]
     sweep: u64,
 }
 

@@ -41,6 +41,17 @@ impl FromStr for TargetId {
     }
 }
 
+/// A sweep's number, for commands that take no job.
+pub(super) fn sweep_id(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(TargetId { sweep, job: None }) => Ok(sweep),
+        Ok(TargetId { sweep, job: Some(_) }) => {
+            Err(format!("give the sweep alone, as in {sweep}: this is not for one job"))
+        }
+        Err(_) => Err("give a sweep's number, such as 3; see `sweep ls`".to_owned()),
+    }
+}
+
 fn job_id(text: &str) -> Result<TargetId, String> {
     let target: TargetId = text.parse()?;
     if target.job.is_none() { Err("give a job as SWEEP/JOB, such as 3/14".to_owned()) } else { Ok(target) }
@@ -66,6 +77,7 @@ pub(super) struct TargetArgument {
 #[derive(Debug, clap::Args)]
 pub(super) struct JobsArguments {
     /// Sweep's number
+    #[arg(value_parser = sweep_id)]
     sweep: u64,
     /// Only jobs in this state; may be repeated
     #[arg(long, value_name = "STATE", value_parser = job_state)]

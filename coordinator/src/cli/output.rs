@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use comfy_table::{CellAlignment, Table, presets};
 use proto::ParameterValue;
 use serde_json::{Map, Value};
+pub(super) use terminal::count;
 use terminal::{output, text};
 
 use super::{failure::Failure, settings::Settings};
@@ -130,11 +131,6 @@ fn parameter_json(value: &ParameterValue) -> Value {
         ParameterValue::Float(value) => (*value).into(),
         ParameterValue::Text(value) => value.as_str().into(),
     }
-}
-
-/// A number of things: `1 job`, `2 jobs`.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first line of a text, with a sign that there are more.

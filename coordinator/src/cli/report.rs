@@ -11,6 +11,7 @@ use crate::report::{Language, ReportError, ReportWriter};
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArguments {
     /// Sweep's number
+    #[arg(value_parser = super::inspect::sweep_id)]
     sweep: u64,
     /// Folder to write into [default: sweep-results/NAME-SWEEP]
     #[arg(long, value_name = "DIR")]

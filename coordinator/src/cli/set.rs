@@ -17,9 +17,10 @@ use super::{
 )]
 pub(super) struct SetArguments {
     /// Sweep's number
+    #[arg(value_parser = super::inspect::sweep_id)]
     sweep: u64,
-    /// name, dataset.path, metric.use or a key of `execution` with its new value, such as execution.max_parallel=8; none lifts a
-    /// limit
+    /// name, dataset.path, metric.use, artifacts.keep or a key of `execution` with its new value, such as
+    /// execution.max_parallel=8; none lifts a limit
     #[arg(required = true, value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }

@@ -63,13 +63,17 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
     let mut rows = Vec::new();
     for job in 1..=shown {
         let Some(point) = grid.parameters(job) else { break };
-        let value = |name: &&str| point.get(name).map_or(Cell::Empty, |value| Cell::Text(value.to_string()));
+        let value = |name: &&str| point.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
         rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
     }
     printer.page(&rows)?;
     printer.finish()?;
-    if format == Format::Table && count > shown {
-        print(&format!("… and {} more\n", count - shown))?;
+    if count > shown {
+        let more = format!("… and {} more", count - shown);
+        match format {
+            Format::Table => print(&format!("{more}\n"))?,
+            _ => say(&format!("{more}: --preview shows as many as are asked for")),
+        }
     }
     Ok(())
 }
@@ -101,10 +105,10 @@ pub(super) async fn submit(
     }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
-            "sweep {} extended: {} of {} jobs are new\n{}",
+            "sweep {} extended by {}, to {}\n{}",
             sweep.sweep_id,
-            answer.added_jobs,
-            sweep.job_count,
+            output::count(answer.added_jobs, "job"),
+            output::count(sweep.job_count, "job"),
             changes(&answer.changed)
         ))?;
     } else if format == Format::Table {

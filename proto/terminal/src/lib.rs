@@ -7,3 +7,8 @@ pub mod logging;
 pub mod output;
 pub mod signals;
 pub mod text;
+
+/// A number of things: `1 job`, `2 jobs`.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}

@@ -164,7 +164,14 @@ fn lay_out(
     let slot = |index: usize| {
         let (device, description) = match gpus.get(index % gpus.len().max(1)) {
             Some(gpu) => (gpu.device.clone(), gpu.description.clone()),
-            None => ("cpu".to_owned(), format!("{cpu}, one of {count} slots on {cores} cores")),
+            None => (
+                "cpu".to_owned(),
+                format!(
+                    "{cpu}, one of {} on {}",
+                    terminal::count(count as u64, "slot"),
+                    terminal::count(cores as u64, "core")
+                ),
+            ),
         };
         v1::Slot { index: u32::try_from(index).unwrap_or(u32::MAX), device, description, pack_size_max: 1 }
     };

@@ -72,7 +72,7 @@ pub struct StartOptions {
     pub trainer: Option<OsString>,
     /// How long a trainer may say nothing while it has a job, before it is taken to stand still and ended, and the job is
     /// tried again; 0 for ever
-    #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = time)]
     pub trainer_silence: Duration,
     /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
     #[arg(long, env = "SWEEP_THREADS_PER_SLOT", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]

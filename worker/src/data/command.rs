@@ -136,7 +136,12 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     bar.end();
     let packed = PackedDataset::open(target)?;
     let images = packed.len();
-    let mut told = format!("{images} images of {size}×{size} pixels are in {}\n", target.display());
+    let mut told = format!(
+        "{} of {size}×{size} pixels {} in {}\n",
+        terminal::count(images as u64, "image"),
+        if images == 1 { "is" } else { "are" },
+        target.display()
+    );
     if let Some(validation) = packed.validation() {
         let count = packed.validation_count();
         told.push_str(&format!("{count} of them are the validation set, from {validation}\n"));
@@ -236,7 +241,8 @@ fn json(findings: &Findings) -> serde_json::Value {
 
 fn text(path: &Path, findings: &Findings) -> String {
     let images: usize = findings.classes.iter().map(|(_, count)| count).sum();
-    let mut text = format!("{}: {} with {images} images\n", path.display(), findings.kind);
+    let mut text =
+        format!("{}: {} with {}\n", path.display(), findings.kind, terminal::count(images as u64, "image"));
     for (class, count) in &findings.classes {
         text.push_str(&format!("  {class}: {count}\n"));
     }
@@ -251,7 +257,10 @@ fn text(path: &Path, findings: &Findings) -> String {
     proto::notes_on_classes(&classes).for_each(|note| text.push_str(&format!("{note}\n")));
     text.push_str(&left_out_lines(&findings.left_out));
     if findings.skipped_count > 0 {
-        text.push_str(&format!("left out: {} pictures that could not be decoded\n", findings.skipped_count));
+        text.push_str(&format!(
+            "left out: {} that could not be decoded\n",
+            terminal::count(findings.skipped_count as u64, "picture")
+        ));
         for skipped in &findings.skipped {
             text.push_str(&format!("  {skipped}\n"));
         }

@@ -120,7 +120,8 @@ pub enum DataError {
     },
     /// Pictures cannot be decoded.
     #[error(
-        "{path}: {count} pictures cannot be decoded; repair or remove them, or leave them out with --skip-corrupt:\n{list}"
+        "{path}: {} cannot be decoded; repair or remove them, or leave them out with --skip-corrupt:\n{list}", 
+        terminal::count(*count as u64, "picture")
     )]
     Corrupt {
         /// The data set.

@@ -115,7 +115,10 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     let data = loader.load(&dataset, &mut |_| Flow::Continue)?;
     let found = data.summary();
     if found.skipped_count > 0 {
-        terminal::say!("left out because they cannot be decoded: {} pictures", found.skipped_count);
+        terminal::say!(
+            "left out, as what cannot be decoded: {}",
+            terminal::count(found.skipped_count, "picture")
+        );
     }
     if options.part != Part::All && found.content_hash != facts.content_hash {
         anyhow::bail!(

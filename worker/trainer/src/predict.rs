@@ -69,7 +69,11 @@ pub fn predict(options: &PredictOptions) -> anyhow::Result<()> {
         written => written.context("the predictions cannot be written")?,
     }
     if unreadable > 0 {
-        anyhow::bail!("{unreadable} of the pictures could not be read; they have no row");
+        anyhow::bail!(
+            "{} could not be read and {} no row",
+            terminal::count(unreadable as u64, "picture"),
+            if unreadable == 1 { "has" } else { "have" }
+        );
     }
     if pictures.is_empty() {
         anyhow::bail!("there are no pictures there; give files, or folders with pictures in them");

@@ -81,8 +81,10 @@ impl Bars {
     fn tell_failed_alike(&mut self) {
         let count = std::mem::take(&mut self.failed.1);
         if count > 0 {
-            let jobs = if count == 1 { "job" } else { "jobs" };
-            self.say(&format!("{count} more {jobs} failed for the same reason"));
+            self.say(&format!(
+                "{} failed for the same reason",
+                super::super::output::count(count, "more job")
+            ));
         }
     }
 

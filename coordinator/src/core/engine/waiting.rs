@@ -34,7 +34,11 @@ impl Engine {
             _ => return None,
         }
         if run.room() == 0 {
-            let text = format!("{} jobs run, as many as max_parallel allows", run.active.len());
+            let jobs = run.active.len();
+            let text = format!(
+                "{jobs} {}, as many as max_parallel allows",
+                if jobs == 1 { "job runs" } else { "jobs run" }
+            );
             return Some((Why::MaxParallel, text));
         }
         let all = |worker: &WorkerState| worker.session.is_some();

@@ -304,7 +304,7 @@ impl Running {
     fn check_complete(&self) -> Result<(), String> {
         match self.epochs_total {
             Some(total) if total != self.epochs_done => {
-                Err(format!("the trainer said that it is done after {} of {total} epochs", self.epochs_done))
+                Err(format!("the trainer said that it is done after epoch {} of {total}", self.epochs_done))
             }
             _ => Ok(()),
         }
