@@ -138,14 +138,25 @@ fn spoken(duration: Duration) -> String {
     }
 }
 
-/// `best val_accuracy 0.9850 (job 5: activation=relu …)`, once there is one.
-fn best(sweep: &v1::Sweep) -> Option<String> {
+/// The best job so far, for people.
+struct Best {
+    /// `best val_accuracy 0.9850 (job 5`.
+    value: String,
+    /// `: activation=relu …)`.
+    parameters: String,
+}
+
+/// The best job, once there is one.
+fn best(sweep: &v1::Sweep) -> Option<Best> {
     let best = sweep.best.as_ref()?;
     let point = best.point.as_ref()?;
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
     let parameters = super::inspect::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
-    Some(format!("best {metric}{any} {:.4} (job {}: {parameters})", best.value, point.job))
+    Some(Best {
+        value: format!("best {metric}{any} {:.4} (job {}", best.value, point.job),
+        parameters: format!(": {parameters})"),
+    })
 }
 
 #[cfg(test)]

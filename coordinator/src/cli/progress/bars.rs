@@ -121,34 +121,44 @@ impl Bars {
         if let Some(left) = self.time_left.estimate(share, Instant::now()) {
             message.push_str(&format!(", {} left", spoken(left)));
         }
+        let mut messages = vec![message.clone()];
         if let Some(best) = best(sweep) {
-            message.push_str(&format!(", {best}"));
+            messages.insert(0, format!("{message}, {})", best.value));
+            messages.insert(0, format!("{message}, {}{}", best.value, best.parameters));
         }
-        self.overall.set_message(text::line(&message).into_owned());
+        self.overall.set_message(fitting(columns().saturating_sub(OVERALL_COLUMNS), &messages));
     }
 
     fn job(&mut self, number: u64, running: &v1::RunningJob) {
         let (screen, overall, varying) = (&self.screen, &self.overall, &self.varying);
         let bar = self.jobs.entry(number).or_insert_with(|| {
             let bar = screen.insert_before(overall, ProgressBar::new(STEPS));
-            // What does not fit the terminal is cut at its end, so the parameters come last.
             bar.set_style(style("  job {prefix:>5} [{bar:12}] {wide_msg}"));
             bar.set_prefix(number.to_string());
             bar
         });
         let point = running.point.clone().unwrap_or_default();
-        let label = text::line(&short_point(&point, varying)).into_owned();
+        let label = short_point(&point, varying);
+        let room = columns().saturating_sub(JOB_COLUMNS);
         if running.preparing {
             bar.set_position((running.fraction * STEPS as f64) as u64);
-            bar.set_message(format!("preparing the data set  {label}"));
+            bar.set_message(fitting(
+                room,
+                &[format!("preparing the data set  {label}"), format!("preparing  {label}")],
+            ));
             return;
         }
         bar.set_position((share_of_job(running) * STEPS as f64) as u64);
-        let epoch = (running.epochs_done + 1).min(running.epochs_total);
-        let last = running.last.map_or_else(String::new, |last| {
-            format!("  val_accuracy {:.4}  loss {:.4}", last.val_accuracy, last.train_loss)
-        });
-        bar.set_message(format!("epoch {epoch}/{}{last}  {label}", running.epochs_total));
+        let epoch =
+            format!("{}/{}", (running.epochs_done + 1).min(running.epochs_total), running.epochs_total);
+        // What tells jobs apart stays longest.
+        let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
+        if let Some(last) = running.last {
+            let accuracy = format!("val_accuracy {:.4}", last.val_accuracy);
+            messages.insert(0, format!("epoch {epoch}  {accuracy}  {label}"));
+            messages.insert(0, format!("epoch {epoch}  {accuracy}  loss {:.4}  {label}", last.train_loss));
+        }
+        bar.set_message(fitting(room, &messages));
     }
 
     pub(super) fn finish(self) {
@@ -159,8 +169,55 @@ impl Bars {
     }
 }
 
+/// Columns that the bar of a job has in front of its message.
+const JOB_COLUMNS: usize = "  job       [            ] ".len();
+/// The same of the bar of the sweep.
+const OVERALL_COLUMNS: usize = "[                    ] 100 %  ".len();
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS_DEFAULT: usize = 80;
+
+/// Columns of the terminal that bars are drawn on.
+fn columns() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => COLUMNS_DEFAULT,
+    }
+}
+
+/// The first of some messages, from the longest to the shortest, that fits; else the last one, cut where it says so.
+fn fitting(columns: usize, messages: &[String]) -> String {
+    let messages: Vec<_> = messages.iter().map(|message| text::line(message)).collect();
+    let fits = |message: &&std::borrow::Cow<'_, str>| message.chars().count() <= columns;
+    match (messages.iter().find(fits), messages.last()) {
+        (Some(message), _) => message.to_string(),
+        (None, Some(last)) => last.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        (None, None) => String::new(),
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_fits_the_terminal_and_keeps_what_tells_jobs_apart_longest() {
+        let label = "activation=relu learning_rate=0.000021";
+        let messages = [
+            format!("epoch 3/5  val_accuracy 0.8123  loss 0.4123  {label}"),
+            format!("epoch 3/5  val_accuracy 0.8123  {label}"),
+            format!("epoch 3/5  {label}"),
+            format!("3/5  {label}"),
+        ];
+        for (columns, shown) in [(100, 0), (75, 1), (80 - JOB_COLUMNS, 2), (44, 3)] {
+            assert_eq!(fitting(columns, &messages), messages[shown], "{columns} columns");
+        }
+        assert_eq!(fitting(16, &messages), "3/5  activation…");
+        assert_eq!(fitting(40, &["\u{1b}[2J of a worker".to_owned()]), text::line("\u{1b}[2J of a worker"));
+    }
 }

@@ -115,7 +115,7 @@ impl Lines {
             line.push_str(&format!(", {} left", spoken(left)));
         }
         if let Some(best) = best(&self.sweep) {
-            line.push_str(&format!(", {best}"));
+            line.push_str(&format!(", {}{}", best.value, best.parameters));
         }
         Some(line)
     }
