@@ -14,6 +14,7 @@ use terminal::output;
 
 use self::{bars::Bars, lines::Lines};
 use super::failure::Failure;
+use crate::report::measured;
 
 /// The view of one sweep.
 pub(super) enum Progress {
@@ -145,7 +146,7 @@ fn best(sweep: &v1::Sweep) -> Option<String> {
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
     let parameters = super::inspect::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
-    Some(format!("best {metric}{any} {:.4} (job {}: {parameters})", best.value, point.job))
+    Some(format!("best {metric}{any} {} (job {}: {parameters})", measured(best.value, 4), point.job))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     super::inspect::short_point, super::output::count, Standstill, TimeLeft, best, share_done, share_of_job,
     spoken,
 };
+use crate::report::measured;
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
 const JOBS_SHOWN_MAX: usize = 16;
@@ -144,7 +145,11 @@ impl Bars {
         bar.set_position((share_of_job(running) * STEPS as f64) as u64);
         let epoch = (running.epochs_done + 1).min(running.epochs_total);
         let last = running.last.map_or_else(String::new, |last| {
-            format!("  val_accuracy {:.4}  loss {:.4}", last.val_accuracy, last.train_loss)
+            format!(
+                "  val_accuracy {}  loss {}",
+                measured(last.val_accuracy, 4),
+                measured(last.train_loss, 4)
+            )
         });
         bar.set_message(format!("epoch {epoch}/{}{last}  {label}", running.epochs_total));
     }
