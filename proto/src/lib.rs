@@ -11,6 +11,9 @@ pub use parameter::{ParameterMap, ParameterValue};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
 
+/// Longest time of an epoch, in seconds: a year. Nobody waits for more, and sums of so many epochs as there are stay finite.
+pub const EPOCH_SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;
 

@@ -9,6 +9,7 @@ pub(super) use terminal::count;
 use terminal::{output, text};
 
 use super::{failure::Failure, settings::Settings};
+use crate::report::measured;
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,7 +56,7 @@ pub(super) enum Cell {
     Text(String),
     /// A count or a number that names something.
     Integer(u64),
-    /// A measurement; the decimals are those of a table.
+    /// A measurement; the decimals are those of a table, where they tell it.
     Number(f64, usize),
     /// The value of a parameter.
     Parameter(ParameterValue),
@@ -82,7 +83,7 @@ impl Cell {
                 text::line(&pairs.join(" ")).into_owned()
             }
             Self::Integer(value) => value.to_string(),
-            Self::Number(value, decimals) => format!("{value:.decimals$}"),
+            Self::Number(value, decimals) => measured(*value, *decimals),
             Self::Time(0) => String::new(),
             Self::Time(unix_ms) => timestamp(*unix_ms),
         }
@@ -338,6 +339,18 @@ mod tests {
           1        0.1235
          20                a, "b"
         "#);
+    }
+
+    #[test]
+    fn measurements_are_short_for_people_and_exact_for_programs() {
+        for (value, shown) in
+            [(3.123_456e-7, "3.123e-7"), (458_443_847_102_365_696.0, "4.584e17"), (0.5, "0.5000")]
+        {
+            let cell = Cell::Number(value, 4);
+            assert_eq!(cell.display(), shown);
+            assert_eq!(cell.exact().parse::<f64>().unwrap(), value);
+            assert_eq!(cell.json(), Value::from(value));
+        }
     }
 
     #[test]

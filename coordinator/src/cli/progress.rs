@@ -14,6 +14,7 @@ use terminal::output;
 
 use self::{bars::Bars, lines::Lines};
 use super::failure::Failure;
+use crate::report::measured;
 
 /// The view of one sweep.
 pub(super) enum Progress {
@@ -154,7 +155,7 @@ fn best(sweep: &v1::Sweep) -> Option<Best> {
     let parameters = super::inspect::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
     Some(Best {
-        value: format!("best {metric}{any} {:.4} (job {}", best.value, point.job),
+        value: format!("best {metric}{any} {} (job {}", measured(best.value, 4), point.job),
         parameters: format!(": {parameters})"),
     })
 }

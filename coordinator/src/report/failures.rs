@@ -2,19 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::JobRow;
+use super::rows::{JobRow, cut};
 
 /// Most reasons that are told apart: more, nobody reads; a job with another one is only counted.
 const REASONS_MAX: usize = 200;
 /// Most ranges of job numbers that are named of a group.
 const RANGES_MAX: usize = 12;
 
+/// What there is to say of [`Why::NeverStarted`].
+pub(super) const NEVER_STARTED: &str = "never started; the sweep was stopped or cancelled";
+/// What a reason's number is shown as where it is not that of all jobs.
+const ANY: &str = "…";
+
+/// Why jobs ended so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    /// For this reason.
+    Reason(Reason),
+    /// Nobody said why.
+    Unknown,
+    /// They never started, and their sweep was stopped or cancelled: of such a job nothing is kept.
+    NeverStarted,
+    /// For reasons that are not told apart.
+    Various,
+}
+
 /// Jobs that ended in one state for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) state: &'static str,
-    /// That of the first job; empty for the jobs whose reasons are not told apart.
-    pub(super) reason: String,
+    pub(super) why: Why,
     pub(super) jobs: u64,
     /// Job numbers, from and to.
     ranges: Vec<(u64, u64)>,
@@ -23,8 +40,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    fn new(state: &'static str, reason: String) -> Self {
-        Self { state, reason, jobs: 0, ranges: Vec::new(), named: 0 }
+    fn new(state: &'static str, why: Why) -> Self {
+        Self { state, why, jobs: 0, ranges: Vec::new(), named: 0 }
     }
 
     fn add(&mut self, job: u64) {
@@ -53,8 +70,9 @@ impl Group {
 /// The groups of a report, gathered job by job.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// By state and by the reason without its numbers: `in epoch 3` and `in epoch 4` are one.
-    groups: BTreeMap<(&'static str, String), Group>,
+    /// By state and by the reason without what only says where a job was: `in epoch 3` and `in epoch 4` are one.
+    /// Those that never started are apart from others without a reason.
+    groups: BTreeMap<(&'static str, bool, String), Group>,
     others: BTreeMap<&'static str, Group>,
 }
 
@@ -64,13 +82,25 @@ impl Failures {
         if !matches!(row.state, "failed" | "diverged" | "cancelled") {
             return;
         }
-        let key = (row.state, without_numbers(&row.reason));
-        if self.groups.len() >= REASONS_MAX && !self.groups.contains_key(&key) {
-            let others = self.others.entry(row.state);
-            return others.or_insert_with(|| Group::new(row.state, String::new())).add(row.number);
+        let reason = Reason::new(&row.reason);
+        let never_started = row.state == "cancelled" && row.attempts == 0 && row.reason.is_empty();
+        let key = (row.state, never_started, reason.key());
+        if let Some(group) = self.groups.get_mut(&key) {
+            if let Why::Reason(known) = &mut group.why {
+                known.merge(&reason);
+            }
+            return group.add(row.number);
         }
-        let group = self.groups.entry(key).or_insert_with(|| Group::new(row.state, row.reason.clone()));
-        group.add(row.number);
+        if self.groups.len() >= REASONS_MAX {
+            let others = self.others.entry(row.state);
+            return others.or_insert_with(|| Group::new(row.state, Why::Various)).add(row.number);
+        }
+        let why = match row.reason.as_str() {
+            "" if never_started => Why::NeverStarted,
+            "" => Why::Unknown,
+            _ => Why::Reason(reason),
+        };
+        self.groups.entry(key).or_insert_with(|| Group::new(row.state, why)).add(row.number);
     }
 
     /// Failures first, the largest groups before the others; those whose reasons are not told apart at the end.
@@ -83,16 +113,72 @@ impl Failures {
     }
 }
 
-fn without_numbers(reason: &str) -> String {
-    let mut key = String::with_capacity(reason.len());
-    for sign in reason.chars() {
-        match sign {
-            '0'..='9' if key.ends_with('#') => {}
-            '0'..='9' => key.push('#'),
-            other => key.push(other),
+/// A reason in parts: its texts, and between each two of them something that only says where a job was. All other numbers
+/// are texts: errors are told apart by theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reason {
+    texts: Vec<String>,
+    places: Vec<String>,
+}
+
+impl Reason {
+    fn new(reason: &str) -> Self {
+        let (mut texts, mut places) = (Vec::new(), Vec::new());
+        let mut rest = reason;
+        while let Some((from, to)) = place(rest) {
+            texts.push(rest[..from].to_owned());
+            places.push(rest[from..to].to_owned());
+            rest = &rest[to..];
+        }
+        texts.push(rest.to_owned());
+        Self { texts, places }
+    }
+
+    /// What it shares with the reasons of its group, as far as a page shows it.
+    fn key(&self) -> String {
+        cut(&self.texts.join(ANY))
+    }
+
+    /// Takes in another reason of the same key.
+    fn merge(&mut self, other: &Self) {
+        for (place, other) in self.places.iter_mut().zip(&other.places) {
+            if place != other {
+                ANY.clone_into(place);
+            }
         }
     }
-    key
+
+    /// The reason of all jobs of its group.
+    pub(super) fn text(&self) -> String {
+        let places = self.places.iter().map(String::as_str).chain(std::iter::once(""));
+        self.texts.iter().map(String::as_str).zip(places).flat_map(|(text, place)| [text, place]).collect()
+    }
+}
+
+/// What stands before and after something that only says where a job was.
+const PLACES: [(&str, &str); 4] = [
+    (" epoch ", ""),
+    (" took ", ", validating and the rest "),
+    (", validating and the rest ", ""),
+    ("while it prepared the data set (", ")"),
+];
+
+/// From where to where the first such thing goes.
+fn place(text: &str) -> Option<(usize, usize)> {
+    let of = |(before, after): &(&str, &str)| {
+        text.match_indices(before).find_map(|(at, _)| {
+            let from = at + before.len();
+            let rest = &text[from..];
+            let length = match *after {
+                // Whole times, such as `3m 44s` and `0.3 s`, go to the end of their part of the sentence.
+                "" if before.ends_with("rest ") => rest.find([',', ';']).unwrap_or(rest.len()),
+                "" => rest.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(rest.len()),
+                after => rest.find(after)?,
+            };
+            (length > 0).then_some((from, from + length))
+        })
+    };
+    PLACES.iter().filter_map(of).min()
 }
 
 #[cfg(test)]
@@ -110,6 +196,13 @@ mod tests {
         JobRow::new(&job, &[], &super::super::ranking::Ranking::new(None))
     }
 
+    fn reason(group: &Group) -> String {
+        match &group.why {
+            Why::Reason(reason) => reason.text(),
+            why => format!("{why:?}"),
+        }
+    }
+
     #[test]
     fn jobs_are_grouped_by_what_happened_to_them_wherever_that_was() {
         let mut failures = Failures::default();
@@ -121,15 +214,13 @@ mod tests {
             failures.job(&row(number, v1::JobState::Diverged, "killed in epoch 1"));
         }
         let groups = failures.into_groups();
-        let told: Vec<_> = groups
-            .iter()
-            .map(|group| (group.state, group.reason.as_str(), group.jobs, group.numbers().0))
-            .collect();
+        let told: Vec<_> =
+            groups.iter().map(|group| (group.state, reason(group), group.jobs, group.numbers().0)).collect();
         assert_eq!(
             told,
             [
-                ("failed", "killed in epoch 1", 31, "1–31".to_owned()),
-                ("diverged", "killed in epoch 1", 3, "33, 35, 36".to_owned())
+                ("failed", "killed in epoch …".to_owned(), 31, "1–31".to_owned()),
+                ("diverged", "killed in epoch 1".to_owned(), 3, "33, 35, 36".to_owned())
             ]
         );
     }
@@ -150,6 +241,70 @@ mod tests {
         assert_eq!(numbers.split(", ").count(), RANGES_MAX);
         assert_eq!(groups.len(), REASONS_MAX + 1);
         assert_eq!(groups.iter().map(|group| group.jobs).sum::<u64>(), 2_000);
-        assert!(groups[REASONS_MAX].reason.is_empty());
+        assert_eq!(groups[REASONS_MAX].why, Why::Various);
+    }
+
+    /// The groups' reasons and numbers of jobs.
+    fn grouped(reasons: &[&str]) -> Vec<(String, u64)> {
+        let mut failures = Failures::default();
+        for (number, reason) in (1..).zip(reasons) {
+            failures.job(&row(number, v1::JobState::Failed, reason));
+        }
+        failures.into_groups().iter().map(|group| (reason(group), group.jobs)).collect()
+    }
+
+    #[test]
+    fn what_tells_errors_apart_is_never_merged() {
+        for (reasons, expected) in [
+            (
+                ["CUDA error 1", "CUDA error 2", "CUDA error 1"].as_slice(),
+                [("CUDA error 1", 2), ("CUDA error 2", 1)].as_slice(),
+            ),
+            (
+                &["ended with exit status 1 in epoch 3: x", "ended with exit status 137 in epoch 3: x"],
+                &[
+                    ("ended with exit status 1 in epoch 3: x", 1),
+                    ("ended with exit status 137 in epoch 3: x", 1),
+                ],
+            ),
+            (
+                &["ended with exit status 1 in epoch 3: x2", "ended with exit status 1 in epoch 4: x2"],
+                &[("ended with exit status 1 in epoch …: x2", 2)],
+            ),
+            (
+                &[
+                    "exceeded job_timeout of 2s in epoch 3: training took 1.7 s, validating and the rest 0.3 s, in a pack of 2 jobs",
+                    "exceeded job_timeout of 2s in epoch 3: training took 3m 4s, validating and the rest 5s, in a pack of 2 jobs",
+                ],
+                &[(
+                    "exceeded job_timeout of 2s in epoch 3: training took …, validating and the rest …, in a pack of 2 jobs",
+                    2,
+                )],
+            ),
+            (
+                &[
+                    "killed while it prepared the data set (5 % done, packing)",
+                    "killed while it prepared the data set (90 % done, packing)",
+                    "killed while it prepared the data set",
+                ],
+                &[
+                    ("killed while it prepared the data set (…)", 2),
+                    ("killed while it prepared the data set", 1),
+                ],
+            ),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|(text, jobs)| ((*text).to_owned(), *jobs)).collect();
+            assert_eq!(grouped(reasons), expected);
+        }
+    }
+
+    #[test]
+    fn jobs_of_which_nothing_is_known_are_told_apart_from_those_that_never_started() {
+        let mut failures = Failures::default();
+        failures.job(&row(1, v1::JobState::Cancelled, ""));
+        failures.job(&row(2, v1::JobState::Failed, ""));
+        failures.job(&JobRow { attempts: 1, ..row(3, v1::JobState::Cancelled, "") });
+        let whys: Vec<Why> = failures.into_groups().into_iter().map(|group| group.why).collect();
+        assert_eq!(whys, [Why::Unknown, Why::Unknown, Why::NeverStarted]);
     }
 }

@@ -17,6 +17,7 @@ use std::cmp::Reverse;
 
 use proto::v1;
 
+pub(crate) use self::numbers::measured;
 pub(super) use self::{
     numbers::{readable, short, short_text},
     svg::dark_style,
@@ -29,7 +30,7 @@ use super::{
 };
 
 /// Most points of the scatter plot; more are an even choice and the best.
-const POINTS_MAX: u64 = 2_000;
+const POINTS_MAX: usize = 2_000;
 /// Points of the best jobs, which are never left out.
 const BEST_POINTS: usize = 40;
 /// Most learning curves: more lines cannot be told apart.
@@ -64,7 +65,6 @@ struct Point {
     state: &'static str,
     seconds: f64,
     accuracy: f64,
-    epochs: u32,
     /// The value by which it has its colour.
     group: String,
     label: String,
@@ -87,13 +87,14 @@ pub(super) struct Figures {
     varying: Vec<String>,
     /// The parameter whose values have colours of their own.
     group: Option<String>,
-    /// One job in this many is a point.
-    stride: u64,
-    points: Vec<Point>,
+    /// A choice that has nothing to do with the jobs' parameters.
+    points: Best<u64, Point>,
     best_points: Best<Place, Point>,
     best_curves: Best<Place, Curve>,
     /// Those whose end is a result before others, as a machine's failure says nothing of a job's parameters.
     worst_curves: Best<(bool, Reverse<Place>), Curve>,
+    /// Fewest and most epochs of the jobs that are done.
+    epochs: Option<(u32, u32)>,
     with_results: u64,
     without_results: u64,
 }
@@ -105,11 +106,11 @@ impl Figures {
         Self {
             varying,
             group,
-            stride: sweep.job_count.div_ceil(POINTS_MAX).max(1),
-            points: Vec::new(),
+            points: Best::new(POINTS_MAX),
             best_points: Best::new(BEST_POINTS),
             best_curves: Best::new(CURVES_MAX),
             worst_curves: Best::new(WORST_CURVES),
+            epochs: None,
             with_results: 0,
             without_results: 0,
         }
@@ -129,13 +130,14 @@ impl Figures {
             state: row.state,
             seconds,
             accuracy,
-            epochs: row.epochs_done,
             group: self.group.as_ref().map_or_else(String::new, |name| row.parameter(name)),
             label: row.short_label(&self.varying),
         };
-        if row.number.is_multiple_of(self.stride) {
-            self.points.push(point());
+        if row.state == "done" {
+            let (fewest, most) = self.epochs.unwrap_or((row.epochs_done, row.epochs_done));
+            self.epochs = Some((fewest.min(row.epochs_done), most.max(row.epochs_done)));
         }
+        self.points.offer(mixed(row.number), point);
         self.best_points.offer(place, point);
         let curve = || Curve {
             number: row.number,
@@ -151,13 +153,14 @@ impl Figures {
 
     /// Draws both figures.
     pub(super) fn draw(self, words: &Words) -> Result<Vec<Figure>, ReportError> {
-        let points = merged(self.points, self.best_points.into_ranked());
+        let points = merged(self.points.into_ranked(), self.best_points.into_ranked());
         let scatter = scatter::draw(
             &scatter::Jobs {
                 points: &points,
                 with_results: self.with_results,
                 without_results: self.without_results,
                 group: self.group.as_deref(),
+                epochs: self.epochs.filter(|(fewest, most)| fewest == most).map(|(epochs, _)| epochs),
             },
             words,
         );
@@ -181,6 +184,15 @@ impl Figures {
             figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, words)?,
         ])
     }
+}
+
+/// A number that has nothing of the job's number left (the finaliser of SplitMix64): numbers of jobs count through the grid,
+/// so that every so many of them have the same values. Of two jobs, it is never the same.
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 /// The points of an even choice and those of the best, each once, the best first.

@@ -22,6 +22,7 @@ use std::{
 use proto::v1;
 use tempfile::NamedTempFile;
 
+pub(crate) use self::figures::measured;
 use self::{
     failures::Failures,
     figures::Figures,
@@ -59,6 +60,7 @@ pub struct ReportWriter {
     failures: Failures,
     best: Best<Place, JobRow>,
     train_seconds: f64,
+    packed: bool,
 }
 
 /// What can go wrong while a report is written.
@@ -106,6 +108,7 @@ impl ReportWriter {
             failures: Failures::default(),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
+            packed: false,
             sweep,
         })
     }
@@ -119,7 +122,9 @@ impl ReportWriter {
         self.tables
             .job(&row, epochs)
             .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;
-        // A pack's time is that of each of its jobs, and counts once.
+        // A pack's time is that of each of its jobs. How many a job shared each of its epochs with is not recorded, only how
+        // many began its last attempt with it: of packs, the sum is an estimate.
+        self.packed |= row.pack_size > 1;
         self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
         let place = self.ranking.place(&row);
         self.figures.job(place, &row, epochs);
@@ -133,7 +138,8 @@ impl ReportWriter {
     /// # Errors
     /// A file cannot be written or a figure cannot be drawn.
     pub fn finish(self) -> Result<PathBuf, ReportError> {
-        let Self { directory, words, sweep, ranking, tables, figures, failures, best, train_seconds } = self;
+        let Self { directory, words, sweep, ranking, tables, figures, failures, best, train_seconds, packed } =
+            self;
         let write = |source| ReportError::Write { path: directory.clone(), source };
         let figures = figures.draw(words)?;
         let failures = failures.into_groups();
@@ -151,6 +157,7 @@ impl ReportWriter {
             best: best_job,
             best_weights_file: Some(BEST_WEIGHTS).filter(|file| directory.join(file).is_file()),
             train_seconds,
+            packed,
             figures: &figures,
             failures: &failures,
         };

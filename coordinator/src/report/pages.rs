@@ -9,7 +9,12 @@ pub(super) use self::{html::html, markdown::markdown};
 
 use proto::v1;
 
-use super::{failures::Group, figures::Figure, rows::JobRow, words::Words};
+use super::{
+    failures::{Group, NEVER_STARTED, Why},
+    figures::{Figure, measured},
+    rows::{JobRow, cut},
+    words::Words,
+};
 
 /// Most groups of failed jobs on a page.
 const GROUPS_SHOWN_MAX: usize = 20;
@@ -27,6 +32,8 @@ pub(super) struct Content<'a> {
     pub(super) best_weights_file: Option<&'static str>,
     /// Sum over all jobs, in seconds.
     pub(super) train_seconds: f64,
+    /// Whether some job was trained together with others, so that the sum is an estimate.
+    pub(super) packed: bool,
     pub(super) figures: &'a [Figure],
     /// Jobs that failed or ended early, by why.
     pub(super) failures: &'a [Group],
@@ -103,7 +110,10 @@ impl Content<'_> {
                 cells.push(row.pack_size.to_string());
             }
             if states {
-                cells.extend([self.words.state_name(row.state).to_owned(), self.words.reason(&row.reason)]);
+                cells.extend([
+                    self.words.state_name(row.state).to_owned(),
+                    cut(&self.words.reason(&row.reason)),
+                ]);
             }
             TableRow { cells, best: best == Some(row.number) }
         };
@@ -116,9 +126,11 @@ impl Content<'_> {
         let line = |group: &Group| {
             let (numbers, more) = group.numbers();
             let more = if more > 0 { words.more(more) } else { String::new() };
-            let reason = match group.reason.as_str() {
-                "" => words.no_reason.to_owned(),
-                reason => words.reason(reason),
+            let reason = match &group.why {
+                Why::Reason(reason) => cut(&words.reason(&reason.text())),
+                Why::Unknown => words.no_reason.to_owned(),
+                Why::NeverStarted => words.reason(NEVER_STARTED),
+                Why::Various => words.various_reasons.to_owned(),
             };
             let what = format!("{}, {}", words.state_name(group.state), words.jobs(group.jobs));
             (what, format!("{reason} ({} {numbers}{more})", words.job_numbers(group.jobs)))
@@ -134,5 +146,5 @@ impl Content<'_> {
 }
 
 fn decimals(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
+    value.map_or_else(String::new, |value| measured(value, decimals))
 }

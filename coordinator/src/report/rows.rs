@@ -27,7 +27,7 @@ pub(super) struct JobRow {
     pub(super) best: Option<(u32, f64)>,
     /// What ranks the job: its metric, and of which epoch that is.
     pub(super) ranked: Option<(u32, f64)>,
-    /// On one line of bounded length.
+    /// On one line, whole: a translation needs its end.
     pub(super) reason: String,
     /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
     pub(super) pack_size: u32,
@@ -119,13 +119,17 @@ impl JobRow {
 /// Longest reason in a report, in characters: the sense of an error stands at its beginning.
 const REASON_CHARACTERS_MAX: usize = 300;
 
-/// A text as one line of bounded length.
+/// A text as one line.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|sign: char| sign.is_whitespace() || sign.is_control()).collect();
-    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(REASON_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{} …", line[..end].trim_end()),
-        None => line,
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A reason of the length that is shown of it.
+pub(super) fn cut(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{} …", reason[..end].trim_end()),
+        None => reason.to_owned(),
     }
 }
 
@@ -137,7 +141,7 @@ mod tests {
     fn a_reason_is_one_line_of_bounded_length() {
         assert_eq!(one_line("out of memory\n  at\tstep 3\u{85}\u{1b}[31m\n"), "out of memory at step 3 [31m");
         assert_eq!(one_line(""), "");
-        let long = one_line(&"語 ".repeat(1_000));
+        let long = cut(&one_line(&"語 ".repeat(1_000)));
         assert_eq!(long.chars().count(), REASON_CHARACTERS_MAX - 1 + 2);
         assert!(long.ends_with("語 …"));
     }

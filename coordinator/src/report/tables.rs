@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
 
-use super::rows::JobRow;
+use super::rows::{JobRow, cut};
 
 /// Open tables of one report.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Tables {
             number(row.train_accuracy),
             row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
             number(row.best.map(|(_, accuracy)| accuracy)),
-            csv_cell(&row.reason).into_owned(),
+            csv_cell(&cut(&row.reason)).into_owned(),
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
@@ -202,7 +202,7 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
         "train_accuracy": row.train_accuracy,
         "best_epoch": row.best.map(|(epoch, _)| epoch),
         "best_val_accuracy": row.best.map(|(_, accuracy)| accuracy),
-        "reason": row.reason,
+        "reason": cut(&row.reason),
         "weights": (!row.weights.is_empty()).then_some(&row.weights),
         "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
     })

@@ -219,8 +219,8 @@ fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
 #[test]
 fn a_sweep_without_results_has_a_report() {
     let folder = write(&header(16, v1::JobCounts::default()), &[], Language::English);
-    assert!(read(&folder, "figures/learning-curves.svg").contains("no results yet"));
-    assert!(read(&folder, "report.md").contains("no finished job yet"));
+    assert!(read(&folder, "figures/learning-curves.svg").contains("no results"));
+    assert!(read(&folder, "report.md").contains("no job is done"));
     assert_eq!(read(&folder, "results.csv").lines().count(), 1);
 }
 

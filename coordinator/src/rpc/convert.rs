@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proto::{AttemptKey, v1};
+use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1};
 use tonic::Status;
 
 use super::edge::{for_people, plain};
@@ -234,8 +234,7 @@ fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
     if !train_loss.is_finite()
         || !is_share(val_accuracy)
         || train_accuracy.is_some_and(|share| !is_share(share))
-        || !epoch_seconds.is_finite()
-        || epoch_seconds < 0.0
+        || !(0.0..=EPOCH_SECONDS_MAX).contains(&epoch_seconds)
     {
         return AttemptEvent::Unusable(format!(
             "the worker sent an impossible epoch {epoch}: loss {train_loss}, accuracy {val_accuracy}, {epoch_seconds} s"

@@ -27,7 +27,7 @@ fn metrics_that_cannot_be_are_no_epoch() {
         })))
     };
     assert!(matches!(epoch(0.5, 0.0, 0.0), AttemptEvent::Epoch(_)));
-    assert!(matches!(epoch(-1e300, 1.0, 1e300), AttemptEvent::Epoch(_)));
+    assert!(matches!(epoch(-1e300, 1.0, proto::EPOCH_SECONDS_MAX), AttemptEvent::Epoch(_)));
     for (loss, accuracy, seconds) in [
         (f64::NAN, 0.5, 1.0),
         (f64::INFINITY, 0.5, 1.0),
@@ -37,6 +37,8 @@ fn metrics_that_cannot_be_are_no_epoch() {
         (0.5, 0.5, f64::NAN),
         (0.5, 0.5, f64::INFINITY),
         (0.5, 0.5, -1.0),
+        (0.5, 0.5, proto::EPOCH_SECONDS_MAX * 1.001),
+        (0.5, 0.5, 1.7e308),
     ] {
         let event = epoch(loss, accuracy, seconds);
         assert!(matches!(event, AttemptEvent::Unusable(_)), "{loss} {accuracy} {seconds}: {event:?}");

@@ -55,15 +55,15 @@ enum Kind {
     Json,
 }
 
-/// Standard error, which is given nothing unsafe. The formatter writes a whole line at a time.
+/// Standard error, which is given nothing unsafe. The formatter writes a whole record at a time.
 struct LogWriter(Kind);
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let safe = match self.0 {
-            Kind::Coloured => text::keeping_colours(&text),
-            Kind::Plain => text::lines(&text),
+            Kind::Coloured => text::record(&text, true).into(),
+            Kind::Plain => text::record(&text, false).into(),
             Kind::Json => text::json(&text),
         };
         stderr().lock().write_all(safe.as_bytes())?;

@@ -4,7 +4,7 @@
 //!
 //! | output | function |
 //! |---|---|
-//! | one line on a terminal or in a log | [`line()`] |
+//! | one line on a terminal | [`line()`] |
 //! | several lines on a terminal | [`lines`] |
 //! | a cell of CSV | [`csv_cell`] |
 //! | a JSON document | [`json`] |
@@ -49,12 +49,16 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// As [`lines`], for text that holds colours of our own: the escape character stays.
-pub(crate) fn keeping_colours(text: &str) -> Cow<'_, str> {
-    replace(text, |character, safe| match character {
-        '\n' | '\t' | '\u{1b}' => safe.push(character),
+/// A record of a log, which is one line: its last line break ends it, any other is shown, so that no text in it looks like a
+/// record of its own. With `colours`, which are our own, the escape character stays.
+pub(crate) fn record(record: &str, colours: bool) -> String {
+    let (text, end) = record.strip_suffix('\n').map_or((record, ""), |text| (text, "\n"));
+    let safe = replace(text, |character, safe| match character {
+        '\t' => safe.push(character),
+        '\u{1b}' if colours => safe.push(character),
         other => shown(other, safe),
-    })
+    });
+    safe.into_owned() + end
 }
 
 /// Text for a cell of CSV, before quoting: unsafe characters but line breaks and tabs are shown as their code points, and what a
@@ -105,19 +109,27 @@ pub fn html(text: &str) -> String {
 }
 
 /// Text for one line of Markdown, a table's cell included: line breaks become spaces, and whatever Markdown would act upon is
-/// escaped.
+/// escaped, what GitHub's would take for an address included: in `https://`, `www.` and `@`.
 pub fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
+        let (before, after) = (&text[..at], &text[at + character.len_utf8()..]);
         match character {
             '\n' | '\r' | '\t' => safe.push(' '),
             '<' => safe.push_str("&lt;"),
             '&' => safe.push_str("&amp;"),
-            '\\' | '`' | '*' | '[' | ']' | '|' | '#' => safe.extend(['\\', character]),
+            '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '|' | '#' | '@' => safe.extend(['\\', character]),
+            ':' if after.starts_with("//") => safe.push_str("\\:"),
+            '.' if ends_with_www(before) => safe.push_str("\\."),
             other => push_safe(other, &mut safe),
         }
     }
     safe
+}
+
+fn ends_with_www(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 3 && bytes[bytes.len() - 3..].eq_ignore_ascii_case(b"www")
 }
 
 /// Replaces the unsafe characters of a text, which is copied only where it has some.
@@ -165,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_a_log_is_one_line() {
+        let forged = "WARN reason=\u{1b}[1mlost\nERROR the store is\r\ngone\u{2028}\n";
+        let plain = "WARN reason=\\u{1b}[1mlost\\u{a}ERROR the store is\\u{d}\\u{a}gone\\u{2028}\n";
+        assert_eq!(record(forged, false), plain);
+        assert_eq!(record(forged, true), plain.replace("\\u{1b}", "\u{1b}"));
+        assert_eq!(record("INFO a\tb\n", false), "INFO a\tb\n");
+    }
+
+    #[test]
     fn a_cell_is_no_formula() {
         for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"] {
             assert!(csv_cell(formula).starts_with('\''), "{formula:?}");
@@ -174,6 +195,11 @@ mod tests {
     #[test]
     fn markup_is_text() {
         assert_eq!(html("<script>\"'&\u{1b}"), "&lt;script&gt;&quot;&#39;&amp;\\u{1b}");
+        assert_eq!(markdown("_a_ ~~b~~ snake_case"), "\\_a\\_ \\~\\~b\\~\\~ snake\\_case");
+        assert_eq!(
+            markdown("https://evil.test, WWW.evil.test, a@b.test at 12:30. www"),
+            "https\\://evil.test, WWW\\.evil.test, a\\@b.test at 12:30. www"
+        );
         assert_eq!(markdown("a|b\n# `c` <d> [e](f) *g*"), "a\\|b \\# \\`c\\` &lt;d> \\[e\\](f) \\*g\\*");
     }
 

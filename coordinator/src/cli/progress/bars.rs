@@ -14,6 +14,7 @@ use super::{
     super::inspect::short_point, super::output::count, Standstill, TimeLeft, best, share_done, share_of_job,
     spoken,
 };
+use crate::report::measured;
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
 const JOBS_SHOWN_MAX: usize = 16;
@@ -154,9 +155,10 @@ impl Bars {
         // What tells jobs apart stays longest.
         let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
         if let Some(last) = running.last {
-            let accuracy = format!("val_accuracy {:.4}", last.val_accuracy);
+            let accuracy = format!("val_accuracy {}", measured(last.val_accuracy, 4));
             messages.insert(0, format!("epoch {epoch}  {accuracy}  {label}"));
-            messages.insert(0, format!("epoch {epoch}  {accuracy}  loss {:.4}  {label}", last.train_loss));
+            let loss = measured(last.train_loss, 4);
+            messages.insert(0, format!("epoch {epoch}  {accuracy}  loss {loss}  {label}"));
         }
         bar.set_message(fitting(room, &messages));
     }

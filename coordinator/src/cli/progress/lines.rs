@@ -7,6 +7,7 @@ use crate::cli::{
     failure::Failure,
     output::{count, first_line, print},
 };
+use crate::report::measured;
 
 /// Prints events as lines.
 #[derive(Debug, Default)]
@@ -150,7 +151,7 @@ impl Lines {
 
 /// What an epoch brought, as far as its trainer says it.
 fn metrics(record: &v1::EpochRecord) -> String {
-    let part = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {value:.4}"));
+    let part = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {}", measured(value, 4)));
     let parts = [
         part("loss", Some(record.train_loss)),
         part("train_accuracy", record.train_accuracy),

@@ -1,6 +1,13 @@
 //! Axes with round numbers on them: whole epochs, and values on a linear or a logarithmic scale.
 
-use super::numbers::short;
+use super::numbers::{rounded, short};
+
+/// Largest number on an axis, so that no sum or difference of two is infinite; what is beyond it is beyond the axis.
+const LARGEST: f64 = 1e307;
+/// What is smaller than this is drawn as 0: a part of it may be no number any more.
+const SMALLEST: f64 = 1e-300;
+/// Longest number that an axis shows in full.
+const FULL_CHARACTERS_MAX: usize = 7;
 
 /// How numbers lie on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +37,14 @@ impl Axis {
         Self { low: 1.0 - margin, high: last + margin, scale: Scale::Linear, ticks }
     }
 
-    /// Over all of `values` with room on both sides, in proportion to what they span.
+    /// Over all of `values` with room on both sides, in proportion to what they span; from 0 where the room would go below
+    /// and no value does.
     pub(super) fn around(values: impl Iterator<Item = f64>, margin: f64) -> Self {
+        let mut lowest = f64::INFINITY;
+        let values =
+            values.map(|value| value.clamp(-LARGEST, LARGEST)).inspect(|value| lowest = lowest.min(*value));
         let (low, high) = padded(values, margin);
+        let low = if lowest >= 0.0 { low.max(0.0) } else { low };
         Self { low, high, scale: Scale::Linear, ticks: linear_ticks(low, high) }
     }
 
@@ -59,7 +71,7 @@ impl Axis {
 }
 
 /// The range of `values` with `margin` of its width on both sides; where they are all one, something around it that is in
-/// proportion to it.
+/// proportion to it, and 0 to 1 around 0.
 fn padded(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -68,8 +80,11 @@ fn padded(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
     }
     // What rounding alone tells apart is one value.
     let (width, size) = (high - low, low.abs().max(high.abs()));
-    let pad = if width > size * 1e-9 { width * margin } else { (size * 0.1).max(1e-9) };
-    (low - pad, high + pad)
+    match (width > size * 1e-9, size > SMALLEST) {
+        (_, false) => (0.0, 1.0),
+        (true, true) => (low - width * margin, high + width * margin),
+        (false, true) => (low - size * 0.1, high + size * 0.1),
+    }
 }
 
 /// The next of 1, 2, 5, 10, … times a power of ten.
@@ -79,20 +94,38 @@ fn nice_step(raw: f64) -> f64 {
     steps.into_iter().find(|step| *step >= raw * (1.0 - 1e-9)).unwrap_or(raw)
 }
 
-/// Round numbers within the range, with as many decimals as tell them apart; none below zero where nothing is.
+/// Round numbers within the range, with as many decimals as tell them apart, or with a power of ten where that is long.
 fn linear_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let step = nice_step((high - low) / 6.0);
     if !step.is_finite() || step <= 0.0 {
         return Vec::new();
     }
-    let decimals = usize::try_from((-step.log10().floor()).clamp(0.0, 12.0) as i64).unwrap_or(0);
     let first = (low / step).ceil();
-    (0..=12)
+    let ticks: Vec<f64> = (0..=12)
         .map(|index| (first + f64::from(index)) * step)
         .take_while(|tick| *tick <= high)
         // Rounding can leave a negative zero.
-        .map(|tick| (tick, format!("{:.decimals$}", if tick.abs() < step / 2.0 { 0.0 } else { tick })))
-        .collect()
+        .map(|tick| if tick.abs() < step / 2.0 { 0.0 } else { tick })
+        .collect();
+    let texts = tick_texts(&ticks, step);
+    ticks.into_iter().zip(texts).collect()
+}
+
+/// Ticks as texts that tell them apart, all in one form where their full lengths allow it.
+fn tick_texts(ticks: &[f64], step: f64) -> Vec<String> {
+    let finest = step.log10().floor() as i32;
+    let decimals = usize::try_from(-finest).unwrap_or(0);
+    if decimals <= FULL_CHARACTERS_MAX {
+        let full: Vec<String> = ticks.iter().map(|tick| format!("{tick:.decimals$}")).collect();
+        if full.iter().all(|text| text.len() <= FULL_CHARACTERS_MAX) {
+            return full;
+        }
+    }
+    let short = |tick: &f64| {
+        let digits = if *tick == 0.0 { 1 } else { tick.abs().log10().floor() as i32 - finest + 1 };
+        rounded(*tick, usize::try_from(digits).unwrap_or(1).max(1))
+    };
+    ticks.iter().map(short).collect()
 }
 
 /// 1, 2 and 5 of each power of ten, or fewer where there are many.
@@ -151,11 +184,43 @@ mod tests {
     fn room_around_values_is_in_proportion_to_them() {
         assert_eq!(padded([].into_iter(), 0.1), (0.0, 1.0));
         assert_eq!(padded([0.0, 10.0].into_iter(), 0.1), (-1.0, 11.0));
+        assert_eq!(padded([0.0].into_iter(), 0.1), (0.0, 1.0));
         assert_eq!(padded([5.0].into_iter(), 0.1), (4.5, 5.5));
         // Epochs of a small model take milliseconds.
         let (low, high) = padded([0.020, 0.021].into_iter(), 0.1);
         assert!(high - low < 0.0013, "{low} {high}");
         let one = Axis::around([0.25].into_iter(), 0.1);
         assert!((one.share(0.25) - 0.5).abs() < 1e-9 && !texts(&one).is_empty());
+    }
+
+    #[test]
+    fn numbers_that_are_long_have_a_power_of_ten() {
+        let around = |values: [f64; 2]| Axis::around(values.into_iter(), 0.0);
+        for (values, expected) in [
+            ([0.0, 1e7], &["0", "2e6", "4e6", "6e6", "8e6", "1e7"] as &[_]),
+            ([0.98e17, 1.57e17], &["1e17", "1.1e17", "1.2e17", "1.3e17", "1.4e17", "1.5e17"]),
+            ([0.9e-300, 4.1e-300], &["1e-300", "2e-300", "3e-300", "4e-300"]),
+            ([-2.5e-8, 2.5e-8], &["-2e-8", "-1e-8", "0", "1e-8", "2e-8"]),
+        ] {
+            assert_eq!(texts(&around(values)), expected);
+        }
+        let all_one = |value: f64| Axis::around([value].into_iter(), 0.08);
+        assert_eq!(texts(&all_one(0.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        for value in [1.6e300, 1e-299, 1e-320, f64::MAX, -1e17] {
+            let axis = all_one(value);
+            assert!(axis.ticks().count() > 2, "{value}: {axis:?}");
+            assert!(axis.ticks().all(|(share, text)| share.is_finite() && text.len() <= 9), "{axis:?}");
+        }
+        let widest = around([f64::MIN, f64::MAX]);
+        assert!(widest.share(0.0) > 0.4 && widest.share(f64::MAX) > 1.0, "{widest:?}");
+    }
+
+    #[test]
+    fn no_axis_begins_below_zero_where_no_value_is() {
+        let begins = |values: [f64; 2]| -Axis::around(values.into_iter(), 0.1).share(0.0).min(0.0);
+        assert!(begins([0.0, 10.0]).abs() < 1e-9 && begins([0.01, 10.0]).abs() < 1e-9);
+        assert!(begins([5.0, 10.0]) > 0.0, "nor at zero where there is nothing");
+        let below = Axis::around([-1.0, 10.0].into_iter(), 0.1);
+        assert!(below.share(-1.0) > 0.0);
     }
 }

@@ -5,6 +5,20 @@ pub(in crate::report) fn short(value: f64) -> String {
     rounded(value, 3)
 }
 
+/// From this size on, a number of fixed decimals is mostly digits that nobody reads.
+const FIXED_BELOW: f64 = 1e6;
+
+/// A measurement for people, with fixed decimals; with four significant digits where those would say nothing of it, or too
+/// much.
+pub(crate) fn measured(value: f64, decimals: usize) -> String {
+    let smallest = 10f64.powi(1 - i32::try_from(decimals).unwrap_or(0));
+    if value == 0.0 || !value.is_finite() || (smallest..FIXED_BELOW).contains(&value.abs()) {
+        format!("{value:.decimals$}")
+    } else {
+        rounded(value, 4)
+    }
+}
+
 /// Longest number that a page shows in full.
 const FULL_CHARACTERS_MAX: usize = 10;
 
@@ -14,7 +28,8 @@ pub(in crate::report) fn readable(value: f64) -> String {
     if full.len() <= FULL_CHARACTERS_MAX { full } else { rounded(value, 6) }
 }
 
-fn rounded(value: f64, digits: usize) -> String {
+/// So many significant digits.
+pub(super) fn rounded(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { value.to_string() };
     }
@@ -116,6 +131,26 @@ mod tests {
             (f64::NAN, "NaN"),
         ] {
             assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn measurements_have_fixed_decimals_where_those_tell_them() {
+        for (value, decimals, text) in [
+            (0.0, 4, "0.0000"),
+            (0.4914, 4, "0.4914"),
+            (0.001, 4, "0.0010"),
+            (1e-7, 4, "1e-7"),
+            (4.321e-7, 4, "4.321e-7"),
+            (-0.000_2, 4, "-0.0002"),
+            (999_999.0, 4, "999999.0000"),
+            (458_443_847_102_365_696.0, 4, "4.584e17"),
+            (1e300, 4, "1e300"),
+            (296.99, 2, "296.99"),
+            (0.012_345, 2, "0.01235"),
+            (f64::NAN, 4, "NaN"),
+        ] {
+            assert_eq!(measured(value, decimals), text);
         }
     }
 

@@ -11,8 +11,10 @@ use super::{
 pub(super) const NUMBER_SIZE: f64 = 13.0;
 /// Size of the axes' names.
 const NAME_SIZE: f64 = 14.0;
-/// Room to the left for the widest number of a vertical axis.
+/// Room to the left for the numbers of a vertical axis, where none is long.
 const NUMBER_ROOM: f64 = 58.0;
+/// Between the numbers of a vertical axis and the axis, and between two numbers of a horizontal one.
+const NUMBER_GAP: f64 = 8.0;
 
 /// A place for values.
 #[derive(Debug)]
@@ -25,8 +27,9 @@ pub(super) struct Panel {
 impl Panel {
     /// Draws axes into `area`, with names: of the vertical axis above it, of the horizontal one below.
     pub(super) fn draw(drawing: &mut Drawing, area: Area, (x, y): (Axis, Axis), names: (&str, &str)) -> Self {
+        let widest = y.ticks().map(|(_, text)| numbers::width(text, NUMBER_SIZE)).fold(0.0, f64::max);
         let plot = Area {
-            left: area.left + NUMBER_ROOM,
+            left: area.left + f64::max(NUMBER_ROOM, widest + NUMBER_GAP),
             top: area.top + 28.0,
             right: area.right,
             bottom: area.bottom - 46.0,
@@ -44,21 +47,27 @@ impl Panel {
         for (share, text) in y.ticks() {
             let at = plot.bottom - share * (plot.bottom - plot.top);
             drawing.line((plot.left, at), (plot.right, at), Ink::Grid, 1.0);
-            drawing.text((plot.left - 8.0, at), text, NUMBER_SIZE, Anchor::End, Ink::Soft);
+            drawing.text((plot.left - NUMBER_GAP, at), text, NUMBER_SIZE, Anchor::End, Ink::Soft);
         }
+        let mut free_from = area.left;
         for (share, text) in x.ticks() {
             let at = plot.left + share * (plot.right - plot.left);
             drawing.line((at, plot.bottom), (at, plot.bottom + 5.0), Ink::Soft, 1.0);
-            drawing.text((at, plot.bottom + 16.0), text, NUMBER_SIZE, Anchor::Middle, Ink::Soft);
+            let half = numbers::width(text, NUMBER_SIZE) / 2.0;
+            // Numbers that are long have no room at each of their ticks.
+            if at - half >= free_from && at + half <= area.right + 2.0 * NUMBER_GAP {
+                drawing.text((at, plot.bottom + 16.0), text, NUMBER_SIZE, Anchor::Middle, Ink::Soft);
+                free_from = at + half + NUMBER_GAP;
+            }
         }
         drawing.line((plot.left, plot.bottom), (plot.right, plot.bottom), Ink::Soft, 1.0);
         Self { plot, x, y }
     }
 
-    /// Where a pair of values lies; beyond the vertical axis's end, at its end.
+    /// Where a pair of values lies; beyond an axis's end, at its end.
     pub(super) fn at(&self, x: f64, y: f64) -> At {
         let Area { left, top, right, bottom } = self.plot;
-        let share = self.y.share(y).clamp(0.0, 1.0);
-        (left + self.x.share(x) * (right - left), bottom - share * (bottom - top))
+        let (x, y) = (self.x.share(x).clamp(0.0, 1.0), self.y.share(y).clamp(0.0, 1.0));
+        (left + x * (right - left), bottom - y * (bottom - top))
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Jobs<'a> {
     pub(super) without_results: u64,
     /// The parameter whose values have marks of their own.
     pub(super) group: Option<&'a str>,
+    /// How many epochs all jobs that are done have, where all have as many.
+    pub(super) epochs: Option<u32>,
 }
 
 /// Points that look like one: where, and which they are, the best first.
@@ -46,7 +48,7 @@ struct Cluster {
 
 pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
     let points = jobs.points;
-    let title = words.time_and_accuracy(common_epochs(points));
+    let title = words.time_and_accuracy(jobs.epochs);
     let mut drawing = Drawing::new(WIDTH);
     drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
     if points.is_empty() {
@@ -66,7 +68,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
         Axis::around(points.iter().map(|point| point.seconds), 0.08),
         Axis::around(points.iter().map(|point| point.accuracy), 0.08),
     );
-    let names = (words.train_seconds_axis, words.accuracy_axis(common_epochs(points)));
+    let names = (words.train_seconds_axis, words.accuracy_axis(jobs.epochs));
     let panel = Panel::draw(&mut drawing, area, axes, (names.0, &names.1));
     let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.accuracy)).collect();
     let clusters = clusters(&places);
@@ -86,19 +88,13 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
         write_label(&mut drawing, &texts[label.point][label.text], clusters[label.point].at, &label.area);
     }
     let has_numbers = placed.iter().any(|label| label.text > 0 || clusters[label.point].members.len() > 1);
-    let unlabelled = clusters.len() - placed.len();
+    let labelled: usize = placed.iter().map(|label| clusters[label.point].members.len()).sum();
+    let unlabelled = points.len() - labelled;
     let mut notes = notes(jobs, unlabelled, has_numbers, words);
     if unfinished {
         notes.insert(0, words.unfinished_are_last.to_owned());
     }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
-}
-
-/// How many epochs the points that are done have, where all have as many.
-fn common_epochs(points: &[Point]) -> Option<u32> {
-    let mut done = points.iter().filter(|point| point.state == "done").map(|point| point.epochs);
-    let first = done.next()?;
-    done.all(|epochs| epochs == first).then_some(first)
 }
 
 /// The values that have a mark of their own, in the order of numbers where they are numbers.

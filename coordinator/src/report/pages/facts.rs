@@ -30,7 +30,7 @@ impl Content<'_> {
             .collect();
         let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
         let best = self.best.as_ref().map_or_else(
-            || words.none_yet.to_owned(),
+            || words.none_done.to_owned(),
             |row| {
                 let metric = sweep.metric.clone().unwrap_or_default();
                 let (name, value) = (words.metric(&metric.name), row.ranked.map(|(_, value)| value));
@@ -44,7 +44,7 @@ impl Content<'_> {
         let mut facts = vec![
             (words.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
             (words.best.to_owned(), best),
-            (words.training_time_in_all.to_owned(), words.seconds(self.train_seconds)),
+            (words.training_time_in_all.to_owned(), words.seconds_in_all(self.train_seconds, self.packed)),
         ];
         facts.extend(self.weights());
         facts.extend(self.dataset());

@@ -85,7 +85,7 @@ fn the_figure_is_the_original_reports() {
     }
     // Each of the sixteen jobs has its label: its parameters, or its number where those have no place.
     let page = read(&folder, "report.md");
-    assert!(!page.contains("余白がない"), "{page}");
+    assert!(!page.contains("ラベルがありません"), "{page}");
     let png = fs::read(folder.path().join("figures/time-vs-accuracy.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG") && png.len() > 20_000, "{}", png.len());
 }
@@ -257,4 +257,63 @@ fn epochs_beyond_number_cost_no_more_than_can_be_seen() {
     let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
     let folder = write(&header, &[(long, (1..=50_000).map(record).collect())], Language::English);
     assert!(read(&folder, "figures/learning-curves.svg").len() < 100_000);
+}
+
+/// 2 activations, 600 learning rates and 2 batch sizes, in the order of a grid.
+fn large_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let values = (0..1_200).flat_map(|value| [(value, 32), (value, 64)]);
+    (1..)
+        .zip(values)
+        .map(|(number, (value, batch_size))| {
+            let activation = if value < 600 { "relu" } else { "sigmoid" };
+            let learning_rate = 1e-5 * f64::from(1 + value % 600);
+            let place = number as f64 / 2_400.0;
+            job(point(number, activation, learning_rate, batch_size), place, 10.0 + place)
+        })
+        .collect()
+}
+
+#[test]
+fn points_of_a_large_grid_are_a_choice_of_all_its_values() {
+    let header = header(2_400, v1::JobCounts { done: 2_400, ..v1::JobCounts::default() });
+    let folder = write(&header, &large_grid(), Language::English);
+    let svg = read(&folder, "figures/time-vs-accuracy.svg");
+    let shown = |text: &str| svg.matches("<title>").count().min(svg.matches(text).count());
+    let (small, large) = (shown("bs=32"), shown("bs=64"));
+    assert!(small > 800 && large > 800, "{small} {large}");
+    assert!(read(&folder, "report.md").contains("of 2400 jobs shown: the best and an even choice"));
+}
+
+#[test]
+fn a_figure_names_an_epoch_only_where_it_is_that_of_every_job() {
+    let header = header(2_400, v1::JobCounts { done: 2_400, ..v1::JobCounts::default() });
+    let mut jobs = large_grid();
+    let svg = read(&write(&header, &jobs, Language::English), "figures/time-vs-accuracy.svg");
+    assert!(svg.contains("Training time and accuracy (epoch 2)"));
+    let not_shown = jobs.iter_mut().find(|(job, _)| {
+        let number = job.point.as_ref().unwrap().job;
+        !svg.contains(&format!("<title>Job {number}:"))
+    });
+    not_shown.unwrap().0.epochs_done = 1;
+    let svg = read(&write(&header, &jobs, Language::English), "figures/time-vs-accuracy.svg");
+    assert!(svg.contains("Training time and accuracy (last epoch)"));
+}
+
+#[test]
+fn points_without_a_label_are_counted_job_by_job() {
+    // 60 places of two jobs each: as many as may have labels are labelled.
+    let jobs: Vec<_> = (0..120u64)
+        .map(|n| {
+            let (column, row) = ((n / 2 % 10) as f64, (n / 20) as f64);
+            job(point(n + 1, "relu", 0.1, 32), 0.9 - 0.1 * row, 10.0 + column)
+        })
+        .collect();
+    let header = header(120, v1::JobCounts { done: 120, ..v1::JobCounts::default() });
+    for (language, told) in [
+        (Language::English, "40 points have no label: the best have one, as far as there is room."),
+        (Language::Japanese, "40 個の点にはラベルがありません。"),
+    ] {
+        let page = read(&write(&header, &jobs, language), "report.md");
+        assert!(page.contains(told), "{page}");
+    }
 }

@@ -170,6 +170,64 @@ fn long_names() -> Kind {
     ("long-names", header, jobs)
 }
 
+/// Numbers as large, as small and as alike as a trainer may tell them.
+fn extremes() -> Kind {
+    let jobs = (1..=12u64)
+        .map(|number| {
+            let share = 1.0 + number as f64 / 100.0;
+            let (mut job, mut epochs) =
+                trained(point(number, "relu", 1e-5 * number as f64, 32), 0.8, 4, 1e-290 * share);
+            for record in epochs.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
+                (record.train_loss, record.val_accuracy) = (1.6e300 * share, 0.0);
+                record.val_loss = Some(1e-7 * share);
+            }
+            (job.val_accuracy, job.best_val_accuracy) = (Some(0.0), Some(0.0));
+            (job.train_loss, job.val_loss) = (Some(1.6e300 * share), Some(1e-7 * share));
+            (job, epochs)
+        })
+        .collect();
+    ("extremes", header(12, v1::JobCounts { done: 12, ..v1::JobCounts::default() }), jobs)
+}
+
+/// A sweep that was stopped: packs of four, jobs that failed for different reasons, jobs that never started.
+fn stopped() -> Kind {
+    let reason = |number: u64| match number {
+        9 | 10 => format!(
+            "exceeded job_timeout of 2s in epoch {}: training took 1.{number} s, validating and the rest 0.3 s",
+            number - 6
+        ),
+        11 => "the trainer ended with exit status 1 in epoch 3: CUDA error 700".to_owned(),
+        12 | 13 => format!("the trainer ended with exit status 137 in epoch {}: CUDA error 2", number - 8),
+        14 => format!(
+            "the trainer wrote a line that is not of the trainer protocol: {:?} (expected value at line 1); tried again, as \
+             the sweep's data set has another path by now",
+            "x".repeat(400)
+        ),
+        15 => "the trainer reported a loss of NaN in epoch 1; it must be finite".to_owned(),
+        _ => "the trainer's words in ~_markdown_~ at https://example.test".to_owned(),
+    };
+    let jobs = (1..=24u64)
+        .map(|number| {
+            let point = point(number, "relu", 1e-5 * number as f64, 32);
+            if number <= 8 {
+                let (mut job, epochs) = trained(point, 0.6 + 0.02 * number as f64, 10, 10.0);
+                job.pack_size = 4;
+                return (job, epochs);
+            }
+            let mut job = v1::Job { point: Some(point), ..v1::Job::default() };
+            if number <= 16 {
+                job.attempts = 3;
+                ended(&mut job, v1::JobState::Failed, &reason(number));
+            } else {
+                ended(&mut job, v1::JobState::Cancelled, "");
+            }
+            (job, Vec::new())
+        })
+        .collect();
+    let counts = v1::JobCounts { done: 8, failed: 8, cancelled: 8, ..v1::JobCounts::default() };
+    ("stopped", header(24, counts), jobs)
+}
+
 /// Reports of every kind.
 pub(super) fn kinds() -> Vec<Kind> {
     let done = |jobs| header(jobs, v1::JobCounts { done: jobs, ..v1::JobCounts::default() });
@@ -187,6 +245,8 @@ pub(super) fn kinds() -> Vec<Kind> {
     vec![
         ("experiment", done(16), experiment.collect()),
         troubled(),
+        stopped(),
+        extremes(),
         ties(),
         long_names(),
         ("one-job", one, vec![trained(point(1, "relu", 0.0001, 32), 0.8, 5, 0.013)]),

@@ -17,11 +17,11 @@ fn failures_are_grouped_with_the_numbers_of_their_jobs() {
         .collect();
     let header = header(31, v1::JobCounts { failed: 31, ..v1::JobCounts::default() });
     for (language, what, why) in [
-        (Language::English, "failed, 31 jobs", "the trainer was killed by SIGSEGV in epoch 1 (jobs 1–31)"),
+        (Language::English, "failed, 31 jobs", "the trainer was killed by SIGSEGV in epoch … (jobs 1–31)"),
         (
             Language::Japanese,
             "失敗, 31 ジョブ",
-            "エポック 1 でトレーナーが SIGSEGV により強制終了されました (ジョブ 1–31)",
+            "エポック … でトレーナーが SIGSEGV により強制終了されました (ジョブ 1–31)",
         ),
     ] {
         let folder = write(&header, &jobs, language);
@@ -90,7 +90,7 @@ fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
 }
 
 #[test]
-fn times_of_packs_are_told_for_what_they_are_and_count_once() {
+fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
     let jobs: Vec<_> = (1..=4)
         .map(|number| {
             let (mut job, epochs) = job(point(number, "relu", 0.0001, 32), 0.7, 100.0);
@@ -100,18 +100,23 @@ fn times_of_packs_are_told_for_what_they_are_and_count_once() {
         .collect();
     let header = some_header();
     for (language, told) in [
-        (Language::English, ["of all of them together", "200.0 s"]),
-        (Language::Japanese, ["まとめたジョブすべて", "200.0 秒"]),
+        (Language::English, ["of all of them together", "about 200.0 s (an estimate"]),
+        (
+            Language::Japanese,
+            ["まとめたジョブすべて", "およそ 200.0 秒 (まとめて学習したジョブがあるため概数)"],
+        ),
     ] {
         let folder = write(&header, &jobs, language);
         for name in ["report.md", "report.html"] {
             let page = read(&folder, name);
+            assert!(!page.contains("counts once") && !page.contains("ひとつとして"), "{page}");
             assert!(told.iter().all(|text| page.contains(text)), "{page}");
         }
         assert!(read(&folder, "results.csv").lines().nth(1).unwrap().contains(",0.7,0.5,3,"));
     }
     let alone = write(&header, &some_jobs(), Language::English);
-    assert!(!read(&alone, "report.md").contains("Jobs at a time"));
+    let page = read(&alone, "report.md");
+    assert!(!page.contains("Jobs at a time") && !page.contains("estimate"), "{page}");
 }
 
 #[test]
@@ -150,4 +155,36 @@ fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
     assert!(page.contains("| Best epoch |"), "which was the best can be told all the same: {page}");
     assert!(read(&folder, "results.csv").ends_with(",0.788,0.5,1,,,2,0.788,\n"));
     assert!(read(&folder, "epochs.csv").ends_with(",0.788,148.495,,\n"));
+}
+
+#[test]
+fn where_all_jobs_failed_the_page_says_that_none_is_done() {
+    let failed = some_jobs().split_off(3);
+    let header = header(1, v1::JobCounts { failed: 1, ..v1::JobCounts::default() });
+    for (language, told) in
+        [(Language::English, ": no job is done\n"), (Language::Japanese, ": 完了したジョブはありません\n")]
+    {
+        let page = read(&write(&header, &failed, language), "report.md");
+        assert!(page.contains(told) && !page.contains("yet") && !page.contains("まだありません"), "{page}");
+    }
+}
+
+#[test]
+fn jobs_that_never_started_are_told_as_such() {
+    let never = v1::Job {
+        point: Some(point(5, "relu", 0.1, 32)),
+        state: v1::JobState::Cancelled.into(),
+        ..v1::Job::default()
+    };
+    let header = header(5, v1::JobCounts { cancelled: 1, ..v1::JobCounts::default() });
+    for (language, told) in [
+        (Language::English, "cancelled, 1 job**: never started; the sweep was stopped or cancelled (job 5)"),
+        (
+            Language::Japanese,
+            "取り消し, 1 ジョブ**: 開始されませんでした (スイープが停止または取り消されました) (ジョブ 5)",
+        ),
+    ] {
+        let page = read(&write(&header, &[(never.clone(), Vec::new())], language), "report.md");
+        assert!(page.contains(told), "{page}");
+    }
 }

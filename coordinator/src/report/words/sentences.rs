@@ -1,6 +1,9 @@
 //! Texts with numbers in them: singular and plural, and the order of words, are each language's own.
 
-use super::{super::figures::short, Words};
+use super::{
+    super::figures::{measured, short},
+    Words,
+};
 
 /// `1 job`, `3 jobs`.
 fn counted(count: u64, noun: &str) -> String {
@@ -28,8 +31,19 @@ impl Words {
         self.either_of(|| format!("epoch {epoch}"), || format!("エポック{epoch}"))
     }
 
-    pub(in crate::report) fn seconds(&self, seconds: f64) -> String {
-        self.either_of(|| format!("{seconds:.1} s"), || format!("{seconds:.1} 秒"))
+    /// Time of all jobs, in seconds; of packs it is an estimate.
+    pub(in crate::report) fn seconds_in_all(&self, seconds: f64, packed: bool) -> String {
+        // Small models on a few pictures take milliseconds.
+        let is_short = seconds > 0.0 && seconds < 1.0;
+        let seconds = if is_short { measured(seconds, 2) } else { format!("{seconds:.1}") };
+        match (self.is_japanese(), packed) {
+            (false, false) => format!("{seconds} s"),
+            (false, true) => {
+                format!("about {seconds} s (an estimate, as jobs were trained several at a time)")
+            }
+            (true, false) => format!("{seconds} 秒"),
+            (true, true) => format!("およそ {seconds} 秒 (まとめて学習したジョブがあるため概数)"),
+        }
     }
 
     /// The end of a list that leaves some out.
@@ -156,13 +170,22 @@ impl Words {
         )
     }
 
-    /// That points have no label.
+    /// That points have no label: others than those of the best were not given one.
     pub(in crate::report) fn unlabelled(&self, points: usize) -> String {
         let points = points as u64;
         let have = agreeing(points, "has", "have");
         self.either_of(
-            || format!("{} {have} no label, for want of room.", counted(points, "point")),
-            || format!("{points} 個の点には、余白がないためラベルがありません。"),
+            || {
+                format!(
+                    "{} {have} no label: the best have one, as far as there is room.",
+                    counted(points, "point")
+                )
+            },
+            || {
+                format!(
+                    "{points} 個の点にはラベルがありません。ラベルがあるのは、余白のある範囲で上位の点だけです。"
+                )
+            },
         )
     }
 
@@ -188,11 +211,14 @@ mod tests {
     use crate::report::{Language, words::Words};
 
     #[test]
-    fn one_is_singular() {
+    fn numbers_are_told_as_people_say_them() {
         let words = Words::of(Language::English);
         for (text, expected) in [
             (words.jobs(1), "1 job"),
             (words.jobs(2), "2 jobs"),
+            (words.seconds_in_all(4536.0, false), "4536.0 s"),
+            (words.seconds_in_all(0.0123, false), "0.0123 s"),
+            (words.seconds_in_all(0.0, false), "0.0 s"),
             (words.and_others(3, 1), "3 and 1 other"),
             (words.and_others(3, 4), "3 and 4 others"),
             (words.without_results(1), "1 job is not drawn, as it has no epoch."),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, v1::Outcome};
+use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1::Outcome};
 
 use super::{
     time_spent::TimeSpent,
@@ -338,9 +338,9 @@ impl Running {
                 "the trainer reported a training accuracy of {share} in epoch {epoch}; it must be in [0, 1]"
             ));
         }
-        if !epoch_seconds.is_finite() || epoch_seconds < 0.0 {
+        if !(0.0..=EPOCH_SECONDS_MAX).contains(&epoch_seconds) {
             return Err(format!(
-                "the trainer reported a time of {epoch_seconds} s for epoch {epoch}; it must be 0 or more"
+                "the trainer reported a time of {epoch_seconds} s for epoch {epoch}; it must be 0 or more, and at most a year"
             ));
         }
         self.epochs_done = epoch;

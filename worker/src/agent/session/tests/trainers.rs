@@ -226,6 +226,31 @@ fn a_validation_loss_that_is_not_finite_is_left_out_and_the_epoch_counts() {
 }
 
 #[test]
+fn a_time_that_no_epoch_takes_is_no_epoch() {
+    for seconds in [0.0, 1e-9, proto::EPOCH_SECONDS_MAX, -1.0, f64::NAN, f64::INFINITY, 1.7e308] {
+        let FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, val_loss, train_accuracy, .. } =
+            epoch_line_with(None, None)
+        else {
+            unreachable!("it is an epoch")
+        };
+        let line = FromTrainer::Epoch {
+            id,
+            epoch,
+            train_loss,
+            val_accuracy,
+            val_loss,
+            train_accuracy,
+            epoch_seconds: seconds,
+        };
+        let mut bench = Bench::training();
+        bench.feed([said(0, line), exited(0)]);
+        let reason = format!("failed (the trainer reported a time of {seconds} s for epoch 1;");
+        let is_refused = bench.seen.iter().any(|line| line.contains(&reason));
+        assert_eq!(is_refused, !(0.0..=proto::EPOCH_SECONDS_MAX).contains(&seconds), "{:?}", bench.seen);
+    }
+}
+
+#[test]
 fn a_trainer_of_another_revision_is_not_used() {
     let mut bench = Bench::connected(1);
     bench.feed([grant(0, 1), said(0, FromTrainer::Ready { protocol: 2, device: "cpu".into() }), exited(0)]);

@@ -1,0 +1,232 @@
+//! The reasons in both languages, as forms with holes: `{}` in order, or in Japanese `{1}` by position.
+
+type Forms = &'static [(&'static str, &'static str)];
+
+/// Reasons around another reason.
+pub(super) const WRAPPED: Forms = &[
+    (
+        "{}; charged to the job, as it was lost with {} workers ({}) and may be what ends them",
+        "{}。{} 台のワーカー ({}) で失われたため、ジョブが原因とみなしました",
+    ),
+    (
+        "{}; tried again, as the sweep's data set has another path by now",
+        "{}。スイープのデータセットのパスが変わったため再試行",
+    ),
+    (
+        "{}; the process of its trainer is still there after SIGKILL, as where a disk or share does not answer; slot {} is out of \
+         use until it has ended",
+        "{}。SIGKILL 後もトレーナーのプロセスが残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット {} \
+         は使用できません",
+    ),
+    ("no worker that is connected has the data set: {}", "接続中のワーカーにデータセットがありません: {}"),
+    ("{}, in a pack of {} jobs", "{} ({} ジョブをまとめて学習中)"),
+    ("the worker is shutting down, and {}", "ワーカーの終了処理中: {}"),
+    (
+        "the worker is shutting down; its trainer gave up: {}",
+        "ワーカーの終了処理中にトレーナーが学習を中止しました: {}",
+    ),
+    (
+        "the data set file was truncated or its disk went away: {}",
+        "データセットのファイルが切り詰められたか、そのディスクが失われました: {}",
+    ),
+    (
+        "the coordinator could not keep what the worker said of it: {}",
+        "ワーカーからの報告をコーディネーターが保存できませんでした: {}",
+    ),
+    (
+        "memory ran out for {} jobs that trained as one pack: {}",
+        "まとめて学習した {} ジョブでメモリーが不足しました: {}",
+    ),
+];
+
+/// How a trainer ended, at some place.
+pub(super) const EXITS: Forms = &[
+    ("the trainer was killed by {} {place}", "<place>トレーナーが {} により強制終了されました"),
+    ("the trainer ended with exit status {} {place}", "<place>トレーナーが終了コード {} で終了しました"),
+    ("the trainer ended ({}) {place}", "<place>トレーナーが終了しました ({})"),
+    (
+        "the trainer's end could not be observed ({}) {place}",
+        "<place>トレーナーの終了を確認できませんでした ({})",
+    ),
+    ("the trainer {} cannot be started ({}) {place}", "<place>トレーナー {} を起動できませんでした ({})"),
+    (
+        "the worker killed the trainer, which did not stop {} when asked to, {place}",
+        "<place>ワーカーが、停止要求 ({}) に応じないトレーナーを強制終了しました",
+    ),
+    ("the worker killed the trainer {place}", "<place>ワーカーがトレーナーを強制終了しました"),
+];
+
+/// What else happened at some place.
+pub(super) const PLACED: Forms = &[
+    (
+        "the trainer said nothing for {} {place}, as if it stood still (--trainer-silence)",
+        "<place>トレーナーから {} 応答がありませんでした (--trainer-silence)",
+    ),
+    (
+        "the trainer said nothing for {} {place}, as where a disk or share does not answer (--trainer-silence)",
+        "<place>トレーナーから {} 応答がありませんでした。ディスクや共有フォルダーが応答していない可能性があります (--trainer-silence)",
+    ),
+    ("exceeded job_timeout of {} {place}", "<place> job_timeout ({}) を超えました"),
+];
+
+/// Where a job was.
+pub(super) const PLACES: Forms = &[
+    ("in epoch {}: training took {}, validating and the rest {}", "エポック {} (学習 {}、検証など {}) で"),
+    (
+        "while validating epoch {}: training took {}, validating and the rest {}",
+        "エポック {} の検証中 (学習 {}、検証など {}) に",
+    ),
+    ("in epoch {}", "エポック {} で"),
+    ("while it prepared the data set ({} % done, {})", "データセットの準備中 ({} % 完了、{}) に"),
+    ("while it prepared the data set ({} % done)", "データセットの準備中 ({} % 完了) に"),
+    ("while it prepared the data set ({})", "データセットの準備中 ({}) に"),
+    ("while it prepared the data set", "データセットの準備中に"),
+    ("before it was ready", "準備が完了する前に"),
+];
+
+/// Reasons that hold no other one, and what a trainer does to a data set.
+pub(super) const KNOWN: Forms = &[
+    ("the worker is shutting down", "ワーカーが終了処理中です"),
+    ("stopped on request: it ends with this attempt", "要求により停止 (実行中の試行で終了)"),
+    ("stopped on request", "要求により停止"),
+    ("cancelled on request", "要求により取り消し"),
+    ("tried again on request", "要求により再試行"),
+    (
+        "never started; the sweep was stopped or cancelled",
+        "開始されませんでした (スイープが停止または取り消されました)",
+    ),
+    ("the sweep was stopped", "スイープが停止されました"),
+    ("the sweep was cancelled", "スイープが取り消されました"),
+    ("the lease is lost", "リースが失われました"),
+    ("revoked by the coordinator", "コーディネーターにより取り下げられました"),
+    (
+        "worker {} was silent for longer than its lease",
+        "ワーカー {} からリース期間内に応答がありませんでした",
+    ),
+    ("worker {} came back before it began", "ワーカー {} がこのジョブの開始前に再接続しました"),
+    (
+        "worker {} went away with it, and another process came in its place; if both live, give each worker its own --name",
+        "ワーカー {} がこのジョブとともに切断され、別のプロセスが同じ名前で接続しました。両方が動作している場合は、ワーカーごとに別の --name \
+         を指定してください",
+    ),
+    ("worker {} came back without it", "ワーカー {} がこのジョブを持たずに再接続しました"),
+    (
+        "the worker has another data set at this path (content {}) than the sweep began with (content {}); make them the same",
+        "このパスにあるワーカーのデータセット (内容 {}) が、スイープ開始時のもの (内容 {}) と異なります。同じものにしてください",
+    ),
+    (
+        "the worker sent epoch {} after epoch {} of {}",
+        "ワーカーがエポック {2} 中 {1} の次に {0} を送りました",
+    ),
+    (
+        "the worker sent an impossible epoch {}: loss {}, accuracy {}, {} s",
+        "ワーカーがありえないエポック {} を送りました: 損失 {}、精度 {}、{} 秒",
+    ),
+    (
+        "the worker sent an impossible data set: its content hash is none",
+        "ワーカーがありえないデータセットを送りました: 内容のハッシュが正しくありません",
+    ),
+    (
+        "the worker sent an impossible data set: of {} images",
+        "ワーカーがありえないデータセットを送りました: 画像数 {}",
+    ),
+    (
+        "the worker sent an event that this coordinator does not know",
+        "ワーカーが、このコーディネーターにとって未知のイベントを送りました",
+    ),
+    ("the coordinator's grant names no data set", "コーディネーターの割り当てにデータセットがありません"),
+    (
+        "the parameter {} is {}; it must be a finite number",
+        "パラメーター {} が {} です。有限の数でなければなりません",
+    ),
+    (
+        "the worker takes no new jobs, it is about to leave",
+        "ワーカーはまもなく終了するため、新しいジョブを受け付けません",
+    ),
+    ("the worker has no slot {}, it has {}", "ワーカーにスロット {} はありません (スロット数 {})"),
+    ("slot {} is busy with another attempt", "スロット {} は別の試行を実行中です"),
+    (
+        "the process of its trainer is still there after SIGKILL, as where a disk or share does not answer; slot {} is out of use \
+         until it has ended",
+        "SIGKILL 後もトレーナーのプロセスが残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット {} \
+         は使用できません",
+    ),
+    (
+        "the grant holds jobs with different data sets",
+        "データセットの異なるジョブがまとめて割り当てられました",
+    ),
+    (
+        "the trainer said that it was done after {} of {} epochs",
+        "トレーナーが {1} エポック中 {0} で完了と報告しました",
+    ),
+    (
+        "the trainer said that it is done after {} of {} epochs",
+        "トレーナーが {1} エポック中 {0} で完了と報告しました",
+    ),
+    (
+        "the training loss was not finite any more in epoch {}",
+        "エポック {} で学習損失が有限の値ではなくなりました",
+    ),
+    ("exceeded job_timeout of {}", "job_timeout ({}) を超えました"),
+    ("the trainer stopped without being asked to", "トレーナーが要求なしに停止しました"),
+    ("the trainer was not ready within {} s", "トレーナーが {} 秒以内に準備できませんでした"),
+    (
+        "the trainer closed its standard output, on which it is to answer",
+        "トレーナーが、応答に使う標準出力を閉じました",
+    ),
+    ("the trainer wrote a line of more than {} bytes", "トレーナーが {} バイトを超える行を出力しました"),
+    (
+        "the trainer wrote a line that is not of the trainer protocol: {} ({})",
+        "トレーナーがプロトコルにない行を出力しました: {} ({})",
+    ),
+    (
+        "the trainer reported epoch {} before it said that training started",
+        "トレーナーが学習の開始を報告する前にエポック {} を報告しました",
+    ),
+    (
+        "the trainer reported epoch {} after epoch {}",
+        "トレーナーがエポック {1} の次にエポック {0} を報告しました",
+    ),
+    (
+        "the trainer reported epoch {} of a training of {}",
+        "トレーナーが、全 {1} エポックの学習でエポック {0} を報告しました",
+    ),
+    (
+        "the trainer reported a loss of {} in epoch {}; it must be finite",
+        "トレーナーがエポック {1} の学習損失として {0} を報告しました。有限の値でなければなりません",
+    ),
+    (
+        "the trainer reported a validation accuracy of {} in epoch {}; it must be in [0, 1]",
+        "トレーナーがエポック {1} の検証精度として {0} を報告しました。0 以上 1 以下でなければなりません",
+    ),
+    (
+        "the trainer reported a training accuracy of {} in epoch {}; it must be in [0, 1]",
+        "トレーナーがエポック {1} の学習精度として {0} を報告しました。0 以上 1 以下でなければなりません",
+    ),
+    (
+        "the trainer reported a time of {} s for epoch {}; it must be 0 or more, and at most a year",
+        "トレーナーがエポック {1} の時間として {0} 秒を報告しました。0 以上 1 年以下でなければなりません",
+    ),
+    (
+        "the trainer reported a time of {} s for epoch {}; it must be 0 or more",
+        "トレーナーがエポック {1} の時間として {0} 秒を報告しました。0 以上でなければなりません",
+    ),
+    ("the trainer spoke before it said that it is ready", "トレーナーが準備完了を報告する前に発言しました"),
+    ("the trainer spoke while it had no job: {}", "ジョブのないトレーナーが発言しました: {}"),
+    (
+        "the trainer spoke of the job {} while it trained {}",
+        "トレーナーが、{1} の学習中にジョブ {0} について報告しました",
+    ),
+    ("the trainer said twice that training started", "トレーナーが学習の開始を二度報告しました"),
+    ("the trainer said twice that it is ready", "トレーナーが準備完了を二度報告しました"),
+    (
+        "the trainer speaks revision {} of the trainer protocol, this worker revision {}; use a trainer of this worker's version",
+        "トレーナーのプロトコルはリビジョン {}、このワーカーはリビジョン {} です。ワーカーと同じバージョンのトレーナーを使用してください",
+    ),
+    ("listing its files, {} so far", "ファイルを列挙しています ({} 件)"),
+    ("looking for changes, {} files so far", "変更を確認しています ({} 件)"),
+    ("reading its pictures, {} so far", "画像を読み込んでいます ({} 件)"),
+    ("packing its pictures, {} so far", "画像をまとめています ({} 件)"),
+    ("waiting for another process that prepares it", "準備中の別のプロセスを待っています"),
+    ("copying it to the device, {} MiB so far", "デバイスへコピーしています ({} MiB)"),
+];
