@@ -1,5 +1,7 @@
 //! Validation accuracy and training loss, epoch by epoch: one line a job, of the best and the worst.
 
+use std::collections::BTreeSet;
+
 use super::{
     Curve, Drawn,
     axis::{Axis, Scale},
@@ -113,12 +115,8 @@ fn panel(
     let room = numbers.iter().map(|number| width(number, NUMBER_SIZE)).fold(0.0, f64::max) + 12.0;
     let last = lines.iter().flatten().map(|(epoch, _)| *epoch).fold(1.0, f64::max);
     let inner = Area { right: area.right - room, ..area };
-    let top_share = |value: f64| y.share(value) > 1.0;
-    let beyond: Vec<Option<f64>> = lines
-        .iter()
-        .map(|line| line.iter().find(|(_, value)| top_share(*value)).map(|(epoch, _)| *epoch))
-        .collect();
-    let panel = Panel::draw(drawing, inner, (Axis::epochs(last), y), (words.epoch, name));
+    let panel = Panel::draw(drawing, inner, (Axis::epochs(last), y.clone()), (words.epoch, name));
+    let is_beyond = |point: &&(f64, f64)| y.share(point.1) > 1.0;
     // The best is drawn last, on top.
     for (index, line) in lines.iter().enumerate().rev() {
         let Look { ink, dash } = looks[index];
@@ -126,18 +124,21 @@ fn panel(
         drawing.titled(&words.job_titled(curves[index].number, &curves[index].label), |drawing| {
             drawing.polyline(&places, ink, 2.0, dash);
             if places.len() <= DOTS_MAX {
-                places.iter().for_each(|at| drawing.circle(*at, 2.4, ink));
+                let shown = line.iter().zip(&places).filter(|(point, _)| !is_beyond(point));
+                shown.for_each(|(_, at)| drawing.circle(*at, 2.4, ink));
             }
         });
-        if let (Some(at), "diverged") = (places.last(), curves[index].state) {
-            Mark::Diverged.draw(drawing, *at);
+        // Each where points are drawn at all: a line along the top is not to look like a loss that stays.
+        let marks_max = if line.len() <= DOTS_MAX { DOTS_MAX } else { 1 };
+        for (epoch, _) in line.iter().filter(is_beyond).take(marks_max) {
+            beyond_mark(drawing, panel.at(*epoch, f64::INFINITY), ink);
         }
-        if let Some(epoch) = beyond[index] {
-            beyond_mark(drawing, panel.at(epoch, f64::INFINITY), ink);
+        if let (Some(at), Some(mark)) = (places.last(), Mark::of_state(curves[index].state)) {
+            mark.draw(drawing, *at);
         }
     }
     write_numbers(drawing, &panel, lines, looks, &numbers);
-    beyond.iter().flatten().count()
+    lines.iter().filter(|line| line.iter().any(|point| is_beyond(&point))).count()
 }
 
 /// A triangle at the upper end of the axis, whose tip points beyond it.
@@ -199,12 +200,13 @@ fn write_legend(
 
 /// Explains the marks that occur; returns where that ends.
 fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], beyond: bool, words: &Words) -> f64 {
-    let diverged = curves.iter().any(|curve| curve.state == "diverged" && !curve.epochs.is_empty());
+    let with_epochs = curves.iter().filter(|curve| !curve.epochs.is_empty());
+    let marks: BTreeSet<Mark> = with_epochs.filter_map(|curve| Mark::of_state(curve.state)).collect();
     let y = top + legend::ROW / 2.0;
     let mut left = MARGIN + 8.0;
-    if diverged {
-        Mark::Diverged.draw(drawing, (left, y));
-        let text = words.state_name("diverged");
+    for mark in &marks {
+        mark.draw(drawing, (left, y));
+        let text = words.state_name(mark.state().unwrap_or_default());
         drawing.text((left + 14.0, y), text, LEGEND_SIZE, Anchor::Start, Ink::Text);
         left += 14.0 + width(text, LEGEND_SIZE) + 30.0;
     }
@@ -212,7 +214,7 @@ fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], beyond: bool, 
         beyond_mark(drawing, (left, y + 5.0), Ink::Soft);
         drawing.text((left + 14.0, y), words.beyond, LEGEND_SIZE, Anchor::Start, Ink::Text);
     }
-    if diverged || beyond { top + legend::ROW } else { top }
+    if !marks.is_empty() || beyond { top + legend::ROW } else { top }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ const PAPER: usize = 112;
 const GAP: usize = 2;
 /// A text's column is no wider than this: longer ones have several lines.
 const TEXT_MAX: usize = 26;
-/// Pixels of a digit on a screen, where a table has the page's own size.
-const DIGIT_PIXELS: usize = 9;
+/// Pixels of a digit on a screen, where a table has the page's own size: those of the widest common fonts.
+const DIGIT_PIXELS: usize = 10;
 /// Widest page, and its margins, in pixels (`style.css`).
 const PAGE_PIXELS: usize = 1_240;
 const MARGIN_PIXELS: usize = 40;
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(width("Reason", ["", long.as_str()].into_iter(), false), TEXT_MAX + GAP);
         assert_eq!(width("Learning rate", ["0.0000215443469"].into_iter(), true), 15 + GAP);
         assert_eq!(width("最良エポックの検証精度", [].into_iter(), true), 8 + GAP);
-        assert_eq!(too_narrow(&[10, 10]), Some(220));
+        assert_eq!(too_narrow(&[10, 10]), Some(240));
         assert_eq!(too_narrow(&[10; 20]), None);
     }
 }
