@@ -101,10 +101,11 @@ pub(super) async fn submit(
     }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
-            "sweep {} extended: {} of {} jobs are new\n{}",
+            "sweep {} extended: {} of {} {} new\n{}",
             sweep.sweep_id,
             answer.added_jobs,
-            sweep.job_count,
+            output::count(sweep.job_count, "job"),
+            if answer.added_jobs == 1 { "is" } else { "are" },
             changes(&answer.changed)
         ))?;
     } else if format == Format::Table {
