@@ -7,6 +7,7 @@ pub mod cli;
 pub mod core;
 pub mod descriptors;
 pub mod driver;
+mod held_folder;
 pub mod report;
 pub mod rpc;
 pub mod server;

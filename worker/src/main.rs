@@ -1,10 +1,10 @@
 //! `sweep-worker`: the worker daemon and the data-set tools. Training is `sweep-trainer`'s, and so is libtorch.
 
-use std::{ffi::OsString, os::unix::process::CommandExt, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use terminal::{logging, output};
 use worker::{
-    agent::{self, OwnTrainer, StartOptions},
+    agent::{self, StartOptions},
     data::{self, command::DatasetCommand},
 };
 
@@ -46,13 +46,6 @@ fn main() -> ExitCode {
         Command::Start(options) => agent::start(&options),
         Command::Dataset(command) => data::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
-        Command::Devices => list_devices(),
+        Command::Devices => agent::list_devices(),
     })
-}
-
-/// Becomes the trainer's program, which knows.
-fn list_devices() -> anyhow::Result<ExitCode> {
-    let trainer = OwnTrainer::find()?;
-    let error = std::process::Command::new(trainer.executable()).arg("devices").exec();
-    Err(anyhow::Error::new(error).context("sweep-trainer cannot be started"))
 }

@@ -3,14 +3,13 @@
 //! A file is in its place before it is recorded, and removed after its record says so; what a crash leaves between the two
 //! is removed when a coordinator begins to lead.
 
+mod parts;
 mod place;
 mod tidy;
 
 use std::{
-    collections::HashSet,
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,8 +17,11 @@ use std::{
 use futures_util::stream::BoxStream;
 use tokio::sync::{RwLock, Semaphore};
 
-use self::place::{Place, blocking};
 pub use self::tidy::tidy;
+use self::{
+    parts::{Part, Parts},
+    place::{Place, blocking},
+};
 use crate::{
     core::{engine::WeightsNames, record::WeightsFile},
     told::Told,
@@ -29,12 +31,8 @@ use crate::{
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// Longest piece, in bytes: with what goes with it, well below the longest message.
 pub const PIECE_BYTES_MAX: usize = 1 << 20;
-/// Files that are put together at the same time; others wait at their workers.
-const STAGED_FILES_MAX: usize = 64;
 /// Calls that work on files at the same time: a place that does not answer must not hold all threads that wait for disks.
 const CALLS_MAX: usize = 64;
-/// Room that is left on the disk, in bytes: weights must not take what records need, which often lie on the same one.
-const ROOM_LEFT_BYTES: u64 = 2 << 20;
 
 /// Why a file cannot be taken, kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +100,7 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Artifacts {
     place: Place,
-    /// Names of the files that calls work on now.
-    busy: Mutex<HashSet<String>>,
+    parts: Arc<Parts>,
     /// For each call that works on a file.
     calls: Semaphore,
     /// What the log was told since the place last took something.
@@ -118,9 +115,10 @@ impl Artifacts {
     /// # Errors
     /// It cannot be used.
     pub fn open(location: &str) -> Result<Self, ArtifactError> {
+        let (place, staging) = Place::open(location)?;
         Ok(Self {
-            place: Place::open(location)?,
-            busy: Mutex::default(),
+            place,
+            parts: Arc::new(Parts::new(staging)),
             calls: Semaphore::new(CALLS_MAX),
             told: Mutex::default(),
             recording: RwLock::default(),
@@ -140,20 +138,11 @@ impl Artifacts {
         data: Vec<u8>,
     ) -> Result<Taken, ArtifactError> {
         let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
-        let _guard = self.guard(name)?;
-        let (part, bytes, staging) = (self.part(name), file.bytes, self.place.staging.clone());
+        let (part, bytes) = (self.parts.part(name)?, file.bytes);
         if data.len() > PIECE_BYTES_MAX || offset.saturating_add(data.len() as u64) > bytes {
             return Err(ArtifactError::Piece);
         }
-        let taken = blocking(move || {
-            let taken = append(&staging, &part, bytes, offset, &data);
-            if taken.as_ref().is_err_and(is_full) {
-                // Half a file is of no use, and others need the room.
-                let _ = fs::remove_file(&part);
-            }
-            taken
-        })
-        .await;
+        let taken = blocking(move || part.append(bytes, offset, &data)).await;
         match taken {
             Ok(None) => Err(ArtifactError::TooMany),
             Ok(Some(length)) if length == bytes => Ok(Taken::Whole),
@@ -174,24 +163,24 @@ impl Artifacts {
         record: impl Future<Output = T>,
     ) -> Result<T, ArtifactError> {
         let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
-        let _guard = self.guard(name)?;
-        let (part, expected) = (self.part(name), file.blake3.clone());
-        let checked = part.clone();
-        let is_right = blocking(move || {
-            let is_right = hash(&checked)? == expected;
+        let (part, expected) = (self.parts.part(name)?, file.blake3.clone());
+        let check = move |part: &Part| {
+            let path = part.path()?;
+            let is_right = hash(&path)? == expected;
             if is_right {
-                File::open(&checked)?.sync_all()?;
+                File::open(&path)?.sync_all()?;
             } else {
-                fs::remove_file(&checked)?;
+                part.remove()?;
             }
-            Ok(is_right)
-        })
-        .await?;
+            Ok((path, is_right))
+        };
+        // Held until it is recorded.
+        let (_part, (path, is_right)) = blocking(move || check(&part).map(|checked| (part, checked))).await?;
         if !is_right {
             return Err(ArtifactError::Damaged);
         }
         let _recording = self.recording.read().await;
-        match self.place.publish(part, name).await {
+        match self.place.publish(path, name).await {
             Err(ArtifactError::File(error)) if is_full(&error) => return Err(ArtifactError::Full),
             published => published?,
         }
@@ -227,11 +216,14 @@ impl Artifacts {
         self.place.read(name, offset).await
     }
 
-    /// Removes a file that is not kept any more.
+    /// Removes a file that is not kept any more, and what has come in of it.
     ///
     /// # Errors
     /// It stays; the next coordinator that leads removes it.
     pub async fn remove(&self, name: &str) -> Result<(), ArtifactError> {
+        let part = self.parts.part_once_free(name).await;
+        // Held until both are gone.
+        let _part = blocking(move || part.remove().map(|()| part)).await?;
         self.place.remove(name).await
     }
 
@@ -254,85 +246,9 @@ impl Artifacts {
             self.place.remove(name).await?;
             removed += 1;
         }
-        let awaited: HashSet<PathBuf> = names.awaited.iter().map(|name| self.part(name)).collect();
-        let (staging, folders) = (self.place.staging.clone(), names.folders);
-        let parts = blocking(move || {
-            let is_ours = |path: &Path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                name.split_once('_').is_some_and(|(folder, _)| folders.contains(folder))
-            };
-            let mut removed = 0;
-            for entry in fs::read_dir(staging)? {
-                let path = entry?.path();
-                if is_ours(&path) && !awaited.contains(&path) {
-                    fs::remove_file(path)?;
-                    removed += 1;
-                }
-            }
-            Ok(removed)
-        });
-        Ok(removed + parts.await?)
+        let (parts, awaited, folders) = (Arc::clone(&self.parts), names.awaited, names.folders);
+        Ok(removed + blocking(move || parts.remove_unknown(&awaited, &folders)).await?)
     }
-
-    /// Where a file is put together.
-    fn part(&self, name: &str) -> PathBuf {
-        self.place.staging.join(format!("{}.part", name.replace('/', "_")))
-    }
-
-    fn guard(&self, name: &str) -> Result<Guard<'_>, ArtifactError> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if !busy.insert(name.to_owned()) {
-            return Err(ArtifactError::Busy);
-        }
-        Ok(Guard { busy: &self.busy, name: name.to_owned() })
-    }
-}
-
-/// Keeps other calls from a file.
-struct Guard<'a> {
-    busy: &'a Mutex<HashSet<String>>,
-    name: String,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
-    }
-}
-
-/// Adds a piece at the end of a part, where it belongs there. How long the part is then; nothing where there are too many
-/// already.
-fn append(staging: &Path, part: &Path, bytes: u64, offset: u64, data: &[u8]) -> io::Result<Option<u64>> {
-    let length = match fs::metadata(part) {
-        Ok(found) if found.len() > bytes => {
-            fs::remove_file(part)?;
-            0
-        }
-        Ok(found) => found.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    if length == 0 {
-        if fs::read_dir(staging)?.count() >= STAGED_FILES_MAX {
-            return Ok(None);
-        }
-        check_room(staging, bytes)?;
-    }
-    if data.is_empty() || offset != length {
-        return Ok(Some(length));
-    }
-    let file = File::options().create(true).truncate(false).write(true).open(part)?;
-    file.write_all_at(data, length)?;
-    Ok(Some(length + data.len() as u64))
-}
-
-/// Fails as a full disk does where a file would fill it.
-fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
-    let found = rustix::fs::statvfs(folder)?;
-    if found.f_bavail.saturating_mul(found.f_frsize) < bytes.saturating_add(ROOM_LEFT_BYTES) {
-        return Err(io::Error::from(io::ErrorKind::StorageFull));
-    }
-    Ok(())
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -16,7 +16,7 @@ use object_store::{
 };
 use url::Url;
 
-use super::ArtifactError;
+use super::{ArtifactError, parts::Staging};
 
 /// Parts of a file that are on their way to a cloud at the same time.
 const PARTS_MAX: usize = 4;
@@ -30,15 +30,12 @@ pub(super) struct Place {
     root: Name,
     /// The folder, where it is one.
     folder: Option<PathBuf>,
-    /// Where files are put together.
-    pub(super) staging: PathBuf,
-    // Removed with the place.
-    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Place {
-    /// The place that `location` names, a folder or a URL. Credentials come from the cloud's own environment variables.
-    pub(super) fn open(location: &str) -> Result<Self, ArtifactError> {
+    /// The place that `location` names, a folder or a URL, and where files for it are put together. Credentials come from
+    /// the cloud's own environment variables.
+    pub(super) fn open(location: &str) -> Result<(Self, Staging), ArtifactError> {
         let wrong = |reason: String| ArtifactError::Url { url: location.to_owned(), reason };
         let folder = match location.split_once("://") {
             None if location.is_empty() => return Err(wrong("it is empty".into())),
@@ -58,26 +55,19 @@ impl Place {
         let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, root) =
             object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-        let temporary = tempfile::Builder::new().prefix("sweep-weights-").tempdir();
-        let temporary =
-            temporary.map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?;
-        let staging = temporary.path().to_owned();
-        Ok(Self { store: Arc::from(store), root, folder: None, staging, _temporary: Some(temporary) })
+        let staging = Staging::own()
+            .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?;
+        Ok((Self { store: Arc::from(store), root, folder: None }, staging))
     }
 
-    fn in_folder(folder: &Path) -> std::io::Result<Self> {
+    fn in_folder(folder: &Path) -> std::io::Result<(Self, Staging)> {
         let folder = std::path::absolute(folder)?;
         let staging = folder.join("incoming");
         fs::create_dir_all(&staging)?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
         let store = store.with_fsync(true).with_automatic_cleanup(false);
-        Ok(Self {
-            store: Arc::new(store),
-            root: Name::default(),
-            folder: Some(folder),
-            staging,
-            _temporary: None,
-        })
+        let place = Self { store: Arc::new(store), root: Name::default(), folder: Some(folder) };
+        Ok((place, Staging::Beside(staging)))
     }
 
     fn object(&self, name: &str) -> Name {

@@ -1,10 +1,13 @@
 //! Files come in piece by piece, whole or not at all.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, time::SystemTime};
 
 use futures_util::TryStreamExt;
 
-use super::*;
+use super::{
+    parts::{ABANDONED_AFTER, PARTS_MAX},
+    *,
+};
 
 const NAME: &str = "1-9/3-1-abc.safetensors";
 
@@ -72,12 +75,62 @@ async fn what_is_not_what_was_announced_is_given_up() {
 async fn no_more_files_are_begun_than_may_be_on_their_way() {
     let (_folder, artifacts) = artifacts();
     let file = described(&content(10));
-    for number in 0..STAGED_FILES_MAX {
+    for number in 0..PARTS_MAX {
         artifacts.take(&format!("1-9/{number}"), &file, 0, vec![1]).await.unwrap();
     }
     let refused = artifacts.take(NAME, &file, 0, vec![1]).await;
     assert!(matches!(refused, Err(ArtifactError::TooMany)), "{refused:?}");
     artifacts.take("1-9/0", &file, 1, vec![1]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_part_that_nobody_brings_more_of_gives_way_to_a_new_one() {
+    let (folder, artifacts) = artifacts();
+    let file = described(&content(10));
+    let part = |name: &str| folder.path().join(format!("incoming/1-9_{name}.part"));
+    for number in 0..PARTS_MAX {
+        artifacts.take(&format!("1-9/{number}"), &file, 0, vec![1]).await.unwrap();
+    }
+    for number in ["1", "2", "3"] {
+        let abandoned = File::options().write(true).open(part(number)).unwrap();
+        abandoned.set_modified(SystemTime::now() - 2 * ABANDONED_AFTER).unwrap();
+    }
+    let _busy = artifacts.parts.part("1-9/1").unwrap();
+    artifacts.take("1-9/2", &file, 0, Vec::new()).await.unwrap();
+    assert_eq!(take(&artifacts, &file, 0, &[1]).await, Taken::UpTo(1));
+    let there = ["1", "2", "3"].map(|number| part(number).exists());
+    assert_eq!(there, [true, true, false], "a call works on one, and the worker of another lives");
+    let refused = artifacts.take("1-9/3", &file, 0, vec![1]).await;
+    assert!(matches!(refused, Err(ArtifactError::TooMany)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_came_in_of_a_file_is_removed_with_it_once_no_call_works_on_it() {
+    let (folder, artifacts) = artifacts();
+    let file = described(&content(10));
+    let parts = || fs::read_dir(folder.path().join("incoming")).unwrap().count();
+    artifacts.take(NAME, &file, 0, vec![1]).await.unwrap();
+    let busy = artifacts.parts.part(NAME).unwrap();
+    let mut removing = std::pin::pin!(artifacts.remove(NAME));
+    assert!(futures_util::poll!(&mut removing).is_pending());
+    assert_eq!(parts(), 1);
+    drop(busy);
+    removing.await.unwrap();
+    assert_eq!(parts(), 0);
+}
+
+#[tokio::test]
+async fn a_cloud_takes_files_though_the_temporary_folder_was_removed() {
+    let artifacts = Artifacts::open("memory:///").unwrap();
+    let content = content(10);
+    let file = described(&content);
+    assert_eq!(take(&artifacts, &file, 0, &content[..4]).await, Taken::UpTo(4));
+    let path = artifacts.parts.part(NAME).unwrap().path().unwrap();
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    assert_eq!(take(&artifacts, &file, 4, &content[4..]).await, Taken::UpTo(0), "it begins anew");
+    assert_eq!(take(&artifacts, &file, 0, &content).await, Taken::Whole);
+    artifacts.keep(NAME, &file, async {}).await.unwrap();
+    assert_eq!(all(&artifacts, 0).await, content);
 }
 
 #[tokio::test]

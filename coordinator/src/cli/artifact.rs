@@ -3,27 +3,36 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 use proto::{ParameterMap, v1};
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
+use tonic::Streaming;
 
 use super::{
     client::Target,
     failure::Failure,
+    identity::Identity,
     inspect::TargetId,
     output::{Cell, Format, Printer, print},
+    signals::StopRequests,
 };
-use crate::core::{definition::SweepDefinition, specification::Specification};
+use crate::{
+    core::{definition::SweepDefinition, specification::Specification},
+    held_folder::HeldFolder,
+};
 
 /// Rows asked for at a time.
 const PAGE_ROWS: u32 = 1_000;
 /// The file of weights and what is known of it, in a folder of their own.
 pub(super) const MODEL_FILE: &str = "model.safetensors";
 const FACTS_FILE: &str = "model.json";
+/// How the names of folders begin where both are until they are whole.
+const UNFINISHED: &str = ".model-";
 
 /// `sweep artifact …`.
 #[derive(Debug, clap::Subcommand)]
@@ -58,7 +67,9 @@ pub(super) async fn artifact(
             let place = |job: u64| {
                 output.clone().unwrap_or_else(|| Path::new("sweep-artifacts").join(format!("{id}-{job}")))
             };
-            let written = get(*which, target, place).await?;
+            // Given up, it removes what it has begun; one that is killed leaves that to the next.
+            let mut stop = StopRequests::new()?;
+            let written = stop.unless_asked(get(*which, target, place)).await?;
             print(&format!("weights of job {id}/{} written: {}\n", written.job, written.path.display()))
         }
     }
@@ -118,57 +129,104 @@ pub(super) async fn get(
         .and_then(|piece| piece.artifact)
         .ok_or_else(|| Failure::operation("the coordinator sent no weights; this is a bug"))?;
     let folder = place(artifact.job);
-    let written = Written { job: artifact.job, path: folder.join(MODEL_FILE) };
-    let facts = facts(which.sweep, &artifact, target).await?;
+    let sweep = target
+        .call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: which.sweep }).await)
+        .await?;
+    refuse_other(&folder, &sweep)?;
+    let facts = facts(sweep, &artifact, target).await?;
     fs::create_dir_all(&folder).with_context(|| {
         format!("cannot make the folder {}; choose another with --output", folder.display())
     })?;
-    if !is_there(&written.path, &artifact) {
-        let mut file =
-            tempfile::Builder::new().prefix(".model-").tempfile_in(&folder).map_err(cannot(&folder))?;
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = 0;
-        while let Some(piece) = target.in_time(pieces.message()).await? {
-            file.write_all(&piece.data).map_err(cannot(&written.path))?;
-            hasher.update(&piece.data);
-            bytes += piece.data.len() as u64;
-        }
-        if bytes != artifact.bytes || hasher.finalize().to_hex().as_str() != artifact.blake3 {
-            return Err(Failure::operation(format!(
-                "the weights of job {}/{} arrived damaged ({bytes} of {} bytes); try again, and if it stays so, the file that \
-                 the coordinator keeps is damaged",
-                which.sweep, artifact.job, artifact.bytes
-            )));
-        }
-        keep(file, &written.path)?;
-    }
-    let mut file =
-        tempfile::Builder::new().prefix(".model-").tempfile_in(&folder).map_err(cannot(&folder))?;
+    HeldFolder::remove_stale(&folder, UNFINISHED);
+    let unfinished = HeldFolder::create(&folder, UNFINISHED).map_err(cannot(&folder))?;
+    let written = Written { job: artifact.job, path: folder.join(MODEL_FILE) };
+    let weights = if is_there(written.path.clone(), artifact.clone()).await {
+        None
+    } else {
+        Some(fetch(&mut pieces, &artifact, target, unfinished.path()).await?)
+    };
+    let mut file = NamedTempFile::new_in(unfinished.path()).map_err(cannot(&folder))?;
     writeln!(file, "{facts:#}").map_err(cannot(&folder))?;
-    keep(file, &folder.join(FACTS_FILE))?;
+    put(weights, file, &folder)?;
     Ok(written)
 }
 
+/// Refuses a folder that holds weights of another sweep: they would be gone.
+pub(super) fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    struct Facts {
+        sweep: Identity,
+    }
+    let held = fs::read(folder.join(FACTS_FILE)).ok();
+    // What is no file of ours is no other sweep's either.
+    match held.and_then(|held| serde_json::from_slice::<Facts>(&held).ok()) {
+        Some(held) => held.sweep.refuse_other(sweep, folder, "weights"),
+        None => Ok(()),
+    }
+}
+
+/// The weights that follow, as a file in `folder`.
+async fn fetch(
+    pieces: &mut Streaming<v1::ArtifactPiece>,
+    artifact: &v1::Artifact,
+    target: &Target,
+    folder: &Path,
+) -> Result<NamedTempFile, Failure> {
+    let mut file = NamedTempFile::new_in(folder).map_err(cannot(folder))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = 0;
+    while let Some(piece) = target.in_time(pieces.message()).await? {
+        tokio::task::consume_budget().await;
+        file.write_all(&piece.data).map_err(cannot(folder))?;
+        hasher.update(&piece.data);
+        bytes += piece.data.len() as u64;
+    }
+    if bytes != artifact.bytes || hasher.finalize().to_hex().as_str() != artifact.blake3 {
+        return Err(Failure::operation(format!(
+            "the weights of job {} arrived damaged ({bytes} of {} bytes); try again, and if it stays so, the file that the \
+             coordinator keeps is damaged",
+            artifact.job, artifact.bytes
+        )));
+    }
+    Ok(file)
+}
+
 /// Whether a file is the one that is kept.
-fn is_there(path: &Path, artifact: &v1::Artifact) -> bool {
-    let matches = || -> std::io::Result<bool> {
-        if fs::metadata(path)?.len() != artifact.bytes {
+async fn is_there(path: PathBuf, artifact: v1::Artifact) -> bool {
+    let matches = move || -> std::io::Result<bool> {
+        if fs::metadata(&path)?.len() != artifact.bytes {
             return Ok(false);
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path)?)?;
         Ok(hasher.finalize().to_hex().as_str() == artifact.blake3)
     };
-    matches().unwrap_or(false)
+    let matches = tokio::task::spawn_blocking(matches).await;
+    matches.is_ok_and(|matches| matches.unwrap_or(false))
 }
 
-/// Gives a finished file its name, on the disk and readable as other files are.
-fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), Failure> {
+/// Gives finished files their names in `folder`. New weights come while no `model.json` is there: what is cut off is seen,
+/// and none ever describes others.
+fn put(weights: Option<NamedTempFile>, facts: NamedTempFile, folder: &Path) -> Result<(), Failure> {
+    let facts_path = folder.join(FACTS_FILE);
+    finish(&facts).map_err(cannot(&facts_path))?;
+    if let Some(weights) = weights {
+        let path = folder.join(MODEL_FILE);
+        finish(&weights).map_err(cannot(&path))?;
+        match fs::remove_file(&facts_path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.map_err(cannot(&facts_path))?,
+        }
+        weights.persist(&path).map_err(|error| cannot(&path)(error.error))?;
+    }
+    facts.persist(&facts_path).map(drop).map_err(|error| cannot(&facts_path)(error.error))
+}
+
+/// Has a finished file on the disk, and readable as other files are.
+fn finish(file: &NamedTempFile) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let permissions = fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(permissions).map_err(cannot(path))?;
-    file.as_file().sync_all().map_err(cannot(path))?;
-    file.persist(path).map(drop).map_err(|error| cannot(path)(error.error))
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()
 }
 
 fn cannot(path: &Path) -> impl Fn(std::io::Error) -> Failure {
@@ -181,9 +239,8 @@ fn cannot(path: &Path) -> impl Fn(std::io::Error) -> Failure {
 }
 
 /// What it takes to use the weights, and where they come from.
-async fn facts(sweep_id: u64, artifact: &v1::Artifact, target: &Target) -> Result<Value, Failure> {
-    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
-    let request = v1::GetJobRequest { sweep_id, job: artifact.job };
+async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Result<Value, Failure> {
+    let request = v1::GetJobRequest { sweep_id: sweep.sweep_id, job: artifact.job };
     let job = target.call(async |client| client.get_job(request).await).await?.job.unwrap_or_default();
     let specification = specification(&sweep)?;
     let dataset = sweep.dataset.unwrap_or_default();
@@ -209,7 +266,7 @@ async fn facts(sweep_id: u64, artifact: &v1::Artifact, target: &Target) -> Resul
             "val_accuracy": job.val_accuracy,
             "train_seconds": job.train_seconds,
         },
-        "sweep": {"id": sweep_id, "name": sweep.name},
+        "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created_unix_ms": sweep.created_unix_ms},
         "job": artifact.job,
         "attempt": artifact.attempt,
         "dataset": {
@@ -228,4 +285,50 @@ fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
     let definition = SweepDefinition::from_stored(proto::SweepId(sweep.sweep_id), &sweep.specification);
     let definition = definition.map_err(|error| Failure::operation(error.to_string()))?;
     Ok(definition.specification)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, content: &str) -> NamedTempFile {
+        let mut file = NamedTempFile::new_in(folder).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn weights_of_another_sweep_are_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep =
+            |sweep_id, created_unix_ms| v1::Sweep { sweep_id, created_unix_ms, ..v1::Sweep::default() };
+        assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok(), "it is empty");
+        let facts = |sweep: &str| fs::write(folder.path().join(FACTS_FILE), sweep).unwrap();
+        facts(r#"{"job": 3, "sweep": {"id": 1, "name": "a", "created_unix_ms": 9}}"#);
+        assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok());
+        for other in [sweep(1, 8), sweep(2, 9)] {
+            let told = refuse_other(folder.path(), &other).unwrap_err().to_string();
+            assert!(told.contains("holds weights of another sweep (a, sweep 1)"), "{told}");
+            assert!(told.contains("--output"), "{told}");
+        }
+        facts(r#"{"sweep": {"id": 1, "name": "a"}}"#);
+        assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok(), "an earlier version wrote it");
+    }
+
+    #[test]
+    fn no_facts_are_beside_weights_that_they_do_not_describe_also_where_it_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+        let both = || (read(MODEL_FILE).unwrap(), read(FACTS_FILE));
+        let file = |content| file(folder.path(), content);
+        put(Some(file("weights 1")), file("facts 1"), folder.path()).unwrap();
+        assert_eq!(both(), ("weights 1".into(), Some("facts 1".into())));
+        put(None, file("facts 2"), folder.path()).unwrap();
+        assert_eq!(both(), ("weights 1".into(), Some("facts 2".into())));
+        // The second name cannot be given.
+        let facts = file("facts 3");
+        fs::remove_file(facts.path()).unwrap();
+        assert!(put(Some(file("weights 3")), facts, folder.path()).is_err());
+        assert_eq!(both(), ("weights 3".into(), None));
+    }
 }

@@ -116,12 +116,17 @@ pub(super) async fn wait(arguments: &WaitArguments, target: &Target) -> Result<(
         }
     };
     let Some(timeout) = arguments.timeout else { return wait.await };
-    tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| {
-        Err(Failure::TimedOut(format!(
-            "sweep {sweep} still runs after {}",
-            humantime::format_duration(timeout)
-        )))
-    })
+    tokio::time::timeout(timeout, wait)
+        .await
+        .unwrap_or_else(|_| Err(Failure::TimedOut(still_waited_for(arguments.target, timeout))))
+}
+
+fn still_waited_for(target: TargetId, waited: Duration) -> String {
+    let waited = humantime::format_duration(waited);
+    match target {
+        TargetId { sweep, job: None } => format!("sweep {sweep} still runs after {waited}"),
+        TargetId { sweep, job: Some(job) } => format!("job {sweep}/{job} has not ended after {waited}"),
+    }
 }
 
 async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
@@ -265,5 +270,17 @@ fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
     } else {
         let (columns, row) = sweep_row(sweep);
         print_one(format, columns, row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_waited_for_is_what_has_not_ended() {
+        let told = |target: &str| still_waited_for(target.parse().unwrap(), Duration::from_secs(1));
+        assert_eq!(told("2"), "sweep 2 still runs after 1s");
+        assert_eq!(told("2/3"), "job 2/3 has not ended after 1s");
     }
 }

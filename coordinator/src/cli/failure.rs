@@ -11,6 +11,9 @@ pub(super) enum Failure {
     /// The operation failed: exit code 1.
     #[error("{0}")]
     Operation(String),
+    /// What was asked for cannot be, whenever it is asked: exit code 1.
+    #[error("{0}")]
+    Refused(String),
     /// The command line or the settings are wrong: exit code 2.
     #[error("{0}")]
     Usage(String),
@@ -49,7 +52,7 @@ impl Failure {
         }
         ExitCode::from(match self {
             Self::OutputClosed => 0,
-            Self::Operation(_) => 1,
+            Self::Operation(_) | Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::TimedOut(_) => 4,
@@ -76,6 +79,7 @@ impl From<Status> for Failure {
             Code::Unknown | Code::Cancelled => {
                 Self::Unreachable(format!("the connection to the coordinator broke: {message}"))
             }
+            Code::InvalidArgument | Code::FailedPrecondition => Self::Refused(message.to_owned()),
             _ if message.is_empty() => Self::Operation(status.code().description().to_owned()),
             _ => Self::Operation(message.to_owned()),
         }
@@ -105,6 +109,8 @@ mod tests {
     fn codes_of_calls_become_exit_codes() {
         assert!(matches!(Failure::from(Status::unavailable("x")), Failure::Unreachable(_)));
         assert!(matches!(Failure::from(Status::not_found("x")), Failure::Operation(text) if text == "x"));
+        assert!(matches!(Failure::from(Status::invalid_argument("x")), Failure::Refused(_)));
+        assert!(matches!(Failure::from(Status::resource_exhausted("x")), Failure::Operation(_)));
         assert!(matches!(Failure::from(Status::internal("")), Failure::Operation(text) if !text.is_empty()));
     }
 }

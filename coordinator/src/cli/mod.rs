@@ -8,6 +8,7 @@ mod confirm;
 mod control;
 mod failure;
 mod follow;
+mod identity;
 mod inspect;
 mod output;
 mod progress;
@@ -134,6 +135,7 @@ fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure
         Command::Logs(_) => ("logs", &[format]),
         Command::Report(_) => ("report", &[format]),
         Command::Drain(_) => ("drain", &[format]),
+        Command::Artifact(artifact::ArtifactCommand::Get { .. }) => ("artifact get", &[format]),
         _ => return Ok(()),
     };
     let given = |(id, _): &&(&str, &str)| matches.value_source(id) == Some(ValueSource::CommandLine);

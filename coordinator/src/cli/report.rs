@@ -1,10 +1,17 @@
 //! `sweep report`: the rows of a sweep, streamed into a report directory.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Formatter,
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context;
 use proto::v1::{self, report_row::Row};
+use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{client::Target, failure::Failure, output::print};
+use super::{client::Target, failure::Failure, identity::Identity, output::print, signals::StopRequests};
 use crate::report::{Language, ReportError, ReportWriter};
 
 /// Arguments of `sweep report`.
@@ -45,37 +52,44 @@ pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Resu
         Some(folder) => folder.clone(),
         None => default_folder(&format!("{name}-{}", arguments.sweep)),
     };
-    let page = write(target, arguments.sweep, place, arguments.lang.into()).await?;
+    // Given up, it removes what it has begun; one that is killed leaves that to the next.
+    let mut stop = StopRequests::new()?;
+    let page = stop.unless_asked(write(target, arguments.sweep, place, arguments.lang.into())).await?;
     print(&format!("report written: {}\n", page.display()))
 }
 
 /// Refuses a folder that holds the report of another sweep: its results would be gone.
-fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
+pub(super) async fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
     let results = folder.join("results.json");
-    let Ok(file) = std::fs::File::open(&results) else { return Ok(()) };
-    #[derive(serde::Deserialize)]
-    struct Report {
-        sweep: Identity,
+    let held = tokio::task::spawn_blocking(move || sweep_of(BufReader::new(File::open(results).ok()?)));
+    match held.await.context("cannot look for an earlier report")? {
+        Some(held) => held.refuse_other(sweep, folder, "the report"),
+        None => Ok(()),
     }
-    #[derive(serde::Deserialize)]
-    struct Identity {
-        id: u64,
-        name: String,
-        created_unix_ms: u64,
+}
+
+/// The sweep that a report's `results.json` is of: its first value, and no more of it is read. What is no report of ours is
+/// no other sweep's either.
+fn sweep_of(results: impl Read) -> Option<Identity> {
+    struct First<'a>(&'a mut Option<Identity>);
+    impl<'de> Visitor<'de> for First<'_> {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a report")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            if map.next_key::<String>()?.as_deref() == Some("sweep") {
+                *self.0 = Some(map.next_value()?);
+            }
+            Ok(())
+        }
     }
-    // What is no report of ours is no other sweep's either.
-    let Ok(Report { sweep: held }) = serde_json::from_reader(std::io::BufReader::new(file)) else {
-        return Ok(());
-    };
-    if (held.id, held.created_unix_ms) == (sweep.sweep_id, sweep.created_unix_ms) {
-        return Ok(());
-    }
-    Err(Failure::operation(format!(
-        "{} holds the report of another sweep ({}, sweep {}); choose another folder with --output",
-        folder.display(),
-        held.name,
-        held.id
-    )))
+    let mut found = None;
+    // It fails where more follows.
+    let _ = serde_json::Deserializer::from_reader(results).deserialize_map(First(&mut found));
+    found
 }
 
 /// Longest name of a folder, in bytes: file systems take 255, some that encrypt 143, and a suffix may follow.
@@ -110,11 +124,13 @@ pub(super) async fn write(
     let mut writer: Option<ReportWriter> = None;
     let mut current: Option<(v1::Job, Vec<v1::EpochRow>)> = None;
     while let Some(row) = target.in_time(rows.message()).await? {
+        // Rows may come in as fast as they are written, and who asks it to stop is to be heard.
+        tokio::task::consume_budget().await;
         match (row.row, &mut writer) {
             (Some(Row::Header(header)), None) => {
                 let sweep = header.sweep.clone().unwrap_or_default();
                 let folder = place(&sweep.name);
-                refuse_other(&folder, &sweep)?;
+                refuse_other(&folder, &sweep).await?;
                 writer = Some(ReportWriter::create(&folder, &header, language).map_err(failed)?);
             }
             (Some(Row::Job(job)), Some(writer)) => {
@@ -135,12 +151,41 @@ pub(super) async fn write(
     if let Some((job, epochs)) = current {
         writer.job(&job, &epochs).map_err(failed)?;
     }
-    writer.finish().map_err(failed)
+    let finished =
+        tokio::task::spawn_blocking(|| writer.finish()).await.context("the report is not whole")?;
+    finished.map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of which nothing may be read.
+    struct Rest;
+
+    impl Read for Rest {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            panic!("the jobs are read")
+        }
+    }
+
+    #[test]
+    fn whose_report_it_is_is_known_from_its_first_value_alone() {
+        let begin = br#"{
+"sweep": {"state": "finished", "created_unix_ms": 9, "id": 7, "name": "a", "more": [1, {}]},"#;
+        let found = sweep_of(begin.chain(Rest)).unwrap();
+        let sweep =
+            |sweep_id, created_unix_ms| v1::Sweep { sweep_id, created_unix_ms, ..v1::Sweep::default() };
+        let refuse = |sweep| found.refuse_other(&sweep, Path::new("place"), "the report");
+        assert!(refuse(sweep(7, 9)).is_ok());
+        for other in [sweep(7, 8), sweep(8, 9)] {
+            let told = refuse(other).unwrap_err().to_string();
+            assert!(told.starts_with("place holds the report of another sweep (a, sweep 7)"), "{told}");
+        }
+        for foreign in ["", "[]", "{}", r#"{"jobs": []}"#, r#"{"sweep": 7}"#, "text"] {
+            assert_eq!(sweep_of(foreign.as_bytes()), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn a_name_makes_a_folder_here_and_nowhere_else() {

@@ -25,6 +25,17 @@ impl StopRequests {
         Ok(Self { signals: StopSignals::new()?, first: FirstRequest::default() })
     }
 
+    /// Gives `work` up where it is asked to stop.
+    pub(super) async fn unless_asked<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            () = self.asked() => Err(Failure::Interrupted),
+        }
+    }
+
     /// Waits for the next request. May be dropped and called again.
     pub(super) async fn asked(&mut self) {
         loop {

@@ -105,10 +105,11 @@ pub(super) async fn submit(
     }
     if format == Format::Table && extend_sweep_id > 0 {
         print(&format!(
-            "sweep {} extended by {}, to {}\n{}",
+            "sweep {} extended: {} of {} {} new\n{}",
             sweep.sweep_id,
-            output::count(answer.added_jobs, "job"),
+            answer.added_jobs,
             output::count(sweep.job_count, "job"),
+            if answer.added_jobs == 1 { "is" } else { "are" },
             changes(&answer.changed)
         ))?;
     } else if format == Format::Table {

@@ -32,9 +32,12 @@ use self::{
     tables::Tables,
     words::Words,
 };
+use crate::held_folder::HeldFolder;
 
 /// Where `sweep run` writes the best weights within the report's folder.
 const BEST_WEIGHTS: &str = "best/model.safetensors";
+/// How the names of folders begin where files are until they are whole.
+const UNFINISHED: &str = ".report-";
 /// Most rows of the pages' table: more, nobody reads and browsers are slow with.
 const TABLE_ROWS_MAX: usize = 1_000;
 
@@ -61,6 +64,8 @@ pub struct ReportWriter {
     best: Best<Place, JobRow>,
     train_seconds: f64,
     packed: bool,
+    /// Where files are until they are whole; goes away last.
+    unfinished: HeldFolder,
 }
 
 /// What can go wrong while a report is written.
@@ -96,6 +101,8 @@ impl ReportWriter {
     ) -> Result<Self, ReportError> {
         let write = |source| ReportError::Write { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory.join("figures")).map_err(write)?;
+        HeldFolder::remove_stale(directory, UNFINISHED);
+        let unfinished = HeldFolder::create(directory, UNFINISHED).map_err(write)?;
         let words = Words::of(language);
         let sweep = header.sweep.clone().unwrap_or_default();
         let ranking = Ranking::new(sweep.metric.as_ref());
@@ -103,13 +110,14 @@ impl ReportWriter {
             directory: directory.to_owned(),
             words,
             ranking,
-            tables: Tables::new(header, || new_file(directory)).map_err(write)?,
+            tables: Tables::new(header, || new_file(unfinished.path())).map_err(write)?,
             figures: Figures::new(&sweep),
             failures: Failures::default(),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
             packed: false,
             sweep,
+            unfinished,
         })
     }
 
@@ -138,8 +146,19 @@ impl ReportWriter {
     /// # Errors
     /// A file cannot be written or a figure cannot be drawn.
     pub fn finish(self) -> Result<PathBuf, ReportError> {
-        let Self { directory, words, sweep, ranking, tables, figures, failures, best, train_seconds, packed } =
-            self;
+        let Self {
+            directory,
+            words,
+            sweep,
+            ranking,
+            tables,
+            figures,
+            failures,
+            best,
+            train_seconds,
+            packed,
+            unfinished,
+        } = self;
         let write = |source| ReportError::Write { path: directory.clone(), source };
         let figures = figures.draw(words)?;
         let failures = failures.into_groups();
@@ -169,12 +188,13 @@ impl ReportWriter {
         ];
         for figure in &figures {
             for (name, bytes) in [(figure.svg_name, figure.svg.as_bytes()), (figure.png_name, &figure.png)] {
-                files.push((name, filled(&directory, bytes).map_err(write)?));
+                files.push((name, filled(unfinished.path(), bytes).map_err(write)?));
             }
         }
-        files.push(("report.md", filled(&directory, pages::markdown(&content).as_bytes()).map_err(write)?));
+        let place = unfinished.path();
+        files.push(("report.md", filled(place, pages::markdown(&content).as_bytes()).map_err(write)?));
         // The page comes last: who finds it finds all that it belongs to.
-        files.push(("report.html", filled(&directory, pages::html(&content).as_bytes()).map_err(write)?));
+        files.push(("report.html", filled(place, pages::html(&content).as_bytes()).map_err(write)?));
         for (name, file) in files {
             let path = directory.join(name);
             let persisted = file.persist(&path);
@@ -187,7 +207,7 @@ impl ReportWriter {
 /// A file that goes away unless it is given its name.
 fn new_file(directory: &Path) -> std::io::Result<NamedTempFile> {
     let permissions = Permissions::from_mode(0o644);
-    tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(directory)
+    tempfile::Builder::new().permissions(permissions).tempfile_in(directory)
 }
 
 fn filled(directory: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {

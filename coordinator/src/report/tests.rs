@@ -247,7 +247,14 @@ fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
     let mut writer = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
     let (job, epochs) = &some_jobs()[0];
     writer.job(job, epochs).unwrap();
-    drop(writer);
+    // One that was killed, which the next finds.
+    let killed = folder.path().join(".report-killed");
+    fs::create_dir(&killed).unwrap();
+    ["lock", "table"].iter().for_each(|file| fs::write(killed.join(file), "x").unwrap());
+    let other = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    assert!(!killed.exists());
+    writer.job(&some_jobs()[1].0, &some_jobs()[1].1).unwrap();
+    drop((writer, other));
     assert_eq!(read(&folder, "results.csv"), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
 }

@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::Path,
     process::{Command, Output, Stdio},
 };
 
+use rustix::process::Signal;
 use tests::{Cluster, ClusterOptions, chaos, program};
 
 fn sweep(cluster: &Cluster, arguments: &[&str]) -> Output {
@@ -212,6 +213,7 @@ fn wrong_input_ends_with_one_line_and_its_code() {
         (vec!["-o", "csv", "wait", "1"], 2, "`sweep wait` does not use -o"),
         (vec!["logs", "1/1", "-o", "json"], 2, "`sweep logs` does not use -o"),
         (vec!["report", "1", "-o", "json"], 2, "`sweep report` does not use -o"),
+        (vec!["artifact", "get", "1", "-o", "json"], 2, "`sweep artifact get` does not use -o"),
         (vec!["drain", "w", "-o", "json"], 2, "`sweep drain` does not use -o"),
         (vec!["serve", "--coordinator", nowhere], 2, "`sweep serve` does not use --coordinator"),
     ] {
@@ -225,6 +227,27 @@ fn wrong_input_ends_with_one_line_and_its_code() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
         assert!(errors.starts_with("error: ") && errors.contains(expected), "{arguments:?}: {errors}");
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_writes_files_can_be_interrupted() {
+    // A coordinator that says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    for arguments in [&["report", "1"][..], &["artifact", "get", "1"]] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut command = Command::new(program("sweep"))
+                .args(["--coordinator", &url])
+                .args(arguments)
+                .env("SWEEP_CONFIG", "/dev/null")
+                .spawn()
+                .unwrap();
+            let (mut asked, _) = listener.accept().unwrap();
+            asked.read_exact(&mut [0]).unwrap();
+            tests::send(command.id(), signal);
+            assert_eq!(command.wait().unwrap().code(), Some(130), "{arguments:?} {signal:?}");
+        }
     }
 }
 
@@ -344,7 +367,7 @@ async fn a_sweep_is_extended_and_keeps_what_is_done() {
     assert!(sweep(&cluster, &["submit", &file("[0.001]")]).status.success());
     assert!(sweep(&cluster, &["wait", "1"]).status.success());
     let submit = || text(&sweep(&cluster, &["submit", "--extend", "1", &file("[0.001, 0.0001]")]).stdout);
-    assert_eq!(submit(), "sweep 1 extended: 1 of 2 jobs are new\n");
+    assert_eq!(submit(), "sweep 1 extended: 1 of 2 jobs is new\n");
     assert_eq!(submit(), "sweep 1 extended: 0 of 2 jobs are new\n");
     let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
     assert!(watched.contains("2/2") || watched.ends_with("sweep 1 is finished\n"), "{watched}");

@@ -1,6 +1,11 @@
 //! Signals, processes that stand still, and what processes leave behind.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use proto::v1::{self, JobState, watch_sweep_response::Event};
 use rustix::process::{Pid, Signal, kill_process};
@@ -234,4 +239,44 @@ async fn the_manuals_example_is_a_trainer() {
     assert!(last.resumed_epochs > 0, "it goes on after its checkpoint: {last:?}");
     assert!(last.log_tail.iter().any(|line| line.starts_with("epoch 1000: weight ")), "{last:?}");
     assert_eq!(detail.job.unwrap().state(), JobState::Done);
+}
+
+/// Copies the programs to where the trainer, asked for the GPUs, says nothing, as where a driver hangs.
+pub(crate) fn with_a_driver_that_hangs(folder: &Path) {
+    for name in ["sweep", "sweep-worker"] {
+        fs::copy(program(name), folder.join(name)).unwrap();
+    }
+    // It runs the script that is called as what the trainer is asked for.
+    fs::copy("/bin/sh", folder.join("sweep-trainer")).unwrap();
+    fs::write(folder.join("devices"), "echo $$ > pid.new\nmv pid.new pid\nexec sleep 1000\n").unwrap();
+}
+
+/// Waits until the trainer was asked; its process.
+pub(crate) fn hanging_trainer(folder: &Path) -> u32 {
+    let patience = Instant::now() + tests::PATIENCE;
+    loop {
+        if let Ok(pid) = fs::read_to_string(folder.join("pid")) {
+            fs::remove_file(folder.join("pid")).unwrap();
+            return pid.trim().parse().unwrap();
+        }
+        assert!(Instant::now() < patience, "the trainer is asked for GPUs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_worker_leaves_while_it_looks_for_gpus_and_what_looks_for_them_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    with_a_driver_that_hangs(folder.path());
+    for (signal, code) in [(Signal::TERM, Some(0)), (Signal::KILL, None)] {
+        let mut worker = Command::new(folder.path().join("sweep-worker"))
+            .args(["start", "--device", "cuda", "--coordinator", "http://127.0.0.1:1", "--spool", "spool"])
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap();
+        let trainer = hanging_trainer(folder.path());
+        send(worker.id(), signal);
+        assert_eq!(worker.wait().unwrap().code(), code);
+        wait_for_end(trainer);
+    }
 }

@@ -12,6 +12,8 @@ use std::{
 use rustix::process::Signal;
 use tests::{program, terminate};
 
+use crate::processes::{hanging_trainer, with_a_driver_that_hangs};
+
 fn command(folder: &Path, parameters: &str) -> Command {
     command_with_workers("2", folder, parameters)
 }
@@ -253,6 +255,60 @@ fn however_a_run_is_ended_its_workers_and_their_trainers_are_gone() {
         assert_eq!(child.wait().unwrap().code(), code);
         processes.into_iter().for_each(tests::wait_for_end);
     }
+}
+
+#[test]
+fn a_run_is_stopped_while_it_looks_for_gpus_and_what_looks_for_them_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    with_a_driver_that_hangs(folder.path());
+    for (signal, code) in [(Signal::TERM, Some(130)), (Signal::INT, Some(130)), (Signal::KILL, None)] {
+        let built = command_on("cuda", "1", folder.path(), "{epochs: {value: 1}}");
+        let mut run = Command::new(folder.path().join("sweep"));
+        run.args(built.get_args()).current_dir(folder.path());
+        let run = run.stderr(Stdio::piped()).spawn().unwrap();
+        let trainer = hanging_trainer(folder.path());
+        tests::send(run.id(), signal);
+        let output = run.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), code, "{told}");
+        assert_eq!(told.contains("stopping: the same command goes on"), code.is_some(), "{told}");
+        tests::wait_for_end(trainer);
+    }
+}
+
+#[test]
+fn a_folder_with_what_another_sweep_left_is_refused_before_anything_is_trained() {
+    let other = r#"{"sweep": {"id": 1, "name": "other", "created_unix_ms": 7}, "jobs": []}"#;
+    for (file, what) in [("results.json", "the report"), ("best/model.json", "weights")] {
+        let folder = tempfile::tempdir().unwrap();
+        let results = folder.path().join("results");
+        fs::create_dir_all(results.join("best")).unwrap();
+        fs::write(results.join("best/model.safetensors"), "of another").unwrap();
+        fs::write(results.join(file), other).unwrap();
+        let output = command(folder.path(), "{epochs: {value: 1}}").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("holds {what} of another sweep (other, sweep 1)")), "{told}");
+        assert!(!results.join("workers").exists(), "no worker was started");
+        assert_eq!(fs::read_to_string(results.join("best/model.safetensors")).unwrap(), "of another");
+    }
+}
+
+#[test]
+fn weights_that_cannot_be_read_cost_nobody_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let parameters = "{epochs: {value: 1}}";
+    assert!(command(folder.path(), parameters).output().unwrap().status.success());
+    let results = folder.path().join("results");
+    fs::remove_dir_all(results.join("best")).unwrap();
+    fs::remove_file(results.join("report.html")).unwrap();
+    let kept = fs::read_dir(results.join("sweep.db-artifacts")).unwrap().map(|entry| entry.unwrap().path());
+    kept.filter(|path| !path.ends_with("incoming")).for_each(|path| fs::remove_dir_all(path).unwrap());
+    let output = command(folder.path(), parameters).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the report is written, but not the best weights: "), "{told}");
+    assert!(results.join("report.html").is_file() && !results.join("best/model.json").exists());
 }
 
 #[test]

@@ -1,15 +1,25 @@
 //! Which slots this machine has. A child process looks for GPUs, where there is a driver for them at all.
 
 use std::{
-    num::NonZeroUsize, path::Path, process::Stdio, str::FromStr, thread::available_parallelism,
+    num::NonZeroUsize,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{ExitCode, Stdio},
+    str::FromStr,
+    thread::available_parallelism,
     time::Duration,
 };
 
+use anyhow::Context;
 use proto::v1;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::own_trainer::{self, OwnTrainer};
+use super::{
+    child::{Role, detach},
+    own_trainer::{self, OwnTrainer},
+};
 
 /// How long looking for devices may take: loading CUDA from a slow disk takes a minute at worst.
 const DEVICES_WITHIN: Duration = Duration::from_secs(120);
@@ -117,17 +127,31 @@ pub(crate) async fn slots(
     lay_out(choice, count, cores, &found)
 }
 
+/// Becomes the trainer's program, which lists the GPUs, and ends with whoever started this.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn list_devices() -> anyhow::Result<ExitCode> {
+    let trainer = OwnTrainer::find()?;
+    // It stays set in the program that this one becomes.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot end with the parent process")?;
+    let error = std::process::Command::new(trainer.executable()).arg("devices").exec();
+    Err(anyhow::Error::new(error).context("sweep-trainer cannot be started"))
+}
+
 async fn probe(trainer: &OwnTrainer) -> Result<Vec<Device>, DevicesError> {
     let failed = |reason: String| DevicesError::Probe(reason);
-    let child = Command::new(trainer.executable())
+    let mut command = Command::new(trainer.executable());
+    command
         .arg0(own_trainer::PROGRAM)
         .arg("devices")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failed(format!("sweep-trainer cannot be started ({error})")))?;
+        .kill_on_drop(true);
+    detach(command.as_std_mut(), Role::Trainer);
+    let child =
+        command.spawn().map_err(|error| failed(format!("sweep-trainer cannot be started ({error})")))?;
     let output = tokio::time::timeout(DEVICES_WITHIN, child.wait_with_output())
         .await
         .map_err(|_| failed(format!("looking for them took more than {} s", DEVICES_WITHIN.as_secs())))?

@@ -23,7 +23,7 @@ mod weights;
 pub mod wire;
 
 pub use containment::contain;
-pub use devices::{DeviceChoice, SlotCount, SlotCountError};
+pub use devices::{DeviceChoice, SlotCount, SlotCountError, list_devices};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;
 pub use start::start;

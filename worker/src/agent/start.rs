@@ -98,7 +98,11 @@ async fn serve(
 ) -> anyhow::Result<Departure> {
     let mut name = options.worker_name()?;
     for _ in 0..RENAMINGS_MAX {
-        let mut configuration = configure(options, own_trainer, name.clone()).await?;
+        let mut configuration = tokio::select! {
+            configuration = configure(options, own_trainer, name.clone()) => configuration?,
+            // Looking for GPUs may take minutes.
+            Some(()) = requests.recv() => return Ok(Departure::Orderly),
+        };
         configuration.leaves_its_name = options.name.is_none();
         match shell::run(configuration, &mut requests).await {
             Err(AgentError::NameTaken(reason)) => {

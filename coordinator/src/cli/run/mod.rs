@@ -50,6 +50,8 @@ pub(super) const BEST: &str = "best";
 const WEIGHTS_WITHIN: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const WEIGHTS_POLL: Duration = Duration::from_millis(50);
+/// Said where the user asks to stop.
+const STOPPING: &str = "stopping: the same command goes on from here (once more: at once)";
 /// Most jobs whose rows are printed at the end; of larger sweeps the report has them.
 const ROWS_PRINTED_MAX: u64 = 64;
 
@@ -89,7 +91,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     })?;
     let mut stop = StopRequests::new()?;
     let token = uuid::Uuid::new_v4().simple().to_string();
-    let mut server = Server::start(ServerConfig {
+    let config = ServerConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         store_url: store_url(&folder)?,
         token: Some(token.clone()),
@@ -97,8 +99,8 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         lease: LEASE,
         advertise: None,
         artifacts: None,
-    })
-    .await?;
+    };
+    let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
     let wanted = Wanted { specification, jobs: grid.job_count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
@@ -106,9 +108,22 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         result = train_and_report(arguments, &wanted, &folder, &target, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
-    let closed = server.shut_down().await;
+    let closed = stop.unless_asked(async { Ok(server.shut_down().await?) }).await;
     result?;
-    Ok(closed?)
+    closed
+}
+
+/// Gives `work` up where the user asks to stop.
+async fn until_stopped<T>(
+    stop: &mut StopRequests,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let result = stop.unless_asked(work).await;
+    result.inspect_err(|failure| {
+        if matches!(failure, Failure::Interrupted) {
+            say(STOPPING);
+        }
+    })
 }
 
 async fn train_and_report(
@@ -118,24 +133,55 @@ async fn train_and_report(
     target: &Target,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
-    let sweep = submit_here(wanted, folder, target).await?;
+    let sweep = until_stopped(stop, async {
+        let sweep = submit_here(wanted, folder, target).await?;
+        // Hours of training later, it would be refused all the same.
+        report::refuse_other(folder, &sweep).await?;
+        artifact::refuse_other(&folder.join(BEST), &sweep)?;
+        Ok(sweep)
+    })
+    .await?;
     let mut unprinted = Unprinted::default();
     // A run that was killed may have left weights with its workers.
     if !is_final(&sweep) || sweep.weights_awaited > 0 {
-        let workers = Workers::start(&arguments.options, arguments.workers, folder, target).await?;
+        let workers = Workers::start(&arguments.options, arguments.workers, folder, target);
+        let workers = until_stopped(stop, workers).await?;
         train(workers, sweep.sweep_id, target, stop, &mut unprinted).await?;
     }
-    let id = sweep.sweep_id;
-    let sweep =
-        target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: id }).await).await?;
-    let best = keep_best(&sweep, target, folder).await?;
-    let page = report::write(target, id, |_| folder.to_owned(), arguments.lang.into()).await?;
+    until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
+}
+
+/// Writes the best weights and the report, which names them, and prints what there is to say. Weights that cannot be had
+/// cost nobody the report.
+async fn write_results(
+    sweep_id: u64,
+    lang: Lang,
+    folder: &Path,
+    target: &Target,
+    mut unprinted: Unprinted,
+) -> Result<(), Failure> {
+    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    let best = keep_best(&sweep, target, folder).await;
+    let page = report::write(target, sweep_id, |_| folder.to_owned(), lang.into()).await?;
     unprinted.note(print_results(&sweep, target).await);
     unprinted.note(print(&format!("\nreport: {}\n", page.display())));
-    unprinted.note(print(&best));
+    let kept = match best {
+        Ok(best) => {
+            unprinted.note(print(&best));
+            Ok(())
+        }
+        Err(failure) => Err(Failure::operation(format!(
+            "the report is written, but not the best weights: {failure}; the same command tries again"
+        ))),
+    };
     let reasons =
         format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
-    verdict(&sweep, &reasons)?;
+    let judged = verdict(&sweep, &reasons);
+    if let (Err(failure), Err(_)) = (&kept, &judged) {
+        // Two things went wrong, and the second is the command's end.
+        failure.tell();
+    }
+    judged.and(kept)?;
     unprinted.end()
 }
 
@@ -195,8 +241,10 @@ async fn go_on(
         extend_sweep_id: before.sweep_id,
     };
     let (place, jobs) = (folder.display(), count(before.job_count, "job"));
-    let answer = target.call(async |client| client.submit(request.clone()).await).await.map_err(|failure| match failure {
-        Failure::Operation(reason) => Failure::operation(format!(
+    let answer = target.call(async |client| client.submit(request.clone()).await).await;
+    let answer = answer.map_err(|failure| match failure {
+        // Anything else, such as a full disk, says nothing of the file.
+        Failure::Refused(reason) => Failure::operation(format!(
             "{place} holds the results of another sweep ({}, {jobs}), not of this file: {reason}; choose another folder \
              with --output",
             before.name
@@ -256,7 +304,7 @@ async fn train(
             },
             failed = workers.failed() => break Err(failed),
             () = stop.asked() => {
-                progress.say("stopping: the same command goes on from here (once more: at once)");
+                progress.say(STOPPING);
                 break Err(Failure::Interrupted);
             }
         }

@@ -198,7 +198,13 @@ struct Device {
 
 /// The GPUs that libtorch finds, by the names of `CUDA_VISIBLE_DEVICES`.
 async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
-    let output = Command::new(program).arg("devices").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = Command::new(program)
+        .arg("devices")
+        .stdin(Stdio::null())
+        // Ctrl-C on the terminal is for this process.
+        .process_group(0)
+        .kill_on_drop(true)
+        .output();
     let output = tokio::time::timeout(PROBE_WITHIN, output)
         .await
         .map_err(|_| Failure::operation("looking for GPUs took too long; use --device cpu to do without"))?

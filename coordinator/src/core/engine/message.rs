@@ -332,7 +332,7 @@ pub enum Effect {
         /// Why.
         reason: CloseReason,
     },
-    /// Remove a file of weights, which is not kept any more.
+    /// Remove a file of weights, which is not kept any more, and what has come in of it.
     RemoveWeights {
         /// Its name, below the place where all are kept.
         name: String,

@@ -102,10 +102,9 @@ impl SweepRun {
         for job in outranked {
             let Some(entry) = self.weights.0.remove(&job) else { continue };
             let attempt = self.attempt_key(job, entry.attempt);
-            if entry.kept {
-                let name = self.weights_name(job, entry.attempt, &entry.file);
-                out.effects.push(Effect::RemoveWeights { name });
-            }
+            // Also of what was on its way: a part of it may have come in.
+            let name = self.weights_name(job, entry.attempt, &entry.file);
+            out.effects.push(Effect::RemoveWeights { name });
             let reason = "others are better".to_owned();
             out.records.push(entry.record(attempt, WeightsState::Dropped, reason));
         }
@@ -234,6 +233,8 @@ impl Engine {
             && let Some(entry) = run.weights.find(attempt, file).filter(|entry| !entry.kept).cloned()
         {
             run.weights.0.remove(&attempt.job.job);
+            let name = run.weights_name(attempt.job.job, attempt.attempt, file);
+            out.effects.push(Effect::RemoveWeights { name });
             out.records.push(entry.record(attempt, WeightsState::Absent, reason));
             out.effects
                 .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });

@@ -148,7 +148,7 @@ fn what_is_on_its_way_is_given_up_once_better_weights_are_here() {
     cluster.keep(3);
     assert_eq!(cluster.weights(), [(1, Dropped), (2, Kept), (3, Kept)]);
     assert!(matches!(cluster.keep(1), WeightsAnswer::NotWanted(_)), "it came too late");
-    assert_eq!((cluster.shown(), cluster.removed()), ((Some(3), 0), 0));
+    assert_eq!((cluster.shown(), cluster.removed()), ((Some(3), 0), 1), "what came in of it is removed");
 }
 
 #[test]
@@ -205,6 +205,7 @@ fn weights_that_are_not_there_are_recorded_with_the_reason_and_others_take_their
     cluster.apply(lost.clone());
     cluster.apply(lost);
     assert_eq!(cluster.weights(), [(1, Absent), (2, Kept), (3, Absent)]);
+    assert_eq!(cluster.removed(), 1, "what came in of them, once");
     assert_eq!(cluster.shown(), (Some(2), 0));
     let reasons: Vec<_> = cluster
         .records

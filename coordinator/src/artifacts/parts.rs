@@ -1,0 +1,232 @@
+//! Files that are put together, before they are whole: where, how many at a time, and which of them a call works on.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::{self, DirEntry, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::Notify;
+
+use super::{ArtifactError, is_full};
+use crate::held_folder::HeldFolder;
+
+/// Files that are put together at the same time; others wait at their workers.
+pub(super) const PARTS_MAX: usize = 64;
+/// A part of which nothing came for so long gives way to a new one: a worker that lives pauses for half a minute, and
+/// waits a minute for an answer. One that comes back begins again.
+pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(300);
+/// Room that is left on the disk, in bytes: weights must not take what records need, which often lie on the same one.
+const ROOM_LEFT_BYTES: u64 = 2 << 20;
+/// How the names of temporary folders begin.
+const PREFIX: &str = "sweep-uploads-";
+const EXTENSION: &str = "part";
+
+/// Where files are put together.
+#[derive(Debug)]
+pub(super) enum Staging {
+    /// Beside where they will lie: the next process goes on with what is there.
+    Beside(PathBuf),
+    /// In a temporary folder of this process.
+    Own(Mutex<HeldFolder>),
+}
+
+impl Staging {
+    pub(super) fn own() -> io::Result<Self> {
+        Ok(Self::Own(Mutex::new(HeldFolder::create(&std::env::temp_dir(), PREFIX)?)))
+    }
+
+    /// The folder. A temporary one is made anew where somebody removed it: systems do that with what seems unused.
+    pub(super) fn folder(&self) -> io::Result<PathBuf> {
+        match self {
+            Self::Beside(folder) => Ok(folder.clone()),
+            Self::Own(held) => {
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                if !held.is_there() {
+                    *held = HeldFolder::create(&std::env::temp_dir(), PREFIX)?;
+                }
+                Ok(held.path().to_owned())
+            }
+        }
+    }
+}
+
+/// All files that are put together.
+#[derive(Debug)]
+pub(super) struct Parts {
+    staging: Staging,
+    /// Those that calls work on now.
+    busy: Mutex<HashSet<String>>,
+    /// Told whenever one of them is free again.
+    freed: Notify,
+}
+
+impl Parts {
+    pub(super) fn new(staging: Staging) -> Self {
+        Self { staging, busy: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// The part of the file that will have this name, for one call alone.
+    pub(super) fn part(self: &Arc<Self>, name: &str) -> Result<Part, ArtifactError> {
+        let file = file_name(name);
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if !busy.insert(file.clone()) {
+            return Err(ArtifactError::Busy);
+        }
+        Ok(Part { parts: Arc::clone(self), file })
+    }
+
+    /// The same, once no other call works on it.
+    pub(super) async fn part_once_free(self: &Arc<Self>, name: &str) -> Part {
+        loop {
+            let freed = self.freed.notified();
+            if let Ok(part) = self.part(name) {
+                return part;
+            }
+            freed.await;
+        }
+    }
+
+    /// Removes what is no part of any of `awaited`, as far as it belongs into one of `folders`, and what dead processes
+    /// left. How many files they were.
+    pub(super) fn remove_unknown(
+        &self,
+        awaited: &BTreeSet<String>,
+        folders: &BTreeSet<String>,
+    ) -> io::Result<usize> {
+        if matches!(self.staging, Staging::Own(_)) {
+            HeldFolder::remove_stale(&std::env::temp_dir(), PREFIX);
+        }
+        let awaited: HashSet<String> = awaited.iter().map(|name| file_name(name)).collect();
+        let mut removed = 0;
+        for entry in parts_in(&self.staging.folder()?)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_ours = name.split_once('_').is_some_and(|(folder, _)| folders.contains(folder));
+            if is_ours && !awaited.contains(&name) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Gives the part up of which nothing came for longest, where it is abandoned. Whether there was one.
+    fn make_way(&self, folder: &Path) -> io::Result<bool> {
+        // Held, so that no call begins to work on it.
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut oldest: Option<(SystemTime, PathBuf)> = None;
+        for entry in parts_in(folder)? {
+            if busy.contains(&*entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            let found = (entry.metadata()?.modified()?, entry.path());
+            if oldest.as_ref().is_none_or(|oldest| found < *oldest) {
+                oldest = Some(found);
+            }
+        }
+        let is_abandoned =
+            |modified: SystemTime| modified.elapsed().is_ok_and(|idle| idle >= ABANDONED_AFTER);
+        let Some((_, path)) = oldest.filter(|(modified, _)| is_abandoned(*modified)) else {
+            return Ok(false);
+        };
+        tracing::info!("gave {} up, of which nothing came for long: others wait", path.display());
+        fs::remove_file(path).map(|()| true)
+    }
+}
+
+/// A file that is put together, held by one call. Its methods wait for disks.
+#[derive(Debug)]
+pub(super) struct Part {
+    parts: Arc<Parts>,
+    file: String,
+}
+
+impl Part {
+    /// Where it is.
+    pub(super) fn path(&self) -> io::Result<PathBuf> {
+        Ok(self.parts.staging.folder()?.join(&self.file))
+    }
+
+    /// Adds a piece at its end, where it belongs there. How long it is then, of `bytes`; nothing where there are too many
+    /// already. It is given up where the disk is full.
+    pub(super) fn append(&self, bytes: u64, offset: u64, data: &[u8]) -> io::Result<Option<u64>> {
+        let taken = self.try_append(bytes, offset, data);
+        if taken.as_ref().is_err_and(is_full) {
+            // Half a file is of no use, and others need the room.
+            let _ = self.remove();
+        }
+        taken
+    }
+
+    fn try_append(&self, bytes: u64, offset: u64, data: &[u8]) -> io::Result<Option<u64>> {
+        let folder = self.parts.staging.folder()?;
+        let path = folder.join(&self.file);
+        let length = match fs::metadata(&path) {
+            Ok(found) if found.len() > bytes => {
+                fs::remove_file(&path)?;
+                0
+            }
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if length == 0 {
+            if parts_in(&folder)?.len() >= PARTS_MAX && !self.parts.make_way(&folder)? {
+                return Ok(None);
+            }
+            check_room(&folder, bytes)?;
+        }
+        if data.is_empty() || offset != length {
+            if length > 0 {
+                // Its worker is there: it is not abandoned.
+                File::options().write(true).open(&path)?.set_modified(SystemTime::now())?;
+            }
+            return Ok(Some(length));
+        }
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        file.write_all_at(data, length)?;
+        Ok(Some(length + data.len() as u64))
+    }
+
+    /// Removes it; one that is not there is as good as removed.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(self.path()?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.parts.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.file);
+        self.parts.freed.notify_waiters();
+    }
+}
+
+fn file_name(name: &str) -> String {
+    format!("{}.{EXTENSION}", name.replace('/', "_"))
+}
+
+/// The parts in a folder, and not the lock that may be beside them.
+fn parts_in(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    let is_part = |entry: &io::Result<DirEntry>| {
+        entry
+            .as_ref()
+            .map_or(true, |entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION))
+    };
+    fs::read_dir(folder)?.filter(is_part).collect()
+}
+
+/// Fails as a full disk does where a file would fill it.
+fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    let found = rustix::fs::statvfs(folder)?;
+    if found.f_bavail.saturating_mul(found.f_frsize) < bytes.saturating_add(ROOM_LEFT_BYTES) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull));
+    }
+    Ok(())
+}
