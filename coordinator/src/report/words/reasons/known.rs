@@ -164,6 +164,10 @@ pub(super) const KNOWN: Forms = &[
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),
     (
+        "the trainer said that it is done after epoch {} of {}",
+        "トレーナーが {1} エポック中 {0} で完了と報告しました",
+    ),
+    (
         "the training loss was not finite any more in epoch {}",
         "エポック {} で学習損失が有限の値ではなくなりました",
     ),
