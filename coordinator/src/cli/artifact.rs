@@ -263,7 +263,12 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
         "metrics": {
             "epochs": job.epochs_done,
             "train_loss": job.train_loss,
+            "train_accuracy": job.train_accuracy,
+            "val_loss": job.val_loss,
             "val_accuracy": job.val_accuracy,
+            // The weights are those after the last epoch, whichever was the best.
+            "best_epoch": job.best_epoch,
+            "best_val_accuracy": job.best_val_accuracy,
             "train_seconds": job.train_seconds,
         },
         "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created_unix_ms": sweep.created_unix_ms},
@@ -273,8 +278,10 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
             "content_hash": dataset.content_hash,
             "train_images": dataset.train_images,
             "val_images": dataset.val_images,
-            "val_fraction": specification.dataset.val_fraction,
-            "split_seed": specification.dataset.split_seed,
+            // Where there is a validation set, no share was held out.
+            "validation": (!dataset.validation.is_empty()).then_some(&dataset.validation),
+            "val_fraction": dataset.validation.is_empty().then_some(specification.dataset.val_fraction),
+            "split_seed": dataset.validation.is_empty().then_some(specification.dataset.split_seed),
         },
         "weights": {"file": MODEL_FILE, "bytes": artifact.bytes, "blake3": artifact.blake3},
     }))

@@ -86,7 +86,16 @@ async fn of_real_training_are_those_of_the_best_job_and_give_its_accuracy_to_the
         assert_eq!(fs::read(&weights).unwrap(), kept.contents[&number]);
         let facts: Value = serde_json::from_slice(&fs::read(format!("{place}/model.json")).unwrap()).unwrap();
         assert_eq!((&facts["job"], &facts["classes"][1]), (&number.into(), &"dog".into()));
-        assert_eq!(facts["metrics"]["val_accuracy"].as_f64(), job.val_accuracy);
+        let metrics = &facts["metrics"];
+        for (name, value) in [
+            ("val_accuracy", job.val_accuracy),
+            ("val_loss", job.val_loss),
+            ("train_accuracy", job.train_accuracy),
+            ("best_val_accuracy", job.best_val_accuracy),
+        ] {
+            assert_eq!(metrics[name].as_f64(), value, "{name}");
+        }
+        assert_eq!(metrics["best_epoch"].as_u64(), job.best_epoch.map(u64::from));
         let arguments =
             ["evaluate", "--weights", &weights, "--cache-dir", &cache, "--part", "validation", "--json"];
         let evaluated: Value =
