@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use proto::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncWriteExt,
@@ -31,14 +32,11 @@ use super::{
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
 
-/// Log lines that an attempt's end carries; the wire format's bound.
-const LOG_LINES_MAX: usize = 50;
-
 /// Of those, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
 const LOG_LINES_OF_GOOD_MAX: usize = 20;
 
-/// Longest log line, in characters; the wire format's bound.
-const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
+/// Longest part of a line that is not understood, and longest reason for that, which may repeat it, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 200;
 
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
@@ -357,7 +355,7 @@ struct Log {
 
 impl Log {
     fn push(&mut self, line: &[u8]) {
-        let text: String = String::from_utf8_lossy(line).chars().take(LOG_LINE_CHARACTERS_MAX).collect();
+        let text: String = String::from_utf8_lossy(line).chars().take(TEXT_CHARACTERS_MAX).collect();
         self.forget_old();
         if self.lines.len() == LOG_LINES_MAX {
             self.lines.pop_front();
@@ -407,7 +405,7 @@ impl Reader {
         let mut end_by = None;
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
-        let mut stderr = Some(LineReader::new(stderr, 4 * LOG_LINE_CHARACTERS_MAX));
+        let mut stderr = Some(LineReader::new(stderr, 4 * TEXT_CHARACTERS_MAX));
         while stdout.is_some() || stderr.is_some() || end_by.is_some() {
             tokio::select! {
                 biased;
@@ -511,7 +509,9 @@ impl Reader {
                 TrainerEvent::Said { message, log_tail, weights: None }
             }
             Err(error) => {
-                let shown: String = String::from_utf8_lossy(line).chars().take(200).collect();
+                let shown: String =
+                    String::from_utf8_lossy(line).chars().take(SHOWN_CHARACTERS_MAX).collect();
+                let error = cut(error.to_string(), SHOWN_CHARACTERS_MAX);
                 TrainerEvent::Broken {
                     reason: format!(
                         "the trainer wrote a line that is not of the trainer protocol: {shown:?} ({error})"

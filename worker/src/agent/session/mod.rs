@@ -355,7 +355,7 @@ impl Session {
     }
 
     fn record(&mut self, attempt: AttemptKey, kind: EventKind) {
-        let event = self.outbox.push(attempt, kind).clone();
+        let event = self.outbox.push(attempt, kind.cut_to_size()).clone();
         self.outputs.push(Output::Append(event));
     }
 

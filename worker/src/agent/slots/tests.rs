@@ -411,3 +411,21 @@ async fn weights_are_asked_for_and_taken_where_they_are_wanted() {
     let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), unwanted)], &trainer) else { panic!() };
     assert_eq!(jobs[0].weights, None);
 }
+
+#[tokio::test]
+async fn a_line_that_is_not_understood_is_shown_in_part_however_long_it_is() {
+    let long = "x".repeat(900_000);
+    let lines =
+        [format!(r#"{{"type":"{long}"}}"#), format!(r#"{{"type":"ready","protocol":"{long}","device":""}}"#)];
+    for line in lines {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), line + "\n").unwrap();
+        let mut bench = Bench::started(script(&format!("cat {}; read -r x", file.path().display())));
+        let reason = bench.broken().await;
+        assert!(
+            reason.contains("is not of the trainer protocol") && reason.len() < 1_000,
+            "{}",
+            reason.len()
+        );
+    }
+}
