@@ -16,7 +16,8 @@ use super::{
     session::{
         Session,
         types::{
-            Departure, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator, TrainerEvent,
+            Departure, End, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator,
+            TrainerEvent,
         },
     },
     slots::Slots,
@@ -70,6 +71,8 @@ pub(crate) struct Configuration {
     pub(crate) leaves_its_name: bool,
     /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
     pub(crate) spool_bytes_max: u64,
+    /// Most bytes of weights that wait for it; then, too.
+    pub(crate) weights_bytes_max: u64,
 }
 
 /// Why an agent ends that was not asked to.
@@ -114,7 +117,9 @@ pub(crate) async fn run(
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
             .ok()
     });
-    let weights = Arc::new(WeightsFolder::open(&configuration.spool)?);
+    let mut weights = WeightsFolder::open(&configuration.spool)?;
+    weights.limit(configuration.weights_bytes_max);
+    let weights = Arc::new(weights);
     let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
     for trainer in &mut configuration.trainers {
         trainer.weights = Some(Arc::clone(&weights));
@@ -281,6 +286,9 @@ impl Shell {
         match output {
             Output::Append(event) => {
                 log_event(&event, &mut self.told);
+                if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
+                    self.weights.count(event.attempt, weights);
+                }
                 self.spool.append(&wire::encode_event(event));
             }
             Output::Send(message) => self.send(message),

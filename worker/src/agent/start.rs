@@ -24,6 +24,7 @@ use super::{
     session::types::Departure,
     shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
+    weights::WAITING_BYTES_MAX,
     wire::Identity,
 };
 
@@ -137,6 +138,7 @@ async fn configure(
         grace: options.grace,
         trainer_silence: options.trainer_silence(),
         spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
+        weights_bytes_max: WAITING_BYTES_MAX,
         leaves_its_name: false,
         identity: Identity {
             name,

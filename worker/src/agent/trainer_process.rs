@@ -24,10 +24,11 @@ use tokio::{
 };
 
 use super::{
+    asked_weights::AskedWeights,
     child::{Role, detach},
     containment::{SHELL_SIGNAL, kill_descendants},
     lines::{Line, LineReader},
-    session::types::{OUTPUT_CLOSED, TrainerEvent, Weights},
+    session::types::{OUTPUT_CLOSED, TrainerEvent},
     weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
@@ -106,6 +107,7 @@ pub(crate) struct TrainerProcess {
     lives: Option<oneshot::Sender<()>>,
     /// Its log so far is of jobs that are over.
     log_is_old: Arc<AtomicBool>,
+    weights: Option<AskedWeights>,
 }
 
 /// Keeps the lines of a trainer back that was started before there was a job for it.
@@ -183,8 +185,16 @@ impl TrainerProcess {
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
-        let (weights, ready) = (command.weights.clone(), Some(ready));
-        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights, alive_at: None };
+        let weights = command.weights.clone().map(AskedWeights::new);
+        let reader = Reader {
+            slot,
+            events: events.clone(),
+            log,
+            gate,
+            ready: Some(ready),
+            weights: weights.clone(),
+            alive_at: None,
+        };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
             child,
@@ -199,6 +209,7 @@ impl TrainerProcess {
             was_killed: false,
             lives: Some(lives),
             log_is_old,
+            weights,
         })
     }
 
@@ -208,6 +219,7 @@ impl TrainerProcess {
         if matches!(message, ToTrainer::Train { .. }) && self.has_had_jobs.swap(true, Ordering::Relaxed) {
             self.log_is_old.store(true, Ordering::Relaxed);
         }
+        self.weights.iter().for_each(|weights| weights.note(&message));
         if self.to_trainer.try_send(message).is_err() {
             tracing::warn!("the trainer does not read its input");
         }
@@ -264,7 +276,8 @@ impl TrainerProcess {
         self.lives = None;
     }
 
-    /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
+    /// After `exited`: delivers what the trainer wrote before its end, removes the weights of what it did not end, and returns
+    /// its last log lines.
     pub(crate) async fn last_words(mut self) -> Vec<String> {
         // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
         if self.role != Role::Keeper {
@@ -272,14 +285,18 @@ impl TrainerProcess {
         }
         self.pid = None;
         self.note_end();
-        loop {
+        let log = loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
-                Ok(log) => return log.unwrap_or_default(),
+                Ok(log) => break log.unwrap_or_default(),
                 // The reader waits for the agent, not for the pipe: the spool is full.
                 Err(_) if self.events.capacity() == 0 => {}
-                Err(_) => return Vec::new(),
+                Err(_) => break Vec::new(),
             }
+        };
+        if let Some(weights) = &self.weights {
+            weights.end().await;
         }
+        log
     }
 }
 
@@ -390,7 +407,7 @@ struct Reader {
     ready: Option<oneshot::Sender<()>>,
     /// When a line of the log was last told as a sign of life.
     alive_at: Option<Instant>,
-    weights: Option<Arc<WeightsFolder>>,
+    weights: Option<AskedWeights>,
 }
 
 impl Reader {
@@ -538,15 +555,14 @@ async fn until(time: Option<Instant>) {
 
 impl Reader {
     /// Adds what a job that is done left. The trainer, which is idle then, waits for it.
-    async fn with_weights(&self, event: TrainerEvent) -> TrainerEvent {
-        let (Some(folder), TrainerEvent::Said { message, log_tail, .. }) = (&self.weights, &event) else {
-            return event;
-        };
-        let FromTrainer::Ended { id, outcome: TrainerOutcome::Done, .. } = message else { return event };
-        let (folder, id) = (Arc::clone(folder), id.clone());
-        let left = tokio::task::spawn_blocking(move || folder.finish(&id)).await;
-        let weights = left.unwrap_or_else(|error| Weights::Absent(error.to_string()));
-        TrainerEvent::Said { message: message.clone(), log_tail: log_tail.clone(), weights: Some(weights) }
+    async fn with_weights(&self, mut event: TrainerEvent) -> TrainerEvent {
+        if let TrainerEvent::Said { message: FromTrainer::Ended { id, outcome, .. }, weights, .. } =
+            &mut event
+            && let Some(asked) = &self.weights
+        {
+            *weights = asked.left_by(id, *outcome == TrainerOutcome::Done).await;
+        }
+        event
     }
 }
 

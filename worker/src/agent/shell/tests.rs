@@ -16,7 +16,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
-use crate::agent::{slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX};
+use crate::agent::{slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX, weights::WAITING_BYTES_MAX};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -182,6 +182,7 @@ impl Bench {
             trainer_silence: None,
             leaves_its_name: false,
             spool_bytes_max,
+            weights_bytes_max: WAITING_BYTES_MAX,
         };
         let (shutdown, mut requests) = mpsc::channel(2);
         let agent = async move { run(configuration, &mut requests).await };
