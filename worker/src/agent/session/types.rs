@@ -27,6 +27,11 @@ pub enum Input {
         /// What happened.
         event: TrainerEvent,
     },
+    /// The coordinator had let this worker in, and does not any more.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
     /// Time has passed; needed when nothing else happens until [`super::Session::next_deadline`].
     Tick,
     /// The operating system or the user asks the worker to leave. The second time means: at once.
@@ -174,6 +179,8 @@ pub enum Departure {
     Orderly,
     /// The same, as it cannot train any more, for this reason.
     Failed(String),
+    /// The same, as the coordinator does not let it in any more, for this reason.
+    Refused(String),
     /// The second request to leave: the running jobs are abandoned.
     AtOnce,
 }
