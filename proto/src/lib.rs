@@ -1,10 +1,12 @@
 //! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
 //! conversions between them. Nothing here decides anything; no other crate of the workspace is imported.
 
+mod bounds;
 mod dataset;
 mod ids;
 mod parameter;
 
+pub use bounds::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 pub use dataset::{notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
 pub use parameter::{ParameterMap, ParameterValue};

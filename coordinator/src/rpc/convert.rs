@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1};
+use proto::{AttemptKey, EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, v1};
 use tonic::Status;
 
 use super::edge::{for_people, plain};
@@ -42,10 +42,6 @@ const PACK_SIZE_MAX: u32 = 1_024;
 const ENDED_MAX: usize = 65_536;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
-/// Longest reason and longest log line kept, in characters.
-const TEXT_CHARACTERS_MAX: usize = 1_000;
-/// Most log lines kept of an attempt.
-const LOG_LINES_MAX: usize = 50;
 /// Most classes kept of a data set, and most names of images that were left out.
 const NAMES_MAX: usize = 256;
 /// Most reasons for which files of a data set are left out; a worker tells some 25.
@@ -286,13 +282,8 @@ fn dataset(mut summary: v1::DatasetSummary) -> Result<v1::DatasetSummary, String
 }
 
 /// At most [`TEXT_CHARACTERS_MAX`] characters, kept as they are.
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARACTERS_MAX) {
-        text.truncate(end);
-        // What is cut off must not stay in memory.
-        text.shrink_to_fit();
-    }
-    text
+fn cut(text: String) -> String {
+    proto::cut(text, TEXT_CHARACTERS_MAX)
 }
 
 /// A job of the sweep: its row, or what its absence means.

@@ -20,9 +20,10 @@ pub use self::{
     connections::{DESCRIPTORS_MIN, FIRST_WORDS_WITHIN, accept},
     errors::{ErrorsLayer, bounded_errors},
     sweeps::SweepServer,
-    workers::{WORKER_MESSAGE_BYTES_MAX, WorkerServer},
+    workers::WorkerServer,
 };
 
+pub use proto::WORKER_MESSAGE_BYTES_MAX;
 use tonic::Status;
 
 use crate::{driver::CallError, store::StoreError};

@@ -30,8 +30,6 @@ use crate::{
     driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
 };
 
-/// Largest message of a worker, in bytes: the hello of one that still has to tell the ends of 65,536 attempts.
-pub const WORKER_MESSAGE_BYTES_MAX: usize = 2 << 20;
 /// What a worker's messages that are taken together may have, in bytes; the last one may go beyond it.
 const BYTES_TOGETHER_MAX: usize = 128 << 10;
 

@@ -1,7 +1,10 @@
 //! The stream to the coordinator: opened, and opened again whenever it is lost. Knows tonic; decides nothing
 //! but when to try again and when there is no point in it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient};
@@ -28,6 +31,10 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 
 /// Longest wait before another try, without its jitter: a restarted coordinator is found soon.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// How long a coordinator that had let this worker in may refuse it, before it is believed: a token that is changed at the
+/// coordinator first, or a proxy in between that starts, must not cost what is being trained.
+pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// Longest wait for a connection, name look-up and TLS included.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -99,17 +106,23 @@ pub(crate) enum LinkEvent {
     NameTaken(String),
     /// The coordinator does not want this worker; there is no point in trying again.
     Refused(String),
+    /// The coordinator had let this worker in, and has refused it for long. It is tried again, for what the worker still has to
+    /// tell.
+    RefusedForLong(String),
 }
 
-/// Keeps a stream to `target` until it is dropped. Events arrive in order.
+/// Keeps a stream to `target` until it is dropped. Events arrive in order. A coordinator that has let this worker in before is
+/// believed that it refuses it when it has done so for `refused_within`.
 pub(crate) fn keep(
     target: Target,
+    refused_within: Duration,
 ) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
     let endpoints = endpoints(&target)?;
     // Only to complain at once about a file that is not there.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
-    let keeper = Keeper { target, endpoints, next: 0, events: sender, told: None };
+    let refusals = Refusals { within: refused_within, was_let_in: false, since: None, told: false };
+    let keeper = Keeper { target, endpoints, next: 0, events: sender, refusals, told: None };
     Ok((keeper.run(), events))
 }
 
@@ -162,6 +175,39 @@ pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metad
 enum Trouble {
     Unreachable,
     NameTaken,
+    Refused,
+}
+
+/// How long the coordinator has refused this worker.
+#[derive(Debug)]
+struct Refusals {
+    /// How long it may.
+    within: Duration,
+    /// Whether it ever let it in.
+    was_let_in: bool,
+    /// Since when it does not any more.
+    since: Option<Instant>,
+    /// Whether the agent was told.
+    told: bool,
+}
+
+impl Refusals {
+    fn let_in(&mut self) {
+        (self.was_let_in, self.since, self.told) = (true, None, false);
+    }
+
+    /// What the agent is to know of a refusal that came `now`; nothing where it may pass, and where it was told already.
+    fn event(&mut self, now: Instant, code: Code, reason: String) -> Option<LinkEvent> {
+        if !self.was_let_in || !may_pass(code) {
+            return Some(LinkEvent::Refused(reason));
+        }
+        let refused_for = now.saturating_duration_since(*self.since.get_or_insert(now));
+        if refused_for < self.within || std::mem::replace(&mut self.told, true) {
+            return None;
+        }
+        let within = humantime::format_duration(self.within);
+        Some(LinkEvent::RefusedForLong(format!("{reason}; it was tried again for {within}")))
+    }
 }
 
 struct Keeper {
@@ -171,6 +217,7 @@ struct Keeper {
     /// Which is tried next, in turn: one that stands by says so at once.
     next: usize,
     events: mpsc::Sender<LinkEvent>,
+    refusals: Refusals,
     /// What people were told of since the coordinator spoke last.
     told: Option<Trouble>,
 }
@@ -187,15 +234,22 @@ impl Keeper {
             for delay in delays.build() {
                 let mut spoke = false;
                 let Err(status) = self.converse(&mut spoke).await else { return };
-                if let Some(reason) = final_refusal(&status) {
-                    // Fails only when nobody listens any more.
-                    let _ = self.events.send(LinkEvent::Refused(reason)).await;
-                    return;
-                }
                 if spoke {
                     self.told = None;
+                    self.refusals.let_in();
                 }
-                self.tell_lost(&status);
+                let refusal = refusal(&status);
+                let event = refusal
+                    .as_ref()
+                    .and_then(|reason| self.refusals.event(Instant::now(), status.code(), reason.clone()));
+                if let Some(event) = event {
+                    let is_final = matches!(event, LinkEvent::Refused(_));
+                    // Fails only when nobody listens any more.
+                    if self.events.send(event).await.is_err() || is_final {
+                        return;
+                    }
+                }
+                self.tell_lost(&status, refusal);
                 if status.code() == Code::Aborted
                     && self.events.send(LinkEvent::NameTaken(status.message().to_owned())).await.is_err()
                 {
@@ -276,10 +330,14 @@ impl Keeper {
     }
 
     /// One line when the coordinator goes, not one for each try.
-    fn tell_lost(&mut self, status: &Status) {
-        let reason = describe(status);
+    fn tell_lost(&mut self, status: &Status, refusal: Option<String>) {
         let coordinator = &self.target.url;
-        let trouble = if status.code() == Code::Aborted { Trouble::NameTaken } else { Trouble::Unreachable };
+        let trouble = match status.code() {
+            Code::Aborted => Trouble::NameTaken,
+            _ if refusal.is_some() => Trouble::Refused,
+            _ => Trouble::Unreachable,
+        };
+        let reason = refusal.unwrap_or_else(|| describe(status));
         if self.told.replace(trouble) == Some(trouble) {
             return tracing::debug!(coordinator, "still not reachable: {reason}");
         }
@@ -287,6 +345,11 @@ impl Keeper {
             Trouble::NameTaken => tracing::warn!(
                 coordinator,
                 "{reason}; this one is let in when that one has left. Give each worker of a coordinator its own --name"
+            ),
+            Trouble::Refused => tracing::warn!(
+                coordinator,
+                "{reason}; running trainings go on, and it is tried again for {}, then the worker leaves",
+                humantime::format_duration(self.refusals.within)
             ),
             Trouble::Unreachable => tracing::warn!(
                 coordinator,
@@ -297,8 +360,13 @@ impl Keeper {
     }
 }
 
-/// The message for people, if trying again is pointless.
-fn final_refusal(status: &Status) -> Option<String> {
+/// Whether a refusal may end by itself, when somebody puts token or version right.
+fn may_pass(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition)
+}
+
+/// The message for people, if the coordinator, or what is in front of it, does not want this worker.
+fn refusal(status: &Status) -> Option<String> {
     let said = status.message();
     Some(match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => {
@@ -379,11 +447,11 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_that_stay_are_final() {
+    fn only_what_stays_as_it_is_is_a_refusal() {
         for code in
             [Code::Unauthenticated, Code::FailedPrecondition, Code::AlreadyExists, Code::InvalidArgument]
         {
-            assert!(final_refusal(&Status::new(code, "no")).is_some(), "{code}");
+            assert!(refusal(&Status::new(code, "no")).is_some(), "{code}");
         }
         for code in [
             Code::Unavailable,
@@ -393,7 +461,33 @@ mod tests {
             Code::ResourceExhausted,
             Code::Unimplemented,
         ] {
-            assert!(final_refusal(&Status::new(code, "no")).is_none(), "{code}");
+            assert!(refusal(&Status::new(code, "no")).is_none(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_refusal_by_a_coordinator_that_let_the_worker_in_before_is_believed_after_a_while() {
+        let within = Duration::from_secs(60);
+        let mut refusals = Refusals { within, was_let_in: false, since: None, told: false };
+        let begin = Instant::now();
+        let hear = |refusals: &mut Refusals, seconds: u64, code| match refusals.event(
+            begin + Duration::from_secs(seconds),
+            code,
+            "no".into(),
+        ) {
+            None => "it may pass",
+            Some(LinkEvent::Refused(_)) => "at once",
+            Some(LinkEvent::RefusedForLong(_)) => "for long",
+            Some(other) => panic!("{other:?}"),
+        };
+        assert_eq!(hear(&mut refusals, 0, Code::Unauthenticated), "at once", "it was never let in");
+        refusals.let_in();
+        assert_eq!(hear(&mut refusals, 100, Code::Unauthenticated), "it may pass");
+        assert_eq!(hear(&mut refusals, 159, Code::PermissionDenied), "it may pass");
+        refusals.let_in();
+        assert_eq!(hear(&mut refusals, 161, Code::FailedPrecondition), "it may pass");
+        assert_eq!(hear(&mut refusals, 221, Code::Unauthenticated), "for long");
+        assert_eq!(hear(&mut refusals, 300, Code::Unauthenticated), "it may pass", "it is told once");
+        assert_eq!(hear(&mut refusals, 300, Code::AlreadyExists), "at once", "its place is taken");
     }
 }

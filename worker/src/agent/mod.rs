@@ -1,7 +1,8 @@
 //! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
 //! the stream to the coordinator; `spool` keeps unacknowledged events on disk, `lineage` whose it was; `slots` and `trainer_process` run
-//! the trainers; `weights` keeps what they trained until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
+//! the trainers; `asked_weights` takes what they trained, and `weights` keeps it until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
+mod asked_weights;
 mod child;
 mod connection;
 mod containment;

@@ -16,7 +16,8 @@ use super::{
     session::{
         Session,
         types::{
-            Departure, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator, TrainerEvent,
+            Departure, End, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator,
+            TrainerEvent,
         },
     },
     slots::Slots,
@@ -70,6 +71,10 @@ pub(crate) struct Configuration {
     pub(crate) leaves_its_name: bool,
     /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
     pub(crate) spool_bytes_max: u64,
+    /// How long the coordinator may refuse this worker after it had let it in.
+    pub(crate) refused_within: Duration,
+    /// Most bytes of weights that wait for it; then, too.
+    pub(crate) weights_bytes_max: u64,
 }
 
 /// Why an agent ends that was not asked to.
@@ -101,7 +106,7 @@ pub(crate) async fn run(
     shutdown: &mut mpsc::Receiver<()>,
 ) -> Result<Departure, AgentError> {
     let coordinator = configuration.target.url.clone();
-    let (keeper, mut link) = connection::keep(configuration.target.clone())?;
+    let (keeper, mut link) = connection::keep(configuration.target.clone(), configuration.refused_within)?;
     let Some((mut spool, recovered)) = open_spool(&configuration.spool, shutdown).await? else {
         return Ok(Departure::Orderly);
     };
@@ -114,7 +119,9 @@ pub(crate) async fn run(
             .inspect_err(|error| tracing::warn!(%error, "an event of the spool is dropped"))
             .ok()
     });
-    let weights = Arc::new(WeightsFolder::open(&configuration.spool)?);
+    let mut weights = WeightsFolder::open(&configuration.spool)?;
+    weights.limit(configuration.weights_bytes_max);
+    let weights = Arc::new(weights);
     let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
     for trainer in &mut configuration.trainers {
         trainer.weights = Some(Arc::clone(&weights));
@@ -139,11 +146,12 @@ pub(crate) async fn run(
         identity: configuration.identity,
         data_root: configuration.data_root,
         told: Told::default(),
+        was_asked_to_leave: false,
         leaves_its_name: configuration.leaves_its_name,
         stream: None,
         start: Instant::now(),
     };
-    let departure = shell.work(&mut link, &mut trainers, shutdown).await;
+    let mut departure = shell.work(&mut link, &mut trainers, shutdown).await;
     // Closing our half lets the last messages out.
     if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
         let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
@@ -152,9 +160,30 @@ pub(crate) async fn run(
     drop(keeper);
     shell.slots.shut_down().await;
     if !matches!(departure, Ok(Departure::AtOnce)) {
-        shell.uploads.finish(configuration.grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end())).await;
+        let within = configuration.grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
+        let mut at_once = false;
+        let given_up = async {
+            tokio::select! {
+                () = tokio::time::sleep(within) => {}
+                () = second_request(shell.was_asked_to_leave, shutdown) => at_once = true,
+            }
+        };
+        shell.uploads.finish(given_up).await;
+        if at_once && matches!(departure, Ok(Departure::Orderly)) {
+            departure = Ok(Departure::AtOnce);
+        }
     }
     departure
+}
+
+/// Waits for the second request to leave.
+async fn second_request(was_asked: bool, shutdown: &mut mpsc::Receiver<()>) {
+    for _ in usize::from(was_asked)..2 {
+        if shutdown.recv().await.is_none() {
+            // Nobody is left who could ask.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 fn is_no_end(event: &LinkEvent) -> bool {
@@ -189,6 +218,8 @@ struct Shell {
     data_root: PathBuf,
     /// The data set that the log has told of.
     told: Told,
+    /// By a signal or its like; the next one means at once.
+    was_asked_to_leave: bool,
     leaves_its_name: bool,
     stream: Option<Stream>,
     start: Instant,
@@ -212,7 +243,10 @@ impl Shell {
             let listens = !self.is_full() || self.session.is_leaving();
             let begun = Instant::now();
             let input = tokio::select! {
-                Some(()) = shutdown.recv() => Some(Input::Shutdown),
+                Some(()) = shutdown.recv() => {
+                    self.was_asked_to_leave = true;
+                    Some(Input::Shutdown)
+                }
                 event = link.recv() => match event {
                     Some(LinkEvent::Refused(reason)) => return Err(AgentError::Refused(reason)),
                     Some(LinkEvent::NameTaken(reason)) if self.leaves_its_name => {
@@ -258,6 +292,10 @@ impl Shell {
                 Some(Input::Connected)
             }
             LinkEvent::NameTaken(_) => None,
+            LinkEvent::RefusedForLong(reason) => {
+                tracing::error!("{reason}: the worker leaves");
+                Some(Input::Refused { reason })
+            }
             LinkEvent::Lost | LinkEvent::Refused(_) => {
                 self.stream = None;
                 Some(Input::Disconnected)
@@ -281,6 +319,9 @@ impl Shell {
         match output {
             Output::Append(event) => {
                 log_event(&event, &mut self.told);
+                if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
+                    self.weights.count(event.attempt, weights);
+                }
                 self.spool.append(&wire::encode_event(event));
             }
             Output::Send(message) => self.send(message),

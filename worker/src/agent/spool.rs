@@ -6,6 +6,7 @@
 //! and written as soon as there is room. One directory belongs to one process, by a lock.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, VecDeque},
     fs::{self, File},
     io::{self, Write},
@@ -13,9 +14,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::v1::{self, event::Event as WireKind};
+use proto::{
+    Message as _,
+    v1::{self, event::Event as WireKind},
+};
 
-use super::spool_format::{HEADER_BYTES, header, read_all, record};
+use super::{
+    session::types::Event,
+    spool_format::{EVENT_BYTES_MAX, HEADER_BYTES, header, read_all, record},
+    wire,
+};
 
 /// Most bytes of unacknowledged events; then the trainers wait. About 700,000 epochs.
 pub(crate) const UNACKNOWLEDGED_BYTES_MAX: u64 = 64 << 20;
@@ -113,10 +121,11 @@ impl Spool {
 
     /// Keeps an event. Where the disk refuses, it is kept in memory and written later: see `flush`.
     pub(crate) fn append(&mut self, event: &v1::Event) {
+        self.next_sequence = event.sequence + 1;
+        let Some(event) = fitting(Cow::Borrowed(event)) else { return };
         let position = self.end();
         self.live.push_back((event.sequence, position));
-        self.next_sequence = event.sequence + 1;
-        self.unwritten.extend(record(event));
+        self.unwritten.extend(record(&event));
         self.flush();
         if matches!(event.event, Some(WireKind::Ended(_)))
             && let Err(error) = self.file.sync_data()
@@ -160,6 +169,7 @@ impl Spool {
         while self.live.front().is_some_and(|(sequence, _)| *sequence <= through) {
             self.live.pop_front();
         }
+        self.drop_unwritten();
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
         if self.unwritten.is_empty() && start >= COMPACT_BYTES && start >= self.written / 2 {
             return self.compact(start);
@@ -172,6 +182,14 @@ impl Spool {
         {
             tracing::warn!(%error, "the spool's header cannot be written");
         }
+    }
+
+    /// Drops what was acknowledged before it could be written: where the disk stays full, memory would grow without end.
+    fn drop_unwritten(&mut self) {
+        let start = self.live.front().map_or(self.end(), |(_, position)| *position);
+        let dropped = start.saturating_sub(self.written);
+        self.unwritten.drain(..usize::try_from(dropped).unwrap_or(usize::MAX));
+        self.live.iter_mut().for_each(|(_, position)| *position -= dropped);
     }
 
     /// Has the spool be full at another size than [`UNACKNOWLEDGED_BYTES_MAX`].
@@ -251,8 +269,26 @@ fn recover(path: &Path) -> Result<Recovered, SpoolError> {
     let ended: BTreeSet<_> = read.events.iter().filter(|event| is_end(event)).map(attempt_of).collect();
     let is_kept =
         |event: &v1::Event| event.sequence >= read.first_unacknowledged && ended.contains(&attempt_of(event));
-    let events = read.events.into_iter().filter(is_kept).collect();
+    let events = read.events.into_iter().filter(is_kept);
+    let events = events.filter_map(|event| fitting(Cow::Owned(event)).map(Cow::into_owned)).collect();
     Ok(Recovered { next_sequence, events })
+}
+
+/// The event as a coordinator takes it: one that is too large would be refused each time, and hold up what is behind it for
+/// ever. Nothing where it stays too large without its texts, which the end of an attempt never does.
+fn fitting(event: Cow<'_, v1::Event>) -> Option<Cow<'_, v1::Event>> {
+    let (sequence, bytes) = (event.sequence, event.encoded_len());
+    if bytes <= EVENT_BYTES_MAX {
+        return Some(event);
+    }
+    let cut = wire::decode_event(event.into_owned()).ok().map(|event| {
+        let kind = event.kind.cut_to_size();
+        wire::encode_event(Event { kind, ..event })
+    });
+    let fits = cut.filter(|event| event.encoded_len() <= EVENT_BYTES_MAX);
+    let becomes = if fits.is_some() { "its texts are cut" } else { "it is dropped" };
+    tracing::warn!(sequence, "an event of {bytes} bytes is more than a coordinator takes: {becomes}");
+    fits.map(Cow::Owned)
 }
 
 fn is_end(event: &v1::Event) -> bool {

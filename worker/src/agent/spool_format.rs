@@ -14,8 +14,11 @@ pub(crate) const HEADER_BYTES: usize = 8 + 8 + 8 + 4;
 /// Bytes before the payload of a record.
 const PREFIX_BYTES: usize = 4 + 4;
 
-/// Longest payload that is believed. The largest event holds 50 log lines or a line of class names, 1 MiB.
-const PAYLOAD_BYTES_MAX: usize = 4 << 20;
+/// Bytes that a message puts around its event, and room to spare.
+const MESSAGE_BYTES: usize = 64;
+
+/// Longest event, in bytes: what a coordinator takes. The largest holds 50 log lines or a line of class names, 1 MiB.
+pub(crate) const EVENT_BYTES_MAX: usize = proto::WORKER_MESSAGE_BYTES_MAX - MESSAGE_BYTES;
 
 /// A header.
 pub(crate) fn header(first_unacknowledged: u64, next_sequence: u64) -> Vec<u8> {
@@ -27,10 +30,10 @@ pub(crate) fn header(first_unacknowledged: u64, next_sequence: u64) -> Vec<u8> {
     bytes
 }
 
-/// A record.
+/// A record of an event of at most [`EVENT_BYTES_MAX`].
 pub(crate) fn record(event: &v1::Event) -> Vec<u8> {
     let payload = event.encode_to_vec();
-    let length = u32::try_from(payload.len()).expect("events are bounded by the longest trainer line, 1 MiB");
+    let length = u32::try_from(payload.len()).expect("the spool takes no event of more than EVENT_BYTES_MAX");
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + payload.len());
     bytes.extend(length.to_le_bytes());
     bytes.extend(crc32fast::hash(&payload).to_le_bytes());
@@ -76,8 +79,8 @@ pub(crate) fn read_all(content: &[u8]) -> Option<Read> {
 fn read_record(bytes: &[u8]) -> Option<(v1::Event, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (checksum, rest) = rest.split_first_chunk::<4>()?;
-    let length =
-        usize::try_from(u32::from_le_bytes(*length)).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX)?;
+    // However long: a version that knew no bound may have written it, and what follows must not be lost with it.
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (payload, rest) = rest.split_at_checked(length)?;
     let is_whole = crc32fast::hash(payload).to_le_bytes() == *checksum;
     let event = v1::Event::decode(payload).ok().filter(|event| is_whole && event.sequence > 0)?;

@@ -17,13 +17,14 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connection::Target,
+    connection::{REFUSED_WITHIN, Target},
     descriptors, devices,
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
     shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
+    weights::WAITING_BYTES_MAX,
     wire::Identity,
 };
 
@@ -77,6 +78,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             Departure::Failed(reason) => {
                 anyhow::bail!("trainers do not get ready here any more ({reason}); the worker has left")
             }
+            Departure::Refused(reason) => anyhow::bail!("{reason}; the worker has left"),
             Departure::Orderly => {
                 tracing::info!("the worker has left");
                 Ok(ExitCode::SUCCESS)
@@ -141,6 +143,8 @@ async fn configure(
         grace: options.grace,
         trainer_silence: options.trainer_silence(),
         spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
+        refused_within: REFUSED_WITHIN,
+        weights_bytes_max: WAITING_BYTES_MAX,
         leaves_its_name: false,
         identity: Identity {
             name,

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use proto::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncWriteExt,
@@ -23,22 +24,20 @@ use tokio::{
 };
 
 use super::{
+    asked_weights::AskedWeights,
     child::{Role, detach},
     containment::{SHELL_SIGNAL, kill_descendants},
     lines::{Line, LineReader},
-    session::types::{OUTPUT_CLOSED, TrainerEvent, Weights},
+    session::types::{OUTPUT_CLOSED, TrainerEvent},
     weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
 
-/// Log lines that an attempt's end carries; the wire format's bound.
-const LOG_LINES_MAX: usize = 50;
-
 /// Of those, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
 const LOG_LINES_OF_GOOD_MAX: usize = 20;
 
-/// Longest log line, in characters; the wire format's bound.
-const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
+/// Longest part of a line that is not understood, and longest reason for that, which may repeat it, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 200;
 
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
@@ -108,6 +107,7 @@ pub(crate) struct TrainerProcess {
     lives: Option<oneshot::Sender<()>>,
     /// Its log so far is of jobs that are over.
     log_is_old: Arc<AtomicBool>,
+    weights: Option<AskedWeights>,
 }
 
 /// Keeps the lines of a trainer back that was started before there was a job for it.
@@ -185,8 +185,16 @@ impl TrainerProcess {
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
-        let (weights, ready) = (command.weights.clone(), Some(ready));
-        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights, alive_at: None };
+        let weights = command.weights.clone().map(AskedWeights::new);
+        let reader = Reader {
+            slot,
+            events: events.clone(),
+            log,
+            gate,
+            ready: Some(ready),
+            weights: weights.clone(),
+            alive_at: None,
+        };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
             child,
@@ -201,6 +209,7 @@ impl TrainerProcess {
             was_killed: false,
             lives: Some(lives),
             log_is_old,
+            weights,
         })
     }
 
@@ -210,6 +219,7 @@ impl TrainerProcess {
         if matches!(message, ToTrainer::Train { .. }) && self.has_had_jobs.swap(true, Ordering::Relaxed) {
             self.log_is_old.store(true, Ordering::Relaxed);
         }
+        self.weights.iter().for_each(|weights| weights.note(&message));
         if self.to_trainer.try_send(message).is_err() {
             tracing::warn!("the trainer does not read its input");
         }
@@ -266,7 +276,8 @@ impl TrainerProcess {
         self.lives = None;
     }
 
-    /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
+    /// After `exited`: delivers what the trainer wrote before its end, removes the weights of what it did not end, and returns
+    /// its last log lines.
     pub(crate) async fn last_words(mut self) -> Vec<String> {
         // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
         if self.role != Role::Keeper {
@@ -274,14 +285,18 @@ impl TrainerProcess {
         }
         self.pid = None;
         self.note_end();
-        loop {
+        let log = loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
-                Ok(log) => return log.unwrap_or_default(),
+                Ok(log) => break log.unwrap_or_default(),
                 // The reader waits for the agent, not for the pipe: the spool is full.
                 Err(_) if self.events.capacity() == 0 => {}
-                Err(_) => return Vec::new(),
+                Err(_) => break Vec::new(),
             }
+        };
+        if let Some(weights) = &self.weights {
+            weights.end().await;
         }
+        log
     }
 }
 
@@ -357,7 +372,7 @@ struct Log {
 
 impl Log {
     fn push(&mut self, line: &[u8]) {
-        let text: String = String::from_utf8_lossy(line).chars().take(LOG_LINE_CHARACTERS_MAX).collect();
+        let text: String = String::from_utf8_lossy(line).chars().take(TEXT_CHARACTERS_MAX).collect();
         self.forget_old();
         if self.lines.len() == LOG_LINES_MAX {
             self.lines.pop_front();
@@ -392,7 +407,7 @@ struct Reader {
     ready: Option<oneshot::Sender<()>>,
     /// When a line of the log was last told as a sign of life.
     alive_at: Option<Instant>,
-    weights: Option<Arc<WeightsFolder>>,
+    weights: Option<AskedWeights>,
 }
 
 impl Reader {
@@ -407,7 +422,7 @@ impl Reader {
         let mut end_by = None;
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
-        let mut stderr = Some(LineReader::new(stderr, 4 * LOG_LINE_CHARACTERS_MAX));
+        let mut stderr = Some(LineReader::new(stderr, 4 * TEXT_CHARACTERS_MAX));
         while stdout.is_some() || stderr.is_some() || end_by.is_some() {
             tokio::select! {
                 biased;
@@ -511,7 +526,9 @@ impl Reader {
                 TrainerEvent::Said { message, log_tail, weights: None }
             }
             Err(error) => {
-                let shown: String = String::from_utf8_lossy(line).chars().take(200).collect();
+                let shown: String =
+                    String::from_utf8_lossy(line).chars().take(SHOWN_CHARACTERS_MAX).collect();
+                let error = cut(error.to_string(), SHOWN_CHARACTERS_MAX);
                 TrainerEvent::Broken {
                     reason: format!(
                         "the trainer wrote a line that is not of the trainer protocol: {shown:?} ({error})"
@@ -538,15 +555,14 @@ async fn until(time: Option<Instant>) {
 
 impl Reader {
     /// Adds what a job that is done left. The trainer, which is idle then, waits for it.
-    async fn with_weights(&self, event: TrainerEvent) -> TrainerEvent {
-        let (Some(folder), TrainerEvent::Said { message, log_tail, .. }) = (&self.weights, &event) else {
-            return event;
-        };
-        let FromTrainer::Ended { id, outcome: TrainerOutcome::Done, .. } = message else { return event };
-        let (folder, id) = (Arc::clone(folder), id.clone());
-        let left = tokio::task::spawn_blocking(move || folder.finish(&id)).await;
-        let weights = left.unwrap_or_else(|error| Weights::Absent(error.to_string()));
-        TrainerEvent::Said { message: message.clone(), log_tail: log_tail.clone(), weights: Some(weights) }
+    async fn with_weights(&self, mut event: TrainerEvent) -> TrainerEvent {
+        if let TrainerEvent::Said { message: FromTrainer::Ended { id, outcome, .. }, weights, .. } =
+            &mut event
+            && let Some(asked) = &self.weights
+        {
+            *weights = asked.left_by(id, *outcome == TrainerOutcome::Done).await;
+        }
+        event
     }
 }
 

@@ -56,8 +56,8 @@ impl Uploads {
         self.wake.notify_one();
     }
 
-    /// Waits until nothing is left, but no longer than `within`.
-    pub(crate) async fn finish(mut self, within: Duration) {
+    /// Waits until nothing is left, but no longer than for `given_up`.
+    pub(crate) async fn finish(mut self, given_up: impl Future<Output = ()>) {
         let none_left = async {
             while !self.folder.waiting().is_ok_and(|waiting| waiting.is_empty()) {
                 self.wake.notify_one();
@@ -66,8 +66,10 @@ impl Uploads {
                 }
             }
         };
-        if tokio::time::timeout(within, none_left).await.is_err() {
-            tracing::warn!("weights wait in the spool for the next start of this worker");
+        tokio::select! {
+            biased;
+            () = none_left => {}
+            () = given_up => tracing::warn!("weights wait in the spool for the next start of this worker"),
         }
     }
 }

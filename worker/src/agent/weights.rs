@@ -3,10 +3,11 @@
 //! whole, what its content is: `SWEEP-JOB-ATTEMPT.BLAKE3.safetensors`.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use proto::AttemptKey;
@@ -16,7 +17,7 @@ use super::{session::types::Weights, spool::SpoolError};
 /// Longest file, in bytes; the coordinator's bound. The weights of SimpleCNN at its largest images have half of it.
 const FILE_BYTES_MAX: u64 = 2 << 30;
 /// Bytes of weights that may wait for the coordinator; then the trainers wait. Five hundred files at the report's size.
-const WAITING_BYTES_MAX: u64 = 8 << 30;
+pub(crate) const WAITING_BYTES_MAX: u64 = 8 << 30;
 /// Longest header of a `.safetensors` file, in bytes; the format's own bound.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Bytes that are hashed at a time.
@@ -41,7 +42,28 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct WeightsFolder {
     folder: PathBuf,
-    waiting_bytes: AtomicU64,
+    counted: Mutex<Counted>,
+    bytes_max: u64,
+}
+
+/// The files that fill the room for weights: those that lie in the folder and whose attempts' ends were heard.
+#[derive(Debug, Default)]
+struct Counted {
+    files: BTreeMap<AttemptKey, u64>,
+    /// Of all of them.
+    bytes: u64,
+}
+
+impl Counted {
+    fn insert(&mut self, attempt: AttemptKey, bytes: u64) {
+        self.remove(attempt);
+        self.files.insert(attempt, bytes);
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, attempt: AttemptKey) {
+        self.bytes -= self.files.remove(&attempt).unwrap_or_default();
+    }
 }
 
 impl WeightsFolder {
@@ -60,10 +82,16 @@ impl WeightsFolder {
                 fs::remove_file(&path).map_err(failed)?;
             }
         }
-        let opened = Self { folder: folder.clone(), waiting_bytes: AtomicU64::new(0) };
-        let bytes = opened.waiting().map_err(failed)?.iter().map(|file| file.bytes).sum();
-        opened.waiting_bytes.store(bytes, Ordering::Relaxed);
+        let opened = Self { folder: folder.clone(), counted: Mutex::default(), bytes_max: WAITING_BYTES_MAX };
+        for file in opened.waiting().map_err(failed)? {
+            opened.counted().insert(file.attempt, file.bytes);
+        }
         Ok(opened)
+    }
+
+    /// Has the folder be full at another size than [`WAITING_BYTES_MAX`].
+    pub(crate) fn limit(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
     }
 
     /// Where the trainer of an attempt, which is named as trainers know it, writes its weights.
@@ -77,8 +105,7 @@ impl WeightsFolder {
         match self.try_finish(id, &path) {
             Ok(weights) => weights,
             Err(error) => {
-                // What cannot be used must not take up room; it may not be there at all.
-                let _ = fs::remove_file(&path);
+                self.discard(id);
                 let reason = match error.kind() {
                     io::ErrorKind::NotFound => "the trainer wrote none; its log may say why".to_owned(),
                     _ => error.to_string(),
@@ -106,11 +133,39 @@ impl WeightsFolder {
         // The end of the attempt, which names the hash, is forced to the disk too.
         file.sync_data()?;
         let blake3 = hash(path)?;
-        let name = self.folder.join(format!("{}.{blake3}{ENDING}", stem(id)));
-        fs::rename(path, name)?;
+        fs::rename(path, self.finished(id, &blake3))?;
+        // Where this fails, the attempt has no weights, and the coordinator does not want the file.
         File::open(&self.folder)?.sync_all()?;
-        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Weights::File { bytes, blake3 })
+    }
+
+    fn finished(&self, id: &str, blake3: &str) -> PathBuf {
+        self.folder.join(format!("{}.{blake3}{ENDING}", stem(id)))
+    }
+
+    /// Removes what the trainer of an attempt wrote and nobody will use; it may not be there at all. Blocks.
+    pub(crate) fn discard(&self, id: &str) {
+        let path = self.place(id);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "weights that are of no use cannot be removed");
+        }
+    }
+
+    /// The end of an attempt was heard, and with it of these weights, which count from now on until they are forgotten. They
+    /// must not before: while the room is full no ends are heard, and no coordinator takes weights whose end it does not know.
+    pub(crate) fn count(&self, attempt: AttemptKey, weights: &Weights) {
+        let Weights::File { bytes, blake3 } = weights else { return };
+        let mut counted = self.counted();
+        // Of an attempt that does not count, they may have been forgotten before.
+        if self.finished(&attempt.to_string(), blake3).exists() {
+            counted.insert(attempt, *bytes);
+        }
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The weights that wait, in the order of their attempts.
@@ -122,7 +177,12 @@ impl WeightsFolder {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let Some((attempt, blake3)) = parse(&path) else { continue };
-            waiting.push(Waiting { attempt, blake3, bytes: fs::metadata(&path)?.len(), path });
+            match fs::metadata(&path) {
+                Ok(found) => waiting.push(Waiting { attempt, blake3, bytes: found.len(), path }),
+                // Forgotten meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         waiting.sort_by_key(|file| file.attempt);
         Ok(waiting)
@@ -131,18 +191,16 @@ impl WeightsFolder {
     /// Forgets weights that the coordinator has or does not want.
     pub(crate) fn forget(&self, file: &Waiting) {
         match fs::remove_file(&file.path) {
-            Ok(()) => {
-                let _ = self.waiting_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
-                    Some(bytes.saturating_sub(file.bytes))
-                });
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %file.path.display(), %error, "weights cannot be removed");
             }
-            Err(error) => tracing::warn!(path = %file.path.display(), %error, "weights cannot be removed"),
+            _ => self.counted().remove(file.attempt),
         }
     }
 
     /// True while no more may be made.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting_bytes.load(Ordering::Relaxed) >= WAITING_BYTES_MAX
+        self.counted().bytes >= self.bytes_max
     }
 }
 
@@ -222,7 +280,7 @@ mod tests {
         );
         fs::write(folder.place("3/15#1"), b"half").unwrap();
         drop(folder);
-        let folder = WeightsFolder::open(spool.path()).unwrap();
+        let mut folder = WeightsFolder::open(spool.path()).unwrap();
         let waiting = folder.waiting().unwrap();
         let [file] = waiting.as_slice() else { panic!("{waiting:?}") };
         assert_eq!((file.attempt, &file.blake3, file.bytes), (AttemptKey::new(3, 14, 1), &blake3, bytes));
@@ -231,10 +289,35 @@ mod tests {
             1,
             "what is not whole is gone"
         );
-        assert_eq!(folder.waiting_bytes.load(Ordering::Relaxed), bytes);
+        folder.limit(bytes);
+        assert!(folder.is_full());
         folder.forget(file);
-        assert_eq!(folder.waiting_bytes.load(Ordering::Relaxed), 0);
         assert!(folder.waiting().unwrap().is_empty() && !folder.is_full());
+    }
+
+    #[test]
+    fn weights_fill_the_room_from_the_end_of_their_attempt_until_they_are_forgotten() {
+        let (_spool, mut folder) = folder();
+        folder.limit(1);
+        let finish = |folder: &WeightsFolder, attempt: AttemptKey| {
+            fs::write(folder.place(&attempt.to_string()), some_weights()).unwrap();
+            folder.finish(&attempt.to_string())
+        };
+        let [first, second, third] = [1, 2, 3].map(|job| AttemptKey::new(1, job, 1));
+        let weights = finish(&folder, first);
+        let more = finish(&folder, second);
+        assert!(!folder.is_full(), "of ends that nobody has heard, no coordinator takes any");
+        folder.count(first, &weights);
+        folder.count(first, &weights);
+        folder.count(second, &more);
+        assert!(folder.is_full());
+        folder.waiting().unwrap().iter().for_each(|file| folder.forget(file));
+        assert!(!folder.is_full());
+        // Those of an attempt that does not count go before its end is heard.
+        let weights = finish(&folder, third);
+        folder.waiting().unwrap().iter().for_each(|file| folder.forget(file));
+        folder.count(third, &weights);
+        assert!(!folder.is_full());
     }
 
     #[test]

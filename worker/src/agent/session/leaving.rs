@@ -76,8 +76,17 @@ impl Session {
 
     /// Nothing can be trained here: it leaves, and says why.
     pub(super) fn on_failure(&mut self, now: Duration, reason: String) {
+        self.leave_by_itself(now, Departure::Failed(reason));
+    }
+
+    /// Nobody takes what is trained here: it leaves as on a signal, so that another worker can go on with its jobs.
+    pub(super) fn on_refusal(&mut self, now: Duration, reason: String) {
+        self.leave_by_itself(now, Departure::Refused(reason));
+    }
+
+    fn leave_by_itself(&mut self, now: Duration, departure: Departure) {
         if self.mode == Mode::Serving {
-            self.failure = Some(reason);
+            self.failure = Some(departure);
         }
         self.start_grace_period(now);
     }
@@ -125,7 +134,10 @@ impl Session {
         if let Link::Open { draining_told, .. } = &mut self.link
             && !std::mem::replace(draining_told, true)
         {
-            let reason = self.failure.clone().unwrap_or_else(|| "the worker is shutting down".to_owned());
+            let reason = match &self.failure {
+                Some(Departure::Failed(reason) | Departure::Refused(reason)) => reason.clone(),
+                _ => "the worker is shutting down".to_owned(),
+            };
             self.outputs.push(Output::Send(ToCoordinator::Draining { reason }));
         }
     }
@@ -144,8 +156,7 @@ impl Session {
         if matches!(self.mode, Mode::Leaving { exit_at } if self.outbox.is_empty() || exit_at <= now) {
             self.tell_draining();
             self.mode = Mode::Gone;
-            let departure = self.failure.take().map_or(Departure::Orderly, Departure::Failed);
-            self.outputs.push(Output::Exit(departure));
+            self.outputs.push(Output::Exit(self.failure.take().unwrap_or(Departure::Orderly)));
         }
     }
 }

@@ -27,7 +27,8 @@ pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 use outbox::Outbox;
 use slot::{Phase, Running, Slot, StopReason, Trainer};
 use types::{
-    End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress, ToCoordinator,
+    Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress,
+    ToCoordinator,
 };
 
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
@@ -82,8 +83,8 @@ pub struct Session {
     link: Link,
     mode: Mode,
     shutdown_requested: bool,
-    /// Why the worker leaves, where it does so by itself.
-    failure: Option<String>,
+    /// How the worker leaves, where it does so by itself.
+    failure: Option<Departure>,
     grace: Duration,
     /// How long a trainer that has jobs may say nothing; nothing for ever.
     silence_max: Option<Duration>,
@@ -148,6 +149,7 @@ impl Session {
             }
             Input::Message(message) => self.on_message(now, message),
             Input::Trainer { slot, event } => self.on_trainer(now, slot, event),
+            Input::Refused { reason } => self.on_refusal(now, reason),
             Input::Tick => {}
             Input::Shutdown => self.on_shutdown(now),
         }
@@ -355,7 +357,7 @@ impl Session {
     }
 
     fn record(&mut self, attempt: AttemptKey, kind: EventKind) {
-        let event = self.outbox.push(attempt, kind).clone();
+        let event = self.outbox.push(attempt, kind.cut_to_size()).clone();
         self.outputs.push(Output::Append(event));
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1::Outcome};
+use proto::{AttemptKey, EPOCH_SECONDS_MAX, cut, v1::Outcome};
 
 use super::{
     time_spent::TimeSpent,
@@ -13,6 +13,10 @@ use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 /// Longest that is kept of what a trainer says that it does to a data set, in characters.
 const DOING_CHARACTERS_MAX: usize = 100;
+
+/// Longest part of a trainer's line that is shown where it must not come, in characters: an id that is none may have a
+/// mebibyte, and six as it is shown.
+const SHOWN_CHARACTERS_MAX: usize = 200;
 
 /// What is known of a slot's trainer process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -455,7 +459,8 @@ impl Slot {
             return Err("the trainer spoke before it said that it is ready".to_owned());
         }
         if self.running.is_empty() {
-            return Err(format!("the trainer spoke while it had no job: {message:?}"));
+            let shown = cut(format!("{message:?}"), SHOWN_CHARACTERS_MAX);
+            return Err(format!("the trainer spoke while it had no job: {shown}"));
         }
         if let FromTrainer::Preparing { fraction, doing } = message {
             for running in self.running.iter_mut().filter(|running| !running.has_started()) {
@@ -518,7 +523,10 @@ impl Slot {
         let known: Vec<String> = self.running.iter().map(|running| running.attempt.to_string()).collect();
         match known.iter().position(|name| name == id) {
             Some(position) => Ok(&mut self.running[position]),
-            None => Err(format!("the trainer spoke of the job {id:?} while it trained {}", known.join(", "))),
+            None => {
+                let shown = cut(id.to_owned(), SHOWN_CHARACTERS_MAX);
+                Err(format!("the trainer spoke of the job {shown:?} while it trained {}", known.join(", ")))
+            }
         }
     }
 

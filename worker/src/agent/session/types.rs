@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, v1::Outcome};
+use proto::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, v1::Outcome};
 
 use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
@@ -26,6 +26,11 @@ pub enum Input {
         slot: usize,
         /// What happened.
         event: TrainerEvent,
+    },
+    /// The coordinator had let this worker in, and does not any more.
+    Refused {
+        /// Why, for people.
+        reason: String,
     },
     /// Time has passed; needed when nothing else happens until [`super::Session::next_deadline`].
     Tick,
@@ -174,6 +179,8 @@ pub enum Departure {
     Orderly,
     /// The same, as it cannot train any more, for this reason.
     Failed(String),
+    /// The same, as the coordinator does not let it in any more, for this reason.
+    Refused(String),
     /// The second request to leave: the running jobs are abandoned.
     AtOnce,
 }
@@ -244,6 +251,18 @@ pub enum EventKind {
     Ended(End),
 }
 
+impl EventKind {
+    /// The same with as much text as a coordinator keeps. A larger event could be more than it takes, and would then be sent
+    /// again for ever, with all that wait behind it. What a data set is known by comes of one line of a trainer, whose bound
+    /// is far below that.
+    pub(crate) fn cut_to_size(self) -> Self {
+        match self {
+            Self::Ended(end) => Self::Ended(end.cut_to_size()),
+            Self::Started(_) | Self::Epoch(_) => self,
+        }
+    }
+}
+
 /// What a training starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
@@ -301,5 +320,19 @@ impl End {
     /// An end without log lines.
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
         Self { outcome, reason: reason.into(), log_tail: Vec::new(), weights: None }
+    }
+
+    fn cut_to_size(self) -> Self {
+        let Self { outcome, reason, mut log_tail, weights } = self;
+        log_tail.drain(..log_tail.len().saturating_sub(LOG_LINES_MAX));
+        Self {
+            outcome,
+            reason: cut(reason, TEXT_CHARACTERS_MAX),
+            log_tail: log_tail.into_iter().map(|line| cut(line, TEXT_CHARACTERS_MAX)).collect(),
+            weights: weights.map(|weights| match weights {
+                Weights::Absent(problem) => Weights::Absent(cut(problem, TEXT_CHARACTERS_MAX)),
+                file @ Weights::File { .. } => file,
+            }),
+        }
     }
 }

@@ -1,6 +1,13 @@
 //! The shell against a coordinator that misbehaves as the real one cannot be made to.
 
-use std::path::Path;
+mod leaving;
+mod refusals;
+mod weights;
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use proto::{
     AttemptKey,
@@ -16,7 +23,10 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::*;
-use crate::agent::{slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX};
+use crate::agent::{
+    connection::REFUSED_WITHIN, slots::tests::script, spool::UNACKNOWLEDGED_BYTES_MAX,
+    weights::WAITING_BYTES_MAX,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,7 +53,18 @@ read -r x"#;
 /// Hands every session to the test, or refuses it.
 struct Fake {
     sessions: mpsc::Sender<FakeSession>,
+    refused: mpsc::Sender<()>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+/// What the fake coordinator answers.
+struct Answers {
     refusal: Option<Status>,
+    weights: v1::WeightsState,
+}
+
+fn set(answers: &Mutex<Answers>, change: impl FnOnce(&mut Answers)) {
+    change(&mut answers.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// The coordinator's side of one session.
@@ -61,8 +82,10 @@ impl WorkerService for Fake {
         &self,
         request: Request<Streaming<WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        if let Some(refusal) = &self.refusal {
-            return Err(refusal.clone());
+        let refusal = self.answers.lock().unwrap().refusal.clone();
+        if let Some(refusal) = refusal {
+            let _ = self.refused.try_send(());
+            return Err(refusal);
         }
         let header = request.metadata().get("authorization");
         let authorization = header.map(|value| value.to_str().unwrap().to_owned());
@@ -73,7 +96,7 @@ impl WorkerService for Fake {
     }
 
     async fn weights(&self, _: Request<v1::WeightsRequest>) -> Result<Response<v1::WeightsResponse>, Status> {
-        let state = v1::WeightsState::NotWanted.into();
+        let state = self.answers.lock().unwrap().weights.into();
         Ok(Response::new(v1::WeightsResponse { state, ..v1::WeightsResponse::default() }))
     }
 }
@@ -135,6 +158,8 @@ impl FakeSession {
 
 struct Bench {
     sessions: mpsc::Receiver<FakeSession>,
+    refused: mpsc::Receiver<()>,
+    answers: Arc<Mutex<Answers>>,
     agent: AbortOnDropHandle<Result<Departure, AgentError>>,
     shutdown: mpsc::Sender<()>,
     _server: AbortOnDropHandle<()>,
@@ -143,25 +168,28 @@ struct Bench {
 impl Bench {
     /// A fake coordinator and an agent of one slot with `trainer`.
     async fn start(folder: &Path, trainer: &str, refusal: Option<Status>) -> Self {
-        Self::start_with_spool(folder, trainer, refusal, UNACKNOWLEDGED_BYTES_MAX).await
+        Self::start_with(folder, trainer, refusal, |_| {}).await
     }
 
-    async fn start_with_spool(
+    async fn start_with(
         folder: &Path,
         trainer: &str,
         refusal: Option<Status>,
-        spool_bytes_max: u64,
+        change: impl FnOnce(&mut Configuration),
     ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, sessions) = mpsc::channel(4);
-        let service = WorkerServiceServer::new(Fake { sessions: sender, refusal });
+        let (refused, refusals) = mpsc::channel(1);
+        let answers = Arc::new(Mutex::new(Answers { refusal, weights: v1::WeightsState::NotWanted }));
+        let fake = Fake { sessions: sender, refused, answers: Arc::clone(&answers) };
+        let service = WorkerServiceServer::new(fake);
         let serve =
             Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
         let server = AbortOnDropHandle::new(tokio::spawn(async move { serve.await.unwrap() }));
         let token_file = folder.join("token");
         std::fs::write(&token_file, "secret\n").unwrap();
-        let configuration = Configuration {
+        let mut configuration = Configuration {
             target: Target { url, token_file: Some(token_file), tls_ca: None },
             identity: Identity {
                 name: "one".parse().unwrap(),
@@ -181,12 +209,20 @@ impl Bench {
             grace: Duration::ZERO,
             trainer_silence: None,
             leaves_its_name: false,
-            spool_bytes_max,
+            spool_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
+            refused_within: REFUSED_WITHIN,
+            weights_bytes_max: WAITING_BYTES_MAX,
         };
+        change(&mut configuration);
         let (shutdown, mut requests) = mpsc::channel(2);
         let agent = async move { run(configuration, &mut requests).await };
         let agent = AbortOnDropHandle::new(tokio::spawn(agent));
-        Self { sessions, agent, shutdown, _server: server }
+        Self { sessions, refused: refusals, answers, agent, shutdown, _server: server }
+    }
+
+    /// Waits until the worker was refused.
+    async fn refused(&mut self) {
+        tokio::time::timeout(PATIENCE, self.refused.recv()).await.expect("the worker connects").unwrap();
     }
 
     async fn session(&mut self) -> FakeSession {
@@ -290,32 +326,19 @@ async fn the_second_request_ends_at_once() {
 }
 
 #[tokio::test]
-async fn refusals_that_stay_end_the_worker_with_what_to_do() {
-    let cases = [
-        (Status::unauthenticated("no"), "--token-file"),
-        (Status::failed_precondition("revision 2"), "the same version of both"),
-        (Status::already_exists("another process"), "another process"),
-    ];
-    for (refusal, advice) in cases {
-        let folder = tempfile::tempdir().unwrap();
-        let bench = Bench::start(folder.path(), ONE_EPOCH, Some(refusal)).await;
-        let error = bench.end().await.unwrap_err().to_string();
-        assert!(error.contains(advice), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
     // A port that was free a moment ago: the first tries fail, then somebody listens there.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let target = Target { url: address.to_string(), token_file: None, tls_ca: None };
-    let (keeper, mut events) = connection::keep(target).unwrap();
+    let (keeper, mut events) = connection::keep(target, REFUSED_WITHIN).unwrap();
     let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     tokio::task::yield_now().await;
     let (sender, mut sessions) = mpsc::channel(4);
-    let service = WorkerServiceServer::new(Fake { sessions: sender, refusal: None });
+    let answers = Arc::new(Mutex::new(Answers { refusal: None, weights: v1::WeightsState::NotWanted }));
+    let fake = Fake { sessions: sender, refused: mpsc::channel(1).0, answers };
+    let service = WorkerServiceServer::new(fake);
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let serve = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
     let _server = AbortOnDropHandle::new(tokio::spawn(async move { serve.await.unwrap() }));
@@ -350,7 +373,10 @@ async fn a_worker_that_died_sends_the_ends_that_it_had_spooled_when_it_is_starte
 #[tokio::test]
 async fn while_the_spool_is_full_the_trainer_waits_and_the_worker_can_leave() {
     let folder = tempfile::tempdir().unwrap();
-    let mut bench = Bench::start_with_spool(folder.path(), MANY_EPOCHS, None, 1_000).await;
+    let mut bench = Bench::start_with(folder.path(), MANY_EPOCHS, None, |configuration| {
+        configuration.spool_bytes_max = 1_000;
+    })
+    .await;
     let mut session = bench.session().await;
     session.hello().await;
     let welcome = v1::Welcome { lease_ms: 30_000, heartbeat_interval_ms: 100, refused: Vec::new() };

@@ -390,7 +390,9 @@ fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
 #[tokio::test]
 async fn weights_are_asked_for_and_taken_where_they_are_wanted() {
     let spool = tempfile::tempdir().unwrap();
-    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+    let mut folder = WeightsFolder::open(spool.path()).unwrap();
+    folder.limit(10);
+    let folder = std::sync::Arc::new(folder);
     // The smallest file: a header without tensors.
     let trainer = TrainerCommand {
         weights: Some(folder.clone()),
@@ -407,7 +409,86 @@ async fn weights_are_asked_for_and_taken_where_they_are_wanted() {
     let waiting = folder.waiting().unwrap();
     assert_eq!((waiting.len(), waiting[0].bytes, &waiting[0].blake3), (1, bytes, &blake3));
     assert_eq!(bytes, 10);
+    assert!(!folder.is_full(), "the end was not heard yet");
+    folder.count(attempt(1), &Weights::File { bytes, blake3 });
+    assert!(folder.is_full());
     let unwanted = Work { keep_weights: false, ..work() };
     let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), unwanted)], &trainer) else { panic!() };
     assert_eq!(jobs[0].weights, None);
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_understood_is_shown_in_part_however_long_it_is() {
+    let long = "x".repeat(900_000);
+    let lines =
+        [format!(r#"{{"type":"{long}"}}"#), format!(r#"{{"type":"ready","protocol":"{long}","device":""}}"#)];
+    for line in lines {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), line + "\n").unwrap();
+        let mut bench = Bench::started(script(&format!("cat {}; read -r x", file.path().display())));
+        let reason = bench.broken().await;
+        assert!(
+            reason.contains("is not of the trainer protocol") && reason.len() < 1_000,
+            "{}",
+            reason.len()
+        );
+    }
+}
+
+/// The smallest file of weights: a header without tensors.
+const SMALLEST: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
+
+#[tokio::test]
+async fn weights_of_an_attempt_that_is_not_done_are_removed() {
+    for end in [
+        r#"echo '{"type":"ended","id":"1/1#1","outcome":"failed","reason":""}'; read -r line"#,
+        r#"echo '{"type":"ended","id":"1/1#1","outcome":"diverged","reason":""}'; read -r line"#,
+        "exit 1",
+    ] {
+        let spool = tempfile::tempdir().unwrap();
+        let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+        let place = folder.place(&attempt(1).to_string());
+        std::fs::write(&place, SMALLEST).unwrap();
+        let text = format!("echo \"$ready\"; read -r line; {end}");
+        let mut bench = Bench::started(TrainerCommand { weights: Some(folder), ..script(&text) });
+        assert_eq!(kind(&bench.said().await), READY);
+        match bench.next().await {
+            TrainerEvent::Said { weights: None, .. } | TrainerEvent::Exited { .. } => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(!place.exists(), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_trainer_ends_no_files_but_those_that_it_was_asked_for() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+    // Another slot's trainer writes this one.
+    let others = folder.place(&attempt(2).to_string());
+    std::fs::write(&others, SMALLEST).unwrap();
+    let text = r#"echo "$ready"; read -r line
+        for outcome in done failed; do echo '{"type":"ended","id":"1/2#1","outcome":"'$outcome'","reason":""}'; done
+        read -r line"#;
+    let mut bench = Bench::started(TrainerCommand { weights: Some(folder), ..script(text) });
+    assert_eq!(kind(&bench.said().await), READY);
+    for _ in 0..2 {
+        let event = bench.next().await;
+        assert!(matches!(event, TrainerEvent::Said { weights: None, .. }), "{event:?}");
+        assert!(others.exists());
+    }
+}
+
+#[tokio::test]
+async fn of_a_job_whose_weights_nobody_wants_none_are_missed() {
+    let spool = tempfile::tempdir().unwrap();
+    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+    let text = r#"echo "$ready"; read -r line
+        echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#;
+    let (slots, events) = Slots::start(vec![TrainerCommand { weights: Some(folder), ..script(text) }]);
+    slots.start_jobs(0, vec![(attempt(1), Work { keep_weights: false, ..work() })], true);
+    let mut bench = Bench { slots, events };
+    assert_eq!(kind(&bench.said().await), READY);
+    let event = bench.next().await;
+    assert!(matches!(event, TrainerEvent::Said { weights: None, .. }), "{event:?}");
 }

@@ -199,6 +199,83 @@ fn a_disk_that_refuses_loses_nothing() {
     assert_eq!(sequences(&reopen(&folder).1), [1, 2, 3]);
 }
 
+#[test]
+fn while_the_disk_is_full_what_is_acknowledged_takes_up_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    spool.append(&end(1, 1));
+    let path = folder.path().join(FILE_NAME);
+    let writable = std::mem::replace(&mut spool.file, File::open(&path).unwrap());
+    for sequence in 2..=1_000 {
+        spool.append(&end(sequence, sequence));
+        // Up to two wait.
+        spool.forget(sequence.saturating_sub(2));
+        let unwritten = spool.unwritten.len();
+        assert!(
+            unwritten <= 2 * record(&end(sequence, sequence)).len(),
+            "{unwritten} bytes after {sequence}"
+        );
+    }
+    spool.forget(1_000);
+    assert!(spool.unwritten.is_empty() && spool.flush());
+    spool.append(&end(1_001, 1_001));
+    spool.append(&end(1_002, 1_002));
+    spool.forget(1_001);
+    spool.file = writable;
+    spool.append(&end(1_003, 1_003));
+    assert!(spool.flush());
+    spool.forget(1_001);
+    drop(spool);
+    assert_eq!(sequences(&reopen(&folder).1), [1_002, 1_003]);
+}
+
+/// The end of an attempt that is more than a coordinator takes, though it has no more than a spool of before could hold.
+fn large_end(sequence: u64) -> v1::Event {
+    let ended = v1::AttemptEnded {
+        outcome: 3,
+        reason: "x".repeat(5_400_000),
+        log_tail: vec!["y".repeat(10); 60],
+        weights: None,
+    };
+    event(sequence, sequence, WireKind::Ended(ended))
+}
+
+#[track_caller]
+fn assert_cut(event: &v1::Event) {
+    let Some(WireKind::Ended(ended)) = &event.event else { panic!("{event:?}") };
+    assert_eq!((ended.outcome, ended.reason.as_str()), (3, "x".repeat(1_000).as_str()));
+    assert_eq!(ended.log_tail, vec!["y".repeat(10); 50]);
+}
+
+#[test]
+fn an_end_that_no_coordinator_takes_is_cut_and_holds_up_none_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = reopen(&folder);
+    spool.append(&end(1, 1));
+    spool.append(&large_end(2));
+    spool.append(&end(3, 3));
+    drop(spool);
+    let (_, recovered) = reopen(&folder);
+    assert_eq!((sequences(&recovered), recovered.next_sequence), (vec![1, 2, 3], 4));
+    assert_cut(&recovered.events[1]);
+}
+
+#[test]
+fn a_spool_that_holds_an_event_that_no_coordinator_takes_loses_none_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(reopen(&folder));
+    let path = folder.path().join(FILE_NAME);
+    let mut content = fs::read(&path).unwrap();
+    [large_end(1), end(2, 2)].iter().for_each(|event| content.extend(record(event)));
+    fs::write(&path, content).unwrap();
+    // What it was cut to is what lies there from now on.
+    for _ in 0..2 {
+        let (_, recovered) = reopen(&folder);
+        assert_eq!((sequences(&recovered), recovered.next_sequence), (vec![1, 2], 3));
+        assert_cut(&recovered.events[0]);
+    }
+}
+
 /// A spool's file with three events, the first of which is acknowledged.
 fn file() -> (Vec<u8>, Vec<v1::Event>) {
     let folder = tempfile::tempdir().unwrap();

@@ -84,3 +84,16 @@ fn a_waiting_job_is_handed_back_as_soon_as_the_worker_is_asked_to_leave() {
     with_a_waiting_job().feed([Input::Shutdown]).expect(&expected);
     with_a_waiting_job().feed([Input::Message(FromCoordinator::Drain)]).expect(&expected);
 }
+
+#[test]
+fn a_worker_that_is_not_let_in_any_more_hands_its_jobs_back_and_leaves_with_the_reason() {
+    let refused = || Input::Refused { reason: "no".into() };
+    let mut bench = Bench::training();
+    bench.feed([Input::Disconnected, refused()]).wait(GRACE - Duration::from_secs(10));
+    bench.expect(&["stop 1/1#1@0 with a checkpoint"]);
+    bench.feed([ended(0, 1, TrainerOutcome::Stopped)]);
+    bench.expect(&["spool 2 1/1#1 handed_back (the worker is shutting down)"]);
+    // The first signal hurries nothing but the wait for acknowledgements.
+    bench.feed([Input::Shutdown]).expect(&[]);
+    bench.wait(Duration::from_secs(2)).expect(&[&format!("exit {:?}", Departure::Refused("no".into()))]);
+}

@@ -488,3 +488,38 @@ fn the_mates_of_a_job_that_did_not_stop_hear_why_their_trainer_was_killed() {
     let why = "pack_lost (the worker killed the trainer, which did not stop 1/1#1 when asked to, in epoch 1";
     assert!(bench.seen.iter().any(|line| line.contains(why)), "{:?}", bench.seen);
 }
+
+#[test]
+fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_takes() {
+    // Shown, each of these characters has six bytes.
+    let long = || "\u{7f}".repeat(900_000);
+    let foreign =
+        said(0, FromTrainer::Ended { id: long(), outcome: TrainerOutcome::Failed, reason: String::new() });
+    let log_tail = vec![long(); 60];
+    let broken = TrainerEvent::Broken { reason: long() };
+    let exited = || TrainerEvent::Exited { reason: long(), log_tail: log_tail.clone(), data_lost: false };
+    let failed =
+        FromTrainer::Ended { id: attempt(1).to_string(), outcome: TrainerOutcome::Failed, reason: long() };
+    let failed = TrainerEvent::Said { message: failed, log_tail: log_tail.clone(), weights: None };
+    for inputs in [
+        vec![foreign, Input::Trainer { slot: 0, event: exited() }],
+        vec![Input::Trainer { slot: 0, event: broken }, Input::Trainer { slot: 0, event: exited() }],
+        vec![Input::Trainer { slot: 0, event: exited() }],
+        vec![Input::Trainer { slot: 0, event: failed }],
+    ] {
+        let mut bench = Bench::training();
+        let now = bench.now;
+        let outputs = inputs.into_iter().flat_map(|input| bench.session.apply(now, input));
+        let ends: Vec<End> = outputs
+            .filter_map(|output| match output {
+                Output::Append(Event { kind: EventKind::Ended(end), .. }) => Some(end),
+                _ => None,
+            })
+            .collect();
+        let [end] = ends.as_slice() else { panic!("{} ends", ends.len()) };
+        assert!(end.reason.starts_with("the trainer") || end.reason.starts_with('\u{7f}'), "{}", end.reason);
+        assert!(end.reason.chars().count() <= proto::TEXT_CHARACTERS_MAX);
+        assert_eq!(end.log_tail.len(), proto::LOG_LINES_MAX);
+        assert!(end.log_tail.iter().all(|line| line.chars().count() == proto::TEXT_CHARACTERS_MAX));
+    }
+}

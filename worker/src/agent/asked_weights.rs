@@ -1,0 +1,62 @@
+//! The weights that one trainer process was asked for: taken when their job is done, removed when it ends in any other way,
+//! so that what nobody will ask for takes up no room on the disk. What it says of other attempts touches no file.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{session::types::Weights, weights::WeightsFolder};
+use crate::protocol::ToTrainer;
+
+/// See the module's description.
+#[derive(Debug, Clone)]
+pub(super) struct AskedWeights {
+    folder: Arc<WeightsFolder>,
+    /// The attempts that have not ended, as trainers know them.
+    ids: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl AskedWeights {
+    /// Of a trainer that has no jobs yet and writes into `folder`.
+    pub(super) fn new(folder: Arc<WeightsFolder>) -> Self {
+        Self { folder, ids: Arc::default() }
+    }
+
+    /// Notes what a request to the trainer asks for.
+    pub(super) fn note(&self, request: &ToTrainer) {
+        let ToTrainer::Train { jobs, .. } = request else { return };
+        let asked = jobs.iter().filter(|job| job.weights.is_some());
+        self.ids().extend(asked.map(|job| job.id.clone()));
+    }
+
+    /// An attempt has ended: its weights, where it is done and they were asked for.
+    pub(super) async fn left_by(&self, id: &str, is_done: bool) -> Option<Weights> {
+        if !self.ids().remove(id) {
+            return None;
+        }
+        let (folder, id) = (Arc::clone(&self.folder), id.to_owned());
+        let left = spawn_blocking(move || {
+            if is_done {
+                return Some(folder.finish(&id));
+            }
+            folder.discard(&id);
+            None
+        });
+        left.await.unwrap_or_else(|error| is_done.then(|| Weights::Absent(error.to_string())))
+    }
+
+    /// The trainer is gone, and with it the attempts that had no end.
+    pub(super) async fn end(&self) {
+        let ids = std::mem::take(&mut *self.ids());
+        let folder = Arc::clone(&self.folder);
+        // Fails only by a panic, and what is left is removed at the next start.
+        let _ = spawn_blocking(move || ids.iter().for_each(|id| folder.discard(id))).await;
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
