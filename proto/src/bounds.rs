@@ -10,6 +10,9 @@ pub const TEXT_CHARACTERS_MAX: usize = 1_000;
 /// Most log lines that a coordinator keeps of an attempt.
 pub const LOG_LINES_MAX: usize = 50;
 
+/// Longest time of an epoch, in seconds: a year. Nobody waits for more, and sums of so many epochs as there are stay finite.
+pub const EPOCH_SECONDS_MAX: f64 = 365.0 * 86_400.0;
+
 /// The first characters of a text. What is cut off does not stay in memory.
 pub fn cut(mut text: String, characters_max: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(characters_max) {

@@ -6,15 +6,12 @@ mod dataset;
 mod ids;
 mod parameter;
 
-pub use bounds::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
+pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 pub use dataset::{notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
 pub use parameter::{ParameterMap, ParameterValue};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
-
-/// Longest time of an epoch, in seconds: a year. Nobody waits for more, and sums of so many epochs as there are stay finite.
-pub const EPOCH_SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,24 +1,24 @@
 //! The agent's asynchronous shell: collects what happens, has the session decide, does what it says. One loop
 //! owns the session and the spool; nothing else touches them.
 
+mod log;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use proto::v1::{Outcome, WorkerMessage};
+use proto::v1::WorkerMessage;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::log::{Told, log_event};
 use super::{
     connection::{self, LinkEvent, Target, TargetError},
     lineage,
     session::{
         Session,
-        types::{
-            Departure, End, Event, EventKind, FromCoordinator, Input, Output, Start, ToCoordinator,
-            TrainerEvent,
-        },
+        types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
     slots::Slots,
     spool::{Spool, SpoolError},
@@ -27,7 +27,6 @@ use super::{
     weights::WeightsFolder,
     wire::{self, Identity},
 };
-use crate::protocol::DatasetSummary;
 
 /// How often a spool that the disk refused is tried again.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
@@ -216,7 +215,7 @@ struct Shell {
     slots: Slots,
     identity: Identity,
     data_root: PathBuf,
-    /// The data set that the log has told of.
+    /// What the log has told.
     told: Told,
     /// By a signal or its like; the next one means at once.
     was_asked_to_leave: bool,
@@ -373,41 +372,6 @@ async fn until(wake_at: Option<Instant>) {
     match wake_at {
         Some(wake_at) => sleep_until(wake_at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The data set that the log has told of, so that it does so once and not with each job.
-#[derive(Debug, Default)]
-struct Told(Option<DatasetSummary>);
-
-impl Told {
-    fn say(&mut self, dataset: &DatasetSummary) {
-        if self.0.as_ref() != Some(dataset) {
-            wire::encode_summary(dataset.clone()).lines().iter().for_each(|line| tracing::info!("{line}"));
-            self.0 = Some(dataset.clone());
-        }
-    }
-}
-
-fn log_event(event: &Event, told: &mut Told) {
-    let attempt = event.attempt;
-    match &event.kind {
-        EventKind::Started(Start { dataset, resumed_epochs }) => {
-            tracing::debug!(%attempt, train_images = dataset.train_images, resumed_epochs, "started");
-            told.say(dataset);
-        }
-        EventKind::Epoch(metrics) => tracing::debug!(
-            %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,
-            "epoch"
-        ),
-        EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
-        EventKind::Ended(end) => {
-            tracing::warn!(%attempt, outcome = end.outcome.as_str_name(), "ended: {}", end.reason);
-            // The log of one that did nothing wrong is kept, and of no interest here.
-            if !matches!(end.outcome, Outcome::HandedBack | Outcome::Revoked | Outcome::Diverged) {
-                end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
-            }
-        }
     }
 }
 

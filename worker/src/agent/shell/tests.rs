@@ -12,7 +12,7 @@ use std::{
 use proto::{
     AttemptKey,
     v1::{
-        self, CoordinatorMessage,
+        self, CoordinatorMessage, Outcome,
         coordinator_message::Message as ToWorker,
         event::Event as WireKind,
         worker_message::Message as FromWorker,

@@ -160,10 +160,6 @@ pub(super) const KNOWN: Forms = &[
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),
     (
-        "the trainer said that it is done after {} of {} epochs",
-        "トレーナーが {1} エポック中 {0} で完了と報告しました",
-    ),
-    (
         "the trainer said that it is done after epoch {} of {}",
         "トレーナーが {1} エポック中 {0} で完了と報告しました",
     ),

@@ -180,7 +180,7 @@ fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_r
         (epoch_line(1, 2, 0.5, 0.5), "the trainer reported epoch 2 after epoch 0"),
         (epoch_line(2, 1, 0.5, 0.5), "the trainer spoke of the job \"1/2#1\" while it trained 1/1#1"),
         (started_twice, "the trainer said twice that training started"),
-        (done, "the trainer said that it is done after 0 of 2 epochs"),
+        (done, "the trainer said that it is done after epoch 0 of 2"),
         (stopped, "the trainer stopped without being asked to"),
         (FromTrainer::Ready { protocol: 1, device: "cpu".into() }, "the trainer said twice that it is ready"),
     ];

@@ -1,0 +1,112 @@
+//! What the log says of attempts: of a data set, and of a reason that many attempts end for, once.
+
+use proto::v1::Outcome;
+
+use super::super::{
+    session::types::{End, Event, EventKind, Start},
+    wire,
+};
+use crate::protocol::DatasetSummary;
+
+/// What the log has told, so that it does so once and not with each job.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    dataset: Option<DatasetSummary>,
+    /// The end that was told last, and how many attempts had the same since.
+    end: Option<(End, u64)>,
+}
+
+/// How much of an end is told.
+#[derive(Debug, PartialEq, Eq)]
+enum Telling {
+    /// All of it: it is news.
+    Whole,
+    /// That so many attempts more ended like that.
+    Count(u64),
+    /// Nothing.
+    Nothing,
+}
+
+impl Told {
+    fn dataset(&mut self, dataset: &DatasetSummary) {
+        if self.dataset.as_ref() != Some(dataset) {
+            wire::encode_summary(dataset.clone()).lines().iter().for_each(|line| tracing::info!("{line}"));
+            self.dataset = Some(dataset.clone());
+        }
+    }
+
+    /// One fault of a data set or a GPU ends every job of a sweep, within a second: then it is told by its count, at each
+    /// power of ten.
+    fn end(&mut self, end: &End) -> Telling {
+        let same = |told: &End| {
+            (told.outcome, &told.reason, &told.log_tail) == (end.outcome, &end.reason, &end.log_tail)
+        };
+        match &mut self.end {
+            Some((told, more)) if same(told) => {
+                *more += 1;
+                let is_power = 10_u64.checked_pow(more.ilog10()) == Some(*more);
+                if is_power && *more > 1 { Telling::Count(*more) } else { Telling::Nothing }
+            }
+            _ => {
+                self.end = Some((end.clone(), 0));
+                Telling::Whole
+            }
+        }
+    }
+}
+
+/// Logs what became of an attempt.
+pub(super) fn log_event(event: &Event, told: &mut Told) {
+    let attempt = event.attempt;
+    match &event.kind {
+        EventKind::Started(Start { dataset, resumed_epochs }) => {
+            tracing::debug!(%attempt, train_images = dataset.train_images, resumed_epochs, "started");
+            told.dataset(dataset);
+        }
+        EventKind::Epoch(metrics) => tracing::debug!(
+            %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,
+            "epoch"
+        ),
+        EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
+        EventKind::Ended(end) => {
+            let outcome = end.outcome.as_str_name();
+            match told.end(end) {
+                Telling::Whole => {
+                    tracing::warn!(%attempt, outcome, "ended: {}", end.reason);
+                    // The log of one that did nothing wrong is kept, and of no interest here.
+                    if !matches!(end.outcome, Outcome::HandedBack | Outcome::Revoked | Outcome::Diverged) {
+                        end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
+                    }
+                }
+                Telling::Count(more) => {
+                    tracing::warn!(%attempt, outcome, "{more} more attempts ended for this reason: {}", end.reason);
+                }
+                Telling::Nothing => tracing::debug!(%attempt, outcome, "ended: {}", end.reason),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fault_that_ends_many_attempts_is_told_once_and_then_by_its_count() {
+        let end = |reason: &str| End {
+            outcome: Outcome::Unavailable,
+            reason: reason.to_owned(),
+            log_tail: Vec::new(),
+            weights: None,
+        };
+        let mut told = Told::default();
+        assert_eq!(told.end(&end("the disk is away")), Telling::Whole);
+        let counts: Vec<Telling> = (1..=1_000)
+            .map(|_| told.end(&end("the disk is away")))
+            .filter(|telling| *telling != Telling::Nothing)
+            .collect();
+        assert_eq!(counts, [Telling::Count(10), Telling::Count(100), Telling::Count(1_000)]);
+        assert_eq!(told.end(&end("another disk is away")), Telling::Whole);
+        assert_eq!(told.end(&end("the disk is away")), Telling::Whole);
+    }
+}
