@@ -23,7 +23,7 @@ impl Engine {
         hello: Hello,
         out: &mut Output,
     ) -> Reply {
-        self.take_losses_back(&hello);
+        self.take_losses_back(&hello, out);
         if let Some(refusal) = self.name_is_taken(now, &hello) {
             out.effects.push(Effect::Close { session, reason: refusal });
             return Reply::None;
