@@ -10,4 +10,5 @@ mod names;
 mod packs;
 mod properties;
 mod refusals;
+mod room;
 mod weights;

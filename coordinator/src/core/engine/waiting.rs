@@ -38,10 +38,7 @@ impl Engine {
         let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.draining).collect();
         let none_serves = match (connected.is_empty(), serving.is_empty()) {
             (true, _) => Some("no worker is connected".to_owned()),
-            (_, true) => Some(format!(
-                "every connected worker leaves: {}",
-                named(&connected, |worker| leaving(worker))
-            )),
+            (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
             _ => None,
         };
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
