@@ -176,6 +176,11 @@ impl WorkerState {
         self.session.is_some() && !self.draining
     }
 
+    /// Whether a user has told it to leave, and it has not said that it will.
+    pub(super) fn was_only_told(&self) -> bool {
+        self.drained && !self.has_said_draining
+    }
+
     /// Whether a slot is free.
     pub(super) fn has_room(&self) -> bool {
         self.slots.iter().any(SlotState::is_free)
@@ -242,7 +247,10 @@ impl Engine {
             slots: worker.slots.iter().map(slot).collect(),
             running: occupants.filter(runs).map(|attempt| (*attempt).into()).collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: set_aside.or(away).or(shared).unwrap_or_else(|| worker.leaving.clone()),
+            reason: set_aside.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
+                true => format!("{}, which it has not confirmed", worker.leaving),
+                false => worker.leaving.clone(),
+            }),
         }
     }
 
@@ -251,8 +259,7 @@ impl Engine {
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
         match self.workers.get(name) {
             Some(worker) => {
-                let is_certain = !worker.drained || worker.has_said_draining;
-                Reply::Worker(Box::new(self.worker_view(now, name, worker)), is_certain)
+                Reply::Worker(Box::new(self.worker_view(now, name, worker)), !worker.was_only_told())
             }
             None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
         }

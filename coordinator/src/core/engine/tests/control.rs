@@ -413,7 +413,11 @@ fn whether_a_worker_knows_that_it_was_drained_is_what_it_says_itself() {
     cluster.connect(1, "a", 1, &[]);
     let a = || "a".parse().unwrap();
     let knows = |cluster: &mut Cluster, input| match cluster.apply(input) {
-        Reply::Worker(worker, knows) => (worker.state, knows),
+        Reply::Worker(worker, knows) => {
+            let unconfirmed = worker.reason == "drained on request, which it has not confirmed";
+            assert_eq!(unconfirmed, !knows, "{}", worker.reason);
+            (worker.state, knows)
+        }
         other => panic!("{other:?}"),
     };
     let draining = "draining".to_owned();
