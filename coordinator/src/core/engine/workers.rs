@@ -273,15 +273,14 @@ impl Engine {
 
     /// Why a newcomer is not let in though its name is free: what is kept of all workers together is bounded.
     pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
-        let others = || {
-            let others =
-                self.workers.iter().filter(|(name, _)| **name != hello.name).map(|(_, worker)| worker);
-            others.filter(|worker| worker.session.is_some())
-        };
-        let reason = if others().count() >= CONNECTED_MAX {
+        let connected = |worker: &&WorkerState| worker.session.is_some();
+        let add = |(workers, bytes), worker: &WorkerState| (workers + 1, bytes + worker.bytes);
+        let (all, bytes): (usize, usize) = self.workers.values().filter(connected).fold((0, 0), add);
+        // Whom it replaces.
+        let (own, own_bytes) = self.workers.get(&hello.name).filter(connected).into_iter().fold((0, 0), add);
+        let reason = if all - own >= CONNECTED_MAX {
             format!("{CONNECTED_MAX} workers are connected already, as many as a coordinator takes")
-        } else if others().map(|other| other.bytes).sum::<usize>() + hello.bytes_kept() > CONNECTED_BYTES_MAX
-        {
+        } else if bytes - own_bytes + hello.bytes_kept() > CONNECTED_BYTES_MAX {
             format!(
                 "the names and slots of the workers that are connected take up {CONNECTED_BYTES_MAX} bytes already, as many as a \
                  coordinator keeps"
