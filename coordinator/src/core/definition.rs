@@ -134,9 +134,14 @@ impl SweepDefinition {
         texts.join(SEPARATOR)
     }
 
+    /// The length of [`Self::text`], about.
+    pub fn text_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum()
+    }
+
     /// [`Self::text`] for people: of a sweep that was extended by very many values, the first and the last specifications.
     pub fn shown_text(&self) -> String {
-        let bytes: usize = self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum();
+        let bytes = self.text_bytes();
         let Some((first, others)) = self.parts.split_first().filter(|_| bytes > SHOWN_BYTES_MAX) else {
             return self.text();
         };

@@ -2,12 +2,16 @@
 //! can be read at any time.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::Mutex;
 
+use super::restored;
 use crate::{
     core::engine::{Engine, EngineConfig, Input, Now, Reply},
     store::Store,
@@ -22,12 +26,42 @@ pub(super) struct Durable {
     store: Arc<dyn Store>,
     config: EngineConfig,
     /// What was read last, and when its reading began.
-    last: Arc<Mutex<Option<(Instant, Engine)>>>,
+    last: Last,
+    /// How many ask at the moment.
+    asking: Arc<AtomicUsize>,
+}
+
+type Last = Arc<Mutex<Option<(Instant, Engine)>>>;
+
+/// Somebody who asks. With the last one, what was read goes: it takes as much memory as the engine itself.
+struct Asking<'a>(&'a Durable);
+
+impl<'a> Asking<'a> {
+    fn new(durable: &'a Durable) -> Self {
+        durable.asking.fetch_add(1, Ordering::SeqCst);
+        Self(durable)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.0.asking.fetch_sub(1, Ordering::SeqCst) == 1
+            // Who has it asks, and was counted.
+            && let Ok(mut last) = self.0.last.try_lock()
+        {
+            *last = None;
+        }
+    }
 }
 
 impl Durable {
     pub(super) fn new(store: Arc<dyn Store>, config: EngineConfig) -> Self {
-        Self { store, config, last: Arc::default() }
+        Self { store, config, last: Arc::default(), asking: Arc::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.last.try_lock().is_ok_and(|last| last.is_none())
     }
 
     /// Whether the store knows the answer: it does not know what workers have said since.
@@ -40,6 +74,7 @@ impl Durable {
     pub(super) async fn ask(&self, question: Input, asked: Instant) -> Option<Reply> {
         // One reads, the others wait for it and share what it read, where they had asked before: reading is as much work as
         // a start.
+        let _asking = Asking::new(self);
         let mut last = self.last.lock().await;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Now { monotonic_ms: 0, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) };
@@ -47,7 +82,7 @@ impl Durable {
             *last = None;
             let read = Instant::now();
             let stored = self.store.load().await.ok()?;
-            *last = Some((read, Engine::restore(self.config, now, stored).ok()?));
+            *last = Some((read, restored(self.config, now, stored).await.ok()?));
         }
         let (_, engine) = last.as_mut()?;
         let mut reply = engine.apply(now, question).reply;

@@ -38,7 +38,10 @@ use self::{
     one_by_one::{Asked, OneByOne},
 };
 use crate::{
-    core::engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
+    core::{
+        engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
+        record::StoredSweep,
+    },
     store::{Store, StoreError},
     told::Told,
 };
@@ -112,8 +115,10 @@ impl Driver {
         config: EngineConfig,
     ) -> Result<(Self, DriverHandle), DriverError> {
         let stored = store.load().await?;
-        let (mut clock, start) = (LeaseClock::default(), Instant::now());
-        let engine = Engine::restore(config, now(&mut clock, start), stored)?;
+        // Before anything is asked of it, no time passes.
+        let now = Now { monotonic_ms: 0, unix_ms: unix_ms() };
+        let (clock, engine, start) =
+            (LeaseClock::default(), restored(config, now, stored).await?, Instant::now());
         let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (observations, _) = broadcast::channel(OBSERVED_WAITING_MAX);
         let durable = Durable::new(Arc::clone(&store), config);
@@ -191,9 +196,14 @@ impl Driver {
     /// Tells the engine of the streams that were given up.
     fn close_given_up(&mut self) {
         for session in std::mem::take(&mut self.given_up) {
-            let now = now(&mut self.clock, self.start);
+            let now = self.now();
             self.apply(now, Input::SessionClosed(session), None);
         }
+    }
+
+    /// The time by the clock of leases, and the wall clock's.
+    fn now(&mut self) -> Now {
+        Now { monotonic_ms: self.clock.read(self.start.elapsed(), self.requests.len()), unix_ms: unix_ms() }
     }
 
     /// Applies a request, and those that wait with it.
@@ -209,6 +219,7 @@ impl Driver {
     }
 
     fn take_weighed(&mut self, Weighed { request, room }: Weighed) {
+        self.clock.has_read();
         match &mut self.room {
             Some(others) => others.merge(room),
             none => *none = Some(room),
@@ -217,7 +228,7 @@ impl Driver {
     }
 
     fn take(&mut self, request: Request) {
-        let now = now(&mut self.clock, self.start);
+        let now = self.now();
         match request {
             Request::Tell(inputs) => {
                 for input in inputs {
@@ -261,7 +272,7 @@ impl Driver {
             if self.full.is_some() && !input.only_asks() {
                 return refuse(caller, None);
             }
-            let now = now(&mut self.clock, self.start);
+            let now = self.now();
             let asked = caller.map(|caller| Asked { input: input.clone(), caller });
             self.next.apply(&mut self.engine, now, input, asked);
         }
@@ -344,7 +355,7 @@ impl Driver {
             }
         }
         if let Some(told) = told {
-            let now = now(&mut self.clock, self.start);
+            let now = self.now();
             self.apply(now, told, None);
         }
         if !observed.is_empty() && self.observations.receiver_count() > 0 {
@@ -399,7 +410,7 @@ impl Driver {
 
     async fn restore_engine(&mut self) -> Result<(), DriverError> {
         let stored = self.store.load().await?;
-        self.engine = Engine::restore(self.config, now(&mut self.clock, self.start), stored)?;
+        self.engine = restored(self.config, self.now(), stored).await?;
         Ok(())
     }
 
@@ -436,13 +447,17 @@ fn refuse(caller: Option<Caller>, outbox: Option<Outbox>) {
     }
 }
 
-/// The time by the clock of leases, and the wall clock's.
-fn now(clock: &mut LeaseClock, start: Instant) -> Now {
+/// The wall clock's time, in milliseconds since 1970.
+fn unix_ms() -> u64 {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        monotonic_ms: clock.read(start.elapsed()),
-        unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-    }
+    u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// [`Engine::restore`] on a thread of its own: it parses every specification, which takes seconds where grids are large, and
+/// meanwhile the lead must be kept up, by a single processor too.
+async fn restored(config: EngineConfig, now: Now, stored: Vec<StoredSweep>) -> Result<Engine, DriverError> {
+    let restored = tokio::task::spawn_blocking(move || Engine::restore(config, now, stored)).await;
+    Ok(restored.map_err(|error| DriverError::Panicked(error.to_string()))??)
 }
 
 #[cfg(test)]

@@ -166,8 +166,33 @@ async fn a_question_does_not_wait_for_a_commit_that_takes_long() {
         "as the store has it: not durable yet"
     );
     assert!(waits(&mut first), "the commit still runs");
+    assert!(driven.handle.durable.holds_nothing(), "what was read for it takes up no memory any more");
     driven.ends.send(Ok(())).unwrap();
     assert!(first.remove(0).await.unwrap().is_ok());
+}
+
+#[test]
+fn the_runtime_goes_on_while_the_engine_is_made_of_what_the_store_holds() {
+    // The only thread for what takes long is free when the runtime's own thread has gone on.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .expect("a runtime");
+    let beat = || {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || receiver.recv());
+        tokio::spawn(async move { sender.send(()) })
+    };
+    runtime.block_on(async {
+        let leader = beat();
+        let driven = Driven::start().await;
+        assert!(leader.is_finished());
+        let leader = beat();
+        let question = Input::ListSweeps { before: None, limit: 10 };
+        assert!(driven.handle.durable.ask(question, Instant::now()).await.is_some());
+        assert!(leader.is_finished());
+    });
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod auth;
 mod bodies;
 mod connections;
 pub mod convert;
+mod drain;
 mod edge;
 mod errors;
 mod patience;
@@ -49,6 +50,9 @@ fn refused(error: CallError) -> Status {
             | ControlError::WeightsChosen { .. }
             | ControlError::NobodyLooks { .. }),
         ) => Status::failed_precondition(error.to_string()),
+        CallError::Refused(error @ ControlError::TooManySpecifications { .. }) => {
+            Status::resource_exhausted(error.to_string())
+        }
         CallError::Refused(error @ ControlError::Overtaken) => Status::aborted(error.to_string()),
         CallError::Unfit(_) => Status::invalid_argument(error.to_string()),
         CallError::Stopped => Status::unavailable(error.to_string()),

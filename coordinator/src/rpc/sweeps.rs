@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     artifacts, convert,
+    drain::{CONFIRMED_WITHIN, drain},
     edge::{self, page_start},
     mismatch,
     reading::Reading,
@@ -566,10 +567,7 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Worker>, Status> {
         let name = request.into_inner().name.parse();
         let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
-        match self.seat.call(Input::Drain(name)).await.map_err(refused)? {
-            Reply::Worker(worker) => Ok(Response::new(*worker)),
-            _ => Err(mismatch()),
-        }
+        drain(&self.seat, name, CONFIRMED_WITHIN).await.map(Response::new)
     }
 
     async fn stop_sweep(

@@ -177,6 +177,7 @@ impl Stream for Said {
                 Some(Outbound::Close(CloseReason::Silent)) => {
                     Status::unavailable("nothing came from this worker for a whole lease")
                 }
+                Some(Outbound::Close(CloseReason::NoRoom(reason))) => Status::resource_exhausted(reason),
                 Some(Outbound::Full) => refused(CallError::Full),
                 Some(Outbound::Again) => Status::unavailable(
                     "the store refused a commit; what was not acknowledged has to be said again, on a new stream",

@@ -67,7 +67,7 @@ impl Hub {
         let mut clock = LeaseClock::default();
         let config =
             EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
-        let now = Now { monotonic_ms: clock.read(Duration::ZERO), unix_ms: EPOCH_MS + now_ms };
+        let now = Now { monotonic_ms: clock.read(Duration::ZERO, 0), unix_ms: EPOCH_MS + now_ms };
         let engine = Engine::restore(config, now, durable.load()).map_err(|error| error.to_string())?;
         Ok(Self {
             engine,
@@ -105,7 +105,7 @@ impl Hub {
     /// What the engine takes for the jobs of a sweep.
     pub(super) fn define(&mut self, now_ms: u64, sweep: SweepId) -> Option<Arc<SweepDefinition>> {
         let now = Now {
-            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at)),
+            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at), 0),
             unix_ms: EPOCH_MS + now_ms,
         };
         match self.engine.apply(now, Input::Define(sweep)).reply {
@@ -123,7 +123,7 @@ impl Hub {
     /// Applies inputs to the next batch.
     pub(super) fn hear(&mut self, now_ms: u64, inputs: Inbox) -> Result<(), String> {
         for (input, question) in inputs {
-            let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
+            let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at), 0);
             let now = Now { monotonic_ms: lease_ms, unix_ms: EPOCH_MS + now_ms };
             let (named, before) = (self.named(&input), self.next.records().len());
             let opened = match &input {
@@ -158,7 +158,7 @@ impl Hub {
 
     /// Grants and welcomes have left: what they are about may be known from now on.
     pub(super) fn told(&mut self, now_ms: u64, told: Input) -> Result<(), String> {
-        let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at));
+        let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at), 0);
         if let Input::Told { granted, welcomed } = &told {
             for attempt in granted {
                 self.untold.remove(attempt);

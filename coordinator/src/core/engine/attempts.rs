@@ -95,7 +95,14 @@ impl Engine {
         (dataset, resumed_epochs): (v1::DatasetSummary, u32),
         out: &mut Output,
     ) {
+        let has_moved = self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved);
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        if has_moved && !run.data_set_is_settled() {
+            // Or what lies at the place that the user has just corrected would be the sweep's for good.
+            let reason =
+                "tried again, as the sweep's data set had another path by the time it began".to_owned();
+            return self.break_off(now, session, attempt, AttemptState::HandedBack, reason, out);
+        }
         match run.dataset.as_ref().filter(|_| run.data_set_is_settled()) {
             None if run.dataset.as_ref() == Some(&dataset) => {}
             None => {
@@ -224,10 +231,7 @@ impl Engine {
         log_tail: Vec<String>,
         out: &mut Output,
     ) {
-        let others_fit = self
-            .workers
-            .values()
-            .any(|worker| worker.accepts() && !worker.unfit.contains(&attempt.job.sweep));
+        let others_fit = self.somebody_takes_jobs(attempt.job.sweep);
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         if run.active(attempt).is_none() {
             return;

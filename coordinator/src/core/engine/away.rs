@@ -28,6 +28,8 @@ pub(super) struct Away {
     pub(super) reason: String,
     /// Since when each sweep knows, on the clock of leases: none fails for what another one saw.
     since_ms: BTreeMap<SweepId, u64>,
+    /// Sweeps that wait for it no more, as no worker ever read it: their jobs fail without a pause.
+    given_up: BTreeSet<SweepId>,
     /// When it is tried again, on the same clock.
     until_ms: u64,
     pause_ms: u64,
@@ -47,7 +49,9 @@ impl WorkerState {
     /// Whether it may be given a job of the sweep, as far as the data set goes.
     pub(super) fn may_read(&self, now: Now, run: &SweepRun) -> bool {
         let away = self.away.get(run.dataset_path());
-        away.is_none_or(|away| away.probe.is_none() && away.until_ms <= now.monotonic_ms)
+        away.is_none_or(|away| {
+            away.given_up.contains(&run.id) || (away.probe.is_none() && away.until_ms <= now.monotonic_ms)
+        })
     }
 
     /// What it cannot read, for people.
@@ -84,6 +88,7 @@ impl Engine {
         let away = worker.away.entry(path.to_path_buf()).or_insert_with(|| Away {
             reason: String::new(),
             since_ms: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             until_ms: 0,
             pause_ms: 0,
             probe: None,
@@ -97,13 +102,18 @@ impl Engine {
         let since_ms = *away.since_ms.entry(sweep).or_insert(now.monotonic_ms);
         let is_long = now.monotonic_ms.saturating_sub(since_ms) >= NEVER_READ_MAX_MS;
         let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&*path);
-        if was_read || !is_long || !self.workers.values().filter(|worker| worker.accepts()).all(cannot) {
-            return false;
+        let is_given_up =
+            !was_read && is_long && self.workers.values().filter(|worker| worker.accepts()).all(cannot);
+        for worker in self.workers.values_mut() {
+            let Some(away) = worker.away.get_mut(&*path) else { continue };
+            if is_given_up {
+                away.given_up.insert(sweep);
+                worker.unfit.insert(sweep);
+            } else {
+                away.given_up.remove(&sweep);
+            }
         }
-        for worker in self.workers.values_mut().filter(|worker| worker.away.contains_key(&*path)) {
-            worker.unfit.insert(sweep);
-        }
-        true
+        is_given_up
     }
 
     /// Forgets data sets that no sweep needs any more.
@@ -116,7 +126,9 @@ impl Engine {
             sweeps.values().filter(|run| !run.state.is_final()).map(SweepRun::dataset_path).collect();
         for worker in self.workers.values_mut() {
             worker.away.retain(|path, away| {
-                away.since_ms.retain(|sweep, _| sweeps.get(sweep).is_some_and(|run| !run.state.is_final()));
+                let is_open = |sweep: &SweepId| sweeps.get(sweep).is_some_and(|run| !run.state.is_final());
+                away.since_ms.retain(|sweep, _| is_open(sweep));
+                away.given_up.retain(is_open);
                 needed.contains(path.as_path())
             });
         }

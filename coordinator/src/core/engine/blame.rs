@@ -4,14 +4,19 @@
 //! one that keeps saying what cannot be.
 //!
 //! A worker whose name another process has taken counts as dead, since a worker without a spool that dies looks just
-//! like that. If it lives, it comes back and says which attempts it holds: then their losses are taken back.
+//! like that. If it lives, it comes back and says which attempts it holds: then their losses are taken back, for good, as
+//! the store is told. Not taken back is what made a job fail, as a final state stays (`sweep retry` gives it all its attempts
+//! again), and what was lost before the coordinator was started, as which losses are in doubt is kept in memory alone.
 
 use std::collections::BTreeMap;
 
-use proto::{AttemptKey, JobKey, WorkerName};
+use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 
-use super::{Engine, Hello, workers::WorkerState};
-use crate::core::{record::History, state::AttemptState};
+use super::{Engine, Hello, Output, job_control::STOPPED, workers::WorkerState};
+use crate::core::{
+    record::{History, Record},
+    state::{AttemptState, JobState},
+};
 
 /// With how many workers a job may be lost before its losses are charged to it: fewer die together by chance.
 const WORKERS_LOST_MAX: usize = 2;
@@ -35,6 +40,15 @@ const DOUBTS_MAX: usize = 10_000;
 /// Losses that were counted though nobody saw the worker's end.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(BTreeMap<AttemptKey, Doubt>);
+
+impl Doubts {
+    /// Forgets those of a job, whose history begins anew: later losses that look the same are others.
+    pub(super) fn forget(&mut self, job: JobKey) {
+        let (first, last) = (AttemptKey { job, attempt: 0 }, AttemptKey { job, attempt: u32::MAX });
+        let of_job: Vec<AttemptKey> = self.0.range(first..=last).map(|(attempt, _)| *attempt).collect();
+        of_job.iter().for_each(|attempt| drop(self.0.remove(attempt)));
+    }
+}
 
 #[derive(Debug)]
 struct Doubt {
@@ -88,25 +102,57 @@ impl WorkerState {
     fn is_suspect(&self) -> bool {
         self.crashed.len() >= CRASHED_JOBS_MAX
     }
+
+    /// Whether anything is held against it that may set it aside.
+    pub(super) fn is_blamed(&self) -> bool {
+        self.is_suspect() || self.is_refused()
+    }
+
+    /// Whether it is given no jobs of a sweep for which there are `others`.
+    pub(super) fn is_to_be_set_aside(&self, others: bool) -> bool {
+        self.is_refused() || (self.is_suspect() && others)
+    }
+
+    /// Whether it said too much that cannot be.
+    fn is_refused(&self) -> bool {
+        self.refused > REFUSALS_MAX
+    }
 }
 
 impl Engine {
-    /// Whether a worker is given jobs now.
-    pub(super) fn takes_jobs(&self, worker: &WorkerState) -> bool {
-        worker.accepts() && self.set_aside(worker).is_none()
+    /// Whether a worker is given jobs of the sweep now, as far as itself goes.
+    pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        worker.accepts() && !worker.unfit.contains(&sweep) && !self.is_set_aside(worker, sweep)
     }
 
-    /// Why a worker is given no jobs though it would take them.
+    /// Whether any worker is given jobs of the sweep now. Where none is, they fail with the reason that the next one gives:
+    /// whether they are given and whether they fail must be one question, or they would be given without end.
+    pub(super) fn somebody_takes_jobs(&self, sweep: SweepId) -> bool {
+        self.workers.values().any(|worker| self.takes_jobs(worker, sweep))
+    }
+
+    /// Whether a worker is given no jobs of the sweep though it would take them, as it is to blame.
+    pub(super) fn is_set_aside(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        worker.is_blamed() && worker.is_to_be_set_aside(self.others_take_jobs(sweep))
+    }
+
+    /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
+    /// sweep stands in for nobody there.
+    pub(super) fn others_take_jobs(&self, sweep: SweepId) -> bool {
+        self.workers
+            .values()
+            .any(|other| other.accepts() && !other.is_blamed() && !other.unfit.contains(&sweep))
+    }
+
+    /// Why a worker is given no jobs, or none of sweeps whose jobs crashed there, though it would take them.
     pub(super) fn set_aside(&self, worker: &WorkerState) -> Option<String> {
-        if worker.refused > REFUSALS_MAX {
+        if worker.is_refused() {
             return Some(format!(
                 "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
                 worker.refused, worker.refusal
             ));
         }
-        // Where all are suspect, the jobs are.
-        let others = || self.workers.values().any(|other| other.accepts() && !other.is_suspect());
-        if !worker.is_suspect() || !others() {
+        if !worker.is_suspect() || !worker.crashed.keys().any(|job| self.others_take_jobs(job.sweep)) {
             return None;
         }
         let jobs: Vec<String> = worker.crashed.keys().map(ToString::to_string).collect();
@@ -134,18 +180,26 @@ impl Engine {
     }
 
     /// A worker that holds an attempt lives: where its loss was counted, and nothing since, it is not any more.
-    pub(super) fn take_losses_back(&mut self, hello: &Hello) {
+    pub(super) fn take_losses_back(&mut self, hello: &Hello, out: &mut Output) {
         for held in &hello.held {
             let of_this = |doubt: &Doubt| doubt.worker == hello.name;
             if !self.doubts.0.get(&held.attempt).is_some_and(of_this) {
                 continue;
             }
             let Some(doubt) = self.doubts.0.remove(&held.attempt) else { continue };
-            if let Some(history) = self.history(held.attempt.job)
-                && *history == doubt.after
-            {
-                *history = doubt.before;
-            }
+            let job = held.attempt.job;
+            let Some(history) = self.history(job).filter(|history| **history == doubt.after) else {
+                continue;
+            };
+            history.clone_from(&doubt.before);
+            let active = self.sweeps.get(&job.sweep).and_then(|run| run.active.get(&job.job));
+            let state = if active.is_some() { JobState::Running } else { JobState::Pending };
+            let reason = match active {
+                // By this reason, a restart knows it.
+                Some(active) if active.is_last => STOPPED.to_owned(),
+                _ => format!("attempt {} is not counted as lost: worker {} lives", held.attempt, hello.name),
+            };
+            out.records.push(Record::JobChanged { job, state, history: doubt.before, reason });
         }
     }
 

@@ -17,7 +17,18 @@ use crate::core::{
     state::{AttemptState, JobState, SweepState},
 };
 
+/// Specifications of all sweeps, in bytes of text: sweeps stay for ever, and what is made of their texts takes six times as
+/// much memory. Sweep files have some hundred bytes, those with long lists some hundred thousand.
+pub(super) const SPECIFICATIONS_BYTES_MAX: usize = 256 << 20;
+
 impl Engine {
+    /// Whether there is room for so many bytes of specifications more.
+    pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), ControlError> {
+        let kept: usize = self.sweeps.values().map(|run| run.definition.text_bytes()).sum();
+        let fits = bytes == 0 || kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
+        if fits { Ok(()) } else { Err(ControlError::TooManySpecifications { kept, bytes }) }
+    }
+
     pub(super) fn submit(
         &mut self,
         now: Now,
@@ -27,6 +38,9 @@ impl Engine {
     ) -> Reply {
         if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(sweep)) {
             return Reply::Submitted(Box::new(known.view()), false);
+        }
+        if let Err(error) = self.has_room_for(definition.text_bytes()) {
+            return Reply::Refused(error);
         }
         let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
         definition.id = id;
@@ -58,12 +72,16 @@ impl Engine {
         definition: Arc<SweepDefinition>,
         out: &mut Output,
     ) -> Reply {
+        let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));
         let Some(run) = self.sweeps.get_mut(&sweep) else {
             return Reply::Refused(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
             SweepState::Running | SweepState::Paused | SweepState::Finished => {}
             state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+        }
+        if let Err(error) = has_room {
+            return Reply::Refused(error);
         }
         if !Arc::ptr_eq(&run.definition, base) {
             return Reply::Refused(ControlError::Overtaken);
@@ -152,8 +170,7 @@ impl Engine {
         };
         worker.drained = true;
         tell_to_leave(worker, out);
-        let view = self.workers.get(name).map(|worker| self.worker_view(now, name, worker));
-        Reply::Worker(Box::new(view.unwrap_or_default()))
+        self.describe_worker(now, name)
     }
 
     pub(super) fn stop(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {

@@ -96,6 +96,7 @@ impl Engine {
                 continue;
             }
             *count -= 1;
+            self.doubts.forget(JobKey { sweep, job });
             run.waiting.insert(job, WaitingJob::again(attempts, History::default()));
             retried += 1;
             out.records.push(Record::JobChanged {

@@ -8,9 +8,9 @@ use proto::{AttemptKey, JobKey, Message, SweepId, WorkerName, v1};
 use super::super::{
     definition::SweepDefinition,
     record::{EndedJob, EpochMetrics, Record, WeightsFile},
-    specification::MetricUse,
     state::{JobState, SweepState},
 };
+use super::refusal::ControlError;
 
 /// One stream of one worker, numbered by who accepts them; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,8 @@ pub enum Input {
         /// At most so many.
         limit: usize,
     },
+    /// A user who has told a worker to leave asks whether it knows.
+    DescribeWorker(WorkerName),
     /// A worker said hello on a new stream.
     SessionOpened {
         /// The stream.
@@ -199,6 +201,7 @@ impl Input {
                 | Self::Snapshot(_)
                 | Self::Define(_)
                 | Self::ListWorkers { .. }
+                | Self::DescribeWorker(_)
                 | Self::WeightsOffered { .. }
                 | Self::WeightsNames
         )
@@ -360,6 +363,8 @@ pub enum CloseReason {
     },
     /// Nothing came from it for a whole lease.
     Silent,
+    /// There are too many workers, or theirs are too long descriptions: which it is, for people.
+    NoRoom(String),
 }
 
 /// Something a watcher wants to know; made durable before.
@@ -413,8 +418,8 @@ pub enum Reply {
     Retried(Box<v1::Sweep>, u64),
     /// Workers by name, and whether there are more.
     Workers(Vec<v1::Worker>, bool),
-    /// One worker.
-    Worker(Box<v1::Worker>),
+    /// One worker, and whether it knows where a user has told it to leave.
+    Worker(Box<v1::Worker>, bool),
     /// What becomes of weights.
     Weights(WeightsAnswer),
     /// All files of weights.
@@ -448,68 +453,4 @@ pub struct WeightsNames {
     pub awaited: BTreeSet<String>,
     /// The folders in which files of this coordinator's sweeps lie.
     pub folders: BTreeSet<String>,
-}
-
-/// Why a user's wish is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ControlError {
-    /// There is no such sweep.
-    #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
-    NoSuchSweep(SweepId),
-    /// Somebody else extended or set the sweep meanwhile.
-    #[error("the sweep was changed by somebody else at the same time; try again")]
-    Overtaken,
-    /// The sweep has no such job.
-    #[error("sweep {sweep} has the jobs 1 to {jobs}, not {job}", sweep = .job.sweep, job = .job.job)]
-    NoSuchJob {
-        /// What was asked for.
-        job: JobKey,
-        /// How many there are.
-        jobs: u64,
-    },
-    /// The job has its end, whichever that is.
-    #[error("job {0} has ended already")]
-    JobHasEnded(JobKey),
-    /// Jobs of a sweep that was stopped or cancelled are taken up together.
-    #[error("sweep {sweep} is {state}; `sweep retry {sweep}` takes all of its jobs up again", state = .state.as_str())]
-    OnlyAsAWhole {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
-    /// Which epochs count stays as it is while there are weights that were chosen by them.
-    #[error(
-        "weights of sweep {sweep} are kept or on their way that were chosen with `metric.use: {used}`, so it stays that; \
-         submit another sweep to choose otherwise",
-        used = .used.as_str()
-    )]
-    WeightsChosen {
-        /// Which sweep.
-        sweep: SweepId,
-        /// What they were chosen by.
-        used: MetricUse,
-    },
-    /// The data set of results that are all there moves, and no job is left whose worker would look at it.
-    #[error(
-        "all jobs of sweep {sweep} are done with the data set at {path}, so that no worker would see whether another path has \
-         the same pictures; leave `dataset.path` as it is, or submit another sweep for other pictures"
-    )]
-    NobodyLooks {
-        /// Which sweep.
-        sweep: SweepId,
-        /// Where its data set was.
-        path: String,
-    },
-    /// There is no such worker.
-    #[error("no worker {0} is connected; `sweep workers` lists the workers")]
-    NoSuchWorker(WorkerName),
-    /// The sweep has its end.
-    #[error("sweep {sweep} is {state} already", state = .state.as_str())]
-    AlreadyFinal {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
 }

@@ -9,6 +9,7 @@ mod control;
 mod job_control;
 mod message;
 mod packs;
+mod refusal;
 mod restore;
 mod schedule;
 mod sessions;
@@ -28,9 +29,10 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 pub use self::{
     message::{
-        AttemptEvent, CloseReason, ControlError, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
-        Observation, Output, Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
+        AttemptEvent, CloseReason, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd, Observation, Output,
+        Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
     },
+    refusal::ControlError,
     restore::RestoreError,
     weights::weights_name,
 };
@@ -123,6 +125,7 @@ impl Engine {
             Input::Snapshot(sweep) => self.snapshot(now, *sweep),
             Input::Define(sweep) => self.define(*sweep),
             Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
+            Input::DescribeWorker(name) => self.describe_worker(now, name),
             Input::WeightsOffered { attempt, file } => Reply::Weights(self.weights_offered(*attempt, file)),
             Input::WeightsNames => Reply::WeightsNames(self.weights_names()),
             _ => return None,
@@ -157,6 +160,7 @@ impl Engine {
             | Input::Define(_)
             | Input::WeightsOffered { .. }
             | Input::WeightsNames
+            | Input::DescribeWorker(_)
             | Input::ListWorkers { .. } => Reply::None,
         }
     }

@@ -51,20 +51,20 @@ impl Engine {
 
     /// How many slots take packs, busy or free: what waits is dealt out over all of them, so that those which are free
     /// soon find something.
-    fn packing_slots(&self) -> u64 {
-        let workers = self.workers.values().filter(|worker| self.takes_jobs(worker));
+    fn packing_slots(&self, sweep: SweepId) -> u64 {
+        let workers = self.workers.values().filter(|worker| self.takes_jobs(worker, sweep));
         let slots = workers.flat_map(|worker| &worker.slots);
         slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
     }
 
-    /// The free slots of the workers that take jobs, by worker.
+    /// The free slots of the workers that accept jobs, by worker.
     fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
         let workers = &self.workers;
         self.roomy.retain(|name| workers.get(name).is_some_and(WorkerState::has_room));
         self.roomy
             .iter()
             .filter_map(|name| self.workers.get_key_value(name))
-            .filter(|(_, worker)| self.takes_jobs(worker))
+            .filter(|(_, worker)| worker.accepts())
             .flat_map(|(name, worker)| {
                 let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
                 free.map(move |(position, _)| (name.clone(), position))
@@ -76,17 +76,11 @@ impl Engine {
     /// nobody can, so that they fail with the reason instead of waiting for ever.
     fn next_sweep_for(&self, now: Now, name: &WorkerName) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
-        let unfit = &worker.unfit;
-        let nobody_fits = |sweep: &SweepId| {
-            self.workers
-                .values()
-                .filter(|worker| self.takes_jobs(worker))
-                .all(|worker| worker.unfit.contains(sweep))
+        let takes = |sweep: SweepId| match worker.unfit.contains(&sweep) {
+            false => self.takes_jobs(worker, sweep),
+            true => !self.is_set_aside(worker, sweep) && !self.somebody_takes_jobs(sweep),
         };
-        let fits = |run: &&SweepRun| {
-            run.can_start()
-                && if unfit.contains(&run.id) { nobody_fits(&run.id) } else { worker.may_read(now, run) }
-        };
+        let fits = |run: &&SweepRun| run.can_start() && worker.may_read(now, run) && takes(run.id);
         self.live_sweeps().find(fits).map(|run| run.id)
     }
 
@@ -99,7 +93,7 @@ impl Engine {
     fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
         let Place { name, position, granted } = place;
         let takes_packs = self.takes_packs(sweep, &place);
-        let slots = if takes_packs { self.packing_slots().saturating_sub(granted).max(1) } else { 1 };
+        let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
         let Some(run) = self.sweeps.get_mut(&sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
         let (Some(session), Some(slot)) = (worker.session, worker.slots.get_mut(position)) else { return };
@@ -115,8 +109,7 @@ impl Engine {
             let limit = limits.into_iter().flatten().fold(slot.description.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
-        let is_probe = !worker.unfit.contains(&sweep)
-            && begin_probe(&mut worker.away, run, run.attempt_key(job, waiting.attempts + 1));
+        let is_probe = begin_probe(&mut worker.away, run, run.attempt_key(job, waiting.attempts + 1));
         // One is enough to look whether its data set is back.
         let size = if is_probe { 1 } else { size };
         let mut jobs = vec![(job, waiting)];

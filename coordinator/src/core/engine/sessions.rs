@@ -23,11 +23,12 @@ impl Engine {
         hello: Hello,
         out: &mut Output,
     ) -> Reply {
-        self.take_losses_back(&hello);
-        if let Some(refusal) = self.name_is_taken(now, &hello) {
+        self.take_losses_back(&hello, out);
+        if let Some(refusal) = self.name_is_taken(now, &hello).or_else(|| self.has_no_room(&hello)) {
             out.effects.push(Effect::Close { session, reason: refusal });
             return Reply::None;
         }
+        let bytes = hello.bytes_kept();
         let Hello { name, instance, predecessors, host, software_version, slots, held, draining } = hello;
         let before = self.workers.remove(&name);
         let kinship =
@@ -53,6 +54,7 @@ impl Engine {
             software_version,
             draining,
             drained: false,
+            has_said_draining: draining,
             leaving: String::new(),
             slots,
             last_seen_unix_ms: now.unix_ms,
@@ -62,6 +64,7 @@ impl Engine {
             unfit: BTreeSet::new(),
             away: BTreeMap::new(),
             instance,
+            bytes,
             crashed: BTreeMap::new(),
             refused: 0,
             refusal: String::new(),
@@ -224,7 +227,7 @@ impl Engine {
 
     pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) -> Reply {
         if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
-            worker.draining = true;
+            (worker.draining, worker.has_said_draining) = (true, true);
             if worker.leaving.is_empty() {
                 worker.leaving = reason;
             }

@@ -9,4 +9,6 @@ mod leases;
 mod names;
 mod packs;
 mod properties;
+mod refusals;
+mod room;
 mod weights;

@@ -1,7 +1,5 @@
 //! Why jobs wait, by the rules that `schedule` goes by, so that nobody has to guess why nothing moves.
 
-use std::collections::BTreeMap;
-
 use proto::{WorkerName, v1};
 
 use super::{Effect, Engine, Now, Observation, Output, sweep_run::SweepRun, workers::WorkerState};
@@ -13,93 +11,146 @@ const NAMED_MAX: usize = 3;
 /// How long nothing must move before watchers are told why, in milliseconds: workers take some seconds to start.
 const IDLE_TOLD_AFTER_MS: u64 = 10_000;
 
+/// The workers as all sweeps see them, looked at once for all of these: thousands of sweeps may wait for hundreds of
+/// workers, at each tick.
+struct Crowd<'a> {
+    /// Why no worker takes jobs of any sweep, where that is so.
+    none_serves: Option<String>,
+    /// Whether workers serve that nothing speaks against, whatever the sweep, and whether one of them has a free slot.
+    plain: bool,
+    plain_has_room: bool,
+    /// The others that serve: sweeps may differ about them.
+    marked: Vec<(&'a WorkerName, &'a WorkerState)>,
+}
+
 impl Engine {
     /// Why jobs of the sweep wait; nothing where none does, or where they are about to start.
     pub(super) fn waiting(&self, now: Now, run: &SweepRun) -> Option<v1::Waiting> {
-        let (reason, text) = self.why_waiting(now, run)?;
+        let crowd = self.crowd();
+        let reason = self.why_waiting(&crowd, run)?;
+        let text = self.why_in_words(&crowd, run, reason);
         let idle_ms = run.idle_since_ms.map_or(0, |since| now.monotonic_ms.saturating_sub(since));
         Some(v1::Waiting { reason: reason.into(), text, idle_ms })
     }
 
-    fn why_waiting(&self, now: Now, run: &SweepRun) -> Option<(v1::WaitReason, String)> {
+    fn crowd(&self) -> Crowd<'_> {
+        let connected: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.session.is_some()).collect();
+        let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.draining).collect();
+        let none_serves = match (connected.is_empty(), serving.is_empty()) {
+            (true, _) => Some("no worker is connected".to_owned()),
+            (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
+            _ => None,
+        };
+        let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
+            looks_at_a_worker();
+            let is_unfit = || worker.unfit.iter().any(|sweep| self.live.contains(sweep));
+            worker.is_blamed() || !worker.away.is_empty() || is_unfit()
+        });
+        let plain_has_room = plain.iter().any(|(_, worker)| worker.has_room());
+        Crowd { none_serves, plain: !plain.is_empty(), plain_has_room, marked }
+    }
+
+    fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<v1::WaitReason> {
         use v1::WaitReason as Why;
         if run.fresh() + run.waiting.len() as u64 == 0 {
             return None;
         }
         match run.state {
-            SweepState::Paused => {
-                return Some((Why::Paused, format!("paused; `sweep resume {}` has it go on", run.id)));
-            }
+            SweepState::Paused => return Some(Why::Paused),
             SweepState::Running => {}
             _ => return None,
         }
         if run.room() == 0 {
-            let jobs = run.active.len();
-            let text = format!(
-                "{jobs} {}, as many as max_parallel allows",
-                if jobs == 1 { "job runs" } else { "jobs run" }
-            );
-            return Some((Why::MaxParallel, text));
+            return Some(Why::MaxParallel);
         }
-        let all = |worker: &WorkerState| worker.session.is_some();
-        let connected: BTreeMap<_, _> = self.workers.iter().filter(|(_, worker)| all(worker)).collect();
-        if connected.is_empty() {
-            return Some((Why::NoWorker, "no worker is connected".to_owned()));
+        if crowd.none_serves.is_some() {
+            return Some(Why::NoWorker);
         }
-        let serving =
-            left(&connected, |worker| (!worker.draining).then_some(()).ok_or_else(|| leaving(worker)));
-        let serving = match serving {
-            Err(reasons) => {
-                return Some((Why::NoWorker, format!("every connected worker leaves: {reasons}")));
-            }
-            Ok(serving) => serving,
-        };
-        let taking = left(&serving, |worker| self.set_aside(worker).map_or(Ok(()), Err));
-        let taking = match taking {
-            Err(reasons) => return Some((Why::AllSetAside, format!("every worker is set aside: {reasons}"))),
-            Ok(taking) => taking,
-        };
-        let able = left(&taking, |worker| match worker.unfit.contains(&run.id) {
-            false => Ok(()),
-            true => Err("it has refused this sweep".to_owned()),
-        });
-        let able = match able {
-            Err(reasons) => {
-                return Some((Why::NoneCanTrain, format!("no worker can train this sweep: {reasons}")));
-            }
-            Ok(able) => able,
-        };
-        let path = run.dataset_path();
-        let reading =
-            left(&able, |worker| worker.away.get(path).map_or(Ok(()), |away| Err(away.reason.clone())));
-        let reading = match reading {
-            Err(reasons) => {
-                let text = format!("the data set is away, and tried again until it is back: {reasons}");
-                return Some((Why::DataSet, text));
-            }
-            Ok(reading) => reading,
-        };
-        if reading.values().any(|worker| worker.has_room() && worker.may_read(now, run)) {
+        if crowd.plain_has_room {
             return None;
         }
-        let others = if run.active.is_empty() { " with other sweeps" } else { "" };
-        Some((Why::SlotsBusy, format!("every slot is busy{others}")))
+        let mut farthest = crowd.plain.then_some(Why::SlotsBusy);
+        let rank = |why: Why| {
+            [Why::AllSetAside, Why::NoneCanTrain, Why::DataSet, Why::SlotsBusy]
+                .iter()
+                .position(|one| *one == why)
+        };
+        let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id);
+        for (_, worker) in &crowd.marked {
+            // One that is busy tells no more than another one that is.
+            if farthest == Some(Why::SlotsBusy) && !worker.has_room() {
+                continue;
+            }
+            let why = match obstacle(worker, run, others) {
+                None if worker.has_room() => return None,
+                None => Why::SlotsBusy,
+                Some(why) => why,
+            };
+            if farthest.is_none_or(|farthest| rank(farthest) < rank(why)) {
+                farthest = Some(why);
+            }
+        }
+        farthest
+    }
+
+    fn why_in_words(&self, crowd: &Crowd<'_>, run: &SweepRun, reason: v1::WaitReason) -> String {
+        use v1::WaitReason as Why;
+        let of_those = |why: &dyn Fn(&WorkerState) -> String| {
+            let others = self.others_take_jobs(run.id);
+            let those = crowd.marked.iter().copied();
+            let those = those.filter(|(_, worker)| obstacle(worker, run, others) == Some(reason));
+            named(&those.collect::<Vec<_>>(), why)
+        };
+        match reason {
+            Why::Paused => format!("paused; `sweep resume {}` has it go on", run.id),
+            Why::MaxParallel if run.active.len() == 1 => {
+                "1 job runs, as many as max_parallel allows".to_owned()
+            }
+            Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.active.len()),
+            Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
+            Why::AllSetAside => {
+                let why = of_those(&|worker| self.set_aside(worker).unwrap_or_default());
+                format!("every worker is set aside: {why}")
+            }
+            Why::NoneCanTrain => {
+                let why = of_those(&|_| "it has refused this sweep".to_owned());
+                format!("no worker can train this sweep: {why}")
+            }
+            Why::DataSet => {
+                let reason = |worker: &WorkerState| {
+                    worker.away.get(run.dataset_path()).map(|away| away.reason.clone()).unwrap_or_default()
+                };
+                format!("the data set is away, and tried again until it is back: {}", of_those(&reason))
+            }
+            Why::SlotsBusy if run.active.is_empty() => "every slot is busy with other sweeps".to_owned(),
+            Why::SlotsBusy | Why::Unspecified => "every slot is busy".to_owned(),
+        }
     }
 
     /// Notes which sweeps have jobs that wait and none that runs, and tells their watchers why once that has lasted, and
     /// again when the reason changes.
     pub(super) fn note_idle_sweeps(&mut self, now: Now, out: &mut Output) {
-        let live: Vec<_> = self.live.iter().copied().collect();
-        for id in live {
-            let Some(run) = self.sweeps.get(&id) else { continue };
-            let why = if run.active.is_empty() { self.why_waiting(now, run) } else { None };
+        let crowd = self.crowd();
+        let idle = |run: &&SweepRun| run.active.is_empty();
+        let runs = self.live.iter().filter_map(|id| self.sweeps.get(id));
+        let waiting: Vec<_> = runs
+            .map(|run| {
+                let reason = Some(run).filter(idle).and_then(|run| self.why_waiting(&crowd, run));
+                let since = run.idle_since_ms.unwrap_or(now.monotonic_ms);
+                // Words take longer to find than that there is a reason.
+                let is_due = now.monotonic_ms.saturating_sub(since) >= IDLE_TOLD_AFTER_MS;
+                let text = reason.filter(|_| is_due).map(|reason| self.why_in_words(&crowd, run, reason));
+                (run.id, reason.map(|_| since), text)
+            })
+            .collect();
+        for (id, since, text) in waiting {
             let Some(run) = self.sweeps.get_mut(&id) else { continue };
-            let Some((_, text)) = why else {
+            if since.is_none() {
                 run.moves();
                 continue;
-            };
-            let since = *run.idle_since_ms.get_or_insert(now.monotonic_ms);
-            if now.monotonic_ms - since >= IDLE_TOLD_AFTER_MS && run.idle_told != text {
+            }
+            run.idle_since_ms = since;
+            if let Some(text) = text.filter(|text| *text != run.idle_told) {
                 run.idle_told = text;
                 out.effects.push(Effect::Observed { sweep: id, observation: Observation::Progress });
             }
@@ -107,24 +158,36 @@ impl Engine {
     }
 }
 
-/// The workers that nothing speaks against; where there are none, what speaks against each.
-fn left<'a>(
-    workers: &BTreeMap<&'a WorkerName, &'a WorkerState>,
-    obstacle: impl Fn(&WorkerState) -> Result<(), String>,
-) -> Result<BTreeMap<&'a WorkerName, &'a WorkerState>, String> {
-    let mut left = BTreeMap::new();
-    let mut reasons: Vec<String> = Vec::new();
-    for (name, worker) in workers {
-        match obstacle(worker) {
-            Ok(()) => drop(left.insert(*name, *worker)),
-            Err(_) if reasons.len() > NAMED_MAX => {}
-            Err(_) if reasons.len() == NAMED_MAX => reasons.push("and others".to_owned()),
-            Err(reason) => reasons.push(format!("{name}: {reason}")),
-        }
+/// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
+fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<v1::WaitReason> {
+    looks_at_a_worker();
+    if worker.is_to_be_set_aside(others) {
+        return Some(v1::WaitReason::AllSetAside);
     }
-    if left.is_empty() { Err(reasons.join("; ")) } else { Ok(left) }
+    if worker.unfit.contains(&run.id) {
+        return Some(v1::WaitReason::NoneCanTrain);
+    }
+    worker.away.contains_key(run.dataset_path()).then_some(v1::WaitReason::DataSet)
+}
+
+/// What is to be said of each of these workers; of the first of many.
+fn named(workers: &[(&WorkerName, &WorkerState)], why: impl Fn(&WorkerState) -> String) -> String {
+    let named = workers.iter().take(NAMED_MAX).map(|(name, worker)| format!("{name}: {}", why(worker)));
+    let more = (workers.len() > NAMED_MAX).then(|| "and others".to_owned());
+    named.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 fn leaving(worker: &WorkerState) -> String {
     if worker.leaving.is_empty() { "it takes no more jobs".to_owned() } else { worker.leaving.clone() }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many workers were looked at, so that tests see what a tick costs.
+    pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn looks_at_a_worker() {
+    #[cfg(test)]
+    LOOKED_AT.set(LOOKED_AT.get() + 1);
 }

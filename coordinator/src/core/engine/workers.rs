@@ -8,7 +8,10 @@ use std::{
 
 use proto::{AttemptKey, JobKey, Message, SweepId, WorkerName, v1};
 
-use super::{CloseReason, Effect, Engine, Now, Output, Reply, SessionId, SlotDescription, away::Away};
+use super::{
+    CloseReason, ControlError, Effect, Engine, Hello, Now, Output, Reply, SessionId, SlotDescription,
+    away::Away,
+};
 use crate::core::mutants::{self, Mutant};
 
 /// How long a worker is remembered whose stream broke, in milliseconds of wall-clock time: long enough to ask about it.
@@ -25,6 +28,13 @@ const DEPARTED_MAX: usize = 200;
 /// in all.
 const DEPARTED_SLOTS_MAX: usize = 16;
 const DEPARTED_TEXT_MAX: usize = 200;
+
+/// Workers that are connected at the same time: many times those of the largest cluster.
+const CONNECTED_MAX: usize = 10_000;
+
+/// What is kept of all their hellos, in bytes: ten thousand workers of eight GPUs each have some twenty megabytes. Each hello
+/// may be long, and one connection may bring many.
+const CONNECTED_BYTES_MAX: usize = 64 << 20;
 
 /// How long it is shown that a worker of the same name was turned away, in milliseconds: such a one tries again each some
 /// seconds.
@@ -63,8 +73,10 @@ pub(super) struct WorkerState {
     pub(super) host: String,
     pub(super) software_version: String,
     pub(super) draining: bool,
-    /// A user has asked for that.
+    /// A user has asked for that. Only kept in memory: what lasts is that the worker knows of it.
     pub(super) drained: bool,
+    /// The worker has said itself that it takes no more jobs.
+    pub(super) has_said_draining: bool,
     /// Why it takes no more jobs, for people.
     pub(super) leaving: String,
     pub(super) slots: Vec<SlotState>,
@@ -82,6 +94,8 @@ pub(super) struct WorkerState {
     pub(super) away: BTreeMap<PathBuf, Away>,
     /// Its process, told from one that was started anew.
     pub(super) instance: String,
+    /// About how much memory its hello takes up.
+    pub(super) bytes: usize,
     /// Jobs that crashed here since the last one that did not, and why.
     pub(super) crashed: BTreeMap<JobKey, String>,
     /// How many things it said that cannot be, and the last one.
@@ -95,6 +109,19 @@ pub(super) struct SlotState {
     pub(super) description: SlotDescription,
     /// What runs there, or was revoked and has not ended yet: one attempt, or a pack.
     pub(super) occupants: BTreeSet<AttemptKey>,
+}
+
+impl Hello {
+    /// About how much memory is taken up by what is kept of it.
+    pub(super) fn bytes_kept(&self) -> usize {
+        let of_slot = |slot: &SlotDescription| {
+            size_of::<SlotState>() + slot.device.capacity() + slot.description.capacity()
+        };
+        let texts = [&self.instance, &self.host, &self.software_version];
+        size_of::<WorkerState>()
+            + self.slots.iter().map(of_slot).sum::<usize>()
+            + texts.into_iter().map(String::capacity).sum::<usize>()
+    }
 }
 
 impl SlotState {
@@ -147,6 +174,11 @@ impl WorkerState {
     /// Whether it takes jobs.
     pub(super) fn accepts(&self) -> bool {
         self.session.is_some() && !self.draining
+    }
+
+    /// Whether a user has told it to leave, and it has not said that it will.
+    pub(super) fn was_only_told(&self) -> bool {
+        self.drained && !self.has_said_draining
     }
 
     /// Whether a slot is free.
@@ -215,7 +247,21 @@ impl Engine {
             slots: worker.slots.iter().map(slot).collect(),
             running: occupants.filter(runs).map(|attempt| (*attempt).into()).collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: set_aside.or(away).or(shared).unwrap_or_else(|| worker.leaving.clone()),
+            reason: set_aside.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
+                true => format!("{}, which it has not confirmed", worker.leaving),
+                false => worker.leaving.clone(),
+            }),
+        }
+    }
+
+    /// One worker, and whether it takes jobs, or knows that it shall not: what it was only told may be forgotten with
+    /// this coordinator, before it came there.
+    pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
+        match self.workers.get(name) {
+            Some(worker) => {
+                Reply::Worker(Box::new(self.worker_view(now, name, worker)), !worker.was_only_told())
+            }
+            None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
         }
     }
 
@@ -223,6 +269,28 @@ impl Engine {
     fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let active = self.sweeps.get(&attempt.job.sweep).and_then(|run| run.active(attempt));
         active.is_some_and(|active| active.worker == *name)
+    }
+
+    /// Why a newcomer is not let in though its name is free: what is kept of all workers together is bounded.
+    pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
+        let connected = |worker: &&WorkerState| worker.session.is_some();
+        let add = |(workers, bytes), worker: &WorkerState| (workers + 1, bytes + worker.bytes);
+        let (all, bytes): (usize, usize) = self.workers.values().filter(connected).fold((0, 0), add);
+        // Whom it replaces.
+        let (own, own_bytes) = self.workers.get(&hello.name).filter(connected).into_iter().fold((0, 0), add);
+        let reason = if all - own >= CONNECTED_MAX {
+            format!("{CONNECTED_MAX} workers are connected already, as many as a coordinator takes")
+        } else if bytes - own_bytes + hello.bytes_kept() > CONNECTED_BYTES_MAX {
+            format!(
+                "the names and slots of the workers that are connected take up {CONNECTED_BYTES_MAX} bytes already, as many as a \
+                 coordinator keeps"
+            )
+        } else {
+            return None;
+        };
+        Some(CloseReason::NoRoom(format!(
+            "{reason}; this one tries again, or start it with another coordinator"
+        )))
     }
 
     /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not

@@ -180,6 +180,29 @@ fn another_data_set_at_the_old_place_is_not_held_against_the_new_one() {
 }
 
 #[test]
+fn an_attempt_that_began_at_a_place_that_was_wrong_does_not_settle_the_data_set() {
+    let mut cluster = Cluster::with_sweep(3, "execution: {attempts_max: 1}");
+    cluster.connect(1, "a", 1, &[]);
+    // The user sees the mistake while the data set is prepared.
+    let moved = cluster.change("dataset.path=right");
+    cluster.apply(moved);
+    cluster.take_effects();
+    let found = |hash| AttemptEvent::Started { dataset: dataset(hash), resumed_epochs: 0 };
+    cluster.event(1, key(1, 1), found("wrong"));
+    assert_eq!(Cluster::revoked(&cluster.take_effects()), [key(1, 1)]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+    cluster.event(1, key(1, 2), found("right"));
+    assert_eq!(cluster.sweep().dataset.unwrap().content_hash, "right");
+    assert_eq!((cluster.counts(), charged(&cluster)), ([2, 1, 0, 0, 0, 0], 0));
+    // Where results came from that data set, no other takes its place.
+    let moved = cluster.change("dataset.path=wrong");
+    cluster.apply(moved);
+    cluster.epoch(1, key(1, 2), 1);
+    assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 0]);
+}
+
+#[test]
 fn one_fault_of_a_data_set_is_no_news_of_each_job() {
     let mut cluster = Cluster::with_sweep(8, "");
     cluster.connect(1, "a", 8, &[]);

@@ -213,7 +213,7 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
     cluster.connect(1, "a", 1, &[]);
     cluster.take_effects();
     for _ in 0..2 {
-        assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(_)));
+        assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(..)));
     }
     assert_eq!(drains(&mut cluster), 1);
     cluster.train(1, key(1, 1));
@@ -427,4 +427,33 @@ fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whol
         given.extend(cluster.grants());
     }
     assert_eq!(cluster.counts(), [0, 0, 4, 0, 0, 0]);
+}
+
+#[test]
+fn whether_a_worker_knows_that_it_was_drained_is_what_it_says_itself() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    let a = || "a".parse().unwrap();
+    let knows = |cluster: &mut Cluster, input| match cluster.apply(input) {
+        Reply::Worker(worker, knows) => {
+            let unconfirmed = worker.reason == "drained on request, which it has not confirmed";
+            assert_eq!(unconfirmed, !knows, "{}", worker.reason);
+            (worker.state, knows)
+        }
+        other => panic!("{other:?}"),
+    };
+    let draining = "draining".to_owned();
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), ("connected".to_owned(), true));
+    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining.clone(), false));
+    // The stream breaks before it has heard of it.
+    cluster.connect(2, "a", 1, &[(key(1, 1), 0)]);
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining.clone(), false));
+    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining.clone(), true));
+    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining, true));
+    // One that has left knew.
+    cluster.apply(Input::SessionClosed(SessionId(2)));
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), ("disconnected".to_owned(), true));
+    let unknown = cluster.apply(Input::DescribeWorker("b".parse().unwrap()));
+    assert!(matches!(unknown, Reply::Refused(ControlError::NoSuchWorker(_))));
 }

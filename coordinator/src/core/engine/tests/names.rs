@@ -4,8 +4,8 @@ use proto::{WorkerName, v1};
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
 use crate::core::{
-    engine::{CloseReason, Effect, Input, Reply, SessionId},
-    record::{History, Record},
+    engine::{CloseReason, Effect, Input, JobEnd, Reply, SessionId},
+    record::{EndedJob, History, Record},
     state::JobState,
 };
 
@@ -81,9 +81,14 @@ fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_its_loss_is_taken_back_wh
         // The first one comes back and is the one that is turned away.
         cluster.connect_process(4, "twin", "first", 1, &[(key(1, 1), 0)]);
         assert_eq!(closed(&mut cluster), [(4, taken())], "case {case}");
+        let expected = if case == 2 { 1 } else { 0 };
+        assert_eq!(
+            cluster.history().losses,
+            expected,
+            "case {case}: recorded at once, for the next coordinator"
+        );
         cluster.train(3, key(1, 2));
         assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
-        let expected = if case == 2 { 1 } else { 0 };
         assert_eq!(cluster.history().losses, expected, "case {case}: a lease that has ended counts");
     }
 }
@@ -104,7 +109,62 @@ fn two_workers_that_take_a_name_from_each_other_never_fail_a_job() {
         cluster.pass(LEASE_MS / 2);
     }
     assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
-    assert_eq!(cluster.history().losses, 1, "of the last one, which nobody has seen again");
+    assert_eq!(cluster.history().losses, 0, "all of them were seen again");
+}
+
+/// A job that a process of `twin` has lost by another one's coming, and runs there.
+fn in_doubt() -> Cluster {
+    let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
+    cluster.connect_process(1, "twin", "first", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.pass(LEASE_MS / 4);
+    cluster.connect_process(2, "twin", "second", 1, &[]);
+    cluster.start(2, key(1, 2));
+    assert_eq!(cluster.history().losses, 1);
+    cluster
+}
+
+#[test]
+fn a_loss_that_is_taken_back_leaves_the_job_as_it_was() {
+    let last = |cluster: &Cluster| match cluster.records.last() {
+        Some(Record::JobChanged { state, reason, history, .. }) => (*state, reason.clone(), history.losses),
+        other => panic!("{other:?}"),
+    };
+    let mut cluster = in_doubt();
+    cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
+    let reason = "attempt 1/1#1 is not counted as lost: worker twin lives".to_owned();
+    assert_eq!(last(&cluster), (JobState::Running, reason.clone(), 0));
+    // By this reason, a restart knows a job that gets no more attempts.
+    let mut cluster = in_doubt();
+    cluster.apply(Input::EndJob { job: key(1, 1).job, how: JobEnd::Stop });
+    let (_, stopped, _) = last(&cluster);
+    cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
+    assert_eq!(last(&cluster), (JobState::Running, stopped, 0));
+    let mut cluster = in_doubt();
+    cluster.event(2, key(1, 2), ended(v1::Outcome::HandedBack, ""));
+    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
+    cluster.start(2, key(1, 3));
+    cluster.event(2, key(1, 3), ended(v1::Outcome::HandedBack, ""));
+    cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
+    assert_eq!(last(&cluster), (JobState::Pending, reason, 0));
+}
+
+#[test]
+fn what_was_in_doubt_before_a_job_is_tried_again_is_not_taken_from_what_comes_after() {
+    let mut cluster = in_doubt();
+    let job = key(1, 1).job;
+    cluster.apply(Input::EndJob { job, how: JobEnd::Cancel });
+    cluster.event(2, key(1, 2), ended(v1::Outcome::Revoked, ""));
+    let ended = EndedJob { job: 1, attempts: 2, state: JobState::Cancelled };
+    cluster.apply(Input::Retry { sweep: job.sweep, jobs: vec![ended], all: true });
+    cluster.start(2, key(1, 3));
+    cluster.apply(Input::SessionClosed(SessionId(2)));
+    cluster.pass(LEASE_MS / 4);
+    cluster.connect_process(3, "twin", "third", 1, &[]);
+    assert_eq!(cluster.history().losses, 1);
+    cluster.connect_process(4, "twin", "first", 1, &[(key(1, 1), 0)]);
+    assert_eq!(cluster.history().losses, 1, "the one that came back did not run it");
 }
 
 #[test]

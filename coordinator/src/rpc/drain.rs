@@ -1,0 +1,109 @@
+//! A worker that a user drains: the answer waits for the worker's own word. What it was only told would be forgotten with
+//! the coordinator, where that ends before the word has come there.
+
+use std::time::Duration;
+
+use proto::{WorkerName, v1};
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+
+use super::{mismatch, refused};
+use crate::{
+    core::engine::{ControlError, Input, Reply},
+    driver::{CallError, Seat},
+};
+
+/// How long the worker may take: one that lives says so at once, and a user must not wait for one whose stream stands still.
+pub(super) const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+const LOOKED_EVERY: Duration = Duration::from_millis(50);
+
+/// Has a worker leave, and waits until it knows.
+pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Result<v1::Worker, Status> {
+    let deadline = Instant::now() + within;
+    let (mut worker, mut is_certain) = answered(seat.call(Input::Drain(name.clone())).await)?;
+    while !is_certain {
+        if Instant::now() >= deadline {
+            return Err(Status::aborted(format!(
+                "worker {name} was told to leave, and has not confirmed it within {within:?}; it will, if it still hears the \
+                 coordinator: look at `sweep workers`, or drain it again"
+            )));
+        }
+        sleep(LOOKED_EVERY).await;
+        (worker, is_certain) = match seat.call(Input::DescribeWorker(name.clone())).await {
+            // It has left and is forgotten.
+            Err(CallError::Refused(ControlError::NoSuchWorker(_))) => break,
+            answer => answered(answer)?,
+        };
+    }
+    Ok(worker)
+}
+
+fn answered(answer: Result<Reply, CallError>) -> Result<(v1::Worker, bool), Status> {
+    match answer.map_err(refused)? {
+        Reply::Worker(worker, is_certain) => Ok((*worker, is_certain)),
+        _ => Err(mismatch()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        core::engine::{EngineConfig, Hello, SessionId, SlotDescription},
+        driver::{Driver, Outbound, Role},
+        store,
+    };
+
+    #[tokio::test]
+    async fn a_user_is_answered_when_the_worker_itself_has_said_that_it_leaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("sweep.db").display());
+        let store = store::open(&url).await.unwrap();
+        let config = EngineConfig::with_lease_ms(20_000);
+        let (runs, driver) = Driver::restore(Arc::clone(&store), config).await.unwrap();
+        tokio::spawn(runs.run(CancellationToken::new()));
+        let seat = Seat::default();
+        seat.set(Role::Leading(driver.clone()));
+        let name: WorkerName = "a".parse().unwrap();
+        let slot =
+            SlotDescription { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
+        let hello = Hello {
+            name: name.clone(),
+            instance: "one".into(),
+            predecessors: Vec::new(),
+            host: String::new(),
+            software_version: String::new(),
+            slots: vec![slot],
+            held: Vec::new(),
+            draining: false,
+        };
+        let (session, (outbox, inbox)) = (SessionId(1), driver.outbox());
+        driver.open_session(Input::SessionOpened { session, hello }, outbox).await.unwrap();
+        let unheard = drain(&seat, name.clone(), Duration::ZERO).await.unwrap_err();
+        assert_eq!(unheard.code(), tonic::Code::Aborted);
+        assert!(unheard.message().contains("was told to leave, and has not confirmed it"), "{unheard}");
+        let asked = {
+            let (seat, name) = (seat.clone(), name.clone());
+            tokio::spawn(async move { drain(&seat, name, CONFIRMED_WITHIN).await })
+        };
+        // It reads what it was told, and says that it leaves.
+        let is_drain = |message: &v1::CoordinatorMessage| {
+            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
+        };
+        loop {
+            match poll_fn(|context| inbox.poll_recv(context)).await {
+                Some(Outbound::Messages(messages, _)) if messages.iter().any(is_drain) => break,
+                Some(_) => {}
+                None => panic!("the stream ended"),
+            }
+        }
+        assert!(!asked.is_finished(), "it is not certain before the worker has said it");
+        driver.tell(vec![Input::WorkerDraining { session, reason: String::new() }]).await.unwrap();
+        assert_eq!(asked.await.unwrap().unwrap().state, "draining");
+    }
+}
