@@ -123,16 +123,10 @@ impl Session {
         self.slots.iter_mut().for_each(|slot| slot.heard_at = now);
     }
 
-    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time.
+    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time,
+    /// nor of the time that they have to stop or to be gone.
     pub fn trainers_waited(&mut self, time: Duration) {
-        for deadline in self
-            .slots
-            .iter_mut()
-            .flat_map(|slot| &mut slot.running)
-            .filter_map(|running| running.deadline.as_mut())
-        {
-            *deadline += time;
-        }
+        self.slots.iter_mut().for_each(|slot| slot.postpone(time));
     }
 
     /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.

@@ -416,6 +416,21 @@ impl Slot {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
+    /// Whatever its trainer was to do by some time may take so much longer; its silence aside.
+    pub(super) fn postpone(&mut self, time: Duration) {
+        self.waiting_until += time;
+        if let Trainer::Dying { gone_by, .. } = &mut self.trainer {
+            *gone_by += time;
+        }
+        for running in &mut self.running {
+            running.ready_by += time;
+            running.deadline.iter_mut().for_each(|deadline| *deadline += time);
+            if let Phase::Stopping { kill_at, .. } = &mut running.phase {
+                *kill_at += time;
+            }
+        }
+    }
+
     /// True when a grant can be taken: now, or as soon as the trainer has ended what nobody wants.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.running.iter().all(Running::makes_room)

@@ -430,6 +430,29 @@ fn time_in_which_a_trainer_waits_for_room_is_none_of_its_jobs_time() {
 }
 
 #[test]
+fn a_trainer_that_is_not_heard_is_neither_killed_nor_given_up_meanwhile() {
+    let deaf = |bench: &mut Bench| {
+        let time = Duration::from_secs(3_600);
+        bench.now += time;
+        bench.session.was_deaf(bench.now);
+        bench.session.trainers_waited(time);
+        bench.feed([Input::Tick]);
+        bench.seen.retain(|line| !line.starts_with("heartbeat"));
+    };
+    let mut bench = Bench::training();
+    bench.feed([revoke(1)]).expect(&["forget 1", "stop 1/1#1@0"]);
+    deaf(&mut bench);
+    bench.expect(&[]).wait(STOP_TO_KILL).expect(&["kill 0"]);
+    bench.feed([grant(0, 2)]);
+    deaf(&mut bench);
+    bench.expect(&[]).feed([exited(0)]);
+    let end = "1/1#1 revoked (cancelled) +x";
+    bench.expect(&[&format!("spool 2 {end}"), "start 1/2#1@0 in a new trainer", &format!("send 2 {end}")]);
+    deaf(&mut bench);
+    bench.expect(&[]).wait(TRAINER_READY_WITHIN).expect(&["kill 0"]);
+}
+
+#[test]
 fn a_trainer_that_ends_while_its_worker_leaves_costs_its_job_nothing() {
     let mut bench = Bench::training();
     bench.feed([Input::Shutdown, exited(0)]);
