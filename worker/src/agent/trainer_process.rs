@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
-    io::AsyncWriteExt,
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    io::{AsyncRead, AsyncWriteExt},
+    process::{Child, ChildStdin, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
@@ -40,7 +40,8 @@ const LOG_LINES_OF_GOOD_MAX: usize = 20;
 /// Longest log line, in characters; the wire format's bound.
 const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 
-/// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
+/// Log lines that are read before a message gets its turn: a pipe's worth of short ones. One that floods its log is heard
+/// all the same.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
 /// Time between two signs of life by lines of the log: as between the hints of the own trainer.
@@ -55,6 +56,10 @@ const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a trainer may live on without its standard output: one that ends closes it, too, and its keeper may need most
 /// of this for what is left of it.
 const CLOSED_TO_END: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
+
+/// How often a trainer that was killed and is still there is killed again: it may have started something after the look
+/// for what it had started, and stopped its keeper.
+const KILLED_AGAIN_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// The signals that ask a program to leave.
 const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
@@ -100,7 +105,8 @@ pub(crate) struct TrainerProcess {
     to_trainer: mpsc::Sender<ToTrainer>,
     writer: JoinHandle<()>,
     reader: JoinHandle<Vec<String>>,
-    events: mpsc::Sender<(usize, TrainerEvent)>,
+    /// The reader works on a message, and so waits for this worker and not for a pipe.
+    is_busy: Arc<AtomicBool>,
     adopted: Option<oneshot::Sender<()>>,
     has_had_jobs: AtomicBool,
     was_killed: bool,
@@ -186,7 +192,9 @@ impl TrainerProcess {
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
         let (weights, ready) = (command.weights.clone(), Some(ready));
-        let reader = Reader { slot, events: events.clone(), log, gate, ready, weights, alive_at: None };
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let busy = Arc::clone(&is_busy);
+        let reader = Reader { slot, events, log, gate, ready, weights, alive_at: None, is_busy: busy };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
             child,
@@ -195,7 +203,7 @@ impl TrainerProcess {
             to_trainer,
             writer,
             reader,
-            events,
+            is_busy,
             adopted: None,
             has_had_jobs: AtomicBool::new(false),
             was_killed: false,
@@ -225,8 +233,13 @@ impl TrainerProcess {
         match self.pid {
             // The keeper finds what comes after this look: its input ends.
             Some(keeper) if self.role == Role::Keeper => {
-                kill_descendants(keeper);
+                let found = kill_descendants(keeper);
                 self.writer.abort();
+                // What it keeps may have stopped it. It may be gone already, which is what is wanted.
+                let _ = kill_process(keeper, Signal::CONT);
+                if found == 0 {
+                    let _ = kill_process(keeper, Signal::KILL);
+                }
             }
             Some(leader) => {
                 // It may be gone already, which is what is wanted.
@@ -238,7 +251,19 @@ impl TrainerProcess {
 
     /// Waits for the process's end, without reaping what it still has to say. May be dropped and called again.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+        loop {
+            tokio::select! {
+                biased;
+                status = self.child.wait() => {
+                    if self.role == Role::Keeper {
+                        // Its number may soon be another process's.
+                        self.pid = None;
+                    }
+                    return status;
+                }
+                () = tokio::time::sleep(KILLED_AGAIN_EVERY), if self.was_killed => self.kill_all(),
+            }
+        }
     }
 
     /// The end of the process, in words.
@@ -274,11 +299,13 @@ impl TrainerProcess {
         }
         self.pid = None;
         self.note_end();
+        // Who was not adopted by now is not going to be.
+        self.adopted = None;
         loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
                 Ok(log) => return log.unwrap_or_default(),
-                // The reader waits for the agent, not for the pipe: the spool is full.
-                Err(_) if self.events.capacity() == 0 => {}
+                // It waits for room in the spool, or for the disk that weights are forced to.
+                Err(_) if self.is_busy.load(Ordering::Relaxed) => {}
                 Err(_) => return Vec::new(),
             }
         }
@@ -393,14 +420,15 @@ struct Reader {
     /// When a line of the log was last told as a sign of life.
     alive_at: Option<Instant>,
     weights: Option<Arc<WeightsFolder>>,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Reads until both pipes are closed. `ended` resolves when the process has ended.
     async fn run(
         mut self,
-        stdout: ChildStdout,
-        stderr: ChildStderr,
+        stdout: impl AsyncRead + Unpin,
+        stderr: impl AsyncRead + Unpin,
         mut ended: oneshot::Receiver<()>,
     ) -> Vec<String> {
         // When a process whose output is closed must have ended.
@@ -408,20 +436,29 @@ impl Reader {
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
         let mut stderr = Some(LineReader::new(stderr, 4 * LOG_LINE_CHARACTERS_MAX));
+        let mut log_lines = 0;
         while stdout.is_some() || stderr.is_some() || end_by.is_some() {
             tokio::select! {
                 biased;
                 _ = &mut ended, if end_by.is_some() => end_by = None,
                 () = until(end_by) => {
                     end_by = None;
-                    self.pass_on(TrainerEvent::Broken { reason: OUTPUT_CLOSED.to_owned() }).await;
+                    self.deliver(TrainerEvent::Broken { reason: OUTPUT_CLOSED.to_owned() }).await;
                 }
-                line = next_line(&mut stderr) => match line {
-                    Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
+                line = next_line(&mut stderr), if log_lines < LOG_LINES_AT_ONCE_MAX => match line {
+                    Some(Line::Whole(line) | Line::TooLong(line)) => {
+                        self.hear_log(&line);
+                        log_lines += 1;
+                        if log_lines == LOG_LINES_AT_ONCE_MAX {
+                            // With what it may read at once used up, it would find nothing in the other pipe.
+                            tokio::task::yield_now().await;
+                        }
+                    }
                     None => stderr = None,
                 },
                 line = next_line(&mut stdout) => match line {
                     Some(line) => {
+                        log_lines = 0;
                         tokio::task::unconstrained(self.catch_up(&mut stderr)).await;
                         if !self.hear(line).await {
                             stdout = None;
@@ -432,13 +469,14 @@ impl Reader {
                         end_by = Some(Instant::now() + CLOSED_TO_END);
                     }
                 },
+                () = std::future::ready(()), if log_lines == LOG_LINES_AT_ONCE_MAX => log_lines = 0,
             }
         }
         self.log.lines()
     }
 
     /// Reads the log as far as it is written.
-    async fn catch_up(&mut self, stderr: &mut Option<LineReader<ChildStderr>>) {
+    async fn catch_up(&mut self, stderr: &mut Option<LineReader<impl AsyncRead + Unpin>>) {
         for _ in 0..LOG_LINES_AT_ONCE_MAX {
             tokio::select! {
                 biased;
@@ -474,8 +512,16 @@ impl Reader {
             }
             Line::Whole(line) => self.understand(&line),
         };
+        self.deliver(event).await
+    }
+
+    /// False when nothing more is to be read.
+    async fn deliver(&mut self, event: TrainerEvent) -> bool {
+        self.is_busy.store(true, Ordering::Relaxed);
         let event = self.with_weights(event).await;
-        self.pass_on(event).await
+        let goes_on = self.pass_on(event).await;
+        self.is_busy.store(false, Ordering::Relaxed);
+        goes_on
     }
 
     /// False when nothing more is to be read.
@@ -551,10 +597,13 @@ impl Reader {
 }
 
 /// The next line of a pipe that is open; waits for ever on one that is not.
-async fn next_line<R: tokio::io::AsyncRead + Unpin>(reader: &mut Option<LineReader<R>>) -> Option<Line> {
+async fn next_line(reader: &mut Option<LineReader<impl AsyncRead + Unpin>>) -> Option<Line> {
     match reader {
         // A pipe that cannot be read is as good as closed.
         Some(reader) => reader.next().await.unwrap_or(None),
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
