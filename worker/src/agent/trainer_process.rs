@@ -103,7 +103,10 @@ pub(crate) struct TrainerProcess {
     pid: Option<Pid>,
     role: Role,
     to_trainer: mpsc::Sender<ToTrainer>,
-    writer: JoinHandle<()>,
+    /// Says how many requests to train the trainer has read.
+    writer: JoinHandle<u32>,
+    /// Dropped when the trainer's input is to end.
+    input: Option<oneshot::Sender<()>>,
     reader: JoinHandle<Vec<String>>,
     /// The reader works on a message, and so waits for this worker and not for a pipe.
     is_busy: Arc<AtomicBool>,
@@ -187,7 +190,8 @@ impl TrainerProcess {
         };
         let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
         let (ready, is_ready) = oneshot::channel();
-        let writer = tokio::spawn(write_lines(stdin, lines, is_ready));
+        let (input, input_ended) = oneshot::channel();
+        let writer = tokio::spawn(write_lines(stdin, lines, is_ready, input_ended));
         let log_is_old = Arc::new(AtomicBool::new(false));
         let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
         let (lives, ended) = oneshot::channel();
@@ -202,6 +206,7 @@ impl TrainerProcess {
             role: command.role,
             to_trainer,
             writer,
+            input: Some(input),
             reader,
             is_busy,
             adopted: None,
@@ -233,8 +238,8 @@ impl TrainerProcess {
         match self.pid {
             // The keeper finds what comes after this look: its input ends.
             Some(keeper) if self.role == Role::Keeper => {
+                self.input = None;
                 let found = kill_descendants(keeper);
-                self.writer.abort();
                 // What it keeps may have stopped it. It may be gone already, which is what is wanted.
                 let _ = kill_process(keeper, Signal::CONT);
                 if found == 0 {
@@ -291,8 +296,9 @@ impl TrainerProcess {
         self.lives = None;
     }
 
-    /// After `exited`: delivers what the trainer wrote before its end and returns its last log lines.
-    pub(crate) async fn last_words(mut self) -> Vec<String> {
+    /// After `exited`: delivers what the trainer wrote before its end. Returns its last log lines and how many requests to
+    /// train it had read.
+    pub(crate) async fn last_words(mut self) -> (Vec<String>, u32) {
         // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
         if self.role != Role::Keeper {
             self.kill_all();
@@ -300,13 +306,14 @@ impl TrainerProcess {
         self.pid = None;
         self.note_end();
         // Who was not adopted by now is not going to be.
-        self.adopted = None;
+        (self.adopted, self.input) = (None, None);
+        let trains_heard = (&mut self.writer).await.unwrap_or_default();
         loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
-                Ok(log) => return log.unwrap_or_default(),
+                Ok(log) => return (log.unwrap_or_default(), trains_heard),
                 // It waits for room in the spool, or for the disk that weights are forced to.
                 Err(_) if self.is_busy.load(Ordering::Relaxed) => {}
-                Err(_) => return Vec::new(),
+                Err(_) => return (Vec::new(), trains_heard),
             }
         }
     }
@@ -356,22 +363,63 @@ fn signal_name(number: i32) -> String {
     name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
-/// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
+/// Writes until the trainer's input is to end or is not read any more; how many requests to train it has read.
 async fn write_lines(
-    mut stdin: ChildStdin,
-    mut lines: mpsc::Receiver<ToTrainer>,
+    stdin: ChildStdin,
+    lines: mpsc::Receiver<ToTrainer>,
     ready: oneshot::Receiver<()>,
-) {
-    if ready.await.is_err() {
-        return;
+    ended: oneshot::Receiver<()>,
+) -> u32 {
+    let mut input = TrainerInput { pipe: stdin, written: 0, trains: 0, last_train_until: 0 };
+    tokio::select! {
+        biased;
+        _ = ended => {}
+        () = input.write(lines, ready) => {}
     }
-    while let Some(message) = lines.recv().await {
-        let Ok(mut line) = serde_json::to_vec(&message) else { continue };
-        line.push(b'\n');
-        if stdin.write_all(&line).await.is_err() {
-            // The trainer closed its input: its end, or its silence, will be noticed.
+    input.trains_heard()
+}
+
+/// The pipe that a trainer reads, and what went into it.
+struct TrainerInput {
+    pipe: ChildStdin,
+    /// Bytes.
+    written: u64,
+    /// Requests to train.
+    trains: u32,
+    /// Where the last of them ends, in bytes.
+    last_train_until: u64,
+}
+
+impl TrainerInput {
+    /// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
+    async fn write(&mut self, mut lines: mpsc::Receiver<ToTrainer>, ready: oneshot::Receiver<()>) {
+        if ready.await.is_err() {
             return;
         }
+        while let Some(message) = lines.recv().await {
+            let Ok(mut line) = serde_json::to_vec(&message) else { continue };
+            line.push(b'\n');
+            let mut rest = line.as_slice();
+            while !rest.is_empty() {
+                // The trainer closed its input: its end, or its silence, will be noticed.
+                let Ok(bytes @ 1..) = self.pipe.write(rest).await else { return };
+                self.written += bytes as u64;
+                rest = &rest[bytes..];
+            }
+            if matches!(message, ToTrainer::Train { .. }) {
+                self.trains += 1;
+                self.last_train_until = self.written;
+            }
+        }
+    }
+
+    /// How many requests to train were read to their end. None but the last one can be left: the next one comes when all
+    /// of its jobs have ended.
+    fn trains_heard(&self) -> u32 {
+        // A pipe keeps what was not read when its reader is gone.
+        let unread = rustix::io::ioctl_fionread(&self.pipe).unwrap_or_default();
+        let is_left = self.last_train_until > self.written.saturating_sub(unread);
+        self.trains - u32::from(self.trains > 0 && is_left)
     }
 }
 

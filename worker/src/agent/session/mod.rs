@@ -169,12 +169,13 @@ impl Session {
             _ => None,
         });
         let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
+        let starts = self.slots.iter().filter_map(Slot::starts_at);
         let link = match self.link {
             Link::Away | Link::Closing => None,
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(unkillable).chain(silences).chain(link).chain(self.mode.deadline()).min()
+        slots.chain(unkillable).chain(silences).chain(starts).chain(link).chain(self.mode.deadline()).min()
     }
 
     fn greet(&mut self, now: Duration) {
@@ -295,6 +296,7 @@ impl Session {
             }
             self.end_if_silent(now, index);
             self.give_up_if_unkillable(now, index);
+            self.start_waiting(now, index);
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
             self.link = Link::Closing;

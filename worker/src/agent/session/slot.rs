@@ -218,10 +218,11 @@ impl Running {
         Some(End { log_tail, ..End::new(outcome, reason) })
     }
 
-    /// What was wrong with its trainer, which is gone and never was ready; nothing where the attempt was to end anyway.
-    pub(super) fn failed_start(&self, exit: &str) -> Option<String> {
+    /// What was wrong with its trainer, which is gone and never heard of it; nothing where the attempt was to end anyway.
+    /// `when` that was is the end of a sentence.
+    pub(super) fn unheard(&self, exit: &str, when: &str) -> Option<String> {
         match self.stop_reason() {
-            None => Some(format!("{exit} before it was ready")),
+            None => Some(format!("{exit} {when}")),
             Some(StopReason::Broken { reason }) => Some(reason.clone()),
             Some(_) => None,
         }
@@ -380,11 +381,16 @@ pub(super) struct Slot {
     pub(super) heard_at: Duration,
     /// Why this worker killed the trainer, where that was for one of several attempts.
     pub(super) killed_for: Option<String>,
-    /// Trainers that ended before they were ready since the last one that was.
-    pub(super) failed_starts: u32,
+    /// Requests to train that the trainer was sent.
+    pub(super) trains_told: u32,
+    /// Trainers that ended before they read a job since the last one that did read one.
+    pub(super) failed_starts: usize,
+    /// When the next trainer may be started.
+    pub(super) start_at: Duration,
     /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
     pub(super) running: Vec<Running>,
-    /// Jobs that the coordinator granted while the trainer still ends something that it has given up.
+    /// Jobs that the coordinator granted while the trainer still ends something that it has given up, or before the next one
+    /// may be started.
     pub(super) waiting: Vec<GrantedJob>,
     /// When they go back, where the trainer does not end.
     pub(super) waiting_until: Duration,
@@ -396,7 +402,9 @@ impl Slot {
             trainer: Trainer::Absent,
             heard_at: Duration::ZERO,
             killed_for: None,
+            trains_told: 0,
             failed_starts: 0,
+            start_at: Duration::ZERO,
             running: Vec::new(),
             waiting: Vec::new(),
             waiting_until: Duration::ZERO,
@@ -414,6 +422,12 @@ impl Slot {
     /// True when the slot has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// When what waits can be given to a new trainer, where nothing else is in its way.
+    pub(super) fn starts_at(&self) -> Option<Duration> {
+        let is_free = self.trainer == Trainer::Absent && !self.waiting.is_empty();
+        is_free.then_some(self.start_at)
     }
 
     /// Whatever its trainer was to do by some time may take so much longer; its silence aside.
@@ -547,7 +561,7 @@ impl Slot {
                  {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
             ));
         }
-        (self.trainer, self.failed_starts) = (Trainer::Ready, 0);
+        self.trainer = Trainer::Ready;
         Ok(Heard::Nothing)
     }
 }

@@ -189,6 +189,39 @@ fn ends(job: u32, outcome: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_end_of_a_trainer_says_how_many_requests_it_had_read() {
+    let heard = async |bench: &mut Bench| match bench.next().await {
+        TrainerEvent::Exited { trains_heard, .. } => trains_heard,
+        other => panic!("expected the end, got {other:?}"),
+    };
+    // It ends when a second job is on its way, which it has not read, has begun to read, or has read; the stop before it
+    // does not count.
+    for (last_words, expected) in [(":", 1), ("head -c 5 >&2", 1), ("read -r x", 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("goes");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let text = format!(
+            "echo \"$ready\"; {}; read -r x; cat '{}'; {last_words}; exit 3",
+            ends(1, "failed"),
+            fifo.display()
+        );
+        let mut bench = Bench::started(script(&text));
+        assert_eq!(kind(&bench.said().await), READY);
+        assert_eq!(kind(&bench.said().await), "ended");
+        bench.slots.stop_job(0, attempt(1), true);
+        bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
+        tokio::task::spawn_blocking(move || std::fs::write(fifo, "").unwrap()).await.unwrap();
+        assert_eq!(heard(&mut bench).await, expected, "{last_words}");
+        bench.slots.start_jobs(0, vec![(attempt(3), work())], false);
+        bench.slots.start_jobs(0, vec![(attempt(4), work())], true);
+        assert_eq!(kind(&bench.said().await), READY);
+    }
+    let mut bench = Bench::started(script("exit 1"));
+    assert_eq!(heard(&mut bench).await, 0);
+}
+
+#[tokio::test]
 async fn a_keeper_that_was_stopped_by_what_it_keeps_ends_when_it_is_killed() {
     // The outer shell is the keeper: it waits, and ends when its child has ended.
     let stopping = r#"sh -c 'kill -STOP $PPID; echo "$ready"; exec sleep 1000' & wait"#;
