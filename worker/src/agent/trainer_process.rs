@@ -1,8 +1,11 @@
-//! One trainer process: how it is started, how its lines become events, how it is killed and how its end is
-//! put into words. What a line means is decided by the session.
+//! One trainer process: how it is started, how its lines become events, how it is killed. What a line means is decided by
+//! the session.
+
+mod ending;
+mod input;
+mod log;
 
 use std::{
-    collections::VecDeque,
     io,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
@@ -15,30 +18,26 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt},
-    process::{Child, ChildStdin, Command},
+    io::AsyncRead,
+    process::{Child, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
 
+use self::{
+    ending::{describe, signal_of_code},
+    input::write_lines,
+    log::{LOG_LINE_CHARACTERS_MAX, LOG_LINES_OF_GOOD_MAX, Log},
+};
 use super::{
     child::{Role, detach},
-    containment::{SHELL_SIGNAL, kill_descendants},
+    containment::kill_descendants,
     lines::{Line, LineReader},
     session::types::{OUTPUT_CLOSED, TrainerEvent, Weights},
     weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
-
-/// Log lines that an attempt's end carries; the wire format's bound.
-const LOG_LINES_MAX: usize = 50;
-
-/// Of those, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
-const LOG_LINES_OF_GOOD_MAX: usize = 20;
-
-/// Longest log line, in characters; the wire format's bound.
-const LOG_LINE_CHARACTERS_MAX: usize = 1_000;
 
 /// Log lines that are read before a message gets its turn: a pipe's worth of short ones. One that floods its log is heard
 /// all the same.
@@ -193,7 +192,7 @@ impl TrainerProcess {
         let (input, input_ended) = oneshot::channel();
         let writer = tokio::spawn(write_lines(stdin, lines, is_ready, input_ended));
         let log_is_old = Arc::new(AtomicBool::new(false));
-        let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
+        let log = Log::new(Arc::clone(&log_is_old));
         let (lives, ended) = oneshot::channel();
         let (weights, ready) = (command.weights.clone(), Some(ready));
         let is_busy = Arc::new(AtomicBool::new(false));
@@ -324,135 +323,6 @@ impl Drop for TrainerProcess {
         self.kill();
         self.writer.abort();
         self.reader.abort();
-    }
-}
-
-/// The signal that ended a process's child, as shells tell of it in their own exit code.
-fn signal_of_code(code: i32) -> Option<i32> {
-    (SHELL_SIGNAL + 1..SHELL_SIGNAL + 32).contains(&code).then_some(code - SHELL_SIGNAL)
-}
-
-/// The end of a process in words.
-fn describe(status: io::Result<ExitStatus>) -> String {
-    match status {
-        Err(error) => format!("the trainer's end could not be observed ({error})"),
-        Ok(status) => {
-            match (status.code(), status.signal().or_else(|| status.code().and_then(signal_of_code))) {
-                (_, Some(signal)) => format!("the trainer was killed by {}", signal_name(signal)),
-                (Some(code), None) => format!("the trainer ended with exit status {code}"),
-                (None, None) => format!("the trainer ended ({status})"),
-            }
-        }
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    let known = [
-        (Signal::KILL, "SIGKILL (out of memory?)"),
-        (Signal::SEGV, "SIGSEGV (a crash in native code)"),
-        (Signal::ABORT, "SIGABRT (an abort in native code)"),
-        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk or /dev/shm is full?)"),
-        (Signal::ILL, "SIGILL (an instruction that this processor lacks)"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::INT, "SIGINT"),
-        (Signal::HUP, "SIGHUP"),
-        (Signal::XFSZ, "SIGXFSZ (a file grew beyond its limit)"),
-    ];
-    let name = known.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
-}
-
-/// Writes until the trainer's input is to end or is not read any more; how many requests to train it has read.
-async fn write_lines(
-    stdin: ChildStdin,
-    lines: mpsc::Receiver<ToTrainer>,
-    ready: oneshot::Receiver<()>,
-    ended: oneshot::Receiver<()>,
-) -> u32 {
-    let mut input = TrainerInput { pipe: stdin, written: 0, trains: 0, last_train_until: 0 };
-    tokio::select! {
-        biased;
-        _ = ended => {}
-        () = input.write(lines, ready) => {}
-    }
-    input.trains_heard()
-}
-
-/// The pipe that a trainer reads, and what went into it.
-struct TrainerInput {
-    pipe: ChildStdin,
-    /// Bytes.
-    written: u64,
-    /// Requests to train.
-    trains: u32,
-    /// Where the last of them ends, in bytes.
-    last_train_until: u64,
-}
-
-impl TrainerInput {
-    /// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
-    async fn write(&mut self, mut lines: mpsc::Receiver<ToTrainer>, ready: oneshot::Receiver<()>) {
-        if ready.await.is_err() {
-            return;
-        }
-        while let Some(message) = lines.recv().await {
-            let Ok(mut line) = serde_json::to_vec(&message) else { continue };
-            line.push(b'\n');
-            let mut rest = line.as_slice();
-            while !rest.is_empty() {
-                // The trainer closed its input: its end, or its silence, will be noticed.
-                let Ok(bytes @ 1..) = self.pipe.write(rest).await else { return };
-                self.written += bytes as u64;
-                rest = &rest[bytes..];
-            }
-            if matches!(message, ToTrainer::Train { .. }) {
-                self.trains += 1;
-                self.last_train_until = self.written;
-            }
-        }
-    }
-
-    /// How many requests to train were read to their end. None but the last one can be left: the next one comes when all
-    /// of its jobs have ended.
-    fn trains_heard(&self) -> u32 {
-        // A pipe keeps what was not read when its reader is gone.
-        let unread = rustix::io::ioctl_fionread(&self.pipe).unwrap_or_default();
-        let is_left = self.last_train_until > self.written.saturating_sub(unread);
-        self.trains - u32::from(self.trains > 0 && is_left)
-    }
-}
-
-/// The last lines of a trainer's log, of the jobs that it has now.
-#[derive(Debug)]
-struct Log {
-    lines: VecDeque<String>,
-    is_old: Arc<AtomicBool>,
-}
-
-impl Log {
-    fn push(&mut self, line: &[u8]) {
-        let text: String = String::from_utf8_lossy(line).chars().take(LOG_LINE_CHARACTERS_MAX).collect();
-        self.forget_old();
-        if self.lines.len() == LOG_LINES_MAX {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(text);
-    }
-
-    fn lines(&mut self) -> Vec<String> {
-        self.last_lines(LOG_LINES_MAX)
-    }
-
-    fn last_lines(&mut self, lines_max: usize) -> Vec<String> {
-        self.forget_old();
-        self.lines.iter().skip(self.lines.len().saturating_sub(lines_max)).cloned().collect()
-    }
-
-    fn forget_old(&mut self) {
-        if self.is_old.swap(false, Ordering::Relaxed) {
-            self.lines.clear();
-        }
     }
 }
 

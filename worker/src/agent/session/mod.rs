@@ -8,6 +8,7 @@
 
 mod leaving;
 mod outbox;
+mod running;
 mod slot;
 mod time_spent;
 mod trainers;
@@ -25,7 +26,8 @@ use proto::{AttemptKey, v1::Outcome};
 use leaving::Mode;
 pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 use outbox::Outbox;
-use slot::{Phase, Running, Slot, StopReason, Trainer};
+use running::{Phase, Running, StopReason};
+use slot::{Slot, Trainer};
 use types::{
     End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress, ToCoordinator,
 };

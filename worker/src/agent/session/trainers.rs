@@ -6,7 +6,8 @@ use proto::{AttemptKey, v1::Outcome};
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
-    slot::{Heard, Phase, Running, StopReason, Trainer},
+    running::{Phase, Running, StopReason},
+    slot::{Heard, Trainer},
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
 

@@ -1,9 +1,11 @@
 //! What is read of a trainer, where no real process would do so at the right moment.
 
+use tokio::io::AsyncWriteExt;
+
 use super::*;
 
 fn reader(events: mpsc::Sender<(usize, TrainerEvent)>) -> Reader {
-    let log = Log { lines: VecDeque::new(), is_old: Arc::default() };
+    let log = Log::new(Arc::default());
     let is_busy = Arc::default();
     Reader { slot: 0, events, log, gate: None, ready: None, weights: None, alive_at: None, is_busy }
 }
