@@ -51,6 +51,8 @@ pub(super) struct Trainer {
     pub(super) lives: bool,
     /// Changes with each process and each grant, so that what an earlier one would have said is not heard.
     pub(super) turn: u64,
+    /// How often it was given jobs while it lived.
+    trains_heard: u32,
     /// What it trains: one job, or a pack.
     pub(super) members: Vec<Member>,
 }
@@ -156,17 +158,24 @@ impl Node {
 }
 
 impl Trainer {
-    /// Takes jobs.
-    pub(super) fn take(&mut self, members: Vec<Member>) {
+    /// Takes jobs, as another process if `fresh`.
+    pub(super) fn take(&mut self, members: Vec<Member>, fresh: bool) {
         self.turn += 1;
         self.members = members;
+        self.trains_heard = match (fresh, self.lives) {
+            (true, _) => 1,
+            (false, true) => self.trains_heard + 1,
+            (false, false) => self.trains_heard,
+        };
+        self.lives |= fresh;
     }
 
-    /// The process is gone.
-    pub(super) fn exit(&mut self) {
+    /// The process is gone; how often it was given jobs.
+    pub(super) fn exit(&mut self) -> u32 {
         self.lives = false;
         self.turn += 1;
         self.members.clear();
+        self.trains_heard
     }
 
     /// The first step of each of its jobs.

@@ -627,8 +627,7 @@ impl World {
                 };
                 let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];
-                trainer.take(members);
-                trainer.lives |= fresh;
+                trainer.take(members, fresh);
                 if trainer.lives {
                     let steps = if fresh { vec![Step::Ready] } else { trainer.starts() };
                     self.next_steps(index, slot, steps);
@@ -680,11 +679,12 @@ impl World {
         }
         let crashes = step == Step::Exit || (!self.calm && self.random.one_in(25));
         if crashes {
-            trainer.exit();
+            let trains_heard = trainer.exit();
             let event = TrainerEvent::Exited {
                 reason: "the trainer died".into(),
                 log_tail: Vec::new(),
                 data_lost: false,
+                trains_heard,
             };
             return self.tell_node(index, Heard::Trainer { slot, event });
         }

@@ -134,6 +134,7 @@ proptest! {
                                 reason: "killed".into(),
                                 log_tail: Vec::new(),
                                 data_lost: false,
+                                trains_heard: u32::MAX,
                             },
                         }),
                         _ => {}

@@ -75,7 +75,7 @@ impl Slots {
     }
 
     /// Gives jobs with one data set to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that
-    /// is gone gets nothing: its `Exited` is on its way.
+    /// is gone gets nothing: its `Exited` is on its way, and says so.
     pub(crate) fn start_jobs(&self, slot: usize, jobs: Vec<(AttemptKey, Work)>, fresh: bool) {
         self.tell(slot, Command::Start { jobs, fresh });
     }
@@ -139,8 +139,8 @@ impl SlotTask {
                         let data_lost = process.lost_data(&status);
                         let reason = process.describe(status);
                         tracing::info!(slot = self.slot, "{reason}");
-                        let log_tail = process.last_words().await;
-                        self.report(TrainerEvent::Exited { reason, log_tail, data_lost }).await;
+                        let (log_tail, trains_heard) = process.last_words().await;
+                        self.report(TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard }).await;
                     }
                 }
             }
@@ -185,7 +185,7 @@ impl SlotTask {
             Ok(TrainerEvent::Broken { reason }) => Err(reason),
             Ok(_) => Err("it did not begin with being ready for this worker".to_owned()),
             Err(end) => {
-                let log = process.last_words().await;
+                let (log, _) = process.last_words().await;
                 Err(log.last().map_or(end.clone(), |last| format!("{end}: {last}")))
             }
         }
@@ -215,8 +215,8 @@ impl SlotTask {
                         Err(error) => {
                             let name = self.trainer.name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
-                            let exited =
-                                TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: false };
+                            let (log_tail, data_lost, trains_heard) = (Vec::new(), false, 0);
+                            let exited = TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard };
                             return self.report(exited).await;
                         }
                     }

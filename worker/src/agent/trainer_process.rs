@@ -1,8 +1,11 @@
-//! One trainer process: how it is started, how its lines become events, how it is killed and how its end is
-//! put into words. What a line means is decided by the session.
+//! One trainer process: how it is started, how its lines become events, how it is killed. What a line means is decided by
+//! the session.
+
+mod ending;
+mod input;
+mod log;
 
 use std::{
-    collections::VecDeque,
     io,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
@@ -13,33 +16,36 @@ use std::{
     time::Duration,
 };
 
-use proto::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
-use rustix::process::{Pid, Signal, kill_process_group};
+use proto::{TEXT_CHARACTERS_MAX, cut};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
-    io::AsyncWriteExt,
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    io::AsyncRead,
+    process::{Child, Command},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
 
+use self::{
+    ending::{describe, signal_of_code},
+    input::write_lines,
+    log::{LOG_LINES_OF_GOOD_MAX, Log},
+};
 use super::{
     asked_weights::AskedWeights,
     child::{Role, detach},
-    containment::{SHELL_SIGNAL, kill_descendants},
+    containment::kill_descendants,
     lines::{Line, LineReader},
     session::types::{OUTPUT_CLOSED, TrainerEvent},
     weights::WeightsFolder,
 };
 use crate::protocol::{FromTrainer, LINE_BYTES_MAX, PACK_SIZE_MAX, ToTrainer, TrainerOutcome};
 
-/// Of those, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
-const LOG_LINES_OF_GOOD_MAX: usize = 20;
-
 /// Longest part of a line that is not understood, and longest reason for that, which may repeat it, in characters.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 
-/// Log lines that are read before a message gets its turn: a pipe's worth of short ones.
+/// Log lines that are read before a message gets its turn: a pipe's worth of short ones. One that floods its log is heard
+/// all the same.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
 /// Time between two signs of life by lines of the log: as between the hints of the own trainer.
@@ -54,6 +60,10 @@ const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a trainer may live on without its standard output: one that ends closes it, too, and its keeper may need most
 /// of this for what is left of it.
 const CLOSED_TO_END: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
+
+/// How often a trainer that was killed and is still there is killed again: it may have started something after the look
+/// for what it had started, and stopped its keeper.
+const KILLED_AGAIN_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// The signals that ask a program to leave.
 const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
@@ -97,9 +107,13 @@ pub(crate) struct TrainerProcess {
     pid: Option<Pid>,
     role: Role,
     to_trainer: mpsc::Sender<ToTrainer>,
-    writer: JoinHandle<()>,
+    /// Says how many requests to train the trainer has read.
+    writer: JoinHandle<u32>,
+    /// Dropped when the trainer's input is to end.
+    input: Option<oneshot::Sender<()>>,
     reader: JoinHandle<Vec<String>>,
-    events: mpsc::Sender<(usize, TrainerEvent)>,
+    /// The reader works on a message, and so waits for this worker and not for a pipe.
+    is_busy: Arc<AtomicBool>,
     adopted: Option<oneshot::Sender<()>>,
     has_had_jobs: AtomicBool,
     was_killed: bool,
@@ -181,19 +195,22 @@ impl TrainerProcess {
         };
         let (to_trainer, lines) = mpsc::channel(LINES_TO_TRAINER_MAX);
         let (ready, is_ready) = oneshot::channel();
-        let writer = tokio::spawn(write_lines(stdin, lines, is_ready));
+        let (input, input_ended) = oneshot::channel();
+        let writer = tokio::spawn(write_lines(stdin, lines, is_ready, input_ended));
         let log_is_old = Arc::new(AtomicBool::new(false));
-        let log = Log { lines: VecDeque::new(), is_old: Arc::clone(&log_is_old) };
+        let log = Log::new(Arc::clone(&log_is_old));
         let (lives, ended) = oneshot::channel();
         let weights = command.weights.clone().map(AskedWeights::new);
+        let is_busy = Arc::new(AtomicBool::new(false));
         let reader = Reader {
             slot,
-            events: events.clone(),
+            events,
             log,
             gate,
             ready: Some(ready),
             weights: weights.clone(),
             alive_at: None,
+            is_busy: Arc::clone(&is_busy),
         };
         let reader = tokio::spawn(reader.run(stdout, stderr, ended));
         Ok(Self {
@@ -202,8 +219,9 @@ impl TrainerProcess {
             role: command.role,
             to_trainer,
             writer,
+            input: Some(input),
             reader,
-            events,
+            is_busy,
             adopted: None,
             has_had_jobs: AtomicBool::new(false),
             was_killed: false,
@@ -235,8 +253,13 @@ impl TrainerProcess {
         match self.pid {
             // The keeper finds what comes after this look: its input ends.
             Some(keeper) if self.role == Role::Keeper => {
-                kill_descendants(keeper);
-                self.writer.abort();
+                self.input = None;
+                let found = kill_descendants(keeper);
+                // What it keeps may have stopped it. It may be gone already, which is what is wanted.
+                let _ = kill_process(keeper, Signal::CONT);
+                if found == 0 {
+                    let _ = kill_process(keeper, Signal::KILL);
+                }
             }
             Some(leader) => {
                 // It may be gone already, which is what is wanted.
@@ -248,7 +271,19 @@ impl TrainerProcess {
 
     /// Waits for the process's end, without reaping what it still has to say. May be dropped and called again.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+        loop {
+            tokio::select! {
+                biased;
+                status = self.child.wait() => {
+                    if self.role == Role::Keeper {
+                        // Its number may soon be another process's.
+                        self.pid = None;
+                    }
+                    return status;
+                }
+                () = tokio::time::sleep(KILLED_AGAIN_EVERY), if self.was_killed => self.kill_all(),
+            }
+        }
     }
 
     /// The end of the process, in words.
@@ -276,27 +311,30 @@ impl TrainerProcess {
         self.lives = None;
     }
 
-    /// After `exited`: delivers what the trainer wrote before its end, removes the weights of what it did not end, and returns
-    /// its last log lines.
-    pub(crate) async fn last_words(mut self) -> Vec<String> {
+    /// After `exited`: delivers what the trainer wrote before its end, and removes the weights of what it did not end. Returns
+    /// its last log lines and how many requests to train it had read.
+    pub(crate) async fn last_words(mut self) -> (Vec<String>, u32) {
         // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
         if self.role != Role::Keeper {
             self.kill_all();
         }
         self.pid = None;
         self.note_end();
+        // Who was not adopted by now is not going to be.
+        (self.adopted, self.input) = (None, None);
+        let trains_heard = (&mut self.writer).await.unwrap_or_default();
         let log = loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
                 Ok(log) => break log.unwrap_or_default(),
-                // The reader waits for the agent, not for the pipe: the spool is full.
-                Err(_) if self.events.capacity() == 0 => {}
+                // It waits for room in the spool, or for the disk that weights are forced to.
+                Err(_) if self.is_busy.load(Ordering::Relaxed) => {}
                 Err(_) => break Vec::new(),
             }
         };
         if let Some(weights) = &self.weights {
             weights.end().await;
         }
-        log
+        (log, trains_heard)
     }
 }
 
@@ -305,94 +343,6 @@ impl Drop for TrainerProcess {
         self.kill();
         self.writer.abort();
         self.reader.abort();
-    }
-}
-
-/// The signal that ended a process's child, as shells tell of it in their own exit code.
-fn signal_of_code(code: i32) -> Option<i32> {
-    (SHELL_SIGNAL + 1..SHELL_SIGNAL + 32).contains(&code).then_some(code - SHELL_SIGNAL)
-}
-
-/// The end of a process in words.
-fn describe(status: io::Result<ExitStatus>) -> String {
-    match status {
-        Err(error) => format!("the trainer's end could not be observed ({error})"),
-        Ok(status) => {
-            match (status.code(), status.signal().or_else(|| status.code().and_then(signal_of_code))) {
-                (_, Some(signal)) => format!("the trainer was killed by {}", signal_name(signal)),
-                (Some(code), None) => format!("the trainer ended with exit status {code}"),
-                (None, None) => format!("the trainer ended ({status})"),
-            }
-        }
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    let known = [
-        (Signal::KILL, "SIGKILL (out of memory?)"),
-        (Signal::SEGV, "SIGSEGV (a crash in native code)"),
-        (Signal::ABORT, "SIGABRT (an abort in native code)"),
-        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk or /dev/shm is full?)"),
-        (Signal::ILL, "SIGILL (an instruction that this processor lacks)"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::INT, "SIGINT"),
-        (Signal::HUP, "SIGHUP"),
-        (Signal::XFSZ, "SIGXFSZ (a file grew beyond its limit)"),
-    ];
-    let name = known.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
-}
-
-/// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
-async fn write_lines(
-    mut stdin: ChildStdin,
-    mut lines: mpsc::Receiver<ToTrainer>,
-    ready: oneshot::Receiver<()>,
-) {
-    if ready.await.is_err() {
-        return;
-    }
-    while let Some(message) = lines.recv().await {
-        let Ok(mut line) = serde_json::to_vec(&message) else { continue };
-        line.push(b'\n');
-        if stdin.write_all(&line).await.is_err() {
-            // The trainer closed its input: its end, or its silence, will be noticed.
-            return;
-        }
-    }
-}
-
-/// The last lines of a trainer's log, of the jobs that it has now.
-#[derive(Debug)]
-struct Log {
-    lines: VecDeque<String>,
-    is_old: Arc<AtomicBool>,
-}
-
-impl Log {
-    fn push(&mut self, line: &[u8]) {
-        let text: String = String::from_utf8_lossy(line).chars().take(TEXT_CHARACTERS_MAX).collect();
-        self.forget_old();
-        if self.lines.len() == LOG_LINES_MAX {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(text);
-    }
-
-    fn lines(&mut self) -> Vec<String> {
-        self.last_lines(LOG_LINES_MAX)
-    }
-
-    fn last_lines(&mut self, lines_max: usize) -> Vec<String> {
-        self.forget_old();
-        self.lines.iter().skip(self.lines.len().saturating_sub(lines_max)).cloned().collect()
-    }
-
-    fn forget_old(&mut self) {
-        if self.is_old.swap(false, Ordering::Relaxed) {
-            self.lines.clear();
-        }
     }
 }
 
@@ -408,14 +358,15 @@ struct Reader {
     /// When a line of the log was last told as a sign of life.
     alive_at: Option<Instant>,
     weights: Option<AskedWeights>,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Reads until both pipes are closed. `ended` resolves when the process has ended.
     async fn run(
         mut self,
-        stdout: ChildStdout,
-        stderr: ChildStderr,
+        stdout: impl AsyncRead + Unpin,
+        stderr: impl AsyncRead + Unpin,
         mut ended: oneshot::Receiver<()>,
     ) -> Vec<String> {
         // When a process whose output is closed must have ended.
@@ -423,20 +374,29 @@ impl Reader {
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
         let mut stderr = Some(LineReader::new(stderr, 4 * TEXT_CHARACTERS_MAX));
+        let mut log_lines = 0;
         while stdout.is_some() || stderr.is_some() || end_by.is_some() {
             tokio::select! {
                 biased;
                 _ = &mut ended, if end_by.is_some() => end_by = None,
                 () = until(end_by) => {
                     end_by = None;
-                    self.pass_on(TrainerEvent::Broken { reason: OUTPUT_CLOSED.to_owned() }).await;
+                    self.deliver(TrainerEvent::Broken { reason: OUTPUT_CLOSED.to_owned() }).await;
                 }
-                line = next_line(&mut stderr) => match line {
-                    Some(Line::Whole(line) | Line::TooLong(line)) => self.hear_log(&line),
+                line = next_line(&mut stderr), if log_lines < LOG_LINES_AT_ONCE_MAX => match line {
+                    Some(Line::Whole(line) | Line::TooLong(line)) => {
+                        self.hear_log(&line);
+                        log_lines += 1;
+                        if log_lines == LOG_LINES_AT_ONCE_MAX {
+                            // With what it may read at once used up, it would find nothing in the other pipe.
+                            tokio::task::yield_now().await;
+                        }
+                    }
                     None => stderr = None,
                 },
                 line = next_line(&mut stdout) => match line {
                     Some(line) => {
+                        log_lines = 0;
                         tokio::task::unconstrained(self.catch_up(&mut stderr)).await;
                         if !self.hear(line).await {
                             stdout = None;
@@ -447,13 +407,14 @@ impl Reader {
                         end_by = Some(Instant::now() + CLOSED_TO_END);
                     }
                 },
+                () = std::future::ready(()), if log_lines == LOG_LINES_AT_ONCE_MAX => log_lines = 0,
             }
         }
         self.log.lines()
     }
 
     /// Reads the log as far as it is written.
-    async fn catch_up(&mut self, stderr: &mut Option<LineReader<ChildStderr>>) {
+    async fn catch_up(&mut self, stderr: &mut Option<LineReader<impl AsyncRead + Unpin>>) {
         for _ in 0..LOG_LINES_AT_ONCE_MAX {
             tokio::select! {
                 biased;
@@ -489,8 +450,16 @@ impl Reader {
             }
             Line::Whole(line) => self.understand(&line),
         };
+        self.deliver(event).await
+    }
+
+    /// False when nothing more is to be read.
+    async fn deliver(&mut self, event: TrainerEvent) -> bool {
+        self.is_busy.store(true, Ordering::Relaxed);
         let event = self.with_weights(event).await;
-        self.pass_on(event).await
+        let goes_on = self.pass_on(event).await;
+        self.is_busy.store(false, Ordering::Relaxed);
+        goes_on
     }
 
     /// False when nothing more is to be read.
@@ -567,10 +536,13 @@ impl Reader {
 }
 
 /// The next line of a pipe that is open; waits for ever on one that is not.
-async fn next_line<R: tokio::io::AsyncRead + Unpin>(reader: &mut Option<LineReader<R>>) -> Option<Line> {
+async fn next_line(reader: &mut Option<LineReader<impl AsyncRead + Unpin>>) -> Option<Line> {
     match reader {
         // A pipe that cannot be read is as good as closed.
         Some(reader) => reader.next().await.unwrap_or(None),
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

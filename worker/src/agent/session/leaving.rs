@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Link, STOP_TO_KILL_LEAVING, Session,
-    slot::StopReason,
+    running::StopReason,
     types::{Departure, Output, ToCoordinator},
 };
 

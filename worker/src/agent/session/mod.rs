@@ -8,6 +8,7 @@
 
 mod leaving;
 mod outbox;
+mod running;
 mod slot;
 mod time_spent;
 mod trainers;
@@ -25,7 +26,8 @@ use proto::{AttemptKey, v1::Outcome};
 use leaving::Mode;
 pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 use outbox::Outbox;
-use slot::{Phase, Running, Slot, StopReason, Trainer};
+use running::{Phase, Running, StopReason};
+use slot::{Slot, Trainer};
 use types::{
     Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress,
     ToCoordinator,
@@ -124,16 +126,10 @@ impl Session {
         self.slots.iter_mut().for_each(|slot| slot.heard_at = now);
     }
 
-    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time.
+    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time,
+    /// nor of the time that they have to stop or to be gone.
     pub fn trainers_waited(&mut self, time: Duration) {
-        for deadline in self
-            .slots
-            .iter_mut()
-            .flat_map(|slot| &mut slot.running)
-            .filter_map(|running| running.deadline.as_mut())
-        {
-            *deadline += time;
-        }
+        self.slots.iter_mut().for_each(|slot| slot.postpone(time));
     }
 
     /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
@@ -177,12 +173,13 @@ impl Session {
             _ => None,
         });
         let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
+        let starts = self.slots.iter().filter_map(Slot::starts_at);
         let link = match self.link {
             Link::Away | Link::Closing => None,
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(unkillable).chain(silences).chain(link).chain(self.mode.deadline()).min()
+        slots.chain(unkillable).chain(silences).chain(starts).chain(link).chain(self.mode.deadline()).min()
     }
 
     fn greet(&mut self, now: Duration) {
@@ -303,6 +300,7 @@ impl Session {
             }
             self.end_if_silent(now, index);
             self.give_up_if_unkillable(now, index);
+            self.start_waiting(now, index);
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {
             self.link = Link::Closing;

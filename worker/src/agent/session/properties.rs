@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    tests::{attempt, ended, epoch, exited, grant_pack, ready, started, welcome},
+    tests::{attempt, ended, epoch, exited, exited_after_reading, grant_pack, ready, started, welcome},
     types::*,
     *,
 };
@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(slot, member, number)| Step::Epoch(slot, member, number)),
         6 => (slot.clone(), 0..3_usize, 0..6_usize)
             .prop_map(|(slot, member, outcome)| Step::Ended(slot, member, outcome)),
-        2 => slot.prop_map(Step::Exited),
+        2 => (slot, 0..3_u32).prop_map(|(slot, trains_heard)| Step::Exited(slot, trains_heard)),
         3 => (0..40_u64).prop_map(Step::Acknowledge),
         2 => (0..20_u64).prop_map(Step::Revoke),
         4 => (0..20_000_u64).prop_map(Step::Wait),
@@ -46,7 +46,7 @@ enum Step {
     Started(usize, usize),
     Epoch(usize, usize, u32),
     Ended(usize, usize, usize),
-    Exited(usize),
+    Exited(usize, u32),
     Acknowledge(u64),
     Revoke(u64),
     Wait(u64),
@@ -142,10 +142,10 @@ impl Watch {
                 self.at_trainer[slot].retain(|held| *held != attempt(job));
                 ended(slot, job, [Done, Diverged, Failed, Rejected, Stopped, OutOfMemory][outcome])
             }
-            Step::Exited(slot) if self.trainer_lives[slot] => {
+            Step::Exited(slot, trains_heard) if self.trainer_lives[slot] => {
                 (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
                 self.at_trainer[slot].clear();
-                exited(slot)
+                exited_after_reading(slot, trains_heard)
             }
             Step::Acknowledge(through) if self.welcomed => {
                 Input::Message(FromCoordinator::Acknowledged { through })
@@ -214,13 +214,15 @@ impl Watch {
 
     /// Lets every trainer die; then each attempt must have had its one end.
     fn finish(mut self) {
-        for slot in 0..SLOTS {
-            // A job that waited for the slot starts when the trainer before it is gone.
-            while self.trainer_lives[slot] && !self.gone {
+        // A job that waits starts when the trainer before it is gone, or when its slot may try again.
+        for slot in (0..SLOTS).cycle().take(10 * SLOTS) {
+            if self.trainer_lives[slot] && !self.gone {
                 (self.trainer_lives[slot], self.trainer_dies[slot]) = (false, false);
                 self.at_trainer[slot].clear();
                 self.feed(exited(slot));
             }
+            self.now += Duration::from_secs(60);
+            self.feed(Input::Tick);
         }
         if self.gone {
             return;

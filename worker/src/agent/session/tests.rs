@@ -94,11 +94,17 @@ pub(crate) fn ended(slot: usize, job: u64, outcome: TrainerOutcome) -> Input {
     said(slot, FromTrainer::Ended { id: attempt(job).to_string(), outcome, reason: "so".into() })
 }
 
+/// The end of a trainer that had read all that it was sent.
 pub(crate) fn exited(slot: usize) -> Input {
+    exited_after_reading(slot, u32::MAX)
+}
+
+pub(crate) fn exited_after_reading(slot: usize, trains_heard: u32) -> Input {
     let event = TrainerEvent::Exited {
         reason: "the trainer was killed by SIGKILL".into(),
         log_tail: vec!["x".into()],
         data_lost: false,
+        trains_heard,
     };
     Input::Trainer { slot, event }
 }

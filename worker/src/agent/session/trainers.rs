@@ -6,17 +6,25 @@ use proto::{AttemptKey, v1::Outcome};
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
-    slot::{Heard, Phase, Running, StopReason, Trainer},
+    running::{Phase, Running, StopReason},
+    slot::{Heard, Trainer},
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
 
-/// How many trainers of a slot in a row may end before they are ready: one may have met with an accident.
-const FAILED_STARTS_MAX: u32 = 5;
+/// How long a slot takes to start another trainer where one, two, … in a row ended before they read a job: whatever is
+/// wrong, such as a share that is away or a machine without room for another process, may pass within a minute. After as
+/// many and one more, the worker leaves.
+const START_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
+
+/// What the end of a trainer was too early for, as the end of a sentence.
+const BEFORE_READY: &str = "before it was ready";
 
 impl Session {
     pub(super) fn start_waiting(&mut self, now: Duration, index: usize) {
         let slot = &mut self.slots[index];
-        if !slot.running.is_empty() || slot.trainer.is_dying() {
+        if !slot.running.is_empty() || slot.trainer.is_dying() || slot.starts_at().is_some_and(|at| at > now)
+        {
             return;
         }
         let waiting = std::mem::take(&mut slot.waiting);
@@ -41,8 +49,9 @@ impl Session {
         let slot = &mut self.slots[index];
         let fresh = slot.trainer == Trainer::Absent;
         if fresh {
-            slot.trainer = Trainer::Starting;
+            (slot.trainer, slot.trains_told) = (Trainer::Starting, 0);
         }
+        slot.trains_told += 1;
         let ready_by = now + TRAINER_READY_WITHIN;
         let running = |(attempt, work): &(_, _)| Running::new(*attempt, work, jobs.len(), ready_by);
         slot.running = jobs.iter().map(running).collect();
@@ -55,30 +64,8 @@ impl Session {
         match event {
             TrainerEvent::Broken { reason } => self.break_trainer(now, index, &reason),
             TrainerEvent::Alive => slot.heard_at = now,
-            TrainerEvent::Exited { reason, log_tail, data_lost } => {
-                let before_ready = slot.trainer.was_never_ready();
-                let reason = slot.killed_for.take().unwrap_or(reason);
-                let leaving = self.mode.is_draining();
-                slot.trainer = Trainer::Absent;
-                let running = std::mem::take(&mut slot.running);
-                if before_ready {
-                    // One that was killed for its jobs' sake has not failed.
-                    let failure = running.iter().find_map(|running| running.failed_start(&reason));
-                    if let Some(failure) = failure {
-                        self.on_failed_start(now, index, &failure, &log_tail);
-                    }
-                }
-                for running in running {
-                    let end = match running.failed_start(&reason).filter(|_| before_ready) {
-                        // It knew nothing of the job: another one may have it.
-                        Some(reason) => {
-                            Some(End { log_tail: log_tail.clone(), ..End::new(Outcome::HandedBack, reason) })
-                        }
-                        None => running.end_after_exit(&reason, log_tail.clone(), leaving, data_lost),
-                    };
-                    end.into_iter().for_each(|end| self.end(running.attempt, end));
-                }
-                self.start_waiting(now, index);
+            TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard } => {
+                self.on_exited(now, index, &reason, &log_tail, data_lost, trains_heard);
             }
             TrainerEvent::Said { message, log_tail, weights } => {
                 let leaving = self.mode.is_draining();
@@ -96,14 +83,56 @@ impl Session {
         }
     }
 
-    /// A slot's trainer ended before it was ready. Where that goes on, the worker leaves: a slot that cannot train would
-    /// take job after job.
+    /// A slot's trainer is gone, and with it what it ran. What it had not read did not end it: another one may have that.
+    fn on_exited(
+        &mut self,
+        now: Duration,
+        index: usize,
+        reason: &str,
+        log_tail: &[String],
+        data_lost: bool,
+        trains_heard: u32,
+    ) {
+        let leaving = self.mode.is_draining();
+        let slot = &mut self.slots[index];
+        let was_never_ready = slot.trainer.was_never_ready();
+        let when = if was_never_ready { BEFORE_READY } else { "before it read its job" };
+        let did_nothing = was_never_ready || trains_heard == 0;
+        let heard_all = !did_nothing && trains_heard >= slot.trains_told;
+        let reason = slot.killed_for.take().unwrap_or_else(|| reason.to_owned());
+        slot.trainer = Trainer::Absent;
+        let running = std::mem::take(&mut slot.running);
+        if did_nothing {
+            // One that was killed for its jobs' sake has not failed.
+            let failure = running.iter().find_map(|running| running.unheard(&reason, when));
+            failure.into_iter().for_each(|failure| self.on_failed_start(now, index, &failure, log_tail));
+        } else {
+            slot.failed_starts = 0;
+        }
+        for running in running {
+            let end = match running.unheard(&reason, when).filter(|_| !heard_all) {
+                Some(reason) => {
+                    Some(End { log_tail: log_tail.to_vec(), ..End::new(Outcome::HandedBack, reason) })
+                }
+                None => running.end_after_exit(&reason, log_tail.to_vec(), leaving, data_lost),
+            };
+            end.into_iter().for_each(|end| self.end(running.attempt, end));
+        }
+        self.start_waiting(now, index);
+    }
+
+    /// A slot's trainer ended before it read a job. The next one waits a little; where that goes on, the worker leaves: a slot
+    /// that cannot train would take job after job.
     fn on_failed_start(&mut self, now: Duration, index: usize, reason: &str, log_tail: &[String]) {
         let slot = &mut self.slots[index];
         slot.failed_starts += 1;
-        if slot.failed_starts == FAILED_STARTS_MAX {
-            let last = log_tail.last().map_or(String::new(), |line| format!(": {line}"));
-            self.on_failure(now, format!("slot {index}, {FAILED_STARTS_MAX} times in a row: {reason}{last}"));
+        match START_PAUSES.get(slot.failed_starts - 1) {
+            Some(pause) => slot.start_at = now + *pause,
+            None => {
+                let times = slot.failed_starts;
+                let last = log_tail.last().map_or(String::new(), |line| format!(": {line}"));
+                self.on_failure(now, format!("slot {index}, {times} times in a row: {reason}{last}"));
+            }
         }
     }
 
@@ -159,7 +188,7 @@ impl Session {
             let out_of_use = out_of_use(index);
             slot.trainer = Trainer::Unkillable;
             for running in std::mem::take(&mut slot.running) {
-                let end = match running.failed_start(&killed).filter(|_| !was_ready) {
+                let end = match running.unheard(&killed, BEFORE_READY).filter(|_| !was_ready) {
                     Some(reason) => Some(End::new(Outcome::HandedBack, reason)),
                     None => running.end_after_exit(&killed, Vec::new(), leaving, false),
                 };

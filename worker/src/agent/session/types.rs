@@ -66,6 +66,8 @@ pub enum TrainerEvent {
         log_tail: Vec<String>,
         /// It read a data set's file that was cut short, or whose disk went away.
         data_lost: bool,
+        /// How many of the requests to train that it was sent it had read.
+        trains_heard: u32,
     },
 }
 
@@ -149,7 +151,7 @@ pub enum Output {
         /// Each attempt, whose text form is the trainer's job id, and what to train.
         jobs: Vec<(AttemptKey, Work)>,
         /// True where a trainer is to be started first. Otherwise one is there, or its `Exited` is on its way
-        /// and will end these attempts too.
+        /// and will end these attempts too, as ones that it never heard of.
         fresh: bool,
     },
     /// Ask the slot's trainer to stop an attempt; others of its pack go on.

@@ -183,6 +183,60 @@ async fn a_job_for_a_trainer_that_is_gone_starts_no_other_one() {
     assert!(bench.events.is_empty());
 }
 
+/// Answers job `job` with an end.
+fn ends(job: u32, outcome: &str) -> String {
+    format!(r#"read -r x; echo '{{"type":"ended","id":"1/{job}#1","outcome":"{outcome}","reason":""}}'"#)
+}
+
+#[tokio::test]
+async fn the_end_of_a_trainer_says_how_many_requests_it_had_read() {
+    let heard = async |bench: &mut Bench| match bench.next().await {
+        TrainerEvent::Exited { trains_heard, .. } => trains_heard,
+        other => panic!("expected the end, got {other:?}"),
+    };
+    // It ends when a second job is on its way, which it has not read, has begun to read, or has read; the stop before it
+    // does not count.
+    for (last_words, expected) in [(":", 1), ("head -c 5 >&2", 1), ("read -r x", 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("goes");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let text = format!(
+            "echo \"$ready\"; {}; read -r x; cat '{}'; {last_words}; exit 3",
+            ends(1, "failed"),
+            fifo.display()
+        );
+        let mut bench = Bench::started(script(&text));
+        assert_eq!(kind(&bench.said().await), READY);
+        assert_eq!(kind(&bench.said().await), "ended");
+        bench.slots.stop_job(0, attempt(1), true);
+        bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
+        tokio::task::spawn_blocking(move || std::fs::write(fifo, "").unwrap()).await.unwrap();
+        assert_eq!(heard(&mut bench).await, expected, "{last_words}");
+        bench.slots.start_jobs(0, vec![(attempt(3), work())], false);
+        bench.slots.start_jobs(0, vec![(attempt(4), work())], true);
+        assert_eq!(kind(&bench.said().await), READY);
+    }
+    let mut bench = Bench::started(script("exit 1"));
+    assert_eq!(heard(&mut bench).await, 0);
+}
+
+#[tokio::test]
+async fn a_keeper_that_was_stopped_by_what_it_keeps_ends_when_it_is_killed() {
+    // The outer shell is the keeper: it waits, and ends when its child has ended.
+    let stopping = r#"sh -c 'kill -STOP $PPID; echo "$ready"; exec sleep 1000' & wait"#;
+    let mut bench = Bench::started(TrainerCommand { role: Role::Keeper, ..script(stopping) });
+    assert_eq!(kind(&bench.said().await), READY);
+    bench.slots.kill_trainer(0);
+    assert_eq!(bench.exited().await.0, "the worker killed the trainer");
+    // One that keeps nothing any more and lives on.
+    let idle = r#"echo "$ready"; sleep 1000 & wait; exec sleep 1000"#;
+    let mut bench = Bench::started(TrainerCommand { role: Role::Keeper, ..script(idle) });
+    assert_eq!(kind(&bench.said().await), READY);
+    bench.slots.kill_trainer(0);
+    assert_eq!(bench.exited().await.0, "the worker killed the trainer");
+}
+
 #[tokio::test]
 async fn an_answer_that_cannot_be_understood_breaks_the_trainer_and_its_end_is_the_workers_doing() {
     let text = r#"echo '{"type":"epoch","train_loss":NaN}'; sleep 1000"#;
@@ -491,4 +545,49 @@ async fn of_a_job_whose_weights_nobody_wants_none_are_missed() {
     assert_eq!(kind(&bench.said().await), READY);
     let event = bench.next().await;
     assert!(matches!(event, TrainerEvent::Said { weights: None, .. }), "{event:?}");
+}
+
+#[test]
+fn an_end_that_was_told_is_heard_however_long_its_weights_take_to_reach_the_disk() {
+    // The only thread that forces weights to the disk is busy until the test lets it go.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let disk = runtime.spawn_blocking(move || released.recv());
+    let spool = tempfile::tempdir().unwrap();
+    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
+    let ended = spool.path().join("ended");
+    let trainer = TrainerCommand {
+        weights: Some(folder),
+        ..script(&format!(r#"echo "$ready"; {}; mkdir '{}'"#, ends(1, "done"), ended.display()))
+    };
+    // Its end takes all the time that pipes may stay open for: what it leaves behind is in a session of its own.
+    let clock = script(r#"setsid sh -c 'echo "$ready"; exec sleep 10' & read -r x"#);
+    runtime.block_on(async {
+        let (slots, mut events) = Slots::start(vec![trainer, clock]);
+        let mut next = async |slot| loop {
+            let (whose, event) = events.recv().await.unwrap();
+            match event {
+                TrainerEvent::Alive => {}
+                event if whose == slot => return event,
+                event => assert_eq!(slot, whose, "{event:?}"),
+            }
+        };
+        let said = |event| match event {
+            TrainerEvent::Said { message, .. } => kind(&message),
+            other => panic!("expected a message, got {other:?}"),
+        };
+        slots.start_jobs(0, vec![(attempt(1), work())], true);
+        assert_eq!(said(next(0).await), READY);
+        while !ended.exists() {
+            tokio::task::yield_now().await;
+        }
+        slots.start_jobs(1, vec![(attempt(2), work())], true);
+        assert_eq!(said(next(1).await), READY);
+        assert!(matches!(next(1).await, TrainerEvent::Exited { .. }));
+        release.send(()).unwrap();
+        disk.await.unwrap().unwrap();
+        assert_eq!(said(next(0).await), "ended");
+        assert!(matches!(next(0).await, TrainerEvent::Exited { .. }));
+    });
 }

@@ -51,6 +51,7 @@ fn a_trainer_that_gives_up_is_quoted() {
         reason: "the trainer ended with exit status 1".into(),
         log_tail: vec!["epoch 1".into(), "error: the GPU is gone".into()],
         data_lost: false,
+        trains_heard: 1,
     };
     bench.feed([Input::Trainer { slot: 0, event }]);
     let told = "failed (the trainer ended with exit status 1 in epoch 1: the GPU is gone)";
@@ -62,21 +63,21 @@ fn a_job_whose_trainer_ends_before_it_is_ready_goes_back_and_a_worker_where_all_
     let mut bench = Bench::connected(1);
     let end =
         |job| format!("1/{job}#1 handed_back (the trainer was killed by SIGKILL before it was ready) +x");
-    for job in 1..5 {
-        bench.feed([grant(0, job), exited(0)]).expect(&[
+    let pauses = [0, 1, 5, 15].map(Duration::from_secs);
+    for (job, pause) in (1..).zip(pauses) {
+        bench.wait(pause).feed([grant(0, job), exited(0)]).expect(&[
             &format!("start 1/{job}#1@0 in a new trainer"),
             &format!("spool {job} {}", end(job)),
             &format!("send {job} {}", end(job)),
         ]);
     }
-    // One that gets ready makes all that good.
-    bench.feed([grant(0, 5), ready(0), started(0, 5), exited(0)]);
-    bench.seen.clear();
-    for job in 6..10 {
-        bench.feed([grant(0, job), exited(0)]);
+    // One that begins with a job makes all that good.
+    bench.wait(START_PAUSE_MAX).feed([grant(0, 5), ready(0), started(0, 5), exited(0)]);
+    for (job, pause) in (6..).zip(pauses) {
+        bench.wait(pause).feed([grant(0, job), exited(0)]);
     }
     assert!(!bench.session.is_leaving());
-    bench.feed([grant(0, 10), exited(0)]);
+    bench.wait(START_PAUSE_MAX).feed([grant(0, 10), exited(0)]);
     assert!(bench.session.is_leaving());
     bench.seen.clear();
     let why = "slot 0, 5 times in a row: the trainer was killed by SIGKILL before it was ready: x";
@@ -85,13 +86,72 @@ fn a_job_whose_trainer_ends_before_it_is_ready_goes_back_and_a_worker_where_all_
         .expect(&["forget 11", &format!("exit {:?}", Departure::Failed(why.into()))]);
 }
 
+/// Longest pause before another trainer is started.
+const START_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+#[test]
+fn after_a_failed_start_a_slot_keeps_its_next_job_until_it_tries_again() {
+    let failed = || {
+        let mut bench = Bench::connected(1);
+        bench.feed([grant(0, 1), exited(0), grant(0, 2)]);
+        bench.seen.clear();
+        bench
+    };
+    let almost = Duration::from_millis(999);
+    failed()
+        .wait(almost)
+        .expect(&[])
+        .wait(Duration::from_millis(1))
+        .expect(&["start 1/2#1@0 in a new trainer"]);
+    failed().feed([Input::Disconnected, Input::Connected]).expect(&["hello [1/2#1@0 1/1#1@0!]"]);
+    let end = "1/2#1 handed_back (the worker is shutting down)";
+    failed().feed([Input::Shutdown]).expect(&[
+        &format!("spool 2 {end}"),
+        "draining",
+        &format!("send 2 {end}"),
+    ]);
+}
+
+#[test]
+fn a_job_that_its_trainer_never_read_goes_back_and_the_next_one_gets_a_new_trainer() {
+    let end = "1/2#1 handed_back (the trainer was killed by SIGKILL before it read its job) +x";
+    let mut bench = Bench::training();
+    bench.feed([ended(0, 1, TrainerOutcome::Diverged), grant(0, 2)]);
+    bench.seen.clear();
+    bench.feed([exited_after_reading(0, 1)]).expect(&[&format!("spool 3 {end}"), &format!("send 3 {end}")]);
+    bench.feed([grant(0, 3)]).expect(&["start 1/3#1@0 in a new trainer"]);
+    bench.feed([ready(0), exited_after_reading(0, 1)]);
+    let charged = "1/3#1 failed (the trainer was killed by SIGKILL while it prepared the data set) +x";
+    bench.expect(&[&format!("spool 4 {charged}"), &format!("send 4 {charged}")]);
+
+    // Its output closes before it ends.
+    let mut bench = Bench::training();
+    bench.feed([ended(0, 1, TrainerOutcome::Diverged), grant(0, 2)]);
+    let closed = TrainerEvent::Broken { reason: OUTPUT_CLOSED.into() };
+    bench.seen.clear();
+    bench.feed([Input::Trainer { slot: 0, event: closed }, exited_after_reading(0, 1)]);
+    let end = format!("1/2#1 handed_back ({OUTPUT_CLOSED}) +x");
+    bench.expect(&["kill 0", &format!("spool 3 {end}"), &format!("send 3 {end}")]);
+}
+
+#[test]
+fn a_worker_whose_trainers_get_ready_and_never_read_a_job_leaves() {
+    let mut bench = Bench::connected(1);
+    for job in 1..=5 {
+        assert!(!bench.session.is_leaving());
+        bench.wait(START_PAUSE_MAX).feed([grant(0, job), ready(0), exited_after_reading(0, 0)]);
+    }
+    assert!(bench.session.is_leaving());
+    assert!(!bench.seen.iter().any(|line| line.contains("failed")), "{:?}", bench.seen);
+}
+
 #[test]
 fn a_slot_where_trainers_get_ready_does_not_hide_one_where_they_do_not() {
     let mut bench = Bench::connected(2);
     for job in 1..=5 {
         assert!(!bench.session.is_leaving());
         bench.feed([grant(0, 2 * job), ready(0), started(0, 2 * job), exited(0)]);
-        bench.feed([grant(1, 2 * job + 1), exited(1)]);
+        bench.wait(START_PAUSE_MAX).feed([grant(1, 2 * job + 1), exited(1)]);
     }
     assert!(bench.session.is_leaving());
 }
@@ -319,7 +379,7 @@ fn a_line_of_its_log_is_a_trainers_sign_of_life() {
 fn a_trainer_that_loses_the_file_of_its_data_set_costs_its_jobs_nothing() {
     let lost = || {
         let reason = "the trainer was killed by SIGBUS".into();
-        let event = TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: true };
+        let event = TrainerEvent::Exited { reason, log_tail: Vec::new(), data_lost: true, trains_heard: 1 };
         Input::Trainer { slot: 0, event }
     };
     let why = "the data set file was truncated or its disk went away: the trainer was killed by SIGBUS";
@@ -455,6 +515,29 @@ fn time_in_which_a_trainer_waits_for_room_is_none_of_its_jobs_time() {
 }
 
 #[test]
+fn a_trainer_that_is_not_heard_is_neither_killed_nor_given_up_meanwhile() {
+    let deaf = |bench: &mut Bench| {
+        let time = Duration::from_secs(3_600);
+        bench.now += time;
+        bench.session.was_deaf(bench.now);
+        bench.session.trainers_waited(time);
+        bench.feed([Input::Tick]);
+        bench.seen.retain(|line| !line.starts_with("heartbeat"));
+    };
+    let mut bench = Bench::training();
+    bench.feed([revoke(1)]).expect(&["forget 1", "stop 1/1#1@0"]);
+    deaf(&mut bench);
+    bench.expect(&[]).wait(STOP_TO_KILL).expect(&["kill 0"]);
+    bench.feed([grant(0, 2)]);
+    deaf(&mut bench);
+    bench.expect(&[]).feed([exited(0)]);
+    let end = "1/1#1 revoked (cancelled) +x";
+    bench.expect(&[&format!("spool 2 {end}"), "start 1/2#1@0 in a new trainer", &format!("send 2 {end}")]);
+    deaf(&mut bench);
+    bench.expect(&[]).wait(TRAINER_READY_WITHIN).expect(&["kill 0"]);
+}
+
+#[test]
 fn a_trainer_that_ends_while_its_worker_leaves_costs_its_job_nothing() {
     let mut bench = Bench::training();
     bench.feed([Input::Shutdown, exited(0)]);
@@ -497,7 +580,12 @@ fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_ta
         said(0, FromTrainer::Ended { id: long(), outcome: TrainerOutcome::Failed, reason: String::new() });
     let log_tail = vec![long(); 60];
     let broken = TrainerEvent::Broken { reason: long() };
-    let exited = || TrainerEvent::Exited { reason: long(), log_tail: log_tail.clone(), data_lost: false };
+    let exited = || TrainerEvent::Exited {
+        reason: long(),
+        log_tail: log_tail.clone(),
+        data_lost: false,
+        trains_heard: u32::MAX,
+    };
     let failed =
         FromTrainer::Ended { id: attempt(1).to_string(), outcome: TrainerOutcome::Failed, reason: long() };
     let failed = TrainerEvent::Said { message: failed, log_tail: log_tail.clone(), weights: None };
