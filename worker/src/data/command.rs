@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use terminal::output;
 
 use super::{
-    PackedDataset,
+    DataError, PackedDataset,
     cache::{default_cache_dir, keep},
     fingerprint::{self, Fingerprint},
     pack::Packing,
@@ -122,7 +122,8 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     let told = |progress| bar.tell(progress);
     let source = Source::open(&arguments.source, arguments.val_path.as_deref(), &told)?;
     let (size, target) = (arguments.image_size, arguments.target.as_path());
-    let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"), &told)?;
+    let memos = default_cache_dir().join("sources");
+    let fingerprint = Fingerprint::of(&source, &memos, &told)?;
     let packing = Packing {
         source: &source,
         content_hash: fingerprint.remembered(),
@@ -130,7 +131,12 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
         skip_corrupt: arguments.skip_corrupt,
         threads: available_parallelism().map_or(1, NonZeroUsize::get),
     };
-    let packed = packing.run(target, &told)?;
+    let packed = packing.run(target, &told);
+    if matches!(packed, Err(DataError::Changed { .. })) {
+        // The memo may be what is wrong: the next try reads everything.
+        fingerprint::forget(&source, &memos);
+    }
+    let packed = packed?;
     keep(packed.file, target)?;
     fingerprint.remember(&packed.content_hash);
     bar.end();
@@ -261,9 +267,7 @@ fn text(path: &Path, findings: &Findings) -> String {
 
 /// A line for each reason for which something is not used.
 fn left_out_lines(left_out: &[LeftOut]) -> String {
-    let words =
-        |left_out: &LeftOut| format!("left out: {}\n", proto::v1::LeftOut::from(left_out.clone()).words());
-    left_out.iter().map(words).collect()
+    left_out.iter().map(|left_out| format!("left out: {}\n", left_out.words())).collect()
 }
 
 /// A bar on a terminal, a line each tenth elsewhere.
