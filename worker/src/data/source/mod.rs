@@ -132,19 +132,8 @@ impl Source {
         let place = u8::from(val_path.is_some());
         let validation = match validation {
             None => None,
-            Some((name, part)) if part.found.is_empty() => {
-                let reason = format!(
-                    "its folder {name:?} holds no pictures{}; fill it, or remove it to hold out a share of the training set",
-                    others(&left_out)
-                );
-                return Err(DataError::Validation { path: path.to_owned(), reason });
-            }
             Some((name, part)) => {
-                let classified = classify(val_path.unwrap_or(path), part, &mut left_out)?;
-                same_classes(path, &train, &classified)?;
-                if let [own, other] = places.as_slice() {
-                    none_in_both(own, other, &train, &classified)?;
-                }
+                let classified = classify_validation(&places, &name, part, &train, &mut left_out)?;
                 Some((name, classified.pictures))
             }
         };
@@ -295,7 +284,8 @@ pub fn pictures_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), Dat
     Ok((paths, left_out.list()))
 }
 
-/// Lists the place of the validation set. Of one that holds several sets, the validation part is it.
+/// Lists the place of the validation set. Of one that holds several sets, the validation part is it: the name says so, and
+/// the others are not counted as left out, as they may well be trained on.
 fn open_validation(
     path: &Path,
     left_out: &mut LeftOuts,
@@ -305,11 +295,7 @@ fn open_validation(
     let (place, Parts { train, train_folder, validation }) =
         open_place(path, &mut own, found_one).map_err(of_validation)?;
     let (name, part) = match (validation.filter(|(_, part)| !part.found.is_empty()), train_folder) {
-        (Some((name, part)), train_folder) => {
-            let other = train_folder.unwrap_or_default();
-            train.found.iter().for_each(|file| own.add(Reason::OtherFolder, &other, &file.path));
-            (path.join(name), part)
-        }
+        (Some((name, part)), _) => (path.join(name), part),
         (None, Some(train_folder)) => {
             let what = format!(
                 "as the validation set (dataset.val_path), it holds the training set {train_folder:?} and no pictures for \
@@ -321,6 +307,30 @@ fn open_validation(
     };
     left_out.extend(own);
     Ok((place, name.display().to_string(), part))
+}
+
+/// Finds the classes of the validation set, which must be those of the training set.
+fn classify_validation(
+    places: &[Place],
+    name: &str,
+    part: Part,
+    train: &Classified,
+    left_out: &mut LeftOuts,
+) -> Result<Classified, DataError> {
+    let (own, other) = (&places[0], &places[places.len() - 1]);
+    if part.found.is_empty() {
+        let reason = format!(
+            "its folder {name:?} holds no pictures{}; fill it, or remove it to hold out a share of the training set",
+            others(left_out)
+        );
+        return Err(DataError::Validation { path: own.path.clone(), reason });
+    }
+    let classified = classify(&other.path, part, left_out)?;
+    same_classes(&own.path, train, &classified)?;
+    if places.len() > 1 {
+        none_in_both(own, other, train, &classified)?;
+    }
+    Ok(classified)
 }
 
 /// Refuses a picture that is for training and for validation, which would measure what was learnt by heart.
