@@ -84,12 +84,11 @@ pub(super) fn list(
     found_one: &dyn Fn(),
 ) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
     let refuse = |reason: String| DataError::Archive { path: path.to_owned(), reason };
-    let mut archive = archive.clone();
     let mut found = Vec::with_capacity(archive.len().min(PICTURES_MAX));
     let (mut folders, mut passed) = (Vec::new(), HashSet::new());
     for index in 0..archive.len() {
         found_one();
-        let entry = archive.by_index_raw(index).map_err(|error| refuse(error.to_string()))?;
+        let entry = archive.by_index_data(index).map_err(|error| refuse(error.to_string()))?;
         // The bytes are the name, as in the folder that was packed, whatever code page the archive says they are in.
         let name = plain(entry.name_raw());
         if let Some((hidden, reason)) = passed_over(&name) {
@@ -123,7 +122,7 @@ pub(super) fn list(
         found.push(Found { path: name, index });
     }
     let twice = twice(&found)
-        .or_else(|| if archive.has_duplicate_names() { twice_in_directory(&archive) } else { None });
+        .or_else(|| if archive.has_duplicate_names() { twice_in_directory(archive) } else { None });
     if let Some(name) = twice {
         let name = shown(&name);
         return Err(refuse(format!("it holds {name} more than once, and nobody knows which one is meant")));
