@@ -23,7 +23,7 @@ fn a_picture_that_is_damaged_within_its_archive_is_one_of_those_that_are_left_ou
     let name = b"dog/flipped.jpg";
     let at = bytes.windows(name.len()).position(|found| found == name).unwrap() + name.len() + 200;
     bytes[at] ^= 0xff;
-    let header = bytes.windows(4).enumerate().filter(|(_, found)| *found == b"PK\x03\x04").last().unwrap().0;
+    let header = bytes.windows(4).rposition(|found| found == b"PK\x03\x04").unwrap();
     bytes[header] = b'X';
     world.write("set.zip", &bytes);
     let error = world.prepare(&path).unwrap_err();
