@@ -21,7 +21,7 @@ impl v1::LeftOut {
             "link_loop" => ("link that leads in a circle", "links that lead in a circle"),
             "archive_link" => ("link in the archive", "links in the archive"),
             "special" => ("that is neither a file nor a folder", "that are neither files nor folders"),
-            "too_deep" => ("folder that lies too deep", "folders that lie too deep"),
+            "too_deep" => ("file or folder that lies too deep", "files or folders that lie too deep"),
             "loose" => ("picture next to the class folders", "pictures next to the class folders"),
             "test_folder" => (
                 "picture of the test folder, which nothing is trained on",

@@ -221,6 +221,13 @@ pub struct LeftOut {
     pub examples: Vec<String>,
 }
 
+impl LeftOut {
+    /// Such as `16 .gif files, which are not read (cat/1.gif, …)`.
+    pub fn words(&self) -> String {
+        proto::v1::LeftOut::from(self.clone()).words()
+    }
+}
+
 impl From<LeftOut> for proto::v1::LeftOut {
     fn from(left_out: LeftOut) -> Self {
         let LeftOut { reason, detail, count, examples } = left_out;

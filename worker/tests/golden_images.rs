@@ -17,6 +17,23 @@ fn golden() -> PathBuf {
 }
 
 #[test]
+fn pictures_that_would_come_out_otherwise_than_pillows_are_refused() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden/refused");
+    let pictures: Vec<_> = fs::read_dir(folder).expect("the folder is there").collect();
+    assert!(!pictures.is_empty());
+    for picture in pictures {
+        let path = picture.expect("the folder can be read").path();
+        let decoded = decode_resized(&fs::read(&path).expect("it can be read"), 8);
+        let told = decoded.map(|_| ()).map_err(|error| error.to_string());
+        assert!(
+            told.as_ref().is_err_and(|told| told.contains("are not supported")),
+            "{}: {told:?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn golden_images_are_torchvisions() {
     let packed =
         fs::read(golden().join("resized.safetensors")).expect("the golden folder has resized.safetensors");

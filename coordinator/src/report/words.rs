@@ -99,7 +99,7 @@ impl Words {
             "link_loop" => ["links that lead in a circle", "循環するリンク"],
             "archive_link" => ["links in the archive", "アーカイブ内のリンク"],
             "special" => ["neither files nor folders", "ファイルでもフォルダーでもないもの"],
-            "too_deep" => ["folders that lie too deep", "深すぎるフォルダー"],
+            "too_deep" => ["files or folders that lie too deep", "深すぎるファイルやフォルダー"],
             "loose" => ["pictures next to the class folders", "クラスフォルダーの外の画像"],
             "test_folder" => ["pictures of the test folder", "テスト用フォルダーの画像"],
             "other_folder" => ["pictures of other folders", "ほかのフォルダーの画像"],

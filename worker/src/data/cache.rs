@@ -53,6 +53,10 @@ fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<Packe
     }
     if is_pack(&options.path) {
         let packed = PackedDataset::open(&options.path)?;
+        if !is_intact(&packed, options, listener)? {
+            let reason = "its images are not those that were packed: the file was damaged".to_owned();
+            return Err(DataError::Packed { path: options.path.clone(), reason });
+        }
         if packed.image_size() != options.image_size {
             let (path, found) = (options.path.clone(), packed.image_size());
             return Err(DataError::ImageSize { path, found, wanted: options.image_size });
@@ -76,10 +80,16 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
     // Packs called `-skipped` are of a time when more pictures could not be decoded.
     let (whole, without_corrupt) = (place(""), place("-without-damaged"));
     let candidates = if options.skip_corrupt { vec![&whole, &without_corrupt] } else { vec![&whole] };
+    let checking = |progress: Progress| {
+        lock.tell(progress);
+        listener(progress);
+    };
     for candidate in candidates {
-        if let Some(packed) = open_intact(candidate, &content_hash) {
+        let Some(packed) = open_cached(candidate, &content_hash) else { continue };
+        if is_intact(&packed, options, &checking)? {
             return Ok(packed.of_source(&source));
         }
+        tracing::warn!(path = %candidate.display(), "a pack of the cache is damaged and is made again");
     }
     let packing = |progress: Progress| {
         let share = READING_SHARE + progress.share * (1.0 - READING_SHARE);
@@ -122,12 +132,24 @@ fn hash_pictures(
         listener(progress);
     };
     leftovers::remove_memos(&memos);
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build().map_err(|error| {
-            DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) }
-        })?;
-    let content_hash = pool.install(|| fingerprint::content_hash(source, &memos, &reading))?;
+    let content_hash = pool(options)?.install(|| fingerprint::content_hash(source, &memos, &reading))?;
     Ok((content_hash, memos))
+}
+
+fn pool(options: &PrepareOptions) -> Result<rayon::ThreadPool, DataError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
+    pool.map_err(|error| DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) })
+}
+
+/// Whether a pack still holds what was packed; `listener` is told how far the reading is.
+fn is_intact(
+    packed: &PackedDataset,
+    options: &PrepareOptions,
+    listener: Listener<'_>,
+) -> Result<bool, DataError> {
+    let bytes = packed.images().len();
+    let told = |done| listener(Progress { step: Step::Checking, share: done as f64 / bytes as f64, done });
+    Ok(pool(options)?.install(|| packed.is_intact(&told)))
 }
 
 /// The lock that is held while the pictures of this data set are read. Another data set has another one, so that nobody
@@ -145,8 +167,8 @@ fn lock(path: &Path, listener: Listener<'_>) -> Result<CacheLock, DataError> {
     made.and_then(|()| CacheLock::wait(path, listener)).map_err(|error| DataError::writing(path, error))
 }
 
-/// A pack of the cache, unless it is missing or damaged, in which case it is made again.
-fn open_intact(path: &Path, content_hash: &str) -> Option<PackedDataset> {
+/// A pack of the cache, unless it is missing or broken, in which case it is made again.
+fn open_cached(path: &Path, content_hash: &str) -> Option<PackedDataset> {
     match PackedDataset::open(path) {
         Ok(packed) if packed.content_hash() == content_hash => Some(packed),
         Ok(_) | Err(DataError::Missing { .. }) => None,

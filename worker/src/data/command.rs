@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use terminal::output;
 
 use super::{
-    PackedDataset,
+    DataError, PackedDataset,
     cache::{default_cache_dir, keep},
     fingerprint::{self, Fingerprint},
     pack::Packing,
@@ -118,23 +118,8 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
         "{} must end in .safetensors, because that is how sweep tells a packed data set",
         arguments.target.display()
     );
-    let bar = Bar::new("packing");
-    let told = |progress| bar.tell(progress);
-    let source = Source::open(&arguments.source, arguments.val_path.as_deref(), &told)?;
-    let (size, target) = (arguments.image_size, arguments.target.as_path());
-    let fingerprint = Fingerprint::of(&source, &default_cache_dir().join("sources"), &told)?;
-    let packing = Packing {
-        source: &source,
-        content_hash: fingerprint.remembered(),
-        image_size: size,
-        skip_corrupt: arguments.skip_corrupt,
-        threads: available_parallelism().map_or(1, NonZeroUsize::get),
-    };
-    let packed = packing.run(target, &told)?;
-    keep(packed.file, target)?;
-    fingerprint.remember(&packed.content_hash);
-    bar.end();
-    let packed = PackedDataset::open(target)?;
+    let packed = pack(arguments, &default_cache_dir().join("sources"))?;
+    let (size, target) = (packed.image_size(), arguments.target.as_path());
     let images = packed.len();
     let mut told = format!(
         "{} of {size}×{size} pixels {} in {}\n",
@@ -152,6 +137,32 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     proto::notes_on_classes(packed.classes()).for_each(|note| told.push_str(&format!("{note}\n")));
     told.push_str(&left_out_lines(packed.left_out()));
     Ok(output::print(&told)?)
+}
+
+/// Packs, with the help of what the folder `memos` remembers.
+fn pack(arguments: &PackArgs, memos: &Path) -> Result<PackedDataset, DataError> {
+    let bar = Bar::new("packing");
+    let told = |progress| bar.tell(progress);
+    let source = Source::open(&arguments.source, arguments.val_path.as_deref(), &told)?;
+    let target = arguments.target.as_path();
+    let fingerprint = Fingerprint::of(&source, memos, &told)?;
+    let packing = Packing {
+        source: &source,
+        content_hash: fingerprint.remembered(),
+        image_size: arguments.image_size,
+        skip_corrupt: arguments.skip_corrupt,
+        threads: available_parallelism().map_or(1, NonZeroUsize::get),
+    };
+    let packed = packing.run(target, &told);
+    if matches!(packed, Err(DataError::Changed { .. })) {
+        // The memo may be what is wrong: the next try reads everything.
+        fingerprint::forget(&source, memos);
+    }
+    let packed = packed?;
+    keep(packed.file, target)?;
+    fingerprint.remember(&packed.content_hash);
+    bar.end();
+    PackedDataset::open(target)
 }
 
 /// What `inspect` tells.
@@ -270,9 +281,7 @@ fn text(path: &Path, findings: &Findings) -> String {
 
 /// A line for each reason for which something is not used.
 fn left_out_lines(left_out: &[LeftOut]) -> String {
-    let words =
-        |left_out: &LeftOut| format!("left out: {}\n", proto::v1::LeftOut::from(left_out.clone()).words());
-    left_out.iter().map(words).collect()
+    left_out.iter().map(|left_out| format!("left out: {}\n", left_out.words())).collect()
 }
 
 /// A bar on a terminal, a line each tenth elsewhere.
@@ -316,5 +325,37 @@ impl Bar {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_memo_that_is_wrong_costs_a_packing_one_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::create_dir(place("set")).unwrap();
+        for (number, name) in ["cat.0.png", "dog.0.png"].into_iter().enumerate() {
+            let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([number as u8; 3]));
+            picture.save(place("set").join(name)).unwrap();
+        }
+        let arguments = PackArgs {
+            source: place("set"),
+            target: place("set.safetensors"),
+            image_size: 8,
+            skip_corrupt: false,
+            val_path: None,
+        };
+        let packed = pack(&arguments, &place("memos")).unwrap();
+        let memo = fs::read_dir(place("memos")).unwrap().next().unwrap().unwrap().path();
+        let wrong = fs::read_to_string(&memo).unwrap().replace(packed.content_hash(), &"0".repeat(64));
+        fs::write(&memo, wrong).unwrap();
+        let failed = pack(&arguments, &place("memos")).map(|packed| packed.len());
+        assert!(matches!(failed, Err(DataError::Changed { .. })), "{failed:?}");
+        assert_eq!(pack(&arguments, &place("memos")).unwrap().content_hash(), packed.content_hash());
     }
 }

@@ -80,7 +80,10 @@ pub enum DataError {
         file: String,
     },
     /// A class has no pictures.
-    #[error("{path}: the class folder {class:?} holds no pictures{found}; fill it or remove it")]
+    #[error(
+        "{path}: the class folder {class:?} holds no pictures{found}; fill it, remove it, or give the folder \
+         that holds the class folders"
+    )]
     EmptyClass {
         /// The data set.
         path: PathBuf,

@@ -10,13 +10,16 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataError,
+    DataError, DecodeError,
     progress::{Listener, Progress, Step},
     source::{Reader, Source},
 };
 
 /// No length of a name is as large as its first eight bytes say.
 const VALIDATION_MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xffvalidation";
+
+/// What counts as the bytes of a picture that cannot be read.
+const UNREADABLE_MARK: &[u8] = b"a picture that cannot be read";
 
 /// What was found the last time, and how to tell that nothing has changed since.
 #[derive(Serialize, Deserialize)]
@@ -92,6 +95,11 @@ impl ContentHasher {
     }
 }
 
+/// The hash of a picture's bytes. How many there are of one that cannot be read to its end is left to chance.
+pub(super) fn picture_hash(read: &Result<(), DecodeError>, bytes: &[u8]) -> blake3::Hash {
+    blake3::hash(if read.is_ok() { bytes } else { UNREADABLE_MARK })
+}
+
 /// The content hash of a source, from the memo where nothing has changed. `listener` is told the share read.
 pub(super) fn content_hash(
     source: &Source,
@@ -154,12 +162,12 @@ fn read_all(source: &Source, listener: Listener<'_>) -> Result<String, DataError
     let done = std::sync::atomic::AtomicUsize::new(0);
     let count = source.pictures.len();
     let hash = |(reader, bytes): &mut (Reader<'_>, Vec<u8>), picture| {
-        reader.read(picture, bytes)?;
+        let read_whole = reader.read(picture, bytes)?;
         let read = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if read.is_multiple_of(32) {
             listener(Progress { step: Step::Reading, share: read as f64 / count as f64, done: read as u64 });
         }
-        Ok(blake3::hash(bytes))
+        Ok(picture_hash(&read_whole, bytes))
     };
     let hashes: Vec<blake3::Hash> = source
         .pictures

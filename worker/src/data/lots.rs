@@ -5,6 +5,7 @@ use std::io;
 use super::{
     DataError,
     decode::{DecodeError, Decoder},
+    fingerprint::picture_hash,
     in_order::{Work, in_order},
     source::{Picture, Reader, Source},
 };
@@ -118,8 +119,9 @@ impl<'a> Work for Lots<'a> {
         lot.pixels.resize(pictures.len() * self.image_bytes, 0);
         lot.outcomes.clear();
         for (picture, image) in pictures.iter().zip(lot.pixels.chunks_exact_mut(self.image_bytes)) {
-            reader.read(picture, bytes)?;
-            lot.outcomes.push(Outcome { hash: blake3::hash(bytes), decoded: decoder.decode(bytes, image) });
+            let read = reader.read(picture, bytes)?;
+            let hash = picture_hash(&read, bytes);
+            lot.outcomes.push(Outcome { hash, decoded: read.and_then(|()| decoder.decode(bytes, image)) });
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub use self::{
     decode::{DecodeError, decode_resized, panics_are_caught},
     error::DataError,
     packed::PackedDataset,
-    source::is_picture,
+    source::{PICTURE_BYTES_MAX, pictures_below},
 };
 
 /// What to prepare, and where.

@@ -60,12 +60,15 @@ impl Packing<'_> {
         let mut hasher = ContentHasher::default();
         let mut bad: Vec<(String, String)> = Vec::new();
         let (mut done, mut validation) = (0, 0);
+        let mut train_by_class = vec![0_u64; source.classes.len()];
         Decoding { source, image_size, threads }.run(|Decoded { picture, hash, image }| {
             hasher.add(source, done, hash);
             match image {
                 Ok(image) => {
                     writer.push(image, picture.class).map_err(write)?;
-                    validation += usize::from(done >= source.train);
+                    let is_training = done < source.train;
+                    validation += usize::from(!is_training);
+                    train_by_class[usize::from(picture.class)] += u64::from(is_training);
                 }
                 Err(error) => bad.push((picture.shown(), error.to_string())),
             }
@@ -84,6 +87,10 @@ impl Packing<'_> {
         if writer.len() == validation {
             let found = format!(" that can be decoded, of {}", source.train);
             return Err(DataError::NoImages { path: source.path.clone(), found });
+        }
+        if let Some(class) = train_by_class.iter().position(|count| *count == 0) {
+            let (path, class) = (source.path.clone(), source.classes[class].shown.clone());
+            return Err(DataError::EmptyClass { path, class, found: " that can be decoded".to_owned() });
         }
         if source.validation.is_some() && validation == 0 {
             let reason = "none of its pictures can be decoded".to_owned();

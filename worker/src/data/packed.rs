@@ -6,7 +6,9 @@ use std::{
     fs::File,
     io::{Seek, SeekFrom, Write},
     ops::Range,
+    os::unix::fs::MetadataExt,
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use memmap2::Mmap;
@@ -18,8 +20,9 @@ use crate::protocol::LeftOut;
 /// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
 const HEADER_BYTES: usize = 256 << 10;
 /// Revision of decoding and resizing: packs of another one in the cache are made again. Version 2 refuses damaged
-/// pictures as Pillow does, and knows a validation set.
-pub(super) const TRANSFORM_VERSION: u32 = 2;
+/// pictures as Pillow does, and knows a validation set; version 3 reads four colours without Adobe's mark and grey of 16 bits
+/// with a transparent value as Pillow does, and has a hash of the images.
+pub(super) const TRANSFORM_VERSION: u32 = 3;
 /// Oldest revision of a pack that a user made and that is still read.
 const TRANSFORM_VERSION_MIN: u32 = 1;
 /// Images that could not be decoded named in a pack; the rest is counted.
@@ -42,6 +45,11 @@ pub(super) struct PackFacts {
     pub(super) left_out: Vec<LeftOut>,
 }
 
+/// Bytes between two signs of life of whoever checks a pack.
+const CHECKED_BYTES: usize = 256 << 20;
+/// Packs remembered as checked by a process: a trainer has a few at a time.
+const CHECKED_MAX: usize = 64;
+
 /// A packed data set, mapped.
 #[derive(Debug)]
 pub struct PackedDataset {
@@ -49,7 +57,20 @@ pub struct PackedDataset {
     images: Range<usize>,
     labels: Range<usize>,
     facts: PackFacts,
+    seal: Seal,
+    file: FileState,
 }
+
+/// How the images were made, and how to tell that they are still the same.
+#[derive(Debug)]
+struct Seal {
+    transform_version: u64,
+    /// BLAKE3 of images and labels; packs of before version 3 have none.
+    pixels_hash: Option<String>,
+}
+
+/// A file as it was when it was opened: device, inode, and time of change in seconds and nanoseconds.
+type FileState = (u64, u64, i64, i64);
 
 impl PackedDataset {
     /// All images, `[N, S, S, 3]` bytes: rows of RGB pixels. The address stays the same for as long as this lives.
@@ -119,6 +140,45 @@ impl PackedDataset {
         self
     }
 
+    /// Tells packs apart: those of the same pictures may hold other images, made by another version or without those
+    /// that were damaged.
+    pub fn identity(&self) -> String {
+        let PackFacts { content_hash, image_size, skipped_count, validation_count, .. } = &self.facts;
+        let Seal { transform_version, pixels_hash } = &self.seal;
+        format!(
+            "{content_hash} {image_size} {} {validation_count} {skipped_count} {transform_version} {pixels_hash:?}",
+            self.len()
+        )
+    }
+
+    /// Whether images and labels still are what was packed: disks lose bits. Each process reads a file once for it; what
+    /// carries no hash is taken as it is. `listener` is told how many bytes were read.
+    pub(super) fn is_intact(&self, listener: &(dyn Fn(u64) + Sync)) -> bool {
+        static CHECKED: Mutex<Vec<FileState>> = Mutex::new(Vec::new());
+        let checked = || CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(expected) = &self.seal.pixels_hash else { return true };
+        if checked().contains(&self.file) {
+            return true;
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut done = 0;
+        for part in self.images().chunks(CHECKED_BYTES) {
+            hasher.update_rayon(part);
+            done += part.len() as u64;
+            listener(done);
+        }
+        hasher.update(self.labels());
+        let is_intact = hasher.finalize().to_hex().as_str() == expected;
+        if is_intact {
+            let mut checked = checked();
+            if checked.len() == CHECKED_MAX {
+                checked.clear();
+            }
+            checked.push(self.file);
+        }
+        is_intact
+    }
+
     /// Maps a packed file and checks all of its structure: it may come from anywhere.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |source: std::io::Error| match source.kind() {
@@ -126,19 +186,21 @@ impl PackedDataset {
             _ => DataError::Read { path: path.to_owned(), source },
         };
         let file = File::open(path).map_err(read)?;
+        let state = file.metadata().map_err(read)?;
+        let state = (state.dev(), state.ino(), state.ctime(), state.ctime_nsec());
         // SAFETY: packs are written under another name and renamed, never changed in place; a file that is cut
         // short under the map raises a signal instead of reading wrong memory.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         let refuse = |reason: String| DataError::Packed { path: path.to_owned(), reason };
-        let (images, labels, facts) = check(&map).map_err(refuse)?;
-        Ok(Self { map, images, labels, facts })
+        let (images, labels, facts, seal) = check(&map).map_err(refuse)?;
+        Ok(Self { map, images, labels, facts, seal, file: state })
     }
 }
 
-fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts), String> {
+fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts, Seal), String> {
     let (_, metadata) = SafeTensors::read_metadata(map).map_err(|error| error.to_string())?;
-    let facts = read_facts(metadata.metadata().as_ref().ok_or("it says nothing of itself")?)?;
+    let (facts, seal) = read_facts(metadata.metadata().as_ref().ok_or("it says nothing of itself")?)?;
     let tensors = SafeTensors::deserialize(map).map_err(|error| error.to_string())?;
     let images = tensors.tensor("images").map_err(|error| error.to_string())?;
     let labels = tensors.tensor("labels").map_err(|error| error.to_string())?;
@@ -163,10 +225,10 @@ fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts), String> 
         let start = data.as_ptr() as usize - map.as_ptr() as usize;
         start..start + data.len()
     };
-    Ok((range(images.data()), range(labels.data()), facts))
+    Ok((range(images.data()), range(labels.data()), facts, seal))
 }
 
-fn read_facts(metadata: &HashMap<String, String>) -> Result<PackFacts, String> {
+fn read_facts(metadata: &HashMap<String, String>) -> Result<(PackFacts, Seal), String> {
     let get = |key: &str| metadata.get(key).ok_or_else(|| format!("it lacks `{key}`"));
     let list = |key: &str| serde_json::from_str(get(key)?).map_err(|error| format!("`{key}`: {error}"));
     let number = |key: &str| get(key)?.parse::<u64>().map_err(|error| format!("`{key}`: {error}"));
@@ -196,7 +258,7 @@ fn read_facts(metadata: &HashMap<String, String>) -> Result<PackFacts, String> {
     if facts.content_hash.len() != 64 || !facts.content_hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err("its content hash is none".to_owned());
     }
-    Ok(facts)
+    Ok((facts, Seal { transform_version: version, pixels_hash: metadata.get("pixels_hash").cloned() }))
 }
 
 /// Writes a pack image by image.
@@ -205,19 +267,22 @@ pub(super) struct PackWriter<W> {
     out: W,
     labels: Vec<u8>,
     image_bytes: usize,
+    hasher: blake3::Hasher,
 }
 
 impl<W: Write + Seek> PackWriter<W> {
     /// Begins at the start of `out`.
     pub(super) fn new(mut out: W, image_size: u32) -> std::io::Result<Self> {
         out.seek(SeekFrom::Start((8 + HEADER_BYTES) as u64))?;
-        Ok(Self { out, labels: Vec::new(), image_bytes: (image_size * image_size * 3) as usize })
+        let image_bytes = (image_size * image_size * 3) as usize;
+        Ok(Self { out, labels: Vec::new(), image_bytes, hasher: blake3::Hasher::new() })
     }
 
     /// Adds an image of S·S·3 bytes.
     pub(super) fn push(&mut self, image: &[u8], label: u8) -> std::io::Result<()> {
         debug_assert_eq!(image.len(), self.image_bytes);
         self.labels.push(label);
+        self.hasher.update(image);
         self.out.write_all(image)
     }
 
@@ -229,7 +294,8 @@ impl<W: Write + Seek> PackWriter<W> {
     /// Writes labels and header; gives back what was written to.
     pub(super) fn finish(mut self, facts: &PackFacts) -> std::io::Result<W> {
         self.out.write_all(&self.labels)?;
-        let header = header(facts, self.labels.len(), self.image_bytes)?;
+        let pixels_hash = self.hasher.update(&self.labels).finalize().to_hex();
+        let header = header(facts, &pixels_hash, self.labels.len(), self.image_bytes)?;
         self.out.seek(SeekFrom::Start(0))?;
         self.out.write_all(&(HEADER_BYTES as u64).to_le_bytes())?;
         self.out.write_all(&header)?;
@@ -238,7 +304,12 @@ impl<W: Write + Seek> PackWriter<W> {
     }
 }
 
-fn header(facts: &PackFacts, count: usize, image_bytes: usize) -> std::io::Result<Vec<u8>> {
+fn header(
+    facts: &PackFacts,
+    pixels_hash: &str,
+    count: usize,
+    image_bytes: usize,
+) -> std::io::Result<Vec<u8>> {
     let side = facts.image_size;
     let short = |name: &String| name.chars().take(NAME_CHARACTERS_MAX).collect::<String>();
     let skipped: Vec<String> = facts.skipped.iter().take(SKIPPED_NAMED_MAX).map(short).collect();
@@ -251,6 +322,7 @@ fn header(facts: &PackFacts, count: usize, image_bytes: usize) -> std::io::Resul
             "image_size": side.to_string(),
             "classes": text(&facts.classes),
             "content_hash": facts.content_hash,
+            "pixels_hash": pixels_hash,
             "skipped": text(&skipped),
             "skipped_count": facts.skipped_count.to_string(),
             "validation_count": facts.validation_count.to_string(),

@@ -12,6 +12,8 @@ pub enum Step {
     Looking,
     /// Reads the pictures for the content hash.
     Reading,
+    /// Compares a pack with the hash that it carries.
+    Checking,
     /// Decodes and packs the pictures.
     Packing,
     /// Waits for a process that prepares the same data set.
@@ -42,6 +44,7 @@ impl fmt::Display for Progress {
             Step::Listing => write!(formatter, "listing its files, {done} so far"),
             Step::Looking => write!(formatter, "looking for changes, {done} files so far"),
             Step::Reading => write!(formatter, "reading its pictures, {done} so far"),
+            Step::Checking => write!(formatter, "checking its images, {} MiB so far", done >> 20),
             Step::Packing => write!(formatter, "packing its pictures, {done} so far"),
             Step::Waiting => formatter.write_str("waiting for another process that prepares it"),
             Step::Copying => write!(formatter, "copying it to the device, {} MiB so far", done >> 20),

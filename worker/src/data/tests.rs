@@ -1,5 +1,9 @@
 //! Data sets as users have them, whole and broken.
 
+mod archives;
+mod damage;
+mod layouts;
+
 use std::{
     fs,
     io::Write,

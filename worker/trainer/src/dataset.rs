@@ -63,8 +63,8 @@ struct Pixels {
     images: Images,
     /// Class of each image: int64 on the device.
     labels: Tensor,
-    /// What the images are: content hash and side. Nothing for images that were made in memory.
-    source: Option<(String, u32)>,
+    /// Which pack the images are of. Nothing for images that were made in memory.
+    source: Option<String>,
 }
 
 #[derive(Debug)]
@@ -308,7 +308,7 @@ impl DatasetLoader {
         packed: PackedDataset,
         progress: &mut dyn FnMut(Progress) -> Flow,
     ) -> Result<Rc<Pixels>, DatasetError> {
-        let source = Some((packed.content_hash().to_owned(), packed.image_size()));
+        let source = Some(packed.identity());
         if let Some(held) = self.held.take_if(|held| held.source == source) {
             return Ok(Rc::clone(self.held.insert(held)));
         }

@@ -73,3 +73,43 @@ fn a_data_set_that_was_given_up_is_prepared_all_the_same_and_found_by_the_next_w
     let again = loader.load(&spec, &mut |_| Flow::Continue).unwrap();
     assert_eq!(again.summary().content_hash, packed.content_hash());
 }
+
+#[test]
+fn another_pack_of_the_same_pictures_brings_its_own_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pictures, cache_dir) = (folder.path().join("pictures"), folder.path().join("cache"));
+    fs::create_dir_all(&pictures).unwrap();
+    for name in ["cat.0.png", "cat.1.png", "dog.0.png", "dog.1.png"] {
+        fs::write(pictures.join(name), PICTURE).unwrap();
+    }
+    let spec = |path: &Path| DatasetSpec {
+        path: path.to_owned(),
+        image_size: 8,
+        val_fraction: 0.5,
+        split_seed: 0,
+        val_path: None,
+    };
+    let mut loader = DatasetLoader::new(Device::Cpu, cache_dir.clone(), false);
+    let first = loader.load(&spec(&pictures), &mut |_| Flow::Continue).unwrap();
+    let again = loader.load(&spec(&pictures), &mut |_| Flow::Continue).unwrap();
+    assert!(Rc::ptr_eq(&first.pixels, &again.pixels), "the same pack stays where it is");
+
+    // As of a version that decoded otherwise, and wrote no hash of the images.
+    let entries = fs::read_dir(cache_dir).unwrap().map(|entry| entry.unwrap().path());
+    let pack =
+        entries.into_iter().find(|path| path.extension().is_some_and(|end| end == "safetensors")).unwrap();
+    let mut bytes = fs::read(pack).unwrap();
+    let key = bytes.windows(11).position(|found| found == b"pixels_hash").unwrap();
+    bytes[key] = b'P';
+    let labels = bytes.len() - 4;
+    bytes[labels - 4 * 192..labels].fill(255);
+    let other = folder.path().join("other.safetensors");
+    fs::write(&other, bytes).unwrap();
+    let second = loader.load(&spec(&other), &mut |_| Flow::Continue).unwrap();
+    assert_eq!(second.summary().content_hash, first.summary().content_hash);
+    let mean = |data: &TrainingData| {
+        let (images, _) = data.batch(&Tensor::from_slice(&[0_i64, 1, 2, 3])).unwrap();
+        f64::try_from(images.mean(Kind::Double)).unwrap()
+    };
+    assert!(mean(&second) > mean(&first));
+}

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde_json::json;
 use tch::{Kind, Reduction, TchError, Tensor};
-use worker::protocol::DatasetSpec;
+use worker::protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
     dataset::{DatasetLoader, TrainingData},
@@ -69,11 +69,13 @@ struct Evaluation {
     loss_sum: f64,
     /// Images by true class and predicted class.
     confusion: Vec<Vec<i64>>,
+    /// Images by true class whose logits are not all numbers: they count as wrong, and as no other class.
+    no_answer: Vec<i64>,
 }
 
 impl Evaluation {
     fn images(&self) -> i64 {
-        self.confusion.iter().flatten().sum()
+        self.confusion.iter().flatten().chain(&self.no_answer).sum()
     }
 
     /// Share of the images classified rightly, as a job's `val_accuracy` is computed.
@@ -87,7 +89,7 @@ impl Evaluation {
 
     /// Images of a class, and the share of them classified rightly; nothing where there are none.
     fn of_class(&self, class: usize) -> (i64, Option<f64>) {
-        let images: i64 = self.confusion[class].iter().sum();
+        let images: i64 = self.confusion[class].iter().sum::<i64>() + self.no_answer[class];
         (images, (images > 0).then(|| self.confusion[class][class] as f64 / images as f64))
     }
 }
@@ -114,12 +116,7 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     };
     let data = loader.load(&dataset, &mut |_| Flow::Continue)?;
     let found = data.summary();
-    if found.skipped_count > 0 {
-        terminal::say!(
-            "left out, as what cannot be decoded: {}",
-            terminal::count(found.skipped_count, "picture")
-        );
-    }
+    notes(found).iter().for_each(|note| terminal::say!("{note}"));
     if options.part != Part::All && found.content_hash != facts.content_hash {
         anyhow::bail!(
             "{} is not the data set of the job (content {}, not {}), so nobody knows which of its images the job was \
@@ -137,6 +134,20 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     let evaluation = look_at(&model, &facts, &data, &images)?;
     let text = if options.json { json_text(&evaluation) } else { table(&evaluation) };
     Ok(terminal::output::print(&text)?)
+}
+
+/// What of the data set is not looked at, and where its validation set is from, where it has one of its own.
+fn notes(found: &DatasetSummary) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !found.validation.is_empty() {
+        let (count, from) = (found.val_images, &found.validation);
+        notes.push(format!("data set: {count} of the images are the validation set, from {from}"));
+    }
+    if found.skipped_count > 0 {
+        notes.push(format!("left out because they cannot be decoded: {} pictures", found.skipped_count));
+    }
+    notes.extend(found.left_out.iter().map(|one| format!("left out: {}", one.words())));
+    notes
 }
 
 /// The labels of the data set's classes among the model's, which may have more.
@@ -169,6 +180,7 @@ fn look_at(
         correct: 0,
         loss_sum: 0.0,
         confusion: vec![vec![0; classes]; classes],
+        no_answer: vec![0; classes],
     };
     let mut done = 0;
     while done < count {
@@ -187,8 +199,12 @@ fn add(evaluation: &mut Evaluation, logits: &Tensor, truth: &Tensor) -> Result<(
     let losses = logits.f_cross_entropy_loss(truth, None::<&Tensor>, Reduction::Sum, IGNORED_CLASS, 0.0)?;
     evaluation.loss_sum += f64::try_from(losses.f_to_kind(Kind::Double)?)?;
     let predicted = Vec::<i64>::try_from(logits.f_argmax(-1, false)?)?;
-    for (truth, predicted) in Vec::<i64>::try_from(truth)?.into_iter().zip(predicted) {
-        evaluation.confusion[truth as usize][predicted as usize] += 1;
+    let said = Vec::<bool>::try_from(logits.f_isfinite()?.f_all_dim(-1, false)?)?;
+    for ((truth, predicted), said) in Vec::<i64>::try_from(truth)?.into_iter().zip(predicted).zip(said) {
+        match said {
+            true => evaluation.confusion[truth as usize][predicted as usize] += 1,
+            false => evaluation.no_answer[truth as usize] += 1,
+        }
     }
     Ok(())
 }
@@ -204,6 +220,7 @@ fn json_text(evaluation: &Evaluation) -> String {
         "loss": evaluation.loss(),
         "classes": evaluation.classes.iter().enumerate().map(class).collect::<Vec<_>>(),
         "confusion": evaluation.confusion,
+        "no_answer": evaluation.no_answer,
     });
     format!("{value:#}\n")
 }
@@ -238,11 +255,18 @@ fn table(evaluation: &Evaluation) -> String {
         }
         text.push('\n');
     }
+    let silent: i64 = evaluation.no_answer.iter().sum();
+    if silent > 0 {
+        let _ =
+            writeln!(text, "\n{silent} images have no answer, as what the weights make of them is no number");
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use worker::protocol::LeftOut;
+
     use super::*;
     use crate::{
         config::TrainingConfig,
@@ -293,6 +317,46 @@ mod tests {
     }
 
     #[test]
+    fn images_without_an_answer_are_wrong_and_of_no_class() {
+        let mut evaluation = Evaluation {
+            classes: vec!["cat".into(), "dog".into()],
+            correct: 0,
+            loss_sum: 0.0,
+            confusion: vec![vec![0; 2]; 2],
+            no_answer: vec![0; 2],
+        };
+        let logits = Tensor::from_slice(&[f32::NAN, 0.0, 2.0, 1.0, f32::INFINITY, 0.0]).view([3, 2]);
+        add(&mut evaluation, &logits, &Tensor::from_slice(&[0_i64, 0, 1])).unwrap();
+        assert_eq!((evaluation.images(), evaluation.correct, evaluation.accuracy()), (3, 1, 1.0 / 3.0));
+        assert_eq!(evaluation.confusion, [[1, 0], [0, 0]]);
+        assert_eq!((evaluation.of_class(0), evaluation.of_class(1)), ((2, Some(0.5)), (1, Some(0.0))));
+        assert!(table(&evaluation).contains("2 images have no answer"));
+    }
+
+    #[test]
+    fn what_is_left_out_and_where_the_validation_set_is_from_is_said() {
+        let gifs =
+            LeftOut { reason: "other_format".into(), detail: ".gif".into(), count: 2, examples: Vec::new() };
+        let found = DatasetSummary {
+            skipped_count: 3,
+            val_images: 7,
+            validation: "val".into(),
+            left_out: vec![gifs],
+            ..DatasetSummary::default()
+        };
+        let expected = [
+            "data set: 7 of the images are the validation set, from val",
+            "left out because they cannot be decoded: 3 pictures",
+            "left out: 2 .gif files, which are not read",
+        ];
+        assert!(
+            notes(&found).iter().map(String::as_str).zip(expected).all(|(one, other)| one.starts_with(other))
+        );
+        assert_eq!(notes(&found).len(), 3);
+        assert!(notes(&DatasetSummary::default()).is_empty());
+    }
+
+    #[test]
     fn classes_are_matched_by_name_and_others_are_refused() {
         let facts = facts(Precision::Fp32);
         assert_eq!(labels(&facts, &["light".into()]).unwrap(), [1]);
@@ -307,8 +371,10 @@ mod tests {
             correct: 7,
             loss_sum: 5.0,
             confusion: vec![vec![3, 1], vec![2, 4]],
+            no_answer: vec![0, 0],
         };
         let text = table(&evaluation);
+        assert!(!text.contains("no answer"), "{text}");
         for part in ["images    10\naccuracy  0.7\nloss      0.5\n", "cat              4    0.7500"] {
             assert!(text.contains(part), "{text}");
         }

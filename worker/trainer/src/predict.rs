@@ -1,7 +1,8 @@
 //! `sweep-trainer predict`: what weights make of pictures, as CSV: file, class, and a column of probabilities a class.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, Read, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -20,10 +21,6 @@ use super::{
 
 /// Pictures that go through the model at a time: as in a validation at the report's size.
 const BATCH: usize = 64;
-/// How deep folders are followed; as deep as a data set's.
-const DEPTH_MAX: usize = 8;
-/// Largest file that is read as a picture, in bytes.
-const PICTURE_BYTES_MAX: u64 = 256 << 20;
 
 /// Arguments of `sweep-trainer predict`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,9 +53,15 @@ pub fn predict(options: &PredictOptions) -> anyhow::Result<()> {
     let mut pictures = Vec::new();
     let mut unreadable = 0;
     for path in &options.paths {
-        if let Err(error) = collect(path, &mut Vec::new(), &mut pictures) {
-            terminal::say!("{}: {error}", path.display());
-            unreadable += 1;
+        match collect(path) {
+            Ok((found, left_out)) => {
+                pictures.extend(found);
+                left_out.iter().for_each(|line| terminal::say!("{}: {line}", path.display()));
+            }
+            Err(error) => {
+                terminal::say!("{}: {error}", path.display());
+                unreadable += 1;
+            }
         }
     }
     let mut output = csv::Writer::from_writer(io::stdout().lock());
@@ -93,35 +96,14 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The pictures at a path, those of a folder in the order of their names. What is named itself is a picture, whatever its
-/// name. A folder within itself, by way of a link, is looked at once; `above` holds the folders above the path.
-fn collect(path: &Path, above: &mut Vec<PathBuf>, pictures: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The pictures at a path, those of a folder in the order of their names, and lines on what is left out. What is named itself
+/// is a picture, whatever its name.
+fn collect(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
     if !std::fs::metadata(path)?.is_dir() {
-        pictures.push(path.to_owned());
-        return Ok(());
+        return Ok((vec![path.to_owned()], Vec::new()));
     }
-    let folder = std::fs::canonicalize(path)?;
-    if above.contains(&folder) || above.len() > DEPTH_MAX {
-        return Ok(());
-    }
-    above.push(folder);
-    let mut entries =
-        std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    entries.sort();
-    for entry in entries {
-        let name = entry.file_name().unwrap_or_default().as_bytes();
-        let is_folder = std::fs::metadata(&entry).is_ok_and(|found| found.is_dir());
-        if !name.starts_with(b".") && (is_folder || data::is_picture(name)) {
-            // A link to nowhere is a picture that cannot be read, and said to be so.
-            if is_folder {
-                collect(&entry, above, pictures)?;
-            } else {
-                pictures.push(entry);
-            }
-        }
-    }
-    above.pop();
-    Ok(())
+    let (pictures, left_out) = data::pictures_below(path)?;
+    Ok((pictures, left_out.iter().map(|one| format!("left out: {}", one.words())).collect()))
 }
 
 struct Classify {
@@ -158,13 +140,15 @@ impl Classify {
                 continue;
             }
             for (path, probabilities) in read.iter().zip(self.probabilities(&pixels, read.len())?) {
+                // Weights that are no numbers have no answer.
+                let said = probabilities.iter().all(|one| one.is_finite());
                 let best = (0..probabilities.len())
                     .reduce(|best, next| if probabilities[next] > probabilities[best] { next } else { best });
+                let class = best.filter(|_| said).map_or("", |best| &self.facts.classes[best]);
                 match path.to_str() {
                     Some(path) => output.write_field(text::csv_cell(path).as_bytes())?,
                     None => output.write_field(path.as_os_str().as_bytes())?,
                 }
-                let class = &self.facts.classes[best.unwrap_or(0)];
                 output.write_field(text::csv_cell(class).as_bytes())?;
                 output.write_record(probabilities.iter().map(ToString::to_string))?;
             }
@@ -188,11 +172,13 @@ impl Classify {
 }
 
 fn decode(path: &Path, side: u32) -> anyhow::Result<Vec<u8>> {
-    let bytes = std::fs::metadata(path)?.len();
-    if bytes > PICTURE_BYTES_MAX {
-        anyhow::bail!("it has {bytes} bytes, more than a picture may have");
+    let mut bytes = Vec::new();
+    // Of what is named itself nobody knows its size: it may be a device.
+    File::open(path)?.take(data::PICTURE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > data::PICTURE_BYTES_MAX {
+        anyhow::bail!("it has more than {} MiB, which no picture has", data::PICTURE_BYTES_MAX >> 20);
     }
-    Ok(data::decode_resized(&std::fs::read(path)?, side)?)
+    Ok(data::decode_resized(&bytes, side)?)
 }
 
 #[cfg(test)]
@@ -207,11 +193,44 @@ mod tests {
         for name in ["a/z.PNG", "a/b/y.jpg", "a/notes.txt", "a/.hidden.jpg", "odd"] {
             std::fs::write(place(name), b"").unwrap();
         }
-        std::os::unix::fs::symlink("..", place("a/b/loop")).unwrap();
-        let mut found = Vec::new();
-        collect(&place("a"), &mut Vec::new(), &mut found).unwrap();
-        collect(&place("odd"), &mut Vec::new(), &mut found).unwrap();
-        assert_eq!(found, [place("a/b/y.jpg"), place("a/z.PNG"), place("odd")]);
-        assert!(collect(&place("none"), &mut Vec::new(), &mut found).is_err());
+        std::fs::create_dir_all(place("a/@eaDir")).unwrap();
+        std::fs::write(place("a/@eaDir/thumb.jpg"), b"").unwrap();
+        for (target, link) in [("..", "a/b/loop"), ("/dev/zero", "a/endless.jpg"), ("/nowhere", "a/gone.jpg")]
+        {
+            std::os::unix::fs::symlink(target, place(link)).unwrap();
+        }
+        rustix::fs::mkfifoat(rustix::fs::CWD, place("a/pipe.jpg"), rustix::fs::Mode::RWXU).unwrap();
+        let (found, left_out) = collect(&place("a")).unwrap();
+        assert_eq!(found, [place("a/b/y.jpg"), place("a/z.PNG")]);
+        for told in [
+            "1 .txt file",
+            "1 hidden file",
+            "1 @eaDir that",
+            "2 that are neither files nor folders",
+            "in a circle",
+            "nowhere",
+        ] {
+            assert!(left_out.iter().any(|line| line.contains(told)), "{told}: {left_out:?}");
+        }
+        assert_eq!(collect(&place("odd")).unwrap().0, [place("odd")]);
+        assert!(collect(&place("none")).is_err());
+        assert!(decode(Path::new("/dev/zero"), 8).unwrap_err().to_string().contains("256 MiB"));
+    }
+
+    #[test]
+    fn folders_that_lie_deep_or_lead_to_each_other_are_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("x/".repeat(20));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("a.jpg"), b"").unwrap();
+        for name in 0..10 {
+            let own = folder.path().join(format!("{name}"));
+            std::fs::create_dir(&own).unwrap();
+            std::fs::write(own.join("b.jpg"), b"").unwrap();
+            (0..10).filter(|other| *other != name).for_each(|other| {
+                std::os::unix::fs::symlink(format!("../{other}"), own.join(format!("to{other}"))).unwrap();
+            });
+        }
+        assert_eq!(collect(folder.path()).unwrap().0.len(), 11);
     }
 }

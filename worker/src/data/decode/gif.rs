@@ -4,13 +4,15 @@ use std::{io, num::NonZeroU64};
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use super::{CUT_OFF, DECODE_BYTES_MAX, DecodeError, Sides, check_size};
+use super::{CUT_OFF, DECODE_BYTES_MAX, DecodeError, Sides, check_size, room::Room};
 
+/// Bytes that decoding takes for each pixel: its index and its colour.
+const BYTES_PER_PIXEL: u64 = 4;
 /// Bytes of a colour in a palette.
 const COLOUR_BYTES: usize = 3;
 
 /// The pixels go to the start of `pixels`.
-pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     if let Some(limit) = NonZeroU64::new(DECODE_BYTES_MAX) {
@@ -26,7 +28,8 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
     // A picture that is larger than its screen makes that larger.
     let (whole_width, whole_height) = (screen.0.max(left + width), screen.1.max(top + height));
     check_size(width, height)?;
-    check_size(whole_width, whole_height)?;
+    let whole = check_size(whole_width, whole_height)?;
+    room.take(whole * BYTES_PER_PIXEL);
     let mut indices = vec![0; decoder.buffer_size()];
     decoder.read_into_buffer(&mut indices).map_err(|error| broken(&error))?;
     let palette = palette.or_else(|| decoder.global_palette().map(<[u8]>::to_vec)).unwrap_or_default();

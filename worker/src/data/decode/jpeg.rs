@@ -6,34 +6,47 @@ use std::{
     io::{BufRead, Read},
 };
 
-use mozjpeg::{ColorSpace, Decompress, Marker};
+use mozjpeg::{ColorSpace, Decompress};
 // Its features alone are of use: arithmetic coding.
 use mozjpeg_sys as _;
 
-use super::{CUT_OFF, DecodeError, KEPT_BYTES_MAX, Sides, bytes_of, check_size, cmyk_to_rgb};
+use super::{
+    CUT_OFF, DecodeError, KEPT_BYTES_MAX, PIXELS_MAX, Sides, bytes_of, check_size, cmyk_to_rgb, room::Room,
+};
 
-/// Where Adobe's programs say that they wrote the picture.
-const ADOBE_MARKER: Marker = Marker::APP(14);
+/// Most pixels times scans: each scan goes over all pixels, however few bytes it has, so that one picture could take hours.
+/// The largest picture may have three times as many scans as encoders write.
+const SCANNED_PIXELS_MAX: u64 = 32 * PIXELS_MAX;
+/// Bytes that decoding takes for each pixel, where there is one scan, and where there are several: all coefficients then.
+const BYTES_PER_PIXEL: [u64; 2] = [4, 15];
 
 /// The pixels go to the start of `pixels`.
-pub(super) fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    cut_off: &Cell<bool>,
+    room: &mut Room<'_>,
+    pixels: &mut Vec<u8>,
+) -> Result<Sides, DecodeError> {
     let broken = |error: std::io::Error| DecodeError::Broken(error.to_string());
-    let header = Decompress::builder()
-        .with_markers(&[ADOBE_MARKER])
-        .from_reader(Whole { bytes, cut_off })
-        .map_err(broken)?;
+    let header = Decompress::builder().from_reader(Whole { bytes, cut_off }).map_err(broken)?;
     let (width, height) = (side(header.width())?, side(header.height())?);
-    check_size(width, height)?;
-    let inverted = header.markers().any(|marker| marker.data.starts_with(b"Adobe"));
+    let count = check_size(width, height)?;
+    let scans = scans(bytes);
+    // Blocks are decoded as a whole, those of half the colours' resolution, too.
+    let padded = u64::from(width.next_multiple_of(16)) * u64::from(height.next_multiple_of(16));
+    if scans * padded > SCANNED_PIXELS_MAX {
+        let reason = format!("{scans} scans of {width}×{height} pixels are more than any encoder writes");
+        return Err(DecodeError::Broken(reason));
+    }
+    room.take(count * BYTES_PER_PIXEL[usize::from(scans > 1)]);
     let four_colours = matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
     let space = if four_colours { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
     let mut image = header.to_colorspace(space).map_err(broken)?;
     let needed = bytes_of(width, height);
     if four_colours {
         let mut inks = image.read_scanlines::<u8>().map_err(broken)?;
-        if inverted {
-            inks.iter_mut().for_each(|ink| *ink = 255 - *ink);
-        }
+        // Adobe's way, which Pillow takes for everyone's.
+        inks.iter_mut().for_each(|ink| *ink = 255 - *ink);
         *pixels = cmyk_to_rgb(&inks);
     } else if needed > KEPT_BYTES_MAX {
         // Memory that is only touched as far as there are pixels, whatever the header says.
@@ -46,6 +59,30 @@ pub(super) fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -
     }
     image.finish().map_err(broken)?;
     Ok((width, height))
+}
+
+/// How many scans there are up to the end of the picture, found as libjpeg finds them.
+fn scans(bytes: &[u8]) -> u64 {
+    const BEGINNING: u8 = 0xd8;
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    let (mut at, mut scans) = (0, 0);
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xff)) {
+        at += found + 1;
+        match bytes.get(at) {
+            None | Some(&END) => break,
+            // One of several bytes in front of a marker.
+            Some(0xff) => {}
+            // Within the pixels, or a marker without a length.
+            Some(0 | 1 | 0xd0..=BEGINNING) => at += 1,
+            Some(&marker) => {
+                scans += u64::from(marker == SCAN);
+                let length = bytes.get(at + 1..at + 3).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
+                at += 1 + usize::from(length);
+            }
+        }
+    }
+    scans
 }
 
 /// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
@@ -77,4 +114,46 @@ impl BufRead for Whole<'_> {
 
 fn side(pixels: usize) -> Result<u32, DecodeError> {
     u32::try_from(pixels).map_err(|_| DecodeError::Broken(format!("a side of {pixels} pixels")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::decode_resized, *};
+
+    /// A progressive picture of one colour, whose last scan is there so many times.
+    fn with_scans(side: u16, times: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 80);
+        encoder.set_progressive(true);
+        let pixels = vec![90; usize::from(side) * usize::from(side)];
+        encoder.encode(&pixels, side, side, jpeg_encoder::ColorType::Luma).unwrap();
+        let last = bytes.windows(2).rposition(|two| two == [0xff, 0xda]).unwrap();
+        let scan = bytes[last..bytes.len() - 2].to_vec();
+        bytes.truncate(last);
+        bytes.extend(scan.repeat(times));
+        bytes.extend([0xff, 0xd9]);
+        bytes
+    }
+
+    #[test]
+    fn scans_are_counted_up_to_the_end_of_the_picture() {
+        let plain = with_scans(64, 1);
+        let count = scans(&plain);
+        assert!(count > 1, "{count}");
+        assert_eq!(scans(&with_scans(64, 5)), count + 4);
+        // In a comment, and behind the end, they are none.
+        let comment =
+            [&plain[..2], &[0xff, 0xfe, 0, 6, 0xff, 0xda, 0xff, 0xda], &plain[2..], &plain[..]].concat();
+        assert_eq!(scans(&comment), count);
+        for cut in 0..plain.len() {
+            assert!(scans(&plain[..cut]) <= count);
+        }
+    }
+
+    #[test]
+    fn a_picture_of_more_scans_than_anyone_writes_is_damaged() {
+        assert_eq!(decode_resized(&with_scans(64, 50), 8).unwrap().len(), 192);
+        let error = decode_resized(&with_scans(8192, 100), 8).unwrap_err().to_string();
+        assert!(error.contains("scans of 8192×8192 pixels are more"), "{error}");
+    }
 }

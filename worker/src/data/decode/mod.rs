@@ -5,6 +5,7 @@ mod gif;
 mod jpeg;
 mod plain;
 mod png;
+mod room;
 mod tiff;
 
 use std::{cell::Cell, panic::AssertUnwindSafe};
@@ -14,12 +15,17 @@ use fast_image_resize::{
     images::{Image, ImageRef},
 };
 
+use self::room::Room;
+
 /// Largest picture, in pixels: twice a large camera's; more is refused before memory is taken for it.
 const PIXELS_MAX: u64 = 200_000_000;
 /// Largest side of a picture, in pixels, as JPEG itself has it.
 const SIDE_MAX: u32 = 65_535;
 /// Memory that decoding anything but a JPEG may take, in bytes.
 const DECODE_BYTES_MAX: u64 = 2 << 30;
+
+/// Bytes that decoding takes for each pixel: four colours of 16 bits, and the RGB that is made of them.
+const BYTES_PER_PIXEL: u64 = 12;
 
 /// Memory that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -79,7 +85,8 @@ impl Decoder {
         // libjpeg's errors come as unwinding with their text.
         let cut_off = Cell::new(false);
         let decode = AssertUnwindSafe(|| {
-            let sides = decode(bytes, &cut_off, &mut self.pixels)?;
+            let mut room = Room::new();
+            let sides = decode(bytes, &cut_off, &mut room, &mut self.pixels)?;
             if cut_off.get() { Ok(()) } else { self.resize(sides, resized) }
         });
         DECODES.set(true);
@@ -125,15 +132,20 @@ fn bytes_of(width: u32, height: u32) -> usize {
 }
 
 /// The pixels go to the start of `pixels`.
-fn decode(bytes: &[u8], cut_off: &Cell<bool>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+fn decode(
+    bytes: &[u8],
+    cut_off: &Cell<bool>,
+    room: &mut Room<'_>,
+    pixels: &mut Vec<u8>,
+) -> Result<Sides, DecodeError> {
     match bytes {
-        [0xff, 0xd8, ..] => jpeg::decode(bytes, cut_off, pixels),
-        [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, pixels),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::decode(bytes, pixels),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => plain::webp(bytes, pixels),
-        [b'B', b'M', ..] => plain::bmp(bytes, pixels),
-        [b'P', b'1'..=b'6', ..] => plain::pnm(bytes, pixels),
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes, pixels),
+        [0xff, 0xd8, ..] => jpeg::decode(bytes, cut_off, room, pixels),
+        [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, room, pixels),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif::decode(bytes, room, pixels),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => plain::webp(bytes, room, pixels),
+        [b'B', b'M', ..] => plain::bmp(bytes, room, pixels),
+        [b'P', b'1'..=b'6', ..] => plain::pnm(bytes, room, pixels),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes, room, pixels),
         _ => Err(DecodeError::UnknownFormat),
     }
 }
@@ -166,13 +178,14 @@ fn limits() -> image::Limits {
 fn with_image_crate(
     bytes: &[u8],
     format: image::ImageFormat,
+    room: &mut Room<'_>,
 ) -> Result<(image::DynamicImage, Sides), DecodeError> {
     let broken = |error: image::ImageError| DecodeError::Broken(error.to_string());
     let mut reader = image::ImageReader::with_format(std::io::Cursor::new(bytes), format);
     reader.limits(limits());
     let decoder = reader.into_decoder().map_err(broken)?;
     let (width, height) = image::ImageDecoder::dimensions(&decoder);
-    check_size(width, height)?;
+    room.take(check_size(width, height)? * BYTES_PER_PIXEL);
     let picture = image::DynamicImage::from_decoder(decoder).map_err(broken)?;
     Ok((picture, (width, height)))
 }
@@ -189,12 +202,17 @@ fn without_alpha(picture: image::DynamicImage) -> Vec<u8> {
     }
 }
 
-fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+/// How many pixels there are.
+fn check_size(width: u32, height: u32) -> Result<u64, DecodeError> {
     let (width, height) = (u64::from(width), u64::from(height));
     if width == 0 || height == 0 {
         return Err(DecodeError::Broken("the picture has no pixels".to_owned()));
     }
-    if width * height > PIXELS_MAX { Err(DecodeError::TooLarge { width, height }) } else { Ok(()) }
+    if width * height > PIXELS_MAX {
+        Err(DecodeError::TooLarge { width, height })
+    } else {
+        Ok(width * height)
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use image::{DynamicImage, ImageFormat};
 
-use super::{CUT_OFF, DecodeError, Sides, with_image_crate, without_alpha};
+use super::{CUT_OFF, DecodeError, Sides, room::Room, with_image_crate, without_alpha};
 
 /// BMP. The pixels go to the start of `pixels`.
-pub(super) fn bmp(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
-    let (picture, sides) = with_image_crate(bytes, ImageFormat::Bmp)?;
+pub(super) fn bmp(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+    let (picture, sides) = with_image_crate(bytes, ImageFormat::Bmp, room)?;
     *pixels = without_alpha(picture);
     if let Some(levels) = few_levels(bytes) {
         for pixel in pixels.chunks_exact_mut(3) {
@@ -31,11 +31,11 @@ fn few_levels(bytes: &[u8]) -> Option<[u32; 3]> {
 }
 
 /// WebP, of an animation the first picture. The pixels go to the start of `pixels`.
-pub(super) fn webp(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+pub(super) fn webp(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     if !is_whole(bytes) {
         return Err(DecodeError::Broken(CUT_OFF.to_owned()));
     }
-    let (picture, sides) = with_image_crate(bytes, ImageFormat::WebP)?;
+    let (picture, sides) = with_image_crate(bytes, ImageFormat::WebP, room)?;
     *pixels = without_alpha(picture);
     Ok(sides)
 }
@@ -57,8 +57,8 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// PBM, PGM and PPM. The pixels go to the start of `pixels`.
-pub(super) fn pnm(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
-    let (picture, sides) = with_image_crate(bytes, ImageFormat::Pnm)?;
+pub(super) fn pnm(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+    let (picture, sides) = with_image_crate(bytes, ImageFormat::Pnm, room)?;
     *pixels = match picture {
         // Pillow clips 16-bit grey at 255 and scales 16-bit colour.
         DynamicImage::ImageLuma16(grey) => {

@@ -4,22 +4,32 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat};
 
-use super::{DecodeError, Sides, with_image_crate, without_alpha};
+use super::{DecodeError, Sides, room::Room, with_image_crate, without_alpha};
+
+/// Where the header says of what kind the pixels are.
+const COLOUR_TYPE_AT: usize = 25;
+/// What it says there of grey with alpha.
+const GREY_WITH_ALPHA: u8 = 4;
 
 /// The pixels go to the start of `pixels`.
-pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
-    let decoded = with_image_crate(bytes, ImageFormat::Png).or_else(|error| match without_checksums(bytes) {
-        Some(bytes) => {
-            let decoded = with_image_crate(&bytes, ImageFormat::Png)?;
-            if stream_is_whole(&bytes) { Ok(decoded) } else { Err(error) }
-        }
-        None => Err(error),
-    });
+pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+    let decoded =
+        with_image_crate(bytes, ImageFormat::Png, room).or_else(|error| match without_checksums(bytes) {
+            Some(bytes) => {
+                let decoded = with_image_crate(&bytes, ImageFormat::Png, room)?;
+                if stream_is_whole(&bytes) { Ok(decoded) } else { Err(error) }
+            }
+            None => Err(error),
+        });
     let (picture, sides) = decoded?;
     *pixels = match picture {
         // Pillow clips 16-bit grey at 255 and keeps the upper byte of 16-bit colour.
-        DynamicImage::ImageLuma16(grey) => {
-            grey.pixels().flat_map(|pixel| [u8::try_from(pixel[0]).unwrap_or(u8::MAX); 3]).collect()
+        DynamicImage::ImageLuma16(grey) => grey.pixels().flat_map(|pixel| [clip(pixel[0]); 3]).collect(),
+        // A transparent value, which the decoder turns into alpha, changes nothing; grey that has alpha is colour to Pillow.
+        DynamicImage::ImageLumaA16(grey) => {
+            let has_alpha = bytes.get(COLOUR_TYPE_AT) == Some(&GREY_WITH_ALPHA);
+            let byte = |value: u16| if has_alpha { (value >> 8) as u8 } else { clip(value) };
+            grey.pixels().flat_map(|pixel| [byte(pixel[0]); 3]).collect()
         }
         DynamicImage::ImageRgb16(rgb) => rgb.as_raw().iter().map(|value| (value >> 8) as u8).collect(),
         DynamicImage::ImageRgba16(rgba) => rgba
@@ -29,6 +39,10 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
         other => without_alpha(other),
     };
     Ok(sides)
+}
+
+fn clip(value: u16) -> u8 {
+    u8::try_from(value).unwrap_or(u8::MAX)
 }
 
 /// Whether the checksum of the stream of pixels is right; the decoder alone does not look at it.

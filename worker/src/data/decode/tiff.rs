@@ -7,10 +7,10 @@ use std::io::Cursor;
 use tiff::{
     ColorType, TiffError, TiffUnsupportedError,
     decoder::{Decoder, DecodingResult, Limits},
-    tags::{PhotometricInterpretation, Tag},
+    tags::{CompressionMethod, PhotometricInterpretation, Tag},
 };
 
-use super::{DECODE_BYTES_MAX, DecodeError, Sides, check_size, cmyk_to_rgb};
+use super::{BYTES_PER_PIXEL, DECODE_BYTES_MAX, DecodeError, Sides, check_size, cmyk_to_rgb, room::Room};
 
 /// The tag's value where 0 is white.
 const WHITE_IS_ZERO: u16 = PhotometricInterpretation::WhiteIsZero.to_u16();
@@ -42,7 +42,7 @@ fn compression(number: u16) -> String {
 }
 
 /// The pixels go to the start of `pixels`.
-pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
+pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let grey = palette::as_grey(bytes);
     let has_palette = grey.is_some();
     let bytes = grey.as_deref().unwrap_or(bytes);
@@ -51,7 +51,7 @@ pub(super) fn decode(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<Sides, Decode
     limits.intermediate_buffer_size = DECODE_BYTES_MAX as usize;
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(|error| broken(&error))?.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(|error| broken(&error))?;
-    check_size(width, height)?;
+    room.take(check_size(width, height)? * BYTES_PER_PIXEL);
     let picture = Picture::read(&mut decoder, (width, height), has_palette)?;
     *pixels = picture.rgb()?;
     let turned = decoder.find_tag_unsigned::<u16>(Tag::Orientation).map_err(|error| broken(&error))?;
@@ -79,8 +79,15 @@ impl Picture {
         has_palette: bool,
     ) -> Result<Self, DecodeError> {
         let fail = |error: TiffError| broken(&error);
+        let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(fail)?;
+        let is_jpeg = compression == Some(CompressionMethod::ModernJPEG.to_u16());
         let colour = match decoder.colortype().map_err(fail)? {
             ColorType::Gray(bits) if has_palette => ColorType::Palette(bits),
+            // Both come out as noise: the indices would be taken for grey, and JPEG's two samples for one.
+            colour if has_palette => return Err(unsupported(colour)),
+            colour @ (ColorType::GrayA(_) | ColorType::Multiband { .. }) if is_jpeg => {
+                return Err(unsupported(colour));
+            }
             colour => colour,
         };
         let palette = match has_palette {
@@ -271,7 +278,7 @@ mod tests {
         {
             let mut bytes = plain.clone();
             bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
-            let error = decode(&bytes, &mut Vec::new()).unwrap_err().to_string();
+            let error = decode(&bytes, &mut Room::new(), &mut Vec::new()).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("save it again"), "{number}: {error}");
         }
     }

@@ -15,7 +15,7 @@ use super::super::{
     DataError,
     left_out::{LeftOuts, Reason, is_system, shown},
 };
-use super::{Found, PICTURE_BYTES_MAX, PICTURES_MAX, is_picture};
+use super::{Found, PICTURES_MAX, is_picture};
 
 /// The archive's bytes, shared by all readers.
 #[derive(Clone, Debug)]
@@ -84,17 +84,13 @@ pub(super) fn list(
     found_one: &dyn Fn(),
 ) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
     let refuse = |reason: String| DataError::Archive { path: path.to_owned(), reason };
-    let mut archive = archive.clone();
     let mut found = Vec::with_capacity(archive.len().min(PICTURES_MAX));
     let (mut folders, mut passed) = (Vec::new(), HashSet::new());
     for index in 0..archive.len() {
         found_one();
-        let entry = archive.by_index_raw(index).map_err(|error| refuse(error.to_string()))?;
-        // Archives say whether a name is UTF-8 or in the DOS code page; where that is not true, its bytes are the name.
-        let name = entry.name().map_or_else(|_| entry.name_raw().to_vec(), |name| name.as_bytes().to_vec());
-        let name: Vec<u8> = name.into_iter().map(|byte| if byte == b'\\' { b'/' } else { byte }).collect();
-        // As `zip -r x.zip ./` writes them.
-        let name = name.strip_prefix(b"./").unwrap_or(&name).to_vec();
+        let entry = archive.by_index_data(index).map_err(|error| refuse(error.to_string()))?;
+        // The bytes are the name, as in the folder that was packed, whatever code page the archive says they are in.
+        let name = plain(entry.name_raw());
         if let Some((hidden, reason)) = passed_over(&name) {
             // A folder counts once, whatever is in it.
             if passed.insert(hidden.to_vec()) {
@@ -122,13 +118,67 @@ pub(super) fn list(
                     "{shown} is compressed with {method}, which cannot be read (Deflate, Deflate64 and stored can)"
                 )));
             }
-            if entry.size() > PICTURE_BYTES_MAX {
-                return Err(refuse(format!("{shown} claims {} bytes", entry.size())));
-            }
         }
         found.push(Found { path: name, index });
     }
+    let twice = twice(&found)
+        .or_else(|| if archive.has_duplicate_names() { twice_in_directory(archive) } else { None });
+    if let Some(name) = twice {
+        let name = shown(&name);
+        return Err(refuse(format!("it holds {name} more than once, and nobody knows which one is meant")));
+    }
+    add_folders_of(&found, &mut folders);
     Ok((found, folders))
+}
+
+/// A name with `/` between folders, and without the `./` that `zip -r x.zip ./` writes.
+fn plain(name: &[u8]) -> Vec<u8> {
+    let name: Vec<u8> = name.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
+    name.strip_prefix(b"./").map(<[u8]>::to_vec).unwrap_or(name)
+}
+
+/// A picture's name that others have, too, now that they are written alike.
+fn twice(found: &[Found]) -> Option<Vec<u8>> {
+    let mut names: Vec<&[u8]> =
+        found.iter().map(|file| &file.path[..]).filter(|name| is_picture(name)).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_vec())
+}
+
+/// The same of names that the archive itself has more than once: its list keeps the last of them only.
+fn twice_in_directory(archive: &Archive) -> Option<Vec<u8>> {
+    const SIGNATURE: &[u8] = b"PK\x01\x02";
+    const FIXED_BYTES: usize = 46;
+    let start = usize::try_from(archive.central_directory_start()).ok()?;
+    let bytes = archive.clone().into_inner().into_inner();
+    let mut rest = bytes.as_ref().get(start..)?;
+    let mut names = Vec::new();
+    while rest.starts_with(SIGNATURE) && rest.len() >= FIXED_BYTES {
+        let length = |at: usize| usize::from(u16::from_le_bytes([rest[at], rest[at + 1]]));
+        let (name, extra, comment) = (length(28), length(30), length(32));
+        let path = plain(rest.get(FIXED_BYTES..FIXED_BYTES + name)?);
+        if passed_over(&path).is_none() {
+            names.push(Found { path, index: 0 });
+        }
+        rest = rest.get(FIXED_BYTES + name + extra + comment..)?;
+    }
+    twice(&names)
+}
+
+/// Adds the folders that are there only in the names of files: archives need not list them.
+fn add_folders_of(found: &[Found], folders: &mut Vec<Vec<u8>>) {
+    let mut known: HashSet<Vec<u8>> = folders.iter().cloned().collect();
+    for file in found {
+        let mut path = &file.path[..];
+        while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
+            path = &path[..end];
+            if path.is_empty() || known.contains(path) {
+                break;
+            }
+            known.insert(path.to_vec());
+            folders.push(path.to_vec());
+        }
+    }
 }
 
 /// The part of a path that is passed over, and why.

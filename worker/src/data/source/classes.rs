@@ -30,7 +30,9 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) train: Part,
-    /// The folder's name and what is in it.
+    /// Name of the folder of the training set, where that is one of several sets.
+    pub(super) train_folder: Option<String>,
+    /// The folder's name and what is in it, which may be no picture.
     pub(super) validation: Option<(String, Part)>,
 }
 
@@ -69,7 +71,7 @@ pub(super) fn parts(
     folders: &[Vec<u8>],
     left_out: &mut LeftOuts,
 ) -> Result<Parts, DataError> {
-    let common = common_folder(&found);
+    let common = common_folder(&found, folders, &[]);
     let mut tops: BTreeMap<Vec<u8>, Top> = BTreeMap::new();
     let mut loose = Vec::new();
     for file in found {
@@ -85,7 +87,12 @@ pub(super) fn parts(
         }
     }
     let Roles { train, validation, test } = roles(path, &tops, !loose.is_empty())?;
-    let mut parts = Parts::default();
+    // One without pictures is told apart from none: somebody meant it to be used.
+    let validation = validation.or_else(|| empty_validation(folders, &common, &tops));
+    let mut parts = Parts { train_folder: train.as_deref().map(shown), ..Parts::default() };
+    if let Some(name) = &validation {
+        parts.validation = Some((shown(name), Part::default()));
+    }
     for (name, top) in tops {
         let label = shown(&name);
         if test.contains(&name) {
@@ -110,13 +117,20 @@ pub(super) fn parts(
     }
     let not_classes: Vec<Vec<u8>> =
         if train.is_some() { Vec::new() } else { validation.into_iter().chain(test).collect() };
-    let mut train_part = part(parts.train.found, folders, &prefix);
-    train_part.folders.retain(|folder| {
+    let mut folders = folders.to_vec();
+    folders.retain(|folder| {
         let rest = folder.strip_prefix(prefix.as_slice()).unwrap_or(folder);
         !not_classes.iter().any(|name| rest.split(|byte| *byte == b'/').next() == Some(name.as_slice()))
     });
-    parts.train = train_part;
+    parts.train = part(parts.train.found, &folders, &prefix);
     Ok(parts)
+}
+
+/// The name of a folder at the top that is called like a validation set and holds no pictures.
+fn empty_validation(folders: &[Vec<u8>], common: &[u8], tops: &BTreeMap<Vec<u8>, Top>) -> Option<Vec<u8>> {
+    let names = folders.iter().filter_map(|folder| folder.strip_prefix(common));
+    let empty = |name: &&[u8]| role(name) == Some(Role::Validation) && !tops.contains_key(*name);
+    names.filter(|name| !name.contains(&b'/')).find(empty).map(<[u8]>::to_vec)
 }
 
 /// The folders at the top that are no classes.
@@ -166,7 +180,8 @@ fn roles(path: &Path, tops: &BTreeMap<Vec<u8>, Top>, loose: bool) -> Result<Role
     if others.is_empty() && !loose && !tops.is_empty() {
         let parts = list(&tops.keys().cloned().collect::<Vec<_>>());
         return ambiguous(format!(
-            "it holds {parts} and no training set; add a folder \"train\", or rename them if they are classes"
+            "it holds {parts} and no training set with pictures; put one into a folder \"train\", or rename them if they are \
+             classes"
         ));
     }
     let holds_classes = |name: &Vec<u8>| tops[name].has_folders || others.is_empty();
@@ -199,30 +214,32 @@ fn list(names: &[Vec<u8>]) -> String {
 
 /// What lies below `prefix`; folders that hold nothing but one folder are passed through.
 fn part(found: Vec<Found>, folders: &[Vec<u8>], prefix: &[u8]) -> Part {
-    let inner = common_folder(&found);
-    let common = if inner.len() > prefix.len() { inner } else { prefix.to_vec() };
+    let common = common_folder(&found, folders, prefix);
     let folders = folders.iter().filter(|folder| folder.starts_with(&common)).cloned().collect();
     Part { found, folders, common }
 }
 
-/// Folders that hold nothing but one folder are passed through, as in archives with one leading folder.
-fn common_folder(found: &[Found]) -> Vec<u8> {
-    let Some(first) = found.first() else { return Vec::new() };
-    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-    let mut common = parts(&first.path);
+/// Folders below `prefix` that hold nothing but one folder are passed through, as in archives with one leading folder. One
+/// without pictures next to it counts, too: it may be a class that lost them.
+fn common_folder(found: &[Found], folders: &[Vec<u8>], prefix: &[u8]) -> Vec<u8> {
+    let Some(first) = found.first() else { return prefix.to_vec() };
+    let mut common: Vec<&[u8]> = first.path.split(|byte| *byte == b'/').collect();
     common.pop();
+    let shared = |common: &[&[u8]], path: &[u8]| {
+        common.iter().zip(path.split(|byte| *byte == b'/')).take_while(|(one, other)| *one == other).count()
+    };
     for file in found {
-        let mut shared = 0;
-        let mut own = file.path.split(|byte| *byte == b'/').peekable();
-        while let Some(part) = own.next() {
-            if own.peek().is_none() || common.get(shared).is_none_or(|known| known != part) {
-                break;
-            }
-            shared += 1;
-        }
-        common.truncate(shared);
+        let folders = file.path.iter().filter(|byte| **byte == b'/').count();
+        common.truncate(shared(&common, &file.path).min(folders));
     }
-    common.into_iter().flat_map(|part| [part, b"/".to_vec()].concat()).collect()
+    for folder in folders.iter().filter(|folder| folder.starts_with(prefix)) {
+        let (same, depth) = (shared(&common, folder), folder.split(|byte| *byte == b'/').count());
+        if same < depth {
+            // It lies next to the common folder, or below it.
+            common.truncate(same);
+        }
+    }
+    common.into_iter().flat_map(|part| [part, &b"/"[..]].concat()).collect()
 }
 
 /// Finds the class of each picture: its folder, or what comes before the number in `cat.0.jpg`.
@@ -245,7 +262,7 @@ pub(super) fn classify(path: &Path, part: Part, left_out: &mut LeftOuts) -> Resu
             },
         }
     }
-    named.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    named.sort_by(|a, b| order(&a.0, &a.1).cmp(&order(&b.0, &b.1)));
     let mut classes: Vec<Vec<u8>> = named.iter().map(|(class, _, _)| class.clone()).collect();
     classes.dedup();
     let empty = folders.iter().find(|folder| {
@@ -268,6 +285,12 @@ pub(super) fn classify(path: &Path, part: Part, left_out: &mut LeftOuts) -> Resu
         pictures.push((class, name, file));
     }
     Ok(Classified { classes, pictures })
+}
+
+/// What ImageFolder sorts pictures by: their class, then the path of their folder as a text, then their name in it.
+fn order<'a>(class: &'a [u8], name: &'a [u8]) -> (&'a [u8], &'a [u8], &'a [u8]) {
+    let folder = name.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    (class, &name[..folder], &name[folder..])
 }
 
 /// What else lies there, for messages: `; 16 .gif files are not read`, or nothing.

@@ -8,26 +8,28 @@ mod walk;
 
 use std::{
     cell::Cell,
+    collections::HashSet,
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use self::{
     archive::Archive,
-    classes::{Classified, Parts, classify, others, parts},
+    classes::{Classified, Part, Parts, classify, others, parts},
 };
 use super::{
-    DataError,
+    DataError, DecodeError,
     left_out::{LeftOuts, Reason, shown},
     progress::{Listener, Progress, Step},
 };
+use crate::protocol::LeftOut;
 
 /// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 /// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
-const PICTURE_BYTES_MAX: u64 = 256 << 20;
+pub const PICTURE_BYTES_MAX: u64 = 256 << 20;
 /// Memory that a reader keeps from one picture to the next, in bytes: nearly all pictures fit.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Most pictures: ImageNet's fourteen million fit.
@@ -119,28 +121,20 @@ impl Source {
         let mut places = vec![place];
         let mut validation = found.validation;
         let train = classify(path, found.train, &mut left_out)?;
-        let val_path_shown = val_path.map(|path| path.display().to_string());
         if let Some(val_path) = val_path {
             if let Some((name, part)) = validation.take() {
                 part.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &name, &file.path));
             }
-            let mut val_left_out = LeftOuts::default();
-            let (place, found) =
-                open_place(val_path, &mut val_left_out, &found_one).map_err(of_validation)?;
-            if let Some((name, part)) = found.validation {
-                part.found.iter().for_each(|file| val_left_out.add(Reason::OtherFolder, &name, &file.path));
-            }
-            left_out.extend(val_left_out);
+            let (place, name, part) = open_validation(val_path, &mut left_out, &found_one)?;
             places.push(place);
-            validation = Some((String::new(), found.train));
+            validation = Some((name, part));
         }
         let place = u8::from(val_path.is_some());
         let validation = match validation {
             None => None,
             Some((name, part)) => {
-                let classified = classify(val_path.unwrap_or(path), part, &mut left_out)?;
-                same_classes(path, &train, &classified)?;
-                Some((val_path_shown.unwrap_or(name), classified.pictures))
+                let classified = classify_validation(&places, &name, part, &train, &mut left_out)?;
+                Some((name, classified.pictures))
             }
         };
         if let [class] = train.classes.as_slice() {
@@ -239,7 +233,7 @@ fn open_place(
     found_one: &dyn Fn(),
 ) -> Result<(Place, Parts), DataError> {
     let metadata = fs::metadata(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
+        io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
         _ => DataError::Read { path: path.to_owned(), source },
     })?;
     let (mut found, folders, store) = if metadata.is_dir() {
@@ -257,6 +251,16 @@ fn open_place(
         let what = format!("{} files are too many", found.len());
         return Err(DataError::TooLarge { path: path.to_owned(), what });
     }
+    keep_pictures(&mut found, left_out);
+    let parts = parts(path, found, &folders, left_out)?;
+    if parts.train.found.is_empty() {
+        return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
+    }
+    Ok((Place { path: path.to_owned(), store }, parts))
+}
+
+/// Counts the files that are no pictures, and keeps the others.
+fn keep_pictures(found: &mut Vec<Found>, left_out: &mut LeftOuts) {
     found.retain(|file| {
         let is_picture = is_picture(&file.path);
         if !is_picture {
@@ -264,11 +268,90 @@ fn open_place(
         }
         is_picture
     });
-    let parts = parts(path, found, &folders, left_out)?;
-    if parts.train.found.is_empty() {
-        return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
+}
+
+/// The pictures in a folder and below it, in the order of their paths, and what lies there besides: found as those of a
+/// data set are, whatever their classes.
+///
+/// # Errors
+/// A folder that cannot be read, or holds more than a data set may.
+pub fn pictures_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), DataError> {
+    let mut left_out = LeftOuts::default();
+    let (mut found, _) = walk::list(folder, &mut left_out, &|| {})?;
+    keep_pictures(&mut found, &mut left_out);
+    let mut paths: Vec<PathBuf> = found.iter().map(|file| below(folder, &file.path)).collect();
+    paths.sort();
+    Ok((paths, left_out.list()))
+}
+
+/// Lists the place of the validation set. Of one that holds several sets, the validation part is it: the name says so, and
+/// the others are not counted as left out, as they may well be trained on.
+fn open_validation(
+    path: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<(Place, String, Part), DataError> {
+    let mut own = LeftOuts::default();
+    let (place, Parts { train, train_folder, validation }) =
+        open_place(path, &mut own, found_one).map_err(of_validation)?;
+    let (name, part) = match (validation.filter(|(_, part)| !part.found.is_empty()), train_folder) {
+        (Some((name, part)), _) => (path.join(name), part),
+        (None, Some(train_folder)) => {
+            let what = format!(
+                "as the validation set (dataset.val_path), it holds the training set {train_folder:?} and no pictures for \
+                 validation; name the folder with these"
+            );
+            return Err(DataError::Ambiguous { path: path.to_owned(), what });
+        }
+        (None, None) => (path.to_owned(), train),
+    };
+    left_out.extend(own);
+    Ok((place, name.display().to_string(), part))
+}
+
+/// Finds the classes of the validation set, which must be those of the training set.
+fn classify_validation(
+    places: &[Place],
+    name: &str,
+    part: Part,
+    train: &Classified,
+    left_out: &mut LeftOuts,
+) -> Result<Classified, DataError> {
+    let (own, other) = (&places[0], &places[places.len() - 1]);
+    if part.found.is_empty() {
+        let reason = format!(
+            "its folder {name:?} holds no pictures{}; fill it, or remove it to hold out a share of the training set",
+            others(left_out)
+        );
+        return Err(DataError::Validation { path: own.path.clone(), reason });
     }
-    Ok((Place { path: path.to_owned(), store }, parts))
+    let classified = classify(&other.path, part, left_out)?;
+    same_classes(&own.path, train, &classified)?;
+    if places.len() > 1 {
+        none_in_both(own, other, train, &classified)?;
+    }
+    Ok(classified)
+}
+
+/// Refuses a picture that is for training and for validation, which would measure what was learnt by heart.
+fn none_in_both(
+    own: &Place,
+    other: &Place,
+    train: &Classified,
+    validation: &Classified,
+) -> Result<(), DataError> {
+    let root = |place: &Place| fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
+    let (own_root, other_root) = (root(own), root(other));
+    if !own_root.starts_with(&other_root) && !other_root.starts_with(&own_root) {
+        return Ok(());
+    }
+    let full = |root: &Path, file: &Found| [root.as_os_str().as_bytes(), &b"/"[..], &file.path[..]].concat();
+    let for_validation: HashSet<Vec<u8>> =
+        validation.pictures.iter().map(|(_, _, file)| full(&other_root, file)).collect();
+    let both = train.pictures.iter().find(|(_, _, file)| for_validation.contains(&full(&own_root, file)));
+    let Some((_, _, both)) = both else { return Ok(()) };
+    let reason = format!("{} of {} is a training picture, too", shown(&both.path), other.path.display());
+    Err(DataError::Validation { path: own.path.clone(), reason })
 }
 
 fn same_classes(path: &Path, train: &Classified, validation: &Classified) -> Result<(), DataError> {
@@ -308,42 +391,46 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads one picture into `bytes`, in place of what was there.
-    pub(super) fn read(&mut self, picture: &Picture, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+    /// Reads one picture into `bytes`, in place of what was there. What is wrong with the picture alone comes as an error of
+    /// it: it is larger than any, or damaged within its archive.
+    ///
+    /// # Errors
+    /// What the system cannot read.
+    pub(super) fn read(
+        &mut self,
+        picture: &Picture,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Result<(), DecodeError>, DataError> {
         let (place, archive) = &mut self.places[usize::from(picture.place)];
-        let path = below(place, &picture.path);
-        match archive {
-            None => {
-                let file =
-                    File::open(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
-                self::read_bounded(file, &path, bytes)
-            }
-            Some(archive) => {
-                let entry = archive.by_index(picture.index).map_err(|error| DataError::Archive {
-                    path: place.to_owned(),
-                    reason: format!("{}: {error}", picture.shown()),
-                })?;
-                self::read_bounded(entry, &path, bytes)
-            }
-        }
+        let Some(archive) = archive else {
+            let path = below(place, &picture.path);
+            let read = File::open(&path).and_then(|file| read_bounded(file, bytes));
+            return read.map_err(|source| DataError::Read { path, source });
+        };
+        // All of it is in memory: whatever fails is the picture's own.
+        let broken = |error: &dyn std::fmt::Display| Err(DecodeError::Broken(error.to_string()));
+        Ok(match archive.by_index(picture.index) {
+            Ok(entry) if entry.size() > PICTURE_BYTES_MAX => Err(too_large()),
+            Ok(entry) => read_bounded(entry, bytes).unwrap_or_else(|error| broken(&error)),
+            Err(error) => broken(&error),
+        })
     }
 }
 
 /// Reads at most [`PICTURE_BYTES_MAX`], whatever the size that a file or an archive claims.
-fn read_bounded(reader: impl Read, path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+fn read_bounded(reader: impl Read, bytes: &mut Vec<u8>) -> io::Result<Result<(), DecodeError>> {
     bytes.clear();
     bytes.shrink_to(KEPT_BYTES_MAX);
-    let read = reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes);
-    read.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
-    if bytes.len() as u64 > PICTURE_BYTES_MAX {
-        let what = format!("{} has more than {} MiB", path.display(), PICTURE_BYTES_MAX >> 20);
-        return Err(DataError::TooLarge { path: path.to_owned(), what });
-    }
-    Ok(())
+    reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes)?;
+    Ok(if bytes.len() as u64 > PICTURE_BYTES_MAX { Err(too_large()) } else { Ok(()) })
+}
+
+fn too_large() -> DecodeError {
+    DecodeError::Broken(format!("it has more than {} MiB", PICTURE_BYTES_MAX >> 20))
 }
 
 /// Whether a file's name is that of a picture that is read.
-pub fn is_picture(path: &[u8]) -> bool {
+fn is_picture(path: &[u8]) -> bool {
     let Some(dot) = path.iter().rposition(|byte| *byte == b'.') else { return false };
     EXTENSIONS.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
 }

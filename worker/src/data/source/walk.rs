@@ -16,6 +16,8 @@ use super::{Found, PICTURES_MAX};
 
 /// How deep folders are followed.
 const DEPTH_MAX: usize = 64;
+/// Longest path that the system takes, in bytes, with the zero at its end.
+const PATH_BYTES_MAX: usize = 4096;
 /// Most folders, by however many ways they are reached: one for each class and a thousand times as many below.
 const FOLDERS_MAX: usize = 1_000_000;
 
@@ -169,6 +171,10 @@ fn read_folder(
         }
         if name.starts_with(b".") {
             left_out.add(Reason::Hidden, "", &path);
+            continue;
+        }
+        if entry.path().as_os_str().len() >= PATH_BYTES_MAX {
+            left_out.add(Reason::TooDeep, "", &path);
             continue;
         }
         // Nearly all are plain files, of which the folder itself tells what they are.

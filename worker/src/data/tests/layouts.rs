@@ -1,0 +1,163 @@
+//! Folders as they lie around: classes without pictures, validation sets of every kind, and the order of the pictures.
+
+use super::*;
+
+/// Makes a folder of pictures, each another one, of other files, and of empty folders, by the ends of their paths.
+fn lay_out(world: &World, root: &str, paths: &[&str]) -> PathBuf {
+    for (number, path) in paths.iter().enumerate() {
+        match path {
+            path if path.ends_with('/') => fs::create_dir_all(world.path(&format!("{root}/{path}"))).unwrap(),
+            path => world.write(&format!("{root}/{path}"), &jpeg([number as u8 * 11; 3])),
+        }
+    }
+    world.path(root)
+}
+
+#[test]
+fn a_class_that_lost_its_pictures_is_missed_though_all_others_lie_in_one_folder() {
+    let cats = ["cats/siamese/1.jpg", "cats/siamese/2.jpg", "cats/persian/1.jpg"];
+    for dogs in ["dogs/", "dogs/1.gif"] {
+        let world = World::new();
+        let folder = lay_out(&world, "set", &[&cats[..], &[dogs]].concat());
+        // An archive need not list its folders.
+        let entries =
+            cats.iter().chain([&dogs]).map(|name| ((*name).to_owned(), jpeg([1; 3]))).collect::<Vec<_>>();
+        for path in [folder, world.zip("set.zip", &entries)] {
+            let error = world.prepare(&path).unwrap_err();
+            assert!(matches!(&error, DataError::EmptyClass { class, .. } if class == "dogs"), "{error:?}");
+            assert!(error.to_string().contains("remove it"), "{error}");
+        }
+    }
+    // Alone, the leading folder is passed through, whatever systems left next to it.
+    let world = World::new();
+    let folder = lay_out(&world, "set", &[&cats[..], &["__MACOSX/x/", ".git/", "README"]].concat());
+    assert_eq!(world.prepare(&folder).unwrap().classes(), ["persian", "siamese"]);
+}
+
+#[test]
+fn a_validation_folder_without_pictures_is_no_held_out_share() {
+    let train = ["train/cat/1.jpg", "train/dog/1.jpg", "train/dog/2.jpg"];
+    for paths in [&["val/"][..], &["val/cat/", "val/dog/"], &["val/cat/1.avif", "val/dog/1.avif"]] {
+        let world = World::new();
+        let folder = lay_out(&world, "set", &[&train[..], paths].concat());
+        let error = world.prepare(&folder).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            matches!(error, DataError::Validation { .. })
+                && told.contains(r#"folder "val" holds no pictures"#),
+            "{told}"
+        );
+        assert_eq!(told.contains("2 .avif"), paths[0].ends_with("avif"), "{told}");
+        // Next to classes, too.
+        let classes = lay_out(&world, "flat", &[&["cat/1.jpg", "dog/1.jpg"], paths].concat());
+        assert!(matches!(world.prepare(&classes), Err(DataError::Validation { .. })));
+        // Another one may be named in its place.
+        let other = lay_out(&world, "other", &["cat/1.jpg", "dog/1.jpg"]);
+        let options = PrepareOptions { val_path: Some(other), ..world.options(&folder) };
+        assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
+    }
+}
+
+#[test]
+fn a_training_folder_without_pictures_makes_no_training_set_of_the_validation_set() {
+    let world = World::new();
+    let folder = lay_out(&world, "set", &["train/cat/", "train/dog/1.gif", "val/cat/1.jpg", "val/dog/1.jpg"]);
+    let error = world.prepare(&folder).unwrap_err();
+    assert!(matches!(&error, DataError::Ambiguous { .. }), "{error}");
+    assert!(error.to_string().contains("no training set with pictures"), "{error}");
+}
+
+#[test]
+fn of_a_named_place_with_several_sets_the_validation_part_is_used() {
+    let world = World::new();
+    let sets = ["train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg", "val/cat/1.jpg", "val/dog/1.jpg"];
+    let set = lay_out(&world, "set", &sets);
+    let expected = world.prepare(&set).unwrap();
+    let options = PrepareOptions { val_path: Some(set.clone()), ..world.options(&set.join("train")) };
+    let packed = prepare(&options, &|_| {}).unwrap();
+    assert_eq!((packed.len(), packed.validation_count()), (5, 2));
+    assert_eq!(packed.validation(), set.join("val").to_str());
+    assert_eq!(packed.content_hash(), expected.content_hash());
+    assert_eq!(counts(&packed), []);
+    // Named for both, it is what it is anyway.
+    let options = PrepareOptions { val_path: Some(set.clone()), ..world.options(&set) };
+    assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
+
+    fs::rename(set.join("val"), set.join("test")).unwrap();
+    let options = PrepareOptions { val_path: Some(set.clone()), ..world.options(&set.join("train")) };
+    let error = prepare(&options, &|_| {}).unwrap_err();
+    assert!(matches!(&error, DataError::Ambiguous { path, .. } if *path == set), "{error:?}");
+}
+
+#[test]
+fn training_pictures_validate_nothing() {
+    let world = World::new();
+    let set = lay_out(&world, "set", &["train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg"]);
+    let link = world.path("link");
+    std::os::unix::fs::symlink(set.join("train"), &link).unwrap();
+    let sub = lay_out(&world, "deep", &["cat/cat/1.jpg", "cat/dog/1.jpg", "dog/1.jpg"]);
+    let entries: Vec<_> =
+        pictures().into_iter().map(|(class, name, bytes)| (format!("{class}/{name}"), bytes)).collect();
+    let zip = world.zip("set.zip", &entries);
+    let train = set.join("train");
+    for (path, val_path) in
+        [(&train, &train), (&train, &set), (&train, &link), (&sub, &sub.join("cat")), (&zip, &zip)]
+    {
+        let options = PrepareOptions { val_path: Some(val_path.clone()), ..world.options(path) };
+        let error = prepare(&options, &|_| {}).unwrap_err();
+        assert!(matches!(error, DataError::Validation { .. }), "{error:?}");
+        assert!(error.to_string().contains("is a training picture, too"), "{error}");
+    }
+    // Beside each other they are two sets, though one holds the other's name.
+    let beside = lay_out(&world, "set/train-not", &["cat/1.jpg", "dog/1.jpg"]);
+    let options = PrepareOptions { val_path: Some(beside), ..world.options(&train) };
+    assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
+}
+
+#[test]
+fn pictures_in_folders_within_classes_have_imagefolders_order() {
+    let world = World::new();
+    let paths = ["a/b.png", "a/0sub/x.png", "a/x/1.png", "a/x-y/2.png", "a/x/z/3.png", "b/1.png"];
+    let folder = lay_out(&world, "set", &paths);
+    let source = Source::open(&folder, None, &|_| {}).unwrap();
+    let order: Vec<String> = source.pictures.iter().map(|picture| picture.shown()).collect();
+    // As `sorted(os.walk(…))` and `sorted(files)` of torchvision have them.
+    assert_eq!(order, ["a/b.png", "a/0sub/x.png", "a/x/1.png", "a/x-y/2.png", "a/x/z/3.png", "b/1.png"]);
+}
+
+#[test]
+fn what_data_sets_are_does_not_change() {
+    let world = World::new();
+    for (name, bytes) in [("cat/b.png", "1"), ("cat/B.png", "2"), ("dog/10.png", "3"), ("dog/9.png", "4")] {
+        world.write(&format!("flat/{name}"), bytes.as_bytes());
+        world.write(&format!("nested/x-y/{name}"), bytes.as_bytes());
+        world.write(&format!("nested/x/{name}"), bytes.as_bytes());
+    }
+    let hash = |name: &str| {
+        let source = Source::open(&world.path(name), None, &|_| {}).unwrap();
+        crate::data::fingerprint::content_hash(&source, &world.path("memos"), &|_| {}).unwrap()
+    };
+    assert_eq!(hash("flat"), "42becbbc85b1a029e338f9b279fb9f4f1fc3e5ed69679666b8ec09bdb3607c67");
+    assert_eq!(hash("nested"), "9effca65a774143ee066a9ab39d7aebfaecdb8e458c4cd864ac633130e09706a");
+}
+
+#[test]
+fn paths_that_the_system_does_not_take_are_left_out() {
+    let world = World::new();
+    let folder = world.image_folder();
+    let mut deep =
+        rustix::fs::open(&folder, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    // Each lies within what the one before can open; all together are longer than a path may be.
+    let name = "n".repeat(200);
+    for _ in 0..21 {
+        rustix::fs::mkdirat(&deep, name.as_str(), rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY;
+        deep = rustix::fs::openat(&deep, name.as_str(), flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let source = Source::open(&folder, None, &|_| {});
+    let told = source.map(|source| source.left_out.list()).unwrap_err();
+    assert!(matches!(told, DataError::EmptyClass { .. }), "{told:?}");
+    world.write(&format!("images/{name}/{name}/c.jpg"), &jpeg([1; 3]));
+    let packed = world.prepare(&folder).unwrap();
+    assert_eq!((packed.len(), counts(&packed)), (4, vec![("too_deep", "", 1)]));
+}
