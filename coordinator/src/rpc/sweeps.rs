@@ -1,20 +1,23 @@
 //! The service that users call.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod definitions;
+mod pages;
+mod report;
+mod retry;
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{JobKey, Message, SweepId, WorkerName, v1, v1::sweep_service_server::SweepService};
-use tokio::sync::{
-    Mutex, Semaphore, SemaphorePermit,
-    mpsc::{self, error::SendTimeoutError},
-};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
+use self::{
+    definitions::{given, validate},
+    pages::{PAGE_ROWS_MAX, bound_logs, check_job, cut_page, has_row, page_rows},
+    report::{REPORT_ROWS_WAITING_MAX, REPORTS_MAX},
+};
 use super::{
     artifacts, convert,
     drain::{CONFIRMED_WITHIN, drain},
@@ -27,42 +30,18 @@ use super::{
 use crate::{
     artifacts::MaybeArtifacts,
     core::{
-        definition::{DefinitionError, SweepDefinition},
-        engine::{ControlError, Input, JobEnd, Reply},
-        record::EndedJob,
-        specification::{Specification, SpecificationError, SpecificationSource},
+        definition::SweepDefinition,
+        engine::{Input, JobEnd, Reply},
+        specification::SpecificationSource,
         state::{JobState, SweepState},
     },
-    driver::{CallError, Seat},
-    store::{AttemptRow, JobRow, Store, counting_epochs},
+    driver::Seat,
+    store::{Store, counting_epochs},
 };
 
-/// Rows a page where the caller does not say, and at most.
-const PAGE_ROWS_DEFAULT: u32 = 100;
-const PAGE_ROWS_MAX: u32 = 1_000;
-/// Jobs looked at for one page where their rows cannot tell: a page may come back short but never late.
-const PAGE_SCAN_MAX: u64 = 1_000;
-/// Jobs read at a time for a report.
-const REPORT_CHUNK_JOBS: u64 = 500;
-/// Report rows that may wait for a slow reader: with the longest reasons, half a megabyte.
-const REPORT_ROWS_WAITING_MAX: usize = 128;
-/// Reports that are read at the same time, each of which holds a chunk of jobs.
-const REPORTS_MAX: usize = 16;
-/// How long a reader of a report may take for a row before the report is given up for others.
-const REPORT_ROW_WITHIN: Duration = Duration::from_secs(60);
 /// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
 /// megabytes.
 const ANSWERS_MADE_MAX: usize = 32;
-/// Bytes of a page of jobs; the last job may go beyond it. Far below the 4 MiB that gRPC's clients take.
-const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Most points of a validation's preview.
-const PREVIEW_MAX: u32 = 100;
-/// Most jobs that one call has tried again; the rest takes another call.
-const RETRIED_JOBS_MAX: usize = 100_000;
-/// Most log lines of one job that are sent, in bytes: those of its latest attempts.
-const LOGS_BYTES_MAX: usize = 4 << 20;
-/// How often a change of a sweep is made anew because somebody else was faster.
-const REDEFINE_TRIES_MAX: u32 = 10;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
 
@@ -126,274 +105,12 @@ impl SweepServer {
         self.reading.run(work).await?.map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
-    async fn extend(
-        &self,
-        sweep: SweepId,
-        source: v1::SweepSource,
-    ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let source = SpecificationSource::from(source);
-        let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
-        // Looking for what is new takes a second for a million points.
-        let (sweep, added_jobs, changed) = self
-            .redefine(sweep, move |before| before.extended_with(extension.0.clone(), extension.1.clone()))
-            .await?;
-        let sweep = Some(sweep);
-        Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed }))
-    }
-
-    /// Makes another definition of a sweep's, again where somebody else was faster; the sweep, how many jobs it has more,
-    /// and which settings changed.
-    async fn redefine(
-        &self,
-        sweep: SweepId,
-        change: impl Fn(&SweepDefinition) -> Result<SweepDefinition, DefinitionError> + Send + Sync + 'static,
-    ) -> Result<(v1::Sweep, u64, Vec<v1::SettingChange>), Status> {
-        let change = Arc::new(change);
-        let mut tries_left = REDEFINE_TRIES_MAX;
-        loop {
-            // The engine's own: it takes a change of no other.
-            let base = self.seat.call_engine(Input::Define(sweep)).await.map_err(refused)?;
-            let Reply::Definition(base, _) = base else { return Err(mismatch()) };
-            let (change, before) = (Arc::clone(&change), Arc::clone(&base));
-            let definition = Arc::new(self.aside(move || change(&before)).await?);
-            let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
-            let input = Input::Extend { sweep, base, definition };
-            tries_left -= 1;
-            let _turn = self.turn().await?;
-            match self.seat.call(input).await {
-                Ok(Reply::Extended(sweep, added_jobs)) => return Ok((*sweep, added_jobs, changed)),
-                Ok(_) => return Err(mismatch()),
-                Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
-                Err(error) => return Err(refused(error)),
-            }
-        }
-    }
-
     async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
         match self.seat.call(Input::Define(sweep)).await.map_err(refused)? {
             Reply::Definition(definition, state) => Ok((definition, state)),
             _ => Err(mismatch()),
         }
     }
-
-    /// The jobs `first` to `last`, those without a row included.
-    async fn jobs(
-        &self,
-        definition: &SweepDefinition,
-        state: SweepState,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<v1::Job>, Status> {
-        let count = u32::try_from(last + 1 - first).unwrap_or(u32::MAX);
-        let rows = self.store.jobs(definition.id, first, count).await.map_err(unreadable)?;
-        let mut rows: HashMap<u64, JobRow> = rows.into_iter().map(|row| (row.job, row)).collect();
-        let mut jobs: Vec<_> =
-            (first..=last).map(|job| convert::job(definition, state, job, rows.remove(&job))).collect();
-        artifacts::mark(&*self.store, definition.id, &mut jobs).await?;
-        Ok(jobs)
-    }
-
-    /// A page of the jobs from `first` on in the wanted states, all of which have rows, and where the next page begins.
-    async fn page_of_rows(
-        &self,
-        definition: &SweepDefinition,
-        state: SweepState,
-        wanted: &BTreeSet<JobState>,
-        first: u64,
-        limit: u32,
-    ) -> Result<(Vec<v1::Job>, u64), Status> {
-        let mut rows = Vec::new();
-        for wanted in wanted {
-            let found = self.store.jobs_in_state(definition.id, *wanted, first, limit).await;
-            rows.extend(found.map_err(unreadable)?);
-        }
-        rows.sort_by_key(|row| row.job);
-        // One that changes its state between the questions answers both.
-        rows.dedup_by_key(|row| row.job);
-        rows.truncate(limit as usize);
-        let is_full = rows.len() == limit as usize;
-        let next = rows.last().filter(|_| is_full).map_or(u64::MAX, |row| row.job + 1);
-        let job = |row: JobRow| convert::job(definition, state, row.job, Some(row));
-        let mut jobs: Vec<_> = rows.into_iter().map(job).collect();
-        artifacts::mark(&*self.store, definition.id, &mut jobs).await?;
-        Ok((jobs, next))
-    }
-
-    /// The same for any states, or all where none is wanted: looks at one job after the other.
-    async fn page(
-        &self,
-        definition: &SweepDefinition,
-        state: SweepState,
-        wanted: &BTreeSet<JobState>,
-        first: u64,
-        limit: u32,
-    ) -> Result<(Vec<v1::Job>, u64), Status> {
-        let (mut next, limit) = (first, u64::from(limit));
-        let scan_end = next.saturating_add(PAGE_SCAN_MAX);
-        // Where most may be left out, many are read at a time.
-        let read = if wanted.is_empty() { limit } else { u64::from(PAGE_ROWS_MAX) };
-        let mut jobs: Vec<v1::Job> = Vec::new();
-        while next <= definition.job_count() && next < scan_end && (jobs.len() as u64) < limit {
-            let last = (next + read - 1).min(definition.job_count());
-            for job in self.jobs(definition, state, next, last).await? {
-                let number = job.point.as_ref().map_or(0, |point| point.job);
-                if (jobs.len() as u64) == limit {
-                    break;
-                }
-                next = number + 1;
-                if wanted.is_empty()
-                    || JobState::from_wire(job.state()).is_some_and(|state| wanted.contains(&state))
-                {
-                    jobs.push(job);
-                }
-            }
-        }
-        Ok((jobs, next))
-    }
-
-    /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
-    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, Status> {
-        let mut jobs: Vec<EndedJob> = Vec::new();
-        for &state in states {
-            let mut first = 1;
-            while jobs.len() < RETRIED_JOBS_MAX {
-                let rows = self.store.jobs_in_state(sweep, state, first, PAGE_ROWS_MAX).await;
-                let rows = rows.map_err(unreadable)?;
-                jobs.extend(rows.iter().map(|row| EndedJob { job: row.job, attempts: row.attempts, state }));
-                match rows.last().filter(|_| rows.len() == PAGE_ROWS_MAX as usize) {
-                    Some(last) => first = last.job + 1,
-                    None => break,
-                }
-            }
-        }
-        jobs.truncate(RETRIED_JOBS_MAX);
-        Ok(jobs)
-    }
-
-    /// What a call on a job's end finds: how the job ended.
-    async fn ended_job(&self, key: JobKey) -> Result<EndedJob, Status> {
-        let rows = self.store.jobs(key.sweep, key.job, 1).await.map_err(unreadable)?;
-        // In a sweep that was stopped or cancelled, a job that never began has no row.
-        let never_began = EndedJob { job: key.job, attempts: 0, state: JobState::Cancelled };
-        let row = rows.into_iter().find(|row| row.job == key.job);
-        Ok(row.map_or(never_began, |row| EndedJob { job: row.job, attempts: row.attempts, state: row.state }))
-    }
-
-    /// Ends one job. Asked twice, it does no more.
-    async fn end_job(&self, sweep: SweepId, job: u64, how: JobEnd) -> Result<Response<v1::Sweep>, Status> {
-        let job = JobKey { sweep, job };
-        match self.seat.call(Input::EndJob { job, how }).await {
-            Ok(Reply::Sweep(sweep)) => Ok(Response::new(*sweep)),
-            Ok(_) => Err(mismatch()),
-            Err(CallError::Refused(ControlError::JobHasEnded(key))) => match self.ended_job(key).await?.state
-            {
-                JobState::Cancelled => self.sweep(Input::DescribeSweep(sweep)).await,
-                state => Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str()))),
-            },
-            Err(error) => Err(refused(error)),
-        }
-    }
-
-    /// Which jobs a retry is about, and whether they are all that the sweep has.
-    async fn jobs_to_retry(&self, request: &v1::RetrySweepRequest) -> Result<(Vec<EndedJob>, bool), Status> {
-        let sweep = SweepId(request.sweep_id);
-        let states = [JobState::Failed, JobState::Cancelled];
-        let states = if request.cancelled_too { &states[..] } else { &states[..1] };
-        if request.job == 0 {
-            return Ok((self.ended_jobs(sweep, states).await?, request.cancelled_too));
-        }
-        let (definition, state) = self.definition(sweep).await?;
-        let key = JobKey { sweep, job: request.job };
-        if request.job > definition.job_count() {
-            return Err(refused(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into()));
-        }
-        if !state.is_final() && self.store.jobs(sweep, request.job, 1).await.map_err(unreadable)?.is_empty() {
-            // It waits for its first attempt, as was asked for.
-            return Ok((Vec::new(), false));
-        }
-        let job = self.ended_job(key).await?;
-        match job.state {
-            // It is tried again already.
-            JobState::Pending | JobState::Running => Ok((Vec::new(), false)),
-            state if states.contains(&state) => Ok((vec![job], false)),
-            state => Err(Status::failed_precondition(format!("job {key} is {}, not failed", state.as_str()))),
-        }
-    }
-}
-
-/// Whether every job in this state has a row; one that never began, or was cancelled before, has none.
-fn has_row(state: JobState) -> bool {
-    match state {
-        JobState::Pending | JobState::Cancelled => false,
-        JobState::Running | JobState::Done | JobState::Diverged | JobState::Failed => true,
-    }
-}
-
-/// A sweep file that is there and that can be text.
-fn given(source: Option<v1::SweepSource>) -> Result<v1::SweepSource, Status> {
-    let source = source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))?;
-    edge::source(&source)?;
-    Ok(source)
-}
-
-/// Checks a sweep file; takes a while where it is large.
-fn validate(source: v1::SweepSource, preview: u32) -> Result<v1::ValidateResponse, SpecificationError> {
-    let definition = SweepDefinition::parse(&SpecificationSource::from(source))?;
-    let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
-    Ok(v1::ValidateResponse {
-        job_count: definition.job_count(),
-        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
-        first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
-        name: definition.specification.name,
-    })
-}
-
-/// Leaves out the logs of all but the latest attempts where together they are too long to be sent.
-fn bound_logs(attempts: &mut [AttemptRow]) {
-    let mut left = LOGS_BYTES_MAX;
-    for attempt in attempts.iter_mut().rev() {
-        let bytes: usize = attempt.log_tail.iter().map(String::len).sum();
-        left = left.saturating_sub(bytes);
-        if left == 0 && bytes > 0 {
-            attempt.log_tail =
-                vec!["(left out: the logs of later attempts fill what is sent of a job)".to_owned()];
-        }
-    }
-}
-
-/// Cuts a page of jobs, which ends before `next`, to its size; where the next one begins.
-fn cut_page(mut jobs: Vec<v1::Job>, next: u64) -> (Vec<v1::Job>, u64) {
-    let mut bytes = 0;
-    let fit = jobs.iter().take_while(|job| {
-        let fits = bytes < PAGE_BYTES_MAX;
-        bytes += job.encoded_len();
-        fits
-    });
-    let count = fit.count();
-    match jobs.get(count).and_then(|job| job.point.as_ref()).map(|point| point.job) {
-        Some(first_left_out) => {
-            jobs.truncate(count);
-            (jobs, first_left_out)
-        }
-        None => (jobs, next),
-    }
-}
-
-fn page_rows(asked: u32) -> Result<u32, Status> {
-    match asked {
-        0 => Ok(PAGE_ROWS_DEFAULT),
-        1..=PAGE_ROWS_MAX => Ok(asked),
-        _ => Err(Status::invalid_argument(format!("a page has 1 to {PAGE_ROWS_MAX} rows, not {asked}"))),
-    }
-}
-
-/// Refuses a number that no job of the sweep has.
-fn check_job(definition: &SweepDefinition, job: u64) -> Result<(), Status> {
-    let job_count = definition.job_count();
-    if (1..=job_count).contains(&job) {
-        return Ok(());
-    }
-    Err(Status::not_found(format!("sweep {} has the jobs 1 to {job_count}, not {job}", definition.id)))
 }
 
 #[tonic::async_trait]
@@ -685,51 +402,5 @@ impl SweepService for SweepServer {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
-    }
-}
-
-impl SweepServer {
-    /// Streams a report in chunks of jobs; ends early when nobody listens any more.
-    async fn send_rows(
-        &self,
-        header: v1::ReportHeader,
-        definition: &SweepDefinition,
-        state: SweepState,
-        sender: &mpsc::Sender<Result<v1::ReportRow, Status>>,
-    ) -> Result<(), Status> {
-        use v1::report_row::Row;
-        let job_count = definition.job_count();
-        let mut chunk = vec![Row::Header(header)];
-        let mut first = 1;
-        loop {
-            for row in chunk.drain(..) {
-                match sender.send_timeout(Ok(v1::ReportRow { row: Some(row) }), REPORT_ROW_WITHIN).await {
-                    Ok(()) => {}
-                    Err(SendTimeoutError::Closed(_)) => return Ok(()),
-                    Err(SendTimeoutError::Timeout(_)) => {
-                        return Err(Status::deadline_exceeded("the report was not read for a minute"));
-                    }
-                }
-            }
-            if first > job_count {
-                return Ok(());
-            }
-            let last = (first + REPORT_CHUNK_JOBS - 1).min(job_count);
-            // Epochs first: a job's row then knows at least as many as were read.
-            let epochs = self.store.epochs(definition.id, first, last).await.map_err(unreadable)?;
-            let mut epochs = epochs.into_iter().peekable();
-            for job in self.jobs(definition, state, first, last).await? {
-                let (number, done) = (job.point.as_ref().map_or(0, |point| point.job), job.epochs_done);
-                chunk.push(Row::Job(job));
-                let rows = std::iter::from_fn(|| epochs.next_if(|row| row.job == number)).collect::<Vec<_>>();
-                chunk.extend(
-                    counting_epochs(rows, done)
-                        .into_iter()
-                        .map(|row| convert::epoch_row(&row))
-                        .map(Row::Epoch),
-                );
-            }
-            first = last + 1;
-        }
     }
 }

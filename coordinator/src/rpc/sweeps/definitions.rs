@@ -1,0 +1,89 @@
+//! Sweep files, and changes of the sweeps that were made of them.
+
+use std::sync::Arc;
+
+use proto::{SweepId, v1};
+use tonic::{Response, Status};
+
+use super::SweepServer;
+use crate::{
+    core::{
+        definition::{DefinitionError, SweepDefinition},
+        engine::{ControlError, Input, Reply},
+        specification::{Specification, SpecificationError, SpecificationSource},
+    },
+    driver::CallError,
+    rpc::{convert, edge, mismatch, refused},
+};
+
+/// Most points of a validation's preview.
+const PREVIEW_MAX: u32 = 100;
+/// How often a change of a sweep is made anew because somebody else was faster.
+const REDEFINE_TRIES_MAX: u32 = 10;
+
+impl SweepServer {
+    pub(super) async fn extend(
+        &self,
+        sweep: SweepId,
+        source: v1::SweepSource,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let source = SpecificationSource::from(source);
+        let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
+        // Looking for what is new takes a second for a million points.
+        let (sweep, added_jobs, changed) = self
+            .redefine(sweep, move |before| before.extended_with(extension.0.clone(), extension.1.clone()))
+            .await?;
+        let sweep = Some(sweep);
+        Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed }))
+    }
+
+    /// Makes another definition of a sweep's, again where somebody else was faster; the sweep, how many jobs it has more,
+    /// and which settings changed.
+    pub(super) async fn redefine(
+        &self,
+        sweep: SweepId,
+        change: impl Fn(&SweepDefinition) -> Result<SweepDefinition, DefinitionError> + Send + Sync + 'static,
+    ) -> Result<(v1::Sweep, u64, Vec<v1::SettingChange>), Status> {
+        let change = Arc::new(change);
+        let mut tries_left = REDEFINE_TRIES_MAX;
+        loop {
+            // The engine's own: it takes a change of no other.
+            let base = self.seat.call_engine(Input::Define(sweep)).await.map_err(refused)?;
+            let Reply::Definition(base, _) = base else { return Err(mismatch()) };
+            let (change, before) = (Arc::clone(&change), Arc::clone(&base));
+            let definition = Arc::new(self.aside(move || change(&before)).await?);
+            let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
+            let input = Input::Extend { sweep, base, definition };
+            tries_left -= 1;
+            let _turn = self.turn().await?;
+            match self.seat.call(input).await {
+                Ok(Reply::Extended(sweep, added_jobs)) => return Ok((*sweep, added_jobs, changed)),
+                Ok(_) => return Err(mismatch()),
+                Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+}
+
+/// A sweep file that is there and that can be text.
+pub(super) fn given(source: Option<v1::SweepSource>) -> Result<v1::SweepSource, Status> {
+    let source = source.ok_or_else(|| Status::invalid_argument("the field `source` is missing"))?;
+    edge::source(&source)?;
+    Ok(source)
+}
+
+/// Checks a sweep file; takes a while where it is large.
+pub(super) fn validate(
+    source: v1::SweepSource,
+    preview: u32,
+) -> Result<v1::ValidateResponse, SpecificationError> {
+    let definition = SweepDefinition::parse(&SpecificationSource::from(source))?;
+    let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
+    Ok(v1::ValidateResponse {
+        job_count: definition.job_count(),
+        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+        first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
+        name: definition.specification.name,
+    })
+}
