@@ -263,18 +263,14 @@ impl SweepService for SweepServer {
         request: Request<v1::RetrySweepRequest>,
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
         let request = request.into_inner();
-        let sweep = SweepId(request.sweep_id);
-        // The store is only asked for sweeps that there are.
-        self.definition(sweep).await?;
-        let _alone = self.retries.lock().await;
-        let (jobs, all) = self.jobs_to_retry(&request).await?;
-        let _turn = self.turn().await?;
-        match self.seat.call(Input::Retry { sweep, jobs, all }).await.map_err(refused)? {
-            Reply::Retried(sweep, jobs) => {
-                Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
-            }
-            _ => Err(mismatch()),
-        }
+        let alone = Arc::clone(&self.retries).lock_owned().await;
+        let server = self.clone();
+        // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
+        let retrying = self.tasks.spawn(async move {
+            let _alone = alone;
+            server.retry(&request).await
+        });
+        retrying.await.map_err(|_| mismatch())?.map(Response::new)
     }
 
     async fn drain_worker(

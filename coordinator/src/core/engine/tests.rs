@@ -9,4 +9,5 @@ mod leases;
 mod names;
 mod packs;
 mod properties;
+mod retries;
 mod weights;
