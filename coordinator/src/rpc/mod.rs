@@ -9,6 +9,7 @@ pub mod convert;
 mod edge;
 mod errors;
 mod patience;
+mod readers;
 mod reading;
 mod sweeps;
 mod watch;
