@@ -374,3 +374,25 @@ pub fn without_secrets(url: &str) -> String {
         None => url.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_at_the_moment_is_an_error_that_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone.db");
+        let reader = SqliteConnectOptions::new().filename(&path).read_only(true).connect().await;
+        let reader = StoreError::from(reader.unwrap_err());
+        assert!(matches!(reader, StoreError::Database(_)) && reader.is_passing(), "{reader:?}");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let writer = StoreError::from(rusqlite::Connection::open_with_flags(&path, flags).unwrap_err());
+        assert!(matches!(writer, StoreError::Sqlite(_)) && writer.is_passing(), "{writer:?}");
+        // What a statement says of itself does not pass.
+        let wrong = rusqlite::Connection::open_in_memory().unwrap().execute_batch("SELECT").unwrap_err();
+        assert!(!StoreError::from(wrong).is_passing());
+    }
+}
