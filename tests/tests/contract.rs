@@ -3,6 +3,12 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+#[path = "contract/held_up.rs"]
+mod held_up;
+#[path = "contract/links.rs"]
+mod links;
+#[path = "contract/many.rs"]
+mod many;
 #[path = "contract/plans.rs"]
 mod plans;
 #[path = "contract/pooler.rs"]
@@ -20,7 +26,7 @@ use coordinator::{
         specification::{Goal, Metric, MetricName, MetricUse},
         state::{AttemptState, JobState, SweepState},
     },
-    store::{EpochRow, JobRow, Store, StoreError, counting_epochs, open},
+    store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open},
 };
 use proto::{AttemptKey, JobKey, SweepId, v1};
 use tempfile::TempDir;
@@ -176,7 +182,7 @@ async fn numbers_come_back_bit_for_bit() {
     for place in places() {
         let store = place.open().await;
         store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
-        let row = store.epochs(SweepId(1), 1, 1).await.unwrap().remove(0);
+        let row = epochs(store.as_ref(), 1, 1).await.remove(0);
         assert_eq!(row.metrics.train_loss.to_bits(), (0.1f64 + 0.2).to_bits());
         let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
         assert_eq!(job.train_loss.map(f64::to_bits), Some((0.1f64 + 0.2).to_bits()));
@@ -200,13 +206,22 @@ async fn what_a_trainer_does_not_say_is_not_there() {
             assert_eq!((job.val_loss, job.train_accuracy), expected, "those of the last epoch");
             assert_eq!(job.best, BestEpoch::of(METRIC, &[metrics(number)]));
         }
-        let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+        let epochs = epochs(store.as_ref(), 1, 1).await;
         assert_eq!(epochs.iter().map(|row| row.metrics).collect::<Vec<_>>(), [1, 2, 3].map(metrics));
         store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
         store.commit(&[granted(1, 2)]).await.unwrap();
         let again = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
         assert_eq!((again.val_loss, again.train_accuracy, again.best), (None, None, None));
     }
+}
+
+/// The epochs of the jobs `first` to `last` of the first sweep.
+async fn epochs(store: &dyn Store, first: u64, last: u64) -> Vec<EpochRow> {
+    store.epochs(SweepId(1), EpochPlace::before(first, 0), last, u32::MAX).await.unwrap()
+}
+
+async fn all_epochs(store: &dyn Store, sweep: SweepId) -> Result<Vec<EpochRow>, StoreError> {
+    store.epochs(sweep, EpochPlace::before(1, 0), u64::MAX, u32::MAX).await
 }
 
 /// Commits jobs that are done, from job 1 on, and one that runs; each epoch is a validation accuracy and a loss.
@@ -311,7 +326,7 @@ async fn a_database_from_before_validation_losses_is_gone_on_with() {
     let store = place.open().await;
     let sweep = store.load().await.unwrap().remove(0);
     assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.6)), by_best: Some((2, 0.9)) });
-    let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
+    let epochs = epochs(store.as_ref(), 1, 1).await;
     assert_eq!((epochs[0].metrics.val_loss, epochs[0].metrics.train_accuracy), (None, None));
     // The job that ran goes on, and its row says from now on which epoch was the best of all.
     let running = sweep.open_jobs[0].running.clone().unwrap();
@@ -472,10 +487,11 @@ async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
             ["lost", "running"]
         );
         assert_eq!(attempts[0].log_tail, ["last \"words\"", "語"]);
-        let epochs = store.epochs(SweepId(1), 1, 1).await.unwrap();
-        assert_eq!(epochs.len(), 3);
-        let counting = counting_epochs(epochs, job.epochs_done);
-        assert_eq!(counting.iter().map(|row| (row.attempt, row.metrics.epoch)).collect::<Vec<_>>(), [(2, 1)]);
+        assert_eq!(epochs(store.as_ref(), 1, 1).await.len(), 3);
+        let mut counting = CountingEpochs::new(Arc::clone(&store), SweepId(1), 1, 1);
+        let row = counting.next(1, job.attempts, job.epochs_done).await.unwrap().unwrap();
+        assert_eq!((row.attempt, row.metrics.epoch), (2, 1));
+        assert_eq!(counting.next(1, job.attempts, job.epochs_done).await.unwrap(), None);
     }
 }
 
@@ -540,15 +556,6 @@ async fn a_file_that_is_no_database_is_refused() {
     .unwrap();
     let opened = open(&place.url).await;
     assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
-}
-
-#[test]
-fn the_latest_attempt_of_an_epoch_counts() {
-    let row = |attempt, epoch| EpochRow { job: 1, attempt, metrics: metrics(epoch) };
-    let rows = [row(1, 1), row(1, 2), row(2, 2), row(1, 3), row(2, 3), row(1, 4)];
-    let counting: Vec<_> =
-        counting_epochs(rows, 3).iter().map(|row| (row.attempt, row.metrics.epoch)).collect();
-    assert_eq!(counting, [(1, 1), (2, 2), (2, 3)]);
 }
 
 #[tokio::test]
@@ -670,11 +677,7 @@ async fn the_stores_agree_whatever_shares_a_commit() {
         }
         let sweep = SweepId(1);
         assert_eq!(first.jobs(sweep, 1, 9).await.unwrap(), second.jobs(sweep, 1, 9).await.unwrap(), "{seed}");
-        assert_eq!(
-            first.epochs(sweep, 1, 9).await.unwrap(),
-            second.epochs(sweep, 1, 9).await.unwrap(),
-            "{seed}"
-        );
+        assert_eq!(epochs(first.as_ref(), 1, 9).await, epochs(second.as_ref(), 1, 9).await, "{seed}");
         for job in 1..=4 {
             let key = JobKey { sweep, job };
             assert_eq!(first.attempts(key).await.unwrap(), second.attempts(key).await.unwrap(), "{seed}");
@@ -802,7 +805,7 @@ async fn numbers_beyond_every_row_find_nothing() {
         store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
         assert_eq!(store.jobs(SweepId(1), u64::MAX, 10).await.unwrap(), []);
         assert_eq!(store.jobs_in_state(SweepId(1), JobState::Running, u64::MAX, 10).await.unwrap(), []);
-        assert_eq!(store.epochs(SweepId(u64::MAX), 1, u64::MAX).await.unwrap(), []);
+        assert_eq!(store.epochs(SweepId(u64::MAX), EpochPlace::before(1, 0), u64::MAX, 9).await.unwrap(), []);
         assert_eq!(store.attempts(JobKey { sweep: SweepId(1), job: 1 << 63 }).await.unwrap(), []);
     }
 }
@@ -836,7 +839,7 @@ async fn a_damaged_row_is_told_with_what_helps_for_its_store() {
 async fn dump(store: &dyn Store) -> Result<String, StoreError> {
     let mut text = format!("{:?}\n", store.load().await?);
     for sweep in [1, 2].map(SweepId) {
-        let (jobs, epochs) = (store.jobs(sweep, 1, 99).await?, store.epochs(sweep, 1, 99).await?);
+        let (jobs, epochs) = (store.jobs(sweep, 1, 99).await?, all_epochs(store, sweep).await?);
         text += &format!(
             "{jobs:?}\n{epochs:?}\n{:?}\n",
             store.jobs_in_state(sweep, JobState::Failed, 1, 99).await?

@@ -210,13 +210,17 @@ pub(super) async fn retry(
     let cancelled_too = !arguments.failed;
     let request = v1::RetrySweepRequest { sweep_id, job: job.unwrap_or_default(), cancelled_too };
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
+    let counts = answer.sweep.as_ref().and_then(|sweep| sweep.counts).unwrap_or_default();
+    let left = counts.failed + if cancelled_too { counts.cancelled } else { 0 };
+    // One call takes so many.
+    let rest = if left > 0 { format!("; {left} are left: repeat this for them") } else { String::new() };
     if format == Format::Table {
         print(&match (job, answer.jobs) {
             (Some(job), 0) => format!("job {sweep_id}/{job} is being tried already\n"),
             (Some(job), _) => format!("job {sweep_id}/{job} is tried again\n"),
             (None, 0) => format!("no job of sweep {sweep_id} has to be tried again\n"),
-            (None, 1) => format!("1 job of sweep {sweep_id} is tried again\n"),
-            (None, jobs) => format!("{jobs} jobs of sweep {sweep_id} are tried again\n"),
+            (None, 1) => format!("1 job of sweep {sweep_id} is tried again{rest}\n"),
+            (None, jobs) => format!("{jobs} jobs of sweep {sweep_id} are tried again{rest}\n"),
         })?;
     } else if let Some(sweep) = &answer.sweep {
         told(sweep, format)?;

@@ -20,6 +20,9 @@ const SPECIFICATIONS_MAX: usize = 100;
 const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);
 /// What stands between two specifications in the stored text: YAML's mark between documents.
 const SEPARATOR: &str = "\n---\n";
+/// Longest text of all specifications of a sweep, in bytes: it is written as a whole whenever the sweep changes its state, and
+/// read as a whole at each start. Those of a hundred thousand long numbers fit several times over.
+const TEXT_BYTES_MAX: usize = 32 << 20;
 /// Longest text of a sweep that is shown, in bytes: each who asks for the sweep is sent it. That of one file is a
 /// fraction of it.
 const SHOWN_BYTES_MAX: usize = 4 << 20;
@@ -73,6 +76,12 @@ pub enum DefinitionError {
     /// Extended too often.
     #[error("a sweep can be extended {} times; submit the points as a sweep of their own", SPECIFICATIONS_MAX - 1)]
     TooManyExtensions,
+    /// Extended by too much.
+    #[error(
+        "the sweep's specifications would have {0} bytes together, more than the {TEXT_BYTES_MAX} that they may have; submit the \
+         points as a sweep of their own, or write their values as ranges"
+    )]
+    TooLong(usize),
 }
 
 impl SweepDefinition {
@@ -179,6 +188,11 @@ impl SweepDefinition {
         definition.take_settings(&extension);
         if grid.job_count() > 0 {
             definition.add(extension, grid)?;
+            // Not of what is read back: older versions took more.
+            let bytes = definition.text_bytes();
+            if bytes > TEXT_BYTES_MAX {
+                return Err(DefinitionError::TooLong(bytes));
+            }
             definition.varying = definition.find_varying();
         }
         Ok(definition)
@@ -493,6 +507,27 @@ mod tests {
         for job in [1, 10_000, 10_001, 299_999] {
             assert_eq!(stored.parameters(job), definition.parameters(job));
         }
+    }
+
+    #[test]
+    fn a_sweep_is_not_extended_beyond_what_is_written_at_each_of_its_changes() {
+        // A path may be as long as a file.
+        let long = |seed: u64| {
+            let mut long = specification("[0.1]", &format!("  seed: {{value: {seed}}}\n"));
+            long.dataset.val_path = Some("v".repeat(1 << 20).into());
+            long
+        };
+        let mut definition = SweepDefinition::new(SweepId(1), long(0)).unwrap();
+        let error = loop {
+            match definition.extended(long(definition.job_count())) {
+                Ok(extended) => definition = extended,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, DefinitionError::TooLong(bytes) if bytes > TEXT_BYTES_MAX), "{error}");
+        assert!(definition.text_bytes() <= TEXT_BYTES_MAX);
+        // What does not add points is taken, and what is there is read back.
+        definition.set(&["execution.attempts_max=9".to_owned()]).unwrap();
     }
 
     #[test]

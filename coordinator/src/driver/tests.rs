@@ -13,7 +13,7 @@ use crate::{
         specification::SpecificationSource,
         state::JobState,
     },
-    store::{ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold},
+    store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold},
 };
 
 /// A store that keeps nothing and says of each commit how many records it has.
@@ -53,7 +53,7 @@ impl Store for Gate {
     async fn attempts(&self, _: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
         Ok(Vec::new())
     }
-    async fn epochs(&self, _: SweepId, _: u64, _: u64) -> Result<Vec<EpochRow>, StoreError> {
+    async fn epochs(&self, _: SweepId, _: EpochPlace, _: u64, _: u32) -> Result<Vec<EpochRow>, StoreError> {
         Ok(Vec::new())
     }
     async fn artifacts(&self, _: SweepId, _: u64, _: u64, _: u32) -> Result<Vec<ArtifactRow>, StoreError> {

@@ -1,15 +1,14 @@
 //! Weights on their way in, from workers, and out, to users. Whether they are wanted, the engine says; where they lie,
 //! `artifacts` knows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use proto::{AttemptKey, SweepId, v1};
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::{convert, mismatch, refused, unreadable};
+use super::{convert, mismatch, readers::Reader, refused, unreadable};
 use crate::{
     artifacts::{ArtifactError, Artifacts, MaybeArtifacts, Taken},
     core::{
@@ -25,6 +24,8 @@ use crate::{
 const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
 /// Pieces that may wait for a slow reader.
 pub(super) const PIECES_WAITING_MAX: usize = 8;
+/// How long a reader may take for a piece before its file is closed for others. Who still wants it goes on from where it is.
+pub(super) const PIECE_WITHIN: Duration = Duration::from_secs(60);
 /// Weights read from the store at a time.
 const ROWS_AT_A_TIME: u32 = 1_000;
 
@@ -211,33 +212,22 @@ fn why_none(sweep: &v1::Sweep, job: u64, row: Option<&ArtifactRow>) -> String {
     }
 }
 
-/// Sends a file from `offset` on, until nobody reads any more.
+/// Sends a file from `offset` on.
 pub(super) async fn send(
     artifacts: Arc<Artifacts>,
     (artifact, name): (v1::Artifact, String),
     offset: u64,
-    sender: mpsc::Sender<Result<v1::ArtifactPiece, Status>>,
-) {
-    let first = v1::ArtifactPiece { artifact: Some(artifact), data: Vec::new() };
-    if sender.send(Ok(first)).await.is_err() {
-        return;
-    }
-    let mut pieces = match artifacts.read(&name, offset).await {
-        Ok(pieces) => pieces,
-        Err(error) => return drop(sender.send(Err(status(&error))).await),
-    };
+    reader: &Reader<v1::ArtifactPiece>,
+) -> Result<(), Status> {
+    reader.send(v1::ArtifactPiece { artifact: Some(artifact), data: Vec::new() }).await?;
+    let mut pieces = artifacts.read(&name, offset).await.map_err(|error| status(&error))?;
     while let Some(piece) = pieces.next().await {
-        let piece = match piece {
-            Ok(piece) => piece,
-            Err(error) => return drop(sender.send(Err(status(&error))).await),
-        };
+        let piece = piece.map_err(|error| status(&error))?;
         for data in piece.chunks(DOWNLOAD_PIECE_BYTES) {
-            let piece = v1::ArtifactPiece { artifact: None, data: data.to_vec() };
-            if sender.send(Ok(piece)).await.is_err() {
-                return;
-            }
+            reader.send(v1::ArtifactPiece { artifact: None, data: data.to_vec() }).await?;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

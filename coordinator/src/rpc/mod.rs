@@ -10,6 +10,7 @@ mod drain;
 mod edge;
 mod errors;
 mod patience;
+mod readers;
 mod reading;
 mod sweeps;
 mod watch;

@@ -8,21 +8,21 @@ mod retry;
 use std::{collections::BTreeSet, sync::Arc};
 
 use proto::{JobKey, Message, SweepId, WorkerName, v1, v1::sweep_service_server::SweepService};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use self::{
     definitions::{given, validate},
     pages::{PAGE_ROWS_MAX, bound_logs, check_job, cut_page, has_row, page_rows},
-    report::{REPORT_ROWS_WAITING_MAX, REPORTS_MAX},
+    report::{REPORT_ROW_WITHIN, REPORT_ROWS_WAITING_MAX, REPORTS_MAX},
 };
 use super::{
     artifacts, convert,
     drain::{CONFIRMED_WITHIN, drain},
     edge::{self, page_start},
     mismatch,
+    readers::{Messages, Reader},
     reading::Reading,
     refused, unreadable,
     watch::{self, Snapshots},
@@ -36,12 +36,14 @@ use crate::{
         state::{JobState, SweepState},
     },
     driver::Seat,
-    store::{Store, counting_epochs},
+    store::{CountingEpochs, Store},
 };
 
 /// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
 /// megabytes.
 const ANSWERS_MADE_MAX: usize = 32;
+/// Files of weights that are sent at the same time: each is open, and descriptors are few where limits are low.
+const DOWNLOADS_MAX: usize = 64;
 /// Longest request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 100;
 
@@ -59,6 +61,7 @@ pub struct SweepServer {
     /// The same for overviews, which do not wait until others have changed something.
     overviews: Arc<Semaphore>,
     reports: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
     snapshots: Snapshots,
 }
 
@@ -75,6 +78,7 @@ impl SweepServer {
             answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             snapshots: Snapshots::default(),
         }
     }
@@ -218,12 +222,18 @@ impl SweepService for SweepServer {
         let key = JobKey { sweep: definition.id, job };
         let mut attempts = self.store.attempts(key).await.map_err(unreadable)?;
         bound_logs(&mut attempts);
-        let epochs = self.store.epochs(definition.id, job, job).await.map_err(unreadable)?;
-        let epochs = counting_epochs(epochs, found.epochs_done);
+        let mut counting = CountingEpochs::new(Arc::clone(&self.store), definition.id, job, job);
+        let mut epochs = Vec::new();
+        // As many as a job may have, at most.
+        while let Some(row) =
+            counting.next(job, found.attempts, found.epochs_done).await.map_err(unreadable)?
+        {
+            epochs.push(convert::epoch_row(&row));
+        }
         Ok(Response::new(v1::JobDetail {
             job: Some(found),
             attempts: attempts.into_iter().map(convert::attempt).collect(),
-            epochs: epochs.into_iter().map(|row| convert::epoch_row(&row)).collect(),
+            epochs,
         }))
     }
 
@@ -264,18 +274,14 @@ impl SweepService for SweepServer {
         request: Request<v1::RetrySweepRequest>,
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
         let request = request.into_inner();
-        let sweep = SweepId(request.sweep_id);
-        // The store is only asked for sweeps that there are.
-        self.definition(sweep).await?;
-        let _alone = self.retries.lock().await;
-        let (jobs, all) = self.jobs_to_retry(&request).await?;
-        let _turn = self.turn().await?;
-        match self.seat.call(Input::Retry { sweep, jobs, all }).await.map_err(refused)? {
-            Reply::Retried(sweep, jobs) => {
-                Ok(Response::new(v1::RetrySweepResponse { sweep: Some(*sweep), jobs }))
-            }
-            _ => Err(mismatch()),
-        }
+        let alone = Arc::clone(&self.retries).lock_owned().await;
+        let server = self.clone();
+        // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
+        let retrying = self.tasks.spawn(async move {
+            let _alone = alone;
+            server.retry(&request).await
+        });
+        retrying.await.map_err(|_| mismatch())?.map(Response::new)
     }
 
     async fn drain_worker(
@@ -350,7 +356,7 @@ impl SweepService for SweepServer {
         Ok(Response::new(v1::ListArtifactsResponse { artifacts, next_page_token }))
     }
 
-    type GetArtifactStream = ReceiverStream<Result<v1::ArtifactPiece, Status>>;
+    type GetArtifactStream = Messages<v1::ArtifactPiece>;
 
     async fn get_artifact(
         &self,
@@ -371,12 +377,21 @@ impl SweepService for SweepServer {
                 "this coordinator was started without the place where the weights lie; give it --artifacts URL",
             ));
         };
-        let (sender, receiver) = mpsc::channel(artifacts::PIECES_WAITING_MAX);
-        self.tasks.spawn(artifacts::send(place, found, offset, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let turn = Arc::clone(&self.downloads).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{DOWNLOADS_MAX} files of weights are being read already; try again in 10 s"
+            ))
+        })?;
+        let (reader, pieces) = Reader::new(artifacts::PIECES_WAITING_MAX, artifacts::PIECE_WITHIN)?;
+        self.tasks.spawn(async move {
+            let _turn = turn;
+            let sent = artifacts::send(place, found, offset, &reader).await;
+            reader.end(sent);
+        });
+        Ok(Response::new(pieces))
     }
 
-    type ReportRowsStream = ReceiverStream<Result<v1::ReportRow, Status>>;
+    type ReportRowsStream = Messages<v1::ReportRow>;
 
     async fn report_rows(
         &self,
@@ -392,15 +407,16 @@ impl SweepService for SweepServer {
         let header = self.sweep(Input::DescribeSweep(sweep)).await?.into_inner();
         let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
         let header = v1::ReportHeader { sweep: Some(header), parameters };
-        let (sender, receiver) = mpsc::channel(REPORT_ROWS_WAITING_MAX);
+        let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
         let server = self.clone();
         self.tasks.spawn(async move {
             let _place = place;
-            if let Err(status) = server.send_rows(header, &definition, state, &sender).await {
-                // Without a receiver there is nobody to tell, and one that does not read is not waited for.
-                let _ = sender.try_send(Err(status));
-            }
+            let sent = server.send_rows(header, &definition, state, &reader).await;
+            reader.end(sent);
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(rows))
     }
 }
+
+#[cfg(test)]
+mod tests;

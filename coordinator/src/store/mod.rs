@@ -2,6 +2,7 @@
 //! everything back at the next start, and answers the readers that need more than the engine holds.
 
 mod cells;
+mod counting;
 mod postgres;
 mod read;
 mod rows;
@@ -13,7 +14,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use proto::{JobKey, SweepId};
 
-pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
+pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
 use crate::core::{
     record::{BestEpoch, EpochMetrics, Record, StoredSweep, WeightsFile, WeightsState},
     state::JobState,
@@ -58,8 +59,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The attempts of a job in their order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
 
-    /// The epochs of the jobs numbered `first` to `last`, by job, epoch and attempt.
-    async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError>;
+    /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError>;
 
     /// What became of the weights of the jobs numbered `first` to `last`, at most `limit` of them, by job.
     async fn artifacts(
@@ -135,6 +142,24 @@ pub struct AttemptRow {
     pub ended_unix_ms: Option<u64>,
 }
 
+/// A place in the order of a sweep's epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EpochPlace {
+    /// The job's number.
+    pub job: u64,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The epoch's number.
+    pub epoch: u32,
+}
+
+impl EpochPlace {
+    /// Before all epochs of an attempt; attempts and epochs count from 1, so the attempt 0 is before all of the job's.
+    pub fn before(job: u64, attempt: u32) -> Self {
+        Self { job, attempt, epoch: 0 }
+    }
+}
+
 /// An epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EpochRow {
@@ -207,10 +232,11 @@ pub enum StoreError {
     Silent(Duration),
     /// A commit of an earlier leader still runs.
     #[error(
-        "a commit of the leader before has not ended and keeps others from leading; the database was told to end it, which a \
-         process of the database that is stopped only does when it goes on"
+        "a commit of the leader before has not ended and keeps others from leading: {0} of the database. It was told to end, \
+         which a process that is stopped (`ps` says T) only does when it goes on: on the database's machine, `kill -CONT` \
+         its number, or restart the database server"
     )]
-    HeldUp,
+    HeldUp(String),
     /// A PostgreSQL that cannot be used as it is.
     #[error("this PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),
@@ -294,15 +320,28 @@ impl StoreError {
     /// Whether the store may work again without the coordinator's end: it was restarted, cannot be reached, is full, or
     /// belongs to another coordinator now.
     pub fn is_passing(&self) -> bool {
+        /// SQLite's SQLITE_CANTOPEN, as of a reader's connection where the process has no file descriptors left.
+        const CANNOT_OPEN: i32 = 14;
+        /// The part of SQLite's codes that says what went wrong; the rest says where.
+        const PRIMARY: i32 = 0xff;
         /// Classes of SQLSTATE: connection exceptions, resources, operator intervention, and transactions that were
         /// rolled back, ended for standing still, or waited too long for a lock.
         const CLASSES: [&str; 6] = ["08", "53", "57", "40", "25", "55"];
         match self {
             // Where there is no room even for what a start or a leader writes, there may be later.
-            Self::Superseded | Self::Full(_) | Self::Stalled(_) | Self::Silent(_) | Self::HeldUp => true,
-            Self::Database(sqlx::Error::Database(error)) => error
-                .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-                .is_some_and(|error| CLASSES.iter().any(|class| error.code().starts_with(class))),
+            Self::Superseded | Self::Full(_) | Self::Stalled(_) | Self::Silent(_) | Self::HeldUp(_) => true,
+            Self::Sqlite(error) => {
+                error.sqlite_error().is_some_and(|error| error.extended_code & PRIMARY == CANNOT_OPEN)
+            }
+            Self::Database(sqlx::Error::Database(error)) => {
+                match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+                    Some(error) => CLASSES.iter().any(|class| error.code().starts_with(class)),
+                    None => error
+                        .code()
+                        .and_then(|code| code.parse::<i32>().ok())
+                        .is_some_and(|code| code & PRIMARY == CANNOT_OPEN),
+                }
+            }
             Self::Database(error) => matches!(
                 error,
                 sqlx::Error::Io(_)
@@ -336,15 +375,24 @@ pub fn without_secrets(url: &str) -> String {
     }
 }
 
-/// The epochs that count of one job's rows: for each of the first `epochs_done` epochs the one of the latest
-/// attempt. The rows come by epoch and attempt.
-pub fn counting_epochs(rows: impl IntoIterator<Item = EpochRow>, epochs_done: u32) -> Vec<EpochRow> {
-    let mut counting: Vec<EpochRow> = Vec::new();
-    for row in rows.into_iter().filter(|row| row.metrics.epoch <= epochs_done) {
-        match counting.last_mut() {
-            Some(last) if last.metrics.epoch == row.metrics.epoch => *last = row,
-            _ => counting.push(row),
-        }
+#[cfg(test)]
+mod tests {
+    use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_at_the_moment_is_an_error_that_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone.db");
+        let reader = SqliteConnectOptions::new().filename(&path).read_only(true).connect().await;
+        let reader = StoreError::from(reader.unwrap_err());
+        assert!(matches!(reader, StoreError::Database(_)) && reader.is_passing(), "{reader:?}");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let writer = StoreError::from(rusqlite::Connection::open_with_flags(&path, flags).unwrap_err());
+        assert!(matches!(writer, StoreError::Sqlite(_)) && writer.is_passing(), "{writer:?}");
+        // What a statement says of itself does not pass.
+        let wrong = rusqlite::Connection::open_in_memory().unwrap().execute_batch("SELECT").unwrap_err();
+        assert!(!StoreError::from(wrong).is_passing());
     }
-    counting
 }

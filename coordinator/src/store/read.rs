@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use proto::{JobKey, SweepId, WorkerName};
 
 use super::{
-    ArtifactRow, AttemptRow, EpochRow, JobRow, StoreError,
+    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, StoreError,
     cells::{
         Cells, best_epoch, dataset, integer, job_row, job_state, metrics, natural, optional_natural,
         pack_size, text,
@@ -32,6 +32,12 @@ pub(super) trait Queries: Send {
     /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
     /// outside may be part of the query.
     async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
+
+    /// The condition that a column of a key is one of the numbers of these placeholders, in words by which the database looks
+    /// up each of them.
+    fn one_of(&self, column: &str, places: &str) -> String {
+        format!("{column} IN ({places})")
+    }
 }
 
 /// [`Queries`] and [`Cells`] for a connection and a row of sqlx.
@@ -380,11 +386,16 @@ fn attempt_row(row: &impl Cells) -> Result<AttemptRow, StoreError> {
 pub(super) async fn epochs<Q: Queries>(
     connection: &mut Q,
     sweep: SweepId,
-    first: u64,
+    after: EpochPlace,
     last: u64,
+    limit: u32,
 ) -> Result<Vec<EpochRow>, StoreError> {
-    let of_jobs = "WHERE sweep_id = $1 AND job BETWEEN $2 AND $3 ORDER BY job, epoch, attempt";
-    let rows = select(connection, &EPOCHS, of_jobs, &[asked(sweep.0), asked(first), asked(last)]).await?;
+    // In the order of the key, so that a page costs what it holds.
+    let page = "WHERE sweep_id = $1 AND (job, attempt, epoch) > ($2, $3, $4) AND job <= $5 \
+                ORDER BY job, attempt, epoch LIMIT $6";
+    let EpochPlace { job, attempt, epoch } = after;
+    let numbers = [asked(sweep.0), asked(job), attempt.into(), epoch.into(), asked(last), limit.into()];
+    let rows = select(connection, &EPOCHS, page, &numbers).await?;
     let row = |row: &Q::Row| {
         Ok(EpochRow { job: natural(row, "job")?, attempt: natural(row, "attempt")?, metrics: metrics(row)? })
     };

@@ -1,5 +1,7 @@
 //! Records into rows. Rows of what is not at its end are kept in memory, so that a commit writes each row that it
-//! changes once and whole, and reads hardly any.
+//! changes once and whole, and reads hardly any: `fetch` reads those, before the commit's transaction begins.
+
+mod fetch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,7 +13,6 @@ use proto::{AttemptKey, JobKey, SweepId};
 use super::{
     StoreError,
     cells::{dataset_json, integer, names_json},
-    read::{Queries, select},
     tables::{ARTIFACTS, ATTEMPTS, EPOCHS, JOBS, SWEEPS, Table, Value},
 };
 use crate::core::{
@@ -115,35 +116,26 @@ pub(super) struct Write {
 }
 
 impl Rows {
-    /// Takes records in; what is to be written, in the order in which tables refer to each other.
-    pub(super) async fn take<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        records: &[Record],
-    ) -> Result<Vec<Write>, StoreError> {
+    /// Takes records in, whose rows have been fetched; what is to be written, in the order in which tables refer to each other.
+    pub(super) fn take(&mut self, records: &[Record]) -> Result<Vec<Write>, StoreError> {
         let mut changes = Changes::default();
         for record in records {
             match record {
                 Record::SweepSubmitted { .. }
                 | Record::SweepExtended { .. }
                 | Record::SweepChanged { .. }
-                | Record::DatasetFound { .. } => self.sweep(connection, record, &mut changes).await?,
-                Record::JobChanged { .. } => self.job(connection, record, &mut changes).await?,
+                | Record::DatasetFound { .. } => self.sweep(record, &mut changes)?,
+                Record::JobChanged { .. } => self.job(record, &mut changes)?,
                 Record::WeightsChanged { attempt, .. } => {
                     changes.weights.insert(attempt.job, weights_row(record)?);
                 }
-                _ => self.attempt(connection, record, &mut changes).await?,
+                _ => self.attempt(record, &mut changes)?,
             }
         }
         Ok(self.writes(changes))
     }
 
-    async fn sweep<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        record: &Record,
-        changes: &mut Changes,
-    ) -> Result<(), StoreError> {
+    fn sweep(&mut self, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
         let id = match record {
             Record::SweepSubmitted { sweep, .. } => {
                 self.sweeps.insert(*sweep, new_sweep(record)?);
@@ -154,7 +146,7 @@ impl Rows {
             | Record::DatasetFound { sweep, .. } => *sweep,
             _ => return Ok(()),
         };
-        let Some(row) = self.known_sweep(connection, id).await? else { return Ok(()) };
+        let Some(row) = self.known_sweep(id) else { return Ok(()) };
         match record {
             Record::SweepExtended { name, specification, job_count, .. } => {
                 row[sweep::NAME] = Value::text(name)?;
@@ -174,19 +166,14 @@ impl Rows {
         Ok(())
     }
 
-    async fn job<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        record: &Record,
-        changes: &mut Changes,
-    ) -> Result<(), StoreError> {
+    fn job(&mut self, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
         let Record::JobChanged { job: key, state, history, reason } = record else { return Ok(()) };
-        if *state == JobState::Cancelled && self.known_job(connection, *key).await?.is_none() {
+        if *state == JobState::Cancelled && !self.jobs.contains_key(key) {
             // A job that never had an attempt had no row until now.
             self.jobs.insert(*key, new_job(*key)?);
             changes.new_jobs.insert(*key);
         }
-        let Some(row) = self.known_job(connection, *key).await? else { return Ok(()) };
+        let Some(row) = self.known_job(*key) else { return Ok(()) };
         row[job::STATE] = state.as_str().into();
         row[job::FAILURES] = history.failures.into();
         row[job::LOSSES] = history.losses.into();
@@ -200,12 +187,7 @@ impl Rows {
         Ok(())
     }
 
-    async fn attempt<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        record: &Record,
-        changes: &mut Changes,
-    ) -> Result<(), StoreError> {
+    fn attempt(&mut self, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
         match record {
             Record::AttemptGranted {
                 attempt: key,
@@ -221,7 +203,7 @@ impl Rows {
                     self.jobs.insert(key.job, new_job(key.job)?);
                     changes.new_jobs.insert(key.job);
                 }
-                if let Some(row) = self.known_job(connection, key.job).await? {
+                if let Some(row) = self.known_job(key.job) {
                     grant(row, key.attempt, worker.as_str(), *pack_size)?;
                     changes.jobs.insert(key.job);
                 }
@@ -230,14 +212,14 @@ impl Rows {
                 changes.new_attempts.insert(*key);
             }
             Record::AttemptStarted { attempt: key, resumed_epochs } => {
-                if let Some(row) = self.known_attempt(connection, *key).await? {
+                if let Some(row) = self.known_attempt(*key) {
                     row[attempt::STARTED] = Value::Boolean(true);
                     row[attempt::RESUMED_EPOCHS] = (*resumed_epochs).into();
                     changes.attempts.insert(*key);
                 }
             }
             Record::AttemptEnded { attempt: key, state, reason, log_tail, at_unix_ms } => {
-                if let Some(row) = self.known_attempt(connection, *key).await? {
+                if let Some(row) = self.known_attempt(*key) {
                     row[attempt::STATE] = state.as_str().into();
                     row[attempt::REASON] = Value::text(reason)?;
                     row[attempt::LOG_TAIL] = if log_tail.is_empty() {
@@ -252,7 +234,7 @@ impl Rows {
             }
             Record::EpochRecorded { attempt: key, epoch, best, train_seconds } => {
                 changes.epochs.push((*key, epoch.epoch, epoch_row(*key, epoch)?));
-                if let Some(row) = self.known_job(connection, key.job).await? {
+                if let Some(row) = self.known_job(key.job) {
                     row[job::TRAIN_SECONDS] = (*train_seconds).into();
                     last_epoch(row, epoch, best);
                     changes.jobs.insert(key.job);
@@ -263,41 +245,16 @@ impl Rows {
         Ok(())
     }
 
-    async fn known_sweep<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        id: SweepId,
-    ) -> Result<Option<&mut [Value]>, StoreError> {
-        if !self.sweeps.contains_key(&id) {
-            let found = find(connection, &SWEEPS, &[id.0]).await?;
-            self.sweeps.extend(found.map(|row| (id, row)));
-        }
-        Ok(self.sweeps.get_mut(&id).map(Arc::make_mut))
+    fn known_sweep(&mut self, id: SweepId) -> Option<&mut [Value]> {
+        self.sweeps.get_mut(&id).map(Arc::make_mut)
     }
 
-    async fn known_job<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        key: JobKey,
-    ) -> Result<Option<&mut [Value]>, StoreError> {
-        if !self.jobs.contains_key(&key) {
-            let found = find(connection, &JOBS, &[key.sweep.0, key.job]).await?;
-            self.jobs.extend(found.map(|row| (key, row)));
-        }
-        Ok(self.jobs.get_mut(&key).map(Arc::make_mut))
+    fn known_job(&mut self, key: JobKey) -> Option<&mut [Value]> {
+        self.jobs.get_mut(&key).map(Arc::make_mut)
     }
 
-    async fn known_attempt<Q: Queries>(
-        &mut self,
-        connection: &mut Q,
-        key: AttemptKey,
-    ) -> Result<Option<&mut [Value]>, StoreError> {
-        if !self.attempts.contains_key(&key) {
-            let numbers = [key.job.sweep.0, key.job.job, key.attempt.into()];
-            let found = find(connection, &ATTEMPTS, &numbers).await?;
-            self.attempts.extend(found.map(|row| (key, row)));
-        }
-        Ok(self.attempts.get_mut(&key).map(Arc::make_mut))
+    fn known_attempt(&mut self, key: AttemptKey) -> Option<&mut [Value]> {
+        self.attempts.get_mut(&key).map(Arc::make_mut)
     }
 
     fn writes(&mut self, mut changes: Changes) -> Vec<Write> {
@@ -334,21 +291,6 @@ fn rows_of<K: Ord + std::hash::Hash + Eq>(
 ) -> Vec<Row> {
     let row = |key| if ended.contains(key) { rows.remove(key) } else { rows.get(key).cloned() };
     keys.iter().filter_map(row).collect()
-}
-
-async fn find<Q: Queries>(
-    connection: &mut Q,
-    table: &'static Table,
-    key: &[u64],
-) -> Result<Option<Row>, StoreError> {
-    let numbers = key.iter().map(|number| integer(*number)).collect::<Result<Vec<_>, _>>()?;
-    let parts: Vec<String> = table.columns[..table.keys]
-        .iter()
-        .enumerate()
-        .map(|(index, (column, _))| format!("{column} = ${}", index + 1))
-        .collect();
-    let rows = select(connection, table, &format!("WHERE {}", parts.join(" AND ")), &numbers).await?;
-    rows.first().map(|row| Ok(table.values(row)?.into())).transpose()
 }
 
 fn new_sweep(record: &Record) -> Result<Row, StoreError> {

@@ -49,7 +49,8 @@ fn of_sweep(number: u64) -> Vec<Vec<Record>> {
 async fn whole(store: &dyn Store) -> Result<String, StoreError> {
     let mut text = dump(store).await?;
     for sweep in SWEEPS.map(SweepId) {
-        text += &format!("{:?}\n{:?}\n", store.jobs(sweep, 1, 99).await?, store.epochs(sweep, 1, 99).await?);
+        text +=
+            &format!("{:?}\n{:?}\n", store.jobs(sweep, 1, 99).await?, super::all_epochs(store, sweep).await?);
     }
     Ok(text)
 }

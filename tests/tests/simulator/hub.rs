@@ -9,7 +9,7 @@ use std::{
 use coordinator::{
     core::{
         definition::SweepDefinition,
-        engine::{Engine, EngineConfig, Input, Now, Reply, SessionId},
+        engine::{EndsSeen, Engine, EngineConfig, Input, Now, Reply, SessionId},
         record::Record,
         state::AttemptState,
     },
@@ -110,6 +110,20 @@ impl Hub {
         };
         match self.engine.apply(now, Input::Define(sweep)).reply {
             Reply::Definition(definition, _) => Some(definition),
+            _ => None,
+        }
+    }
+
+    /// What the engine wants to see with jobs that have ended, where nothing is on its way to the disk: only then would the
+    /// service have its answer by now.
+    pub(super) fn see_ends(&mut self, now_ms: u64, sweep: SweepId) -> Option<EndsSeen> {
+        let is_quiet = self.committing.is_none() && self.next.inputs() == 0;
+        let now = Now {
+            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at)),
+            unix_ms: EPOCH_MS + now_ms,
+        };
+        match self.engine.apply(now, Input::SeeEnds(sweep)).reply {
+            Reply::Ends(seen) if is_quiet => Some(seen),
             _ => None,
         }
     }

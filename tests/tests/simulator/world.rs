@@ -95,6 +95,8 @@ pub(super) struct World {
     extended: Specification,
     hub: Option<Hub>,
     hub_life: u32,
+    /// A retry that was asked for, to come once more later.
+    late_retry: Option<Input>,
     hub_frozen_until: u64,
     nodes: Vec<Node>,
     links: Vec<Link>,
@@ -130,6 +132,7 @@ impl World {
             extended: specifications[1].clone(),
             hub: None,
             hub_life: 0,
+            late_retry: None,
             hub_frozen_until: 0,
             nodes,
             links: Vec::new(),
@@ -747,7 +750,10 @@ impl World {
         let input = match self.random.below(20) {
             0..4 => Input::Pause(sweep),
             4..9 => Input::Resume(sweep),
-            9..11 => Input::Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true },
+            9..11 => match self.retry(sweep) {
+                Some(input) => input,
+                None => return,
+            },
             11 => {
                 let job = JobKey { sweep, job: 1 + self.random.below(9) };
                 let how = if self.random.one_in(2) { JobEnd::Stop } else { JobEnd::Cancel };
@@ -769,6 +775,19 @@ impl World {
         for _ in 0..1 + self.random.below(2) {
             self.tell_hub(input.clone(), Some(Question::Other));
         }
+    }
+
+    /// What ended badly is to be tried again; now and then, what was read of it comes late.
+    fn retry(&mut self, sweep: SweepId) -> Option<Input> {
+        if self.random.one_in(3)
+            && let Some(late) = self.late_retry.take()
+        {
+            return Some(late);
+        }
+        let seen = self.hub.as_mut()?.see_ends(self.now, sweep)?;
+        let input = Input::Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen };
+        self.late_retry = Some(input.clone());
+        Some(input)
     }
 
     /// One more job for the sweep, or another limit, as the service makes it of what a user says.

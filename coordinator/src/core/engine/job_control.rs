@@ -3,7 +3,7 @@
 use proto::{JobKey, SweepId};
 
 use super::{
-    ControlError, Effect, Engine, JobEnd, Now, Observation, Output, Reply, control::change_state,
+    ControlError, Effect, EndsSeen, Engine, JobEnd, Now, Observation, Output, Reply, control::change_state,
     sessions::revoke, settle, sweep_run::WaitingJob,
 };
 use crate::core::{
@@ -61,14 +61,22 @@ impl Engine {
         settle(run, now, out);
     }
 
+    /// What to show with jobs that are read from the store from now on.
+    pub(super) fn see_ends(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Ends(run.ends.clone()),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+
     /// Has jobs wait again, their failures forgotten, and lets every worker try the sweep anew. `all` says that these are
-    /// all that the sweep has: then also one that was stopped or cancelled goes on, with the jobs that never began.
+    /// all that the sweep has: then also one that was stopped or cancelled goes on, with the jobs that never began. The
+    /// engine does not know the jobs that have ended, so it takes only a list from which no job can have gone since.
     pub(super) fn retry(
         &mut self,
         now: Now,
         sweep: SweepId,
-        jobs: &[EndedJob],
-        all: bool,
+        (jobs, all, seen): (&[EndedJob], bool, &EndsSeen),
         out: &mut Output,
     ) -> Reply {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
@@ -84,6 +92,9 @@ impl Engine {
                 return Reply::Refused(ControlError::AlreadyFinal { sweep, state });
             }
         };
+        if run.ends != *seen {
+            return Reply::Refused(ControlError::Overtaken);
+        }
         for &EndedJob { job, attempts, state } in jobs {
             let is_open =
                 run.waiting.contains_key(&job) || run.active.contains_key(&job) || !run.has_begun(job);
@@ -105,6 +116,9 @@ impl Engine {
                 history: History::default(),
                 reason: "tried again on request".to_owned(),
             });
+        }
+        if retried > 0 {
+            run.ends = EndsSeen::default();
         }
         if retried > 0 && run.state.is_final() {
             run.ended_unix_ms = None;

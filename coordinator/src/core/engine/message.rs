@@ -43,10 +43,12 @@ pub enum Input {
     Retry {
         /// Whose.
         sweep: SweepId,
-        /// The jobs, as the store has them now.
+        /// The jobs, as the store had them after [`Input::SeeEnds`] was answered.
         jobs: Vec<EndedJob>,
         /// Whether they are all that the sweep has: one that was stopped or cancelled can only be taken up as a whole.
         all: bool,
+        /// That answer.
+        seen: EndsSeen,
     },
     /// A user wants one job to end.
     EndJob {
@@ -74,6 +76,8 @@ pub enum Input {
     Snapshot(SweepId),
     /// A reader of the store asks what the jobs of a sweep are.
     Define(SweepId),
+    /// Who is about to read from the store which jobs of a sweep have failed or were cancelled asks what to show with them.
+    SeeEnds(SweepId),
     /// A user asks for the workers after a name, by name.
     ListWorkers {
         /// Only workers with larger names; none for all.
@@ -200,11 +204,24 @@ impl Input {
                 | Self::ListSweeps { .. }
                 | Self::Snapshot(_)
                 | Self::Define(_)
+                | Self::SeeEnds(_)
                 | Self::ListWorkers { .. }
                 | Self::DescribeWorker(_)
                 | Self::WeightsOffered { .. }
                 | Self::WeightsNames
         )
+    }
+}
+
+/// Stands for the ends of a sweep's jobs as they were when it was asked for: the engine has another one once jobs are tried
+/// again, or the sweep has its end. Every engine has its own, so that what was seen before a restart is of no use after it.
+#[derive(Debug, Clone, Default)]
+pub struct EndsSeen(Arc<()>);
+
+impl PartialEq for EndsSeen {
+    fn eq(&self, other: &Self) -> bool {
+        // Who holds one keeps its place from becoming another's.
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -414,6 +431,8 @@ pub enum Reply {
     Snapshot(Box<v1::WatchSnapshot>),
     /// What the jobs of a sweep are, and its state.
     Definition(Arc<SweepDefinition>, SweepState),
+    /// What to show with jobs that have ended.
+    Ends(EndsSeen),
     /// The sweep, and how many of its jobs are tried again.
     Retried(Box<v1::Sweep>, u64),
     /// Workers by name, and whether there are more.

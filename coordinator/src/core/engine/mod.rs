@@ -29,8 +29,8 @@ use proto::{AttemptKey, JobKey, SweepId, WorkerName};
 use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 pub use self::{
     message::{
-        AttemptEvent, CloseReason, Effect, Heartbeat, HeldAttempt, Hello, Input, JobEnd, Observation, Output,
-        Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
+        AttemptEvent, CloseReason, Effect, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
+        Observation, Output, Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
     },
     refusal::ControlError,
     restore::RestoreError,
@@ -124,6 +124,7 @@ impl Engine {
             Input::ListSweeps { before, limit } => self.list(*before, *limit),
             Input::Snapshot(sweep) => self.snapshot(now, *sweep),
             Input::Define(sweep) => self.define(*sweep),
+            Input::SeeEnds(sweep) => self.see_ends(*sweep),
             Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
             Input::DescribeWorker(name) => self.describe_worker(now, name),
             Input::WeightsOffered { attempt, file } => Reply::Weights(self.weights_offered(*attempt, file)),
@@ -138,7 +139,7 @@ impl Engine {
             Input::Extend { sweep, base, definition } => self.extend(sweep, &base, definition, out),
             Input::Pause(sweep) => self.pause(now, sweep, out),
             Input::Resume(sweep) => self.resume(sweep, out),
-            Input::Retry { sweep, jobs, all } => self.retry(now, sweep, &jobs, all, out),
+            Input::Retry { sweep, jobs, all, seen } => self.retry(now, sweep, (&jobs, all, &seen), out),
             Input::EndJob { job, how } => self.end_job(now, job, how, out),
             Input::Drain(name) => self.drain(now, &name, out),
             Input::Stop(sweep) => self.stop(now, sweep, out),
@@ -158,6 +159,7 @@ impl Engine {
             | Input::ListSweeps { .. }
             | Input::Snapshot(_)
             | Input::Define(_)
+            | Input::SeeEnds(_)
             | Input::WeightsOffered { .. }
             | Input::WeightsNames
             | Input::DescribeWorker(_)

@@ -10,7 +10,7 @@ pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
-    /// Somebody else extended or set the sweep meanwhile.
+    /// Somebody else extended or set the sweep meanwhile, or had its jobs tried again.
     #[error("the sweep was changed by somebody else at the same time; try again")]
     Overtaken,
     /// The sweep has no such job.

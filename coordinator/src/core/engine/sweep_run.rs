@@ -17,7 +17,7 @@ use super::super::{
     specification::MetricUse,
     state::{JobState, SweepState},
 };
-use super::{packs::PackKey, weights::Weights};
+use super::{EndsSeen, packs::PackKey, weights::Weights};
 
 /// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
 /// the job where jobs are begun in the order of their numbers.
@@ -127,6 +127,8 @@ pub(super) struct SweepRun {
     pub(super) failed: u64,
     /// Jobs that had an attempt and were cancelled.
     pub(super) cancelled: u64,
+    /// Another one whenever a list of jobs that failed or were cancelled may be out of date.
+    pub(super) ends: EndsSeen,
     /// The best done jobs.
     pub(super) best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
@@ -154,6 +156,7 @@ impl SweepRun {
             diverged: 0,
             failed: 0,
             cancelled: 0,
+            ends: EndsSeen::default(),
             best: BestJobs::default(),
             idle_since_ms: None,
             idle_told: String::new(),
@@ -329,6 +332,8 @@ impl SweepRun {
     pub(super) fn finish(&mut self, state: SweepState, unix_ms: u64) {
         self.state = state;
         self.ended_unix_ms = Some(unix_ms);
+        // Jobs may have been cancelled that a list lacks which is taken for all of them.
+        self.ends = EndsSeen::default();
     }
 
     pub(super) fn counts(&self) -> v1::JobCounts {

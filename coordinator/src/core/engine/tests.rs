@@ -10,5 +10,6 @@ mod names;
 mod packs;
 mod properties;
 mod refusals;
+mod retries;
 mod room;
 mod weights;

@@ -12,18 +12,43 @@ use crate::{
     },
     driver::CallError,
     rpc::{mismatch, refused, unreadable},
+    store::JobRow,
 };
 
-/// Most jobs that one call has tried again; the rest takes another call.
-const RETRIED_JOBS_MAX: usize = 100_000;
+/// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it
+/// takes about one where nothing is optimised.
+const RETRIED_JOBS_MAX: usize = 25_000;
+/// How often the jobs of a retry are read again because others were tried again meanwhile, or the sweep had its end.
+const RETRY_TRIES_MAX: u32 = 10;
 
 impl SweepServer {
-    /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
-    pub(super) async fn ended_jobs(
+    /// Has jobs tried again.
+    pub(super) async fn retry(
         &self,
-        sweep: SweepId,
-        states: &[JobState],
-    ) -> Result<Vec<EndedJob>, Status> {
+        request: &v1::RetrySweepRequest,
+    ) -> Result<v1::RetrySweepResponse, Status> {
+        let sweep = SweepId(request.sweep_id);
+        let mut tries_left = RETRY_TRIES_MAX;
+        loop {
+            // Of the engine itself, and durable when it is answered: what is read then is what the engine knows.
+            let seen = self.seat.call_engine(Input::SeeEnds(sweep)).await.map_err(refused)?;
+            let Reply::Ends(seen) = seen else { return Err(mismatch()) };
+            let (jobs, all) = self.jobs_to_retry(request).await?;
+            tries_left -= 1;
+            let _turn = self.turn().await?;
+            match self.seat.call(Input::Retry { sweep, jobs, all, seen }).await {
+                Ok(Reply::Retried(sweep, jobs)) => {
+                    return Ok(v1::RetrySweepResponse { sweep: Some(*sweep), jobs });
+                }
+                Ok(_) => return Err(mismatch()),
+                Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+
+    /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
+    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, Status> {
         let mut jobs: Vec<EndedJob> = Vec::new();
         for &state in states {
             let mut first = 1;
@@ -41,13 +66,10 @@ impl SweepServer {
         Ok(jobs)
     }
 
-    /// What a call on a job's end finds: how the job ended.
-    pub(super) async fn ended_job(&self, key: JobKey) -> Result<EndedJob, Status> {
+    /// The row of a job; none of one that never began.
+    async fn row(&self, key: JobKey) -> Result<Option<JobRow>, Status> {
         let rows = self.store.jobs(key.sweep, key.job, 1).await.map_err(unreadable)?;
-        // In a sweep that was stopped or cancelled, a job that never began has no row.
-        let never_began = EndedJob { job: key.job, attempts: 0, state: JobState::Cancelled };
-        let row = rows.into_iter().find(|row| row.job == key.job);
-        Ok(row.map_or(never_began, |row| EndedJob { job: row.job, attempts: row.attempts, state: row.state }))
+        Ok(rows.into_iter().find(|row| row.job == key.job))
     }
 
     /// Ends one job. Asked twice, it does no more.
@@ -61,20 +83,20 @@ impl SweepServer {
         match self.seat.call(Input::EndJob { job, how }).await {
             Ok(Reply::Sweep(sweep)) => Ok(Response::new(*sweep)),
             Ok(_) => Err(mismatch()),
-            Err(CallError::Refused(ControlError::JobHasEnded(key))) => match self.ended_job(key).await?.state
-            {
-                JobState::Cancelled => self.sweep(Input::DescribeSweep(sweep)).await,
-                state => Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str()))),
-            },
+            Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
+                match ended_job(key, self.row(key).await?).state {
+                    JobState::Cancelled => self.sweep(Input::DescribeSweep(sweep)).await,
+                    state => {
+                        Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str())))
+                    }
+                }
+            }
             Err(error) => Err(refused(error)),
         }
     }
 
     /// Which jobs a retry is about, and whether they are all that the sweep has.
-    pub(super) async fn jobs_to_retry(
-        &self,
-        request: &v1::RetrySweepRequest,
-    ) -> Result<(Vec<EndedJob>, bool), Status> {
+    async fn jobs_to_retry(&self, request: &v1::RetrySweepRequest) -> Result<(Vec<EndedJob>, bool), Status> {
         let sweep = SweepId(request.sweep_id);
         let states = [JobState::Failed, JobState::Cancelled];
         let states = if request.cancelled_too { &states[..] } else { &states[..1] };
@@ -86,11 +108,12 @@ impl SweepServer {
         if request.job > definition.job_count() {
             return Err(refused(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into()));
         }
-        if !state.is_final() && self.store.jobs(sweep, request.job, 1).await.map_err(unreadable)?.is_empty() {
+        let row = self.row(key).await?;
+        if row.is_none() && !state.is_final() {
             // It waits for its first attempt, as was asked for.
             return Ok((Vec::new(), false));
         }
-        let job = self.ended_job(key).await?;
+        let job = ended_job(key, row);
         match job.state {
             // It is tried again already.
             JobState::Pending | JobState::Running => Ok((Vec::new(), false)),
@@ -98,4 +121,10 @@ impl SweepServer {
             state => Err(Status::failed_precondition(format!("job {key} is {}, not failed", state.as_str()))),
         }
     }
+}
+
+/// How a job ended. In a sweep that was stopped or cancelled, one that never began has no row.
+fn ended_job(key: JobKey, row: Option<JobRow>) -> EndedJob {
+    let never_began = EndedJob { job: key.job, attempts: 0, state: JobState::Cancelled };
+    row.map_or(never_began, |row| EndedJob { job: row.job, attempts: row.attempts, state: row.state })
 }

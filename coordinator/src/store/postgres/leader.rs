@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 
 use super::{
     super::{LeaderTold, StoreError},
@@ -181,8 +181,8 @@ async fn replace(readers: &Readers, seen: &Leader, address: &str) -> Result<Opti
             Ok(epoch)
         }
         Err(error) if is_locked(&error) => {
-            end_old_commits(reader.connection()?).await;
-            Err(StoreError::HeldUp)
+            let held_by = end_old_commits(reader.connection()?).await;
+            Err(StoreError::HeldUp(held_by))
         }
         Err(error) => Err(error.into()),
     }
@@ -193,13 +193,28 @@ fn is_locked(error: &sqlx::Error) -> bool {
 }
 
 /// Ends the commits of a leader before that have not ended by themselves: nobody else locks the table of the leader's row
-/// like that.
-async fn end_old_commits(connection: &mut PgConnection) {
+/// like that. Which processes run them, and since when, for who can look after the server.
+async fn end_old_commits(connection: &mut PgConnection) -> String {
     let end = sqlx::query(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'leader'::regclass AND mode = 'RowShareLock' \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()",
+        "SELECT pg_locks.pid, to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since, \
+         pg_terminate_backend(pg_locks.pid) FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) \
+         WHERE relation = 'leader'::regclass AND mode = 'RowShareLock' \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid() \
+         ORDER BY pid",
     );
-    if let Err(error) = within(ANSWER_WITHIN, end.execute(connection)).await {
-        tracing::debug!(%error, "an old commit was not ended");
-    }
+    let found =
+        within(ANSWER_WITHIN, end.fetch_all(connection)).await.unwrap_or_else(|error: sqlx::Error| {
+            tracing::debug!(%error, "an old commit was not ended");
+            Vec::new()
+        });
+    let process = |row: &PgRow| {
+        let pid = row.try_get::<i32, _>("pid").ok()?;
+        let since = row.try_get::<Option<String>, _>("since").ok()?;
+        Some(format!(
+            "process {pid}{}",
+            since.map(|since| format!(", since {since} UTC")).unwrap_or_default()
+        ))
+    };
+    let processes: Vec<String> = found.iter().filter_map(process).collect();
+    if processes.is_empty() { "a process".to_owned() } else { processes.join(" and ") }
 }

@@ -22,7 +22,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, queries},
 };
 use crate::core::{
@@ -126,9 +126,15 @@ impl Store for PostgresStore {
         Ok(attempts)
     }
 
-    async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError> {
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
         let mut reader = self.readers.acquire().await?;
-        let epochs = here(read::epochs(&mut reader, sweep, first, last).await)?;
+        let epochs = here(read::epochs(&mut reader, sweep, after, last, limit).await)?;
         reader.done();
         Ok(epochs)
     }

@@ -115,6 +115,29 @@ impl Queries for Reader {
     }
 }
 
+/// A connection each of whose questions has a deadline.
+pub(super) struct Patient<'c> {
+    pub(super) connection: &'c mut PgConnection,
+    pub(super) limit: Duration,
+}
+
+#[async_trait]
+impl Queries for Patient<'_> {
+    type Row = PgRow;
+
+    async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<PgRow>, sqlx::Error> {
+        // Planned each time: a plan that was made while the table was empty may go through all of it.
+        let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+        let query = numbers.iter().fold(query, |query, number| query.bind(*number));
+        within(self.limit, query.fetch_all(&mut *self.connection)).await
+    }
+
+    /// A list of so many would be compared with each row of the sweep; an array that the server makes first is looked up.
+    fn one_of(&self, column: &str, places: &str) -> String {
+        format!("{column} = ANY ((SELECT ARRAY[{places}])::bigint[])")
+    }
+}
+
 /// A process of the server that serves one connection: its number may be another's later, its start is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Backend {

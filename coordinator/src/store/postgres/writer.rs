@@ -11,9 +11,12 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use super::{
-    super::{StoreError, rows::Rows},
+    super::{
+        StoreError,
+        rows::{Rows, Write},
+    },
     leader::Leadership,
-    session::{ANSWER_WITHIN, Backend, Readers, connect, within},
+    session::{ANSWER_WITHIN, Backend, Patient, Readers, connect, within},
     write,
 };
 use crate::core::record::Record;
@@ -71,21 +74,21 @@ impl Writer {
         records: &[Record],
     ) -> Result<(), StoreError> {
         let mut guard = self.open.lock().await;
-        let mut open = match guard.take() {
-            Some(mut kept) => match begin(&mut kept, leadership).await {
-                Ok(()) => kept,
+        let limit = COMMIT_WITHIN * (1 << self.given_up.load(Ordering::SeqCst).min(DOUBLINGS_MAX));
+        let (mut open, writes) = match guard.take() {
+            Some(mut kept) => match begin(&mut kept, leadership, records, limit).await {
+                Ok(writes) => (kept, writes),
                 Err(error) if !broke(&error) => return Err(error),
                 // Nothing was written yet, so another connection may begin anew.
                 Err(error) => {
                     tracing::warn!("the connection that writes is given up: {error}");
                     give_up(kept, readers).await;
-                    self.begun(leadership).await?
+                    self.begun(leadership, records, limit).await?
                 }
             },
-            None => self.begun(leadership).await?,
+            None => self.begun(leadership, records, limit).await?,
         };
-        let limit = COMMIT_WITHIN * (1 << self.given_up.load(Ordering::SeqCst).min(DOUBLINGS_MAX));
-        let Ok(kept) = tokio::time::timeout(limit, finish(&mut open, records)).await else {
+        let Ok(kept) = tokio::time::timeout(limit, finish(&mut open, &writes)).await else {
             self.given_up.fetch_add(1, Ordering::SeqCst);
             give_up(open, readers).await;
             return Err(StoreError::Stalled(limit));
@@ -96,10 +99,15 @@ impl Writer {
         Ok(())
     }
 
-    async fn begun(&self, leadership: &Leadership) -> Result<Open, StoreError> {
+    async fn begun(
+        &self,
+        leadership: &Leadership,
+        records: &[Record],
+        limit: Duration,
+    ) -> Result<(Open, Vec<Write>), StoreError> {
         let mut open = self.connect().await?;
-        begin(&mut open, leadership).await?;
-        Ok(open)
+        let writes = begin(&mut open, leadership, records, limit).await?;
+        Ok((open, writes))
     }
 
     /// Shows over the connection that writes that this coordinator leads; false where it does not any more, nothing where a
@@ -142,9 +150,19 @@ impl Writer {
     }
 }
 
-/// Begins a transaction, for as long as which this coordinator leads.
-async fn begin(open: &mut Open, leadership: &Leadership) -> Result<(), StoreError> {
-    within(ANSWER_WITHIN, leadership.begin(&mut open.connection)).await
+/// Begins a transaction, for as long as which this coordinator leads; what is to be written in it. What that rests on is read
+/// before, as a transaction that stands still keeps others from leading: if somebody else has written since this coordinator
+/// began to lead, it does not begin.
+async fn begin(
+    open: &mut Open,
+    leadership: &Leadership,
+    records: &[Record],
+    limit: Duration,
+) -> Result<Vec<Write>, StoreError> {
+    open.rows.fetch(&mut Patient { connection: &mut open.connection, limit }, records).await?;
+    let writes = open.rows.take(records)?;
+    within(ANSWER_WITHIN, leadership.begin(&mut open.connection)).await?;
+    Ok(writes)
 }
 
 /// Whether a connection is of no use any more.
@@ -152,11 +170,10 @@ fn broke(error: &StoreError) -> bool {
     matches!(error, StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)))
 }
 
-/// Writes records in the transaction that has begun, and ends it. After an error the connection must go, and the transaction
+/// Writes rows in the transaction that has begun, and ends it. After an error the connection must go, and the transaction
 /// with it.
-async fn finish(open: &mut Open, records: &[Record]) -> Result<(), StoreError> {
-    let writes = open.rows.take(&mut open.connection, records).await?;
-    write::rows(&mut open.connection, &writes).await?;
+async fn finish(open: &mut Open, writes: &[Write]) -> Result<(), StoreError> {
+    write::rows(&mut open.connection, writes).await?;
     sqlx::raw_sql("COMMIT").execute(&mut open.connection).await?;
     Ok(())
 }

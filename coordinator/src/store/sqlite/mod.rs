@@ -2,13 +2,13 @@
 //! and reads; it hands each statement to another thread and back, which a commit of many would pay for, so rusqlite
 //! writes, on the same SQLite.
 
+mod place;
 mod seal;
 mod thread;
 mod write;
 
 use std::{
-    ffi::OsString,
-    fs::{File, OpenOptions, TryLockError},
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,9 +22,9 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use self::{thread::WriterThread, write::Writer};
+use self::{place::beside, thread::WriterThread, write::Writer};
 use super::{
-    ArtifactRow, AttemptRow, EpochRow, JobRow, LeaderTold, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, Queries, queries},
     rows::Rows,
 };
@@ -66,7 +66,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, makes it where it is missing, and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
+        let path = &place::real(path)?;
+        let lock = place::lock(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -94,29 +95,6 @@ impl SqliteStore {
         let (path, writer) = (path.to_owned(), Mutex::new(Some(open)));
         Ok(Self { path, writer, thread, readers, lookups, _lock: lock })
     }
-}
-
-/// Takes the lock file beside the database.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(beside(path, ".lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// A file that goes with the database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 async fn check_version(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -195,7 +173,8 @@ impl Store for SqliteStore {
         };
         // Whatever is not in memory was committed before, so that readers see it.
         let mut readers = OnDemand { pool: &self.lookups, connection: None };
-        let writes = rows.take(&mut readers, records).await?;
+        rows.fetch(&mut readers, records).await?;
+        let writes = rows.take(records)?;
         let written = self.thread.run(move || writer.commit(&writes).map(|()| writer)).await;
         *guard = Some((written.ok_or(sqlx::Error::WorkerCrashed)??, rows));
         Ok(())
@@ -230,8 +209,14 @@ impl Store for SqliteStore {
         read::attempts(&mut *self.readers.acquire().await?, job).await
     }
 
-    async fn epochs(&self, sweep: SweepId, first: u64, last: u64) -> Result<Vec<EpochRow>, StoreError> {
-        read::epochs(&mut *self.readers.acquire().await?, sweep, first, last).await
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        read::epochs(&mut *self.readers.acquire().await?, sweep, after, last, limit).await
     }
 
     async fn artifacts(

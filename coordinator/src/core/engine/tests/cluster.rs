@@ -8,8 +8,8 @@ use proto::{AttemptKey, SweepId, v1};
 use crate::core::{
     definition::SweepDefinition,
     engine::{
-        AttemptEvent, Effect, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output, Reply,
-        SessionId, SlotDescription,
+        AttemptEvent, Effect, EndsSeen, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now,
+        Output, Reply, SessionId, SlotDescription,
     },
     record::{EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
@@ -296,6 +296,14 @@ impl Cluster {
     pub(super) fn sweep(&mut self) -> v1::Sweep {
         match self.apply(Input::DescribeSweep(SweepId(1))) {
             Reply::Sweep(sweep) => *sweep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What to show with jobs that have ended as they have by now.
+    pub(super) fn ends(&mut self) -> EndsSeen {
+        match self.apply(Input::SeeEnds(SweepId(1))) {
+            Reply::Ends(seen) => seen,
             other => panic!("{other:?}"),
         }
     }

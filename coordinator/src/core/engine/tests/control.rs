@@ -137,7 +137,8 @@ fn an_ended_sweep_is_neither_paused_nor_resumed() {
 fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
     let state = JobState::Failed;
     let jobs = failed.iter().map(|&(job, attempts)| EndedJob { job, attempts, state }).collect();
-    match cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true }) {
+    let seen = cluster.ends();
+    match cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen }) {
         Reply::Retried(_, jobs) => jobs,
         other => panic!("{other:?}"),
     }
@@ -404,17 +405,20 @@ fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whol
     cluster.connect(1, "a", 1, &[]);
     end_job(&mut cluster, 4, JobEnd::Cancel);
     let cancelled = |job, attempts| EndedJob { job, attempts, state: JobState::Cancelled };
-    let retry = |jobs: Vec<EndedJob>, all| Input::Retry { sweep: SweepId(1), jobs, all };
+    let retry = |cluster: &mut Cluster, jobs: Vec<EndedJob>, all| {
+        let seen = cluster.ends();
+        cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all, seen })
+    };
     for retried in [1, 0] {
-        let reply = cluster.apply(retry(vec![cancelled(4, 0)], false));
+        let reply = retry(&mut cluster, vec![cancelled(4, 0)], false);
         assert!(matches!(reply, Reply::Retried(_, jobs) if jobs == retried), "{reply:?}");
     }
     assert_eq!(cluster.counts(), [3, 1, 0, 0, 0, 0]);
     cluster.apply(Input::Cancel(SweepId(1)));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 4]);
-    let refused = cluster.apply(retry(vec![cancelled(1, 1)], false));
+    let refused = retry(&mut cluster, vec![cancelled(1, 1)], false);
     assert!(matches!(refused, Reply::Refused(ControlError::OnlyAsAWhole { .. })), "{refused:?}");
-    let reply = cluster.apply(retry(vec![cancelled(1, 1), cancelled(4, 0)], true));
+    let reply = retry(&mut cluster, vec![cancelled(1, 1), cancelled(4, 0)], true);
     assert!(matches!(reply, Reply::Retried(_, 4)), "{reply:?}");
     let is_end =
         |record: &&Record| matches!(record, Record::AttemptEnded { state: AttemptState::Revoked, .. });

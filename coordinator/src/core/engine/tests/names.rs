@@ -157,7 +157,8 @@ fn what_was_in_doubt_before_a_job_is_tried_again_is_not_taken_from_what_comes_af
     cluster.apply(Input::EndJob { job, how: JobEnd::Cancel });
     cluster.event(2, key(1, 2), ended(v1::Outcome::Revoked, ""));
     let ended = EndedJob { job: 1, attempts: 2, state: JobState::Cancelled };
-    cluster.apply(Input::Retry { sweep: job.sweep, jobs: vec![ended], all: true });
+    let seen = cluster.ends();
+    cluster.apply(Input::Retry { sweep: job.sweep, jobs: vec![ended], all: true, seen });
     cluster.start(2, key(1, 3));
     cluster.apply(Input::SessionClosed(SessionId(2)));
     cluster.pass(LEASE_MS / 4);

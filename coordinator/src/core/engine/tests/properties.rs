@@ -188,7 +188,8 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             let jobs =
                 wanted.map(|(job, state)| EndedJob { job: job.job, attempts: attempts(job), state: *state });
             let jobs = jobs.collect();
-            cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true });
+            let seen = cluster.ends();
+            cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen });
         }
     }
 }

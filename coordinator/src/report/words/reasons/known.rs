@@ -9,6 +9,10 @@ pub(super) const WRAPPED: Forms = &[
         "{}。{} 台のワーカー ({}) で失われたため、ジョブが原因とみなしました",
     ),
     (
+        "tried again, as the sweep's data set had another path by the time it began",
+        "開始時にスイープのデータセットのパスが変わっていたため再試行",
+    ),
+    (
         "{}; tried again, as the sweep's data set has another path by now",
         "{}。スイープのデータセットのパスが変わったため再試行",
     ),

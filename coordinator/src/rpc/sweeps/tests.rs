@@ -1,0 +1,307 @@
+//! The service over a store whose lists take as long as a test says.
+
+use async_trait::async_trait;
+use proto::AttemptKey;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::*;
+use crate::{
+    artifacts::Artifacts,
+    core::{
+        engine::{EngineConfig, weights_name},
+        record::{BestEpoch, EpochMetrics, History, Record, StoredSweep, WeightsFile, WeightsState},
+        specification::{Goal, Metric, MetricName, MetricUse},
+        state::AttemptState,
+    },
+    driver::{Driver, Role},
+    store::{self, ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError},
+};
+
+/// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
+#[derive(Debug)]
+struct Gated {
+    store: Arc<dyn Store>,
+    lists: mpsc::UnboundedSender<oneshot::Sender<()>>,
+}
+
+#[async_trait]
+impl Store for Gated {
+    async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
+        self.store.lead(address, leader).await
+    }
+    async fn deposed(&self) -> StoreError {
+        self.store.deposed().await
+    }
+    async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
+        self.store.load().await
+    }
+    async fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.store.commit(records).await
+    }
+    async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError> {
+        self.store.jobs(sweep, first, limit).await
+    }
+    async fn jobs_in_state(
+        &self,
+        sweep: SweepId,
+        state: JobState,
+        first: u64,
+        limit: u32,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        let found = self.store.jobs_in_state(sweep, state, first, limit).await;
+        let (go_on, gate) = oneshot::channel();
+        if self.lists.send(go_on).is_ok() {
+            // A test that is over lets everything through.
+            let _ = gate.await;
+        }
+        found
+    }
+    async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError> {
+        self.store.attempts(job).await
+    }
+    async fn epochs(
+        &self,
+        sweep: SweepId,
+        after: EpochPlace,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        assert!(limit <= 1_000, "{limit} epochs at a time");
+        self.store.epochs(sweep, after, last, limit).await
+    }
+    async fn artifacts(
+        &self,
+        sweep: SweepId,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        self.store.artifacts(sweep, first, last, limit).await
+    }
+    async fn has_room(&self) -> bool {
+        self.store.has_room().await
+    }
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// A service over a store that holds what a test wants.
+struct Served {
+    server: SweepServer,
+    lists: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    folder: tempfile::TempDir,
+}
+
+const METRIC: Metric = Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, used: MetricUse::Last };
+
+/// A sweep of three jobs, of which this is recorded.
+async fn served(records: impl IntoIterator<Item = Record>) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store::open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await.unwrap();
+    let text =
+        "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
+    let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
+    let submitted = Record::SweepSubmitted {
+        sweep: SweepId(1),
+        name: "x".into(),
+        request_id: String::new(),
+        specification: SweepDefinition::parse(&source).unwrap().text(),
+        metric: METRIC,
+        job_count: 3,
+        created_unix_ms: 5,
+    };
+    let records: Vec<Record> = [submitted].into_iter().chain(records).collect();
+    store.commit(&records).await.unwrap();
+    let (listed, lists) = mpsc::unbounded_channel();
+    let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
+    let (runs, driver) =
+        Driver::restore(Arc::clone(&store), EngineConfig::with_lease_ms(20_000)).await.unwrap();
+    tokio::spawn(runs.run(CancellationToken::new()));
+    let seat = Seat::default();
+    seat.set(Role::Leading(driver));
+    let artifacts = Arc::new(Artifacts::open(folder.path().join("weights").to_str().unwrap()).unwrap());
+    Served { server: SweepServer::new(seat, store, Some(artifacts), TaskTracker::new()), lists, folder }
+}
+
+/// An attempt with so many epochs.
+fn attempt(job: u64, attempt: u32, epochs: u32) -> Vec<Record> {
+    let key = AttemptKey::new(1, job, attempt);
+    let granted = Record::AttemptGranted {
+        attempt: key,
+        is_first: attempt == 1,
+        worker: "w".parse().unwrap(),
+        slot: u32::try_from(job).unwrap(),
+        device: "cpu".into(),
+        pack_size: 1,
+        at_unix_ms: 6,
+    };
+    let epoch = |epoch| {
+        let metrics = EpochMetrics {
+            epoch,
+            train_loss: f64::from(attempt),
+            val_accuracy: 0.5,
+            epoch_seconds: 1.0,
+            val_loss: None,
+            train_accuracy: None,
+        };
+        let best = BestEpoch::after(None, METRIC, &metrics);
+        Record::EpochRecorded { attempt: key, epoch: metrics, best, train_seconds: f64::from(epoch) }
+    };
+    [granted].into_iter().chain((1..=epochs).map(epoch)).collect()
+}
+
+fn ended(job: u64, attempt: u32, state: AttemptState, job_state: JobState) -> [Record; 2] {
+    let attempt = AttemptKey::new(1, job, attempt);
+    let reason = || "so".to_owned();
+    [
+        Record::AttemptEnded { attempt, state, reason: reason(), log_tail: Vec::new(), at_unix_ms: 7 },
+        Record::JobChanged {
+            job: attempt.job,
+            state: job_state,
+            history: History::default(),
+            reason: reason(),
+        },
+    ]
+}
+
+fn failed(job: u64) -> Vec<Record> {
+    attempt(job, 1, 0).into_iter().chain(ended(job, 1, AttemptState::Failed, JobState::Failed)).collect()
+}
+
+impl Served {
+    fn retry(&self, job: u64) -> tokio::task::JoinHandle<Result<v1::RetrySweepResponse, Status>> {
+        let server = self.server.clone();
+        let request = v1::RetrySweepRequest { sweep_id: 1, job, cancelled_too: true };
+        tokio::spawn(async move { Ok(server.retry_sweep(Request::new(request)).await?.into_inner()) })
+    }
+
+    async fn counts(&self) -> v1::JobCounts {
+        let request = Request::new(v1::GetSweepRequest { sweep_id: 1 });
+        self.server.get_sweep(request).await.unwrap().into_inner().counts.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_retry_whose_user_hangs_up_ends_before_another_begins() {
+    let mut served = served(failed(1)).await;
+    let first = served.retry(0);
+    let has_read = served.lists.recv().await.unwrap();
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let second = served.retry(0);
+    has_read.send(()).unwrap();
+    // One list of the failed jobs, one of those that were cancelled.
+    served.lists.recv().await.unwrap().send(()).unwrap();
+    // The second one reads.
+    let reads = served.lists.recv().await.unwrap();
+    let counts = served.counts().await;
+    assert_eq!((counts.failed, counts.pending), (0, 3), "the first one has come to its end");
+    reads.send(()).unwrap();
+    served.lists.recv().await.unwrap().send(()).unwrap();
+    assert_eq!(second.await.unwrap().unwrap().jobs, 0);
+}
+
+#[tokio::test]
+async fn a_list_that_was_overtaken_is_read_again() {
+    let mut served = served(failed(1).into_iter().chain(failed(2))).await;
+    let retry = served.retry(0);
+    let has_read = served.lists.recv().await.unwrap();
+    // The engine has another retry meanwhile, as of a coordinator that was restored in between.
+    let seat = &served.server.seat;
+    let Reply::Ends(seen) = seat.call(Input::SeeEnds(SweepId(1))).await.unwrap() else { panic!() };
+    let jobs = vec![crate::core::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
+    let other = Input::Retry { sweep: SweepId(1), jobs, all: false, seen };
+    assert!(matches!(seat.call(other).await.unwrap(), Reply::Retried(_, 1)));
+    has_read.send(()).unwrap();
+    for _ in 0..3 {
+        served.lists.recv().await.unwrap().send(()).unwrap();
+    }
+    assert_eq!(retry.await.unwrap().unwrap().jobs, 1, "the one that has failed still");
+    assert_eq!(served.counts().await.pending, 3);
+}
+
+#[tokio::test]
+async fn a_job_that_never_began_is_not_taken_for_the_next_one_that_did() {
+    let served = served(failed(3)).await;
+    assert_eq!(served.retry(2).await.unwrap().unwrap().jobs, 0, "it waits for its first attempt");
+}
+
+#[tokio::test]
+async fn the_epochs_that_count_are_read_in_pages() {
+    let mut records = attempt(1, 1, 1_500);
+    records.extend(ended(1, 1, AttemptState::Lost, JobState::Pending));
+    records.extend(attempt(1, 2, 1_200));
+    records.extend(attempt(2, 1, 5));
+    records.extend(ended(2, 1, AttemptState::Lost, JobState::Pending));
+    // Nothing of it counts since the job began again.
+    records.extend(attempt(2, 2, 0));
+    records.extend(attempt(3, 1, 3));
+    let served = served(records).await;
+    let request = Request::new(v1::ReportRowsRequest { sweep_id: 1 });
+    let rows = served.server.report_rows(request).await.unwrap().into_inner();
+    let rows: Vec<v1::ReportRow> = rows.map(Result::unwrap).collect().await;
+    let mut told: Vec<(u64, Vec<(u32, u32)>)> = Vec::new();
+    for row in rows {
+        match row.row.unwrap() {
+            v1::report_row::Row::Job(job) => told.push((job.point.unwrap().job, Vec::new())),
+            v1::report_row::Row::Epoch(row) => {
+                let epoch = row.record.unwrap();
+                told.last_mut().unwrap().1.push((row.attempt, epoch.epoch));
+            }
+            v1::report_row::Row::Header(_) => {}
+        }
+    }
+    let epochs = |attempt, count: u32| (1..=count).map(|epoch| (attempt, epoch)).collect::<Vec<_>>();
+    assert_eq!(told, [(1, epochs(2, 1_200)), (2, Vec::new()), (3, epochs(1, 3))]);
+    for (job, epochs) in told {
+        let request = Request::new(v1::GetJobRequest { sweep_id: 1, job });
+        let detail = served.server.get_job(request).await.unwrap().into_inner();
+        let found = detail.epochs.iter().map(|row| (row.attempt, row.record.as_ref().unwrap().epoch));
+        assert_eq!(found.collect::<Vec<_>>(), epochs);
+    }
+}
+
+#[tokio::test]
+async fn so_many_files_are_sent_at_a_time() {
+    let content = vec![7; 1 << 20];
+    let file = WeightsFile { bytes: 1 << 20, blake3: blake3::hash(&content).to_hex().to_string() };
+    let mut records = attempt(1, 1, 1);
+    records.extend(ended(1, 1, AttemptState::Done, JobState::Done));
+    records.push(Record::WeightsChanged {
+        attempt: AttemptKey::new(1, 1, 1),
+        state: WeightsState::Kept,
+        worker: "w".parse().unwrap(),
+        file: file.clone(),
+        value: 0.5,
+        reason: String::new(),
+    });
+    let served = served(records).await;
+    let path = served.folder.path().join("weights").join(weights_name(SweepId(1), 5, 1, 1, &file.blake3));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, &content).unwrap();
+    let get = async || {
+        let request = v1::GetArtifactRequest { sweep_id: 1, job: 1, offset: 0 };
+        served.server.get_artifact(Request::new(request)).await
+    };
+    let mut held = Vec::new();
+    for _ in 0..DOWNLOADS_MAX {
+        held.push(get().await.unwrap().into_inner());
+    }
+    assert_eq!(get().await.unwrap_err().code(), Code::ResourceExhausted);
+    let pieces: Vec<_> = held.pop().unwrap().map(|piece| piece.unwrap().data).collect().await;
+    assert_eq!(pieces.concat(), content);
+    // Its end has been told when the next may begin.
+    let again = async {
+        loop {
+            match get().await {
+                Ok(_) => return,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), again).await.unwrap();
+}

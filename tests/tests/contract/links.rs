@@ -1,0 +1,42 @@
+//! A database has one coordinator, by whichever name it is called.
+
+use std::os::unix::fs::symlink;
+
+use coordinator::store::{StoreError, open};
+
+#[tokio::test]
+async fn two_coordinators_cannot_share_a_file_through_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    for folder in [&here, &there] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    // Links to the file, to a link, to its folder, relative, and all of them before the file is there.
+    symlink("../here/sweep.db", there.join("link.db")).unwrap();
+    symlink(there.join("link.db"), there.join("twice.db")).unwrap();
+    symlink(&here, folder.path().join("folder")).unwrap();
+    let url = |path: std::path::PathBuf| format!("sqlite:{}", path.display());
+    let urls = [
+        url(here.join("sweep.db")),
+        url(there.join("link.db")),
+        url(there.join("twice.db")),
+        url(folder.path().join("folder/sweep.db")),
+    ];
+    for first in &urls {
+        let store = open(first).await.unwrap();
+        for second in &urls {
+            let opened = open(second).await;
+            assert!(matches!(opened, Err(StoreError::InUse { .. })), "{first} {second}: {opened:?}");
+        }
+        store.close().await;
+        drop(store);
+        assert!(here.join("sweep.db").is_file() && !there.join("sweep.db").exists());
+        for path in ["sweep.db", "sweep.db-wal", "sweep.db-shm"] {
+            // As if it were the first.
+            let _ = std::fs::remove_file(here.join(path));
+        }
+    }
+    symlink("circle.db", here.join("circle.db")).unwrap();
+    let circle = open(&url(here.join("circle.db"))).await;
+    assert!(matches!(circle, Err(StoreError::Open { .. })), "{circle:?}");
+}
