@@ -119,7 +119,7 @@ impl Hub {
     pub(super) fn see_ends(&mut self, now_ms: u64, sweep: SweepId) -> Option<EndsSeen> {
         let is_quiet = self.committing.is_none() && self.next.inputs() == 0;
         let now = Now {
-            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at)),
+            monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at), 0),
             unix_ms: EPOCH_MS + now_ms,
         };
         match self.engine.apply(now, Input::SeeEnds(sweep)).reply {
