@@ -270,7 +270,7 @@ fn text(path: &Path, findings: &Findings) -> String {
     if findings.skipped_count > 0 {
         text.push_str(&format!(
             "left out: {} that could not be decoded\n",
-            terminal::count(findings.skipped_count as u64, "picture")
+            terminal::count(findings.skipped_count, "picture")
         ));
         for skipped in &findings.skipped {
             text.push_str(&format!("  {skipped}\n"));
