@@ -65,12 +65,12 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
     let area = |left: f64| Area { left, top, right: left + half, bottom: top + PANEL_HEIGHT };
     let accuracy = points(curves, |record| record.val_accuracy);
     let y = Axis::around(accuracy.iter().flatten().map(|(_, value)| *value), 0.06);
-    panel(&mut drawing, area(MARGIN), curves, &looks, &accuracy, y, words.val_accuracy, words);
+    panel(&mut drawing, area(MARGIN), curves, &looks, &accuracy, &y, words.val_accuracy, words);
     let losses = points(curves, |record| record.train_loss);
     let ceiling = ceiling(&losses);
     let y = loss_axis(&losses, ceiling);
     let name = words.on_axis(words.train_loss, y.scale() == Scale::Logarithmic);
-    let beyond = panel(&mut drawing, area(2.0 * MARGIN + half), curves, &looks, &losses, y, &name, words);
+    let beyond = panel(&mut drawing, area(2.0 * MARGIN + half), curves, &looks, &losses, &y, &name, words);
     if beyond > 0 {
         let largest = losses.iter().flatten().map(|(_, loss)| *loss).fold(0.0, f64::max);
         notes.push(words.beyond_axis(beyond, largest));
@@ -107,7 +107,7 @@ fn panel(
     curves: &[Curve],
     looks: &[Look],
     lines: &[Points],
-    y: Axis,
+    y: &Axis,
     name: &str,
     words: &Words,
 ) -> usize {

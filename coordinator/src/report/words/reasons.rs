@@ -198,6 +198,7 @@ mod tests {
         ("worker/src/agent/session/leaving.rs", &[]),
         ("worker/src/agent/session/mod.rs", &[]),
         ("worker/src/agent/session/slot.rs", &[]),
+        ("worker/src/agent/session/running.rs", &[]),
         ("worker/src/agent/session/time_spent.rs", &[]),
         ("worker/src/agent/session/trainers.rs", &[]),
         ("worker/src/agent/session/types.rs", &["the trainer"]),

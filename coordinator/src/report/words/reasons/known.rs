@@ -9,10 +9,6 @@ pub(super) const WRAPPED: Forms = &[
         "{}。{} 台のワーカー ({}) で失われたため、ジョブが原因とみなしました",
     ),
     (
-        "tried again, as the sweep's data set had another path by the time it began",
-        "開始時にスイープのデータセットのパスが変わっていたため再試行",
-    ),
-    (
         "{}; tried again, as the sweep's data set has another path by now",
         "{}。スイープのデータセットのパスが変わったため再試行",
     ),
@@ -86,6 +82,7 @@ pub(super) const PLACES: Forms = &[
     ("while it prepared the data set ({})", "データセットの準備中 ({}) に"),
     ("while it prepared the data set", "データセットの準備中に"),
     ("before it was ready", "準備が完了する前に"),
+    ("before it read its job", "ジョブを受け取る前に"),
 ];
 
 /// Reasons that hold no other one, and what a trainer does to a data set.
@@ -95,6 +92,14 @@ pub(super) const KNOWN: Forms = &[
     ("stopped on request", "要求により停止"),
     ("cancelled on request", "要求により取り消し"),
     ("tried again on request", "要求により再試行"),
+    (
+        "attempt {} is not counted as lost: worker {} lives",
+        "試行 {} は失われたものとして数えません (ワーカー {} は稼働中)",
+    ),
+    (
+        "tried again, as the sweep's data set had another path by the time it began",
+        "開始時にスイープのデータセットのパスが変わっていたため再試行",
+    ),
     (
         "never started; the sweep was stopped or cancelled",
         "開始されませんでした (スイープが停止または取り消されました)",
