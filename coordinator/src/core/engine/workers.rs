@@ -232,7 +232,10 @@ impl Engine {
         let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
         // What one that is gone ran and has lost runs no more, for all that anyone can know.
         let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
-        let shared = worker.rival.as_ref().filter(|rival| now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS);
+        let shared = worker.rival.as_ref().filter(|rival| {
+            let has_left = worker.session.is_none() && !worker.leaving.is_empty();
+            !has_left && now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS
+        });
         let shared = shared.map(|rival| {
             format!(
                 "another worker named {name}, on {}, is turned away; start it with another --name",

@@ -50,6 +50,10 @@ fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives(
         "{}",
         shown.reason
     );
+    // Of one that is gone, why it left is of more interest.
+    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: "its GPU is gone".into() });
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    assert_eq!(workers(&mut cluster).remove(0).reason, "its GPU is gone");
 }
 
 #[test]

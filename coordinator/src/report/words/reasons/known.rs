@@ -235,6 +235,7 @@ pub(super) const KNOWN: Forms = &[
     ("listing its files, {} so far", "ファイルを列挙しています ({} 件)"),
     ("looking for changes, {} files so far", "変更を確認しています ({} 件)"),
     ("reading its pictures, {} so far", "画像を読み込んでいます ({} 件)"),
+    ("checking its images, {} MiB so far", "画像を検査しています ({} MiB)"),
     ("packing its pictures, {} so far", "画像をまとめています ({} 件)"),
     ("waiting for another process that prepares it", "準備中の別のプロセスを待っています"),
     ("copying it to the device, {} MiB so far", "デバイスへコピーしています ({} MiB)"),
