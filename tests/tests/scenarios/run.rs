@@ -93,7 +93,10 @@ fn one_command_makes_the_report() {
     let other = command(folder.path(), parameters).args(["--set", "dataset.split_seed=3"]).output().unwrap();
     assert_eq!(other.status.code(), Some(1));
     let told = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert!(told.contains("another sweep") && told.contains("`dataset.split_seed` cannot change"), "{told}");
+    assert!(
+        told.contains("cannot go on with this file") && told.contains("`dataset.split_seed` cannot change"),
+        "{told}"
+    );
     // More values are more jobs; what is done stays, also what the file has no more.
     let more = "{learning_rate: {values: [0.001, 0.01]}, epochs: {value: 2}}";
     let grown = command(folder.path(), more).args(["--set", "name=grown"]).output().unwrap();

@@ -182,7 +182,7 @@ fn watch_signals(
             if !asked.counts(Instant::now(), true) {
                 continue;
             }
-            tracing::info!("{name}: leaving; a second one leaves at once");
+            tracing::info!("{name}: leaving; another one after two seconds leaves at once");
             if shutdown.send(()).await.is_err() {
                 return;
             }

@@ -51,7 +51,7 @@ const WEIGHTS_WITHIN: Duration = Duration::from_secs(60);
 /// How often that is looked at.
 const WEIGHTS_POLL: Duration = Duration::from_millis(50);
 /// Said where the user asks to stop.
-const STOPPING: &str = "stopping: the same command goes on from here (once more: at once)";
+const STOPPING: &str = "stopping: the same command goes on from here (once more after two seconds: at once)";
 /// Most jobs whose rows are printed at the end; of larger sweeps the report has them.
 const ROWS_PRINTED_MAX: u64 = 64;
 
@@ -245,7 +245,7 @@ async fn go_on(
     let answer = answer.map_err(|failure| match failure {
         // Anything else, such as a full disk, says nothing of the file.
         Failure::Refused(reason) => Failure::operation(format!(
-            "{place} holds the results of another sweep ({}, {jobs}), not of this file: {reason}; choose another folder \
+            "{place} holds a sweep ({}, {jobs}) that cannot go on with this file: {reason}; or choose another folder \
              with --output",
             before.name
         )),
