@@ -72,12 +72,12 @@ impl Parts {
 
     /// The part of the file that will have this name, for one call alone.
     pub(super) fn part(self: &Arc<Self>, name: &str) -> Result<Part, ArtifactError> {
-        let file = file_name(name);
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if !busy.insert(file.clone()) {
-            return Err(ArtifactError::Busy);
-        }
-        Ok(Part { parts: Arc::clone(self), file })
+        self.part_of(file_name(name)).ok_or(ArtifactError::Busy)
+    }
+
+    fn part_of(self: &Arc<Self>, file: String) -> Option<Part> {
+        let is_free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone());
+        is_free.then(|| Part { parts: Arc::clone(self), file })
     }
 
     /// The same, once no other call works on it.
@@ -115,26 +115,28 @@ impl Parts {
     }
 
     /// Gives the part up of which nothing came for longest, where it is abandoned. Whether there was one.
-    fn make_way(&self, folder: &Path) -> io::Result<bool> {
-        // Held, so that no call begins to work on it.
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut oldest: Option<(SystemTime, PathBuf)> = None;
-        for entry in parts_in(folder)? {
-            if busy.contains(&*entry.file_name().to_string_lossy()) {
-                continue;
-            }
-            let found = (entry.metadata()?.modified()?, entry.path());
-            if oldest.as_ref().is_none_or(|oldest| found < *oldest) {
-                oldest = Some(found);
-            }
-        }
+    fn make_way(self: &Arc<Self>, folder: &Path) -> io::Result<bool> {
+        // What is gone meanwhile has made way.
+        let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
         let is_abandoned =
             |modified: SystemTime| modified.elapsed().is_ok_and(|idle| idle >= ABANDONED_AFTER);
-        let Some((_, path)) = oldest.filter(|(modified, _)| is_abandoned(*modified)) else {
-            return Ok(false);
-        };
-        tracing::info!("gave {} up, of which nothing came for long: others wait", path.display());
-        fs::remove_file(path).map(|()| true)
+        let mut found: Vec<(SystemTime, String)> = parts_in(folder)?
+            .iter()
+            .filter_map(|entry| {
+                Some((modified(&entry.path())?, entry.file_name().to_string_lossy().into_owned()))
+            })
+            .collect();
+        found.sort_unstable();
+        for (_, file) in found.into_iter().take_while(|(modified, _)| is_abandoned(*modified)) {
+            // One that a call works on is not abandoned, nor is one that a call has just worked on.
+            let Some(part) = self.part_of(file) else { continue };
+            let path = folder.join(&part.file);
+            if modified(&path).is_some_and(is_abandoned) {
+                tracing::info!("gave {} up, of which nothing came for long: others wait", path.display());
+                return part.remove().map(|()| true);
+            }
+        }
+        Ok(false)
     }
 }
 

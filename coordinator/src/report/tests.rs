@@ -248,11 +248,17 @@ fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
     let (job, epochs) = &some_jobs()[0];
     writer.job(job, epochs).unwrap();
     // One that was killed, which the next finds.
-    let killed = folder.path().join(".report-killed");
+    let killed = folder.path().join(".report-kiLLed");
     fs::create_dir(&killed).unwrap();
-    ["lock", "table"].iter().for_each(|file| fs::write(killed.join(file), "x").unwrap());
+    fs::write(killed.join("lock"), crate::held_folder::MARK).unwrap();
+    fs::write(killed.join("table"), "x").unwrap();
+    // A folder of the user's, which only begins alike.
+    let users = folder.path().join(".report-2025");
+    fs::create_dir(&users).unwrap();
+    fs::write(users.join("lock"), "x").unwrap();
     let other = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
-    assert!(!killed.exists());
+    assert!(!killed.exists() && users.join("lock").exists());
+    fs::remove_dir_all(users).unwrap();
     writer.job(&some_jobs()[1].0, &some_jobs()[1].1).unwrap();
     drop((writer, other));
     assert_eq!(read(&folder, "results.csv"), before);

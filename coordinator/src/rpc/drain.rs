@@ -31,8 +31,13 @@ pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Re
         }
         sleep(LOOKED_EVERY).await;
         (worker, is_certain) = match seat.call(Input::DescribeWorker(name.clone())).await {
-            // It has left and is forgotten.
-            Err(CallError::Refused(ControlError::NoSuchWorker(_))) => break,
+            // Whether it left or the coordinator began anew, nobody knows.
+            Err(CallError::Refused(ControlError::NoSuchWorker(_))) => {
+                return Err(Status::aborted(format!(
+                    "worker {name} was told to leave, and is gone without having confirmed it; drain it again if `sweep \
+                     workers` shows it later"
+                )));
+            }
             answer => answered(answer)?,
         };
     }

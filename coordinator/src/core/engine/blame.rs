@@ -114,7 +114,7 @@ impl WorkerState {
     }
 
     /// Whether it said too much that cannot be.
-    fn is_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.refused > REFUSALS_MAX
     }
 }
@@ -133,7 +133,8 @@ impl Engine {
 
     /// Whether a worker is given no jobs of the sweep though it would take them, as it is to blame.
     pub(super) fn is_set_aside(&self, worker: &WorkerState, sweep: SweepId) -> bool {
-        worker.is_blamed() && worker.is_to_be_set_aside(self.others_take_jobs(sweep))
+        // The others are many, and are looked at only where that decides.
+        worker.is_refused() || (worker.is_suspect() && self.others_take_jobs(sweep))
     }
 
     /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a

@@ -437,7 +437,7 @@ pub enum Reply {
     Retried(Box<v1::Sweep>, u64),
     /// Workers by name, and whether there are more.
     Workers(Vec<v1::Worker>, bool),
-    /// One worker, and whether it knows where a user has told it to leave.
+    /// One worker, and whether it has said itself that it leaves.
     Worker(Box<v1::Worker>, bool),
     /// What becomes of weights.
     Weights(WeightsAnswer),

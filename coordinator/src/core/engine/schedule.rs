@@ -57,14 +57,14 @@ impl Engine {
         slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
     }
 
-    /// The free slots of the workers that accept jobs, by worker.
+    /// The free slots of the workers that accept jobs and are not set aside for all, by worker.
     fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
         let workers = &self.workers;
         self.roomy.retain(|name| workers.get(name).is_some_and(WorkerState::has_room));
         self.roomy
             .iter()
             .filter_map(|name| self.workers.get_key_value(name))
-            .filter(|(_, worker)| worker.accepts())
+            .filter(|(_, worker)| worker.accepts() && !worker.is_refused())
             .flat_map(|(name, worker)| {
                 let free = worker.slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
                 free.map(move |(position, _)| (name.clone(), position))

@@ -257,12 +257,12 @@ impl Engine {
         }
     }
 
-    /// One worker, and whether it takes jobs, or knows that it shall not: what it was only told may be forgotten with
-    /// this coordinator, before it came there.
+    /// One worker, and whether it has said itself that it leaves: what it was only told may be forgotten with this
+    /// coordinator, before it came there.
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
         match self.workers.get(name) {
             Some(worker) => {
-                Reply::Worker(Box::new(self.worker_view(now, name, worker)), !worker.was_only_told())
+                Reply::Worker(Box::new(self.worker_view(now, name, worker)), worker.has_said_draining)
             }
             None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
         }
