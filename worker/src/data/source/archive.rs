@@ -15,7 +15,7 @@ use super::super::{
     DataError,
     left_out::{LeftOuts, Reason, is_system, shown},
 };
-use super::{Found, PICTURES_MAX, is_picture};
+use super::{Found, PICTURES_MAX, is_picture, looks_like_picture};
 
 /// The archive's bytes, shared by all readers.
 #[derive(Clone, Debug)]
@@ -101,7 +101,11 @@ pub(super) fn list(
             continue;
         }
         if entry.is_dir() {
-            folders.push(name.strip_suffix(b"/").unwrap_or(&name).to_vec());
+            let folder = name.strip_suffix(b"/").unwrap_or(&name);
+            // Some archives list the folder itself, as `./`.
+            if !folder.is_empty() {
+                folders.push(folder.to_vec());
+            }
             continue;
         }
         if !entry.is_file() {
@@ -165,10 +169,10 @@ fn twice_in_directory(archive: &Archive) -> Option<Vec<u8>> {
     twice(&names)
 }
 
-/// Adds the folders that are there only in the names of files: archives need not list them.
+/// Adds the folders that are there only in the names of pictures: archives need not list them.
 fn add_folders_of(found: &[Found], folders: &mut Vec<Vec<u8>>) {
     let mut known: HashSet<Vec<u8>> = folders.iter().cloned().collect();
-    for file in found {
+    for file in found.iter().filter(|file| looks_like_picture(&file.path)) {
         let mut path = &file.path[..];
         while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
             path = &path[..end];

@@ -1,6 +1,9 @@
 //! Which class each picture has, and which pictures are for training and which for validation.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use super::super::{
     DataError,
@@ -24,6 +27,14 @@ pub(super) struct Part {
     pub(super) folders: Vec<Vec<u8>>,
     /// What is in front of the class folders.
     pub(super) common: Vec<u8>,
+}
+
+/// The folders of a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Folders<'a> {
+    pub(super) all: &'a [Vec<u8>],
+    /// Those that hold files, and none that looks like a picture.
+    pub(super) without_pictures: &'a HashSet<Vec<u8>>,
 }
 
 /// A place's pictures by what they are for.
@@ -68,7 +79,7 @@ struct Top {
 pub(super) fn parts(
     path: &Path,
     found: Vec<Found>,
-    folders: &[Vec<u8>],
+    folders: Folders<'_>,
     left_out: &mut LeftOuts,
 ) -> Result<Parts, DataError> {
     let common = common_folder(&found, folders, &[]);
@@ -88,7 +99,7 @@ pub(super) fn parts(
     }
     let Roles { train, validation, test } = roles(path, &tops, !loose.is_empty())?;
     // One without pictures is told apart from none: somebody meant it to be used.
-    let validation = validation.or_else(|| empty_validation(folders, &common, &tops));
+    let validation = validation.or_else(|| empty_validation(folders.all, &common, &tops));
     let mut parts = Parts { train_folder: train.as_deref().map(shown), ..Parts::default() };
     if let Some(name) = &validation {
         parts.validation = Some((shown(name), Part::default()));
@@ -117,12 +128,12 @@ pub(super) fn parts(
     }
     let not_classes: Vec<Vec<u8>> =
         if train.is_some() { Vec::new() } else { validation.into_iter().chain(test).collect() };
-    let mut folders = folders.to_vec();
-    folders.retain(|folder| {
+    let mut of_classes = folders.all.to_vec();
+    of_classes.retain(|folder| {
         let rest = folder.strip_prefix(prefix.as_slice()).unwrap_or(folder);
         !not_classes.iter().any(|name| rest.split(|byte| *byte == b'/').next() == Some(name.as_slice()))
     });
-    parts.train = part(parts.train.found, &folders, &prefix);
+    parts.train = part(parts.train.found, Folders { all: &of_classes, ..folders }, &prefix);
     Ok(parts)
 }
 
@@ -213,15 +224,16 @@ fn list(names: &[Vec<u8>]) -> String {
 }
 
 /// What lies below `prefix`; folders that hold nothing but one folder are passed through.
-fn part(found: Vec<Found>, folders: &[Vec<u8>], prefix: &[u8]) -> Part {
+fn part(found: Vec<Found>, folders: Folders<'_>, prefix: &[u8]) -> Part {
     let common = common_folder(&found, folders, prefix);
-    let folders = folders.iter().filter(|folder| folder.starts_with(&common)).cloned().collect();
+    let folders = folders.all.iter().filter(|folder| folder.starts_with(&common)).cloned().collect();
     Part { found, folders, common }
 }
 
 /// Folders below `prefix` that hold nothing but one folder are passed through, as in archives with one leading folder. One
-/// without pictures next to it counts, too: it may be a class that lost them.
-fn common_folder(found: &[Found], folders: &[Vec<u8>], prefix: &[u8]) -> Vec<u8> {
+/// that is empty, or has pictures that are not read, counts, too: it may be a class that lost them. One with other files alone holds
+/// annotations.
+fn common_folder(found: &[Found], folders: Folders<'_>, prefix: &[u8]) -> Vec<u8> {
     let Some(first) = found.first() else { return prefix.to_vec() };
     let mut common: Vec<&[u8]> = first.path.split(|byte| *byte == b'/').collect();
     common.pop();
@@ -232,7 +244,9 @@ fn common_folder(found: &[Found], folders: &[Vec<u8>], prefix: &[u8]) -> Vec<u8>
         let folders = file.path.iter().filter(|byte| **byte == b'/').count();
         common.truncate(shared(&common, &file.path).min(folders));
     }
-    for folder in folders.iter().filter(|folder| folder.starts_with(prefix)) {
+    let counts =
+        |folder: &&Vec<u8>| folder.starts_with(prefix) && !folders.without_pictures.contains(*folder);
+    for folder in folders.all.iter().filter(counts) {
         let (same, depth) = (shared(&common, folder), folder.split(|byte| *byte == b'/').count());
         if same < depth {
             // It lies next to the common folder, or below it.

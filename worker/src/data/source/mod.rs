@@ -17,7 +17,7 @@ use std::{
 
 use self::{
     archive::Archive,
-    classes::{Classified, Part, Parts, classify, others, parts},
+    classes::{Classified, Folders, Part, Parts, classify, others, parts},
 };
 use super::{
     DataError, DecodeError,
@@ -26,6 +26,9 @@ use super::{
 };
 use crate::protocol::LeftOut;
 
+/// Endings of pictures that are not read: where they lie, pictures were meant to.
+const OTHER_PICTURES: [&str; 14] =
+    ["gif", "avif", "heic", "heif", "jp2", "jxl", "jfif", "jpe", "psd", "raw", "dng", "nef", "cr2", "tga"];
 /// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 /// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
@@ -251,12 +254,36 @@ fn open_place(
         let what = format!("{} files are too many", found.len());
         return Err(DataError::TooLarge { path: path.to_owned(), what });
     }
+    let without_pictures = without_pictures(&found);
     keep_pictures(&mut found, left_out);
-    let parts = parts(path, found, &folders, left_out)?;
+    let folders = Folders { all: &folders, without_pictures: &without_pictures };
+    let parts = parts(path, found, folders, left_out)?;
     if parts.train.found.is_empty() {
         return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
     }
     Ok((Place { path: path.to_owned(), store }, parts))
+}
+
+/// The folders that hold files, and none that looks like a picture: annotations, which many data sets have next to their
+/// pictures.
+fn without_pictures(found: &[Found]) -> HashSet<Vec<u8>> {
+    let mut with = HashSet::new();
+    let mut without = HashSet::new();
+    let above = |path: &[u8], known: &mut HashSet<Vec<u8>>| {
+        let mut path = path;
+        while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
+            path = &path[..end];
+            // What is above a known one is known.
+            if !known.insert(path.to_vec()) {
+                break;
+            }
+        }
+    };
+    for file in found {
+        above(&file.path, if looks_like_picture(&file.path) { &mut with } else { &mut without });
+    }
+    without.retain(|folder| !with.contains(folder));
+    without
 }
 
 /// Counts the files that are no pictures, and keeps the others.
@@ -431,6 +458,15 @@ fn too_large() -> DecodeError {
 
 /// Whether a file's name is that of a picture that is read.
 fn is_picture(path: &[u8]) -> bool {
+    ends_in(path, &EXTENSIONS)
+}
+
+/// Whether a file's name is that of a picture, read or not.
+fn looks_like_picture(path: &[u8]) -> bool {
+    is_picture(path) || ends_in(path, &OTHER_PICTURES)
+}
+
+fn ends_in(path: &[u8], extensions: &[&str]) -> bool {
     let Some(dot) = path.iter().rposition(|byte| *byte == b'.') else { return false };
-    EXTENSIONS.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
+    extensions.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
 }

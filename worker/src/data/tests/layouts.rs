@@ -35,6 +35,35 @@ fn a_class_that_lost_its_pictures_is_missed_though_all_others_lie_in_one_folder(
 }
 
 #[test]
+fn annotations_next_to_the_folder_of_pictures_are_no_class() {
+    // As Food-101, CUB-200, Caltech-101 and sets with their documents are delivered; some archives list the folder itself.
+    let images = ["set/images/cat/1.jpg", "set/images/dog/1.jpg", "set/images/dog/2.jpg"];
+    let others = [
+        "set/meta/classes.txt",
+        "set/meta/deep/train.json",
+        "set/parts/parts",
+        "docs/paper.pdf",
+        "set/README",
+    ];
+    let split = ["set/train/cat/1.jpg", "set/train/dog/1.jpg", "set/val/cat/1.jpg", "set/val/dog/1.jpg"];
+    for (pictures, validation) in [(&images[..], false), (&split, true)] {
+        let world = World::new();
+        let names = [pictures, &others].concat();
+        let folder = lay_out(&world, "all", &names);
+        let entries = [&["./"], &names[..]]
+            .concat()
+            .iter()
+            .map(|name| ((*name).to_owned(), jpeg([1; 3])))
+            .collect::<Vec<_>>();
+        for path in [folder, world.zip("all.zip", &entries)] {
+            let dataset = world.prepare(&path).unwrap();
+            assert_eq!(dataset.classes(), ["cat", "dog"], "{path:?}");
+            assert_eq!(dataset.validation().is_some(), validation, "{path:?}");
+        }
+    }
+}
+
+#[test]
 fn a_validation_folder_without_pictures_is_no_held_out_share() {
     let train = ["train/cat/1.jpg", "train/dog/1.jpg", "train/dog/2.jpg"];
     for paths in [&["val/"][..], &["val/cat/", "val/dog/"], &["val/cat/1.avif", "val/dog/1.avif"]] {
