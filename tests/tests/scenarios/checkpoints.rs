@@ -74,7 +74,8 @@ async fn leave(_: &Cluster, worker: Worker) {
 async fn drain(cluster: &Cluster, worker: Worker) {
     let request = v1::DrainWorkerRequest { name: "one".into() };
     let told = cluster.client().await.drain_worker(request).await.unwrap().into_inner();
-    assert_eq!((told.state.as_str(), told.running.len()), ("draining", 1));
+    // The answer comes when the worker has said that it leaves; without grace it may have left by then.
+    assert!(["draining", "disconnected"].contains(&told.state.as_str()), "{told:?}");
     assert_eq!(worker.wait(), Some(0));
 }
 
