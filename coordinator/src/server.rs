@@ -31,7 +31,7 @@ use crate::{
     rpc,
     rpc::{
         BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
-        WORKER_MESSAGE_BYTES_MAX, WorkerServer, accept, bounded_errors,
+        WorkerServer, accept, bounded_errors,
     },
     store::{self, Store, StoreError},
     told::Told,
@@ -302,7 +302,8 @@ fn transport(
 ) -> anyhow::Result<Router<Stack<ErrorsLayer, stack::Identity>>> {
     let guard = BearerToken::new(config.token.as_deref());
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkerServiceServer::new(workers).max_decoding_message_size(WORKER_MESSAGE_BYTES_MAX);
+    let workers =
+        WorkerServiceServer::new(workers).max_decoding_message_size(proto::WORKER_MESSAGE_BYTES_MAX);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -53,32 +53,24 @@ fn answered(answer: Result<Reply, CallError>) -> Result<(v1::Worker, bool), Stat
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
-
-    use tokio_util::sync::CancellationToken;
+    use std::future::poll_fn;
 
     use super::*;
     use crate::{
-        core::engine::{EngineConfig, Hello, SessionId, SlotDescription},
-        driver::{Driver, Outbound, Role},
-        store,
+        core::engine::{Hello, SessionId, SlotDescription},
+        driver::{Outbound, Role},
+        rpc::test_seat,
     };
 
-    #[tokio::test]
-    async fn a_user_is_answered_when_the_worker_itself_has_said_that_it_leaves() {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("sweep.db").display());
-        let store = store::open(&url).await.unwrap();
-        let config = EngineConfig::with_lease_ms(20_000);
-        let (runs, driver) = Driver::restore(Arc::clone(&store), config).await.unwrap();
-        tokio::spawn(runs.run(CancellationToken::new()));
-        let seat = Seat::default();
-        seat.set(Role::Leading(driver.clone()));
-        let name: WorkerName = "a".parse().unwrap();
+    fn name() -> WorkerName {
+        "a".parse().unwrap()
+    }
+
+    fn hello() -> Hello {
         let slot =
             SlotDescription { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
-        let hello = Hello {
-            name: name.clone(),
+        Hello {
+            name: name(),
             instance: "one".into(),
             predecessors: Vec::new(),
             host: String::new(),
@@ -86,9 +78,16 @@ mod tests {
             slots: vec![slot],
             held: Vec::new(),
             draining: false,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_is_answered_when_the_worker_itself_has_said_that_it_leaves() {
+        let (store, _folder) = test_seat::store().await;
+        let driver = test_seat::driver(&store).await;
+        let (seat, name) = (test_seat::led_by(&driver), name());
         let (session, (outbox, inbox)) = (SessionId(1), driver.outbox());
-        driver.open_session(Input::SessionOpened { session, hello }, outbox).await.unwrap();
+        driver.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
         let unheard = drain(&seat, name.clone(), Duration::ZERO).await.unwrap_err();
         assert_eq!(unheard.code(), tonic::Code::Aborted);
         assert!(unheard.message().contains("was told to leave, and has not confirmed it"), "{unheard}");
@@ -110,5 +109,36 @@ mod tests {
         assert!(!asked.is_finished(), "it is not certain before the worker has said it");
         driver.tell(vec![Input::WorkerDraining { session, reason: String::new() }]).await.unwrap();
         assert_eq!(asked.await.unwrap().unwrap().state, "draining");
+    }
+
+    #[tokio::test]
+    async fn a_drain_that_a_new_coordinator_knows_nothing_of_is_not_told_as_done() {
+        let (store, _folder) = test_seat::store().await;
+        let before = test_seat::driver(&store).await;
+        let (seat, session) = (test_seat::led_by(&before), SessionId(1));
+        let (outbox, _inbox) = before.outbox();
+        before.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
+        let asked = {
+            let seat = seat.clone();
+            tokio::spawn(async move { drain(&seat, name(), CONFIRMED_WITHIN).await })
+        };
+        let is_told = async || match before.call(Input::DescribeWorker(name())).await {
+            Ok(Reply::Worker(worker, _)) => worker.state == "draining",
+            other => panic!("{other:?}"),
+        };
+        while !is_told().await {
+            tokio::task::yield_now().await;
+        }
+        // Another one leads, to which the worker has not come yet.
+        seat.set(Role::Leading(test_seat::driver(&store).await));
+        let refused = asked.await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Aborted);
+        assert!(refused.message().contains("is gone without having confirmed it"), "{refused}");
+        // Where it has come, it says nothing of a drain either.
+        let after = test_seat::driver(&store).await;
+        let (outbox, _inbox) = after.outbox();
+        after.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
+        let (_, has_said) = answered(after.call(Input::DescribeWorker(name())).await).unwrap();
+        assert!(!has_said);
     }
 }

@@ -1,7 +1,7 @@
 //! Every text and every number that a peer can send, and what becomes of it: refused where it comes in, or kept as it is.
 //! The tables are compared with the wire format, so that a field that is new must be thought of.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 use proto::{
@@ -9,14 +9,13 @@ use proto::{
     v1::{self, sweep_service_server::SweepService, worker_message::Message as Said},
 };
 use tempfile::TempDir;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
-use super::{SweepServer, convert};
+use super::{SweepServer, convert, test_seat};
 use crate::{
-    core::engine::{AttemptEvent, EngineConfig, Input, SessionId},
-    driver::{Driver, DriverHandle, Role, Seat},
-    store,
+    core::engine::{AttemptEvent, Input, SessionId},
+    driver::DriverHandle,
 };
 
 /// Texts that a store may take for another, or that end what they stand in.
@@ -33,15 +32,9 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("sweep.db").display());
-        let store = store::open(&url).await.unwrap();
-        let config = EngineConfig::with_lease_ms(20_000);
-        let (runs, driver) = Driver::restore(Arc::clone(&store), config).await.unwrap();
-        tokio::spawn(runs.run(CancellationToken::new()));
-        let seat = Seat::default();
-        seat.set(Role::Leading(driver.clone()));
-        let server = SweepServer::new(seat, store, None, TaskTracker::new());
+        let (store, folder) = test_seat::store().await;
+        let driver = test_seat::driver(&store).await;
+        let server = SweepServer::new(test_seat::led_by(&driver), store, None, TaskTracker::new());
         Self { server, driver, _folder: folder }
     }
 

@@ -162,7 +162,7 @@ proptest! {
                 // A stream ends with its first message that cannot be used.
                 let Ok(input) = input else { break };
                 let bytes = input.bytes();
-                prop_assert!(bytes < super::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
+                prop_assert!(bytes < proto::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
                 let output = engine.apply(now(time), input);
                 prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
                 prop_assert_eq!(engine.check_invariants(), Ok(()));

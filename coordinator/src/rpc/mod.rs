@@ -25,7 +25,6 @@ pub use self::{
     workers::WorkerServer,
 };
 
-pub use proto::WORKER_MESSAGE_BYTES_MAX;
 use tonic::Status;
 
 use crate::{driver::CallError, store::StoreError};
@@ -89,3 +88,5 @@ mod fields;
 mod fuzz;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod test_seat;

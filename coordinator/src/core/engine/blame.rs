@@ -108,9 +108,10 @@ impl WorkerState {
         self.is_suspect() || self.is_refused()
     }
 
-    /// Whether it is given no jobs of a sweep for which there are `others`.
-    pub(super) fn is_to_be_set_aside(&self, others: bool) -> bool {
-        self.is_refused() || (self.is_suspect() && others)
+    /// Whether it is given no jobs of a sweep for which there may be `others`; they are many, and are looked at only where that
+    /// decides.
+    pub(super) fn is_to_be_set_aside(&self, others: impl FnOnce() -> bool) -> bool {
+        self.is_refused() || (self.is_suspect() && others())
     }
 
     /// Whether it said too much that cannot be.
@@ -133,8 +134,7 @@ impl Engine {
 
     /// Whether a worker is given no jobs of the sweep though it would take them, as it is to blame.
     pub(super) fn is_set_aside(&self, worker: &WorkerState, sweep: SweepId) -> bool {
-        // The others are many, and are looked at only where that decides.
-        worker.is_refused() || (worker.is_suspect() && self.others_take_jobs(sweep))
+        worker.is_to_be_set_aside(|| self.others_take_jobs(sweep))
     }
 
     /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
@@ -153,7 +153,8 @@ impl Engine {
                 worker.refused, worker.refusal
             ));
         }
-        if !worker.is_suspect() || !worker.crashed.keys().any(|job| self.others_take_jobs(job.sweep)) {
+        let others = || worker.crashed.keys().any(|job| self.others_take_jobs(job.sweep));
+        if !worker.is_to_be_set_aside(others) {
             return None;
         }
         let jobs: Vec<String> = worker.crashed.keys().map(ToString::to_string).collect();

@@ -24,8 +24,11 @@ pub(super) const SPECIFICATIONS_BYTES_MAX: usize = 256 << 20;
 impl Engine {
     /// Whether there is room for so many bytes of specifications more.
     pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), ControlError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let kept: usize = self.sweeps.values().map(|run| run.definition.text_bytes()).sum();
-        let fits = bytes == 0 || kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
+        let fits = kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
         if fits { Ok(()) } else { Err(ControlError::TooManySpecifications { kept, bytes }) }
     }
 

@@ -161,7 +161,7 @@ impl Engine {
 /// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
 fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<v1::WaitReason> {
     looks_at_a_worker();
-    if worker.is_to_be_set_aside(others) {
+    if worker.is_to_be_set_aside(|| others) {
         return Some(v1::WaitReason::AllSetAside);
     }
     if worker.unfit.contains(&run.id) {

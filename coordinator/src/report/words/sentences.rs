@@ -1,14 +1,11 @@
 //! Texts with numbers in them: singular and plural, and the order of words, are each language's own.
 
+use terminal::count as counted;
+
 use super::{
     super::figures::{measured, short},
     Words,
 };
-
-/// `1 job`, `3 jobs`.
-fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
 
 /// `is` or `are`, and the like.
 fn agreeing(count: u64, one: &'static str, many: &'static str) -> &'static str {

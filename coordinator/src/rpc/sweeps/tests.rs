@@ -4,20 +4,19 @@ use async_trait::async_trait;
 use proto::AttemptKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::*;
 use crate::{
     artifacts::Artifacts,
     core::{
-        engine::{EngineConfig, weights_name},
+        engine::weights_name,
         record::{BestEpoch, EpochMetrics, History, Record, StoredSweep, WeightsFile, WeightsState},
         specification::{Goal, Metric, MetricName, MetricUse},
         state::AttemptState,
     },
-    driver::{Driver, Role},
-    store::{self, ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError},
+    rpc::test_seat,
+    store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError},
 };
 
 /// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
@@ -100,8 +99,7 @@ const METRIC: Metric = Metric { name: MetricName::ValAccuracy, goal: Goal::Maxim
 
 /// A sweep of three jobs, of which this is recorded.
 async fn served(records: impl IntoIterator<Item = Record>) -> Served {
-    let folder = tempfile::tempdir().unwrap();
-    let store = store::open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await.unwrap();
+    let (store, folder) = test_seat::store().await;
     let text =
         "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
     let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
@@ -118,11 +116,7 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     store.commit(&records).await.unwrap();
     let (listed, lists) = mpsc::unbounded_channel();
     let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
-    let (runs, driver) =
-        Driver::restore(Arc::clone(&store), EngineConfig::with_lease_ms(20_000)).await.unwrap();
-    tokio::spawn(runs.run(CancellationToken::new()));
-    let seat = Seat::default();
-    seat.set(Role::Leading(driver));
+    let seat = test_seat::led_by(&test_seat::driver(&store).await);
     let artifacts = Arc::new(Artifacts::open(folder.path().join("weights").to_str().unwrap()).unwrap());
     Served { server: SweepServer::new(seat, store, Some(artifacts), TaskTracker::new()), lists, folder }
 }

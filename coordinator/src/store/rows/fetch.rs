@@ -2,7 +2,7 @@
 //! Many are asked for at a time, since a user may have thousands of jobs tried again, or stop a sweep in which a
 //! hundred thousand wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::{AttemptKey, JobKey, SweepId};
 
@@ -56,41 +56,60 @@ impl Rows {
     /// What is neither in memory nor made by the records themselves.
     fn missing(&self, records: &[Record]) -> Missing {
         let mut missing = Missing::default();
-        let (mut sweeps, mut jobs, mut attempts) = (HashSet::new(), HashSet::new(), HashSet::new());
         for record in records {
             match record {
-                Record::SweepSubmitted { sweep, .. } => drop(sweeps.insert(*sweep)),
                 Record::SweepExtended { sweep, .. }
                 | Record::SweepChanged { sweep, .. }
                 | Record::DatasetFound { sweep, .. } => {
-                    if !self.sweeps.contains_key(sweep) && !sweeps.contains(sweep) {
+                    if !self.sweeps.contains_key(sweep) {
                         missing.sweeps.insert(sweep.0);
                     }
                 }
                 Record::AttemptStarted { attempt, .. } | Record::AttemptEnded { attempt, .. } => {
-                    if !self.attempts.contains_key(attempt) && !attempts.contains(attempt) {
+                    if !self.attempts.contains_key(attempt) {
                         let AttemptKey { job, attempt } = *attempt;
                         missing.attempts.entry((job.sweep, attempt)).or_default().insert(job.job);
                     }
                 }
-                Record::AttemptGranted { attempt, is_first: true, .. } => {
-                    jobs.insert(attempt.job);
-                    attempts.insert(*attempt);
-                }
-                Record::AttemptGranted { attempt: AttemptKey { job, .. }, .. }
+                Record::AttemptGranted { is_first: false, attempt: AttemptKey { job, .. }, .. }
                 | Record::EpochRecorded { attempt: AttemptKey { job, .. }, .. }
                 | Record::JobChanged { job, .. } => {
-                    if let Record::AttemptGranted { attempt, .. } = record {
-                        attempts.insert(*attempt);
-                    }
-                    if !self.jobs.contains_key(job) && !jobs.contains(job) {
+                    if !self.jobs.contains_key(job) {
                         missing.jobs.entry(job.sweep).or_default().insert(job.job);
                     }
                 }
-                Record::WeightsChanged { .. } => {}
+                Record::SweepSubmitted { .. }
+                | Record::AttemptGranted { is_first: true, .. }
+                | Record::WeightsChanged { .. } => {}
             }
         }
+        // Most commits change what is in memory.
+        if !missing.is_empty() {
+            records.iter().for_each(|record| missing.leave_out_made_by(record));
+        }
         missing
+    }
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.sweeps.is_empty() && self.jobs.is_empty() && self.attempts.is_empty()
+    }
+
+    /// A row that a record makes cannot be there before.
+    fn leave_out_made_by(&mut self, record: &Record) {
+        match record {
+            Record::SweepSubmitted { sweep, .. } => drop(self.sweeps.remove(&sweep.0)),
+            Record::AttemptGranted { attempt: AttemptKey { job, attempt }, is_first, .. } => {
+                if let Some(jobs) = self.attempts.get_mut(&(job.sweep, *attempt)) {
+                    jobs.remove(&job.job);
+                }
+                if *is_first && let Some(jobs) = self.jobs.get_mut(&job.sweep) {
+                    jobs.remove(&job.job);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -38,11 +38,8 @@ impl Told {
     /// One fault of a data set or a GPU ends every job of a sweep, within a second: then it is told by its count, at each
     /// power of ten.
     fn end(&mut self, end: &End) -> Telling {
-        let same = |told: &End| {
-            (told.outcome, &told.reason, &told.log_tail) == (end.outcome, &end.reason, &end.log_tail)
-        };
         match &mut self.end {
-            Some((told, more)) if same(told) => {
+            Some((told, more)) if told == end => {
                 *more += 1;
                 let is_power = 10_u64.checked_pow(more.ilog10()) == Some(*more);
                 if is_power && *more > 1 { Telling::Count(*more) } else { Telling::Nothing }

@@ -15,7 +15,7 @@ use super::super::{
     DataError,
     left_out::{LeftOuts, Reason, is_system, shown},
 };
-use super::{Found, PICTURES_MAX, is_picture, looks_like_picture};
+use super::{Found, PICTURES_MAX, add_folders_above, is_picture, looks_like_picture};
 
 /// The archive's bytes, shared by all readers.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub(super) fn list(
 ) -> Result<(Vec<Found>, Vec<Vec<u8>>), DataError> {
     let refuse = |reason: String| DataError::Archive { path: path.to_owned(), reason };
     let mut found = Vec::with_capacity(archive.len().min(PICTURES_MAX));
-    let (mut folders, mut passed) = (Vec::new(), HashSet::new());
+    let (mut folders, mut passed) = (HashSet::new(), HashSet::new());
     for index in 0..archive.len() {
         found_one();
         let entry = archive.by_index_data(index).map_err(|error| refuse(error.to_string()))?;
@@ -104,7 +104,7 @@ pub(super) fn list(
             let folder = name.strip_suffix(b"/").unwrap_or(&name);
             // Some archives list the folder itself, as `./`.
             if !folder.is_empty() {
-                folders.push(folder.to_vec());
+                folders.insert(folder.to_vec());
             }
             continue;
         }
@@ -131,7 +131,12 @@ pub(super) fn list(
         let name = shown(&name);
         return Err(refuse(format!("it holds {name} more than once, and nobody knows which one is meant")));
     }
-    add_folders_of(&found, &mut folders);
+    // Archives need not list the folders of their pictures.
+    for picture in found.iter().filter(|file| looks_like_picture(&file.path)) {
+        add_folders_above(&picture.path, &mut folders);
+    }
+    let mut folders: Vec<Vec<u8>> = folders.into_iter().collect();
+    folders.sort_unstable();
     Ok((found, folders))
 }
 
@@ -167,22 +172,6 @@ fn twice_in_directory(archive: &Archive) -> Option<Vec<u8>> {
         rest = rest.get(FIXED_BYTES + name + extra + comment..)?;
     }
     twice(&names)
-}
-
-/// Adds the folders that are there only in the names of pictures: archives need not list them.
-fn add_folders_of(found: &[Found], folders: &mut Vec<Vec<u8>>) {
-    let mut known: HashSet<Vec<u8>> = folders.iter().cloned().collect();
-    for file in found.iter().filter(|file| looks_like_picture(&file.path)) {
-        let mut path = &file.path[..];
-        while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
-            path = &path[..end];
-            if path.is_empty() || known.contains(path) {
-                break;
-            }
-            known.insert(path.to_vec());
-            folders.push(path.to_vec());
-        }
-    }
 }
 
 /// The part of a path that is passed over, and why.

@@ -267,23 +267,24 @@ fn open_place(
 /// The folders that hold files, and none that looks like a picture: annotations, which many data sets have next to their
 /// pictures.
 fn without_pictures(found: &[Found]) -> HashSet<Vec<u8>> {
-    let mut with = HashSet::new();
-    let mut without = HashSet::new();
-    let above = |path: &[u8], known: &mut HashSet<Vec<u8>>| {
-        let mut path = path;
-        while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
-            path = &path[..end];
-            // What is above a known one is known.
-            if !known.insert(path.to_vec()) {
-                break;
-            }
-        }
-    };
+    let (mut with, mut without) = (HashSet::new(), HashSet::new());
     for file in found {
-        above(&file.path, if looks_like_picture(&file.path) { &mut with } else { &mut without });
+        let known = if looks_like_picture(&file.path) { &mut with } else { &mut without };
+        add_folders_above(&file.path, known);
     }
     without.retain(|folder| !with.contains(folder));
     without
+}
+
+/// Adds the folders that a path lies in to those that are known, with which all above them are.
+fn add_folders_above(mut path: &[u8], known: &mut HashSet<Vec<u8>>) {
+    while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
+        path = &path[..end];
+        if path.is_empty() || known.contains(path) {
+            break;
+        }
+        known.insert(path.to_vec());
+    }
 }
 
 /// Counts the files that are no pictures, and keeps the others.

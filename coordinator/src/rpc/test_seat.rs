@@ -1,0 +1,33 @@
+//! A coordinator that leads on a store of its own, for the tests of the services.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    core::engine::EngineConfig,
+    driver::{Driver, DriverHandle, Role, Seat},
+    store::{self, Store},
+};
+
+/// A new store in SQLite, which goes away with its folder.
+pub(super) async fn store() -> (Arc<dyn Store>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store::open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await.unwrap();
+    (store, folder)
+}
+
+/// A driver on a store, which runs until the test ends, with leases of 20 s.
+pub(super) async fn driver(store: &Arc<dyn Store>) -> DriverHandle {
+    let config = EngineConfig::with_lease_ms(20_000);
+    let (runs, driver) = Driver::restore(Arc::clone(store), config).await.unwrap();
+    tokio::spawn(runs.run(CancellationToken::new()));
+    driver
+}
+
+/// The seat of a coordinator whose driver this is.
+pub(super) fn led_by(driver: &DriverHandle) -> Seat {
+    let seat = Seat::default();
+    seat.set(Role::Leading(driver.clone()));
+    seat
+}
