@@ -11,7 +11,7 @@ use tests::{
     power_cut::{Recording, mark},
 };
 
-use super::{commits, dump};
+use super::{agreement::commits, damaged::dump};
 
 /// Cuts at random; `POWER_CUTS` asks for more.
 const CUTS: u64 = 300;

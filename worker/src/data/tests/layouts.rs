@@ -190,3 +190,132 @@ fn paths_that_the_system_does_not_take_are_left_out() {
     let packed = world.prepare(&folder).unwrap();
     assert_eq!((packed.len(), counts(&packed)), (4, vec![("too_deep", "", 1)]));
 }
+
+/// `train` and the validation folder, each with both classes, and a test folder.
+fn split_folders(world: &World, validation: &str) -> PathBuf {
+    for (class, name, bytes) in pictures() {
+        world.write(&format!("set/train/{class}/{name}"), &bytes);
+    }
+    world.write(&format!("set/{validation}/cat/v.jpg"), &jpeg([7; 3]));
+    world.write(&format!("set/{validation}/dog/v.jpg"), &jpeg([8; 3]));
+    world.write("set/test/1.jpg", &jpeg([9; 3]));
+    world.path("set")
+}
+
+#[test]
+fn a_validation_folder_is_the_validation_set_and_a_test_folder_is_left_out() {
+    for name in ["val", "valid", "Validation"] {
+        let world = World::new();
+        let packed = world.prepare(&split_folders(&world, name)).unwrap();
+        assert_eq!(packed.classes(), ["cat", "dog"], "{name}");
+        assert_eq!(packed.labels(), [0, 0, 1, 0, 1]);
+        assert_eq!((packed.validation_count(), packed.validation()), (2, Some(name)));
+        assert_eq!(counts(&packed), [("test_folder", "test", 1)]);
+        // It is another data set than its training pictures alone, and other validation pictures are, too.
+        let all = packed.content_hash().to_owned();
+        let alone = world.prepare(&world.path("set/train")).unwrap();
+        assert_eq!((alone.len(), alone.validation_count()), (3, 0));
+        assert_ne!(alone.content_hash(), all);
+        world.write(&format!("set/{name}/cat/v.jpg"), &jpeg([99; 3]));
+        assert_ne!(world.prepare(&world.path("set")).unwrap().content_hash(), all);
+    }
+}
+
+#[test]
+fn a_validation_set_that_is_named_is_used_and_a_pack_keeps_it() {
+    let world = World::new();
+    let folder = world.image_folder();
+    world.write("other/cat/v.jpg", &jpeg([7; 3]));
+    world.write("other/dog/v.jpg", &jpeg([8; 3]));
+    let options = PrepareOptions { val_path: Some(world.path("other")), ..world.options(&folder) };
+    let packed = prepare(&options, &|_| {}).unwrap();
+    assert_eq!((packed.len(), packed.validation_count()), (5, 2));
+    assert_eq!(packed.validation(), world.path("other").to_str());
+    let pack = fs::read_dir(world.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors")).unwrap();
+    assert_eq!(world.prepare(&pack).unwrap().validation_count(), 2);
+
+    fs::rename(world.path("other/dog"), world.path("other/cow")).unwrap();
+    let error = prepare(&options, &|_| {}).unwrap_err();
+    assert!(matches!(error, DataError::Validation { .. }) && error.to_string().contains("cow"), "{error}");
+    let of_pack = PrepareOptions { val_path: Some(world.path("other")), ..world.options(&pack) };
+    assert!(matches!(prepare(&of_pack, &|_| {}), Err(DataError::Validation { .. })));
+}
+
+/// What becomes of a folder that holds a picture at each of these paths: its classes, how many pictures are for validation,
+/// and what is left out.
+fn laid_out(paths: &[&str]) -> Result<(Vec<String>, usize, Vec<LeftOut>), DataError> {
+    let world = World::new();
+    for (number, path) in paths.iter().enumerate() {
+        world.write(&format!("set/{path}"), &jpeg([number as u8 * 9; 3]));
+    }
+    let packed = world.prepare(&world.path("set"))?;
+    let of = |left_out: &LeftOut| LeftOut { examples: Vec::new(), ..left_out.clone() };
+    Ok((packed.classes().to_vec(), packed.validation_count(), packed.left_out().iter().map(of).collect()))
+}
+
+#[test]
+fn sets_of_pictures_are_told_from_classes_and_what_is_left_out_is_said() {
+    type Case = (&'static [&'static str], &'static [&'static str], usize, &'static [(&'static str, u64)]);
+    let cases: [Case; 9] = [
+        // A class may be called like a set of pictures, where it is one in no sense.
+        (&["bus/1.jpg", "car/1.jpg", "train/1.jpg"], &["bus", "car", "train"], 0, &[]),
+        (&["valid/1.jpg", "invalid/1.jpg"], &["invalid", "valid"], 0, &[]),
+        (&["control/1.jpg", "test/1.jpg"], &["control", "test"], 0, &[]),
+        // Next to classes, test pictures are none, and a folder of classes is the validation set.
+        (&["cats/1.jpg", "dogs/1.jpg", "test/1.jpg", "test/2.jpg"], &["cats", "dogs"], 0, &[("test", 2)]),
+        (&["valid/1.jpg", "invalid/1.jpg", "test/1.jpg"], &["invalid", "valid"], 0, &[("test", 1)]),
+        (&["cats/1.jpg", "dogs/1.jpg", "val/cats/2.jpg", "val/dogs/2.jpg"], &["cats", "dogs"], 2, &[]),
+        // As Kaggle has them.
+        (&["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"], &["cat", "dog"], 0, &[("test1", 1)]),
+        (&["cat.0.jpg", "dog.0.jpg", "test/1.jpg"], &["cat", "dog"], 0, &[("test", 1)]),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "test/1.jpg", "more/1.jpg"],
+            &["cats", "dogs"],
+            0,
+            &[("more", 1), ("test", 1)],
+        ),
+    ];
+    for (paths, classes, validation, left_out) in cases {
+        let found = laid_out(paths).unwrap_or_else(|error| panic!("{paths:?}: {error}"));
+        let mut named: Vec<(&str, u64)> =
+            found.2.iter().map(|one| (one.detail.as_str(), one.count)).collect();
+        named.sort_unstable();
+        assert_eq!(
+            (found.0.as_slice(), found.1, named.as_slice()),
+            (&classes.iter().map(|class| (*class).to_owned()).collect::<Vec<_>>()[..], validation, left_out),
+            "{paths:?}"
+        );
+    }
+}
+
+#[test]
+fn folders_that_may_be_classes_or_sets_of_pictures_are_refused_with_what_to_do() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["bus/1.jpg", "car/1.jpg", "train/a/1.jpg", "train/b/1.jpg"], r#""train" may be the training set"#),
+        (&["cats/1.jpg", "dogs/1.jpg", "train/cat.0.jpg"], r#""train" may be the training set"#),
+        (&["bus/1.jpg", "car/1.jpg", "train/1.jpg", "test/1.jpg"], r#""train" may be the training set"#),
+        (&["cats/1.jpg", "dogs/1.jpg", "val/1.jpg"], r#""val" has no class folders"#),
+        (
+            &["val/cats/1.jpg", "val/dogs/1.jpg", "test/cats/1.jpg"],
+            r#"holds "test", "val" and no training set"#,
+        ),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "training/cats/1.jpg"],
+            r#""train" and "training" look like the same"#,
+        ),
+        (
+            &["train/cats/1.jpg", "train/dogs/1.jpg", "val/cats/1.jpg", "valid/cats/1.jpg"],
+            r#""val" and "valid""#,
+        ),
+    ];
+    for (paths, expected) in cases {
+        let error = laid_out(paths).map(|found| found.0).unwrap_err();
+        assert!(matches!(error, DataError::Ambiguous { .. }), "{paths:?}: {error:?}");
+        let told = error.to_string();
+        assert!(
+            told.contains(expected) && (told.contains("rename") || told.contains("keep one")),
+            "{paths:?}: {told}"
+        );
+    }
+}
