@@ -1,17 +1,15 @@
 //! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
-//! conversions between them. Nothing here decides anything; no other crate of the workspace is imported.
+//! conversions between them and the vocabulary of `terms`. Nothing here decides anything.
 
-mod bounds;
-mod dataset;
+mod convert;
 mod ids;
 mod parameter;
 
-pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
-pub use dataset::{notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
 pub use parameter::{ParameterMap, ParameterValue};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
+pub use terms::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -2,11 +2,9 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
+use dataset::command::DatasetCommand;
 use terminal::{logging, output};
-use worker::{
-    agent::{self, StartOptions},
-    data::{self, command::DatasetCommand},
-};
+use worker::agent::{self, StartOptions};
 
 /// Trains jobs of hyperparameter sweeps for a coordinator
 #[derive(Debug, clap::Parser)]
@@ -44,7 +42,7 @@ fn main() -> ExitCode {
     logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });
     output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
-        Command::Dataset(command) => data::command::run(&command).map(|()| ExitCode::SUCCESS),
+        Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
         Command::Devices => agent::list_devices(),
     })

@@ -25,12 +25,10 @@ use coordinator::{
 };
 use proto::{AttemptKey, JobKey, SweepId, v1};
 use tests::Random;
-use worker::{
-    agent::{
-        session::types::{EventKind, Input as Heard, Output, TrainerEvent, Work},
-        wire,
-    },
-    protocol::TrainerOutcome,
+use trainer_protocol::TrainerOutcome;
+use worker::agent::{
+    session::types::{EventKind, Input as Heard, Output, TrainerEvent, Work},
+    wire,
 };
 
 use super::{

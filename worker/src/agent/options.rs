@@ -16,7 +16,7 @@ use super::{
     lineage, own_trainer,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
-use crate::protocol::PACK_SIZE_MAX;
+use trainer_protocol::PACK_SIZE_MAX;
 
 /// Most jobs at the same time on a GPU unless the user says otherwise: past it, small models fill every GPU of today.
 const PACK_SIZE_MAX_ON_GPU: u16 = 64;

@@ -14,7 +14,7 @@ use super::session::types::{
     End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
     Weights, Work,
 };
-use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary};
+use trainer_protocol::{CheckpointPlan, DatasetSpec};
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
@@ -68,37 +68,6 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
     }
 }
 
-/// What was found, as it travels.
-pub(super) fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
-    v1::DatasetSummary {
-        content_hash: found.content_hash,
-        classes: found.classes,
-        train_images: found.train_images,
-        val_images: found.val_images,
-        skipped: found.skipped,
-        skipped_count: found.skipped_count,
-        train_by_class: found.train_by_class,
-        val_by_class: found.val_by_class,
-        left_out: found.left_out.into_iter().map(Into::into).collect(),
-        validation: found.validation,
-    }
-}
-
-fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
-    DatasetSummary {
-        content_hash: found.content_hash,
-        classes: found.classes,
-        train_images: found.train_images,
-        val_images: found.val_images,
-        skipped: found.skipped,
-        skipped_count: found.skipped_count,
-        train_by_class: found.train_by_class,
-        val_by_class: found.val_by_class,
-        left_out: found.left_out.into_iter().map(Into::into).collect(),
-        validation: found.validation,
-    }
-}
-
 /// A file of weights as it travels.
 pub fn encode_weights(weights: Weights) -> v1::WeightsFile {
     match weights {
@@ -118,7 +87,7 @@ fn decode_weights(file: v1::WeightsFile) -> Weights {
 pub fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
-            WireKind::Started(v1::AttemptStarted { dataset: Some(encode_summary(dataset)), resumed_epochs })
+            WireKind::Started(v1::AttemptStarted { dataset: Some(dataset.into()), resumed_epochs })
         }
         EventKind::Epoch(metrics) => WireKind::Epoch(v1::EpochRecord {
             epoch: metrics.epoch,
@@ -146,7 +115,7 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
     let attempt = AttemptKey::try_from(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
         WireKind::Started(started) => {
-            let dataset = decode_summary(started.dataset.ok_or(MissingField("dataset"))?);
+            let dataset = started.dataset.ok_or(MissingField("dataset"))?.into();
             EventKind::Started(Start { dataset, resumed_epochs: started.resumed_epochs })
         }
         WireKind::Epoch(record) => EventKind::Epoch(EpochMetrics {
@@ -234,7 +203,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::LeftOut;
+    use trainer_protocol::{DatasetSummary, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {

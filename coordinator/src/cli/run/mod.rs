@@ -331,7 +331,7 @@ fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
         return;
     };
     told.clone_from(&dataset.content_hash);
-    dataset.lines().iter().for_each(|line| progress.say(line));
+    terms::DatasetSummary::from(dataset.clone()).lines().iter().for_each(|line| progress.say(line));
 }
 
 /// Waits until the weights that are wanted are here, or until none has come for a while: the next run fetches the rest.

@@ -205,7 +205,7 @@ mod tests {
         ("worker/src/agent/slots.rs", &["the trainer"]),
         ("worker/src/agent/trainer_process.rs", &["the trainer", "the worker"]),
         ("worker/src/agent/wire.rs", &["the coordinator's grant", "the parameter"]),
-        ("worker/src/data/progress.rs", &[]),
+        ("worker/dataset/src/progress.rs", &[]),
         ("worker/trainer/src/group.rs", &["the training loss", "memory ran out"]),
     ];
 

@@ -9,7 +9,7 @@ use super::{
     time_spent::TimeSpent,
     types::{End, EpochMetrics, Progress, Weights, Work},
 };
-use crate::protocol::TrainerOutcome;
+use trainer_protocol::TrainerOutcome;
 
 /// Why a running attempt shall end before it is done.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,11 +2,8 @@
 
 use proto::v1::Outcome;
 
-use super::super::{
-    session::types::{End, Event, EventKind, Start},
-    wire,
-};
-use crate::protocol::DatasetSummary;
+use super::super::session::types::{End, Event, EventKind, Start};
+use trainer_protocol::DatasetSummary;
 
 /// What the log has told, so that it does so once and not with each job.
 #[derive(Debug, Default)]
@@ -30,7 +27,7 @@ enum Telling {
 impl Told {
     fn dataset(&mut self, dataset: &DatasetSummary) {
         if self.dataset.as_ref() != Some(dataset) {
-            wire::encode_summary(dataset.clone()).lines().iter().for_each(|line| tracing::info!("{line}"));
+            dataset.lines().iter().for_each(|line| tracing::info!("{line}"));
             self.dataset = Some(dataset.clone());
         }
     }

@@ -24,7 +24,7 @@ use super::{
     left_out::{LeftOuts, Reason, shown},
     progress::{Listener, Progress, Step},
 };
-use crate::protocol::LeftOut;
+use terms::LeftOut;
 
 /// Endings of pictures that are not read: where they lie, pictures were meant to.
 const OTHER_PICTURES: [&str; 14] =

@@ -6,13 +6,11 @@ use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use worker::{
-    data::{
-        DataError, PackedDataset, PrepareOptions,
-        progress::{Progress, Step},
-    },
-    protocol::{DatasetSpec, DatasetSummary},
+use dataset::{
+    DataError, PackedDataset, PrepareOptions,
+    progress::{Progress, Step},
 };
+use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
     epoch::Flow,
@@ -342,5 +340,5 @@ fn copied(
 }
 
 #[cfg(test)]
-#[path = "dataset_tests.rs"]
+#[path = "training_data_tests.rs"]
 mod tests;

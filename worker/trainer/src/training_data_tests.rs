@@ -23,7 +23,7 @@ fn hold(spec: &DatasetSpec, cache_dir: &Path) -> File {
         cache_dir: cache_dir.to_owned(),
         threads: 1,
     };
-    let path = worker::data::lock_path(&options);
+    let path = dataset::lock_path(&options);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let held = File::create(path).unwrap();
     held.lock().unwrap();

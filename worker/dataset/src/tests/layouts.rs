@@ -164,7 +164,7 @@ fn what_data_sets_are_does_not_change() {
     }
     let hash = |name: &str| {
         let source = Source::open(&world.path(name), None, &|_| {}).unwrap();
-        crate::data::fingerprint::content_hash(&source, &world.path("memos"), &|_| {}).unwrap()
+        crate::fingerprint::content_hash(&source, &world.path("memos"), &|_| {}).unwrap()
     };
     assert_eq!(hash("flat"), "42becbbc85b1a029e338f9b279fb9f4f1fc3e5ed69679666b8ec09bdb3607c67");
     assert_eq!(hash("nested"), "9effca65a774143ee066a9ab39d7aebfaecdb8e458c4cd864ac633130e09706a");

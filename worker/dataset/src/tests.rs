@@ -3,7 +3,7 @@
 mod absence;
 mod archives;
 mod caching;
-mod damage;
+mod corruption;
 mod layouts;
 mod links;
 
@@ -26,7 +26,9 @@ use super::{
     progress::{Progress, Step},
     source::Source,
 };
-use crate::{damage::damaged, protocol::LeftOut};
+use terms::LeftOut;
+
+use crate::corruption::damaged;
 
 /// A picture of one colour.
 fn jpeg(colour: [u8; 3]) -> Vec<u8> {

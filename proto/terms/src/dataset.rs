@@ -1,8 +1,53 @@
 //! What was found of a data set, as people read it.
 
-use crate::v1;
+use serde::{Deserialize, Serialize};
 
-impl v1::LeftOut {
+/// What a worker found at a data set's path. All workers of a sweep must find the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetSummary {
+    /// BLAKE3 of images and classes, hexadecimal; independent of folder, zip or pack.
+    pub content_hash: String,
+    /// Class names in the order of their labels.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub train_images: u64,
+    /// Validation images.
+    pub val_images: u64,
+    /// Images left out because they could not be decoded, by path within the data set; at most 100 are named.
+    pub skipped: Vec<String>,
+    /// How many were left out in all.
+    pub skipped_count: u64,
+    /// Training images of each class; may be left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub train_by_class: Vec<u64>,
+    /// Validation images of each class; may be left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub val_by_class: Vec<u64>,
+    /// What lies at the path and is not used, by reason; may be left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// Where the validation images are from, for people; empty where they are a share of the images.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub validation: String,
+}
+
+/// Files or folders of a data set that are not used, for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Why: `other_format`, `hidden`, `system`, `dangling_link`, `link_loop`, `archive_link`, `special`, `too_deep`,
+    /// `loose`, `test_folder`, `other_folder`, or one that a later version knows.
+    pub reason: String,
+    /// The ending of the files or the name of the folder, where the reason has one.
+    #[serde(default)]
+    pub detail: String,
+    /// How many.
+    pub count: u64,
+    /// Some of them, by path within the data set.
+    #[serde(default)]
+    pub examples: Vec<String>,
+}
+
+impl LeftOut {
     /// Such as `16 .gif files, which are not read (cat/1.gif, cat/2.gif, …)`.
     pub fn words(&self) -> String {
         let Self { reason, detail, count, examples } = self;
@@ -60,7 +105,7 @@ pub fn notes_on_classes(classes: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-impl v1::DatasetSummary {
+impl DatasetSummary {
     /// What is trained on, what it is measured with, and what is left out: some lines.
     pub fn lines(&self) -> Vec<String> {
         let by_class = |counts: &[u64]| {
@@ -99,13 +144,13 @@ mod tests {
 
     #[test]
     fn a_data_set_says_what_is_trained_on_and_what_is_left_out() {
-        let left_out = |reason: &str, detail: &str, count, example: &str| v1::LeftOut {
+        let left_out = |reason: &str, detail: &str, count, example: &str| LeftOut {
             reason: reason.into(),
             detail: detail.into(),
             count,
             examples: vec![example.into()],
         };
-        let summary = v1::DatasetSummary {
+        let summary = DatasetSummary {
             classes: vec!["cat".into(), "dog".into()],
             train_images: 36,
             val_images: 4,
@@ -115,7 +160,7 @@ mod tests {
                 left_out("other_format", ".gif", 16, "cat/1.gif"),
                 left_out("hidden", "", 1, ".x"),
             ],
-            ..v1::DatasetSummary::default()
+            ..DatasetSummary::default()
         };
         assert_eq!(
             summary.lines(),
@@ -128,8 +173,8 @@ mod tests {
         );
         let classes = vec!["car".into(), "Train".into()];
         let note = "data set: \"Train\" is taken for a class; if it is a set of pictures, move it away";
-        assert_eq!(v1::DatasetSummary { classes, ..summary.clone() }.lines()[2], note);
-        let own = v1::DatasetSummary { validation: "val".into(), ..summary };
+        assert_eq!(DatasetSummary { classes, ..summary.clone() }.lines()[2], note);
+        let own = DatasetSummary { validation: "val".into(), ..summary };
         assert!(own.lines()[1].ends_with("from val; val_fraction is not used"));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{env, fs, path::PathBuf};
 
+use dataset::decode_resized;
 use safetensors::SafeTensors;
-use worker::data::decode_resized;
 
 /// Largest difference of a byte: decoders differ in how they enlarge subsampled colours.
 const DIFFERENCE_MAX: u8 = 8;
@@ -11,14 +11,14 @@ const MEAN_DIFFERENCE_MAX: f64 = 0.5;
 
 fn golden() -> PathBuf {
     env::var_os("SWEEP_GOLDEN_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden"),
         PathBuf::from,
     )
 }
 
 #[test]
 fn pictures_that_would_come_out_otherwise_than_pillows_are_refused() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden/refused");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden/refused");
     let pictures: Vec<_> = fs::read_dir(folder).expect("the folder is there").collect();
     assert!(!pictures.is_empty());
     for picture in pictures {

@@ -59,7 +59,7 @@ enum Role {
 }
 
 fn role(name: &[u8]) -> Option<Role> {
-    match std::str::from_utf8(name).ok().and_then(proto::set_of_pictures)? {
+    match std::str::from_utf8(name).ok().and_then(terms::set_of_pictures)? {
         "train" => Some(Role::Train),
         "validation" => Some(Role::Validation),
         _ => Some(Role::Test),

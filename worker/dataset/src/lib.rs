@@ -1,5 +1,7 @@
-//! Data sets: finding pictures in folders and archives, decoding and packing them once, and making synthetic
+//! Data sets of pictures: finding pictures in folders and archives, decoding and packing them once, and making synthetic
 //! ones. Nothing here trains.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cache;
 mod cache_lock;
@@ -45,5 +47,8 @@ pub struct PrepareOptions {
     pub threads: usize,
 }
 
+/// Damage for the tests of what is read.
+#[cfg(test)]
+mod corruption;
 #[cfg(test)]
 mod tests;

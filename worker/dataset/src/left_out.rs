@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use crate::protocol::LeftOut;
+use terms::LeftOut;
 
 /// Most reasons that are told apart; endings of files beyond that count together.
 const REASONS_MAX: usize = 24;

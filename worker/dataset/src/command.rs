@@ -21,7 +21,7 @@ use super::{
     source::Source,
     synthetic::{self, Layout, Made, Recipe},
 };
-use crate::protocol::LeftOut;
+use terms::LeftOut;
 
 /// Lines that a bar writes where there is no terminal: one each tenth.
 const PLAIN_STEPS: u32 = 10;
@@ -134,7 +134,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     for skipped in packed.skipped() {
         told.push_str(&format!("left out, as it cannot be decoded: {skipped}\n"));
     }
-    proto::notes_on_classes(packed.classes()).for_each(|note| told.push_str(&format!("{note}\n")));
+    terms::notes_on_classes(packed.classes()).for_each(|note| told.push_str(&format!("{note}\n")));
     told.push_str(&left_out_lines(packed.left_out()));
     Ok(output::print(&told)?)
 }
@@ -265,7 +265,7 @@ fn text(path: &Path, findings: &Findings) -> String {
         text.push_str(&format!("validation set: {count} of them, from {from}\n"));
     }
     let classes: Vec<String> = findings.classes.iter().map(|(class, _)| class.clone()).collect();
-    proto::notes_on_classes(&classes).for_each(|note| text.push_str(&format!("{note}\n")));
+    terms::notes_on_classes(&classes).for_each(|note| text.push_str(&format!("{note}\n")));
     text.push_str(&left_out_lines(&findings.left_out));
     if findings.skipped_count > 0 {
         text.push_str(&format!(

@@ -5,8 +5,8 @@
 
 use std::{env, fs, path::PathBuf};
 
+use dataset::decode_resized;
 use safetensors::SafeTensors;
-use worker::data::decode_resized;
 
 /// Side of the resized pictures in the corpus, in pixels.
 const SIDE: u32 = 8;
@@ -20,7 +20,7 @@ const REFUSED: [&str; 1] = [
 
 fn corpus() -> PathBuf {
     env::var_os("SWEEP_DAMAGED_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/damaged"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/damaged"),
         PathBuf::from,
     )
 }

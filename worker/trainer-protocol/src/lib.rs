@@ -3,6 +3,8 @@
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
 
 use serde::{Deserialize, Serialize};
+/// What a trainer found at [`DatasetSpec::path`].
+pub use terms::{DatasetSummary, LeftOut};
 
 /// Revision of this protocol, sent in `Ready`.
 pub const TRAINER_PROTOCOL_VERSION: u32 = 1;
@@ -174,72 +176,6 @@ pub enum TrainerOutcome {
     Unavailable,
     /// `Stop` was obeyed.
     Stopped,
-}
-
-/// What a trainer found at `DatasetSpec::path`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatasetSummary {
-    /// BLAKE3 of images and classes, hexadecimal; independent of folder, zip or pack.
-    pub content_hash: String,
-    /// Class names in the order of their labels.
-    pub classes: Vec<String>,
-    /// Training images.
-    pub train_images: u64,
-    /// Validation images.
-    pub val_images: u64,
-    /// Images left out because they could not be decoded, by path within the data set; at most 100 are named.
-    pub skipped: Vec<String>,
-    /// How many were left out in all.
-    pub skipped_count: u64,
-    /// Training images of each class; may be left out.
-    #[serde(default)]
-    pub train_by_class: Vec<u64>,
-    /// Validation images of each class; may be left out.
-    #[serde(default)]
-    pub val_by_class: Vec<u64>,
-    /// What lies at the path and is not used, by reason; may be left out.
-    #[serde(default)]
-    pub left_out: Vec<LeftOut>,
-    /// Where the validation images are from, for people; empty where they are a share of the images.
-    #[serde(default)]
-    pub validation: String,
-}
-
-/// Files or folders of a data set that are not used, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// Why: `other_format`, `hidden`, `system`, `dangling_link`, `link_loop`, `archive_link`, `special`, `too_deep`,
-    /// `loose`, `test_folder`, `other_folder`.
-    pub reason: String,
-    /// The ending of the files or the name of the folder, where the reason has one.
-    #[serde(default)]
-    pub detail: String,
-    /// How many.
-    pub count: u64,
-    /// Some of them, by path within the data set.
-    #[serde(default)]
-    pub examples: Vec<String>,
-}
-
-impl LeftOut {
-    /// Such as `16 .gif files, which are not read (cat/1.gif, …)`.
-    pub fn words(&self) -> String {
-        proto::v1::LeftOut::from(self.clone()).words()
-    }
-}
-
-impl From<LeftOut> for proto::v1::LeftOut {
-    fn from(left_out: LeftOut) -> Self {
-        let LeftOut { reason, detail, count, examples } = left_out;
-        Self { reason, detail, count, examples }
-    }
-}
-
-impl From<proto::v1::LeftOut> for LeftOut {
-    fn from(left_out: proto::v1::LeftOut) -> Self {
-        let proto::v1::LeftOut { reason, detail, count, examples } = left_out;
-        Self { reason, detail, count, examples }
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::{DataError, source::Source};
-use crate::protocol::LeftOut;
+use terms::LeftOut;
 
 /// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
 const HEADER_BYTES: usize = 256 << 10;

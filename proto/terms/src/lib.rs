@@ -1,0 +1,8 @@
+//! The vocabulary that every crate of the workspace shares: what is said of a data set, bounds. Pure data: no wire format, no
+//! I/O. The crate imports no other crate of the workspace.
+
+mod bounds;
+mod dataset;
+
+pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
+pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
