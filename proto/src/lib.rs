@@ -1,15 +1,11 @@
-//! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
-//! conversions between them and the vocabulary of `terms`. Nothing here decides anything.
+//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. Nothing here
+//! decides anything.
 
 mod convert;
-mod ids;
-mod parameter;
 
-pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
-pub use parameter::{ParameterMap, ParameterValue};
+pub use convert::{MissingField, attempt_from_wire, job_point, parameters_from_wire, parameters_to_wire};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
-pub use terms::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -106,6 +106,21 @@ pub fn notes_on_classes(classes: &[String]) -> impl Iterator<Item = String> {
 }
 
 impl DatasetSummary {
+    /// About how much memory its texts and lists take up.
+    pub fn bytes(&self) -> usize {
+        let texts =
+            |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        let left_out =
+            |one: &LeftOut| size_of::<LeftOut>() + one.reason.len() + one.detail.len() + texts(&one.examples);
+        self.content_hash.len()
+            + self.validation.len()
+            + texts(&self.classes)
+            + texts(&self.skipped)
+            + size_of_val(self.train_by_class.as_slice())
+            + size_of_val(self.val_by_class.as_slice())
+            + self.left_out.iter().map(left_out).sum::<usize>()
+    }
+
     /// What is trained on, what it is measured with, and what is left out: some lines.
     pub fn lines(&self) -> Vec<String> {
         let by_class = |counts: &[u64]| {

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{AttemptKey, JobKey, v1};
+use proto::v1;
+use terms::{AttemptKey, JobKey};
 use trainer_protocol::{DatasetSummary, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 use worker::agent::{
     session::{

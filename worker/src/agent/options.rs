@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::{WorkerName, v1};
+use proto::v1;
+use terms::WorkerName;
 
 use super::{
     child::Role,

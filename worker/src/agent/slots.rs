@@ -3,7 +3,7 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use proto::AttemptKey;
+use terms::AttemptKey;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,

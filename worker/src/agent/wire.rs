@@ -3,24 +3,25 @@
 use std::time::Duration;
 
 use proto::{
-    AttemptKey, MissingField, ParameterMap, ParameterValue,
+    MissingField,
     v1::{
         self, coordinator_message::Message as Incoming, event::Event as WireKind,
         worker_message::Message as Outgoing,
     },
 };
+use terms::{AttemptKey, ParameterValue};
+use trainer_protocol::{CheckpointPlan, DatasetSpec};
 
 use super::session::types::{
     End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
     Weights, Work,
 };
-use trainer_protocol::{CheckpointPlan, DatasetSpec};
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The worker's name.
-    pub name: proto::WorkerName,
+    pub name: terms::WorkerName,
     /// Random identity of this process.
     pub instance: String,
     /// The processes that had its spool before, newest first.
@@ -112,7 +113,7 @@ pub fn encode_event(event: Event) -> v1::Event {
 /// # Errors
 /// It lacks its attempt or its content, as no event that this program wrote does.
 pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
-    let attempt = AttemptKey::try_from(wire.attempt)?;
+    let attempt = proto::attempt_from_wire(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
         WireKind::Started(started) => {
             let dataset = started.dataset.ok_or(MissingField("dataset"))?.into();
@@ -161,13 +162,13 @@ pub fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingFi
 }
 
 fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
-    let attempt = AttemptKey::try_from(wire.attempt)?;
+    let attempt = proto::attempt_from_wire(wire.attempt)?;
     Ok(GrantedJob { attempt, work: decode_work(attempt, wire) })
 }
 
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
     let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
-    let parameters = ParameterMap::from_wire(wire.parameters);
+    let parameters = proto::parameters_from_wire(wire.parameters);
     let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
@@ -203,17 +204,17 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use terms::ParameterMap;
     use trainer_protocol::{DatasetSummary, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
             attempt: Some(AttemptKey::new(1, 2, 3).into()),
             model: "simple_cnn".into(),
-            parameters: ParameterMap(vec![
+            parameters: proto::parameters_to_wire(ParameterMap(vec![
                 ("learning_rate".into(), ParameterValue::Float(5e-5)),
                 ("epochs".into(), ParameterValue::Integer(5)),
-            ])
-            .to_wire(),
+            ])),
             dataset: Some(v1::Dataset {
                 path: "train".into(),
                 image_size: 64,

@@ -3,6 +3,7 @@
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
 
 use serde::{Deserialize, Serialize};
+
 /// What a trainer found at [`DatasetSpec::path`].
 pub use terms::{DatasetSummary, LeftOut};
 

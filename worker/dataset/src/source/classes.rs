@@ -5,11 +5,13 @@ use std::{
     path::Path,
 };
 
-use super::super::{
-    DataError,
-    left_out::{LeftOuts, Reason, shown},
+use super::{
+    super::{
+        DataError,
+        left_out::{LeftOuts, Reason, shown},
+    },
+    Found,
 };
-use super::Found;
 
 /// Pictures with their classes.
 #[derive(Debug, Default)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1::Outcome};
+use proto::v1::Outcome;
+use terms::{AttemptKey, EPOCH_SECONDS_MAX};
 
 use super::{
     slot::Heard,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, cut};
+use terms::{AttemptKey, cut};
 
 use super::{
     running::{Phase, Running, StopReason},

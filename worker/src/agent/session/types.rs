@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, v1::Outcome};
+use proto::v1::Outcome;
+use terms::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 

@@ -1,9 +1,9 @@
 //! What the log says of attempts: of a data set, and of a reason that many attempts end for, once.
 
 use proto::v1::Outcome;
+use trainer_protocol::DatasetSummary;
 
 use super::super::session::types::{End, Event, EventKind, Start};
-use trainer_protocol::DatasetSummary;
 
 /// What the log has told, so that it does so once and not with each job.
 #[derive(Debug, Default)]

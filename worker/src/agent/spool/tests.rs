@@ -3,8 +3,8 @@
 mod power_cuts;
 
 use proptest::prelude::*;
-use proto::AttemptKey;
 use tempfile::TempDir;
+use terms::AttemptKey;
 
 use super::*;
 use crate::corruption::corrupted;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{TEXT_CHARACTERS_MAX, cut};
+use terms::{TEXT_CHARACTERS_MAX, cut};
 use tokio::{
     io::AsyncRead,
     sync::{mpsc, oneshot},
