@@ -12,7 +12,7 @@ use std::{
 use dataset::progress::Step;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
-use trainer_protocol::LINE_BYTES_MAX;
+use trainer_protocol::{EpochLine, LINE_BYTES_MAX};
 
 use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
@@ -115,7 +115,7 @@ fn listen(input: &str, jobs: usize) -> (Vec<FromTrainer>, Result<(), SessionErro
 fn outline(events: &[FromTrainer]) -> Vec<String> {
     let outline = events.iter().map(|event| match event {
         FromTrainer::Ended { id, outcome, .. } => format!("{id} {outcome:?}"),
-        FromTrainer::Epoch { id, epoch, .. } => format!("{id} epoch {epoch}"),
+        FromTrainer::Epoch(EpochLine { id, epoch, .. }) => format!("{id} epoch {epoch}"),
         FromTrainer::Started { id, .. } => format!("{id} started"),
         other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
     });
@@ -127,17 +127,18 @@ fn a_job_is_trained_to_its_end() {
     let (events, end) = listen(&train(&["a"], &parameters()), 1);
     assert!(end.is_ok());
     assert_eq!(outline(&events), ["ready", "a started", "a epoch 1", "a epoch 2", "a Done"]);
-    assert_eq!(events[0], FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() });
+    assert_eq!(events[0], FromTrainer::Ready { protocol: 2, device: "cpu".into(), trainables: Vec::new() });
     let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
-    let FromTrainer::Epoch { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
-        events[2]
-    else {
+    let FromTrainer::Epoch(EpochLine { metrics, epoch_seconds, .. }) = &events[2] else {
         panic!("{events:?}")
     };
-    assert!(val_loss.is_some_and(f64::is_finite));
-    assert!(train_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
-    assert!(train_loss.is_finite() && (0.0..=1.0).contains(&val_accuracy) && epoch_seconds > 0.0);
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["train_loss", "val_accuracy", "val_loss", "train_accuracy"]);
+    let is_share = |name| metrics.get(name).is_some_and(|share| (0.0..=1.0).contains(&share));
+    let is_finite = |name| metrics.get(name).is_some_and(f64::is_finite);
+    assert!(is_share("val_accuracy") && is_share("train_accuracy"));
+    assert!(is_finite("train_loss") && is_finite("val_loss") && *epoch_seconds > 0.0);
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn a_running_job_is_stopped_and_the_next_one_trained() {
     let data = noise();
     let (events, end) =
         converse(&train(&["a"], &long), 2, &mut |_, _| Ok(Rc::clone(&data)), |event| match event {
-            FromTrainer::Epoch { id, epoch: 2, .. } if id == "a" => {
+            FromTrainer::Epoch(EpochLine { id, epoch: 2, .. }) if id == "a" => {
                 Some(ToTrainer::Stop { id: id.clone(), checkpoint: false })
             }
             FromTrainer::Ended { id, .. } if id == "a" => {
@@ -245,7 +246,9 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
     };
     let data = noise();
     let stop = |event: &FromTrainer| match event {
-        FromTrainer::Epoch { epoch: 4, .. } => Some(ToTrainer::Stop { id: "a".into(), checkpoint: true }),
+        FromTrainer::Epoch(EpochLine { epoch: 4, .. }) => {
+            Some(ToTrainer::Stop { id: "a".into(), checkpoint: true })
+        }
         _ => None,
     };
     let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
@@ -273,7 +276,7 @@ fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_noth
         let store = CheckpointStore::open(folder.path().to_str().unwrap()).ok();
         // What was to be written is, before the job's end is told.
         let stop = |event: &FromTrainer| match event {
-            FromTrainer::Epoch { epoch: 4, .. } => {
+            FromTrainer::Epoch(EpochLine { epoch: 4, .. }) => {
                 Some(ToTrainer::Stop { id: "a".into(), checkpoint: false })
             }
             _ => None,
