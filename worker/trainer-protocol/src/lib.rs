@@ -3,6 +3,7 @@
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
 //!
 //! Revision 1 had four metrics as fields of their own; lines of it are still understood.
+#![warn(missing_docs)]
 
 mod answer;
 mod epoch;
