@@ -55,7 +55,7 @@ fn lines() -> Vec<Vec<u8>> {
         FromTrainer::Ready {
             protocol: TRAINER_PROTOCOL_VERSION,
             device: "cpu".into(),
-            trainables: vec!["x".into()],
+            trainables: terms::manifest::builtins().to_vec(),
         },
         FromTrainer::Started { id: id(), dataset: summary(), resumed_epochs: 0 },
         FromTrainer::Progress { id: id(), epoch: 1, fraction: 0.5, validating: true },

@@ -1,7 +1,7 @@
 //! What a trainer says to an agent.
 
 use serde::{Deserialize, Serialize};
-use terms::DatasetSummary;
+use terms::{DatasetSummary, manifest::Manifest};
 
 use crate::epoch::EpochLine;
 
@@ -18,7 +18,7 @@ pub enum FromTrainer {
         device: String,
         /// Manifests of what it can train; absent of one that trains `simple_cnn`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        trainables: Vec<serde_json::Value>,
+        trainables: Vec<Manifest>,
     },
     /// The data set is being prepared; a hint.
     Preparing {

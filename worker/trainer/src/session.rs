@@ -11,7 +11,7 @@ use trainer_protocol::{
 
 use super::{
     checkpoint::CheckpointStore,
-    config::TrainingConfig,
+    config::{self, TrainingConfig},
     conversation::Conversation,
     group::Group,
     lines::{Output, Request, SessionError},
@@ -42,7 +42,7 @@ pub(super) fn serve<W: Write + Send>(
     conversation.output.send(&FromTrainer::Ready {
         protocol: TRAINER_PROTOCOL_VERSION,
         device,
-        trainables: Vec::new(),
+        trainables: vec![config::simple_cnn().clone()],
     })?;
     while let Ok(request) = conversation.requests.recv() {
         match request? {
