@@ -43,6 +43,9 @@ impl SweepRun {
             waiting: None,
             best_weights: self.best_weights(),
             weights_awaited: self.weights.awaited(),
+            metric_names: Vec::new(),
+            metrics_left_out: 0,
+            metrics_left_out_reason: String::new(),
         }
     }
 

@@ -63,6 +63,7 @@ fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::Ep
             epoch_seconds: seconds / 2.0,
             val_loss: Some(0.875 - 0.125 * f64::from(epoch)),
             train_accuracy: Some(accuracy - 0.03125),
+            ..v1::EpochRecord::default()
         }),
     };
     let epochs = vec![epoch(1), epoch(2)];

@@ -10,7 +10,9 @@ use domain::{
 use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
-use terms::{EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, SweepState, TEXT_CHARACTERS_MAX};
+use terms::{
+    EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, SweepState, TEXT_CHARACTERS_MAX, metrics::known,
+};
 use tonic::Status;
 
 use super::edge::{for_people, plain};
@@ -223,8 +225,11 @@ pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
 }
 
 fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
-    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-        *record;
+    let (epoch, epoch_seconds) = (record.epoch, record.epoch_seconds);
+    let value = |name| record.metric(name);
+    let (train_loss, val_accuracy) =
+        (value(known::TRAIN_LOSS).unwrap_or(f64::NAN), value(known::VAL_ACCURACY).unwrap_or(f64::NAN));
+    let (val_loss, train_accuracy) = (value(known::VAL_LOSS), value(known::TRAIN_ACCURACY));
     let is_share = |value: f64| (0.0..=1.0).contains(&value);
     if !train_loss.is_finite()
         || !is_share(val_accuracy)
@@ -302,6 +307,9 @@ pub(super) fn job(
     let point = Some(proto::job_point(number, definition.parameters(number)));
     match row {
         Some(row) => v1::Job {
+            metrics: row_metrics(&row),
+            objective: row.val_accuracy,
+            best_objective: row.best.map(|best| best.val_accuracy),
             point,
             state: v1::JobState::from(row.state).into(),
             attempts: row.attempts,
@@ -317,12 +325,28 @@ pub(super) fn job(
             best_epoch: row.best.map(|best| best.epoch),
             best_val_accuracy: row.best.map(|best| best.val_accuracy),
             weights: String::new(),
+            ..v1::Job::default()
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
             v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
         }
     }
+}
+
+/// The metrics of the last epoch of a job.
+fn row_metrics(row: &JobRow) -> Vec<v1::MetricValue> {
+    let pair =
+        |(name, value): (&str, Option<f64>)| Some(v1::MetricValue { name: name.into(), value: value? });
+    [
+        (known::TRAIN_LOSS, row.train_loss),
+        (known::VAL_ACCURACY, row.val_accuracy),
+        (known::VAL_LOSS, row.val_loss),
+        (known::TRAIN_ACCURACY, row.train_accuracy),
+    ]
+    .into_iter()
+    .filter_map(pair)
+    .collect()
 }
 
 pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
