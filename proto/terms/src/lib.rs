@@ -5,6 +5,7 @@ mod bounds;
 mod dataset;
 mod epoch;
 mod ids;
+pub mod manifest;
 pub mod metrics;
 mod parameter;
 mod state;

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// The metric that ranks jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objective {
@@ -14,7 +16,8 @@ pub struct Objective {
 }
 
 /// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// Larger is better.
     Maximize,
