@@ -1,7 +1,7 @@
 //! Between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome, ParameterMap,
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap,
     ParameterValue, SweepState,
 };
 
@@ -159,6 +159,7 @@ macro_rules! same_names {
 
 same_names!(SweepState: Running, Paused, Stopping, Finished, Stopped, Cancelled);
 same_names!(JobState: Pending, Running, Done, Diverged, Failed, Cancelled);
+same_names!(AttemptState: Running, Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost);
 same_names!(Outcome: Done, Diverged, Failed, HandedBack, Revoked, Rejected, OutOfMemory, PackLost, Unavailable);
 
 #[cfg(test)]
@@ -193,6 +194,9 @@ mod tests {
         }
         for state in JobState::VARIANTS {
             assert_eq!(JobState::try_from(v1::JobState::from(*state)), Ok(*state));
+        }
+        for state in AttemptState::VARIANTS {
+            assert_eq!(AttemptState::try_from(v1::AttemptState::from(*state)), Ok(*state));
         }
         for outcome in Outcome::VARIANTS {
             assert_eq!(Outcome::try_from(v1::Outcome::from(*outcome)), Ok(*outcome));
