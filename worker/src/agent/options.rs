@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
+use program::processes::Role;
 use proto::{WorkerName, v1};
 
 use super::{
-    child::Role,
     devices::{DeviceChoice, SlotCount},
     lineage, own_trainer,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use program::processes::{Role, detach, kill_descendants};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
     process::{Child, Command},
@@ -32,8 +33,6 @@ use self::{
 };
 use super::{
     asked_weights::AskedWeights,
-    child::{Role, detach},
-    containment::kill_descendants,
     session::types::TrainerEvent,
     weights::WeightsFolder,
 };

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use program::processes::Role;
+
 use super::*;
 use crate::{
     agent::{
-        child::Role,
         session::{
             tests::{attempt, work},
             types::Weights,
