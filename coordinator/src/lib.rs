@@ -1,15 +1,12 @@
-//! The coordinator. `core` decides and is pure; `driver` owns it; `store` keeps what it decided; `artifacts` keeps files of weights; `rpc` brings
-//! what the outside says to the driver; `report` turns stored results into files; `cli` is every command.
+//! The coordinator and every command of the user. `driver` owns the engine and commits what it decides to the store; `artifacts` keeps
+//! files of weights; `rpc` brings what the outside says to the driver; `cli` is every command. What decides, keeps and reports are crates of
+//! their own: `engine`, `store`, `report`, with `domain` below them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod artifacts;
 pub mod cli;
-pub mod core;
 pub mod descriptors;
 pub mod driver;
-mod held_folder;
-pub mod report;
 pub mod rpc;
 pub mod server;
-pub mod store;
 mod told;

@@ -7,7 +7,9 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use engine::EngineConfig;
 use proto::v1::{sweep_service_server::SweepServiceServer, worker_service_server::WorkerServiceServer};
+use store::{self, Store, StoreError};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{
     sync::CancellationToken,
@@ -25,15 +27,12 @@ use tower::layer::util::{self as stack, Stack};
 
 use crate::{
     artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
-    core::engine::EngineConfig,
     descriptors,
     driver::{Driver, DriverError, Role, Seat},
-    rpc,
     rpc::{
-        BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
+        self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
         WorkerServer, accept, bounded_errors,
     },
-    store::{self, Store, StoreError},
     told::Told,
 };
 
@@ -303,7 +302,7 @@ fn transport(
     let guard = BearerToken::new(config.token.as_deref());
     let sweeps = SweepServiceServer::new(sweeps).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let workers =
-        WorkerServiceServer::new(workers).max_decoding_message_size(proto::WORKER_MESSAGE_BYTES_MAX);
+        WorkerServiceServer::new(workers).max_decoding_message_size(terms::WORKER_MESSAGE_BYTES_MAX);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -1,15 +1,9 @@
-//! The wire format: the generated gRPC types, the newtype ids, the parameter values, and the
-//! conversions between them. Nothing here decides anything; no other crate of the workspace is imported.
+//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. Nothing here
+//! decides anything.
 
-mod bounds;
-mod dataset;
-mod ids;
-mod parameter;
+mod convert;
 
-pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
-pub use dataset::{notes_on_classes, set_of_pictures};
-pub use ids::{AttemptKey, JobKey, MissingField, SweepId, WorkerName, WorkerNameError};
-pub use parameter::{ParameterMap, ParameterValue};
+pub use convert::{MissingField, attempt_from_wire, job_point, parameters_from_wire, parameters_to_wire};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
 

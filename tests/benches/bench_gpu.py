@@ -26,7 +26,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 GRID = REPOSITORY / "deploy/examples/activation-lr-batch.yaml"
 JOBS = 16
 SIDE = 128
-# Room that a pack keeps for its header (worker/src/data/packed.rs).
+# Room that a pack keeps for its header (worker/dataset/src/packed.rs).
 HEADER_BYTES = 256 << 10
 # Bars for an H200.
 SECONDS_MAX = 15.0

@@ -32,16 +32,13 @@ mod versions;
 
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
-use coordinator::{
-    core::{
-        record::{BestEpoch, BestJobs, EpochMetrics, History, Record, WeightsFile, WeightsState},
-        specification::{Goal, Metric, MetricName, MetricUse},
-        state::{AttemptState, JobState, SweepState},
-    },
-    store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open},
+use domain::{
+    record::{BestEpoch, BestJobs, History, Record, WeightsFile, WeightsState},
+    specification::{Goal, Metric, MetricName, MetricUse},
 };
-use proto::{AttemptKey, JobKey, SweepId, v1};
+use store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open};
 use tempfile::TempDir;
+use terms::{AttemptKey, AttemptState, EpochMetrics, JobKey, JobState, SweepId, SweepState};
 use tests::{Postgres, Random};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -152,19 +149,19 @@ async fn everything_is_there_after_a_restart() {
         store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
         store.commit(&[granted(2, 1), started(2, 1), epoch(2, 1, 1), granted(4, 1)]).await.unwrap();
         store.commit(&ended(4, 1, AttemptState::Failed, JobState::Pending)).await.unwrap();
-        let dataset = v1::DatasetSummary {
+        let dataset = terms::DatasetSummary {
             content_hash: "abc".into(),
             train_images: 8,
             train_by_class: vec![5, 3],
             val_by_class: vec![1, 1],
-            left_out: vec![v1::LeftOut {
+            left_out: vec![terms::LeftOut {
                 reason: "other_format".into(),
                 detail: ".gif".into(),
                 count: 16,
                 examples: vec!["cat/1.gif".into()],
             }],
             validation: "val".into(),
-            ..v1::DatasetSummary::default()
+            ..terms::DatasetSummary::default()
         };
         store.commit(&[Record::DatasetFound { sweep: SweepId(1), dataset: dataset.clone() }]).await.unwrap();
         store.close().await;

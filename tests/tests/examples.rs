@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use coordinator::core::specification::{Specification, SpecificationSource};
+use domain::specification::{Specification, SpecificationSource};
 
 #[test]
 fn every_example_is_valid_and_has_its_jobs() {

@@ -1,12 +1,11 @@
-//! The worker daemon: `agent` keeps the session with the coordinator and supervises one trainer process a
-//! slot, `data` turns pictures into packed data sets. The trainer is a crate and a program of its own; it shares
-//! `data` and `protocol` with the daemon, and libtorch is in it alone.
+//! The worker daemon: `agent` keeps the session with the coordinator and supervises one trainer process a slot. What it says
+//! to trainers is the crate `trainer-protocol`, what it does with pictures the crate `dataset`.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod agent;
-pub mod data;
-pub mod protocol;
 
+/// Damage for the tests of what is read.
 #[cfg(test)]
-mod damage;
+#[path = "../dataset/src/corruption.rs"]
+mod corruption;

@@ -14,6 +14,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use domain::record::WeightsFile;
+use engine::WeightsNames;
 use futures_util::stream::BoxStream;
 use tokio::sync::{RwLock, Semaphore};
 
@@ -22,10 +24,7 @@ use self::{
     parts::{Part, Parts},
     place::{Place, blocking},
 };
-use crate::{
-    core::{engine::WeightsNames, record::WeightsFile},
-    told::Told,
-};
+use crate::told::Told;
 
 /// Longest file, in bytes: the weights of SimpleCNN at its largest images have half of it.
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use held_folder::HeldFolder;
 use tokio::sync::Notify;
 
 use super::{ArtifactError, is_full};
-use crate::held_folder::HeldFolder;
 
 /// Files that are put together at the same time; others wait at their workers.
 pub(super) const PARTS_MAX: usize = 64;

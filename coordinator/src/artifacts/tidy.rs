@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use engine::{Input, Reply};
 use tokio::sync::mpsc;
 
 use super::Artifacts;
-use crate::{
-    core::engine::{Input, Reply},
-    driver::DriverHandle,
-};
+use crate::driver::DriverHandle;
 
 /// Removes what earlier coordinators left, and from then on what is `dropped`, by name, after its record.
 pub async fn tidy(artifacts: Arc<Artifacts>, driver: DriverHandle, mut dropped: mpsc::Receiver<String>) {

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::{ParameterMap, v1};
+use domain::{definition::SweepDefinition, specification::Specification};
+use held_folder::HeldFolder;
+use proto::v1;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use tonic::Streaming;
@@ -20,10 +22,6 @@ use super::{
     inspect::TargetId,
     output::{Cell, Format, Printer, print},
     signals::StopRequests,
-};
-use crate::{
-    core::{definition::SweepDefinition, specification::Specification},
-    held_folder::HeldFolder,
 };
 
 /// Rows asked for at a time.
@@ -245,9 +243,12 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
     let specification = specification(&sweep)?;
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
-    let value = |value: proto::ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
-    let parameters: Map<_, _> =
-        ParameterMap::from_wire(point.parameters).0.into_iter().map(|(name, v)| (name, value(v))).collect();
+    let value = |value: terms::ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
+    let parameters: Map<_, _> = proto::parameters_from_wire(point.parameters)
+        .0
+        .into_iter()
+        .map(|(name, v)| (name, value(v)))
+        .collect();
     let size = specification.dataset.image_size;
     Ok(json!({
         "model": specification.model.name(),
@@ -289,7 +290,7 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
 
 /// What was submitted first, whose model and data set are the sweep's.
 fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
-    let definition = SweepDefinition::from_stored(proto::SweepId(sweep.sweep_id), &sweep.specification);
+    let definition = SweepDefinition::from_stored(terms::SweepId(sweep.sweep_id), &sweep.specification);
     let definition = definition.map_err(|error| Failure::operation(error.to_string()))?;
     Ok(definition.specification)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::v1::{self, watch_sweep_response::Event};
+use terms::JobState;
 
 use super::{
     client::Target,
@@ -13,7 +14,6 @@ use super::{
     output::{Format, count, print, print_one},
     progress::{Progress, Standstill},
 };
-use crate::core::state::JobState;
 
 /// A sweep on the command line.
 #[derive(Debug, clap::Args)]
@@ -166,7 +166,7 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
         let detail =
             target.call(async |client| client.get_job(v1::GetJobRequest { sweep_id, job }).await).await?;
         let found = detail.job.unwrap_or_default();
-        match JobState::from_wire(found.state()) {
+        match JobState::try_from(found.state()).ok() {
             Some(JobState::Done | JobState::Diverged) => return Ok(()),
             Some(state @ (JobState::Failed | JobState::Cancelled)) => {
                 let reason =

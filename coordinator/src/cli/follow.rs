@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use proto::v1::{self, watch_sweep_response::Event};
+use terms::SweepState;
 use tonic::Streaming;
 
 use super::{client::Target, failure::Failure, output::count};
-use crate::core::state::SweepState;
 
 /// How long a coordinator that was there may stay away: a restart, or its move to another machine.
 const AWAY_MAX: Duration = Duration::from_secs(120);
@@ -71,7 +71,7 @@ impl<'a> Follower<'a> {
 
 /// Whether nothing can happen to the sweep any more.
 pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
-    SweepState::from_wire(sweep.state()).is_some_and(SweepState::is_final)
+    SweepState::try_from(sweep.state()).ok().is_some_and(SweepState::is_final)
 }
 
 /// Exit code of a sweep that has ended: only one whose every job has a result ended well. `reasons` says where to look

@@ -2,15 +2,15 @@
 
 use std::str::FromStr;
 
-use proto::{ParameterMap, ParameterValue, v1};
+use proto::v1;
 use terminal::output;
+use terms::{JobState, ParameterValue, SweepState, VariantArray};
 
 use super::{
     client::Target,
     failure::Failure,
     output::{Cell, Format, Printer, count, print, print_json_with_lists, print_one},
 };
-use crate::core::state::{JobState, SweepState};
 
 /// Sweeps that `ls` shows to people.
 const SWEEPS_SHOWN: u64 = 100;
@@ -97,19 +97,19 @@ pub(super) struct LogsArguments {
 
 fn job_state(name: &str) -> Result<v1::JobState, String> {
     JobState::from_name(name).map(v1::JobState::from).ok_or_else(|| {
-        let names: Vec<_> = JobState::NAMES.iter().map(|(_, name)| *name).collect();
+        let names: Vec<_> = JobState::VARIANTS.iter().map(|state| state.as_str()).collect();
         format!("use one of {}", names.join(", "))
     })
 }
 
 /// The state's name as people read it.
 pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
-    JobState::from_wire(state).map_or("unknown", JobState::as_str)
+    JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
 }
 
 /// The state's name as people read it.
 pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
-    SweepState::from_wire(state).map_or("unknown", SweepState::as_str)
+    SweepState::try_from(state).ok().map_or("unknown", SweepState::as_str)
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -246,7 +246,7 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     let Some(job) = &detail.job else {
         return Err(Failure::operation("the coordinator's answer holds no job"));
     };
-    let parameters = ParameterMap::from_wire(job.point.clone().unwrap_or_default().parameters);
+    let parameters = proto::parameters_from_wire(job.point.clone().unwrap_or_default().parameters);
     let varying: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
     let (columns, row) = (job_columns(&varying), job_row(job, &varying));
     let attempts: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
@@ -338,7 +338,7 @@ pub(super) fn job_columns(varying: &[String]) -> Vec<String> {
 /// A job as a row: its number, its parameters in the order of `varying`, and what came out.
 pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
     let point = job.point.clone().unwrap_or_default();
-    let parameters = ParameterMap::from_wire(point.parameters);
+    let parameters = proto::parameters_from_wire(point.parameters);
     let value =
         |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
     let mut row = vec![Cell::Integer(point.job)];
@@ -370,7 +370,7 @@ pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
 
 /// The parameters that vary, all where none does.
 fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<(String, ParameterValue)> {
-    let mut parameters = ParameterMap::from_wire(point.parameters.clone()).0;
+    let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
     parameters.retain(|(name, _)| varying.is_empty() || varying.contains(name));
     parameters
 }

@@ -3,13 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{CellAlignment, Table, presets};
-use proto::ParameterValue;
+use report::measured;
 use serde_json::{Map, Value};
-pub(super) use terminal::count;
 use terminal::{output, text};
+use terms::ParameterValue;
 
 use super::{failure::Failure, settings::Settings};
-use crate::report::measured;
+pub(super) use terminal::count;
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -9,12 +9,11 @@ use std::{
 };
 
 use proto::v1::{self, watch_sweep_response::Event};
-
+use report::measured;
 use terminal::output;
 
 use self::{bars::Bars, lines::Lines};
 use super::failure::Failure;
-use crate::report::measured;
 
 /// The view of one sweep.
 pub(super) enum Progress {

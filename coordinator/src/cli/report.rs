@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::Context;
 use proto::v1::{self, report_row::Row};
+use report::{Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{client::Target, failure::Failure, identity::Identity, output::print, signals::StopRequests};
-use crate::report::{Language, ReportError, ReportWriter};
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]

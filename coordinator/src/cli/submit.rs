@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use domain::{definition::first_document, grid::Grid, parameters, specification::Specification};
 use proto::v1;
 use terminal::output::say;
 
@@ -13,12 +14,7 @@ use super::{
     set::changes,
     sweep_file::SweepFile,
 };
-use crate::core::{
-    definition::first_document,
-    grid::Grid,
-    parameters,
-    specification::{Specification, SpecificationSource},
-};
+use crate::rpc::convert::source_from_wire;
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +39,7 @@ pub(super) struct SubmitArguments {
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    Specification::parse_with_grid(&SpecificationSource::from(source))
+    Specification::parse_with_grid(&source_from_wire(source))
         .map_err(|error| Failure::operation(error.to_string()))
 }
 

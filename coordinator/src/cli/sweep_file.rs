@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::specification::FILE_BYTES_MAX;
 use proto::v1;
 
 use super::{failure::Failure, settings::text};
-use crate::core::specification::FILE_BYTES_MAX;
 
 /// A sweep file and what changes in it.
 #[derive(Debug, clap::Args)]

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use proto::{AttemptKey, SweepId, v1, v1::coordinator_message::Message};
+use domain::record::Record;
+use engine::{CloseReason, Effect, Engine, Input, Now, Observation, Output, Reply, SessionId};
+use proto::v1::{self, coordinator_message::Message};
+use terms::SweepId;
 
 #[cfg(feature = "mutants")]
-use crate::core::mutants::{self, Mutant};
-use crate::core::{
-    engine::{CloseReason, Effect, Engine, Input, Now, Observation, Output, Reply, SessionId},
-    record::Record,
-};
+use engine::mutants::{self, Mutant};
 
 /// What inputs brought and nobody has been told yet. `W` is who waits for an answer.
 #[derive(Debug)]
@@ -144,7 +143,7 @@ fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
                 match &message.message {
                     Some(Message::Grant(grant)) => {
                         granted.extend(
-                            grant.jobs.iter().filter_map(|job| AttemptKey::try_from(job.attempt).ok()),
+                            grant.jobs.iter().filter_map(|job| proto::attempt_from_wire(job.attempt).ok()),
                         );
                     }
                     Some(Message::Welcome(_)) => welcomed.push(session),

@@ -9,13 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use engine::{Engine, EngineConfig, Input, Now, Reply};
+use store::Store;
 use tokio::sync::Mutex;
 
 use super::restored;
-use crate::{
-    core::engine::{Engine, EngineConfig, Input, Now, Reply},
-    store::Store,
-};
 
 /// How long a question waits for the engine before the store is asked.
 pub(super) const ENGINE_WITHIN: Duration = Duration::from_millis(400);

@@ -2,14 +2,14 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
-use proto::SweepId;
+use engine::{ControlError, Input, Observation, Reply};
+use terms::SweepId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use super::{
     durable::{Durable, ENGINE_WITHIN},
     outbox::{Inbox, Outbox, Outboxes},
 };
-use crate::core::engine::{ControlError, Input, Observation, Reply};
 
 /// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
 pub const INPUTS_TOGETHER_MAX: usize = 64;

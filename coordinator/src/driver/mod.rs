@@ -22,6 +22,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use domain::record::StoredSweep;
+use engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId};
+use store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +40,7 @@ use self::{
     handle::{Caller, Request, Weighed},
     one_by_one::{Asked, OneByOne},
 };
-use crate::{
-    core::{
-        engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId},
-        record::StoredSweep,
-    },
-    store::{Store, StoreError},
-    told::Told,
-};
+use crate::told::Told;
 
 /// Requests that may wait for the engine, each of at most [`INPUTS_TOGETHER_MAX`] inputs; senders wait when it is full.
 const REQUESTS_WAITING_MAX: usize = 1_024;

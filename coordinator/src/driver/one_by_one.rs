@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::AttemptKey;
+use engine::{AttemptEvent, Input};
+use terms::AttemptKey;
 
 use super::handle::{CallError, Caller};
-use crate::core::engine::{AttemptEvent, Input};
 
 /// How long inputs have commits for themselves, unless the one that is looked for is found before: workers come back and
 /// say again what they said well within it.
@@ -137,7 +137,7 @@ impl OneByOne {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::engine::SessionId;
+    use engine::SessionId;
 
     fn event(job: u64) -> Input {
         let event = AttemptEvent::Unusable("as it was said".to_owned());

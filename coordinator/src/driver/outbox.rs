@@ -7,10 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use engine::CloseReason;
 use proto::{Message, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-
-use crate::core::engine::CloseReason;
 
 /// Lots of messages that may wait for a worker: one a commit, so minutes of a busy coordinator.
 const LOTS_WAITING_MAX: usize = 8_192;
@@ -139,7 +138,7 @@ fn bytes_of(message: &v1::CoordinatorMessage) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use proto::AttemptKey;
+    use terms::AttemptKey;
 
     use super::*;
 

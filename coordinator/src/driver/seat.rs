@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use engine::{Input, Reply};
 use tokio::sync::watch;
 
 use super::{CallError, DriverHandle};
-use crate::core::engine::{Input, Reply};
 
 /// What a coordinator is for those who call it.
 #[derive(Debug, Clone)]

@@ -1,20 +1,17 @@
 //! What runs while a commit does, over a store that ends each commit when the test says so.
 
 use async_trait::async_trait;
-use proto::{JobKey, SweepId};
+use domain::{
+    definition::SweepDefinition,
+    record::{Record, StoredSweep},
+    specification::SpecificationSource,
+};
+use engine::Reply;
+use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
+use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
 use super::*;
-use crate::{
-    core::{
-        definition::SweepDefinition,
-        engine::Reply,
-        record::{Record, StoredSweep},
-        specification::SpecificationSource,
-        state::JobState,
-    },
-    store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold},
-};
 
 /// A store that keeps nothing and says of each commit how many records it has.
 #[derive(Debug)]

@@ -3,21 +3,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::record::{WeightsFile, WeightsState};
+use engine::{Input, Reply, WeightsAnswer, weights_name};
 use futures_util::StreamExt;
-use proto::{AttemptKey, SweepId, v1};
+use proto::v1;
+use store::{ArtifactRow, Store};
+use terms::{AttemptKey, JobState, SweepId};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::{convert, mismatch, readers::Reader, refused, unreadable};
 use crate::{
     artifacts::{ArtifactError, Artifacts, MaybeArtifacts, Taken},
-    core::{
-        engine::{Input, Reply, WeightsAnswer, weights_name},
-        record::{WeightsFile, WeightsState},
-        state::JobState,
-    },
     driver::Seat,
-    store::{ArtifactRow, Store},
 };
 
 /// Bytes of a piece for a user: below what counts as a large answer, so that a slow reader is waited for.
@@ -36,7 +34,7 @@ pub(super) async fn offered(
     tasks: &TaskTracker,
     request: v1::WeightsRequest,
 ) -> Result<v1::WeightsResponse, Status> {
-    let attempt = AttemptKey::try_from(request.attempt);
+    let attempt = proto::attempt_from_wire(request.attempt);
     let attempt = attempt.map_err(|error| Status::invalid_argument(error.to_string()))?;
     let problem = request.file.as_ref().map(|file| file.problem.clone()).unwrap_or_default();
     let file = convert::weights_file(request.file)?;

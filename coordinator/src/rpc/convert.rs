@@ -2,22 +2,19 @@
 
 use std::collections::HashSet;
 
-use proto::{AttemptKey, EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, v1};
+use domain::{
+    definition::SweepDefinition,
+    record::WeightsFile,
+    specification::{Change, SpecificationSource},
+};
+use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
+use proto::v1;
+use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
+use terms::{EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, SweepState, TEXT_CHARACTERS_MAX};
 use tonic::Status;
 
 use super::edge::{for_people, plain};
-
-use crate::{
-    artifacts::WEIGHTS_BYTES_MAX,
-    core::{
-        definition::SweepDefinition,
-        engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription},
-        record::{EpochMetrics, WeightsFile},
-        specification::Change,
-        state::{JobState, SweepState},
-    },
-    store::{ArtifactRow, AttemptRow, EpochRow, JobRow},
-};
+use crate::artifacts::WEIGHTS_BYTES_MAX;
 
 /// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
 const SLOTS_MAX: usize = 1_024;
@@ -113,7 +110,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         pack_size_max: slot.pack_size_max.clamp(1, PACK_SIZE_MAX),
     };
     let held = |held: v1::HeldAttempt| {
-        let attempt = AttemptKey::try_from(held.attempt)
+        let attempt = proto::attempt_from_wire(held.attempt)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(HeldAttempt { attempt, slot: held.slot, ended: held.ended })
     };
@@ -140,7 +137,7 @@ pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {
-            let attempt = AttemptKey::try_from(event.attempt)
+            let attempt = proto::attempt_from_wire(event.attempt)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
             Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
         }
@@ -174,7 +171,9 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
     use v1::event::Event;
     match wire {
         Some(Event::Started(started)) => match dataset(started.dataset.unwrap_or_default()) {
-            Ok(dataset) => AttemptEvent::Started { dataset, resumed_epochs: started.resumed_epochs },
+            Ok(dataset) => {
+                AttemptEvent::Started { dataset: dataset.into(), resumed_epochs: started.resumed_epochs }
+            }
             Err(reason) => AttemptEvent::Unusable(reason),
         },
         Some(Event::Epoch(record)) => epoch(&record),
@@ -248,6 +247,13 @@ fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
     })
 }
 
+/// A sweep file as it came.
+pub fn source_from_wire(wire: v1::SweepSource) -> SpecificationSource {
+    let file_name = if wire.file_name.is_empty() { "sweep file".to_owned() } else { wire.file_name };
+    let dataset_path = (!wire.dataset_path.is_empty()).then_some(wire.dataset_path);
+    SpecificationSource { text: wire.text, file_name, overrides: wire.overrides, dataset_path }
+}
+
 /// A data set's facts, its names cut to size; an error says why they cannot be.
 fn dataset(mut summary: v1::DatasetSummary) -> Result<v1::DatasetSummary, String> {
     let counts = [summary.train_images, summary.val_images, summary.skipped_count];
@@ -283,7 +289,7 @@ fn dataset(mut summary: v1::DatasetSummary) -> Result<v1::DatasetSummary, String
 
 /// At most [`TEXT_CHARACTERS_MAX`] characters, kept as they are.
 fn cut(text: String) -> String {
-    proto::cut(text, TEXT_CHARACTERS_MAX)
+    terms::cut(text, TEXT_CHARACTERS_MAX)
 }
 
 /// A job of the sweep: its row, or what its absence means.
@@ -293,7 +299,7 @@ pub(super) fn job(
     number: u64,
     row: Option<JobRow>,
 ) -> v1::Job {
-    let point = Some(definition.point(number));
+    let point = Some(proto::job_point(number, definition.parameters(number)));
     match row {
         Some(row) => v1::Job {
             point,

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use proto::{WorkerName, v1};
+use engine::{ControlError, Input, Reply};
+use proto::v1;
+use terms::WorkerName;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::{mismatch, refused};
-use crate::{
-    core::engine::{ControlError, Input, Reply},
-    driver::{CallError, Seat},
-};
+use crate::driver::{CallError, Seat};
 
 /// How long the worker may take: one that lives says so at once, and a user must not wait for one whose stream stands still.
 pub(super) const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
@@ -57,10 +56,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        core::engine::{Hello, SessionId, SlotDescription},
         driver::{Outbound, Role},
         rpc::test_seat,
     };
+    use engine::{Hello, SessionId, SlotDescription};
 
     fn name() -> WorkerName {
         "a".parse().unwrap()

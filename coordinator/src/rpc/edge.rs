@@ -51,7 +51,7 @@ pub(super) fn source(source: &v1::SweepSource) -> Result<(), Status> {
 /// Text that only people read, cut to so many characters. It may be anything, and must not cost a job its end; of what it
 /// may hold, the stores keep all but NUL.
 pub(super) fn for_people(text: String, characters_max: usize) -> String {
-    let text = proto::cut(text, characters_max);
+    let text = terms::cut(text, characters_max);
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 

@@ -1,10 +1,9 @@
 //! How long the message of an error may be: it travels as a header, and one that is longer than the other side takes reaches
 //! the user as RESOURCE_EXHAUSTED, without a word of what was wrong.
 
+use domain::text::shortened;
 use tonic::{Status, body::Body, codegen::http::Response};
 use tower::util::MapResponseLayer;
-
-use crate::core::text::shortened;
 
 /// Longest message, in bytes: in a header each may become three, and a client takes 16 KiB of headers.
 const MESSAGE_BYTES_MAX: usize = 2_000;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use engine::{AttemptEvent, Input, SessionId};
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 use proto::{
     Message,
@@ -13,10 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
 use super::{SweepServer, convert, test_seat};
-use crate::{
-    core::engine::{AttemptEvent, Input, SessionId},
-    driver::DriverHandle,
-};
+use crate::driver::DriverHandle;
 
 /// Texts that a store may take for another, or that end what they stand in.
 const HOSTILE: [&str; 5] = ["a\0b", "a\u{1b}b", "a\u{7f}b", "a\u{9b}b", "\0"];

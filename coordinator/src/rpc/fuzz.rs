@@ -2,15 +2,16 @@
 
 use proptest::prelude::*;
 use prost::Message as _;
-use proto::{AttemptKey, v1};
+use proto::v1;
+use terms::AttemptKey;
 
 use super::{bodies, convert, edge};
-use crate::core::{
+use domain::{
     definition::SweepDefinition,
-    engine::{Engine, EngineConfig, Input, Now, SessionId},
     record::Record,
     specification::{Specification, SpecificationSource},
 };
+use engine::{Engine, EngineConfig, Input, Now, SessionId};
 
 fn engine() -> Engine {
     let source = SpecificationSource {
@@ -162,7 +163,7 @@ proptest! {
                 // A stream ends with its first message that cannot be used.
                 let Ok(input) = input else { break };
                 let bytes = input.bytes();
-                prop_assert!(bytes < proto::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
+                prop_assert!(bytes < terms::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
                 let output = engine.apply(now(time), input);
                 prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
                 prop_assert_eq!(engine.check_invariants(), Ok(()));
@@ -179,7 +180,7 @@ proptest! {
     #[test]
     fn whatever_bytes_a_user_sends_they_are_a_submission_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(request) = v1::SubmitRequest::decode(bytes.as_slice()) {
-            let source = SpecificationSource::from(request.source.unwrap_or_default());
+            let source = convert::source_from_wire(request.source.unwrap_or_default());
             // Without a panic.
             let _ = Specification::parse(&source);
         }
@@ -199,7 +200,7 @@ proptest! {
             if edge::plain("request_id", &key).is_err() || edge::source(&source).is_err() {
                 continue;
             }
-            let Ok(definition) = SweepDefinition::parse(&SpecificationSource::from(source)) else { continue };
+            let Ok(definition) = SweepDefinition::parse(&convert::source_from_wire(source)) else { continue };
             let submit = Input::Submit { definition: Box::new(definition), request_id: key.clone() };
             let output = engine().apply(now(1), submit);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);

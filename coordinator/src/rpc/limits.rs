@@ -1,10 +1,10 @@
 //! How much of what workers say is believed, and how much of it is kept.
 
+use engine::{AttemptEvent, Input, SessionId};
 use proto::v1::{self, event::Event as Wire, worker_message::Message};
 use tonic::Code;
 
 use super::convert;
-use crate::core::engine::{AttemptEvent, Input, SessionId};
 
 fn heard(event: Option<Wire>) -> AttemptEvent {
     let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
@@ -27,7 +27,7 @@ fn metrics_that_cannot_be_are_no_epoch() {
         })))
     };
     assert!(matches!(epoch(0.5, 0.0, 0.0), AttemptEvent::Epoch(_)));
-    assert!(matches!(epoch(-1e300, 1.0, proto::EPOCH_SECONDS_MAX), AttemptEvent::Epoch(_)));
+    assert!(matches!(epoch(-1e300, 1.0, terms::EPOCH_SECONDS_MAX), AttemptEvent::Epoch(_)));
     for (loss, accuracy, seconds) in [
         (f64::NAN, 0.5, 1.0),
         (f64::INFINITY, 0.5, 1.0),
@@ -37,7 +37,7 @@ fn metrics_that_cannot_be_are_no_epoch() {
         (0.5, 0.5, f64::NAN),
         (0.5, 0.5, f64::INFINITY),
         (0.5, 0.5, -1.0),
-        (0.5, 0.5, proto::EPOCH_SECONDS_MAX * 1.001),
+        (0.5, 0.5, terms::EPOCH_SECONDS_MAX * 1.001),
         (0.5, 0.5, 1.7e308),
     ] {
         let event = epoch(loss, accuracy, seconds);

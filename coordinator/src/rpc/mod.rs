@@ -16,6 +16,9 @@ mod sweeps;
 mod watch;
 mod workers;
 
+use store::StoreError;
+use tonic::Status;
+
 pub use self::{
     auth::BearerToken,
     bodies::{Bounded, Bounds},
@@ -24,10 +27,7 @@ pub use self::{
     sweeps::SweepServer,
     workers::WorkerServer,
 };
-
-use tonic::Status;
-
-use crate::{driver::CallError, store::StoreError};
+use crate::driver::CallError;
 
 /// Largest message of a user, in bytes: a sweep file of 1 MiB and what goes with it.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -36,7 +36,7 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const LEADER_METADATA: &str = "sweep-leader";
 
 fn refused(error: CallError) -> Status {
-    use crate::core::engine::ControlError;
+    use engine::ControlError;
     match error {
         CallError::Refused(
             error @ (ControlError::NoSuchSweep(_)

@@ -7,7 +7,14 @@ mod retry;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use proto::{JobKey, Message, SweepId, WorkerName, v1, v1::sweep_service_server::SweepService};
+use domain::definition::SweepDefinition;
+use engine::{Input, JobEnd, Reply};
+use proto::{
+    Message,
+    v1::{self, sweep_service_server::SweepService},
+};
+use store::{CountingEpochs, Store};
+use terms::{JobKey, JobState, SweepId, SweepState, WorkerName};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -27,17 +34,7 @@ use super::{
     refused, unreadable,
     watch::{self, Snapshots},
 };
-use crate::{
-    artifacts::MaybeArtifacts,
-    core::{
-        definition::SweepDefinition,
-        engine::{Input, JobEnd, Reply},
-        specification::SpecificationSource,
-        state::{JobState, SweepState},
-    },
-    driver::Seat,
-    store::{CountingEpochs, Store},
-};
+use crate::{artifacts::MaybeArtifacts, driver::Seat};
 
 /// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
 /// megabytes.
@@ -146,7 +143,7 @@ impl SweepService for SweepServer {
         if request.extend_sweep_id > 0 {
             return self.extend(SweepId(request.extend_sweep_id), source).await;
         }
-        let source = SpecificationSource::from(source);
+        let source = convert::source_from_wire(source);
         let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
         let _turn = self.turn().await?;
         let input = Input::Submit { definition, request_id: request.request_id };
@@ -200,7 +197,8 @@ impl SweepService for SweepServer {
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let request = request.into_inner();
-        let wanted: BTreeSet<JobState> = request.states().filter_map(JobState::from_wire).collect();
+        let wanted: BTreeSet<JobState> =
+            request.states().filter_map(|state| JobState::try_from(state).ok()).collect();
         let limit = page_rows(request.page_size)?;
         let (definition, state) = self.definition(SweepId(request.sweep_id)).await?;
         let first = page_start(&request.page_token)?.unwrap_or(1).max(1);

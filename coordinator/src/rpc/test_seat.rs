@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use engine::EngineConfig;
+use store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    core::engine::EngineConfig,
-    driver::{Driver, DriverHandle, Role, Seat},
-    store::{self, Store},
-};
+use crate::driver::{Driver, DriverHandle, Role, Seat};
 
 /// A new store in SQLite, which goes away with its folder.
 pub(super) async fn store() -> (Arc<dyn Store>, tempfile::TempDir) {

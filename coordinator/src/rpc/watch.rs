@@ -8,20 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{Message, SweepId, v1};
+use domain::definition::SweepDefinition;
+use engine::{Input, Observation, Reply};
+use proto::{Message, v1};
+use terms::{SweepId, SweepState};
 use tokio::sync::{self, OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError, mpsc};
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{mismatch, refused};
-use crate::{
-    core::{
-        definition::SweepDefinition,
-        engine::{Input, Observation, Reply},
-        state::SweepState,
-    },
-    driver::DriverHandle,
-};
+use crate::driver::DriverHandle;
 
 /// Messages that may wait for a slow watcher; while they do, nothing is collected for it.
 const MESSAGES_WAITING_MAX: usize = 64;
@@ -232,14 +228,14 @@ fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::
     use v1::watch_sweep_response::Event;
     let event = match *observation {
         Observation::Epoch { attempt, metrics, resumed_epochs } => Event::Epoch(v1::EpochObserved {
-            point: Some(definition.point(attempt.job.job)),
+            point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
             attempt: attempt.attempt,
             epochs_total: definition.epochs(attempt.job.job),
             record: Some(metrics.into()),
             resumed_epochs,
         }),
         Observation::Job { attempt, state, ref worker, ref reason } => Event::Job(v1::JobChanged {
-            point: Some(definition.point(attempt.job.job)),
+            point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
             state: v1::JobState::from(state).into(),
             attempt: attempt.attempt,
             worker: worker.to_string(),

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use engine::{CloseReason, Input, SessionId};
 use proto::{
     Message as _,
     v1::{self, worker_message::Message, worker_service_server::WorkerService},
@@ -26,7 +27,6 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{artifacts, convert, refused};
 use crate::{
     artifacts::MaybeArtifacts,
-    core::engine::{CloseReason, Input, SessionId},
     driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
 };
 

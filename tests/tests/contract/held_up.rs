@@ -2,7 +2,7 @@
 
 use std::{thread, time::Instant};
 
-use coordinator::store::{StoreError, open};
+use store::{StoreError, open};
 use tests::{PATIENCE, Postgres};
 
 use super::unsuitable::name_of;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use coordinator::store::{StoreError, open};
+use store::{StoreError, open};
 
 #[tokio::test]
 async fn two_coordinators_cannot_share_a_file_through_links() {

@@ -2,14 +2,9 @@
 
 use std::time::Instant;
 
-use coordinator::{
-    core::{
-        record::{History, Record},
-        state::JobState,
-    },
-    store::EpochPlace,
-};
-use proto::{JobKey, SweepId};
+use domain::record::{History, Record};
+use store::EpochPlace;
+use terms::{JobKey, JobState, SweepId};
 
 use super::{epoch, granted, jobs_in, places, submitted};
 

@@ -1,7 +1,7 @@
 //! How PostgreSQL finds rows. It plans the check of a reference once a session, when the tables are often still empty; a plan that
 //! reads all jobs of a sweep makes each commit slower than the one before.
 
-use coordinator::store::open;
+use store::open;
 use tests::Postgres;
 
 use super::unsuitable::name_of;

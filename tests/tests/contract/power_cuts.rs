@@ -1,11 +1,9 @@
 //! Power cuts under SQLite: whatever of its unsynced writes a disk kept, what was acknowledged is there, once, and nothing
 //! that never was.
 
-use coordinator::{
-    core::record::Record,
-    store::{Store, StoreError, open},
-};
-use proto::SweepId;
+use domain::record::Record;
+use store::{Store, StoreError, open};
+use terms::SweepId;
 use tests::{
     Random,
     power_cut::{Recording, mark},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use coordinator::store::{StoreError, open};
+use store::{StoreError, open};
 use tests::{PATIENCE, Postgres};
 
 use super::pooler;

@@ -32,11 +32,11 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
         log_tail,
         at_unix_ms: 3_000,
     };
-    let dataset = v1::DatasetSummary {
+    let dataset = terms::DatasetSummary {
         content_hash: text(),
         classes: vec![text()],
         skipped: vec![text()],
-        ..v1::DatasetSummary::default()
+        ..terms::DatasetSummary::default()
     };
     let device = match granted(1, 1) {
         Record::AttemptGranted { attempt, is_first, worker, slot, pack_size, at_unix_ms, .. } => {

@@ -118,7 +118,7 @@ async fn a_trainer_that_stands_still_is_ended_and_its_job_is_tried_again() {
 async fn a_data_set_whose_preparation_stands_still_costs_no_job_an_attempt() {
     let cluster = cluster(None, &["--trainer-silence", "2s"]);
     // As another process that prepares it, and whose disk does not answer.
-    let lock = worker::data::lock_path(&worker::data::PrepareOptions {
+    let lock = dataset::lock_path(&dataset::PrepareOptions {
         path: tests::dataset(),
         val_path: None,
         image_size: 8,

@@ -3,13 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::core::{
-    record::{
-        BestEpoch, BestJobs, EndedJob, EpochMetrics, History, Record, StoredAttempt, StoredJob, StoredSweep,
-    },
-    state::{AttemptState, JobState, SweepState},
-};
-use proto::{AttemptKey, JobKey, SweepId, WorkerName, v1};
+use domain::record::{BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredSweep};
+use proto::v1;
+use terms::{AttemptKey, AttemptState, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
 use tests::chaos::light_epoch;
 
 /// The tables.
@@ -31,7 +27,7 @@ struct Sweep {
     state: SweepState,
     created_unix_ms: u64,
     ended_unix_ms: Option<u64>,
-    dataset: Option<v1::DatasetSummary>,
+    dataset: Option<terms::DatasetSummary>,
     job_count: u64,
 }
 

@@ -6,16 +6,10 @@ use std::{
     time::Duration,
 };
 
-use coordinator::{
-    core::{
-        definition::SweepDefinition,
-        engine::{EndsSeen, Engine, EngineConfig, Input, Now, Reply, SessionId},
-        record::Record,
-        state::AttemptState,
-    },
-    driver::{Batch, LeaseClock},
-};
-use proto::{AttemptKey, SweepId, WorkerName};
+use coordinator::driver::{Batch, LeaseClock};
+use domain::{definition::SweepDefinition, record::Record};
+use engine::{EndsSeen, Engine, EngineConfig, Input, Now, Reply, SessionId};
+use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
 use super::durable::Durable;
 

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use coordinator::core::engine::SessionId;
+use engine::SessionId;
 use proto::v1;
 
 /// A stream.

@@ -18,10 +18,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use coordinator::core::{
-    mutants::{self, Mutant},
-    specification::{Specification, SpecificationSource},
-};
+use domain::specification::{Specification, SpecificationSource};
+use engine::mutants::{self, Mutant};
 use world::{EPOCHS, World};
 
 /// How long new seeds are tried unless told otherwise.

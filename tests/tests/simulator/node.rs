@@ -2,16 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{AttemptKey, JobKey, v1};
-use worker::{
-    agent::{
-        session::{
-            Session,
-            types::{Event, EventKind, TrainerEvent},
-        },
-        wire::{self, Identity},
+use proto::v1;
+use terms::{AttemptKey, JobKey};
+use trainer_protocol::{DatasetSummary, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
+use worker::agent::{
+    session::{
+        Session,
+        types::{Event, EventKind, TrainerEvent},
     },
-    protocol::{DatasetSummary, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome},
+    wire::{self, Identity},
 };
 
 use super::durable::expected;

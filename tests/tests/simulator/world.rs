@@ -15,22 +15,18 @@ use std::{
 };
 
 use coordinator::{
-    core::{
-        definition::SweepDefinition,
-        engine::{Input, JobEnd, Observation, Reply},
-        specification::Specification,
-    },
     driver::{Delivery, Released},
     rpc::convert,
 };
-use proto::{AttemptKey, JobKey, SweepId, v1};
+use domain::{definition::SweepDefinition, specification::Specification};
+use engine::{Input, JobEnd, Observation, Reply};
+use proto::v1;
+use terms::{AttemptKey, JobKey, SweepId};
 use tests::Random;
-use worker::{
-    agent::{
-        session::types::{EventKind, Input as Heard, Output, TrainerEvent, Work},
-        wire,
-    },
-    protocol::TrainerOutcome,
+use trainer_protocol::TrainerOutcome;
+use worker::agent::{
+    session::types::{EventKind, Input as Heard, Output, TrainerEvent, Work},
+    wire,
 };
 
 use super::{
@@ -386,7 +382,7 @@ impl World {
             }
             Some(Message::Grant(grant)) => {
                 for job in &grant.jobs {
-                    let attempt = AttemptKey::try_from(job.attempt).map_err(|error| error.to_string())?;
+                    let attempt = proto::attempt_from_wire(job.attempt).map_err(|error| error.to_string())?;
                     if self.durable.has_ended(attempt).is_none() {
                         return Err(format!("{attempt} was granted and is not durable"));
                     }

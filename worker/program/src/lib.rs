@@ -51,6 +51,7 @@ use crate::{
     environment::Slot,
     processes::{adopt_orphans, end_descendants, ignore_leaving},
     protocol::{Output, read_requests},
+    scratch::Scratch,
     session::Session,
 };
 
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     adopt_orphans().context("this system cannot have it keep what programs start")?;
     let shelf = options.checkpoints.as_deref().map(Shelf::open).transpose()?.map(Arc::new);
     let folder = options.folder.clone().unwrap_or_else(std::env::temp_dir);
+    Scratch::remove_stale(&folder);
     let (sender, events) = events::channel();
     let requests = sender.clone();
     thread::Builder::new()

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::TempDir;
+use held_folder::HeldFolder;
 
 /// Longest path of a socket, in bytes; the system's bound is 108 with the end.
 const SOCKET_BYTES_MAX: usize = 100;
@@ -18,15 +18,18 @@ const HELPER: &str = include_str!("../../python/sweep.py");
 /// How the names of these folders begin.
 const PREFIX: &str = "sweep-program-";
 
+/// A folder with a short path, for sockets.
+const SHORT: &str = "/tmp";
+
 /// How files of weights end.
 const WEIGHTS: &str = "safetensors";
 
 /// See the module's description. It is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    folder: TempDir,
+    folder: HeldFolder,
     /// Another one for the socket, where the path of the first is too long.
-    short: Option<TempDir>,
+    short: Option<HeldFolder>,
 }
 
 impl Scratch {
@@ -35,10 +38,10 @@ impl Scratch {
     /// # Errors
     /// The disk is full, or the parent cannot be written.
     pub(crate) fn create(parent: &Path, parameters: &str) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let folder = HeldFolder::create(parent, PREFIX)?;
         let mut scratch = Self { folder, short: None };
         if scratch.report().as_os_str().len() > SOCKET_BYTES_MAX {
-            scratch.short = Some(tempfile::Builder::new().prefix(PREFIX).tempdir_in("/tmp")?);
+            scratch.short = Some(HeldFolder::create(Path::new(SHORT), PREFIX)?);
         }
         for folder in [scratch.checkpoints(), scratch.output(), scratch.helper(), scratch.work()] {
             fs::create_dir(folder)?;
@@ -46,6 +49,13 @@ impl Scratch {
         fs::write(scratch.parameters(), parameters)?;
         fs::write(scratch.helper().join("sweep.py"), HELPER)?;
         Ok(scratch)
+    }
+
+    /// Removes what processes left that were killed.
+    pub(crate) fn remove_stale(parent: &Path) {
+        for parent in [parent, Path::new(SHORT)] {
+            HeldFolder::remove_stale(parent, PREFIX);
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

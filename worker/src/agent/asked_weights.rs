@@ -9,7 +9,7 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::{session::types::Weights, weights::WeightsFolder};
-use crate::protocol::ToTrainer;
+use trainer_protocol::ToTrainer;
 
 /// See the module's description.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use prost::Message as _;
 use proto::v1::{self, coordinator_message::Message};
+use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 use super::{
     session::{
@@ -14,10 +15,7 @@ use super::{
     },
     wire,
 };
-use crate::{
-    damage::damaged,
-    protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome},
-};
+use crate::corruption::damaged;
 
 const SLOTS: usize = 2;
 

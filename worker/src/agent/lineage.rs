@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use proto::WorkerName;
+use terms::WorkerName;
 
 /// Processes that are remembered: as many starts may have come to nothing before one connects.
 const PROCESSES_MAX: usize = 16;

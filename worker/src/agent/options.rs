@@ -9,14 +9,15 @@ use std::{
 
 use anyhow::Context;
 use program::processes::Role;
-use proto::{WorkerName, v1};
+use proto::v1;
+use terms::WorkerName;
 
 use super::{
     devices::{DeviceChoice, SlotCount},
     lineage, own_trainer,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
-use crate::protocol::PACK_SIZE_MAX;
+use trainer_protocol::PACK_SIZE_MAX;
 
 /// Most jobs at the same time on a GPU unless the user says otherwise: past it, small models fill every GPU of today.
 const PACK_SIZE_MAX_ON_GPU: u16 = 64;

@@ -3,7 +3,7 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use proto::AttemptKey;
+use terms::AttemptKey;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -16,7 +16,7 @@ use super::{
     },
     trainer_process::{TrainerCommand, TrainerProcess},
 };
-use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
+use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
 
 /// Events of trainers that wait for the session. When it is full, trainers wait in their writes.
 const EVENTS_MAX: usize = 256;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use proto::WorkerName;
 use terminal::signals::is_hangup_ignored;
+use terms::WorkerName;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,

@@ -36,7 +36,7 @@ use super::{
     session::types::TrainerEvent,
     weights::WeightsFolder,
 };
-use crate::protocol::{PACK_SIZE_MAX, ToTrainer};
+use trainer_protocol::{PACK_SIZE_MAX, ToTrainer};
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.
 const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;

@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use proto::AttemptKey;
+use terms::AttemptKey;
 
 use super::{session::types::Weights, spool::SpoolError};
 

@@ -3,24 +3,25 @@
 use std::time::Duration;
 
 use proto::{
-    AttemptKey, MissingField, ParameterMap, ParameterValue,
+    MissingField,
     v1::{
         self, coordinator_message::Message as Incoming, event::Event as WireKind,
         worker_message::Message as Outgoing,
     },
 };
+use terms::{AttemptKey, ParameterValue};
+use trainer_protocol::{CheckpointPlan, DatasetSpec};
 
 use super::session::types::{
     End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
     Weights, Work,
 };
-use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary};
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The worker's name.
-    pub name: proto::WorkerName,
+    pub name: terms::WorkerName,
     /// Random identity of this process.
     pub instance: String,
     /// The processes that had its spool before, newest first.
@@ -68,37 +69,6 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
     }
 }
 
-/// What was found, as it travels.
-pub(super) fn encode_summary(found: DatasetSummary) -> v1::DatasetSummary {
-    v1::DatasetSummary {
-        content_hash: found.content_hash,
-        classes: found.classes,
-        train_images: found.train_images,
-        val_images: found.val_images,
-        skipped: found.skipped,
-        skipped_count: found.skipped_count,
-        train_by_class: found.train_by_class,
-        val_by_class: found.val_by_class,
-        left_out: found.left_out.into_iter().map(Into::into).collect(),
-        validation: found.validation,
-    }
-}
-
-fn decode_summary(found: v1::DatasetSummary) -> DatasetSummary {
-    DatasetSummary {
-        content_hash: found.content_hash,
-        classes: found.classes,
-        train_images: found.train_images,
-        val_images: found.val_images,
-        skipped: found.skipped,
-        skipped_count: found.skipped_count,
-        train_by_class: found.train_by_class,
-        val_by_class: found.val_by_class,
-        left_out: found.left_out.into_iter().map(Into::into).collect(),
-        validation: found.validation,
-    }
-}
-
 /// A file of weights as it travels.
 pub fn encode_weights(weights: Weights) -> v1::WeightsFile {
     match weights {
@@ -118,7 +88,7 @@ fn decode_weights(file: v1::WeightsFile) -> Weights {
 pub fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
-            WireKind::Started(v1::AttemptStarted { dataset: Some(encode_summary(dataset)), resumed_epochs })
+            WireKind::Started(v1::AttemptStarted { dataset: Some(dataset.into()), resumed_epochs })
         }
         EventKind::Epoch(metrics) => WireKind::Epoch(v1::EpochRecord {
             epoch: metrics.epoch,
@@ -143,10 +113,10 @@ pub fn encode_event(event: Event) -> v1::Event {
 /// # Errors
 /// It lacks its attempt or its content, as no event that this program wrote does.
 pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
-    let attempt = AttemptKey::try_from(wire.attempt)?;
+    let attempt = proto::attempt_from_wire(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
         WireKind::Started(started) => {
-            let dataset = decode_summary(started.dataset.ok_or(MissingField("dataset"))?);
+            let dataset = started.dataset.ok_or(MissingField("dataset"))?.into();
             EventKind::Started(Start { dataset, resumed_epochs: started.resumed_epochs })
         }
         WireKind::Epoch(record) => EventKind::Epoch(EpochMetrics {
@@ -192,13 +162,13 @@ pub fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingFi
 }
 
 fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
-    let attempt = AttemptKey::try_from(wire.attempt)?;
+    let attempt = proto::attempt_from_wire(wire.attempt)?;
     Ok(GrantedJob { attempt, work: decode_work(attempt, wire) })
 }
 
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
     let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
-    let parameters = ParameterMap::from_wire(wire.parameters);
+    let parameters = proto::parameters_from_wire(wire.parameters);
     let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
@@ -234,17 +204,17 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::LeftOut;
+    use terms::ParameterMap;
+    use trainer_protocol::{DatasetSummary, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
             attempt: Some(AttemptKey::new(1, 2, 3).into()),
             model: "simple_cnn".into(),
-            parameters: ParameterMap(vec![
+            parameters: proto::parameters_to_wire(ParameterMap(vec![
                 ("learning_rate".into(), ParameterValue::Float(5e-5)),
                 ("epochs".into(), ParameterValue::Integer(5)),
-            ])
-            .to_wire(),
+            ])),
             dataset: Some(v1::Dataset {
                 path: "train".into(),
                 image_size: 64,

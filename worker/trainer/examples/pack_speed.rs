@@ -14,7 +14,6 @@ use trainer::split::split;
 use trainer::{
     DeviceChoice,
     config::TrainingConfig,
-    dataset::TrainingData,
     epoch::{EpochRecord, Flow},
     learner::Start,
     model::{Activation, Precision},
@@ -22,6 +21,7 @@ use trainer::{
     pack::{Pack, PackEnd},
     pack_model::Layout,
     set_up_process,
+    training_data::TrainingData,
 };
 
 /// Arithmetic of one image in one step of one model, forward and backward.

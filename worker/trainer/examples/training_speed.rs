@@ -13,9 +13,9 @@ use tch::{Device, Tensor};
 use trainer::split::split;
 use trainer::{
     config::TrainingConfig,
-    dataset::TrainingData,
     epoch,
     model::{self, Activation, Precision},
+    training_data::TrainingData,
 };
 
 const IMAGES: usize = 1000;

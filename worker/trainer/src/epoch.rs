@@ -8,10 +8,10 @@ use tch::{Reduction, TchError, Tensor};
 use super::{
     adam::{Adam, AdamState},
     config::TrainingConfig,
-    dataset::TrainingData,
     learner::Start,
     model::SimpleCnn,
     pack::{Pack, PackEnd},
+    training_data::TrainingData,
 };
 
 /// `ignore_index` of PyTorch's cross-entropy: a class that no image has.

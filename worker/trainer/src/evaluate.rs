@@ -5,15 +5,15 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde_json::json;
 use tch::{Kind, Reduction, TchError, Tensor};
-use worker::protocol::{DatasetSpec, DatasetSummary};
+use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
-    dataset::{DatasetLoader, TrainingData},
     device::{self, DeviceChoice},
     epoch::{Flow, IGNORED_CLASS},
     model::SimpleCnn,
     pack::{count_correct, evaluation_batch},
     set_up_process,
+    training_data::{DatasetLoader, TrainingData},
     weights::{self, Facts},
 };
 
@@ -104,7 +104,7 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     let device = device::open(options.device)?;
     set_up_process(usize::from(options.threads))?;
     let (facts, model) = weights::load(&options.weights, device)?;
-    let cache_dir = options.cache_dir.clone().unwrap_or_else(worker::data::default_cache_dir);
+    let cache_dir = options.cache_dir.clone().unwrap_or_else(dataset::default_cache_dir);
     let mut loader = DatasetLoader::new(device, cache_dir, options.skip_corrupt);
     let dataset = DatasetSpec {
         path: options.dataset.clone(),
@@ -265,7 +265,7 @@ fn table(evaluation: &Evaluation) -> String {
 
 #[cfg(test)]
 mod tests {
-    use worker::protocol::LeftOut;
+    use trainer_protocol::LeftOut;
 
     use super::*;
     use crate::{

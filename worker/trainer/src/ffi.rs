@@ -4,9 +4,9 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::Arc;
 
+use dataset::PackedDataset;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Device, Kind, TchError, Tensor};
-use worker::data::PackedDataset;
 
 use super::adam::AdamSettings;
 

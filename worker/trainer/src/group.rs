@@ -4,11 +4,10 @@
 use std::{io::Write, time::Instant};
 
 use tch::TchError;
-use worker::protocol::{CheckpointPlan, FromTrainer, TrainerOutcome};
+use trainer_protocol::{CheckpointPlan, FromTrainer, TrainerOutcome};
 
 use super::{
     checkpoint::{self, CheckpointStore, Rhythm},
-    dataset::TrainingData,
     epoch::{EpochRecord, Flow, Snapshot, TrainingEvent},
     ffi,
     learner::Start,
@@ -17,6 +16,7 @@ use super::{
     model,
     pack::{Pack, PackEnd},
     session::{Job, Session, first_line},
+    training_data::TrainingData,
     weights::{self, Facts, WeightsError},
 };
 

@@ -1,5 +1,5 @@
 //! The training process, `sweep-trainer train`: one a slot, a child of the agent, which talks to it in JSON lines
-//! on standard input and output (`worker::protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
+//! on standard input and output (`trainer_protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
 //! standard input does, at once, and with 101 when it panics.
 #![deny(unsafe_code, clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,7 +15,6 @@ use anyhow::Context;
 pub mod adam;
 pub mod checkpoint;
 pub mod config;
-pub mod dataset;
 pub mod device;
 pub mod epoch;
 mod evaluate;
@@ -33,19 +32,20 @@ mod preparing;
 pub mod random;
 mod session;
 pub mod split;
+pub mod training_data;
 pub mod weights;
 
 /// Damage for the tests of what is read.
 #[cfg(test)]
-#[path = "../../src/damage.rs"]
-mod damage;
+#[path = "../../dataset/src/corruption.rs"]
+mod corruption;
 
 use checkpoint::CheckpointStore;
-use dataset::DatasetLoader;
 pub use device::{DeviceChoice, open as open_device};
 pub use evaluate::{EvaluateOptions, evaluate};
 use lines::RequestsEnd;
 pub use predict::{PredictOptions, predict};
+use training_data::DatasetLoader;
 
 /// Exit status of a trainer that cannot go on.
 const FAILURE_EXIT_CODE: i32 = 1;
@@ -133,7 +133,7 @@ pub fn list_devices() -> anyhow::Result<()> {
 fn exit_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if worker::data::panics_are_caught() {
+        if dataset::panics_are_caught() {
             return;
         }
         print(panic);

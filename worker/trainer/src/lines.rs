@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use worker::protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer};
+use trainer_protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer};
 
 /// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` for each of its jobs,
 /// which no device holds so many of at a time; more that wait mean an agent that is broken.

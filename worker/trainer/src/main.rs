@@ -4,7 +4,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use terminal::{logging, output};
 use trainer::{DeviceChoice, EvaluateOptions, PredictOptions, TrainerOptions};
-use worker::data;
 
 /// Trains jobs that standard input asks for, started by sweep-worker once for each slot; uses the weights that came out
 #[derive(Debug, clap::Parser)]
@@ -73,7 +72,7 @@ fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     if let Some(worker) = for_worker.filter(|version| version != own) {
         anyhow::bail!("sweep-trainer is of version {own}, sweep-worker of {worker}");
     }
-    let cache_dir = cache_dir.unwrap_or_else(data::default_cache_dir);
+    let cache_dir = cache_dir.unwrap_or_else(dataset::default_cache_dir);
     trainer::run(TrainerOptions {
         device,
         threads: usize::from(threads),

@@ -1,7 +1,7 @@
 //! The members of a group of jobs, and who of them trains next. Jobs that were interrupted at different places train
 //! until they are equally far, those furthest behind first; from then on as one pack.
 
-use worker::protocol::{DatasetSpec, TrainJob};
+use trainer_protocol::{DatasetSpec, TrainJob};
 
 use super::{config::TrainingConfig, epoch::Snapshot};
 

@@ -8,11 +8,11 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     config::TrainingConfig,
-    dataset::TrainingData,
     epoch::{EpochRecord, Flow, Listener, Position, Snapshot, TrainingEvent},
     learner::{Learner, Start},
     model,
     pack_model::{self, Layout},
+    training_data::TrainingData,
 };
 
 /// Batches between two looks at the losses within an epoch on a CPU, where a look costs nothing. On other devices

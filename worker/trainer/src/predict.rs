@@ -10,7 +10,6 @@ use std::{
 use anyhow::Context;
 use tch::{Device, Kind, TchError, Tensor};
 use terminal::text;
-use worker::data;
 
 use super::{
     device::{self, DeviceChoice},
@@ -102,7 +101,7 @@ fn collect(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
     if !std::fs::metadata(path)?.is_dir() {
         return Ok((vec![path.to_owned()], Vec::new()));
     }
-    let (pictures, left_out) = data::pictures_below(path)?;
+    let (pictures, left_out) = dataset::pictures_below(path)?;
     Ok((pictures, left_out.iter().map(|one| format!("left out: {}", one.words())).collect()))
 }
 
@@ -174,11 +173,11 @@ impl Classify {
 fn decode(path: &Path, side: u32) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Of what is named itself nobody knows its size: it may be a device.
-    File::open(path)?.take(data::PICTURE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > data::PICTURE_BYTES_MAX {
-        anyhow::bail!("it has more than {} MiB, which no picture has", data::PICTURE_BYTES_MAX >> 20);
+    File::open(path)?.take(dataset::PICTURE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > dataset::PICTURE_BYTES_MAX {
+        anyhow::bail!("it has more than {} MiB, which no picture has", dataset::PICTURE_BYTES_MAX >> 20);
     }
-    Ok(data::decode_resized(&bytes, side)?)
+    Ok(dataset::decode_resized(&bytes, side)?)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use worker::data::{
+use dataset::{
     self, DataError, PackedDataset, PrepareOptions,
     progress::{Progress, Step},
 };
@@ -35,7 +35,7 @@ impl Preparing {
         let prepare = move || {
             let told = |progress| *done.lock().unwrap_or_else(PoisonError::into_inner) = progress;
             // Fails only where nobody waits any more.
-            let _ = sender.send(data::prepare(&wanted, &told));
+            let _ = sender.send(dataset::prepare(&wanted, &told));
         };
         // Without a thread, the channel is closed, which is told as an error.
         let thread = thread::Builder::new().name("preparing".into()).spawn(prepare).ok();

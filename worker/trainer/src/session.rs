@@ -9,20 +9,20 @@ use std::{
     sync::mpsc::{Receiver, TryRecvError},
 };
 
+use dataset::progress::Progress;
 use tch::TchError;
-use worker::{
-    data::progress::Progress,
-    protocol::{DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome},
+use trainer_protocol::{
+    DatasetSpec, FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob, TrainerOutcome,
 };
 
 use super::{
     checkpoint::CheckpointStore,
     config::TrainingConfig,
-    dataset::{DatasetError, TrainingData},
     epoch::Flow,
     group::is_out_of_memory,
     lines::{Output, Request, SessionError},
     split::SplitError,
+    training_data::{DatasetError, TrainingData},
 };
 
 /// Brings a data set to the device; the second argument hears how far that is, and says whether it is still wanted.

@@ -1,7 +1,7 @@
 //! Specification of the conversation about several jobs at a time.
 
 use serde_json::{Value, json};
-use worker::protocol::FromTrainer;
+use trainer_protocol::FromTrainer;
 
 use super::*;
 

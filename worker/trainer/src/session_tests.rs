@@ -9,9 +9,10 @@ use std::{
     time::Instant,
 };
 
+use dataset::progress::Step;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
-use worker::{data::progress::Step, protocol::LINE_BYTES_MAX};
+use trainer_protocol::LINE_BYTES_MAX;
 
 use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
@@ -170,7 +171,7 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
     assert_eq!(outline(&events), ["ready", "a Rejected"]);
 
     let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
-        Err(DatasetError::Data(worker::data::DataError::Changed { path: "/data".into() }))
+        Err(DatasetError::Data(dataset::DataError::Changed { path: "/data".into() }))
     };
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready", "a Unavailable"], "it may be over at the next try");

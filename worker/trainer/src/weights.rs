@@ -13,13 +13,13 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::json;
 use tch::{Device, Kind, TchError, Tensor};
-use worker::protocol::{DatasetSpec, DatasetSummary, TrainJob};
+use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::{
     config::{MODEL, TrainingConfig},
-    dataset::check_image_size,
     epoch::EpochRecord,
     model::{self, Activation, PARAMETER_NAMES, Precision, SimpleCnn},
+    training_data::check_image_size,
 };
 
 /// Revision of the metadata; a file without it was not written here.
@@ -255,7 +255,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::damage::damaged;
+    use crate::corruption::damaged;
 
     fn facts() -> Facts {
         Facts {

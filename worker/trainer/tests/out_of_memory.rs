@@ -12,9 +12,9 @@ use std::{
 };
 
 use clap::Parser;
+use dataset::command::DatasetCommand;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
-use worker::data::{self, command::DatasetCommand};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sweep-trainer");
 const BATCH_SIZE: u64 = 16;
@@ -96,7 +96,7 @@ fn a_pack_that_does_not_fit_into_memory_ends_as_that_and_its_jobs_can_be_trained
         let (arguments, paths) =
             (arguments.iter().map(OsStr::new), paths.iter().map(|path| path.as_os_str()));
         let words = [OsStr::new("dataset")].into_iter().chain(arguments).chain(paths);
-        data::command::run(&DataSets::parse_from(words).command).unwrap();
+        dataset::command::run(&DataSets::parse_from(words).command).unwrap();
     };
     data_set(&["synth", "--images", "40"], &[&pictures]);
     data_set(&["pack"], &[&pictures, &packed]);

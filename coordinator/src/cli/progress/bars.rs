@@ -7,14 +7,13 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::v1::{self, watch_sweep_response::Event};
-
+use report::measured;
 use terminal::text;
 
 use super::{
-    super::inspect::short_point, super::output::count, Standstill, TimeLeft, best, share_done, share_of_job,
-    spoken,
+    super::{inspect::short_point, output::count},
+    Standstill, TimeLeft, best, share_done, share_of_job, spoken,
 };
-use crate::report::measured;
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
 const JOBS_SHOWN_MAX: usize = 16;

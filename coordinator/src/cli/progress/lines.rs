@@ -1,13 +1,13 @@
 //! One line an event, for pipes and log files.
 
 use proto::v1::{self, watch_sweep_response::Event};
+use report::measured;
 
 use super::{super::inspect::short_point, Standstill, TimeLeft, best, share_done, spoken};
 use crate::cli::{
     failure::Failure,
     output::{count, first_line, print},
 };
-use crate::report::measured;
 
 /// Prints events as lines.
 #[derive(Debug, Default)]
@@ -165,7 +165,7 @@ fn metrics(record: &v1::EpochRecord) -> String {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use proto::{ParameterMap, ParameterValue};
+    use terms::{ParameterMap, ParameterValue};
 
     use super::*;
 
@@ -173,12 +173,11 @@ mod tests {
     fn a_sweep_is_told_line_by_line() {
         let point = v1::JobPoint {
             job: 2,
-            parameters: ParameterMap(vec![
+            parameters: proto::parameters_to_wire(ParameterMap(vec![
                 ("activation".into(), ParameterValue::Text("relu".into())),
                 ("learning_rate".into(), ParameterValue::Float(0.0001)),
                 ("seed".into(), ParameterValue::Integer(0)),
-            ])
-            .to_wire(),
+            ])),
         };
         let sweep = |done, best: Option<f64>| v1::Sweep {
             job_count: 16,

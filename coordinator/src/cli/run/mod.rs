@@ -11,8 +11,10 @@ use std::{
 };
 
 use anyhow::Context;
+use domain::{definition::first_document, parameters, specification::Specification};
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
+use terms::DatasetSummary;
 
 use self::workers::{Workers, WorkersOptions};
 use super::{
@@ -30,7 +32,6 @@ use super::{
     sweep_file::SweepFile,
 };
 use crate::{
-    core::{definition::first_document, parameters, specification::Specification},
     descriptors,
     rpc::DESCRIPTORS_MIN,
     server::{Server, ServerConfig},
@@ -331,7 +332,7 @@ fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
         return;
     };
     told.clone_from(&dataset.content_hash);
-    dataset.lines().iter().for_each(|line| progress.say(line));
+    DatasetSummary::from(dataset.clone()).lines().iter().for_each(|line| progress.say(line));
 }
 
 /// Waits until the weights that are wanted are here, or until none has come for a while: the next run fetches the rest.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use proto::{SweepId, v1};
+use domain::{
+    definition::{DefinitionError, SweepDefinition},
+    specification::{Specification, SpecificationError},
+};
+use engine::{ControlError, Input, Reply};
+use proto::v1;
+use terms::SweepId;
 use tonic::{Response, Status};
 
 use super::SweepServer;
 use crate::{
-    core::{
-        definition::{DefinitionError, SweepDefinition},
-        engine::{ControlError, Input, Reply},
-        specification::{Specification, SpecificationError, SpecificationSource},
-    },
     driver::CallError,
     rpc::{convert, edge, mismatch, refused},
 };
@@ -27,7 +28,7 @@ impl SweepServer {
         sweep: SweepId,
         source: v1::SweepSource,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let source = SpecificationSource::from(source);
+        let source = convert::source_from_wire(source);
         let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
         // Looking for what is new takes a second for a million points.
         let (sweep, added_jobs, changed) = self
@@ -78,12 +79,12 @@ pub(super) fn validate(
     source: v1::SweepSource,
     preview: u32,
 ) -> Result<v1::ValidateResponse, SpecificationError> {
-    let definition = SweepDefinition::parse(&SpecificationSource::from(source))?;
+    let definition = SweepDefinition::parse(&convert::source_from_wire(source))?;
     let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
     Ok(v1::ValidateResponse {
         job_count: definition.job_count(),
         varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
-        first_jobs: (1..=shown).map(|job| definition.point(job)).collect(),
+        first_jobs: (1..=shown).map(|job| proto::job_point(job, definition.parameters(job))).collect(),
         name: definition.specification.name,
     })
 }

@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use domain::definition::SweepDefinition;
 use proto::{Message, v1};
+use store::{AttemptRow, JobRow};
+use terms::{JobState, SweepState};
 use tonic::Status;
 
 use super::SweepServer;
-use crate::{
-    core::{
-        definition::SweepDefinition,
-        state::{JobState, SweepState},
-    },
-    rpc::{artifacts, convert, unreadable},
-    store::{AttemptRow, JobRow},
-};
+use crate::rpc::{artifacts, convert, unreadable};
 
 /// Rows a page where the caller does not say, and at most.
 const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -92,7 +88,7 @@ impl SweepServer {
                 }
                 next = number + 1;
                 if wanted.is_empty()
-                    || JobState::from_wire(job.state()).is_some_and(|state| wanted.contains(&state))
+                    || JobState::try_from(job.state()).ok().is_some_and(|state| wanted.contains(&state))
                 {
                     jobs.push(job);
                 }

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::definition::SweepDefinition;
 use proto::v1;
+use store::CountingEpochs;
+use terms::SweepState;
 use tonic::Status;
 
 use super::SweepServer;
-use crate::{
-    core::{definition::SweepDefinition, state::SweepState},
-    rpc::{convert, readers::Reader, unreadable},
-    store::CountingEpochs,
-};
+use crate::rpc::{convert, readers::Reader, unreadable};
 
 /// Jobs read at a time for a report.
 const REPORT_CHUNK_JOBS: u64 = 500;

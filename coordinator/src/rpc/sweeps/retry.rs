@@ -1,18 +1,16 @@
 //! What ends single jobs, and what is tried again.
 
-use proto::{JobKey, SweepId, v1};
+use domain::record::EndedJob;
+use engine::{ControlError, Input, JobEnd, Reply};
+use proto::v1;
+use store::JobRow;
+use terms::{JobKey, JobState, SweepId};
 use tonic::{Response, Status};
 
 use super::{SweepServer, pages::PAGE_ROWS_MAX};
 use crate::{
-    core::{
-        engine::{ControlError, Input, JobEnd, Reply},
-        record::EndedJob,
-        state::JobState,
-    },
     driver::CallError,
     rpc::{mismatch, refused, unreadable},
-    store::JobRow,
 };
 
 /// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it

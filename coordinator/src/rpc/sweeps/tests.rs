@@ -1,23 +1,19 @@
 //! The service over a store whose lists take as long as a test says.
 
 use async_trait::async_trait;
-use proto::AttemptKey;
+use domain::{
+    record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState},
+    specification::{Goal, Metric, MetricName, MetricUse},
+};
+use engine::weights_name;
+use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
+use terms::{AttemptKey, AttemptState, EpochMetrics};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tonic::Code;
 
 use super::*;
-use crate::{
-    artifacts::Artifacts,
-    core::{
-        engine::weights_name,
-        record::{BestEpoch, EpochMetrics, History, Record, StoredSweep, WeightsFile, WeightsState},
-        specification::{Goal, Metric, MetricName, MetricUse},
-        state::AttemptState,
-    },
-    rpc::test_seat,
-    store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError},
-};
+use crate::{artifacts::Artifacts, rpc::test_seat};
 
 /// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
 #[derive(Debug)]
@@ -102,7 +98,10 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     let (store, folder) = test_seat::store().await;
     let text =
         "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
-    let source = SpecificationSource { text: text.to_owned(), ..SpecificationSource::default() };
+    let source = domain::specification::SpecificationSource {
+        text: text.to_owned(),
+        ..domain::specification::SpecificationSource::default()
+    };
     let submitted = Record::SweepSubmitted {
         sweep: SweepId(1),
         name: "x".into(),
@@ -207,7 +206,7 @@ async fn a_list_that_was_overtaken_is_read_again() {
     // The engine has another retry meanwhile, as of a coordinator that was restored in between.
     let seat = &served.server.seat;
     let Reply::Ends(seen) = seat.call(Input::SeeEnds(SweepId(1))).await.unwrap() else { panic!() };
-    let jobs = vec![crate::core::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
+    let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
     let other = Input::Retry { sweep: SweepId(1), jobs, all: false, seen };
     assert!(matches!(seat.call(other).await.unwrap(), Reply::Retried(_, 1)));
     has_read.send(()).unwrap();

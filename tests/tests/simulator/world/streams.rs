@@ -132,7 +132,7 @@ impl World {
     /// No attempt is in two hands.
     pub(super) fn check_given(&mut self, node: usize, grant: &v1::Grant) -> Result<(), Broken> {
         for job in &grant.jobs {
-            let attempt = AttemptKey::try_from(job.attempt).map_err(|error| error.to_string())?;
+            let attempt = proto::attempt_from_wire(job.attempt).map_err(|error| error.to_string())?;
             if let Some(other) = self.given.insert(attempt, node)
                 && other != node
             {

@@ -45,7 +45,7 @@ fn wandb_style_writes_what_wandb_writes() {
 #[test]
 fn argparse_style_writes_flags_and_leaves_out_what_is_false_or_null() {
     let plain = ["--c=1", "--lr=1e-5", "--model.layers=3", "--name=x y"];
-    let with = |first: &[&str]| [first, &plain[..]].concat();
+    let with = |first: &[&'static str]| [first, &plain[..]].concat();
     for (name, expected) in [
         ("args", with(&["--a"])),
         ("args_no_boolean_flags", with(&["--a"])),

@@ -21,17 +21,18 @@ pub(super) mod tests;
 
 use std::time::Duration;
 
-use proto::{AttemptKey, v1::Outcome};
-
 use leaving::Mode;
-pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 use outbox::Outbox;
+use proto::v1::Outcome;
 use running::{Phase, Running, StopReason};
 use slot::{Slot, Trainer};
+use terms::AttemptKey;
 use types::{
     Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress,
     ToCoordinator,
 };
+
+pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
 const STOP_TO_KILL: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use proto::AttemptKey;
+use terms::AttemptKey;
 
 use super::types::{Event, EventKind};
 

@@ -9,7 +9,7 @@ use super::{
     types::*,
     *,
 };
-use crate::protocol::TrainerOutcome;
+use trainer_protocol::TrainerOutcome;
 
 const SLOTS: usize = 2;
 

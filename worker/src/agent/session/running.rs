@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, EPOCH_SECONDS_MAX, v1::Outcome};
+use proto::v1::Outcome;
+use terms::{AttemptKey, EPOCH_SECONDS_MAX};
 
 use super::{
     slot::Heard,
     time_spent::TimeSpent,
     types::{End, EpochMetrics, Progress, Weights, Work},
 };
-use crate::protocol::TrainerOutcome;
+use trainer_protocol::TrainerOutcome;
 
 /// Why a running attempt shall end before it is done.
 #[derive(Debug, Clone, PartialEq)]

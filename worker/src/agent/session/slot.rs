@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, cut};
+use terms::{AttemptKey, cut};
 
 use super::{
     running::{Phase, Running, StopReason},
     time_spent::TimeSpent,
     types::{End, EpochMetrics, EventKind, GrantedJob, Start, Weights},
 };
-use crate::protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION};
+use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION};
 
 /// Longest that is kept of what a trainer says that it does to a data set, in characters.
 const DOING_CHARACTERS_MAX: usize = 100;

@@ -9,7 +9,7 @@ mod trainers;
 use serde_json::json;
 
 use super::{types::*, *};
-use crate::protocol::{DatasetSpec, DatasetSummary, FromTrainer, TrainerOutcome};
+use trainer_protocol::{DatasetSpec, DatasetSummary, FromTrainer, TrainerOutcome};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(30);

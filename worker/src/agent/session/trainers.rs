@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, v1::Outcome};
+use proto::v1::Outcome;
+use terms::AttemptKey;
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,

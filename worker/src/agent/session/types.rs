@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use proto::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, v1::Outcome};
+use proto::v1::Outcome;
+use terms::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 
-use crate::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
+use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
 /// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
 pub(crate) const OUTPUT_CLOSED: &str = "the trainer closed its standard output, on which it is to answer";

@@ -1,12 +1,9 @@
 //! What the log says of attempts: of a data set, and of a reason that many attempts end for, once.
 
 use proto::v1::Outcome;
+use trainer_protocol::DatasetSummary;
 
-use super::super::{
-    session::types::{End, Event, EventKind, Start},
-    wire,
-};
-use crate::protocol::DatasetSummary;
+use super::super::session::types::{End, Event, EventKind, Start};
 
 /// What the log has told, so that it does so once and not with each job.
 #[derive(Debug, Default)]
@@ -30,7 +27,7 @@ enum Telling {
 impl Told {
     fn dataset(&mut self, dataset: &DatasetSummary) {
         if self.dataset.as_ref() != Some(dataset) {
-            wire::encode_summary(dataset.clone()).lines().iter().for_each(|line| tracing::info!("{line}"));
+            dataset.lines().iter().for_each(|line| tracing::info!("{line}"));
             self.dataset = Some(dataset.clone());
         }
     }

@@ -9,16 +9,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use proto::{
-    AttemptKey,
-    v1::{
-        self, CoordinatorMessage, Outcome,
-        coordinator_message::Message as ToWorker,
-        event::Event as WireKind,
-        worker_message::Message as FromWorker,
-        worker_service_server::{WorkerService, WorkerServiceServer},
-    },
+use proto::v1::{
+    self, CoordinatorMessage, Outcome,
+    coordinator_message::Message as ToWorker,
+    event::Event as WireKind,
+    worker_message::Message as FromWorker,
+    worker_service_server::{WorkerService, WorkerServiceServer},
 };
+use terms::AttemptKey;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
@@ -297,7 +295,7 @@ async fn a_refused_attempt_is_stopped_without_a_word_and_the_slot_takes_the_next
     session.say(ToWorker::Grant(v1::Grant { slot: 0, jobs: vec![next] })).await;
     // The script reads the next job's line and ends: that is the first that is heard of it.
     let event = session.event().await;
-    assert_eq!(AttemptKey::try_from(event.attempt).unwrap(), AttemptKey::new(1, 2, 1));
+    assert_eq!(proto::attempt_from_wire(event.attempt).unwrap(), AttemptKey::new(1, 2, 1));
     assert_eq!(event.sequence, 3);
 }
 

@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use program::processes::Role;
+use trainer_protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX};
 
 use super::*;
-use crate::{
-    agent::{
-        session::{
-            tests::{attempt, work},
-            types::Weights,
-        },
-        trainer_process::CHECKPOINTS_VARIABLE,
-        weights::WeightsFolder,
+use crate::agent::{
+    session::{
+        tests::{attempt, work},
+        types::Weights,
     },
-    protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX},
+    trainer_process::CHECKPOINTS_VARIABLE,
+    weights::WeightsFolder,
 };
 
 /// A trainer that is a shell script; it finds `$ready`, the line that every trainer begins with.

@@ -3,11 +3,11 @@
 mod power_cuts;
 
 use proptest::prelude::*;
-use proto::AttemptKey;
 use tempfile::TempDir;
+use terms::AttemptKey;
 
 use super::*;
-use crate::damage::damaged;
+use crate::corruption::damaged;
 
 fn event(sequence: u64, job: u64, kind: WireKind) -> v1::Event {
     v1::Event { sequence, attempt: Some(AttemptKey::new(1, job, 1).into()), event: Some(kind) }

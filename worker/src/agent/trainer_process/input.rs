@@ -6,7 +6,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::protocol::ToTrainer;
+use trainer_protocol::ToTrainer;
 
 /// Writes until the trainer's input is to end or is not read any more; how many requests to train it has read.
 pub(super) async fn write_lines(

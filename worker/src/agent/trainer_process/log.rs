@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use proto::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX};
+use terms::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX};
 
 /// Of the lines that an attempt's end carries, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
 pub(super) const LOG_LINES_OF_GOOD_MAX: usize = 20;

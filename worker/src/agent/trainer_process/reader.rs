@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{TEXT_CHARACTERS_MAX, cut};
+use terms::{TEXT_CHARACTERS_MAX, cut};
 use tokio::{
     io::AsyncRead,
     sync::{mpsc, oneshot},
@@ -23,7 +23,7 @@ use super::{
     },
     log::{LOG_LINES_OF_GOOD_MAX, Log},
 };
-use crate::protocol::{FromTrainer, LINE_BYTES_MAX, TrainerOutcome};
+use trainer_protocol::{FromTrainer, LINE_BYTES_MAX, TrainerOutcome};
 
 /// Longest part of a line that is not understood, and longest reason for that, which may repeat it, in characters.
 const SHOWN_CHARACTERS_MAX: usize = 200;

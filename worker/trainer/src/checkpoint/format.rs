@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
-use worker::protocol::{DatasetSpec, DatasetSummary, TrainJob};
+use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::super::{
     adam::AdamState,

@@ -6,8 +6,8 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
 use tokio::{runtime::Runtime, task::JoinHandle};
+use trainer_protocol::CheckpointPlan;
 use url::Url;
-use worker::protocol::CheckpointPlan;
 
 use super::{
     super::epoch::Snapshot,

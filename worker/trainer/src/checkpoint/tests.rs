@@ -5,15 +5,15 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
-use worker::protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, TrainJob};
+use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, TrainJob};
 
 use super::{super::epoch::tests::easy_data, *};
 use crate::{
     config::TrainingConfig,
-    damage::damaged,
-    dataset::TrainingData,
+    corruption::damaged,
     epoch::{EpochEnd, Flow, Snapshot, Training, TrainingEvent},
     model,
+    training_data::TrainingData,
 };
 
 fn job(seed: u64) -> TrainJob {

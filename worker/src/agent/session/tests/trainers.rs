@@ -287,7 +287,7 @@ fn a_validation_loss_that_is_not_finite_is_left_out_and_the_epoch_counts() {
 
 #[test]
 fn a_time_that_no_epoch_takes_is_no_epoch() {
-    for seconds in [0.0, 1e-9, proto::EPOCH_SECONDS_MAX, -1.0, f64::NAN, f64::INFINITY, 1.7e308] {
+    for seconds in [0.0, 1e-9, terms::EPOCH_SECONDS_MAX, -1.0, f64::NAN, f64::INFINITY, 1.7e308] {
         let FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, val_loss, train_accuracy, .. } =
             epoch_line_with(None, None)
         else {
@@ -306,7 +306,7 @@ fn a_time_that_no_epoch_takes_is_no_epoch() {
         bench.feed([said(0, line), exited(0)]);
         let reason = format!("failed (the trainer reported a time of {seconds} s for epoch 1;");
         let is_refused = bench.seen.iter().any(|line| line.contains(&reason));
-        assert_eq!(is_refused, !(0.0..=proto::EPOCH_SECONDS_MAX).contains(&seconds), "{:?}", bench.seen);
+        assert_eq!(is_refused, !(0.0..=terms::EPOCH_SECONDS_MAX).contains(&seconds), "{:?}", bench.seen);
     }
 }
 
@@ -606,8 +606,8 @@ fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_ta
             .collect();
         let [end] = ends.as_slice() else { panic!("{} ends", ends.len()) };
         assert!(end.reason.starts_with("the trainer") || end.reason.starts_with('\u{7f}'), "{}", end.reason);
-        assert!(end.reason.chars().count() <= proto::TEXT_CHARACTERS_MAX);
-        assert_eq!(end.log_tail.len(), proto::LOG_LINES_MAX);
-        assert!(end.log_tail.iter().all(|line| line.chars().count() == proto::TEXT_CHARACTERS_MAX));
+        assert!(end.reason.chars().count() <= terms::TEXT_CHARACTERS_MAX);
+        assert_eq!(end.log_tail.len(), terms::LOG_LINES_MAX);
+        assert!(end.log_tail.iter().all(|line| line.chars().count() == terms::TEXT_CHARACTERS_MAX));
     }
 }

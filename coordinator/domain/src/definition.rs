@@ -1,0 +1,343 @@
+//! What the jobs of a sweep are: the specification that was submitted and those that extended it. A job keeps its
+//! number for ever; an extension's points that the sweep has not yet follow those that it has. What cannot change a
+//! number, such as a limit or the name, may change: the first of the specifications has it as it is now.
+
+use std::sync::Arc;
+
+use terms::{ParameterMap, ParameterValue, SweepId};
+
+use crate::{
+    grid::{Grid, GridError},
+    known_points::KnownPoints,
+    parameters::InPack,
+    specification::{
+        Change, Execution, Metric, Specification, SpecificationError, SpecificationSource, is_setting,
+    },
+};
+
+/// Most specifications of one sweep.
+const SPECIFICATIONS_MAX: usize = 100;
+const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);
+/// What stands between two specifications in the stored text: YAML's mark between documents.
+const SEPARATOR: &str = "\n---\n";
+/// Longest text of all specifications of a sweep, in bytes: it is written as a whole whenever the sweep changes its state, and
+/// read as a whole at each start. Those of a hundred thousand long numbers fit several times over.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+/// Longest text of a sweep that is shown, in bytes: each who asks for the sweep is sent it. That of one file is a
+/// fraction of it.
+const SHOWN_BYTES_MAX: usize = 4 << 20;
+
+/// What a sweep is; an extension makes another one of it.
+#[derive(Debug, Clone)]
+pub struct SweepDefinition {
+    /// The sweep's number; 0 before it has one.
+    pub id: SweepId,
+    /// What was submitted first, with its name, its data set's path and its limits as they are now.
+    pub specification: Specification,
+    /// How to run the jobs.
+    pub execution: Execution,
+    /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
+    pub metric: Metric,
+    /// Parameters that differ between jobs, in the model's order.
+    pub varying: Vec<&'static str>,
+    parts: Vec<Part>,
+}
+
+/// One of a sweep's specifications.
+#[derive(Debug, Clone)]
+struct Part {
+    specification: Arc<Specification>,
+    /// Its points that no part before it has.
+    grid: Arc<Grid>,
+    /// As a YAML document.
+    text: Arc<str>,
+}
+
+/// Why a sweep has no such definition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// The text cannot be read.
+    #[error(transparent)]
+    Specification(#[from] SpecificationError),
+    /// The points cannot be counted.
+    #[error("the grid cannot be built ({0:?})")]
+    Grid(GridError),
+    /// What decides the numbers of a sweep would change.
+    #[error(
+        "`{}` cannot change, as numbers that are there would be of another kind: the sweep has {}, this has {}; submit it \
+         as a sweep of its own", .0.key, .0.before, .0.after
+    )]
+    Differs(Change),
+    /// Jobs would change that are there.
+    #[error(
+        "`{0}` cannot be set: the jobs that are there keep their parameters; add others with `sweep submit --extend`"
+    )]
+    Jobs(String),
+    /// Extended too often.
+    #[error("a sweep can be extended {} times; submit the points as a sweep of their own", SPECIFICATIONS_MAX - 1)]
+    TooManyExtensions,
+    /// Extended by too much.
+    #[error(
+        "the sweep's specifications would have {0} bytes together, more than the {TEXT_BYTES_MAX} that they may have; submit the \
+         points as a sweep of their own, or write their values as ranges"
+    )]
+    TooLong(usize),
+}
+
+impl SweepDefinition {
+    /// The sweep of one specification.
+    pub fn new(id: SweepId, specification: Specification) -> Result<Self, DefinitionError> {
+        let grid = specification.grid().map_err(DefinitionError::Grid)?;
+        Ok(Self::of(id, specification, grid))
+    }
+
+    /// The sweep of a file, which has no number yet.
+    pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
+        let (specification, grid) = Specification::parse_with_grid(source)?;
+        Ok(Self::of(SweepId(0), specification, grid))
+    }
+
+    fn of(id: SweepId, specification: Specification, grid: Grid) -> Self {
+        let text = specification.to_yaml().into();
+        let part = Part { specification: Arc::new(specification.clone()), grid: Arc::new(grid), text };
+        Self {
+            id,
+            execution: specification.execution.clone(),
+            metric: specification.metric,
+            varying: specification.varying(),
+            specification,
+            parts: vec![part],
+        }
+    }
+
+    /// Reads what [`Self::text`] gave. Takes time in proportion to its length and to the points.
+    pub fn from_stored(id: SweepId, text: &str) -> Result<Self, DefinitionError> {
+        let mut documents = text.split(SEPARATOR);
+        let first = Specification::from_stored(documents.next().unwrap_or_default())?;
+        let mut definition = Self::new(id, first)?;
+        let mut known = KnownPoints::default();
+        for document in documents {
+            if let Some(last) = definition.parts.last() {
+                known.add(&last.grid);
+            }
+            let extension = Specification::from_stored(document)?;
+            definition.check_kind(&extension)?;
+            let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
+            grid.leave_out(&known);
+            definition.add(extension, grid)?;
+        }
+        if let Some(last) = definition.parts.last() {
+            definition.execution = last.specification.execution.clone();
+            definition.metric = last.specification.metric;
+            definition.specification.execution = definition.execution.clone();
+            definition.specification.metric = definition.metric;
+            definition.specification.artifacts = last.specification.artifacts;
+        }
+        definition.varying = definition.find_varying();
+        Ok(definition)
+    }
+
+    /// All specifications as YAML documents.
+    pub fn text(&self) -> String {
+        let texts: Vec<&str> = self.parts.iter().map(|part| &*part.text).collect();
+        texts.join(SEPARATOR)
+    }
+
+    /// The length of [`Self::text`], about.
+    pub fn text_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum()
+    }
+
+    /// [`Self::text`] for people: of a sweep that was extended by very many values, the first and the last specifications.
+    pub fn shown_text(&self) -> String {
+        let bytes = self.text_bytes();
+        let Some((first, others)) = self.parts.split_first().filter(|_| bytes > SHOWN_BYTES_MAX) else {
+            return self.text();
+        };
+        let mut left = SHOWN_BYTES_MAX.saturating_sub(first.text.len());
+        let fits = |part: &&Part| match left.checked_sub(part.text.len() + SEPARATOR.len()) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        };
+        let mut last: Vec<&str> = others.iter().rev().take_while(fits).map(|part| &*part.text).collect();
+        last.reverse();
+        let note = format!(
+            "# {} extensions are left out here: the text has {bytes} bytes",
+            others.len() - last.len()
+        );
+        [&*first.text, &note].into_iter().chain(last).collect::<Vec<_>>().join(SEPARATOR)
+    }
+
+    /// This sweep with the points of `extension` that it does not have yet, and its settings. Takes time in proportion to
+    /// the points and to the values of all specifications.
+    pub fn extended(&self, extension: Specification) -> Result<Self, DefinitionError> {
+        let grid = extension.grid().map_err(DefinitionError::Grid)?;
+        self.extended_with(extension, grid)
+    }
+
+    /// The same, with the grid of the extension.
+    pub fn extended_with(&self, extension: Specification, mut grid: Grid) -> Result<Self, DefinitionError> {
+        self.check_kind(&extension)?;
+        let mut known = KnownPoints::default();
+        self.parts.iter().for_each(|part| known.add(&part.grid));
+        grid.leave_out(&known);
+        let mut definition = self.clone();
+        definition.take_settings(&extension);
+        if grid.job_count() > 0 {
+            definition.add(extension, grid)?;
+            // Not of what is read back: older versions took more.
+            let bytes = definition.text_bytes();
+            if bytes > TEXT_BYTES_MAX {
+                return Err(DefinitionError::TooLong(bytes));
+            }
+            definition.varying = definition.find_varying();
+        }
+        Ok(definition)
+    }
+
+    /// This sweep with some of its settings changed, each as `KEY=VALUE`.
+    pub fn set(&self, overrides: &[String]) -> Result<Self, DefinitionError> {
+        let changed = self.specification.with_overrides(overrides)?;
+        for change in changed.changes_from(&self.specification) {
+            if !is_setting(&change.key) {
+                let section = change.key.split('.').next().unwrap_or_default();
+                let is_jobs = ["parameters", "exclude", "include"].contains(&section);
+                return Err(if is_jobs {
+                    DefinitionError::Jobs(change.key)
+                } else {
+                    DefinitionError::Differs(change)
+                });
+            }
+        }
+        let mut definition = self.clone();
+        definition.take_settings(&changed);
+        Ok(definition)
+    }
+
+    /// The settings at which this one and an earlier one differ.
+    pub fn changes_from(&self, before: &Self) -> Vec<Change> {
+        self.specification.kind_changes_from(&before.specification)
+    }
+
+    fn add(&mut self, specification: Specification, grid: Grid) -> Result<(), DefinitionError> {
+        if self.parts.len() == SPECIFICATIONS_MAX {
+            return Err(DefinitionError::TooManyExtensions);
+        }
+        let text = specification.to_yaml().into();
+        self.parts.push(Part { specification: Arc::new(specification), grid: Arc::new(grid), text });
+        Ok(())
+    }
+
+    /// Takes what cannot change a number. The first and the last of the parts have it: the limits of the last one are
+    /// those that count when the text is read.
+    fn take_settings(&mut self, settings: &Specification) {
+        if self.specification.has_settings_of(settings) {
+            return;
+        }
+        self.specification.take_settings(settings);
+        self.execution = self.specification.execution.clone();
+        self.metric = self.specification.metric;
+        let last = self.parts.len() - 1;
+        for index in [0, last] {
+            let part = &mut self.parts[index];
+            let mut specification = Specification::clone(&part.specification);
+            specification.take_settings(settings);
+            part.text = specification.to_yaml().into();
+            part.specification = Arc::new(specification);
+        }
+    }
+
+    /// How many jobs there are, at least 1.
+    pub fn job_count(&self) -> u64 {
+        self.parts.iter().map(|part| part.grid.job_count()).sum()
+    }
+
+    /// The parameters of a job; empty for a number beyond the last.
+    pub fn parameters(&self, job: u64) -> ParameterMap {
+        self.place(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
+    }
+
+    /// The grid that a job is of, and its number there.
+    fn place(&self, job: u64) -> Option<(&Grid, u64)> {
+        let mut left = job;
+        for Part { grid, .. } in &self.parts {
+            if left <= grid.job_count() {
+                return Some((grid, left));
+            }
+            left -= grid.job_count();
+        }
+        None
+    }
+
+    /// Jobs that may be trained in one pack with `job`, itself left out, those with larger numbers first. Not all of them:
+    /// those that an extension added are only found for each other, and no more than `points_max` points are looked at.
+    pub fn mates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
+        let model = self.specification.model;
+        let own = move |name: &str| model.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
+        let mut before = 0;
+        let grid = self.parts.iter().find_map(|Part { grid, .. }| {
+            let (first, count) = (before, grid.job_count());
+            before += count;
+            (first < job && job - first <= count).then_some((first, grid))
+        });
+        grid.into_iter().flat_map(move |(first, grid)| {
+            grid.mates(job - first, own, points_max).map(move |mate| first + mate)
+        })
+    }
+
+    /// What decides how large a pack pays with such a job, in words: model, image size and the parameters that shape it.
+    pub fn shape(&self, job: u64) -> String {
+        let specification = &self.specification;
+        let mut shape =
+            format!("{} image_size={}", specification.model.name(), specification.dataset.image_size);
+        for (name, value) in self.parameters(job).0 {
+            if specification.model.parameter(&name).is_some_and(|known| known.in_pack == InPack::Shape) {
+                shape.push_str(&format!(" {name}={value}"));
+            }
+        }
+        shape
+    }
+
+    /// How many epochs the job trains.
+    pub fn epochs(&self, job: u64) -> u32 {
+        match self.place(job).and_then(|(grid, job)| grid.value(job, "epochs")) {
+            Some(ParameterValue::Integer(epochs)) => u32::try_from(*epochs).unwrap_or(1).max(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether all that decides numbers is as in the sweep, but for the points.
+    fn check_kind(&self, extension: &Specification) -> Result<(), DefinitionError> {
+        let changes = extension.kind_changes_from(&self.specification);
+        match changes.into_iter().find(|change| !is_setting(&change.key)) {
+            Some(change) => Err(DefinitionError::Differs(change)),
+            None => Ok(()),
+        }
+    }
+
+    fn find_varying(&self) -> Vec<&'static str> {
+        let first = &self.specification;
+        let varying: Vec<_> = self.parts.iter().map(|part| part.specification.varying()).collect();
+        let differs = |position: &usize| {
+            let name = first.axes[*position].name;
+            varying.iter().any(|names| names.contains(&name))
+                || self
+                    .parts
+                    .iter()
+                    .any(|part| part.specification.axes[*position].values != first.axes[*position].values)
+        };
+        (0..first.axes.len()).filter(differs).map(|position| first.axes[position].name).collect()
+    }
+}
+
+/// The first of a sweep's specifications, which has its settings, out of [`SweepDefinition::text`] or
+/// [`SweepDefinition::shown_text`].
+pub fn first_document(text: &str) -> &str {
+    text.split(SEPARATOR).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The points that a sweep has already, so that an extension's new ones are found in one pass over them: by value, which
+//! of the sweep's grids have it. Only where one grid has all values of a point is that grid asked.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use terms::ParameterValue;
+
+use crate::{grid::Grid, specification::Axis};
+
+/// Some of a sweep's grids, one a bit.
+pub type Holders = u128;
+
+/// Most grids: one bit is for the points that stand beyond the axes of any.
+pub const GRIDS_MAX: usize = 127;
+const INCLUDED: Holders = 1 << GRIDS_MAX;
+
+/// The points of some grids together.
+#[derive(Debug, Default)]
+pub struct KnownPoints {
+    grids: Vec<Arc<Grid>>,
+    /// By axis and value, who has it.
+    holders: Vec<HashMap<Key, Holders>>,
+    included: HashSet<Vec<Key>>,
+}
+
+/// A value that can be looked up; floats are finite and above zero, so equal ones have equal bits.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Integer(i64),
+    Float(u64),
+    Text(String),
+}
+
+impl From<&ParameterValue> for Key {
+    fn from(value: &ParameterValue) -> Self {
+        match value {
+            ParameterValue::Integer(number) => Self::Integer(*number),
+            ParameterValue::Float(number) => Self::Float(number.to_bits()),
+            ParameterValue::Text(text) => Self::Text(text.clone()),
+        }
+    }
+}
+
+impl KnownPoints {
+    /// Adds the points of a grid, which has the same axes as the others; of more than [`GRIDS_MAX`] the last do not count.
+    pub fn add(&mut self, grid: &Arc<Grid>) {
+        self.holders.resize_with(grid.axes().len(), HashMap::new);
+        if self.grids.len() < GRIDS_MAX {
+            let bit = 1 << self.grids.len();
+            for (holders, axis) in self.holders.iter_mut().zip(grid.axes()) {
+                for value in &axis.values {
+                    *holders.entry(value.into()).or_default() |= bit;
+                }
+            }
+            self.grids.push(Arc::clone(grid));
+        }
+        for point in grid.included() {
+            for (holders, value) in self.holders.iter_mut().zip(point) {
+                *holders.entry(value.into()).or_default() |= INCLUDED;
+            }
+            self.included.insert(point.iter().map(Key::from).collect());
+        }
+    }
+
+    /// Who has each value of an axis.
+    pub fn holders(&self, axis: usize, values: &Axis) -> Vec<Holders> {
+        values.values.iter().map(|value| self.holder(axis, value)).collect()
+    }
+
+    /// Who has all values of a point.
+    pub fn holders_of(&self, point: &[ParameterValue]) -> Holders {
+        (0..).zip(point).fold(Holders::MAX, |all, (axis, value)| all & self.holder(axis, value))
+    }
+
+    fn holder(&self, axis: usize, value: &ParameterValue) -> Holders {
+        self.holders.get(axis).and_then(|holders| holders.get(&value.into())).copied().unwrap_or(0)
+    }
+
+    /// Whether one of `holders` has the point.
+    pub fn has(&self, holders: Holders, point: &[ParameterValue]) -> bool {
+        let holds = |(index, grid): (usize, &Arc<Grid>)| holders >> index & 1 == 1 && grid.holds(point);
+        if self.grids.iter().enumerate().any(holds) {
+            return true;
+        }
+        holders & INCLUDED != 0 && self.included.contains(&point.iter().map(Key::from).collect::<Vec<_>>())
+    }
+}

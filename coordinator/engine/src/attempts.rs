@@ -1,0 +1,337 @@
+//! What happens to attempts: their events, their ends, their leases, and what their ends mean for their jobs.
+
+use std::sync::Arc;
+
+use domain::record::{BestEpoch, Record};
+use proto::v1;
+use terms::{AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, SweepState, WorkerName};
+
+use super::{
+    AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
+    blame::{LOSSES_MAX, charge},
+    sessions::revoke,
+    settle,
+    sweep_run::{ActiveAttempt, WaitingJob},
+    weights::Left,
+};
+use crate::mutants::{self, Mutant};
+
+impl Engine {
+    pub(super) fn event(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        sequence: u64,
+        attempt: AttemptKey,
+        event: AttemptEvent,
+        out: &mut Output,
+    ) -> Reply {
+        let Some(name) = self.heard(now, session) else { return Reply::None };
+        // Also what is refused is acknowledged: the worker must not send it for ever.
+        out.effects.push(Effect::Acknowledge { session, sequence });
+        if matches!(event, AttemptEvent::Ended { .. })
+            && let Some(worker) = self.workers.get_mut(&name)
+        {
+            worker.release(attempt);
+            self.roomy.insert(name.clone());
+        }
+        let lease_ms = self.config.lease_ms;
+        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
+        // A fenced attempt's late words change nothing.
+        let Some(active) = active else {
+            if self.is_foreign(&name, attempt) {
+                self.refuse(&name, &format!("it spoke of {attempt}, which it was never given"));
+            }
+            return Reply::None;
+        };
+        active.deadline_ms = now.monotonic_ms + lease_ms;
+        match event {
+            AttemptEvent::Started { dataset, resumed_epochs } => {
+                self.started(now, session, attempt, (dataset, resumed_epochs), out);
+            }
+            AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
+            AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
+                let (mut state, mut reason) = verdict(active, outcome, reason);
+                let left =
+                    Left { attempt, worker: name.clone(), last: active.last, best: active.best, weights };
+                if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
+                    match outcome {
+                        v1::Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
+                        v1::Outcome::PackLost => {
+                            self.pack_sizes.lost(key, active.pack_size, active.epochs_done() > 0);
+                        }
+                        v1::Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
+                        _ => {}
+                    }
+                }
+                if state == AttemptState::Unavailable && self.is_away(now, &name, attempt, &reason) {
+                    state = AttemptState::Rejected;
+                    reason = format!("no worker that is connected has the data set: {reason}");
+                }
+                if state == AttemptState::Rejected {
+                    (state, reason) = self.cannot_run(&name, attempt, reason);
+                }
+                self.end_attempt(now, attempt, state, reason, log_tail, out);
+                if state == AttemptState::Done {
+                    self.weights_left(left, out);
+                }
+            }
+            AttemptEvent::Unusable(reason) => {
+                self.refuse(&name, &reason);
+                self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
+            }
+        }
+        Reply::None
+    }
+
+    fn started(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        (dataset, resumed_epochs): (DatasetSummary, u32),
+        out: &mut Output,
+    ) {
+        let has_moved = self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved);
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        if has_moved && !run.data_set_is_settled() {
+            // Or what lies at the place that the user has just corrected would be the sweep's for good.
+            let reason =
+                "tried again, as the sweep's data set had another path by the time it began".to_owned();
+            return self.break_off(now, session, attempt, AttemptState::HandedBack, reason, out);
+        }
+        match run.dataset.as_ref().filter(|_| run.data_set_is_settled()) {
+            None if run.dataset.as_ref() == Some(&dataset) => {}
+            None => {
+                run.dataset = Some(dataset.clone());
+                out.records.push(Record::DatasetFound { sweep: run.id, dataset });
+            }
+            Some(known)
+                if known.content_hash != dataset.content_hash
+                    || known.skipped_count != dataset.skipped_count =>
+            {
+                let reason = format!(
+                    "the worker has another data set at this path (content {}) than the sweep began with (content {}); \
+                     make them the same",
+                    short(&dataset.content_hash),
+                    short(&known.content_hash)
+                );
+                let Some(name) = self.sessions.get(&session).cloned() else { return };
+                let (state, reason) = self.cannot_run(&name, attempt, reason);
+                return self.break_off(now, session, attempt, state, reason, out);
+            }
+            Some(_) => {}
+        }
+        if resumed_epochs > 0 {
+            // Its mates may be elsewhere, so that not all of them train at the same time; such times teach nothing.
+            run.forget_pack_keys(attempt);
+        }
+        if let Some(active) = run.active_mut(attempt)
+            && !active.started
+        {
+            active.started = true;
+            active.resumed_epochs = resumed_epochs;
+            active.progress = (1, 0.0);
+            let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
+            if let Some(worker) = self.workers.get_mut(&name) {
+                worker.away.remove(&*dataset_path);
+            }
+            out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
+            out.effects
+                .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
+        }
+    }
+
+    fn epoch(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        metrics: EpochMetrics,
+        out: &mut Output,
+    ) {
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
+        let metric = run.definition.metric;
+        let Some(active) = run.active_mut(attempt) else { return };
+        let (done, total) = (active.epochs_done(), active.epochs_total);
+        let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
+        // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
+        if metrics.epoch <= done && !counts_twice {
+            return;
+        }
+        if (metrics.epoch != done + 1 && !counts_twice) || metrics.epoch > total {
+            let reason = format!("the worker sent epoch {} after epoch {done} of {total}", metrics.epoch);
+            if let Some(name) = self.sessions.get(&session).cloned() {
+                self.refuse(&name, &reason);
+            }
+            return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
+        }
+        if let Some((key, train_images)) = active.pack_key.as_ref().zip(train_images) {
+            let images = f64::from(active.pack_size) * train_images;
+            self.pack_sizes.measured(key, active.pack_size, images / metrics.epoch_seconds);
+        }
+        let best = BestEpoch::after(active.best, metric, &metrics);
+        (active.last, active.best) = (Some(metrics), Some(best));
+        active.train_seconds += metrics.epoch_seconds;
+        active.progress = (metrics.epoch + 1, 0.0);
+        out.records.push(Record::EpochRecorded {
+            attempt,
+            epoch: metrics,
+            best,
+            train_seconds: active.train_seconds,
+        });
+        let observation = Observation::Epoch { attempt, metrics, resumed_epochs: active.resumed_epochs };
+        out.effects.push(Effect::Observed { sweep: run.id, observation });
+    }
+
+    /// Ends an attempt that its worker still runs.
+    fn break_off(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        attempt: AttemptKey,
+        state: AttemptState,
+        reason: String,
+        out: &mut Output,
+    ) {
+        revoke(session, &[attempt], &reason, out);
+        self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+    }
+
+    /// A worker cannot run an attempt. Remembers that it cannot run the sweep, so that its jobs go to others; unless the
+    /// sweep's data set has another place by now, where the worker has not looked. What that makes of the attempt.
+    fn cannot_run(
+        &mut self,
+        name: &WorkerName,
+        attempt: AttemptKey,
+        reason: String,
+    ) -> (AttemptState, String) {
+        if self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved) {
+            let reason = format!("{reason}; tried again, as the sweep's data set has another path by now");
+            return (AttemptState::HandedBack, reason);
+        }
+        if let Some(worker) = self.workers.get_mut(name) {
+            worker.unfit.insert(attempt.job.sweep);
+        }
+        (AttemptState::Rejected, reason)
+    }
+
+    /// Records the end of an active attempt and decides what becomes of its job. Leaves the slot alone: it is
+    /// free when its worker says that the attempt has ended there.
+    pub(super) fn end_attempt(
+        &mut self,
+        now: Now,
+        attempt: AttemptKey,
+        state: AttemptState,
+        reason: String,
+        log_tail: Vec<String>,
+        out: &mut Output,
+    ) {
+        let others_fit = self.somebody_takes_jobs(attempt.job.sweep);
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        if run.active(attempt).is_none() {
+            return;
+        }
+        let Some(ended) = run.active.remove(&attempt.job.job) else { return };
+        let (history, reason) = charge(ended.history, state, &ended.worker, ended.pack_size, reason);
+        let at_unix_ms = now.unix_ms;
+        out.records.push(Record::AttemptEnded {
+            attempt,
+            state,
+            reason: reason.clone(),
+            log_tail,
+            at_unix_ms,
+        });
+        let attempts_max = run.definition.execution.attempts_max;
+        let job_state = match state {
+            AttemptState::Done => JobState::Done,
+            AttemptState::Diverged => JobState::Diverged,
+            AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
+            AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
+            AttemptState::Rejected if !others_fit => JobState::Failed,
+            _ if ended.is_last => JobState::Cancelled,
+            _ if matches!(run.state, SweepState::Running | SweepState::Paused) => JobState::Pending,
+            _ => JobState::Cancelled,
+        };
+        if job_state == JobState::Pending {
+            let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
+            let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
+            let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history.clone()) };
+            run.waiting.insert(attempt.job.job, waiting);
+        } else {
+            run.count_end(attempt.job.job, job_state, ended.last, ended.best);
+        }
+        let job = attempt.job;
+        out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });
+        let worker = ended.worker.clone();
+        // A data set that is away is no news of each job: it is told once, as what the sweep waits for.
+        let is_told = state != AttemptState::Unavailable;
+        let reason_told = if is_told { reason.clone() } else { String::new() };
+        let observation = Observation::Job { attempt, state: job_state, worker, reason: reason_told };
+        out.effects.push(Effect::Observed { sweep: run.id, observation });
+        settle(run, now, out);
+        self.judge(&ended.worker, job, state, &reason);
+        self.end_probe(now, &ended.worker, attempt);
+    }
+
+    /// Time went by: leases end.
+    pub(super) fn tick(&mut self, now: Now, out: &mut Output) -> Reply {
+        let expired: Vec<(AttemptKey, WorkerName)> = self
+            .sweeps
+            .values()
+            .flat_map(|run| {
+                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
+            })
+            .filter(|(_, active)| {
+                active.deadline_ms <= now.monotonic_ms && !self.waits_for_us(&active.worker)
+            })
+            .map(|(attempt, active)| (attempt, active.worker.clone()))
+            .collect();
+        for (attempt, name) in expired {
+            if let Some(session) = self.workers.get(&name).and_then(|worker| worker.session) {
+                revoke(session, &[attempt], "the lease is lost", out);
+            }
+            let reason = format!("worker {name} was silent for longer than its lease");
+            self.end_attempt(now, attempt, AttemptState::Lost, reason, Vec::new(), out);
+        }
+        self.cut_off_silent_workers(now, out);
+        self.note_idle_sweeps(now, out);
+        self.forget_workers(now.unix_ms);
+        self.forget_data_sets();
+        Reply::None
+    }
+}
+
+/// What a worker's word on the end of an attempt amounts to.
+fn verdict(active: &mut ActiveAttempt, outcome: v1::Outcome, reason: String) -> (AttemptState, String) {
+    match outcome {
+        v1::Outcome::Done if active.epochs_done() < active.epochs_total => {
+            let (done, total) = (active.epochs_done(), active.epochs_total);
+            (
+                AttemptState::Failed,
+                format!("the trainer said that it was done after {done} of {total} epochs"),
+            )
+        }
+        v1::Outcome::Done => (AttemptState::Done, reason),
+        v1::Outcome::Diverged => (AttemptState::Diverged, reason),
+        // Not the job's fault, or not only: it is tried again in smaller packs, and at last alone.
+        v1::Outcome::OutOfMemory | v1::Outcome::PackLost if active.pack_size > 1 => {
+            active.pack_size_max = Some(active.pack_size / 2);
+            (AttemptState::HandedBack, reason)
+        }
+        v1::Outcome::Unavailable => (AttemptState::Unavailable, reason),
+        v1::Outcome::Failed | v1::Outcome::OutOfMemory | v1::Outcome::PackLost | v1::Outcome::Unspecified => {
+            (AttemptState::Failed, reason)
+        }
+        v1::Outcome::HandedBack => (AttemptState::HandedBack, reason),
+        v1::Outcome::Revoked => (AttemptState::Revoked, reason),
+        v1::Outcome::Rejected => (AttemptState::Rejected, reason),
+    }
+}
+
+/// The first digits of a hash, enough to tell two apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,145 @@
+//! Data sets that a worker cannot read at the moment: a mount that hiccups, a share that is stale. The worker is given no
+//! job with such a data set for a pause, then one, which looks whether it is back; each pause is twice as long as the one
+//! before. Jobs wait meanwhile and are not charged. Only where no worker ever read it do its jobs fail in the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use terms::{AttemptKey, SweepId, WorkerName};
+
+use super::{Engine, Now, sweep_run::SweepRun, workers::WorkerState};
+
+/// The first pause, in milliseconds: most mounts are back as soon.
+const PAUSE_MIN_MS: u64 = 1_000;
+
+/// The longest pause: as long as people wait without asking, and a row of an attempt each time.
+const PAUSE_MAX_MS: u64 = 60_000;
+
+/// How long jobs wait for a data set that no worker ever read, in milliseconds.
+const NEVER_READ_MAX_MS: u64 = 60_000;
+
+/// A data set that a worker could not read.
+#[derive(Debug)]
+pub(super) struct Away {
+    /// Why, for people.
+    pub(super) reason: String,
+    /// Since when each sweep knows, on the clock of leases: none fails for what another one saw.
+    since_ms: BTreeMap<SweepId, u64>,
+    /// Sweeps that wait for it no more, as no worker ever read it: their jobs fail without a pause.
+    given_up: BTreeSet<SweepId>,
+    /// When it is tried again, on the same clock.
+    until_ms: u64,
+    pause_ms: u64,
+    /// The attempt that looks whether it is back.
+    pub(super) probe: Option<AttemptKey>,
+}
+
+/// An attempt of the sweep begins on a worker with these data sets away; whether it is the one that looks whether its own
+/// is back.
+pub(super) fn begin_probe(away: &mut BTreeMap<PathBuf, Away>, run: &SweepRun, attempt: AttemptKey) -> bool {
+    let Some(away) = away.get_mut(run.dataset_path()) else { return false };
+    away.probe = Some(attempt);
+    true
+}
+
+impl WorkerState {
+    /// Whether it may be given a job of the sweep, as far as the data set goes.
+    pub(super) fn may_read(&self, now: Now, run: &SweepRun) -> bool {
+        let away = self.away.get(run.dataset_path());
+        away.is_none_or(|away| {
+            away.given_up.contains(&run.id) || (away.probe.is_none() && away.until_ms <= now.monotonic_ms)
+        })
+    }
+
+    /// What it cannot read, for people.
+    pub(super) fn away_view(&self, now: Now) -> Option<String> {
+        let (path, away) = self.away.iter().next()?;
+        let more = match self.away.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let seconds = away.until_ms.saturating_sub(now.monotonic_ms).div_ceil(1_000);
+        let again =
+            if seconds == 0 { "tried again now".to_owned() } else { format!("tried again in {seconds} s") };
+        Some(format!("set aside for the data set {}{more}: {}; {again}", path.display(), away.reason))
+    }
+}
+
+impl Engine {
+    /// Where an active attempt was told to find its data set, and whether its sweep has another place by now: then what
+    /// the attempt says of the data set says nothing about the sweep any more.
+    pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
+        let run = self.sweeps.get(&attempt.job.sweep)?;
+        let path = Arc::clone(&run.active(attempt)?.dataset_path);
+        let has_moved = *path != *run.dataset_path();
+        Some((path, has_moved))
+    }
+
+    /// Notes that a worker could not read the data set of an attempt; whether there is no point in waiting for it, as no
+    /// worker ever read it and all have tried for long enough.
+    pub(super) fn is_away(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey, reason: &str) -> bool {
+        let sweep = attempt.job.sweep;
+        let Some((path, false)) = self.dataset_of(attempt) else { return false };
+        let was_read = self.sweeps.values().any(|run| run.dataset.is_some() && *run.dataset_path() == *path);
+        let Some(worker) = self.workers.get_mut(name) else { return false };
+        let away = worker.away.entry(path.to_path_buf()).or_insert_with(|| Away {
+            reason: String::new(),
+            since_ms: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            until_ms: 0,
+            pause_ms: 0,
+            probe: None,
+        });
+        reason.clone_into(&mut away.reason);
+        // Jobs that were given at the same time found the same fault.
+        if away.until_ms <= now.monotonic_ms {
+            away.pause_ms = (away.pause_ms * 2).clamp(PAUSE_MIN_MS, PAUSE_MAX_MS);
+            away.until_ms = now.monotonic_ms + away.pause_ms;
+        }
+        let since_ms = *away.since_ms.entry(sweep).or_insert(now.monotonic_ms);
+        let is_long = now.monotonic_ms.saturating_sub(since_ms) >= NEVER_READ_MAX_MS;
+        let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&*path);
+        let is_given_up =
+            !was_read && is_long && self.workers.values().filter(|worker| worker.accepts()).all(cannot);
+        for worker in self.workers.values_mut() {
+            let Some(away) = worker.away.get_mut(&*path) else { continue };
+            if is_given_up {
+                away.given_up.insert(sweep);
+                worker.unfit.insert(sweep);
+            } else {
+                away.given_up.remove(&sweep);
+            }
+        }
+        is_given_up
+    }
+
+    /// Forgets data sets that no sweep needs any more.
+    pub(super) fn forget_data_sets(&mut self) {
+        if self.workers.values().all(|worker| worker.away.is_empty()) {
+            return;
+        }
+        let sweeps = &self.sweeps;
+        let needed: BTreeSet<&Path> =
+            sweeps.values().filter(|run| !run.state.is_final()).map(SweepRun::dataset_path).collect();
+        for worker in self.workers.values_mut() {
+            worker.away.retain(|path, away| {
+                let is_open = |sweep: &SweepId| sweeps.get(sweep).is_some_and(|run| !run.state.is_final());
+                away.since_ms.retain(|sweep, _| is_open(sweep));
+                away.given_up.retain(is_open);
+                needed.contains(path.as_path())
+            });
+        }
+    }
+
+    /// An attempt has ended that perhaps looked whether a data set is back, and did not find out.
+    pub(super) fn end_probe(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        for away in worker.away.values_mut().filter(|away| away.probe == Some(attempt)) {
+            away.probe = None;
+            away.until_ms = away.until_ms.max(now.monotonic_ms + PAUSE_MIN_MS);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Who is to blame: the job, its worker, or chance. An attempt that fails is charged to its job. One that is lost
+//! with its worker is not, until the job was lost with several: then it may be what ends them. A worker on which
+//! one job after another crashes, that do not crash elsewhere, is set aside while there are others; so is, always,
+//! one that keeps saying what cannot be.
+//!
+//! A worker whose name another process has taken counts as dead, since a worker without a spool that dies looks just
+//! like that. If it lives, it comes back and says which attempts it holds: then their losses are taken back, for good, as
+//! the store is told. Not taken back is what made a job fail, as a final state stays (`sweep retry` gives it all its attempts
+//! again), and what was lost before the coordinator was started, as which losses are in doubt is kept in memory alone.
+
+use std::collections::BTreeMap;
+
+use domain::record::{History, Record};
+use terms::{AttemptKey, AttemptState, JobKey, JobState, SweepId, WorkerName};
+
+use super::{Engine, Hello, Output, job_control::STOPPED, workers::WorkerState};
+
+/// With how many workers a job may be lost before its losses are charged to it: fewer die together by chance.
+const WORKERS_LOST_MAX: usize = 2;
+
+/// How often a job may be lost at all, be it with one worker alone: more often than machines die by chance.
+pub(super) const LOSSES_MAX: u32 = 10;
+
+/// How many jobs may crash in a row on a worker: with `attempts_max` attempts each, several of a sweep do so by
+/// chance only where they crash everywhere.
+const CRASHED_JOBS_MAX: usize = 3;
+
+/// Crashed jobs that are remembered of a worker: a million jobs that crash must not fill the memory.
+const CRASHED_KEPT_MAX: usize = 100;
+
+/// How many things that cannot be a worker may say; one may come of a broken trainer.
+const REFUSALS_MAX: u32 = 20;
+
+/// Losses that may be taken back: those of all slots of a large cluster.
+const DOUBTS_MAX: usize = 10_000;
+
+/// Losses that were counted though nobody saw the worker's end.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(BTreeMap<AttemptKey, Doubt>);
+
+impl Doubts {
+    /// Forgets those of a job, whose history begins anew: later losses that look the same are others.
+    pub(super) fn forget(&mut self, job: JobKey) {
+        let (first, last) = (AttemptKey { job, attempt: 0 }, AttemptKey { job, attempt: u32::MAX });
+        let of_job: Vec<AttemptKey> = self.0.range(first..=last).map(|(attempt, _)| *attempt).collect();
+        of_job.iter().for_each(|attempt| drop(self.0.remove(attempt)));
+    }
+}
+
+#[derive(Debug)]
+struct Doubt {
+    worker: WorkerName,
+    /// The job's history before and after the loss.
+    before: History,
+    after: History,
+}
+
+/// A job's history after the end of an attempt, and the reason of that end with what it means for the job.
+pub(super) fn charge(
+    mut history: History,
+    state: AttemptState,
+    worker: &WorkerName,
+    pack_size: u32,
+    reason: String,
+) -> (History, String) {
+    match state {
+        AttemptState::Failed => history.failures += 1,
+        AttemptState::Lost => {
+            // Of a pack nobody knows which job it was, if any: it is tried again in a smaller one, and at last alone.
+            if pack_size > 1 {
+                return (history, reason);
+            }
+            history.losses += 1;
+            history.lost_with.insert(worker.clone());
+            if history.lost_with.len() > WORKERS_LOST_MAX {
+                history.failures += 1;
+                let workers: Vec<&str> = history.lost_with.iter().map(WorkerName::as_str).collect();
+                let reason = format!(
+                    "{reason}; charged to the job, as it was lost with {} workers ({}) and may be what ends them",
+                    workers.len(),
+                    workers.join(", ")
+                );
+                return (history, reason);
+            }
+        }
+        _ => {}
+    }
+    (history, reason)
+}
+
+impl WorkerState {
+    /// Forgets what it was blamed for.
+    pub(super) fn forgive(&mut self) {
+        self.crashed.clear();
+        self.away.clear();
+        self.refused = 0;
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.crashed.len() >= CRASHED_JOBS_MAX
+    }
+
+    /// Whether anything is held against it that may set it aside.
+    pub(super) fn is_blamed(&self) -> bool {
+        self.is_suspect() || self.is_refused()
+    }
+
+    /// Whether it is given no jobs of a sweep for which there may be `others`; they are many, and are looked at only where that
+    /// decides.
+    pub(super) fn is_to_be_set_aside(&self, others: impl FnOnce() -> bool) -> bool {
+        self.is_refused() || (self.is_suspect() && others())
+    }
+
+    /// Whether it said too much that cannot be.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused > REFUSALS_MAX
+    }
+}
+
+impl Engine {
+    /// Whether a worker is given jobs of the sweep now, as far as itself goes.
+    pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        worker.accepts() && !worker.unfit.contains(&sweep) && !self.is_set_aside(worker, sweep)
+    }
+
+    /// Whether any worker is given jobs of the sweep now. Where none is, they fail with the reason that the next one gives:
+    /// whether they are given and whether they fail must be one question, or they would be given without end.
+    pub(super) fn somebody_takes_jobs(&self, sweep: SweepId) -> bool {
+        self.workers.values().any(|worker| self.takes_jobs(worker, sweep))
+    }
+
+    /// Whether a worker is given no jobs of the sweep though it would take them, as it is to blame.
+    pub(super) fn is_set_aside(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        worker.is_to_be_set_aside(|| self.others_take_jobs(sweep))
+    }
+
+    /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
+    /// sweep stands in for nobody there.
+    pub(super) fn others_take_jobs(&self, sweep: SweepId) -> bool {
+        self.workers
+            .values()
+            .any(|other| other.accepts() && !other.is_blamed() && !other.unfit.contains(&sweep))
+    }
+
+    /// Why a worker is given no jobs, or none of sweeps whose jobs crashed there, though it would take them.
+    pub(super) fn set_aside(&self, worker: &WorkerState) -> Option<String> {
+        if worker.is_refused() {
+            return Some(format!(
+                "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
+                worker.refused, worker.refusal
+            ));
+        }
+        let others = || worker.crashed.keys().any(|job| self.others_take_jobs(job.sweep));
+        if !worker.is_to_be_set_aside(others) {
+            return None;
+        }
+        let jobs: Vec<String> = worker.crashed.keys().map(ToString::to_string).collect();
+        let last = worker.crashed.values().next_back().map_or("", String::as_str);
+        Some(format!(
+            "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
+            jobs.join(", ")
+        ))
+    }
+
+    /// What went wrong so far with a job that waits or runs.
+    pub(super) fn history(&mut self, job: JobKey) -> Option<&mut History> {
+        let run = self.sweeps.get_mut(&job.sweep)?;
+        let active = run.active.get_mut(&job.job).map(|active| &mut active.history);
+        active.or_else(|| run.waiting.get_mut(&job.job).map(|waiting| &mut waiting.history))
+    }
+
+    /// Notes that an attempt was counted as lost with a worker that may live; `before` is its job's history of before.
+    pub(super) fn doubt(&mut self, attempt: AttemptKey, worker: &WorkerName, before: History) {
+        let Some(after) = self.history(attempt.job).cloned().filter(|after| *after != before) else { return };
+        self.doubts.0.insert(attempt, Doubt { worker: worker.clone(), before, after });
+        if self.doubts.0.len() > DOUBTS_MAX {
+            self.doubts.0.pop_first();
+        }
+    }
+
+    /// A worker that holds an attempt lives: where its loss was counted, and nothing since, it is not any more.
+    pub(super) fn take_losses_back(&mut self, hello: &Hello, out: &mut Output) {
+        for held in &hello.held {
+            let of_this = |doubt: &Doubt| doubt.worker == hello.name;
+            if !self.doubts.0.get(&held.attempt).is_some_and(of_this) {
+                continue;
+            }
+            let Some(doubt) = self.doubts.0.remove(&held.attempt) else { continue };
+            let job = held.attempt.job;
+            let Some(history) = self.history(job).filter(|history| **history == doubt.after) else {
+                continue;
+            };
+            history.clone_from(&doubt.before);
+            let active = self.sweeps.get(&job.sweep).and_then(|run| run.active.get(&job.job));
+            let state = if active.is_some() { JobState::Running } else { JobState::Pending };
+            let reason = match active {
+                // By this reason, a restart knows it.
+                Some(active) if active.is_last => STOPPED.to_owned(),
+                _ => format!("attempt {} is not counted as lost: worker {} lives", held.attempt, hello.name),
+            };
+            out.records.push(Record::JobChanged { job, state, history: doubt.before, reason });
+        }
+    }
+
+    /// Draws conclusions about a worker from the end of an attempt.
+    pub(super) fn judge(&mut self, name: &WorkerName, job: JobKey, state: AttemptState, reason: &str) {
+        match state {
+            AttemptState::Done | AttemptState::Diverged => {
+                if let Some(worker) = self.workers.get_mut(name) {
+                    worker.crashed.clear();
+                }
+            }
+            AttemptState::Failed => {
+                let elsewhere = |(other, worker): (&WorkerName, &WorkerState)| {
+                    other != name && worker.crashed.contains_key(&job)
+                };
+                if self.workers.iter().any(elsewhere) {
+                    // It crashes wherever it runs, and says nothing about any worker.
+                    self.workers.values_mut().for_each(|worker| drop(worker.crashed.remove(&job)));
+                } else if let Some(worker) = self.workers.get_mut(name) {
+                    worker.crashed.insert(job, reason.to_owned());
+                    if worker.crashed.len() > CRASHED_KEPT_MAX {
+                        worker.crashed.pop_first();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts something that a worker said and that cannot be.
+    pub(super) fn refuse(&mut self, name: &WorkerName, what: &str) {
+        if let Some(worker) = self.workers.get_mut(name) {
+            worker.refused += 1;
+            what.clone_into(&mut worker.refusal);
+        }
+    }
+
+    /// Whether no coordinator of this store can have given the attempt to that worker. A late word on an attempt
+    /// that is over is none of these.
+    pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
+        let Some(run) = self.sweeps.get(&attempt.job.sweep) else { return true };
+        let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);
+        attempt.job.job == 0 || !run.has_begun(attempt.job.job) || attempt.attempt == 0 || is_others
+    }
+}

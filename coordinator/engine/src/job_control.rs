@@ -1,0 +1,135 @@
+//! What users do to single jobs, and jobs that are tried again.
+
+use domain::record::{EndedJob, History, Record};
+use terms::{AttemptState, JobKey, JobState, SweepId, SweepState};
+
+use super::{
+    ControlError, Effect, EndsSeen, Engine, JobEnd, Now, Observation, Output, Reply, control::change_state,
+    sessions::revoke, settle, sweep_run::WaitingJob,
+};
+
+/// The reason of a running job that gets no more attempts; by it, a restart knows such a job.
+pub(super) const STOPPED: &str = "stopped on request: it ends with this attempt";
+
+impl Engine {
+    /// Ends one job, now or with its attempt. Asked twice, it does no more.
+    pub(super) fn end_job(&mut self, now: Now, key: JobKey, how: JobEnd, out: &mut Output) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&key.sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(key.sweep));
+        };
+        if key.job == 0 || key.job > run.job_count() {
+            return Reply::Refused(ControlError::NoSuchJob { job: key, jobs: run.job_count() });
+        }
+        let reason = match how {
+            JobEnd::Stop => "stopped on request",
+            JobEnd::Cancel => "cancelled on request",
+        };
+        if let Some(active) = run.active.get_mut(&key.job) {
+            let was_last = std::mem::replace(&mut active.is_last, true);
+            let (number, history) = (active.attempt, active.history.clone());
+            let attempt = run.attempt_key(key.job, number);
+            if how == JobEnd::Cancel {
+                if let Some(session) = self.session_of(attempt) {
+                    revoke(session, &[attempt], reason, out);
+                }
+                self.end_attempt(now, attempt, AttemptState::Revoked, reason.to_owned(), Vec::new(), out);
+            } else if !was_last {
+                let reason = STOPPED.to_owned();
+                out.records.push(Record::JobChanged { job: key, state: JobState::Running, history, reason });
+            }
+        } else if let Some(waiting) = run.waiting.remove(&key.job) {
+            self.cancel_job(now, key, waiting.history, reason, out);
+        } else if !run.state.is_final() && !run.has_begun(key.job) {
+            run.begin(key.job);
+            self.cancel_job(now, key, History::default(), reason, out);
+        } else {
+            return Reply::Refused(ControlError::JobHasEnded(key));
+        }
+        self.describe(now, key.sweep)
+    }
+
+    /// Records the end of a job that has no attempt.
+    fn cancel_job(&mut self, now: Now, key: JobKey, history: History, reason: &str, out: &mut Output) {
+        let Some(run) = self.sweeps.get_mut(&key.sweep) else { return };
+        run.count_end(key.job, JobState::Cancelled, None, None);
+        let reason = reason.to_owned();
+        out.records.push(Record::JobChanged { job: key, state: JobState::Cancelled, history, reason });
+        out.effects.push(Effect::Observed { sweep: key.sweep, observation: Observation::Progress });
+        settle(run, now, out);
+    }
+
+    /// What to show with jobs that are read from the store from now on.
+    pub(super) fn see_ends(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Ends(run.ends.clone()),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+
+    /// Has jobs wait again, their failures forgotten, and lets every worker try the sweep anew. `all` says that these are
+    /// all that the sweep has: then also one that was stopped or cancelled goes on, with the jobs that never began. The
+    /// engine does not know the jobs that have ended, so it takes only a list from which no job can have gone since.
+    pub(super) fn retry(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        (jobs, all, seen): (&[EndedJob], bool, &EndsSeen),
+        out: &mut Output,
+    ) -> Reply {
+        let Some(run) = self.sweeps.get_mut(&sweep) else {
+            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+        };
+        let mut retried = match run.state {
+            SweepState::Running | SweepState::Paused | SweepState::Finished => 0,
+            SweepState::Stopped | SweepState::Cancelled if all => run.fresh(),
+            state @ (SweepState::Stopped | SweepState::Cancelled) => {
+                return Reply::Refused(ControlError::OnlyAsAWhole { sweep, state });
+            }
+            state @ SweepState::Stopping => {
+                return Reply::Refused(ControlError::AlreadyFinal { sweep, state });
+            }
+        };
+        if run.ends != *seen {
+            return Reply::Refused(ControlError::Overtaken);
+        }
+        for &EndedJob { job, attempts, state } in jobs {
+            let is_open =
+                run.waiting.contains_key(&job) || run.active.contains_key(&job) || !run.has_begun(job);
+            let count = match state {
+                JobState::Failed => &mut run.failed,
+                JobState::Cancelled => &mut run.cancelled,
+                _ => continue,
+            };
+            if *count == 0 || is_open {
+                continue;
+            }
+            *count -= 1;
+            self.doubts.forget(JobKey { sweep, job });
+            run.waiting.insert(job, WaitingJob::again(attempts, History::default()));
+            retried += 1;
+            out.records.push(Record::JobChanged {
+                job: JobKey { sweep, job },
+                state: JobState::Pending,
+                history: History::default(),
+                reason: "tried again on request".to_owned(),
+            });
+        }
+        if retried > 0 {
+            run.ends = EndsSeen::default();
+        }
+        if retried > 0 && run.state.is_final() {
+            run.ended_unix_ms = None;
+            change_state(run, SweepState::Running, out);
+            self.live.insert(sweep);
+        }
+        settle(run, now, out);
+        let view = run.view();
+        if retried > 0 {
+            for worker in self.workers.values_mut() {
+                worker.unfit.remove(&sweep);
+                worker.forgive();
+            }
+        }
+        Reply::Retried(Box::new(view), retried)
+    }
+}

@@ -1,0 +1,228 @@
+//! The engine: the coordinator's whole state and the one function that changes it. Inputs come in one at a
+//! time with the time; out come the records that must be durable, the effects to perform once they are, and the
+//! reply. Nothing here waits, reads a clock, or does I/O.
+
+mod attempts;
+mod away;
+mod blame;
+mod control;
+mod job_control;
+mod message;
+pub mod mutants;
+mod packs;
+mod refusal;
+mod restore;
+mod schedule;
+mod sessions;
+mod sweep_run;
+mod view;
+mod waiting;
+mod weights;
+mod workers;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use domain::record::Record;
+use terms::{AttemptKey, JobKey, SweepId, WorkerName};
+
+use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
+pub use self::{
+    message::{
+        AttemptEvent, CloseReason, Effect, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
+        Observation, Output, Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
+    },
+    refusal::ControlError,
+    restore::RestoreError,
+    weights::weights_name,
+};
+
+/// The time of an input: the engine has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never jumps; leases run on it.
+    pub monotonic_ms: u64,
+    /// Wall-clock milliseconds since 1970, for people alone.
+    pub unix_ms: u64,
+}
+
+/// The engine's constants.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// How long a worker may be silent before its attempts are lost, in milliseconds.
+    pub lease_ms: u64,
+    /// How often a worker shall send a heartbeat, in milliseconds; several fit into a lease.
+    pub heartbeat_interval_ms: u64,
+    /// Whether there is a place for trained weights.
+    pub keeps_weights: bool,
+}
+
+impl EngineConfig {
+    /// With a quarter of the lease between heartbeats, and at most 2 s, so that progress moves before people's eyes.
+    pub fn with_lease_ms(lease_ms: u64) -> Self {
+        Self { lease_ms, heartbeat_interval_ms: (lease_ms / 4).clamp(1, 2_000), keeps_weights: false }
+    }
+
+    /// The same, with or without a place for trained weights.
+    #[must_use]
+    pub fn keeping_weights(self, keeps_weights: bool) -> Self {
+        Self { keeps_weights, ..self }
+    }
+}
+
+/// The coordinator's state.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    sweeps: BTreeMap<SweepId, SweepRun>,
+    /// Every sweep that is running, and perhaps others: an input costs what runs, not what was ever submitted.
+    live: BTreeSet<SweepId>,
+    requests: HashMap<String, SweepId>,
+    workers: BTreeMap<WorkerName, WorkerState>,
+    /// Every worker with a free slot, and perhaps others: an input costs what is free, not what the cluster has.
+    roomy: BTreeSet<WorkerName>,
+    sessions: HashMap<SessionId, WorkerName>,
+    pack_sizes: PackSizes,
+    doubts: Doubts,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            sweeps: BTreeMap::new(),
+            live: BTreeSet::new(),
+            requests: HashMap::new(),
+            workers: BTreeMap::new(),
+            roomy: BTreeSet::new(),
+            sessions: HashMap::new(),
+            pack_sizes: PackSizes::default(),
+            doubts: Doubts::default(),
+        }
+    }
+
+    /// Takes one input.
+    pub fn apply(&mut self, now: Now, input: Input) -> Output {
+        let mut out = Output::default();
+        match self.answer(now, &input) {
+            Some(reply) => out.reply = reply,
+            None => {
+                out.reply = self.change(now, input, &mut out);
+                self.schedule(now, &mut out);
+                debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
+            }
+        }
+        out
+    }
+
+    /// Answers an input that only asks; none for one that may change something.
+    fn answer(&self, now: Now, input: &Input) -> Option<Reply> {
+        Some(match input {
+            Input::DescribeSweep(sweep) => self.describe(now, *sweep),
+            Input::ListSweeps { before, limit } => self.list(*before, *limit),
+            Input::Snapshot(sweep) => self.snapshot(now, *sweep),
+            Input::Define(sweep) => self.define(*sweep),
+            Input::SeeEnds(sweep) => self.see_ends(*sweep),
+            Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
+            Input::DescribeWorker(name) => self.describe_worker(now, name),
+            Input::WeightsOffered { attempt, file } => Reply::Weights(self.weights_offered(*attempt, file)),
+            Input::WeightsNames => Reply::WeightsNames(self.weights_names()),
+            _ => return None,
+        })
+    }
+
+    fn change(&mut self, now: Now, input: Input, out: &mut Output) -> Reply {
+        match input {
+            Input::Submit { definition, request_id } => self.submit(now, *definition, request_id, out),
+            Input::Extend { sweep, base, definition } => self.extend(sweep, &base, definition, out),
+            Input::Pause(sweep) => self.pause(now, sweep, out),
+            Input::Resume(sweep) => self.resume(sweep, out),
+            Input::Retry { sweep, jobs, all, seen } => self.retry(now, sweep, (&jobs, all, &seen), out),
+            Input::EndJob { job, how } => self.end_job(now, job, how, out),
+            Input::Drain(name) => self.drain(now, &name, out),
+            Input::Stop(sweep) => self.stop(now, sweep, out),
+            Input::Cancel(sweep) => self.cancel(now, sweep, out),
+            Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
+            Input::SessionClosed(session) => self.session_closed(now, session),
+            Input::WorkerDraining { session, reason } => self.worker_draining(session, reason),
+            Input::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
+            Input::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
+            Input::Event { session, sequence, attempt, event } => {
+                self.event(now, session, sequence, attempt, event, out)
+            }
+            Input::WeightsKept { attempt, file } => self.weights_kept(attempt, &file, out),
+            Input::WeightsLost { attempt, file, reason } => self.weights_lost(attempt, &file, reason, out),
+            Input::Tick => self.tick(now, out),
+            Input::DescribeSweep(_)
+            | Input::ListSweeps { .. }
+            | Input::Snapshot(_)
+            | Input::Define(_)
+            | Input::SeeEnds(_)
+            | Input::WeightsOffered { .. }
+            | Input::WeightsNames
+            | Input::DescribeWorker(_)
+            | Input::ListWorkers { .. } => Reply::None,
+        }
+    }
+
+    /// Whether what is said on a stream is heard: it has opened, and was neither closed nor cut off nor replaced.
+    pub fn listens_to(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Whether the state contradicts itself; says how. For tests and debug builds.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        for run in self.sweeps.values() {
+            run.check_invariants()?;
+            if run.can_start() && !self.live.contains(&run.id) {
+                return Err(format!("sweep {} has jobs that are never started", run.id));
+            }
+        }
+        let overlooked =
+            |(name, worker): &(&WorkerName, &WorkerState)| worker.has_room() && !self.roomy.contains(*name);
+        if let Some((name, _)) = self.workers.iter().find(overlooked) {
+            return Err(format!("{name} has a free slot that is never given a job"));
+        }
+        let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
+        for run in self.sweeps.values() {
+            for (&job, active) in &run.active {
+                let attempt = AttemptKey { job: JobKey { sweep: run.id, job }, attempt: active.attempt };
+                let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
+                *holders += 1;
+                if *holders > active.pack_size {
+                    return Err(format!(
+                        "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
+                        active.slot, active.worker, active.pack_size
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {
+        self.sweeps.get(&sweep).ok_or(ControlError::NoSuchSweep(sweep))
+    }
+
+    fn define(&self, sweep: SweepId) -> Reply {
+        match self.sweep(sweep) {
+            Ok(run) => Reply::Definition(Arc::clone(&run.definition), run.state),
+            Err(error) => Reply::Refused(error),
+        }
+    }
+}
+
+/// Ends a sweep that has nothing left to do.
+fn settle(run: &mut SweepRun, now: Now, out: &mut Output) {
+    if let Some(state) = run.settled_state() {
+        run.finish(state, now.unix_ms);
+        out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: Some(now.unix_ms) });
+        out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });
+    }
+}
+
+#[cfg(test)]
+mod tests;

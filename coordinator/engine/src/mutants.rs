@@ -1,0 +1,72 @@
+//! Deliberate faults, one for each rule that keeps the record right. Only test builds (the feature
+//! `mutants`) can turn one on, and the simulator must then find it; everywhere else they are constantly off.
+
+/// A rule that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// What a worker says of an attempt counts for whatever attempt of the job runs now.
+    NoFencing,
+    /// Events are acknowledged while their commit still runs.
+    AcknowledgeBeforeCommit,
+    /// An event that brings nothing new is acknowledged at once, though the commit of the first of its kind runs.
+    DuplicateOvertakesCommit,
+    /// Users are answered while the commit of what they asked for still runs.
+    AnswerBeforeCommit,
+    /// Jobs are granted while the commit of the grant still runs.
+    GrantBeforeCommit,
+    /// After a restart, a job's attempts count from 1 again.
+    AttemptNumbersForgotten,
+    /// An epoch that was sent twice counts twice.
+    NoEpochDeduplication,
+    /// After a restart, a lease ends when it would have without.
+    LeasesNotRearmed,
+    /// The slot of an attempt that has ended stays occupied.
+    SlotsNotFreed,
+    /// After a restart, jobs that packs took out of their order count as fresh.
+    JobsAheadForgotten,
+    /// A lease begins when its grant is decided, though the commit of it may take longer than the lease.
+    LeasesBeginEarly,
+    /// Whoever says hello with a name takes the place of the worker that has it.
+    NewcomersReplace,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::NoFencing,
+        Self::AcknowledgeBeforeCommit,
+        Self::DuplicateOvertakesCommit,
+        Self::AnswerBeforeCommit,
+        Self::GrantBeforeCommit,
+        Self::AttemptNumbersForgotten,
+        Self::NoEpochDeduplication,
+        Self::LeasesNotRearmed,
+        Self::SlotsNotFreed,
+        Self::JobsAheadForgotten,
+        Self::LeasesBeginEarly,
+        Self::NewcomersReplace,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Turns one mutant on for this thread, or all off.
+#[cfg(feature = "mutants")]
+pub fn turn_on(mutant: Option<Mutant>) {
+    ON.set(mutant);
+}
+
+/// Whether a mutant is on.
+#[cfg(feature = "mutants")]
+pub fn is_on(mutant: Mutant) -> bool {
+    ON.get() == Some(mutant)
+}
+
+/// No mutant is ever on.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is_on(_mutant: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,313 @@
+//! Streams of workers: hello, heartbeat, farewell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::v1;
+use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
+
+use super::{
+    CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    control::tell_to_leave,
+    sweep_run::{ActiveAttempt, NOT_TOLD},
+    workers::{Kinship, Rival, SlotState, WorkerState},
+};
+use crate::mutants::{self, Mutant};
+
+impl Engine {
+    pub(super) fn session_opened(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        hello: Hello,
+        out: &mut Output,
+    ) -> Reply {
+        self.take_losses_back(&hello, out);
+        if let Some(refusal) = self.name_is_taken(now, &hello).or_else(|| self.has_no_room(&hello)) {
+            out.effects.push(Effect::Close { session, reason: refusal });
+            return Reply::None;
+        }
+        let bytes = hello.bytes_kept();
+        let Hello { name, instance, predecessors, host, software_version, slots, held, draining } = hello;
+        let before = self.workers.remove(&name);
+        let kinship =
+            before.as_ref().map_or(Kinship::Unknown, |before| before.kinship(&instance, &predecessors));
+        if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
+            self.sessions.remove(&replaced);
+            let name = name.clone();
+            let reason = match kinship {
+                // One whose spool was copied lives on, and is told why it is not wanted.
+                Kinship::Stranger | Kinship::Successor => CloseReason::NameTaken { name, host: host.clone() },
+                Kinship::Same | Kinship::Unknown => CloseReason::Replaced,
+            };
+            out.effects.push(Effect::Close { session: replaced, reason });
+        }
+        let slots = slots
+            .into_iter()
+            .map(|description| SlotState { description, occupants: BTreeSet::new() })
+            .collect();
+        let worker = WorkerState {
+            session: Some(session),
+            welcomed: false,
+            host,
+            software_version,
+            draining,
+            drained: false,
+            has_said_draining: draining,
+            leaving: String::new(),
+            slots,
+            last_seen_unix_ms: now.unix_ms,
+            last_heard_ms: now.monotonic_ms,
+            returns_until_ms: 0,
+            rival: None,
+            unfit: BTreeSet::new(),
+            away: BTreeMap::new(),
+            instance,
+            bytes,
+            crashed: BTreeMap::new(),
+            refused: 0,
+            refusal: String::new(),
+        };
+        let worker = WorkerState::after(worker, before, kinship);
+        self.workers.insert(name.clone(), worker);
+        self.roomy.insert(name.clone());
+        self.sessions.insert(session, name.clone());
+        let (kept, refused): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|held| self.reattach(now, &name, *held));
+        let kept: Vec<AttemptKey> = kept.into_iter().map(|held| held.attempt).collect();
+        self.lose_unheld(now, &name, &kept, kinship, out);
+        let welcome = v1::Welcome {
+            lease_ms: self.config.lease_ms,
+            heartbeat_interval_ms: self.config.heartbeat_interval_ms,
+            refused: refused.into_iter().map(|held| held.attempt.into()).collect(),
+        };
+        send(session, v1::coordinator_message::Message::Welcome(welcome), out);
+        // The stream may have broken before it was told.
+        if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
+            tell_to_leave(worker, out);
+        }
+        Reply::None
+    }
+
+    /// Extends the lease of an attempt that the worker still has a right to; returns whether it has.
+    fn reattach(&mut self, now: Now, name: &WorkerName, held: HeldAttempt) -> bool {
+        let Some(worker) = self.workers.get_mut(name) else { return false };
+        let active =
+            self.sweeps.get_mut(&held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
+        let right =
+            |active: &&mut ActiveAttempt| active.worker == *name && (held.ended || active.slot == held.slot);
+        let Some(active) = active.filter(right) else { return false };
+        let slot = worker.slots.iter_mut().find(|known| known.description.index == active.slot);
+        match slot {
+            Some(slot) => drop(slot.occupants.insert(held.attempt)),
+            // A worker that came back with fewer slots still tells what ended on the others.
+            None if held.ended => {}
+            None => return false,
+        }
+        active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        true
+    }
+
+    /// What the worker should run but does not hold is lost; what it never got was not even lost, and what another
+    /// worker of the same name ran is taken back from that one.
+    fn lose_unheld(
+        &mut self,
+        now: Now,
+        name: &WorkerName,
+        kept: &[AttemptKey],
+        kinship: Kinship,
+        out: &mut Output,
+    ) {
+        let missing: Vec<(AttemptKey, bool)> = self
+            .sweeps
+            .values()
+            .flat_map(|run| {
+                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
+            })
+            .filter(|(attempt, active)| active.worker == *name && !kept.contains(attempt))
+            .map(|(attempt, active)| (attempt, active.started))
+            .collect();
+        for (attempt, started) in missing {
+            let (state, reason) = match kinship {
+                _ if !started => {
+                    (AttemptState::HandedBack, format!("worker {name} came back before it began"))
+                }
+                Kinship::Stranger => (
+                    AttemptState::Lost,
+                    format!(
+                        "worker {name} went away with it, and another process came in its place; if both live, give \
+                         each worker its own --name"
+                    ),
+                ),
+                _ => (AttemptState::Lost, format!("worker {name} came back without it")),
+            };
+            let before = self.history(attempt.job).cloned().unwrap_or_default();
+            self.end_attempt(now, attempt, state, reason, Vec::new(), out);
+            if kinship != Kinship::Same {
+                self.doubt(attempt, name, before);
+            }
+        }
+    }
+
+    /// Why a newcomer is not let in, where a worker of the same name is there or about to come back.
+    fn name_is_taken(&mut self, now: Now, hello: &Hello) -> Option<CloseReason> {
+        let holds = || {
+            let mut active = self.sweeps.values().flat_map(|run| run.active.values());
+            active.any(|active| active.worker == hello.name)
+        };
+        let Some(worker) = self.workers.get(&hello.name) else {
+            let (name, host) = (hello.name.clone(), String::new());
+            return self.is_of_another(hello).then_some(CloseReason::NameTaken { name, host });
+        };
+        let is_there = worker.session.is_some()
+            || (!worker.draining && now.monotonic_ms < worker.returns_until_ms && holds());
+        if !is_there
+            || worker.kinship(&hello.instance, &hello.predecessors) != Kinship::Stranger
+            || mutants::is_on(Mutant::NewcomersReplace)
+        {
+            return None;
+        }
+        let worker = self.workers.get_mut(&hello.name)?;
+        worker.rival = Some(Rival { host: hello.host.clone(), at_unix_ms: now.unix_ms });
+        Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host.clone() })
+    }
+
+    /// Whether attempts that began before this coordinator did are surely another worker's than the newcomer's of the same
+    /// name: it holds none of them, and has no spool of a process that held them. Their worker has their leases' time to
+    /// come back.
+    fn is_of_another(&self, hello: &Hello) -> bool {
+        let mut running = self.sweeps.values().flat_map(|run| {
+            run.active.iter().map(|(job, active)| (run.attempt_key(*job, active.attempt), active))
+        });
+        let holds = |attempt: AttemptKey| hello.held.iter().any(|held| held.attempt == attempt);
+        hello.predecessors.is_empty()
+            && running.clone().any(|(_, active)| active.worker == hello.name && active.started)
+            && !running.any(|(attempt, active)| active.worker == hello.name && holds(attempt))
+    }
+
+    /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.
+    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) -> Reply {
+        let deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        for attempt in granted {
+            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
+                && active.deadline_ms == NOT_TOLD
+            {
+                active.deadline_ms = deadline_ms;
+            }
+        }
+        for session in welcomed {
+            let Some(name) = self.sessions.get(session) else { continue };
+            let Some(worker) = self.workers.get_mut(name) else { continue };
+            worker.welcomed = true;
+            worker.last_heard_ms = now.monotonic_ms;
+            let active = self.sweeps.values_mut().flat_map(|run| run.active.values_mut());
+            for active in active.filter(|active| active.worker == *name && active.deadline_ms != NOT_TOLD) {
+                active.deadline_ms = deadline_ms;
+            }
+        }
+        Reply::None
+    }
+
+    /// Whether a worker has said hello and was not answered yet: it says nothing until it is.
+    pub(super) fn waits_for_us(&self, name: &WorkerName) -> bool {
+        self.workers.get(name).is_some_and(|worker| worker.session.is_some() && !worker.welcomed)
+            && !mutants::is_on(Mutant::LeasesBeginEarly)
+    }
+
+    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) -> Reply {
+        let returns_until_ms = now.monotonic_ms + self.config.heartbeat_interval_ms;
+        if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
+            worker.last_seen_unix_ms = now.unix_ms;
+            worker.depart(returns_until_ms);
+        }
+        Reply::None
+    }
+
+    pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) -> Reply {
+        if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
+            (worker.draining, worker.has_said_draining) = (true, true);
+            if worker.leaving.is_empty() {
+                worker.leaving = reason;
+            }
+        }
+        Reply::None
+    }
+
+    /// The worker of a stream, which has just said something.
+    pub(super) fn heard(&mut self, now: Now, session: SessionId) -> Option<WorkerName> {
+        let name = self.sessions.get(&session).cloned()?;
+        let worker = self.workers.get_mut(&name)?;
+        (worker.last_seen_unix_ms, worker.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
+        Some(name)
+    }
+
+    /// A heartbeat names everything that the worker runs; an attempt that has ended here and is not among it
+    /// holds no slot there.
+    fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        if mutants::is_on(Mutant::SlotsNotFreed) {
+            return;
+        }
+        for slot in &mut worker.slots {
+            slot.occupants.retain(|occupant| {
+                let run = self.sweeps.get(&occupant.job.sweep);
+                let active = run.and_then(|run| run.active.get(&occupant.job.job));
+                active.is_some_and(|active| active.attempt == occupant.attempt)
+                    || running.iter().any(|beat| beat.attempt == *occupant)
+            });
+        }
+        if worker.has_room() {
+            self.roomy.insert(name.clone());
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        running: Vec<Heartbeat>,
+        out: &mut Output,
+    ) -> Reply {
+        let Some(name) = self.heard(now, session) else { return Reply::None };
+        self.free_slots_of_ended_attempts(&name, &running);
+        let mut unknown = Vec::new();
+        let mut touched: Vec<SweepId> = Vec::new();
+        for Heartbeat { attempt, epoch, fraction } in running {
+            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
+            let Some(active) = active else {
+                unknown.push(attempt);
+                continue;
+            };
+            active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+            if active.progress != (epoch, fraction) {
+                active.progress = (epoch, fraction);
+                touched.push(attempt.job.sweep);
+            }
+        }
+        touched.dedup();
+        let progress = |sweep| Effect::Observed { sweep, observation: Observation::Progress };
+        out.effects.extend(touched.into_iter().map(progress));
+        for attempt in unknown.iter().filter(|attempt| self.is_foreign(&name, **attempt)).collect::<Vec<_>>()
+        {
+            self.refuse(&name, &format!("it said to run {attempt}, which it was never given"));
+        }
+        if !unknown.is_empty() {
+            revoke(session, &unknown, "the lease is lost", out);
+        }
+        Reply::None
+    }
+}
+
+/// Sends one message.
+pub(super) fn send(session: SessionId, message: v1::coordinator_message::Message, out: &mut Output) {
+    let message = v1::CoordinatorMessage { message: Some(message) };
+    out.effects.push(Effect::Send { session, message });
+}
+
+/// Tells a worker to stop attempts.
+pub(super) fn revoke(session: SessionId, attempts: &[AttemptKey], reason: &str, out: &mut Output) {
+    let attempts = attempts.iter().map(|attempt| (*attempt).into()).collect();
+    let message = v1::Revoke { attempts, reason: reason.to_owned() };
+    send(session, v1::coordinator_message::Message::Revoke(message), out);
+}

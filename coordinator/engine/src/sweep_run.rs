@@ -1,0 +1,393 @@
+//! One sweep in the engine. Jobs that never started are only a number to count from, finished ones only a count;
+//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
+//! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use domain::{
+    definition::SweepDefinition,
+    record::{BestEpoch, BestJobs, History},
+    specification::MetricUse,
+};
+use proto::v1;
+use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
+
+use super::{EndsSeen, packs::PackKey, weights::Weights};
+use crate::mutants::{self, Mutant};
+
+/// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
+/// the job where jobs are begun in the order of their numbers.
+const MATES_LOOKED_AT_MAX: u64 = 65_536;
+
+/// A job that had an attempt and waits for another.
+#[derive(Debug, Clone)]
+pub(super) struct WaitingJob {
+    pub(super) attempts: u32,
+    /// Nothing was recorded of it yet.
+    pub(super) is_fresh: bool,
+    pub(super) history: History,
+    /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
+    /// makes it try a larger one again.
+    pub(super) pack_size_max: Option<u32>,
+}
+
+impl WaitingJob {
+    /// One of which the store knows.
+    pub(super) fn again(attempts: u32, history: History) -> Self {
+        Self { attempts, is_fresh: false, history, pack_size_max: None }
+    }
+
+    fn fresh() -> Self {
+        Self { attempts: 0, is_fresh: true, history: History::default(), pack_size_max: None }
+    }
+
+    fn fits(&self, pack_size: u32) -> bool {
+        self.pack_size_max.is_none_or(|max| pack_size <= max)
+    }
+}
+
+/// The deadline of an attempt whose grant waits for its commit: a lease begins when the worker can know of it.
+pub(super) const NOT_TOLD: u64 = u64::MAX;
+
+/// A job whose attempt holds its lease.
+#[derive(Debug, Clone)]
+pub(super) struct ActiveAttempt {
+    pub(super) attempt: u32,
+    pub(super) worker: WorkerName,
+    pub(super) slot: u32,
+    pub(super) device: String,
+    /// How many jobs its slot was given at once, this one included.
+    pub(super) pack_size: u32,
+    /// What its speed teaches; nothing where its slot takes no packs, or after a restart.
+    pub(super) pack_key: Option<Arc<PackKey>>,
+    /// Most jobs of the pack of its next attempt.
+    pub(super) pack_size_max: Option<u32>,
+    /// Where it was told to find its data set; after a restart, where the sweep says now.
+    pub(super) dataset_path: Arc<Path>,
+    /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
+    pub(super) deadline_ms: u64,
+    pub(super) started: bool,
+    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask.
+    pub(super) resumed_epochs: u32,
+    /// Its job gets no more attempts.
+    pub(super) is_last: bool,
+    pub(super) history: History,
+    pub(super) epochs_total: u32,
+    pub(super) train_seconds: f64,
+    pub(super) last: Option<EpochMetrics>,
+    /// The best of its durable epochs.
+    pub(super) best: Option<BestEpoch>,
+    /// Epoch in training and share of it; epoch 0 while data are prepared.
+    pub(super) progress: (u32, f64),
+}
+
+impl ActiveAttempt {
+    /// Whether this is the attempt with the number: the fence.
+    fn is(&self, attempt: u32) -> bool {
+        if mutants::is_on(Mutant::NoFencing) {
+            return true;
+        }
+        self.attempt == attempt
+    }
+
+    /// Whether it is run by that worker.
+    pub(super) fn is_of(&self, worker: &WorkerName) -> bool {
+        if mutants::is_on(Mutant::NoFencing) {
+            return true;
+        }
+        self.worker == *worker
+    }
+
+    pub(super) fn epochs_done(&self) -> u32 {
+        self.last.map_or(0, |last| last.epoch)
+    }
+}
+
+/// One sweep.
+#[derive(Debug)]
+pub(super) struct SweepRun {
+    pub(super) id: SweepId,
+    pub(super) definition: Arc<SweepDefinition>,
+    pub(super) state: SweepState,
+    pub(super) created_unix_ms: u64,
+    pub(super) ended_unix_ms: Option<u64>,
+    pub(super) dataset: Option<DatasetSummary>,
+    /// The smallest job number that never had an attempt.
+    pub(super) next_fresh: u64,
+    /// Larger numbers that had one: mates in packs.
+    pub(super) ahead: BTreeSet<u64>,
+    pub(super) waiting: BTreeMap<u64, WaitingJob>,
+    pub(super) active: BTreeMap<u64, ActiveAttempt>,
+    pub(super) done: u64,
+    pub(super) diverged: u64,
+    pub(super) failed: u64,
+    /// Jobs that had an attempt and were cancelled.
+    pub(super) cancelled: u64,
+    /// Another one whenever a list of jobs that failed or were cancelled may be out of date.
+    pub(super) ends: EndsSeen,
+    /// The best done jobs.
+    pub(super) best: BestJobs,
+    /// Since when jobs wait and none runs, on the clock of leases.
+    pub(super) idle_since_ms: Option<u64>,
+    /// Why that is so, as watchers were told.
+    pub(super) idle_told: String,
+    /// The weights that are kept or on their way.
+    pub(super) weights: Weights,
+}
+
+impl SweepRun {
+    pub(super) fn new(definition: SweepDefinition, created_unix_ms: u64) -> Self {
+        Self {
+            id: definition.id,
+            definition: Arc::new(definition),
+            state: SweepState::Running,
+            created_unix_ms,
+            ended_unix_ms: None,
+            dataset: None,
+            next_fresh: 1,
+            ahead: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            active: BTreeMap::new(),
+            done: 0,
+            diverged: 0,
+            failed: 0,
+            cancelled: 0,
+            ends: EndsSeen::default(),
+            best: BestJobs::default(),
+            idle_since_ms: None,
+            idle_told: String::new(),
+            weights: Weights::default(),
+        }
+    }
+
+    /// Where the attempts that begin now find their data set.
+    pub(super) fn dataset_path(&self) -> &Path {
+        &self.definition.specification.dataset.path
+    }
+
+    pub(super) fn job_count(&self) -> u64 {
+        self.definition.job_count()
+    }
+
+    /// Jobs that never had an attempt.
+    pub(super) fn fresh(&self) -> u64 {
+        self.job_count() + 1 - self.next_fresh - self.ahead.len() as u64
+    }
+
+    /// Whether a job ever had an attempt.
+    pub(super) fn has_begun(&self, job: u64) -> bool {
+        job < self.next_fresh || self.ahead.contains(&job)
+    }
+
+    /// Jobs that may start now as far as the sweep's own limit goes.
+    pub(super) fn room(&self) -> u64 {
+        let room = self
+            .definition
+            .execution
+            .max_parallel
+            .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
+        room.unwrap_or(u64::MAX).min(self.fresh() + self.waiting.len() as u64)
+    }
+
+    pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
+        AttemptKey { job: JobKey { sweep: self.id, job }, attempt }
+    }
+
+    /// The active attempt with exactly this number.
+    pub(super) fn active(&self, key: AttemptKey) -> Option<&ActiveAttempt> {
+        self.active.get(&key.job.job).filter(|active| active.is(key.attempt))
+    }
+
+    /// The active attempt with exactly this number.
+    pub(super) fn active_mut(&mut self, key: AttemptKey) -> Option<&mut ActiveAttempt> {
+        self.active.get_mut(&key.job.job).filter(|active| active.is(key.attempt))
+    }
+
+    /// Whether another job may start now.
+    pub(super) fn can_start(&self) -> bool {
+        self.state == SweepState::Running && self.room() > 0
+    }
+
+    /// The next job to start with what is known of it: jobs to be tried again first, then by number.
+    pub(super) fn take_next(&mut self) -> Option<(u64, WaitingJob)> {
+        if let Some(again) = self.waiting.pop_first() {
+            return Some(again);
+        }
+        if self.fresh() == 0 {
+            return None;
+        }
+        let job = self.next_fresh;
+        self.begin(job);
+        Some((job, WaitingJob::fresh()))
+    }
+
+    /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
+    pub(super) fn take_mates(&mut self, job: u64, pack_size: u32, count: u32) -> Vec<(u64, WaitingJob)> {
+        let definition = Arc::clone(&self.definition);
+        let waits = |mate: &u64| match self.waiting.get(mate) {
+            Some(waiting) => waiting.fits(pack_size),
+            None => !self.has_begun(*mate),
+        };
+        let mates: Vec<u64> =
+            definition.mates(job, MATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let take = |mate| match self.waiting.remove(&mate) {
+            Some(again) => (mate, again),
+            None => {
+                self.begin(mate);
+                (mate, WaitingJob::fresh())
+            }
+        };
+        mates.into_iter().map(take).collect()
+    }
+
+    /// The speed of this attempt and of those that its slot was given with it teaches nothing.
+    pub(super) fn forget_pack_keys(&mut self, attempt: AttemptKey) {
+        let Some(place) = self.active(attempt).map(|active| (active.worker.clone(), active.slot)) else {
+            return;
+        };
+        for active in self.active.values_mut() {
+            if active.slot == place.1 && active.worker == place.0 {
+                active.pack_key = None;
+            }
+        }
+    }
+
+    /// A job begins: the sweep stands still no more.
+    pub(super) fn moves(&mut self) {
+        self.idle_since_ms = None;
+        self.idle_told.clear();
+    }
+
+    /// A job that never had an attempt has one.
+    pub(super) fn begin(&mut self, job: u64) {
+        if job != self.next_fresh {
+            self.ahead.insert(job);
+            return;
+        }
+        self.next_fresh += 1;
+        while self.ahead.remove(&self.next_fresh) {
+            self.next_fresh += 1;
+        }
+    }
+
+    /// Whether some job's numbers come from the data set that was found, so that no other may take its place.
+    pub(super) fn data_set_is_settled(&self) -> bool {
+        self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
+    }
+
+    /// Counts the end of a job that had an attempt.
+    pub(super) fn count_end(
+        &mut self,
+        job: u64,
+        state: JobState,
+        last: Option<EpochMetrics>,
+        best: Option<BestEpoch>,
+    ) {
+        match state {
+            JobState::Done => {
+                self.done += 1;
+                let metric = self.definition.metric;
+                let last = last.and_then(|last| metric.name.of(&last));
+                let best = best.and_then(|best| best.value(metric));
+                self.best.consider(metric, job, last, best);
+            }
+            JobState::Diverged => self.diverged += 1,
+            JobState::Failed => self.failed += 1,
+            JobState::Cancelled => self.cancelled += 1,
+            JobState::Pending | JobState::Running => {}
+        }
+    }
+
+    /// The number that ranks a job that has come so far.
+    pub(super) fn ranked_value(&self, last: Option<EpochMetrics>, best: Option<BestEpoch>) -> Option<f64> {
+        let metric = self.definition.metric;
+        match metric.used {
+            MetricUse::Last => last.and_then(|last| metric.name.of(&last)),
+            MetricUse::Best => best.and_then(|best| best.value(metric)),
+        }
+    }
+
+    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// does not matter.
+    pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
+        self.definition.metric.outranks(one, other)
+    }
+
+    /// The final state that is reached now, if the sweep has nothing left to do.
+    pub(super) fn settled_state(&self) -> Option<SweepState> {
+        let idle = self.active.is_empty();
+        match self.state {
+            SweepState::Running | SweepState::Paused => {
+                (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished)
+            }
+            SweepState::Stopping => idle.then_some(SweepState::Stopped),
+            _ => None,
+        }
+    }
+
+    pub(super) fn finish(&mut self, state: SweepState, unix_ms: u64) {
+        self.state = state;
+        self.ended_unix_ms = Some(unix_ms);
+        // Jobs may have been cancelled that a list lacks which is taken for all of them.
+        self.ends = EndsSeen::default();
+    }
+
+    pub(super) fn counts(&self) -> v1::JobCounts {
+        let (mut pending, mut cancelled) = (self.fresh() + self.waiting.len() as u64, self.cancelled);
+        if self.state.is_final() {
+            cancelled += std::mem::take(&mut pending);
+        }
+        v1::JobCounts {
+            pending,
+            running: self.active.len() as u64,
+            done: self.done,
+            diverged: self.diverged,
+            failed: self.failed,
+            cancelled,
+        }
+    }
+
+    pub(super) fn check_invariants(&self) -> Result<(), String> {
+        self.weights.check_invariants(self)?;
+        let counted = self.fresh()
+            + (self.waiting.len() + self.active.len()) as u64
+            + self.done
+            + self.diverged
+            + self.failed
+            + self.cancelled;
+        if counted != self.job_count() {
+            return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
+        }
+        if let Some(job) =
+            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
+        {
+            return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
+        }
+        if self.ahead.first().is_some_and(|job| *job <= self.next_fresh)
+            || self.ahead.last().is_some_and(|job| *job > self.job_count())
+        {
+            return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
+        }
+        if self.active.keys().any(|job| !self.has_begun(*job)) {
+            return Err(format!("sweep {}: a job runs that never started", self.id));
+        }
+        if self.state.is_final() && !self.active.is_empty() {
+            return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
+        }
+        if let Some((job, active)) =
+            self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total)
+        {
+            return Err(format!(
+                "job {}/{job} has {} epochs of {}",
+                self.id,
+                active.epochs_done(),
+                active.epochs_total
+            ));
+        }
+        Ok(())
+    }
+}

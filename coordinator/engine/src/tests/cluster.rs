@@ -1,0 +1,348 @@
+//! A small world around an engine: time that tests turn, workers that say what tests tell them to, and all that
+//! came out.
+
+use std::sync::Arc;
+
+use domain::{
+    definition::SweepDefinition,
+    record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
+    specification::{Specification, SpecificationSource},
+};
+use proto::v1;
+use terms::{AttemptKey, EpochMetrics, SweepId, SweepState};
+
+use crate::{
+    AttemptEvent, Effect, EndsSeen, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output,
+    Reply, SessionId, SlotDescription,
+};
+
+/// The slot of attempts whose end is about to be told.
+pub(super) const ENDED: u32 = u32::MAX;
+/// The lease in tests, in milliseconds.
+pub(super) const LEASE_MS: u64 = 1_000;
+const CONFIG: EngineConfig =
+    EngineConfig { lease_ms: LEASE_MS, heartbeat_interval_ms: LEASE_MS / 4, keeps_weights: true };
+
+pub(super) struct Cluster {
+    pub(super) engine: Engine,
+    pub(super) now_ms: u64,
+    pub(super) records: Vec<Record>,
+    pub(super) effects: Vec<Effect>,
+    sequence: u64,
+    /// What newcomers say of the processes that had their spool before.
+    pub(super) predecessors: Vec<String>,
+    /// Commits take as long as the test says, so that nothing leaves until then.
+    pub(super) disk_stands_still: bool,
+}
+
+/// A sweep of `jobs` jobs of two epochs, with more keys of the file.
+pub(super) fn specification(jobs: u32, more: &str) -> Specification {
+    let text = format!(
+        "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
+         seed: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+/// A sweep of `jobs` jobs of two epochs that may all be trained in one pack, with more keys of the file.
+pub(super) fn mates(jobs: u32, more: &str) -> Specification {
+    let text = format!(
+        "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
+         learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
+    );
+    Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+}
+
+pub(super) fn dataset(hash: &str) -> terms::DatasetSummary {
+    terms::DatasetSummary {
+        content_hash: hash.to_owned(),
+        train_images: 100,
+        ..terms::DatasetSummary::default()
+    }
+}
+
+pub(super) fn metrics(epoch: u32) -> EpochMetrics {
+    EpochMetrics {
+        epoch,
+        train_loss: 1.0 / f64::from(epoch),
+        val_accuracy: 0.5,
+        epoch_seconds: 2.0,
+        val_loss: Some(2.0 / f64::from(epoch)),
+        train_accuracy: Some(0.25),
+    }
+}
+
+pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
+    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None }
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        Self {
+            engine: Engine::new(CONFIG),
+            now_ms: 0,
+            records: Vec::new(),
+            effects: Vec::new(),
+            sequence: 0,
+            predecessors: Vec::new(),
+            disk_stands_still: false,
+        }
+    }
+
+    /// With one sweep submitted.
+    pub(super) fn with_sweep(jobs: u32, more: &str) -> Self {
+        let mut cluster = Self::new();
+        cluster.submit(jobs, more);
+        cluster
+    }
+
+    /// With one sweep of one job, whose first attempt ran on the worker `a` when the coordinator was started again.
+    pub(super) fn restarted(history: History, reason: &str, started: bool) -> Self {
+        let running = StoredAttempt {
+            worker: "a".parse().unwrap(),
+            slot: 0,
+            device: "cpu".into(),
+            pack_size: 1,
+            started,
+            train_seconds: 0.0,
+            last: None,
+            best: None,
+        };
+        let open =
+            StoredJob { job: 1, attempts: 1, history, reason: reason.to_owned(), running: Some(running) };
+        let stored = StoredSweep {
+            sweep: SweepId(1),
+            request_id: String::new(),
+            specification: specification(1, "").to_yaml(),
+            state: SweepState::Running,
+            created_unix_ms: 0,
+            ended_unix_ms: None,
+            dataset: None,
+            next_fresh: 2,
+            ahead: Default::default(),
+            finals: Vec::new(),
+            best: Default::default(),
+            weights: Vec::new(),
+            open_jobs: vec![open],
+        };
+        let mut cluster = Self::new();
+        cluster.engine = Engine::restore(CONFIG, cluster.now(), vec![stored]).unwrap();
+        cluster
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
+    }
+
+    pub(super) fn apply(&mut self, input: Input) -> Reply {
+        let Output { records, effects, reply } = self.engine.apply(self.now(), input);
+        self.engine.check_invariants().unwrap();
+        self.records.extend(records);
+        if !self.disk_stands_still {
+            self.tell(&effects);
+        }
+        self.effects.extend(effects);
+        reply
+    }
+
+    /// These messages leave, as far as leases begin with them.
+    pub(super) fn tell(&mut self, effects: &[Effect]) {
+        use v1::coordinator_message::Message::{Grant, Welcome};
+        let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
+        for effect in effects {
+            let Effect::Send { session, message } = effect else { continue };
+            match &message.message {
+                Some(Grant(grant)) => {
+                    granted.extend(grant.jobs.iter().map(|job| AttemptKey::from(job.attempt.unwrap())));
+                }
+                Some(Welcome(_)) => welcomed.push(*session),
+                _ => {}
+            }
+        }
+        if !granted.is_empty() || !welcomed.is_empty() {
+            self.apply(Input::Told { granted, welcomed });
+        }
+    }
+
+    pub(super) fn submit(&mut self, jobs: u32, more: &str) -> v1::Sweep {
+        self.submit_this(specification(jobs, more))
+    }
+
+    pub(super) fn submit_this(&mut self, specification: Specification) -> v1::Sweep {
+        let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
+        match self.apply(Input::Submit { definition, request_id: String::new() }) {
+            Reply::Submitted(sweep, true) => *sweep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A worker connects on the stream `session`, holding these attempts.
+    pub(super) fn connect(&mut self, session: u64, name: &str, slots: u32, held: &[(AttemptKey, u32)]) {
+        self.connect_process(session, name, "one", slots, held);
+    }
+
+    /// A process of a worker connects on the stream `session`, holding these attempts.
+    pub(super) fn connect_process(
+        &mut self,
+        session: u64,
+        name: &str,
+        instance: &str,
+        slots: u32,
+        held: &[(AttemptKey, u32)],
+    ) {
+        self.connect_packing(session, name, instance, (slots, 1), held);
+    }
+
+    /// As [`Self::connect_process`], with slots that take packs of so many jobs.
+    pub(super) fn connect_packing(
+        &mut self,
+        session: u64,
+        name: &str,
+        instance: &str,
+        (slots, pack_size_max): (u32, u32),
+        held: &[(AttemptKey, u32)],
+    ) {
+        let slot = |index| SlotDescription {
+            index,
+            device: "cpu".into(),
+            description: String::new(),
+            pack_size_max,
+        };
+        let hello = Hello {
+            name: name.parse().unwrap(),
+            instance: instance.to_owned(),
+            predecessors: self.predecessors.clone(),
+            host: String::new(),
+            software_version: String::new(),
+            slots: (0..slots).map(slot).collect(),
+            held: held
+                .iter()
+                .map(|&(attempt, slot)| HeldAttempt { attempt, slot, ended: slot == ENDED })
+                .collect(),
+            draining: false,
+        };
+        self.apply(Input::SessionOpened { session: SessionId(session), hello });
+    }
+
+    pub(super) fn event(&mut self, session: u64, attempt: AttemptKey, event: AttemptEvent) {
+        self.sequence += 1;
+        self.apply(Input::Event { session: SessionId(session), sequence: self.sequence, attempt, event });
+    }
+
+    pub(super) fn start(&mut self, session: u64, attempt: AttemptKey) {
+        self.event(session, attempt, AttemptEvent::Started { dataset: dataset("same"), resumed_epochs: 0 });
+    }
+
+    pub(super) fn epoch(&mut self, session: u64, attempt: AttemptKey, epoch: u32) {
+        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch)));
+    }
+
+    /// The worker trains the whole job.
+    pub(super) fn train(&mut self, session: u64, attempt: AttemptKey) {
+        self.start(session, attempt);
+        self.epoch(session, attempt, 1);
+        self.epoch(session, attempt, 2);
+        self.event(session, attempt, ended(v1::Outcome::Done, ""));
+    }
+
+    pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
+        let running =
+            attempts.iter().map(|&attempt| Heartbeat { attempt, epoch: 1, fraction: 0.5 }).collect();
+        self.apply(Input::Heartbeat { session: SessionId(session), running });
+    }
+
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        self.now_ms += milliseconds;
+        self.apply(Input::Tick);
+    }
+
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The attempts granted since the last look, with the stream they went to.
+    pub(super) fn grants(&mut self) -> Vec<(u64, AttemptKey)> {
+        let alone = |(session, jobs): (u64, Vec<AttemptKey>)| {
+            assert_eq!(jobs.len(), 1);
+            (session, jobs[0])
+        };
+        self.packs().into_iter().map(alone).collect()
+    }
+
+    /// The grants since the last look: the stream that each went to, and its attempts.
+    pub(super) fn packs(&mut self) -> Vec<(u64, Vec<AttemptKey>)> {
+        let granted = |effect: Effect| match effect {
+            Effect::Send { session, message } => match message.message {
+                Some(v1::coordinator_message::Message::Grant(grant)) => {
+                    let attempts = grant.jobs.into_iter().map(|job| job.attempt.unwrap().into());
+                    Some((session.0, attempts.collect()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        self.take_effects().into_iter().filter_map(granted).collect()
+    }
+
+    /// The attempts revoked among these effects.
+    pub(super) fn revoked(effects: &[Effect]) -> Vec<AttemptKey> {
+        let revoked = |effect: &Effect| match effect {
+            Effect::Send { message, .. } => match &message.message {
+                Some(v1::coordinator_message::Message::Revoke(revoke)) => revoke.attempts.clone(),
+                Some(v1::coordinator_message::Message::Welcome(welcome)) => welcome.refused.clone(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        effects.iter().flat_map(revoked).map(Into::into).collect()
+    }
+
+    pub(super) fn sweep(&mut self) -> v1::Sweep {
+        match self.apply(Input::DescribeSweep(SweepId(1))) {
+            Reply::Sweep(sweep) => *sweep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What to show with jobs that have ended as they have by now.
+    pub(super) fn ends(&mut self) -> EndsSeen {
+        match self.apply(Input::SeeEnds(SweepId(1))) {
+            Reply::Ends(seen) => seen,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn definition(&mut self) -> Arc<SweepDefinition> {
+        match self.apply(Input::Define(SweepId(1))) {
+            Reply::Definition(definition, _) => definition,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A change of the first sweep's settings.
+    pub(super) fn change(&mut self, what: &str) -> Input {
+        let base = self.definition();
+        let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
+        Input::Extend { sweep: SweepId(1), base, definition }
+    }
+
+    /// What went wrong with the first sweep's only job, as it was recorded last.
+    pub(super) fn history(&self) -> History {
+        let history = self.records.iter().rev().find_map(|record| match record {
+            Record::JobChanged { history, .. } => Some(history.clone()),
+            _ => None,
+        });
+        history.unwrap_or_default()
+    }
+
+    /// (pending, running, done, diverged, failed, cancelled) of the first sweep.
+    pub(super) fn counts(&mut self) -> [u64; 6] {
+        let counts = self.sweep().counts.unwrap();
+        [counts.pending, counts.running, counts.done, counts.diverged, counts.failed, counts.cancelled]
+    }
+}
+
+/// Attempt `attempt` of job `job` of the first sweep.
+pub(super) fn key(job: u64, attempt: u32) -> AttemptKey {
+    AttemptKey::new(1, job, attempt)
+}

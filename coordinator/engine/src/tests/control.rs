@@ -1,0 +1,464 @@
+//! Submit, stop, cancel.
+
+use std::sync::Arc;
+
+use domain::{
+    definition::SweepDefinition,
+    record::{EndedJob, Record},
+};
+use proto::v1;
+use terms::{AttemptState, JobKey, JobState, SweepId};
+
+use super::cluster::{Cluster, ended, key, specification};
+use crate::{ControlError, Effect, Input, JobEnd, Reply, SessionId};
+
+#[test]
+fn a_repeated_submission_gives_the_same_sweep() {
+    let mut cluster = Cluster::new();
+    for (round, created) in [(1, true), (2, false)] {
+        let definition = Box::new(SweepDefinition::new(SweepId(0), specification(3, "")).unwrap());
+        match cluster.apply(Input::Submit { definition, request_id: "same".into() }) {
+            Reply::Submitted(sweep, new) => assert_eq!((sweep.sweep_id, new), (1, created), "round {round}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cluster.records.len(), 1);
+}
+
+#[test]
+fn stop_lets_running_jobs_end_and_starts_no_more() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.apply(Input::Stop(SweepId(1)));
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Stopping);
+    cluster.take_effects();
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 2]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Stopped);
+}
+
+#[test]
+fn a_job_that_fails_while_its_sweep_stops_is_not_tried_again() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.apply(Input::Stop(SweepId(1)));
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 2]);
+}
+
+#[test]
+fn cancel_ends_running_jobs_at_once() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.take_effects();
+    cluster.apply(Input::Cancel(SweepId(1)));
+    assert_eq!(Cluster::revoked(&cluster.effects), [key(1, 1), key(2, 1)]);
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 3]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Cancelled);
+    let ends = cluster.records.iter().filter(|record| matches!(record, Record::SweepChanged { .. })).count();
+    assert_eq!(ends, 1);
+}
+
+#[test]
+fn stop_and_cancel_do_no_more_when_asked_twice() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    for input in [Input::Stop(SweepId(1)), Input::Cancel(SweepId(1))] {
+        cluster.apply(input.clone());
+        let records = cluster.records.len();
+        assert!(matches!(cluster.apply(input), Reply::Sweep(_)));
+        assert_eq!(cluster.records.len(), records);
+    }
+}
+
+#[test]
+fn what_has_ended_cannot_be_stopped() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    assert!(matches!(
+        cluster.apply(Input::Cancel(SweepId(1))),
+        Reply::Refused(ControlError::AlreadyFinal { .. })
+    ));
+    assert!(matches!(
+        cluster.apply(Input::Stop(SweepId(9))),
+        Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
+    ));
+}
+
+#[test]
+fn a_paused_sweep_starts_nothing_until_it_is_resumed() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    cluster.connect(1, "a", 1, &[]);
+    for _ in 0..2 {
+        cluster.apply(Input::Pause(SweepId(1)));
+        assert_eq!(cluster.sweep().state(), v1::SweepState::Paused);
+    }
+    cluster.take_effects();
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    assert_eq!(cluster.counts(), [2, 0, 1, 0, 0, 0]);
+    for _ in 0..2 {
+        cluster.apply(Input::Resume(SweepId(1)));
+    }
+    assert_eq!(cluster.grants(), [(1, key(2, 1))]);
+    let changes =
+        cluster.records.iter().filter(|record| matches!(record, Record::SweepChanged { .. })).count();
+    assert_eq!(changes, 2, "asked twice, it does no more");
+}
+
+#[test]
+fn a_job_that_fails_in_a_paused_sweep_waits_and_the_last_end_finishes_it() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    assert_eq!(cluster.counts(), [1, 0, 0, 0, 0, 0]);
+    cluster.apply(Input::Resume(SweepId(1)));
+    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.train(1, key(1, 2));
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+}
+
+#[test]
+fn an_ended_sweep_is_neither_paused_nor_resumed() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.apply(Input::Cancel(SweepId(1)));
+    for input in [Input::Pause(SweepId(1)), Input::Resume(SweepId(1))] {
+        assert!(matches!(cluster.apply(input), Reply::Refused(ControlError::AlreadyFinal { .. })));
+    }
+    assert!(matches!(
+        cluster.apply(Input::Pause(SweepId(9))),
+        Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
+    ));
+}
+
+fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
+    let state = JobState::Failed;
+    let jobs = failed.iter().map(|&(job, attempts)| EndedJob { job, attempts, state }).collect();
+    let seen = cluster.ends();
+    match cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen }) {
+        Reply::Retried(_, jobs) => jobs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn failed_jobs_are_tried_again_with_all_their_attempts() {
+    let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 2}");
+    cluster.connect(1, "a", 1, &[]);
+    for attempt in 1..=2 {
+        cluster.event(1, key(1, attempt), ended(v1::Outcome::Failed, "crashed"));
+    }
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 1, 0]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    cluster.take_effects();
+    assert_eq!(retry(&mut cluster, &[(1, 2)]), 1);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Running);
+    assert_eq!(cluster.sweep().ended_unix_ms, 0);
+    assert_eq!(cluster.grants(), [(1, key(1, 3))], "attempt numbers go on");
+    // The same list again, as from a second call that read before the first had acted, does nothing.
+    assert_eq!(retry(&mut cluster, &[(1, 2)]), 0);
+    cluster.event(1, key(1, 3), ended(v1::Outcome::Failed, "crashed"));
+    cluster.train(1, key(1, 4));
+    assert_eq!(cluster.counts(), [0, 0, 2, 0, 0, 0]);
+    assert_eq!(retry(&mut cluster, &[]), 0);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+}
+
+#[test]
+fn a_worker_that_refused_a_sweep_may_try_it_again() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
+    cluster.take_effects();
+    assert_eq!(retry(&mut cluster, &[(1, 1)]), 1);
+    cluster.train(1, key(1, 2));
+    assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
+}
+
+/// How often a worker was told to leave since the last look.
+fn drains(cluster: &mut Cluster) -> usize {
+    let told = |effect: &Effect| match effect {
+        Effect::Send { message, .. } => {
+            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
+        }
+        _ => false,
+    };
+    cluster.take_effects().into_iter().filter(told).count()
+}
+
+#[test]
+fn a_drained_worker_whose_stream_breaks_before_it_hears_of_it_is_told_on_the_next() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    cluster.apply(Input::Drain("a".parse().unwrap()));
+    cluster.take_effects();
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.connect(2, "a", 1, &[(key(2, 1), 0)]);
+    assert_eq!(drains(&mut cluster), 1);
+    cluster.train(2, key(2, 1));
+    // A process that is started later is meant to work.
+    cluster.predecessors = vec!["one".into()];
+    cluster.connect_process(3, "a", "two", 1, &[]);
+    assert_eq!(drains(&mut cluster), 0);
+}
+
+#[test]
+fn a_drained_worker_is_told_once_and_gets_no_jobs() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.take_effects();
+    for _ in 0..2 {
+        assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(..)));
+    }
+    assert_eq!(drains(&mut cluster), 1);
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    let refused = cluster.apply(Input::Drain("b".parse().unwrap()));
+    assert!(matches!(refused, Reply::Refused(ControlError::NoSuchWorker(_))));
+}
+
+/// The sweep's definition with as many jobs as `jobs`, and how many it had.
+fn extension(cluster: &mut Cluster, jobs: u32) -> Input {
+    let base = cluster.definition();
+    let definition = Arc::new(base.extended(specification(jobs, "")).unwrap());
+    Input::Extend { sweep: SweepId(1), base, definition }
+}
+
+#[test]
+fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
+    let mut cluster = Cluster::with_sweep(6, "execution: {max_parallel: 1, job_timeout: 3s}");
+    cluster.connect(1, "a", 4, &[]);
+    assert_eq!(cluster.grants().len(), 1);
+    // A raised one starts jobs at once.
+    let raise = cluster.change("execution.max_parallel=3");
+    let late = cluster.change("execution.max_parallel=4");
+    assert!(matches!(cluster.apply(raise.clone()), Reply::Extended(sweep, 0) if sweep.job_count == 6));
+    assert_eq!(cluster.grants().len(), 2);
+    // Asked again, and by somebody who had not seen it: refused, so that nothing is lost.
+    for stale in [raise, late] {
+        assert!(matches!(cluster.apply(stale), Reply::Refused(ControlError::Overtaken)));
+    }
+    let records = cluster.records.len();
+    let same = cluster.change("execution.max_parallel=3");
+    assert!(matches!(cluster.apply(same), Reply::Extended(_, 0)));
+    assert_eq!(cluster.records.len(), records, "nothing changed");
+    // A lowered one starts no more, and ends none.
+    let lower = cluster.change("execution.max_parallel=2");
+    cluster.apply(lower);
+    assert_eq!(cluster.counts(), [3, 3, 0, 0, 0, 0]);
+    cluster.train(1, key(1, 1));
+    assert_eq!(cluster.grants(), []);
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.grants().len(), 1);
+    let kept = cluster.records.iter().filter(|record| matches!(record, Record::SweepExtended { .. }));
+    assert_eq!(kept.count(), 2);
+}
+
+#[test]
+fn a_finished_sweep_keeps_its_end_when_only_its_settings_change() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    let name = cluster.change("name=other");
+    cluster.apply(name);
+    let sweep = cluster.sweep();
+    assert_eq!((sweep.state(), sweep.name.as_str()), (v1::SweepState::Finished, "other"));
+    assert!(sweep.ended_unix_ms > 0 && sweep.specification.starts_with("name: other\n"));
+    let Reply::Sweeps(listed) = cluster.apply(Input::ListSweeps { before: None, limit: 9 }) else { panic!() };
+    assert_eq!((listed[0].name.as_str(), listed[0].specification.as_str()), ("other", ""));
+}
+
+#[test]
+fn the_data_set_of_a_sweep_stays_where_it_is_once_no_job_is_left_that_would_look_at_another() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.train(1, key(1, 1));
+    let moves = cluster.change("dataset.path=/other");
+    assert!(matches!(cluster.apply(moves), Reply::Extended(_, 0)), "job 2 is left, whose worker looks");
+    cluster.train(1, key(2, 1));
+    let moves = cluster.change("dataset.path=/third");
+    match cluster.apply(moves) {
+        Reply::Refused(error @ ControlError::NobodyLooks { .. }) => {
+            assert!(error.to_string().contains("with the data set at /other,"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let base = cluster.definition();
+    let more = specification(3, "").with_overrides(&["dataset.path=/third".to_owned()]).unwrap();
+    let definition = Arc::new(base.extended(more).unwrap());
+    let with_a_job = Input::Extend { sweep: SweepId(1), base, definition };
+    assert!(matches!(cluster.apply(with_a_job), Reply::Extended(_, 1)), "the new job's worker looks");
+}
+
+#[test]
+fn an_extended_sweep_keeps_what_is_done_and_runs_what_is_new() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.train(1, key(1, 1));
+    cluster.train(1, key(2, 1));
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    cluster.take_effects();
+    let more = extension(&mut cluster, 3);
+    match cluster.apply(more.clone()) {
+        // The seeds of a range of three lie at 1, 2 and 3: one is new.
+        Reply::Extended(sweep, added) => assert_eq!((sweep.state(), added), (v1::SweepState::Running, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    // The same again adds nothing; what was made for fewer jobs is refused.
+    let records = cluster.records.len();
+    let again = extension(&mut cluster, 3);
+    assert!(matches!(cluster.apply(again), Reply::Extended(_, 0)));
+    assert!(matches!(cluster.apply(more), Reply::Refused(ControlError::Overtaken)));
+    assert_eq!(cluster.records.len(), records);
+    cluster.train(1, key(3, 1));
+    assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 0]);
+    let late = extension(&mut cluster, 5);
+    cluster.apply(late);
+    cluster.apply(Input::Cancel(SweepId(1)));
+    let later = extension(&mut cluster, 6);
+    assert!(matches!(cluster.apply(later), Reply::Refused(ControlError::AlreadyFinal { .. })));
+}
+
+fn end_job(cluster: &mut Cluster, job: u64, how: JobEnd) -> Reply {
+    cluster.apply(Input::EndJob { job: JobKey { sweep: SweepId(1), job }, how })
+}
+
+#[test]
+fn one_job_is_cancelled_wherever_it_is_and_the_others_go_on() {
+    let mut cluster = Cluster::with_sweep(5, "");
+    cluster.connect(1, "a", 2, &[]);
+    cluster.event(1, key(2, 1), ended(v1::Outcome::Failed, "crashed"));
+    // 1 and 2 run, the latter for the second time; the others never began.
+    cluster.take_effects();
+    for job in [1, 4] {
+        assert!(matches!(end_job(&mut cluster, job, JobEnd::Cancel), Reply::Sweep(_)));
+        let records = cluster.records.len();
+        let again = end_job(&mut cluster, job, JobEnd::Cancel);
+        assert!(
+            matches!(again, Reply::Refused(ControlError::JobHasEnded(key)) if key.job == job),
+            "{again:?}"
+        );
+        assert_eq!(cluster.records.len(), records);
+    }
+    assert_eq!(Cluster::revoked(&cluster.take_effects()), [key(1, 1)]);
+    assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 2]);
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
+    cluster.train(1, key(3, 1));
+    cluster.train(1, key(2, 2));
+    assert_eq!(cluster.grants().last(), Some(&(1, key(5, 1))), "4 is left out");
+    cluster.train(1, key(5, 1));
+    assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 2]);
+    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    for (job, sweep) in [(0, 1), (6, 1), (1, 9)] {
+        let job = JobKey { sweep: SweepId(sweep), job };
+        let refused = cluster.apply(Input::EndJob { job, how: JobEnd::Stop });
+        assert!(matches!(
+            refused,
+            Reply::Refused(ControlError::NoSuchJob { .. } | ControlError::NoSuchSweep(_))
+        ));
+    }
+}
+
+#[test]
+fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
+    for (outcome, counts) in [
+        (v1::Outcome::Failed, [0, 0, 0, 0, 0, 1]),
+        (v1::Outcome::HandedBack, [0, 0, 0, 0, 0, 1]),
+        (v1::Outcome::Diverged, [0, 0, 0, 1, 0, 0]),
+    ] {
+        let mut cluster = Cluster::with_sweep(1, "");
+        cluster.connect(1, "a", 1, &[]);
+        cluster.start(1, key(1, 1));
+        for _ in 0..2 {
+            assert!(matches!(end_job(&mut cluster, 1, JobEnd::Stop), Reply::Sweep(_)));
+        }
+        let told = |record: &&Record| matches!(record, Record::JobChanged { state: JobState::Running, .. });
+        assert_eq!(cluster.records.iter().filter(told).count(), 1, "asked twice, it does no more");
+        assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
+        cluster.event(1, key(1, 1), ended(outcome, "so"));
+        assert_eq!(cluster.counts(), counts);
+        assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    }
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    end_job(&mut cluster, 1, JobEnd::Stop);
+    let Some(Record::JobChanged { history, reason, .. }) = cluster.records.last().cloned() else {
+        panic!("the stop is recorded")
+    };
+    let mut restored = Cluster::restarted(history, &reason, false);
+    restored.connect(1, "a", 1, &[(key(1, 1), 0)]);
+    restored.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    assert_eq!(restored.counts(), [0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whole() {
+    let mut cluster = Cluster::with_sweep(4, "");
+    cluster.connect(1, "a", 1, &[]);
+    end_job(&mut cluster, 4, JobEnd::Cancel);
+    let cancelled = |job, attempts| EndedJob { job, attempts, state: JobState::Cancelled };
+    let retry = |cluster: &mut Cluster, jobs: Vec<EndedJob>, all| {
+        let seen = cluster.ends();
+        cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all, seen })
+    };
+    for retried in [1, 0] {
+        let reply = retry(&mut cluster, vec![cancelled(4, 0)], false);
+        assert!(matches!(reply, Reply::Retried(_, jobs) if jobs == retried), "{reply:?}");
+    }
+    assert_eq!(cluster.counts(), [3, 1, 0, 0, 0, 0]);
+    cluster.apply(Input::Cancel(SweepId(1)));
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 4]);
+    let refused = retry(&mut cluster, vec![cancelled(1, 1)], false);
+    assert!(matches!(refused, Reply::Refused(ControlError::OnlyAsAWhole { .. })), "{refused:?}");
+    let reply = retry(&mut cluster, vec![cancelled(1, 1), cancelled(4, 0)], true);
+    assert!(matches!(reply, Reply::Retried(_, 4)), "{reply:?}");
+    let is_end =
+        |record: &&Record| matches!(record, Record::AttemptEnded { state: AttemptState::Revoked, .. });
+    assert_eq!(cluster.records.iter().filter(is_end).count(), 1);
+    cluster.take_effects();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    let mut given = cluster.grants();
+    while let Some((session, attempt)) = given.pop() {
+        cluster.train(session, attempt);
+        given.extend(cluster.grants());
+    }
+    assert_eq!(cluster.counts(), [0, 0, 4, 0, 0, 0]);
+}
+
+#[test]
+fn whether_a_worker_knows_that_it_was_drained_is_what_it_says_itself() {
+    let mut cluster = Cluster::with_sweep(2, "");
+    cluster.connect(1, "a", 1, &[]);
+    let a = || "a".parse().unwrap();
+    let knows = |cluster: &mut Cluster, input| match cluster.apply(input) {
+        Reply::Worker(worker, knows) => {
+            let unconfirmed = worker.reason == "drained on request, which it has not confirmed";
+            assert_eq!(unconfirmed, worker.state == "draining" && !knows, "{}", worker.reason);
+            (worker.state, knows)
+        }
+        other => panic!("{other:?}"),
+    };
+    let draining = "draining".to_owned();
+    // So it is after a restart, too, that has forgotten what it was told: it will not say so.
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), ("connected".to_owned(), false));
+    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining.clone(), false));
+    // The stream breaks before it has heard of it.
+    cluster.connect(2, "a", 1, &[(key(1, 1), 0)]);
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining.clone(), false));
+    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining.clone(), true));
+    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining, true));
+    // One that has left knew.
+    cluster.apply(Input::SessionClosed(SessionId(2)));
+    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), ("disconnected".to_owned(), true));
+    let unknown = cluster.apply(Input::DescribeWorker("b".parse().unwrap()));
+    assert!(matches!(unknown, Reply::Refused(ControlError::NoSuchWorker(_))));
+}

@@ -1,0 +1,123 @@
+//! Workers that take no jobs of a sweep, each for a reason of its own: jobs are not handed around without end.
+
+use proptest::prelude::*;
+use proto::v1;
+
+use super::cluster::{Cluster, LEASE_MS, ended, key};
+use crate::{Input, Reply, SessionId};
+
+fn states(cluster: &mut Cluster) -> Vec<String> {
+    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
+        Reply::Workers(workers, _) => workers.into_iter().map(|worker| worker.state).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `good` has begun job 1, and three jobs crashed on `bad`, which is set aside.
+fn with_one_set_aside() -> Cluster {
+    let mut cluster = Cluster::with_sweep(9, "execution: {attempts_max: 1}");
+    cluster.connect(1, "good", 1, &[]);
+    cluster.connect(2, "bad", 1, &[]);
+    cluster.start(1, key(1, 1));
+    for job in [2, 3, 4] {
+        cluster.event(2, key(job, 1), ended(v1::Outcome::Failed, "no such device"));
+    }
+    cluster.take_effects();
+    assert_eq!(states(&mut cluster), ["set_aside", "connected"]);
+    cluster
+}
+
+#[test]
+fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
+    let mut cluster = with_one_set_aside();
+    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such data set"));
+    assert_eq!(cluster.grants(), [(2, key(1, 2))], "the other one is all that is left");
+    assert_eq!(states(&mut cluster), ["connected", "connected"]);
+    cluster.train(2, key(1, 2));
+    assert_eq!(cluster.grants(), [(2, key(5, 1))]);
+}
+
+#[test]
+fn a_worker_that_is_set_aside_is_given_the_sweeps_that_only_it_can_run() {
+    let mut cluster = with_one_set_aside();
+    cluster.apply(Input::Pause(terms::SweepId(1)));
+    cluster.submit(2, "execution: {attempts_max: 1}");
+    cluster.train(1, key(1, 1));
+    let second = |job, attempt| terms::AttemptKey::new(2, job, attempt);
+    assert_eq!(cluster.grants(), [(1, second(1, 1))], "of the same sweep");
+    cluster.event(1, second(1, 1), ended(v1::Outcome::Rejected, "no such data set"));
+    assert_eq!(cluster.grants(), [(2, second(1, 2))]);
+    assert_eq!(states(&mut cluster)[0], "set_aside", "for the sweep whose jobs crashed there");
+    // Of which it gets none, as long as the other one runs them.
+    cluster.apply(Input::Resume(terms::SweepId(1)));
+    cluster.event(2, second(1, 2), ended(v1::Outcome::HandedBack, ""));
+    assert_eq!(cluster.grants(), [(1, key(5, 1)), (2, second(1, 3))]);
+}
+
+#[test]
+fn a_worker_that_refused_a_sweep_is_asked_for_its_data_set_after_pauses_like_any_other() {
+    let mut cluster = Cluster::with_sweep(5, "");
+    cluster.connect(1, "good", 1, &[]);
+    cluster.connect(2, "bad", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.event(2, key(2, 1), ended(v1::Outcome::Rejected, "no such image size"));
+    cluster.take_effects();
+    cluster.apply(Input::SessionClosed(SessionId(1)));
+    let granted = cluster.grants();
+    assert_eq!(granted, [(2, key(2, 2))], "there is no other");
+    cluster.event(2, key(2, 2), ended(v1::Outcome::Unavailable, "cannot read d"));
+    assert_eq!(cluster.grants(), [], "it was read elsewhere, so it may be back");
+    for _ in 0..3 {
+        cluster.pass(LEASE_MS / 2);
+        cluster.heartbeat(2, &[]);
+    }
+    assert_eq!(cluster.grants().len(), 1, "one looks");
+}
+
+const JOBS: u32 = 5;
+const ATTEMPTS_MAX: u32 = 2;
+
+fn outcome() -> impl Strategy<Value = v1::Outcome> {
+    prop_oneof![Just(v1::Outcome::Failed), Just(v1::Outcome::Rejected), Just(v1::Outcome::Unavailable)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Each worker says in turn what it always says; no time goes by.
+    #[test]
+    fn jobs_that_nobody_runs_are_granted_no_more_often_than_there_are_reasons(
+        said in prop::collection::vec(prop::collection::vec(outcome(), 1..8), 1..5),
+        was_read in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::with_sweep(JOBS, &format!("execution: {{attempts_max: {ATTEMPTS_MAX}}}"));
+        if was_read {
+            cluster.connect(100, "before", 1, &[]);
+            cluster.train(100, key(1, 1));
+            cluster.apply(Input::SessionClosed(SessionId(100)));
+            cluster.pass(LEASE_MS);
+            cluster.take_effects();
+        }
+        for (session, _) in (1..).zip(&said) {
+            cluster.connect(session, &format!("worker-{session}"), 1, &[]);
+        }
+        // Charged or failed for good; and for each worker once that it cannot run the sweep, once that it cannot now.
+        let granted_max = (JOBS * (ATTEMPTS_MAX + 1)) as usize + 2 * said.len();
+        let (mut granted, mut turns) = (0, vec![0; said.len()]);
+        loop {
+            let grants = cluster.grants();
+            if grants.is_empty() {
+                break;
+            }
+            granted += grants.len();
+            prop_assert!(granted <= granted_max, "{granted}");
+            for (session, attempt) in grants {
+                let worker = session as usize - 1;
+                let says = &said[worker];
+                let outcome = says[turns[worker] % says.len()];
+                turns[worker] += 1;
+                cluster.event(session, attempt, ended(outcome, "because"));
+            }
+        }
+    }
+}

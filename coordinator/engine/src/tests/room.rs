@@ -1,0 +1,111 @@
+//! What is kept in memory of what others send is bounded, whoever sends how much.
+
+use domain::definition::SweepDefinition;
+use proto::v1;
+
+use super::cluster::{Cluster, specification};
+use crate::{
+    CloseReason, ControlError, Effect, Engine, EngineConfig, Hello, Input, Now, Reply, SessionId,
+    SlotDescription, control::SPECIFICATIONS_BYTES_MAX, waiting::LOOKED_AT,
+};
+
+fn hello(name: &str, slots: u32, description: &str) -> Hello {
+    let slot = |index| SlotDescription {
+        index,
+        device: "cpu".to_owned(),
+        description: description.to_owned(),
+        pack_size_max: 1,
+    };
+    Hello {
+        name: name.parse().unwrap(),
+        instance: "one".to_owned(),
+        predecessors: Vec::new(),
+        host: String::new(),
+        software_version: String::new(),
+        slots: (0..slots).map(slot).collect(),
+        held: Vec::new(),
+        draining: false,
+    }
+}
+
+/// How many workers with such hellos are let in, why the next one is not, and whether one that was let in may come again.
+fn let_in(slots: u32, description: &str) -> (u64, String, bool) {
+    let mut engine = Engine::new(EngineConfig::with_lease_ms(10_000));
+    let mut open = |session, name: &str| {
+        let hello = hello(name, slots, description);
+        let input = Input::SessionOpened { session: SessionId(session), hello };
+        let output = engine.apply(Now { monotonic_ms: 0, unix_ms: 0 }, input);
+        output.effects.into_iter().find_map(|effect| match effect {
+            Effect::Close { session: closed, reason: CloseReason::NoRoom(reason) } if closed.0 == session => {
+                Some(reason)
+            }
+            _ => None,
+        })
+    };
+    let mut session = 0;
+    loop {
+        session += 1;
+        if let Some(reason) = open(session, &format!("w{session}")) {
+            return (session - 1, reason, open(session + 1, "w1").is_none());
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_workers_hellos_is_bounded_in_bytes_for_all_together() {
+    let (workers, reason, again) = let_in(1_024, &"d".repeat(400));
+    assert!((100..200).contains(&workers), "{workers}");
+    assert!(reason.contains("67108864 bytes"), "{reason}");
+    assert!(again, "its old hello is forgotten");
+}
+
+#[test]
+fn so_is_the_number_of_workers() {
+    let (workers, reason, again) = let_in(1, "");
+    assert_eq!(workers, 10_000);
+    assert!(reason.contains("10000 workers are connected already"), "{reason}");
+    assert!(again);
+}
+
+#[test]
+fn so_are_the_specifications_of_all_sweeps() {
+    let mut cluster = Cluster::with_sweep(3, "");
+    let kept = cluster.definition().text_bytes();
+    let room = SPECIFICATIONS_BYTES_MAX - kept;
+    assert_eq!(cluster.engine.has_room_for(room), Ok(()));
+    let refused = ControlError::TooManySpecifications { kept, bytes: room + 1 };
+    assert_eq!(cluster.engine.has_room_for(room + 1), Err(refused));
+    assert_eq!(cluster.engine.has_room_for(0), Ok(()), "what makes nothing longer is not refused");
+}
+
+#[test]
+fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
+    const WORKERS: u64 = 50;
+    let mut cluster = Cluster::with_sweep(100, "");
+    let held: Vec<_> = (1..=WORKERS).map(|job| super::cluster::key(job, 1)).collect();
+    for session in 1..=WORKERS {
+        cluster.connect(session, &format!("w{session}"), 1, &[]);
+    }
+    for _ in 0..200 {
+        let definition = SweepDefinition::new(terms::SweepId(0), specification(1, "")).unwrap();
+        let submitted = Input::Submit { definition: Box::new(definition), request_id: String::new() };
+        assert!(matches!(cluster.apply(submitted), Reply::Submitted(..)));
+    }
+    let mut told = 0;
+    for _ in 0..50 {
+        (1..=WORKERS).zip(&held).for_each(|(session, attempt)| cluster.heartbeat(session, &[*attempt]));
+        cluster.take_effects();
+        LOOKED_AT.set(0);
+        cluster.pass(250);
+        assert!(LOOKED_AT.get() <= 2 * WORKERS as usize, "{}", LOOKED_AT.get());
+        let told_now = |effect: &Effect| matches!(effect, Effect::Observed { .. });
+        told += cluster.take_effects().iter().filter(|effect| told_now(effect)).count();
+    }
+    assert_eq!(told, 200, "each of those that wait was told why, once");
+    let Reply::Sweep(last) = cluster.apply(Input::DescribeSweep(terms::SweepId(201))) else { panic!() };
+    let waiting = last.waiting.unwrap();
+    assert_eq!(
+        (waiting.reason(), waiting.text.as_str()),
+        (v1::WaitReason::SlotsBusy, "every slot is busy with other sweeps")
+    );
+}

@@ -1,0 +1,193 @@
+//! Why jobs wait, by the rules that `schedule` goes by, so that nobody has to guess why nothing moves.
+
+use proto::v1;
+use terms::{SweepState, WorkerName};
+
+use super::{Effect, Engine, Now, Observation, Output, sweep_run::SweepRun, workers::WorkerState};
+
+/// Workers whose reasons are named; more would fill the screen.
+const NAMED_MAX: usize = 3;
+
+/// How long nothing must move before watchers are told why, in milliseconds: workers take some seconds to start.
+const IDLE_TOLD_AFTER_MS: u64 = 10_000;
+
+/// The workers as all sweeps see them, looked at once for all of these: thousands of sweeps may wait for hundreds of
+/// workers, at each tick.
+struct Crowd<'a> {
+    /// Why no worker takes jobs of any sweep, where that is so.
+    none_serves: Option<String>,
+    /// Whether workers serve that nothing speaks against, whatever the sweep, and whether one of them has a free slot.
+    plain: bool,
+    plain_has_room: bool,
+    /// The others that serve: sweeps may differ about them.
+    marked: Vec<(&'a WorkerName, &'a WorkerState)>,
+}
+
+impl Engine {
+    /// Why jobs of the sweep wait; nothing where none does, or where they are about to start.
+    pub(super) fn waiting(&self, now: Now, run: &SweepRun) -> Option<v1::Waiting> {
+        let crowd = self.crowd();
+        let reason = self.why_waiting(&crowd, run)?;
+        let text = self.why_in_words(&crowd, run, reason);
+        let idle_ms = run.idle_since_ms.map_or(0, |since| now.monotonic_ms.saturating_sub(since));
+        Some(v1::Waiting { reason: reason.into(), text, idle_ms })
+    }
+
+    fn crowd(&self) -> Crowd<'_> {
+        let connected: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.session.is_some()).collect();
+        let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.draining).collect();
+        let none_serves = match (connected.is_empty(), serving.is_empty()) {
+            (true, _) => Some("no worker is connected".to_owned()),
+            (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
+            _ => None,
+        };
+        let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
+            looks_at_a_worker();
+            let is_unfit = || worker.unfit.iter().any(|sweep| self.live.contains(sweep));
+            worker.is_blamed() || !worker.away.is_empty() || is_unfit()
+        });
+        let plain_has_room = plain.iter().any(|(_, worker)| worker.has_room());
+        Crowd { none_serves, plain: !plain.is_empty(), plain_has_room, marked }
+    }
+
+    fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<v1::WaitReason> {
+        use v1::WaitReason as Why;
+        if run.fresh() + run.waiting.len() as u64 == 0 {
+            return None;
+        }
+        match run.state {
+            SweepState::Paused => return Some(Why::Paused),
+            SweepState::Running => {}
+            _ => return None,
+        }
+        if run.room() == 0 {
+            return Some(Why::MaxParallel);
+        }
+        if crowd.none_serves.is_some() {
+            return Some(Why::NoWorker);
+        }
+        if crowd.plain_has_room {
+            return None;
+        }
+        let mut farthest = crowd.plain.then_some(Why::SlotsBusy);
+        let rank = |why: Why| {
+            [Why::AllSetAside, Why::NoneCanTrain, Why::DataSet, Why::SlotsBusy]
+                .iter()
+                .position(|one| *one == why)
+        };
+        let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id);
+        for (_, worker) in &crowd.marked {
+            // One that is busy tells no more than another one that is.
+            if farthest == Some(Why::SlotsBusy) && !worker.has_room() {
+                continue;
+            }
+            let why = match obstacle(worker, run, others) {
+                None if worker.has_room() => return None,
+                None => Why::SlotsBusy,
+                Some(why) => why,
+            };
+            if farthest.is_none_or(|farthest| rank(farthest) < rank(why)) {
+                farthest = Some(why);
+            }
+        }
+        farthest
+    }
+
+    fn why_in_words(&self, crowd: &Crowd<'_>, run: &SweepRun, reason: v1::WaitReason) -> String {
+        use v1::WaitReason as Why;
+        let of_those = |why: &dyn Fn(&WorkerState) -> String| {
+            let others = self.others_take_jobs(run.id);
+            let those = crowd.marked.iter().copied();
+            let those = those.filter(|(_, worker)| obstacle(worker, run, others) == Some(reason));
+            named(&those.collect::<Vec<_>>(), why)
+        };
+        match reason {
+            Why::Paused => format!("paused; `sweep resume {}` has it go on", run.id),
+            Why::MaxParallel if run.active.len() == 1 => {
+                "1 job runs, as many as max_parallel allows".to_owned()
+            }
+            Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.active.len()),
+            Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
+            Why::AllSetAside => {
+                let why = of_those(&|worker| self.set_aside(worker).unwrap_or_default());
+                format!("every worker is set aside: {why}")
+            }
+            Why::NoneCanTrain => {
+                let why = of_those(&|_| "it has refused this sweep".to_owned());
+                format!("no worker can train this sweep: {why}")
+            }
+            Why::DataSet => {
+                let reason = |worker: &WorkerState| {
+                    worker.away.get(run.dataset_path()).map(|away| away.reason.clone()).unwrap_or_default()
+                };
+                format!("the data set is away, and tried again until it is back: {}", of_those(&reason))
+            }
+            Why::SlotsBusy if run.active.is_empty() => "every slot is busy with other sweeps".to_owned(),
+            Why::SlotsBusy | Why::Unspecified => "every slot is busy".to_owned(),
+        }
+    }
+
+    /// Notes which sweeps have jobs that wait and none that runs, and tells their watchers why once that has lasted, and
+    /// again when the reason changes.
+    pub(super) fn note_idle_sweeps(&mut self, now: Now, out: &mut Output) {
+        let crowd = self.crowd();
+        let idle = |run: &&SweepRun| run.active.is_empty();
+        let runs = self.live.iter().filter_map(|id| self.sweeps.get(id));
+        let waiting: Vec<_> = runs
+            .map(|run| {
+                let reason = Some(run).filter(idle).and_then(|run| self.why_waiting(&crowd, run));
+                let since = run.idle_since_ms.unwrap_or(now.monotonic_ms);
+                // Words take longer to find than that there is a reason.
+                let is_due = now.monotonic_ms.saturating_sub(since) >= IDLE_TOLD_AFTER_MS;
+                let text = reason.filter(|_| is_due).map(|reason| self.why_in_words(&crowd, run, reason));
+                (run.id, reason.map(|_| since), text)
+            })
+            .collect();
+        for (id, since, text) in waiting {
+            let Some(run) = self.sweeps.get_mut(&id) else { continue };
+            if since.is_none() {
+                run.moves();
+                continue;
+            }
+            run.idle_since_ms = since;
+            if let Some(text) = text.filter(|text| *text != run.idle_told) {
+                run.idle_told = text;
+                out.effects.push(Effect::Observed { sweep: id, observation: Observation::Progress });
+            }
+        }
+    }
+}
+
+/// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
+fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<v1::WaitReason> {
+    looks_at_a_worker();
+    if worker.is_to_be_set_aside(|| others) {
+        return Some(v1::WaitReason::AllSetAside);
+    }
+    if worker.unfit.contains(&run.id) {
+        return Some(v1::WaitReason::NoneCanTrain);
+    }
+    worker.away.contains_key(run.dataset_path()).then_some(v1::WaitReason::DataSet)
+}
+
+/// What is to be said of each of these workers; of the first of many.
+fn named(workers: &[(&WorkerName, &WorkerState)], why: impl Fn(&WorkerState) -> String) -> String {
+    let named = workers.iter().take(NAMED_MAX).map(|(name, worker)| format!("{name}: {}", why(worker)));
+    let more = (workers.len() > NAMED_MAX).then(|| "and others".to_owned());
+    named.chain(more).collect::<Vec<_>>().join("; ")
+}
+
+fn leaving(worker: &WorkerState) -> String {
+    if worker.leaving.is_empty() { "it takes no more jobs".to_owned() } else { worker.leaving.clone() }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many workers were looked at, so that tests see what a tick costs.
+    pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn looks_at_a_worker() {
+    #[cfg(test)]
+    LOOKED_AT.set(LOOKED_AT.get() + 1);
+}

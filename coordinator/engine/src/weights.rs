@@ -1,0 +1,262 @@
+//! Trained weights: whose are wanted, and whose are kept. The bytes themselves never come here. A worker offers what it
+//! has; weights are wanted where they would be among the best that are kept, and count once they are durable. What is
+//! kept is only given up for better weights that are there already, so that a worker that dies with the best ones costs
+//! no others.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    record::{BestEpoch, Record, StoredWeights, WeightsFile, WeightsState},
+    specification::Keep,
+};
+use proto::v1;
+use terms::{AttemptKey, EpochMetrics, SweepId, WorkerName};
+
+use super::{Effect, Engine, Observation, Output, Reply, WeightsAnswer, WeightsNames, sweep_run::SweepRun};
+
+/// The weights of a sweep that are kept or on their way.
+#[derive(Debug, Default)]
+pub(super) struct Weights(BTreeMap<u64, Entry>);
+
+/// The weights of one job.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    attempt: u32,
+    worker: WorkerName,
+    file: WeightsFile,
+    /// The metric that ranks the job.
+    value: f64,
+    /// Durable, and not only on their way.
+    kept: bool,
+}
+
+impl Weights {
+    /// As a store has them.
+    pub(super) fn restored(stored: Vec<StoredWeights>) -> Self {
+        let entry = |stored: StoredWeights| {
+            let StoredWeights { job, attempt, worker, file, value, kept } = stored;
+            (job, Entry { attempt, worker, file, value, kept })
+        };
+        Self(stored.into_iter().map(entry).collect())
+    }
+
+    /// Whether none are kept, and none on their way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many are on their way.
+    pub(super) fn awaited(&self) -> u64 {
+        self.0.values().filter(|entry| !entry.kept).count() as u64
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.0.iter().filter(|(_, entry)| entry.kept).map(|(job, entry)| (*job, entry))
+    }
+
+    /// The weights of exactly this attempt with exactly this content.
+    fn find(&self, attempt: AttemptKey, file: &WeightsFile) -> Option<&Entry> {
+        let entry = self.0.get(&attempt.job.job)?;
+        (entry.attempt == attempt.attempt
+            && entry.file.blake3 == file.blake3
+            && entry.file.bytes == file.bytes)
+            .then_some(entry)
+    }
+
+    pub(super) fn check_invariants(&self, run: &SweepRun) -> Result<(), String> {
+        if self.0.keys().any(|job| !run.has_begun(*job) || run.active.contains_key(job)) {
+            return Err(format!("sweep {}: weights of a job that is not done", run.id));
+        }
+        Ok(())
+    }
+}
+
+impl SweepRun {
+    /// The name of a file of weights, below the place where all are kept: no other file ever has it.
+    fn weights_name(&self, job: u64, attempt: u32, file: &WeightsFile) -> String {
+        weights_name(self.id, self.created_unix_ms, job, attempt, &file.blake3)
+    }
+
+    /// Whether weights of a job with this value would be kept if they were there.
+    fn would_keep(&self, job: u64, value: f64) -> bool {
+        match self.definition.specification.artifacts.keep {
+            Keep::All => true,
+            Keep::None => false,
+            Keep::Best(most) => {
+                let better = |(other, entry): &(u64, &Entry)| {
+                    *other != job && self.outranks((*other, entry.value), (job, value))
+                };
+                (self.weights.kept().filter(better).count() as u64) < u64::from(most)
+            }
+        }
+    }
+
+    /// Gives up what is not among the best any more.
+    pub(super) fn trim_weights(&mut self, out: &mut Output) {
+        let outranked: Vec<u64> = self
+            .weights
+            .0
+            .iter()
+            .filter(|(job, entry)| !self.would_keep(**job, entry.value))
+            .map(|(job, _)| *job)
+            .collect();
+        for job in outranked {
+            let Some(entry) = self.weights.0.remove(&job) else { continue };
+            let attempt = self.attempt_key(job, entry.attempt);
+            // Also of what was on its way: a part of it may have come in.
+            let name = self.weights_name(job, entry.attempt, &entry.file);
+            out.effects.push(Effect::RemoveWeights { name });
+            let reason = "others are better".to_owned();
+            out.records.push(entry.record(attempt, WeightsState::Dropped, reason));
+        }
+    }
+
+    /// The best weights that are kept, as users see them.
+    pub(super) fn best_weights(&self) -> Option<v1::Artifact> {
+        let best = self.weights.kept().reduce(|best, next| {
+            if self.outranks((next.0, next.1.value), (best.0, best.1.value)) { next } else { best }
+        })?;
+        let (job, entry) = best;
+        Some(v1::Artifact {
+            job,
+            attempt: entry.attempt,
+            state: WeightsState::Kept.as_str().to_owned(),
+            bytes: entry.file.bytes,
+            blake3: entry.file.blake3.clone(),
+            worker: entry.worker.to_string(),
+            value: entry.value,
+            reason: String::new(),
+        })
+    }
+}
+
+impl Entry {
+    fn record(&self, attempt: AttemptKey, state: WeightsState, reason: String) -> Record {
+        Record::WeightsChanged {
+            attempt,
+            state,
+            worker: self.worker.clone(),
+            file: self.file.clone(),
+            value: self.value,
+            reason,
+        }
+    }
+}
+
+/// The name of a file of weights, below the place where all are kept. Sweeps of other coordinators in the same place have
+/// other times.
+pub fn weights_name(sweep: SweepId, created_unix_ms: u64, job: u64, attempt: u32, blake3: &str) -> String {
+    let hash: String = blake3.chars().filter(char::is_ascii_hexdigit).take(32).collect();
+    format!("{}/{job}-{attempt}-{hash}.safetensors", weights_folder(sweep, created_unix_ms))
+}
+
+fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
+    format!("{sweep}-{created_unix_ms}")
+}
+
+/// What an attempt that is done has left.
+pub(super) struct Left {
+    pub(super) attempt: AttemptKey,
+    pub(super) worker: WorkerName,
+    pub(super) last: Option<EpochMetrics>,
+    pub(super) best: Option<BestEpoch>,
+    pub(super) weights: Option<Result<WeightsFile, String>>,
+}
+
+impl Engine {
+    /// An attempt is done, whose job's end has just been counted: whether its weights are waited for.
+    pub(super) fn weights_left(&mut self, left: Left, out: &mut Output) {
+        let Left { attempt, worker, last, best, weights } = left;
+        let keeps = self.config.keeps_weights;
+        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep).filter(|_| keeps) else { return };
+        let Some(value) = run.ranked_value(last, best) else { return };
+        let job = attempt.job.job;
+        let Some(weights) = weights.filter(|_| run.would_keep(job, value)) else { return };
+        match weights {
+            Ok(file) => {
+                let entry = Entry { attempt: attempt.attempt, worker, file, value, kept: false };
+                out.records.push(entry.record(attempt, WeightsState::Awaited, String::new()));
+                run.weights.0.insert(job, entry);
+            }
+            Err(reason) => {
+                let file = WeightsFile { bytes: 0, blake3: String::new() };
+                let entry = Entry { attempt: attempt.attempt, worker, file, value, kept: false };
+                out.records.push(entry.record(attempt, WeightsState::Absent, reason));
+            }
+        }
+    }
+
+    /// What becomes of weights that a worker offers.
+    pub(super) fn weights_offered(&self, attempt: AttemptKey, file: &WeightsFile) -> WeightsAnswer {
+        let Some(run) = self.sweeps.get(&attempt.job.sweep) else {
+            return WeightsAnswer::NotWanted("there is no such sweep".to_owned());
+        };
+        if let Some(entry) = run.weights.find(attempt, file) {
+            let name = run.weights_name(attempt.job.job, attempt.attempt, file);
+            return if entry.kept { WeightsAnswer::Durable } else { WeightsAnswer::Wanted { name } };
+        }
+        if run.active(attempt).is_some() {
+            return WeightsAnswer::Waiting;
+        }
+        let others = "the attempt does not count, or others are better";
+        WeightsAnswer::NotWanted(others.to_owned())
+    }
+
+    /// A file is where it is to be, whole: it counts if it is still wanted.
+    pub(super) fn weights_kept(
+        &mut self,
+        attempt: AttemptKey,
+        file: &WeightsFile,
+        out: &mut Output,
+    ) -> Reply {
+        let answer = self.weights_offered(attempt, file);
+        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let (WeightsAnswer::Wanted { .. }, Some(run)) = (&answer, run) else { return Reply::Weights(answer) };
+        if let Some(entry) = run.weights.0.get_mut(&attempt.job.job) {
+            entry.kept = true;
+            out.records.push(entry.record(attempt, WeightsState::Kept, String::new()));
+        }
+        run.trim_weights(out);
+        out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
+        Reply::Weights(self.weights_offered(attempt, file))
+    }
+
+    /// A worker has no weights after all of an attempt that it said it had.
+    pub(super) fn weights_lost(
+        &mut self,
+        attempt: AttemptKey,
+        file: &WeightsFile,
+        reason: String,
+        out: &mut Output,
+    ) -> Reply {
+        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        if let Some(run) = run
+            && let Some(entry) = run.weights.find(attempt, file).filter(|entry| !entry.kept).cloned()
+        {
+            run.weights.0.remove(&attempt.job.job);
+            let name = run.weights_name(attempt.job.job, attempt.attempt, file);
+            out.effects.push(Effect::RemoveWeights { name });
+            out.records.push(entry.record(attempt, WeightsState::Absent, reason));
+            out.effects
+                .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
+        }
+        Reply::Weights(WeightsAnswer::NotWanted("the worker has lost them".to_owned()))
+    }
+
+    /// The names of all files that are kept or on their way, and the folders where files of this coordinator lie.
+    pub(super) fn weights_names(&self) -> WeightsNames {
+        let mut names = WeightsNames::default();
+        for run in self.sweeps.values() {
+            names.folders.insert(weights_folder(run.id, run.created_unix_ms));
+            for (job, entry) in &run.weights.0 {
+                let name = run.weights_name(*job, entry.attempt, &entry.file);
+                if entry.kept {
+                    names.kept.insert(name)
+                } else {
+                    names.awaited.insert(name)
+                };
+            }
+        }
+        names
+    }
+}

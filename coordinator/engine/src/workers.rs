@@ -1,0 +1,341 @@
+//! The workers that the engine knows: their slots and what occupies them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    path::PathBuf,
+};
+
+use proto::{Message, v1};
+use terms::{AttemptKey, JobKey, SweepId, WorkerName};
+
+use super::{
+    CloseReason, ControlError, Effect, Engine, Hello, Now, Output, Reply, SessionId, SlotDescription,
+    away::Away,
+};
+use crate::mutants::{self, Mutant};
+
+/// How long a worker is remembered whose stream broke, in milliseconds of wall-clock time: long enough to ask about it.
+pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
+
+/// The same of one that left in order: whoever told it to leave can see that it has.
+const FORGET_LEFT_AFTER_MS: u64 = 60_000;
+
+/// Workers that have left and are remembered at the same time, the latest ones: a cluster whose machines have other names
+/// after each start must not fill the memory.
+const DEPARTED_MAX: usize = 200;
+
+/// Slots that are remembered of a worker that has left, and characters of each text: with [`DEPARTED_MAX`], some megabytes
+/// in all.
+const DEPARTED_SLOTS_MAX: usize = 16;
+const DEPARTED_TEXT_MAX: usize = 200;
+
+/// Workers that are connected at the same time: many times those of the largest cluster.
+const CONNECTED_MAX: usize = 10_000;
+
+/// What is kept of all their hellos, in bytes: ten thousand workers of eight GPUs each have some twenty megabytes. Each hello
+/// may be long, and one connection may bring many.
+const CONNECTED_BYTES_MAX: usize = 64 << 20;
+
+/// How long it is shown that a worker of the same name was turned away, in milliseconds: such a one tries again each some
+/// seconds.
+const RIVAL_SHOWN_MS: u64 = 60_000;
+
+/// What a process that says hello is to the one that had its name before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kinship {
+    /// It is that process.
+    Same,
+    /// It has that process's spool, so that process has ended.
+    Successor,
+    /// Neither: another worker that was given the same name, or the same one without its spool.
+    Stranger,
+    /// Nothing is known of the one before.
+    Unknown,
+}
+
+/// A worker that was turned away as its name is taken.
+#[derive(Debug)]
+pub(super) struct Rival {
+    pub(super) host: String,
+    pub(super) at_unix_ms: u64,
+}
+
+/// Bytes of a page of workers; the last one may go beyond it. Far below the 4 MiB that gRPC's clients take.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct WorkerState {
+    /// Its stream; none while it is away.
+    pub(super) session: Option<SessionId>,
+    /// The answer to its hello has left; before, its silence means nothing.
+    pub(super) welcomed: bool,
+    pub(super) host: String,
+    pub(super) software_version: String,
+    pub(super) draining: bool,
+    /// A user has asked for that. Only kept in memory: what lasts is that the worker knows of it.
+    pub(super) drained: bool,
+    /// The worker has said itself that it takes no more jobs.
+    pub(super) has_said_draining: bool,
+    /// Why it takes no more jobs, for people.
+    pub(super) leaving: String,
+    pub(super) slots: Vec<SlotState>,
+    pub(super) last_seen_unix_ms: u64,
+    /// When the last message came, on the clock of leases.
+    pub(super) last_heard_ms: u64,
+    /// Until when one whose stream broke is expected back, before another worker of its name is let in; on the clock of
+    /// leases.
+    pub(super) returns_until_ms: u64,
+    /// The last other worker of its name that was turned away.
+    pub(super) rival: Option<Rival>,
+    /// Sweeps that it said it cannot run.
+    pub(super) unfit: BTreeSet<SweepId>,
+    /// Data sets that it could not read when it last tried, by their paths.
+    pub(super) away: BTreeMap<PathBuf, Away>,
+    /// Its process, told from one that was started anew.
+    pub(super) instance: String,
+    /// About how much memory its hello takes up.
+    pub(super) bytes: usize,
+    /// Jobs that crashed here since the last one that did not, and why.
+    pub(super) crashed: BTreeMap<JobKey, String>,
+    /// How many things it said that cannot be, and the last one.
+    pub(super) refused: u32,
+    pub(super) refusal: String,
+}
+
+/// One slot.
+#[derive(Debug)]
+pub(super) struct SlotState {
+    pub(super) description: SlotDescription,
+    /// What runs there, or was revoked and has not ended yet: one attempt, or a pack.
+    pub(super) occupants: BTreeSet<AttemptKey>,
+}
+
+impl Hello {
+    /// About how much memory is taken up by what is kept of it.
+    pub(super) fn bytes_kept(&self) -> usize {
+        let of_slot = |slot: &SlotDescription| {
+            size_of::<SlotState>() + slot.device.capacity() + slot.description.capacity()
+        };
+        let texts = [&self.instance, &self.host, &self.software_version];
+        size_of::<WorkerState>()
+            + self.slots.iter().map(of_slot).sum::<usize>()
+            + texts.into_iter().map(String::capacity).sum::<usize>()
+    }
+}
+
+impl SlotState {
+    /// Whether nothing is in the way of a job.
+    pub(super) fn is_free(&self) -> bool {
+        self.occupants.is_empty()
+    }
+}
+
+impl WorkerState {
+    /// This worker with what is known of it from the stream before; a process that was started anew is innocent, and one
+    /// on another machine is another worker.
+    pub(super) fn after(self, before: Option<Self>, kinship: Kinship) -> Self {
+        let Some(before) = before else { return self };
+        let Self { unfit, away, crashed, refused, refusal, drained, .. } = before;
+        match kinship {
+            Kinship::Same => Self { unfit, away, crashed, refused, refusal, drained, ..self },
+            Kinship::Successor | Kinship::Unknown => Self { unfit, ..self },
+            Kinship::Stranger => self,
+        }
+    }
+
+    /// What a process is to this one.
+    pub(super) fn kinship(&self, instance: &str, predecessors: &[String]) -> Kinship {
+        if self.instance == instance {
+            Kinship::Same
+        } else if predecessors.contains(&self.instance) {
+            Kinship::Successor
+        } else {
+            Kinship::Stranger
+        }
+    }
+
+    /// Its stream is gone; it may be back until then. What is kept of it is bounded.
+    pub(super) fn depart(&mut self, returns_until_ms: u64) {
+        self.session = None;
+        self.returns_until_ms = returns_until_ms;
+        self.slots.truncate(DEPARTED_SLOTS_MAX);
+        self.slots.shrink_to_fit();
+        let slots = self.slots.iter_mut().map(|slot| &mut slot.description);
+        let texts = slots.flat_map(|slot| [&mut slot.device, &mut slot.description]);
+        for text in texts.chain([&mut self.host, &mut self.software_version, &mut self.leaving]) {
+            if let Some((end, _)) = text.char_indices().nth(DEPARTED_TEXT_MAX) {
+                text.truncate(end);
+                text.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Whether it takes jobs.
+    pub(super) fn accepts(&self) -> bool {
+        self.session.is_some() && !self.draining
+    }
+
+    /// Whether a user has told it to leave, and it has not said that it will.
+    pub(super) fn was_only_told(&self) -> bool {
+        self.drained && !self.has_said_draining
+    }
+
+    /// Whether a slot is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.iter().any(SlotState::is_free)
+    }
+
+    /// Frees the slot that `attempt` occupies.
+    pub(super) fn release(&mut self, attempt: AttemptKey) {
+        if mutants::is_on(Mutant::SlotsNotFreed) {
+            return;
+        }
+        for slot in &mut self.slots {
+            slot.occupants.remove(&attempt);
+        }
+    }
+}
+
+impl Engine {
+    /// At most `limit` workers with names after `after`, fewer where they are large.
+    pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> Reply {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.workers.range::<WorkerName, _>((after, Bound::Unbounded)).peekable();
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < limit
+            && bytes < PAGE_BYTES_MAX
+            && let Some((name, worker)) = later.next()
+        {
+            let view = self.worker_view(now, name, worker);
+            bytes += view.encoded_len();
+            page.push(view);
+        }
+        Reply::Workers(page, later.peek().is_some())
+    }
+
+    pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> v1::Worker {
+        let set_aside = self.set_aside(worker);
+        let away = worker.away_view(now);
+        let state = match worker.session {
+            None => "disconnected",
+            Some(_) if worker.draining => "draining",
+            Some(_) if set_aside.is_some() || away.is_some() => "set_aside",
+            Some(_) => "connected",
+        };
+        let slot = |slot: &SlotState| v1::Slot {
+            index: slot.description.index,
+            device: slot.description.device.clone(),
+            description: slot.description.description.clone(),
+            pack_size_max: slot.description.pack_size_max,
+        };
+        let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
+        // What one that is gone ran and has lost runs no more, for all that anyone can know.
+        let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
+        let shared = worker.rival.as_ref().filter(|rival| {
+            let has_left = worker.session.is_none() && !worker.leaving.is_empty();
+            !has_left && now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS
+        });
+        let shared = shared.map(|rival| {
+            format!(
+                "another worker named {name}, on {}, is turned away; start it with another --name",
+                host_or_unknown(&rival.host)
+            )
+        });
+        v1::Worker {
+            name: name.to_string(),
+            host: worker.host.clone(),
+            software_version: worker.software_version.clone(),
+            state: state.to_owned(),
+            slots: worker.slots.iter().map(slot).collect(),
+            running: occupants.filter(runs).map(|attempt| (*attempt).into()).collect(),
+            last_seen_unix_ms: worker.last_seen_unix_ms,
+            reason: set_aside.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
+                true => format!("{}, which it has not confirmed", worker.leaving),
+                false => worker.leaving.clone(),
+            }),
+        }
+    }
+
+    /// One worker, and whether it has said itself that it leaves: what it was only told may be forgotten with this
+    /// coordinator, before it came there.
+    pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
+        match self.workers.get(name) {
+            Some(worker) => {
+                Reply::Worker(Box::new(self.worker_view(now, name, worker)), worker.has_said_draining)
+            }
+            None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
+        }
+    }
+
+    /// Whether the attempt holds its lease on that worker.
+    fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
+        let active = self.sweeps.get(&attempt.job.sweep).and_then(|run| run.active(attempt));
+        active.is_some_and(|active| active.worker == *name)
+    }
+
+    /// Why a newcomer is not let in though its name is free: what is kept of all workers together is bounded.
+    pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
+        let connected = |worker: &&WorkerState| worker.session.is_some();
+        let add = |(workers, bytes), worker: &WorkerState| (workers + 1, bytes + worker.bytes);
+        let (all, bytes): (usize, usize) = self.workers.values().filter(connected).fold((0, 0), add);
+        // Whom it replaces.
+        let (own, own_bytes) = self.workers.get(&hello.name).filter(connected).into_iter().fold((0, 0), add);
+        let reason = if all - own >= CONNECTED_MAX {
+            format!("{CONNECTED_MAX} workers are connected already, as many as a coordinator takes")
+        } else if bytes - own_bytes + hello.bytes_kept() > CONNECTED_BYTES_MAX {
+            format!(
+                "the names and slots of the workers that are connected take up {CONNECTED_BYTES_MAX} bytes already, as many as a \
+                 coordinator keeps"
+            )
+        } else {
+            return None;
+        };
+        Some(CloseReason::NoRoom(format!(
+            "{reason}; this one tries again, or start it with another coordinator"
+        )))
+    }
+
+    /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not
+    /// wait for their slots. One that is alive connects again and says what it holds.
+    pub(super) fn cut_off_silent_workers(&mut self, now: Now, out: &mut Output) {
+        for worker in self.workers.values_mut() {
+            let silent = now.monotonic_ms.saturating_sub(worker.last_heard_ms) > self.config.lease_ms;
+            let waits_for_us = !worker.welcomed && !mutants::is_on(Mutant::LeasesBeginEarly);
+            if let Some(session) = worker.session.take_if(|_| silent && !waits_for_us) {
+                self.sessions.remove(&session);
+                // It was expected for a whole lease.
+                worker.depart(0);
+                out.effects.push(Effect::Close { session, reason: CloseReason::Silent });
+            }
+        }
+    }
+
+    /// Forgets workers that left a while ago and hold nothing, so that names that never return cost nothing.
+    pub(super) fn forget_workers(&mut self, unix_ms: u64) {
+        let mut departed: Vec<u64> = self
+            .workers
+            .values()
+            .filter(|worker| worker.session.is_none())
+            .map(|worker| worker.last_seen_unix_ms)
+            .collect();
+        let excess = departed.len().saturating_sub(DEPARTED_MAX);
+        departed.sort_unstable();
+        // Those that left up to then go first; more than wanted only where several left in the same millisecond.
+        let oldest = excess.checked_sub(1).and_then(|last| departed.get(last)).copied();
+        self.workers.retain(|name, worker| {
+            let holds =
+                || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
+            let kept_ms = if worker.draining { FORGET_LEFT_AFTER_MS } else { FORGET_AFTER_MS };
+            let is_due = unix_ms.saturating_sub(worker.last_seen_unix_ms) >= kept_ms
+                || oldest.is_some_and(|oldest| worker.last_seen_unix_ms <= oldest);
+            worker.session.is_some() || !is_due || holds()
+        });
+    }
+}
+
+/// A machine's name as it is told.
+fn host_or_unknown(host: &str) -> &str {
+    if host.is_empty() { "an unknown machine" } else { host }
+}

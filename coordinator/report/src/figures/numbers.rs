@@ -1,0 +1,174 @@
+//! Numbers as figures write them: short.
+
+/// Three significant digits: `2.15e-5` for 0.0000215443469, `0.0001`, `12.3`, `1e8`.
+pub(crate) fn short(value: f64) -> String {
+    rounded(value, 3)
+}
+
+/// From this size on, a number of fixed decimals is mostly digits that nobody reads.
+const FIXED_BELOW: f64 = 1e6;
+
+/// A measurement for people, with fixed decimals; with four significant digits where those would say nothing of it, or too
+/// much.
+pub fn measured(value: f64, decimals: usize) -> String {
+    let smallest = 10f64.powi(1 - i32::try_from(decimals).unwrap_or(0));
+    if value == 0.0 || !value.is_finite() || (smallest..FIXED_BELOW).contains(&value.abs()) {
+        format!("{value:.decimals$}")
+    } else {
+        rounded(value, 4)
+    }
+}
+
+/// Longest number that a page shows in full.
+const FULL_CHARACTERS_MAX: usize = 10;
+
+/// A number as pages show it: in full, or with six significant digits where that would be long.
+pub(crate) fn readable(value: f64) -> String {
+    let full = value.to_string();
+    if full.len() <= FULL_CHARACTERS_MAX { full } else { rounded(value, 6) }
+}
+
+/// So many significant digits.
+pub(super) fn rounded(value: f64, digits: usize) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return if value == 0.0 { "0".to_owned() } else { value.to_string() };
+    }
+    // Rounded first: 0.99996 is 1, and has no decimals to spare.
+    let scientific = format!("{value:.*e}", digits - 1);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
+        without_zeros(&format!("{value:.decimals$}"))
+    } else {
+        format!("{}e{exponent}", without_zeros(mantissa))
+    }
+}
+
+fn without_zeros(text: &str) -> String {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Most characters of a value in a label.
+const VALUE_CHARACTERS_MAX: usize = 20;
+
+/// A value's text of bounded length: its beginning and its end, as values of one parameter often begin the same.
+pub(crate) fn short_text(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= VALUE_CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    let ending = VALUE_CHARACTERS_MAX / 2;
+    let beginning: String = text.chars().take(VALUE_CHARACTERS_MAX - ending - 1).collect();
+    let ending: String = text.chars().skip(length - ending).collect();
+    format!("{beginning}…{ending}")
+}
+
+/// A value's text as labels have it, whether it is a number or not.
+pub(super) fn short_value(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(value) if text.contains('.') => short(value),
+        _ => short_text(text),
+    }
+}
+
+/// The first characters, and an ellipsis where that is not all.
+fn cut(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some(_) => {
+            let kept: String = text.chars().take(characters_max.saturating_sub(1)).collect();
+            format!("{}…", kept.trim_end())
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// A text that is no wider than `room` in a font of `size`.
+pub(super) fn fitted(text: &str, size: f64, room: f64) -> String {
+    let mut characters = text.chars().count();
+    let mut fitted = text.to_owned();
+    while characters > 1 && width(&fitted, size) > room {
+        characters -= 1;
+        fitted = cut(text, characters);
+    }
+    fitted
+}
+
+/// Width of a text in the drawing's units: measured for Noto Sans, a little generous.
+pub(super) fn width(text: &str, size: f64) -> f64 {
+    let share = |sign: char| match sign {
+        '.' | ',' | ' ' | 'i' | 'l' | 'j' | ':' | '|' | '\'' => 0.32,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.95,
+        sign if sign.is_ascii_uppercase() => 0.68,
+        sign if sign.is_ascii() => 0.6,
+        _ => 1.0,
+    };
+    text.chars().map(share).sum::<f64>() * size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.000_021_544_346_9, "2.15e-5"),
+            (0.0001, "0.0001"),
+            (0.00005, "5e-5"),
+            (0.01, "0.01"),
+            (0.999_96, "1"),
+            (12.345, "12.3"),
+            (1000.0, "1000"),
+            (123_456.0, "123456"),
+            (3.2e14, "3.2e14"),
+            (-0.5, "-0.5"),
+            (0.0, "0"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn measurements_have_fixed_decimals_where_those_tell_them() {
+        for (value, decimals, text) in [
+            (0.0, 4, "0.0000"),
+            (0.4914, 4, "0.4914"),
+            (0.001, 4, "0.0010"),
+            (1e-7, 4, "1e-7"),
+            (4.321e-7, 4, "4.321e-7"),
+            (-0.000_2, 4, "-0.0002"),
+            (999_999.0, 4, "999999.0000"),
+            (458_443_847_102_365_696.0, 4, "4.584e17"),
+            (1e300, 4, "1e300"),
+            (296.99, 2, "296.99"),
+            (0.012_345, 2, "0.01235"),
+            (f64::NAN, 4, "NaN"),
+        ] {
+            assert_eq!(measured(value, decimals), text);
+        }
+    }
+
+    #[test]
+    fn pages_show_numbers_in_full_where_they_are_not_long() {
+        for (value, text) in
+            [(0.00005, "0.00005"), (0.1 + 0.2, "0.3"), (2.154_434_69e-5, "2.15443e-5"), (1e15, "1e15")]
+        {
+            assert_eq!(readable(value), text);
+        }
+    }
+
+    #[test]
+    fn texts_fit_their_room() {
+        assert_eq!(fitted("relu", 13.0, 100.0), "relu");
+        let long = fitted(&"語".repeat(100), 10.0, 55.0);
+        assert_eq!(long, "語語語語…");
+        assert!(width(&fitted(&"m ".repeat(1_000), 13.0, 120.0), 13.0) <= 120.0);
+        assert_eq!(short_text("a_quite_long_name_of_an_activation"), "a_quite_l…activation");
+    }
+}

@@ -1,0 +1,241 @@
+//! Total training time against validation accuracy: one point a job.
+
+use super::{
+    Drawn, Point,
+    axis::Axis,
+    labels::{self, Area, Placed},
+    legend,
+    marks::{GROUPS_MAX, Mark},
+    numbers::{fitted, short_value, width},
+    panel::Panel,
+    svg::{Anchor, At, Drawing, Ink},
+};
+use crate::words::Words;
+
+const WIDTH: f64 = 960.0;
+const MARGIN: f64 = 18.0;
+/// Height of the panel with its axes.
+const PANEL_HEIGHT: f64 = 540.0;
+/// Most labels next to points, for the best ones: more cannot be read.
+const LABELS_MAX: usize = 40;
+const LABEL_SIZE: f64 = 13.0;
+const LABEL_HEIGHT: f64 = 16.0;
+const LEGEND_SIZE: f64 = 14.0;
+/// Widest text of the legend.
+const LEGEND_TEXT_MAX: f64 = 220.0;
+/// Points that are no further apart than this look like one.
+const ONE_POINT: f64 = 6.0;
+/// Most job numbers in the label of a point.
+const NUMBERS_MAX: usize = 3;
+
+/// What the figure shows, and what it does not.
+pub(super) struct Jobs<'a> {
+    /// The best first.
+    pub(super) points: &'a [Point],
+    pub(super) with_results: u64,
+    pub(super) without_results: u64,
+    /// The parameter whose values have marks of their own.
+    pub(super) group: Option<&'a str>,
+    /// How many epochs all jobs that are done have, where all have as many.
+    pub(super) epochs: Option<u32>,
+}
+
+/// Points that look like one: where, and which they are, the best first.
+struct Cluster {
+    at: At,
+    members: Vec<usize>,
+}
+
+pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
+    let points = jobs.points;
+    let title = words.time_and_accuracy(jobs.epochs);
+    let mut drawing = Drawing::new(WIDTH);
+    drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
+    if points.is_empty() {
+        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, words) };
+    }
+    let unfinished = points.iter().any(|point| point.state != "done");
+    let groups = groups(points);
+    let mark_of = |point: &Point| {
+        Mark::of_state(point.state).unwrap_or_else(|| {
+            groups.iter().position(|group| *group == point.group).map_or(Mark::OtherGroup, Mark::Group)
+        })
+    };
+    let top = 44.0 + write_legend(&mut drawing, 44.0, jobs, &groups, mark_of, words) + 8.0;
+    let area = Area { left: MARGIN, top, right: WIDTH - MARGIN, bottom: top + PANEL_HEIGHT };
+    let axes = (
+        Axis::around(points.iter().map(|point| point.seconds), 0.08),
+        Axis::around(points.iter().map(|point| point.accuracy), 0.08),
+    );
+    let names = (words.train_seconds_axis, words.accuracy_axis(jobs.epochs));
+    let panel = Panel::draw(&mut drawing, area, axes, (names.0, &names.1));
+    let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.accuracy)).collect();
+    let clusters = clusters(&places);
+    let texts: Vec<Vec<String>> =
+        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, words)).collect();
+    let placed = place_labels(&clusters, &texts, panel.plot);
+    for label in placed.iter().filter(|label| label.needs_line) {
+        let at = clusters[label.point].at;
+        drawing.line(at, label.area.nearest(at), Ink::Soft, 1.0);
+    }
+    // The best is drawn last, on top.
+    for (point, at) in points.iter().zip(&places).rev() {
+        let title = words.job_titled(point.number, &point.label);
+        drawing.titled(&title, |drawing| mark_of(point).draw(drawing, *at));
+    }
+    for label in &placed {
+        write_label(&mut drawing, &texts[label.point][label.text], clusters[label.point].at, &label.area);
+    }
+    let has_numbers = placed.iter().any(|label| label.text > 0 || clusters[label.point].members.len() > 1);
+    let labelled: usize = placed.iter().map(|label| clusters[label.point].members.len()).sum();
+    let unlabelled = points.len() - labelled;
+    let mut notes = notes(jobs, unlabelled, has_numbers, words);
+    if unfinished {
+        notes.insert(0, words.unfinished_are_last.to_owned());
+    }
+    Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
+}
+
+/// The values that have a mark of their own, in the order of numbers where they are numbers.
+fn groups(points: &[Point]) -> Vec<&str> {
+    let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
+    let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
+    groups.sort_by(|one, two| match (one.parse::<f64>(), two.parse::<f64>()) {
+        (Ok(one), Ok(two)) => one.total_cmp(&two),
+        _ => one.cmp(two),
+    });
+    groups.dedup();
+    groups.truncate(GROUPS_MAX);
+    groups
+}
+
+/// Points that look like one, in the order of their best.
+fn clusters(places: &[At]) -> Vec<Cluster> {
+    let mut clusters: Vec<Cluster> = Vec::new();
+    for (index, (x, y)) in places.iter().enumerate() {
+        let near = |cluster: &&mut Cluster| {
+            (cluster.at.0 - x).abs() <= ONE_POINT && (cluster.at.1 - y).abs() <= ONE_POINT
+        };
+        match clusters.iter_mut().find(near) {
+            Some(cluster) => cluster.members.push(index),
+            None => clusters.push(Cluster { at: (*x, *y), members: vec![index] }),
+        }
+    }
+    clusters
+}
+
+/// The texts that would do for a point, the best first: the parameters of a lone job, or else the numbers of jobs.
+fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String> {
+    let mut numbers: Vec<u64> = cluster.members.iter().map(|member| points[*member].number).collect();
+    match numbers.len() {
+        1 => {
+            let point = &points[cluster.members[0]];
+            let texts = [point.label.clone(), point.number.to_string()];
+            texts.into_iter().filter(|text| !text.is_empty()).collect()
+        }
+        2..=NUMBERS_MAX => {
+            numbers.sort_unstable();
+            vec![numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]
+        }
+        all => vec![words.and_others(numbers[0], all - 1)],
+    }
+}
+
+fn place_labels(clusters: &[Cluster], texts: &[Vec<String>], plot: Area) -> Vec<Placed> {
+    let places: Vec<At> = clusters.iter().map(|cluster| cluster.at).collect();
+    let size = |text: &String| (width(text, LABEL_SIZE), LABEL_HEIGHT);
+    let sizes: Vec<Vec<(f64, f64)>> = texts.iter().map(|texts| texts.iter().map(size).collect()).collect();
+    labels::place(&places, &sizes, plot)
+}
+
+fn write_label(drawing: &mut Drawing, text: &str, point: At, area: &Area) {
+    // The text begins or ends next to its point, wherever its true width ends.
+    let (anchor, x) = match (area.left > point.0, area.right < point.0) {
+        (true, _) => (Anchor::Start, area.left),
+        (_, true) => (Anchor::End, area.right),
+        _ => (Anchor::Middle, (area.left + area.right) / 2.0),
+    };
+    drawing.label((x, (area.top + area.bottom) / 2.0), text, LABEL_SIZE, anchor, Ink::Text);
+}
+
+/// Writes the marks that occur and what they stand for; returns the height.
+fn write_legend(
+    drawing: &mut Drawing,
+    top: f64,
+    jobs: &Jobs<'_>,
+    groups: &[&str],
+    mark_of: impl Fn(&Point) -> Mark,
+    words: &Words,
+) -> f64 {
+    let mut marks: Vec<Mark> = jobs.points.iter().map(mark_of).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let name = jobs.group.map_or("", |name| words.parameter(name));
+    let mut entries: Vec<(Option<Mark>, String)> = Vec::new();
+    if !name.is_empty() && marks.iter().any(|mark| mark.state().is_none()) {
+        entries.push((None, format!("{name}:")));
+    }
+    let states = marks.iter().position(|mark| mark.state().is_some());
+    let has_name = !entries.is_empty();
+    for (position, mark) in marks.into_iter().enumerate() {
+        if has_name && Some(position) == states {
+            entries.push((None, format!("{}:", words.state)));
+        }
+        let text = match (mark, mark.state()) {
+            (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
+            (Mark::OtherGroup, _) => words.other_values.to_owned(),
+            (_, state) => words.state_name(state.unwrap_or("done")).to_owned(),
+        };
+        entries.push((Some(mark), text));
+    }
+    for (_, text) in &mut entries {
+        *text = fitted(text, LEGEND_SIZE, LEGEND_TEXT_MAX);
+    }
+    let widths: Vec<f64> = entries
+        .iter()
+        .map(|(mark, text)| width(text, LEGEND_SIZE) + if mark.is_some() { 16.0 } else { 0.0 })
+        .collect();
+    let places = legend::flow(&widths, WIDTH - 2.0 * MARGIN);
+    for ((mark, text), (left, row)) in entries.iter().zip(&places) {
+        let (x, y) = (MARGIN + 4.0 + left, top + (*row as f64 + 0.5) * legend::ROW);
+        match mark {
+            Some(mark) => {
+                mark.draw(drawing, (x + 4.0, y));
+                drawing.text((x + 16.0, y), text, LEGEND_SIZE, Anchor::Start, Ink::Text);
+            }
+            None => drawing.text((x, y), text, LEGEND_SIZE, Anchor::Start, Ink::Soft),
+        }
+    }
+    legend::height(&places)
+}
+
+/// What the figure does not show, and what its labels are.
+fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, words: &Words) -> Vec<String> {
+    let mut notes = Vec::new();
+    if (jobs.points.len() as u64) < jobs.with_results {
+        notes.push(words.points_shown(jobs.points.len(), jobs.with_results));
+    }
+    if jobs.without_results > 0 {
+        notes.push(words.without_results(jobs.without_results));
+    }
+    if has_numbers {
+        notes.push(words.numbers_are_jobs.to_owned());
+    }
+    if unlabelled > 0 {
+        notes.push(words.unlabelled(unlabelled));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_that_look_like_one_have_one_label() {
+        let clusters = clusters(&[(10.0, 10.0), (50.0, 10.0), (11.0, 9.0), (10.0, 14.0)]);
+        let members: Vec<_> = clusters.iter().map(|cluster| cluster.members.clone()).collect();
+        assert_eq!(members, [vec![0, 2, 3], vec![1]]);
+    }
+}

@@ -1,0 +1,220 @@
+//! The report: what a sweep found, as files that people and programs read.
+//!
+//! Jobs come one by one and go at once into the tables; only a bounded choice of them stays in memory for the pages
+//! and the figures. Every file is written beside its place and renamed at the end, so that a report that was
+//! interrupted leaves the one before it whole.
+
+mod failures;
+mod figures;
+mod pages;
+mod ranking;
+mod rows;
+mod tables;
+mod words;
+
+use std::{
+    fs::Permissions,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use held_folder::HeldFolder;
+use proto::v1;
+use tempfile::NamedTempFile;
+
+pub use self::figures::measured;
+use self::{
+    failures::Failures,
+    figures::Figures,
+    pages::Content,
+    ranking::{Best, Place, Ranking},
+    rows::JobRow,
+    tables::Tables,
+    words::Words,
+};
+
+/// Where `sweep run` writes the best weights within the report's folder.
+const BEST_WEIGHTS: &str = "best/model.safetensors";
+/// How the names of folders begin where files are until they are whole.
+const UNFINISHED: &str = ".report-";
+/// Most rows of the pages' table: more, nobody reads and browsers are slow with.
+const TABLE_ROWS_MAX: usize = 1_000;
+
+/// Language of headings and labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Japanese, in the words of the original report.
+    Japanese,
+}
+
+/// Writes a report directory job by job, so that a million jobs need no more memory than a thousand.
+#[derive(Debug)]
+pub struct ReportWriter {
+    directory: PathBuf,
+    words: &'static Words,
+    sweep: v1::Sweep,
+    ranking: Ranking,
+    tables: Tables,
+    figures: Figures,
+    failures: Failures,
+    best: Best<Place, JobRow>,
+    train_seconds: f64,
+    packed: bool,
+    /// Where files are until they are whole; goes away last.
+    unfinished: HeldFolder,
+}
+
+/// What can go wrong while a report is written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}; check that the folder exists, is writable and has room")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A figure could not be drawn.
+    #[error("cannot draw {figure}: {reason}")]
+    Figure {
+        /// Its name.
+        figure: &'static str,
+        /// What the library said.
+        reason: String,
+    },
+}
+
+impl ReportWriter {
+    /// Begins a report in `directory`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be written.
+    pub fn create(
+        directory: &Path,
+        header: &v1::ReportHeader,
+        language: Language,
+    ) -> Result<Self, ReportError> {
+        let write = |source| ReportError::Write { path: directory.to_owned(), source };
+        std::fs::create_dir_all(directory.join("figures")).map_err(write)?;
+        HeldFolder::remove_stale(directory, UNFINISHED);
+        let unfinished = HeldFolder::create(directory, UNFINISHED).map_err(write)?;
+        let words = Words::of(language);
+        let sweep = header.sweep.clone().unwrap_or_default();
+        let ranking = Ranking::new(sweep.metric.as_ref());
+        Ok(Self {
+            directory: directory.to_owned(),
+            words,
+            ranking,
+            tables: Tables::new(header, || new_file(unfinished.path())).map_err(write)?,
+            figures: Figures::new(&sweep),
+            failures: Failures::default(),
+            best: Best::new(TABLE_ROWS_MAX),
+            train_seconds: 0.0,
+            packed: false,
+            sweep,
+            unfinished,
+        })
+    }
+
+    /// Adds the next job, in the order of job numbers, with the epochs that count, in order.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn job(&mut self, job: &v1::Job, epochs: &[v1::EpochRow]) -> Result<(), ReportError> {
+        let row = JobRow::new(job, epochs, &self.ranking);
+        self.tables
+            .job(&row, epochs)
+            .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;
+        // A pack's time is that of each of its jobs. How many a job shared each of its epochs with is not recorded, only how
+        // many began its last attempt with it: of packs, the sum is an estimate.
+        self.packed |= row.pack_size > 1;
+        self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
+        let place = self.ranking.place(&row);
+        self.figures.job(place, &row, epochs);
+        self.failures.job(&row);
+        self.best.offer(place, || row);
+        Ok(())
+    }
+
+    /// Writes what needs all jobs (the figures, the pages) and returns the path of `report.html`.
+    ///
+    /// # Errors
+    /// A file cannot be written or a figure cannot be drawn.
+    pub fn finish(self) -> Result<PathBuf, ReportError> {
+        let Self {
+            directory,
+            words,
+            sweep,
+            ranking,
+            tables,
+            figures,
+            failures,
+            best,
+            train_seconds,
+            packed,
+            unfinished,
+        } = self;
+        let write = |source| ReportError::Write { path: directory.clone(), source };
+        let figures = figures.draw(words)?;
+        let failures = failures.into_groups();
+        let selection = best.is_selection();
+        let mut rows = best.into_ranked();
+        let best_job = rows.first().filter(|row| ranking.place(row).is_candidate()).cloned();
+        if !selection {
+            rows.sort_by_key(|row| row.number);
+        }
+        let content = Content {
+            words,
+            sweep: &sweep,
+            rows,
+            selection,
+            best: best_job,
+            best_weights_file: Some(BEST_WEIGHTS).filter(|file| directory.join(file).is_file()),
+            train_seconds,
+            packed,
+            figures: &figures,
+            failures: &failures,
+        };
+        let tables = tables.finish().map_err(write)?;
+        let mut files = vec![
+            ("results.csv", tables.results),
+            ("epochs.csv", tables.epochs),
+            ("results.json", tables.json),
+        ];
+        for figure in &figures {
+            for (name, bytes) in [(figure.svg_name, figure.svg.as_bytes()), (figure.png_name, &figure.png)] {
+                files.push((name, filled(unfinished.path(), bytes).map_err(write)?));
+            }
+        }
+        let place = unfinished.path();
+        files.push(("report.md", filled(place, pages::markdown(&content).as_bytes()).map_err(write)?));
+        // The page comes last: who finds it finds all that it belongs to.
+        files.push(("report.html", filled(place, pages::html(&content).as_bytes()).map_err(write)?));
+        for (name, file) in files {
+            let path = directory.join(name);
+            let persisted = file.persist(&path);
+            persisted.map_err(|error| ReportError::Write { path, source: error.error })?;
+        }
+        Ok(directory.join("report.html"))
+    }
+}
+
+/// A file that goes away unless it is given its name.
+fn new_file(directory: &Path) -> std::io::Result<NamedTempFile> {
+    let permissions = Permissions::from_mode(0o644);
+    tempfile::Builder::new().permissions(permissions).tempfile_in(directory)
+}
+
+fn filled(directory: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut file = new_file(directory)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The summary of a report: facts as pairs of name and text.
+
+use proto::v1;
+
+use super::{Content, decimals};
+use crate::words::Words;
+
+/// Most names of left-out images on a page.
+const SKIPPED_SHOWN_MAX: usize = 20;
+/// Most classes that are named with their numbers of images.
+const CLASSES_SHOWN_MAX: usize = 50;
+
+impl Content<'_> {
+    /// Facts as pairs of name and text.
+    pub(super) fn facts(&self) -> Vec<(String, String)> {
+        let (words, sweep) = (self.words, self.sweep);
+        let counts = sweep.counts.unwrap_or_default();
+        let states = [
+            ("done", counts.done),
+            ("diverged", counts.diverged),
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+            ("running", counts.running),
+            ("pending", counts.pending),
+        ];
+        let states: Vec<_> = states
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| words.in_state(*count, state))
+            .collect();
+        let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+        let best = self.best.as_ref().map_or_else(
+            || words.none_done.to_owned(),
+            |row| {
+                let metric = sweep.metric.clone().unwrap_or_default();
+                let (name, value) = (words.metric(&metric.name), row.ranked.map(|(_, value)| value));
+                let epoch = row.ranked.filter(|_| metric.use_best);
+                let epoch =
+                    epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", words.of_epoch(epoch)));
+                let job = words.job_titled(row.number, &row.label(&sweep.varying));
+                format!("{name} {}{epoch} — {job}", decimals(value, 4))
+            },
+        );
+        let mut facts = vec![
+            (words.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
+            (words.best.to_owned(), best),
+            (words.training_time_in_all.to_owned(), words.seconds_in_all(self.train_seconds, self.packed)),
+        ];
+        facts.extend(self.weights());
+        facts.extend(self.dataset());
+        facts
+    }
+
+    /// Where the best weights are.
+    fn weights(&self) -> Option<(String, String)> {
+        let best = self.sweep.best_weights.as_ref()?;
+        let place = match self.best_weights_file {
+            Some(file) => file.to_owned(),
+            None => format!("sweep artifact get {}/{}", self.sweep.sweep_id, best.job),
+        };
+        Some((self.words.weights.to_owned(), format!("{} {}: {place}", self.words.job, best.job)))
+    }
+
+    fn dataset(&self) -> Vec<(String, String)> {
+        let words = self.words;
+        let Some(dataset) = &self.sweep.dataset else { return Vec::new() };
+        let mut facts = vec![(
+            words.dataset.to_owned(),
+            format!(
+                "{}: {}, {}: {}; {}: {}",
+                words.training_images,
+                by_class(dataset.train_images, dataset, &dataset.train_by_class, words),
+                words.validation_images,
+                by_class(dataset.val_images, dataset, &dataset.val_by_class, words),
+                words.classes,
+                bounded(dataset.classes.iter().cloned(), words)
+            ),
+        )];
+        let from = if dataset.validation.is_empty() { words.held_out } else { dataset.validation.as_str() };
+        facts.push((words.validation_from.to_owned(), from.to_owned()));
+        facts.push((words.content_hash.to_owned(), dataset.content_hash.clone()));
+        if dataset.skipped_count > 0 {
+            let names =
+                dataset.skipped.iter().take(SKIPPED_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+            let shown = dataset.skipped.len().min(SKIPPED_SHOWN_MAX) as u64;
+            let more = dataset.skipped_count.saturating_sub(shown);
+            let more = if more > 0 { words.more(more) } else { String::new() };
+            facts.push((words.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
+        }
+        if !dataset.left_out.is_empty() {
+            let each = dataset.left_out.iter().map(|one| {
+                let detail = if one.detail.is_empty() { String::new() } else { format!(" {}", one.detail) };
+                format!("{}{detail}: {}", words.left_out_reason(&one.reason), one.count)
+            });
+            facts.push((words.not_used.to_owned(), each.collect::<Vec<_>>().join("; ")));
+        }
+        facts
+    }
+}
+
+/// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
+fn by_class(all: u64, dataset: &v1::DatasetSummary, counts: &[u64], words: &Words) -> String {
+    if counts.is_empty() || counts.len() != dataset.classes.len() {
+        return all.to_string();
+    }
+    let each = dataset.classes.iter().zip(counts).map(|(class, count)| format!("{class} {count}"));
+    format!("{all} ({})", bounded(each, words))
+}
+
+/// A list of names with commas, of bounded length.
+fn bounded(names: impl ExactSizeIterator<Item = String>, words: &Words) -> String {
+    let more = names.len().saturating_sub(CLASSES_SHOWN_MAX) as u64;
+    let shown = names.take(CLASSES_SHOWN_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown}{}", words.more(more)) } else { shown }
+}

@@ -1,0 +1,77 @@
+//! `report.md`.
+
+use std::fmt::Write;
+
+use super::Content;
+
+/// The page as Markdown.
+pub(crate) fn markdown(content: &Content<'_>) -> String {
+    let words = content.words;
+    let mut page =
+        format!("# {}: {}\n\n## {}\n\n", words.report_of, text(&content.sweep.name), words.summary);
+    for (name, fact) in content.facts() {
+        let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
+    }
+    let _ = writeln!(page, "\n## {}\n", words.results);
+    let headings = content.headings();
+    let _ = writeln!(
+        page,
+        "| {} |",
+        headings.iter().map(|heading| text(heading)).collect::<Vec<_>>().join(" | ")
+    );
+    let _ = writeln!(page, "|{}", "---|".repeat(headings.len()));
+    for row in content.table() {
+        let cells: Vec<_> = row.cells.iter().map(|cell| text(cell)).collect();
+        let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
+        let _ = writeln!(page, "| {} |", line.replace("****", ""));
+    }
+    if content.selection {
+        let _ = writeln!(page, "\n{}", words.best_rows_only);
+    }
+    if content.shows_packs() {
+        let _ = writeln!(page, "\n{}", words.packs);
+    }
+    let failures = content.failures();
+    if !failures.is_empty() {
+        let _ = writeln!(page, "\n## {}\n", words.failures);
+        for (what, why) in failures {
+            let _ = writeln!(page, "- **{}**: {}", text(&what), text(&why));
+        }
+    }
+    let _ = writeln!(page, "\n## {}\n", words.figures);
+    for figure in content.figures {
+        let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);
+        if !figure.notes.is_empty() {
+            let _ = writeln!(page, "{}\n", text(&figure.notes.join(" ")));
+        }
+    }
+    let _ = writeln!(page, "## {}\n\n{}", words.specification, fenced(&content.sweep.specification));
+    let _ = writeln!(page, "{}", words.other_files);
+    page
+}
+
+/// Text without a meaning to Markdown.
+fn text(text: &str) -> String {
+    terminal::text::markdown(text)
+}
+
+/// A block of code whose fence is longer than any run of backticks within.
+fn fenced(code: &str) -> String {
+    let longest = code.split(|sign| sign != '`').map(str::len).max().unwrap_or(0);
+    let code = terminal::text::lines(code);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}yaml\n{}\n{fence}\n", code.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_keeps_its_cell() {
+        assert_eq!(text("a|b\n<i>`c`"), "a\\|b &lt;i>\\`c\\`");
+        assert!(fenced("a: ```b").starts_with("````yaml"));
+        assert_eq!(text("a\u{1b}[2J\u{202e}b"), "a\\u{1b}\\[2J\\u{202e}b");
+        assert!(fenced("a: \u{9b}1m").contains("a: \\u{9b}1m"));
+    }
+}

@@ -1,0 +1,148 @@
+//! A job's row as every part of a report uses it.
+
+use proto::v1;
+use terms::{JobState, ParameterMap, ParameterValue};
+
+use super::{
+    figures::{readable, short, short_text},
+    ranking::Ranking,
+};
+
+/// One job and what came out.
+#[derive(Debug, Clone)]
+pub(super) struct JobRow {
+    pub(super) number: u64,
+    pub(super) parameters: ParameterMap,
+    pub(super) state: &'static str,
+    pub(super) attempts: u32,
+    pub(super) worker: String,
+    pub(super) epochs_done: u32,
+    /// Sum of the training loops, in seconds; none before the first epoch.
+    pub(super) train_seconds: Option<f64>,
+    pub(super) val_accuracy: Option<f64>,
+    pub(super) train_loss: Option<f64>,
+    pub(super) val_loss: Option<f64>,
+    pub(super) train_accuracy: Option<f64>,
+    /// The first epoch with the highest validation accuracy, and that accuracy.
+    pub(super) best: Option<(u32, f64)>,
+    /// What ranks the job: its metric, and of which epoch that is.
+    pub(super) ranked: Option<(u32, f64)>,
+    /// On one line, whole: a translation needs its end.
+    pub(super) reason: String,
+    /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
+    pub(super) pack_size: u32,
+    /// What became of its weights; empty where there is nothing to say.
+    pub(super) weights: String,
+}
+
+impl JobRow {
+    /// A job with the epochs that count.
+    pub(super) fn new(job: &v1::Job, epochs: &[v1::EpochRow], ranking: &Ranking) -> Self {
+        // Of a job that an older version finished, the epochs alone say which was the best.
+        let best = job.best_epoch.zip(job.best_val_accuracy);
+        let best = best.or_else(|| Ranking::accuracy().best(epochs));
+        let point = job.point.clone().unwrap_or_default();
+        Self {
+            number: point.job,
+            parameters: proto::parameters_from_wire(point.parameters),
+            state: JobState::try_from(job.state()).ok().map_or("", JobState::as_str),
+            attempts: job.attempts,
+            worker: job.worker.clone(),
+            epochs_done: job.epochs_done,
+            train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
+            val_accuracy: job.val_accuracy,
+            train_loss: job.train_loss,
+            val_loss: job.val_loss,
+            train_accuracy: job.train_accuracy,
+            best,
+            ranked: ranking.value(job, epochs),
+            reason: one_line(&job.reason),
+            pack_size: job.pack_size,
+            weights: job.weights.clone(),
+        }
+    }
+
+    /// A parameter as text; empty where the job has none of that name.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        self.parameters.get(name).map_or_else(String::new, ToString::to_string)
+    }
+
+    /// As [`Self::parameter`], with long numbers rounded: for people.
+    pub(super) fn readable_parameter(&self, name: &str) -> String {
+        match self.parameters.get(name) {
+            Some(ParameterValue::Float(value)) => readable(*value),
+            _ => self.parameter(name),
+        }
+    }
+
+    /// As [`Self::parameter`], with three significant digits and of bounded length.
+    pub(super) fn short_parameter(&self, name: &str) -> String {
+        match self.parameters.get(name) {
+            Some(ParameterValue::Float(value)) => short(*value),
+            Some(other) => short_text(&other.to_string()),
+            None => String::new(),
+        }
+    }
+
+    /// `lr=0.0001, bs=32, relu`: the parameters that vary, as the original report labels them.
+    pub(super) fn label(&self, varying: &[String]) -> String {
+        self.labelled(varying, |name| self.readable_parameter(name))
+    }
+
+    /// As [`Self::label`], for figures: values are short.
+    pub(super) fn short_label(&self, varying: &[String]) -> String {
+        self.labelled(varying, |name| self.short_parameter(name))
+    }
+
+    fn labelled(&self, varying: &[String], value: impl Fn(&str) -> String) -> String {
+        let order = |name: &str| match name {
+            "learning_rate" => 0,
+            "batch_size" => 1,
+            "activation" => 3,
+            _ => 2,
+        };
+        let mut names: Vec<&str> = varying.iter().map(String::as_str).collect();
+        names.sort_by_key(|name| order(name));
+        let part = |name: &&str| {
+            let value = value(name);
+            match *name {
+                "learning_rate" => format!("lr={value}"),
+                "batch_size" => format!("bs={value}"),
+                "activation" | "precision" => value,
+                other => format!("{}={value}", short_text(other)),
+            }
+        };
+        names.iter().map(part).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Longest reason in a report, in characters: the sense of an error stands at its beginning.
+const REASON_CHARACTERS_MAX: usize = 300;
+
+/// A text as one line.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split(|sign: char| sign.is_whitespace() || sign.is_control()).collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A reason of the length that is shown of it.
+pub(super) fn cut(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{} …", reason[..end].trim_end()),
+        None => reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("out of memory\n  at\tstep 3\u{85}\u{1b}[31m\n"), "out of memory at step 3 [31m");
+        assert_eq!(one_line(""), "");
+        let long = cut(&one_line(&"語 ".repeat(1_000)));
+        assert_eq!(long.chars().count(), REASON_CHARACTERS_MAX - 1 + 2);
+        assert!(long.ends_with("語 …"));
+    }
+}

@@ -1,0 +1,285 @@
+//! Reports of small sweeps, file by file.
+
+use std::fs;
+
+use proto::v1;
+use tempfile::TempDir;
+use terms::{ParameterMap, ParameterValue};
+
+use super::*;
+
+mod figures;
+mod gallery;
+mod pages;
+
+const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
+
+fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
+    let names = ["activation", "learning_rate", "batch_size", "epochs", "seed"];
+    v1::ReportHeader {
+        sweep: Some(v1::Sweep {
+            sweep_id: 1,
+            name: "activation-lr-batch".into(),
+            state: v1::SweepState::Finished.into(),
+            job_count,
+            counts: Some(counts),
+            created_unix_ms: 1_700_000_000_000,
+            ended_unix_ms: 1_700_000_100_000,
+            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true, use_best: false }),
+            varying: VARYING.map(str::to_owned).into(),
+            specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
+            dataset: Some(v1::DatasetSummary {
+                content_hash: "af1349b9f5f9a1a6".into(),
+                classes: vec!["cat".into(), "dog".into()],
+                train_images: 800,
+                val_images: 200,
+                ..v1::DatasetSummary::default()
+            }),
+            ..v1::Sweep::default()
+        }),
+        parameters: names.map(str::to_owned).into(),
+    }
+}
+
+fn point(number: u64, activation: &str, learning_rate: f64, batch_size: i64) -> v1::JobPoint {
+    let parameters = ParameterMap(vec![
+        ("activation".into(), ParameterValue::Text(activation.into())),
+        ("learning_rate".into(), ParameterValue::Float(learning_rate)),
+        ("batch_size".into(), ParameterValue::Integer(batch_size)),
+        ("epochs".into(), ParameterValue::Integer(2)),
+        ("seed".into(), ParameterValue::Integer(0)),
+    ]);
+    proto::job_point(number, parameters)
+}
+
+fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::EpochRow>) {
+    let epoch = |epoch: u32| v1::EpochRow {
+        job: point.job,
+        attempt: 1,
+        record: Some(v1::EpochRecord {
+            epoch,
+            train_loss: 0.75 - 0.125 * f64::from(epoch),
+            val_accuracy: accuracy - 0.0625 * f64::from(2 - epoch),
+            epoch_seconds: seconds / 2.0,
+            val_loss: Some(0.875 - 0.125 * f64::from(epoch)),
+            train_accuracy: Some(accuracy - 0.03125),
+        }),
+    };
+    let epochs = vec![epoch(1), epoch(2)];
+    let job = v1::Job {
+        point: Some(point),
+        state: v1::JobState::Done.into(),
+        attempts: 1,
+        pack_size: 1,
+        worker: "local-1".into(),
+        epochs_done: 2,
+        train_seconds: seconds,
+        val_accuracy: Some(accuracy),
+        train_loss: Some(0.5),
+        val_loss: Some(0.625),
+        train_accuracy: Some(accuracy - 0.03125),
+        best_epoch: Some(2),
+        best_val_accuracy: Some(accuracy),
+        ..v1::Job::default()
+    };
+    (job, epochs)
+}
+
+/// The report's own grid with values like its own.
+fn whole_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let mut jobs = Vec::new();
+    for activation in ["relu", "sigmoid"] {
+        for learning_rate in [0.01, 0.005, 0.0001, 0.00005] {
+            for batch_size in [32, 64] {
+                let number = jobs.len() as u64 + 1;
+                let learns = activation == "relu" && learning_rate < 0.001;
+                let accuracy =
+                    if learns { 0.78 + 0.005 * number as f64 } else { 0.4914 + 0.01 * (number % 2) as f64 };
+                let seconds = 300.0 - batch_size as f64 / 2.0 + (number * 7 % 16) as f64;
+                jobs.push(job(point(number, activation, learning_rate, batch_size), accuracy, seconds));
+            }
+        }
+    }
+    jobs
+}
+
+fn write(header: &v1::ReportHeader, jobs: &[(v1::Job, Vec<v1::EpochRow>)], language: Language) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = ReportWriter::create(folder.path(), header, language).unwrap();
+    for (job, epochs) in jobs {
+        writer.job(job, epochs).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap(), folder.path().join("report.html"));
+    folder
+}
+
+fn read(folder: &TempDir, name: &str) -> String {
+    fs::read_to_string(folder.path().join(name)).unwrap()
+}
+
+fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+    let diverged = v1::Job {
+        point: Some(point(3, "sigmoid", 1000.0, 32)),
+        state: v1::JobState::Diverged.into(),
+        attempts: 1,
+        pack_size: 1,
+        worker: "local-1".into(),
+        reason: "the loss of epoch 1 is not a finite number".into(),
+        ..v1::Job::default()
+    };
+    let failed = v1::Job {
+        point: Some(point(4, "sigmoid", 0.01, 32)),
+        state: v1::JobState::Failed.into(),
+        attempts: 3,
+        pack_size: 1,
+        worker: "<b>worker</b>".into(),
+        reason: "a|b <script>alert(1)</script>\nsecond line".into(),
+        ..v1::Job::default()
+    };
+    vec![
+        job(point(1, "relu", 0.0001, 32), 0.788, 296.99),
+        job(point(2, "relu", 0.00005, 64), 0.7928, 255.5),
+        (diverged, Vec::new()),
+        (failed, Vec::new()),
+    ]
+}
+
+fn some_header() -> v1::ReportHeader {
+    header(4, v1::JobCounts { done: 2, diverged: 1, failed: 1, ..v1::JobCounts::default() })
+}
+
+#[test]
+fn the_files_for_programs_hold_every_number_as_it_is() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    insta::assert_snapshot!(read(&folder, "results.csv"));
+    insta::assert_snapshot!(read(&folder, "epochs.csv"));
+    let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap());
+}
+
+#[test]
+fn the_pages_say_it_in_both_languages() {
+    for language in [Language::English, Language::Japanese] {
+        let folder = write(&some_header(), &some_jobs(), language);
+        insta::assert_snapshot!(format!("markdown_{language:?}"), read(&folder, "report.md"));
+        let html = read(&folder, "report.html");
+        let body = html.split_once("</style>").unwrap().1;
+        let without_figures: Vec<_> = body
+            .split("<figure")
+            .map(|part| part.rsplit_once("</figure>").map_or(part, |(_, rest)| rest))
+            .collect();
+        insta::assert_snapshot!(format!("html_{language:?}"), without_figures.join("<figure/>"));
+    }
+}
+
+#[test]
+fn where_the_best_epoch_counts_the_page_names_it() {
+    let mut header = some_header();
+    let metric = v1::Metric { name: "val_loss".into(), maximize: false, use_best: true };
+    header.sweep.as_mut().unwrap().metric = Some(metric);
+    let mut jobs = some_jobs();
+    jobs[0].1[0].record.as_mut().unwrap().val_loss = Some(0.25);
+    for (language, best) in [
+        (Language::English, "Validation loss 0.2500 (epoch 1) — Job 1"),
+        (Language::Japanese, "検証損失 0.2500 (エポック1) — ジョブ 1"),
+    ] {
+        let folder = write(&header, &jobs, language);
+        assert!(read(&folder, "report.md").contains(best), "{}", read(&folder, "report.md"));
+        let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+        assert_eq!(json["sweep"]["metric"]["use"], "best");
+    }
+}
+
+#[test]
+fn pictures_that_were_left_out_are_named() {
+    let mut header = some_header();
+    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    dataset.skipped = (1..=100).map(|number| format!("cat.{number}.jpg")).collect();
+    dataset.skipped_count = 250;
+    let folder = write(&header, &some_jobs(), Language::English);
+    let page = read(&folder, "report.md");
+    let line = page.lines().find(|line| line.contains("left out")).unwrap();
+    insta::assert_snapshot!(line);
+    let json: serde_json::Value = serde_json::from_str(&read(&folder, "results.json")).unwrap();
+    let kept = &json["sweep"]["dataset"];
+    assert_eq!((kept["skipped"].as_array().unwrap().len(), &kept["skipped_count"]), (100, &250.into()));
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    let html = read(&folder, "report.html");
+    for foreign in ["<script", "<link", "<img", "href=", "src=", "@import", "url("] {
+        assert!(!html.contains(foreign), "{foreign}");
+    }
+    assert_eq!(html.matches("<svg").count(), 2);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 6, "{left:?}");
+}
+
+#[test]
+fn a_sweep_without_results_has_a_report() {
+    let folder = write(&header(16, v1::JobCounts::default()), &[], Language::English);
+    assert!(read(&folder, "figures/learning-curves.svg").contains("no results"));
+    assert!(read(&folder, "report.md").contains("no job is done"));
+    assert_eq!(read(&folder, "results.csv").lines().count(), 1);
+}
+
+#[test]
+fn a_large_sweep_has_every_row_in_the_tables_and_the_best_on_the_page() {
+    let jobs: Vec<_> = (1..=3_000u64)
+        .map(|n| job(point(n, "relu", 1.0 / n as f64, 32), (n % 997) as f64 / 1000.0, 10.0))
+        .collect();
+    let header = header(3_000, v1::JobCounts { done: 3_000, ..v1::JobCounts::default() });
+    let folder = write(&header, &jobs, Language::English);
+    assert_eq!(read(&folder, "results.csv").lines().count(), 3_001);
+    assert_eq!(read(&folder, "epochs.csv").lines().count(), 6_001);
+    let page = read(&folder, "report.md");
+    assert_eq!(page.lines().filter(|line| line.starts_with("| ")).count(), 1 + TABLE_ROWS_MAX);
+    assert!(page.contains("Only the best jobs are listed"));
+    assert!(page.contains("the best 5 and the worst 3 of 3000 jobs; 2992 jobs are not drawn"));
+    assert!(page.contains("of 3000 jobs shown: the best"));
+}
+
+#[test]
+fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
+    let folder = write(&some_header(), &some_jobs(), Language::English);
+    let before = read(&folder, "results.csv");
+    let mut writer = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    let (job, epochs) = &some_jobs()[0];
+    writer.job(job, epochs).unwrap();
+    // One that was killed, which the next finds.
+    let killed = folder.path().join(".report-kiLLed");
+    fs::create_dir(&killed).unwrap();
+    fs::write(killed.join("lock"), held_folder::MARK).unwrap();
+    fs::write(killed.join("table"), "x").unwrap();
+    // A folder of the user's, which only begins alike.
+    let users = folder.path().join(".report-2025");
+    fs::create_dir(&users).unwrap();
+    fs::write(users.join("lock"), "x").unwrap();
+    let other = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    assert!(!killed.exists() && users.join("lock").exists());
+    fs::remove_dir_all(users).unwrap();
+    writer.job(&some_jobs()[1].0, &some_jobs()[1].1).unwrap();
+    drop((writer, other));
+    assert_eq!(read(&folder, "results.csv"), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = ReportWriter::create(&file, &some_header(), Language::English).unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_value_is_no_formula_in_a_table_and_a_number_stays_one() {
+    let (mut job, epochs) = job(point(1, "=cmd|'/c calc'!A0", -0.5, 32), 0.5, 10.0);
+    job.worker = "@sum".into();
+    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let table = read(&write(&header, &[(job, epochs)], Language::English), "results.csv");
+    assert!(table.contains("\n1,'=cmd|'/c calc'!A0,-0.5,32,") && table.contains(",'@sum,"), "{table}");
+}

@@ -1,0 +1,229 @@
+//! Texts with numbers in them: singular and plural, and the order of words, are each language's own.
+
+use terminal::count as counted;
+
+use super::{
+    super::figures::{measured, short},
+    Words,
+};
+
+/// `is` or `are`, and the like.
+fn agreeing(count: u64, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}
+
+impl Words {
+    pub(crate) fn jobs(&self, count: u64) -> String {
+        self.either_of(|| counted(count, "job"), || format!("{count} ジョブ"))
+    }
+
+    /// How many jobs are in a state.
+    pub(crate) fn in_state(&self, count: u64, state: &str) -> String {
+        let state = self.state_name(state);
+        self.either_of(|| format!("{count} {state}"), || format!("{state} {count}"))
+    }
+
+    /// That something is of an epoch.
+    pub(crate) fn of_epoch(&self, epoch: u32) -> String {
+        self.either_of(|| format!("epoch {epoch}"), || format!("エポック{epoch}"))
+    }
+
+    /// Time of all jobs, in seconds; of packs it is an estimate.
+    pub(crate) fn seconds_in_all(&self, seconds: f64, packed: bool) -> String {
+        // Small models on a few pictures take milliseconds.
+        let is_short = seconds > 0.0 && seconds < 1.0;
+        let seconds = if is_short { measured(seconds, 2) } else { format!("{seconds:.1}") };
+        match (self.is_japanese(), packed) {
+            (false, false) => format!("{seconds} s"),
+            (false, true) => {
+                format!("about {seconds} s (an estimate, as jobs were trained several at a time)")
+            }
+            (true, false) => format!("{seconds} 秒"),
+            (true, true) => format!("およそ {seconds} 秒 (まとめて学習したジョブがあるため概数)"),
+        }
+    }
+
+    /// The end of a list that leaves some out.
+    pub(crate) fn more(&self, count: u64) -> String {
+        self.either_of(|| format!(", … {count} more"), || format!("、ほか {count} 件"))
+    }
+
+    /// What stands before the numbers of jobs.
+    pub(crate) fn job_numbers(&self, count: u64) -> &'static str {
+        self.either(agreeing(count, "job", "jobs"), "ジョブ")
+    }
+
+    /// A job by its number, and by its parameters where some vary.
+    pub(crate) fn job_titled(&self, number: u64, label: &str) -> String {
+        let colon = if label.is_empty() { "" } else { ": " };
+        format!("{} {number}{colon}{label}", self.job)
+    }
+
+    /// One job of several that are at the same place.
+    pub(crate) fn and_others(&self, number: u64, others: usize) -> String {
+        let others = others as u64;
+        self.either_of(
+            || format!("{number} and {}", counted(others, "other")),
+            || format!("{number} ほか {others} 件"),
+        )
+    }
+
+    /// Title of the scatter plot; `epochs` where all its jobs have as many.
+    pub(crate) fn time_and_accuracy(&self, epochs: Option<u32>) -> String {
+        match (self.is_japanese(), epochs) {
+            (false, Some(epochs)) => format!("Training time and accuracy (epoch {epochs})"),
+            (false, None) => "Training time and accuracy (last epoch)".to_owned(),
+            (true, Some(epochs)) => format!("総学習時間と精度の関係(エポック{epochs})"),
+            (true, None) => "総学習時間と精度の関係(最終エポック)".to_owned(),
+        }
+    }
+
+    /// Name of the scatter plot's vertical axis.
+    pub(crate) fn accuracy_axis(&self, epochs: Option<u32>) -> String {
+        match (self.is_japanese(), epochs) {
+            (false, Some(epochs)) => format!("Validation accuracy at epoch {epochs}"),
+            (false, None) => "Validation accuracy at the last epoch".to_owned(),
+            (true, Some(epochs)) => format!("エポック{epochs}時点の検証精度"),
+            (true, None) => "最終エポック時点の検証精度".to_owned(),
+        }
+    }
+
+    /// An axis's name, with its scale where that is not the usual one.
+    pub(crate) fn on_axis(&self, name: &str, logarithmic: bool) -> String {
+        let scale = self.either("logarithmic scale", "対数目盛");
+        if logarithmic { format!("{name} ({scale})") } else { name.to_owned() }
+    }
+
+    /// Which of all jobs have a learning curve.
+    pub(crate) fn best_and_worst(&self, best: usize, worst: usize, all: u64) -> String {
+        match (self.is_japanese(), worst) {
+            (false, 0) => format!("the best {best} of {}", counted(all, "job")),
+            (false, _) => format!("the best {best} and the worst {worst} of {}", counted(all, "job")),
+            (true, 0) => format!("全 {all} ジョブのうち上位 {best} 件"),
+            (true, _) => format!("全 {all} ジョブのうち上位 {best} 件と下位 {worst} 件"),
+        }
+    }
+
+    /// What has a learning curve, and how many jobs have none.
+    pub(crate) fn shown_and_not(&self, shown: &str, left_out: u64) -> String {
+        let are = agreeing(left_out, "is", "are");
+        self.either_of(
+            || format!("Drawn: {shown}; {} {are} not drawn.", counted(left_out, "job")),
+            || format!("{shown}を表示しています。残りの {left_out} 件は表示していません。"),
+        )
+    }
+
+    /// What colours and dashes of learning curves stand for.
+    pub(crate) fn colour_and_dash(&self, colour: &str, dash: Option<&str>) -> String {
+        match dash {
+            Some(dash) => self.either_of(
+                || format!("Colour: {colour}; dashes: {dash}."),
+                || format!("色: {colour}、線種: {dash}。"),
+            ),
+            None => self.either_of(|| format!("Colour: {colour}."), || format!("色: {colour}。")),
+        }
+    }
+
+    /// That lines go beyond the axis of losses.
+    pub(crate) fn beyond_axis(&self, lines: usize, largest: f64) -> String {
+        let (lines, largest) = (lines as u64, short(largest));
+        let losses = agreeing(lines, "loss", "losses");
+        let go = agreeing(lines, "goes", "go");
+        self.either_of(
+            || format!("▲: the {losses} of {} {go} beyond the axis, up to {largest}.", counted(lines, "job")),
+            || format!("▲: {lines} 件のジョブの損失が軸の範囲を超えています (最大 {largest})。"),
+        )
+    }
+
+    /// That not every job is a point.
+    pub(crate) fn points_shown(&self, shown: usize, all: u64) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "{shown} of {} shown: the best and an even choice of the others.",
+                    counted(all, "job")
+                )
+            },
+            || {
+                format!(
+                    "全 {all} ジョブのうち {shown} 件 (上位と、残りから均等に選んだもの) を表示しています。"
+                )
+            },
+        )
+    }
+
+    /// That jobs have no point.
+    pub(crate) fn without_results(&self, jobs: u64) -> String {
+        let (are, have) = (agreeing(jobs, "is", "are"), agreeing(jobs, "has", "have"));
+        self.either_of(
+            || {
+                format!(
+                    "{} {are} not drawn, as {} {have} no epoch.",
+                    counted(jobs, "job"),
+                    agreeing(jobs, "it", "they")
+                )
+            },
+            || format!("エポックの記録がない {jobs} 件のジョブは表示していません。"),
+        )
+    }
+
+    /// That points have no label: others than those of the best were not given one.
+    pub(crate) fn unlabelled(&self, points: usize) -> String {
+        let points = points as u64;
+        let have = agreeing(points, "has", "have");
+        self.either_of(
+            || {
+                format!(
+                    "{} {have} no label: the best have one, as far as there is room.",
+                    counted(points, "point")
+                )
+            },
+            || {
+                format!(
+                    "{points} 個の点にはラベルがありません。ラベルがあるのは、余白のある範囲で上位の点だけです。"
+                )
+            },
+        )
+    }
+
+    /// That the pixels show some signs of a text as another one.
+    pub(crate) fn missing_signs(&self, sign: char) -> String {
+        self.either_of(
+            || {
+                format!(
+                    "{sign} in the PNG stands for a character that its font does not have; the SVG has it."
+                )
+            },
+            || format!("PNG 内の {sign} は、フォントにない文字の代わりです。SVG には元の文字があります。"),
+        )
+    }
+
+    fn either_of(&self, english: impl FnOnce() -> String, japanese: impl FnOnce() -> String) -> String {
+        if self.is_japanese() { japanese() } else { english() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Language, words::Words};
+
+    #[test]
+    fn numbers_are_told_as_people_say_them() {
+        let words = Words::of(Language::English);
+        for (text, expected) in [
+            (words.jobs(1), "1 job"),
+            (words.jobs(2), "2 jobs"),
+            (words.seconds_in_all(4536.0, false), "4536.0 s"),
+            (words.seconds_in_all(0.0123, false), "0.0123 s"),
+            (words.seconds_in_all(0.0, false), "0.0 s"),
+            (words.and_others(3, 1), "3 and 1 other"),
+            (words.and_others(3, 4), "3 and 4 others"),
+            (words.without_results(1), "1 job is not drawn, as it has no epoch."),
+            (words.without_results(2), "2 jobs are not drawn, as they have no epoch."),
+            (words.shown_and_not("x", 1), "Drawn: x; 1 job is not drawn."),
+            (words.beyond_axis(1, 3.2e14), "▲: the loss of 1 job goes beyond the axis, up to 3.2e14."),
+        ] {
+            assert_eq!(text, expected);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The epochs that count, read page by page: a sweep may have more of them than memory.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use terms::SweepId;
+
+use super::{EpochPlace, EpochRow, Store, StoreError};
+
+/// Epochs read at a time: with what a database's driver makes of a row, some megabytes.
+const EPOCHS_READ_MAX: u32 = 1_000;
+
+/// Reads the epochs that count of jobs, in the order of their numbers: of each job those of its last attempt, as its row
+/// knows them. They are in the store before the row is, and stay.
+#[derive(Debug)]
+pub struct CountingEpochs {
+    store: Arc<dyn Store>,
+    sweep: SweepId,
+    last_job: u64,
+    /// What was read and not asked for yet.
+    page: VecDeque<EpochRow>,
+    /// Where the next page begins.
+    place: EpochPlace,
+    /// Whether there is none.
+    is_at_end: bool,
+}
+
+impl CountingEpochs {
+    /// Of the jobs `first` to `last`.
+    pub fn new(store: Arc<dyn Store>, sweep: SweepId, first: u64, last: u64) -> Self {
+        let place = EpochPlace::before(first, 0);
+        Self { store, sweep, last_job: last, page: VecDeque::new(), place, is_at_end: false }
+    }
+
+    /// The next of the first `epochs_done` epochs of a job whose last attempt has this number; none after the last one. Jobs
+    /// that are passed over are so for good.
+    pub async fn next(
+        &mut self,
+        job: u64,
+        attempt: u32,
+        epochs_done: u32,
+    ) -> Result<Option<EpochRow>, StoreError> {
+        if epochs_done == 0 {
+            return Ok(None);
+        }
+        let first = EpochPlace::before(job, attempt);
+        loop {
+            while self.page.front().is_some_and(|row| place(row) < first) {
+                self.page.pop_front();
+            }
+            if let Some(next) = self.page.front() {
+                let counts = next.job == job && next.attempt == attempt && next.metrics.epoch <= epochs_done;
+                return Ok(if counts { self.page.pop_front() } else { None });
+            }
+            if self.is_at_end {
+                return Ok(None);
+            }
+            // Earlier attempts may have many.
+            self.place = self.place.max(first);
+            let page = self.store.epochs(self.sweep, self.place, self.last_job, EPOCHS_READ_MAX).await?;
+            self.is_at_end = page.len() < EPOCHS_READ_MAX as usize;
+            self.place = page.last().map_or(self.place, place);
+            self.page = page.into();
+        }
+    }
+}
+
+fn place(row: &EpochRow) -> EpochPlace {
+    EpochPlace { job: row.job, attempt: row.attempt, epoch: row.metrics.epoch }
+}

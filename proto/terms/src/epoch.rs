@@ -1,0 +1,18 @@
+//! What an epoch of training brings.
+
+/// What one epoch brought.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochMetrics {
+    /// The epoch's number, from 1.
+    pub epoch: u32,
+    /// Mean cross-entropy over the training images, in nats; finite.
+    pub train_loss: f64,
+    /// Share of validation images classified rightly, in [0, 1].
+    pub val_accuracy: f64,
+    /// Time of the training loop alone, in seconds.
+    pub epoch_seconds: f64,
+    /// Mean cross-entropy over the validation images, in nats; finite, where the worker says it.
+    pub val_loss: Option<f64>,
+    /// Share of the training images classified rightly during training, in [0, 1], where the worker says it.
+    pub train_accuracy: Option<f64>,
+}

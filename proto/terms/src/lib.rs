@@ -1,0 +1,18 @@
+//! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, what is said of a data set,
+//! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
+
+mod bounds;
+mod dataset;
+mod epoch;
+mod ids;
+mod parameter;
+mod state;
+
+pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
+pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
+pub use epoch::EpochMetrics;
+pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
+pub use parameter::{ParameterMap, ParameterValue};
+pub use state::{AttemptState, JobState, Outcome, SweepState};
+/// `JobState::VARIANTS` and the like.
+pub use strum::VariantArray;

@@ -1,0 +1,138 @@
+//! The states of sweeps, jobs and attempts, their names, and which of them are final.
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+/// A sweep's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum SweepState {
+    /// Jobs run or wait.
+    Running,
+    /// No more jobs start until it is resumed; running ones go on.
+    Paused,
+    /// No more jobs start; running ones end.
+    Stopping,
+    /// Final: every job has its end.
+    Finished,
+    /// Final: ended by `stop`.
+    Stopped,
+    /// Final: ended by `cancel`.
+    Cancelled,
+}
+
+/// A job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a free slot, for the first time or again.
+    Pending,
+    /// An attempt holds its lease.
+    Running,
+    /// Final: all epochs were trained.
+    Done,
+    /// Final: the loss is not a number any more; a result.
+    Diverged,
+    /// Final: no attempts are left.
+    Failed,
+    /// Final: ended by `stop` or `cancel`.
+    Cancelled,
+}
+
+/// An attempt's state: running, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum AttemptState {
+    /// Holds its lease.
+    Running,
+    /// All epochs were trained.
+    Done,
+    /// The loss is not a number any more.
+    Diverged,
+    /// The trainer failed.
+    Failed,
+    /// The worker gave it back.
+    HandedBack,
+    /// The coordinator took it back.
+    Revoked,
+    /// The worker cannot run it at all.
+    Rejected,
+    /// What it needs is not there at the moment.
+    Unavailable,
+    /// Its worker fell silent or lost it.
+    Lost,
+}
+
+/// How a worker says that an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Outcome {
+    /// All epochs were trained.
+    Done,
+    /// The training loss is not a number any more; a result, never tried again.
+    Diverged,
+    /// The trainer failed; tried again while attempts are left.
+    Failed,
+    /// The worker gave the job back unfinished, by its own will; not charged to the job.
+    HandedBack,
+    /// Stopped because the coordinator revoked it.
+    Revoked,
+    /// The worker cannot train the job at all.
+    Rejected,
+    /// Memory ran out while the job was trained in a pack; not charged to the job, which is tried again in a smaller pack.
+    OutOfMemory,
+    /// The trainer of the job's pack ended or broke its protocol, through whichever of its jobs; not charged to the job,
+    /// which is tried again in a smaller pack, so that in the end only the job that does it is left alone with it.
+    PackLost,
+    /// What the job needs is not there at the moment; not charged to the job.
+    Unavailable,
+}
+
+impl SweepState {
+    /// Whether nothing can change any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Finished | Self::Stopped | Self::Cancelled)
+    }
+}
+
+impl JobState {
+    /// Whether nothing can change any more.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// What all of these enums have: a name that stands in the store, on the wire and in reports.
+macro_rules! named {
+    ($($state:ident),*) => {$(
+        impl $state {
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                self.into()
+            }
+
+            /// The one of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                name.parse().ok()
+            }
+        }
+    )*};
+}
+
+named!(SweepState, JobState, AttemptState, Outcome);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_states() {
+        for state in JobState::VARIANTS {
+            assert_eq!(JobState::from_name(state.as_str()), Some(*state));
+        }
+        for state in SweepState::VARIANTS {
+            assert_eq!(SweepState::from_name(state.as_str()), Some(*state));
+        }
+        assert_eq!(AttemptState::HandedBack.as_str(), "handed_back");
+        assert_eq!(JobState::from_name("finished"), None);
+    }
+}

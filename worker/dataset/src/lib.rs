@@ -1,0 +1,54 @@
+//! Data sets of pictures: finding pictures in folders and archives, decoding and packing them once, and making synthetic
+//! ones. Nothing here trains.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod cache;
+mod cache_lock;
+pub mod command;
+mod decode;
+mod error;
+mod fingerprint;
+mod in_order;
+mod left_out;
+mod leftovers;
+mod lots;
+mod pack;
+mod packed;
+pub mod progress;
+mod source;
+mod synced_file;
+mod synthetic;
+
+use std::path::PathBuf;
+
+pub use self::{
+    cache::{default_cache_dir, lock_path, prepare},
+    decode::{DecodeError, decode_resized, panics_are_caught},
+    error::DataError,
+    packed::PackedDataset,
+    source::{PICTURE_BYTES_MAX, pictures_below},
+};
+
+/// What to prepare, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrepareOptions {
+    /// Image folder, flat folder, .zip of either, or packed .safetensors.
+    pub path: PathBuf,
+    /// The validation set, where it is a place of its own.
+    pub val_path: Option<PathBuf>,
+    /// Side of the square images, in pixels.
+    pub image_size: u32,
+    /// Leave pictures out that cannot be decoded, instead of stopping.
+    pub skip_corrupt: bool,
+    /// Where packed data sets are kept.
+    pub cache_dir: PathBuf,
+    /// Threads that decode.
+    pub threads: usize,
+}
+
+/// Damage for the tests of what is read.
+#[cfg(test)]
+mod corruption;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,473 @@
+//! Where pictures come from: a folder of class folders, a flat folder, or a .zip of either. A source lists its
+//! pictures in the order of torchvision's ImageFolder and reads them one by one, from many threads. Names are bytes, as
+//! the system has them; people see them with [`shown`].
+
+mod archive;
+mod classes;
+mod walk;
+
+use std::{
+    cell::Cell,
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use self::{
+    archive::Archive,
+    classes::{Classified, Folders, Part, Parts, classify, others, parts},
+};
+use super::{
+    DataError, DecodeError,
+    left_out::{LeftOuts, Reason, shown},
+    progress::{Listener, Progress, Step},
+};
+use terms::LeftOut;
+
+/// Endings of pictures that are not read: where they lie, pictures were meant to.
+const OTHER_PICTURES: [&str; 14] =
+    ["gif", "avif", "heic", "heif", "jp2", "jxl", "jfif", "jpe", "psd", "raw", "dng", "nef", "cr2", "tga"];
+/// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+/// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
+pub const PICTURE_BYTES_MAX: u64 = 256 << 20;
+/// Memory that a reader keeps from one picture to the next, in bytes: nearly all pictures fit.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+/// Most pictures: ImageNet's fourteen million fit.
+const PICTURES_MAX: usize = 20_000_000;
+
+/// One picture of a source.
+#[derive(Debug, Clone)]
+pub(super) struct Picture {
+    /// Position of its class in [`Source::classes`].
+    pub(super) class: u8,
+    /// Its path within the class; the same in a folder, a flat folder and a .zip.
+    pub(super) name: Vec<u8>,
+    /// Its path within its place.
+    path: Vec<u8>,
+    /// Position in the archive.
+    index: usize,
+    /// Which place it lies in: 0 for the data set's, 1 for that of the validation set.
+    place: u8,
+}
+
+impl Picture {
+    /// Its path as people see it.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.path)
+    }
+}
+
+/// A class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Class {
+    /// Its name as the system has it.
+    pub(super) name: Vec<u8>,
+    /// Its name as people see it.
+    pub(super) shown: String,
+}
+
+/// A listed source.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// What the user named.
+    pub(super) path: PathBuf,
+    /// Classes in the order of their names.
+    pub(super) classes: Vec<Class>,
+    /// Pictures by class and name, those for training first.
+    pub(super) pictures: Vec<Picture>,
+    /// How many of them are for training, or for training and validation where there is no validation set.
+    pub(super) train: usize,
+    /// Where the validation set comes from, for people; none where a share is held out.
+    pub(super) validation: Option<String>,
+    /// What is not used.
+    pub(super) left_out: LeftOuts,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    Folder,
+    Archive(Archive),
+}
+
+/// A file somewhere in a place, before it is known what it is.
+#[derive(Debug)]
+struct Found {
+    path: Vec<u8>,
+    index: usize,
+}
+
+impl Source {
+    /// Lists the pictures at `path`, and the validation set at `val_path` where one is named; otherwise a folder
+    /// `val` next to `train` is one. `listener` is told how many files were found.
+    pub(super) fn open(
+        path: &Path,
+        val_path: Option<&Path>,
+        listener: Listener<'_>,
+    ) -> Result<Self, DataError> {
+        let listed = Cell::new(0);
+        let found_one = || {
+            listed.set(listed.get() + 1);
+            listener(Progress { step: Step::Listing, share: 0.0, done: listed.get() });
+        };
+        let mut left_out = LeftOuts::default();
+        let (place, found) = open_place(path, &mut left_out, &found_one)?;
+        let mut places = vec![place];
+        let mut validation = found.validation;
+        let train = classify(path, found.train, &mut left_out)?;
+        if let Some(val_path) = val_path {
+            if let Some((name, part)) = validation.take() {
+                part.found.iter().for_each(|file| left_out.add(Reason::OtherFolder, &name, &file.path));
+            }
+            let (place, name, part) = open_validation(val_path, &mut left_out, &found_one)?;
+            places.push(place);
+            validation = Some((name, part));
+        }
+        let place = u8::from(val_path.is_some());
+        let validation = match validation {
+            None => None,
+            Some((name, part)) => {
+                let classified = classify_validation(&places, &name, part, &train, &mut left_out)?;
+                Some((name, classified.pictures))
+            }
+        };
+        if let [class] = train.classes.as_slice() {
+            let found = others(&left_out);
+            return Err(DataError::OneClass { path: path.to_owned(), class: shown(class), found });
+        }
+        let picture = |place| {
+            move |(class, name, file): (u8, Vec<u8>, Found)| Picture {
+                class,
+                name,
+                path: file.path,
+                index: file.index,
+                place,
+            }
+        };
+        let mut pictures: Vec<Picture> = train.pictures.into_iter().map(picture(0)).collect();
+        let train_count = pictures.len();
+        let name = validation.map(|(name, validation)| {
+            pictures.extend(validation.into_iter().map(picture(place)));
+            name
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            classes: shown_classes(train.classes),
+            pictures,
+            train: train_count,
+            validation: name,
+            left_out,
+            places,
+        })
+    }
+
+    /// The place of the validation set, where it was named.
+    pub(super) fn val_path(&self) -> Option<&Path> {
+        self.places.get(1).map(|place| place.path.as_path())
+    }
+
+    /// A reader for one thread.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        let archive = |place: &Place| match &place.store {
+            Store::Folder => None,
+            Store::Archive(archive) => Some(archive.clone()),
+        };
+        Reader { places: self.places.iter().map(|place| (place.path.as_path(), archive(place))).collect() }
+    }
+
+    /// For each picture what changes when it does, without reading it: size, times of change and inode; an archive has
+    /// its own for all. Renaming and writing change one of them, even where the old time is put back.
+    pub(super) fn stamps(&self, listener: Listener<'_>) -> Result<Vec<[i128; 4]>, DataError> {
+        let stamp = |path: &Path| {
+            let metadata =
+                fs::metadata(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+            let nanoseconds =
+                |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+            Ok([
+                i128::from(metadata.len()),
+                nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+                nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+                i128::from(metadata.ino()),
+            ])
+        };
+        let archives = self.places.iter().filter(|place| matches!(place.store, Store::Archive(_)));
+        let mut stamps = archives.map(|place| stamp(&place.path)).collect::<Result<Vec<_>, _>>()?;
+        for picture in &self.pictures {
+            let place = &self.places[usize::from(picture.place)];
+            if matches!(place.store, Store::Folder) {
+                stamps.push(stamp(&below(&place.path, &picture.path))?);
+                listener(Progress { step: Step::Looking, share: 0.0, done: stamps.len() as u64 });
+            }
+        }
+        Ok(stamps)
+    }
+
+    /// What tells pictures apart in a stamp.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.pictures.iter().map(|picture| (picture.place, picture.path.as_slice()))
+    }
+}
+
+fn below(path: &Path, within: &[u8]) -> PathBuf {
+    path.join(std::ffi::OsStr::from_bytes(within))
+}
+
+/// Says that it is the validation set that is not there.
+fn of_validation(error: DataError) -> DataError {
+    match error {
+        DataError::Missing { path } => DataError::ValidationMissing { path },
+        other => other,
+    }
+}
+
+/// Lists one place and tells its parts apart.
+fn open_place(
+    path: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<(Place, Parts), DataError> {
+    let metadata = fs::metadata(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
+        _ => DataError::Read { path: path.to_owned(), source },
+    })?;
+    let (mut found, folders, store) = if metadata.is_dir() {
+        let (found, folders) = walk::list(path, left_out, found_one)?;
+        (found, folders, Store::Folder)
+    } else if metadata.is_file() {
+        let archive = archive::open(path)?;
+        let (found, folders) = archive::list(path, &archive, left_out, found_one)?;
+        (found, folders, Store::Archive(archive))
+    } else {
+        let found = "neither a folder nor a file".to_owned();
+        return Err(DataError::NotADataset { path: path.to_owned(), found });
+    };
+    if found.len() > PICTURES_MAX {
+        let what = format!("{} files are too many", found.len());
+        return Err(DataError::TooLarge { path: path.to_owned(), what });
+    }
+    let without_pictures = without_pictures(&found);
+    keep_pictures(&mut found, left_out);
+    let folders = Folders { all: &folders, without_pictures: &without_pictures };
+    let parts = parts(path, found, folders, left_out)?;
+    if parts.train.found.is_empty() {
+        return Err(DataError::NoImages { path: path.to_owned(), found: others(left_out) });
+    }
+    Ok((Place { path: path.to_owned(), store }, parts))
+}
+
+/// The folders that hold files, and none that looks like a picture: annotations, which many data sets have next to their
+/// pictures.
+fn without_pictures(found: &[Found]) -> HashSet<Vec<u8>> {
+    let (mut with, mut without) = (HashSet::new(), HashSet::new());
+    for file in found {
+        let known = if looks_like_picture(&file.path) { &mut with } else { &mut without };
+        add_folders_above(&file.path, known);
+    }
+    without.retain(|folder| !with.contains(folder));
+    without
+}
+
+/// Adds the folders that a path lies in to those that are known, with which all above them are.
+fn add_folders_above(mut path: &[u8], known: &mut HashSet<Vec<u8>>) {
+    while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
+        path = &path[..end];
+        if path.is_empty() || known.contains(path) {
+            break;
+        }
+        known.insert(path.to_vec());
+    }
+}
+
+/// Counts the files that are no pictures, and keeps the others.
+fn keep_pictures(found: &mut Vec<Found>, left_out: &mut LeftOuts) {
+    found.retain(|file| {
+        let is_picture = is_picture(&file.path);
+        if !is_picture {
+            left_out.add_file(&file.path);
+        }
+        is_picture
+    });
+}
+
+/// The pictures in a folder and below it, in the order of their paths, and what lies there besides: found as those of a
+/// data set are, whatever their classes.
+///
+/// # Errors
+/// A folder that cannot be read, or holds more than a data set may.
+pub fn pictures_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), DataError> {
+    let mut left_out = LeftOuts::default();
+    let (mut found, _) = walk::list(folder, &mut left_out, &|| {})?;
+    keep_pictures(&mut found, &mut left_out);
+    let mut paths: Vec<PathBuf> = found.iter().map(|file| below(folder, &file.path)).collect();
+    paths.sort();
+    Ok((paths, left_out.list()))
+}
+
+/// Lists the place of the validation set. Of one that holds several sets, the validation part is it: the name says so, and
+/// the others are not counted as left out, as they may well be trained on.
+fn open_validation(
+    path: &Path,
+    left_out: &mut LeftOuts,
+    found_one: &dyn Fn(),
+) -> Result<(Place, String, Part), DataError> {
+    let mut own = LeftOuts::default();
+    let (place, Parts { train, train_folder, validation }) =
+        open_place(path, &mut own, found_one).map_err(of_validation)?;
+    let (name, part) = match (validation.filter(|(_, part)| !part.found.is_empty()), train_folder) {
+        (Some((name, part)), _) => (path.join(name), part),
+        (None, Some(train_folder)) => {
+            let what = format!(
+                "as the validation set (dataset.val_path), it holds the training set {train_folder:?} and no pictures for \
+                 validation; name the folder with these"
+            );
+            return Err(DataError::Ambiguous { path: path.to_owned(), what });
+        }
+        (None, None) => (path.to_owned(), train),
+    };
+    left_out.extend(own);
+    Ok((place, name.display().to_string(), part))
+}
+
+/// Finds the classes of the validation set, which must be those of the training set.
+fn classify_validation(
+    places: &[Place],
+    name: &str,
+    part: Part,
+    train: &Classified,
+    left_out: &mut LeftOuts,
+) -> Result<Classified, DataError> {
+    let (own, other) = (&places[0], &places[places.len() - 1]);
+    if part.found.is_empty() {
+        let reason = format!(
+            "its folder {name:?} holds no pictures{}; fill it, or remove it to hold out a share of the training set",
+            others(left_out)
+        );
+        return Err(DataError::Validation { path: own.path.clone(), reason });
+    }
+    let classified = classify(&other.path, part, left_out)?;
+    same_classes(&own.path, train, &classified)?;
+    if places.len() > 1 {
+        none_in_both(own, other, train, &classified)?;
+    }
+    Ok(classified)
+}
+
+/// Refuses a picture that is for training and for validation, which would measure what was learnt by heart.
+fn none_in_both(
+    own: &Place,
+    other: &Place,
+    train: &Classified,
+    validation: &Classified,
+) -> Result<(), DataError> {
+    let root = |place: &Place| fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
+    let (own_root, other_root) = (root(own), root(other));
+    if !own_root.starts_with(&other_root) && !other_root.starts_with(&own_root) {
+        return Ok(());
+    }
+    let full = |root: &Path, file: &Found| [root.as_os_str().as_bytes(), &b"/"[..], &file.path[..]].concat();
+    let for_validation: HashSet<Vec<u8>> =
+        validation.pictures.iter().map(|(_, _, file)| full(&other_root, file)).collect();
+    let both = train.pictures.iter().find(|(_, _, file)| for_validation.contains(&full(&own_root, file)));
+    let Some((_, _, both)) = both else { return Ok(()) };
+    let reason = format!("{} of {} is a training picture, too", shown(&both.path), other.path.display());
+    Err(DataError::Validation { path: own.path.clone(), reason })
+}
+
+fn same_classes(path: &Path, train: &Classified, validation: &Classified) -> Result<(), DataError> {
+    if train.classes == validation.classes {
+        return Ok(());
+    }
+    let names = |classes: &[Vec<u8>]| {
+        classes.iter().take(10).map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
+    };
+    let reason = format!(
+        "its classes are {}, and those of the training set {}",
+        names(&validation.classes),
+        names(&train.classes)
+    );
+    Err(DataError::Validation { path: path.to_owned(), reason })
+}
+
+/// Names that look the same to people get a number, so that they stay apart.
+fn shown_classes(names: Vec<Vec<u8>>) -> Vec<Class> {
+    let mut classes: Vec<Class> = Vec::with_capacity(names.len());
+    for name in names {
+        let plain = shown(&name);
+        let mut shown = plain.clone();
+        let mut number = 1;
+        while classes.iter().any(|class| class.shown == shown) {
+            number += 1;
+            shown = format!("{plain} ({number})");
+        }
+        classes.push(Class { name, shown });
+    }
+    classes
+}
+
+/// Reads pictures of a source.
+pub(super) struct Reader<'a> {
+    places: Vec<(&'a Path, Option<Archive>)>,
+}
+
+impl Reader<'_> {
+    /// Reads one picture into `bytes`, in place of what was there. What is wrong with the picture alone comes as an error of
+    /// it: it is larger than any, or damaged within its archive.
+    ///
+    /// # Errors
+    /// What the system cannot read.
+    pub(super) fn read(
+        &mut self,
+        picture: &Picture,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Result<(), DecodeError>, DataError> {
+        let (place, archive) = &mut self.places[usize::from(picture.place)];
+        let Some(archive) = archive else {
+            let path = below(place, &picture.path);
+            let read = File::open(&path).and_then(|file| read_bounded(file, bytes));
+            return read.map_err(|source| DataError::Read { path, source });
+        };
+        // All of it is in memory: whatever fails is the picture's own.
+        let broken = |error: &dyn std::fmt::Display| Err(DecodeError::Broken(error.to_string()));
+        Ok(match archive.by_index(picture.index) {
+            Ok(entry) if entry.size() > PICTURE_BYTES_MAX => Err(too_large()),
+            Ok(entry) => read_bounded(entry, bytes).unwrap_or_else(|error| broken(&error)),
+            Err(error) => broken(&error),
+        })
+    }
+}
+
+/// Reads at most [`PICTURE_BYTES_MAX`], whatever the size that a file or an archive claims.
+fn read_bounded(reader: impl Read, bytes: &mut Vec<u8>) -> io::Result<Result<(), DecodeError>> {
+    bytes.clear();
+    bytes.shrink_to(KEPT_BYTES_MAX);
+    reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes)?;
+    Ok(if bytes.len() as u64 > PICTURE_BYTES_MAX { Err(too_large()) } else { Ok(()) })
+}
+
+fn too_large() -> DecodeError {
+    DecodeError::Broken(format!("it has more than {} MiB", PICTURE_BYTES_MAX >> 20))
+}
+
+/// Whether a file's name is that of a picture that is read.
+fn is_picture(path: &[u8]) -> bool {
+    ends_in(path, &EXTENSIONS)
+}
+
+/// Whether a file's name is that of a picture, read or not.
+fn looks_like_picture(path: &[u8]) -> bool {
+    is_picture(path) || ends_in(path, &OTHER_PICTURES)
+}
+
+fn ends_in(path: &[u8], extensions: &[&str]) -> bool {
+    let Some(dot) = path.iter().rposition(|byte| *byte == b'.') else { return false };
+    extensions.iter().any(|extension| extension.as_bytes().eq_ignore_ascii_case(&path[dot + 1..]))
+}
