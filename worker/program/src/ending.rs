@@ -37,7 +37,9 @@ mod tests {
 
     #[test]
     fn codes_and_signals_are_told_apart() {
-        for (raw, part) in [(1 << 8, "exit status 1"), (9, "out of memory"), (25, "SIGXFSZ"), (50, "signal 50")] {
+        for (raw, part) in
+            [(1 << 8, "exit status 1"), (9, "out of memory"), (25, "SIGXFSZ"), (50, "signal 50")]
+        {
             let words = describe(ExitStatus::from_raw(raw));
             assert!(words.contains(part), "{words}");
         }

@@ -52,7 +52,9 @@ pub(crate) struct Paths<'a> {
 
 /// A variable cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("execution.env has {0:?}, which cannot be a variable of the environment: its name is empty, has = or begins with {OWN}, or there is a NUL character")]
+#[error(
+    "execution.env has {0:?}, which cannot be a variable of the environment: its name is empty, has = or begins with {OWN}, or there is a NUL character"
+)]
 pub(crate) struct VariableError(String);
 
 /// The environment of a job's program.
@@ -98,7 +100,8 @@ pub(crate) fn environment(
     };
     variables.insert(PYTHON_PATH.into(), python_path);
     let (sweep, number, attempt) = names(&job.id);
-    let mut tell = |name: &str, value: &OsStr| variables.insert(format!("{OWN}{name}").into(), value.to_owned());
+    let mut tell =
+        |name: &str, value: &OsStr| variables.insert(format!("{OWN}{name}").into(), value.to_owned());
     for (name, value) in [("ID", sweep), ("JOB", number), ("ATTEMPT", attempt)] {
         tell(name, OsStr::new(value));
     }
@@ -148,7 +151,11 @@ pub(crate) fn interpreter(variables: &Environment) -> &'static str {
 mod tests {
     use super::*;
 
-    fn made(inherited: &[(&str, &str)], added: &[(&str, &str)], device: &str) -> Result<Environment, VariableError> {
+    fn made(
+        inherited: &[(&str, &str)],
+        added: &[(&str, &str)],
+        device: &str,
+    ) -> Result<Environment, VariableError> {
         let job: Job = serde_json::from_str(r#"{"id": "3/14#2"}"#).unwrap();
         let inherited = inherited.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let added = added.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -198,7 +205,8 @@ mod tests {
             ("cuda:0,cuda:2", Some("4,5,6"), Some("4,6")),
             ("cpu", Some("4,5"), Some("4,5")),
         ] {
-            let inherited: Vec<_> = visible.map(|visible| ("CUDA_VISIBLE_DEVICES", visible)).into_iter().collect();
+            let inherited: Vec<_> =
+                visible.map(|visible| ("CUDA_VISIBLE_DEVICES", visible)).into_iter().collect();
             let variables = made(&inherited, &[], device).unwrap();
             assert_eq!(of(&variables, "CUDA_VISIBLE_DEVICES").as_deref(), expected, "{device} {visible:?}");
         }

@@ -148,7 +148,8 @@ impl<W: Write> Run<'_, W> {
         }
         loop {
             let now = Instant::now();
-            let next = self.state.kill_at.map_or(self.state.look_at, |kill_at| kill_at.min(self.state.look_at));
+            let next =
+                self.state.kill_at.map_or(self.state.look_at, |kill_at| kill_at.min(self.state.look_at));
             match self.events.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(Event::Job(number, JobEvent::Exited)) if number == self.number => break,
                 Ok(event) => self.apply(event)?,
@@ -237,7 +238,9 @@ impl<W: Write> Run<'_, W> {
 
     fn commit(&mut self, name: String) {
         if !self.scratch.checkpoints().join(&name).is_dir() {
-            terminal::say!("the checkpoint {name:?} is not kept: there is no such folder in SWEEP_CHECKPOINT_DIR");
+            terminal::say!(
+                "the checkpoint {name:?} is not kept: there is no such folder in SWEEP_CHECKPOINT_DIR"
+            );
             return;
         }
         self.state.committed.retain(|one| *one != name);
@@ -273,7 +276,10 @@ impl<W: Write> Run<'_, W> {
     fn tick(&mut self) -> Result<(), Gone> {
         let now = Instant::now();
         if self.state.kill_at.is_some_and(|at| now >= at) {
-            terminal::say!("the program did not end in {} s after SIGTERM and is killed", self.grace.as_secs_f64());
+            terminal::say!(
+                "the program did not end in {} s after SIGTERM and is killed",
+                self.grace.as_secs_f64()
+            );
             self.state.kill_at = None;
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
@@ -304,7 +310,9 @@ impl<W: Write> Run<'_, W> {
             match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.apply(event)?,
                 Err(RecvTimeoutError::Timeout) => {
-                    terminal::say!("an output of the program is still open after its end; it is not read further");
+                    terminal::say!(
+                        "an output of the program is still open after its end; it is not read further"
+                    );
                     self.channel.cut();
                     return Ok(());
                 }
@@ -340,7 +348,8 @@ impl<W: Write> Run<'_, W> {
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");
-            let reason = format!("the program ended well, but never reported the sweep's metric; it reported {names}");
+            let reason =
+                format!("the program ended well, but never reported the sweep's metric; it reported {names}");
             return end(Outcome::Failed, reason);
         }
         end(Outcome::Done, String::new())
@@ -355,7 +364,8 @@ impl<W: Write> Run<'_, W> {
         }
         let Some(keeper) = &self.keeper else { return Ok(()) };
         if matches!(end.outcome, Outcome::Stopped | Outcome::Failed) {
-            let has_any = fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
+            let has_any =
+                fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
             // A program that knows no channel has its folder as it is.
             if self.state.committed.is_empty() && has_any {
                 keeper.keep(Snapshot { part: None, facts: self.facts(), outdated: Vec::new() });

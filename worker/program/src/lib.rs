@@ -81,7 +81,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .name("requests".to_owned())
         .spawn(move || read_requests(BufReader::new(stdin()), &requests))
         .context("cannot read requests")?;
-    let session = Session::new(Output::new(stdout()), events, sender, shelf, folder, Slot::from_environment());
+    let session =
+        Session::new(Output::new(stdout()), events, sender, shelf, folder, Slot::from_environment());
     let served = session.serve();
     end_descendants();
     Ok(served?)

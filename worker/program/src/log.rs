@@ -21,8 +21,9 @@ const LINES_PER_SECOND: u32 = 200;
 /// Lines that are kept: what the agent keeps of a log.
 const KEPT: usize = 50;
 
-/// Lines of a reason.
+/// Lines of a reason, and characters of each: together they fit into what is kept of it.
 const REASON_LINES: usize = 3;
+const REASON_CHARACTERS_MAX: usize = 250;
 
 /// Bytes that are read at a time: a pipe's worth.
 const READ_BYTES: usize = 64 << 10;
@@ -48,8 +49,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        let state =
-            State { last: VecDeque::new(), hidden: 0, left_out: 0, allowance: BURST, filled_at: Instant::now() };
+        let state = State {
+            last: VecDeque::new(),
+            hidden: 0,
+            left_out: 0,
+            allowance: BURST,
+            filled_at: Instant::now(),
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -97,7 +103,8 @@ impl Log {
         let state = self.state();
         let lines = state.last.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
         let last: Vec<&str> = lines.rev().take(REASON_LINES).collect();
-        last.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        let cut = |line: &str| line.chars().take(REASON_CHARACTERS_MAX).collect();
+        last.into_iter().rev().map(cut).collect::<Vec<String>>().join(" | ")
     }
 }
 
@@ -106,7 +113,8 @@ impl State {
         let since = now.saturating_duration_since(self.filled_at);
         if since >= Duration::from_secs(1) {
             let seconds = u32::try_from(since.as_secs()).unwrap_or(u32::MAX);
-            self.allowance = self.allowance.saturating_add(seconds.saturating_mul(LINES_PER_SECOND)).min(BURST);
+            self.allowance =
+                self.allowance.saturating_add(seconds.saturating_mul(LINES_PER_SECOND)).min(BURST);
             self.filled_at = now;
         }
     }

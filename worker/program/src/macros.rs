@@ -71,7 +71,10 @@ pub struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MacroError {
     /// No macro has this name.
-    #[error("the command has ${{{found}}}, which is no macro; there are {}; write $${{ for a ${{ of your own", all_macros())]
+    #[error(
+        "the command has ${{{found}}}, which is no macro; there are {}; write $${{ for a ${{ of your own",
+        all_macros()
+    )]
     Unknown {
         /// What stands between the braces.
         found: String,
@@ -120,7 +123,8 @@ pub enum MacroError {
 }
 
 fn all_macros() -> String {
-    let names = MACROS.map(|name| if name == VARIABLE { "${envvar:NAME}".into() } else { format!("${{{name}}}") });
+    let names =
+        MACROS.map(|name| if name == VARIABLE { "${envvar:NAME}".into() } else { format!("${{{name}}}") });
     names.join(", ")
 }
 
@@ -195,8 +199,7 @@ fn one(item: &str, parts: &[Part<'_>], facts: &Facts<'_>) -> Result<OsString, Ma
             Part::Macro("args_json_file") => argument.push(facts.parameters_file),
             Part::Macro(name) => match name.strip_prefix(VARIABLE) {
                 Some(variable) => argument.push(
-                    (facts.variable)(variable)
-                        .ok_or_else(|| MacroError::NoVariable(variable.to_owned()))?,
+                    (facts.variable)(variable).ok_or_else(|| MacroError::NoVariable(variable.to_owned()))?,
                 ),
                 None => {
                     return Err(MacroError::Several { name: (*name).to_owned(), item: item.to_owned() });

@@ -1,11 +1,14 @@
 //! Processes that this one starts, and what they start in turn: how a child is set apart, and how everything that descends
 //! from one is ended.
 
-use std::{collections::HashMap, fs, io, os::unix::process::CommandExt, path::Path, process::Command, thread, time::Duration};
+use std::{
+    collections::HashMap, fs, io, os::unix::process::CommandExt, path::Path, process::Command, thread,
+    time::Duration,
+};
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, set_parent_process_death_signal, setsid,
-    wait,
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, set_parent_process_death_signal,
+    setsid, wait,
 };
 
 /// Pause between two looks for processes that are left.

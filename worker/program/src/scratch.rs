@@ -93,7 +93,8 @@ impl Scratch {
             files.push(entry?.path());
         }
         files.sort();
-        let is_weights = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == WEIGHTS) && is_file(path);
+        let is_weights =
+            |path: &&PathBuf| path.extension().is_some_and(|ending| ending == WEIGHTS) && is_file(path);
         let weights: Vec<&PathBuf> = files.iter().filter(is_weights).collect();
         let taken = match (wanted, weights.as_slice()) {
             (Some(wanted), [one]) => {
@@ -103,7 +104,8 @@ impl Scratch {
             _ => None,
         };
         let names = files.iter().filter(|file| Some(*file) != taken.as_ref());
-        let names: Vec<_> = names.filter_map(|file| file.file_name()).map(|name| name.to_string_lossy()).collect();
+        let names: Vec<_> =
+            names.filter_map(|file| file.file_name()).map(|name| name.to_string_lossy()).collect();
         if !names.is_empty() {
             terminal::say!(
                 "of what is in SWEEP_OUTPUT_DIR, this is not kept: {}; one .safetensors file is, where the sweep keeps artifacts",

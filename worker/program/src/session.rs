@@ -118,7 +118,8 @@ impl<W: Write> Session<W> {
             Err(refused) => return Ok(Err(refused)),
         };
         let Prepared { scratch, found, .. } = &prepared;
-        let resumed_epochs = found.as_ref().and_then(|found| found.facts.records.last()).map_or(0, |last| last.epoch);
+        let resumed_epochs =
+            found.as_ref().and_then(|found| found.facts.records.last()).map_or(0, |last| last.epoch);
         let dataset = NoDataset::default();
         self.output.say(&Told::Started { id: &job.id, dataset, resumed_epochs })?;
         for record in found.iter().flat_map(|found| &found.facts.records) {
@@ -141,10 +142,12 @@ impl<W: Write> Session<W> {
 
     /// Makes everything that the program is to find.
     fn prepare(&self, job: &Job) -> Result<Prepared, Refused> {
-        let program = job.program.clone().ok_or_else(|| {
-            Refused::rejected("the job has no program; this trainer runs programs alone")
-        })?;
-        let pattern = program.metrics.pattern.as_deref().map(Pattern::new).transpose().map_err(Refused::rejected)?;
+        let program = job
+            .program
+            .clone()
+            .ok_or_else(|| Refused::rejected("the job has no program; this trainer runs programs alone"))?;
+        let pattern =
+            program.metrics.pattern.as_deref().map(Pattern::new).transpose().map_err(Refused::rejected)?;
         let parameters = json(&job.parameters, program.arguments);
         let no_folder = |error| Refused::unavailable("the job's temporary folder cannot be made", &error);
         let scratch = Scratch::create(&self.folder, &parameters).map_err(no_folder)?;
@@ -161,19 +164,29 @@ impl<W: Write> Session<W> {
             output: &scratch.output(),
             helper: &scratch.helper(),
         };
-        let variables =
-            environment(env::vars_os(), job, &program.env, &self.slot, paths, found.is_some())
-                .map_err(Refused::rejected)?;
+        let variables = environment(env::vars_os(), job, &program.env, &self.slot, paths, found.is_some())
+            .map_err(Refused::rejected)?;
         let folder = program.folder.clone().unwrap_or_else(|| scratch.work());
+        let is_there = fs::metadata(&folder)
+            .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+        is_there.map_err(|error| {
+            Refused::unavailable(&format!("the job's folder {} cannot be used", folder.display()), &error)
+        })?;
         Ok(Prepared { program, pattern, scratch, identity, found, variables, folder })
     }
 
-    fn look_for_checkpoint(&self, job: &Job, identity: &str, scratch: &Scratch) -> Result<Option<Found>, Refused> {
+    fn look_for_checkpoint(
+        &self,
+        job: &Job,
+        identity: &str,
+        scratch: &Scratch,
+    ) -> Result<Option<Found>, Refused> {
         let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints) else { return Ok(None) };
         shelf.read(&plan.key, identity, &scratch.checkpoints()).or_else(|error| {
             terminal::say!("the job starts over, as its checkpoints cannot be read: {error}");
             let emptied = empty(&scratch.checkpoints());
-            emptied.map_err(|error| Refused::unavailable("the folder for checkpoints cannot be made", &error))?;
+            emptied
+                .map_err(|error| Refused::unavailable("the folder for checkpoints cannot be made", &error))?;
             Ok(None)
         })
     }
@@ -206,7 +219,8 @@ impl<W: Write> Session<W> {
         let sources = source.counter();
         let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;
         let table = program.metrics.csv.as_ref().map(|csv| folder.join(csv));
-        let table = table.map(|path| watch(path, tally.epochs(), source.clone())).transpose().map_err(unavailable)?;
+        let table =
+            table.map(|path| watch(path, tally.epochs(), source.clone())).transpose().map_err(unavailable)?;
         let (log, began) = (Log::new(), Instant::now());
         let pattern = prepared.pattern.clone();
         let pid = start(&command, folder, variables, &source, &log, pattern).map_err(|error| {
@@ -280,9 +294,8 @@ fn grace(program: &Program) -> Duration {
 /// Folders of checkpoints that an earlier attempt has committed: those that the helper has numbered.
 fn folders(scratch: &Scratch) -> Vec<String> {
     let entries = fs::read_dir(scratch.checkpoints()).into_iter().flatten().flatten();
-    let is_numbered = |name: &String| {
-        name.len() == NUMBER_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let is_numbered =
+        |name: &String| name.len() == NUMBER_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_numbered).collect();
     names.sort();

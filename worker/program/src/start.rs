@@ -123,7 +123,9 @@ pub(crate) fn watch(path: PathBuf, epochs: u32, source: Source) -> io::Result<Se
             let is_last = dropped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Disconnected);
             match table.look(is_last) {
                 Ok(look) => {
-                    look.said.iter().for_each(|said| complaints.say(&format!("{}: {said}", table.path().display())));
+                    look.said
+                        .iter()
+                        .for_each(|said| complaints.say(&format!("{}: {said}", table.path().display())));
                     for report in look.reports {
                         source.say(JobEvent::Reported(report, None));
                     }

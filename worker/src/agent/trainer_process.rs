@@ -31,11 +31,7 @@ use self::{
     log::Log,
     reader::{Gate, Reader},
 };
-use super::{
-    asked_weights::AskedWeights,
-    session::types::TrainerEvent,
-    weights::WeightsFolder,
-};
+use super::{asked_weights::AskedWeights, session::types::TrainerEvent, weights::WeightsFolder};
 use trainer_protocol::{PACK_SIZE_MAX, ToTrainer};
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{ID, Script, Told, Trainer, eventually, is_alive};
 
@@ -36,6 +36,10 @@ fn what_cannot_be_started_is_rejected_with_the_reason() {
         assert_eq!(told.outcome(), "rejected");
         assert!(told.reason().contains(part), "{}", told.reason());
     }
+    let mut elsewhere = script.job(json!({}), json!({}));
+    elsewhere["program"]["folder"] = json!("/no/such/folder");
+    let told = trainer.run(elsewhere);
+    assert!(told.outcome() == "unavailable" && told.reason().contains("/no/such/folder"), "{told:?}");
     let told = trainer.run(json!({"id": ID, "model": "simple_cnn", "parameters": {}}));
     assert_eq!(told.outcome(), "rejected");
 }
@@ -50,7 +54,8 @@ while not sweep.report(epoch, loss=1):
 print('stopped in order')
 ";
     let mut trainer = Trainer::start(None);
-    trainer.train(Script::new(text).job(json!({}), json!({})));
+    let script = Script::new(text);
+    trainer.train(script.job(json!({}), json!({})));
     trainer.until("epoch");
     trainer.stop();
     assert_eq!(Told(trainer.until("ended")).outcome(), "stopped");
@@ -169,9 +174,8 @@ sweep.report(1, loss=1)
 ";
     let folder = tempfile::tempdir().unwrap();
     let weights = folder.path().join("3-14-1.safetensors");
-    let mut job: Value = Script::new(text).job(json!({}), json!({}));
     let script = Script::new(text);
-    job["program"]["folder"] = json!(script.path());
+    let mut job = script.job(json!({}), json!({}));
     job["weights"] = json!(weights);
     assert_eq!(Trainer::start(None).run(job).outcome(), "done");
     assert_eq!(fs::read(weights).unwrap(), b"weights");

@@ -149,7 +149,9 @@ impl Told {
     }
 
     pub(crate) fn resumed_epochs(&self) -> u64 {
-        self.0.iter().find(|message| message["type"] == "started").unwrap()["resumed_epochs"].as_u64().unwrap()
+        self.0.iter().find(|message| message["type"] == "started").unwrap()["resumed_epochs"]
+            .as_u64()
+            .unwrap()
     }
 }
 

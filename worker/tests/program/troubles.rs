@@ -51,7 +51,8 @@ sys.exit(1)
 
 #[test]
 fn outputs_that_are_closed_are_no_end() {
-    let text = "import os, sweep\nos.close(1)\nos.close(2)\nfor epoch in range(1, 4): sweep.report(epoch, loss=1)";
+    let text =
+        "import os, sweep\nos.close(1)\nos.close(2)\nfor epoch in range(1, 4): sweep.report(epoch, loss=1)";
     let told = Trainer::start(None).run(Script::new(text).job(json!({}), json!({})));
     assert_eq!(told.outcome(), "done", "{}", told.reason());
     assert_eq!(told.values("loss").len(), 3);

@@ -60,9 +60,14 @@ struct Entry {
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Folder,
-    File { bytes: u64, is_executable: bool },
+    File {
+        bytes: u64,
+        is_executable: bool,
+    },
     /// To what is below the folder that the link is in.
-    Link { to: Vec<String> },
+    Link {
+        to: Vec<String>,
+    },
 }
 
 /// Why a checkpoint is not used.
@@ -107,7 +112,8 @@ pub(crate) fn pack(
     if text.len() as u64 > HEADER_BYTES_MAX || whole > ARCHIVE_BYTES_MAX {
         return Err(io::Error::other(format!("it has {whole} bytes; at most {ARCHIVE_BYTES_MAX} are kept")));
     }
-    let mut writer = Hashed { inner: BufWriter::with_capacity(PIECE_BYTES, to), hasher: blake3::Hasher::new() };
+    let mut writer =
+        Hashed { inner: BufWriter::with_capacity(PIECE_BYTES, to), hasher: blake3::Hasher::new() };
     writer.write_all(MAGIC)?;
     writer.write_all(&(text.len() as u64).to_le_bytes())?;
     writer.write_all(&text)?;
@@ -289,7 +295,8 @@ fn check_entries(entries: &[Entry], length: u64) -> Result<(), Refusal> {
         let mut components = Path::new(name).components();
         matches!((components.next(), components.next()), (Some(Component::Normal(one)), None) if one == name.as_str())
     };
-    let is_path = |path: &[String]| !path.is_empty() && path.len() <= DEPTH_MAX + 1 && path.iter().all(is_name);
+    let is_path =
+        |path: &[String]| !path.is_empty() && path.len() <= DEPTH_MAX + 1 && path.iter().all(is_name);
     let is_entry = |entry: &Entry| {
         is_path(&entry.path)
             && match &entry.kind {
@@ -298,7 +305,9 @@ fn check_entries(entries: &[Entry], length: u64) -> Result<(), Refusal> {
             }
     };
     let bytes = entries.iter().try_fold(0_u64, |sum, entry| sum.checked_add(entry.bytes()));
-    if entries.len() <= ENTRIES_MAX && entries.iter().all(is_entry) && bytes.is_some_and(|bytes| bytes <= length)
+    if entries.len() <= ENTRIES_MAX
+        && entries.iter().all(is_entry)
+        && bytes.is_some_and(|bytes| bytes <= length)
     {
         Ok(())
     } else {

@@ -94,7 +94,10 @@ fn the_furthest_whole_one_is_found_and_two_are_kept() {
         names.sort();
         names
     };
-    assert_eq!(names(), ["0000000002.checkpoint", "0000000002.tail", "0000000003.checkpoint", "0000000003.tail"]);
+    assert_eq!(
+        names(),
+        ["0000000002.checkpoint", "0000000002.tail", "0000000003.checkpoint", "0000000003.tail"]
+    );
     let read = || {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("checkpoints");
@@ -152,7 +155,9 @@ fn forged(header: &serde_json::Value) -> Vec<u8> {
 #[test]
 fn names_that_lead_elsewhere_are_refused_even_where_the_hash_is_right() {
     let with = |entries: serde_json::Value| {
-        read_bytes(&forged(&serde_json::json!({"facts": {"identity": "mine", "records": []}, "entries": entries})))
+        read_bytes(&forged(
+            &serde_json::json!({"facts": {"identity": "mine", "records": []}, "entries": entries}),
+        ))
     };
     let file = |path: &[&str]| serde_json::json!([{"path": path, "kind": {"file": {"bytes": 7, "is_executable": false}}}]);
     assert!(with(file(&["a"])).is_ok());
@@ -161,7 +166,8 @@ fn names_that_lead_elsewhere_are_refused_even_where_the_hash_is_right() {
     }
     let link = serde_json::json!([{"path": ["a"], "kind": {"link": {"to": ["..", "x"]}}}]);
     assert!(matches!(with(link), Err(Refusal::Corrupted(_))));
-    let long = serde_json::json!([{"path": ["a"], "kind": {"file": {"bytes": u64::MAX, "is_executable": false}}}]);
+    let long =
+        serde_json::json!([{"path": ["a"], "kind": {"file": {"bytes": u64::MAX, "is_executable": false}}}]);
     assert!(matches!(with(long), Err(Refusal::Corrupted(_))));
 }
 

@@ -87,7 +87,9 @@ fn push(
 ) -> Result<(), MacroError> {
     let wrong = |reason| Err(MacroError::Value { name: name.to_owned(), reason });
     let is_flag_form = match style {
-        Style::Argparse => matches!(form, Form::Args | Form::BooleanOptional | Form::NoEquals | Form::NoBooleanFlags),
+        Style::Argparse => {
+            matches!(form, Form::Args | Form::BooleanOptional | Form::NoEquals | Form::NoBooleanFlags)
+        }
         Style::Wandb => matches!(form, Form::BooleanOptional | Form::NoBooleanFlags),
     };
     match value {

@@ -44,20 +44,31 @@ fn wandb_style_writes_what_wandb_writes() {
 
 #[test]
 fn argparse_style_writes_flags_and_leaves_out_what_is_false_or_null() {
-    let plain = ["--c=1", "--lr=1e-5", "--model.layers=3", "--name=x y"];
+    let plain = ["--c=1", "--lr=0.00001", "--model.layers=3", "--name=x y"];
     let with = |first: &[&'static str]| [first, &plain[..]].concat();
     for (name, expected) in [
         ("args", with(&["--a"])),
         ("args_no_boolean_flags", with(&["--a"])),
         ("args_boolean_optional", with(&["--a", "--no-b"])),
-        ("args_no_equals", vec!["--a", "--c", "1", "--lr", "1e-5", "--model.layers", "3", "--name", "x y"]),
+        (
+            "args_no_equals",
+            vec!["--a", "--c", "1", "--lr", "0.00001", "--model.layers", "3", "--name", "x y"],
+        ),
         (
             "args_no_hyphens",
-            vec!["a=True", "b=False", "c=1", "d=null", "lr=1e-5", "model.layers=3", "name=x y"],
+            vec!["a=True", "b=False", "c=1", "d=null", "lr=0.00001", "model.layers=3", "name=x y"],
         ),
         (
             "args_override_hydra",
-            vec!["++a=true", "++b=false", "++c=1", "++d=null", "++lr=1e-5", "++model.layers=3", "++name='x y'"],
+            vec![
+                "++a=true",
+                "++b=false",
+                "++c=1",
+                "++d=null",
+                "++lr=0.00001",
+                "++model.layers=3",
+                "++name='x y'",
+            ],
         ),
     ] {
         let found = run(&[&format!("${{{name}}}")], &some(), Style::Argparse).unwrap();
@@ -73,7 +84,8 @@ fn a_program_alone_is_run_as_wandb_runs_it() {
 
 #[test]
 fn single_macros_may_be_a_part_of_an_argument() {
-    let command = ["--home=${envvar:HOME}/x", "p=${program}", "${args_json_file}", "$${literal}", "a$b", "$5"];
+    let command =
+        ["--home=${envvar:HOME}/x", "p=${program}", "${args_json_file}", "$${literal}", "a$b", "$5"];
     let found = run(&command, &json!({}), Style::Argparse).unwrap();
     assert_eq!(found, ["--home=/home/me/x", "p=train.py", "/tmp/p.json", "${literal}", "a$b", "$5"]);
 }

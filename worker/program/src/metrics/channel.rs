@@ -74,11 +74,7 @@ impl Channel {
     /// The system refuses; the path is too long for a socket.
     pub(crate) fn open(path: &Path, source: Source) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
-        let channel = Self {
-            path: path.to_owned(),
-            is_closed: Arc::default(),
-            connections: Arc::default(),
-        };
+        let channel = Self { path: path.to_owned(), is_closed: Arc::default(), connections: Arc::default() };
         let (is_closed, connections) = (Arc::clone(&channel.is_closed), Arc::clone(&channel.connections));
         thread::Builder::new()
             .name("channel".to_owned())
@@ -108,12 +104,7 @@ impl Drop for Channel {
     }
 }
 
-fn accept(
-    listener: &UnixListener,
-    source: &Source,
-    is_closed: &AtomicBool,
-    connections: &Connections,
-) {
+fn accept(listener: &UnixListener, source: &Source, is_closed: &AtomicBool, connections: &Connections) {
     for number in 0.. {
         let accepted = listener.accept();
         // After it is closed, those who wait are taken in without waiting for more.
@@ -326,7 +317,8 @@ mod tests {
         let heard = with_channel(false, |path| {
             for number in 0..20 {
                 let mut stream = UnixStream::connect(path).unwrap();
-                write!(stream, "{{\"metrics\":{{\"a\":{number}}}}}\n{{\"metrics\":{{\"a\":{number}}}}}").unwrap();
+                write!(stream, "{{\"metrics\":{{\"a\":{number}}}}}\n{{\"metrics\":{{\"a\":{number}}}}}")
+                    .unwrap();
             }
         });
         assert_eq!(heard.len(), 40);

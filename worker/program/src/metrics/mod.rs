@@ -79,7 +79,9 @@ pub(crate) enum ReportError {
     Empty,
     #[error("it has {0} metrics; at most {METRICS_MAX} are kept")]
     TooMany(usize),
-    #[error("the metric {0:?} has no name that can be used: 1 to {NAME_CHARACTERS_MAX} characters, none of them a control character")]
+    #[error(
+        "the metric {0:?} has no name that can be used: 1 to {NAME_CHARACTERS_MAX} characters, none of them a control character"
+    )]
     Name(String),
     #[error("its epoch is not a finite number")]
     Epoch,

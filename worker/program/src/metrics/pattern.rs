@@ -68,7 +68,9 @@ impl Pattern {
             let Some(text) = found.name(name) else { continue };
             let Some(value) = number(text.as_str()) else {
                 let shown: String = text.as_str().chars().take(80).collect();
-                return Some(Err(format!("the group {name} of metrics.pattern took {shown:?}, which is no number")));
+                return Some(Err(format!(
+                    "the group {name} of metrics.pattern took {shown:?}, which is no number"
+                )));
             };
             if name == EPOCH {
                 epoch = Some(value);

@@ -6,10 +6,7 @@
 //! first: it knows which state it read. Programs write their checkpoint before or after they report its epoch; in
 //! the first case, the epoch's record came after the checkpoint and lies in reserve until then.
 
-use std::{
-    collections::BTreeSet,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +114,8 @@ impl Tally {
     /// Takes a report that came so long after the program's start.
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
         let from = self.records.len();
-        let number = report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
+        let number =
+            report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
         if self.records.last().is_some_and(|last| number <= last.number) {
             return Tallied::Repeated;
         }
@@ -175,9 +173,11 @@ mod tests {
         for (second, number) in numbers.iter().enumerate() {
             let taken = tally.take(report(*number, 0.5), Duration::from_secs(second as u64 + 1));
             if let Tallied::Epochs(records) = taken {
-                told.extend(records.iter().map(|record| {
-                    (record.epoch, record.metrics.get(STEP).map(|Number(step)| *step))
-                }));
+                told.extend(
+                    records
+                        .iter()
+                        .map(|record| (record.epoch, record.metrics.get(STEP).map(|Number(step)| *step))),
+                );
             }
         }
         told
@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn an_objective_that_is_not_finite_diverges_and_other_metrics_may_be_anything() {
-        let with = |name: &str, value| Report::new(None, Metrics::from([(name.to_owned(), Number(value))])).unwrap();
+        let with =
+            |name: &str, value| Report::new(None, Metrics::from([(name.to_owned(), Number(value))])).unwrap();
         let mut tally = tally(None);
         assert!(!tally.has_objective());
         assert!(matches!(tally.take(with("other", f64::NAN), Duration::ZERO), Tallied::Epochs(_)));
@@ -242,11 +243,9 @@ mod tests {
     #[test]
     fn what_a_program_reports_first_says_which_epochs_of_the_earlier_attempt_count() {
         // It wrote its checkpoint after the report of 20, or before that of 30.
-        for (first, expected) in [
-            (30.0, vec![(3, Some(30.0))]),
-            (40.0, vec![(3, Some(30.0)), (4, Some(40.0))]),
-            (20.0, vec![]),
-        ] {
+        for (first, expected) in
+            [(30.0, vec![(3, Some(30.0))]), (40.0, vec![(3, Some(30.0)), (4, Some(40.0))]), (20.0, vec![])]
+        {
             assert_eq!(take(&mut resumed(), &[Some(first)]), expected, "{first}");
         }
     }
