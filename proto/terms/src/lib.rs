@@ -5,6 +5,8 @@ mod bounds;
 mod dataset;
 mod epoch;
 mod ids;
+pub mod manifest;
+mod metric;
 mod parameter;
 mod state;
 
@@ -12,6 +14,7 @@ pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_M
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
+pub use metric::Goal;
 pub use parameter::{ParameterMap, ParameterValue};
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.
