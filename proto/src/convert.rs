@@ -1,8 +1,8 @@
 //! Between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap, ParameterValue,
-    SweepState,
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap,
+    ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -35,6 +35,8 @@ pub fn attempt_from_wire(wire: Option<v1::AttemptRef>) -> Result<AttemptKey, Mis
 impl From<ParameterValue> for v1::ParameterValue {
     fn from(value: ParameterValue) -> Self {
         let kind = match value {
+            ParameterValue::Null => Kind::Null(true),
+            ParameterValue::Boolean(value) => Kind::Boolean(value),
             ParameterValue::Integer(value) => Kind::Integer(value),
             ParameterValue::Float(value) => Kind::Float(value),
             ParameterValue::Text(value) => Kind::Text(value),
@@ -58,6 +60,8 @@ pub fn job_point(job: u64, parameters: ParameterMap) -> v1::JobPoint {
 /// Parameters as they came; those without a value are left out.
 pub fn parameters_from_wire(wire: Vec<v1::Parameter>) -> ParameterMap {
     let value = |kind| match kind {
+        Kind::Null(_) => ParameterValue::Null,
+        Kind::Boolean(value) => ParameterValue::Boolean(value),
         Kind::Integer(value) => ParameterValue::Integer(value),
         Kind::Float(value) => ParameterValue::Float(value),
         Kind::Text(value) => ParameterValue::Text(value),
@@ -156,6 +160,7 @@ macro_rules! same_names {
 
 same_names!(SweepState: Running, Paused, Stopping, Finished, Stopped, Cancelled);
 same_names!(JobState: Pending, Running, Done, Diverged, Failed, Cancelled);
+same_names!(AttemptState: Running, Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost);
 same_names!(Outcome: Done, Diverged, Failed, HandedBack, Revoked, Rejected, OutOfMemory, PackLost, Unavailable);
 
 #[cfg(test)]
@@ -177,6 +182,8 @@ mod tests {
             ("activation".into(), ParameterValue::Text("relu".into())),
             ("learning_rate".into(), ParameterValue::Float(0.00005)),
             ("batch_size".into(), ParameterValue::Integer(32)),
+            ("nesterov".into(), ParameterValue::Boolean(false)),
+            ("scheduler".into(), ParameterValue::Null),
         ]);
         assert_eq!(parameters_from_wire(parameters_to_wire(parameters.clone())), parameters);
     }
@@ -188,6 +195,9 @@ mod tests {
         }
         for state in JobState::VARIANTS {
             assert_eq!(JobState::try_from(v1::JobState::from(*state)), Ok(*state));
+        }
+        for state in AttemptState::VARIANTS {
+            assert_eq!(AttemptState::try_from(v1::AttemptState::from(*state)), Ok(*state));
         }
         for outcome in Outcome::VARIANTS {
             assert_eq!(Outcome::try_from(v1::Outcome::from(*outcome)), Ok(*outcome));

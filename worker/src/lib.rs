@@ -5,7 +5,7 @@
 
 pub mod agent;
 
-/// Damage for the tests of what is read.
+/// Corruption for the tests of what is read.
 #[cfg(test)]
 #[path = "../dataset/src/corruption.rs"]
 mod corruption;

@@ -6,7 +6,7 @@ use std::{env, fs, path::PathBuf};
 
 /// The C++ of the trainer: what is compiled, and what that includes.
 const SOURCES: [&str; 3] = ["src/shim.cpp", "src/layers.cpp", "src/pooling.cpp"];
-const HEADERS: [&str; 2] = ["src/guard.h", "src/pooling.h"];
+const HEADERS: [&str; 3] = ["src/activation.h", "src/guard.h", "src/pooling.h"];
 
 fn main() {
     for path in SOURCES.iter().chain(&HEADERS) {

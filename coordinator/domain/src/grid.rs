@@ -300,15 +300,22 @@ fn sorted_positions(axis: &Axis) -> Vec<u32> {
     positions
 }
 
-/// An order of all values; those of an axis are of one type.
+/// An order of all values, in which those of a type lie together.
 fn compare(one: &ParameterValue, other: &ParameterValue) -> Ordering {
-    use ParameterValue::{Float, Integer, Text};
+    use ParameterValue::{Boolean, Float, Integer, Null, Text};
+    let kind = |value: &ParameterValue| match value {
+        Integer(_) => 0,
+        Float(_) => 1,
+        Text(_) => 2,
+        Boolean(_) => 3,
+        Null => 4,
+    };
     match (one, other) {
         (Integer(one), Integer(other)) => one.cmp(other),
         (Float(one), Float(other)) => one.total_cmp(other),
         (Text(one), Text(other)) => one.cmp(other),
-        (Integer(_), _) | (Float(_), Text(_)) => Ordering::Less,
-        _ => Ordering::Greater,
+        (Boolean(one), Boolean(other)) => one.cmp(other),
+        _ => kind(one).cmp(&kind(other)),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct KnownPoints {
 /// A value that can be looked up; floats are finite and above zero, so equal ones have equal bits.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
+    Null,
+    Boolean(bool),
     Integer(i64),
     Float(u64),
     Text(String),
@@ -37,6 +39,8 @@ enum Key {
 impl From<&ParameterValue> for Key {
     fn from(value: &ParameterValue) -> Self {
         match value {
+            ParameterValue::Null => Self::Null,
+            ParameterValue::Boolean(value) => Self::Boolean(*value),
             ParameterValue::Integer(number) => Self::Integer(*number),
             ParameterValue::Float(number) => Self::Float(number.to_bits()),
             ParameterValue::Text(text) => Self::Text(text.clone()),

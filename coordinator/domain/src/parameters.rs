@@ -189,25 +189,12 @@ impl ParameterDefinition {
 /// A whole number, also one that is written as a decimal one, such as `32.0` or `1e2`. Beyond 2^53 a decimal one may be
 /// another than was written, so it is none.
 pub fn whole(value: &ParameterValue) -> Option<i64> {
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    match value {
-        ParameterValue::Integer(number) => Some(*number),
-        #[allow(clippy::cast_possible_truncation)]
-        ParameterValue::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT_MAX => {
-            Some(*number as i64)
-        }
-        _ => None,
-    }
+    value.whole()
 }
 
 /// A value as it is written in a file, with what tells it from another that looks like it.
 pub fn written(value: &ParameterValue) -> String {
-    match value {
-        ParameterValue::Integer(number) => format!("`{number}`"),
-        ParameterValue::Float(number) => format!("`{number:?}`"),
-        ParameterValue::Text(text) if text.parse::<f64>().is_ok() => format!("`\"{text}\"` (text)"),
-        ParameterValue::Text(text) => format!("`{text}`"),
-    }
+    value.written()
 }
 
 impl ParameterKind {

@@ -128,6 +128,8 @@ impl Cell {
 
 fn parameter_json(value: &ParameterValue) -> Value {
     match value {
+        ParameterValue::Null => Value::Null,
+        ParameterValue::Boolean(value) => (*value).into(),
         ParameterValue::Integer(value) => (*value).into(),
         ParameterValue::Float(value) => (*value).into(),
         ParameterValue::Text(value) => value.as_str().into(),

@@ -1,4 +1,8 @@
-//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages.
+//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages. What the
+//! engine says lies in files of its own: `to_worker`, and `shown` for users.
+
+mod shown;
+mod to_worker;
 
 use std::collections::HashSet;
 
@@ -10,9 +14,14 @@ use domain::{
 use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
-use terms::{EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, SweepState, TEXT_CHARACTERS_MAX};
+use terms::{
+    AttemptState, EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, Outcome, SweepState,
+    TEXT_CHARACTERS_MAX,
+};
 use tonic::Status;
 
+pub(super) use self::shown::{listed, snapshot, sweep, worker};
+pub use self::to_worker::to_worker;
 use super::edge::{for_people, plain};
 use crate::artifacts::WEIGHTS_BYTES_MAX;
 
@@ -112,7 +121,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     let held = |held: v1::HeldAttempt| {
         let attempt = proto::attempt_from_wire(held.attempt)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(HeldAttempt { attempt, slot: held.slot, ended: held.ended })
+        Ok(HeldAttempt { attempt, slot: (!held.ended).then_some(held.slot) })
     };
     Ok(Hello {
         name,
@@ -178,7 +187,8 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
         },
         Some(Event::Epoch(record)) => epoch(&record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
-            outcome: ended.outcome(),
+            // One that a later version knows: no more than that it did not succeed can be told.
+            outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
             reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
             log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
             weights: ended.weights.map(weights_left),
@@ -333,6 +343,7 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
         device: row.device,
         granted_unix_ms: row.granted_unix_ms,
         ended_unix_ms: row.ended_unix_ms.unwrap_or(0),
+        state: AttemptState::from_name(&row.state).map_or(0, |state| v1::AttemptState::from(state).into()),
         outcome: row.state,
         reason: row.reason,
         log_tail: row.log_tail,

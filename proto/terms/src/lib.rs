@@ -1,10 +1,13 @@
 //! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, what is said of a data set,
 //! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
+#![warn(missing_docs)]
 
 mod bounds;
 mod dataset;
 mod epoch;
 mod ids;
+pub mod manifest;
+mod metric;
 mod parameter;
 mod state;
 
@@ -12,6 +15,7 @@ pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_M
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
+pub use metric::Goal;
 pub use parameter::{ParameterMap, ParameterValue};
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.

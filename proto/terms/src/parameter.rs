@@ -8,18 +8,52 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ParameterValue {
+    /// Nothing: Python's `None`.
+    Null,
+    /// True or false.
+    Boolean(bool),
     /// A whole number.
     Integer(i64),
     /// A finite number.
     Float(f64),
-    /// A name.
+    /// Text, such as a name.
     Text(String),
 }
 
+impl ParameterValue {
+    /// A whole number, also one that is written as a decimal one, such as `32.0` or `1e2`. Beyond 2^53 a decimal one may be
+    /// another than was written, so it is none.
+    pub fn whole(&self) -> Option<i64> {
+        const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Self::Integer(number) => Some(*number),
+            #[allow(clippy::cast_possible_truncation)]
+            Self::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT_MAX => Some(*number as i64),
+            _ => None,
+        }
+    }
+
+    /// The value as it is written in a file, with what tells it from another that looks like it.
+    pub fn written(&self) -> String {
+        match self {
+            Self::Null | Self::Boolean(_) | Self::Integer(_) => format!("`{self}`"),
+            Self::Float(number) => format!("`{number:?}`"),
+            Self::Text(text) if looks_like_another(text) => format!("`\"{text}\"` (text)"),
+            Self::Text(text) => format!("`{text}`"),
+        }
+    }
+}
+
+fn looks_like_another(text: &str) -> bool {
+    text.parse::<f64>().is_ok() || ["true", "false", "null"].contains(&text)
+}
+
 impl fmt::Display for ParameterValue {
-    /// As people write it: `32`, `0.00005`, `relu`.
+    /// As people write it: `32`, `0.00005`, `relu`, `true`, `null`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Null => f.write_str("null"),
+            Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
             Self::Float(value) => value.fmt(f),
             Self::Text(value) => value.fmt(f),
@@ -49,6 +83,19 @@ impl ParameterMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_looks_like_a_number_or_a_word_is_told_from_it() {
+        for (value, written) in [
+            (ParameterValue::Text("32".into()), "`\"32\"` (text)"),
+            (ParameterValue::Text("true".into()), "`\"true\"` (text)"),
+            (ParameterValue::Boolean(true), "`true`"),
+            (ParameterValue::Null, "`null`"),
+            (ParameterValue::Float(1e16), "`1e16`"),
+        ] {
+            assert_eq!(value.written(), written);
+        }
+    }
 
     #[test]
     fn values_are_found_by_name_and_written_as_people_write_them() {

@@ -1,10 +1,10 @@
-//! Bytes that came to harm, for tests of whatever reads bytes.
+//! Corrupted bytes, for tests of whatever reads bytes.
 
 use proptest::prelude::*;
 
 /// One thing that happens to bytes; places are shares of their length, so that they shrink well.
 #[derive(Debug, Clone)]
-enum Harm {
+enum Corruption {
     Flip { place: u16, bit: u8 },
     Overwrite { place: u16, bytes: Vec<u8> },
     Insert { place: u16, bytes: Vec<u8> },
@@ -13,53 +13,53 @@ enum Harm {
     Cut { place: u16 },
 }
 
-fn harm() -> impl Strategy<Value = Harm> {
+fn corruption() -> impl Strategy<Value = Corruption> {
     let bytes = || prop::collection::vec(prop_oneof![Just(0), Just(0xff), any::<u8>()], 1..16);
     prop_oneof![
-        4 => (any::<u16>(), 0..8u8).prop_map(|(place, bit)| Harm::Flip { place, bit }),
-        3 => (any::<u16>(), bytes()).prop_map(|(place, bytes)| Harm::Overwrite { place, bytes }),
-        1 => (any::<u16>(), bytes()).prop_map(|(place, bytes)| Harm::Insert { place, bytes }),
-        1 => (any::<u16>(), 1..300u16).prop_map(|(place, length)| Harm::Remove { place, length }),
-        1 => (any::<u16>(), 1..300u16).prop_map(|(place, length)| Harm::Repeat { place, length }),
-        1 => any::<u16>().prop_map(|place| Harm::Cut { place }),
+        4 => (any::<u16>(), 0..8u8).prop_map(|(place, bit)| Corruption::Flip { place, bit }),
+        3 => (any::<u16>(), bytes()).prop_map(|(place, bytes)| Corruption::Overwrite { place, bytes }),
+        1 => (any::<u16>(), bytes()).prop_map(|(place, bytes)| Corruption::Insert { place, bytes }),
+        1 => (any::<u16>(), 1..300u16).prop_map(|(place, length)| Corruption::Remove { place, length }),
+        1 => (any::<u16>(), 1..300u16).prop_map(|(place, length)| Corruption::Repeat { place, length }),
+        1 => any::<u16>().prop_map(|place| Corruption::Cut { place }),
     ]
 }
 
-/// `whole` after some harm, or bytes that never were whole.
-pub(crate) fn damaged(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
-    let harmed = prop::collection::vec(harm(), 1..6).prop_map(move |harms| {
+/// `whole` after some corruptions, or bytes that never were whole.
+pub(crate) fn corrupted(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let corrupted = prop::collection::vec(corruption(), 1..6).prop_map(move |corruptions| {
         let mut bytes = whole.clone();
-        harms.into_iter().for_each(|harm| apply(&mut bytes, harm));
+        corruptions.into_iter().for_each(|corruption| apply(&mut bytes, corruption));
         bytes
     });
-    prop_oneof![9 => harmed, 1 => prop::collection::vec(any::<u8>(), 0..2_000)]
+    prop_oneof![9 => corrupted, 1 => prop::collection::vec(any::<u8>(), 0..2_000)]
 }
 
-fn apply(bytes: &mut Vec<u8>, harm: Harm) {
+fn apply(bytes: &mut Vec<u8>, corruption: Corruption) {
     let at = |place: u16, bytes: &[u8]| bytes.len() * usize::from(place) / (usize::from(u16::MAX) + 1);
-    match harm {
-        Harm::Flip { place, bit } => {
+    match corruption {
+        Corruption::Flip { place, bit } => {
             let at = at(place, bytes);
             if let Some(byte) = bytes.get_mut(at) {
                 *byte ^= 1 << bit;
             }
         }
-        Harm::Overwrite { place, bytes: new } => {
+        Corruption::Overwrite { place, bytes: new } => {
             let at = at(place, bytes);
             bytes.iter_mut().skip(at).zip(new).for_each(|(byte, new)| *byte = new);
         }
-        Harm::Insert { place, bytes: new } => {
+        Corruption::Insert { place, bytes: new } => {
             let at = at(place, bytes);
             bytes.splice(at..at, new);
         }
-        Harm::Remove { place, length } => {
+        Corruption::Remove { place, length } => {
             let at = at(place, bytes);
             bytes.drain(at..(at + usize::from(length)).min(bytes.len()));
         }
-        Harm::Repeat { place, length } => {
+        Corruption::Repeat { place, length } => {
             let at = at(place, bytes);
             bytes.extend_from_within(at..(at + usize::from(length)).min(bytes.len()));
         }
-        Harm::Cut { place } => bytes.truncate(at(place, bytes)),
+        Corruption::Cut { place } => bytes.truncate(at(place, bytes)),
     }
 }

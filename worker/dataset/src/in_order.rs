@@ -1,5 +1,5 @@
-//! Work on numbered lots by many threads, handed over in the order of the numbers. What is in memory depends on the
-//! number of threads, not on the number of lots.
+//! Work on numbered chunks by many threads, handed over in the order of the numbers. What is in memory depends on the
+//! number of threads, not on the number of chunks.
 
 use std::{
     any::Any,
@@ -13,14 +13,14 @@ use std::{
     thread,
 };
 
-/// Lots for each thread: the one that it fills, and one that waits for those before it or for the one who takes them.
-const LOTS_PER_THREAD: usize = 2;
+/// Chunks for each thread: the one that it fills, and one that waits for those before it or for the one who takes them.
+const CHUNKS_PER_THREAD: usize = 2;
 
-/// What is done with the lots.
+/// What is done with the chunks.
 pub(super) trait Work: Sync {
-    /// What is in a lot; used again and again.
-    type Lot: Default + Send;
-    /// What a thread keeps from lot to lot.
+    /// What is in a chunk; used again and again.
+    type Chunk: Default + Send;
+    /// What a thread keeps from chunk to chunk.
     type State;
     /// What can go wrong.
     type Error: From<io::Error> + Send;
@@ -28,14 +28,19 @@ pub(super) trait Work: Sync {
     /// Begins a thread.
     fn begin(&self) -> Self::State;
 
-    /// Fills the lot with this number, whatever is left in it of another one.
+    /// Fills the chunk with this number, whatever is left in it of another one.
     ///
     /// # Errors
     /// Ends the whole work; of several, that of the smallest number counts.
-    fn fill(&self, state: &mut Self::State, number: usize, lot: &mut Self::Lot) -> Result<(), Self::Error>;
+    fn fill(
+        &self,
+        state: &mut Self::State,
+        number: usize,
+        chunk: &mut Self::Chunk,
+    ) -> Result<(), Self::Error>;
 }
 
-/// Fills the lots 0 to `count` - 1 with at most `threads` threads and gives them to `take`, in their order.
+/// Fills the chunks 0 to `count` - 1 with at most `threads` threads and gives them to `take`, in their order.
 ///
 /// # Errors
 /// What filling or `take` fails with; a thread that panics; no thread to be had.
@@ -43,7 +48,7 @@ pub(super) fn in_order<W: Work>(
     work: &W,
     count: usize,
     threads: usize,
-    mut take: impl FnMut(usize, &W::Lot) -> Result<(), W::Error>,
+    mut take: impl FnMut(usize, &W::Chunk) -> Result<(), W::Error>,
 ) -> Result<(), W::Error> {
     let (empty, empties) = channel();
     let queue = Mutex::new(Queue { next: 0, empties });
@@ -54,7 +59,7 @@ pub(super) fn in_order<W: Work>(
         let mut started = 0;
         for _ in 0..threads.clamp(1, count.max(1)) {
             let (queue, full) = (&queue, full.clone());
-            let run = move || fill_lots(work, queue, count, &full);
+            let run = move || fill_chunks(work, queue, count, &full);
             match thread::Builder::new().name("packing".into()).spawn_scoped(scope, run) {
                 Ok(_) => started += 1,
                 // Fewer do it too.
@@ -63,40 +68,40 @@ pub(super) fn in_order<W: Work>(
             }
         }
         drop(full);
-        for _ in 0..started * LOTS_PER_THREAD {
+        for _ in 0..started * CHUNKS_PER_THREAD {
             // The threads are there, or have ended for good.
-            let _ = empty.send(W::Lot::default());
+            let _ = empty.send(W::Chunk::default());
         }
         let mut early = BTreeMap::new();
         for number in 0..count {
-            let lot = loop {
-                if let Some(lot) = early.remove(&number) {
-                    break lot;
+            let chunk = loop {
+                if let Some(chunk) = early.remove(&number) {
+                    break chunk;
                 }
-                let (number, lot): (_, Result<W::Lot, W::Error>) =
+                let (number, chunk): (_, Result<W::Chunk, W::Error>) =
                     filled.recv().map_err(|_| io::Error::other("the threads ended too early"))?;
-                early.insert(number, lot);
+                early.insert(number, chunk);
             };
-            let lot = lot?;
-            take(number, &lot)?;
-            // Nobody wants it when all lots have been handed out.
-            let _ = empty.send(lot);
+            let chunk = chunk?;
+            take(number, &chunk)?;
+            // Nobody wants it when all chunks have been handed out.
+            let _ = empty.send(chunk);
         }
         Ok(())
     })
 }
 
-/// Lots that one thread has filled, by number.
-type Filled<W> = Sender<(usize, Result<<W as Work>::Lot, <W as Work>::Error>)>;
+/// Chunks that one thread has filled, by number.
+type Filled<W> = Sender<(usize, Result<<W as Work>::Chunk, <W as Work>::Error>)>;
 
-/// One thread: fills lot after lot, until there is none or nobody waits for it.
-fn fill_lots<W: Work>(work: &W, queue: &Mutex<Queue<W::Lot>>, count: usize, full: &Filled<W>) {
+/// One thread: fills chunk after chunk, until there is none or nobody waits for it.
+fn fill_chunks<W: Work>(work: &W, queue: &Mutex<Queue<W::Chunk>>, count: usize, full: &Filled<W>) {
     let mut state = work.begin();
-    while let Some((number, mut lot)) = next(queue, count) {
+    while let Some((number, mut chunk)) = next(queue, count) {
         // Whoever waits for this number must hear of it.
-        let filled = catch_unwind(AssertUnwindSafe(|| work.fill(&mut state, number, &mut lot)))
+        let filled = catch_unwind(AssertUnwindSafe(|| work.fill(&mut state, number, &mut chunk)))
             .unwrap_or_else(|panic| Err(io::Error::other(words(&*panic)).into()));
-        if full.send((number, filled.map(|()| lot))).is_err() {
+        if full.send((number, filled.map(|()| chunk))).is_err() {
             return;
         }
     }
@@ -108,23 +113,23 @@ fn words(panic: &(dyn Any + Send)) -> String {
     format!("a thread panicked: {}", text.unwrap_or("it said nothing"))
 }
 
-struct Queue<Lot> {
-    /// The lot to be filled next.
+struct Queue<Chunk> {
+    /// The chunk to be filled next.
     next: usize,
-    empties: Receiver<Lot>,
+    empties: Receiver<Chunk>,
 }
 
-/// The next lot's number, and memory for it. Numbers go to those who have memory, so that the first lot that is
+/// The next chunk's number, and memory for it. Numbers go to those who have memory, so that the first chunk that is
 /// missing is always being filled.
-fn next<Lot>(queue: &Mutex<Queue<Lot>>, count: usize) -> Option<(usize, Lot)> {
+fn next<Chunk>(queue: &Mutex<Queue<Chunk>>, count: usize) -> Option<(usize, Chunk)> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let number = queue.next;
     if number == count {
         return None;
     }
-    let lot = queue.empties.recv().ok()?;
+    let chunk = queue.empties.recv().ok()?;
     queue.next += 1;
-    Some((number, lot))
+    Some((number, chunk))
 }
 
 #[cfg(test)]
@@ -133,19 +138,19 @@ mod tests {
 
     use super::*;
 
-    /// Lots that hold their number, filled by `fill`.
+    /// Chunks that hold their number, filled by `fill`.
     struct Numbers<F>(F);
 
     impl<F: Fn(usize) -> io::Result<()> + Sync> Work for Numbers<F> {
-        type Lot = Vec<usize>;
+        type Chunk = Vec<usize>;
         type State = ();
         type Error = io::Error;
 
         fn begin(&self) {}
 
-        fn fill(&self, (): &mut (), number: usize, lot: &mut Vec<usize>) -> io::Result<()> {
-            lot.clear();
-            lot.push(number);
+        fn fill(&self, (): &mut (), number: usize, chunk: &mut Vec<usize>) -> io::Result<()> {
+            chunk.clear();
+            chunk.push(number);
             (self.0)(number)
         }
     }
@@ -156,8 +161,8 @@ mod tests {
         fill: impl Fn(usize) -> io::Result<()> + Sync,
     ) -> (Vec<usize>, io::Result<()>) {
         let mut numbers = Vec::new();
-        let end = in_order(&Numbers(fill), count, threads, |number, lot| {
-            assert_eq!(*lot, [number]);
+        let end = in_order(&Numbers(fill), count, threads, |number, chunk| {
+            assert_eq!(*chunk, [number]);
             numbers.push(number);
             Ok(())
         });
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn lots_come_in_order_though_each_even_one_is_filled_after_the_next() {
+    fn chunks_come_in_order_though_each_even_one_is_filled_after_the_next() {
         let (done, news) = (Mutex::new(vec![false; 41]), Condvar::new());
         let (numbers, end) = taken(40, 2, |number| {
             let mut done = done.lock().unwrap();

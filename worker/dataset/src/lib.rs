@@ -5,6 +5,7 @@
 
 mod cache;
 mod cache_lock;
+mod chunks;
 pub mod command;
 mod decode;
 mod error;
@@ -12,7 +13,6 @@ mod fingerprint;
 mod in_order;
 mod left_out;
 mod leftovers;
-mod lots;
 mod pack;
 mod packed;
 pub mod progress;
@@ -47,7 +47,7 @@ pub struct PrepareOptions {
     pub threads: usize,
 }
 
-/// Damage for the tests of what is read.
+/// Corruption for the tests of what is read.
 #[cfg(test)]
 mod corruption;
 #[cfg(test)]

@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     DataError,
+    chunks::{Decoded, Decoding},
     fingerprint::ContentHasher,
     leftovers,
-    lots::{Decoded, Decoding},
     packed::{PackFacts, PackWriter, SKIPPED_NAMED_MAX},
     progress::{Listener, Progress, Step},
     source::Source,

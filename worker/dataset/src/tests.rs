@@ -28,7 +28,7 @@ use super::{
 };
 use terms::LeftOut;
 
-use crate::corruption::damaged;
+use crate::corruption::corrupted;
 
 /// A picture of one colour.
 fn jpeg(colour: [u8; 3]) -> Vec<u8> {
@@ -194,7 +194,7 @@ fn pictures_keep_their_order_whichever_thread_is_done_first() {
     let folder = world.path("images");
     let options =
         PrepareOptions { image_size: 640, skip_corrupt: true, threads: 4, ..world.options(&folder) };
-    // One image a lot, then lots of many with fewer in the last.
+    // One image a chunk, then chunks of many with fewer in the last.
     for image_size in [640, 8] {
         let packed = prepare(&PrepareOptions { image_size, ..options.clone() }, &|_| {}).unwrap();
         let kept: Vec<u8> = (0..40).filter(|number| number % 7 != 3).collect();
@@ -470,7 +470,7 @@ fn pack() -> Vec<u8> {
 proptest! {
     #[test]
     fn whatever_a_picture_holds_it_is_decoded_or_refused(
-        bytes in prop_oneof![damaged(jpeg([200, 100, 50])), damaged(png())],
+        bytes in prop_oneof![corrupted(jpeg([200, 100, 50])), corrupted(png())],
     ) {
         if let Ok(pixels) = decode_resized(&bytes, 8) {
             prop_assert_eq!(pixels.len(), 8 * 8 * 3);
@@ -478,7 +478,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_an_archive_holds_it_is_packed_or_refused(bytes in damaged(archive())) {
+    fn whatever_an_archive_holds_it_is_packed_or_refused(bytes in corrupted(archive())) {
         let world = World::new();
         world.write("fuzz.zip", &bytes);
         if let Ok(packed) = world.prepare(&world.path("fuzz.zip")) {
@@ -487,7 +487,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_pack_holds_it_is_mapped_or_refused(bytes in damaged(pack())) {
+    fn whatever_a_pack_holds_it_is_mapped_or_refused(bytes in corrupted(pack())) {
         let world = World::new();
         world.write("fuzz.safetensors", &bytes);
         if let Ok(packed) = PackedDataset::open(&world.path("fuzz.safetensors")) {

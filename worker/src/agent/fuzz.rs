@@ -15,7 +15,7 @@ use super::{
     },
     wire,
 };
-use crate::corruption::damaged;
+use crate::corruption::corrupted;
 
 const SLOTS: usize = 2;
 
@@ -81,7 +81,7 @@ enum Heard {
 fn heard() -> impl Strategy<Value = Heard> {
     let of = |whole: Vec<Vec<u8>>| {
         prop::sample::select(whole)
-            .prop_flat_map(|whole| prop_oneof![3 => Just(whole.clone()), 1 => damaged(whole)])
+            .prop_flat_map(|whole| prop_oneof![3 => Just(whole.clone()), 1 => corrupted(whole)])
     };
     prop_oneof![
         3 => of(messages()).prop_map(Heard::Coordinator),

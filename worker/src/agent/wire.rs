@@ -172,6 +172,8 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
     let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
+            ParameterValue::Null => serde_json::Value::Null,
+            ParameterValue::Boolean(value) => value.into(),
             ParameterValue::Integer(value) => value.into(),
             ParameterValue::Text(value) => value.into(),
             ParameterValue::Float(value) => serde_json::Number::from_f64(value)

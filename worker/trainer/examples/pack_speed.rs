@@ -14,13 +14,12 @@ use trainer::split::split;
 use trainer::{
     DeviceChoice,
     config::TrainingConfig,
-    epoch::{EpochRecord, Flow},
-    learner::Start,
     model::{Activation, Precision},
     open_device,
     pack::{Pack, PackEnd},
     pack_model::Layout,
     set_up_process,
+    training::{EpochRecord, Flow, Start},
     training_data::TrainingData,
 };
 

@@ -15,6 +15,7 @@ use trainer::{
     config::TrainingConfig,
     epoch,
     model::{self, Activation, Precision},
+    training::{Flow, TrainingEvent},
     training_data::TrainingData,
 };
 
@@ -45,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     let mut mark = Instant::now();
     let mut rates = Vec::new();
     epoch::train(&config, &data, &mut |event| {
-        if let epoch::TrainingEvent::Epoch(record) = event {
+        if let TrainingEvent::Epoch(record) = event {
             let validation_seconds = mark.elapsed().as_secs_f64() - record.epoch_seconds;
             rates.push(split.train.len() as f64 / record.epoch_seconds);
             println!(
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
             );
             mark = Instant::now();
         }
-        epoch::Flow::Continue
+        Flow::Continue
     })?;
     rates.sort_by(f64::total_cmp);
     let rate = rates[rates.len() / 2];

@@ -5,25 +5,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::ffi::{self, AdamTensors};
 
-/// The optimiser's settings.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamSettings {
-    /// Step size.
-    pub learning_rate: f64,
-    /// Decay of the mean of the gradients.
-    pub beta1: f64,
-    /// Decay of the mean of the squared gradients.
-    pub beta2: f64,
-    /// Added to the divisor.
-    pub epsilon: f64,
-}
-
-impl AdamSettings {
-    /// PyTorch's defaults at this learning rate.
-    pub fn pytorch(learning_rate: f64) -> Self {
-        Self { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
-    }
-}
+pub use super::ffi::AdamSettings;
 
 /// The optimiser's state for one model.
 #[derive(Debug)]

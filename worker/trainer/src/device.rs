@@ -4,7 +4,7 @@ use std::{path::Path, str::FromStr};
 
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use super::{ffi, session::first_line};
+use super::{ffi, torch_errors::first_line};
 
 /// What the user asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

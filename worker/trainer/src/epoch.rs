@@ -3,66 +3,14 @@
 //! job's numbers depend on its parameters, its data set, the device and the number of threads alone. The loop itself
 //! is that of packs, `pack`, with one member.
 
-use tch::{Reduction, TchError, Tensor};
+use tch::TchError;
 
 use super::{
-    adam::{Adam, AdamState},
     config::TrainingConfig,
-    learner::Start,
-    model::SimpleCnn,
     pack::{Pack, PackEnd},
+    training::{EpochRecord, Flow, Listener, Snapshot, Start, TrainingEvent},
     training_data::TrainingData,
 };
-
-/// `ignore_index` of PyTorch's cross-entropy: a class that no image has.
-pub(super) const IGNORED_CLASS: i64 = -100;
-
-/// One epoch's results.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpochRecord {
-    /// The epoch's number, from 1.
-    pub epoch: u32,
-    /// Sum of batch loss × batch size over the number of training images, in nats; finite.
-    pub train_loss: f64,
-    /// Share of validation images whose largest logit is their class's. An image with a logit that is not finite
-    /// counts as wrong: the model said nothing about it.
-    pub val_accuracy: f64,
-    /// Time of the loop over the training batches, in seconds, without the validation.
-    pub epoch_seconds: f64,
-    /// Mean cross-entropy over the validation images, in nats: sum of batch loss × batch size over their number, of the
-    /// same logits as `val_accuracy`. Nothing where it is not finite; the other numbers stand all the same.
-    pub val_loss: Option<f64>,
-    /// Share of the training images whose largest logit was their class's in the training step itself, so by the weights
-    /// before that step and without a pass of its own. Nothing where an interrupted epoch's first part did not count.
-    pub train_accuracy: Option<f64>,
-}
-
-/// What a training tells while it runs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TrainingEvent {
-    /// A batch is done (or queued on the device).
-    Batch {
-        /// The epoch in training, from 1.
-        epoch: u32,
-        /// Share of its images that is done, in (0, 1].
-        fraction: f64,
-    },
-    /// The batches of this epoch are done, and its validation begins.
-    ValidationBegins,
-    /// A batch of the validation after this epoch is done.
-    ValidationBatch,
-    /// An epoch and its validation are done.
-    Epoch(EpochRecord),
-}
-
-/// The listener's answer to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// Stop now.
-    Stop,
-}
 
 /// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +25,6 @@ pub enum TrainingEnd {
     /// The listener said so.
     Stopped,
 }
-
-/// Who listens to a training.
-pub type Listener<'a> = &'a mut dyn FnMut(TrainingEvent) -> Flow;
 
 /// Trains one job from its initial weights to its end.
 ///
@@ -108,39 +53,6 @@ pub fn train(
     }
 }
 
-/// What a training step says of its batch, on the device; of the weights before the step.
-#[derive(Debug)]
-pub struct Step {
-    /// Mean cross-entropy of the batch: a scalar, or `[members]` of a pack.
-    pub loss: Tensor,
-    /// Whether the largest logit of each image is its class's: booleans `[N]`, or `[members, N]` of a pack.
-    pub right: Tensor,
-}
-
-/// One step: forward, mean cross-entropy, backward, Adam.
-///
-/// # Errors
-/// What libtorch says.
-pub fn train_step(
-    model: &SimpleCnn,
-    adam: &mut Adam,
-    images: &Tensor,
-    classes: &Tensor,
-) -> Result<Step, TchError> {
-    let logits = model.forward(images)?;
-    let loss = logits.f_cross_entropy_loss(classes, None::<&Tensor>, Reduction::Mean, IGNORED_CLASS, 0.0)?;
-    // Gradients come as results of their own and not through `.grad`, which would have to be zeroed and added to.
-    let gradients = Tensor::f_run_backward(&[&loss], model.parameters(), false, false)?;
-    adam.step(model.parameters(), &gradients)?;
-    Ok(Step { loss: loss.f_detach()?, right: are_right(&logits, classes)? })
-}
-
-/// Whether the largest of an image's logits is its class's: booleans `[…, N]` of logits `[…, N, classes]` and classes
-/// `[N]`. As cheap as can be: logits that are not finite make a loss that is none, and then nobody asks for this.
-pub(super) fn are_right(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
-    logits.f_detach()?.f_argmax(-1, false)?.f_eq_tensor(classes)
-}
-
 /// How one epoch ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EpochEnd {
@@ -150,46 +62,6 @@ pub enum EpochEnd {
     Diverged,
     /// The listener said so; the next call goes on at the same batch.
     Stopped,
-}
-
-/// Where a training is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Position {
-    /// The epoch in training, from 1; one past the last when all are done.
-    pub epoch: u32,
-    /// Images of this epoch that are trained.
-    pub images_done: i64,
-    /// Sum of batch loss × batch size over them, in nats.
-    pub loss_sum: f64,
-    /// How many of them were classified rightly; nothing where a checkpoint of an older version does not say it.
-    pub right: Option<i64>,
-    /// Time that they took, in seconds.
-    pub seconds: f64,
-}
-
-impl Position {
-    pub(super) fn start_of(epoch: u32) -> Self {
-        Self { epoch, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 }
-    }
-
-    /// Epoch and images that are done: trainings of jobs that agree, at the same place, have the same batch next.
-    pub(super) fn place(&self) -> (u32, i64) {
-        (self.epoch, self.images_done)
-    }
-}
-
-/// Everything that decides how a training goes on. Batch orders come from the seed and the epoch alone, so no
-/// generator's state is among it. All tensors are contiguous, float32 and on the CPU.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// Where it is.
-    pub position: Position,
-    /// What the epochs before brought.
-    pub records: Vec<EpochRecord>,
-    /// The model's parameters in the order of [`super::model::PARAMETER_NAMES`].
-    pub parameters: [Tensor; 8],
-    /// Adam's state for them.
-    pub adam: AdamState,
 }
 
 /// One job in training.
@@ -237,7 +109,7 @@ impl<'a> Training<'a> {
 
     /// The epoch in training, from 1.
     pub fn epoch(&self) -> u32 {
-        self.pack.place().0
+        self.pack.place().epoch
     }
 
     /// What the epochs so far brought.

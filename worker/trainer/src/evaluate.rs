@@ -9,10 +9,10 @@ use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
     device::{self, DeviceChoice},
-    epoch::{Flow, IGNORED_CLASS},
     model::SimpleCnn,
     pack::{count_correct, evaluation_batch},
     set_up_process,
+    training::{Flow, IGNORED_CLASS},
     training_data::{DatasetLoader, TrainingData},
     weights::{self, Facts},
 };
@@ -270,8 +270,9 @@ mod tests {
     use super::*;
     use crate::{
         config::TrainingConfig,
-        epoch::{EpochEnd, Flow, Training, tests::easy_data},
+        epoch::{EpochEnd, Training, tests::easy_data},
         model::{Activation, Precision},
+        training::Flow,
     };
 
     fn facts(precision: Precision) -> Facts {

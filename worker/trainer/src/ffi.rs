@@ -8,10 +8,27 @@ use dataset::PackedDataset;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::adam::AdamSettings;
+use super::{activation::Activation, parameters::Layer};
 
 /// libtorch's tensor; tch hands out pointers to it.
 type RawTensor = *const torch_sys::C_tensor;
+
+/// An activation as `activation.h` numbers them.
+#[derive(Clone, Copy)]
+#[repr(i32)]
+enum RawActivation {
+    Relu = 0,
+    Sigmoid = 1,
+}
+
+impl From<Activation> for RawActivation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Relu => Self::Relu,
+            Activation::Sigmoid => Self::Sigmoid,
+        }
+    }
+}
 
 unsafe extern "C" {
     fn sweep_fused_adam(
@@ -31,7 +48,7 @@ unsafe extern "C" {
     fn sweep_features(
         images: RawTensor,
         parameters: *const RawTensor,
-        relu: bool,
+        activation: RawActivation,
         result: *mut *mut torch_sys::C_tensor,
     ) -> *mut c_char;
     fn sweep_dense(
@@ -66,25 +83,50 @@ fn shim_tensor(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> *mut c_char) 
     Ok(unsafe { Tensor::from_ptr(made) })
 }
 
-/// Both convolutions on the CPU, each with 2×2 pooling and activation (ReLU or sigmoid), flattened to `[N, features]`.
-/// `images` are float32 or bfloat16, which is what is computed with; the parameters (weight and bias of each) and their
+/// Both convolutions on the CPU, each with 2×2 pooling and activation, flattened to `[N, features]`.
+/// `images` are float32 or bfloat16, which is what is computed with; the parameters and their
 /// gradients are float32.
 ///
 /// # Errors
 /// What libtorch says, for instance of shapes that do not fit each other.
-pub(super) fn features(images: &Tensor, parameters: [&Tensor; 4], relu: bool) -> Result<Tensor, TchError> {
-    let pointers = parameters.map(Tensor::as_ptr);
+pub(super) fn features(
+    images: &Tensor,
+    [first, second]: [Layer<'_>; 2],
+    activation: Activation,
+) -> Result<Tensor, TchError> {
+    let pointers = [first.weight, first.bias, second.weight, second.bias].map(Tensor::as_ptr);
     // SAFETY: the pointers are of tensors that are borrowed for the call; whatever is kept is counted by libtorch.
-    shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), relu, made) })
+    shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), activation.into(), made) })
 }
 
-/// A linear layer on the CPU: `inputs` `[N, in]`, `weight` `[out, in]`, `bias` `[out]`, all float32.
+/// A linear layer on the CPU: `inputs` `[N, in]`, its weight `[out, in]`, its bias `[out]`, all float32.
 ///
 /// # Errors
 /// What libtorch says.
-pub(super) fn dense(inputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn dense(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+    let Layer { weight, bias } = layer;
     // SAFETY: as in `features`.
     shim_tensor(|made| unsafe { sweep_dense(inputs.as_ptr(), weight.as_ptr(), bias.as_ptr(), made) })
+}
+
+/// Adam's settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamSettings {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Decay of the mean of the gradients.
+    pub beta1: f64,
+    /// Decay of the mean of the squared gradients.
+    pub beta2: f64,
+    /// Added to the divisor.
+    pub epsilon: f64,
+}
+
+impl AdamSettings {
+    /// PyTorch's defaults at this learning rate.
+    pub fn pytorch(learning_rate: f64) -> Self {
+        Self { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
 }
 
 /// The tensors that one fused Adam step reads and changes; the four slices run in parallel.

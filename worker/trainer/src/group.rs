@@ -4,23 +4,23 @@
 use std::{io::Write, time::Instant};
 
 use tch::TchError;
-use trainer_protocol::{CheckpointPlan, FromTrainer, TrainerOutcome};
+use trainer_protocol::{CheckpointPlan, DatasetSummary, FromTrainer, TrainerOutcome};
 
 use super::{
-    checkpoint::{self, CheckpointStore, Rhythm},
-    epoch::{EpochRecord, Flow, Snapshot, TrainingEvent},
+    checkpoint::{self, CheckpointPolicy, CheckpointStore},
+    conversation::Conversation,
     ffi,
-    learner::Start,
     lines::SessionError,
-    members::{Member, State, Stretch, next_stretch},
+    members::{Job, Member, Segment, State, next_segment},
     model,
     pack::{Pack, PackEnd},
-    session::{Job, Session, first_line},
+    torch_errors::{first_line, is_out_of_memory},
+    training::{EpochRecord, Flow, Snapshot, Start, TrainingEvent},
     training_data::TrainingData,
     weights::{self, Facts, WeightsError},
 };
 
-/// Why a stretch broke off.
+/// Why a segment broke off.
 enum Trouble {
     /// libtorch failed.
     Torch(TchError),
@@ -40,70 +40,84 @@ impl From<SessionError> for Trouble {
     }
 }
 
-impl<W: Write + Send> Session<'_, W> {
+/// Where a group is trained: what the agent hears of it, and what it learns from.
+pub(super) struct Group<'a, 'c, W> {
+    pub(super) conversation: &'a mut Conversation<'c, W>,
+    pub(super) data: &'a TrainingData,
+}
+
+impl<W: Write + Send> Group<'_, '_, W> {
     /// Trains jobs that agree, each to its end.
     ///
     /// # Errors
     /// An agent that cannot be understood or is gone, and a device that is lost.
-    pub(super) fn train_group(&mut self, jobs: &[Job<'_>], data: &TrainingData) -> Result<(), SessionError> {
-        self.look_for_stops()?;
-        let mut rhythm = Rhythm::new(Instant::now());
+    pub(super) fn train(&mut self, jobs: &[Job<'_>]) -> Result<(), SessionError> {
+        self.conversation.look_for_stops()?;
+        let mut policy = CheckpointPolicy::new(Instant::now());
         let mut members = Vec::with_capacity(jobs.len());
         for job in jobs {
-            if self.stopped.contains_key(&job.request.id) {
-                self.end(&job.request.id, TrainerOutcome::Stopped, "stopped before it began".into())?;
+            if self.conversation.stopped.contains_key(&job.request.id) {
+                self.conversation.end(
+                    &job.request.id,
+                    TrainerOutcome::Stopped,
+                    "stopped before it began".into(),
+                )?;
             } else {
-                members.push(self.begin(job, data)?);
+                members.push(self.begin(job)?);
             }
         }
         loop {
             let places: Vec<_> = members.iter().map(Member::waiting_place).collect();
-            let Some(stretch) = next_stretch(&places) else { return Ok(()) };
-            match self.train_stretch(&mut members, &stretch, data, &mut rhythm) {
+            let Some(segment) = next_segment(&places) else { return Ok(()) };
+            match self.train_segment(&mut members, &segment, &mut policy) {
                 Ok(()) => {}
-                Err(Trouble::Torch(error)) => self.fail(&mut members, &stretch, &error, data)?,
+                Err(Trouble::Torch(error)) => self.fail(&mut members, &segment, &error)?,
                 Err(Trouble::Agent(error)) => return Err(error),
             }
         }
     }
 
     /// Finds what a job goes on from, and says that it begins.
-    fn begin<'a>(&mut self, job: &'a Job<'_>, data: &TrainingData) -> Result<Member<'a>, SessionError> {
+    fn begin<'a>(&mut self, job: &'a Job<'_>) -> Result<Member<'a>, SessionError> {
         let Job { request, config, dataset } = job;
-        let identity = checkpoint::identity(request, dataset, data.summary());
-        let shapes = model::parameter_shapes(data.image_size(), data.classes());
-        let kept = self.checkpoints.as_mut().zip(request.checkpoints.as_ref());
+        let identity = checkpoint::identity(request, dataset, self.data.summary());
+        let shapes = model::parameter_shapes(self.data.image_size(), self.data.classes());
+        let kept = self.conversation.checkpoints.as_mut().zip(request.checkpoints.as_ref());
         let snapshot = kept.and_then(|(store, plan)| store.latest(plan, &identity, &shapes));
         let records = snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.records);
         let (id, resumed_epochs) = (&request.id, records.len() as u32);
-        let found = data.summary().clone();
-        self.output.send(&FromTrainer::Started { id: id.clone(), dataset: found, resumed_epochs })?;
+        let found = self.data.summary().clone();
+        self.conversation.output.send(&FromTrainer::Started {
+            id: id.clone(),
+            dataset: found,
+            resumed_epochs,
+        })?;
         if resumed_epochs > 0 {
             terminal::say!("going on after epoch {resumed_epochs}");
         }
-        records.iter().try_for_each(|record| self.output.send(&line(id, *record)))?;
+        records.iter().try_for_each(|record| self.conversation.output.send(&line(id, *record)))?;
         Ok(Member { request, config, dataset, identity, state: State::Waiting(snapshot) })
     }
 
     /// Trains some members together, to their ends or until they are as far as those that wait for them.
-    fn train_stretch(
+    fn train_segment(
         &mut self,
         members: &mut [Member<'_>],
-        stretch: &Stretch,
-        data: &TrainingData,
-        rhythm: &mut Rhythm,
+        segment: &Segment,
+        policy: &mut CheckpointPolicy,
     ) -> Result<(), Trouble> {
-        let mut starts = Vec::with_capacity(stretch.members.len());
-        for (place, &number) in stretch.members.iter().enumerate() {
+        let mut starts = Vec::with_capacity(segment.members.len());
+        for (place, &number) in segment.members.iter().enumerate() {
             let member = &mut members[number];
             if let State::Waiting(snapshot) = std::mem::replace(&mut member.state, State::Training(place)) {
                 starts.push(Start { config: member.config, snapshot });
             }
         }
-        let mut pack = Pack::new(starts, data)?;
-        while pack.live().next().is_some() && Some(pack.place()) != stretch.until && !pack.is_done() {
-            let epoch = pack.place().0;
-            let images_max = stretch.until.filter(|place| place.0 == epoch).map(|place| place.1);
+        let mut pack = Pack::new(starts, self.data)?;
+        while pack.live().next().is_some() && Some(pack.place()) != segment.until && !pack.is_done() {
+            let epoch = pack.place().epoch;
+            let images_max =
+                segment.until.filter(|place| place.epoch == epoch).map(|place| place.images_done);
             // The pack knows no session: what goes wrong with the agent is kept aside and stops it.
             let mut heard = Ok(());
             let end = pack.run_epoch(images_max, &mut |event| {
@@ -115,7 +129,7 @@ impl<W: Write + Send> Session<'_, W> {
             heard?;
             match end {
                 PackEnd::Diverged(places) => self.end_diverged(members, &mut pack, &places)?,
-                PackEnd::Done => self.tell_epoch(members, &pack, data, rhythm)?,
+                PackEnd::Done => self.tell_epoch(members, &pack, policy)?,
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
@@ -123,7 +137,7 @@ impl<W: Write + Send> Session<'_, W> {
         for member in members {
             let State::Training(place) = member.state else { continue };
             if pack.is_done() {
-                self.end_done(member, &pack, place, data)?;
+                self.end_done(member, &pack, place)?;
             } else {
                 member.state = State::Waiting(Some(pack.snapshot(place)?));
             }
@@ -135,21 +149,21 @@ impl<W: Write + Send> Session<'_, W> {
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
         let place = match event {
             TrainingEvent::Batch { epoch, fraction } => {
-                self.epoch = epoch;
+                self.conversation.epoch = epoch;
                 Some((epoch, fraction, false))
             }
             // Told in any case: one batch may take longer than all that the time allows.
             TrainingEvent::ValidationBegins => {
-                self.output.next_hint_is_due();
-                Some((self.epoch, 1.0, true))
+                self.conversation.output.next_hint_is_due();
+                Some((self.conversation.epoch, 1.0, true))
             }
             // A sign of life.
-            TrainingEvent::ValidationBatch => Some((self.epoch, 1.0, true)),
+            TrainingEvent::ValidationBatch => Some((self.conversation.epoch, 1.0, true)),
             TrainingEvent::Epoch(_) => None,
         };
         // Before the first batch, the epoch is not known: a job that goes on in a validation.
         if let Some((epoch, fraction, validating)) = place.filter(|(epoch, ..)| *epoch > 0) {
-            self.output.hints(|| {
+            self.conversation.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
                 training.map(move |member| FromTrainer::Progress {
                     id: member.id().to_owned(),
@@ -159,8 +173,9 @@ impl<W: Write + Send> Session<'_, W> {
                 })
             })?;
         }
-        self.look_for_stops()?;
-        let stops = |member: &Member<'_>| !member.has_ended() && self.stopped.contains_key(member.id());
+        self.conversation.look_for_stops()?;
+        let stops =
+            |member: &Member<'_>| !member.has_ended() && self.conversation.stopped.contains_key(member.id());
         Ok(if members.iter().any(stops) { Flow::Stop } else { Flow::Continue })
     }
 
@@ -169,8 +184,7 @@ impl<W: Write + Send> Session<'_, W> {
         &mut self,
         members: &mut [Member<'_>],
         pack: &Pack<'_>,
-        data: &TrainingData,
-        rhythm: &mut Rhythm,
+        policy: &mut CheckpointPolicy,
     ) -> Result<(), Trouble> {
         let together = members.len() > 1;
         for member in members.iter_mut() {
@@ -182,32 +196,32 @@ impl<W: Write + Send> Session<'_, W> {
             terminal::say!(
                 "{whose}epoch {epoch}/{epochs}  loss {train_loss:.4}  val_accuracy {val_accuracy:.4}  {epoch_seconds:.1} s"
             );
-            self.output.send(&line(id, *record))?;
+            self.conversation.output.send(&line(id, *record))?;
             if pack.is_done() {
-                self.end_done(member, pack, place, data)?;
+                self.end_done(member, pack, place)?;
             }
         }
         if members.iter().all(Member::has_ended) {
             // What the agent says now is no stop but the next request.
             return Ok(());
         }
-        self.look_for_stops()?;
+        self.conversation.look_for_stops()?;
         let (began, mut kept) = (Instant::now(), false);
         for member in members {
             let State::Training(place) = member.state else { continue };
             let epochs = pack.records(place).len() as u32;
-            let is_due = |plan: &CheckpointPlan| rhythm.is_due(plan.every_epochs, epochs, began);
+            let is_due = |plan: &CheckpointPlan| policy.is_due(plan.every_epochs, epochs, began);
             // One that was told to stop says itself what is to be kept.
             if member.request.checkpoints.as_ref().is_some_and(is_due)
-                && self.checkpoints.is_some()
-                && !self.stopped.contains_key(member.id())
+                && self.conversation.checkpoints.is_some()
+                && !self.conversation.stopped.contains_key(member.id())
             {
                 self.keep(member, &pack.snapshot(place)?)?;
                 kept = true;
             }
         }
         if kept {
-            rhythm.kept(began, Instant::now());
+            policy.kept(began, Instant::now());
         }
         Ok(())
     }
@@ -218,7 +232,7 @@ impl<W: Write + Send> Session<'_, W> {
         pack: &mut Pack<'_>,
         places: &[usize],
     ) -> Result<(), SessionError> {
-        let epoch = pack.place().0;
+        let epoch = pack.place().epoch;
         for member in members {
             let State::Training(place) = member.state else { continue };
             if places.contains(&place) {
@@ -236,11 +250,10 @@ impl<W: Write + Send> Session<'_, W> {
         member: &mut Member<'_>,
         pack: &Pack<'_>,
         place: usize,
-        data: &TrainingData,
     ) -> Result<(), SessionError> {
         if let Some(path) = &member.request.weights {
             // Its numbers are what the job is for: they count with the weights or without.
-            if let Err(error) = write_weights(path, member, pack, place, data) {
+            if let Err(error) = write_weights(path, member, pack, place, self.data.summary()) {
                 terminal::say!("the weights are lost: {error}");
             }
         }
@@ -252,8 +265,9 @@ impl<W: Write + Send> Session<'_, W> {
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
         let mut stopped = Vec::new();
         for member in members.iter_mut().filter(|member| !member.has_ended()) {
-            let Some(&wanted) = self.stopped.get(member.id()) else { continue };
-            let is_kept = wanted && self.checkpoints.is_some() && member.request.checkpoints.is_some();
+            let Some(&wanted) = self.conversation.stopped.get(member.id()) else { continue };
+            let is_kept =
+                wanted && self.conversation.checkpoints.is_some() && member.request.checkpoints.is_some();
             let snapshot = match &mut member.state {
                 State::Training(place) => {
                     let place = *place;
@@ -272,7 +286,7 @@ impl<W: Write + Send> Session<'_, W> {
             return Ok(());
         }
         // Once for all: those who asked have little patience.
-        self.checkpoints.iter_mut().for_each(CheckpointStore::flush);
+        self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
         for member in stopped {
             self.end_member(member, TrainerOutcome::Stopped, "stopped as asked".into())?;
         }
@@ -285,12 +299,11 @@ impl<W: Write + Send> Session<'_, W> {
     fn fail(
         &mut self,
         members: &mut [Member<'_>],
-        stretch: &Stretch,
+        segment: &Segment,
         error: &TchError,
-        data: &TrainingData,
     ) -> Result<(), SessionError> {
-        let (together, reason) = (stretch.members.len(), first_line(error));
-        let device = data.device();
+        let (together, reason) = (segment.members.len(), first_line(error));
+        let device = self.data.device();
         let out_of_memory = is_out_of_memory(error);
         if !out_of_memory && device.is_cuda() {
             return Err(SessionError::DeviceLost(reason));
@@ -320,11 +333,12 @@ impl<W: Write + Send> Session<'_, W> {
         reason: String,
     ) -> Result<(), SessionError> {
         member.state = State::Ended;
-        self.end(member.id(), outcome, reason)
+        self.conversation.end(member.id(), outcome, reason)
     }
 
     fn keep(&mut self, member: &Member<'_>, snapshot: &Snapshot) -> Result<(), TchError> {
-        let (Some(store), Some(plan)) = (&mut self.checkpoints, &member.request.checkpoints) else {
+        let (Some(store), Some(plan)) = (&mut self.conversation.checkpoints, &member.request.checkpoints)
+        else {
             return Ok(());
         };
         let bytes = checkpoint::encode(&member.identity, snapshot)?;
@@ -337,14 +351,14 @@ impl<W: Write + Send> Session<'_, W> {
             validating: false,
         };
         // An agent that is gone is noticed by the next line that matters.
-        let mut waits = || drop(self.output.hint(&hint));
+        let mut waits = || drop(self.conversation.output.hint(&hint));
         waits();
         store.write(plan, epoch, images_done, bytes, &mut waits);
         Ok(())
     }
 
     fn remove_checkpoints(&mut self, member: &Member<'_>) {
-        if let (Some(store), Some(plan)) = (&mut self.checkpoints, &member.request.checkpoints) {
+        if let (Some(store), Some(plan)) = (&mut self.conversation.checkpoints, &member.request.checkpoints) {
             store.remove(plan);
         }
     }
@@ -356,10 +370,10 @@ fn write_weights(
     member: &Member<'_>,
     pack: &Pack<'_>,
     place: usize,
-    data: &TrainingData,
+    found: &DatasetSummary,
 ) -> Result<(), WeightsError> {
     let Member { request, config, dataset, .. } = member;
-    let facts = Facts::of(request, config, dataset, data.summary(), pack.records(place).last());
+    let facts = Facts::of(request, config, dataset, found, pack.records(place).last());
     weights::write(path, &facts, &pack.parameters(place)?)
 }
 
@@ -368,43 +382,4 @@ fn line(id: &str, record: EpochRecord) -> FromTrainer {
     let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } = record;
     let id = id.to_owned();
     FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
-}
-
-/// Whether libtorch failed for want of memory, on whatever device: its own allocators' words, C++'s, and those of
-/// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`, `CUDNN_STATUS_ALLOCATION_FAILED`).
-pub(super) fn is_out_of_memory(error: &TchError) -> bool {
-    let text = error.to_string();
-    const WORDS: [&str; 6] = [
-        "out of memory",
-        "can't allocate memory",
-        "bad_alloc",
-        "STATUS_ALLOC_FAILED",
-        "STATUS_ALLOCATION_FAILED",
-        "unable to find an engine",
-    ];
-    WORDS.iter().any(|words| text.contains(words))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn want_of_memory_is_told_from_other_failures() {
-        for (text, expected) in [
-            ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB", true),
-            ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", true),
-            (
-                "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried",
-                true,
-            ),
-            ("std::bad_alloc", true),
-            ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", true),
-            ("cuDNN error: CUDNN_STATUS_ALLOCATION_FAILED", true),
-            ("CUDA error: an illegal memory access was encountered", false),
-            ("Target 2 is out of bounds.", false),
-        ] {
-            assert_eq!(is_out_of_memory(&TchError::Torch(text.into())), expected, "{text}");
-        }
-    }
 }

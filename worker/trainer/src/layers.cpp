@@ -21,6 +21,7 @@
 #include <optional>
 #include <string_view>
 
+#include "activation.h"
 #include "guard.h"
 #include "pooling.h"
 
@@ -58,18 +59,18 @@ void with_values(const Tensor &one, const Tensor &other, Action action) {
 pooling::Shape shape_of(const Tensor &sums) { return {sums.size(2), sums.size(3), sums.size(1)}; }
 
 // Pools `sums` into `pooled`, with the activation after it.
-void pool(const Tensor &sums, bool relu, Tensor pooled, Tensor codes) {
+void pool(const Tensor &sums, Activation activation, Tensor pooled, Tensor codes) {
   const auto shape = shape_of(sums);
   const int64_t inputs = shape.rows * shape.columns * shape.channels, outputs = inputs / 4;
   auto *code = codes.data_ptr<uint8_t>();
   with_values(sums, pooled, [&](auto *from, auto *to) {
     at::parallel_for(0, sums.size(0), 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        pooling::pool(from + i * inputs, shape, relu, to + i * outputs, code + i * outputs);
+        pooling::pool(from + i * inputs, shape, activation, to + i * outputs, code + i * outputs);
       }
     });
   });
-  if (!relu) at::sigmoid_(pooled);
+  if (activation == Activation::Sigmoid) at::sigmoid_(pooled);
 }
 
 // The gradient of the sums from that of the pooled and activated values.
@@ -92,11 +93,11 @@ struct Layer {
 };
 
 // A convolution's gradients for some images; the weights' are added to `weight_slope` and `bias_slope`, in float32.
-Tensor layer_backward(const Layer &layer, const Tensor &inputs, Tensor slopes, int64_t first, bool relu,
-                      bool of_inputs, Tensor weight_slope, Tensor bias_slope) {
+Tensor layer_backward(const Layer &layer, const Tensor &inputs, Tensor slopes, int64_t first,
+                      Activation activation, bool of_inputs, Tensor weight_slope, Tensor bias_slope) {
   const auto pooled = layer.pooled.narrow(0, first, inputs.size(0));
   slopes = slopes.contiguous(at::MemoryFormat::ChannelsLast);
-  if (!relu) slopes = at::sigmoid_backward(slopes, pooled);
+  if (activation == Activation::Sigmoid) slopes = at::sigmoid_backward(slopes, pooled);
   const auto sums = channels_last({inputs.size(0), layer.weight.size(0), inputs.size(2), inputs.size(3)},
                                   inputs.options());
   unpool(slopes, layer.codes.narrow(0, first, inputs.size(0)), sums);
@@ -112,7 +113,8 @@ Tensor layer_backward(const Layer &layer, const Tensor &inputs, Tensor slopes, i
 // with; the parameters are float32, and so are their gradients.
 struct Features : torch::autograd::Function<Features> {
   static Tensor forward(AutogradContext *context, const Tensor &given, const Tensor &weight1, const Tensor &bias1,
-                        const Tensor &weight2, const Tensor &bias2, bool relu) {
+                        const Tensor &weight2, const Tensor &bias2,
+                        Activation activation) {
     const auto images = given.contiguous(at::MemoryFormat::ChannelsLast);
     const auto options = images.options();
     const int64_t count = images.size(0), rows = images.size(2), columns = images.size(3);
@@ -129,13 +131,14 @@ struct Features : torch::autograd::Function<Features> {
       auto inputs = images.narrow(0, first, size);
       for (int64_t i = 0; i < 2; ++i) {
         auto pooled = layers[i].pooled.narrow(0, first, size);
-        pool(convolution(inputs, weights[i], biases[i]), relu, pooled, layers[i].codes.narrow(0, first, size));
+        pool(convolution(inputs, weights[i], biases[i]), activation, pooled,
+             layers[i].codes.narrow(0, first, size));
         inputs = pooled;
       }
     }
     context->save_for_backward({images, layers[0].weight, layers[0].pooled, layers[0].codes, layers[1].weight,
                                 layers[1].pooled, layers[1].codes});
-    context->saved_data["relu"] = relu;
+    context->saved_data["activation"] = static_cast<int64_t>(activation);
     // In the order channel, row, column, as PyTorch flattens, whatever the layout in memory.
     return layers[1].pooled.contiguous().view({count, -1});
   }
@@ -144,7 +147,7 @@ struct Features : torch::autograd::Function<Features> {
     const auto saved = context->get_saved_variables();
     const auto &images = saved[0];
     const Layer layer1{saved[1], saved[2], saved[3]}, layer2{saved[4], saved[5], saved[6]};
-    const bool relu = context->saved_data["relu"].toBool();
+    const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
     const auto single = [](const Tensor &like) { return at::zeros_like(like, like.options().dtype(at::kFloat)); };
     const auto of_bias = [](const Tensor &weight) {
       return at::zeros({weight.size(0)}, weight.options().dtype(at::kFloat));
@@ -155,8 +158,8 @@ struct Features : torch::autograd::Function<Features> {
     for (int64_t first = 0; first < images.size(0); first += IMAGES_AT_ONCE) {
       const int64_t size = std::min(IMAGES_AT_ONCE, images.size(0) - first);
       const auto inner = layer_backward(layer2, layer1.pooled.narrow(0, first, size), outer.narrow(0, first, size),
-                                        first, relu, true, weight2, bias2);
-      layer_backward(layer1, images.narrow(0, first, size), inner, first, relu, false, weight1, bias1);
+                                        first, activation, true, weight2, bias2);
+      layer_backward(layer1, images.narrow(0, first, size), inner, first, activation, false, weight1, bias1);
     }
     return {Tensor(), weight1, bias1, weight2, bias2, Tensor()};
   }
@@ -193,10 +196,10 @@ struct Dense : torch::autograd::Function<Dense> {
 extern "C" {
 
 // The two convolutions with pooling and activation; gives `[N, features]`.
-char *sweep_features(at::Tensor *images, at::Tensor *const *parameters, bool relu, at::Tensor **result) {
+char *sweep_features(at::Tensor *images, at::Tensor *const *parameters, Activation activation, at::Tensor **result) {
   return guarded([&] {
     *result = new Tensor(
-        Features::apply(*images, *parameters[0], *parameters[1], *parameters[2], *parameters[3], relu));
+        Features::apply(*images, *parameters[0], *parameters[1], *parameters[2], *parameters[3], activation));
   });
 }
 

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{dense, features};
+use crate::{activation::Activation, parameters::Layer};
 
 /// Five images, so that the last group of them is not full.
 const IMAGES: i64 = 5;
@@ -20,10 +21,23 @@ fn parameters(widths: [i64; 2]) -> [Tensor; 4] {
         .map(|shape| wave(&shape, 0.7 + shape.len() as f64).set_requires_grad(true))
 }
 
+/// The two convolutions of these parameters.
+fn layers([weight1, bias1, weight2, bias2]: &[Tensor; 4]) -> [Layer<'_>; 2] {
+    [Layer { weight: weight1, bias: bias1 }, Layer { weight: weight2, bias: bias2 }]
+}
+
 /// With libtorch's operations, in the same order: activated before they are pooled, bfloat16 values that were different become
 /// equal, and then the gradient goes to another place.
-fn expected_features(images: &Tensor, parameters: &[Tensor; 4], relu: bool, kind: Kind) -> Tensor {
-    let activate = |sums: Tensor| if relu { sums.relu() } else { sums.sigmoid() };
+fn expected_features(
+    images: &Tensor,
+    parameters: &[Tensor; 4],
+    activation: Activation,
+    kind: Kind,
+) -> Tensor {
+    let activate = |sums: Tensor| match activation {
+        Activation::Relu => sums.relu(),
+        Activation::Sigmoid => sums.sigmoid(),
+    };
     let [w1, b1, w2, b2] = parameters.each_ref().map(|parameter| parameter.to_kind(kind));
     let one = activate(images.conv2d(&w1, Some(&b1), 1, 1, 1, 1).max_pool2d(2, 2, 0, 1, false));
     activate(one.conv2d(&w2, Some(&b2), 1, 1, 1, 1).max_pool2d(2, 2, 0, 1, false)).flatten(1, -1)
@@ -45,26 +59,26 @@ fn difference(found: &Tensor, expected: &Tensor) -> f64 {
 #[test]
 fn values_and_gradients_are_libtorchs() {
     // Sixteen and thirty-two channels are vectors; five and seven are not.
-    for (widths, relu, kind, error_max) in [
-        ([16, 32], true, Kind::Float, 1e-5),
-        ([16, 32], false, Kind::Float, 1e-5),
-        ([5, 7], true, Kind::Float, 1e-5),
-        ([5, 7], false, Kind::Float, 1e-5),
+    for (widths, activation, kind, error_max) in [
+        ([16, 32], Activation::Relu, Kind::Float, 1e-5),
+        ([16, 32], Activation::Sigmoid, Kind::Float, 1e-5),
+        ([5, 7], Activation::Relu, Kind::Float, 1e-5),
+        ([5, 7], Activation::Sigmoid, Kind::Float, 1e-5),
         // A bfloat16 has eight bits of significand, and gradients add up several roundings.
-        ([16, 32], false, Kind::BFloat16, 0.03),
-        ([5, 7], false, Kind::BFloat16, 0.03),
+        ([16, 32], Activation::Sigmoid, Kind::BFloat16, 0.03),
+        ([5, 7], Activation::Sigmoid, Kind::BFloat16, 0.03),
     ] {
         let images = wave(&[IMAGES, 3, SIDE, SIDE], 0.37).to_kind(kind);
         let parameters = parameters(widths);
-        let found = features(&images, parameters.each_ref(), relu).unwrap();
-        let expected = expected_features(&images, &parameters, relu, kind);
+        let found = features(&images, layers(&parameters), activation).unwrap();
+        let expected = expected_features(&images, &parameters, activation, kind);
         assert_eq!((found.kind(), found.size()), (kind, expected.size()));
-        assert!(difference(&found, &expected) < error_max, "{widths:?} relu: {relu} {kind:?}");
+        assert!(difference(&found, &expected) < error_max, "{widths:?} {activation:?} {kind:?}");
         let found = gradients(&found, &parameters);
         for (found, expected) in found.iter().zip(gradients(&expected, &parameters)) {
             assert_eq!((found.kind(), found.size()), (Kind::Float, expected.size()));
             let difference = difference(found, &expected);
-            assert!(difference < error_max, "{widths:?} relu: {relu} {kind:?}: {difference}");
+            assert!(difference < error_max, "{widths:?} {activation:?} {kind:?}: {difference}");
         }
     }
 }
@@ -75,14 +89,15 @@ fn of_equal_values_the_first_gets_the_gradient_and_nan_goes_through() {
     for widths in [[16, 32], [5, 7]] {
         let even = Tensor::ones([IMAGES, 3, SIDE, SIDE], (Kind::Float, Device::Cpu)) * 0.5;
         let parameters = parameters(widths);
-        let found = gradients(&features(&even, parameters.each_ref(), true).unwrap(), &parameters);
-        let expected = gradients(&expected_features(&even, &parameters, true, Kind::Float), &parameters);
+        let found = gradients(&features(&even, layers(&parameters), Activation::Relu).unwrap(), &parameters);
+        let expected =
+            gradients(&expected_features(&even, &parameters, Activation::Relu, Kind::Float), &parameters);
         for (found, expected) in found.iter().zip(&expected) {
             assert!(difference(found, expected) < 1e-5, "{widths:?}");
         }
         let _ = even.get(1).get(2).get(4).get(7).fill_(f64::NAN);
-        let found = features(&even, parameters.each_ref(), true).unwrap().isnan();
-        let expected = expected_features(&even, &parameters, true, Kind::Float).isnan();
+        let found = features(&even, layers(&parameters), Activation::Relu).unwrap().isnan();
+        let expected = expected_features(&even, &parameters, Activation::Relu, Kind::Float).isnan();
         assert!(expected.any().int64_value(&[]) == 1 && found.equal(&expected), "{widths:?}");
     }
 }
@@ -93,7 +108,7 @@ fn a_dense_layer_is_libtorchs() {
     let parameters =
         [wave(&[33, 640], 0.9).set_requires_grad(true), wave(&[33], 0.5).set_requires_grad(true)];
     let of = [&inputs, &parameters[0], &parameters[1]].map(Tensor::shallow_clone);
-    let found = dense(&inputs, &parameters[0], &parameters[1]).unwrap();
+    let found = dense(&inputs, Layer { weight: &parameters[0], bias: &parameters[1] }).unwrap();
     let expected = inputs.linear(&parameters[0], Some(&parameters[1]));
     assert!(difference(&found, &expected) < 1e-5);
     for (found, expected) in gradients(&found, &of).iter().zip(gradients(&expected, &of)) {
@@ -105,8 +120,13 @@ fn a_dense_layer_is_libtorchs() {
 #[test]
 fn what_does_not_fit_is_an_error() {
     let images = wave(&[IMAGES, 3, SIDE + 2, SIDE], 0.37);
-    assert!(features(&images, parameters([16, 32]).each_ref(), true).is_err(), "14 is no multiple of 4");
-    assert!(dense(&wave(&[2, 3], 0.1), &wave(&[4, 5], 0.1), &wave(&[4], 0.1)).is_err());
+    assert!(
+        features(&images, layers(&parameters([16, 32])), Activation::Relu).is_err(),
+        "14 is no multiple of 4"
+    );
+    assert!(
+        dense(&wave(&[2, 3], 0.1), Layer { weight: &wave(&[4, 5], 0.1), bias: &wave(&[4], 0.1) }).is_err()
+    );
 }
 
 #[test]
@@ -115,7 +135,7 @@ fn a_step_with_these_layers_lowers_the_loss() {
     let images = wave(&[IMAGES, 3, SIDE, SIDE], 0.37);
     let targets = Tensor::from_slice(&[0_i64, 1, 2, 3, 4]);
     let loss = || {
-        let logits = features(&images, parameters.each_ref(), true).unwrap();
+        let logits = features(&images, layers(&parameters), Activation::Relu).unwrap();
         logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.0)
     };
     let before = loss();

@@ -4,20 +4,12 @@ use tch::{Device, TchError, Tensor};
 
 use super::{
     adam::{Adam, AdamSettings, AdamState, host_copy},
-    config::TrainingConfig,
-    epoch::{Snapshot, Step, are_right, train_step},
     model::{self, Activation, SimpleCnn},
     pack_model::{self, Layout, PackModel},
+    parameters::Parameters,
+    step::{Step, are_right, train_step},
+    training::Start,
 };
-
-/// A job that is to learn, and what it goes on from; from its initial weights where there is nothing.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// What to train.
-    pub config: &'a TrainingConfig,
-    /// What an earlier training of the same job and data set has come to.
-    pub snapshot: Option<Snapshot>,
-}
 
 /// The models of a pack's members and their optimisers.
 #[derive(Debug)]
@@ -45,7 +37,7 @@ struct ArrayMember {
     /// Where it is in the model.
     place: i64,
     /// Its part of the model's parameters.
-    parameters: [Tensor; 8],
+    parameters: Parameters,
     adam: Adam,
     frozen: bool,
 }
@@ -70,7 +62,7 @@ impl Learner {
             let kept = job.snapshot.as_ref().map(|kept| &kept.parameters);
             kept.or(initial.as_ref()).expect("drawn where a job has no snapshot")
         });
-        let weights: Vec<&[Tensor; 8]> = weights.collect();
+        let weights: Vec<&Parameters> = weights.collect();
         if let ([job], [weights]) = (jobs, weights.as_slice()) {
             let model = SimpleCnn::new(weights, job.config.activation, job.config.precision, device)?;
             let adam = optimiser(model.parameters(), job)?;
@@ -108,7 +100,7 @@ impl Learner {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn state(&self, member: usize) -> Result<([Tensor; 8], AdamState), TchError> {
+    pub fn state(&self, member: usize) -> Result<(Parameters, AdamState), TchError> {
         Ok((self.parameters(member)?, self.own(member).1.state()?))
     }
 
@@ -116,12 +108,11 @@ impl Learner {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn parameters(&self, member: usize) -> Result<[Tensor; 8], TchError> {
-        let copies = self.own(member).0.iter().map(host_copy).collect::<Result<Vec<_>, _>>()?;
-        Ok(copies.try_into().expect("as many as the model has"))
+    pub fn parameters(&self, member: usize) -> Result<Parameters, TchError> {
+        self.own(member).0.try_map(host_copy)
     }
 
-    fn own(&self, member: usize) -> (&[Tensor; 8], &Adam) {
+    fn own(&self, member: usize) -> (&Parameters, &Adam) {
         match &self.0 {
             Models::One(model, adam) => (model.parameters(), adam),
             Models::Many(array) => (&array.members[member].parameters, &array.members[member].adam),
@@ -139,14 +130,14 @@ impl Learner {
 impl Array {
     fn new(
         jobs: &[Start<'_>],
-        weights: &[&[Tensor; 8]],
+        weights: &[&Parameters],
         device: Device,
         layout: Layout,
     ) -> Result<Self, TchError> {
         let mut order: Vec<usize> = (0..jobs.len()).collect();
         order.sort_by_key(|&job| jobs[job].config.activation != Activation::Relu);
         let activations: Vec<Activation> = order.iter().map(|&job| jobs[job].config.activation).collect();
-        let weights: Vec<&[Tensor; 8]> = order.iter().map(|&job| weights[job]).collect();
+        let weights: Vec<&Parameters> = order.iter().map(|&job| weights[job]).collect();
         let model = PackModel::new(&weights, &activations, jobs[0].config.precision, layout, device)?;
         let mut members = Vec::with_capacity(jobs.len());
         for (index, job) in jobs.iter().enumerate() {

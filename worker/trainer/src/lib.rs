@@ -12,9 +12,11 @@ use std::{
 
 use anyhow::Context;
 
+mod activation;
 pub mod adam;
 pub mod checkpoint;
 pub mod config;
+mod conversation;
 pub mod device;
 pub mod epoch;
 mod evaluate;
@@ -27,15 +29,19 @@ mod members;
 pub mod model;
 pub mod pack;
 pub mod pack_model;
+pub mod parameters;
 mod predict;
 mod preparing;
 pub mod random;
 mod session;
 pub mod split;
+pub mod step;
+mod torch_errors;
+pub mod training;
 pub mod training_data;
 pub mod weights;
 
-/// Damage for the tests of what is read.
+/// Corruption for the tests of what is read.
 #[cfg(test)]
 #[path = "../../dataset/src/corruption.rs"]
 mod corruption;

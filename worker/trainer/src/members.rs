@@ -3,7 +3,17 @@
 
 use trainer_protocol::{DatasetSpec, TrainJob};
 
-use super::{config::TrainingConfig, epoch::Snapshot};
+use super::{
+    config::TrainingConfig,
+    training::{Place, Snapshot},
+};
+
+/// One job of a request.
+pub(super) struct Job<'a> {
+    pub(super) request: &'a TrainJob,
+    pub(super) config: TrainingConfig,
+    pub(super) dataset: &'a DatasetSpec,
+}
 
 /// One job of a group.
 pub(super) struct Member<'a> {
@@ -34,10 +44,10 @@ impl Member<'_> {
     }
 
     /// Its place in its training; nothing while the pack at hand knows it, or once it has ended.
-    pub(super) fn waiting_place(&self) -> Option<(u32, i64)> {
+    pub(super) fn waiting_place(&self) -> Option<Place> {
         match &self.state {
             State::Waiting(Some(snapshot)) => Some(snapshot.position.place()),
-            State::Waiting(None) => Some((1, 0)),
+            State::Waiting(None) => Some(Place::START),
             State::Training(_) | State::Ended => None,
         }
     }
@@ -45,42 +55,42 @@ impl Member<'_> {
 
 /// Who trains next, and how far.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct Segment {
     /// Members by their numbers in the group.
     pub(super) members: Vec<usize>,
     /// The place at which others wait for them.
-    pub(super) until: Option<(u32, i64)>,
+    pub(super) until: Option<Place>,
 }
 
 /// Those furthest behind of members at these places, up to the place of the next.
-pub(super) fn next_stretch(places: &[Option<(u32, i64)>]) -> Option<Stretch> {
+pub(super) fn next_segment(places: &[Option<Place>]) -> Option<Segment> {
     let behind = places.iter().flatten().min()?;
     let members = (0..places.len()).filter(|&member| places[member].as_ref() == Some(behind)).collect();
     let until = places.iter().flatten().filter(|place| *place > behind).min().copied();
-    Some(Stretch { members, until })
+    Some(Segment { members, until })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stretch(members: &[usize], until: Option<(u32, i64)>) -> Option<Stretch> {
-        Some(Stretch { members: members.to_vec(), until })
+    fn segment(members: &[usize], until: Option<Place>) -> Option<Segment> {
+        Some(Segment { members: members.to_vec(), until })
     }
 
     #[test]
     fn those_furthest_behind_train_until_they_are_as_far_as_the_next() {
-        let place = |epoch, images| Some((epoch, images));
+        let place = |epoch, images| Some(Place { epoch, images_done: images });
         let cases = [
             (vec![], None),
             (vec![None, None], None),
-            (vec![place(1, 0), place(1, 0)], stretch(&[0, 1], None)),
-            (vec![None, place(2, 64)], stretch(&[1], None)),
-            (vec![place(3, 0), place(1, 32), place(1, 32)], stretch(&[1, 2], place(3, 0))),
-            (vec![place(3, 0), place(2, 64), place(2, 32), None], stretch(&[2], place(2, 64))),
+            (vec![place(1, 0), place(1, 0)], segment(&[0, 1], None)),
+            (vec![None, place(2, 64)], segment(&[1], None)),
+            (vec![place(3, 0), place(1, 32), place(1, 32)], segment(&[1, 2], place(3, 0))),
+            (vec![place(3, 0), place(2, 64), place(2, 32), None], segment(&[2], place(2, 64))),
         ];
         for (places, expected) in cases {
-            assert_eq!(next_stretch(&places), expected, "{places:?}");
+            assert_eq!(next_segment(&places), expected, "{places:?}");
         }
     }
 }

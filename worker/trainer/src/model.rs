@@ -6,54 +6,13 @@ use std::{str::FromStr, time::Instant};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{ffi, random};
+use super::{
+    ffi,
+    parameters::{Layer, Layers, ParameterShapes, Parameters},
+    random,
+};
 
-/// What a layer does to its sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// max(0, x).
-    Relu,
-    /// 1 / (1 + exp(-x)).
-    Sigmoid,
-}
-
-/// An activation that does not exist here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("activation \"{found}\" is not known; use \"relu\" or \"sigmoid\"")]
-pub struct UnknownActivation {
-    /// What was asked for.
-    pub found: String,
-}
-
-impl FromStr for Activation {
-    type Err = UnknownActivation;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "relu" => Ok(Self::Relu),
-            "sigmoid" => Ok(Self::Sigmoid),
-            _ => Err(UnknownActivation { found: name.to_owned() }),
-        }
-    }
-}
-
-impl Activation {
-    /// Its name in sweep files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Sigmoid => "sigmoid",
-        }
-    }
-
-    /// In place: neither pooling nor a linear layer needs its output for its gradient.
-    pub(super) fn apply(self, mut sums: Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Relu => sums.f_relu_(),
-            Self::Sigmoid => sums.f_sigmoid_(),
-        }
-    }
-}
+pub use super::activation::{Activation, UnknownActivation};
 
 /// The numbers that a model computes with. Parameters, their gradients, Adam and the loss are float32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,18 +61,6 @@ impl Precision {
     }
 }
 
-/// The parameters' names in PyTorch, in the order in which the model keeps them and draws their initial values.
-pub const PARAMETER_NAMES: [&str; 8] = [
-    "conv1.weight",
-    "conv1.bias",
-    "conv2.weight",
-    "conv2.bias",
-    "fc1.weight",
-    "fc1.bias",
-    "fc2.weight",
-    "fc2.bias",
-];
-
 /// Colours of an image.
 const CHANNELS: i64 = 3;
 /// Output channels of conv1 and conv2 and outputs of fc1.
@@ -121,7 +68,7 @@ const WIDTHS: [i64; 3] = [16, 32, 128];
 
 /// The shape of every parameter, for square images of `image_size` pixels (a multiple of 4, for two poolings
 /// halve it) and one logit a class.
-pub fn parameter_shapes(image_size: i64, classes: i64) -> [Vec<i64>; 8] {
+pub fn parameter_shapes(image_size: i64, classes: i64) -> ParameterShapes {
     let [conv1, conv2, fc1] = WIDTHS;
     let flat = conv2 * (image_size / 4) * (image_size / 4);
     [
@@ -146,7 +93,7 @@ pub(super) fn widest_layer(image_size: i64) -> i64 {
 ///
 /// # Errors
 /// What libtorch says.
-pub fn initial_parameters(seed: u64, image_size: i64, classes: i64) -> Result<[Tensor; 8], TchError> {
+pub fn initial_parameters(seed: u64, image_size: i64, classes: i64) -> Result<Parameters, TchError> {
     let shapes = parameter_shapes(image_size, classes);
     random::with_seed(seed, || {
         let mut drawn = Vec::with_capacity(shapes.len());
@@ -168,7 +115,7 @@ pub fn initial_parameters(seed: u64, image_size: i64, classes: i64) -> Result<[T
 /// The model with its parameters on one device.
 #[derive(Debug)]
 pub struct SimpleCnn {
-    parameters: [Tensor; 8],
+    parameters: Parameters,
     activation: Activation,
     precision: Precision,
 }
@@ -180,25 +127,23 @@ impl SimpleCnn {
     /// # Errors
     /// What libtorch says.
     pub fn new(
-        parameters: &[Tensor; 8],
+        parameters: &Parameters,
         activation: Activation,
         precision: Precision,
         device: Device,
     ) -> Result<Self, TchError> {
-        let mut placed = Vec::with_capacity(parameters.len());
-        for parameter in parameters {
+        let parameters = parameters.try_map(|parameter| {
             // A copy, so that training never changes the caller's tensors.
             let mut own = Tensor::f_empty(parameter.size(), (Kind::Float, device))?;
             own.f_copy_(&parameter.f_detach()?)?;
             let own = if own.dim() == 4 { channels_last(&own)? } else { own };
-            placed.push(own.f_set_requires_grad(true)?);
-        }
-        let parameters = placed.try_into().expect("as many as came in");
+            own.f_set_requires_grad(true)
+        })?;
         Ok(Self { parameters, activation, precision })
     }
 
     /// The parameters in the order of [`PARAMETER_NAMES`].
-    pub fn parameters(&self) -> &[Tensor; 8] {
+    pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
@@ -207,32 +152,31 @@ impl SimpleCnn {
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let parameters = self.parameters.iter().map(|parameter| self.precision.of(parameter));
-        let parameters: Vec<Tensor> = parameters.collect::<Result<_, _>>()?;
-        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] =
-            <&[Tensor; 8]>::try_from(parameters.as_slice()).expect("as many as the model has");
+        let parameters = self.parameters.try_map(|parameter| self.precision.of(parameter))?;
+        let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
         let images = self.precision.of(images)?;
         let features = if images.device() == Device::Cpu {
-            let [conv1, bias1, conv2, bias2, ..] = &self.parameters;
-            ffi::features(&images, [conv1, bias1, conv2, bias2], self.activation == Activation::Relu)?
+            // As float32, which the function rounds itself.
+            let Layers { conv1, conv2, .. } = self.parameters.layers();
+            ffi::features(&images, [conv1, conv2], self.activation)?
         } else {
-            let features = self.convolve(&images, conv1, bias1)?;
+            let features = self.convolve(&images, conv1)?;
             // Flattening means channel, row, column as in PyTorch, whatever the layout in memory.
-            self.convolve(&features, conv2, bias2)?.f_flatten(1, -1)?
+            self.convolve(&features, conv2)?.f_flatten(1, -1)?
         };
         let hidden = if images.device() == Device::Cpu && self.precision == Precision::Fp32 {
-            ffi::dense(&features, fc1, bias3)?
+            ffi::dense(&features, fc1)?
         } else {
-            features.f_linear(fc1, Some(bias3))?
+            features.f_linear(fc1.weight, Some(fc1.bias))?
         };
-        let logits = self.activation.apply(hidden)?.f_linear(fc2, Some(bias4))?;
+        let logits = self.activation.apply(hidden)?.f_linear(fc2.weight, Some(fc2.bias))?;
         if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
     }
 
     /// Convolution, pool and activation. The report activates before it pools; both activations increase, so the
     /// order does not matter to the values, and a pooled image has a quarter of the activations.
-    fn convolve(&self, images: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-        let sums = images.f_conv2d(weight, Some(bias), 1, 1, 1, 1)?;
+    fn convolve(&self, images: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+        let sums = images.f_conv2d(layer.weight, Some(layer.bias), 1, 1, 1, 1)?;
         self.activation.apply(sums.f_max_pool2d(2, 2, 0, 1, false)?)
     }
 }
@@ -274,7 +218,7 @@ pub fn product_gflops(precision: Precision) -> Result<f64, TchError> {
     for _ in 0..TRIES {
         let started = Instant::now();
         let _product = match precision {
-            Precision::Fp32 => ffi::dense(&operand, &operand, &bias)?,
+            Precision::Fp32 => ffi::dense(&operand, Layer { weight: &operand, bias: &bias })?,
             Precision::Bf16 => rounded.f_matmul(&rounded)?,
         };
         shortest = shortest.min(started.elapsed().as_secs_f64());
@@ -345,10 +289,14 @@ mod tests {
                 Activation::Relu => sums.relu(),
                 Activation::Sigmoid => sums.sigmoid(),
             };
-            let [w1, b1, w2, b2, w3, b3, w4, b4] = &parameters;
-            let one = activate(images.conv2d(w1, Some(b1), 1, 1, 1, 1)).max_pool2d(2, 2, 0, 1, false);
-            let two = activate(one.conv2d(w2, Some(b2), 1, 1, 1, 1)).max_pool2d(2, 2, 0, 1, false);
-            let expected = activate(two.view([2, -1]).linear(w3, Some(b3))).linear(w4, Some(b4));
+            let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
+            let convolve = |images: &Tensor, layer: Layer<'_>| {
+                activate(images.conv2d(layer.weight, Some(layer.bias), 1, 1, 1, 1))
+                    .max_pool2d(2, 2, 0, 1, false)
+            };
+            let linear = |inputs: &Tensor, layer: Layer<'_>| inputs.linear(layer.weight, Some(layer.bias));
+            let features = convolve(&convolve(&images, conv1), conv2).view([2, -1]);
+            let expected = linear(&activate(linear(&features, fc1)), fc2);
 
             let model = SimpleCnn::new(&parameters, activation, Precision::Fp32, Device::Cpu).unwrap();
             let logits = model.forward(&channels_last(&images).unwrap()).unwrap();
@@ -366,11 +314,5 @@ mod tests {
         let expected: Vec<f32> = bytes.iter().map(|byte| (f32::from(*byte) / 255.0 - 0.5) / 0.5).collect();
         assert_eq!(values(&normalised.permute([0, 2, 3, 1])), expected);
         assert_eq!(normalised.stride(), [192, 1, 24, 3], "channels-last, as the bytes lie");
-    }
-
-    #[test]
-    fn an_unknown_activation_is_named_with_the_known_ones() {
-        let message = "activation \"tanh\" is not known; use \"relu\" or \"sigmoid\"";
-        assert_eq!("tanh".parse::<Activation>().unwrap_err().to_string(), message);
     }
 }

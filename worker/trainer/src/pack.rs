@@ -8,10 +8,11 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     config::TrainingConfig,
-    epoch::{EpochRecord, Flow, Listener, Position, Snapshot, TrainingEvent},
-    learner::{Learner, Start},
+    learner::Learner,
     model,
     pack_model::{self, Layout},
+    parameters::Parameters,
+    training::{EpochRecord, Flow, Listener, Place, Position, Snapshot, Start, TrainingEvent},
     training_data::TrainingData,
 };
 
@@ -101,13 +102,13 @@ impl<'a> Pack<'a> {
     }
 
     /// Where the pack is: the epoch in training and how many of its images are done.
-    pub fn place(&self) -> (u32, i64) {
+    pub fn place(&self) -> Place {
         self.members[0].position.place()
     }
 
     /// Whether all epochs are done.
     pub fn is_done(&self) -> bool {
-        self.place().0 > self.config.epochs
+        self.place().epoch > self.config.epochs
     }
 
     /// The members that are not retired.
@@ -140,7 +141,7 @@ impl<'a> Pack<'a> {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn parameters(&self, member: usize) -> Result<[Tensor; 8], TchError> {
+    pub fn parameters(&self, member: usize) -> Result<Parameters, TchError> {
         self.learner.parameters(member)
     }
 
@@ -167,7 +168,7 @@ impl<'a> Pack<'a> {
             return Ok(PackEnd::Reached);
         }
         let Some(validations) = self.validate(listener)? else { return Ok(PackEnd::Stopped) };
-        let epoch = self.place().0;
+        let epoch = self.place().epoch;
         let train_images = self.data.train_images() as f64;
         for (member, Validation { loss, accuracy }) in validations.into_iter().enumerate() {
             let train_loss = self.train_loss(member);
@@ -193,7 +194,7 @@ impl<'a> Pack<'a> {
 
     /// Trains the epoch's batches from the pack's place on, and moves it.
     fn train_batches(&mut self, images_max: Option<i64>, listener: Listener<'_>) -> Result<Flow, TchError> {
-        let (epoch, mut done) = self.place();
+        let Place { epoch, images_done: mut done } = self.place();
         let device = self.data.device();
         let sums: Vec<f64> = self.members.iter().map(|member| member.position.loss_sum).collect();
         let mut loss_sums = Tensor::f_from_slice(&sums)?.f_to_device(device)?;

@@ -5,7 +5,11 @@
 
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
-use super::model::{Activation, PARAMETER_NAMES, Precision};
+use super::{
+    model::{Activation, Precision},
+    parameters::{Layer, Layers, PARAMETER_NAMES, Parameters},
+    training::IGNORED_CLASS,
+};
 
 /// How images lie in the memory of the model's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub enum Layout {
 #[derive(Debug)]
 pub struct PackModel {
     /// In the order of [`PARAMETER_NAMES`], each `[M, …]` with the shape of a single model's behind the members.
-    parameters: [Tensor; 8],
+    parameters: Parameters,
     members: i64,
     /// How many members use relu; they come first, the others use sigmoid.
     relu_members: i64,
@@ -38,7 +42,7 @@ impl PackModel {
     /// # Panics
     /// Without members, and where a relu follows a sigmoid.
     pub fn new(
-        parameters: &[&[Tensor; 8]],
+        parameters: &[&Parameters],
         activations: &[Activation],
         precision: Precision,
         layout: Layout,
@@ -63,7 +67,7 @@ impl PackModel {
     }
 
     /// The parameters of all members, `[M, …]` each, in the order of [`PARAMETER_NAMES`].
-    pub fn parameters(&self) -> &[Tensor; 8] {
+    pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
@@ -71,9 +75,8 @@ impl PackModel {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn member(&self, member: i64) -> Result<[Tensor; 8], TchError> {
-        let views = self.parameters.iter().map(|parameter| parameter.f_detach()?.f_select(0, member));
-        Ok(views.collect::<Result<Vec<_>, _>>()?.try_into().expect("as many as the model has"))
+    pub fn member(&self, member: i64) -> Result<Parameters, TchError> {
+        self.parameters.try_map(|parameter| parameter.f_detach()?.f_select(0, member))
     }
 
     /// The logits `[M, N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1]; float32 themselves.
@@ -81,35 +84,27 @@ impl PackModel {
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let parameters = self.parameters.iter().map(|parameter| self.precision.of(parameter));
-        let parameters: Vec<Tensor> = parameters.collect::<Result<_, _>>()?;
-        let [conv1, bias1, conv2, bias2, fc1, bias3, fc2, bias4] =
-            <&[Tensor; 8]>::try_from(parameters.as_slice()).expect("as many as the model has");
+        let parameters = self.parameters.try_map(|parameter| self.precision.of(parameter))?;
+        let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
         let images = self.precision.of(images)?;
         let images = if self.layout == Layout::ChannelsFirst { images.f_contiguous()? } else { images };
         let count = images.size()[0];
-        let features = self.convolve(&images, conv1, bias1, 1)?;
-        let features = self.convolve(&features, conv2, bias2, self.members)?;
+        let features = self.convolve(&images, conv1, 1)?;
+        let features = self.convolve(&features, conv2, self.members)?;
         // Flattening means channel, row, column within a member, as in PyTorch, whatever the layout in memory.
         let (_, channels, height, width) = features.size4()?;
         let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
         let flat = of_members.f_transpose(0, 1)?.f_flatten(2, -1)?;
-        let hidden = self.activate(linear(&flat, fc1, bias3)?, 0)?;
-        let logits = linear(&hidden, fc2, bias4)?;
+        let hidden = self.activate(linear(&flat, fc1)?, 0)?;
+        let logits = linear(&hidden, fc2)?;
         if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
     }
 
     /// Convolution, pool and activation, as `SimpleCnn` has them. The weights `[M, outputs, …]` become one wide
     /// convolution; with as many `groups` as members each sees its own channels alone.
-    fn convolve(
-        &self,
-        images: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        groups: i64,
-    ) -> Result<Tensor, TchError> {
-        let wide = weight.f_flatten(0, 1)?;
-        let sums = images.f_conv2d(&wide, Some(bias.f_flatten(0, 1)?), 1, 1, 1, groups)?;
+    fn convolve(&self, images: &Tensor, layer: Layer<'_>, groups: i64) -> Result<Tensor, TchError> {
+        let wide = layer.weight.f_flatten(0, 1)?;
+        let sums = images.f_conv2d(&wide, Some(layer.bias.f_flatten(0, 1)?), 1, 1, 1, groups)?;
         self.activate(sums.f_max_pool2d(2, 2, 0, 1, false)?, 1)
     }
 
@@ -136,19 +131,13 @@ pub fn losses(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
     let (members, images, outputs) = logits.size3()?;
     let shared = classes.f_unsqueeze(0)?.f_expand([members, images], false)?.f_reshape([-1])?;
     let rows = logits.f_reshape([-1, outputs])?;
-    let each = rows.f_cross_entropy_loss(
-        &shared,
-        None::<&Tensor>,
-        Reduction::None,
-        super::epoch::IGNORED_CLASS,
-        0.0,
-    )?;
+    let each = rows.f_cross_entropy_loss(&shared, None::<&Tensor>, Reduction::None, IGNORED_CLASS, 0.0)?;
     each.f_view([members, images])?.f_mean_dim([1_i64].as_slice(), false, Kind::Float)
 }
 
 /// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
-fn linear(inputs: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
-    bias.f_unsqueeze(1)?.f_baddbmm(inputs, &weight.f_transpose(1, 2)?, 1.0, 1.0)
+fn linear(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+    layer.bias.f_unsqueeze(1)?.f_baddbmm(inputs, &layer.weight.f_transpose(1, 2)?, 1.0, 1.0)
 }
 
 /// One parameter of all members as a copy `[M, …]`, laid out so that its gradient comes in the same layout: a batched

@@ -213,7 +213,7 @@ fn what_diverges_leaves_the_others_their_bits() {
         let mut found = pack(&wild, &data);
         let end = found.run_epoch(None, &mut |_| Flow::Continue).unwrap();
         assert_eq!(end, PackEnd::Diverged(vec![1]));
-        let (epoch, images_done) = found.place();
+        let Place { epoch, images_done } = found.place();
         assert_eq!((epoch, images_done), (1, BATCHES_BETWEEN_LOOKS as i64));
         found.retire(1);
         assert_eq!(found.live().collect::<Vec<_>>(), [0, 2]);
@@ -245,7 +245,7 @@ fn what_is_stopped_leaves_the_others_their_bits_and_goes_on_where_it_was() {
     assert_eq!(broken.records(0).len(), 1);
 
     let mut alone = Pack::new(vec![Start { config: &configs[0], snapshot: Some(kept) }], &data).unwrap();
-    assert_eq!(alone.place(), (2, 14));
+    assert_eq!(alone.place(), Place { epoch: 2, images_done: 14 });
     finish(&mut alone);
     for (found, expected) in losses(alone.records(0)).into_iter().zip(losses(whole.records(0))) {
         assert!((found - expected).abs() / expected < 1e-3, "{found} is not {expected}");
@@ -289,7 +289,7 @@ fn a_pack_trains_as_far_as_it_is_asked_to() {
     let mut parts = pack(&configs, &data);
     for images in [14, 30] {
         let end = parts.run_epoch(Some(images), &mut |_| Flow::Continue).unwrap();
-        assert_eq!((end, parts.place()), (PackEnd::Reached, (1, images)));
+        assert_eq!((end, parts.place()), (PackEnd::Reached, Place { epoch: 1, images_done: images }));
         assert!(parts.records(0).is_empty(), "not validated");
     }
     finish(&mut parts);

@@ -29,7 +29,7 @@ float value(Half stored) {
 }
 
 template <typename Stored>
-void pool_plain(const Stored *sums, const Shape &shape, bool relu, Stored *pooled, uint8_t *codes) {
+void pool_plain(const Stored *sums, const Shape &shape, Activation activation, Stored *pooled, uint8_t *codes) {
   const int64_t channels = shape.channels, row = shape.columns * channels;
   for (int64_t line = 0; line < shape.rows / 2; ++line) {
     for (int64_t within = 0; within < row / 2; ++within) {
@@ -40,7 +40,7 @@ void pool_plain(const Stored *sums, const Shape &shape, bool relu, Stored *poole
         const Stored other = corner[place % 2 * channels + place / 2 * row];
         if (value(other) > value(largest) || std::isnan(value(other))) largest = other, code = place;
       }
-      if (relu && value(largest) <= 0.0f) largest = 0, code = CUT_OFF;
+      if (activation == Activation::Relu && value(largest) <= 0.0f) largest = 0, code = CUT_OFF;
       pooled[line * row / 2 + within] = largest;
       codes[line * row / 2 + within] = code;
     }
@@ -75,7 +75,7 @@ SWEEP_AVX512 inline void store(Half *to, __m512 from) {
 }
 
 template <typename Stored>
-SWEEP_AVX512 void pool_vectors(const Stored *sums, const Shape &shape, bool relu, Stored *pooled, uint8_t *codes) {
+SWEEP_AVX512 void pool_vectors(const Stored *sums, const Shape &shape, Activation activation, Stored *pooled, uint8_t *codes) {
   const int64_t channels = shape.channels, row = shape.columns * channels;
   for (int64_t line = 0; line < shape.rows / 2; ++line) {
     for (int64_t column = 0; column < shape.columns / 2; ++column) {
@@ -90,7 +90,7 @@ SWEEP_AVX512 void pool_vectors(const Stored *sums, const Shape &shape, bool relu
           largest = _mm512_mask_mov_ps(largest, wins, other);
           code = _mm512_mask_mov_epi32(code, wins, _mm512_set1_epi32(place));
         }
-        if (relu) {
+        if (activation == Activation::Relu) {
           const __mmask16 cut_off = _mm512_cmp_ps_mask(largest, _mm512_setzero_ps(), _CMP_LE_OQ);
           largest = _mm512_mask_mov_ps(largest, cut_off, _mm512_setzero_ps());
           code = _mm512_mask_mov_epi32(code, cut_off, _mm512_set1_epi32(CUT_OFF));
@@ -126,11 +126,11 @@ SWEEP_AVX512 void unpool_vectors(const Stored *slopes, const uint8_t *codes, con
 bool vectors_fit(const Shape &shape) { return has_vectors() && shape.channels % LANES == 0; }
 
 template <typename Stored>
-void pool_any(const Stored *sums, const Shape &shape, bool relu, Stored *pooled, uint8_t *codes) {
+void pool_any(const Stored *sums, const Shape &shape, Activation activation, Stored *pooled, uint8_t *codes) {
 #ifdef SWEEP_AVX512
-  if (vectors_fit(shape)) return pool_vectors(sums, shape, relu, pooled, codes);
+  if (vectors_fit(shape)) return pool_vectors(sums, shape, activation, pooled, codes);
 #endif
-  pool_plain(sums, shape, relu, pooled, codes);
+  pool_plain(sums, shape, activation, pooled, codes);
 }
 
 template <typename Stored>
@@ -153,12 +153,12 @@ bool has_vectors() {
 #endif
 }
 
-void pool(const float *sums, const Shape &shape, bool relu, float *pooled, uint8_t *codes) {
-  pool_any(sums, shape, relu, pooled, codes);
+void pool(const float *sums, const Shape &shape, Activation activation, float *pooled, uint8_t *codes) {
+  pool_any(sums, shape, activation, pooled, codes);
 }
 
-void pool(const Half *sums, const Shape &shape, bool relu, Half *pooled, uint8_t *codes) {
-  pool_any(sums, shape, relu, pooled, codes);
+void pool(const Half *sums, const Shape &shape, Activation activation, Half *pooled, uint8_t *codes) {
+  pool_any(sums, shape, activation, pooled, codes);
 }
 
 void unpool(const float *slopes, const uint8_t *codes, const Shape &shape, float *sums) {

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "activation.h"
+
 namespace pooling {
 
 // A bfloat16 by its bits, which are the upper half of a float's.
@@ -21,9 +23,10 @@ constexpr uint8_t CUT_OFF = 4;
 // Whether this processor has the vectors that the fast versions need.
 bool has_vectors();
 
-// The largest of each square, and the code of its place. With `relu`, what is not above zero becomes zero.
-void pool(const float *sums, const Shape &shape, bool relu, float *pooled, uint8_t *codes);
-void pool(const Half *sums, const Shape &shape, bool relu, Half *pooled, uint8_t *codes);
+// The largest of each square, and the code of its place. With ReLU, what is not above zero becomes zero;
+// sigmoid is left to the caller.
+void pool(const float *sums, const Shape &shape, Activation activation, float *pooled, uint8_t *codes);
+void pool(const Half *sums, const Shape &shape, Activation activation, Half *pooled, uint8_t *codes);
 
 // The gradient of each result goes to where it came from; every other sum's becomes zero.
 void unpool(const float *slopes, const uint8_t *codes, const Shape &shape, float *sums);

@@ -178,7 +178,7 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
 
     let memory = "DefaultCPUAllocator: can't allocate memory\nException raised from alloc";
     let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
-        Err(DatasetError::Torch(TchError::Torch(memory.into())))
+        Err(DatasetError::Torch(tch::TchError::Torch(memory.into())))
     };
     let (events, _) = converse(&train(&["a"], &parameters()), 1, &mut load, |_| None);
     let FromTrainer::Ended { outcome: TrainerOutcome::Failed, reason, .. } = &events[1] else {
@@ -191,7 +191,7 @@ fn a_data_set_that_cannot_be_used_is_rejected_and_want_of_memory_is_a_failure() 
 fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
     let error = "CUDA error: an illegal memory access was encountered\nException raised from";
     let mut load = |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| {
-        Err(DatasetError::Torch(TchError::Torch(error.into())))
+        Err(DatasetError::Torch(tch::TchError::Torch(error.into())))
     };
     let (events, end) = converse(&train(&["a"], &parameters()), 0, &mut load, |_| None);
     assert_eq!(outline(&events), ["ready"]);

@@ -13,12 +13,12 @@ use dataset::{
 use trainer_protocol::{DatasetSpec, DatasetSummary};
 
 use super::{
-    epoch::Flow,
     ffi::MappedImages,
     model,
     preparing::Preparing,
     random,
     split::{self, Split, SplitError},
+    training::Flow,
 };
 
 /// Sides that SimpleCNN can take: two poolings halve each, and 1024 keeps one image's activations near 100 MB.

@@ -17,8 +17,9 @@ use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::{
     config::{MODEL, TrainingConfig},
-    epoch::EpochRecord,
-    model::{self, Activation, PARAMETER_NAMES, Precision, SimpleCnn},
+    model::{self, Activation, Precision, SimpleCnn},
+    parameters::{PARAMETER_NAMES, Parameters},
+    training::EpochRecord,
     training_data::check_image_size,
 };
 
@@ -179,7 +180,7 @@ fn parsed<T: serde::de::DeserializeOwned>(key: &str, text: &str) -> Result<T, St
 ///
 /// # Errors
 /// The disk refuses.
-pub fn write(path: &Path, facts: &Facts, parameters: &[Tensor; 8]) -> Result<(), WeightsError> {
+pub fn write(path: &Path, facts: &Facts, parameters: &Parameters) -> Result<(), WeightsError> {
     let bytes = encode(facts, parameters)?;
     let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
     written.map_err(|source| {
@@ -189,7 +190,7 @@ pub fn write(path: &Path, facts: &Facts, parameters: &[Tensor; 8]) -> Result<(),
     })
 }
 
-fn encode(facts: &Facts, parameters: &[Tensor; 8]) -> Result<Vec<u8>, TchError> {
+fn encode(facts: &Facts, parameters: &Parameters) -> Result<Vec<u8>, TchError> {
     let refuse = |error: &dyn std::fmt::Display| TchError::Convert(error.to_string());
     let mut contents = Vec::with_capacity(parameters.len());
     for tensor in parameters {
@@ -211,7 +212,7 @@ fn encode(facts: &Facts, parameters: &[Tensor; 8]) -> Result<Vec<u8>, TchError> 
 ///
 /// # Errors
 /// The file cannot be read, or holds something else.
-pub fn read(path: &Path) -> Result<(Facts, [Tensor; 8]), WeightsError> {
+pub fn read(path: &Path) -> Result<(Facts, Parameters), WeightsError> {
     let unreadable = |source| WeightsError::Read { path: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     let foreign = |reason: String| WeightsError::Foreign { path: path.to_owned(), reason };
@@ -221,7 +222,7 @@ pub fn read(path: &Path) -> Result<(Facts, [Tensor; 8]), WeightsError> {
     decode(&std::fs::read(path).map_err(unreadable)?).map_err(foreign)
 }
 
-fn decode(bytes: &[u8]) -> Result<(Facts, [Tensor; 8]), String> {
+fn decode(bytes: &[u8]) -> Result<(Facts, Parameters), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let facts = Facts::read(header.metadata().as_ref().ok_or("it has no metadata")?)?;
@@ -255,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::corruption::damaged;
+    use crate::corruption::corrupted;
 
     fn facts() -> Facts {
         Facts {
@@ -272,7 +273,7 @@ mod tests {
         }
     }
 
-    fn bits(tensors: &[Tensor; 8]) -> Vec<Vec<u32>> {
+    fn bits(tensors: &Parameters) -> Vec<Vec<u32>> {
         let bits = |tensor: &Tensor| {
             let values = Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap();
             values.into_iter().map(f32::to_bits).collect()
@@ -285,8 +286,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let parameters = model::initial_parameters(3, 16, 3).unwrap();
-        let mut laid_out = parameters.each_ref().map(Tensor::shallow_clone);
-        laid_out[2] = model::channels_last(&parameters[2]).unwrap();
+        let laid_out = parameters.try_map(|parameter| match parameter.dim() {
+            4 => model::channels_last(parameter),
+            _ => Ok(parameter.shallow_clone()),
+        });
+        let laid_out = laid_out.unwrap();
         write(&path, &facts(), &laid_out).unwrap();
         let (found, read) = read(&path).unwrap();
         assert_eq!(found, facts());
@@ -332,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_damaged_file_is_a_panic(
-            bytes in damaged(encode(&facts(), &model::initial_parameters(3, 16, 3).unwrap()).unwrap())
+            bytes in corrupted(encode(&facts(), &model::initial_parameters(3, 16, 3).unwrap()).unwrap())
         ) {
             let _ = decode(&bytes);
         }

@@ -10,10 +10,12 @@ use tch::{Device, Kind, Tensor};
 use trainer::{
     adam::{Adam, AdamSettings, AdamState},
     config::TrainingConfig,
-    epoch::{Position, Snapshot, train_step},
-    learner::{Learner, Start},
-    model::{PARAMETER_NAMES, Precision, SimpleCnn, channels_last, parameter_shapes},
+    learner::Learner,
+    model::{Precision, SimpleCnn, channels_last, parameter_shapes},
     pack_model::{self, Layout},
+    parameters::{PARAMETER_NAMES, Parameters},
+    step::train_step,
+    training::{Position, Snapshot, Start},
 };
 
 const IMAGE_SIZE: i64 = 128;
@@ -74,7 +76,7 @@ fn parameter(k: usize, seed: u32) -> Vec<f32> {
     values.map(|value| (f64::from(value) * bound) as f32).collect()
 }
 
-fn parameters(seed: u32) -> [Tensor; 8] {
+fn parameters(seed: u32) -> Parameters {
     let shapes = parameter_shapes(IMAGE_SIZE, CLASSES);
     let parameters: Vec<Tensor> = shapes
         .iter()
@@ -136,7 +138,7 @@ fn cross_entropy(logits: &[Vec<f64>], classes: &Tensor) -> f64 {
     each.sum::<f64>() / logits.len() as f64
 }
 
-fn sums(parameters: &[Tensor; 8]) -> BTreeMap<String, [f64; 2]> {
+fn sums(parameters: &Parameters) -> BTreeMap<String, [f64; 2]> {
     let sum = |parameter: &Tensor| {
         [parameter.sum(Kind::Double), parameter.abs().sum(Kind::Double)].map(|sum| sum.double_value(&[]))
     };

@@ -338,6 +338,8 @@ fn document(specification: &Specification, with_points: bool) -> Mapping {
 
 fn to_value(value: &terms::ParameterValue) -> Value {
     match value {
+        terms::ParameterValue::Null => Value::Null,
+        terms::ParameterValue::Boolean(value) => (*value).into(),
         terms::ParameterValue::Integer(number) => (*number).into(),
         terms::ParameterValue::Float(number) => (*number).into(),
         terms::ParameterValue::Text(text) => text.as_str().into(),

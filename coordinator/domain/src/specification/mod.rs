@@ -5,6 +5,7 @@ mod file;
 
 use std::{fmt, path::PathBuf};
 
+pub use terms::Goal;
 use terms::{EpochMetrics, ParameterValue};
 
 use crate::{
@@ -154,15 +155,6 @@ pub enum MetricName {
     TrainLoss,
 }
 
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// Larger is better.
-    Maximize,
-    /// Smaller is better.
-    Minimize,
-}
-
 impl MetricName {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::ValAccuracy, Self::ValLoss, Self::TrainAccuracy, Self::TrainLoss];
@@ -219,22 +211,6 @@ impl Metric {
     /// Whether it is what jobs have been ranked by all along, and what every job's best epoch is found by.
     pub fn is_largest_accuracy(self) -> bool {
         (self.name, self.goal) == (MetricName::ValAccuracy, Goal::Maximize)
-    }
-}
-
-impl Goal {
-    /// The goal of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Maximize, Self::Minimize].into_iter().find(|goal| goal.to_string() == name)
-    }
-}
-
-impl fmt::Display for Goal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Maximize => "maximize",
-            Self::Minimize => "minimize",
-        })
     }
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use terms::AttemptKey;
 
 use super::*;
-use crate::corruption::damaged;
+use crate::corruption::corrupted;
 
 fn event(sequence: u64, job: u64, kind: WireKind) -> v1::Event {
     v1::Event { sequence, attempt: Some(AttemptKey::new(1, job, 1).into()), event: Some(kind) }
@@ -289,7 +289,7 @@ fn file() -> (Vec<u8>, Vec<v1::Event>) {
 
 proptest! {
     #[test]
-    fn whatever_bytes_lie_there_only_events_that_were_written_come_out(bytes in damaged(file().0)) {
+    fn whatever_bytes_lie_there_only_events_that_were_written_come_out(bytes in corrupted(file().0)) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE_NAME), &bytes).unwrap();
         if let Ok((mut spool, recovered)) = Spool::open(folder.path()) {

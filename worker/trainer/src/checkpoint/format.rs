@@ -11,8 +11,8 @@ use trainer_protocol::{DatasetSpec, DatasetSummary, TrainJob};
 
 use super::super::{
     adam::AdamState,
-    epoch::{EpochRecord, Position, Snapshot},
-    model::PARAMETER_NAMES,
+    parameters::{PARAMETER_NAMES, ParameterShapes},
+    training::{EpochRecord, Position, Snapshot},
 };
 
 /// Revision of this format. The first knew neither the validation loss nor what was classified rightly in training.
@@ -115,7 +115,7 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
 ///
 /// # Errors
 /// It is damaged or foreign.
-pub fn decode(bytes: &[u8], identity: &str, shapes: &[Vec<i64>; 8]) -> Result<Snapshot, Refusal> {
+pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<Snapshot, Refusal> {
     let damaged = |what: &dyn std::fmt::Display| Refusal::Damaged(what.to_string());
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;

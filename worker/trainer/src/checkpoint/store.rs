@@ -10,7 +10,7 @@ use trainer_protocol::CheckpointPlan;
 use url::Url;
 
 use super::{
-    super::epoch::Snapshot,
+    super::{parameters::ParameterShapes, training::Snapshot},
     format::{Refusal, decode},
 };
 
@@ -161,7 +161,7 @@ impl CheckpointStore {
         &mut self,
         plan: &CheckpointPlan,
         identity: &str,
-        shapes: &[Vec<i64>; 8],
+        shapes: &ParameterShapes,
     ) -> Option<Snapshot> {
         self.wait_for(&plan.key, &mut || {});
         let numbers: i64 = shapes.iter().map(|shape| shape.iter().product::<i64>()).sum();
@@ -220,7 +220,7 @@ impl CheckpointStore {
         one: &ObjectMeta,
         bytes_max: u64,
         identity: &str,
-        shapes: &[Vec<i64>; 8],
+        shapes: &ParameterShapes,
     ) -> object_store::Result<Result<Snapshot, Refusal>> {
         if one.size > bytes_max {
             return Ok(Err(Refusal::Damaged(format!("it has {} bytes", one.size))));

@@ -10,9 +10,11 @@ use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, TrainJob};
 use super::{super::epoch::tests::easy_data, *};
 use crate::{
     config::TrainingConfig,
-    corruption::damaged,
-    epoch::{EpochEnd, Flow, Snapshot, Training, TrainingEvent},
+    corruption::corrupted,
+    epoch::{EpochEnd, Training},
     model,
+    parameters::ParameterShapes,
+    training::{Flow, Snapshot, TrainingEvent},
     training_data::TrainingData,
 };
 
@@ -43,7 +45,7 @@ fn own_identity() -> String {
     identity(&job(1), &dataset, &found("content", 0))
 }
 
-fn shapes(data: &TrainingData) -> [Vec<i64>; 8] {
+fn shapes(data: &TrainingData) -> ParameterShapes {
     model::parameter_shapes(data.image_size(), data.classes())
 }
 
@@ -271,7 +273,7 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| some_bytes(&easy_data(16), 3)
 
 proptest! {
     #[test]
-    fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in damaged(WHOLE.clone())) {
+    fn whatever_bytes_lie_there_no_other_training_comes_out(bytes in corrupted(WHOLE.clone())) {
         let shapes = model::parameter_shapes(16, 2);
         if decode(&bytes, &own_identity(), &shapes).is_ok() {
             prop_assert!(bytes == *WHOLE, "{} bytes are believed", bytes.len());

@@ -10,12 +10,12 @@ const TRAINING_PER_KEEPING: u32 = 20;
 
 /// Says when the next ones are due.
 #[derive(Debug)]
-pub struct Rhythm {
+pub struct CheckpointPolicy {
     since: Instant,
     interval: Duration,
 }
 
-impl Rhythm {
+impl CheckpointPolicy {
     /// Begins with a training.
     pub fn new(now: Instant) -> Self {
         Self { since: now, interval: INTERVAL_MIN }
@@ -45,19 +45,19 @@ mod tests {
     fn they_are_kept_each_half_minute_and_less_often_where_that_takes_long() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut rhythm = Rhythm::new(start);
-        let is_due = |rhythm: &Rhythm, seconds| rhythm.is_due(0, 1, at(seconds));
-        assert!(!is_due(&rhythm, 29) && is_due(&rhythm, 30));
-        rhythm.kept(at(40), at(41));
-        assert!(!is_due(&rhythm, 70) && is_due(&rhythm, 71));
-        rhythm.kept(at(80), at(85));
-        assert!(!is_due(&rhythm, 184) && is_due(&rhythm, 185));
+        let mut policy = CheckpointPolicy::new(start);
+        let is_due = |policy: &CheckpointPolicy, seconds| policy.is_due(0, 1, at(seconds));
+        assert!(!is_due(&policy, 29) && is_due(&policy, 30));
+        policy.kept(at(40), at(41));
+        assert!(!is_due(&policy, 70) && is_due(&policy, 71));
+        policy.kept(at(80), at(85));
+        assert!(!is_due(&policy, 184) && is_due(&policy, 185));
     }
 
     #[test]
     fn who_says_how_often_is_obeyed_whatever_the_time() {
-        let rhythm = Rhythm::new(Instant::now());
-        let due: Vec<u32> = (1..=6).filter(|epochs| rhythm.is_due(2, *epochs, rhythm.since)).collect();
+        let policy = CheckpointPolicy::new(Instant::now());
+        let due: Vec<u32> = (1..=6).filter(|epochs| policy.is_due(2, *epochs, policy.since)).collect();
         assert_eq!(due, [2, 4, 6]);
     }
 }

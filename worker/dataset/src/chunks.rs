@@ -1,4 +1,4 @@
-//! Pictures decoded by many threads and handed over in their order, a lot of them at a time.
+//! Pictures decoded by many threads and handed over in their order, a chunk of them at a time.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use super::{
     source::{Picture, Reader, Source},
 };
 
-/// Pixels of a lot, in bytes, unless one image has more: so many that handing them over costs nothing.
-const LOT_BYTES: usize = 1 << 20;
-/// Pictures of a lot, at most: small images are of large pictures, too, and small data sets are for all threads.
-const LOT_PICTURES_MAX: usize = 32;
+/// Pixels of a chunk, in bytes, unless one image has more: so many that handing them over costs nothing.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Pictures of a chunk, at most: small images are of large pictures, too, and small data sets are for all threads.
+const CHUNK_PICTURES_MAX: usize = 32;
 
 /// What to decode, and how.
 #[derive(Clone, Copy)]
@@ -44,12 +44,12 @@ impl Decoding<'_> {
         mut take: impl FnMut(Decoded<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let image_bytes = (self.image_size * self.image_size * 3) as usize;
-        let pictures = (LOT_BYTES / image_bytes).clamp(1, LOT_PICTURES_MAX);
-        let lots: Vec<&[Picture]> = self.source.pictures.chunks(pictures).collect();
-        let work = Lots { decoding: self, image_bytes, lots: &lots };
-        let taken = in_order(&work, lots.len(), self.threads, |number, lot| {
-            let images = lot.pixels.chunks_exact(image_bytes);
-            for ((picture, outcome), image) in lots[number].iter().zip(&lot.outcomes).zip(images) {
+        let pictures = (CHUNK_BYTES / image_bytes).clamp(1, CHUNK_PICTURES_MAX);
+        let chunks: Vec<&[Picture]> = self.source.pictures.chunks(pictures).collect();
+        let work = Chunks { decoding: self, image_bytes, chunks: &chunks };
+        let taken = in_order(&work, chunks.len(), self.threads, |number, chunk| {
+            let images = chunk.pixels.chunks_exact(image_bytes);
+            for ((picture, outcome), image) in chunks[number].iter().zip(&chunk.outcomes).zip(images) {
                 let image = outcome.decoded.as_ref().map(|()| image);
                 take(Decoded { picture, hash: &outcome.hash, image })?;
             }
@@ -62,14 +62,14 @@ impl Decoding<'_> {
     }
 }
 
-struct Lots<'a> {
+struct Chunks<'a> {
     decoding: Decoding<'a>,
     image_bytes: usize,
-    lots: &'a [&'a [Picture]],
+    chunks: &'a [&'a [Picture]],
 }
 
 #[derive(Default)]
-struct Lot {
+struct Chunk {
     pixels: Vec<u8>,
     outcomes: Vec<Outcome>,
 }
@@ -103,8 +103,8 @@ struct Tools<'a> {
     bytes: Vec<u8>,
 }
 
-impl<'a> Work for Lots<'a> {
-    type Lot = Lot;
+impl<'a> Work for Chunks<'a> {
+    type Chunk = Chunk;
     type State = Tools<'a>;
     type Error = Failure;
 
@@ -113,15 +113,15 @@ impl<'a> Work for Lots<'a> {
         Tools { reader: source.reader(), decoder: Decoder::new(image_size), bytes: Vec::new() }
     }
 
-    fn fill(&self, tools: &mut Tools<'a>, number: usize, lot: &mut Lot) -> Result<(), Failure> {
+    fn fill(&self, tools: &mut Tools<'a>, number: usize, chunk: &mut Chunk) -> Result<(), Failure> {
         let Tools { reader, decoder, bytes } = tools;
-        let pictures = self.lots[number];
-        lot.pixels.resize(pictures.len() * self.image_bytes, 0);
-        lot.outcomes.clear();
-        for (picture, image) in pictures.iter().zip(lot.pixels.chunks_exact_mut(self.image_bytes)) {
+        let pictures = self.chunks[number];
+        chunk.pixels.resize(pictures.len() * self.image_bytes, 0);
+        chunk.outcomes.clear();
+        for (picture, image) in pictures.iter().zip(chunk.pixels.chunks_exact_mut(self.image_bytes)) {
             let read = reader.read(picture, bytes)?;
             let hash = picture_hash(&read, bytes);
-            lot.outcomes.push(Outcome { hash, decoded: read.and_then(|()| decoder.decode(bytes, image)) });
+            chunk.outcomes.push(Outcome { hash, decoded: read.and_then(|()| decoder.decode(bytes, image)) });
         }
         Ok(())
     }

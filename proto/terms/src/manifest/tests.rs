@@ -1,0 +1,129 @@
+//! What manifests are taken, and what is said of others.
+
+use super::*;
+use crate::ParameterValue;
+
+fn simple_cnn() -> &'static Manifest {
+    builtin("simple_cnn").unwrap()
+}
+
+fn check(name: &str, value: ParameterValue) -> Result<ParameterValue, String> {
+    simple_cnn().parameter(name).unwrap().check(value)
+}
+
+/// A manifest in which `parameter` is the only one.
+fn with_parameter(parameter: &str) -> String {
+    format!(
+        r#"{{"name": "m", "version": 1, "meaning": "", "parameters": [{parameter}],
+            "metrics": [{{"name": "loss", "goal": "minimize"}}], "objective": "loss",
+            "dataset": "none", "progress": "epoch", "resumes": false, "packs": false}}"#
+    )
+}
+
+#[test]
+fn every_builtin_manifest_is_named_as_its_file_and_survives_being_written() {
+    for (name, _) in BUILTIN {
+        let manifest = builtin(name).unwrap();
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), *manifest);
+    }
+    assert_eq!(builtins().len(), BUILTIN.len());
+    assert_eq!(builtin("resnet"), None);
+}
+
+#[test]
+fn a_trainable_may_have_parameters_and_metrics_that_no_other_has() {
+    let parameters: Vec<String> = (0..12)
+        .map(|number| format!(r#"{{"name": "p{number}", "type": "any", "default": null}}"#))
+        .collect();
+    let manifest = Manifest::from_json(&with_parameter(&parameters.join(","))).unwrap();
+    assert_eq!(manifest.parameters.len(), 12);
+    assert_eq!(manifest.parameter("p3").unwrap().default, Some(ParameterValue::Null));
+    assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+}
+
+#[test]
+fn a_whole_number_is_a_fine_learning_rate() {
+    assert_eq!(check("learning_rate", ParameterValue::Integer(1)), Ok(ParameterValue::Float(1.0)));
+    let quoted = ParameterValue::Text("1e-3".into());
+    assert_eq!(check("learning_rate", quoted), Ok(ParameterValue::Float(0.001)));
+}
+
+#[test]
+fn a_whole_number_may_be_written_as_a_decimal_one() {
+    for (written, number) in [(32.0, 32), (1e2, 100)] {
+        assert_eq!(
+            check("batch_size", ParameterValue::Float(written)),
+            Ok(ParameterValue::Integer(number))
+        );
+    }
+    let exact = ParameterValue::Float(9_007_199_254_740_992.0);
+    assert_eq!(check("seed", exact), Ok(ParameterValue::Integer(1 << 53)));
+}
+
+#[test]
+fn values_out_of_range_are_told_what_would_be_right() {
+    for (name, value, expected) in [
+        ("activation", ParameterValue::Text("tanhh".into()), "one of relu, sigmoid"),
+        ("learning_rate", ParameterValue::Float(0.0), "a number greater than 0 and at most 1000"),
+        ("learning_rate", ParameterValue::Float(f64::NAN), "greater than 0"),
+        ("learning_rate", ParameterValue::Float(f64::INFINITY), "greater than 0"),
+        ("learning_rate", ParameterValue::Text("fast".into()), "greater than 0"),
+        ("batch_size", ParameterValue::Integer(0), "from 1 to 65536"),
+        ("batch_size", ParameterValue::Float(32.5), "a whole number"),
+        ("batch_size", ParameterValue::Boolean(true), "but is `true`"),
+        ("seed", ParameterValue::Integer(-1), "from 0 to 9223372036854775807, but is `-1`"),
+        ("seed", ParameterValue::Null, "but is `null`"),
+        ("batch_size", ParameterValue::Text("32".into()), "but is `\"32\"` (text)"),
+        ("batch_size", ParameterValue::Float(65_537.0), "but is `65537.0`"),
+        ("seed", ParameterValue::Float(1e16), "but is `1e16`"),
+    ] {
+        let error = check(name, value).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_parameter_that_makes_no_sense_is_refused() {
+    for (parameter, expected) in [
+        (r#"{"name": "a", "type": "float", "min": 2, "max": 1}"#, "no number between"),
+        (r#"{"name": "a", "type": "integer", "min": 2, "max": 1}"#, "`min` above its `max`"),
+        (r#"{"name": "a", "type": "integer", "min": 0.5}"#, "whole numbers of 64 bits"),
+        (r#"{"name": "a", "type": "choice", "values": []}"#, "1 to 1000 `values`"),
+        (r#"{"name": "a", "type": "choice"}"#, "must list `values`"),
+        (r#"{"name": "a", "type": "text", "min": 1}"#, "may have `min` and `max` only"),
+        (r#"{"name": "a", "type": "integer", "above": 1}"#, "may have `above` only"),
+        (r#"{"name": "a", "type": "boolean", "default": 1}"#, "`a` must be true or false, but is `1`"),
+        (r#"{"name": "a", "type": "text", "defualt": ""}"#, "unknown field `defualt`"),
+        (r#"{"name": "a b", "type": "text"}"#, "no spaces"),
+        (r#"{"name": "--a", "type": "text"}"#, "not begin with `-`"),
+        (r#"{"name": "a..b", "type": "text"}"#, "but is `a..b`"),
+        (r#"{"name": "a", "type": "text"}, {"name": "a", "type": "any"}"#, "`a` is listed twice"),
+        ("", "1 to 100 parameters"),
+    ] {
+        let error = Manifest::from_json(&with_parameter(parameter)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{parameter}: {error}");
+    }
+}
+
+#[test]
+fn what_a_manifest_refers_to_must_be_there() {
+    let change = |change: fn(&mut Manifest)| {
+        let mut manifest = simple_cnn().clone();
+        change(&mut manifest);
+        Manifest::from_json(&manifest.to_json()).unwrap_err().to_string()
+    };
+    assert!(change(|manifest| manifest.budget = Some("steps".into())).contains("not one of its parameters"));
+    assert!(change(|manifest| manifest.budget = Some("seed".into())).contains("an integer from 1"));
+    assert!(change(|manifest| manifest.objective = "f1".into()).contains("not one of its metrics"));
+    assert!(change(|manifest| manifest.name = "Simple CNN".into()).contains("[a-z0-9_.-]"));
+    assert!(change(|manifest| manifest.meaning = "a\nb".into()).contains("one line"));
+    assert!(change(|manifest| manifest.metrics.clear()).contains("1 to 100 metrics"));
+}
+
+#[test]
+fn a_manifest_that_is_no_manifest_is_refused_in_few_words() {
+    for text in ["", "[]", "{}", &"x".repeat(MANIFEST_BYTES_MAX + 1), &format!("{{\"{}\": 1}}", "k".repeat(9_000))] {
+        let error = Manifest::from_json(text).unwrap_err().to_string();
+        assert!(error.len() < 1_100, "{} bytes", error.len());
+    }
+}

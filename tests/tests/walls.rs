@@ -1,0 +1,151 @@
+//! Which crate may know what: the walls that ARCHITECTURE.md promises, held against what cargo says of the dependencies.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    env,
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The wire format and all that it takes.
+const WIRE: &[&str] = &["proto", "prost", "tonic"];
+/// Runtimes and databases, which what decides must not know.
+const SURROUNDINGS: &[&str] = &["rusqlite", "sqlx", "tokio"];
+/// What only the trainer may link: libtorch.
+const TORCH: &[&str] = &["tch", "torch-sys"];
+
+/// A crate of the workspace, and the crates that it must not reach by normal dependencies.
+const WALLS: &[(&str, &[&[&str]])] = &[
+    ("terms", &[WIRE, SURROUNDINGS]),
+    ("domain", &[WIRE, SURROUNDINGS]),
+    ("engine", &[&["rusqlite", "sqlx"]]),
+    ("trainer-protocol", &[WIRE, SURROUNDINGS]),
+    ("dataset", &[WIRE, SURROUNDINGS]),
+    // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.
+    ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
+];
+
+/// The crates of the workspace that may link libtorch.
+const TORCH_CRATES: &[&str] = &["trainer"];
+
+/// Who depends on whom, by package names; the development and build dependencies are left out.
+struct Dependencies {
+    direct: BTreeMap<String, BTreeSet<String>>,
+    members: BTreeSet<String>,
+}
+
+impl Dependencies {
+    fn of_the_workspace() -> Self {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            // Packages of other systems need not be there.
+            .args(["--filter-platform", &host()])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::read(&serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// Reads what `cargo metadata` says.
+    fn read(metadata: &Value) -> Self {
+        let list = |value: &Value| value.as_array().cloned().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let packages = list(&metadata["packages"]);
+        let names: BTreeMap<String, String> =
+            packages.iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
+        let mut direct: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for node in list(&metadata["resolve"]["nodes"]) {
+            // Several versions of a package count as one: none of them is welcome behind a wall.
+            let own = direct.entry(names[&text(&node["id"])].clone()).or_default();
+            for dependency in list(&node["deps"]) {
+                if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()) {
+                    own.insert(names[&text(&dependency["pkg"])].clone());
+                }
+            }
+        }
+        let members = list(&metadata["workspace_members"]);
+        Self { direct, members: members.iter().map(|id| names[&text(id)].clone()).collect() }
+    }
+
+    /// The shortest way from a crate to one of the others, each step a direct dependency.
+    fn path(&self, from: &str, forbidden: &[&str]) -> Option<Vec<String>> {
+        let mut paths = VecDeque::from([vec![from.to_owned()]]);
+        let mut seen = BTreeSet::from([from.to_owned()]);
+        while let Some(path) = paths.pop_front() {
+            let last = path.last().unwrap();
+            if forbidden.contains(&last.as_str()) {
+                return Some(path);
+            }
+            for next in self.direct.get(last).into_iter().flatten() {
+                if seen.insert(next.clone()) {
+                    paths.push_back([path.as_slice(), std::slice::from_ref(next)].concat());
+                }
+            }
+        }
+        None
+    }
+
+    /// Each way through a wall, as `dataset → proto → tonic`.
+    fn breaches(&self, walls: &[(&str, &[&[&str]])]) -> Vec<String> {
+        let mut found = Vec::new();
+        for (inside, outside) in walls {
+            assert!(self.members.contains(*inside), "{inside} is not a crate of the workspace any more");
+            let each = outside.iter().flat_map(|group| group.iter());
+            found.extend(
+                each.filter_map(|outside| self.path(inside, &[outside])).map(|path| path.join(" → ")),
+            );
+        }
+        found
+    }
+}
+
+#[test]
+fn no_crate_reaches_through_its_wall() {
+    let dependencies = Dependencies::of_the_workspace();
+    assert_eq!(dependencies.breaches(WALLS), Vec::<String>::new());
+}
+
+#[test]
+fn libtorch_is_in_the_trainer_alone() {
+    let dependencies = Dependencies::of_the_workspace();
+    let with_torch: Vec<&str> = dependencies
+        .members
+        .iter()
+        .filter(|member| dependencies.path(member, TORCH).is_some())
+        .map(String::as_str)
+        .collect();
+    assert_eq!(with_torch, TORCH_CRATES, "{:?}", dependencies.path("trainer", TORCH));
+}
+
+/// The platform that this is built on, such as `x86_64-unknown-linux-gnu`.
+fn host() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
+/// A workspace of `inside`, which depends on `between`, which depends on `tonic` in this way.
+fn workspace(kind: Value) -> Dependencies {
+    let package = |name: &str| serde_json::json!({"id": format!("{name} 1.0"), "name": name});
+    let dependency = |name: &str, kind: &Value| serde_json::json!({"pkg": format!("{name} 1.0"), "dep_kinds": [{"kind": kind}]});
+    Dependencies::read(&serde_json::json!({
+        "packages": [package("inside"), package("between"), package("tonic")],
+        "workspace_members": ["inside 1.0"],
+        "resolve": {"nodes": [
+            {"id": "inside 1.0", "deps": [dependency("between", &Value::Null)]},
+            {"id": "between 1.0", "deps": [dependency("tonic", &kind)]},
+            {"id": "tonic 1.0", "deps": []},
+        ]},
+    }))
+}
+
+#[test]
+fn a_breach_is_named_with_its_path() {
+    let breaches = |kind| workspace(kind).breaches(&[("inside", &[WIRE, SURROUNDINGS])]);
+    assert_eq!(breaches(Value::Null), ["inside → between → tonic"]);
+    assert_eq!(breaches("dev".into()), Vec::<String>::new(), "what only tests need is no breach");
+}

@@ -1,0 +1,7 @@
+// What a layer does to its sums; the numbers are those of `RawActivation` in ffi.rs.
+
+#pragma once
+
+#include <cstdint>
+
+enum class Activation : int32_t { Relu = 0, Sigmoid = 1 };

@@ -1,0 +1,50 @@
+//! What the trainer's side of a conversation with an agent keeps: both directions, and which jobs were told to stop.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    sync::mpsc::{Receiver, TryRecvError},
+};
+
+use trainer_protocol::{FromTrainer, ToTrainer, TrainerOutcome};
+
+use super::{
+    checkpoint::CheckpointStore,
+    lines::{Output, Request, SessionError},
+};
+
+/// The lines that come from the agent and go to it, and what holds for the jobs of the present request.
+pub(super) struct Conversation<'a, W> {
+    pub(super) requests: &'a Receiver<Request>,
+    pub(super) output: Output<W>,
+    /// Jobs of the present request that were told to stop, and whether to keep a checkpoint of them.
+    pub(super) stopped: HashMap<String, bool>,
+    /// The epoch of which a batch was trained last; 0 before any was.
+    pub(super) epoch: u32,
+    /// Where checkpoints lie, where any are kept.
+    pub(super) checkpoints: Option<CheckpointStore>,
+}
+
+impl<W: Write + Send> Conversation<'_, W> {
+    /// Takes in what the agent said meanwhile.
+    pub(super) fn look_for_stops(&mut self) -> Result<(), SessionError> {
+        loop {
+            match self.requests.try_recv() {
+                Ok(Ok(ToTrainer::Stop { id, checkpoint })) => {
+                    self.stopped.insert(id, checkpoint);
+                }
+                Ok(Ok(ToTrainer::Train { .. })) => return Err(SessionError::Busy),
+                Ok(Err(error)) => return Err(error),
+                // A process whose input ended is gone before this; in a test the job may end.
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn end(&self, id: &str, outcome: TrainerOutcome, reason: String) -> Result<(), SessionError> {
+        if !reason.is_empty() {
+            terminal::say!("{outcome:?}: {reason}");
+        }
+        self.output.send(&FromTrainer::Ended { id: id.to_owned(), outcome, reason })
+    }
+}
