@@ -127,7 +127,7 @@ fn jobs_that_do_not_agree_train_one_group_after_another() {
 fn a_job_that_diverges_ends_alone() {
     let jobs = |rate: f64| [("a", json!({})), ("b", json!({"learning_rate": rate})), ("c", json!({}))];
     let data = glaring_noise();
-    let mut train =
+    let train =
         |rate| converse(&line(&request(&jobs(rate))), 3, &mut |_, _| Ok(Rc::clone(&data)), |_| None).0;
     let (tame, events) = (train(0.001), train(1000.0));
     let reason = "the training loss was not finite any more in epoch 1".into();
