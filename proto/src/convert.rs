@@ -1,8 +1,8 @@
 //! Between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap, ParameterValue,
-    SweepState,
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome,
+    ParameterMap, ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -118,19 +118,18 @@ impl From<v1::DatasetSummary> for DatasetSummary {
     }
 }
 
-impl From<EpochMetrics> for v1::EpochRecord {
-    fn from(metrics: EpochMetrics) -> Self {
-        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-            metrics;
+impl From<v1::EpochRecord> for EpochMetrics {
+    fn from(wire: v1::EpochRecord) -> Self {
+        let v1::EpochRecord {
+            epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, ..
+        } = wire;
         Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
     }
 }
 
-impl From<v1::EpochRecord> for EpochMetrics {
-    fn from(wire: v1::EpochRecord) -> Self {
-        let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-            wire;
-        Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
+impl From<EpochMetrics> for v1::EpochRecord {
+    fn from(epoch: EpochMetrics) -> Self {
+        EpochReport::from(epoch).into()
     }
 }
 
@@ -160,6 +159,7 @@ macro_rules! same_names {
 
 same_names!(SweepState: Running, Paused, Stopping, Finished, Stopped, Cancelled);
 same_names!(JobState: Pending, Running, Done, Diverged, Failed, Cancelled);
+same_names!(AttemptState: Running, Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost);
 same_names!(Outcome: Done, Diverged, Failed, HandedBack, Revoked, Rejected, OutOfMemory, PackLost, Unavailable);
 
 #[cfg(test)]
@@ -194,6 +194,9 @@ mod tests {
         }
         for state in JobState::VARIANTS {
             assert_eq!(JobState::try_from(v1::JobState::from(*state)), Ok(*state));
+        }
+        for state in AttemptState::VARIANTS {
+            assert_eq!(AttemptState::try_from(v1::AttemptState::from(*state)), Ok(*state));
         }
         for outcome in Outcome::VARIANTS {
             assert_eq!(Outcome::try_from(v1::Outcome::from(*outcome)), Ok(*outcome));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use domain::record::{BestEpoch, Record};
-use proto::v1;
-use terms::{AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, SweepState, WorkerName};
+use terms::{
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, Outcome, SweepState, WorkerName,
+};
 
 use super::{
     AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
@@ -57,11 +58,11 @@ impl Engine {
                     Left { attempt, worker: name.clone(), last: active.last, best: active.best, weights };
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
-                        v1::Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
-                        v1::Outcome::PackLost => {
+                        Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
+                        Outcome::PackLost => {
                             self.pack_sizes.lost(key, active.pack_size, active.epochs_done() > 0);
                         }
-                        v1::Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
+                        Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
                         _ => {}
                     }
                 }
@@ -102,9 +103,9 @@ impl Engine {
             return self.break_off(now, session, attempt, AttemptState::HandedBack, reason, out);
         }
         match run.dataset.as_ref().filter(|_| run.data_set_is_settled()) {
-            None if run.dataset.as_ref() == Some(&dataset) => {}
+            None if run.dataset.as_deref() == Some(&dataset) => {}
             None => {
-                run.dataset = Some(dataset.clone());
+                run.dataset = Some(Arc::new(dataset.clone()));
                 out.records.push(Record::DatasetFound { sweep: run.id, dataset });
             }
             Some(known)
@@ -305,29 +306,27 @@ impl Engine {
 }
 
 /// What a worker's word on the end of an attempt amounts to.
-fn verdict(active: &mut ActiveAttempt, outcome: v1::Outcome, reason: String) -> (AttemptState, String) {
+fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
-        v1::Outcome::Done if active.epochs_done() < active.epochs_total => {
+        Outcome::Done if active.epochs_done() < active.epochs_total => {
             let (done, total) = (active.epochs_done(), active.epochs_total);
             (
                 AttemptState::Failed,
                 format!("the trainer said that it was done after {done} of {total} epochs"),
             )
         }
-        v1::Outcome::Done => (AttemptState::Done, reason),
-        v1::Outcome::Diverged => (AttemptState::Diverged, reason),
+        Outcome::Done => (AttemptState::Done, reason),
+        Outcome::Diverged => (AttemptState::Diverged, reason),
         // Not the job's fault, or not only: it is tried again in smaller packs, and at last alone.
-        v1::Outcome::OutOfMemory | v1::Outcome::PackLost if active.pack_size > 1 => {
+        Outcome::OutOfMemory | Outcome::PackLost if active.pack_size > 1 => {
             active.pack_size_max = Some(active.pack_size / 2);
             (AttemptState::HandedBack, reason)
         }
-        v1::Outcome::Unavailable => (AttemptState::Unavailable, reason),
-        v1::Outcome::Failed | v1::Outcome::OutOfMemory | v1::Outcome::PackLost | v1::Outcome::Unspecified => {
-            (AttemptState::Failed, reason)
-        }
-        v1::Outcome::HandedBack => (AttemptState::HandedBack, reason),
-        v1::Outcome::Revoked => (AttemptState::Revoked, reason),
-        v1::Outcome::Rejected => (AttemptState::Rejected, reason),
+        Outcome::Unavailable => (AttemptState::Unavailable, reason),
+        Outcome::Failed | Outcome::OutOfMemory | Outcome::PackLost => (AttemptState::Failed, reason),
+        Outcome::HandedBack => (AttemptState::HandedBack, reason),
+        Outcome::Revoked => (AttemptState::Revoked, reason),
+        Outcome::Rejected => (AttemptState::Rejected, reason),
     }
 }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use domain::{definition::SweepDefinition, record::Record};
-use proto::v1;
 use terms::{AttemptKey, AttemptState, JobState, SweepId, SweepState, WorkerName};
 
 use super::{
-    ControlError, Effect, Engine, Now, Observation, Output, Reply,
+    ControlError, Effect, Engine, Now, Observation, Output, Reply, SweepView, ToWorker,
     sessions::{revoke, send},
     settle,
     sweep_run::SweepRun,
@@ -235,24 +234,21 @@ impl Engine {
 
     pub(super) fn describe(&self, now: Now, sweep: SweepId) -> Reply {
         match self.sweep(sweep) {
-            Ok(run) => Reply::Sweep(Box::new(v1::Sweep { waiting: self.waiting(now, run), ..run.view() })),
+            Ok(run) => Reply::Sweep(Box::new(SweepView { waiting: self.waiting(now, run), ..run.view() })),
             Err(error) => Reply::Refused(error),
         }
     }
 
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Reply {
         let older = |(id, _): &(&SweepId, &SweepRun)| before.is_none_or(|before| **id < before);
-        Reply::Sweeps(
-            self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.listed()).collect(),
-        )
+        Reply::Sweeps(self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect())
     }
 
     pub(super) fn snapshot(&self, now: Now, sweep: SweepId) -> Reply {
         match self.sweep(sweep) {
             Ok(run) => {
                 let mut snapshot = run.snapshot();
-                let waiting = self.waiting(now, run);
-                snapshot.sweep.iter_mut().for_each(|sweep| sweep.waiting.clone_from(&waiting));
+                snapshot.sweep.waiting = self.waiting(now, run);
                 Reply::Snapshot(Box::new(snapshot))
             }
             Err(error) => Reply::Refused(error),
@@ -265,8 +261,7 @@ pub(super) fn tell_to_leave(worker: &mut WorkerState, out: &mut Output) {
     if let Some(session) = worker.session.filter(|_| !worker.draining) {
         worker.draining = true;
         worker.leaving = "drained on request".to_owned();
-        let drain = v1::Drain { reason: worker.leaving.clone() };
-        send(session, v1::coordinator_message::Message::Drain(drain), out);
+        send(session, ToWorker::Drain { reason: worker.leaving.clone() }, out);
     }
 }
 

@@ -9,6 +9,8 @@ mod control;
 mod job_control;
 mod message;
 pub mod mutants;
+mod orders;
+mod output;
 mod packs;
 mod refusal;
 mod restore;
@@ -31,11 +33,17 @@ use terms::{AttemptKey, JobKey, SweepId, WorkerName};
 use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 pub use self::{
     message::{
-        AttemptEvent, CloseReason, Effect, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd,
-        Observation, Output, Reply, SessionId, SlotDescription, WeightsAnswer, WeightsNames,
+        AttemptEvent, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd, Reply, SessionId,
+        SlotDescription, WeightsAnswer, WeightsNames,
     },
+    orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
+    output::{CloseReason, Effect, Observation, Output},
     refusal::ControlError,
     restore::RestoreError,
+    view::{
+        JobCounts, KeptWeights, RunningJob, Snapshot, SweepView, WaitReason, Waiting, WorkerStatus,
+        WorkerView,
+    },
     weights::weights_name,
 };
 

@@ -1,16 +1,17 @@
-//! What the engine hears and says. Commands to workers leave in their wire form, since they are made once and
-//! only forwarded.
+//! What the engine hears and what it answers.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use domain::{
     definition::SweepDefinition,
-    record::{EndedJob, Record, WeightsFile},
+    record::{EndedJob, WeightsFile},
 };
-use proto::v1;
-use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
+use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, Outcome, SweepId, SweepState, WorkerName};
 
-use super::refusal::ControlError;
+use super::{
+    refusal::ControlError,
+    view::{Snapshot, SweepView, WorkerView},
+};
 
 /// One stream of one worker, numbered by who accepts them; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -267,10 +268,8 @@ pub struct SlotDescription {
 pub struct HeldAttempt {
     /// Which.
     pub attempt: AttemptKey,
-    /// On which slot; it is free once the attempt's end has been told.
-    pub slot: u32,
-    /// The training has ended and its end waits to be told; the slot then says nothing.
-    pub ended: bool,
+    /// The slot that trains it; none once the training has ended and only its end waits to be told.
+    pub slot: Option<u32>,
 }
 
 /// An attempt lives and is so far.
@@ -298,8 +297,8 @@ pub enum AttemptEvent {
     Epoch(EpochMetrics),
     /// It has its end.
     Ended {
-        /// How; never `Unspecified`.
-        outcome: v1::Outcome,
+        /// How.
+        outcome: Outcome,
         /// Why, for people.
         reason: String,
         /// The trainer's last lines.
@@ -311,102 +310,6 @@ pub enum AttemptEvent {
     Unusable(String),
 }
 
-/// What comes of an input.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// To be made durable, in order, before anything else is done.
-    pub records: Vec<Record>,
-    /// To be done once the records are durable.
-    pub effects: Vec<Effect>,
-    /// To be told to who sent the input, once the records are durable.
-    pub reply: Reply,
-}
-
-/// Something to do.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Send a message to a worker.
-    Send {
-        /// On which stream.
-        session: SessionId,
-        /// What.
-        message: v1::CoordinatorMessage,
-    },
-    /// Everything up to `sequence` is durable or refused.
-    Acknowledge {
-        /// On which stream.
-        session: SessionId,
-        /// The worker's number.
-        sequence: u64,
-    },
-    /// End a stream.
-    Close {
-        /// Which.
-        session: SessionId,
-        /// Why.
-        reason: CloseReason,
-    },
-    /// Remove a file of weights, which is not kept any more, and what has come in of it.
-    RemoveWeights {
-        /// Its name, below the place where all are kept.
-        name: String,
-    },
-    /// Tell who watches a sweep.
-    Observed {
-        /// The sweep.
-        sweep: SweepId,
-        /// What is new.
-        observation: Observation,
-    },
-}
-
-/// Why a stream is ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The same worker said hello on another stream.
-    Replaced,
-    /// Another worker has this one's name.
-    NameTaken {
-        /// The name that both have.
-        name: WorkerName,
-        /// The other's machine.
-        host: String,
-    },
-    /// Nothing came from it for a whole lease.
-    Silent,
-    /// There are too many workers, or theirs are too long descriptions: which it is, for people.
-    NoRoom(String),
-}
-
-/// Something a watcher wants to know; made durable before.
-#[derive(Debug, Clone)]
-pub enum Observation {
-    /// An epoch.
-    Epoch {
-        /// Who trained it.
-        attempt: AttemptKey,
-        /// What came out.
-        metrics: EpochMetrics,
-        /// How many epochs the attempt took over from an earlier one; their records are sent again.
-        resumed_epochs: u32,
-    },
-    /// A job's state.
-    Job {
-        /// The job and its last attempt.
-        attempt: AttemptKey,
-        /// Its state.
-        state: JobState,
-        /// Who has or had it.
-        worker: WorkerName,
-        /// Why, for people.
-        reason: String,
-    },
-    /// How far jobs are.
-    Progress,
-    /// The sweep's state became final, or changed.
-    Ended,
-}
-
 /// What is told to who sent an input.
 #[derive(Debug, Default)]
 pub enum Reply {
@@ -414,25 +317,25 @@ pub enum Reply {
     #[default]
     None,
     /// The sweep that was submitted, and whether it is new.
-    Submitted(Box<v1::Sweep>, bool),
+    Submitted(Box<SweepView>, bool),
     /// The sweep that was extended, and how many jobs were added.
-    Extended(Box<v1::Sweep>, u64),
+    Extended(Box<SweepView>, u64),
     /// A sweep.
-    Sweep(Box<v1::Sweep>),
+    Sweep(Box<SweepView>),
     /// Sweeps, newest first.
-    Sweeps(Vec<v1::Sweep>),
+    Sweeps(Vec<SweepView>),
     /// The whole picture.
-    Snapshot(Box<v1::WatchSnapshot>),
+    Snapshot(Box<Snapshot>),
     /// What the jobs of a sweep are, and its state.
     Definition(Arc<SweepDefinition>, SweepState),
     /// What to show with jobs that have ended.
     Ends(EndsSeen),
     /// The sweep, and how many of its jobs are tried again.
-    Retried(Box<v1::Sweep>, u64),
+    Retried(Box<SweepView>, u64),
     /// Workers by name, and whether there are more.
-    Workers(Vec<v1::Worker>, bool),
-    /// One worker, and whether it has said itself that it leaves.
-    Worker(Box<v1::Worker>, bool),
+    Workers(Vec<WorkerView>, bool),
+    /// One worker.
+    Worker(Box<WorkerView>),
     /// What becomes of weights.
     Weights(WeightsAnswer),
     /// All files of weights.

@@ -1,5 +1,7 @@
 //! Back to where the engine was, from what the store kept.
 
+use std::sync::Arc;
+
 use domain::{
     definition::{DefinitionError, SweepDefinition},
     record::{StoredJob, StoredSweep},
@@ -59,7 +61,7 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
     let mut run = SweepRun::new(definition, stored.created_unix_ms);
     run.state = stored.state;
     run.ended_unix_ms = stored.ended_unix_ms;
-    run.dataset = stored.dataset;
+    run.dataset = stored.dataset.map(Arc::new);
     run.next_fresh = stored.next_fresh;
     run.ahead = if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
     run.best = stored.best;

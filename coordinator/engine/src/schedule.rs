@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use domain::record::Record;
-use proto::v1;
 use terms::{JobState, SweepId, SweepState, WorkerName};
 
 use super::{
-    Effect, Engine, Now, Observation, Output,
+    DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     away::begin_probe,
     packs::PackKey,
     sessions::send,
@@ -157,8 +156,7 @@ impl Engine {
                 Observation::Job { attempt, state, worker: name.clone(), reason: String::new() };
             out.effects.push(Effect::Observed { sweep, observation });
         }
-        let grant = v1::Grant { slot: slot.description.index, jobs: assignments };
-        send(session, v1::coordinator_message::Message::Grant(grant), out);
+        send(session, ToWorker::Grant(Grant { slot: slot.description.index, jobs: assignments }), out);
     }
 }
 
@@ -170,27 +168,24 @@ struct Place<'a> {
     granted: u64,
 }
 
-fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -> v1::JobAssignment {
+fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -> JobAssignment {
     let specification = &run.definition.specification;
     let dataset = &specification.dataset;
-    v1::JobAssignment {
-        attempt: Some(attempt.into()),
+    JobAssignment {
+        attempt,
         model: specification.model.name().to_owned(),
-        parameters: proto::parameters_to_wire(run.definition.parameters(attempt.job.job)),
-        dataset: Some(v1::Dataset {
-            path: dataset.path.to_string_lossy().into_owned(),
+        parameters: run.definition.parameters(attempt.job.job),
+        dataset: DatasetPlan {
+            path: dataset.path.clone(),
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
-            val_path: dataset.val_path.as_ref().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
-        }),
-        timeout_ms: run.definition.execution.job_timeout_ms.unwrap_or(0),
-        checkpoints: Some(v1::CheckpointPlan {
-            // Sweeps of other coordinators in the same place have other times.
-            key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
-            every_epochs: run.definition.execution.checkpoint_every_epochs.unwrap_or(0),
-        }),
-        keep_weights: keeps_weights
-            && run.definition.specification.artifacts.keep != domain::specification::Keep::None,
+            val_path: dataset.val_path.clone(),
+        },
+        timeout_ms: run.definition.execution.job_timeout_ms,
+        // Sweeps of other coordinators in the same place have other times.
+        checkpoint_key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
+        checkpoint_every_epochs: run.definition.execution.checkpoint_every_epochs,
+        keep_weights: keeps_weights && specification.artifacts.keep != domain::specification::Keep::None,
     }
 }

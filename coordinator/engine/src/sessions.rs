@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::v1;
 use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
 use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    ToWorker, Welcome,
     control::tell_to_leave,
     sweep_run::{ActiveAttempt, NOT_TOLD},
     workers::{Kinship, Rival, SlotState, WorkerState},
@@ -75,12 +75,12 @@ impl Engine {
             held.into_iter().partition(|held| self.reattach(now, &name, *held));
         let kept: Vec<AttemptKey> = kept.into_iter().map(|held| held.attempt).collect();
         self.lose_unheld(now, &name, &kept, kinship, out);
-        let welcome = v1::Welcome {
+        let welcome = Welcome {
             lease_ms: self.config.lease_ms,
             heartbeat_interval_ms: self.config.heartbeat_interval_ms,
-            refused: refused.into_iter().map(|held| held.attempt.into()).collect(),
+            refused: refused.into_iter().map(|held| held.attempt).collect(),
         };
-        send(session, v1::coordinator_message::Message::Welcome(welcome), out);
+        send(session, ToWorker::Welcome(welcome), out);
         // The stream may have broken before it was told.
         if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
             tell_to_leave(worker, out);
@@ -93,14 +93,15 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(name) else { return false };
         let active =
             self.sweeps.get_mut(&held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
-        let right =
-            |active: &&mut ActiveAttempt| active.worker == *name && (held.ended || active.slot == held.slot);
+        let right = |active: &&mut ActiveAttempt| {
+            active.worker == *name && held.slot.is_none_or(|slot| slot == active.slot)
+        };
         let Some(active) = active.filter(right) else { return false };
         let slot = worker.slots.iter_mut().find(|known| known.description.index == active.slot);
         match slot {
             Some(slot) => drop(slot.occupants.insert(held.attempt)),
             // A worker that came back with fewer slots still tells what ended on the others.
-            None if held.ended => {}
+            None if held.slot.is_none() => {}
             None => return false,
         }
         active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
@@ -300,14 +301,11 @@ impl Engine {
 }
 
 /// Sends one message.
-pub(super) fn send(session: SessionId, message: v1::coordinator_message::Message, out: &mut Output) {
-    let message = v1::CoordinatorMessage { message: Some(message) };
+pub(super) fn send(session: SessionId, message: ToWorker, out: &mut Output) {
     out.effects.push(Effect::Send { session, message });
 }
 
 /// Tells a worker to stop attempts.
 pub(super) fn revoke(session: SessionId, attempts: &[AttemptKey], reason: &str, out: &mut Output) {
-    let attempts = attempts.iter().map(|attempt| (*attempt).into()).collect();
-    let message = v1::Revoke { attempts, reason: reason.to_owned() };
-    send(session, v1::coordinator_message::Message::Revoke(message), out);
+    send(session, ToWorker::Revoke { attempts: attempts.to_vec(), reason: reason.to_owned() }, out);
 }

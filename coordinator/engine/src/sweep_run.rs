@@ -13,10 +13,9 @@ use domain::{
     record::{BestEpoch, BestJobs, History},
     specification::MetricUse,
 };
-use proto::v1;
 use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
 
-use super::{EndsSeen, packs::PackKey, weights::Weights};
+use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
 use crate::mutants::{self, Mutant};
 
 /// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
@@ -115,7 +114,7 @@ pub(super) struct SweepRun {
     pub(super) state: SweepState,
     pub(super) created_unix_ms: u64,
     pub(super) ended_unix_ms: Option<u64>,
-    pub(super) dataset: Option<DatasetSummary>,
+    pub(super) dataset: Option<Arc<DatasetSummary>>,
     /// The smallest job number that never had an attempt.
     pub(super) next_fresh: u64,
     /// Larger numbers that had one: mates in packs.
@@ -336,12 +335,12 @@ impl SweepRun {
         self.ends = EndsSeen::default();
     }
 
-    pub(super) fn counts(&self) -> v1::JobCounts {
+    pub(super) fn counts(&self) -> JobCounts {
         let (mut pending, mut cancelled) = (self.fresh() + self.waiting.len() as u64, self.cancelled);
         if self.state.is_final() {
             cancelled += std::mem::take(&mut pending);
         }
-        v1::JobCounts {
+        JobCounts {
             pending,
             running: self.active.len() as u64,
             done: self.done,

@@ -1,45 +1,202 @@
-//! What users are shown of a sweep, in its wire form.
+//! What users are shown of sweeps and workers. What is long or takes time to make (texts, parameters) is made of the
+//! definition by who shows it, outside of the engine's turn.
 
-use domain::specification::{Goal, MetricUse};
-use proto::v1;
+use std::sync::Arc;
 
-use super::sweep_run::SweepRun;
+use domain::{definition::SweepDefinition, record::WeightsFile};
+use terms::{AttemptKey, DatasetSummary, EpochMetrics, SweepId, SweepState, WorkerName};
+
+use super::{SlotDescription, sweep_run::SweepRun};
+
+/// A sweep as it is now.
+#[derive(Debug, Clone)]
+pub struct SweepView {
+    /// What it is.
+    pub definition: Arc<SweepDefinition>,
+    /// Its state.
+    pub state: SweepState,
+    /// Its jobs by state.
+    pub counts: JobCounts,
+    /// Wall-clock time of submission, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Wall-clock time of its end.
+    pub ended_unix_ms: Option<u64>,
+    /// The best job that is done, and its value.
+    pub best: Option<(u64, f64)>,
+    /// What the workers found.
+    pub dataset: Option<Arc<DatasetSummary>>,
+    /// Why jobs wait; none where none does, and where nobody asked for it.
+    pub waiting: Option<Waiting>,
+    /// The best weights that are kept.
+    pub best_weights: Option<KeptWeights>,
+    /// How many weights are on their way from workers.
+    pub weights_awaited: u64,
+}
+
+impl SweepView {
+    /// Its number.
+    pub fn id(&self) -> SweepId {
+        self.definition.id
+    }
+
+    /// How many jobs it has.
+    pub fn job_count(&self) -> u64 {
+        self.definition.job_count()
+    }
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Jobs that wait.
+    pub pending: u64,
+    /// Jobs in training.
+    pub running: u64,
+    /// Jobs whose every epoch was trained.
+    pub done: u64,
+    /// Jobs whose loss is not a number any more.
+    pub diverged: u64,
+    /// Jobs without attempts left.
+    pub failed: u64,
+    /// Jobs ended by `stop` or `cancel`.
+    pub cancelled: u64,
+}
+
+/// Why jobs of a sweep wait, and for how long nothing has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Why.
+    pub reason: WaitReason,
+    /// The same for people.
+    pub text: String,
+    /// How long none of the sweep's jobs has run, in milliseconds; 0 while some do.
+    pub idle_ms: u64,
+}
+
+/// Why jobs of a sweep wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitReason {
+    /// No worker is connected that takes jobs.
+    NoWorker,
+    /// No connected worker can train this sweep.
+    NoneCanTrain,
+    /// Every connected worker is quarantined.
+    AllQuarantined,
+    /// The sweep is paused.
+    Paused,
+    /// As many jobs run as `max_parallel` allows.
+    MaxParallel,
+    /// Every slot that could take them is busy.
+    SlotsBusy,
+    /// The data set is not there at the moment.
+    DataSet,
+}
+
+/// Weights that are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptWeights {
+    /// The job's number.
+    pub job: u64,
+    /// The attempt that trained them.
+    pub attempt: u32,
+    /// Who trained them.
+    pub worker: WorkerName,
+    /// What they are.
+    pub file: WeightsFile,
+    /// The value that ranks the job.
+    pub value: f64,
+}
+
+/// A sweep and what runs of it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The sweep.
+    pub sweep: SweepView,
+    /// The jobs in training, in the order of their numbers.
+    pub running: Vec<RunningJob>,
+}
+
+/// A job in training.
+#[derive(Debug, Clone)]
+pub struct RunningJob {
+    /// Which.
+    pub attempt: AttemptKey,
+    /// Who trains it.
+    pub worker: WorkerName,
+    /// On which slot.
+    pub slot: u32,
+    /// The slot's device.
+    pub device: String,
+    /// Epochs that are durable.
+    pub epochs_done: u32,
+    /// Epochs in all.
+    pub epochs_total: u32,
+    /// Share of the current epoch, in [0, 1]; of the data set's preparation while `preparing`.
+    pub fraction: f64,
+    /// Until its trainer has the data set.
+    pub preparing: bool,
+    /// The last durable epoch.
+    pub last: Option<EpochMetrics>,
+}
+
+/// What a worker is for those who ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerStatus {
+    /// It takes jobs.
+    Connected,
+    /// It takes no more jobs and leaves.
+    Draining,
+    /// It is given no jobs, or none of some sweeps, until something changes.
+    Quarantined,
+    /// Its stream is gone.
+    Disconnected,
+}
+
+/// A worker as it is now.
+#[derive(Debug, Clone)]
+pub struct WorkerView {
+    /// Its name.
+    pub name: WorkerName,
+    /// Its machine, for people.
+    pub host: String,
+    /// Its program's version, for people.
+    pub software_version: String,
+    /// What it is at the moment.
+    pub status: WorkerStatus,
+    /// What can run jobs there.
+    pub slots: Vec<SlotDescription>,
+    /// The attempts that occupy its slots.
+    pub running: Vec<AttemptKey>,
+    /// Wall-clock time of its last message, in milliseconds since 1970.
+    pub last_seen_unix_ms: u64,
+    /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away; empty otherwise.
+    pub reason: String,
+    /// It has said itself that it leaves: what it was only told may be forgotten with this coordinator, before it came there.
+    pub has_said_draining: bool,
+}
+
+impl WorkerView {
+    /// About how much memory it takes up, which is about what its message has.
+    pub(super) fn bytes(&self) -> usize {
+        let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
+        size_of::<Self>()
+            + [&self.host, &self.software_version, &self.reason].iter().map(|text| text.len()).sum::<usize>()
+            + self.slots.iter().map(slot).sum::<usize>()
+            + size_of_val(self.running.as_slice())
+    }
+}
 
 impl SweepRun {
     /// The sweep as users see it.
-    pub(super) fn view(&self) -> v1::Sweep {
-        v1::Sweep { specification: self.definition.shown_text(), ..self.summary() }
-    }
-
-    /// The sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
-    pub(super) fn listed(&self) -> v1::Sweep {
-        v1::Sweep { dataset: None, ..self.summary() }
-    }
-
-    /// The sweep without its specification, which does not change with what the jobs do.
-    fn summary(&self) -> v1::Sweep {
-        let specification = &self.definition.specification;
-        let metric = self.definition.metric;
-        v1::Sweep {
-            sweep_id: self.id.0,
-            name: specification.name.clone(),
-            state: v1::SweepState::from(self.state).into(),
-            job_count: self.job_count(),
-            counts: Some(self.counts()),
+    pub(super) fn view(&self) -> SweepView {
+        SweepView {
+            definition: Arc::clone(&self.definition),
+            state: self.state,
+            counts: self.counts(),
             created_unix_ms: self.created_unix_ms,
-            ended_unix_ms: self.ended_unix_ms.unwrap_or(0),
-            metric: Some(v1::Metric {
-                name: metric.name.as_str().to_owned(),
-                maximize: metric.goal == Goal::Maximize,
-                use_best: metric.used == MetricUse::Best,
-            }),
-            best: self.best.of(metric.used).map(|(job, value)| v1::BestJob {
-                point: Some(proto::job_point(job, self.definition.parameters(job))),
-                value,
-            }),
-            varying: self.definition.varying.iter().map(|name| (*name).to_owned()).collect(),
-            specification: String::new(),
-            dataset: self.dataset.clone().map(Into::into),
+            ended_unix_ms: self.ended_unix_ms,
+            best: self.best.of(self.definition.metric.used),
+            dataset: self.dataset.clone(),
             waiting: None,
             best_weights: self.best_weights(),
             weights_awaited: self.weights.awaited(),
@@ -47,13 +204,12 @@ impl SweepRun {
     }
 
     /// The sweep and what runs.
-    pub(super) fn snapshot(&self) -> v1::WatchSnapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let running = self.active.iter().map(|(job, active)| {
             let (epoch, fraction) = active.progress;
-            v1::RunningJob {
-                point: Some(proto::job_point(*job, self.definition.parameters(*job))),
-                attempt: active.attempt,
-                worker: active.worker.to_string(),
+            RunningJob {
+                attempt: self.attempt_key(*job, active.attempt),
+                worker: active.worker.clone(),
                 slot: active.slot,
                 device: active.device.clone(),
                 epochs_done: active.epochs_done(),
@@ -61,9 +217,9 @@ impl SweepRun {
                 // Progress that speaks of an epoch already recorded came late.
                 fraction: if epoch > 0 && epoch <= active.epochs_done() { 0.0 } else { fraction },
                 preparing: !active.started,
-                last: active.last.map(Into::into),
+                last: active.last,
             }
         });
-        v1::WatchSnapshot { sweep: Some(self.summary()), running: running.collect() }
+        Snapshot { sweep: self.view(), running: running.collect() }
     }
 }

@@ -1,9 +1,10 @@
 //! Why jobs wait, by the rules that `schedule` goes by, so that nobody has to guess why nothing moves.
 
-use proto::v1;
 use terms::{SweepState, WorkerName};
 
-use super::{Effect, Engine, Now, Observation, Output, sweep_run::SweepRun, workers::WorkerState};
+use super::{
+    Effect, Engine, Now, Observation, Output, WaitReason, Waiting, sweep_run::SweepRun, workers::WorkerState,
+};
 
 /// Workers whose reasons are named; more would fill the screen.
 const NAMED_MAX: usize = 3;
@@ -25,12 +26,12 @@ struct Crowd<'a> {
 
 impl Engine {
     /// Why jobs of the sweep wait; nothing where none does, or where they are about to start.
-    pub(super) fn waiting(&self, now: Now, run: &SweepRun) -> Option<v1::Waiting> {
+    pub(super) fn waiting(&self, now: Now, run: &SweepRun) -> Option<Waiting> {
         let crowd = self.crowd();
         let reason = self.why_waiting(&crowd, run)?;
         let text = self.why_in_words(&crowd, run, reason);
         let idle_ms = run.idle_since_ms.map_or(0, |since| now.monotonic_ms.saturating_sub(since));
-        Some(v1::Waiting { reason: reason.into(), text, idle_ms })
+        Some(Waiting { reason, text, idle_ms })
     }
 
     fn crowd(&self) -> Crowd<'_> {
@@ -50,8 +51,8 @@ impl Engine {
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_room, marked }
     }
 
-    fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<v1::WaitReason> {
-        use v1::WaitReason as Why;
+    fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
+        use WaitReason as Why;
         if run.fresh() + run.waiting.len() as u64 == 0 {
             return None;
         }
@@ -71,7 +72,7 @@ impl Engine {
         }
         let mut farthest = crowd.plain.then_some(Why::SlotsBusy);
         let rank = |why: Why| {
-            [Why::AllSetAside, Why::NoneCanTrain, Why::DataSet, Why::SlotsBusy]
+            [Why::AllQuarantined, Why::NoneCanTrain, Why::DataSet, Why::SlotsBusy]
                 .iter()
                 .position(|one| *one == why)
         };
@@ -93,8 +94,8 @@ impl Engine {
         farthest
     }
 
-    fn why_in_words(&self, crowd: &Crowd<'_>, run: &SweepRun, reason: v1::WaitReason) -> String {
-        use v1::WaitReason as Why;
+    fn why_in_words(&self, crowd: &Crowd<'_>, run: &SweepRun, reason: WaitReason) -> String {
+        use WaitReason as Why;
         let of_those = |why: &dyn Fn(&WorkerState) -> String| {
             let others = self.others_take_jobs(run.id);
             let those = crowd.marked.iter().copied();
@@ -108,7 +109,7 @@ impl Engine {
             }
             Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.active.len()),
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
-            Why::AllSetAside => {
+            Why::AllQuarantined => {
                 let why = of_those(&|worker| self.set_aside(worker).unwrap_or_default());
                 format!("every worker is set aside: {why}")
             }
@@ -123,7 +124,7 @@ impl Engine {
                 format!("the data set is away, and tried again until it is back: {}", of_those(&reason))
             }
             Why::SlotsBusy if run.active.is_empty() => "every slot is busy with other sweeps".to_owned(),
-            Why::SlotsBusy | Why::Unspecified => "every slot is busy".to_owned(),
+            Why::SlotsBusy => "every slot is busy".to_owned(),
         }
     }
 
@@ -159,15 +160,15 @@ impl Engine {
 }
 
 /// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
-fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<v1::WaitReason> {
+fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitReason> {
     looks_at_a_worker();
     if worker.is_to_be_set_aside(|| others) {
-        return Some(v1::WaitReason::AllSetAside);
+        return Some(WaitReason::AllQuarantined);
     }
     if worker.unfit.contains(&run.id) {
-        return Some(v1::WaitReason::NoneCanTrain);
+        return Some(WaitReason::NoneCanTrain);
     }
-    worker.away.contains_key(run.dataset_path()).then_some(v1::WaitReason::DataSet)
+    worker.away.contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
 }
 
 /// What is to be said of each of these workers; of the first of many.

@@ -9,10 +9,11 @@ use domain::{
     record::{BestEpoch, Record, StoredWeights, WeightsFile, WeightsState},
     specification::Keep,
 };
-use proto::v1;
 use terms::{AttemptKey, EpochMetrics, SweepId, WorkerName};
 
-use super::{Effect, Engine, Observation, Output, Reply, WeightsAnswer, WeightsNames, sweep_run::SweepRun};
+use super::{
+    Effect, Engine, KeptWeights, Observation, Output, Reply, WeightsAnswer, WeightsNames, sweep_run::SweepRun,
+};
 
 /// The weights of a sweep that are kept or on their way.
 #[derive(Debug, Default)]
@@ -112,20 +113,17 @@ impl SweepRun {
     }
 
     /// The best weights that are kept, as users see them.
-    pub(super) fn best_weights(&self) -> Option<v1::Artifact> {
+    pub(super) fn best_weights(&self) -> Option<KeptWeights> {
         let best = self.weights.kept().reduce(|best, next| {
             if self.outranks((next.0, next.1.value), (best.0, best.1.value)) { next } else { best }
         })?;
         let (job, entry) = best;
-        Some(v1::Artifact {
+        Some(KeptWeights {
             job,
             attempt: entry.attempt,
-            state: WeightsState::Kept.as_str().to_owned(),
-            bytes: entry.file.bytes,
-            blake3: entry.file.blake3.clone(),
-            worker: entry.worker.to_string(),
+            worker: entry.worker.clone(),
+            file: entry.file.clone(),
             value: entry.value,
-            reason: String::new(),
         })
     }
 }

@@ -6,12 +6,11 @@ use std::{
     path::PathBuf,
 };
 
-use proto::{Message, v1};
 use terms::{AttemptKey, JobKey, SweepId, WorkerName};
 
 use super::{
     CloseReason, ControlError, Effect, Engine, Hello, Now, Output, Reply, SessionId, SlotDescription,
-    away::Away,
+    WorkerStatus, WorkerView, away::Away,
 };
 use crate::mutants::{self, Mutant};
 
@@ -209,26 +208,20 @@ impl Engine {
             && let Some((name, worker)) = later.next()
         {
             let view = self.worker_view(now, name, worker);
-            bytes += view.encoded_len();
+            bytes += view.bytes();
             page.push(view);
         }
         Reply::Workers(page, later.peek().is_some())
     }
 
-    pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> v1::Worker {
+    pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> WorkerView {
         let set_aside = self.set_aside(worker);
         let away = worker.away_view(now);
-        let state = match worker.session {
-            None => "disconnected",
-            Some(_) if worker.draining => "draining",
-            Some(_) if set_aside.is_some() || away.is_some() => "set_aside",
-            Some(_) => "connected",
-        };
-        let slot = |slot: &SlotState| v1::Slot {
-            index: slot.description.index,
-            device: slot.description.device.clone(),
-            description: slot.description.description.clone(),
-            pack_size_max: slot.description.pack_size_max,
+        let status = match worker.session {
+            None => WorkerStatus::Disconnected,
+            Some(_) if worker.draining => WorkerStatus::Draining,
+            Some(_) if set_aside.is_some() || away.is_some() => WorkerStatus::Quarantined,
+            Some(_) => WorkerStatus::Connected,
         };
         let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
         // What one that is gone ran and has lost runs no more, for all that anyone can know.
@@ -243,28 +236,26 @@ impl Engine {
                 host_or_unknown(&rival.host)
             )
         });
-        v1::Worker {
-            name: name.to_string(),
+        WorkerView {
+            name: name.clone(),
             host: worker.host.clone(),
             software_version: worker.software_version.clone(),
-            state: state.to_owned(),
-            slots: worker.slots.iter().map(slot).collect(),
-            running: occupants.filter(runs).map(|attempt| (*attempt).into()).collect(),
+            status,
+            slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
+            running: occupants.filter(runs).copied().collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
             reason: set_aside.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
                 true => format!("{}, which it has not confirmed", worker.leaving),
                 false => worker.leaving.clone(),
             }),
+            has_said_draining: worker.has_said_draining,
         }
     }
 
-    /// One worker, and whether it has said itself that it leaves: what it was only told may be forgotten with this
-    /// coordinator, before it came there.
+    /// One worker.
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
         match self.workers.get(name) {
-            Some(worker) => {
-                Reply::Worker(Box::new(self.worker_view(now, name, worker)), worker.has_said_draining)
-            }
+            Some(worker) => Reply::Worker(Box::new(self.worker_view(now, name, worker))),
             None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
         }
     }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::record::Record;
-use engine::{CloseReason, Effect, Engine, Input, Now, Observation, Output, Reply, SessionId};
-use proto::v1::{self, coordinator_message::Message};
+use engine::{CloseReason, Effect, Engine, Input, Now, Observation, Output, Reply, SessionId, ToWorker};
 use terms::SweepId;
 
 #[cfg(feature = "mutants")]
@@ -40,7 +39,7 @@ pub struct Released<W> {
 #[derive(Debug)]
 pub enum Delivery {
     /// Messages to a worker, in this order.
-    Messages(SessionId, Vec<v1::CoordinatorMessage>),
+    Messages(SessionId, Vec<ToWorker>),
     /// The end of a worker's stream.
     Close(SessionId, CloseReason),
     /// A file of weights is not kept any more.
@@ -136,17 +135,13 @@ impl<W> Batch<W> {
 fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
     let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), replies };
     let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
-    let mut messages: BTreeMap<SessionId, (Vec<v1::CoordinatorMessage>, u64)> = BTreeMap::new();
+    let mut messages: BTreeMap<SessionId, (Vec<ToWorker>, u64)> = BTreeMap::new();
     for effect in effects {
         match effect {
             Effect::Send { session, message } => {
-                match &message.message {
-                    Some(Message::Grant(grant)) => {
-                        granted.extend(
-                            grant.jobs.iter().filter_map(|job| proto::attempt_from_wire(job.attempt).ok()),
-                        );
-                    }
-                    Some(Message::Welcome(_)) => welcomed.push(session),
+                match &message {
+                    ToWorker::Grant(grant) => granted.extend(grant.jobs.iter().map(|job| job.attempt)),
+                    ToWorker::Welcome(_) => welcomed.push(session),
                     _ => {}
                 }
                 messages.entry(session).or_default().0.push(message);
@@ -170,11 +165,10 @@ fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
     released
 }
 
-fn together(session: SessionId, (mut messages, sequence): (Vec<v1::CoordinatorMessage>, u64)) -> Delivery {
+fn together(session: SessionId, (mut messages, sequence): (Vec<ToWorker>, u64)) -> Delivery {
     // The first event has the number 1.
     if sequence > 0 {
-        let message = Message::Acknowledgement(v1::Acknowledgement { sequence });
-        messages.push(v1::CoordinatorMessage { message: Some(message) });
+        messages.push(ToWorker::Acknowledged { through: sequence });
     }
     Delivery::Messages(session, messages)
 }

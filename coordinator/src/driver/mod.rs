@@ -23,7 +23,7 @@ use std::{
 };
 
 use domain::record::StoredSweep;
-use engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId};
+use engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId, ToWorker};
 use store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -412,7 +412,7 @@ impl Driver {
 
     /// Hands messages to a stream without waiting; a stream that does not keep up is given up: it ends once it is
     /// read, and until then nothing that comes by it counts.
-    fn deliver(&mut self, session: SessionId, messages: Vec<proto::v1::CoordinatorMessage>) {
+    fn deliver(&mut self, session: SessionId, messages: Vec<ToWorker>) {
         let Some(outbox) = self.sessions.get(&session) else { return };
         if outbox.add(messages).is_err() {
             tracing::warn!(session = session.0, "a worker does not read its messages; its stream is ended");

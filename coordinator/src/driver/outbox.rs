@@ -7,8 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use engine::CloseReason;
-use proto::{Message, v1};
+use engine::{CloseReason, ToWorker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Lots of messages that may wait for a worker: one a commit, so minutes of a busy coordinator.
@@ -19,15 +18,12 @@ const WORKER_BYTES_MAX: usize = 16 << 20;
 const OWN_BYTES: usize = 256 << 10;
 /// Memory of what waits beyond that, of all workers together.
 const SHARED_BYTES_MAX: usize = 128 << 20;
-/// What a message takes up in memory beside its fields, and a byte of its encoding at the most: numbers of one byte take eight.
-const MESSAGE_BYTES: usize = 256;
-const BYTES_AN_ENCODED_BYTE: usize = 4;
 
 /// What a session's stream is given.
 #[derive(Debug)]
 pub enum Outbound {
     /// Messages for the worker, and the room that they take up until they are passed on.
-    Messages(Vec<v1::CoordinatorMessage>, Room),
+    Messages(Vec<ToWorker>, Room),
     /// The last word.
     Close(CloseReason),
     /// The last word: nothing can be kept for now.
@@ -101,9 +97,9 @@ pub(super) struct Unread;
 
 impl Outbox {
     /// Adds messages, unless too much waits already.
-    pub(super) fn add(&self, messages: Vec<v1::CoordinatorMessage>) -> Result<(), Unread> {
+    pub(super) fn add(&self, messages: Vec<ToWorker>) -> Result<(), Unread> {
         // What is larger than all the room has it for itself.
-        let bytes = messages.iter().map(bytes_of).sum::<usize>().min(WORKER_BYTES_MAX);
+        let bytes = messages.iter().map(ToWorker::bytes).sum::<usize>().min(WORKER_BYTES_MAX);
         let permits = u32::try_from(bytes).map_err(|_| Unread)?;
         let before = WORKER_BYTES_MAX - self.own.available_permits();
         let of_worker = Arc::clone(&self.own).try_acquire_many_owned(permits).map_err(|_| Unread)?;
@@ -132,21 +128,15 @@ impl Outbox {
     }
 }
 
-fn bytes_of(message: &v1::CoordinatorMessage) -> usize {
-    MESSAGE_BYTES + BYTES_AN_ENCODED_BYTE * message.encoded_len()
-}
-
 #[cfg(test)]
 mod tests {
     use terms::AttemptKey;
 
     use super::*;
 
-    fn revoke(attempts: u64) -> Vec<v1::CoordinatorMessage> {
-        let attempts = (0..attempts).map(|job| AttemptKey::new(1, job, 1).into()).collect();
-        let message =
-            v1::coordinator_message::Message::Revoke(v1::Revoke { attempts, reason: String::new() });
-        vec![v1::CoordinatorMessage { message: Some(message) }]
+    fn revoke(attempts: u64) -> Vec<ToWorker> {
+        let attempts = (0..attempts).map(|job| AttemptKey::new(1, job, 1)).collect();
+        vec![ToWorker::Revoke { attempts, reason: String::new() }]
     }
 
     #[test]
@@ -157,12 +147,11 @@ mod tests {
         while outboxes.0.available_permits() >= WORKER_BYTES_MAX {
             let (outbox, receiver) = outboxes.open();
             while outbox.add(revoke(10_000)).is_ok() {}
-            assert!(receiver.lock().len() * bytes_of(&revoke(10_000)[0]) <= WORKER_BYTES_MAX);
+            assert!(receiver.lock().len() * revoke(10_000)[0].bytes() <= WORKER_BYTES_MAX);
             deaf.push((outbox, receiver));
         }
         assert!(
-            deaf.len()
-                <= SHARED_BYTES_MAX / (WORKER_BYTES_MAX - OWN_BYTES - bytes_of(&revoke(10_000)[0])) + 1
+            deaf.len() <= SHARED_BYTES_MAX / (WORKER_BYTES_MAX - OWN_BYTES - revoke(10_000)[0].bytes()) + 1
         );
         while deaf[0].0.add(revoke(100)).is_ok() {}
         let (honest, messages) = outboxes.open();

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::record::{WeightsFile, WeightsState};
-use engine::{Input, Reply, WeightsAnswer, weights_name};
+use engine::{Input, Reply, SweepView, WeightsAnswer, weights_name};
 use futures_util::StreamExt;
 use proto::v1;
 use store::{ArtifactRow, Store};
@@ -159,10 +159,10 @@ pub(super) async fn mark(store: &dyn Store, sweep: SweepId, jobs: &mut [v1::Job]
 /// The weights that are kept of a job, or of the best one where that is 0, and the name of their file.
 pub(super) async fn find(
     store: &dyn Store,
-    sweep: &v1::Sweep,
+    sweep: &SweepView,
     job: u64,
 ) -> Result<(v1::Artifact, String), Status> {
-    let id = SweepId(sweep.sweep_id);
+    let id = sweep.id();
     let wanted = if job > 0 { job } else { sweep.best_weights.as_ref().map_or(0, |best| best.job) };
     let rows = match wanted {
         0 => Vec::new(),
@@ -177,8 +177,8 @@ pub(super) async fn find(
     }
 }
 
-fn why_none(sweep: &v1::Sweep, job: u64, row: Option<&ArtifactRow>) -> String {
-    let id = sweep.sweep_id;
+fn why_none(sweep: &SweepView, job: u64, row: Option<&ArtifactRow>) -> String {
+    let id = sweep.id();
     let awaited = sweep.weights_awaited;
     let all = format!("`sweep artifact ls {id}` lists all");
     match row {

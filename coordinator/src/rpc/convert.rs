@@ -1,4 +1,8 @@
-//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages.
+//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages. What the
+//! engine says lies in files of its own: `to_worker`, and `shown` for users.
+
+mod shown;
+mod to_worker;
 
 use std::collections::HashSet;
 
@@ -10,9 +14,14 @@ use domain::{
 use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
-use terms::{EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, SweepState, TEXT_CHARACTERS_MAX};
+use terms::{
+    AttemptState, EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, Outcome, SweepState,
+    TEXT_CHARACTERS_MAX, metrics::known,
+};
 use tonic::Status;
 
+pub(super) use self::shown::{listed, snapshot, sweep, worker};
+pub use self::to_worker::to_worker;
 use super::edge::{for_people, plain};
 use crate::artifacts::WEIGHTS_BYTES_MAX;
 
@@ -112,7 +121,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     let held = |held: v1::HeldAttempt| {
         let attempt = proto::attempt_from_wire(held.attempt)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(HeldAttempt { attempt, slot: held.slot, ended: held.ended })
+        Ok(HeldAttempt { attempt, slot: (!held.ended).then_some(held.slot) })
     };
     Ok(Hello {
         name,
@@ -178,7 +187,8 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
         },
         Some(Event::Epoch(record)) => epoch(&record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
-            outcome: ended.outcome(),
+            // One that a later version knows: no more than that it did not succeed can be told.
+            outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
             reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
             log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
             weights: ended.weights.map(weights_left),
@@ -223,8 +233,11 @@ pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
 }
 
 fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
-    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-        *record;
+    let (epoch, epoch_seconds) = (record.epoch, record.epoch_seconds);
+    let value = |name| record.metric(name);
+    let (train_loss, val_accuracy) =
+        (value(known::TRAIN_LOSS).unwrap_or(f64::NAN), value(known::VAL_ACCURACY).unwrap_or(f64::NAN));
+    let (val_loss, train_accuracy) = (value(known::VAL_LOSS), value(known::TRAIN_ACCURACY));
     let is_share = |value: f64| (0.0..=1.0).contains(&value);
     if !train_loss.is_finite()
         || !is_share(val_accuracy)
@@ -302,6 +315,9 @@ pub(super) fn job(
     let point = Some(proto::job_point(number, definition.parameters(number)));
     match row {
         Some(row) => v1::Job {
+            metrics: row_metrics(&row),
+            objective: row.val_accuracy,
+            best_objective: row.best.map(|best| best.val_accuracy),
             point,
             state: v1::JobState::from(row.state).into(),
             attempts: row.attempts,
@@ -317,12 +333,28 @@ pub(super) fn job(
             best_epoch: row.best.map(|best| best.epoch),
             best_val_accuracy: row.best.map(|best| best.val_accuracy),
             weights: String::new(),
+            ..v1::Job::default()
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
             v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
         }
     }
+}
+
+/// The metrics of the last epoch of a job.
+fn row_metrics(row: &JobRow) -> Vec<v1::MetricValue> {
+    let pair =
+        |(name, value): (&str, Option<f64>)| Some(v1::MetricValue { name: name.into(), value: value? });
+    [
+        (known::TRAIN_LOSS, row.train_loss),
+        (known::VAL_ACCURACY, row.val_accuracy),
+        (known::VAL_LOSS, row.val_loss),
+        (known::TRAIN_ACCURACY, row.train_accuracy),
+    ]
+    .into_iter()
+    .filter_map(pair)
+    .collect()
 }
 
 pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
@@ -333,6 +365,7 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
         device: row.device,
         granted_unix_ms: row.granted_unix_ms,
         ended_unix_ms: row.ended_unix_ms.unwrap_or(0),
+        state: AttemptState::from_name(&row.state).map_or(0, |state| v1::AttemptState::from(state).into()),
         outcome: row.state,
         reason: row.reason,
         log_tail: row.log_tail,

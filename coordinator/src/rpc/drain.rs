@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use engine::{ControlError, Input, Reply};
+use engine::{ControlError, Input, Reply, WorkerView};
 use proto::v1;
 use terms::WorkerName;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::{mismatch, refused};
+use super::{convert, mismatch, refused};
 use crate::driver::{CallError, Seat};
 
 /// How long the worker may take: one that lives says so at once, and a user must not wait for one whose stream stands still.
@@ -20,8 +20,8 @@ const LOOKED_EVERY: Duration = Duration::from_millis(50);
 /// Has a worker leave, and waits until it knows.
 pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Result<v1::Worker, Status> {
     let deadline = Instant::now() + within;
-    let (mut worker, mut is_certain) = answered(seat.call(Input::Drain(name.clone())).await)?;
-    while !is_certain {
+    let mut worker = answered(seat.call(Input::Drain(name.clone())).await)?;
+    while !worker.has_said_draining {
         if Instant::now() >= deadline {
             return Err(Status::aborted(format!(
                 "worker {name} was told to leave, and has not confirmed it within {within:?}; it will, if it still hears the \
@@ -29,7 +29,7 @@ pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Re
             )));
         }
         sleep(LOOKED_EVERY).await;
-        (worker, is_certain) = match seat.call(Input::DescribeWorker(name.clone())).await {
+        worker = match seat.call(Input::DescribeWorker(name.clone())).await {
             // Whether it left or the coordinator began anew, nobody knows.
             Err(CallError::Refused(ControlError::NoSuchWorker(_))) => {
                 return Err(Status::aborted(format!(
@@ -40,12 +40,12 @@ pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Re
             answer => answered(answer)?,
         };
     }
-    Ok(worker)
+    Ok(convert::worker(worker))
 }
 
-fn answered(answer: Result<Reply, CallError>) -> Result<(v1::Worker, bool), Status> {
+fn answered(answer: Result<Reply, CallError>) -> Result<WorkerView, Status> {
     match answer.map_err(refused)? {
-        Reply::Worker(worker, is_certain) => Ok((*worker, is_certain)),
+        Reply::Worker(worker) => Ok(*worker),
         _ => Err(mismatch()),
     }
 }
@@ -59,7 +59,7 @@ mod tests {
         driver::{Outbound, Role},
         rpc::test_seat,
     };
-    use engine::{Hello, SessionId, SlotDescription};
+    use engine::{Hello, SessionId, SlotDescription, ToWorker, WorkerStatus};
 
     fn name() -> WorkerName {
         "a".parse().unwrap()
@@ -95,9 +95,7 @@ mod tests {
             tokio::spawn(async move { drain(&seat, name, CONFIRMED_WITHIN).await })
         };
         // It reads what it was told, and says that it leaves.
-        let is_drain = |message: &v1::CoordinatorMessage| {
-            matches!(message.message, Some(v1::coordinator_message::Message::Drain(_)))
-        };
+        let is_drain = |message: &ToWorker| matches!(message, ToWorker::Drain { .. });
         loop {
             match poll_fn(|context| inbox.poll_recv(context)).await {
                 Some(Outbound::Messages(messages, _)) if messages.iter().any(is_drain) => break,
@@ -122,7 +120,7 @@ mod tests {
             tokio::spawn(async move { drain(&seat, name(), CONFIRMED_WITHIN).await })
         };
         let is_told = async || match before.call(Input::DescribeWorker(name())).await {
-            Ok(Reply::Worker(worker, _)) => worker.state == "draining",
+            Ok(Reply::Worker(worker)) => worker.status == WorkerStatus::Draining,
             other => panic!("{other:?}"),
         };
         while !is_told().await {
@@ -137,7 +135,6 @@ mod tests {
         let after = test_seat::driver(&store).await;
         let (outbox, _inbox) = after.outbox();
         after.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
-        let (_, has_said) = answered(after.call(Input::DescribeWorker(name())).await).unwrap();
-        assert!(!has_said);
+        assert!(!answered(after.call(Input::DescribeWorker(name())).await).unwrap().has_said_draining);
     }
 }

@@ -84,6 +84,7 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
                 epoch_seconds: time,
                 val_loss: Some(more),
                 train_accuracy: Some(less),
+                ..v1::EpochRecord::default()
             })
         },
     );

@@ -8,7 +8,7 @@ mod retry;
 use std::{collections::BTreeSet, sync::Arc};
 
 use domain::definition::SweepDefinition;
-use engine::{Input, JobEnd, Reply};
+use engine::{Input, JobEnd, Reply, SweepView};
 use proto::{
     Message,
     v1::{self, sweep_service_server::SweepService},
@@ -91,9 +91,21 @@ impl SweepServer {
     }
 
     async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
-        let _turn = if input.only_asks() { self.look().await? } else { self.turn().await? };
+        let _turn = self.turn().await?;
         match self.seat.call(input).await.map_err(refused)? {
-            Reply::Sweep(sweep) => Ok(Response::new(*sweep)),
+            Reply::Sweep(sweep) => Ok(Response::new(convert::sweep(&sweep))),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn describe(&self, sweep: SweepId) -> Result<Response<v1::Sweep>, Status> {
+        let _look = self.look().await?;
+        self.view(sweep).await.map(|view| Response::new(convert::sweep(&view)))
+    }
+
+    async fn view(&self, sweep: SweepId) -> Result<SweepView, Status> {
+        match self.seat.call(Input::DescribeSweep(sweep)).await.map_err(refused)? {
+            Reply::Sweep(view) => Ok(*view),
             _ => Err(mismatch()),
         }
     }
@@ -149,7 +161,7 @@ impl SweepService for SweepServer {
         let input = Input::Submit { definition, request_id: request.request_id };
         match self.seat.call(input).await.map_err(refused)? {
             Reply::Submitted(sweep, created) => {
-                let sweep = Some(*sweep);
+                let sweep = Some(convert::sweep(&sweep));
                 Ok(Response::new(v1::SubmitResponse { sweep, created, ..v1::SubmitResponse::default() }))
             }
             _ => Err(mismatch()),
@@ -157,7 +169,7 @@ impl SweepService for SweepServer {
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
-        self.sweep(Input::DescribeSweep(SweepId(request.into_inner().sweep_id))).await
+        self.describe(SweepId(request.into_inner().sweep_id)).await
     }
 
     async fn list_sweeps(
@@ -174,7 +186,8 @@ impl SweepService for SweepServer {
         };
         let full = sweeps.len() == limit;
         let next_page_token =
-            sweeps.last().filter(|_| full).map(|last| last.sweep_id.to_string()).unwrap_or_default();
+            sweeps.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
+        let sweeps = sweeps.iter().map(convert::listed).collect();
         Ok(Response::new(v1::ListSweepsResponse { sweeps, next_page_token }))
     }
 
@@ -328,7 +341,8 @@ impl SweepService for SweepServer {
             return Err(mismatch());
         };
         let last = workers.last().filter(|_| has_more);
-        let next_page_token = last.map(|last| last.name.clone()).unwrap_or_default();
+        let next_page_token = last.map(|last| last.name.to_string()).unwrap_or_default();
+        let workers = workers.into_iter().map(convert::worker).collect();
         Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
@@ -361,10 +375,9 @@ impl SweepService for SweepServer {
         request: Request<v1::GetArtifactRequest>,
     ) -> Result<Response<Self::GetArtifactStream>, Status> {
         let v1::GetArtifactRequest { sweep_id, job, offset } = request.into_inner();
-        let sweep = self.sweep(Input::DescribeSweep(SweepId(sweep_id))).await?.into_inner();
-        let (definition, _) = self.definition(SweepId(sweep_id)).await?;
+        let sweep = self.view(SweepId(sweep_id)).await?;
         if job > 0 {
-            check_job(&definition, job)?;
+            check_job(&sweep.definition, job)?;
         }
         let found = artifacts::find(&*self.store, &sweep, job).await?;
         if offset > found.0.bytes {
@@ -402,9 +415,13 @@ impl SweepService for SweepServer {
                 "{REPORTS_MAX} reports are being read already; try again in 10 s"
             ))
         })?;
-        let header = self.sweep(Input::DescribeSweep(sweep)).await?.into_inner();
+        let header = self.describe(sweep).await?.into_inner();
         let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
-        let header = v1::ReportHeader { sweep: Some(header), parameters };
+        let header = v1::ReportHeader {
+            sweep: Some(header),
+            parameters,
+            metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
+        };
         let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
         let server = self.clone();
         self.tasks.spawn(async move {

@@ -16,7 +16,7 @@ use tokio::sync::{self, OwnedSemaphorePermit, Semaphore, broadcast::error::RecvE
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::{mismatch, refused};
+use super::{convert, mismatch, refused};
 use crate::driver::DriverHandle;
 
 /// Messages that may wait for a slow watcher; while they do, nothing is collected for it.
@@ -205,7 +205,7 @@ async fn snapshot(driver: &DriverHandle, sweep: SweepId) -> Result<v1::WatchSwee
     let Reply::Snapshot(snapshot) = driver.call(Input::Snapshot(sweep)).await.map_err(refused)? else {
         return Err(mismatch());
     };
-    let event = v1::watch_sweep_response::Event::Snapshot(*snapshot);
+    let event = v1::watch_sweep_response::Event::Snapshot(convert::snapshot(*snapshot));
     Ok(v1::WatchSweepResponse { event: Some(event) })
 }
 

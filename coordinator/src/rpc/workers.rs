@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{CloseReason, Input, SessionId};
+use engine::{CloseReason, Input, SessionId, ToWorker};
 use proto::{
     Message as _,
     v1::{self, worker_message::Message, worker_service_server::WorkerService},
@@ -139,7 +139,7 @@ impl WorkerServer {
 /// What the driver says to a worker, message by message.
 struct Said {
     outbound: Inbox,
-    messages: std::vec::IntoIter<v1::CoordinatorMessage>,
+    messages: std::vec::IntoIter<ToWorker>,
     /// What these take up of the room for messages that wait.
     room: Option<Room>,
     /// Tells when nobody reads any more.
@@ -160,7 +160,7 @@ impl Stream for Said {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(message) = self.messages.next() {
-                return Poll::Ready(Some(Ok(message)));
+                return Poll::Ready(Some(Ok(convert::to_worker(message))));
             }
             let last_word = match ready!(self.outbound.poll_recv(context)) {
                 Some(Outbound::Messages(messages, room)) => {

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 pub use self::parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale};
-use crate::{cut, metric::Goal};
+use crate::{Goal, cut};
 
 /// Most parameters of a trainable: each is a column of every table.
 pub const PARAMETERS_MAX: usize = 100;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::record::{BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredSweep};
+use engine::SweepView;
 use proto::v1;
 use terms::{AttemptKey, AttemptState, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
 use tests::chaos::light_epoch;
@@ -236,11 +237,9 @@ impl Durable {
     }
 
     /// Whether a sweep was, at the end of its first `length` changes or later, as somebody is told that it is.
-    pub(super) fn was_as_told(&self, length: usize, told: &v1::Sweep) -> bool {
-        let history = self.histories.get(&SweepId(told.sweep_id)).map_or(&[][..], Vec::as_slice);
-        let is_it = |(state, jobs): &(SweepState, u64)| {
-            v1::SweepState::from(*state) == told.state() && *jobs == told.job_count
-        };
+    pub(super) fn was_as_told(&self, length: usize, told: &SweepView) -> bool {
+        let history = self.histories.get(&told.id()).map_or(&[][..], Vec::as_slice);
+        let is_it = |(state, jobs): &(SweepState, u64)| *state == told.state && *jobs == told.job_count();
         history.iter().skip(length.saturating_sub(1)).any(is_it)
     }
 

@@ -305,7 +305,7 @@ impl World {
                     else {
                         continue;
                     };
-                    for message in messages {
+                    for message in messages.into_iter().map(convert::to_worker) {
                         self.check_told(link, &message)?;
                         self.send_down(link, Some(message));
                     }
@@ -349,7 +349,7 @@ impl World {
             return Ok(());
         };
         if !self.durable.was_as_told(self.history_length, sweep) {
-            let (state, jobs) = (sweep.state(), sweep.job_count);
+            let (state, jobs) = (sweep.state, sweep.job_count());
             return Err(format!(
                 "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
             ));

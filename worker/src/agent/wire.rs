@@ -97,6 +97,7 @@ pub fn encode_event(event: Event) -> v1::Event {
             epoch_seconds: metrics.epoch_seconds,
             val_loss: metrics.val_loss,
             train_accuracy: metrics.train_accuracy,
+            ..v1::EpochRecord::default()
         }),
         EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
             outcome: end.outcome.into(),

@@ -1,14 +1,13 @@
 //! Data sets that are away for a while, and why jobs wait.
 
 use domain::record::Record;
-use proto::v1;
-use terms::{AttemptKey, AttemptState, JobState, SweepId};
+use terms::{AttemptKey, AttemptState, JobState, Outcome, SweepId};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key};
-use crate::{AttemptEvent, Input, Observation, Reply, SessionId};
+use crate::{AttemptEvent, Input, Observation, Reply, SessionId, WaitReason, WorkerStatus};
 
 fn away(cluster: &mut Cluster, session: u64, attempt: AttemptKey) {
-    cluster.event(session, attempt, ended(v1::Outcome::Unavailable, "cannot read d: Input/output error"));
+    cluster.event(session, attempt, ended(Outcome::Unavailable, "cannot read d: Input/output error"));
 }
 
 /// Lets a worker live without saying anything else.
@@ -19,16 +18,16 @@ fn live(cluster: &mut Cluster, sessions: &[u64], milliseconds: u64) {
     }
 }
 
-fn worker(cluster: &mut Cluster) -> (String, String) {
+fn worker(cluster: &mut Cluster) -> (WorkerStatus, String) {
     match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => (workers[0].state.clone(), workers[0].reason.clone()),
+        Reply::Workers(workers, _) => (workers[0].status, workers[0].reason.clone()),
         other => panic!("{other:?}"),
     }
 }
 
-fn waiting(cluster: &mut Cluster) -> (v1::WaitReason, String) {
-    let waiting = cluster.sweep().waiting.unwrap_or_default();
-    (waiting.reason(), waiting.text)
+fn waiting(cluster: &mut Cluster) -> (WaitReason, String) {
+    let waiting = cluster.sweep().waiting.expect("jobs wait");
+    (waiting.reason, waiting.text)
 }
 
 /// Attempts that were charged, and final states, of all jobs so far.
@@ -51,10 +50,10 @@ fn jobs_wait_for_a_data_set_that_was_there_and_one_looks_whether_it_is_back() {
     }
     assert_eq!(cluster.grants(), [], "neither slot is given a job at once");
     let (state, reason) = worker(&mut cluster);
-    assert_eq!(state, "set_aside");
+    assert_eq!(state, WorkerStatus::Quarantined);
     assert!(reason.contains("Input/output error; tried again in 1 s"), "{reason}");
     let (why, text) = waiting(&mut cluster);
-    assert_eq!(why, v1::WaitReason::DataSet);
+    assert_eq!(why, WaitReason::DataSet);
     assert!(text.contains("a: cannot read d: Input/output error"), "{text}");
     // One job looks, after pauses that grow: with 10 minutes of it, a dozen attempts.
     let mut looks = 0;
@@ -63,7 +62,7 @@ fn jobs_wait_for_a_data_set_that_was_there_and_one_looks_whether_it_is_back() {
         let granted = cluster.grants();
         assert!(granted.len() <= 1, "{granted:?}");
         if let Some(&(_, attempt)) = granted.first() {
-            assert_eq!(cluster.sweep().counts.unwrap().running, 1);
+            assert_eq!(cluster.sweep().counts.running, 1);
             away(&mut cluster, 1, attempt);
             looks += 1;
         }
@@ -78,7 +77,7 @@ fn jobs_wait_for_a_data_set_that_was_there_and_one_looks_whether_it_is_back() {
     };
     cluster.start(session, attempt);
     assert_eq!(cluster.grants().len(), 1, "it is back: the other slot is given a job, too");
-    assert_eq!(worker(&mut cluster), ("connected".to_owned(), String::new()));
+    assert_eq!(worker(&mut cluster), (WorkerStatus::Connected, String::new()));
 }
 
 #[test]
@@ -141,7 +140,7 @@ fn a_data_set_that_no_worker_ever_read_fails_its_jobs_in_the_end_and_can_be_trie
 
 #[test]
 fn what_is_said_of_a_place_that_was_changed_meanwhile_is_not_held_against_the_new_one() {
-    for outcome in [v1::Outcome::Unavailable, v1::Outcome::Rejected] {
+    for outcome in [Outcome::Unavailable, Outcome::Rejected] {
         let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
         cluster.connect(1, "a", 1, &[]);
         let moved = cluster.change("dataset.path=elsewhere");
@@ -149,12 +148,12 @@ fn what_is_said_of_a_place_that_was_changed_meanwhile_is_not_held_against_the_ne
         cluster.take_effects();
         cluster.event(1, key(1, 1), ended(outcome, "cannot read d"));
         assert_eq!(cluster.grants(), [(1, key(1, 2))], "{outcome:?}");
-        assert_eq!(worker(&mut cluster), ("connected".to_owned(), String::new()), "{outcome:?}");
+        assert_eq!(worker(&mut cluster), (WorkerStatus::Connected, String::new()), "{outcome:?}");
         // What it says of the new one counts.
         cluster.event(1, key(1, 2), ended(outcome, "cannot read elsewhere"));
         let counts = cluster.counts();
         match outcome {
-            v1::Outcome::Unavailable => assert_eq!(worker(&mut cluster).0, "set_aside"),
+            Outcome::Unavailable => assert_eq!(worker(&mut cluster).0, WorkerStatus::Quarantined),
             _ => assert_eq!(counts, [0, 1, 0, 0, 1, 0]),
         }
     }
@@ -171,10 +170,10 @@ fn another_data_set_at_the_old_place_is_not_held_against_the_new_one() {
     cluster.take_effects();
     let other = AttemptEvent::Started { dataset: dataset("other"), resumed_epochs: 0 };
     cluster.event(2, key(3, 1), other.clone());
-    cluster.event(2, key(3, 1), ended(v1::Outcome::Revoked, ""));
+    cluster.event(2, key(3, 1), ended(Outcome::Revoked, ""));
     assert_eq!(cluster.grants(), [(2, key(3, 2))]);
     cluster.event(2, key(3, 2), other);
-    cluster.event(2, key(3, 2), ended(v1::Outcome::Revoked, ""));
+    cluster.event(2, key(3, 2), ended(Outcome::Revoked, ""));
     assert_eq!(cluster.grants(), [], "there, it has looked");
 }
 
@@ -189,7 +188,7 @@ fn an_attempt_that_began_at_a_place_that_was_wrong_does_not_settle_the_data_set(
     let found = |hash| AttemptEvent::Started { dataset: dataset(hash), resumed_epochs: 0 };
     cluster.event(1, key(1, 1), found("wrong"));
     assert_eq!(Cluster::revoked(&cluster.take_effects()), [key(1, 1)]);
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    cluster.event(1, key(1, 1), ended(Outcome::Revoked, ""));
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
     cluster.event(1, key(1, 2), found("right"));
     assert_eq!(cluster.sweep().dataset.unwrap().content_hash, "right");
@@ -219,7 +218,7 @@ fn one_fault_of_a_data_set_is_no_news_of_each_job() {
 
 #[test]
 fn the_reason_why_jobs_wait_is_the_schedulers_own() {
-    use v1::WaitReason as Why;
+    use WaitReason as Why;
     let mut cluster = Cluster::with_sweep(9, "execution: {max_parallel: 1, attempts_max: 1}");
     assert_eq!(waiting(&mut cluster), (Why::NoWorker, "no worker is connected".to_owned()));
     cluster.connect(1, "a", 2, &[]);
@@ -267,7 +266,7 @@ fn watchers_are_told_once_that_nothing_moves_and_again_when_the_reason_changes()
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
     let waiting = cluster.sweep().waiting.unwrap();
-    assert_eq!((waiting.reason(), waiting.idle_ms), (v1::WaitReason::SlotsBusy, 0), "it moves at once");
+    assert_eq!((waiting.reason, waiting.idle_ms), (WaitReason::SlotsBusy, 0), "it moves at once");
 }
 
 #[test]
@@ -282,12 +281,12 @@ fn a_sweep_fails_for_no_data_set_that_only_another_one_waited_for() {
     assert_eq!(cluster.grants().last(), Some(&(1, second)));
     away(&mut cluster, 1, second);
     let Reply::Sweep(sweep) = cluster.apply(Input::DescribeSweep(SweepId(2))) else { panic!("it is there") };
-    let counts = sweep.counts.unwrap();
+    let counts = sweep.counts;
     assert_eq!((counts.pending, counts.failed), (1, 0), "for this one, it is the first fault");
-    assert_eq!(worker(&mut cluster).0, "set_aside");
+    assert_eq!(worker(&mut cluster).0, WorkerStatus::Quarantined);
     for sweep in [1, 2] {
         cluster.apply(Input::Cancel(SweepId(sweep)));
     }
     live(&mut cluster, &[1], 500);
-    assert_eq!(worker(&mut cluster).0, "connected", "no sweep needs it any more");
+    assert_eq!(worker(&mut cluster).0, WorkerStatus::Connected, "no sweep needs it any more");
 }

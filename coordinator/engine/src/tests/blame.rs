@@ -1,16 +1,15 @@
 //! Poison jobs, bad nodes, and workers that say what cannot be.
 
 use domain::record::Record;
-use proto::v1;
-use terms::JobState;
+use terms::{JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{AttemptEvent, Input, Reply};
+use crate::{AttemptEvent, Input, Reply, WorkerStatus};
 
-fn workers(cluster: &mut Cluster) -> Vec<(String, String)> {
+fn workers(cluster: &mut Cluster) -> Vec<(WorkerStatus, String)> {
     match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
         Reply::Workers(workers, _) => {
-            workers.into_iter().map(|worker| (worker.state, worker.reason)).collect()
+            workers.into_iter().map(|worker| (worker.status, worker.reason)).collect()
         }
         other => panic!("{other:?}"),
     }
@@ -55,21 +54,21 @@ fn three_jobs_that_crash_on_one_worker_alone_set_it_aside() {
     cluster.connect(2, "good", 1, &[]);
     cluster.start(2, key(2, 1));
     for job in [1, 3] {
-        cluster.event(1, key(job, 1), ended(v1::Outcome::Failed, "no such device"));
-        assert_eq!(workers(&mut cluster)[0].0, "connected");
+        cluster.event(1, key(job, 1), ended(Outcome::Failed, "no such device"));
+        assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
     }
     cluster.take_effects();
-    cluster.event(1, key(4, 1), ended(v1::Outcome::Failed, "no such device"));
+    cluster.event(1, key(4, 1), ended(Outcome::Failed, "no such device"));
     assert_eq!(cluster.grants(), [], "it gets no more");
     let (state, reason) = workers(&mut cluster).remove(0);
-    assert_eq!(state, "set_aside");
+    assert_eq!(state, WorkerStatus::Quarantined);
     assert!(reason.contains("1/1, 1/3, 1/4") && reason.contains("no such device"), "{reason}");
     // The same process on another stream is no better; another one is innocent.
     cluster.connect(3, "bad", 1, &[]);
-    assert_eq!(workers(&mut cluster)[0].0, "set_aside");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Quarantined);
     cluster.predecessors = vec!["one".into()];
     cluster.connect_process(4, "bad", "another", 1, &[]);
-    assert_eq!(workers(&mut cluster)[0].0, "connected");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
     assert_eq!(cluster.grants().len(), 1);
 }
 
@@ -79,13 +78,13 @@ fn a_worker_that_is_all_there_is_is_never_set_aside_for_its_jobs() {
     cluster.connect(1, "bad", 1, &[]);
     cluster.connect(2, "good", 1, &[]);
     for job in [1, 3, 4] {
-        cluster.event(1, key(job, 1), ended(v1::Outcome::Failed, "no such device"));
+        cluster.event(1, key(job, 1), ended(Outcome::Failed, "no such device"));
     }
     cluster.take_effects();
-    assert_eq!(workers(&mut cluster)[0].0, "set_aside");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Quarantined);
     // Where it is all there is, its jobs are to blame, for all anyone knows.
     cluster.apply(Input::SessionClosed(crate::SessionId(2)));
-    assert_eq!(workers(&mut cluster)[0].0, "connected");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
     assert_eq!(cluster.grants().len(), 1);
 }
 
@@ -97,7 +96,7 @@ fn a_job_that_crashes_everywhere_is_no_workers_fault() {
     // Each job crashes on both, one after the other.
     let mut given = cluster.grants();
     while let Some((session, attempt)) = given.pop() {
-        cluster.event(session, attempt, ended(v1::Outcome::Failed, "a bad sweep"));
+        cluster.event(session, attempt, ended(Outcome::Failed, "a bad sweep"));
         given.extend(cluster.grants());
         given.sort_by_key(|(_, attempt)| std::cmp::Reverse(attempt.attempt));
     }
@@ -111,17 +110,17 @@ fn a_worker_that_keeps_saying_what_cannot_be_is_set_aside() {
     for _ in 0..20 {
         cluster.event(1, terms::AttemptKey::new(7, 1, 1), AttemptEvent::Unusable("nonsense".into()));
     }
-    assert_eq!(workers(&mut cluster)[0].0, "connected");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
     cluster.epoch(1, key(9, 1), 1);
     let (state, reason) = workers(&mut cluster).remove(0);
-    assert_eq!(state, "set_aside");
+    assert_eq!(state, WorkerStatus::Quarantined);
     assert!(reason.contains("1/9#1, which it was never given"), "{reason}");
     // So is one that keeps alive what it never had.
     let mut cluster = Cluster::with_sweep(9, "");
     cluster.connect(1, "odd", 1, &[]);
     (0..21).for_each(|_| cluster.heartbeat(1, &[key(1, 1), key(9, 1)]));
     let (state, reason) = workers(&mut cluster).remove(0);
-    assert_eq!(state, "set_aside");
+    assert_eq!(state, WorkerStatus::Quarantined);
     assert!(reason.contains("to run 1/9#1, which it was never given"), "{reason}");
     // Late words are none of that.
     let mut cluster = Cluster::with_sweep(1, "");
@@ -130,5 +129,5 @@ fn a_worker_that_keeps_saying_what_cannot_be_is_set_aside() {
     for _ in 0..50 {
         cluster.epoch(1, key(1, 1), 1);
     }
-    assert_eq!(workers(&mut cluster)[0].0, "connected");
+    assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
 }

@@ -8,12 +8,11 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use proto::v1;
-use terms::{AttemptKey, EpochMetrics, SweepId, SweepState};
+use terms::{AttemptKey, EpochMetrics, Outcome, SweepId, SweepState};
 
 use crate::{
     AttemptEvent, Effect, EndsSeen, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output,
-    Reply, SessionId, SlotDescription,
+    Reply, SessionId, SlotDescription, SweepView, ToWorker,
 };
 
 /// The slot of attempts whose end is about to be told.
@@ -72,7 +71,7 @@ pub(super) fn metrics(epoch: u32) -> EpochMetrics {
     }
 }
 
-pub(super) fn ended(outcome: v1::Outcome, reason: &str) -> AttemptEvent {
+pub(super) fn ended(outcome: Outcome, reason: &str) -> AttemptEvent {
     AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None }
 }
 
@@ -147,15 +146,12 @@ impl Cluster {
 
     /// These messages leave, as far as leases begin with them.
     pub(super) fn tell(&mut self, effects: &[Effect]) {
-        use v1::coordinator_message::Message::{Grant, Welcome};
         let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
         for effect in effects {
             let Effect::Send { session, message } = effect else { continue };
-            match &message.message {
-                Some(Grant(grant)) => {
-                    granted.extend(grant.jobs.iter().map(|job| AttemptKey::from(job.attempt.unwrap())));
-                }
-                Some(Welcome(_)) => welcomed.push(*session),
+            match message {
+                ToWorker::Grant(grant) => granted.extend(grant.jobs.iter().map(|job| job.attempt)),
+                ToWorker::Welcome(_) => welcomed.push(*session),
                 _ => {}
             }
         }
@@ -164,11 +160,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn submit(&mut self, jobs: u32, more: &str) -> v1::Sweep {
+    pub(super) fn submit(&mut self, jobs: u32, more: &str) -> SweepView {
         self.submit_this(specification(jobs, more))
     }
 
-    pub(super) fn submit_this(&mut self, specification: Specification) -> v1::Sweep {
+    pub(super) fn submit_this(&mut self, specification: Specification) -> SweepView {
         let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
         match self.apply(Input::Submit { definition, request_id: String::new() }) {
             Reply::Submitted(sweep, true) => *sweep,
@@ -217,7 +213,7 @@ impl Cluster {
             slots: (0..slots).map(slot).collect(),
             held: held
                 .iter()
-                .map(|&(attempt, slot)| HeldAttempt { attempt, slot, ended: slot == ENDED })
+                .map(|&(attempt, slot)| HeldAttempt { attempt, slot: (slot != ENDED).then_some(slot) })
                 .collect(),
             draining: false,
         };
@@ -242,7 +238,7 @@ impl Cluster {
         self.start(session, attempt);
         self.epoch(session, attempt, 1);
         self.epoch(session, attempt, 2);
-        self.event(session, attempt, ended(v1::Outcome::Done, ""));
+        self.event(session, attempt, ended(Outcome::Done, ""));
     }
 
     pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
@@ -272,13 +268,9 @@ impl Cluster {
     /// The grants since the last look: the stream that each went to, and its attempts.
     pub(super) fn packs(&mut self) -> Vec<(u64, Vec<AttemptKey>)> {
         let granted = |effect: Effect| match effect {
-            Effect::Send { session, message } => match message.message {
-                Some(v1::coordinator_message::Message::Grant(grant)) => {
-                    let attempts = grant.jobs.into_iter().map(|job| job.attempt.unwrap().into());
-                    Some((session.0, attempts.collect()))
-                }
-                _ => None,
-            },
+            Effect::Send { session, message: ToWorker::Grant(grant) } => {
+                Some((session.0, grant.jobs.into_iter().map(|job| job.attempt).collect()))
+            }
             _ => None,
         };
         self.take_effects().into_iter().filter_map(granted).collect()
@@ -287,17 +279,14 @@ impl Cluster {
     /// The attempts revoked among these effects.
     pub(super) fn revoked(effects: &[Effect]) -> Vec<AttemptKey> {
         let revoked = |effect: &Effect| match effect {
-            Effect::Send { message, .. } => match &message.message {
-                Some(v1::coordinator_message::Message::Revoke(revoke)) => revoke.attempts.clone(),
-                Some(v1::coordinator_message::Message::Welcome(welcome)) => welcome.refused.clone(),
-                _ => Vec::new(),
-            },
+            Effect::Send { message: ToWorker::Revoke { attempts, .. }, .. } => attempts.clone(),
+            Effect::Send { message: ToWorker::Welcome(welcome), .. } => welcome.refused.clone(),
             _ => Vec::new(),
         };
-        effects.iter().flat_map(revoked).map(Into::into).collect()
+        effects.iter().flat_map(revoked).collect()
     }
 
-    pub(super) fn sweep(&mut self) -> v1::Sweep {
+    pub(super) fn sweep(&mut self) -> SweepView {
         match self.apply(Input::DescribeSweep(SweepId(1))) {
             Reply::Sweep(sweep) => *sweep,
             other => panic!("{other:?}"),
@@ -337,7 +326,7 @@ impl Cluster {
 
     /// (pending, running, done, diverged, failed, cancelled) of the first sweep.
     pub(super) fn counts(&mut self) -> [u64; 6] {
-        let counts = self.sweep().counts.unwrap();
+        let counts = self.sweep().counts;
         [counts.pending, counts.running, counts.done, counts.diverged, counts.failed, counts.cancelled]
     }
 }

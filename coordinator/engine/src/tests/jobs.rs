@@ -1,8 +1,7 @@
 //! Grants, events, ends and retries.
 
 use domain::record::{History, Record};
-use proto::v1;
-use terms::{AttemptState, EpochMetrics, JobState, SweepId};
+use terms::{AttemptState, EpochMetrics, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
 use crate::{AttemptEvent, Effect, Input, Reply};
@@ -32,8 +31,8 @@ fn a_finished_job_frees_its_slot_for_the_next() {
     assert_eq!(cluster.grants(), [(1, key(2, 1))]);
     cluster.train(1, key(2, 1));
     let sweep = cluster.sweep();
-    assert_eq!(sweep.state(), v1::SweepState::Finished);
-    assert_eq!(sweep.best.unwrap().point.unwrap().job, 1, "a tie goes to the smaller number");
+    assert_eq!(sweep.state, SweepState::Finished);
+    assert_eq!(sweep.best.unwrap().0, 1, "a tie goes to the smaller number");
 }
 
 #[test]
@@ -77,11 +76,11 @@ fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
     let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 2}");
     cluster.connect(1, "a", 1, &[]);
     cluster.take_effects();
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "out of memory"));
+    cluster.event(1, key(1, 1), ended(Outcome::Failed, "out of memory"));
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
-    cluster.event(1, key(1, 2), ended(v1::Outcome::Failed, "out of memory"));
+    cluster.event(1, key(1, 2), ended(Outcome::Failed, "out of memory"));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
-    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
     assert!(matches!(
         cluster.records.iter().rev().find(|record| matches!(record, Record::JobChanged { .. })),
         Some(Record::JobChanged { state: JobState::Failed, history: History { failures: 2, .. }, reason, .. })
@@ -93,7 +92,7 @@ fn a_failed_job_is_tried_again_until_its_attempts_are_used_up() {
 fn a_failed_job_does_not_hold_up_the_others() {
     let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
     cluster.connect(1, "a", 1, &[]);
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    cluster.event(1, key(1, 1), ended(Outcome::Failed, "crashed"));
     cluster.train(1, key(2, 1));
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 1, 0]);
 }
@@ -103,7 +102,7 @@ fn a_job_handed_back_is_not_charged() {
     let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
     cluster.connect(1, "a", 1, &[]);
     cluster.take_effects();
-    cluster.event(1, key(1, 1), ended(v1::Outcome::HandedBack, "the worker leaves"));
+    cluster.event(1, key(1, 1), ended(Outcome::HandedBack, "the worker leaves"));
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
 }
 
@@ -112,9 +111,9 @@ fn a_diverged_job_is_a_result() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Diverged, "the loss is NaN in epoch 1"));
+    cluster.event(1, key(1, 1), ended(Outcome::Diverged, "the loss is NaN in epoch 1"));
     assert_eq!(cluster.counts(), [0, 0, 0, 1, 0, 0]);
-    assert_eq!(cluster.sweep().state(), v1::SweepState::Finished);
+    assert_eq!(cluster.sweep().state, SweepState::Finished);
 }
 
 #[test]
@@ -123,7 +122,7 @@ fn done_means_that_every_epoch_came() {
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
     cluster.epoch(1, key(1, 1), 1);
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Done, ""));
+    cluster.event(1, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 1, 0]);
 }
 
@@ -133,7 +132,7 @@ fn a_worker_that_cannot_run_a_sweep_leaves_its_jobs_to_others() {
     cluster.connect(1, "bad", 1, &[]);
     cluster.connect(2, "good", 1, &[]);
     cluster.take_effects();
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    cluster.event(1, key(1, 1), ended(Outcome::Rejected, "no such folder"));
     assert_eq!(cluster.grants(), [], "the good one is busy, the bad one unfit");
     cluster.train(2, key(2, 1));
     assert_eq!(cluster.grants(), [(2, key(1, 2))]);
@@ -143,8 +142,8 @@ fn a_worker_that_cannot_run_a_sweep_leaves_its_jobs_to_others() {
 fn jobs_that_no_worker_can_run_fail_with_the_reason() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "bad", 1, &[]);
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such folder"));
-    cluster.event(1, key(2, 1), ended(v1::Outcome::Rejected, "no such folder"));
+    cluster.event(1, key(1, 1), ended(Outcome::Rejected, "no such folder"));
+    cluster.event(1, key(2, 1), ended(Outcome::Rejected, "no such folder"));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 2, 0]);
 }
 
@@ -157,7 +156,7 @@ fn every_worker_must_have_the_same_data_set() {
     cluster.take_effects();
     cluster.event(2, key(2, 1), AttemptEvent::Started { dataset: dataset("other"), resumed_epochs: 0 });
     assert_eq!(Cluster::revoked(&cluster.effects), [key(2, 1)]);
-    cluster.event(2, key(2, 1), ended(v1::Outcome::Revoked, ""));
+    cluster.event(2, key(2, 1), ended(Outcome::Revoked, ""));
     assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 0]);
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), [(1, key(2, 2))], "the odd worker gets no more jobs of this sweep");
@@ -180,11 +179,11 @@ fn train_to(cluster: &mut Cluster, job: u64, epochs: [(f64, Option<f64>); 2]) {
         let epoch = EpochMetrics { val_accuracy, train_loss, val_loss: loss, ..metrics(number) };
         cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch));
     }
-    cluster.event(1, key(job, 1), ended(v1::Outcome::Done, ""));
+    cluster.event(1, key(job, 1), ended(Outcome::Done, ""));
 }
 
 fn best(cluster: &mut Cluster) -> Option<(u64, f64)> {
-    cluster.sweep().best.map(|best| (best.point.unwrap().job, best.value))
+    cluster.sweep().best
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Leases, lost workers, re-attachment and fencing.
 
 use domain::record::Record;
-use proto::v1;
+
+use terms::Outcome;
 
 use super::cluster::{Cluster, ENDED, LEASE_MS, ended, key};
 use crate::{CloseReason, Effect, Input, SessionId};
@@ -50,7 +51,7 @@ fn what_a_fenced_worker_says_changes_nothing() {
     cluster.pass(LEASE_MS);
     let records = cluster.records.len();
     cluster.epoch(1, key(1, 1), 1);
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Done, ""));
+    cluster.event(1, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!(cluster.records.len(), records);
     cluster.heartbeat(1, &[key(1, 1)]);
     assert!(Cluster::revoked(&cluster.effects).contains(&key(1, 1)));
@@ -64,7 +65,7 @@ fn another_workers_word_on_an_attempt_changes_nothing() {
     cluster.connect(1, "a", 1, &[]);
     cluster.connect(2, "b", 1, &[]);
     let records = cluster.records.len();
-    cluster.event(2, key(1, 1), ended(v1::Outcome::Failed, ""));
+    cluster.event(2, key(1, 1), ended(Outcome::Failed, ""));
     assert_eq!(cluster.records.len(), records);
 }
 
@@ -76,7 +77,7 @@ fn a_slot_whose_attempt_was_lost_is_free_when_the_attempt_has_ended_there() {
     cluster.take_effects();
     cluster.heartbeat(1, &[key(1, 1)]);
     assert_eq!(cluster.grants(), [], "the trainer still runs");
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Revoked, ""));
+    cluster.event(1, key(1, 1), ended(Outcome::Revoked, ""));
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
 }
 
@@ -93,7 +94,7 @@ fn a_worker_that_reconnects_in_time_keeps_its_attempts() {
     assert_eq!(cluster.grants(), []);
     cluster.epoch(2, key(1, 1), 1);
     cluster.epoch(2, key(1, 1), 2);
-    cluster.event(2, key(1, 1), ended(v1::Outcome::Done, ""));
+    cluster.event(2, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
 }
 
@@ -127,7 +128,7 @@ fn a_second_stream_of_the_same_name_replaces_the_first() {
     let replaced = Effect::Close { session: SessionId(1), reason: CloseReason::Replaced };
     assert!(cluster.effects.iter().any(|effect| format!("{effect:?}") == format!("{replaced:?}")));
     let records = cluster.records.len();
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, ""));
+    cluster.event(1, key(1, 1), ended(Outcome::Failed, ""));
     assert_eq!(cluster.records.len(), records, "the old stream has no say");
     cluster.apply(Input::SessionClosed(SessionId(1)));
     cluster.train(2, key(1, 1));
@@ -225,7 +226,7 @@ fn what_ended_while_the_stream_was_away_counts_on_whichever_slot_it_was() {
     for job in [1, 2] {
         cluster.epoch(2, key(job, 1), 1);
         cluster.epoch(2, key(job, 1), 2);
-        cluster.event(2, key(job, 1), ended(v1::Outcome::Done, ""));
+        cluster.event(2, key(job, 1), ended(Outcome::Done, ""));
     }
     assert_eq!(cluster.counts(), [0, 1, 2, 0, 0, 0]);
 }

@@ -1,11 +1,10 @@
 //! Workers of one name, what is remembered of those that left, and when leases begin.
 
 use domain::record::{EndedJob, History, Record};
-use proto::v1;
-use terms::{JobState, WorkerName};
+use terms::{JobState, Outcome, WorkerName};
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{CloseReason, Effect, Input, JobEnd, Reply, SessionId};
+use crate::{CloseReason, Effect, Input, JobEnd, Reply, SessionId, WorkerStatus, WorkerView};
 
 fn closed(cluster: &mut Cluster) -> Vec<(u64, CloseReason)> {
     let closed = |effect: Effect| match effect {
@@ -19,7 +18,7 @@ fn taken() -> CloseReason {
     CloseReason::NameTaken { name: "twin".parse().unwrap(), host: String::new() }
 }
 
-fn workers(cluster: &mut Cluster) -> Vec<v1::Worker> {
+fn workers(cluster: &mut Cluster) -> Vec<WorkerView> {
     match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
         Reply::Workers(workers, _) => workers,
         other => panic!("{other:?}"),
@@ -42,7 +41,7 @@ fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives(
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.counts(), [1, 1, 1, 0, 0, 0]);
     let shown = workers(&mut cluster).remove(0);
-    assert_eq!(shown.state, "connected");
+    assert_eq!(shown.status, WorkerStatus::Connected);
     assert!(
         shown.reason.contains("another worker named twin") && shown.reason.contains("--name"),
         "{}",
@@ -144,10 +143,10 @@ fn a_loss_that_is_taken_back_leaves_the_job_as_it_was() {
     cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
     assert_eq!(last(&cluster), (JobState::Running, stopped, 0));
     let mut cluster = in_doubt();
-    cluster.event(2, key(1, 2), ended(v1::Outcome::HandedBack, ""));
+    cluster.event(2, key(1, 2), ended(Outcome::HandedBack, ""));
     cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
     cluster.start(2, key(1, 3));
-    cluster.event(2, key(1, 3), ended(v1::Outcome::HandedBack, ""));
+    cluster.event(2, key(1, 3), ended(Outcome::HandedBack, ""));
     cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
     assert_eq!(last(&cluster), (JobState::Pending, reason, 0));
 }
@@ -157,7 +156,7 @@ fn what_was_in_doubt_before_a_job_is_tried_again_is_not_taken_from_what_comes_af
     let mut cluster = in_doubt();
     let job = key(1, 1).job;
     cluster.apply(Input::EndJob { job, how: JobEnd::Cancel });
-    cluster.event(2, key(1, 2), ended(v1::Outcome::Revoked, ""));
+    cluster.event(2, key(1, 2), ended(Outcome::Revoked, ""));
     let ended = EndedJob { job: 1, attempts: 2, state: JobState::Cancelled };
     let seen = cluster.ends();
     cluster.apply(Input::Retry { sweep: job.sweep, jobs: vec![ended], all: true, seen });
@@ -200,7 +199,7 @@ fn after_a_restart_a_name_is_the_one_workers_that_holds_what_runs_there() {
     assert_eq!(closed(&mut cluster), [(3, taken_by_a())]);
     cluster.epoch(2, key(1, 1), 1);
     cluster.epoch(2, key(1, 1), 2);
-    cluster.event(2, key(1, 1), ended(v1::Outcome::Done, ""));
+    cluster.event(2, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!((cluster.counts(), cluster.history()), ([0, 0, 1, 0, 0, 0], History::default()));
     // Where nobody comes back with it within its lease, a newcomer is as good as any.
     let mut cluster = Cluster::restarted(History::default(), "", true);
@@ -263,7 +262,7 @@ fn a_worker_that_is_gone_runs_nothing_once_its_attempts_are_lost() {
     assert_eq!(workers(&mut cluster)[0].running.len(), 1, "it may be back within its lease");
     cluster.pass(LEASE_MS);
     let shown = workers(&mut cluster).remove(0);
-    assert_eq!((shown.state.as_str(), shown.running.len()), ("disconnected", 0));
+    assert_eq!((shown.status, shown.running.len()), (WorkerStatus::Disconnected, 0));
 }
 
 #[test]
@@ -300,7 +299,8 @@ fn what_is_remembered_of_workers_that_left_is_bounded() {
     cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
     (1..=2).for_each(|session| drop(cluster.apply(Input::SessionClosed(SessionId(session)))));
     cluster.pass(60_000);
-    let names: Vec<String> = workers(&mut cluster).into_iter().map(|worker| worker.name).collect();
+    let names: Vec<String> =
+        workers(&mut cluster).into_iter().map(|worker| worker.name.to_string()).collect();
     assert_eq!(names, ["broke"]);
 }
 
@@ -309,7 +309,7 @@ fn jobs_that_crash_without_end_do_not_fill_the_memory_with_what_is_held_against_
     let mut cluster = Cluster::with_sweep(300, "execution: {attempts_max: 1}");
     cluster.connect(1, "a", 1, &[]);
     while let Some((session, attempt)) = cluster.grants().pop() {
-        cluster.event(session, attempt, ended(v1::Outcome::Failed, "crashed"));
+        cluster.event(session, attempt, ended(Outcome::Failed, "crashed"));
     }
     let name: WorkerName = "a".parse().unwrap();
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 300, 0]);

@@ -1,8 +1,7 @@
 //! Packs: several jobs of one slot.
 
 use domain::record::Record;
-use proto::v1;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobState};
+use terms::{AttemptKey, AttemptState, EpochMetrics, JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, mates, metrics};
 use crate::{AttemptEvent, Input, SessionId};
@@ -29,7 +28,7 @@ fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) 
             let metrics = EpochMetrics { epoch_seconds, ..metrics(epoch) };
             cluster.event(1, key(job, attempt), AttemptEvent::Epoch(metrics));
         }
-        cluster.event(1, key(job, attempt), ended(v1::Outcome::Done, ""));
+        cluster.event(1, key(job, attempt), ended(Outcome::Done, ""));
     }
 }
 
@@ -93,7 +92,7 @@ fn a_slot_is_free_when_every_job_of_its_pack_has_ended() {
     packs(&mut cluster);
     train(&mut cluster, &[1, 2, 3], 1, 1.0);
     assert!(packs(&mut cluster).is_empty());
-    cluster.event(1, key(4, 1), ended(v1::Outcome::Diverged, "NaN"));
+    cluster.event(1, key(4, 1), ended(Outcome::Diverged, "NaN"));
     assert_eq!(packs(&mut cluster), [[5, 6]]);
     assert_eq!(cluster.counts(), [0, 2, 3, 1, 0, 0]);
 }
@@ -117,7 +116,7 @@ fn memory_that_runs_out_halves_the_pack_and_charges_nobody() {
     let mut cluster = cluster(4, "execution: {attempts_max: 1}", 1);
     let pack = packs(&mut cluster).pop().unwrap();
     for job in pack {
-        cluster.event(1, key(job, 1), ended(v1::Outcome::OutOfMemory, "out of memory in a pack of 4"));
+        cluster.event(1, key(job, 1), ended(Outcome::OutOfMemory, "out of memory in a pack of 4"));
     }
     assert_eq!(packs(&mut cluster), [[1, 2]]);
     train(&mut cluster, &[1, 2], 2, 1.0);
@@ -144,10 +143,10 @@ fn packs_too_large_for_the_time_allowed_become_smaller() {
         lost += u32::from(pack.len() > 4);
         for attempt in pack {
             if size > 4.0 {
-                cluster.event(1, attempt, ended(v1::Outcome::PackLost, "its time was up"));
+                cluster.event(1, attempt, ended(Outcome::PackLost, "its time was up"));
             } else {
                 cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2)));
-                cluster.event(1, attempt, ended(v1::Outcome::Done, ""));
+                cluster.event(1, attempt, ended(Outcome::Done, ""));
             }
         }
     }
@@ -173,9 +172,9 @@ fn a_job_that_takes_its_pack_with_it_ends_up_alone_and_is_charged_alone() {
                 (false, _) => train(&mut cluster, &[job], attempt, 1.0),
                 (true, 1) => {
                     failed += 1;
-                    cluster.event(1, key(job, attempt), ended(v1::Outcome::Failed, "crashed"));
+                    cluster.event(1, key(job, attempt), ended(Outcome::Failed, "crashed"));
                 }
-                (true, _) => cluster.event(1, key(job, attempt), ended(v1::Outcome::PackLost, "crashed")),
+                (true, _) => cluster.event(1, key(job, attempt), ended(Outcome::PackLost, "crashed")),
             }
         }
     }

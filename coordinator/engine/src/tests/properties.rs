@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::record::{EndedJob, Record};
 use proptest::prelude::*;
-use proto::v1;
-use terms::{AttemptKey, AttemptState, JobKey, JobState, SweepId};
+use terms::{AttemptKey, AttemptState, JobKey, JobState, Outcome, SweepId, SweepState, VariantArray};
 
 use super::cluster::{Cluster, ended, key, mates, specification};
 use crate::{AttemptEvent, Input, JobEnd, SessionId};
@@ -23,7 +22,7 @@ enum Step {
     Heartbeat { session: u64, attempts: Vec<(u64, u32)> },
     Start { session: u64, job: u64, attempt: u32, other_data: bool },
     Epoch { session: u64, job: u64, attempt: u32, epoch: u32 },
-    End { session: u64, job: u64, attempt: u32, outcome: i32 },
+    End { session: u64, job: u64, attempt: u32, outcome: Outcome },
     Obey { session: u64, times: u32 },
     Pass { milliseconds: u64 },
     Pause,
@@ -50,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, job, attempt, other_data)| Step::Start { session, job, attempt, other_data }),
         6 => (session.clone(), job.clone(), attempt.clone(), 1..4u32)
             .prop_map(|(session, job, attempt, epoch)| Step::Epoch { session, job, attempt, epoch }),
-        4 => (session.clone(), job, attempt, prop_oneof![10 => 0..10i32, 1 => Just(39)])
+        4 => (session.clone(), job, attempt, prop::sample::select(Outcome::VARIANTS))
             .prop_map(|(session, job, attempt, outcome)| Step::End { session, job, attempt, outcome }),
         6 => (session, 1..6u32).prop_map(|(session, times)| Step::Obey { session, times }),
         2 => (0..1500u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
@@ -153,7 +152,6 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
         }
         Step::Epoch { session, job, attempt, epoch } => cluster.epoch(session, key(job, attempt), epoch),
         Step::End { session, job, attempt, outcome } => {
-            let outcome = v1::Outcome::try_from(outcome).unwrap_or(v1::Outcome::Failed);
             cluster.event(session, key(job, attempt), ended(outcome, "because"));
         }
         Step::Obey { session, times } => {
@@ -226,10 +224,10 @@ proptest! {
         finish(&mut cluster, next_session);
         ledger.follow(&cluster.records);
         let sweep = cluster.sweep();
-        let ended = [v1::SweepState::Finished, v1::SweepState::Stopped, v1::SweepState::Cancelled];
-        prop_assert!(ended.contains(&sweep.state()), "{sweep:?}");
+        let ended = [SweepState::Finished, SweepState::Stopped, SweepState::Cancelled];
+        prop_assert!(ended.contains(&sweep.state), "{sweep:?}");
         prop_assert!(ledger.running.is_empty());
-        let counts = sweep.counts.unwrap();
+        let counts = sweep.counts;
         prop_assert_eq!(counts.done, ledger.finals.values().filter(|state| **state == JobState::Done).count() as u64);
     }
 }

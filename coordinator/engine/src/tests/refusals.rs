@@ -1,14 +1,15 @@
 //! Workers that take no jobs of a sweep, each for a reason of its own: jobs are not handed around without end.
 
 use proptest::prelude::*;
-use proto::v1;
+
+use terms::Outcome;
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{Input, Reply, SessionId};
+use crate::{Input, Reply, SessionId, WorkerStatus};
 
-fn states(cluster: &mut Cluster) -> Vec<String> {
+fn states(cluster: &mut Cluster) -> Vec<WorkerStatus> {
     match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => workers.into_iter().map(|worker| worker.state).collect(),
+        Reply::Workers(workers, _) => workers.into_iter().map(|worker| worker.status).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -20,19 +21,19 @@ fn with_one_set_aside() -> Cluster {
     cluster.connect(2, "bad", 1, &[]);
     cluster.start(1, key(1, 1));
     for job in [2, 3, 4] {
-        cluster.event(2, key(job, 1), ended(v1::Outcome::Failed, "no such device"));
+        cluster.event(2, key(job, 1), ended(Outcome::Failed, "no such device"));
     }
     cluster.take_effects();
-    assert_eq!(states(&mut cluster), ["set_aside", "connected"]);
+    assert_eq!(states(&mut cluster), [WorkerStatus::Quarantined, WorkerStatus::Connected]);
     cluster
 }
 
 #[test]
 fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
     let mut cluster = with_one_set_aside();
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Rejected, "no such data set"));
+    cluster.event(1, key(1, 1), ended(Outcome::Rejected, "no such data set"));
     assert_eq!(cluster.grants(), [(2, key(1, 2))], "the other one is all that is left");
-    assert_eq!(states(&mut cluster), ["connected", "connected"]);
+    assert_eq!(states(&mut cluster), [WorkerStatus::Connected, WorkerStatus::Connected]);
     cluster.train(2, key(1, 2));
     assert_eq!(cluster.grants(), [(2, key(5, 1))]);
 }
@@ -45,12 +46,12 @@ fn a_worker_that_is_set_aside_is_given_the_sweeps_that_only_it_can_run() {
     cluster.train(1, key(1, 1));
     let second = |job, attempt| terms::AttemptKey::new(2, job, attempt);
     assert_eq!(cluster.grants(), [(1, second(1, 1))], "of the same sweep");
-    cluster.event(1, second(1, 1), ended(v1::Outcome::Rejected, "no such data set"));
+    cluster.event(1, second(1, 1), ended(Outcome::Rejected, "no such data set"));
     assert_eq!(cluster.grants(), [(2, second(1, 2))]);
-    assert_eq!(states(&mut cluster)[0], "set_aside", "for the sweep whose jobs crashed there");
+    assert_eq!(states(&mut cluster)[0], WorkerStatus::Quarantined, "for the sweep whose jobs crashed there");
     // Of which it gets none, as long as the other one runs them.
     cluster.apply(Input::Resume(terms::SweepId(1)));
-    cluster.event(2, second(1, 2), ended(v1::Outcome::HandedBack, ""));
+    cluster.event(2, second(1, 2), ended(Outcome::HandedBack, ""));
     assert_eq!(cluster.grants(), [(1, key(5, 1)), (2, second(1, 3))]);
 }
 
@@ -60,12 +61,12 @@ fn a_worker_that_refused_a_sweep_is_asked_for_its_data_set_after_pauses_like_any
     cluster.connect(1, "good", 1, &[]);
     cluster.connect(2, "bad", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.event(2, key(2, 1), ended(v1::Outcome::Rejected, "no such image size"));
+    cluster.event(2, key(2, 1), ended(Outcome::Rejected, "no such image size"));
     cluster.take_effects();
     cluster.apply(Input::SessionClosed(SessionId(1)));
     let granted = cluster.grants();
     assert_eq!(granted, [(2, key(2, 2))], "there is no other");
-    cluster.event(2, key(2, 2), ended(v1::Outcome::Unavailable, "cannot read d"));
+    cluster.event(2, key(2, 2), ended(Outcome::Unavailable, "cannot read d"));
     assert_eq!(cluster.grants(), [], "it was read elsewhere, so it may be back");
     for _ in 0..3 {
         cluster.pass(LEASE_MS / 2);
@@ -77,8 +78,8 @@ fn a_worker_that_refused_a_sweep_is_asked_for_its_data_set_after_pauses_like_any
 const JOBS: u32 = 5;
 const ATTEMPTS_MAX: u32 = 2;
 
-fn outcome() -> impl Strategy<Value = v1::Outcome> {
-    prop_oneof![Just(v1::Outcome::Failed), Just(v1::Outcome::Rejected), Just(v1::Outcome::Unavailable)]
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Failed), Just(Outcome::Rejected), Just(Outcome::Unavailable)]
 }
 
 proptest! {

@@ -1,8 +1,7 @@
 //! Retries race with each other and with ends: what has ended well stays.
 
 use domain::record::{EndedJob, WeightsFile};
-use proto::v1;
-use terms::{JobState, SweepId};
+use terms::{JobState, Outcome, SweepId};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics};
 use crate::{AttemptEvent, ControlError, EndsSeen, Input, Reply};
@@ -21,7 +20,7 @@ fn two_failed() -> Cluster {
     let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
     cluster.connect(1, "a", 2, &[]);
     for job in [1, 2] {
-        cluster.event(1, key(job, 1), ended(v1::Outcome::Failed, "crashed"));
+        cluster.event(1, key(job, 1), ended(Outcome::Failed, "crashed"));
     }
     cluster.take_effects();
     cluster
@@ -40,7 +39,7 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
     }
     let file = WeightsFile { bytes: 7, blake3: format!("{:064x}", 1) };
     let done = AttemptEvent::Ended {
-        outcome: v1::Outcome::Done,
+        outcome: Outcome::Done,
         reason: String::new(),
         log_tail: Vec::new(),
         weights: Some(Ok(file.clone())),
@@ -69,7 +68,7 @@ fn what_was_seen_of_one_engine_is_not_believed_by_the_next() {
     for epoch in 1..=2 {
         restored.epoch(1, key(1, 1), epoch);
     }
-    restored.event(1, key(1, 1), ended(v1::Outcome::Done, ""));
+    restored.event(1, key(1, 1), ended(Outcome::Done, ""));
     let late = retry(&mut restored, (1, 1), JobState::Failed, &seen);
     assert!(is_overtaken(&late), "{late:?}");
     assert_eq!(restored.counts(), [0, 0, 1, 0, 0, 0]);
@@ -80,9 +79,9 @@ fn a_list_from_before_the_sweeps_end_is_not_taken_for_all_of_its_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 2, &[]);
     cluster.apply(Input::Stop(SweepId(1)));
-    cluster.event(1, key(1, 1), ended(v1::Outcome::Failed, "crashed"));
+    cluster.event(1, key(1, 1), ended(Outcome::Failed, "crashed"));
     let seen = cluster.ends();
-    cluster.event(1, key(2, 1), ended(v1::Outcome::HandedBack, "the worker leaves"));
+    cluster.event(1, key(2, 1), ended(Outcome::HandedBack, "the worker leaves"));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 2]);
     let late = retry(&mut cluster, (1, 1), JobState::Cancelled, &seen);
     assert!(is_overtaken(&late), "{late:?}");

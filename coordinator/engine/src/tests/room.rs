@@ -1,12 +1,11 @@
 //! What is kept in memory of what others send is bounded, whoever sends how much.
 
 use domain::definition::SweepDefinition;
-use proto::v1;
 
 use super::cluster::{Cluster, specification};
 use crate::{
     CloseReason, ControlError, Effect, Engine, EngineConfig, Hello, Input, Now, Reply, SessionId,
-    SlotDescription, control::SPECIFICATIONS_BYTES_MAX, waiting::LOOKED_AT,
+    SlotDescription, WaitReason, control::SPECIFICATIONS_BYTES_MAX, waiting::LOOKED_AT,
 };
 
 fn hello(name: &str, slots: u32, description: &str) -> Hello {
@@ -105,7 +104,7 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
     let Reply::Sweep(last) = cluster.apply(Input::DescribeSweep(terms::SweepId(201))) else { panic!() };
     let waiting = last.waiting.unwrap();
     assert_eq!(
-        (waiting.reason(), waiting.text.as_str()),
-        (v1::WaitReason::SlotsBusy, "every slot is busy with other sweeps")
+        (waiting.reason, waiting.text.as_str()),
+        (WaitReason::SlotsBusy, "every slot is busy with other sweeps")
     );
 }

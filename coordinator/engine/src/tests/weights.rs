@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use domain::record::{Record, WeightsFile, WeightsState};
-use proto::v1;
-use terms::{AttemptKey, EpochMetrics, JobKey};
+use terms::{AttemptKey, EpochMetrics, JobKey, Outcome};
 
 use super::cluster::{Cluster, dataset, ended, metrics};
-use crate::{AttemptEvent, ControlError, Effect, Input, Reply, SessionId, WeightsAnswer, WeightsNames};
+use crate::{
+    AttemptEvent, ControlError, Effect, Input, Reply, SessionId, ToWorker, WeightsAnswer, WeightsNames,
+};
 
 fn key(job: u64, attempt: u32) -> AttemptKey {
     AttemptKey::new(1, job, attempt)
@@ -31,7 +32,7 @@ impl Cluster {
             let metrics = EpochMetrics { val_accuracy, ..metrics(epoch) };
             self.say(1, attempt, AttemptEvent::Epoch(metrics));
         }
-        let AttemptEvent::Ended { outcome, reason, log_tail, .. } = ended(v1::Outcome::Done, "") else {
+        let AttemptEvent::Ended { outcome, reason, log_tail, .. } = ended(Outcome::Done, "") else {
             return;
         };
         self.say(1, attempt, AttemptEvent::Ended { outcome, reason, log_tail, weights });
@@ -164,10 +165,7 @@ fn all_or_none_are_kept_where_the_sweep_says_so() {
     assert_eq!(none.weights(), []);
     for (cluster, wanted) in [(&all, true), (&none, false)] {
         let grants = cluster.effects.iter().filter_map(|effect| match effect {
-            Effect::Send { message, .. } => match &message.message {
-                Some(v1::coordinator_message::Message::Grant(grant)) => Some(grant),
-                _ => None,
-            },
+            Effect::Send { message: ToWorker::Grant(grant), .. } => Some(grant),
             _ => None,
         });
         assert!(grants.flat_map(|grant| &grant.jobs).all(|job| job.keep_weights == wanted));
@@ -178,7 +176,7 @@ fn all_or_none_are_kept_where_the_sweep_says_so() {
 fn only_the_attempt_that_counts_hands_weights_over_and_only_what_it_announced() {
     let mut cluster = running(1, "");
     assert_eq!(cluster.offer(key(1, 1)), WeightsAnswer::Waiting, "its end has not come in");
-    cluster.say(1, key(1, 1), ended(v1::Outcome::Failed, "so"));
+    cluster.say(1, key(1, 1), ended(Outcome::Failed, "so"));
     assert!(matches!(cluster.offer(key(1, 1)), WeightsAnswer::NotWanted(_)));
     cluster.train_to(key(1, 2), 0.5, Some(Ok(file(1))));
     assert!(matches!(cluster.offer(key(1, 1)), WeightsAnswer::NotWanted(_)), "fenced");

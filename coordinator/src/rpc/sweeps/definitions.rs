@@ -58,7 +58,9 @@ impl SweepServer {
             tries_left -= 1;
             let _turn = self.turn().await?;
             match self.seat.call(input).await {
-                Ok(Reply::Extended(sweep, added_jobs)) => return Ok((*sweep, added_jobs, changed)),
+                Ok(Reply::Extended(sweep, added_jobs)) => {
+                    return Ok((convert::sweep(&sweep), added_jobs, changed));
+                }
                 Ok(_) => return Err(mismatch()),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(refused(error)),

@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 use super::{SweepServer, pages::PAGE_ROWS_MAX};
 use crate::{
     driver::CallError,
-    rpc::{mismatch, refused, unreadable},
+    rpc::{convert, mismatch, refused, unreadable},
 };
 
 /// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it
@@ -36,7 +36,7 @@ impl SweepServer {
             let _turn = self.turn().await?;
             match self.seat.call(Input::Retry { sweep, jobs, all, seen }).await {
                 Ok(Reply::Retried(sweep, jobs)) => {
-                    return Ok(v1::RetrySweepResponse { sweep: Some(*sweep), jobs });
+                    return Ok(v1::RetrySweepResponse { sweep: Some(convert::sweep(&sweep)), jobs });
                 }
                 Ok(_) => return Err(mismatch()),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
@@ -79,11 +79,11 @@ impl SweepServer {
     ) -> Result<Response<v1::Sweep>, Status> {
         let job = JobKey { sweep, job };
         match self.seat.call(Input::EndJob { job, how }).await {
-            Ok(Reply::Sweep(sweep)) => Ok(Response::new(*sweep)),
+            Ok(Reply::Sweep(sweep)) => Ok(Response::new(convert::sweep(&sweep))),
             Ok(_) => Err(mismatch()),
             Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
                 match ended_job(key, self.row(key).await?).state {
-                    JobState::Cancelled => self.sweep(Input::DescribeSweep(sweep)).await,
+                    JobState::Cancelled => self.describe(sweep).await,
                     state => {
                         Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str())))
                     }

@@ -242,7 +242,7 @@ async fn the_epochs_that_count_are_read_in_pages() {
         match row.row.unwrap() {
             v1::report_row::Row::Job(job) => told.push((job.point.unwrap().job, Vec::new())),
             v1::report_row::Row::Epoch(row) => {
-                let epoch = row.record.unwrap();
+                let epoch = row.record.as_ref().unwrap();
                 told.last_mut().unwrap().1.push((row.attempt, epoch.epoch));
             }
             v1::report_row::Row::Header(_) => {}

@@ -1,0 +1,119 @@
+//! What the coordinator says to workers.
+
+use std::path::PathBuf;
+
+use terms::{AttemptKey, ParameterMap, ParameterValue};
+
+/// A message to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToWorker {
+    /// The answer to its hello.
+    Welcome(Welcome),
+    /// Jobs for a slot.
+    Grant(Grant),
+    /// Attempts to stop: their lease is lost, or their job was cancelled.
+    Revoke {
+        /// Which.
+        attempts: Vec<AttemptKey>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Take no new jobs and leave.
+    Drain {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Every event up to this one is durable or was refused.
+    Acknowledged {
+        /// The worker's number of the event.
+        through: u64,
+    },
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// How long a lease lasts after each heartbeat, in milliseconds.
+    pub lease_ms: u64,
+    /// How often the worker must send a heartbeat, in milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// Held attempts whose lease is lost.
+    pub refused: Vec<AttemptKey>,
+}
+
+/// Jobs for one slot, to be trained now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    /// The slot that must run them.
+    pub slot: u32,
+    /// One job, or a pack.
+    pub jobs: Vec<JobAssignment>,
+}
+
+/// Everything that a worker needs to train one job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobAssignment {
+    /// The attempt that is granted.
+    pub attempt: AttemptKey,
+    /// The model family's name.
+    pub model: String,
+    /// Every parameter of the model, in the model's order.
+    pub parameters: ParameterMap,
+    /// What to train on.
+    pub dataset: DatasetPlan,
+    /// Longest time that the attempt may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// The place of its checkpoints below the workers' checkpoint URL: the same for all attempts of the job.
+    pub checkpoint_key: String,
+    /// A checkpoint after each so many epochs; none for as often as costs little.
+    pub checkpoint_every_epochs: Option<u32>,
+    /// Whether the trained weights may be wanted.
+    pub keep_weights: bool,
+}
+
+/// What a job is trained on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatasetPlan {
+    /// Where it lies on the worker's machine.
+    pub path: PathBuf,
+    /// Side of the square images, in pixels.
+    pub image_size: u32,
+    /// Share of the images that is held out for validation, in (0, 1).
+    pub val_fraction: f64,
+    /// Seed of the split.
+    pub split_seed: u64,
+    /// Where a validation set of its own lies.
+    pub val_path: Option<PathBuf>,
+}
+
+/// What a message takes up next to its texts and lists.
+const MESSAGE_BYTES: usize = 256;
+
+impl ToWorker {
+    /// About how much memory it takes up.
+    pub fn bytes(&self) -> usize {
+        MESSAGE_BYTES
+            + match self {
+                Self::Welcome(welcome) => size_of_val(welcome.refused.as_slice()),
+                Self::Grant(grant) => grant.jobs.iter().map(JobAssignment::bytes).sum(),
+                Self::Revoke { attempts, reason } => size_of_val(attempts.as_slice()) + reason.len(),
+                Self::Drain { reason } => reason.len(),
+                Self::Acknowledged { .. } => 0,
+            }
+    }
+}
+
+impl JobAssignment {
+    fn bytes(&self) -> usize {
+        let parameter = |(name, value): &(String, ParameterValue)| {
+            let text = if let ParameterValue::Text(text) = value { text.len() } else { 0 };
+            size_of::<(String, ParameterValue)>() + name.len() + text
+        };
+        let paths = [Some(&self.dataset.path), self.dataset.val_path.as_ref()];
+        size_of::<Self>()
+            + self.model.len()
+            + self.checkpoint_key.len()
+            + paths.into_iter().flatten().map(|path| path.as_os_str().len()).sum::<usize>()
+            + self.parameters.0.iter().map(parameter).sum::<usize>()
+    }
+}

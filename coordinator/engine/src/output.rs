@@ -1,0 +1,102 @@
+//! What comes of an input: records, effects, and among these what is said to workers and to watchers.
+
+use domain::record::Record;
+use terms::{AttemptKey, EpochMetrics, JobState, SweepId, WorkerName};
+
+use super::{Reply, SessionId, orders::ToWorker};
+
+/// What comes of an input.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be made durable, in order, before anything else is done.
+    pub records: Vec<Record>,
+    /// To be done once the records are durable.
+    pub effects: Vec<Effect>,
+    /// To be told to who sent the input, once the records are durable.
+    pub reply: Reply,
+}
+
+/// Something to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send a message to a worker.
+    Send {
+        /// On which stream.
+        session: SessionId,
+        /// What.
+        message: ToWorker,
+    },
+    /// Everything up to `sequence` is durable or refused.
+    Acknowledge {
+        /// On which stream.
+        session: SessionId,
+        /// The worker's number.
+        sequence: u64,
+    },
+    /// End a stream.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Remove a file of weights, which is not kept any more, and what has come in of it.
+    RemoveWeights {
+        /// Its name, below the place where all are kept.
+        name: String,
+    },
+    /// Tell who watches a sweep.
+    Observed {
+        /// The sweep.
+        sweep: SweepId,
+        /// What is new.
+        observation: Observation,
+    },
+}
+
+/// Why a stream is ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The same worker said hello on another stream.
+    Replaced,
+    /// Another worker has this one's name.
+    NameTaken {
+        /// The name that both have.
+        name: WorkerName,
+        /// The other's machine.
+        host: String,
+    },
+    /// Nothing came from it for a whole lease.
+    Silent,
+    /// There are too many workers, or theirs are too long descriptions: which it is, for people.
+    NoRoom(String),
+}
+
+/// Something a watcher wants to know; made durable before.
+#[derive(Debug, Clone)]
+pub enum Observation {
+    /// An epoch.
+    Epoch {
+        /// Who trained it.
+        attempt: AttemptKey,
+        /// What came out.
+        metrics: EpochMetrics,
+        /// How many epochs the attempt took over from an earlier one; their records are sent again.
+        resumed_epochs: u32,
+    },
+    /// A job's state.
+    Job {
+        /// The job and its last attempt.
+        attempt: AttemptKey,
+        /// Its state.
+        state: JobState,
+        /// Who has or had it.
+        worker: WorkerName,
+        /// Why, for people.
+        reason: String,
+    },
+    /// How far jobs are.
+    Progress,
+    /// The sweep's state became final, or changed.
+    Ended,
+}
