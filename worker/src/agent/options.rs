@@ -15,6 +15,7 @@ use terms::WorkerName;
 use super::{
     devices::{DeviceChoice, SlotCount},
     lineage, own_trainer,
+    slots::Trainers,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
 use trainer_protocol::PACK_SIZE_MAX;
@@ -24,6 +25,8 @@ const PACK_SIZE_MAX_ON_GPU: u16 = 64;
 
 /// The hidden command of this program that keeps somebody else's trainer.
 const KEEPER: &str = "contain";
+/// This program's file: what runs, even when another file has taken its name.
+const OWN_FILE: &str = "/proc/self/exe";
 
 /// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
 #[derive(Debug, Clone, clap::Args)]
@@ -71,6 +74,10 @@ pub struct StartOptions {
     /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
     pub trainer: Option<OsString>,
+    /// Run the programs of sweep files (`program:` and `command:`) as this worker's user, with its rights: whoever may submit
+    /// sweeps may then run anything here
+    #[arg(long, env = "SWEEP_ALLOW_COMMANDS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub allow_commands: bool,
     /// How long a trainer may say nothing while it has a job, before it is taken to stand still and ended, and the job is
     /// tried again; 0 for ever
     #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = time)]
@@ -175,8 +182,31 @@ impl StartOptions {
         self.trainer.is_none() || self.device.asks_for_gpus()
     }
 
-    /// How the trainer of a slot is started; `own` starts the one that comes with this program.
-    pub(crate) fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
+    /// What a slot may start; `own` starts the trainer that comes with this program.
+    pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path) -> Trainers {
+        Trainers {
+            model: self.trainer_command(slot, own),
+            program: self.allow_commands.then(|| self.program_command(slot)),
+        }
+    }
+
+    /// How what runs users' programs is started.
+    fn program_command(&self, slot: &v1::Slot) -> TrainerCommand {
+        let words = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from);
+        TrainerCommand {
+            name: "sweep-worker program",
+            program: OWN_FILE.into(),
+            arguments: words.into(),
+            environment: self.trainer_environment(slot),
+            mend: "look at the worker's log",
+            role: Role::Keeper,
+            ahead: false,
+            weights: None,
+        }
+    }
+
+    /// What every trainer of a slot finds in its environment.
+    fn trainer_environment(&self, slot: &v1::Slot) -> Vec<(&'static str, String)> {
         let threads = self.threads_per_slot.to_string();
         let mut environment = vec![
             ("OMP_NUM_THREADS", threads.clone()),
@@ -184,17 +214,23 @@ impl StartOptions {
             // Its log lines are shown to people.
             ("SWEEP_LOG_FORMAT", "text".to_owned()),
             ("SWEEP_TRAINER_DEVICE", slot.device.clone()),
-            ("SWEEP_TRAINER_THREADS", threads.clone()),
+            ("SWEEP_TRAINER_THREADS", threads),
             ("SWEEP_TRAINER_SLOT", slot.index.to_string()),
         ];
         environment.extend(self.checkpoints.clone().map(|place| (CHECKPOINTS_VARIABLE, place)));
+        environment
+    }
+
+    /// How the trainer of models is started.
+    fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
+        let threads = self.threads_per_slot.to_string();
+        let environment = self.trainer_environment(slot);
         if let Some(command) = &self.trainer {
             let words = [KEEPER, "--", "/bin/sh", "-c"].map(OsString::from);
             let arguments = words.into_iter().chain([command.clone()]).collect();
             return TrainerCommand {
                 name: "sweep-worker",
-                // What runs, even when another file has taken its name.
-                program: "/proc/self/exe".into(),
+                program: OWN_FILE.into(),
                 arguments,
                 environment,
                 mend: "mend the command that --trainer names",

@@ -20,9 +20,8 @@ use super::{
         Session,
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
-    slots::Slots,
+    slots::{Slots, Trainers},
     spool::{Spool, SpoolError},
-    trainer_process::TrainerCommand,
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},
@@ -57,7 +56,7 @@ pub(crate) struct Configuration {
     /// Who this worker is, with its slots.
     pub(crate) identity: Identity,
     /// How each slot's trainer is started.
-    pub(crate) trainers: Vec<TrainerCommand>,
+    pub(crate) trainers: Vec<Trainers>,
     /// Folder of the spool.
     pub(crate) spool: PathBuf,
     /// Where relative paths of data sets start; absolute.
@@ -123,9 +122,11 @@ pub(crate) async fn run(
     let weights = Arc::new(weights);
     let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
     for trainer in &mut configuration.trainers {
-        trainer.weights = Some(Arc::clone(&weights));
+        trainer.model.weights = Some(Arc::clone(&weights));
+        trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));
     }
     let slot_count = configuration.trainers.len();
+    let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let name = configuration.identity.name.as_str();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers);
     tokio::select! {
@@ -134,7 +135,8 @@ pub(crate) async fn run(
     }
     tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
-        .with_silence_max(configuration.trainer_silence);
+        .with_silence_max(configuration.trainer_silence)
+        .with_programs(runs_programs);
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let mut shell = Shell {
         session,
@@ -333,9 +335,10 @@ impl Shell {
                 let pack_size = jobs.len();
                 for (attempt, work) in &mut jobs {
                     tracing::info!(slot, %attempt, pack_size, "training");
-                    work.dataset.path = self.data_root.join(&work.dataset.path);
-                    work.dataset.val_path =
-                        work.dataset.val_path.take().map(|path| self.data_root.join(path));
+                    if let Some(dataset) = &mut work.dataset {
+                        dataset.path = self.data_root.join(&dataset.path);
+                        dataset.val_path = dataset.val_path.take().map(|path| self.data_root.join(path));
+                    }
                 }
                 self.slots.start_jobs(slot, jobs, fresh);
             }

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     session::{
         TRAINER_READY_WITHIN,
-        types::{TrainerEvent, Work},
+        types::{TrainerEvent, TrainerKind, Work},
     },
     trainer_process::{TrainerCommand, TrainerProcess},
 };
@@ -46,15 +46,15 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Starts a task for each of `trainers`. Their events come with the slot's index.
-    pub(crate) fn start(trainers: Vec<TrainerCommand>) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
+    /// Starts a task for each slot, with what it may start. Their events come with the slot's index.
+    pub(crate) fn start(trainers: Vec<Trainers>) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
-        let start = |(slot, trainer)| {
+        let start = |(slot, trainers)| {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let (ready, is_ready) = oneshot::channel();
             prepared.push(is_ready);
-            let task = SlotTask { slot, trainer, events: events.clone(), spare: None, process: None };
+            let task = SlotTask { slot, trainers, events: events.clone(), spare: None, process: None };
             tasks.spawn(task.run(ready, commands));
             sender
         };
@@ -102,9 +102,28 @@ impl Slots {
     }
 }
 
+/// What a slot may start.
+#[derive(Debug, Clone)]
+pub(crate) struct Trainers {
+    /// For models.
+    pub(crate) model: TrainerCommand,
+    /// For users' programs, where they may be run.
+    pub(crate) program: Option<TrainerCommand>,
+}
+
+impl Trainers {
+    /// For jobs of this kind. The session takes no programs where none may be run.
+    fn of(&self, kind: TrainerKind) -> &TrainerCommand {
+        match (kind, &self.program) {
+            (TrainerKind::Program, Some(program)) => program,
+            _ => &self.model,
+        }
+    }
+}
+
 struct SlotTask {
     slot: usize,
-    trainer: TrainerCommand,
+    trainers: Trainers,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     /// Ready, and waits for the first job.
     spare: Option<TrainerProcess>,
@@ -117,8 +136,9 @@ impl SlotTask {
         ready: oneshot::Sender<Result<(), String>>,
         mut commands: mpsc::Receiver<Command>,
     ) {
-        let prepared = if self.trainer.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(()) };
-        let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainer.mend));
+        let prepared =
+            if self.trainers.model.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(()) };
+        let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainers.model.mend));
         // Nobody waits for it where the worker is to leave already.
         let _ = ready.send(prepared);
         loop {
@@ -158,7 +178,7 @@ impl SlotTask {
 
     /// Starts the trainer and waits until it is ready.
     async fn prepare(&mut self, within: Duration) -> Result<(), String> {
-        let started = TrainerProcess::start_ahead(self.slot, &self.trainer, self.events.clone());
+        let started = TrainerProcess::start_ahead(self.slot, &self.trainers.model, self.events.clone());
         let (mut process, first) = started.map_err(|error| format!("it cannot be started ({error})"))?;
         let first = async {
             tokio::select! {
@@ -191,9 +211,10 @@ impl SlotTask {
         }
     }
 
-    /// The trainer for the first jobs: the one that is ready, unless it has died meanwhile.
-    async fn start_trainer(&mut self) -> std::io::Result<TrainerProcess> {
-        if let Some(mut spare) = self.spare.take() {
+    /// The trainer for the first jobs: the one that is ready, unless it has died meanwhile. One that is of another kind goes, as it
+    /// holds the slot's device.
+    async fn start_trainer(&mut self, kind: TrainerKind) -> std::io::Result<TrainerProcess> {
+        if let Some(mut spare) = self.spare.take().filter(|_| kind == TrainerKind::Model) {
             tokio::select! {
                 biased;
                 _ = spare.exited() => {}
@@ -203,17 +224,18 @@ impl SlotTask {
                 }
             }
         }
-        TrainerProcess::start(self.slot, &self.trainer, self.events.clone())
+        TrainerProcess::start(self.slot, self.trainers.of(kind), self.events.clone())
     }
 
     async fn obey(&mut self, command: Command) {
         match (command, &mut self.process) {
             (Command::Start { jobs, fresh }, _) => {
+                let kind = jobs.first().map_or(TrainerKind::Model, |(_, work)| work.kind());
                 if fresh {
-                    match self.start_trainer().await {
+                    match self.start_trainer(kind).await {
                         Ok(started) => self.process = Some(started),
                         Err(error) => {
-                            let name = self.trainer.name;
+                            let name = self.trainers.of(kind).name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
                             let (log_tail, data_lost, trains_heard) = (Vec::new(), false, 0);
                             let exited = TrainerEvent::Exited { reason, log_tail, data_lost, trains_heard };
@@ -221,7 +243,9 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) = self.process.as_ref().zip(train(jobs, &self.trainer)) {
+                if let Some((process, request)) =
+                    self.process.as_ref().zip(train(jobs, self.trainers.of(kind)))
+                {
                     process.send(request);
                 }
             }
@@ -250,7 +274,7 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         parameters: work.parameters,
         checkpoints: work.checkpoints.filter(|_| trainer.has_place()),
         budget: work.epochs,
-        program: None,
+        program: work.program,
         weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };
     Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })

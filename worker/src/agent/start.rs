@@ -137,7 +137,7 @@ async fn configure(
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        trainers: slots.iter().map(|slot| options.trainer_command(slot, &program)).collect(),
+        trainers: slots.iter().map(|slot| options.trainers(slot, &program)).collect(),
         spool: options.spool_folder(&name)?,
         data_root: options.absolute_data_root()?,
         grace: options.grace,

@@ -171,13 +171,14 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
         model: wire.model,
         parameters: parameters.0.into_iter().map(to_json).collect::<Result<_, _>>()?,
         epochs,
-        dataset: DatasetSpec {
+        program: None,
+        dataset: Some(DatasetSpec {
             path: dataset.path.into(),
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
             val_path: (!dataset.val_path.is_empty()).then(|| dataset.val_path.into()),
-        },
+        }),
         timeout: (wire.timeout_ms > 0).then(|| Duration::from_millis(wire.timeout_ms)),
         checkpoints: wire.checkpoints.map(|plan| CheckpointPlan {
             key: plan.key,
@@ -220,7 +221,7 @@ mod tests {
         let work = decode_job(assignment()).unwrap().work.unwrap();
         assert_eq!(work.parameters["learning_rate"], 5e-5);
         assert_eq!((work.epochs, work.timeout), (Some(5), None));
-        assert_eq!(work.dataset.val_path.as_deref(), Some(std::path::Path::new("val")));
+        assert_eq!(work.dataset.unwrap().val_path.as_deref(), Some(std::path::Path::new("val")));
         let plan = CheckpointPlan { key: "1-9/2".into(), attempt: 3, every_epochs: 4 };
         assert_eq!((work.checkpoints, work.keep_weights), (Some(plan), true));
     }

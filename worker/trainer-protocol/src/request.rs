@@ -14,8 +14,9 @@ pub enum ToTrainer {
         /// model and all parameters but `activation` and `learning_rate` train together as one model; those that do
         /// not, one after another. Everything is told of each job by itself.
         jobs: Vec<TrainJob>,
-        /// The data set that all of them use.
-        dataset: DatasetSpec,
+        /// The data set that all of them use; absent for users' programs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dataset: Option<DatasetSpec>,
     },
     /// Stop training the job `id`; answered by its `Ended` with outcome `stopped`.
     Stop {

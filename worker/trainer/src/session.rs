@@ -46,7 +46,15 @@ pub(super) fn serve<W: Write + Send>(
     })?;
     while let Ok(request) = conversation.requests.recv() {
         match request? {
-            ToTrainer::Train { jobs, dataset } => train(&mut conversation, &jobs, &dataset, load)?,
+            ToTrainer::Train { jobs, dataset } => match dataset {
+                Some(dataset) => train(&mut conversation, &jobs, &dataset, load)?,
+                None => {
+                    for job in &jobs {
+                        let reason = "the job has no data set, which this trainer needs".to_owned();
+                        conversation.end(&job.id, TrainerOutcome::Rejected, reason)?;
+                    }
+                }
+            },
             // It crossed the job's end on its way.
             ToTrainer::Stop { .. } => {}
         }

@@ -91,6 +91,8 @@ pub struct Session {
     grace: Duration,
     /// How long a trainer that has jobs may say nothing; nothing for ever.
     silence_max: Option<Duration>,
+    /// Whether users' programs may be run here.
+    runs_programs: bool,
     /// Something about the progress changed since the last heartbeat.
     progress_is_news: bool,
     last_heartbeat: Option<Duration>,
@@ -110,6 +112,7 @@ impl Session {
             failure: None,
             grace,
             silence_max: None,
+            runs_programs: false,
             progress_is_news: false,
             last_heartbeat: None,
             outputs: Vec::new(),
@@ -120,6 +123,12 @@ impl Session {
     #[must_use]
     pub fn with_silence_max(self, silence_max: Option<Duration>) -> Self {
         Self { silence_max, ..self }
+    }
+
+    /// Lets users' programs be run, or not.
+    #[must_use]
+    pub fn with_programs(self, runs_programs: bool) -> Self {
+        Self { runs_programs, ..self }
     }
 
     /// What trainers said until `now` could not be heard: they have not been silent.

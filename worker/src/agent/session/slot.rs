@@ -8,7 +8,7 @@ use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PRO
 use super::{
     running::{Phase, Running, StopReason},
     time_spent::TimeSpent,
-    types::{End, EventKind, GrantedJob, Start, Weights},
+    types::{End, EventKind, GrantedJob, Start, TrainerKind, Weights, Work},
 };
 
 /// Longest that is kept of what a trainer says that it does to a data set, in characters.
@@ -67,6 +67,8 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
+    /// What kind of trainer is or was there last.
+    pub(super) kind: TrainerKind,
     /// When the trainer last said something or was given something to do.
     pub(super) heard_at: Duration,
     /// Why this worker killed the trainer, where that was for one of several attempts.
@@ -90,6 +92,7 @@ impl Slot {
     pub(super) fn new() -> Self {
         Self {
             trainer: Trainer::Absent,
+            kind: TrainerKind::Model,
             heard_at: Duration::ZERO,
             killed_for: None,
             trains_told: 0,
@@ -112,6 +115,11 @@ impl Slot {
     /// True when the slot has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// The kind of trainer that what waits needs, where something does that can be trained.
+    pub(super) fn awaited_kind(&self) -> Option<TrainerKind> {
+        self.waiting.iter().find_map(|job| job.work.as_ref().ok()).map(Work::kind)
     }
 
     /// When what waits can be given to a new trainer, where nothing else is in its way.

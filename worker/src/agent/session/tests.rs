@@ -4,6 +4,7 @@
 mod coordinator;
 mod leaving;
 mod packs;
+mod programs;
 mod trainers;
 
 use serde_json::json;
@@ -31,7 +32,8 @@ pub(crate) fn work() -> Work {
         model: "simple_cnn".into(),
         parameters,
         epochs: Some(2),
-        dataset,
+        dataset: Some(dataset),
+        program: None,
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
         keep_weights: true,

@@ -28,12 +28,23 @@ impl Session {
         {
             return;
         }
+        if let Some(kind) = slot.awaited_kind().filter(|kind| *kind != slot.kind) {
+            if slot.trainer != Trainer::Absent {
+                // It has nothing to do, and holds the slot's device.
+                return self.kill(now, index);
+            }
+            slot.kind = kind;
+        }
+        let slot = &mut self.slots[index];
         let waiting = std::mem::take(&mut slot.waiting);
         let mut jobs: Vec<(AttemptKey, Work)> = Vec::with_capacity(waiting.len());
         for GrantedJob { attempt, work } in waiting {
             let obstacle = match work {
                 _ if self.mode.is_draining() => End::new(Outcome::HandedBack, "the worker is shutting down"),
                 Err(reason) => End::new(Outcome::Rejected, reason),
+                Ok(work) if work.program.is_some() && !self.runs_programs => {
+                    End::new(Outcome::Rejected, "the worker runs no programs; start it with --allow-commands")
+                }
                 Ok(work) if jobs.first().is_some_and(|(_, first)| first.dataset != work.dataset) => {
                     End::new(Outcome::HandedBack, "the grant holds jobs with different data sets")
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::v1::Outcome;
 use terms::{AttemptKey, EpochMetrics, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
-use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
+use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 
 /// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
 pub(crate) const OUTPUT_CLOSED: &str = "the trainer closed its standard output, on which it is to answer";
@@ -122,14 +122,32 @@ pub struct Work {
     pub parameters: serde_json::Map<String, serde_json::Value>,
     /// How many epochs a complete training has, where the model counts in epochs.
     pub epochs: Option<u32>,
-    /// The data set, its path as the coordinator gave it.
-    pub dataset: DatasetSpec,
+    /// The data set, its path as the coordinator gave it; none for a user's program, which finds its data itself.
+    pub dataset: Option<DatasetSpec>,
+    /// The user's program, where the job is one.
+    pub program: Option<Program>,
     /// Longest time that the training may take, from `started` on.
     pub timeout: Option<Duration>,
     /// What to keep so that another attempt can go on.
     pub checkpoints: Option<CheckpointPlan>,
     /// Whether the coordinator may want the trained weights.
     pub keep_weights: bool,
+}
+
+/// Which trainer a job needs. A slot has at most one process at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainerKind {
+    /// The trainer that the worker was started with: it knows models.
+    Model,
+    /// The one that runs users' programs.
+    Program,
+}
+
+impl Work {
+    /// The trainer that it needs.
+    pub fn kind(&self) -> TrainerKind {
+        if self.program.is_some() { TrainerKind::Program } else { TrainerKind::Model }
+    }
 }
 
 /// What the shell must do, in this order.

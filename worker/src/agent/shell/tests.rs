@@ -201,7 +201,7 @@ impl Bench {
                     pack_size_max: 1,
                 }],
             },
-            trainers: vec![script(trainer)],
+            trainers: vec![Trainers { model: script(trainer), program: None }],
             spool: folder.join("spool"),
             data_root: folder.to_owned(),
             grace: Duration::ZERO,
