@@ -1,8 +1,8 @@
 //! Between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap,
-    ParameterValue, SweepState,
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome,
+    ParameterMap, ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};

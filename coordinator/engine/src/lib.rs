@@ -8,6 +8,7 @@ mod blame;
 mod control;
 mod job_control;
 mod message;
+mod metrics;
 pub mod mutants;
 mod orders;
 mod output;
@@ -38,6 +39,7 @@ pub use self::{
     },
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
+    metrics::LeftOutMetrics,
     refusal::ControlError,
     restore::RestoreError,
     view::{

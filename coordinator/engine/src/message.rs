@@ -6,7 +6,7 @@ use domain::{
     definition::SweepDefinition,
     record::{EndedJob, WeightsFile},
 };
-use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, Outcome, SweepId, SweepState, WorkerName};
+use terms::{AttemptKey, DatasetSummary, EpochReport, JobKey, Outcome, SweepId, SweepState, WorkerName};
 
 use super::{
     refusal::ControlError,
@@ -294,7 +294,7 @@ pub enum AttemptEvent {
         resumed_epochs: u32,
     },
     /// An epoch is done.
-    Epoch(EpochMetrics),
+    Epoch(EpochReport),
     /// It has its end.
     Ended {
         /// How.

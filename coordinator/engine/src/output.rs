@@ -1,7 +1,7 @@
 //! What comes of an input: records, effects, and among these what is said to workers and to watchers.
 
 use domain::record::Record;
-use terms::{AttemptKey, EpochMetrics, JobState, SweepId, WorkerName};
+use terms::{AttemptKey, Epoch, JobState, MetricSchema, SweepId, WorkerName};
 
 use super::{Reply, SessionId, orders::ToWorker};
 
@@ -80,7 +80,9 @@ pub enum Observation {
         /// Who trained it.
         attempt: AttemptKey,
         /// What came out.
-        metrics: EpochMetrics,
+        epoch: Epoch,
+        /// The names of its values.
+        metrics: MetricSchema,
         /// How many epochs the attempt took over from an earlier one; their records are sent again.
         resumed_epochs: u32,
     },
