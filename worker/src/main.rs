@@ -1,6 +1,6 @@
 //! `sweep-worker`: the worker daemon and the data-set tools. Training is `sweep-trainer`'s, and so is libtorch.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use dataset::command::DatasetCommand;
 use terminal::{logging, output};
@@ -29,6 +29,16 @@ enum Command {
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Run users' programs: a trainer (worker/TRAINER.md) that starts a command for each job
+    #[command(hide = true)]
+    Program {
+        /// Where jobs have their temporary folders [default: the system's]
+        #[arg(long)]
+        folder: Option<PathBuf>,
+        /// Folder or URL for checkpoints; none keeps none
+        #[arg(long, env = "SWEEP_TRAINER_CHECKPOINTS")]
+        checkpoints: Option<String>,
+    },
     /// List the GPUs that libtorch can use, one JSON object a line
     #[command(hide = true)]
     Devices,
@@ -44,6 +54,9 @@ fn main() -> ExitCode {
         Command::Start(options) => agent::start(&options),
         Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
+        Command::Program { folder, checkpoints } => {
+            program::run(&program::Options { folder, checkpoints }).map(|()| ExitCode::SUCCESS)
+        }
         Command::Devices => agent::list_devices(),
     })
 }

@@ -37,6 +37,7 @@ fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
             }),
             ..v1::Sweep::default()
         }),
+        metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
         parameters: names.map(str::to_owned).into(),
     }
 }

@@ -1,5 +1,6 @@
 //! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, what is said of a data set,
 //! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
+#![warn(missing_docs)]
 
 mod bounds;
 mod dataset;

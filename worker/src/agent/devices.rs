@@ -11,15 +11,13 @@ use std::{
 };
 
 use anyhow::Context;
+use program::processes::{Role, detach};
 use proto::v1;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{
-    child::{Role, detach},
-    own_trainer::{self, OwnTrainer},
-};
+use super::own_trainer::{self, OwnTrainer};
 
 /// How long looking for devices may take: loading CUDA from a slow disk takes a minute at worst.
 const DEVICES_WITHIN: Duration = Duration::from_secs(120);

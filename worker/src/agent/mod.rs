@@ -3,7 +3,6 @@
 //! the trainers; `asked_weights` takes what they trained, and `weights` keeps it until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
 
 mod asked_weights;
-mod child;
 mod connection;
 mod containment;
 mod descriptors;

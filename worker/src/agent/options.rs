@@ -8,11 +8,11 @@ use std::{
 };
 
 use anyhow::Context;
+use program::processes::Role;
 use proto::v1;
 use terms::WorkerName;
 
 use super::{
-    child::Role,
     devices::{DeviceChoice, SlotCount},
     lineage, own_trainer,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},

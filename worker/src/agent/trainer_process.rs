@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use program::processes::{Role, detach, kill_descendants};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
     process::{Child, Command},
@@ -30,13 +31,7 @@ use self::{
     log::Log,
     reader::{Gate, Reader},
 };
-use super::{
-    asked_weights::AskedWeights,
-    child::{Role, detach},
-    containment::kill_descendants,
-    session::types::TrainerEvent,
-    weights::WeightsFolder,
-};
+use super::{asked_weights::AskedWeights, session::types::TrainerEvent, weights::WeightsFolder};
 use trainer_protocol::{PACK_SIZE_MAX, ToTrainer};
 
 /// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.

@@ -1,6 +1,7 @@
 //! What an agent and a trainer say to each other: one JSON object a line, on the trainer's standard input and
 //! output. Standard error is the trainer's log. A trainer ends when its standard input does, so that no
 //! trainer outlives its agent. Any program that speaks this can be a trainer.
+#![warn(missing_docs)]
 
 use serde::{Deserialize, Serialize};
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use program::processes::Role;
 use trainer_protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX};
 
 use super::*;
 use crate::agent::{
-    child::Role,
     session::{
         tests::{attempt, work},
         types::Weights,

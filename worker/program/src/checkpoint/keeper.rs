@@ -1,0 +1,174 @@
+//! The thread that writes a job's checkpoints beside its training. Where they come faster than they are written, only the newest
+//! waits. A write that fails costs no more than the work since the checkpoint before.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    archive::{Facts, pack},
+    shelf::{Shelf, ShelfError},
+};
+use crate::metrics::tally::EpochRecord;
+
+/// Where a job's checkpoints come from and go to.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) key: String,
+    pub(crate) attempt: u32,
+    /// `SWEEP_CHECKPOINT_DIR`.
+    pub(crate) folder: PathBuf,
+    /// Where archives are put together.
+    pub(crate) scratch: PathBuf,
+}
+
+/// A checkpoint that is to be written.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The folder within the job's that holds it; absent for all of it.
+    pub(crate) part: Option<String>,
+    pub(crate) facts: Facts,
+    /// Folders of earlier ones, which are removed once this one was read.
+    pub(crate) outdated: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: Option<Snapshot>,
+    /// The epoch after the newest snapshot.
+    tail: Option<EpochRecord>,
+    is_busy: bool,
+    is_ending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn start(route: Route) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let own = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || work(&route, &own))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Has a checkpoint written, in place of one that waits.
+    pub(crate) fn keep(&self, mut snapshot: Snapshot) {
+        let mut state = self.shared.state();
+        if let Some(skipped) = state.next.take() {
+            snapshot.outdated.extend(skipped.outdated);
+        }
+        (state.next, state.tail) = (Some(snapshot), None);
+        self.shared.changed.notify_all();
+    }
+
+    /// Has the epoch written that was reported right after the last checkpoint.
+    pub(crate) fn follow(&self, record: EpochRecord) {
+        self.shared.state().tail = Some(record);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until nothing is left to be written; false where that takes longer than `within`.
+    pub(crate) fn wait(&self, within: Duration) -> bool {
+        let is_busy = |state: &mut State| state.is_busy || state.next.is_some() || state.tail.is_some();
+        let waited = self.shared.changed.wait_timeout_while(self.shared.state(), within, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Drop for Keeper {
+    /// Waits for what is being written; gives up what is not.
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.state();
+            (state.next, state.tail, state.is_ending) = (None, None, true);
+        }
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is to be done next.
+enum Task {
+    Snapshot(Snapshot),
+    Tail(EpochRecord),
+}
+
+fn work(route: &Route, shared: &Shared) {
+    // How many there were, and the name of the last one that lies there.
+    let (mut number, mut written) = (0_u32, None);
+    while let Some(task) = next(shared) {
+        let done = match task {
+            Task::Snapshot(snapshot) => {
+                number += 1;
+                let epochs = snapshot.facts.records.last().map_or(0, |record| record.epoch);
+                let name = format!("{epochs:010}-{:010}-{number:010}", route.attempt);
+                let done = write(route, &name, snapshot);
+                written = done.is_ok().then_some(name);
+                done
+            }
+            Task::Tail(record) => match &written {
+                Some(name) => route.shelf.write_tail(&route.key, name, &record),
+                None => Ok(()),
+            },
+        };
+        if let Err(error) = done {
+            terminal::say!("a checkpoint could not be kept: {error}");
+        }
+        shared.state().is_busy = false;
+        shared.changed.notify_all();
+    }
+}
+
+fn next(shared: &Shared) -> Option<Task> {
+    let mut state = shared.state();
+    loop {
+        if state.is_ending {
+            return None;
+        }
+        let snapshot = state.next.take().map(Task::Snapshot);
+        if let Some(task) = snapshot.or_else(|| state.tail.take().map(Task::Tail)) {
+            state.is_busy = true;
+            return Some(task);
+        }
+        state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn write(route: &Route, name: &str, snapshot: Snapshot) -> Result<(), ShelfError> {
+    let Snapshot { part, facts, outdated } = snapshot;
+    let archive = tempfile::tempfile_in(&route.scratch)?;
+    let mut left_out = |what: String| terminal::say!("{what}");
+    pack(&route.folder, part.as_deref(), facts, archive.try_clone()?, &mut left_out)?;
+    for folder in outdated {
+        // It may be gone already.
+        let _ = fs::remove_dir_all(route.folder.join(folder));
+    }
+    route.shelf.write(&route.key, name, archive)
+}

@@ -1,0 +1,290 @@
+//! Where the checkpoints of all jobs lie: a folder, S3, Google Cloud Storage or Azure, by URL. A job's lie under its key, named
+//! by how far they are; the newest two are kept, so that one which is torn leaves the one before. Beside a checkpoint may lie
+//! its tail: the epoch that was reported right after it, for programs that write their checkpoint before they report.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
+};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use super::archive::{ARCHIVE_BYTES_MAX, Facts, Refusal, unpack};
+use crate::metrics::tally::EpochRecord;
+
+/// Checkpoints of a job that are kept.
+const KEPT: usize = 2;
+
+/// Checkpoints of a job that are looked at; more are only there if somebody put them there.
+const LOOKED_AT_MAX: usize = 8;
+
+/// Longest time that writing or reading one may take: eight gigabytes over a gigabit line have 64 s.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Longest tail, in bytes: a hundred metrics with the longest names, and its hash.
+const TAIL_BYTES_MAX: u64 = 256 << 10;
+
+/// Bytes that are sent at a time, and parts that are on their way.
+const PART_BYTES: usize = 8 << 20;
+const PARTS_MAX: usize = 4;
+
+/// How names of checkpoints and tails end.
+const ENDING: &str = "checkpoint";
+const TAIL: &str = "tail";
+
+/// Why a place for checkpoints cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(
+        "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
+    )]
+    Url { url: String, reason: String },
+    #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
+    Folder { url: String, source: io::Error },
+    #[error("cannot start writing checkpoints: {0}")]
+    Runtime(io::Error),
+}
+
+/// Why something was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShelfError {
+    #[error(transparent)]
+    Store(#[from] object_store::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it took more than {} s", PATIENCE.as_secs())]
+    Slow,
+}
+
+/// The place. Its methods block.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    runtime: Runtime,
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What lies beside the files.
+    pub(crate) facts: Facts,
+    /// Epochs that were reported after it.
+    pub(crate) reserve: Vec<EpochRecord>,
+}
+
+impl Shelf {
+    /// The place that `location` names. Credentials come from the cloud's own environment variables.
+    ///
+    /// # Errors
+    /// It is not understood, or is a folder that cannot be made.
+    pub(crate) fn open(location: &str) -> Result<Self, OpenError> {
+        let (store, root) = place(location)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("checkpoints")
+            .enable_all()
+            .build()
+            .map_err(OpenError::Runtime)?;
+        Ok(Self { runtime, store, root })
+    }
+
+    /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than the newest two.
+    pub(crate) fn write(&self, key: &str, name: &str, mut archive: File) -> Result<(), ShelfError> {
+        let folder = self.folder(key);
+        let place = folder.clone().join(format!("{name}.{ENDING}"));
+        archive.rewind()?;
+        self.wait(async {
+            let upload = self.store.put_multipart(&place).await?;
+            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+            let mut piece = vec![0; PART_BYTES];
+            loop {
+                let length = archive.read(&mut piece)?;
+                if length == 0 {
+                    break;
+                }
+                writer.wait_for_capacity(PARTS_MAX).await?;
+                writer.write(&piece[..length]);
+            }
+            writer.finish().await?;
+            let mut found = self.list(&folder).await?;
+            let checkpoints = found.iter().filter(|name| name.extension() == Some(ENDING));
+            let oldest_kept = checkpoints.rev().nth(KEPT - 1).map(|name| stem(name).to_owned());
+            found.retain(|name| oldest_kept.as_deref().is_some_and(|oldest| stem(name) < oldest));
+            for old in found {
+                self.delete(&old).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the epoch that was reported right after a checkpoint.
+    pub(crate) fn write_tail(&self, key: &str, name: &str, record: &EpochRecord) -> Result<(), ShelfError> {
+        let text = serde_json::to_string(record).map_err(io::Error::from)?;
+        let text = format!("{}\n{text}", blake3::hash(text.as_bytes()).to_hex());
+        let place = self.folder(key).join(format!("{name}.{TAIL}"));
+        self.wait(async { Ok(self.store.put(&place, PutPayload::from(text)).await.map(drop)?) })
+    }
+
+    /// Unpacks the furthest whole checkpoint of a job with this identity into `folder`, which is empty. What is refused
+    /// is told on standard error.
+    pub(crate) fn read(
+        &self,
+        key: &str,
+        identity: &str,
+        folder: &std::path::Path,
+    ) -> Result<Option<Found>, ShelfError> {
+        let place = self.folder(key);
+        let found = self.wait(async { self.list(&place).await })?;
+        let checkpoints = found.iter().rev().filter(|name| name.extension() == Some(ENDING));
+        for one in checkpoints.take(LOOKED_AT_MAX) {
+            match self.read_one(one, identity, folder)? {
+                Ok(facts) => {
+                    let reserve = self.read_tail(&place, one).into_iter().collect();
+                    return Ok(Some(Found { facts, reserve }));
+                }
+                Err(refusal) => {
+                    terminal::say!("the checkpoint {one} is not used: {refusal}");
+                    empty(folder)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_one(
+        &self,
+        one: &Path,
+        identity: &str,
+        folder: &std::path::Path,
+    ) -> Result<Result<Facts, Refusal>, ShelfError> {
+        let beside = folder.parent().unwrap_or(folder);
+        let mut archive = tempfile::tempfile_in(beside)?;
+        let fetched = self.wait(async {
+            let got = match self.store.get(one).await {
+                // Another attempt may remove it just now.
+                Err(object_store::Error::NotFound { .. }) => return Ok(Some("it is gone".to_owned())),
+                got => got?,
+            };
+            if got.meta.size > ARCHIVE_BYTES_MAX {
+                return Ok(Some(format!("it has {} bytes", got.meta.size)));
+            }
+            let (mut pieces, mut length) = (got.into_stream(), 0_u64);
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                length += piece.len() as u64;
+                if length > ARCHIVE_BYTES_MAX {
+                    return Ok(Some("it is longer than it says".to_owned()));
+                }
+                archive.write_all(&piece)?;
+            }
+            Ok(None)
+        })?;
+        if let Some(reason) = fetched {
+            return Ok(Err(Refusal::Corrupted(reason)));
+        }
+        archive.seek(SeekFrom::Start(0))?;
+        match unpack(&mut archive, identity, folder) {
+            // A folder that cannot be written is no fault of the checkpoint.
+            Err(Refusal::Io(error)) => Err(error.into()),
+            unpacked => Ok(unpacked),
+        }
+    }
+
+    /// Without a tail, or with one that is not whole, the job goes on from the checkpoint alone.
+    fn read_tail(&self, folder: &Path, checkpoint: &Path) -> Option<EpochRecord> {
+        let place = folder.clone().join(format!("{}.{TAIL}", stem(checkpoint)));
+        let bytes = self.wait(async {
+            let got = self.store.get(&place).await?;
+            if got.meta.size > TAIL_BYTES_MAX {
+                return Ok(Vec::new());
+            }
+            Ok(got.bytes().await?.to_vec())
+        });
+        let text = String::from_utf8(bytes.ok()?).ok()?;
+        let (hash, record) = text.split_once('\n')?;
+        let is_whole = blake3::hash(record.as_bytes()).to_hex().as_str() == hash;
+        serde_json::from_str(record).ok().filter(|_| is_whole)
+    }
+
+    /// Removes all that is kept of a job, which has its end.
+    pub(crate) fn remove(&self, key: &str) -> Result<(), ShelfError> {
+        let folder = self.folder(key);
+        self.wait(async {
+            for one in self.list(&folder).await? {
+                self.delete(&one).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn list(&self, folder: &Path) -> Result<Vec<Path>, ShelfError> {
+        let found: Vec<_> = self.store.list(Some(folder)).try_collect().await?;
+        let mut found: Vec<Path> = found.into_iter().map(|one| one.location).collect();
+        found.retain(|one| matches!(one.extension(), Some(ENDING | TAIL)));
+        found.sort();
+        Ok(found)
+    }
+
+    async fn delete(&self, one: &Path) -> Result<(), ShelfError> {
+        match self.store.delete(one).await {
+            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, ShelfError>>) -> Result<T, ShelfError> {
+        let work = async { tokio::time::timeout(PATIENCE, work).await };
+        self.runtime.block_on(work).unwrap_or(Err(ShelfError::Slow))
+    }
+
+    fn folder(&self, key: &str) -> Path {
+        key.split('/').fold(self.root.clone(), |folder, part| folder.join(part))
+    }
+}
+
+/// The name of a checkpoint or tail without what it is.
+fn stem(name: &Path) -> &str {
+    let name = name.filename().unwrap_or_default();
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// Removes what is in a folder.
+pub(crate) fn empty(folder: &std::path::Path) -> io::Result<()> {
+    std::fs::remove_dir_all(folder)?;
+    std::fs::create_dir(folder)
+}
+
+fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
+    let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
+    let folder = match location.split_once("://") {
+        None => Some(PathBuf::from(location)),
+        Some(("file", _)) => {
+            let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
+            Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
+        }
+        Some(_) => None,
+    };
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
+        let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
+        let local = local.with_fsync(true).with_automatic_cleanup(true);
+        return Ok((Arc::new(local), Path::default()));
+    }
+    let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
+    // Of two providers of TLS that could be built in, this is the one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let (store, root) =
+        object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
+    Ok((Arc::from(store), root))
+}

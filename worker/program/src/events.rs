@@ -1,0 +1,91 @@
+//! What happens, from all threads to the one that decides, over one bounded channel. Threads that wait for a job's program
+//! hold a [`Source`], so that the job's end knows when all of them have said what they had.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
+
+use crate::{metrics::Report, protocol::Request};
+
+/// Events that wait. A program that reports faster than its reports are told waits for them.
+const EVENTS_WAITING_MAX: usize = 1024;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The agent said something, or cannot be understood.
+    Request(Result<Request, String>),
+    /// The agent is gone.
+    RequestsEnded,
+    /// Of the job with this number.
+    Job(u64, JobEvent),
+}
+
+/// Something that happened to a job.
+#[derive(Debug)]
+pub(crate) enum JobEvent {
+    /// Its program reported metrics, and waits where there is an answer to be given.
+    Reported(Report, Option<SyncSender<Answer>>),
+    /// Its program wrote a checkpoint, into the folder of this name.
+    Committed(String, SyncSender<Answer>),
+    /// Its program asks whether to stop.
+    Asked(SyncSender<Answer>),
+    /// Its program has ended, and was not waited for.
+    Exited,
+    /// A thread has said all that it had.
+    SourceEnded,
+}
+
+/// What a program hears on its report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// It is to end soon.
+    pub(crate) stop: bool,
+}
+
+/// A place for events and the end that they come out of.
+pub(crate) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
+    sync_channel(EVENTS_WAITING_MAX)
+}
+
+/// A thread's right to say what happens to a job.
+#[derive(Debug)]
+pub(crate) struct Source {
+    events: SyncSender<Event>,
+    job: u64,
+    open: Arc<AtomicUsize>,
+}
+
+impl Source {
+    /// The first of a job.
+    pub(crate) fn new(events: SyncSender<Event>, job: u64) -> Self {
+        Self { events, job, open: Arc::new(AtomicUsize::new(1)) }
+    }
+
+    /// Counts the sources of this job that are left.
+    pub(crate) fn counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
+    }
+
+    /// Says it; false where no one listens any more.
+    pub(crate) fn say(&self, event: JobEvent) -> bool {
+        self.events.send(Event::Job(self.job, event)).is_ok()
+    }
+}
+
+impl Clone for Source {
+    fn clone(&self) -> Self {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Self { events: self.events.clone(), job: self.job, open: Arc::clone(&self.open) }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        // Fails where no one listens any more.
+        let _ = self.events.send(Event::Job(self.job, JobEvent::SourceEnded));
+    }
+}

@@ -1,0 +1,394 @@
+//! One job, from its program's start to its end: what happens, in order, and what is made of it. One thread does this; the others
+//! only say what they see.
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::{
+    checkpoint::{
+        archive::Facts,
+        keeper::{Keeper, Snapshot},
+    },
+    ending::describe,
+    events::{Answer, Event, JobEvent},
+    log::Log,
+    metrics::{
+        Report,
+        channel::Channel,
+        tally::{Tallied, Tally},
+    },
+    processes::{cpu_time, end_descendants},
+    protocol::{Outcome, Output, Request, Told},
+    scratch::Scratch,
+};
+
+/// How long what a program wrote may take to be read once it and all that it started have ended.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Time between two looks whether a program that says nothing does anything.
+const LIFE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time on the processor in such an interval that is work: a hundredth of one core. A process that waits has none.
+const WORK_MIN: Duration = Duration::from_millis(300);
+
+/// How often is said that a checkpoint is still being written.
+const WAIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Longest wait for checkpoints at a job's end.
+const KEEPING_MAX: Duration = Duration::from_secs(600);
+
+/// Folders of checkpoints that stay in `SWEEP_CHECKPOINT_DIR`.
+const FOLDERS_KEPT: usize = 2;
+
+/// The agent is gone, or cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Gone {
+    #[error("the agent does not take events any more: {0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Request(String),
+    #[error("a second request to train came while a job was running")]
+    Busy,
+    #[error("the agent has ended")]
+    Ended,
+}
+
+/// Why a program was asked to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Why {
+    /// The agent said so.
+    Asked,
+    /// Its objective is not finite.
+    Diverged(String),
+    /// It goes on after its budget.
+    Beyond,
+}
+
+/// A job whose program runs.
+pub(crate) struct Run<'a, W> {
+    pub(crate) id: &'a str,
+    pub(crate) number: u64,
+    pub(crate) events: &'a Receiver<Event>,
+    pub(crate) output: &'a Output<W>,
+    /// Jobs that were told to stop.
+    pub(crate) stopped: &'a mut Vec<String>,
+    pub(crate) tally: Tally,
+    pub(crate) log: Log,
+    pub(crate) scratch: &'a Scratch,
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) identity: String,
+    pub(crate) weights: Option<PathBuf>,
+    pub(crate) grace: Duration,
+    pub(crate) pid: Pid,
+    pub(crate) began: Instant,
+    pub(crate) channel: Channel,
+    /// Dropped when the CSV file is to be read for the last time.
+    pub(crate) table: Option<Sender<()>>,
+    pub(crate) sources: Arc<AtomicUsize>,
+    pub(crate) state: State,
+}
+
+/// What a run comes to.
+#[derive(Debug)]
+pub(crate) struct State {
+    why: Option<Why>,
+    kill_at: Option<Instant>,
+    /// Folders of checkpoints that the program has committed, the oldest first.
+    committed: Vec<String>,
+    /// Whether an epoch was reported since the last checkpoint.
+    is_reported: bool,
+    has_repeated: bool,
+    work: Duration,
+    look_at: Instant,
+}
+
+impl State {
+    /// Of a program that starts with these folders of checkpoints.
+    pub(crate) fn new(committed: Vec<String>, now: Instant) -> Self {
+        Self {
+            why: None,
+            kill_at: None,
+            committed,
+            is_reported: true,
+            has_repeated: false,
+            work: Duration::ZERO,
+            look_at: now + LIFE_INTERVAL,
+        }
+    }
+}
+
+/// How a job ended, and whether another attempt may go on from its checkpoints.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: String,
+}
+
+impl<W: Write> Run<'_, W> {
+    /// Goes on until the program has ended and everything that it said was heard.
+    ///
+    /// # Errors
+    /// The agent is gone.
+    pub(crate) fn until_its_end(mut self) -> Result<End, Gone> {
+        if self.stopped.iter().any(|id| id == self.id) {
+            self.ask_to_end(Why::Asked);
+        }
+        loop {
+            let now = Instant::now();
+            let next =
+                self.state.kill_at.map_or(self.state.look_at, |kill_at| kill_at.min(self.state.look_at));
+            match self.events.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(Event::Job(number, JobEvent::Exited)) if number == self.number => break,
+                Ok(event) => self.apply(event)?,
+                Err(RecvTimeoutError::Timeout) => self.tick()?,
+                Err(RecvTimeoutError::Disconnected) => return Err(Gone::Ended),
+            }
+        }
+        let status = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
+        end_descendants();
+        self.drain()?;
+        self.log.finish();
+        let status = status.ok().flatten().map(|status| {
+            let code = status.exit_status().map(|code| code << 8);
+            ExitStatus::from_raw(code.or_else(|| status.terminating_signal()).unwrap_or(1 << 8))
+        });
+        let end = self.judge(status);
+        self.settle(&end)?;
+        Ok(end)
+    }
+
+    fn apply(&mut self, event: Event) -> Result<(), Gone> {
+        match event {
+            Event::Request(Ok(Request::Stop { id })) => {
+                if id == self.id {
+                    self.ask_to_end(Why::Asked);
+                } else {
+                    self.stopped.push(id);
+                }
+            }
+            Event::Request(Ok(Request::Train { .. })) => return Err(Gone::Busy),
+            Event::Request(Err(error)) => return Err(Gone::Request(error)),
+            Event::RequestsEnded => return Err(Gone::Ended),
+            Event::Job(number, event) if number == self.number => self.apply_own(event)?,
+            // A thread of an earlier job has ended late.
+            Event::Job(..) => {}
+        }
+        Ok(())
+    }
+
+    fn apply_own(&mut self, event: JobEvent) -> Result<(), Gone> {
+        let answer = match event {
+            JobEvent::Reported(report, answer) => {
+                self.report(report)?;
+                answer
+            }
+            JobEvent::Committed(name, answer) => {
+                self.commit(name);
+                Some(answer)
+            }
+            JobEvent::Asked(answer) => Some(answer),
+            JobEvent::Exited | JobEvent::SourceEnded => None,
+        };
+        if let Some(answer) = answer {
+            // Fails where who asked is gone.
+            let _ = answer.send(Answer { stop: self.state.why.is_some() || self.tally.is_full() });
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, report: Report) -> Result<(), Gone> {
+        let number = report.number;
+        match self.tally.take(report, self.began.elapsed()) {
+            Tallied::Epochs(records) => {
+                for record in &records {
+                    self.output.epoch(self.id, record)?;
+                }
+                if !std::mem::replace(&mut self.state.is_reported, true)
+                    && let (Some(keeper), Some(record)) = (&self.keeper, records.into_iter().next_back())
+                {
+                    keeper.follow(record);
+                }
+            }
+            Tallied::Repeated => {
+                if !std::mem::replace(&mut self.state.has_repeated, true) {
+                    let number = number.unwrap_or_default();
+                    terminal::say!(
+                        "epoch {number} was reported again, or after a later one; the first report counts (this is said once)"
+                    );
+                }
+            }
+            Tallied::Beyond => self.ask_to_end(Why::Beyond),
+            Tallied::Diverged(reason) => self.ask_to_end(Why::Diverged(reason)),
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, name: String) {
+        if !self.scratch.checkpoints().join(&name).is_dir() {
+            terminal::say!(
+                "the checkpoint {name:?} is not kept: there is no such folder in SWEEP_CHECKPOINT_DIR"
+            );
+            return;
+        }
+        self.state.committed.retain(|one| *one != name);
+        self.state.committed.push(name.clone());
+        let outdated = self.state.committed.len().saturating_sub(FOLDERS_KEPT);
+        let outdated: Vec<String> = self.state.committed.drain(..outdated).collect();
+        self.state.is_reported = false;
+        if let Some(keeper) = &self.keeper {
+            let facts = self.facts();
+            keeper.keep(Snapshot { part: Some(name), facts, outdated });
+        } else {
+            for folder in outdated {
+                // It may be gone already.
+                let _ = fs::remove_dir_all(self.scratch.checkpoints().join(folder));
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { identity: self.identity.clone(), records: self.tally.records_and_reserve() }
+    }
+
+    /// SIGTERM, and after a while SIGKILL. The first reason counts.
+    fn ask_to_end(&mut self, why: Why) {
+        if self.state.why.is_none() {
+            self.state.why = Some(why);
+            self.state.kill_at = Some(Instant::now() + self.grace);
+            // It may be gone already, which is what is wanted.
+            let _ = kill_process_group(self.pid, Signal::TERM);
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Gone> {
+        let now = Instant::now();
+        if self.state.kill_at.is_some_and(|at| now >= at) {
+            terminal::say!(
+                "the program did not end in {} s after SIGTERM and is killed",
+                self.grace.as_secs_f64()
+            );
+            self.state.kill_at = None;
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+        if now >= self.state.look_at {
+            self.state.look_at = now + LIFE_INTERVAL;
+            let work = cpu_time(rustix::process::getpid());
+            // What has ended takes its time with it.
+            let is_alive = work.saturating_sub(self.state.work) >= WORK_MIN;
+            self.state.work = work;
+            if is_alive {
+                self.say_alive()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn say_alive(&self) -> Result<(), Gone> {
+        let epoch = self.tally.epochs() + 1;
+        Ok(self.output.say(&Told::Progress { id: self.id, epoch, fraction: 0.0 })?)
+    }
+
+    /// Hears what was said before the end.
+    fn drain(&mut self) -> Result<(), Gone> {
+        self.channel.close();
+        self.table = None;
+        let until = Instant::now() + DRAIN_MAX;
+        while self.sources.load(Ordering::SeqCst) > 0 {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.apply(event)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    terminal::say!(
+                        "an output of the program is still open after its end; it is not read further"
+                    );
+                    self.channel.cut();
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Gone::Ended),
+            }
+        }
+        // What the last of them said lies there.
+        while let Ok(event) = self.events.try_recv() {
+            self.apply(event)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, status: Option<ExitStatus>) -> End {
+        let end = |outcome, reason: String| End { outcome, reason };
+        let has_ended_well = status.is_some_and(|status| status.success());
+        match &self.state.why {
+            Some(Why::Diverged(reason)) => return end(Outcome::Diverged, reason.clone()),
+            Some(Why::Beyond) => return end(Outcome::Done, String::new()),
+            Some(Why::Asked) if !(has_ended_well && self.tally.is_full()) => {
+                return end(Outcome::Stopped, String::new());
+            }
+            Some(Why::Asked) | None => {}
+        }
+        if !has_ended_well {
+            let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
+            let last_words = self.log.last_words();
+            let separator = if last_words.is_empty() { "" } else { ": " };
+            return end(Outcome::Failed, format!("{how}{separator}{last_words}"));
+        }
+        if self.tally.epochs() == 0 {
+            return end(Outcome::Failed, NO_METRICS.to_owned());
+        }
+        if !self.tally.has_objective() {
+            let names = self.tally.names().collect::<Vec<_>>().join(", ");
+            let reason =
+                format!("the program ended well, but never reported the sweep's metric; it reported {names}");
+            return end(Outcome::Failed, reason);
+        }
+        end(Outcome::Done, String::new())
+    }
+
+    /// Keeps what another attempt, or the sweep, is to have.
+    fn settle(&mut self, end: &End) -> Result<(), Gone> {
+        if end.outcome == Outcome::Done
+            && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
+        {
+            terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
+        }
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        if matches!(end.outcome, Outcome::Stopped | Outcome::Failed) {
+            let has_any =
+                fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
+            // A program that knows no channel has its folder as it is.
+            if self.state.committed.is_empty() && has_any {
+                keeper.keep(Snapshot { part: None, facts: self.facts(), outdated: Vec::new() });
+            }
+            let until = Instant::now() + KEEPING_MAX;
+            while !keeper.wait(WAIT_INTERVAL) {
+                if Instant::now() >= until {
+                    terminal::say!("the last checkpoint could not be kept in {} s", KEEPING_MAX.as_secs());
+                    break;
+                }
+                self.say_alive()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Said of a program that reported nothing.
+const NO_METRICS: &str = "the program ended well, but reported no metrics; have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file";
+
+impl<W> Drop for Run<'_, W> {
+    /// Whatever way a job ends, nothing of it stays.
+    fn drop(&mut self) {
+        end_descendants();
+    }
+}

@@ -1,0 +1,209 @@
+//! What a program prints, for people: each line goes to standard error, which is the trainer's log, and the last ones are kept for
+//! the reason of a failure. A program that floods its outputs is cut short, and how much of it is left out is said.
+
+use std::{
+    collections::VecDeque,
+    io::Read,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Longest line, in bytes, as it is matched and shown. What is longer is cut.
+pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Longest line that is shown, in characters; the agent keeps as many.
+const SHOWN_CHARACTERS_MAX: usize = 1_000;
+
+/// Lines that are shown at once, and each second after that: more than anybody reads, and little for the agent.
+const BURST: u32 = 1_000;
+const LINES_PER_SECOND: u32 = 200;
+
+/// Lines that are kept: what the agent keeps of a log.
+const KEPT: usize = 50;
+
+/// Lines of a reason, and characters of each: together they fit into what is kept of it.
+const REASON_LINES: usize = 3;
+const REASON_CHARACTERS_MAX: usize = 250;
+
+/// Bytes that are read at a time: a pipe's worth.
+const READ_BYTES: usize = 64 << 10;
+
+#[derive(Debug)]
+struct State {
+    /// The last lines, the newest last.
+    last: VecDeque<String>,
+    /// Of the last lines, those that were not shown.
+    hidden: usize,
+    /// Lines that were left out since the last one that was shown.
+    left_out: u64,
+    /// Lines that may be shown now.
+    allowance: u32,
+    filled_at: Instant,
+}
+
+/// The log of one job, shared by the threads that read its outputs.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    state: Arc<Mutex<State>>,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            last: VecDeque::new(),
+            hidden: 0,
+            left_out: 0,
+            allowance: BURST,
+            filled_at: Instant::now(),
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &str) {
+        let line: String = line.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        let mut state = self.state();
+        state.refill(Instant::now());
+        if state.last.len() == KEPT {
+            state.last.pop_front();
+        }
+        state.last.push_back(line.clone());
+        if state.allowance == 0 {
+            state.left_out += 1;
+            state.hidden = (state.hidden + 1).min(KEPT);
+            return;
+        }
+        state.allowance -= 1;
+        let left_out = std::mem::take(&mut state.left_out);
+        state.hidden = 0;
+        if left_out > 0 {
+            terminal::say!("[{left_out} lines left out: the program prints too fast]");
+        }
+        terminal::say!("{line}");
+    }
+
+    /// The program has ended: its last lines are shown in any case.
+    pub(crate) fn finish(&self) {
+        let mut state = self.state();
+        let (hidden, left_out) = (std::mem::take(&mut state.hidden), std::mem::take(&mut state.left_out));
+        let unseen = left_out.saturating_sub(hidden as u64);
+        if unseen > 0 {
+            terminal::say!("[{unseen} lines left out: the program prints too fast]");
+        }
+        for line in state.last.iter().skip(state.last.len() - hidden) {
+            terminal::say!("{line}");
+        }
+    }
+
+    /// The last lines that say anything, as part of a sentence; empty where there are none.
+    pub(crate) fn last_words(&self) -> String {
+        let state = self.state();
+        let lines = state.last.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+        let last: Vec<&str> = lines.rev().take(REASON_LINES).collect();
+        let cut = |line: &str| line.chars().take(REASON_CHARACTERS_MAX).collect();
+        last.into_iter().rev().map(cut).collect::<Vec<String>>().join(" | ")
+    }
+}
+
+impl State {
+    fn refill(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.filled_at);
+        if since >= Duration::from_secs(1) {
+            let seconds = u32::try_from(since.as_secs()).unwrap_or(u32::MAX);
+            self.allowance =
+                self.allowance.saturating_add(seconds.saturating_mul(LINES_PER_SECOND)).min(BURST);
+            self.filled_at = now;
+        }
+    }
+}
+
+/// Reads an output to its end, line by line: to the log, and to `hear`. A carriage return ends a line, too: bars of progress are
+/// drawn with it.
+pub(crate) fn read_lines(mut output: impl Read, log: &Log, hear: &mut dyn FnMut(&str)) {
+    let mut each = |line: &[u8]| {
+        if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            let line = String::from_utf8_lossy(line);
+            log.push(&line);
+            hear(&line);
+        }
+    };
+    let mut lines = Lines::default();
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match output.read(&mut bytes) {
+            // A pipe that cannot be read is as good as closed.
+            Ok(0) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+            Ok(length) => lines.take(&bytes[..length], &mut each),
+        }
+    }
+    each(&lines.open);
+}
+
+/// Cuts bytes into lines of a bounded length.
+#[derive(Debug, Default)]
+struct Lines {
+    open: Vec<u8>,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8], each: &mut dyn FnMut(&[u8])) {
+        let mut pieces = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
+        self.extend(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            each(&self.open);
+            self.open.clear();
+            self.extend(piece);
+        }
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES_MAX.saturating_sub(self.open.len());
+        self.open.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lines_end_with_either_end_and_are_cut_where_they_are_too_long() {
+        let mut heard = Vec::new();
+        let long = "x".repeat(3 * LINE_BYTES_MAX);
+        let text = format!("one\r\ntwo\rthree\n\n{long}\nlast \u{1b}[31m");
+        read_lines(text.as_bytes(), &Log::new(), &mut |line| heard.push(line.to_owned()));
+        assert_eq!(heard, ["one", "two", "three", &long[..LINE_BYTES_MAX], "last \u{1b}[31m"]);
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_of_a_flood() {
+        let log = Log::new();
+        let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
+        read_lines(text.as_bytes(), &log, &mut |_| {});
+        assert_eq!(log.last_words(), "4997 | 4998 | 4999");
+        assert!(log.state().left_out > 3_000, "the flood was not let through");
+        log.finish();
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_whatever_pieces_they_come_in(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
+            piece in 1..20usize,
+        ) {
+            let cut = |pieces: std::slice::Chunks<'_, u8>| {
+                let (mut lines, mut found) = (Lines::default(), Vec::new());
+                pieces.for_each(|piece| lines.take(piece, &mut |line| found.push(line.to_vec())));
+                (found, lines.open)
+            };
+            prop_assert_eq!(cut(bytes.chunks(piece)), cut(bytes.chunks(bytes.len().max(1))));
+        }
+    }
+}

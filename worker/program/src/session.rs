@@ -1,0 +1,306 @@
+//! The conversation with the agent: jobs are run one after another, each with a program of its own.
+
+use std::{
+    env, fs, io,
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{
+    checkpoint::{
+        archive::identity,
+        keeper::{Keeper, Route},
+        shelf::{Found, Shelf, empty},
+    },
+    environment::{Environment, Paths, Slot, environment, interpreter},
+    events::{Event, Source},
+    job::{End, Gone, Run, State},
+    log::Log,
+    macros::{DEFAULT_COMMAND, Facts, expand, json},
+    metrics::{channel::Channel, pattern::Pattern, tally::Tally},
+    protocol::{Job, NoDataset, Outcome, Output, Program, Request, Told},
+    scratch::Scratch,
+    start::{start, watch},
+};
+
+/// Time between SIGTERM and SIGKILL: the agent kills a trainer ten seconds after it asked for a stop.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Longest such time that a sweep file may ask for.
+const GRACE_MAX: Duration = Duration::from_secs(3600);
+
+/// What runs jobs.
+pub(crate) struct Session<W> {
+    output: Output<W>,
+    events: Receiver<Event>,
+    sender: SyncSender<Event>,
+    shelf: Option<Arc<Shelf>>,
+    /// Where temporary folders are made.
+    folder: PathBuf,
+    slot: Slot,
+    /// Jobs so far.
+    jobs: u64,
+}
+
+/// A job that cannot start.
+struct Refused(Outcome, String);
+
+impl Refused {
+    /// No worker can run it.
+    fn rejected(error: impl std::fmt::Display) -> Self {
+        Self(Outcome::Rejected, error.to_string())
+    }
+
+    /// This one cannot at the moment.
+    fn unavailable(what: &str, error: &io::Error) -> Self {
+        Self(Outcome::Unavailable, format!("{what}: {error}"))
+    }
+}
+
+impl<W: Write> Session<W> {
+    pub(crate) fn new(
+        output: Output<W>,
+        events: Receiver<Event>,
+        sender: SyncSender<Event>,
+        shelf: Option<Arc<Shelf>>,
+        folder: PathBuf,
+        slot: Slot,
+    ) -> Self {
+        Self { output, events, sender, shelf, folder, slot, jobs: 0 }
+    }
+
+    /// Runs what is requested until the requests end.
+    pub(crate) fn serve(mut self) -> Result<(), Gone> {
+        self.output.ready(&self.slot.device)?;
+        loop {
+            match self.events.recv() {
+                Ok(Event::Request(Ok(Request::Train { jobs }))) => {
+                    match self.run_all(&jobs) {
+                        // The agent has ended its trainers; that is no fault.
+                        Err(Gone::Ended) => return Ok(()),
+                        ran => ran?,
+                    }
+                }
+                // A stop that crossed its job's end, or a thread of an earlier job.
+                Ok(Event::Request(Ok(Request::Stop { .. })) | Event::Job(..)) => {}
+                Ok(Event::Request(Err(error))) => return Err(Gone::Request(error)),
+                Ok(Event::RequestsEnded) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn run_all(&mut self, jobs: &[Job]) -> Result<(), Gone> {
+        let mut stopped = Vec::new();
+        for job in jobs {
+            self.jobs += 1;
+            if stopped.contains(&job.id) {
+                self.output.end(&job.id, Outcome::Stopped, "stopped before it began")?;
+                continue;
+            }
+            match self.run(job, &mut stopped)? {
+                Ok(End { outcome, reason }) => self.output.end(&job.id, outcome, &reason)?,
+                Err(Refused(outcome, reason)) => self.output.end(&job.id, outcome, &reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, job: &Job, stopped: &mut Vec<String>) -> Result<Result<End, Refused>, Gone> {
+        let prepared = match self.prepare(job) {
+            Ok(prepared) => prepared,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let Prepared { scratch, found, .. } = &prepared;
+        let resumed_epochs =
+            found.as_ref().and_then(|found| found.facts.records.last()).map_or(0, |last| last.epoch);
+        let dataset = NoDataset::default();
+        self.output.say(&Told::Started { id: &job.id, dataset, resumed_epochs })?;
+        for record in found.iter().flat_map(|found| &found.facts.records) {
+            self.output.epoch(&job.id, record)?;
+        }
+        let run = match self.start(job, &prepared, stopped) {
+            Ok(run) => run,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let end = run.until_its_end()?;
+        if matches!(end.outcome, Outcome::Done | Outcome::Diverged)
+            && let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints)
+            && let Err(error) = shelf.remove(&plan.key)
+        {
+            terminal::say!("old checkpoints could not be removed: {error}");
+        }
+        drop(fs::remove_dir_all(scratch.work()));
+        Ok(Ok(end))
+    }
+
+    /// Makes everything that the program is to find.
+    fn prepare(&self, job: &Job) -> Result<Prepared, Refused> {
+        let program = job
+            .program
+            .clone()
+            .ok_or_else(|| Refused::rejected("the job has no program; this trainer runs programs alone"))?;
+        let pattern =
+            program.metrics.pattern.as_deref().map(Pattern::new).transpose().map_err(Refused::rejected)?;
+        let parameters = json(&job.parameters, program.arguments);
+        let no_folder = |error| Refused::unavailable("the job's temporary folder cannot be made", &error);
+        let scratch = Scratch::create(&self.folder, &parameters).map_err(no_folder)?;
+        let identity = identity(&json!({
+            "parameters": job.parameters,
+            "program": program.program,
+            "command": program.command,
+        }));
+        let found = self.look_for_checkpoint(job, &identity, &scratch)?;
+        let paths = Paths {
+            parameters: &scratch.parameters(),
+            report: &scratch.report(),
+            checkpoints: &scratch.checkpoints(),
+            output: &scratch.output(),
+            helper: &scratch.helper(),
+        };
+        let variables = environment(env::vars_os(), job, &program.env, &self.slot, paths, found.is_some())
+            .map_err(Refused::rejected)?;
+        let folder = program.folder.clone().unwrap_or_else(|| scratch.work());
+        let is_there = fs::metadata(&folder)
+            .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+        is_there.map_err(|error| {
+            Refused::unavailable(&format!("the job's folder {} cannot be used", folder.display()), &error)
+        })?;
+        Ok(Prepared { program, pattern, scratch, identity, found, variables, folder })
+    }
+
+    fn look_for_checkpoint(
+        &self,
+        job: &Job,
+        identity: &str,
+        scratch: &Scratch,
+    ) -> Result<Option<Found>, Refused> {
+        let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints) else { return Ok(None) };
+        shelf.read(&plan.key, identity, &scratch.checkpoints()).or_else(|error| {
+            terminal::say!("the job starts over, as its checkpoints cannot be read: {error}");
+            let emptied = empty(&scratch.checkpoints());
+            emptied
+                .map_err(|error| Refused::unavailable("the folder for checkpoints cannot be made", &error))?;
+            Ok(None)
+        })
+    }
+
+    fn start<'a>(
+        &'a self,
+        job: &'a Job,
+        prepared: &'a Prepared,
+        stopped: &'a mut Vec<String>,
+    ) -> Result<Run<'a, W>, Refused> {
+        let Prepared { program, scratch, variables, folder, found, .. } = prepared;
+        let unavailable = |error| Refused::unavailable("the program cannot be watched", &error);
+        let command = command(program, job, variables, scratch)?;
+        let mut tally = Tally::new(program.metrics.objective.clone(), job.budget);
+        if let Some(found) = found {
+            tally.resume(found.facts.records.clone(), found.reserve.clone());
+        }
+        let keeper = match (&self.shelf, &job.checkpoints) {
+            (Some(shelf), Some(plan)) => Some(Route {
+                shelf: Arc::clone(shelf),
+                key: plan.key.clone(),
+                attempt: plan.attempt,
+                folder: scratch.checkpoints(),
+                scratch: scratch.path().to_owned(),
+            }),
+            _ => None,
+        };
+        let keeper = keeper.map(Keeper::start).transpose().map_err(unavailable)?;
+        let source = Source::new(self.sender.clone(), self.jobs);
+        let sources = source.counter();
+        let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;
+        let table = program.metrics.csv.as_ref().map(|csv| folder.join(csv));
+        let table =
+            table.map(|path| watch(path, tally.epochs(), source.clone())).transpose().map_err(unavailable)?;
+        let (log, began) = (Log::new(), Instant::now());
+        let pattern = prepared.pattern.clone();
+        let pid = start(&command, folder, variables, &source, &log, pattern).map_err(|error| {
+            Refused::rejected(format!(
+                "{} cannot be started in {}: {error}; it must be on this worker, and on its PATH where it is named without a folder",
+                command[0].display(),
+                folder.display()
+            ))
+        })?;
+        Ok(Run {
+            id: &job.id,
+            number: self.jobs,
+            events: &self.events,
+            output: &self.output,
+            stopped,
+            tally,
+            log,
+            scratch,
+            keeper,
+            identity: prepared.identity.clone(),
+            weights: job.weights.clone(),
+            grace: grace(program),
+            pid,
+            began,
+            channel,
+            table,
+            sources,
+            state: State::new(folders(scratch), began),
+        })
+    }
+}
+
+/// A job that may start.
+struct Prepared {
+    program: Program,
+    pattern: Option<Pattern>,
+    scratch: Scratch,
+    /// Whose checkpoints it may use.
+    identity: String,
+    /// What an earlier attempt left.
+    found: Option<Found>,
+    variables: Environment,
+    /// Where it runs.
+    folder: PathBuf,
+}
+
+fn command(
+    program: &Program,
+    job: &Job,
+    variables: &Environment,
+    scratch: &Scratch,
+) -> Result<Vec<std::ffi::OsString>, Refused> {
+    let default = DEFAULT_COMMAND.map(str::to_owned);
+    let command = if program.command.is_empty() { &default[..] } else { &program.command };
+    let facts = Facts {
+        program: program.program.as_deref(),
+        parameters: &job.parameters,
+        style: program.arguments,
+        parameters_file: &scratch.parameters(),
+        interpreter: interpreter(variables),
+        variable: &|name| variables.get(std::ffi::OsStr::new(name)).cloned(),
+    };
+    expand(command, &facts).map_err(Refused::rejected)
+}
+
+fn grace(program: &Program) -> Duration {
+    let asked = program.stop_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    asked.unwrap_or(GRACE).min(GRACE_MAX)
+}
+
+/// Folders of checkpoints that an earlier attempt has committed: those that the helper has numbered.
+fn folders(scratch: &Scratch) -> Vec<String> {
+    let entries = fs::read_dir(scratch.checkpoints()).into_iter().flatten().flatten();
+    let is_numbered =
+        |name: &String| name.len() == NUMBER_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit());
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_numbered).collect();
+    names.sort();
+    names
+}
+
+/// Digits of the helper's numbers.
+const NUMBER_DIGITS: usize = 8;
