@@ -37,9 +37,9 @@ pub use self::{
         AttemptEvent, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd, Reply, SessionId,
         SlotDescription, WeightsAnswer, WeightsNames,
     },
+    metrics::LeftOutMetrics,
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
-    metrics::LeftOutMetrics,
     refusal::ControlError,
     restore::RestoreError,
     view::{

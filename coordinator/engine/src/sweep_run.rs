@@ -13,7 +13,8 @@ use domain::{
     record::{BestEpoch, BestJobs, History},
 };
 use terms::{
-    AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState, WorkerName,
+    AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    WorkerName,
 };
 
 use super::{EndsSeen, JobCounts, metrics::LeftOutMetrics, packs::PackKey, weights::Weights};
@@ -288,13 +289,7 @@ impl SweepRun {
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last epoch and at its best.
-    pub(super) fn count_end(
-        &mut self,
-        job: u64,
-        state: JobState,
-        last: Option<f64>,
-        best: Option<f64>,
-    ) {
+    pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
                 self.done += 1;

@@ -15,8 +15,8 @@ use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, Slot
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
-    AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState,
-    TEXT_CHARACTERS_MAX, metrics::known,
+    AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState, TEXT_CHARACTERS_MAX,
+    metrics::known,
 };
 use tonic::Status;
 
@@ -347,5 +347,9 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
 }
 
 pub(super) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
-    v1::EpochRow { job: row.job, attempt: row.attempt, record: Some(proto::epoch_to_wire(&row.names, &row.epoch)) }
+    v1::EpochRow {
+        job: row.job,
+        attempt: row.attempt,
+        record: Some(proto::epoch_to_wire(&row.names, &row.epoch)),
+    }
 }

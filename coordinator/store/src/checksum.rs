@@ -20,7 +20,9 @@ fn crc32(row: &[Value<'_>]) -> u32 {
     // In one piece, since a checksum over many short pieces takes several times as long.
     let mut bytes = Vec::with_capacity(ROW_BYTES);
     // Columns that came later and hold nothing, and none after them holds anything, are as if they were not there.
-    let is_there = |value: &Value<'_>| !matches!(value, Value::Added(None) | Value::AddedText(None) | Value::AddedReal(None));
+    let is_there = |value: &Value<'_>| {
+        !matches!(value, Value::Added(None) | Value::AddedText(None) | Value::AddedReal(None))
+    };
     let length = row.iter().rposition(is_there).map_or(0, |last| last + 1);
     for value in &row[..length] {
         let (kind, integer, piece) = match value {
@@ -57,7 +59,8 @@ mod tests {
         assert_eq!(with(&[Value::Added(None), nothing]), checksum(&older));
         assert_eq!(with(&[packed, nothing]), with(&[packed]));
         let some = Value::AddedText(Some("x"));
-        let different = [with(&[some, nothing]), with(&[nothing, some]), with(&[some, some]), checksum(&older)];
+        let different =
+            [with(&[some, nothing]), with(&[nothing, some]), with(&[some, some]), checksum(&older)];
         for (place, one) in different.iter().enumerate() {
             assert!(!different[..place].contains(one), "{place}");
         }

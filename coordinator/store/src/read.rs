@@ -239,8 +239,7 @@ fn running_attempt(
     attempt: Option<&tables::Attempt>,
     last: Option<&tables::Epoch>,
 ) -> Result<StoredAttempt, StoreError> {
-    let missing =
-        |what| StoreError::Damaged(format!("job {} runs, but its {what} is not there", job.job));
+    let missing = |what| StoreError::Damaged(format!("job {} runs, but its {what} is not there", job.job));
     let attempt = attempt.ok_or_else(|| missing("attempt"))?;
     if last.is_none() && job.epochs_done > 0 {
         return Err(missing("last epoch"));

@@ -22,8 +22,8 @@ use self::{
     suggestion::suggestion_for,
 };
 use super::{
-    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Keep, MetricUse, Objective,
-    PartialPoint, Specification, SpecificationError, SpecificationSource,
+    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Keep, MetricUse,
+    Objective, PartialPoint, Specification, SpecificationError, SpecificationSource,
 };
 use crate::{
     grid::{Grid, GridError, POINTS_MAX},

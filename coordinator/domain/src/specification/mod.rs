@@ -5,8 +5,8 @@ mod file;
 
 use std::{fmt, path::PathBuf};
 
-pub use terms::{Goal, MetricUse, Objective};
 use terms::ParameterValue;
+pub use terms::{Goal, MetricUse, Objective};
 
 use crate::{
     grid::{Grid, GridError},

@@ -310,5 +310,9 @@ fn a_sweep_has_a_hundred_metrics_at_most_and_always_its_objective() {
     assert!(sweep.metrics.index("val_accuracy").is_some());
     assert_eq!(sweep.left_out.values, 150 - 99 + 2);
     assert!(sweep.left_out.reason.contains("\"m99\""), "{}", sweep.left_out.reason);
-    assert_eq!(named_and_rows(&cluster).1[0].iter().flatten().count(), 100, "the epoch is kept with the others");
+    assert_eq!(
+        named_and_rows(&cluster).1[0].iter().flatten().count(),
+        100,
+        "the epoch is kept with the others"
+    );
 }

@@ -21,7 +21,8 @@ const BEFORE: &str = include_str!("../../migrations/by_name/postgres_before.sql"
 const AFTER: &str = include_str!("../../migrations/by_name/postgres_after.sql");
 
 /// One coordinator at a time: others wait here and find it done. Between two statements, rows are looked through.
-const ALONE: &str = "LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+const ALONE: &str =
+    "LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE; SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Brings rows up to date, all or none of them.
 pub(super) async fn rows(connection: &mut PgConnection) -> Result<(), StoreError> {

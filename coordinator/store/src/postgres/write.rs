@@ -60,9 +60,8 @@ fn array<'v, T>(
     of_kind: impl Fn(Value<'v>) -> Option<Option<T>>,
 ) -> Result<Vec<Option<T>>, sqlx::Error> {
     let value = |value| {
-        of_kind(value).ok_or_else(|| {
-            sqlx::Error::Encode(format!("{value:?} is no value of its column's kind").into())
-        })
+        of_kind(value)
+            .ok_or_else(|| sqlx::Error::Encode(format!("{value:?} is no value of its column's kind").into()))
     };
     column.map(value).collect()
 }

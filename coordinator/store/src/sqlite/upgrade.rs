@@ -32,7 +32,9 @@ pub(super) async fn rows(connection: &mut SqliteConnection) -> Result<(), StoreE
         return Ok(());
     }
     // Tables are made again under their names, which others refer to by name; neither can be changed within a transaction.
-    sqlx::raw_sql("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON").execute(&mut *connection).await?;
+    sqlx::raw_sql("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON")
+        .execute(&mut *connection)
+        .await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if !is_sealed {
         seal::<tables::Sweep>(&mut transaction).await?;

@@ -10,9 +10,9 @@ use rusqlite::{
 
 use super::super::{
     StoreError,
+    checksum::checksum,
     rows::{Before, Write},
     tables::{Kind, Table, Value},
-    checksum::checksum,
 };
 
 /// Prepared statements that are kept: one a table and kind of write.
@@ -83,9 +83,9 @@ impl rusqlite::ToSql for Bound<'_> {
             Value::Real(value) | Value::AddedReal(value) => {
                 ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real))
             }
-            Value::Text(value) | Value::AddedText(value) => ToSqlOutput::Borrowed(
-                value.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
-            ),
+            Value::Text(value) | Value::AddedText(value) => {
+                ToSqlOutput::Borrowed(value.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())))
+            }
             Value::Bytes(value) => ToSqlOutput::Borrowed(value.map_or(ValueRef::Null, ValueRef::Blob)),
             Value::Boolean(value) => ToSqlOutput::Owned(Sqlite::Integer(value.into())),
         })
