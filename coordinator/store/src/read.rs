@@ -14,7 +14,7 @@ use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective
 pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
-    cells::{Cells, dataset, integer, job_state, metric_row, names, natural, number, text, worker},
+    cells::{Cells, dataset, job_state, metric_row, names, natural, number, text, worker},
     tables::{self, TableRow},
 };
 

@@ -133,8 +133,8 @@ macro_rules! cell {
 
 cell!(i64, Option<i64>, Integer, |cell| *cell, |row, column| row.integer(column)?);
 cell!(f64, Option<f64>, Real, |cell| *cell, |row, column| row.real(column)?);
-cell!(Text, Option<Text>, Text, |cell| cell, |row, column| row.text(column)?.map(Cow::Owned));
-cell!(Vec<u8>, Option<Vec<u8>>, Bytes, |cell| cell, |row, column| row.bytes(column)?);
+cell!(Text, Option<Text>, Text, |cell| &**cell, |row, column| row.text(column)?.map(Cow::Owned));
+cell!(Vec<u8>, Option<Vec<u8>>, Bytes, |cell| cell.as_slice(), |row, column| row.bytes(column)?);
 
 impl Cell for bool {
     const KIND: Kind = Kind::Boolean;

@@ -45,8 +45,9 @@ impl Writer {
                 Before::Unknown => insert(table, &table.on_conflict()),
             };
             let mut statement = transaction.prepare_cached(&statement)?;
+            let mut values = Vec::with_capacity(table.columns.len());
             for row in rows {
-                let mut values = Vec::with_capacity(table.columns.len());
+                values.clear();
                 row.values(&mut values);
                 bind(&mut statement, &values)?;
                 let written = statement.raw_execute()?;
