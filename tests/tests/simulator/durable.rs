@@ -197,9 +197,10 @@ impl Durable {
                 let names = self.sweeps.get(&attempt.job.sweep).map(|sweep| &sweep.metrics);
                 let names = names.ok_or("an epoch of a sweep that does not exist")?;
                 let trained = EpochReport::from(expected(attempt.job.job, epoch.number));
-                let is_there = |(name, value): &(_, f64)| names.get(&epoch.row, name) == Some(*value);
+                let mut metrics = trained.metrics.iter();
+                let is_kept = metrics.all(|(name, value)| names.get(&epoch.row, name) == Some(*value));
                 let found = epoch.row.iter().flatten().count();
-                rule(trained.metrics.iter().all(is_there) && found == trained.metrics.len(), || {
+                rule(is_kept && found == trained.metrics.len(), || {
                     format!("{attempt} has other numbers than were trained: {epoch:?}")
                 })?;
                 let all = (1..=epoch.number).map(|epoch| expected(attempt.job.job, epoch).val_accuracy);
