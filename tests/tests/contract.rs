@@ -124,7 +124,8 @@ fn epoch(job: u64, attempt: u32, number: u32) -> Record {
 /// The best of some epochs.
 fn best_of(objective: &Objective, epochs: &[Epoch]) -> Option<BestEpoch> {
     let place = NAMES.iter().position(|name| *name == &*objective.name).unwrap();
-    epochs.iter().fold(None, |best, epoch| BestEpoch::after(best, objective, epoch, epoch.row.get(place)))
+    let value = |epoch: &Epoch| epoch.row.get(place).filter(|value| value.is_finite());
+    epochs.iter().fold(None, |best, epoch| BestEpoch::after(best, objective, epoch, value(epoch)))
 }
 
 /// The last of an attempt's epochs.
