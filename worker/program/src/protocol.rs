@@ -34,6 +34,9 @@ pub(crate) enum Request {
     Stop {
         /// Which.
         id: String,
+        /// Another attempt will follow, and is to go on from here.
+        #[serde(default)]
+        checkpoint: bool,
     },
 }
 

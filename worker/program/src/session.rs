@@ -1,6 +1,7 @@
 //! The conversation with the agent: jobs are run one after another, each with a program of its own.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     io::Write,
     path::PathBuf,
@@ -21,7 +22,7 @@ use crate::{
     },
     environment::{Environment, Paths, Slot, environment, interpreter},
     events::{Event, Source},
-    job::{End, Gone, Run, State},
+    job::{End, Gone, Run, State, Stops},
     log::Log,
     macros::{DEFAULT_COMMAND, Facts, expand, json},
     metrics::{channel::Channel, pattern::Pattern, tally::Tally},
@@ -97,10 +98,10 @@ impl<W: Write> Session<W> {
     }
 
     fn run_all(&mut self, jobs: &[Job]) -> Result<(), Gone> {
-        let mut stopped = Vec::new();
+        let mut stopped = BTreeMap::new();
         for job in jobs {
             self.jobs += 1;
-            if stopped.contains(&job.id) {
+            if stopped.contains_key(&job.id) {
                 self.output.end(&job.id, Outcome::Stopped, "stopped before it began")?;
                 continue;
             }
@@ -112,7 +113,7 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
-    fn run(&self, job: &Job, stopped: &mut Vec<String>) -> Result<Result<End, Refused>, Gone> {
+    fn run(&self, job: &Job, stopped: &mut Stops) -> Result<Result<End, Refused>, Gone> {
         let prepared = match self.prepare(job) {
             Ok(prepared) => prepared,
             Err(refused) => return Ok(Err(refused)),
@@ -195,15 +196,11 @@ impl<W: Write> Session<W> {
         &'a self,
         job: &'a Job,
         prepared: &'a Prepared,
-        stopped: &'a mut Vec<String>,
+        stopped: &'a mut Stops,
     ) -> Result<Run<'a, W>, Refused> {
         let Prepared { program, scratch, variables, folder, found, .. } = prepared;
         let unavailable = |error| Refused::unavailable("the program cannot be watched", &error);
         let command = command(program, job, variables, scratch)?;
-        let mut tally = Tally::new(program.metrics.objective.clone(), job.budget);
-        if let Some(found) = found {
-            tally.resume(found.facts.records.clone(), found.reserve.clone());
-        }
         let keeper = match (&self.shelf, &job.checkpoints) {
             (Some(shelf), Some(plan)) => Some(Route {
                 shelf: Arc::clone(shelf),
@@ -215,6 +212,10 @@ impl<W: Write> Session<W> {
             _ => None,
         };
         let keeper = keeper.map(Keeper::start).transpose().map_err(unavailable)?;
+        let mut tally = Tally::new(program.metrics.objective.clone(), job.budget, keeper.is_some());
+        if let Some(found) = found {
+            tally.resume(found.facts.records.clone(), found.reserve.clone());
+        }
         let source = Source::new(self.sender.clone(), self.jobs);
         let sources = source.counter();
         let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;

@@ -62,6 +62,17 @@ print('stopped in order')
     assert!(trainer.end().contains("stopped in order"));
 }
 
+#[test]
+fn a_program_behind_a_shell_stops_in_order_though_the_shell_does_not_wait_for_it() {
+    let script = Script::new("import sweep\nwhile not sweep.report(loss=1): pass\nprint('stopped in order')");
+    let mut trainer = Trainer::start(None);
+    trainer.train(script.job(json!({}), json!({"command": ["sh", "-c", "python3 train.py; true"]})));
+    trainer.until("epoch");
+    trainer.stop();
+    assert_eq!(Told(trainer.until("ended")).outcome(), "stopped");
+    assert!(trainer.end().contains("stopped in order"));
+}
+
 /// A script that says its numbers of processes in a file, and then hangs.
 const HANGS: &str = r"
 import os, signal, subprocess, sweep, time
