@@ -1,8 +1,8 @@
 //! Between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, LeftOut, Outcome, ParameterMap,
-    ParameterValue, SweepState,
+    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome,
+    ParameterMap, ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -118,19 +118,18 @@ impl From<v1::DatasetSummary> for DatasetSummary {
     }
 }
 
-impl From<EpochMetrics> for v1::EpochRecord {
-    fn from(metrics: EpochMetrics) -> Self {
-        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-            metrics;
+impl From<v1::EpochRecord> for EpochMetrics {
+    fn from(wire: v1::EpochRecord) -> Self {
+        let v1::EpochRecord {
+            epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, ..
+        } = wire;
         Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
     }
 }
 
-impl From<v1::EpochRecord> for EpochMetrics {
-    fn from(wire: v1::EpochRecord) -> Self {
-        let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-            wire;
-        Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
+impl From<EpochMetrics> for v1::EpochRecord {
+    fn from(epoch: EpochMetrics) -> Self {
+        EpochReport::from(epoch).into()
     }
 }
 

@@ -54,7 +54,8 @@ impl Watch {
     pub async fn until_some_job_is_in_the_middle(&mut self) -> u64 {
         self.until("an epoch that is not the last", |event| match event {
             Event::Epoch(epoch) => {
-                let middle = epoch.record.is_some_and(|record| record.epoch < epoch.epochs_total / 2);
+                let middle =
+                    epoch.record.as_ref().is_some_and(|record| record.epoch < epoch.epochs_total / 2);
                 epoch.point.as_ref().filter(|_| middle).map(|point| point.job)
             }
             _ => None,
@@ -69,7 +70,7 @@ impl Watch {
     pub async fn until_epoch(&mut self, epoch: u32) -> u64 {
         self.until("an epoch", |event| match event {
             Event::Epoch(observed) => {
-                let far = observed.record.is_some_and(|record| record.epoch >= epoch);
+                let far = observed.record.as_ref().is_some_and(|record| record.epoch >= epoch);
                 observed.point.as_ref().filter(|_| far).map(|point| point.job)
             }
             _ => None,

@@ -144,7 +144,7 @@ impl Figures {
             state: row.state,
             values: self.varying.iter().map(|name| row.parameter(name)).collect(),
             label: row.short_label(&self.varying),
-            epochs: epochs.iter().filter_map(|epoch| epoch.record).collect(),
+            epochs: epochs.iter().filter_map(|epoch| epoch.record.clone()).collect(),
         };
         self.best_curves.offer(place, curve);
         let is_result = matches!(row.state, "done" | "diverged");

@@ -42,7 +42,7 @@ impl Ranking {
 
     /// The first epoch with the best value, and that value.
     pub(super) fn best(&self, epochs: &[v1::EpochRow]) -> Option<(u32, f64)> {
-        let records = epochs.iter().filter_map(|epoch| epoch.record);
+        let records = epochs.iter().filter_map(|epoch| epoch.record.clone());
         let values = records.filter_map(|record| Some((record.epoch, self.of_epoch(&record)?)));
         values.reduce(|best, one| {
             let better = if self.maximize { one.1 > best.1 } else { one.1 < best.1 };

@@ -91,7 +91,7 @@ impl Tables {
         ]);
         self.results.write_record(record)?;
         for epoch in epochs {
-            let record = epoch.record.unwrap_or_default();
+            let record = epoch.record.clone().unwrap_or_default();
             self.epochs.write_record([
                 row.number.to_string(),
                 epoch.attempt.to_string(),
@@ -177,7 +177,7 @@ fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
     let value = |value: &ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
     let parameters: Map<_, _> = row.parameters.0.iter().map(|(name, v)| (name.clone(), value(v))).collect();
     let epoch = |epoch: &v1::EpochRow| {
-        let record = epoch.record.unwrap_or_default();
+        let record = epoch.record.clone().unwrap_or_default();
         json!({
             "attempt": epoch.attempt,
             "epoch": record.epoch,

@@ -37,6 +37,7 @@ fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
             }),
             ..v1::Sweep::default()
         }),
+        metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
         parameters: names.map(str::to_owned).into(),
     }
 }
@@ -63,6 +64,7 @@ fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::Ep
             epoch_seconds: seconds / 2.0,
             val_loss: Some(0.875 - 0.125 * f64::from(epoch)),
             train_accuracy: Some(accuracy - 0.03125),
+            ..v1::EpochRecord::default()
         }),
     };
     let epochs = vec![epoch(1), epoch(2)];

@@ -303,7 +303,7 @@ const EPOCH_COLUMNS: [&str; 7] =
     ["epoch", "attempt", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"];
 
 fn epoch_row(row: &v1::EpochRow) -> Vec<Cell> {
-    let record = row.record.unwrap_or_default();
+    let record = row.record.clone().unwrap_or_default();
     vec![
         Cell::Integer(record.epoch.into()),
         Cell::Integer(row.attempt.into()),

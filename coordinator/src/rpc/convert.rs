@@ -1,4 +1,4 @@
-//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages. What the
+//! Messages of workers into events of the engine, checked and cut to size; rows of the store into messages. What the
 //! engine says lies in files of its own: `to_worker`, and `shown` for users.
 
 mod shown;
@@ -11,12 +11,12 @@ use domain::{
     record::WeightsFile,
     specification::{Change, SpecificationSource},
 };
-use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
+use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
     AttemptState, EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, Outcome, SweepState,
-    TEXT_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX, metrics::known,
 };
 use tonic::Status;
 
@@ -142,13 +142,18 @@ pub fn running_max(slots: &[SlotDescription]) -> usize {
 }
 
 /// A later message of a worker whose heartbeats name at most `running_max` attempts.
-pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Input, Status> {
+pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Event, Status> {
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {
             let attempt = proto::attempt_from_wire(event.attempt)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
+            Ok(Event::Attempt {
+                session,
+                sequence: event.sequence,
+                attempt,
+                event: attempt_event(event.event),
+            })
         }
         Some(Message::Heartbeat(beat)) if beat.running.len() > running_max => {
             Err(Status::invalid_argument(format!(
@@ -162,10 +167,10 @@ pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
                     if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { 0.0 };
                 Some(Heartbeat { attempt: progress.attempt?.into(), epoch: progress.epoch, fraction })
             });
-            Ok(Input::Heartbeat { session, running: running.collect() })
+            Ok(Event::Heartbeat { session, running: running.collect() })
         }
         Some(Message::Draining(draining)) => {
-            Ok(Input::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
+            Ok(Event::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
         }
         Some(Message::Hello(_)) => {
             Err(Status::invalid_argument("a session has one hello, its first message"))
@@ -233,8 +238,11 @@ pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
 }
 
 fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
-    let v1::EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } =
-        *record;
+    let (epoch, epoch_seconds) = (record.epoch, record.epoch_seconds);
+    let value = |name| record.metric(name);
+    let (train_loss, val_accuracy) =
+        (value(known::TRAIN_LOSS).unwrap_or(f64::NAN), value(known::VAL_ACCURACY).unwrap_or(f64::NAN));
+    let (val_loss, train_accuracy) = (value(known::VAL_LOSS), value(known::TRAIN_ACCURACY));
     let is_share = |value: f64| (0.0..=1.0).contains(&value);
     if !train_loss.is_finite()
         || !is_share(val_accuracy)
@@ -312,6 +320,9 @@ pub(super) fn job(
     let point = Some(proto::job_point(number, definition.parameters(number)));
     match row {
         Some(row) => v1::Job {
+            metrics: row_metrics(&row),
+            objective: row.val_accuracy,
+            best_objective: row.best.map(|best| best.val_accuracy),
             point,
             state: v1::JobState::from(row.state).into(),
             attempts: row.attempts,
@@ -327,12 +338,28 @@ pub(super) fn job(
             best_epoch: row.best.map(|best| best.epoch),
             best_val_accuracy: row.best.map(|best| best.val_accuracy),
             weights: String::new(),
+            ..v1::Job::default()
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
             v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
         }
     }
+}
+
+/// The metrics of the last epoch of a job.
+fn row_metrics(row: &JobRow) -> Vec<v1::MetricValue> {
+    let pair =
+        |(name, value): (&str, Option<f64>)| Some(v1::MetricValue { name: name.into(), value: value? });
+    [
+        (known::TRAIN_LOSS, row.train_loss),
+        (known::VAL_ACCURACY, row.val_accuracy),
+        (known::VAL_LOSS, row.val_loss),
+        (known::TRAIN_ACCURACY, row.train_accuracy),
+    ]
+    .into_iter()
+    .filter_map(pair)
+    .collect()
 }
 
 pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {

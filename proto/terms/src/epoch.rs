@@ -1,5 +1,7 @@
 //! What an epoch of training brings.
 
+use crate::metrics::{EpochReport, known};
+
 /// What one epoch brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochMetrics {
@@ -15,4 +17,22 @@ pub struct EpochMetrics {
     pub val_loss: Option<f64>,
     /// Share of the training images classified rightly during training, in [0, 1], where the worker says it.
     pub train_accuracy: Option<f64>,
+}
+
+impl From<EpochMetrics> for EpochReport {
+    fn from(epoch: EpochMetrics) -> Self {
+        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } = epoch;
+        let pair = |(name, value): (&'static str, Option<f64>)| Some((name.into(), value?));
+        let metrics = [
+            (known::TRAIN_LOSS, Some(train_loss)),
+            (known::VAL_ACCURACY, Some(val_accuracy)),
+            (known::VAL_LOSS, val_loss),
+            (known::TRAIN_ACCURACY, train_accuracy),
+        ];
+        Self {
+            number: epoch,
+            seconds: epoch_seconds,
+            metrics: metrics.into_iter().filter_map(pair).collect(),
+        }
+    }
 }

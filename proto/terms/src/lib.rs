@@ -7,7 +7,7 @@ mod dataset;
 mod epoch;
 mod ids;
 pub mod manifest;
-mod metric;
+pub mod metrics;
 mod parameter;
 mod state;
 
@@ -15,7 +15,10 @@ pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_M
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
-pub use metric::Goal;
+pub use metrics::{
+    Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
+    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
+};
 pub use parameter::{ParameterMap, ParameterValue};
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 pub use self::parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale};
-use crate::{cut, metric::Goal};
+use crate::{Goal, cut};
 
 /// Most parameters of a trainable: each is a column of every table.
 pub const PARAMETERS_MAX: usize = 100;
@@ -107,8 +107,8 @@ impl Manifest {
             let message = format!("it has {} bytes, at most {MANIFEST_BYTES_MAX} are read", text.len());
             return Err(ManifestError(message));
         }
-        let manifest: Self =
-            serde_json::from_str(text).map_err(|error| ManifestError(cut(error.to_string(), MESSAGE_CHARACTERS_MAX)))?;
+        let manifest: Self = serde_json::from_str(text)
+            .map_err(|error| ManifestError(cut(error.to_string(), MESSAGE_CHARACTERS_MAX)))?;
         manifest.check().map_err(|message| ManifestError(cut(message, MESSAGE_CHARACTERS_MAX)))?;
         Ok(manifest)
     }
@@ -164,7 +164,10 @@ impl Manifest {
             .ok_or_else(|| format!("`budget` is `{budget}`, which is not one of its parameters"))?;
         match parameter.kind {
             ParameterKind::Integer { min: 1.., max } if max <= i64::from(u32::MAX) => Ok(()),
-            _ => Err(format!("`budget` is `{budget}`, which must be an integer from 1 to at most {}", u32::MAX)),
+            _ => Err(format!(
+                "`budget` is `{budget}`, which must be an integer from 1 to at most {}",
+                u32::MAX
+            )),
         }
     }
 }

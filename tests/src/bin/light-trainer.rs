@@ -1,6 +1,7 @@
 //! A trainer that trains nothing: it speaks the trainer protocol and gives numbers that follow from the job alone,
 //! so that faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by
-//! default), and its weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), which follow from the job, too.
+//! default), and its weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), which follow from the job, too. No job
+//! ends its last epoch before the file `LIGHT_TRAINER_GATE` is there, where that is set.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
@@ -41,11 +42,16 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
         say(&json!({"type": "started", "id": job["id"], "dataset": dataset}))?;
     }
     for epoch in 1_u32.. {
-        for id in stopped(pause, requests) {
-            let before = jobs.len();
-            jobs.retain(|job| job["id"] != id);
-            if jobs.len() < before {
-                say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}))?;
+        loop {
+            for id in stopped(pause, requests) {
+                let before = jobs.len();
+                jobs.retain(|job| job["id"] != id);
+                if jobs.len() < before {
+                    say(&json!({"type": "ended", "id": id, "outcome": "stopped", "reason": ""}))?;
+                }
+            }
+            if gate_is_open() || !jobs.iter().any(|job| is_last(job, epoch)) {
+                break;
             }
         }
         for job in &jobs {
@@ -56,8 +62,7 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
                 "val_loss": record.val_loss, "train_accuracy": record.train_accuracy
             }))?;
         }
-        let (done, left) =
-            jobs.into_iter().partition(|job| job["parameters"]["epochs"].as_u64() <= Some(epoch.into()));
+        let (done, left) = jobs.into_iter().partition(|job| is_last(job, epoch));
         jobs = left;
         for job in &done {
             if let Some(path) = job["weights"].as_str() {
@@ -70,6 +75,16 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
         }
     }
     Ok(())
+}
+
+/// Whether a job has no epoch after this one.
+fn is_last(job: &Value, epoch: u32) -> bool {
+    job["parameters"]["epochs"].as_u64() <= Some(epoch.into())
+}
+
+/// Whether jobs may end.
+fn gate_is_open() -> bool {
+    std::env::var_os("LIGHT_TRAINER_GATE").is_none_or(|gate| std::path::Path::new(&gate).exists())
 }
 
 /// How many bytes of weights each job leaves.

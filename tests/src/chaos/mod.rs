@@ -11,6 +11,7 @@ mod weights;
 use std::{collections::BTreeMap, process::Command};
 
 use proto::v1::{self, watch_sweep_response::Event};
+use terms::{EpochReport, metrics::known};
 
 pub use self::{
     freezes::{Freezes, freezes},
@@ -36,14 +37,14 @@ pub fn light_metrics(seed: u64, epoch: u64) -> (f64, f64) {
 /// All of an epoch of the light trainer but its time, which is not told here.
 pub fn light_epoch(seed: u64, epoch: u32) -> v1::EpochRecord {
     let (train_loss, val_accuracy) = light_metrics(seed, epoch.into());
-    v1::EpochRecord {
-        epoch,
-        train_loss,
-        val_accuracy,
-        epoch_seconds: 0.0,
-        val_loss: Some(train_loss * 2.0),
-        train_accuracy: Some(1.0 - val_accuracy),
-    }
+    let metrics = [
+        (known::TRAIN_LOSS, train_loss),
+        (known::VAL_ACCURACY, val_accuracy),
+        (known::VAL_LOSS, train_loss * 2.0),
+        (known::TRAIN_ACCURACY, 1.0 - val_accuracy),
+    ];
+    let metrics = metrics.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    EpochReport { number: epoch, seconds: 0.0, metrics }.into()
 }
 
 /// Weights of the light trainer: a `.safetensors` file with a tensor of so many bytes that follow from the job alone.
@@ -112,11 +113,14 @@ fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u
     for (job, rows) in results {
         let number = job.point.as_ref().map_or(0, |point| point.job);
         assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
-        let epochs: Vec<u32> = rows.iter().map(|row| row.record.unwrap_or_default().epoch).collect();
+        let epochs: Vec<u32> = rows.iter().map(|row| row.record.clone().unwrap_or_default().epoch).collect();
         assert_eq!(epochs, (1..=EPOCHS).collect::<Vec<_>>(), "job {number} has each epoch once");
-        for record in rows.iter().filter_map(|row| row.record) {
+        for record in rows.iter().filter_map(|row| row.record.clone()) {
             let (loss, accuracy) = light_metrics(number, u64::from(record.epoch));
-            assert_eq!(v1::EpochRecord { epoch_seconds: 0.0, ..record }, light_epoch(number, record.epoch));
+            assert_eq!(
+                v1::EpochRecord { epoch_seconds: 0.0, ..record.clone() },
+                light_epoch(number, record.epoch)
+            );
             kept.insert((number, record.epoch), (loss.to_bits(), accuracy.to_bits()));
         }
     }

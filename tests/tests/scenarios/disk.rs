@@ -106,9 +106,9 @@ async fn fill_and_make_room(cluster: &Cluster, disk: &Path) {
         let number = job.point.as_ref().map_or(0, |point| point.job);
         assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");
         assert_eq!(epochs.len(), EPOCHS as usize);
-        for record in epochs.iter().filter_map(|row| row.record) {
+        for record in epochs.iter().filter_map(|row| row.record.clone()) {
             let expected = chaos::light_epoch(number, record.epoch);
-            assert_eq!(v1::EpochRecord { epoch_seconds: 0.0, ..record }, expected);
+            assert_eq!(v1::EpochRecord { epoch_seconds: 0.0, ..record.clone() }, expected);
         }
     }
     acknowledged.push(submit(cluster).await.unwrap());

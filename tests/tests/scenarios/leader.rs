@@ -32,9 +32,9 @@ async fn assert_done_at_once(cluster: &Cluster, sweep: u64) {
         let number = job.point.as_ref().map_or(0, |point| point.job);
         assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");
         assert_eq!(epochs.len(), EPOCHS as usize);
-        for record in epochs.iter().filter_map(|row| row.record) {
+        for record in epochs.iter().filter_map(|row| row.record.clone()) {
             let expected = chaos::light_epoch(number, record.epoch);
-            assert_eq!(v1::EpochRecord { epoch_seconds: 0.0, ..record }, expected);
+            assert_eq!(v1::EpochRecord { epoch_seconds: 0.0, ..record.clone() }, expected);
         }
     }
 }

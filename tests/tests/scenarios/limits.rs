@@ -223,6 +223,7 @@ fn epoch(epoch: u32, train_loss: f64, val_accuracy: f64) -> Event {
         epoch_seconds: 1.0,
         val_loss,
         train_accuracy,
+        ..v1::EpochRecord::default()
     })
 }
 

@@ -30,7 +30,8 @@ fn assert_near(packed: &Results, alone: &Results) {
     for ((job, epochs), (_, expected)) in packed.iter().zip(alone) {
         assert_eq!(epochs.len(), expected.len());
         for (row, expected) in epochs.iter().zip(expected) {
-            let (row, expected) = (row.record.unwrap_or_default(), expected.record.unwrap_or_default());
+            let (row, expected) =
+                (row.record.clone().unwrap_or_default(), expected.record.clone().unwrap_or_default());
             let off = (row.train_loss - expected.train_loss).abs() / expected.train_loss;
             let tolerance = if row.epoch == 1 { 1e-4 } else { 1e-3 };
             assert!(off < tolerance, "{job:?}: {row:?} is not {expected:?}");

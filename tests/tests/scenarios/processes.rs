@@ -231,7 +231,7 @@ async fn the_manuals_example_is_a_trainer() {
     watch.until_end().await;
     let results = cluster.results(sweep).await;
     assert_counted(&results, 1, EPOCHS);
-    let record = results[0].1.last().and_then(|row| row.record).unwrap();
+    let record = results[0].1.last().and_then(|row| row.record.clone()).unwrap();
     assert!(record.train_loss < 0.2 && record.val_accuracy > 0.1, "it learns: {record:?}");
     let detail = cluster.job(sweep, 1).await;
     assert_eq!(detail.attempts[0].outcome, "handed_back");

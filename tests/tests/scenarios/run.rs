@@ -185,15 +185,14 @@ fn oldest_of_three(run: u32, dead: u32) -> u32 {
 #[test]
 fn workers_that_die_one_after_another_are_started_again_each_time() {
     let folder = tempfile::tempdir().unwrap();
-    let mut run = command_with_workers(
-        "3",
-        folder.path(),
-        "{seed: {values: [1, 2, 3, 4, 5, 6]}, epochs: {value: 150}}",
-    );
-    run.env("SWEEP_TRAINER", program("light-trainer")).env("LIGHT_TRAINER_EPOCH_MS", "100");
+    let mut run =
+        command_with_workers("3", folder.path(), "{seed: {values: [1, 2, 3, 4, 5, 6]}, epochs: {value: 5}}");
+    // However long the kills take, no job ends before them.
+    let gate = folder.path().join("gate");
+    run.env("SWEEP_TRAINER", program("light-trainer")).env("LIGHT_TRAINER_GATE", &gate);
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut child = run.args(["--slots", "2"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-    read_until(&mut child, |line| line.contains("epoch 2/150"));
+    read_until(&mut child, |line| line.contains("epoch 2/5"));
     // In turn, each three times: together more often than one of them may.
     let mut dead = 0;
     for _ in 0..9 {
@@ -201,6 +200,7 @@ fn workers_that_die_one_after_another_are_started_again_each_time() {
         tests::kill(dead);
     }
     oldest_of_three(child.id(), dead);
+    fs::write(gate, "").unwrap();
     let told = || fs::read_to_string(folder.path().join("log")).unwrap();
     assert!(child.wait().unwrap().success(), "{}", told());
     assert!(results(folder.path()).iter().all(|row| row["state"] == "done"), "{}", told());

@@ -27,7 +27,7 @@ async fn goes_on(store: String, done_before: usize) {
             // The job that ran was lost with its worker.
             let attempts = if sweep == 1 && number == done_before as u64 + 1 { 2 } else { 1 };
             assert_eq!((job.state(), job.attempts), (v1::JobState::Done, attempts), "{job:?}");
-            let records: Vec<_> = epochs.iter().filter_map(|row| row.record).collect();
+            let records: Vec<_> = epochs.iter().filter_map(|row| row.record.clone()).collect();
             assert_eq!(records.len(), EPOCHS[sweep as usize - 1] as usize, "each epoch once");
             for record in records {
                 let expected = chaos::light_metrics(*seed, u64::from(record.epoch));

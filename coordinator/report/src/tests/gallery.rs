@@ -28,6 +28,7 @@ fn trained(point: v1::JobPoint, accuracy: f64, epochs: u32, seconds: f64) -> (v1
             epoch_seconds: seconds / f64::from(epochs),
             val_loss: Some(0.7 - 0.3 * done + noise),
             train_accuracy: Some((val_accuracy + 0.04).min(1.0)),
+            ..v1::EpochRecord::default()
         }
     };
     let row = |epoch| v1::EpochRow { job: number, attempt: 1, record: Some(record(epoch)) };

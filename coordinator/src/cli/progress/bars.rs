@@ -153,7 +153,7 @@ impl Bars {
             format!("{}/{}", (running.epochs_done + 1).min(running.epochs_total), running.epochs_total);
         // What tells jobs apart stays longest.
         let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
-        if let Some(last) = running.last {
+        if let Some(last) = &running.last {
             let accuracy = format!("val_accuracy {}", measured(last.val_accuracy, 4));
             messages.insert(0, format!("epoch {epoch}  {accuracy}  {label}"));
             let loss = measured(last.train_loss, 4);

@@ -36,7 +36,7 @@ impl Lines {
         match event {
             Event::Snapshot(snapshot) => self.snapshot(snapshot, now),
             Event::Epoch(epoch) => {
-                let (point, record) = (epoch.point.as_ref()?, epoch.record?);
+                let (point, record) = (epoch.point.as_ref()?, epoch.record.as_ref()?);
                 if record.epoch < epoch.resumed_epochs {
                     return None;
                 }
@@ -55,7 +55,7 @@ impl Lines {
                     point.job,
                     record.epoch,
                     epoch.epochs_total,
-                    metrics(&record),
+                    metrics(record),
                     record.epoch_seconds,
                     short_point(point, &self.sweep.varying)
                 ))
@@ -197,6 +197,7 @@ mod tests {
             epoch_seconds: 1.25,
             val_loss: Some(0.623_45),
             train_accuracy: Some(0.8125),
+            ..v1::EpochRecord::default()
         };
         let job = |state: v1::JobState, reason: &str| {
             Event::Job(v1::JobChanged {
@@ -212,7 +213,7 @@ mod tests {
                 point: Some(point.clone()),
                 attempt,
                 epochs_total: 5,
-                record: Some(v1::EpochRecord { epoch, ..record }),
+                record: Some(v1::EpochRecord { epoch, ..record.clone() }),
                 resumed_epochs,
             })
         };

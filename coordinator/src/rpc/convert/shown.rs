@@ -50,6 +50,9 @@ fn summary(view: &SweepView) -> v1::Sweep {
         waiting: view.waiting.clone().map(waiting),
         best_weights: view.best_weights.clone().map(kept_weights),
         weights_awaited: view.weights_awaited,
+        metric_names: Vec::new(),
+        metrics_left_out: 0,
+        metrics_left_out_reason: String::new(),
     }
 }
 

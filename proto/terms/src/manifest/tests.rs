@@ -32,9 +32,8 @@ fn every_builtin_manifest_is_named_as_its_file_and_survives_being_written() {
 
 #[test]
 fn a_trainable_may_have_parameters_and_metrics_that_no_other_has() {
-    let parameters: Vec<String> = (0..12)
-        .map(|number| format!(r#"{{"name": "p{number}", "type": "any", "default": null}}"#))
-        .collect();
+    let parameters: Vec<String> =
+        (0..12).map(|number| format!(r#"{{"name": "p{number}", "type": "any", "default": null}}"#)).collect();
     let manifest = Manifest::from_json(&with_parameter(&parameters.join(","))).unwrap();
     assert_eq!(manifest.parameters.len(), 12);
     assert_eq!(manifest.parameter("p3").unwrap().default, Some(ParameterValue::Null));
@@ -51,10 +50,7 @@ fn a_whole_number_is_a_fine_learning_rate() {
 #[test]
 fn a_whole_number_may_be_written_as_a_decimal_one() {
     for (written, number) in [(32.0, 32), (1e2, 100)] {
-        assert_eq!(
-            check("batch_size", ParameterValue::Float(written)),
-            Ok(ParameterValue::Integer(number))
-        );
+        assert_eq!(check("batch_size", ParameterValue::Float(written)), Ok(ParameterValue::Integer(number)));
     }
     let exact = ParameterValue::Float(9_007_199_254_740_992.0);
     assert_eq!(check("seed", exact), Ok(ParameterValue::Integer(1 << 53)));
@@ -122,7 +118,9 @@ fn what_a_manifest_refers_to_must_be_there() {
 
 #[test]
 fn a_manifest_that_is_no_manifest_is_refused_in_few_words() {
-    for text in ["", "[]", "{}", &"x".repeat(MANIFEST_BYTES_MAX + 1), &format!("{{\"{}\": 1}}", "k".repeat(9_000))] {
+    for text in
+        ["", "[]", "{}", &"x".repeat(MANIFEST_BYTES_MAX + 1), &format!("{{\"{}\": 1}}", "k".repeat(9_000))]
+    {
         let error = Manifest::from_json(text).unwrap_err().to_string();
         assert!(error.len() < 1_100, "{} bytes", error.len());
     }

@@ -193,6 +193,7 @@ impl Worker {
                     epoch_seconds: 0.001,
                     val_loss: Some(0.625),
                     train_accuracy: Some(0.875),
+                    ..v1::EpochRecord::default()
                 };
                 self.tell(job.attempt, Event::Epoch(record));
             }

@@ -21,6 +21,7 @@ fn epoch(sequence: u64, job: u64) -> v1::Event {
         epoch_seconds: 1.0,
         val_loss: Some(0.75),
         train_accuracy: Some(0.25),
+        ..v1::EpochRecord::default()
     };
     event(sequence, job, WireKind::Epoch(record))
 }

@@ -1,0 +1,126 @@
+//! Epochs and their metrics, as they travel. What comes may be of a program that knows SimpleCNN's four metrics alone, and what
+//! goes out is understood by such a program as far as it has those.
+
+use std::borrow::Cow;
+
+use terms::{
+    Epoch, EpochReport, METRICS_REPORTED_MAX, MetricRow, MetricSchema,
+    metrics::known::{TRAIN_ACCURACY, TRAIN_LOSS, VAL_ACCURACY, VAL_LOSS},
+};
+
+use crate::v1;
+
+impl v1::EpochRecord {
+    /// The value of the metric `name`, also in a record of a program that knows SimpleCNN's four alone.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        if self.has_names() {
+            return self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
+        }
+        match name {
+            TRAIN_LOSS => Some(self.train_loss),
+            VAL_ACCURACY => Some(self.val_accuracy),
+            VAL_LOSS => self.val_loss,
+            TRAIN_ACCURACY => self.train_accuracy,
+            _ => None,
+        }
+    }
+
+    fn has_names(&self) -> bool {
+        self.metrics_are_named || !self.metrics.is_empty()
+    }
+
+    /// A record of these metrics, with those of the four names repeated in their fields.
+    fn named(epoch: u32, epoch_seconds: f64, metrics: Vec<v1::MetricValue>) -> Self {
+        let mut record = Self { epoch, epoch_seconds, metrics_are_named: true, ..Self::default() };
+        for metric in &metrics {
+            match metric.name.as_str() {
+                TRAIN_LOSS => record.train_loss = metric.value,
+                VAL_ACCURACY => record.val_accuracy = metric.value,
+                // Programs that read these fields expect a finite number there.
+                VAL_LOSS => record.val_loss = Some(metric.value).filter(|value| value.is_finite()),
+                TRAIN_ACCURACY => record.train_accuracy = Some(metric.value),
+                _ => {}
+            }
+        }
+        record.metrics = metrics;
+        record
+    }
+}
+
+impl From<v1::EpochRecord> for EpochReport {
+    fn from(wire: v1::EpochRecord) -> Self {
+        let (number, seconds) = (wire.epoch, wire.epoch_seconds);
+        let metrics = if wire.has_names() {
+            let metrics = wire.metrics.into_iter().take(METRICS_REPORTED_MAX);
+            metrics.map(|metric| (Cow::Owned(metric.name), metric.value)).collect()
+        } else {
+            let pair = |(name, value): (_, Option<f64>)| Some((Cow::Borrowed(name), value?));
+            [
+                (TRAIN_LOSS, Some(wire.train_loss)),
+                (VAL_ACCURACY, Some(wire.val_accuracy)),
+                (VAL_LOSS, wire.val_loss),
+                (TRAIN_ACCURACY, wire.train_accuracy),
+            ]
+            .into_iter()
+            .filter_map(pair)
+            .collect()
+        };
+        Self { number, seconds, metrics }
+    }
+}
+
+impl From<EpochReport> for v1::EpochRecord {
+    fn from(report: EpochReport) -> Self {
+        let EpochReport { number, seconds, metrics } = report;
+        let metrics =
+            metrics.into_iter().map(|(name, value)| v1::MetricValue { name: name.into_owned(), value });
+        Self::named(number, seconds, metrics.collect())
+    }
+}
+
+/// The values of a row with their names, without those that are missing.
+pub fn metrics_to_wire(schema: &MetricSchema, row: &MetricRow) -> Vec<v1::MetricValue> {
+    schema.pairs(row).map(|(name, value)| v1::MetricValue { name: name.to_string(), value }).collect()
+}
+
+/// An epoch of a sweep with these metrics.
+pub fn epoch_to_wire(schema: &MetricSchema, epoch: &Epoch) -> v1::EpochRecord {
+    v1::EpochRecord::named(epoch.number, epoch.seconds, metrics_to_wire(schema, &epoch.row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn older() -> v1::EpochRecord {
+        v1::EpochRecord {
+            epoch: 3,
+            train_loss: 0.5,
+            val_accuracy: 0.75,
+            epoch_seconds: 1.5,
+            val_loss: Some(0.25),
+            ..v1::EpochRecord::default()
+        }
+    }
+
+    #[test]
+    fn an_older_workers_epoch_has_the_metrics_that_it_says() {
+        let report = EpochReport::from(older());
+        let metrics = [(TRAIN_LOSS, 0.5), (VAL_ACCURACY, 0.75), (VAL_LOSS, 0.25)];
+        assert_eq!((report.number, report.seconds), (3, 1.5));
+        assert_eq!(report.metrics, metrics.map(|(name, value)| (Cow::Borrowed(name), value)));
+        assert_eq!((older().metric(VAL_LOSS), older().metric(TRAIN_ACCURACY)), (Some(0.25), None));
+    }
+
+    #[test]
+    fn any_metrics_survive_the_wire_and_older_programs_find_theirs() {
+        let metrics = vec![("f1".into(), f64::INFINITY), (VAL_LOSS.into(), 0.25), (TRAIN_LOSS.into(), 0.5)];
+        let report = EpochReport { number: 3, seconds: 1.5, metrics };
+        let record = v1::EpochRecord::from(report.clone());
+        assert_eq!((record.train_loss, record.val_loss, record.train_accuracy), (0.5, Some(0.25), None));
+        assert_eq!(record.metric("f1"), Some(f64::INFINITY));
+        assert_eq!(EpochReport::from(record), report);
+        let nothing = EpochReport { metrics: Vec::new(), ..report };
+        assert_eq!(EpochReport::from(v1::EpochRecord::from(nothing.clone())), nothing);
+    }
+}

@@ -1,0 +1,98 @@
+//! Metrics: their names belong to the sweep, in the order in which they first came; what an epoch brought is a row of values
+//! in that order.
+
+mod objective;
+mod row;
+mod schema;
+
+use std::borrow::Cow;
+
+pub use self::{
+    objective::{Goal, MetricUse, Objective},
+    row::{MISSING, MetricRow, MetricRowError},
+    schema::{MetricNameError, MetricSchema},
+};
+use crate::EPOCH_SECONDS_MAX;
+
+/// Most metrics of a sweep: each is a column of tables that people read, and a value in the row of every epoch.
+pub const METRICS_MAX: usize = 100;
+/// Longest name of a metric, in characters: it is the head of a column.
+pub const METRIC_NAME_CHARACTERS_MAX: usize = 100;
+/// Most values of one epoch that are looked at: ten times as many as are kept, so that a report says which were too many.
+pub const METRICS_REPORTED_MAX: usize = 10 * METRICS_MAX;
+
+/// SimpleCNN's metrics, which the wire format and trainers of the first protocol have as fields of their own.
+pub mod known {
+    /// Mean cross-entropy over the training images, in nats.
+    pub const TRAIN_LOSS: &str = "train_loss";
+    /// Share of validation images classified rightly, in [0, 1].
+    pub const VAL_ACCURACY: &str = "val_accuracy";
+    /// Mean cross-entropy over the validation images, in nats.
+    pub const VAL_LOSS: &str = "val_loss";
+    /// Share of the training images classified rightly during training, in [0, 1].
+    pub const TRAIN_ACCURACY: &str = "train_accuracy";
+}
+
+/// What one epoch brought, as a sweep keeps it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Time of the training loop alone.
+    pub seconds: f64,
+    /// The values of the sweep's metrics.
+    pub row: MetricRow,
+}
+
+/// What one epoch brought, as a worker reports it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EpochReport {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Time of the training loop alone.
+    pub seconds: f64,
+    /// Names and values. Of a name that comes twice, the last value counts.
+    pub metrics: Vec<(Cow<'static, str>, f64)>,
+}
+
+impl EpochReport {
+    /// Whether an epoch can be kept; an error says why not. Values may be anything: what cannot be ranked is no result of this
+    /// epoch, but one all the same.
+    ///
+    /// # Errors
+    /// It has no number or an impossible time.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { number, seconds, .. } = self;
+        if *number == 0 {
+            return Err("epoch 0: epochs count from 1".to_owned());
+        }
+        if !(0.0..=EPOCH_SECONDS_MAX).contains(seconds) {
+            return Err(format!("epoch {number} took {seconds} s: expected 0 to {EPOCH_SECONDS_MAX}"));
+        }
+        Ok(())
+    }
+
+    /// The value of the metric `name`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_a_number_and_a_possible_time_and_any_values() {
+        let report = |number, seconds, value| EpochReport {
+            number,
+            seconds,
+            metrics: vec![("x".into(), value), ("x".into(), 2.0)],
+        };
+        assert_eq!(report(1, 0.0, f64::NAN).check(), Ok(()));
+        assert_eq!(report(1, 0.0, f64::INFINITY).get("x"), Some(2.0));
+        for (number, seconds) in [(0, 1.0), (1, -1.0), (1, f64::NAN), (1, f64::INFINITY), (1, 4e7)] {
+            assert!(report(number, seconds, 0.5).check().is_err(), "{number} {seconds}");
+        }
+    }
+}
