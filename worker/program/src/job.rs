@@ -17,6 +17,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use trainer_protocol::{ToTrainer, TrainerOutcome};
 
 use crate::{
     checkpoint::{
@@ -32,7 +33,7 @@ use crate::{
         tally::{EPOCHS_MAX, Tallied, Tally},
     },
     processes::{cpu_time, end_descendants, has_descendants, kill_descendants},
-    protocol::{Outcome, Output, Request, Told},
+    protocol::Output,
     scratch::Scratch,
 };
 
@@ -143,7 +144,7 @@ impl State {
 /// How a job ended, and whether another attempt may go on from its checkpoints.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: TrainerOutcome,
     pub(crate) reason: String,
 }
 
@@ -190,14 +191,14 @@ impl<W: Write> Run<'_, W> {
 
     fn apply(&mut self, event: Event) -> Result<(), Gone> {
         match event {
-            Event::Request(Ok(Request::Stop { id, checkpoint: goes_on })) => {
+            Event::Request(Ok(ToTrainer::Stop { id, checkpoint: goes_on })) => {
                 if id == self.id {
                     self.ask_to_end(Why::Asked { goes_on });
                 } else {
                     self.stopped.insert(id, goes_on);
                 }
             }
-            Event::Request(Ok(Request::Train { .. })) => return Err(Gone::Busy),
+            Event::Request(Ok(ToTrainer::Train { .. })) => return Err(Gone::Busy),
             Event::Request(Err(error)) => return Err(Gone::Request(error)),
             Event::RequestsEnded => return Err(Gone::Ended),
             Event::Job(number, event) if number == self.number => self.apply_own(event)?,
@@ -321,8 +322,7 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn say_alive(&self) -> Result<(), Gone> {
-        let epoch = self.tally.epochs() + 1;
-        Ok(self.output.say(&Told::Progress { id: self.id, epoch, fraction: 0.0 })?)
+        Ok(self.output.progress(self.id, self.tally.epochs() + 1)?)
     }
 
     /// Hears what was said before the end.
@@ -354,10 +354,10 @@ impl<W: Write> Run<'_, W> {
         let end = |outcome, reason: String| End { outcome, reason };
         let has_ended_well = status.is_some_and(|status| status.success());
         match &self.state.why {
-            Some(Why::Diverged(reason)) => return end(Outcome::Diverged, reason.clone()),
+            Some(Why::Diverged(reason)) => return end(TrainerOutcome::Diverged, reason.clone()),
             Some(Why::Beyond) => return self.judge_full(),
             Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
-                return end(Outcome::Stopped, String::new());
+                return end(TrainerOutcome::Stopped, String::new());
             }
             Some(Why::Asked { .. }) | None => {}
         }
@@ -365,39 +365,39 @@ impl<W: Write> Run<'_, W> {
             let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
             let last_words = self.log.last_words();
             let separator = if last_words.is_empty() { "" } else { ": " };
-            return end(Outcome::Failed, format!("{how}{separator}{last_words}"));
+            return end(TrainerOutcome::Failed, format!("{how}{separator}{last_words}"));
         }
         if self.tally.epochs() == 0 {
-            return end(Outcome::Failed, NO_METRICS.to_owned());
+            return end(TrainerOutcome::Failed, NO_METRICS.to_owned());
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");
             let reason =
                 format!("the program ended well, but never reported the sweep's metric; it reported {names}");
-            return end(Outcome::Failed, reason);
+            return end(TrainerOutcome::Failed, reason);
         }
-        end(Outcome::Done, String::new())
+        end(TrainerOutcome::Done, String::new())
     }
 
     /// The end of a program that went on after as many epochs as it may have.
     fn judge_full(&self) -> End {
         if self.tally.has_budget() {
-            return End { outcome: Outcome::Done, reason: String::new() };
+            return End { outcome: TrainerOutcome::Done, reason: String::new() };
         }
         let reason = format!("the program reported more than {EPOCHS_MAX} epochs; have it report less often");
-        End { outcome: Outcome::Failed, reason }
+        End { outcome: TrainerOutcome::Failed, reason }
     }
 
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End) -> Result<(), Gone> {
-        if end.outcome == Outcome::Done
+        if end.outcome == TrainerOutcome::Done
             && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }
         let Some(keeper) = &self.keeper else { return Ok(()) };
         let is_given_up = self.state.why == Some(Why::Asked { goes_on: false });
-        if matches!(end.outcome, Outcome::Stopped | Outcome::Failed) && !is_given_up {
+        if matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Failed) && !is_given_up {
             let has_any =
                 fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
             // A program that knows no channel has its folder as it is.

@@ -165,7 +165,7 @@ if os.environ['SWEEP_JOB'] == '1':
         job
     };
     let mut trainer = Trainer::start(None);
-    trainer.ask(&json!({"type": "train", "jobs": [job(1), job(2), job(3)]}));
+    trainer.train_all(&json!([job(1), job(2), job(3)]));
     trainer.until("epoch");
     trainer.ask(&json!({"type": "stop", "id": "3/2#1"}));
     trainer.ask(&json!({"type": "stop", "id": "3/1#1"}));
