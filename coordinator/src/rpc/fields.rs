@@ -364,6 +364,7 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
             let file = v1::WeightsFile { bytes: 9, blake3: text, problem: String::new() };
             convert::weights_file(Some(file)).map(|file| file.blake3).map_err(drop)
         }
+        "MetricValue.name" => terms::MetricSchema::default().add(&text).map(|_| text).map_err(drop),
         "WeightsFile.problem" => Ok(convert::reason(text)),
         // Never kept.
         "Draining.reason" => Err(()),
