@@ -54,7 +54,7 @@ impl Slots {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let (ready, is_ready) = oneshot::channel();
             prepared.push(is_ready);
-            let task = SlotTask { slot, trainer, events: events.clone(), spare: None, process: None };
+            let task = SlotTask { slot, trainer, events: events.clone(), process: SlotProcess::None };
             tasks.spawn(task.run(ready, commands));
             sender
         };
@@ -106,9 +106,48 @@ struct SlotTask {
     slot: usize,
     trainer: TrainerCommand,
     events: mpsc::Sender<(usize, TrainerEvent)>,
+    process: SlotProcess,
+}
+
+/// A slot's trainer process, of which there is at most one.
+enum SlotProcess {
+    /// None: the next job starts one.
+    None,
     /// Ready, and waits for the first job.
-    spare: Option<TrainerProcess>,
-    process: Option<TrainerProcess>,
+    Spare(TrainerProcess),
+    /// It was given jobs.
+    InUse(TrainerProcess),
+}
+
+impl SlotProcess {
+    fn in_use(&mut self) -> Option<&mut TrainerProcess> {
+        match self {
+            Self::InUse(process) => Some(process),
+            Self::None | Self::Spare(_) => None,
+        }
+    }
+
+    /// Takes out the one that was given jobs.
+    fn take_in_use(&mut self) -> Option<TrainerProcess> {
+        match std::mem::replace(self, Self::None) {
+            Self::InUse(process) => Some(process),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes out the one that waits.
+    fn take_spare(&mut self) -> Option<TrainerProcess> {
+        match std::mem::replace(self, Self::None) {
+            Self::Spare(process) => Some(process),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl SlotTask {
@@ -123,7 +162,7 @@ impl SlotTask {
         let _ = ready.send(prepared);
         loop {
             let exited = async {
-                match &mut self.process {
+                match self.process.in_use() {
                     Some(process) => process.exited().await,
                     None => std::future::pending().await,
                 }
@@ -135,7 +174,7 @@ impl SlotTask {
                 },
                 status = exited => {
                     self.let_leaving_be_heard(&status).await;
-                    if let Some(process) = self.process.take() {
+                    if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
                         let reason = process.describe(status);
                         tracing::info!(slot = self.slot, "{reason}");
@@ -150,7 +189,7 @@ impl SlotTask {
     /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
     /// nothing wrong then, which the session must know before it hears of the end.
     async fn let_leaving_be_heard(&mut self, status: &std::io::Result<ExitStatus>) {
-        if let Some(process) = self.process.as_mut().filter(|process| process.was_sent_away(status)) {
+        if let Some(process) = self.process.in_use().filter(|process| process.was_sent_away(status)) {
             process.note_end();
             tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
         }
@@ -179,7 +218,7 @@ impl SlotTask {
             Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, .. }, .. })
                 if (TRAINER_PROTOCOL_MIN..=TRAINER_PROTOCOL_VERSION).contains(&protocol) =>
             {
-                self.spare = Some(process);
+                self.process = SlotProcess::Spare(process);
                 Ok(())
             }
             Ok(TrainerEvent::Broken { reason }) => Err(reason),
@@ -193,7 +232,7 @@ impl SlotTask {
 
     /// The trainer for the first jobs: the one that is ready, unless it has died meanwhile.
     async fn start_trainer(&mut self) -> std::io::Result<TrainerProcess> {
-        if let Some(mut spare) = self.spare.take() {
+        if let Some(mut spare) = self.process.take_spare() {
             tokio::select! {
                 biased;
                 _ = spare.exited() => {}
@@ -207,11 +246,11 @@ impl SlotTask {
     }
 
     async fn obey(&mut self, command: Command) {
-        match (command, &mut self.process) {
+        match (command, self.process.in_use()) {
             (Command::Start { jobs, fresh }, _) => {
                 if fresh {
                     match self.start_trainer().await {
-                        Ok(started) => self.process = Some(started),
+                        Ok(started) => self.process = SlotProcess::InUse(started),
                         Err(error) => {
                             let name = self.trainer.name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
@@ -221,7 +260,7 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) = self.process.as_ref().zip(train(jobs, &self.trainer)) {
+                if let Some((process, request)) = self.process.in_use().zip(train(jobs, &self.trainer)) {
                     process.send(request);
                 }
             }
