@@ -19,7 +19,7 @@ const TORCH: &[&str] = &["tch", "torch-sys"];
 const WALLS: &[(&str, &[&[&str]])] = &[
     ("terms", &[WIRE, SURROUNDINGS]),
     ("domain", &[WIRE, SURROUNDINGS]),
-    ("engine", &[&["rusqlite", "sqlx"]]),
+    ("engine", &[WIRE, SURROUNDINGS]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
     ("dataset", &[WIRE, SURROUNDINGS]),
     // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.

@@ -186,12 +186,9 @@ impl Target {
                 "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
             ))
         };
-        let secure = match url.split_once("://") {
-            Some(("http", _)) => false,
-            Some(("https", _)) => true,
-            _ => return Err(wrong(&"no http:// or https:// before it")),
-        };
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| wrong(&innermost(&error)))?;
+        let full = terms::coordinator_url(url).map_err(|reason| wrong(&reason))?;
+        let secure = full.starts_with("https://");
+        let endpoint = Endpoint::from_shared(full).map_err(|error| wrong(&innermost(&error)))?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -274,7 +271,6 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_with_what_would() {
         for (url, tls_ca, expected) in [
-            ("127.0.0.1:7070", None, "http://HOST:PORT"),
             ("ftp://host", None, "http://HOST:PORT"),
             ("https://host:7070", None, "--tls-ca"),
             ("http://host:7070", Some("ca.pem"), "--tls-ca is for https"),
@@ -286,7 +282,9 @@ mod tests {
                 "{url}: {error}"
             );
         }
-        assert!(target("", None).endpoint("http://[::1]:7070").is_ok());
+        for url in ["http://[::1]:7070", "127.0.0.1:7070"] {
+            assert!(target("", None).endpoint(url).is_ok(), "{url}");
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
 #![warn(missing_docs)]
 
+mod address;
 mod bounds;
 mod dataset;
 mod epoch;
@@ -11,6 +12,7 @@ pub mod metrics;
 mod parameter;
 mod state;
 
+pub use address::coordinator_url;
 pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use epoch::EpochMetrics;

@@ -131,8 +131,8 @@ pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
 }
 
 fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
-    let url = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
     let wrong = |reason: String| TargetError::Url { url: given.to_owned(), reason };
+    let url = terms::coordinator_url(given).map_err(|reason| wrong(reason.to_owned()))?;
     let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
     let endpoint = match endpoint.uri().scheme_str() {
         Some("http") => endpoint,

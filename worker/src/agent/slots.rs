@@ -54,7 +54,7 @@ impl Slots {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let (ready, is_ready) = oneshot::channel();
             prepared.push(is_ready);
-            let task = SlotTask { slot, trainers, events: events.clone(), spare: None, process: None };
+            let task = SlotTask { slot, trainers, events: events.clone(), process: SlotProcess::None };
             tasks.spawn(task.run(ready, commands));
             sender
         };
@@ -125,9 +125,48 @@ struct SlotTask {
     slot: usize,
     trainers: Trainers,
     events: mpsc::Sender<(usize, TrainerEvent)>,
+    process: SlotProcess,
+}
+
+/// A slot's trainer process, of which there is at most one.
+enum SlotProcess {
+    /// None: the next job starts one.
+    None,
     /// Ready, and waits for the first job.
-    spare: Option<TrainerProcess>,
-    process: Option<TrainerProcess>,
+    Spare(TrainerProcess),
+    /// It was given jobs.
+    InUse(TrainerProcess),
+}
+
+impl SlotProcess {
+    fn in_use(&mut self) -> Option<&mut TrainerProcess> {
+        match self {
+            Self::InUse(process) => Some(process),
+            Self::None | Self::Spare(_) => None,
+        }
+    }
+
+    /// Takes out the one that was given jobs.
+    fn take_in_use(&mut self) -> Option<TrainerProcess> {
+        match std::mem::replace(self, Self::None) {
+            Self::InUse(process) => Some(process),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes out the one that waits.
+    fn take_spare(&mut self) -> Option<TrainerProcess> {
+        match std::mem::replace(self, Self::None) {
+            Self::Spare(process) => Some(process),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl SlotTask {
@@ -143,7 +182,7 @@ impl SlotTask {
         let _ = ready.send(prepared);
         loop {
             let exited = async {
-                match &mut self.process {
+                match self.process.in_use() {
                     Some(process) => process.exited().await,
                     None => std::future::pending().await,
                 }
@@ -155,7 +194,7 @@ impl SlotTask {
                 },
                 status = exited => {
                     self.let_leaving_be_heard(&status).await;
-                    if let Some(process) = self.process.take() {
+                    if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
                         let reason = process.describe(status);
                         tracing::info!(slot = self.slot, "{reason}");
@@ -170,7 +209,7 @@ impl SlotTask {
     /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
     /// nothing wrong then, which the session must know before it hears of the end.
     async fn let_leaving_be_heard(&mut self, status: &std::io::Result<ExitStatus>) {
-        if let Some(process) = self.process.as_mut().filter(|process| process.was_sent_away(status)) {
+        if let Some(process) = self.process.in_use().filter(|process| process.was_sent_away(status)) {
             process.note_end();
             tokio::time::sleep(LEAVING_IS_HEARD_WITHIN).await;
         }
@@ -199,7 +238,7 @@ impl SlotTask {
             Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, .. }, .. })
                 if (TRAINER_PROTOCOL_MIN..=TRAINER_PROTOCOL_VERSION).contains(&protocol) =>
             {
-                self.spare = Some(process);
+                self.process = SlotProcess::Spare(process);
                 Ok(())
             }
             Ok(TrainerEvent::Broken { reason }) => Err(reason),
@@ -214,7 +253,7 @@ impl SlotTask {
     /// The trainer for the first jobs: the one that is ready, unless it has died meanwhile. One that is of another kind goes, as it
     /// holds the slot's device.
     async fn start_trainer(&mut self, kind: TrainerKind) -> std::io::Result<TrainerProcess> {
-        if let Some(mut spare) = self.spare.take().filter(|_| kind == TrainerKind::Model) {
+        if let Some(mut spare) = self.process.take_spare().filter(|_| kind == TrainerKind::Model) {
             tokio::select! {
                 biased;
                 _ = spare.exited() => {}
@@ -228,12 +267,12 @@ impl SlotTask {
     }
 
     async fn obey(&mut self, command: Command) {
-        match (command, &mut self.process) {
+        match (command, self.process.in_use()) {
             (Command::Start { jobs, fresh }, _) => {
                 let kind = jobs.first().map_or(TrainerKind::Model, |(_, work)| work.kind());
                 if fresh {
                     match self.start_trainer(kind).await {
-                        Ok(started) => self.process = Some(started),
+                        Ok(started) => self.process = SlotProcess::InUse(started),
                         Err(error) => {
                             let name = self.trainers.of(kind).name;
                             let reason = format!("the trainer {name} cannot be started ({error})");
@@ -244,7 +283,7 @@ impl SlotTask {
                     }
                 }
                 if let Some((process, request)) =
-                    self.process.as_ref().zip(train(jobs, self.trainers.of(kind)))
+                    self.process.in_use().zip(train(jobs, self.trainers.of(kind)))
                 {
                     process.send(request);
                 }

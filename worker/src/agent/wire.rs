@@ -55,9 +55,14 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
 }
 
 fn encode_held(held: Held) -> v1::HeldAttempt {
-    // Slot counts come from flags and device lists, far below u32's bound.
-    let slot = u32::try_from(held.slot).unwrap_or(u32::MAX);
-    v1::HeldAttempt { attempt: Some(held.attempt.into()), slot, ended: held.ended }
+    let attempt = Some(held.attempt().into());
+    match held {
+        // A number beyond all slots stands for one that the coordinator cannot know.
+        Held::Running { slot, .. } => {
+            v1::HeldAttempt { attempt, slot: u32::try_from(slot).unwrap_or(u32::MAX), ended: false }
+        }
+        Held::Ended { .. } => v1::HeldAttempt { attempt, slot: 0, ended: true },
+    }
 }
 
 fn encode_progress(progress: Progress) -> v1::AttemptProgress {

@@ -195,11 +195,7 @@ impl Session {
     fn greet(&mut self, now: Duration) {
         self.outbox.rewind();
         let ended = self.outbox.ended();
-        let held = self.held_running().chain(ended.into_iter().map(|attempt| Held {
-            attempt,
-            slot: 0,
-            ended: true,
-        }));
+        let held = self.held_running().chain(ended.into_iter().map(|attempt| Held::Ended { attempt }));
         let hello = ToCoordinator::Hello { held: held.collect(), draining: self.mode.is_draining() };
         self.outputs.push(Output::Send(hello));
         self.link = Link::Greeting { welcome_by: now + WELCOME_WITHIN };
@@ -211,7 +207,7 @@ impl Session {
             let running =
                 slot.running.iter().filter(|running| !running.is_refused()).map(|running| running.attempt);
             let waiting = slot.waiting.iter().map(|job| job.attempt);
-            running.chain(waiting).map(move |attempt| Held { attempt, slot: index, ended: false })
+            running.chain(waiting).map(move |attempt| Held::Running { attempt, slot: index })
         })
     }
 
@@ -253,7 +249,7 @@ impl Session {
 
     fn on_grant(&mut self, now: Duration, slot: usize, jobs: Vec<GrantedJob>) {
         let known = |attempt| {
-            self.held_running().any(|held| held.attempt == attempt) || self.outbox.holds_end_of(attempt)
+            self.held_running().any(|held| held.attempt() == attempt) || self.outbox.holds_end_of(attempt)
         };
         let jobs: Vec<GrantedJob> = jobs.into_iter().filter(|job| !known(job.attempt)).collect();
         match self.obstacle(slot) {

@@ -179,7 +179,7 @@ impl Watch {
                     self.last_sent = event.sequence;
                 }
                 Output::Send(ToCoordinator::Hello { held, .. }) => {
-                    let distinct: BTreeSet<_> = held.iter().map(|held| held.attempt).collect();
+                    let distinct: BTreeSet<_> = held.iter().map(|held| held.attempt()).collect();
                     assert_eq!(distinct.len(), held.len(), "an attempt is held twice");
                 }
                 Output::StartJobs { slot, jobs, fresh } => {

@@ -206,7 +206,10 @@ fn brief(output: &Output) -> String {
         Output::Send(ToCoordinator::Hello { held, draining }) => {
             let held: Vec<_> = held
                 .iter()
-                .map(|held| format!("{}@{}{}", held.attempt, held.slot, if held.ended { "!" } else { "" }))
+                .map(|held| match held {
+                    Held::Running { attempt, slot } => format!("{attempt}@{slot}"),
+                    Held::Ended { attempt } => format!("{attempt}@0!"),
+                })
                 .collect();
             format!("hello [{}]{}", held.join(" "), if *draining { " draining" } else { "" })
         }

@@ -229,13 +229,28 @@ pub enum ToCoordinator {
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// The attempt.
-    pub attempt: AttemptKey,
-    /// Its slot; of no meaning once it has ended.
-    pub slot: usize,
+pub enum Held {
+    /// Its slot's trainer works on it or is about to.
+    Running {
+        /// The attempt.
+        attempt: AttemptKey,
+        /// The slot's index.
+        slot: usize,
+    },
     /// Its end waits in the spool.
-    pub ended: bool,
+    Ended {
+        /// The attempt.
+        attempt: AttemptKey,
+    },
+}
+
+impl Held {
+    /// The attempt that is held.
+    pub fn attempt(&self) -> AttemptKey {
+        match self {
+            Self::Running { attempt, .. } | Self::Ended { attempt } => *attempt,
+        }
+    }
 }
 
 /// How far an attempt is.
