@@ -3,9 +3,11 @@
 
 mod convert;
 mod metrics;
+mod snapshot;
 
 pub use convert::{MissingField, attempt_from_wire, job_point, parameters_from_wire, parameters_to_wire};
 pub use metrics::{epoch_to_wire, metrics_to_wire};
+pub use snapshot::SnapshotProblem;
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
 

@@ -31,7 +31,7 @@ use super::{
     mismatch,
     readers::{Messages, Reader},
     reading::Reading,
-    refused, unreadable,
+    refused, snapshots, unreadable,
     watch::{self, Snapshots},
 };
 use crate::{artifacts::MaybeArtifacts, driver::Seat};
@@ -166,6 +166,20 @@ impl SweepService for SweepServer {
             }
             _ => Err(mismatch()),
         }
+    }
+
+    async fn put_snapshot(
+        &self,
+        request: Request<v1::PutSnapshotRequest>,
+    ) -> Result<Response<v1::PutSnapshotResponse>, Status> {
+        snapshots::put(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn put_contents(
+        &self,
+        request: Request<v1::PutContentsRequest>,
+    ) -> Result<Response<v1::PutContentsResponse>, Status> {
+        snapshots::put_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
