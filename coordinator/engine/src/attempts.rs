@@ -8,7 +8,7 @@ use terms::{
 };
 
 use super::{
-    AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
+    AttemptEvent, Effect, Engine, Now, Observation, Output, SessionId,
     blame::{LOSSES_MAX, charge},
     sessions::revoke,
     settle,
@@ -26,8 +26,8 @@ impl Engine {
         attempt: AttemptKey,
         event: AttemptEvent,
         out: &mut Output,
-    ) -> Reply {
-        let Some(name) = self.heard(now, session) else { return Reply::None };
+    ) {
+        let Some(name) = self.heard(now, session) else { return };
         // Also what is refused is acknowledged: the worker must not send it for ever.
         out.effects.push(Effect::Acknowledge { session, sequence });
         if matches!(event, AttemptEvent::Ended { .. })
@@ -44,7 +44,7 @@ impl Engine {
             if self.is_foreign(&name, attempt) {
                 self.refuse(&name, &format!("it spoke of {attempt}, which it was never given"));
             }
-            return Reply::None;
+            return;
         };
         active.deadline_ms = now.monotonic_ms + lease_ms;
         match event {
@@ -83,7 +83,6 @@ impl Engine {
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
-        Reply::None
     }
 
     fn started(
@@ -278,7 +277,7 @@ impl Engine {
     }
 
     /// Time went by: leases end.
-    pub(super) fn tick(&mut self, now: Now, out: &mut Output) -> Reply {
+    pub(super) fn tick(&mut self, now: Now, out: &mut Output) {
         let expired: Vec<(AttemptKey, WorkerName)> = self
             .sweeps
             .values()
@@ -301,7 +300,6 @@ impl Engine {
         self.note_idle_sweeps(now, out);
         self.forget_workers(now.unix_ms);
         self.forget_data_sets();
-        Reply::None
     }
 }
 

@@ -1,19 +1,17 @@
-//! What comes of an input: records, effects, and among these what is said to workers and to watchers.
+//! What comes of a command or an event: records, effects, and among these what watchers hear.
 
 use domain::record::Record;
 use terms::{AttemptKey, EpochMetrics, JobState, SweepId, WorkerName};
 
-use super::{Reply, SessionId, orders::ToWorker};
+use super::{SessionId, orders::ToWorker};
 
-/// What comes of an input.
+/// What comes of a command or an event.
 #[derive(Debug, Default)]
 pub struct Output {
     /// To be made durable, in order, before anything else is done.
     pub records: Vec<Record>,
     /// To be done once the records are durable.
     pub effects: Vec<Effect>,
-    /// To be told to who sent the input, once the records are durable.
-    pub reply: Reply,
 }
 
 /// Something to do.

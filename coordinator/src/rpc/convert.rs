@@ -1,4 +1,4 @@
-//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages. What the
+//! Messages of workers into events of the engine, checked and cut to size; rows of the store into messages. What the
 //! engine says lies in files of its own: `to_worker`, and `shown` for users.
 
 mod shown;
@@ -11,7 +11,7 @@ use domain::{
     record::WeightsFile,
     specification::{Change, SpecificationSource},
 };
-use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
+use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
@@ -142,13 +142,18 @@ pub fn running_max(slots: &[SlotDescription]) -> usize {
 }
 
 /// A later message of a worker whose heartbeats name at most `running_max` attempts.
-pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Input, Status> {
+pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Event, Status> {
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {
             let attempt = proto::attempt_from_wire(event.attempt)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
+            Ok(Event::Attempt {
+                session,
+                sequence: event.sequence,
+                attempt,
+                event: attempt_event(event.event),
+            })
         }
         Some(Message::Heartbeat(beat)) if beat.running.len() > running_max => {
             Err(Status::invalid_argument(format!(
@@ -162,10 +167,10 @@ pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
                     if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { 0.0 };
                 Some(Heartbeat { attempt: progress.attempt?.into(), epoch: progress.epoch, fraction })
             });
-            Ok(Input::Heartbeat { session, running: running.collect() })
+            Ok(Event::Heartbeat { session, running: running.collect() })
         }
         Some(Message::Draining(draining)) => {
-            Ok(Input::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
+            Ok(Event::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
         }
         Some(Message::Hello(_)) => {
             Err(Status::invalid_argument("a session has one hello, its first message"))

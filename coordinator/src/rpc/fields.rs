@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use engine::{AttemptEvent, Input, SessionId};
+use engine::{AttemptEvent, Event, SessionId};
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 use proto::{
     Message,
@@ -321,8 +321,8 @@ fn event(attempt: v1::AttemptRef, sequence: u64, event: v1::event::Event) -> v1:
 }
 
 fn heard(message: v1::WorkerMessage) -> AttemptEvent {
-    match convert::input(SessionId(1), 128, message) {
-        Ok(Input::Event { event, .. }) => event,
+    match convert::event(SessionId(1), 128, message) {
+        Ok(Event::Attempt { event, .. }) => event,
         other => panic!("{other:?}"),
     }
 }
@@ -461,8 +461,7 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
     let tell = async |session, number: u64| {
         let (outbox, messages) = served.driver.outbox();
         let hello = convert::hello(hello(|_| {})).unwrap();
-        let opened = Input::SessionOpened { session, hello };
-        served.driver.open_session(opened, outbox).await.unwrap();
+        served.driver.open_session(session, hello, outbox).await.unwrap();
         let started = |sweep_id, job, images| {
             let dataset = v1::DatasetSummary {
                 train_images: images,
@@ -477,7 +476,7 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
             event(v1::AttemptRef { sweep_id, job, attempt: 1 }, number, v1::event::Event::Started(started))
         };
         for message in [started(number, 1, 1), started(1, number, 1), started(1, 1, number)] {
-            let input = convert::input(session, 128, message).unwrap();
+            let input = convert::event(session, 128, message).unwrap();
             served.driver.tell(vec![input]).await.unwrap();
         }
         assert!(std::future::poll_fn(|context| messages.poll_recv(context)).await.is_some());

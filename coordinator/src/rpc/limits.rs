@@ -1,6 +1,6 @@
 //! How much of what workers say is believed, and how much of it is kept.
 
-use engine::{AttemptEvent, Input, SessionId};
+use engine::{AttemptEvent, Event, SessionId};
 use proto::v1::{self, event::Event as Wire, worker_message::Message};
 use tonic::Code;
 
@@ -9,8 +9,8 @@ use super::convert;
 fn heard(event: Option<Wire>) -> AttemptEvent {
     let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
     let message = Message::Event(v1::Event { sequence: 1, attempt, event });
-    match convert::input(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }) {
-        Ok(Input::Event { event, .. }) => event,
+    match convert::event(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }) {
+        Ok(Event::Attempt { event, .. }) => event,
         other => panic!("{other:?}"),
     }
 }
@@ -126,7 +126,7 @@ fn a_heartbeat_names_no_more_than_the_slots_can_hold() {
         let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
         let running = vec![v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }; attempts];
         let message = Some(Message::Heartbeat(v1::Heartbeat { running }));
-        convert::input(SessionId(1), 128, v1::WorkerMessage { message })
+        convert::event(SessionId(1), 128, v1::WorkerMessage { message })
     };
     assert!(beat(128).is_ok());
     assert_eq!(beat(129).unwrap_err().code(), Code::InvalidArgument);

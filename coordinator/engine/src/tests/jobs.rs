@@ -4,7 +4,7 @@ use domain::record::{History, Record};
 use terms::{AttemptState, EpochMetrics, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
-use crate::{AttemptEvent, Effect, Input, Reply};
+use crate::{AttemptEvent, Effect, command::Extend};
 
 #[test]
 fn every_free_slot_gets_a_job_in_the_order_of_their_numbers() {
@@ -229,9 +229,9 @@ fn an_extension_may_rank_by_other_epochs() {
     train_to(&mut cluster, 1, [(0.9, None), (0.4, None)]);
     train_to(&mut cluster, 2, [(0.5, None), (0.6, None)]);
     assert_eq!(best(&mut cluster), Some((2, 0.6)));
-    let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else { panic!() };
+    let definition = cluster.definition();
     let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
-    cluster.apply(Input::Extend { sweep: SweepId(1), base: definition, definition: more.into() });
+    cluster.order(Extend { sweep: SweepId(1), base: definition, definition: more.into() });
     assert_eq!(best(&mut cluster), Some((1, 0.9)), "what is done is ranked anew");
     train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
     assert_eq!(best(&mut cluster), Some((3, 0.95)));

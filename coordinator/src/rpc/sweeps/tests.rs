@@ -5,7 +5,7 @@ use domain::{
     record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState},
     specification::{Goal, Metric, MetricName, MetricUse},
 };
-use engine::weights_name;
+use engine::{command::Retry, query::SeeEnds, weights_name};
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
 use terms::{AttemptKey, AttemptState, EpochMetrics};
 use tokio::sync::{mpsc, oneshot};
@@ -205,10 +205,10 @@ async fn a_list_that_was_overtaken_is_read_again() {
     let has_read = served.lists.recv().await.unwrap();
     // The engine has another retry meanwhile, as of a coordinator that was restored in between.
     let seat = &served.server.seat;
-    let Reply::Ends(seen) = seat.call(Input::SeeEnds(SweepId(1))).await.unwrap() else { panic!() };
+    let seen = seat.query(SeeEnds(SweepId(1))).await.unwrap();
     let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
-    let other = Input::Retry { sweep: SweepId(1), jobs, all: false, seen };
-    assert!(matches!(seat.call(other).await.unwrap(), Reply::Retried(_, 1)));
+    let other = Retry { sweep: SweepId(1), jobs, all: false, seen };
+    assert_eq!(seat.command(Issuer::local(), other).await.unwrap().jobs, 1);
     has_read.send(()).unwrap();
     for _ in 0..3 {
         served.lists.recv().await.unwrap().send(()).unwrap();
