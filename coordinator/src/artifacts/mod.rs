@@ -22,8 +22,8 @@ use futures_util::stream::BoxStream;
 use terms::snapshot::{ContentHash, SnapshotId};
 use tokio::sync::{RwLock, Semaphore};
 
-pub use self::tidy::tidy;
 pub(crate) use self::snapshots::{Held, Piece};
+pub use self::tidy::tidy;
 use self::{
     parts::{Part, Parts},
     place::{Place, blocking},

@@ -68,7 +68,8 @@ impl Artifacts {
             }
         };
         let contents = stream::iter(manifest.contents()).map(look).buffered(TOGETHER_MAX);
-        let missing: Vec<ContentHash> = contents.try_filter_map(async |missing| Ok(missing)).try_collect().await?;
+        let missing: Vec<ContentHash> =
+            contents.try_filter_map(async |missing| Ok(missing)).try_collect().await?;
         if missing.is_empty() {
             let text = serde_json::to_vec(manifest).map_err(std::io::Error::other)?;
             self.put(&manifest_name(manifest.id()), text).await?;

@@ -206,7 +206,8 @@ impl Served {
             // This server has no place for them; a service with one: `artifacts::snapshots::tests`.
             "ContentPiece.bytes" | "ContentPiece.offset" => {
                 let blake3 = a_file().blake3;
-                let pieces = vec![v1::ContentPiece { blake3, bytes: number, offset: number, data: Vec::new() }];
+                let pieces =
+                    vec![v1::ContentPiece { blake3, bytes: number, offset: number, data: Vec::new() }];
                 server.put_contents(Request::new(v1::PutContentsRequest { pieces })).await.map(drop)
             }
             "ReportRowsRequest.sweep_id" => {

@@ -284,9 +284,7 @@ impl SnapshotManifest {
 fn check_lengths(files: &[SnapshotFile]) -> Result<(), SnapshotError> {
     let mut contents: Vec<&SnapshotFile> = files.iter().collect();
     contents.sort_unstable_by_key(|file| (file.blake3, file.bytes));
-    let differ = |pair: &&[&SnapshotFile]| {
-        matches!(pair, [one, other] if one.blake3 == other.blake3 && one.bytes != other.bytes)
-    };
+    let differ = |pair: &&[&SnapshotFile]| matches!(pair, [one, other] if one.blake3 == other.blake3 && one.bytes != other.bytes);
     match contents.windows(2).find(differ) {
         Some(pair) => Err(SnapshotError::Length { path: pair[0].path.clone() }),
         None => Ok(()),

@@ -49,7 +49,8 @@ async fn a_snapshot_is_kept_once_all_contents_are_there_and_each_is_asked_for_on
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path());
     let long: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8).collect();
-    let snapshot = manifest(&[("train.py", b"print()"), ("again.py", b"print()"), ("empty", b""), ("table", &long)]);
+    let snapshot =
+        manifest(&[("train.py", b"print()"), ("again.py", b"print()"), ("empty", b""), ("table", &long)]);
     let missing = artifacts.put_snapshot(&snapshot).await.unwrap();
     assert_eq!(missing.len(), 3, "two files have the same content");
     let small = artifacts.put_contents(vec![piece(b"print()", 0, 7), piece(b"", 0, 0)]).await.unwrap();
@@ -59,7 +60,11 @@ async fn a_snapshot_is_kept_once_all_contents_are_there_and_each_is_asked_for_on
     let artifacts = open(folder.path());
     assert_eq!(artifacts.put_snapshot(&snapshot).await.unwrap(), [ContentHash::of(&long)]);
     assert_eq!(put(&artifacts, piece(&long, 0, 0)).await, Taken::UpTo(1 << 20), "an empty piece asks");
-    assert_eq!(put(&artifacts, piece(&long, 7, 8)).await, Taken::UpTo(1 << 20), "what does not belong there is left out");
+    assert_eq!(
+        put(&artifacts, piece(&long, 7, 8)).await,
+        Taken::UpTo(1 << 20),
+        "what does not belong there is left out"
+    );
     assert_eq!(put(&artifacts, piece(&long, 1 << 20, 2 << 20)).await, Taken::UpTo(2 << 20));
     assert!(matches!(artifacts.hold_snapshot(snapshot.id()).await, Err(ArtifactError::NoSnapshot(_))));
     assert_eq!(put(&artifacts, piece(&long, 2 << 20, long.len())).await, Taken::Whole);
@@ -113,8 +118,11 @@ async fn what_is_not_what_it_says_is_not_kept() {
 async fn what_no_sweep_names_is_removed_once_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path());
-    let (named, unnamed, of_others) =
-        (manifest(&[("a", b"a"), ("b", b"b")]), manifest(&[("a", b"a"), ("c", b"c")]), manifest(&[("d", b"d")]));
+    let (named, unnamed, of_others) = (
+        manifest(&[("a", b"a"), ("b", b"b")]),
+        manifest(&[("a", b"a"), ("c", b"c")]),
+        manifest(&[("d", b"d")]),
+    );
     for content in [b"a", b"b", b"c", b"d", b"e"] {
         put(&artifacts, piece(content, 0, 1)).await;
     }

@@ -16,8 +16,8 @@ use std::{
 
 use indicatif::HumanBytes;
 use terms::snapshot::{
-    ContentHash, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_FILES_MAX, SnapshotError, SnapshotFile,
-    SnapshotManifest,
+    ContentHash, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_FILES_MAX, SnapshotError,
+    SnapshotFile, SnapshotManifest,
 };
 
 pub(super) use self::upload::{Sent, send};
@@ -74,7 +74,8 @@ pub(super) fn collect(
     for text in patterns {
         let key = "execution.files";
         let pattern = Pattern::parse(text).map_err(|reason| refused(key, text, &reason))?;
-        let all = walk::below(folder, &pattern, &mut left_out).map_err(|reason| refused(key, text, &reason))?;
+        let all =
+            walk::below(folder, &pattern, &mut left_out).map_err(|reason| refused(key, text, &reason))?;
         if all.is_empty() {
             let left_out = left_out.describe();
             let hidden = if left_out.is_empty() { left_out } else { format!(" (left out: {left_out})") };

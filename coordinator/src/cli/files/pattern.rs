@@ -61,7 +61,10 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> =
         text.split('/').filter(|name| !matches!(*name, "" | ".")).map(str::to_owned).collect();
     if names.iter().any(|name| name == "..") {
-        return Err("it leads out of the folder of the sweep file; move the sweep file up, next to what it needs".to_owned());
+        return Err(
+            "it leads out of the folder of the sweep file; move the sweep file up, next to what it needs"
+                .to_owned(),
+        );
     }
     Ok(names)
 }

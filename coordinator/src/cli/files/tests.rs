@@ -112,7 +112,11 @@ fn links_are_followed_within_the_folder_and_nowhere_else() {
         let told = project.collect(None, &[pattern]).unwrap_err();
         assert!(told.contains("leads out of the folder") && told.contains("share"), "{pattern}: {told}");
     }
-    assert_eq!(project.paths(None, &["*.py"]), ["link.py", "other.py", "train.py"], "what is not meant does not matter");
+    assert_eq!(
+        project.paths(None, &["*.py"]),
+        ["link.py", "other.py", "train.py"],
+        "what is not meant does not matter"
+    );
 }
 
 #[test]

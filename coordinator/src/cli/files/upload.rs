@@ -54,7 +54,9 @@ pub(in crate::cli) async fn send(target: &Target, files: &Collected) -> Result<S
         upload.contents += wanted.len();
         upload.contents(wanted).await?;
     }
-    Err(Failure::operation("the coordinator loses the files that it is sent; look at where it keeps artifacts"))
+    Err(Failure::operation(
+        "the coordinator loses the files that it is sent; look at where it keeps artifacts",
+    ))
 }
 
 fn foreign(what: &str) -> Failure {

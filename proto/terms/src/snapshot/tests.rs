@@ -34,8 +34,21 @@ fn paths_that_lead_out_of_the_folder_are_refused() {
     let long = "a".repeat(256);
     let longer = format!("{}/x", "a".repeat(200)).repeat(6);
     for path in [
-        "", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "..", "a\0b", "a\nb", "a/./b", &long,
-        &longer, &"a/".repeat(40),
+        "",
+        "/etc/passwd",
+        "../a",
+        "a/../../b",
+        "a/..",
+        "./a",
+        "a//b",
+        "a/",
+        "..",
+        "a\0b",
+        "a\nb",
+        "a/./b",
+        &long,
+        &longer,
+        &"a/".repeat(40),
     ] {
         assert!(matches!(snapshot(&[path]), Err(SnapshotError::Path { .. })), "{path:?}");
     }
@@ -60,7 +73,8 @@ fn paths_that_are_one_where_case_does_not_count_are_refused() {
         assert!(matches!(snapshot(&paths), Err(SnapshotError::Clash { .. })), "{paths:?}");
         // Whatever stands between them in the order of bytes.
         let more = [paths[0], "a-b", "a.b", "b", "lib.py", "x", paths[1]];
-        let more: Vec<&str> = more.into_iter().filter(|path| *path != "x" || !paths[0].starts_with('x')).collect();
+        let more: Vec<&str> =
+            more.into_iter().filter(|path| *path != "x" || !paths[0].starts_with('x')).collect();
         assert!(matches!(snapshot(&more), Err(SnapshotError::Clash { .. })), "{more:?}");
     }
     assert!(snapshot(&["a", "ab", "a.b", "b/a", "b/b/a", "c/a"]).is_ok());

@@ -128,7 +128,8 @@ impl Cache {
         let mut contents: BTreeMap<ContentHash, (PathBuf, u64)> = BTreeMap::new();
         for folder in entries(&self.folder.join("contents"))? {
             for path in entries(&folder)? {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if name.starts_with(UNFINISHED) {
                     fs::remove_file(&path)?;
                 } else if let Ok(content) = name.parse() {
@@ -155,7 +156,11 @@ impl Cache {
         let mut kept: u64 = 0;
         for (_, path) in manifests {
             let own = read_manifest(&path).map(|manifest| manifest.contents()).unwrap_or_default();
-            let more: u64 = own.iter().filter(|(content, _)| contents.contains_key(content)).map(|(_, bytes)| bytes).sum();
+            let more: u64 = own
+                .iter()
+                .filter(|(content, _)| contents.contains_key(content))
+                .map(|(_, bytes)| bytes)
+                .sum();
             if own.is_empty() || kept + more > self.bytes_max {
                 fs::remove_file(&path)?;
             } else {
@@ -206,7 +211,9 @@ async fn locked(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io:
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(found) => found.map(|entry| entry.map(|entry| entry.path())).collect(),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }

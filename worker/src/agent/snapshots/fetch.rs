@@ -124,13 +124,15 @@ impl Fetching<'_> {
         let (content, bytes) = *self.missing.front().ok_or_else(foreign)?;
         let mut current = match self.current.take() {
             Some(current) => current,
-            None => {
-                Current { file: self.cache.begin(content)?, hasher: blake3::Hasher::new(), offset: 0 }
-            }
+            None => Current { file: self.cache.begin(content)?, hasher: blake3::Hasher::new(), offset: 0 },
         };
         let length = piece.data.len() as u64;
         let goes_on = length > 0 || bytes == 0;
-        if piece.content != content || piece.offset != current.offset || !goes_on || length > bytes - current.offset {
+        if piece.content != content
+            || piece.offset != current.offset
+            || !goes_on
+            || length > bytes - current.offset
+        {
             return Err(foreign());
         }
         current.file.write_all(&piece.data)?;
@@ -141,7 +143,9 @@ impl Fetching<'_> {
             return Ok(());
         }
         if ContentHash::from(current.hasher.finalize()) != content {
-            return Err(Problem::Source(format!("the content {content} is damaged where it keeps artifacts")));
+            return Err(Problem::Source(format!(
+                "the content {content} is damaged where it keeps artifacts"
+            )));
         }
         self.cache.finish(content, current.file)?;
         self.missing.pop_front();

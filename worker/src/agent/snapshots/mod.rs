@@ -75,7 +75,9 @@ impl<S: Source> Snapshots<S> {
         let fetched = tokio::time::timeout(FETCHED_WITHIN, self.fetched_folder(attempt, id)).await;
         let folder = fetched.unwrap_or_else(|_| {
             let limit = FETCHED_WITHIN.as_secs();
-            Err(Unavailable(format!("the files of the program did not come from the coordinator within {limit} s")))
+            Err(Unavailable(format!(
+                "the files of the program did not come from the coordinator within {limit} s"
+            )))
         });
         if folder.is_err() {
             self.remove(attempt).await;
@@ -85,7 +87,10 @@ impl<S: Source> Snapshots<S> {
 
     async fn fetched_folder(&self, attempt: AttemptKey, id: SnapshotId) -> Result<PathBuf, Unavailable> {
         let cached = |error: io::Error| {
-            Unavailable::new("the files of the program cannot be kept in the cache folder of this worker", &error)
+            Unavailable::new(
+                "the files of the program cannot be kept in the cache folder of this worker",
+                &error,
+            )
         };
         let mut tries_left = TRIES_MAX;
         let folder = loop {
@@ -98,13 +103,17 @@ impl<S: Source> Snapshots<S> {
                 drop(used);
                 unpacked
             });
-            let unpacked = unpacked.await.unwrap_or_else(|error| Err(UnpackError::Io(io::Error::other(error))));
+            let unpacked =
+                unpacked.await.unwrap_or_else(|error| Err(UnpackError::Io(io::Error::other(error))));
             tries_left -= 1;
             match unpacked {
                 Ok(folder) => break folder,
                 Err(UnpackError::Damaged(_)) if tries_left > 0 => {}
                 Err(error) => {
-                    return Err(Unavailable::new("the files of the program cannot be unpacked on this worker", &error));
+                    return Err(Unavailable::new(
+                        "the files of the program cannot be unpacked on this worker",
+                        &error,
+                    ));
                 }
             }
         };

@@ -126,7 +126,8 @@ impl Source for Remote {
         let answer = self.call(request, async |client, request| client.get_contents(request).await).await?;
         let from_wire = |piece: v1::ContentPiece| {
             let v1::ContentPiece { blake3, bytes, offset, data } = piece;
-            let content = blake3.parse().map_err(|_| "its answer names contents by something that is no hash")?;
+            let content =
+                blake3.parse().map_err(|_| "its answer names contents by something that is no hash")?;
             Ok(Piece { content, bytes, offset, data })
         };
         let pieces: Result<Vec<Piece>, &str> = answer.pieces.into_iter().map(from_wire).collect();

@@ -99,7 +99,12 @@ fn attempt(number: u32) -> AttemptKey {
 }
 
 fn project() -> Fake {
-    Fake::new(&[("train.py", b"print()"), ("bin/run", b"#!/bin/sh"), ("lib/empty.py", b""), ("lib/same.py", b"print()")])
+    Fake::new(&[
+        ("train.py", b"print()"),
+        ("bin/run", b"#!/bin/sh"),
+        ("lib/empty.py", b""),
+        ("lib/same.py", b"print()"),
+    ])
 }
 
 #[tokio::test]
@@ -119,7 +124,10 @@ async fn each_attempt_has_a_folder_of_its_own_and_the_files_come_once() {
     let other = worker.folder_for(attempt(2), id).await.unwrap();
     assert_eq!(fs::read(other.join("train.py")).unwrap(), b"print()");
     let again = worker.folder_for(attempt(1), id).await.unwrap();
-    assert_eq!((again.clone(), fs::read(again.join("train.py")).unwrap()), (folder.clone(), b"print()".to_vec()));
+    assert_eq!(
+        (again.clone(), fs::read(again.join("train.py")).unwrap()),
+        (folder.clone(), b"print()".to_vec())
+    );
     assert_eq!((fake.sent(), fake.asked.load(Ordering::Relaxed)), (0, 1));
     worker.remove(attempt(1)).await;
     assert!(!folder.exists() && other.exists());
@@ -197,7 +205,8 @@ async fn what_a_power_cut_did_to_the_cache_is_fetched_again() {
 async fn the_snapshots_that_were_used_last_stay_and_none_that_is_in_use_goes() {
     let machine = Machine::new();
     let contents: Vec<Vec<u8>> = (0..4).map(|number| vec![number; 1_000]).collect();
-    let fakes: Vec<Fake> = contents.iter().map(|content| Fake::new(&[("a", content), ("all", b"all")])).collect();
+    let fakes: Vec<Fake> =
+        contents.iter().map(|content| Fake::new(&[("a", content), ("all", b"all")])).collect();
     for (number, fake) in (0..).zip(&fakes) {
         let worker = machine.worker(fake);
         worker.folder_for(attempt(number), fake.manifest().id()).await.unwrap();
