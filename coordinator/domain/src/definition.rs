@@ -11,7 +11,7 @@ use crate::{
     known_points::KnownPoints,
     parameters::InPack,
     specification::{
-        Change, Execution, Metric, Specification, SpecificationError, SpecificationSource, is_setting,
+        Change, Execution, Objective, Specification, SpecificationError, SpecificationSource, is_setting,
     },
 };
 
@@ -37,7 +37,7 @@ pub struct SweepDefinition {
     /// How to run the jobs.
     pub execution: Execution,
     /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
-    pub metric: Metric,
+    pub metric: Objective,
     /// Parameters that differ between jobs, in the model's order.
     pub varying: Vec<&'static str>,
     parts: Vec<Part>,
@@ -103,7 +103,7 @@ impl SweepDefinition {
         Self {
             id,
             execution: specification.execution.clone(),
-            metric: specification.metric,
+            metric: specification.metric.clone(),
             varying: specification.varying(),
             specification,
             parts: vec![part],
@@ -128,9 +128,9 @@ impl SweepDefinition {
         }
         if let Some(last) = definition.parts.last() {
             definition.execution = last.specification.execution.clone();
-            definition.metric = last.specification.metric;
+            definition.metric = last.specification.metric.clone();
             definition.specification.execution = definition.execution.clone();
-            definition.specification.metric = definition.metric;
+            definition.specification.metric = definition.metric.clone();
             definition.specification.artifacts = last.specification.artifacts;
         }
         definition.varying = definition.find_varying();
@@ -239,7 +239,7 @@ impl SweepDefinition {
         }
         self.specification.take_settings(settings);
         self.execution = self.specification.execution.clone();
-        self.metric = self.specification.metric;
+        self.metric = self.specification.metric.clone();
         let last = self.parts.len() - 1;
         for index in [0, last] {
             let part = &mut self.parts[index];

@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
-use terms::ParameterValue;
+use terms::{
+    Goal, ParameterValue,
+    manifest::{self, Manifest},
+};
 
 /// A model family that workers can train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,21 @@ impl Model {
     /// The model called `name`.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|model| model.name() == name)
+    }
+
+    /// Which way is better of a metric of the model.
+    pub fn goal(self, metric: &str) -> Option<Goal> {
+        Some(manifest::builtin(self.name())?.metric(metric)?.goal)
+    }
+
+    /// The metric that ranks the model's jobs where a sweep file names none.
+    pub fn objective(self) -> &'static str {
+        manifest::builtin(self.name()).map_or("", |manifest| &manifest.objective)
+    }
+
+    /// What the model says of itself, as JSON.
+    pub fn manifest(self) -> String {
+        manifest::builtin(self.name()).map(Manifest::to_json).unwrap_or_default()
     }
 
     /// The model's parameters, in the order of report columns.

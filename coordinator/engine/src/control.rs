@@ -48,7 +48,8 @@ impl Engine {
             name: run.definition.specification.name.clone(),
             request_id: request_id.clone(),
             specification: run.definition.text(),
-            metric: run.definition.specification.metric,
+            manifest: run.definition.specification.model.manifest(),
+            objective: run.definition.specification.metric.clone(),
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
         });

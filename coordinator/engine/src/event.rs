@@ -1,7 +1,7 @@
 //! What happens: what workers say, streams that open and end, messages that leave, and time.
 
 use domain::record::WeightsFile;
-use terms::{AttemptKey, DatasetSummary, EpochMetrics, Outcome, WorkerName};
+use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName};
 
 /// One stream of one worker, numbered by who accepts them; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,7 +149,7 @@ pub enum AttemptEvent {
         resumed_epochs: u32,
     },
     /// An epoch is done.
-    Epoch(EpochMetrics),
+    Epoch(EpochReport),
     /// It has its end.
     Ended {
         /// How.

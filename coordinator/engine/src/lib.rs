@@ -9,6 +9,7 @@ pub mod command;
 mod control;
 mod event;
 mod job_control;
+mod metrics;
 pub mod mutants;
 mod orders;
 mod output;
@@ -33,6 +34,7 @@ use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::Worker
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
+    metrics::LeftOutMetrics,
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
     query::Query,

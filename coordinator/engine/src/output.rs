@@ -1,7 +1,7 @@
 //! What comes of a command or an event: records, effects, and among these what watchers hear.
 
 use domain::record::Record;
-use terms::{AttemptKey, EpochMetrics, JobState, SweepId, WorkerName};
+use terms::{AttemptKey, Epoch, JobState, MetricSchema, SweepId, WorkerName};
 
 use super::{SessionId, orders::ToWorker};
 
@@ -78,7 +78,9 @@ pub enum Observation {
         /// Who trained it.
         attempt: AttemptKey,
         /// What came out.
-        metrics: EpochMetrics,
+        epoch: Epoch,
+        /// The names of its values.
+        metrics: MetricSchema,
         /// How many epochs the attempt took over from an earlier one; their records are sent again.
         resumed_epochs: u32,
     },

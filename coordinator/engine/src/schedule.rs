@@ -137,6 +137,7 @@ impl Engine {
                 epochs_total: run.definition.epochs(job),
                 train_seconds: 0.0,
                 last: None,
+                objective: None,
                 best: None,
                 progress: (0, 0.0),
             };

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    record::{BestEpoch, Record, StoredWeights, WeightsFile, WeightsState},
+    record::{Record, StoredWeights, WeightsFile, WeightsState},
     specification::Keep,
 };
-use terms::{AttemptKey, EpochMetrics, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName};
 
 use super::{Effect, Engine, KeptWeights, Observation, Output, sweep_run::SweepRun};
 
@@ -181,18 +181,19 @@ fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
 pub(super) struct Left {
     pub(super) attempt: AttemptKey,
     pub(super) worker: WorkerName,
-    pub(super) last: Option<EpochMetrics>,
-    pub(super) best: Option<BestEpoch>,
+    /// The values of the objective at its last epoch and at its best.
+    pub(super) objective: Option<f64>,
+    pub(super) best: Option<f64>,
     pub(super) weights: Option<Result<WeightsFile, String>>,
 }
 
 impl Engine {
     /// An attempt is done, whose job's end has just been counted: whether its weights are waited for.
     pub(super) fn weights_left(&mut self, left: Left, out: &mut Output) {
-        let Left { attempt, worker, last, best, weights } = left;
+        let Left { attempt, worker, objective, best, weights } = left;
         let keeps = self.config.keeps_weights;
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep).filter(|_| keeps) else { return };
-        let Some(value) = run.ranked_value(last, best) else { return };
+        let Some(value) = run.ranked_value(objective, best) else { return };
         let job = attempt.job.job;
         let Some(weights) = weights.filter(|_| run.would_keep(job, value)) else { return };
         match weights {

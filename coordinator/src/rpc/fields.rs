@@ -395,6 +395,7 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
         "GetSnapshotRequest.snapshot_id" | "ContentPiece.blake3" => {
             text.parse::<ContentHash>().map(|hash| hash.to_string()).map_err(drop)
         }
+        "MetricValue.name" => terms::MetricSchema::default().add(&text).map(|_| text).map_err(drop),
         "WeightsFile.problem" => Ok(convert::reason(text)),
         // Never kept.
         "Draining.reason" => Err(()),

@@ -434,11 +434,8 @@ impl SweepService for SweepServer {
         })?;
         let header = self.describe(sweep).await?.into_inner();
         let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
-        let header = v1::ReportHeader {
-            sweep: Some(header),
-            parameters,
-            metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
-        };
+        let metrics = header.metric_names.clone();
+        let header = v1::ReportHeader { sweep: Some(header), parameters, metrics };
         let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
         let server = self.clone();
         self.tasks.spawn(async move {

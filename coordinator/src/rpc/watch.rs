@@ -225,13 +225,15 @@ fn is_final(state: v1::SweepState) -> bool {
 fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::WatchSweepResponse> {
     use v1::watch_sweep_response::Event;
     let event = match *observation {
-        Observation::Epoch { attempt, metrics, resumed_epochs } => Event::Epoch(v1::EpochObserved {
-            point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
-            attempt: attempt.attempt,
-            epochs_total: definition.epochs(attempt.job.job),
-            record: Some(metrics.into()),
-            resumed_epochs,
-        }),
+        Observation::Epoch { attempt, ref epoch, ref metrics, resumed_epochs } => {
+            Event::Epoch(v1::EpochObserved {
+                point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
+                attempt: attempt.attempt,
+                epochs_total: definition.epochs(attempt.job.job),
+                record: Some(proto::epoch_to_wire(metrics, epoch)),
+                resumed_epochs,
+            })
+        }
         Observation::Job { attempt, state, ref worker, ref reason } => Event::Job(v1::JobChanged {
             point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
             state: v1::JobState::from(state).into(),

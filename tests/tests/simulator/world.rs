@@ -328,12 +328,12 @@ impl World {
             hub.told(self.now, told)?;
         }
         for (_, observation) in released.observed {
-            if let Observation::Epoch { attempt, metrics, .. } = observation
-                && !self.durable.has_epoch(attempt, metrics.epoch)
+            if let Observation::Epoch { attempt, epoch, .. } = observation
+                && !self.durable.has_epoch(attempt, epoch.number)
             {
                 return Err(format!(
                     "a watcher was told of epoch {} of {attempt}, which is not durable",
-                    metrics.epoch
+                    epoch.number
                 ));
             }
         }

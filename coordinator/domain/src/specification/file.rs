@@ -22,8 +22,8 @@ use self::{
     suggestion::suggestion_for,
 };
 use super::{
-    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Keep, Metric, MetricName,
-    MetricUse, PartialPoint, Specification, SpecificationError, SpecificationSource,
+    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Goal, Keep, MetricUse,
+    Objective, PartialPoint, Specification, SpecificationError, SpecificationSource,
 };
 use crate::{
     grid::{Grid, GridError, POINTS_MAX},
@@ -112,15 +112,13 @@ struct Problem {
 
 /// Not checked of what is stored: older versions let a file ask for the largest loss.
 fn check_metric(specification: Specification) -> Result<Specification, Problem> {
-    let Metric { name, goal, .. } = specification.metric;
-    if goal == name.goal() {
+    let Objective { name, goal, .. } = &specification.metric;
+    let Some(better) = specification.model.goal(name).filter(|better| better != goal) else {
         return Ok(specification);
-    }
+    };
     let message = format!(
-        "the goal of {} is to {}, so that `goal: {goal}` would call the worst job the best; leave `goal` out or \
+        "the goal of {name} is to {better}, so that `goal: {goal}` would call the worst job the best; leave `goal` out or \
          choose another `name`",
-        name.as_str(),
-        name.goal()
     );
     Err(Problem { section: Some("metric"), message })
 }
@@ -175,14 +173,14 @@ fn build(raw: RawFile) -> Result<Specification, Problem> {
         }
     }
     let metric = raw.metric.unwrap_or_default();
-    let metric_name = metric.name.unwrap_or(MetricName::ValAccuracy);
+    let metric_name = metric.name.unwrap_or_else(|| model.objective().into());
     let execution = raw.execution.unwrap_or_default();
     Ok(Specification {
         name,
         model,
-        metric: Metric {
+        metric: Objective {
+            goal: metric.goal.or(model.goal(&metric_name)).unwrap_or(Goal::Maximize),
             name: metric_name,
-            goal: metric.goal.unwrap_or(metric_name.goal()),
             used: metric.used.unwrap_or_default(),
         },
         dataset: DatasetSpecification {
@@ -278,7 +276,7 @@ fn document(specification: &Specification, with_points: bool) -> Mapping {
     let mut file =
         mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
     let goal = metric.goal.to_string();
-    let mut ranking = mapping([("name", metric.name.as_str().into()), ("goal", goal.into())]);
+    let mut ranking = mapping([("name", metric.name.to_string().into()), ("goal", goal.into())]);
     if metric.used != MetricUse::default() {
         ranking.insert("use".into(), metric.used.as_str().into());
     }

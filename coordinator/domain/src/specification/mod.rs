@@ -5,8 +5,8 @@ mod file;
 
 use std::{fmt, path::PathBuf};
 
-pub use terms::Goal;
-use terms::{EpochMetrics, ParameterValue};
+use terms::ParameterValue;
+pub use terms::{Goal, MetricUse, Objective};
 
 use crate::{
     grid::{Grid, GridError},
@@ -84,7 +84,7 @@ pub struct Specification {
     /// What is trained.
     pub model: Model,
     /// What ranks the jobs.
-    pub metric: Metric,
+    pub metric: Objective,
     /// The images.
     pub dataset: DatasetSpecification,
     /// Every parameter of the model in the model's order, each with at least one value, without duplicates.
@@ -110,109 +110,6 @@ pub struct Axis {
 
 /// Some parameters of a point, in the model's order.
 pub type PartialPoint = Vec<(&'static str, ParameterValue)>;
-
-/// The metric that ranks jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metric {
-    /// Which number.
-    pub name: MetricName,
-    /// Which way is better.
-    pub goal: Goal,
-    /// Which of a job's epochs counts.
-    pub used: MetricUse,
-}
-
-/// Which of a job's epochs counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MetricUse {
-    /// The last, as the original report has it.
-    #[default]
-    Last,
-    /// The one with the best value.
-    Best,
-}
-
-impl MetricUse {
-    /// The name in sweep files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::Best => "best",
-        }
-    }
-}
-
-/// A number of an epoch. Trainers may leave out all but the validation accuracy and the training loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricName {
-    /// Share of validation images classified rightly.
-    ValAccuracy,
-    /// Mean validation loss.
-    ValLoss,
-    /// Share of training images classified rightly during training.
-    TrainAccuracy,
-    /// Mean training loss.
-    TrainLoss,
-}
-
-impl MetricName {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::ValAccuracy, Self::ValLoss, Self::TrainAccuracy, Self::TrainLoss];
-
-    /// Its value after an epoch; none where the worker did not say it.
-    pub fn of(self, epoch: &EpochMetrics) -> Option<f64> {
-        match self {
-            Self::ValAccuracy => Some(epoch.val_accuracy),
-            Self::ValLoss => epoch.val_loss,
-            Self::TrainAccuracy => epoch.train_accuracy,
-            Self::TrainLoss => Some(epoch.train_loss),
-        }
-    }
-
-    /// The name in sweep files, reports and stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ValAccuracy => "val_accuracy",
-            Self::ValLoss => "val_loss",
-            Self::TrainAccuracy => "train_accuracy",
-            Self::TrainLoss => "train_loss",
-        }
-    }
-
-    /// The metric of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
-    }
-
-    /// Which way is better.
-    pub fn goal(self) -> Goal {
-        match self {
-            Self::ValAccuracy | Self::TrainAccuracy => Goal::Maximize,
-            Self::ValLoss | Self::TrainLoss => Goal::Minimize,
-        }
-    }
-}
-
-impl Metric {
-    /// Whether `candidate` beats `champion`; on a tie the champion stays.
-    pub fn beats(self, candidate: f64, champion: f64) -> bool {
-        match self.goal {
-            Goal::Maximize => candidate > champion,
-            Goal::Minimize => candidate < champion,
-        }
-    }
-
-    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
-    /// does not matter.
-    pub fn outranks(self, one: (u64, f64), other: (u64, f64)) -> bool {
-        self.beats(one.1, other.1) || (one.1 == other.1 && one.0 < other.0)
-    }
-
-    /// Whether it is what jobs have been ranked by all along, and what every job's best epoch is found by.
-    pub fn is_largest_accuracy(self) -> bool {
-        (self.name, self.goal) == (MetricName::ValAccuracy, Goal::Maximize)
-    }
-}
 
 /// The data set of a sweep.
 #[derive(Debug, Clone, PartialEq)]

@@ -90,14 +90,14 @@ fn a_specification_survives_being_stored() {
 fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
     let metric = |text: &str| parse(&format!("name: x\ndataset: {{path: d}}\nmetric: {text}\n")).unwrap();
     for (text, name, goal, used) in [
-        ("{}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Last),
-        ("{use: best}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Best),
-        ("{name: val_loss, use: best}", MetricName::ValLoss, Goal::Minimize, MetricUse::Best),
-        ("{name: train_accuracy, use: last}", MetricName::TrainAccuracy, Goal::Maximize, MetricUse::Last),
-        ("{name: train_loss, goal: minimize}", MetricName::TrainLoss, Goal::Minimize, MetricUse::Last),
+        ("{}", "val_accuracy", Goal::Maximize, MetricUse::Last),
+        ("{use: best}", "val_accuracy", Goal::Maximize, MetricUse::Best),
+        ("{name: val_loss, use: best}", "val_loss", Goal::Minimize, MetricUse::Best),
+        ("{name: train_accuracy, use: last}", "train_accuracy", Goal::Maximize, MetricUse::Last),
+        ("{name: train_loss, goal: minimize}", "train_loss", Goal::Minimize, MetricUse::Last),
     ] {
         let specification = metric(text);
-        assert_eq!(specification.metric, Metric { name, goal, used }, "{text}");
+        assert_eq!(specification.metric, Objective { name: name.into(), goal, used }, "{text}");
         assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
     }
     let set = parse_with(REPORT, &["metric.use=best"]).unwrap();

@@ -8,7 +8,7 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{AttemptKey, EpochMetrics, Outcome, SweepId, SweepState};
+use terms::{AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState};
 
 use crate::{
     AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
@@ -115,6 +115,8 @@ impl Cluster {
             sweep: SweepId(1),
             request_id: String::new(),
             specification: specification(1, "").to_yaml(),
+            manifest: None,
+            metrics: MetricSchema::default(),
             state: SweepState::Running,
             created_unix_ms: 0,
             ended_unix_ms: None,
@@ -259,7 +261,7 @@ impl Cluster {
     }
 
     pub(super) fn epoch(&mut self, session: u64, attempt: AttemptKey, epoch: u32) {
-        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch)));
+        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch).into()));
     }
 
     /// The worker trains the whole job.

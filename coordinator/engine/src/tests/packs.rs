@@ -26,7 +26,7 @@ fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) 
         cluster.start(1, key(job, attempt));
         for epoch in 1..=2 {
             let metrics = EpochMetrics { epoch_seconds, ..metrics(epoch) };
-            cluster.event(1, key(job, attempt), AttemptEvent::Epoch(metrics));
+            cluster.event(1, key(job, attempt), AttemptEvent::Epoch(metrics.into()));
         }
         cluster.event(1, key(job, attempt), ended(Outcome::Done, ""));
     }
@@ -138,14 +138,14 @@ fn packs_too_large_for_the_time_allowed_become_smaller() {
         for &attempt in &pack {
             cluster.start(1, attempt);
             let metrics = EpochMetrics { epoch_seconds: size.sqrt(), ..metrics(1) };
-            cluster.event(1, attempt, AttemptEvent::Epoch(metrics));
+            cluster.event(1, attempt, AttemptEvent::Epoch(metrics.into()));
         }
         lost += u32::from(pack.len() > 4);
         for attempt in pack {
             if size > 4.0 {
                 cluster.event(1, attempt, ended(Outcome::PackLost, "its time was up"));
             } else {
-                cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2)));
+                cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2).into()));
                 cluster.event(1, attempt, ended(Outcome::Done, ""));
             }
         }

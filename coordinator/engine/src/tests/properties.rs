@@ -102,9 +102,9 @@ impl Ledger {
                         Some(&attempt.attempt),
                         "only a lease may record"
                     );
-                    assert!(self.epochs.insert((*attempt, epoch.epoch)), "an epoch twice");
-                    let last = self.last_epoch.insert(*attempt, epoch.epoch).unwrap_or(0);
-                    assert_eq!(epoch.epoch, last + 1, "epochs come in order");
+                    assert!(self.epochs.insert((*attempt, epoch.number)), "an epoch twice");
+                    let last = self.last_epoch.insert(*attempt, epoch.number).unwrap_or(0);
+                    assert_eq!(epoch.number, last + 1, "epochs come in order");
                 }
                 Record::AttemptEnded { attempt, state, .. } => {
                     assert_eq!(self.running.remove(&attempt.job), Some(attempt.attempt));

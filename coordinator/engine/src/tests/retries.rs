@@ -43,7 +43,7 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
     cluster.start(1, key(1, 2));
     for epoch in 1..=2 {
-        cluster.event(1, key(1, 2), AttemptEvent::Epoch(metrics(epoch)));
+        cluster.event(1, key(1, 2), AttemptEvent::Epoch(metrics(epoch).into()));
     }
     let file = WeightsFile { bytes: 7, blake3: format!("{:064x}", 1) };
     let done = AttemptEvent::Ended {

@@ -32,7 +32,7 @@ impl Cluster {
         self.say(1, attempt, AttemptEvent::Started { dataset: dataset("a"), resumed_epochs: 0 });
         for epoch in 1..=2 {
             let metrics = EpochMetrics { val_accuracy, ..metrics(epoch) };
-            self.say(1, attempt, AttemptEvent::Epoch(metrics));
+            self.say(1, attempt, AttemptEvent::Epoch(metrics.into()));
         }
         let AttemptEvent::Ended { outcome, reason, log_tail, .. } = ended(Outcome::Done, "") else {
             return;

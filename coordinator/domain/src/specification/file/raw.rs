@@ -1,12 +1,12 @@
 //! The file's sections as serde reads them: every key optional, because an override is such a file too.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 use terms::ParameterValue;
 
 use super::{
-    super::{Goal, KEEP_MAX, Keep, MetricName, MetricUse, PartialPoint},
+    super::{Goal, KEEP_MAX, Keep, MetricUse, PartialPoint},
     axis::RawParameters,
     checked::{Limit, checked, checked_limit, integer, text},
     point::read_points,
@@ -54,7 +54,7 @@ enum RawMethod {
 #[serde(deny_unknown_fields, expecting = "`{name: …, goal: …, use: …}`")]
 pub(super) struct RawMetric {
     #[serde(default, deserialize_with = "metric_name")]
-    pub(super) name: Option<MetricName>,
+    pub(super) name: Option<Arc<str>>,
     #[serde(default, deserialize_with = "goal")]
     pub(super) goal: Option<Goal>,
     #[serde(default, rename = "use", deserialize_with = "metric_use")]
@@ -173,9 +173,9 @@ fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Model>, D:
     text(deserializer, "the model simple_cnn", |name| Model::from_name(&name))
 }
 
-fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricName>, D::Error> {
+fn metric_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
     let expected = "one of the metrics val_accuracy, val_loss, train_accuracy and train_loss";
-    text(deserializer, expected, |name| MetricName::from_name(&name))
+    text(deserializer, expected, |name| Model::SimpleCnn.goal(&name).map(|_| name.into()))
 }
 
 fn metric_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricUse>, D::Error> {
