@@ -10,6 +10,7 @@ mod ids;
 pub mod manifest;
 pub mod metrics;
 mod parameter;
+pub mod snapshot;
 mod state;
 
 pub use address::coordinator_url;
