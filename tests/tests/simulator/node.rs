@@ -113,6 +113,7 @@ impl Node {
             predecessors: Vec::new(),
             host: number.to_string(),
             slots: (0..slots).map(slot).collect(),
+            allow_commands: false,
         };
         Self {
             identity,

@@ -147,6 +147,9 @@ impl<W: Write> Session<W> {
             .program
             .clone()
             .ok_or_else(|| Refused::rejected("the job has no program; this trainer runs programs alone"))?;
+        if let Some(reason) = program.missing {
+            return Err(Refused(TrainerOutcome::Unavailable, reason));
+        }
         let pattern =
             program.metrics.pattern.as_deref().map(Pattern::new).transpose().map_err(Refused::rejected)?;
         let parameters = json(&job.parameters, program.arguments);

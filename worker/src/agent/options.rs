@@ -156,6 +156,11 @@ impl StartOptions {
         folder.context("there is no home folder for the spool; name one with --spool DIR")
     }
 
+    /// Where the files of users' programs are kept by content.
+    pub(crate) fn files_cache(&self) -> PathBuf {
+        self.cache_dir.clone().unwrap_or_else(dataset::default_cache_dir).join("programs")
+    }
+
     /// Where relative data-set paths start, absolute.
     ///
     /// # Errors

@@ -10,7 +10,10 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use self::log::{Told, log_event};
 use super::{
@@ -21,6 +24,7 @@ use super::{
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
     },
     slots::{Slots, Trainers},
+    snapshots::{Remote, Snapshots},
     spool::{Spool, SpoolError},
     uploads::Uploads,
     weights::WeightsFolder,
@@ -59,6 +63,8 @@ pub(crate) struct Configuration {
     pub(crate) trainers: Vec<Trainers>,
     /// Folder of the spool.
     pub(crate) spool: PathBuf,
+    /// Folder in which the files of users' programs are kept by content.
+    pub(crate) files_cache: PathBuf,
     /// Where relative paths of data sets start; absolute.
     pub(crate) data_root: PathBuf,
     /// How long running jobs may go on after the first request to leave.
@@ -120,6 +126,7 @@ pub(crate) async fn run(
     let mut weights = WeightsFolder::open(&configuration.spool)?;
     weights.limit(configuration.weights_bytes_max);
     let weights = Arc::new(weights);
+    let remote = configuration.target.clone();
     let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
     for trainer in &mut configuration.trainers {
         trainer.model.weights = Some(Arc::clone(&weights));
@@ -127,8 +134,16 @@ pub(crate) async fn run(
     }
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
+    let snapshots = runs_programs.then(|| {
+        let source = Remote::new(remote)?;
+        let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool);
+        opened
+            .map(Arc::new)
+            .map_err(|source| AgentError::Spool(SpoolError::Io { path: configuration.spool.clone(), source }))
+    });
+    let snapshots = snapshots.transpose()?;
     let name = configuration.identity.name.as_str();
-    let (mut slots, mut trainers) = Slots::start(configuration.trainers);
+    let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.clone());
     tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
@@ -139,6 +154,8 @@ pub(crate) async fn run(
         .with_programs(runs_programs);
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let mut shell = Shell {
+        snapshots,
+        tidying: TaskTracker::new(),
         session,
         spool,
         weights,
@@ -160,6 +177,8 @@ pub(crate) async fn run(
     }
     drop(keeper);
     shell.slots.shut_down().await;
+    shell.tidying.close();
+    shell.tidying.wait().await;
     if !matches!(departure, Ok(Departure::AtOnce)) {
         let within = configuration.grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
         let mut at_once = false;
@@ -217,6 +236,10 @@ struct Shell {
     slots: Slots,
     identity: Identity,
     data_root: PathBuf,
+    /// Brings the files of users' programs, where those may be run.
+    snapshots: Option<Arc<Snapshots>>,
+    /// Removes their folders.
+    tidying: TaskTracker,
     /// What the log has told.
     told: Told,
     /// By a signal or its like; the next one means at once.
@@ -322,6 +345,10 @@ impl Shell {
                 log_event(&event, &mut self.told);
                 if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
                     self.weights.count(event.attempt, weights);
+                }
+                if let (EventKind::Ended(_), Some(snapshots)) = (&event.kind, &self.snapshots) {
+                    let (snapshots, attempt) = (Arc::clone(snapshots), event.attempt);
+                    self.tidying.spawn(async move { snapshots.remove(attempt).await });
                 }
                 self.spool.append(&wire::encode_event(event));
             }

@@ -1,7 +1,7 @@
 //! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
 //! on, and tells of its end. A trainer that ended is started again by the next job.
 
-use std::{process::ExitStatus, time::Duration};
+use std::{process::ExitStatus, sync::Arc, time::Duration};
 
 use terms::AttemptKey;
 use tokio::{
@@ -9,6 +9,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::snapshots::{Snapshots, Unavailable};
 use super::{
     session::{
         TRAINER_READY_WITHIN,
@@ -16,6 +17,7 @@ use super::{
     },
     trainer_process::{TrainerCommand, TrainerProcess},
 };
+use tokio_util::task::AbortOnDropHandle;
 use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
 
 /// Events of trainers that wait for the session. When it is full, trainers wait in their writes.
@@ -47,14 +49,24 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// Starts a task for each slot, with what it may start. Their events come with the slot's index.
-    pub(crate) fn start(trainers: Vec<Trainers>) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
+    pub(crate) fn start(
+        trainers: Vec<Trainers>,
+        snapshots: Option<Arc<Snapshots>>,
+    ) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
         let start = |(slot, trainers)| {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let (ready, is_ready) = oneshot::channel();
             prepared.push(is_ready);
-            let task = SlotTask { slot, trainers, events: events.clone(), process: SlotProcess::None };
+            let task = SlotTask {
+                slot,
+                trainers,
+                events: events.clone(),
+                process: SlotProcess::None,
+                snapshots: snapshots.clone(),
+                fetching: None,
+            };
             tasks.spawn(task.run(ready, commands));
             sender
         };
@@ -126,6 +138,10 @@ struct SlotTask {
     trainers: Trainers,
     events: mpsc::Sender<(usize, TrainerEvent)>,
     process: SlotProcess,
+    /// Brings the files of users' programs, where those may be run.
+    snapshots: Option<Arc<Snapshots>>,
+    /// Jobs whose files are on their way; their trainer waits for them.
+    fetching: Option<AbortOnDropHandle<Vec<(AttemptKey, Work)>>>,
 }
 
 /// A slot's trainer process, of which there is at most one.
@@ -181,6 +197,12 @@ impl SlotTask {
         // Nobody waits for it where the worker is to leave already.
         let _ = ready.send(prepared);
         loop {
+            let fetched = async {
+                match &mut self.fetching {
+                    Some(fetching) => fetching.await,
+                    None => std::future::pending().await,
+                }
+            };
             let exited = async {
                 match self.process.in_use() {
                     Some(process) => process.exited().await,
@@ -192,7 +214,15 @@ impl SlotTask {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
+                jobs = fetched => {
+                    self.fetching = None;
+                    // Only a panic, which leaves the trainer without a word: its silence is watched.
+                    if let Ok(jobs) = jobs {
+                        self.send(jobs);
+                    }
+                }
                 status = exited => {
+                    self.fetching = None;
                     self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
@@ -282,18 +312,31 @@ impl SlotTask {
                         }
                     }
                 }
-                if let Some((process, request)) =
-                    self.process.in_use().zip(train(jobs, self.trainers.of(kind)))
-                {
-                    process.send(request);
+                match &self.snapshots {
+                    Some(snapshots) if jobs.iter().any(|(_, work)| work.files.is_some()) => {
+                        let fetching = tokio::spawn(fetch(Arc::clone(snapshots), jobs));
+                        self.fetching = Some(AbortOnDropHandle::new(fetching));
+                    }
+                    _ => self.send(jobs),
                 }
             }
             (Command::Stop { attempt, checkpoint }, Some(process)) => {
                 process.send(ToTrainer::Stop { id: attempt.to_string(), checkpoint });
             }
-            (Command::Kill, Some(process)) => process.kill(),
+            (Command::Kill, Some(process)) => {
+                self.fetching = None;
+                process.kill();
+            }
             // Its end was reported, and crossed the command.
             (Command::Stop { .. } | Command::Kill, None) => {}
+        }
+    }
+
+    /// Gives jobs to the trainer.
+    fn send(&mut self, jobs: Vec<(AttemptKey, Work)>) {
+        let kind = jobs.first().map_or(TrainerKind::Model, |(_, work)| work.kind());
+        if let Some((process, request)) = self.process.in_use().zip(train(jobs, self.trainers.of(kind))) {
+            process.send(request);
         }
     }
 
@@ -301,6 +344,18 @@ impl SlotTask {
         // Fails only when the session is gone, and the process with it.
         let _ = self.events.send((self.slot, event)).await;
     }
+}
+
+/// Brings the files of jobs, each into a folder of its own; of those that cannot be had, their program hears why.
+async fn fetch(snapshots: Arc<Snapshots>, mut jobs: Vec<(AttemptKey, Work)>) -> Vec<(AttemptKey, Work)> {
+    for (attempt, work) in &mut jobs {
+        let Some((id, program)) = work.files.zip(work.program.as_mut()) else { continue };
+        match snapshots.folder_for(*attempt, id).await {
+            Ok(folder) => program.folder = Some(folder),
+            Err(Unavailable(reason)) => program.missing = Some(reason),
+        }
+    }
+    jobs
 }
 
 /// The request to train jobs; nothing for none. Without a place for checkpoints or weights, none are asked for.

@@ -139,6 +139,7 @@ async fn configure(
         },
         trainers: slots.iter().map(|slot| options.trainers(slot, &program)).collect(),
         spool: options.spool_folder(&name)?,
+        files_cache: options.files_cache(),
         data_root: options.absolute_data_root()?,
         grace: options.grace,
         trainer_silence: options.trainer_silence(),
@@ -152,6 +153,7 @@ async fn configure(
             predecessors: Vec::new(),
             host: host(),
             slots,
+            allow_commands: options.allow_commands,
         },
     })
 }

@@ -9,8 +9,9 @@ use proto::{
         worker_message::Message as Outgoing,
     },
 };
+use terms::snapshot::SnapshotId;
 use terms::{AttemptKey, ParameterValue};
-use trainer_protocol::{CheckpointPlan, DatasetSpec};
+use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
     End, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator, Weights, Work,
@@ -29,6 +30,8 @@ pub struct Identity {
     pub host: String,
     /// The slots, in the order of their indices.
     pub slots: Vec<v1::Slot>,
+    /// Whether it runs the programs of sweep files.
+    pub allow_commands: bool,
 }
 
 /// The message as it travels.
@@ -44,6 +47,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             slots: identity.slots.clone(),
             held: held.into_iter().map(encode_held).collect(),
             draining,
+            allow_commands: identity.allow_commands,
             ..v1::Hello::default()
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
@@ -158,11 +162,15 @@ fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
 }
 
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
-    let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
+    if wire.program.is_none() && wire.dataset.is_none() {
+        return Err("the coordinator's grant names neither a data set nor a program".to_owned());
+    }
     let parameters = proto::parameters_from_wire(wire.parameters);
     // Coordinators of before say it by the parameter alone.
     let by_name = || parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
-    let epochs = Some(wire.budget).filter(|epochs| *epochs > 0).or_else(by_name);
+    let epochs = Some(wire.budget).filter(|epochs| *epochs > 0);
+    let epochs = epochs.or_else(|| wire.program.is_none().then(by_name).flatten());
+    let (files, program) = wire.program.map(decode_program).transpose()?.unwrap_or_default();
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
             ParameterValue::Null => serde_json::Value::Null,
@@ -179,8 +187,9 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
         model: wire.model,
         parameters: parameters.0.into_iter().map(to_json).collect::<Result<_, _>>()?,
         epochs,
-        program: None,
-        dataset: Some(DatasetSpec {
+        program,
+        files,
+        dataset: wire.dataset.map(|dataset| DatasetSpec {
             path: dataset.path.into(),
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
@@ -197,11 +206,38 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
     })
 }
 
+/// The snapshot of a program's files, and how to run it.
+fn decode_program(wire: v1::Program) -> Result<(Option<SnapshotId>, Option<Program>), String> {
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let files = given(wire.files).map(|id| id.parse()).transpose();
+    let files = files.map_err(|_| "the coordinator's grant names no proper snapshot of files".to_owned())?;
+    let arguments = match wire.arguments.as_str() {
+        "" | "argparse" => ArgumentStyle::Argparse,
+        "wandb" => ArgumentStyle::Wandb,
+        other => return Err(format!("this worker knows no style of arguments called {other:?}; update it")),
+    };
+    let metrics = wire.metrics.unwrap_or_default();
+    let program = Program {
+        program: given(wire.program),
+        command: wire.command,
+        arguments,
+        env: wire.env.into_iter().map(|variable| (variable.name, variable.value)).collect(),
+        metrics: MetricsPlan {
+            channel: true,
+            pattern: given(metrics.pattern),
+            csv: given(metrics.csv).map(Into::into),
+            objective: given(wire.objective),
+        },
+        ..Program::default()
+    };
+    Ok((files, Some(program)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use terms::ParameterMap;
-    use terms::{DatasetSummary, EpochMetrics, LeftOut};
+    use terms::{DatasetSummary, EpochReport, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
@@ -239,7 +275,7 @@ mod tests {
     fn a_job_that_cannot_be_trained_is_still_known_by_its_attempt() {
         let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
         assert_eq!(job.attempt, AttemptKey::new(1, 2, 3));
-        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names no data set");
+        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a data set nor a program");
     }
 
     #[test]
@@ -265,22 +301,12 @@ mod tests {
                 },
                 resumed_epochs: 3,
             }),
-            EventKind::Epoch(EpochMetrics {
-                epoch: 1,
-                train_loss: 0.5,
-                val_accuracy: 0.75,
-                epoch_seconds: 2.0,
-                val_loss: Some(0.625),
-                train_accuracy: Some(0.875),
+            EventKind::Epoch(EpochReport {
+                number: 1,
+                seconds: 2.0,
+                metrics: vec![("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)],
             }),
-            EventKind::Epoch(EpochMetrics {
-                epoch: 2,
-                train_loss: 0.5,
-                val_accuracy: 0.75,
-                epoch_seconds: 2.0,
-                val_loss: None,
-                train_accuracy: None,
-            }),
+            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: Vec::new() }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),

@@ -96,6 +96,9 @@ pub struct Program {
     /// Where it runs: the folder with its files, which is the attempt's own. Absent: a new, empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+    /// Why its files are not there at the moment; the job's answer is then `unavailable`, with this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// Added to the worker's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,

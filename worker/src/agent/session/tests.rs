@@ -34,6 +34,7 @@ pub(crate) fn work() -> Work {
         epochs: Some(2),
         dataset: Some(dataset),
         program: None,
+        files: None,
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
         keep_weights: true,
@@ -187,7 +188,7 @@ fn brief(output: &Output) -> String {
     let event = |event: &Event| {
         let kind = match &event.kind {
             EventKind::Started(_) => "started".to_owned(),
-            EventKind::Epoch(metrics) => format!("epoch {}", metrics.epoch),
+            EventKind::Epoch(report) => format!("epoch {}", report.number),
             EventKind::Ended(end) => {
                 let tail = if end.log_tail.is_empty() {
                     String::new()

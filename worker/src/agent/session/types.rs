@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proto::v1::Outcome;
-use terms::{AttemptKey, EpochMetrics, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
+use terms::{AttemptKey, EpochReport, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId};
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 
 /// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
@@ -126,6 +126,8 @@ pub struct Work {
     pub dataset: Option<DatasetSpec>,
     /// The user's program, where the job is one.
     pub program: Option<Program>,
+    /// The snapshot of the program's files, where any were sent with the sweep.
+    pub files: Option<SnapshotId>,
     /// Longest time that the training may take, from `started` on.
     pub timeout: Option<Duration>,
     /// What to keep so that another attempt can go on.
@@ -281,7 +283,7 @@ pub enum EventKind {
     /// The trainer has its data.
     Started(Start),
     /// An epoch is done.
-    Epoch(EpochMetrics),
+    Epoch(EpochReport),
     /// The last event of an attempt.
     Ended(End),
 }

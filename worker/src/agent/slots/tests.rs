@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     /// One slot whose trainer was given job 1.
     fn started(trainer: TrainerCommand) -> Self {
-        let (slots, events) = Slots::start(vec![alone(trainer)]);
+        let (slots, events) = Slots::start(vec![alone(trainer)], None);
         slots.start_jobs(0, vec![(attempt(1), work())], true);
         Self { slots, events }
     }
@@ -349,7 +349,7 @@ async fn no_trainer_outlives_its_slots() {
 
 /// One slot whose trainer is started ahead, and what came of it.
 async fn ahead(text: &str) -> (Bench, Result<(), String>) {
-    let (mut slots, events) = Slots::start(vec![alone(TrainerCommand { ahead: true, ..script(text) })]);
+    let (mut slots, events) = Slots::start(vec![alone(TrainerCommand { ahead: true, ..script(text) })], None);
     let prepared = slots.prepared().await;
     (Bench { slots, events }, prepared)
 }
@@ -543,7 +543,8 @@ async fn of_a_job_whose_weights_nobody_wants_none_are_missed() {
     let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
     let text = r#"echo "$ready"; read -r line
         echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#;
-    let (slots, events) = Slots::start(vec![alone(TrainerCommand { weights: Some(folder), ..script(text) })]);
+    let (slots, events) =
+        Slots::start(vec![alone(TrainerCommand { weights: Some(folder), ..script(text) })], None);
     slots.start_jobs(0, vec![(attempt(1), Work { keep_weights: false, ..work() })], true);
     let mut bench = Bench { slots, events };
     assert_eq!(kind(&bench.said().await), READY);
@@ -568,7 +569,7 @@ fn an_end_that_was_told_is_heard_however_long_its_weights_take_to_reach_the_disk
     // Its end takes all the time that pipes may stay open for: what it leaves behind is in a session of its own.
     let clock = script(r#"setsid sh -c 'echo "$ready"; exec sleep 10' & read -r x"#);
     runtime.block_on(async {
-        let (slots, mut events) = Slots::start(vec![alone(trainer), alone(clock)]);
+        let (slots, mut events) = Slots::start(vec![alone(trainer), alone(clock)], None);
         let mut next = async |slot| loop {
             let (whose, event) = events.recv().await.unwrap();
             match event {
