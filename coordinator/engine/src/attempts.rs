@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::record::{BestEpoch, Record};
+use domain::{
+    definition::EPOCHS_MAX,
+    record::{BestEpoch, Record},
+};
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
 };
@@ -155,7 +158,8 @@ impl Engine {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
         let Some(active) = run.active(attempt) else { return };
-        let (done, total) = (active.epochs_done(), active.epochs_total);
+        let done = active.epochs_done();
+        let total = active.epochs_total.unwrap_or(EPOCHS_MAX);
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
         // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
         if report.number <= done && !counts_twice {
@@ -311,8 +315,8 @@ impl Engine {
 /// What a worker's word on the end of an attempt amounts to.
 fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
-        Outcome::Done if active.epochs_done() < active.epochs_total => {
-            let (done, total) = (active.epochs_done(), active.epochs_total);
+        Outcome::Done if active.epochs_total.is_some_and(|total| active.epochs_done() < total) => {
+            let (done, total) = (active.epochs_done(), active.epochs_total.unwrap_or_default());
             (
                 AttemptState::Failed,
                 format!("the trainer said that it was done after {done} of {total} epochs"),

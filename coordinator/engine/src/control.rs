@@ -48,7 +48,7 @@ impl Engine {
             name: run.definition.specification.name.clone(),
             request_id: request_id.clone(),
             specification: run.definition.text(),
-            manifest: run.definition.specification.model.manifest(),
+            manifest: run.definition.manifest.to_json(),
             objective: run.definition.specification.metric.clone(),
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
@@ -93,14 +93,14 @@ impl Engine {
         if added == 0 && !is_set {
             return Ok(Extended { sweep: run.view(), added_jobs: 0 });
         }
-        let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
+        let has_moved = definition.specification.dataset_path() != base.specification.dataset_path();
         let counts = run.counts();
         if has_moved
             && added == 0
             && run.state == SweepState::Finished
             && counts.failed + counts.cancelled == 0
         {
-            let path = base.specification.dataset.path.display().to_string();
+            let path = base.specification.dataset_path().display().to_string();
             return Err(ControlError::NobodyLooks { sweep, path });
         }
         out.records.push(Record::SweepExtended {

@@ -107,7 +107,7 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 resumed_epochs: 0,
                 is_last: reason == STOPPED,
                 history,
-                epochs_total: run.definition.epochs(job),
+                epochs_total: run.definition.budget(job),
                 train_seconds: attempt.train_seconds,
                 progress: (
                     attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use domain::{
-    definition::SweepDefinition,
+    definition::{EPOCHS_MAX, SweepDefinition},
     record::{BestEpoch, BestJobs, History},
 };
 use terms::{
@@ -77,7 +77,8 @@ pub(super) struct ActiveAttempt {
     /// Its job gets no more attempts.
     pub(super) is_last: bool,
     pub(super) history: History,
-    pub(super) epochs_total: u32,
+    /// How many it trains; none where the program decides.
+    pub(super) epochs_total: Option<u32>,
     pub(super) train_seconds: f64,
     pub(super) last: Option<Epoch>,
     /// The value of the objective at that epoch.
@@ -175,7 +176,7 @@ impl SweepRun {
 
     /// Where the attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
-        &self.definition.specification.dataset.path
+        self.definition.specification.dataset_path()
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -377,14 +378,15 @@ impl SweepRun {
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
         }
+        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
         if let Some((job, active)) =
-            self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total)
+            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
         {
             return Err(format!(
                 "job {}/{job} has {} epochs of {}",
                 self.id,
                 active.epochs_done(),
-                active.epochs_total
+                total(active)
             ));
         }
         Ok(())

@@ -133,8 +133,8 @@ pub struct RunningJob {
     pub device: String,
     /// Epochs that are durable.
     pub epochs_done: u32,
-    /// Epochs in all.
-    pub epochs_total: u32,
+    /// Epochs in all; none where the program decides.
+    pub epochs_total: Option<u32>,
     /// Share of the current epoch, in [0, 1]; of the data set's preparation while `preparing`.
     pub fraction: f64,
     /// Until its trainer has the data set.

@@ -72,10 +72,13 @@ fn share_done(snapshot: &v1::WatchSnapshot) -> f64 {
     ((finished as f64 + running) / (sweep.job_count.max(1) as f64)).clamp(0.0, 1.0)
 }
 
-/// Share of a running job that is done, in [0, 1]; preparing the data is no part of it.
+/// Share of a running job that is done, in [0, 1], 0 where nobody knows how long it is; preparing the data is no part of it.
 fn share_of_job(job: &v1::RunningJob) -> f64 {
+    if job.epochs_total == 0 {
+        return 0.0;
+    }
     let current = if job.preparing { 0.0 } else { job.fraction };
-    ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total.max(1))).clamp(0.0, 1.0)
+    ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total)).clamp(0.0, 1.0)
 }
 
 /// Tells why nothing moves: once that has lasted a while, and again when the reason changes.

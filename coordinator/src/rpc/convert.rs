@@ -16,7 +16,7 @@ use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
     AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState, TEXT_CHARACTERS_MAX,
-    metrics::known,
+    manifest::Manifest, metrics::known,
 };
 use tonic::Status;
 
@@ -46,6 +46,8 @@ const NAMES_BYTES_MAX: usize = 64 << 10;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
+/// Most manifests of a worker: more than there are models.
+const TRAINABLES_MAX: usize = 16;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
 /// Most classes kept of a data set, and most names of images that were left out.
@@ -123,6 +125,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(HeldAttempt { attempt, slot: (!held.ended).then_some(held.slot) })
     };
+    trainables(&wire.trainables)?;
     Ok(Hello {
         name,
         host: wire.host,
@@ -133,6 +136,18 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
     })
+}
+
+/// What a worker's trainers can train, by their manifests.
+fn trainables(wire: &[String]) -> Result<Vec<Manifest>, Status> {
+    if wire.len() > TRAINABLES_MAX {
+        let message = format!("a worker names at most {TRAINABLES_MAX} trainables, not {}", wire.len());
+        return Err(Status::invalid_argument(message));
+    }
+    let read = |text: &String| {
+        Manifest::from_json(text).map_err(|error| Status::invalid_argument(error.to_string()))
+    };
+    wire.iter().map(read).collect()
 }
 
 /// Most attempts that a heartbeat of a worker with these slots may name: each may hold what it is given while it still ends

@@ -433,7 +433,7 @@ impl SweepService for SweepServer {
             ))
         })?;
         let header = self.describe(sweep).await?.into_inner();
-        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
+        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_string()).collect();
         let metrics = header.metric_names.clone();
         let header = v1::ReportHeader { sweep: Some(header), parameters, metrics };
         let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;

@@ -229,7 +229,7 @@ fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::
             Event::Epoch(v1::EpochObserved {
                 point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
                 attempt: attempt.attempt,
-                epochs_total: definition.epochs(attempt.job.job),
+                epochs_total: definition.budget(attempt.job.job).unwrap_or(0),
                 record: Some(proto::epoch_to_wire(metrics, epoch)),
                 resumed_epochs,
             })

@@ -44,6 +44,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             slots: identity.slots.clone(),
             held: held.into_iter().map(encode_held).collect(),
             draining,
+            ..v1::Hello::default()
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
         ToCoordinator::Heartbeat(running) => {
@@ -154,7 +155,9 @@ fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
     let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
     let parameters = proto::parameters_from_wire(wire.parameters);
-    let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
+    // Coordinators of before say it by the parameter alone.
+    let by_name = || parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
+    let epochs = Some(wire.budget).filter(|epochs| *epochs > 0).or_else(by_name);
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
             ParameterValue::Null => serde_json::Value::Null,
@@ -212,6 +215,7 @@ mod tests {
             timeout_ms: 0,
             checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
             keep_weights: true,
+            ..v1::JobAssignment::default()
         }
     }
 

@@ -2,15 +2,21 @@
 //! file gives it meaning; errors name the file, the line and the key.
 
 mod file;
+mod limits;
+mod trainable;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
-use terms::ParameterValue;
+use terms::manifest::Manifest;
 pub use terms::{Goal, MetricUse, Objective};
 
+pub use self::{
+    limits::{Execution, is_setting},
+    trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
+};
 use crate::{
     grid::{Grid, GridError},
-    parameters::Model,
+    space::{Axis, Name, PartialPoint},
     text::shortened,
 };
 
@@ -68,26 +74,21 @@ impl fmt::Display for Change {
     }
 }
 
-/// Whether a key cannot change a number of a sweep's results, so that it may change while the sweep runs. Whether the
-/// pictures at another path are the same, the workers find out.
-pub fn is_setting(key: &str) -> bool {
-    ["name", "dataset.path", "metric.use"].contains(&key)
-        || key.starts_with("execution.")
-        || key.starts_with("artifacts.")
-}
-
 /// One checked sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
     /// The sweep's name, for people and for folders.
     pub name: String,
-    /// What is trained.
-    pub model: Model,
+    /// What it is about, for people; empty where the file does not say.
+    pub description: String,
+    /// What is swept.
+    pub trainable: Trainable,
     /// What ranks the jobs.
     pub metric: Objective,
-    /// The images.
-    pub dataset: DatasetSpecification,
-    /// Every parameter of the model in the model's order, each with at least one value, without duplicates.
+    /// The images; none for a program, which finds its data by itself.
+    pub dataset: Option<DatasetSpecification>,
+    /// Every parameter, each with at least one value, without duplicates: a model's in the model's order, a program's in the
+    /// order of the file.
     pub axes: Vec<Axis>,
     /// Points of the grid to leave out; each names some parameters.
     pub exclude: Vec<PartialPoint>,
@@ -95,21 +96,13 @@ pub struct Specification {
     pub include: Vec<PartialPoint>,
     /// How to run it.
     pub execution: Execution,
+    /// What a job of a program takes up.
+    pub resources: Resources,
     /// What is kept of its jobs.
     pub artifacts: Artifacts,
+    /// What the file says that has no meaning here, for people. It is not kept with the sweep.
+    pub notes: Vec<String>,
 }
-
-/// One parameter and its values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
-    /// The parameter's name.
-    pub name: &'static str,
-    /// Its values in the order of the file, never empty.
-    pub values: Vec<ParameterValue>,
-}
-
-/// Some parameters of a point, in the model's order.
-pub type PartialPoint = Vec<(&'static str, ParameterValue)>;
 
 /// The data set of a sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,21 +117,6 @@ pub struct DatasetSpecification {
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
-}
-
-/// How a sweep is run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Execution {
-    /// Most jobs at the same time; none for as many as there are slots.
-    pub max_parallel: Option<u32>,
-    /// Most attempts that may fail before the job has failed.
-    pub attempts_max: u32,
-    /// Longest time of one attempt, in milliseconds.
-    pub job_timeout_ms: Option<u64>,
-    /// A checkpoint after each so many epochs, at least 1; none for as often as costs little.
-    pub checkpoint_every_epochs: Option<u32>,
-    /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
-    pub pack_size_max: Option<u32>,
 }
 
 /// What a sweep keeps of its jobs beside their numbers.
@@ -212,27 +190,47 @@ impl Specification {
         file::kind_changes(before, self)
     }
 
+    /// What the trainable says of itself; of a program, what the file says of it.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        match &self.trainable {
+            Trainable::Model(manifest) => Arc::clone(manifest),
+            Trainable::Program(program) => Arc::new(program.manifest(&self.axes, &self.metric)),
+        }
+    }
+
+    /// Where the images lie; empty where there are none.
+    pub fn dataset_path(&self) -> &std::path::Path {
+        self.dataset.as_ref().map_or(std::path::Path::new(""), |dataset| dataset.path.as_path())
+    }
+
     /// Takes over all for which [`is_setting`] holds.
     pub fn take_settings(&mut self, other: &Self) {
         self.name.clone_from(&other.name);
-        self.dataset.path.clone_from(&other.dataset.path);
+        self.description.clone_from(&other.description);
+        if let (Some(own), Some(other)) = (&mut self.dataset, &other.dataset) {
+            own.path.clone_from(&other.path);
+        }
         self.metric.used = other.metric.used;
         self.execution.clone_from(&other.execution);
+        self.resources = other.resources;
         self.artifacts = other.artifacts;
     }
 
     /// Whether [`Self::take_settings`] would change nothing.
     pub fn has_settings_of(&self, other: &Self) -> bool {
         self.name == other.name
-            && self.dataset.path == other.dataset.path
+            && self.description == other.description
+            && self.dataset_path() == other.dataset_path()
             && self.metric.used == other.metric.used
             && self.execution == other.execution
+            && self.resources == other.resources
             && self.artifacts == other.artifacts
     }
 
     /// About how much memory it takes up.
     pub fn bytes(&self) -> usize {
-        let values = self.axes.iter().map(|axis| size_of_val(axis.values.as_slice())).sum::<usize>();
+        let values = |axis: &Axis| size_of::<Axis>() + axis.name.len() + size_of_val(axis.values.as_slice());
+        let values = self.axes.iter().map(values).sum::<usize>();
         let points = self.exclude.iter().chain(&self.include);
         size_of::<Self>() + values + points.map(|point| size_of_val(point.as_slice())).sum::<usize>()
     }
@@ -242,14 +240,15 @@ impl Specification {
         Grid::new(&self.axes, &self.exclude, &self.include)
     }
 
-    /// Names of the parameters that differ between jobs, in the model's order.
-    pub fn varying(&self) -> Vec<&'static str> {
+    /// Names of the parameters that differ between jobs, in their order. One that has a value in some jobs only differs.
+    pub fn varying(&self) -> Vec<Name> {
         let constant = |axis: &&Axis| {
             let included = |point: &PartialPoint| point.iter().find(|(name, _)| *name == axis.name).cloned();
             axis.values.len() == 1
+                && axis.when.is_empty()
                 && self.include.iter().filter_map(included).all(|(_, value)| value == axis.values[0])
         };
-        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name).collect()
+        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name.clone()).collect()
     }
 }
 

@@ -149,8 +149,10 @@ impl Bars {
             return;
         }
         bar.set_position((share_of_job(running) * STEPS as f64) as u64);
-        let epoch =
-            format!("{}/{}", (running.epochs_done + 1).min(running.epochs_total), running.epochs_total);
+        let epoch = match running.epochs_total {
+            0 => (running.epochs_done + 1).to_string(),
+            total => format!("{}/{total}", (running.epochs_done + 1).min(total)),
+        };
         // What tells jobs apart stays longest.
         let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
         if let Some(last) = &running.last {

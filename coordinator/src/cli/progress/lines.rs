@@ -42,19 +42,19 @@ impl Lines {
                 }
                 if record.epoch == epoch.resumed_epochs {
                     return Some(format!(
-                        "job {}  continues after epoch {} of {} (attempt {})  {}",
+                        "job {}  continues after epoch {}{} (attempt {})  {}",
                         point.job,
                         record.epoch,
-                        epoch.epochs_total,
+                        of_total(" of ", epoch.epochs_total),
                         epoch.attempt,
                         short_point(point, &self.sweep.varying)
                     ));
                 }
                 Some(format!(
-                    "job {}  epoch {}/{}  {}  {:.1} s  {}",
+                    "job {}  epoch {}{}  {}  {:.1} s  {}",
                     point.job,
                     record.epoch,
-                    epoch.epochs_total,
+                    of_total("/", epoch.epochs_total),
                     metrics(record),
                     record.epoch_seconds,
                     short_point(point, &self.sweep.varying)
@@ -159,6 +159,11 @@ fn metrics(record: &v1::EpochRecord) -> String {
         part("val_accuracy", Some(record.val_accuracy)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// How many epochs there are in all; nothing where the program decides.
+fn of_total(between: &str, total: u32) -> String {
+    if total == 0 { String::new() } else { format!("{between}{total}") }
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub(super) fn validate(
     let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
     Ok(v1::ValidateResponse {
         job_count: definition.job_count(),
-        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+        varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         first_jobs: (1..=shown).map(|job| proto::job_point(job, definition.parameters(job))).collect(),
         name: definition.specification.name,
     })

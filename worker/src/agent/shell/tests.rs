@@ -277,6 +277,7 @@ fn assignment() -> v1::JobAssignment {
         timeout_ms: 0,
         checkpoints: None,
         keep_weights: false,
+        ..v1::JobAssignment::default()
     }
 }
 
