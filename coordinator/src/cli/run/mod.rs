@@ -21,6 +21,7 @@ use super::{
     artifact,
     client::{Target, Token},
     failure::Failure,
+    files,
     follow::{Follower, is_final, verdict},
     inspect::{TargetId, each_job_page, job_columns, job_row, sweep_state_name},
     output::{Unprinted, count, print, table},
@@ -105,11 +106,11 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         artifacts: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
-    let wanted = Wanted { specification, jobs: grid.job_count(), source };
+    let mut wanted = Wanted { specification, jobs: grid.job_count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let result = tokio::select! {
-        result = train_and_report(arguments, &wanted, &folder, &target, &mut stop) => result,
+        result = train_and_report(arguments, &mut wanted, &folder, &target, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
     let closed = stop.unless_asked(async { Ok(server.shut_down().await?) }).await;
@@ -132,12 +133,16 @@ async fn until_stopped<T>(
 
 async fn train_and_report(
     arguments: &RunArguments,
-    wanted: &Wanted,
+    wanted: &mut Wanted,
     folder: &Path,
     target: &Target,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
     let sweep = until_stopped(stop, async {
+        files::send_with(&mut wanted.source, arguments.file.folder(), target).await?;
+        if !wanted.source.snapshot.is_empty() {
+            wanted.specification = submit::check(wanted.source.clone())?.0;
+        }
         let sweep = submit_here(wanted, folder, target).await?;
         // Hours of training later, it would be refused all the same.
         report::refuse_other(folder, &sweep).await?;

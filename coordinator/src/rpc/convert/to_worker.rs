@@ -57,9 +57,9 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
     }
 }
 
-/// A program as it travels. The snapshot of its files is named by who knows it.
+/// A program as it travels.
 fn wire_program(program: &Program, objective: String) -> v1::Program {
-    let Program { program: path, command, arguments, env, files: _, metrics } = program;
+    let Program { program: path, command, arguments, env, files: _, snapshot, metrics } = program;
     let variable =
         |(name, value): &(String, String)| v1::Variable { name: name.clone(), value: value.clone() };
     v1::Program {
@@ -72,6 +72,6 @@ fn wire_program(program: &Program, objective: String) -> v1::Program {
             csv: metrics.csv.clone().unwrap_or_default(),
         }),
         objective,
-        files: String::new(),
+        files: snapshot.map(|snapshot| snapshot.to_string()).unwrap_or_default(),
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de::MapAccess};
 use terms::{
     ParameterValue,
     manifest::{builtins, check_metric_name},
+    snapshot::SnapshotId,
 };
 
 use super::{
@@ -225,6 +226,7 @@ pub(super) struct RawExecution {
     pub(super) arguments: Option<ArgumentStyle>,
     pub(super) env: Option<BTreeMap<String, String>>,
     pub(super) files: Option<Vec<String>>,
+    pub(super) snapshot: Option<SnapshotId>,
 }
 
 struct ExecutionSection(RawExecution);
@@ -238,7 +240,7 @@ impl<'de> Section<'de> for ExecutionSection {
 
     fn key(&self, name: &str) -> Result<&'static str, String> {
         let numbers = limits::EXECUTION.iter().map(|number| number.name);
-        known_key(name, numbers.chain(["arguments", "env", "files"]))
+        known_key(name, numbers.chain(["arguments", "env", "files", "snapshot"]))
     }
 
     fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
@@ -246,6 +248,7 @@ impl<'de> Section<'de> for ExecutionSection {
             "arguments" => self.0.arguments = map.next_value::<StyleWord>()?.0,
             "env" => self.0.env = Some(map.next_value::<Variables>()?.0),
             "files" => self.0.files = Some(map.next_value::<Files>()?.0),
+            "snapshot" => self.0.snapshot = Some(map.next_value()?),
             number => self.0.numbers.read(limits::EXECUTION, number, map)?,
         }
         Ok(())
@@ -323,6 +326,7 @@ impl RawFile {
             below.numbers.overlay(top.numbers);
             replace(&mut below.arguments, top.arguments);
             replace(&mut below.files, top.files);
+            replace(&mut below.snapshot, top.snapshot);
             if let Some(env) = top.env {
                 below.env.get_or_insert_default().extend(env);
             }
