@@ -127,7 +127,7 @@ async fn workers_read_the_files_as_they_were_sent() {
         let found = worker.get_snapshot(request).await.unwrap().into_inner();
         assert_eq!(found, wanted);
         for file in found.files {
-            let mut content = Vec::new();
+            let mut content: Vec<u8> = Vec::new();
             loop {
                 let piece = v1::ContentPiece {
                     blake3: file.blake3.clone(),
