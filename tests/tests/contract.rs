@@ -32,13 +32,13 @@ mod versions;
 
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
-use domain::{
-    record::{BestEpoch, BestJobs, History, Record, WeightsFile, WeightsState},
-    specification::{Goal, Metric, MetricName, MetricUse},
-};
+use domain::record::{BestEpoch, BestJobs, History, Record, WeightsFile, WeightsState};
 use store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open};
 use tempfile::TempDir;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobKey, JobState, SweepId, SweepState};
+use terms::{
+    AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MISSING, MetricRow, MetricUse, Objective,
+    SweepId, SweepState,
+};
 use tests::{Postgres, Random};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -69,7 +69,13 @@ fn places() -> impl Iterator<Item = Place> {
     [Some(sqlite()), postgres].into_iter().flatten().inspect(|place| println!("{}", place.url))
 }
 
-const METRIC: Metric = Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, used: MetricUse::Last };
+/// The metrics of each sweep.
+const NAMES: [&str; 4] = ["train_loss", "val_accuracy", "val_loss", "train_accuracy"];
+
+fn objective(name: &str) -> Objective {
+    let goal = if name.ends_with("loss") { Goal::Minimize } else { Goal::Maximize };
+    Objective { name: name.into(), goal, used: MetricUse::Last }
+}
 
 fn submitted(sweep: u64, request_id: &str) -> Record {
     Record::SweepSubmitted {
@@ -77,7 +83,8 @@ fn submitted(sweep: u64, request_id: &str) -> Record {
         name: "name".into(),
         request_id: request_id.into(),
         specification: "name: x".into(),
-        metric: METRIC,
+        manifest: "{}".into(),
+        objective: objective("val_accuracy"),
         job_count: 5,
         created_unix_ms: 1_000,
     }
@@ -96,28 +103,41 @@ fn granted(job: u64, attempt: u32) -> Record {
     }
 }
 
-fn metrics(epoch: u32) -> EpochMetrics {
-    EpochMetrics {
-        epoch,
-        train_loss: 0.1 + 0.2,
-        val_accuracy: f64::from(epoch) / 8.0,
-        epoch_seconds: 1.5,
-        // Some trainers say these only now and then.
-        val_loss: (epoch != 3).then_some(0.7 - 0.1),
-        train_accuracy: (epoch != 2).then_some(1.0 / 3.0),
-    }
+/// The names of the metrics of the first sweep.
+fn named() -> Record {
+    Record::MetricsNamed { sweep: SweepId(1), first: 0, names: NAMES.map(Into::into).into() }
+}
+
+fn metrics(number: u32) -> Epoch {
+    // Some trainers say these only now and then.
+    let (val_loss, train_accuracy) =
+        (if number == 3 { MISSING } else { 0.7 - 0.1 }, if number == 2 { MISSING } else { 1.0 / 3.0 });
+    let row = MetricRow::new(&[0.1 + 0.2, f64::from(number) / 8.0, val_loss, train_accuracy]);
+    Epoch { number, seconds: 1.5, row }
 }
 
 fn epoch(job: u64, attempt: u32, number: u32) -> Record {
-    let epochs: Vec<EpochMetrics> = (1..=number).map(metrics).collect();
-    recorded(METRIC, AttemptKey::new(1, job, attempt), &epochs)
+    let epochs: Vec<Epoch> = (1..=number).map(metrics).collect();
+    recorded(&objective("val_accuracy"), AttemptKey::new(1, job, attempt), &epochs)
+}
+
+/// The best of some epochs.
+fn best_of(objective: &Objective, epochs: &[Epoch]) -> Option<BestEpoch> {
+    let place = NAMES.iter().position(|name| *name == &*objective.name).unwrap();
+    let value = |epoch: &Epoch| epoch.row.get(place).filter(|value| value.is_finite());
+    epochs.iter().fold(None, |best, epoch| BestEpoch::after(best, objective, epoch, value(epoch)))
 }
 
 /// The last of an attempt's epochs.
-fn recorded(metric: Metric, attempt: AttemptKey, epochs: &[EpochMetrics]) -> Record {
-    let best = BestEpoch::of(metric, epochs).unwrap();
-    let train_seconds = epochs.iter().map(|epoch| epoch.epoch_seconds).sum();
-    Record::EpochRecorded { attempt, epoch: *epochs.last().unwrap(), best, train_seconds }
+fn recorded(objective: &Objective, attempt: AttemptKey, epochs: &[Epoch]) -> Record {
+    let last = epochs.last().unwrap();
+    Record::EpochRecorded {
+        attempt,
+        epoch: last.clone(),
+        objective: best_of(objective, std::slice::from_ref(last)).map(|best| best.value),
+        best: best_of(objective, epochs),
+        train_seconds: epochs.iter().map(|epoch| epoch.seconds).sum(),
+    }
 }
 
 fn history() -> History {
@@ -143,7 +163,14 @@ async fn everything_is_there_after_a_restart() {
             resumed_epochs: 3,
         };
         store
-            .commit(&[submitted(1, "key"), granted(1, 1), started(1, 1), epoch(1, 1, 1), epoch(1, 1, 2)])
+            .commit(&[
+                submitted(1, "key"),
+                named(),
+                granted(1, 1),
+                started(1, 1),
+                epoch(1, 1, 1),
+                epoch(1, 1, 2),
+            ])
             .await
             .unwrap();
         store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
@@ -177,10 +204,13 @@ async fn everything_is_there_after_a_restart() {
         assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!(sweep.dataset, Some(dataset));
+        assert_eq!(sweep.manifest.as_deref(), Some("{}"));
+        assert_eq!(sweep.metrics.names(), NAMES.map(Into::into));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };
         let attempt = running.running.as_ref().unwrap();
         assert_eq!((running.job, running.attempts, attempt.slot, attempt.started), (2, 1, 2, true));
-        assert_eq!((attempt.train_seconds, attempt.last), (1.5, Some(metrics(1))));
+        assert_eq!((attempt.train_seconds, attempt.last.as_ref()), (1.5, Some(&metrics(1))));
+        assert_eq!(attempt.best, best_of(&objective("val_accuracy"), &[metrics(1)]));
         assert_eq!((waiting.job, waiting.attempts, waiting.running.is_none()), (4, 1, true));
         assert_eq!(waiting.history, history());
     }
@@ -190,13 +220,17 @@ async fn everything_is_there_after_a_restart() {
 async fn numbers_come_back_bit_for_bit() {
     for place in places() {
         let store = place.open().await;
-        store.commit(&[submitted(1, ""), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
-        let row = epochs(store.as_ref(), 1, 1).await.remove(0);
-        assert_eq!(row.metrics.train_loss.to_bits(), (0.1f64 + 0.2).to_bits());
-        let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
-        assert_eq!(job.train_loss.map(f64::to_bits), Some((0.1f64 + 0.2).to_bits()));
-        assert_eq!(row.metrics, metrics(1));
-        assert_eq!((job.val_loss, job.train_accuracy), (Some(0.7 - 0.1), Some(1.0 / 3.0)));
+        store.commit(&[submitted(1, ""), named(), granted(1, 1)]).await.unwrap();
+        let strange = [f64::NAN, f64::INFINITY, -0.0, f64::MIN_POSITIVE / 2.0];
+        for (number, values) in (1..).zip([&strange[..], &strange[..1], &[MISSING, 0.1 + 0.2], &[]]) {
+            let epoch = Epoch { number, seconds: 0.1 + 0.2, row: MetricRow::new(values) };
+            let record = recorded(&objective("train_loss"), AttemptKey::new(1, 1, 1), &[epoch.clone()]);
+            store.commit(&[record]).await.unwrap();
+            let rows = epochs(store.as_ref(), 1, 1).await;
+            assert_eq!(rows.last().unwrap().epoch, epoch);
+            let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+            assert_eq!(job.last, epoch.row);
+        }
     }
 }
 
@@ -204,7 +238,7 @@ async fn numbers_come_back_bit_for_bit() {
 async fn what_a_trainer_does_not_say_is_not_there() {
     for place in places() {
         let store = place.open().await;
-        store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
+        store.commit(&[submitted(1, ""), named(), granted(1, 1)]).await.unwrap();
         for (number, expected) in [
             (1, (Some(0.7 - 0.1), Some(1.0 / 3.0))),
             (2, (Some(0.7 - 0.1), None)),
@@ -212,15 +246,40 @@ async fn what_a_trainer_does_not_say_is_not_there() {
         ] {
             store.commit(&[epoch(1, 1, number)]).await.unwrap();
             let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
-            assert_eq!((job.val_loss, job.train_accuracy), expected, "those of the last epoch");
-            assert_eq!(job.best, BestEpoch::of(METRIC, &[metrics(number)]));
+            let found = ["val_loss", "train_accuracy"].map(|name| job.names.get(&job.last, name));
+            assert_eq!(found, [expected.0, expected.1], "those of the last epoch");
+            assert_eq!(job.best, best_of(&objective("val_accuracy"), &[metrics(number)]));
+            assert_eq!(job.objective, Some(f64::from(number) / 8.0));
         }
         let epochs = epochs(store.as_ref(), 1, 1).await;
-        assert_eq!(epochs.iter().map(|row| row.metrics).collect::<Vec<_>>(), [1, 2, 3].map(metrics));
+        assert_eq!(epochs.into_iter().map(|row| row.epoch).collect::<Vec<_>>(), [1, 2, 3].map(metrics));
         store.commit(&ended(1, 1, AttemptState::Lost, JobState::Pending)).await.unwrap();
         store.commit(&[granted(1, 2)]).await.unwrap();
         let again = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
-        assert_eq!((again.val_loss, again.train_accuracy, again.best), (None, None, None));
+        assert_eq!((again.last, again.objective, again.best), (MetricRow::default(), None, None));
+    }
+}
+
+#[tokio::test]
+async fn names_of_metrics_are_kept_in_their_order() {
+    for place in places() {
+        let store = place.open().await;
+        let more = |first: usize, names: &[&str]| Record::MetricsNamed {
+            sweep: SweepId(1),
+            first,
+            names: names.iter().map(|name| (*name).into()).collect(),
+        };
+        store.commit(&[submitted(1, ""), submitted(2, ""), named(), granted(1, 1)]).await.unwrap();
+        store.commit(&[more(4, &["zeta"]), more(5, &["alpha", "語 %"]), epoch(1, 1, 1)]).await.unwrap();
+        let expected = [&NAMES[..], &["zeta", "alpha", "語 %"]].concat();
+        let sweeps = store.load().await.unwrap();
+        let names: Vec<&str> = sweeps[0].metrics.names().iter().map(|name| &**name).collect();
+        assert_eq!(names, expected);
+        assert!(sweeps[1].metrics.is_empty());
+        assert_eq!(store.jobs(SweepId(1), 1, 1).await.unwrap()[0].names, sweeps[0].metrics);
+        assert_eq!(epochs(store.as_ref(), 1, 1).await[0].names, sweeps[0].metrics);
+        let twice = store.commit(&[more(6, &["other"])]).await;
+        assert!(matches!(twice, Err(StoreError::Unfit(_))), "a place has one name: {twice:?}");
     }
 }
 
@@ -277,7 +336,7 @@ async fn a_new_attempt_starts_its_job_over_and_keeps_the_history() {
         assert_eq!(epochs(store.as_ref(), 1, 1).await.len(), 3);
         let mut counting = CountingEpochs::new(Arc::clone(&store), SweepId(1), 1, 1);
         let row = counting.next(1, job.attempts, job.epochs_done).await.unwrap().unwrap();
-        assert_eq!((row.attempt, row.metrics.epoch), (2, 1));
+        assert_eq!((row.attempt, row.epoch.number), (2, 1));
         assert_eq!(counting.next(1, job.attempts, job.epochs_done).await.unwrap(), None);
     }
 }

@@ -24,6 +24,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("dataset", &[WIRE, SURROUNDINGS]),
     // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
+    ("program", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
 
 /// The crates of the workspace that may link libtorch.

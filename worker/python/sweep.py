@@ -183,6 +183,9 @@ def _say(message):
         except OSError as error:
             _connection = None
             raise SweepError("the sweep does not take reports any more: %s" % error) from error
+        except BaseException:
+            _connection = None  # An answer that was not read would be taken for the next one's.
+            raise
         if not line:
             _connection = None
             raise SweepError("the sweep does not take reports any more")

@@ -4,17 +4,22 @@
 
 use std::sync::Arc;
 
-use terms::{ParameterMap, ParameterValue, SweepId};
+use terms::{
+    ParameterMap, SweepId,
+    manifest::{InPack, Manifest},
+};
 
 use crate::{
     grid::{Grid, GridError},
     known_points::KnownPoints,
-    parameters::InPack,
+    space::Name,
     specification::{
-        Change, Execution, Metric, Specification, SpecificationError, SpecificationSource, is_setting,
+        Change, Execution, Objective, Specification, SpecificationError, SpecificationSource, is_setting,
     },
 };
 
+/// Most epochs of a job whose program decides when it ends: each is a row, and a job's rows fit in memory many times over.
+pub const EPOCHS_MAX: u32 = 100_000;
 /// Most specifications of one sweep.
 const SPECIFICATIONS_MAX: usize = 100;
 const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);
@@ -37,9 +42,11 @@ pub struct SweepDefinition {
     /// How to run the jobs.
     pub execution: Execution,
     /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
-    pub metric: Metric,
-    /// Parameters that differ between jobs, in the model's order.
-    pub varying: Vec<&'static str>,
+    pub metric: Objective,
+    /// What the trainable says of itself.
+    pub manifest: Arc<Manifest>,
+    /// Parameters that differ between jobs, in the order of the space.
+    pub varying: Vec<Name>,
     parts: Vec<Part>,
 }
 
@@ -103,7 +110,8 @@ impl SweepDefinition {
         Self {
             id,
             execution: specification.execution.clone(),
-            metric: specification.metric,
+            metric: specification.metric.clone(),
+            manifest: specification.manifest(),
             varying: specification.varying(),
             specification,
             parts: vec![part],
@@ -120,17 +128,18 @@ impl SweepDefinition {
             if let Some(last) = definition.parts.last() {
                 known.add(&last.grid);
             }
-            let extension = Specification::from_stored(document)?;
-            definition.check_kind(&extension)?;
+            let mut extension = Specification::from_stored(document)?;
+            definition.check_kind(&mut extension)?;
             let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
             grid.leave_out(&known);
             definition.add(extension, grid)?;
         }
         if let Some(last) = definition.parts.last() {
             definition.execution = last.specification.execution.clone();
-            definition.metric = last.specification.metric;
+            definition.metric = last.specification.metric.clone();
             definition.specification.execution = definition.execution.clone();
-            definition.specification.metric = definition.metric;
+            definition.specification.metric = definition.metric.clone();
+            definition.specification.resources = last.specification.resources;
             definition.specification.artifacts = last.specification.artifacts;
         }
         definition.varying = definition.find_varying();
@@ -179,8 +188,14 @@ impl SweepDefinition {
     }
 
     /// The same, with the grid of the extension.
-    pub fn extended_with(&self, extension: Specification, mut grid: Grid) -> Result<Self, DefinitionError> {
-        self.check_kind(&extension)?;
+    pub fn extended_with(
+        &self,
+        mut extension: Specification,
+        mut grid: Grid,
+    ) -> Result<Self, DefinitionError> {
+        if self.check_kind(&mut extension)? {
+            grid = extension.grid().map_err(DefinitionError::Grid)?;
+        }
         let mut known = KnownPoints::default();
         self.parts.iter().for_each(|part| known.add(&part.grid));
         grid.leave_out(&known);
@@ -239,7 +254,7 @@ impl SweepDefinition {
         }
         self.specification.take_settings(settings);
         self.execution = self.specification.execution.clone();
-        self.metric = self.specification.metric;
+        self.metric = self.specification.metric.clone();
         let last = self.parts.len() - 1;
         for index in [0, last] {
             let part = &mut self.parts[index];
@@ -275,8 +290,8 @@ impl SweepDefinition {
     /// Jobs that may be trained in one pack with `job`, itself left out, those with larger numbers first. Not all of them:
     /// those that an extension added are only found for each other, and no more than `points_max` points are looked at.
     pub fn mates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
-        let model = self.specification.model;
-        let own = move |name: &str| model.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
+        let own =
+            |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let mut before = 0;
         let grid = self.parts.iter().find_map(|Part { grid, .. }| {
             let (first, count) = (before, grid.job_count());
@@ -290,46 +305,52 @@ impl SweepDefinition {
 
     /// What decides how large a pack pays with such a job, in words: model, image size and the parameters that shape it.
     pub fn shape(&self, job: u64) -> String {
-        let specification = &self.specification;
-        let mut shape =
-            format!("{} image_size={}", specification.model.name(), specification.dataset.image_size);
+        let mut shape = self.manifest.name.clone();
+        if let Some(dataset) = &self.specification.dataset {
+            shape.push_str(&format!(" image_size={}", dataset.image_size));
+        }
         for (name, value) in self.parameters(job).0 {
-            if specification.model.parameter(&name).is_some_and(|known| known.in_pack == InPack::Shape) {
+            if self.manifest.parameter(&name).is_some_and(|known| known.in_pack == InPack::Shape) {
                 shape.push_str(&format!(" {name}={value}"));
             }
         }
         shape
     }
 
-    /// How many epochs the job trains.
-    pub fn epochs(&self, job: u64) -> u32 {
-        match self.place(job).and_then(|(grid, job)| grid.value(job, "epochs")) {
-            Some(ParameterValue::Integer(epochs)) => u32::try_from(*epochs).unwrap_or(1).max(1),
-            _ => 1,
-        }
+    /// How many epochs the job trains; none where the program decides.
+    pub fn budget(&self, job: u64) -> Option<u32> {
+        let name = self.manifest.budget.as_deref()?;
+        let (grid, job) = self.place(job)?;
+        u32::try_from(grid.value(job, name)?.whole()?).ok().filter(|epochs| *epochs > 0)
     }
 
-    /// Whether all that decides numbers is as in the sweep, but for the points.
-    fn check_kind(&self, extension: &Specification) -> Result<(), DefinitionError> {
+    /// Whether all that decides numbers is as in the sweep, but for the points. Brings the parameters into the order that they
+    /// have in the sweep, and says whether it had to.
+    fn check_kind(&self, extension: &mut Specification) -> Result<bool, DefinitionError> {
         let changes = extension.kind_changes_from(&self.specification);
-        match changes.into_iter().find(|change| !is_setting(&change.key)) {
-            Some(change) => Err(DefinitionError::Differs(change)),
-            None => Ok(()),
+        if let Some(change) = changes.into_iter().find(|change| !is_setting(&change.key)) {
+            return Err(DefinitionError::Differs(change));
         }
+        let place = |name: &Name| self.specification.axes.iter().position(|axis| axis.name == *name);
+        let is_ordered = extension.axes.is_sorted_by_key(|axis| place(&axis.name));
+        if !is_ordered {
+            extension.axes.sort_by_key(|axis| place(&axis.name));
+        }
+        Ok(!is_ordered)
     }
 
-    fn find_varying(&self) -> Vec<&'static str> {
+    fn find_varying(&self) -> Vec<Name> {
         let first = &self.specification;
         let varying: Vec<_> = self.parts.iter().map(|part| part.specification.varying()).collect();
         let differs = |position: &usize| {
-            let name = first.axes[*position].name;
-            varying.iter().any(|names| names.contains(&name))
+            let name = &first.axes[*position].name;
+            varying.iter().any(|names| names.contains(name))
                 || self
                     .parts
                     .iter()
                     .any(|part| part.specification.axes[*position].values != first.axes[*position].values)
         };
-        (0..first.axes.len()).filter(differs).map(|position| first.axes[position].name).collect()
+        (0..first.axes.len()).filter(differs).map(|position| first.axes[position].name.clone()).collect()
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use terms::ParameterValue;
 
-use crate::{grid::Grid, specification::Axis};
+use crate::{
+    grid::Grid,
+    space::{Axis, ValueKey},
+};
 
 /// Some of a sweep's grids, one a bit.
 pub type Holders = u128;
@@ -22,30 +25,8 @@ const INCLUDED: Holders = 1 << GRIDS_MAX;
 pub struct KnownPoints {
     grids: Vec<Arc<Grid>>,
     /// By axis and value, who has it.
-    holders: Vec<HashMap<Key, Holders>>,
-    included: HashSet<Vec<Key>>,
-}
-
-/// A value that can be looked up; floats are finite and above zero, so equal ones have equal bits.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Null,
-    Boolean(bool),
-    Integer(i64),
-    Float(u64),
-    Text(String),
-}
-
-impl From<&ParameterValue> for Key {
-    fn from(value: &ParameterValue) -> Self {
-        match value {
-            ParameterValue::Null => Self::Null,
-            ParameterValue::Boolean(value) => Self::Boolean(*value),
-            ParameterValue::Integer(number) => Self::Integer(*number),
-            ParameterValue::Float(number) => Self::Float(number.to_bits()),
-            ParameterValue::Text(text) => Self::Text(text.clone()),
-        }
-    }
+    holders: Vec<HashMap<ValueKey, Holders>>,
+    included: HashSet<Vec<ValueKey>>,
 }
 
 impl KnownPoints {
@@ -58,6 +39,9 @@ impl KnownPoints {
                 for value in &axis.values {
                     *holders.entry(value.into()).or_default() |= bit;
                 }
+                if !axis.when.is_empty() {
+                    *holders.entry(ValueKey::Absent).or_default() |= bit;
+                }
             }
             self.grids.push(Arc::clone(grid));
         }
@@ -65,30 +49,36 @@ impl KnownPoints {
             for (holders, value) in self.holders.iter_mut().zip(point) {
                 *holders.entry(value.into()).or_default() |= INCLUDED;
             }
-            self.included.insert(point.iter().map(Key::from).collect());
+            self.included.insert(point.iter().map(ValueKey::from).collect());
         }
     }
 
     /// Who has each value of an axis.
     pub fn holders(&self, axis: usize, values: &Axis) -> Vec<Holders> {
-        values.values.iter().map(|value| self.holder(axis, value)).collect()
+        values.values.iter().map(|value| self.holder(axis, &value.into())).collect()
+    }
+
+    /// Who has points in which an axis has no value.
+    pub fn holders_without(&self, axis: usize) -> Holders {
+        self.holder(axis, &ValueKey::Absent)
     }
 
     /// Who has all values of a point.
-    pub fn holders_of(&self, point: &[ParameterValue]) -> Holders {
-        (0..).zip(point).fold(Holders::MAX, |all, (axis, value)| all & self.holder(axis, value))
+    pub fn holders_of(&self, point: &[Option<ParameterValue>]) -> Holders {
+        (0..).zip(point).fold(Holders::MAX, |all, (axis, value)| all & self.holder(axis, &value.into()))
     }
 
-    fn holder(&self, axis: usize, value: &ParameterValue) -> Holders {
-        self.holders.get(axis).and_then(|holders| holders.get(&value.into())).copied().unwrap_or(0)
+    fn holder(&self, axis: usize, value: &ValueKey) -> Holders {
+        self.holders.get(axis).and_then(|holders| holders.get(value)).copied().unwrap_or(0)
     }
 
     /// Whether one of `holders` has the point.
-    pub fn has(&self, holders: Holders, point: &[ParameterValue]) -> bool {
+    pub fn has(&self, holders: Holders, point: &[Option<ParameterValue>]) -> bool {
         let holds = |(index, grid): (usize, &Arc<Grid>)| holders >> index & 1 == 1 && grid.holds(point);
         if self.grids.iter().enumerate().any(holds) {
             return true;
         }
-        holders & INCLUDED != 0 && self.included.contains(&point.iter().map(Key::from).collect::<Vec<_>>())
+        let keys = || point.iter().map(ValueKey::from).collect::<Vec<_>>();
+        holders & INCLUDED != 0 && self.included.contains(&keys())
     }
 }

@@ -3,8 +3,9 @@
 
 pub mod definition;
 pub mod grid;
+pub mod help;
 pub mod known_points;
-pub mod parameters;
 pub mod record;
+pub mod space;
 pub mod specification;
 pub mod text;

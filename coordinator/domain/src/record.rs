@@ -1,13 +1,12 @@
 //! What must be durable before anyone is told: the records that the engine writes and a store keeps, and what a
 //! store gives back at the next start.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, JobKey, JobState, MetricRow, MetricSchema, MetricUse,
+    Objective, SweepId, SweepState, WorkerName,
 };
-
-use crate::specification::{Metric, MetricUse};
 
 /// One change of the durable state.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +21,10 @@ pub enum Record {
         request_id: String,
         /// The specification as YAML.
         specification: String,
+        /// What its trainable says of itself, as JSON.
+        manifest: String,
         /// What ranks its jobs.
-        metric: Metric,
+        objective: Objective,
         /// How many jobs it has.
         job_count: u64,
         /// Wall-clock time of submission, in milliseconds since 1970.
@@ -56,6 +57,15 @@ pub enum Record {
         /// What was found.
         dataset: DatasetSummary,
     },
+    /// A sweep has metrics that no epoch brought before.
+    MetricsNamed {
+        /// Which sweep.
+        sweep: SweepId,
+        /// The place of the first of them among the sweep's metrics.
+        first: usize,
+        /// Their names; each is at the place after the one before it.
+        names: Vec<Arc<str>>,
+    },
     /// A worker has the right to run an attempt; its job starts over.
     AttemptGranted {
         /// The attempt.
@@ -85,9 +95,11 @@ pub enum Record {
         /// Who trained it.
         attempt: AttemptKey,
         /// What came out.
-        epoch: EpochMetrics,
-        /// The best of the epochs that count, this one included.
-        best: BestEpoch,
+        epoch: Epoch,
+        /// The value of the sweep's objective at this epoch, where it has one that can be ranked.
+        objective: Option<f64>,
+        /// The best of the epochs that count, this one included; none where no epoch has a value that can be ranked.
+        best: Option<BestEpoch>,
         /// Sum of the epochs that count, this one included, in seconds.
         train_seconds: f64,
     },
@@ -186,48 +198,35 @@ pub struct History {
     pub lost_with: BTreeSet<WorkerName>,
 }
 
-/// The best of the epochs of an attempt so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The best of the epochs of an attempt so far: the first with the best value of the sweep's objective.
+#[derive(Debug, Clone, PartialEq)]
 pub struct BestEpoch {
-    /// The first epoch with the highest validation accuracy.
+    /// Its number.
     pub epoch: u32,
-    /// Its validation accuracy.
-    pub val_accuracy: f64,
-    /// The best value of the sweep's metric, whichever epoch it is of, where that metric is another than the largest
-    /// validation accuracy; so that what most sweeps have is kept once.
-    pub other_metric: Option<f64>,
+    /// The value of the objective.
+    pub value: f64,
+    /// The values of all metrics.
+    pub row: MetricRow,
 }
 
 impl BestEpoch {
-    /// Of an attempt whose first epochs came to `before`, after one more.
-    pub fn after(before: Option<Self>, metric: Metric, epoch: &EpochMetrics) -> Self {
-        let found = Self {
-            epoch: epoch.epoch,
-            val_accuracy: epoch.val_accuracy,
-            other_metric: metric.name.of(epoch).filter(|_| !metric.is_largest_accuracy()),
-        };
-        let Some(before) = before else { return found };
-        let better = |new: f64, old: f64| if metric.beats(new, old) { new } else { old };
-        let other_metric = match (found.other_metric, before.other_metric) {
-            (Some(new), Some(old)) => Some(better(new, old)),
-            (new, old) => new.or(old),
-        };
-        let best = if found.val_accuracy > before.val_accuracy { found } else { before };
-        Self { other_metric, ..best }
-    }
-
-    /// Of some epochs in their order; nothing where there are none.
-    pub fn of<'a>(metric: Metric, epochs: impl IntoIterator<Item = &'a EpochMetrics>) -> Option<Self> {
-        epochs.into_iter().fold(None, |before, epoch| Some(Self::after(before, metric, epoch)))
-    }
-
-    /// The best value of the sweep's metric.
-    pub fn value(&self, metric: Metric) -> Option<f64> {
-        if metric.is_largest_accuracy() { Some(self.val_accuracy) } else { self.other_metric }
+    /// Of an attempt whose best epoch was `before`, after one more with this value of the objective. The epoch before stays where
+    /// it is as good.
+    pub fn after(
+        before: Option<Self>,
+        objective: &Objective,
+        epoch: &Epoch,
+        value: Option<f64>,
+    ) -> Option<Self> {
+        let Some(value) = value else { return before };
+        match before {
+            Some(before) if !objective.beats(value, before.value) => Some(before),
+            _ => Some(Self { epoch: epoch.number, value, row: epoch.row.clone() }),
+        }
     }
 }
 
-/// The best done jobs of a sweep, each with its metric.
+/// The best done jobs of a sweep, each with its value of the objective.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BestJobs {
     /// By the value at the last epoch.
@@ -238,10 +237,10 @@ pub struct BestJobs {
 
 impl BestJobs {
     /// Takes in a job that is done.
-    pub fn consider(&mut self, metric: Metric, job: u64, last: Option<f64>, best: Option<f64>) {
+    pub fn consider(&mut self, objective: &Objective, job: u64, last: Option<f64>, best: Option<f64>) {
         for (champion, value) in [(&mut self.by_last, last), (&mut self.by_best, best)] {
             let Some(value) = value else { continue };
-            if champion.is_none_or(|best| metric.outranks((job, value), best)) {
+            if champion.is_none_or(|best| objective.outranks((job, value), best)) {
                 *champion = Some((job, value));
             }
         }
@@ -265,6 +264,10 @@ pub struct StoredSweep {
     pub request_id: String,
     /// The specification as YAML.
     pub specification: String,
+    /// What its trainable says of itself, as JSON. Sweeps of older versions have none.
+    pub manifest: Option<String>,
+    /// The names of its metrics.
+    pub metrics: MetricSchema,
     /// Its state.
     pub state: SweepState,
     /// Wall-clock time of submission, in milliseconds since 1970.
@@ -335,7 +338,7 @@ pub struct StoredAttempt {
     /// Sum of its epochs, in seconds.
     pub train_seconds: f64,
     /// Its last durable epoch.
-    pub last: Option<EpochMetrics>,
+    pub last: Option<Epoch>,
     /// The best of its durable epochs.
     pub best: Option<BestEpoch>,
 }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use domain::record::{BestEpoch, Record};
+use domain::{
+    definition::EPOCHS_MAX,
+    record::{BestEpoch, Record},
+};
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, JobState, Outcome, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
 };
 
 use super::{
-    AttemptEvent, Effect, Engine, Now, Observation, Output, Reply, SessionId,
+    AttemptEvent, Effect, Engine, Now, Observation, Output, SessionId,
     blame::{LOSSES_MAX, charge},
+    metrics::Measured,
     sessions::revoke,
     settle,
     sweep_run::{ActiveAttempt, WaitingJob},
@@ -26,8 +30,8 @@ impl Engine {
         attempt: AttemptKey,
         event: AttemptEvent,
         out: &mut Output,
-    ) -> Reply {
-        let Some(name) = self.heard(now, session) else { return Reply::None };
+    ) {
+        let Some(name) = self.heard(now, session) else { return };
         // Also what is refused is acknowledged: the worker must not send it for ever.
         out.effects.push(Effect::Acknowledge { session, sequence });
         if matches!(event, AttemptEvent::Ended { .. })
@@ -44,18 +48,18 @@ impl Engine {
             if self.is_foreign(&name, attempt) {
                 self.refuse(&name, &format!("it spoke of {attempt}, which it was never given"));
             }
-            return Reply::None;
+            return;
         };
         active.deadline_ms = now.monotonic_ms + lease_ms;
         match event {
             AttemptEvent::Started { dataset, resumed_epochs } => {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
             }
-            AttemptEvent::Epoch(metrics) => self.epoch(now, session, attempt, metrics, out),
+            AttemptEvent::Epoch(report) => self.epoch(now, session, attempt, &report, out),
             AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
                 let (mut state, mut reason) = verdict(active, outcome, reason);
-                let left =
-                    Left { attempt, worker: name.clone(), last: active.last, best: active.best, weights };
+                let (objective, best) = (active.objective, active.best.as_ref().map(|best| best.value));
+                let left = Left { attempt, worker: name.clone(), objective, best, weights };
                 if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
                     match outcome {
                         Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
@@ -83,7 +87,6 @@ impl Engine {
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
-        Reply::None
     }
 
     fn started(
@@ -149,21 +152,21 @@ impl Engine {
         now: Now,
         session: SessionId,
         attempt: AttemptKey,
-        metrics: EpochMetrics,
+        report: &EpochReport,
         out: &mut Output,
     ) {
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
         let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
-        let metric = run.definition.metric;
-        let Some(active) = run.active_mut(attempt) else { return };
-        let (done, total) = (active.epochs_done(), active.epochs_total);
+        let Some(active) = run.active(attempt) else { return };
+        let done = active.epochs_done();
+        let total = active.epochs_total.unwrap_or(EPOCHS_MAX);
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
         // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
-        if metrics.epoch <= done && !counts_twice {
+        if report.number <= done && !counts_twice {
             return;
         }
-        if (metrics.epoch != done + 1 && !counts_twice) || metrics.epoch > total {
-            let reason = format!("the worker sent epoch {} after epoch {done} of {total}", metrics.epoch);
+        if (report.number != done + 1 && !counts_twice) || report.number > total {
+            let reason = format!("the worker sent epoch {} after epoch {done} of {total}", report.number);
             if let Some(name) = self.sessions.get(&session).cloned() {
                 self.refuse(&name, &reason);
             }
@@ -171,20 +174,24 @@ impl Engine {
         }
         if let Some((key, train_images)) = active.pack_key.as_ref().zip(train_images) {
             let images = f64::from(active.pack_size) * train_images;
-            self.pack_sizes.measured(key, active.pack_size, images / metrics.epoch_seconds);
+            self.pack_sizes.measured(key, active.pack_size, images / report.seconds);
         }
-        let best = BestEpoch::after(active.best, metric, &metrics);
-        (active.last, active.best) = (Some(metrics), Some(best));
-        active.train_seconds += metrics.epoch_seconds;
-        active.progress = (metrics.epoch + 1, 0.0);
-        out.records.push(Record::EpochRecorded {
-            attempt,
-            epoch: metrics,
-            best,
-            train_seconds: active.train_seconds,
-        });
-        let observation = Observation::Epoch { attempt, metrics, resumed_epochs: active.resumed_epochs };
-        out.effects.push(Effect::Observed { sweep: run.id, observation });
+        let Measured { row, named, objective } = run.measure(report);
+        if !named.is_empty() {
+            let first = run.metrics.len() - named.len();
+            out.records.push(Record::MetricsNamed { sweep: run.id, first, names: named });
+        }
+        let (definition, metrics) = (Arc::clone(&run.definition), run.metrics.clone());
+        let Some(active) = run.active_mut(attempt) else { return };
+        let epoch = Epoch { number: report.number, seconds: report.seconds, row };
+        let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
+        (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
+        active.train_seconds += epoch.seconds;
+        active.progress = (epoch.number + 1, 0.0);
+        let (train_seconds, resumed_epochs) = (active.train_seconds, active.resumed_epochs);
+        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
+        out.records.push(Record::EpochRecorded { attempt, epoch, objective, best, train_seconds });
+        out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
     }
 
     /// Ends an attempt that its worker still runs.
@@ -262,7 +269,8 @@ impl Engine {
             let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history.clone()) };
             run.waiting.insert(attempt.job.job, waiting);
         } else {
-            run.count_end(attempt.job.job, job_state, ended.last, ended.best);
+            let best = ended.best.as_ref().map(|best| best.value);
+            run.count_end(attempt.job.job, job_state, ended.objective, best);
         }
         let job = attempt.job;
         out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });
@@ -278,7 +286,7 @@ impl Engine {
     }
 
     /// Time went by: leases end.
-    pub(super) fn tick(&mut self, now: Now, out: &mut Output) -> Reply {
+    pub(super) fn tick(&mut self, now: Now, out: &mut Output) {
         let expired: Vec<(AttemptKey, WorkerName)> = self
             .sweeps
             .values()
@@ -301,15 +309,14 @@ impl Engine {
         self.note_idle_sweeps(now, out);
         self.forget_workers(now.unix_ms);
         self.forget_data_sets();
-        Reply::None
     }
 }
 
 /// What a worker's word on the end of an attempt amounts to.
 fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
-        Outcome::Done if active.epochs_done() < active.epochs_total => {
-            let (done, total) = (active.epochs_done(), active.epochs_total);
+        Outcome::Done if active.epochs_total.is_some_and(|total| active.epochs_done() < total) => {
+            let (done, total) = (active.epochs_done(), active.epochs_total.unwrap_or_default());
             (
                 AttemptState::Failed,
                 format!("the trainer said that it was done after {done} of {total} epochs"),

@@ -6,7 +6,8 @@ use domain::{definition::SweepDefinition, record::Record};
 use terms::{AttemptKey, AttemptState, JobState, SweepId, SweepState, WorkerName};
 
 use super::{
-    ControlError, Effect, Engine, Now, Observation, Output, Reply, SweepView, ToWorker,
+    ControlError, Effect, Engine, Now, Observation, Output, SweepView, ToWorker, WorkerView,
+    command::{Extended, Submitted},
     sessions::{revoke, send},
     settle,
     sweep_run::SweepRun,
@@ -34,13 +35,11 @@ impl Engine {
         mut definition: SweepDefinition,
         request_id: String,
         out: &mut Output,
-    ) -> Reply {
+    ) -> Result<Submitted, ControlError> {
         if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(sweep)) {
-            return Reply::Submitted(Box::new(known.view()), false);
+            return Ok(Submitted { sweep: known.view(), created: false });
         }
-        if let Err(error) = self.has_room_for(definition.text_bytes()) {
-            return Reply::Refused(error);
-        }
+        self.has_room_for(definition.text_bytes())?;
         let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
         definition.id = id;
         let run = SweepRun::new(definition, now.unix_ms);
@@ -49,7 +48,8 @@ impl Engine {
             name: run.definition.specification.name.clone(),
             request_id: request_id.clone(),
             specification: run.definition.text(),
-            metric: run.definition.specification.metric,
+            manifest: run.definition.manifest.to_json(),
+            objective: run.definition.specification.metric.clone(),
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
         });
@@ -59,7 +59,7 @@ impl Engine {
         let view = run.view();
         self.sweeps.insert(id, run);
         self.live.insert(id);
-        Reply::Submitted(Box::new(view), true)
+        Ok(Submitted { sweep: view, created: true })
     }
 
     /// Gives a sweep the jobs that its new definition has more, and its settings. A limit counts for what is granted from
@@ -70,40 +70,38 @@ impl Engine {
         base: &Arc<SweepDefinition>,
         definition: Arc<SweepDefinition>,
         out: &mut Output,
-    ) -> Reply {
+    ) -> Result<Extended, ControlError> {
         let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
             SweepState::Running | SweepState::Paused | SweepState::Finished => {}
-            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+            state => return Err(ControlError::AlreadyFinal { sweep, state }),
         }
-        if let Err(error) = has_room {
-            return Reply::Refused(error);
-        }
+        has_room?;
         if !Arc::ptr_eq(&run.definition, base) {
-            return Reply::Refused(ControlError::Overtaken);
+            return Err(ControlError::Overtaken);
         }
         let used = base.metric.used;
         if definition.metric.used != used && !run.weights.is_empty() {
             // Their values are of other epochs than those that would be compared with them.
-            return Reply::Refused(ControlError::WeightsChosen { sweep, used });
+            return Err(ControlError::WeightsChosen { sweep, used });
         }
         let added = definition.job_count().saturating_sub(base.job_count());
         let is_set = !definition.specification.has_settings_of(&base.specification);
         if added == 0 && !is_set {
-            return Reply::Extended(Box::new(run.view()), 0);
+            return Ok(Extended { sweep: run.view(), added_jobs: 0 });
         }
-        let has_moved = definition.specification.dataset.path != base.specification.dataset.path;
+        let has_moved = definition.specification.dataset_path() != base.specification.dataset_path();
         let counts = run.counts();
         if has_moved
             && added == 0
             && run.state == SweepState::Finished
             && counts.failed + counts.cancelled == 0
         {
-            let path = base.specification.dataset.path.display().to_string();
-            return Reply::Refused(ControlError::NobodyLooks { sweep, path });
+            let path = base.specification.dataset_path().display().to_string();
+            return Err(ControlError::NobodyLooks { sweep, path });
         }
         out.records.push(Record::SweepExtended {
             sweep,
@@ -129,12 +127,17 @@ impl Engine {
                 worker.unfit.remove(&sweep);
             }
         }
-        Reply::Extended(Box::new(view), added)
+        Ok(Extended { sweep: view, added_jobs: added })
     }
 
-    pub(super) fn pause(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+    pub(super) fn pause(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        out: &mut Output,
+    ) -> Result<SweepView, ControlError> {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
             SweepState::Paused => {}
@@ -142,14 +145,14 @@ impl Engine {
                 change_state(run, SweepState::Paused, out);
                 settle(run, now, out);
             }
-            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+            state => return Err(ControlError::AlreadyFinal { sweep, state }),
         }
-        Reply::Sweep(Box::new(run.view()))
+        Ok(run.view())
     }
 
-    pub(super) fn resume(&mut self, sweep: SweepId, out: &mut Output) -> Reply {
+    pub(super) fn resume(&mut self, sweep: SweepId, out: &mut Output) -> Result<SweepView, ControlError> {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
             SweepState::Running => {}
@@ -157,46 +160,61 @@ impl Engine {
                 change_state(run, SweepState::Running, out);
                 self.live.insert(sweep);
             }
-            state => return Reply::Refused(ControlError::AlreadyFinal { sweep, state }),
+            state => return Err(ControlError::AlreadyFinal { sweep, state }),
         }
-        Reply::Sweep(Box::new(run.view()))
+        Ok(run.view())
     }
 
-    pub(super) fn drain(&mut self, now: Now, name: &WorkerName, out: &mut Output) -> Reply {
+    pub(super) fn drain(
+        &mut self,
+        now: Now,
+        name: &WorkerName,
+        out: &mut Output,
+    ) -> Result<WorkerView, ControlError> {
         let connected = self.workers.get_mut(name).filter(|worker| worker.session.is_some());
         let Some(worker) = connected else {
-            return Reply::Refused(ControlError::NoSuchWorker(name.clone()));
+            return Err(ControlError::NoSuchWorker(name.clone()));
         };
         worker.drained = true;
         tell_to_leave(worker, out);
         self.describe_worker(now, name)
     }
 
-    pub(super) fn stop(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+    pub(super) fn stop(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        out: &mut Output,
+    ) -> Result<SweepView, ControlError> {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
-            SweepState::Stopping | SweepState::Stopped => return Reply::Sweep(Box::new(run.view())),
+            SweepState::Stopping | SweepState::Stopped => return Ok(run.view()),
             SweepState::Finished | SweepState::Cancelled => {
-                return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
+                return Err(ControlError::AlreadyFinal { sweep, state: run.state });
             }
             SweepState::Running | SweepState::Paused => {}
         }
         change_state(run, SweepState::Stopping, out);
         cancel_waiting(run, "the sweep was stopped", out);
         settle(run, now, out);
-        Reply::Sweep(Box::new(run.view()))
+        Ok(run.view())
     }
 
-    pub(super) fn cancel(&mut self, now: Now, sweep: SweepId, out: &mut Output) -> Reply {
+    pub(super) fn cancel(
+        &mut self,
+        now: Now,
+        sweep: SweepId,
+        out: &mut Output,
+    ) -> Result<SweepView, ControlError> {
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         match run.state {
-            SweepState::Cancelled => return Reply::Sweep(Box::new(run.view())),
+            SweepState::Cancelled => return Ok(run.view()),
             SweepState::Finished | SweepState::Stopped => {
-                return Reply::Refused(ControlError::AlreadyFinal { sweep, state: run.state });
+                return Err(ControlError::AlreadyFinal { sweep, state: run.state });
             }
             SweepState::Running | SweepState::Paused | SweepState::Stopping => {}
         }
@@ -217,13 +235,13 @@ impl Engine {
         out.records.append(&mut cancelled.records);
         out.effects.append(&mut cancelled.effects);
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         run.finish(SweepState::Cancelled, now.unix_ms);
         let ended_unix_ms = Some(now.unix_ms);
         out.records.push(Record::SweepChanged { sweep, state: SweepState::Cancelled, ended_unix_ms });
         out.effects.push(Effect::Observed { sweep, observation: Observation::Ended });
-        Reply::Sweep(Box::new(run.view()))
+        Ok(run.view())
     }
 
     /// The stream of the worker that runs an active attempt.
@@ -232,27 +250,9 @@ impl Engine {
         self.workers.get(&active.worker)?.session
     }
 
-    pub(super) fn describe(&self, now: Now, sweep: SweepId) -> Reply {
-        match self.sweep(sweep) {
-            Ok(run) => Reply::Sweep(Box::new(SweepView { waiting: self.waiting(now, run), ..run.view() })),
-            Err(error) => Reply::Refused(error),
-        }
-    }
-
-    pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Reply {
+    pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Vec<SweepView> {
         let older = |(id, _): &(&SweepId, &SweepRun)| before.is_none_or(|before| **id < before);
-        Reply::Sweeps(self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect())
-    }
-
-    pub(super) fn snapshot(&self, now: Now, sweep: SweepId) -> Reply {
-        match self.sweep(sweep) {
-            Ok(run) => {
-                let mut snapshot = run.snapshot();
-                snapshot.sweep.waiting = self.waiting(now, run);
-                Reply::Snapshot(Box::new(snapshot))
-            }
-            Err(error) => Reply::Refused(error),
-        }
+        self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect()
     }
 }
 

@@ -1,11 +1,16 @@
 //! What users do to single jobs, and jobs that are tried again.
 
 use domain::record::{EndedJob, History, Record};
-use terms::{AttemptState, JobKey, JobState, SweepId, SweepState};
+use terms::{AttemptState, JobKey, JobState, SweepState};
 
 use super::{
-    ControlError, Effect, EndsSeen, Engine, JobEnd, Now, Observation, Output, Reply, control::change_state,
-    sessions::revoke, settle, sweep_run::WaitingJob,
+    ControlError, Effect, EndsSeen, Engine, JobEnd, Now, Observation, Output, SweepView,
+    command::{Retried, Retry},
+    control::change_state,
+    query::DescribeSweep,
+    sessions::revoke,
+    settle,
+    sweep_run::WaitingJob,
 };
 
 /// The reason of a running job that gets no more attempts; by it, a restart knows such a job.
@@ -13,12 +18,18 @@ pub(super) const STOPPED: &str = "stopped on request: it ends with this attempt"
 
 impl Engine {
     /// Ends one job, now or with its attempt. Asked twice, it does no more.
-    pub(super) fn end_job(&mut self, now: Now, key: JobKey, how: JobEnd, out: &mut Output) -> Reply {
+    pub(super) fn end_job(
+        &mut self,
+        now: Now,
+        key: JobKey,
+        how: JobEnd,
+        out: &mut Output,
+    ) -> Result<SweepView, ControlError> {
         let Some(run) = self.sweeps.get_mut(&key.sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(key.sweep));
+            return Err(ControlError::NoSuchSweep(key.sweep));
         };
         if key.job == 0 || key.job > run.job_count() {
-            return Reply::Refused(ControlError::NoSuchJob { job: key, jobs: run.job_count() });
+            return Err(ControlError::NoSuchJob { job: key, jobs: run.job_count() });
         }
         let reason = match how {
             JobEnd::Stop => "stopped on request",
@@ -43,9 +54,9 @@ impl Engine {
             run.begin(key.job);
             self.cancel_job(now, key, History::default(), reason, out);
         } else {
-            return Reply::Refused(ControlError::JobHasEnded(key));
+            return Err(ControlError::JobHasEnded(key));
         }
-        self.describe(now, key.sweep)
+        self.ask(now, &DescribeSweep::new(key.sweep))
     }
 
     /// Records the end of a job that has no attempt.
@@ -58,39 +69,31 @@ impl Engine {
         settle(run, now, out);
     }
 
-    /// What to show with jobs that are read from the store from now on.
-    pub(super) fn see_ends(&self, sweep: SweepId) -> Reply {
-        match self.sweep(sweep) {
-            Ok(run) => Reply::Ends(run.ends.clone()),
-            Err(error) => Reply::Refused(error),
-        }
-    }
-
     /// Has jobs wait again, their failures forgotten, and lets every worker try the sweep anew. `all` says that these are
     /// all that the sweep has: then also one that was stopped or cancelled goes on, with the jobs that never began. The
     /// engine does not know the jobs that have ended, so it takes only a list from which no job can have gone since.
     pub(super) fn retry(
         &mut self,
         now: Now,
-        sweep: SweepId,
-        (jobs, all, seen): (&[EndedJob], bool, &EndsSeen),
+        command: &Retry,
         out: &mut Output,
-    ) -> Reply {
+    ) -> Result<Retried, ControlError> {
+        let &Retry { sweep, ref jobs, all, ref seen } = command;
         let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Reply::Refused(ControlError::NoSuchSweep(sweep));
+            return Err(ControlError::NoSuchSweep(sweep));
         };
         let mut retried = match run.state {
             SweepState::Running | SweepState::Paused | SweepState::Finished => 0,
             SweepState::Stopped | SweepState::Cancelled if all => run.fresh(),
             state @ (SweepState::Stopped | SweepState::Cancelled) => {
-                return Reply::Refused(ControlError::OnlyAsAWhole { sweep, state });
+                return Err(ControlError::OnlyAsAWhole { sweep, state });
             }
             state @ SweepState::Stopping => {
-                return Reply::Refused(ControlError::AlreadyFinal { sweep, state });
+                return Err(ControlError::AlreadyFinal { sweep, state });
             }
         };
         if run.ends != *seen {
-            return Reply::Refused(ControlError::Overtaken);
+            return Err(ControlError::Overtaken);
         }
         for &EndedJob { job, attempts, state } in jobs {
             let is_open =
@@ -130,6 +133,6 @@ impl Engine {
                 worker.forgive();
             }
         }
-        Reply::Retried(Box::new(view), retried)
+        Ok(Retried { sweep: view, jobs: retried })
     }
 }

@@ -1,17 +1,20 @@
-//! The engine: the coordinator's whole state and the one function that changes it. Inputs come in one at a
-//! time with the time; out come the records that must be durable, the effects to perform once they are, and the
-//! reply. Nothing here waits, reads a clock, or does I/O.
+//! The engine: the coordinator's whole state and all that changes it. Commands and events come in one at a time, with the
+//! time; out come the records that must be durable, the effects to perform once they are, and the answer. Queries read
+//! and change nothing. Nothing here waits, reads a clock, or does I/O.
 
 mod attempts;
 mod away;
 mod blame;
+pub mod command;
 mod control;
+mod event;
 mod job_control;
-mod message;
+mod metrics;
 pub mod mutants;
 mod orders;
 mod output;
 mod packs;
+pub mod query;
 mod refusal;
 mod restore;
 mod schedule;
@@ -22,32 +25,29 @@ mod waiting;
 mod weights;
 mod workers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::record::Record;
 use terms::{AttemptKey, JobKey, SweepId, WorkerName};
 
 use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
 pub use self::{
-    message::{
-        AttemptEvent, EndsSeen, Heartbeat, HeldAttempt, Hello, Input, JobEnd, Reply, SessionId,
-        SlotDescription, WeightsAnswer, WeightsNames,
-    },
+    command::{Command, EndsSeen, Issued, Issuer, JobEnd},
+    event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
+    metrics::LeftOutMetrics,
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
+    query::Query,
     refusal::ControlError,
     restore::RestoreError,
     view::{
         JobCounts, KeptWeights, RunningJob, Snapshot, SweepView, WaitReason, Waiting, WorkerStatus,
         WorkerView,
     },
-    weights::weights_name,
+    weights::{WeightsAnswer, WeightsNames, weights_name},
 };
 
-/// The time of an input: the engine has no clock of its own.
+/// The time at which something happens: the engine has no clock of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds on a clock that never jumps; leases run on it.
@@ -85,11 +85,11 @@ impl EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     sweeps: BTreeMap<SweepId, SweepRun>,
-    /// Every sweep that is running, and perhaps others: an input costs what runs, not what was ever submitted.
+    /// Every sweep that is running, and perhaps others: an event costs what runs, not what was ever submitted.
     live: BTreeSet<SweepId>,
     requests: HashMap<String, SweepId>,
     workers: BTreeMap<WorkerName, WorkerState>,
-    /// Every worker with a free slot, and perhaps others: an input costs what is free, not what the cluster has.
+    /// Every worker with a free slot, and perhaps others: an event costs what is free, not what the cluster has.
     roomy: BTreeSet<WorkerName>,
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,
@@ -112,68 +112,48 @@ impl Engine {
         }
     }
 
-    /// Takes one input.
-    pub fn apply(&mut self, now: Now, input: Input) -> Output {
+    /// Carries out a command, whoever gave it.
+    pub fn execute<C: Command>(
+        &mut self,
+        now: Now,
+        Issued { command, issuer: _ }: Issued<C>,
+    ) -> (Result<C::Answer, ControlError>, Output) {
         let mut out = Output::default();
-        match self.answer(now, &input) {
-            Some(reply) => out.reply = reply,
-            None => {
-                out.reply = self.change(now, input, &mut out);
-                self.schedule(now, &mut out);
-                debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
+        let answer = command.apply(self, now, &mut out);
+        self.settle_down(now, &mut out);
+        (answer, out)
+    }
+
+    /// Takes what happened.
+    pub fn hear(&mut self, now: Now, event: Event) -> Output {
+        let mut out = Output::default();
+        match event {
+            Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
+            Event::SessionClosed(session) => self.session_closed(now, session),
+            Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
+            Event::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
+            Event::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
+            Event::Attempt { session, sequence, attempt, event } => {
+                self.event(now, session, sequence, attempt, event, &mut out);
             }
+            Event::Tick => self.tick(now, &mut out),
         }
+        self.settle_down(now, &mut out);
         out
     }
 
-    /// Answers an input that only asks; none for one that may change something.
-    fn answer(&self, now: Now, input: &Input) -> Option<Reply> {
-        Some(match input {
-            Input::DescribeSweep(sweep) => self.describe(now, *sweep),
-            Input::ListSweeps { before, limit } => self.list(*before, *limit),
-            Input::Snapshot(sweep) => self.snapshot(now, *sweep),
-            Input::Define(sweep) => self.define(*sweep),
-            Input::SeeEnds(sweep) => self.see_ends(*sweep),
-            Input::ListWorkers { after, limit } => self.list_workers(now, after.as_ref(), *limit),
-            Input::DescribeWorker(name) => self.describe_worker(now, name),
-            Input::WeightsOffered { attempt, file } => Reply::Weights(self.weights_offered(*attempt, file)),
-            Input::WeightsNames => Reply::WeightsNames(self.weights_names()),
-            _ => return None,
-        })
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// There is no such thing as is asked for.
+    pub fn ask<Q: Query>(&self, now: Now, query: &Q) -> Result<Q::Answer, ControlError> {
+        query.answer(self, now)
     }
 
-    fn change(&mut self, now: Now, input: Input, out: &mut Output) -> Reply {
-        match input {
-            Input::Submit { definition, request_id } => self.submit(now, *definition, request_id, out),
-            Input::Extend { sweep, base, definition } => self.extend(sweep, &base, definition, out),
-            Input::Pause(sweep) => self.pause(now, sweep, out),
-            Input::Resume(sweep) => self.resume(sweep, out),
-            Input::Retry { sweep, jobs, all, seen } => self.retry(now, sweep, (&jobs, all, &seen), out),
-            Input::EndJob { job, how } => self.end_job(now, job, how, out),
-            Input::Drain(name) => self.drain(now, &name, out),
-            Input::Stop(sweep) => self.stop(now, sweep, out),
-            Input::Cancel(sweep) => self.cancel(now, sweep, out),
-            Input::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
-            Input::SessionClosed(session) => self.session_closed(now, session),
-            Input::WorkerDraining { session, reason } => self.worker_draining(session, reason),
-            Input::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
-            Input::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
-            Input::Event { session, sequence, attempt, event } => {
-                self.event(now, session, sequence, attempt, event, out)
-            }
-            Input::WeightsKept { attempt, file } => self.weights_kept(attempt, &file, out),
-            Input::WeightsLost { attempt, file, reason } => self.weights_lost(attempt, &file, reason, out),
-            Input::Tick => self.tick(now, out),
-            Input::DescribeSweep(_)
-            | Input::ListSweeps { .. }
-            | Input::Snapshot(_)
-            | Input::Define(_)
-            | Input::SeeEnds(_)
-            | Input::WeightsOffered { .. }
-            | Input::WeightsNames
-            | Input::DescribeWorker(_)
-            | Input::ListWorkers { .. } => Reply::None,
-        }
+    /// After each change: free slots are given jobs.
+    fn settle_down(&mut self, now: Now, out: &mut Output) {
+        self.schedule(now, out);
+        debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
     }
 
     /// Whether what is said on a stream is heard: it has opened, and was neither closed nor cut off nor replaced.
@@ -213,13 +193,6 @@ impl Engine {
 
     fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {
         self.sweeps.get(&sweep).ok_or(ControlError::NoSuchSweep(sweep))
-    }
-
-    fn define(&self, sweep: SweepId) -> Reply {
-        match self.sweep(sweep) {
-            Ok(run) => Reply::Definition(Arc::clone(&run.definition), run.state),
-            Err(error) => Reply::Refused(error),
-        }
     }
 }
 

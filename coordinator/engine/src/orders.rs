@@ -1,7 +1,8 @@
 //! What the coordinator says to workers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use domain::specification::Program;
 use terms::{AttemptKey, ParameterMap, ParameterValue};
 
 /// A message to a worker.
@@ -55,12 +56,18 @@ pub struct Grant {
 pub struct JobAssignment {
     /// The attempt that is granted.
     pub attempt: AttemptKey,
-    /// The model family's name.
+    /// The model's name, or [`domain::specification::PROGRAM`].
     pub model: String,
-    /// Every parameter of the model, in the model's order.
+    /// How many epochs it trains; none where the program decides.
+    pub budget: Option<u32>,
+    /// The program that it runs, where it is no model.
+    pub program: Option<Arc<Program>>,
+    /// The metric that the sweep is about.
+    pub objective: String,
+    /// Every parameter that the job has, in the order of the space.
     pub parameters: ParameterMap,
-    /// What to train on.
-    pub dataset: DatasetPlan,
+    /// What to train on; none for programs, which find their data by themselves.
+    pub dataset: Option<DatasetPlan>,
     /// Longest time that the attempt may take, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// The place of its checkpoints below the workers' checkpoint URL: the same for all attempts of the job.
@@ -109,9 +116,12 @@ impl JobAssignment {
             let text = if let ParameterValue::Text(text) = value { text.len() } else { 0 };
             size_of::<(String, ParameterValue)>() + name.len() + text
         };
-        let paths = [Some(&self.dataset.path), self.dataset.val_path.as_ref()];
+        let dataset = self.dataset.as_ref();
+        let paths = [dataset.map(|set| &set.path), dataset.and_then(|set| set.val_path.as_ref())];
         size_of::<Self>()
             + self.model.len()
+            + self.objective.len()
+            + self.program.as_ref().map_or(0, |program| program.bytes())
             + self.checkpoint_key.len()
             + paths.into_iter().flatten().map(|path| path.as_os_str().len()).sum::<usize>()
             + self.parameters.0.iter().map(parameter).sum::<usize>()

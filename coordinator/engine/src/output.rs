@@ -1,19 +1,17 @@
-//! What comes of an input: records, effects, and among these what is said to workers and to watchers.
+//! What comes of a command or an event: records, effects, and among these what watchers hear.
 
 use domain::record::Record;
-use terms::{AttemptKey, EpochMetrics, JobState, SweepId, WorkerName};
+use terms::{AttemptKey, Epoch, JobState, MetricSchema, SweepId, WorkerName};
 
-use super::{Reply, SessionId, orders::ToWorker};
+use super::{SessionId, orders::ToWorker};
 
-/// What comes of an input.
+/// What comes of a command or an event.
 #[derive(Debug, Default)]
 pub struct Output {
     /// To be made durable, in order, before anything else is done.
     pub records: Vec<Record>,
     /// To be done once the records are durable.
     pub effects: Vec<Effect>,
-    /// To be told to who sent the input, once the records are durable.
-    pub reply: Reply,
 }
 
 /// Something to do.
@@ -80,7 +78,9 @@ pub enum Observation {
         /// Who trained it.
         attempt: AttemptKey,
         /// What came out.
-        metrics: EpochMetrics,
+        epoch: Epoch,
+        /// The names of its values.
+        metrics: MetricSchema,
         /// How many epochs the attempt took over from an earlier one; their records are sent again.
         resumed_epochs: u32,
     },

@@ -65,6 +65,7 @@ fn restore_sweep(stored: StoredSweep, deadline_ms: u64) -> Result<SweepRun, Rest
     run.next_fresh = stored.next_fresh;
     run.ahead = if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
     run.best = stored.best;
+    run.metrics = stored.metrics;
     run.weights = Weights::restored(stored.weights);
     for (state, count) in stored.finals {
         match state {
@@ -106,9 +107,13 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 resumed_epochs: 0,
                 is_last: reason == STOPPED,
                 history,
-                epochs_total: run.definition.epochs(job),
+                epochs_total: run.definition.budget(job),
                 train_seconds: attempt.train_seconds,
-                progress: (attempt.last.map_or(0, |last| last.epoch) + u32::from(attempt.started), 0.0),
+                progress: (
+                    attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),
+                    0.0,
+                ),
+                objective: attempt.last.as_ref().and_then(|last| run.objective_of(&last.row)),
                 last: attempt.last,
                 best: attempt.best,
             };

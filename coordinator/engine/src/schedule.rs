@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use domain::record::Record;
+use domain::{
+    record::Record,
+    specification::{Keep, Trainable},
+};
 use terms::{JobState, SweepId, SweepState, WorkerName};
 
 use super::{
@@ -134,9 +137,10 @@ impl Engine {
                 resumed_epochs: 0,
                 is_last: false,
                 history: waiting.history,
-                epochs_total: run.definition.epochs(job),
+                epochs_total: run.definition.budget(job),
                 train_seconds: 0.0,
                 last: None,
+                objective: None,
                 best: None,
                 progress: (0, 0.0),
             };
@@ -170,22 +174,28 @@ struct Place<'a> {
 
 fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -> JobAssignment {
     let specification = &run.definition.specification;
-    let dataset = &specification.dataset;
+    let program = match &specification.trainable {
+        Trainable::Model(_) => None,
+        Trainable::Program(program) => Some(Arc::clone(program)),
+    };
     JobAssignment {
         attempt,
-        model: specification.model.name().to_owned(),
+        model: specification.trainable.name().to_owned(),
         parameters: run.definition.parameters(attempt.job.job),
-        dataset: DatasetPlan {
+        budget: run.definition.budget(attempt.job.job),
+        program,
+        objective: specification.metric.name.to_string(),
+        dataset: specification.dataset.as_ref().map(|dataset| DatasetPlan {
             path: dataset.path.clone(),
             image_size: dataset.image_size,
             val_fraction: dataset.val_fraction,
             split_seed: dataset.split_seed,
             val_path: dataset.val_path.clone(),
-        },
+        }),
         timeout_ms: run.definition.execution.job_timeout_ms,
         // Sweeps of other coordinators in the same place have other times.
         checkpoint_key: format!("{}-{}/{}", run.id, run.created_unix_ms, attempt.job.job),
         checkpoint_every_epochs: run.definition.execution.checkpoint_every_epochs,
-        keep_weights: keeps_weights && specification.artifacts.keep != domain::specification::Keep::None,
+        keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,
     }
 }

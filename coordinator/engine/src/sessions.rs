@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
 use super::{
-    CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, Reply, SessionId,
+    CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, SessionId,
     ToWorker, Welcome,
     control::tell_to_leave,
     sweep_run::{ActiveAttempt, NOT_TOLD},
@@ -14,17 +14,11 @@ use super::{
 use crate::mutants::{self, Mutant};
 
 impl Engine {
-    pub(super) fn session_opened(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        hello: Hello,
-        out: &mut Output,
-    ) -> Reply {
+    pub(super) fn session_opened(&mut self, now: Now, session: SessionId, hello: Hello, out: &mut Output) {
         self.take_losses_back(&hello, out);
         if let Some(refusal) = self.name_is_taken(now, &hello).or_else(|| self.has_no_room(&hello)) {
             out.effects.push(Effect::Close { session, reason: refusal });
-            return Reply::None;
+            return;
         }
         let bytes = hello.bytes_kept();
         let Hello { name, instance, predecessors, host, software_version, slots, held, draining } = hello;
@@ -85,7 +79,6 @@ impl Engine {
         if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
             tell_to_leave(worker, out);
         }
-        Reply::None
     }
 
     /// Extends the lease of an attempt that the worker still has a right to; returns whether it has.
@@ -186,7 +179,7 @@ impl Engine {
     }
 
     /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.
-    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) -> Reply {
+    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
         let deadline_ms = now.monotonic_ms + self.config.lease_ms;
         for attempt in granted {
             let run = self.sweeps.get_mut(&attempt.job.sweep);
@@ -206,7 +199,6 @@ impl Engine {
                 active.deadline_ms = deadline_ms;
             }
         }
-        Reply::None
     }
 
     /// Whether a worker has said hello and was not answered yet: it says nothing until it is.
@@ -215,23 +207,21 @@ impl Engine {
             && !mutants::is_on(Mutant::LeasesBeginEarly)
     }
 
-    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) -> Reply {
+    pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
         let returns_until_ms = now.monotonic_ms + self.config.heartbeat_interval_ms;
         if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
             worker.last_seen_unix_ms = now.unix_ms;
             worker.depart(returns_until_ms);
         }
-        Reply::None
     }
 
-    pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) -> Reply {
+    pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) {
         if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
             (worker.draining, worker.has_said_draining) = (true, true);
             if worker.leaving.is_empty() {
                 worker.leaving = reason;
             }
         }
-        Reply::None
     }
 
     /// The worker of a stream, which has just said something.
@@ -268,8 +258,8 @@ impl Engine {
         session: SessionId,
         running: Vec<Heartbeat>,
         out: &mut Output,
-    ) -> Reply {
-        let Some(name) = self.heard(now, session) else { return Reply::None };
+    ) {
+        let Some(name) = self.heard(now, session) else { return };
         self.free_slots_of_ended_attempts(&name, &running);
         let mut unknown = Vec::new();
         let mut touched: Vec<SweepId> = Vec::new();
@@ -296,7 +286,6 @@ impl Engine {
         if !unknown.is_empty() {
             revoke(session, &unknown, "the lease is lost", out);
         }
-        Reply::None
     }
 }
 

@@ -9,13 +9,15 @@ use std::{
 };
 
 use domain::{
-    definition::SweepDefinition,
+    definition::{EPOCHS_MAX, SweepDefinition},
     record::{BestEpoch, BestJobs, History},
-    specification::MetricUse,
 };
-use terms::{AttemptKey, DatasetSummary, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
+use terms::{
+    AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    WorkerName,
+};
 
-use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
+use super::{EndsSeen, JobCounts, metrics::LeftOutMetrics, packs::PackKey, weights::Weights};
 use crate::mutants::{self, Mutant};
 
 /// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
@@ -75,9 +77,12 @@ pub(super) struct ActiveAttempt {
     /// Its job gets no more attempts.
     pub(super) is_last: bool,
     pub(super) history: History,
-    pub(super) epochs_total: u32,
+    /// How many it trains; none where the program decides.
+    pub(super) epochs_total: Option<u32>,
     pub(super) train_seconds: f64,
-    pub(super) last: Option<EpochMetrics>,
+    pub(super) last: Option<Epoch>,
+    /// The value of the objective at that epoch.
+    pub(super) objective: Option<f64>,
     /// The best of its durable epochs.
     pub(super) best: Option<BestEpoch>,
     /// Epoch in training and share of it; epoch 0 while data are prepared.
@@ -102,7 +107,7 @@ impl ActiveAttempt {
     }
 
     pub(super) fn epochs_done(&self) -> u32 {
-        self.last.map_or(0, |last| last.epoch)
+        self.last.as_ref().map_or(0, |last| last.number)
     }
 }
 
@@ -115,6 +120,10 @@ pub(super) struct SweepRun {
     pub(super) created_unix_ms: u64,
     pub(super) ended_unix_ms: Option<u64>,
     pub(super) dataset: Option<Arc<DatasetSummary>>,
+    /// The names of the metrics that came in.
+    pub(super) metrics: MetricSchema,
+    /// Values that were not kept.
+    pub(super) left_out: LeftOutMetrics,
     /// The smallest job number that never had an attempt.
     pub(super) next_fresh: u64,
     /// Larger numbers that had one: mates in packs.
@@ -147,6 +156,8 @@ impl SweepRun {
             created_unix_ms,
             ended_unix_ms: None,
             dataset: None,
+            metrics: MetricSchema::default(),
+            left_out: LeftOutMetrics::default(),
             next_fresh: 1,
             ahead: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -165,7 +176,7 @@ impl SweepRun {
 
     /// Where the attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
-        &self.definition.specification.dataset.path
+        self.definition.specification.dataset_path()
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -278,21 +289,12 @@ impl SweepRun {
         self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
     }
 
-    /// Counts the end of a job that had an attempt.
-    pub(super) fn count_end(
-        &mut self,
-        job: u64,
-        state: JobState,
-        last: Option<EpochMetrics>,
-        best: Option<BestEpoch>,
-    ) {
+    /// Counts the end of a job that had an attempt, with the values of the objective at its last epoch and at its best.
+    pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
                 self.done += 1;
-                let metric = self.definition.metric;
-                let last = last.and_then(|last| metric.name.of(&last));
-                let best = best.and_then(|best| best.value(metric));
-                self.best.consider(metric, job, last, best);
+                self.best.consider(&self.definition.metric, job, last, best);
             }
             JobState::Diverged => self.diverged += 1,
             JobState::Failed => self.failed += 1,
@@ -301,12 +303,11 @@ impl SweepRun {
         }
     }
 
-    /// The number that ranks a job that has come so far.
-    pub(super) fn ranked_value(&self, last: Option<EpochMetrics>, best: Option<BestEpoch>) -> Option<f64> {
-        let metric = self.definition.metric;
-        match metric.used {
-            MetricUse::Last => last.and_then(|last| metric.name.of(&last)),
-            MetricUse::Best => best.and_then(|best| best.value(metric)),
+    /// The number that ranks a job, of the values of the objective at its last epoch and at its best.
+    pub(super) fn ranked_value(&self, last: Option<f64>, best: Option<f64>) -> Option<f64> {
+        match self.definition.metric.used {
+            MetricUse::Last => last,
+            MetricUse::Best => best,
         }
     }
 
@@ -377,14 +378,15 @@ impl SweepRun {
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
         }
+        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
         if let Some((job, active)) =
-            self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_total)
+            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
         {
             return Err(format!(
                 "job {}/{job} has {} epochs of {}",
                 self.id,
                 active.epochs_done(),
-                active.epochs_total
+                total(active)
             ));
         }
         Ok(())

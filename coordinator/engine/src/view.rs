@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use domain::{definition::SweepDefinition, record::WeightsFile};
-use terms::{AttemptKey, DatasetSummary, EpochMetrics, SweepId, SweepState, WorkerName};
+use terms::{AttemptKey, DatasetSummary, Epoch, MetricSchema, SweepId, SweepState, WorkerName};
 
-use super::{SlotDescription, sweep_run::SweepRun};
+use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
 
 /// A sweep as it is now.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ pub struct SweepView {
     pub best_weights: Option<KeptWeights>,
     /// How many weights are on their way from workers.
     pub weights_awaited: u64,
+    /// The names of the metrics that came in.
+    pub metrics: MetricSchema,
+    /// Values that were not kept.
+    pub left_out: LeftOutMetrics,
 }
 
 impl SweepView {
@@ -129,14 +133,14 @@ pub struct RunningJob {
     pub device: String,
     /// Epochs that are durable.
     pub epochs_done: u32,
-    /// Epochs in all.
-    pub epochs_total: u32,
+    /// Epochs in all; none where the program decides.
+    pub epochs_total: Option<u32>,
     /// Share of the current epoch, in [0, 1]; of the data set's preparation while `preparing`.
     pub fraction: f64,
     /// Until its trainer has the data set.
     pub preparing: bool,
     /// The last durable epoch.
-    pub last: Option<EpochMetrics>,
+    pub last: Option<Epoch>,
 }
 
 /// What a worker is for those who ask.
@@ -200,6 +204,8 @@ impl SweepRun {
             waiting: None,
             best_weights: self.best_weights(),
             weights_awaited: self.weights.awaited(),
+            metrics: self.metrics.clone(),
+            left_out: self.left_out.clone(),
         }
     }
 
@@ -217,7 +223,7 @@ impl SweepRun {
                 // Progress that speaks of an epoch already recorded came late.
                 fraction: if epoch > 0 && epoch <= active.epochs_done() { 0.0 } else { fraction },
                 preparing: !active.started,
-                last: active.last,
+                last: active.last.clone(),
             }
         });
         Snapshot { sweep: self.view(), running: running.collect() }

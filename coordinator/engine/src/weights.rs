@@ -3,17 +3,42 @@
 //! kept is only given up for better weights that are there already, so that a worker that dies with the best ones costs
 //! no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    record::{BestEpoch, Record, StoredWeights, WeightsFile, WeightsState},
+    record::{Record, StoredWeights, WeightsFile, WeightsState},
     specification::Keep,
 };
-use terms::{AttemptKey, EpochMetrics, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName};
 
-use super::{
-    Effect, Engine, KeptWeights, Observation, Output, Reply, WeightsAnswer, WeightsNames, sweep_run::SweepRun,
-};
+use super::{Effect, Engine, KeptWeights, Observation, Output, sweep_run::SweepRun};
+
+/// What becomes of weights that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WeightsAnswer {
+    /// They can be thrown away, for this reason.
+    NotWanted(String),
+    /// Nobody knows yet: the attempt's end has not come in.
+    Waiting,
+    /// They shall be handed over, to lie under this name.
+    Wanted {
+        /// Below the place where all are kept.
+        name: String,
+    },
+    /// They are kept.
+    Durable,
+}
+
+/// The names of files of weights, below the place where all are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WeightsNames {
+    /// Of files that are kept.
+    pub kept: BTreeSet<String>,
+    /// Of files that are on their way.
+    pub awaited: BTreeSet<String>,
+    /// The folders in which files of this coordinator's sweeps lie.
+    pub folders: BTreeSet<String>,
+}
 
 /// The weights of a sweep that are kept or on their way.
 #[derive(Debug, Default)]
@@ -156,18 +181,19 @@ fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
 pub(super) struct Left {
     pub(super) attempt: AttemptKey,
     pub(super) worker: WorkerName,
-    pub(super) last: Option<EpochMetrics>,
-    pub(super) best: Option<BestEpoch>,
+    /// The values of the objective at its last epoch and at its best.
+    pub(super) objective: Option<f64>,
+    pub(super) best: Option<f64>,
     pub(super) weights: Option<Result<WeightsFile, String>>,
 }
 
 impl Engine {
     /// An attempt is done, whose job's end has just been counted: whether its weights are waited for.
     pub(super) fn weights_left(&mut self, left: Left, out: &mut Output) {
-        let Left { attempt, worker, last, best, weights } = left;
+        let Left { attempt, worker, objective, best, weights } = left;
         let keeps = self.config.keeps_weights;
         let Some(run) = self.sweeps.get_mut(&attempt.job.sweep).filter(|_| keeps) else { return };
-        let Some(value) = run.ranked_value(last, best) else { return };
+        let Some(value) = run.ranked_value(objective, best) else { return };
         let job = attempt.job.job;
         let Some(weights) = weights.filter(|_| run.would_keep(job, value)) else { return };
         match weights {
@@ -206,17 +232,17 @@ impl Engine {
         attempt: AttemptKey,
         file: &WeightsFile,
         out: &mut Output,
-    ) -> Reply {
+    ) -> WeightsAnswer {
         let answer = self.weights_offered(attempt, file);
         let run = self.sweeps.get_mut(&attempt.job.sweep);
-        let (WeightsAnswer::Wanted { .. }, Some(run)) = (&answer, run) else { return Reply::Weights(answer) };
+        let (WeightsAnswer::Wanted { .. }, Some(run)) = (&answer, run) else { return answer };
         if let Some(entry) = run.weights.0.get_mut(&attempt.job.job) {
             entry.kept = true;
             out.records.push(entry.record(attempt, WeightsState::Kept, String::new()));
         }
         run.trim_weights(out);
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
-        Reply::Weights(self.weights_offered(attempt, file))
+        self.weights_offered(attempt, file)
     }
 
     /// A worker has no weights after all of an attempt that it said it had.
@@ -226,7 +252,7 @@ impl Engine {
         file: &WeightsFile,
         reason: String,
         out: &mut Output,
-    ) -> Reply {
+    ) -> WeightsAnswer {
         let run = self.sweeps.get_mut(&attempt.job.sweep);
         if let Some(run) = run
             && let Some(entry) = run.weights.find(attempt, file).filter(|entry| !entry.kept).cloned()
@@ -238,7 +264,7 @@ impl Engine {
             out.effects
                 .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
         }
-        Reply::Weights(WeightsAnswer::NotWanted("the worker has lost them".to_owned()))
+        WeightsAnswer::NotWanted("the worker has lost them".to_owned())
     }
 
     /// The names of all files that are kept or on their way, and the folders where files of this coordinator lie.

@@ -9,8 +9,8 @@ use std::{
 use terms::{AttemptKey, JobKey, SweepId, WorkerName};
 
 use super::{
-    CloseReason, ControlError, Effect, Engine, Hello, Now, Output, Reply, SessionId, SlotDescription,
-    WorkerStatus, WorkerView, away::Away,
+    CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
+    WorkerView, away::Away, query::WorkersPage,
 };
 use crate::mutants::{self, Mutant};
 
@@ -199,7 +199,7 @@ impl WorkerState {
 
 impl Engine {
     /// At most `limit` workers with names after `after`, fewer where they are large.
-    pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> Reply {
+    pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> WorkersPage {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut later = self.workers.range::<WorkerName, _>((after, Bound::Unbounded)).peekable();
         let (mut page, mut bytes) = (Vec::new(), 0);
@@ -211,7 +211,7 @@ impl Engine {
             bytes += view.bytes();
             page.push(view);
         }
-        Reply::Workers(page, later.peek().is_some())
+        WorkersPage { workers: page, has_more: later.peek().is_some() }
     }
 
     pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> WorkerView {
@@ -253,11 +253,9 @@ impl Engine {
     }
 
     /// One worker.
-    pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Reply {
-        match self.workers.get(name) {
-            Some(worker) => Reply::Worker(Box::new(self.worker_view(now, name, worker))),
-            None => Reply::Refused(ControlError::NoSuchWorker(name.clone())),
-        }
+    pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
+        let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
+        Ok(self.worker_view(now, name, worker))
     }
 
     /// Whether the attempt holds its lease on that worker.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Input, Reply};
+use engine::query::NameWeights;
 use tokio::sync::mpsc;
 
 use super::Artifacts;
@@ -10,12 +10,7 @@ use crate::driver::DriverHandle;
 
 /// Removes what earlier coordinators left, and from then on what is `dropped`, by name, after its record.
 pub async fn tidy(artifacts: Arc<Artifacts>, driver: DriverHandle, mut dropped: mpsc::Receiver<String>) {
-    let names = async {
-        match driver.call(Input::WeightsNames).await {
-            Ok(Reply::WeightsNames(names)) => Some(names),
-            _ => None,
-        }
-    };
+    let names = async { driver.query(NameWeights).await.ok() };
     match artifacts.remove_leftovers(names).await {
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "weights that a crash left were removed"),

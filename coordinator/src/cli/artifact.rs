@@ -247,9 +247,11 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
     let parameters = view::parameters(&proto::parameters_from_wire(point.parameters));
-    let size = specification.dataset.image_size;
+    let images = specification.dataset.as_ref();
+    let size = images.map(|images| images.image_size);
+    let held_out = images.filter(|_| dataset.validation.is_empty());
     Ok(json!({
-        "model": specification.model.name(),
+        "model": specification.trainable.name(),
         "parameters": parameters,
         "classes": dataset.classes,
         "transform": {
@@ -269,8 +271,8 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
             "val_images": dataset.val_images,
             // Where there is a validation set, no share was held out.
             "validation": (!dataset.validation.is_empty()).then_some(&dataset.validation),
-            "val_fraction": dataset.validation.is_empty().then_some(specification.dataset.val_fraction),
-            "split_seed": dataset.validation.is_empty().then_some(specification.dataset.split_seed),
+            "val_fraction": held_out.map(|images| images.val_fraction),
+            "split_seed": held_out.map(|images| images.split_seed),
         },
         "weights": {"file": MODEL_FILE, "bytes": artifact.bytes, "blake3": artifact.blake3},
     }))

@@ -73,9 +73,8 @@ fn share_done(snapshot: &v1::WatchSnapshot) -> f64 {
     ((finished as f64 + running) / (sweep.job_count.max(1) as f64)).clamp(0.0, 1.0)
 }
 
-/// Share of a running job that is done, in [0, 1]; preparing the data is no part of it.
+/// Share of a running job that is done, in [0, 1], 0 where nobody knows how long it is; preparing the data is no part of it.
 fn share_of_job(job: &v1::RunningJob) -> f64 {
-    // Of a program that does not say how many epochs it takes, nothing is known before its end.
     if job.epochs_total == 0 {
         return 0.0;
     }

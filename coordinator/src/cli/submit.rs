@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::{definition::first_document, grid::Grid, parameters, specification::Specification};
+use domain::{definition::first_document, grid::Grid, help, space::Name, specification::Specification};
 use proto::v1;
 use terminal::output::say;
 
@@ -18,7 +18,7 @@ use crate::rpc::convert::source_from_wire;
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = parameters::help())]
+#[command(after_long_help = help::parameters())]
 pub(super) struct ValidateArguments {
     #[command(flatten)]
     file: SweepFile,
@@ -46,20 +46,25 @@ pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Fa
 /// `sweep validate`: needs no coordinator.
 pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
     let (specification, grid) = check(arguments.file.source()?)?;
+    specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let varying = specification.varying();
-    let columns =
-        if varying.is_empty() { specification.axes.iter().map(|axis| axis.name).collect() } else { varying };
+    let columns = if varying.is_empty() {
+        specification.axes.iter().map(|axis| axis.name.clone()).collect()
+    } else {
+        varying
+    };
     let count = grid.job_count();
     if format == Format::Table {
         print(&format!("{} is valid: {}\n\n", specification.name, output::count(count, "job")))?;
     }
-    let header = std::iter::once("job").chain(columns.iter().copied()).map(str::to_owned).collect();
+    let header =
+        std::iter::once("job").chain(columns.iter().map(|name| &**name)).map(str::to_owned).collect();
     let mut printer = Printer::new(format, header);
     let shown = count.min(arguments.preview);
     let mut rows = Vec::new();
     for job in 1..=shown {
         let Some(point) = grid.parameters(job) else { break };
-        let value = |name: &&str| point.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
+        let value = |name: &Name| point.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
         rows.push(std::iter::once(Cell::Integer(job)).chain(columns.iter().map(value)).collect());
     }
     printer.page(&rows)?;
@@ -76,7 +81,7 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
 
 /// The path of the data set, where it depends on who looks.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset.path;
+    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 

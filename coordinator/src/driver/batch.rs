@@ -1,25 +1,25 @@
-//! Inputs that share a commit, and what they brought: nothing of it gets out before the records are durable.
+//! What the engine brought out and shares a commit: nothing of it gets out before the records are durable.
 
 use std::collections::BTreeMap;
 
 use domain::record::Record;
-use engine::{CloseReason, Effect, Engine, Input, Now, Observation, Output, Reply, SessionId, ToWorker};
+use engine::{CloseReason, Effect, Event, Observation, Output, SessionId, ToWorker};
 use terms::SweepId;
 
 #[cfg(feature = "mutants")]
 use engine::mutants::{self, Mutant};
 
-/// What inputs brought and nobody has been told yet. `W` is who waits for an answer.
+/// What nobody has been told yet. `W` is who waits for an answer, with the answer.
 #[derive(Debug)]
 pub struct Batch<W> {
     inputs: usize,
     records: Vec<Record>,
     effects: Vec<Effect>,
-    replies: Vec<(W, Reply)>,
+    answered: Vec<W>,
     #[cfg(feature = "mutants")]
     early: Vec<Effect>,
     #[cfg(feature = "mutants")]
-    early_replies: Vec<(W, Reply)>,
+    early_answered: Vec<W>,
 }
 
 /// What may be told.
@@ -28,11 +28,11 @@ pub struct Released<W> {
     /// What leaves, in this order.
     pub deliveries: Vec<Delivery>,
     /// What the engine is to hear once these have left; nothing where no worker waits for any of them.
-    pub told: Option<Input>,
+    pub told: Option<Event>,
     /// News for watchers, in this order.
     pub observed: Vec<(SweepId, Observation)>,
-    /// The answers.
-    pub replies: Vec<(W, Reply)>,
+    /// Who can be answered.
+    pub answered: Vec<W>,
 }
 
 /// Something that leaves the driver.
@@ -52,11 +52,11 @@ impl<W> Default for Batch<W> {
             inputs: 0,
             records: Vec::new(),
             effects: Vec::new(),
-            replies: Vec::new(),
+            answered: Vec::new(),
             #[cfg(feature = "mutants")]
             early: Vec::new(),
             #[cfg(feature = "mutants")]
-            early_replies: Vec::new(),
+            early_answered: Vec::new(),
         }
     }
 }
@@ -71,21 +71,21 @@ impl<W> Batch<W> {
         }
     }
 
-    /// Applies an input after those before it. The engine may be ahead of what is durable: nothing of it gets out.
-    pub fn apply(&mut self, engine: &mut Engine, now: Now, input: Input, waits: Option<W>) {
-        let mut output = engine.apply(now, input);
+    /// Adds what came of one more input. The engine may be ahead of what is durable: nothing of it gets out.
+    #[cfg_attr(not(feature = "mutants"), allow(unused_mut))]
+    pub fn add(&mut self, mut output: Output, waits: Option<W>) {
         #[cfg(feature = "mutants")]
         self.tell_early(&mut output);
-        let Output { records, effects, reply } = &mut output;
+        let Output { mut records, mut effects } = output;
         self.inputs += 1;
-        self.records.append(records);
-        self.effects.append(effects);
+        self.records.append(&mut records);
+        self.effects.append(&mut effects);
         #[cfg(feature = "mutants")]
         if mutants::is_on(Mutant::AnswerBeforeCommit) {
-            self.early_replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
+            self.early_answered.extend(waits);
             return;
         }
-        self.replies.extend(waits.map(|waits| (waits, std::mem::take(reply))));
+        self.answered.extend(waits);
     }
 
     /// How many inputs share it.
@@ -100,18 +100,18 @@ impl<W> Batch<W> {
 
     /// What may be told now that the records are durable, and those of all batches before.
     pub fn committed(self) -> Released<W> {
-        released(self.effects, self.replies)
+        released(self.effects, self.answered)
     }
 
     /// Who waits, where the records could not be kept: nothing of what they would have been told is true.
     pub fn abandoned(self) -> Vec<W> {
-        self.replies.into_iter().map(|(waits, _)| waits).collect()
+        self.answered
     }
 
     /// What a mutant tells before the records are durable; nothing without one.
     #[cfg(feature = "mutants")]
     pub fn early(&mut self) -> Released<W> {
-        released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_replies))
+        released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_answered))
     }
 
     #[cfg(feature = "mutants")]
@@ -132,8 +132,8 @@ impl<W> Batch<W> {
 
 /// What is for one worker leaves together: its messages in their order, and last one acknowledgement, which stands for
 /// all before it.
-fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
-    let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), replies };
+fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
+    let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), answered };
     let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
     let mut messages: BTreeMap<SessionId, (Vec<ToWorker>, u64)> = BTreeMap::new();
     for effect in effects {
@@ -160,7 +160,7 @@ fn released<W>(effects: Vec<Effect>, replies: Vec<(W, Reply)>) -> Released<W> {
     }
     released.deliveries.extend(messages.into_iter().map(|(session, said)| together(session, said)));
     if !granted.is_empty() || !welcomed.is_empty() {
-        released.told = Some(Input::Told { granted, welcomed });
+        released.told = Some(Event::Told { granted, welcomed });
     }
     released
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use engine::{Engine, EngineConfig, Input, Now, Reply};
+use engine::{ControlError, Engine, EngineConfig, Now, Query};
 use store::Store;
 use tokio::sync::Mutex;
 
@@ -62,14 +62,13 @@ impl Durable {
         self.last.try_lock().is_ok_and(|last| last.is_none())
     }
 
-    /// Whether the store knows the answer: it does not know what workers have said since.
-    pub(super) fn knows(input: &Input) -> bool {
-        matches!(input, Input::DescribeSweep(_) | Input::ListSweeps { .. } | Input::Define(_))
-    }
-
     /// The answer of an engine that begins with what the store holds; none where that cannot be read. What was acknowledged
     /// before `asked`, when the question came, is part of it.
-    pub(super) async fn ask(&self, question: Input, asked: Instant) -> Option<Reply> {
+    pub(super) async fn ask<Q: Query>(
+        &self,
+        question: &Q,
+        asked: Instant,
+    ) -> Option<Result<Q::Answer, ControlError>> {
         // One reads, the others wait for it and share what it read, where they had asked before: reading is as much work as
         // a start.
         let _asking = Asking::new(self);
@@ -82,12 +81,6 @@ impl Durable {
             let stored = self.store.load().await.ok()?;
             *last = Some((read, restored(self.config, now, stored).await.ok()?));
         }
-        let (_, engine) = last.as_mut()?;
-        let mut reply = engine.apply(now, question).reply;
-        if let Reply::Sweep(sweep) = &mut reply {
-            // The store knows no workers, so it does not know what jobs wait for.
-            sweep.waiting = None;
-        }
-        Some(reply)
+        last.as_ref().map(|(_, engine)| engine.ask(now, question))
     }
 }

@@ -2,17 +2,18 @@
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
-use engine::{ControlError, Input, Observation, Reply};
+use engine::{Command, ControlError, Event, Hello, Issued, Issuer, Observation, Query, SessionId};
 use terms::SweepId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use super::{
+    asked::{Asked, Ordered, Questioned},
     durable::{Durable, ENGINE_WITHIN},
     outbox::{Inbox, Outbox, Outboxes},
 };
 
-/// Inputs that one request may hold: what a worker says at once when many of its slots end their jobs.
-pub const INPUTS_TOGETHER_MAX: usize = 64;
+/// Events that one request may hold: what a worker says at once when many of its slots end their jobs.
+pub const EVENTS_TOGETHER_MAX: usize = 64;
 /// Memory of the requests that wait for the engine or for their commit, in KiB: thousands of worker's largest events.
 /// Whoever sends more waits.
 const REQUESTS_KIB_MAX: usize = 64 << 10;
@@ -20,18 +21,15 @@ const REQUESTS_KIB_MAX: usize = 64 << 10;
 /// What watchers are told of one commit.
 pub type Observed = Arc<[(SweepId, Observation)]>;
 
-/// Who waits for an answer.
-pub(super) type Caller = oneshot::Sender<Result<Reply, CallError>>;
-
 /// Something on its way to the engine.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Inputs that nobody waits for, in their order.
-    Tell(Vec<Input>),
-    /// An input whose answer somebody waits for.
-    Ask(Input, Caller),
+    /// What happened, in its order.
+    Hear(Vec<Event>),
+    /// A command or a query.
+    Ask(Box<dyn Asked>),
     /// A worker's hello, and where its messages go.
-    Open(Input, Outbox),
+    Open(SessionId, Hello, Outbox),
 }
 
 /// A request and the memory that it takes up until what it brought is durable.
@@ -45,8 +43,9 @@ impl Request {
     /// Its memory in KiB, rounded up.
     fn kib(&self) -> u32 {
         let bytes = match self {
-            Self::Tell(inputs) => inputs.iter().map(Input::bytes).sum(),
-            Self::Ask(input, _) | Self::Open(input, _) => input.bytes(),
+            Self::Hear(events) => events.iter().map(Event::bytes).sum(),
+            Self::Ask(asked) => asked.bytes(),
+            Self::Open(_, hello, _) => hello.bytes(),
         };
         // One that is larger than all the room has it for itself.
         u32::try_from(bytes.div_ceil(1_024).clamp(1, REQUESTS_KIB_MAX)).unwrap_or(1)
@@ -99,37 +98,50 @@ impl DriverHandle {
         self.outboxes.open()
     }
 
-    /// Sends an input and waits until what it brought is durable. A question that would wait for long is answered with what
+    /// Gives a command and waits until what it brought is durable.
+    ///
+    /// # Errors
+    /// It is refused, or cannot be kept.
+    pub async fn command<C: Command>(&self, issuer: Issuer, command: C) -> Result<C::Answer, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Request::Ask(Box::new(Ordered::new(Issued { command, issuer }, sender)))).await?;
+        receiver.await.map_err(|_| CallError::Stopped)?
+    }
+
+    /// Asks and waits until what the answer rests on is durable. A question that would wait for long is answered with what
     /// the store holds.
-    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
+    ///
+    /// # Errors
+    /// There is no such thing as is asked for.
+    pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
         let asked = Instant::now();
-        let known = Durable::knows(&input).then(|| input.clone());
-        let Some(known) = known else { return self.call_engine(input).await };
-        let mut answer = pin!(self.call_engine(input));
+        let Some(known) = query.for_store() else { return self.query_engine(query).await };
+        let mut answer = pin!(self.query_engine(query));
         tokio::select! {
             answer = &mut answer => return answer,
             () = tokio::time::sleep(ENGINE_WITHIN) => {}
         }
         tokio::select! {
             answer = &mut answer => answer,
-            Some(reply) = self.durable.ask(known, asked) => accepted(reply),
+            Some(answer) = self.durable.ask(&known, asked) => answer.map_err(CallError::from),
         }
     }
 
     /// The same, but only the engine itself answers, however long that takes.
-    pub async fn call_engine(&self, input: Input) -> Result<Reply, CallError> {
-        let question = input.only_asks().then(|| input.clone());
-        let answer = match (self.ask(input).await, question) {
+    ///
+    /// # Errors
+    /// There is no such thing as is asked for.
+    pub async fn query_engine<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
+        match self.ask(query.clone()).await {
             // It shared a commit that failed; its answer would have told of what was not kept.
-            (Err(CallError::Full), Some(question)) => self.ask(question).await,
-            (answer, _) => answer,
-        };
-        accepted(answer?)
+            Err(CallError::Full) => self.ask(query).await,
+            answer => answer,
+        }
     }
 
-    async fn ask(&self, input: Input) -> Result<Reply, CallError> {
+    async fn ask<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
         let (sender, receiver) = oneshot::channel();
-        self.send(Request::Ask(input, sender)).await?;
+        self.send(Request::Ask(Box::new(Questioned::new(query, sender)))).await?;
         receiver.await.map_err(|_| CallError::Stopped)?
     }
 
@@ -138,14 +150,25 @@ impl DriverHandle {
         self.requests.closed().await;
     }
 
-    /// Sends at most [`INPUTS_TOGETHER_MAX`] inputs that nobody waits for; waits itself while too many do.
-    pub async fn tell(&self, inputs: Vec<Input>) -> Result<(), CallError> {
-        self.send(Request::Tell(inputs)).await
+    /// Sends at most [`EVENTS_TOGETHER_MAX`] events; waits itself while too many do.
+    ///
+    /// # Errors
+    /// The driver has stopped.
+    pub async fn tell(&self, events: Vec<Event>) -> Result<(), CallError> {
+        self.send(Request::Hear(events)).await
     }
 
     /// Opens a session whose messages go to `outbound`.
-    pub async fn open_session(&self, input: Input, outbound: Outbox) -> Result<(), CallError> {
-        self.send(Request::Open(input, outbound)).await
+    ///
+    /// # Errors
+    /// The driver has stopped.
+    pub async fn open_session(
+        &self,
+        session: SessionId,
+        hello: Hello,
+        outbound: Outbox,
+    ) -> Result<(), CallError> {
+        self.send(Request::Open(session, hello, outbound)).await
     }
 
     /// What becomes durable from now on.
@@ -157,13 +180,5 @@ impl DriverHandle {
         let room = Arc::clone(&self.room).acquire_many_owned(request.kib());
         let room = room.await.map_err(|_| CallError::Stopped)?;
         self.requests.send(Weighed { request, room }).await.map_err(|_| CallError::Stopped)
-    }
-}
-
-/// A reply that is no refusal.
-fn accepted(reply: Reply) -> Result<Reply, CallError> {
-    match reply {
-        Reply::Refused(error) => Err(error.into()),
-        reply => Ok(reply),
     }
 }

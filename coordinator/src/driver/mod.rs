@@ -7,6 +7,7 @@
 //! While the store's disk is full, the engine is what the store holds, questions are answered, everything else is
 //! refused; when there is room, the engine is restored once more, which arms all leases anew.
 
+mod asked;
 mod batch;
 mod clock;
 mod durable;
@@ -23,26 +24,27 @@ use std::{
 };
 
 use domain::record::StoredSweep;
-use engine::{Engine, EngineConfig, Input, Now, RestoreError, SessionId, ToWorker};
+use engine::{Engine, EngineConfig, Event, Now, RestoreError, SessionId, ToWorker};
 use store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    asked::Asked,
+    durable::Durable,
+    handle::{Request, Weighed},
+    one_by_one::{OneByOne, Turn},
+};
 pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
-    handle::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Observed},
+    handle::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Observed},
     outbox::{Inbox, Outbound, Outbox, Room},
     seat::{Role, Seat},
 };
-use self::{
-    durable::Durable,
-    handle::{Caller, Request, Weighed},
-    one_by_one::{Asked, OneByOne},
-};
 use crate::told::Told;
 
-/// Requests that may wait for the engine, each of at most [`INPUTS_TOGETHER_MAX`] inputs; senders wait when it is full.
+/// Requests that may wait for the engine, each of at most [`EVENTS_TOGETHER_MAX`] inputs; senders wait when it is full.
 const REQUESTS_WAITING_MAX: usize = 1_024;
 /// Inputs that share a commit: past it, larger transactions hardly cost less an input.
 const BATCH_INPUTS_MAX: usize = 1_024;
@@ -59,7 +61,7 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A commit that runs: in the end, its batch and whether it is durable.
-type Commit = Pin<Box<dyn Future<Output = (Batch<Asked>, Result<(), StoreError>)> + Send>>;
+type Commit = Pin<Box<dyn Future<Output = (Batch<Box<dyn Asked>>, Result<(), StoreError>)> + Send>>;
 
 /// Why the driver ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,7 @@ pub struct Driver {
     requests: mpsc::Receiver<Weighed>,
     observations: broadcast::Sender<Observed>,
     /// What was applied and is not on its way to the disk yet.
-    next: Batch<Asked>,
+    next: Batch<Box<dyn Asked>>,
     /// The memory that the requests behind it take up.
     room: Option<OwnedSemaphorePermit>,
     /// What is done after a commit that the store refused.
@@ -158,7 +160,7 @@ impl Driver {
                 self.look_for_room().await?;
                 // Leases are only looked at between two commits, when all that was told has left.
                 if std::mem::take(&mut tick_is_due) && !stopping {
-                    self.take(Request::Tell(vec![Input::Tick]));
+                    self.take(Request::Hear(vec![Event::Tick]));
                 }
                 self.take_one();
                 commit = self.begin_commit();
@@ -193,7 +195,7 @@ impl Driver {
     fn close_given_up(&mut self) {
         for session in std::mem::take(&mut self.given_up) {
             let now = self.now();
-            self.apply(now, Input::SessionClosed(session), None);
+            self.hear(now, Event::SessionClosed(session));
         }
     }
 
@@ -226,51 +228,65 @@ impl Driver {
     fn take(&mut self, request: Request) {
         let now = self.now();
         match request {
-            Request::Tell(inputs) => {
-                for input in inputs {
-                    if let Input::SessionClosed(session) = &input {
+            Request::Hear(events) => {
+                for event in events {
+                    if let Event::SessionClosed(session) = &event {
                         self.sessions.remove(session);
                     }
-                    self.apply(now, input, None);
+                    self.hear(now, event);
                 }
             }
-            Request::Ask(input, caller) if self.full.is_some() && !input.only_asks() => {
-                refuse(Some(caller), None);
+            Request::Ask(asked) if self.one_by_one.is_on() && !self.refuses(&*asked) => {
+                self.one_by_one.wait(Turn::Asked(asked));
             }
-            Request::Ask(input, caller) => self.apply(now, input, Some(caller)),
-            Request::Open(_, outbound) if self.full.is_some() => refuse(None, Some(outbound)),
-            Request::Open(input, outbound) => {
-                if let Input::SessionOpened { session, .. } = &input {
-                    self.sessions.insert(*session, outbound);
-                }
-                self.apply(now, input, None);
+            Request::Ask(asked) => self.ask(now, asked),
+            Request::Open(_, _, outbound) if self.full.is_some() => outbound.close(Some(Outbound::Full)),
+            Request::Open(session, hello, outbound) => {
+                self.sessions.insert(session, outbound);
+                self.hear(now, Event::SessionOpened { session, hello });
             }
         }
     }
 
-    fn apply(&mut self, now: Now, input: Input, caller: Option<Caller>) {
-        if self.full.is_some() && !input.only_asks() {
+    /// Whether nothing can be kept of what this would bring.
+    fn refuses(&self, asked: &dyn Asked) -> bool {
+        self.full.is_some() && !asked.only_asks()
+    }
+
+    fn hear(&mut self, now: Now, event: Event) {
+        if self.full.is_some() {
             return;
         }
-        let input = self.one_by_one.with_what_was_refused(input);
+        let event = self.one_by_one.with_what_was_refused(event);
         if self.one_by_one.is_on() {
-            return self.one_by_one.wait(input, caller);
+            return self.one_by_one.wait(Turn::Event(event));
         }
-        let asked = caller.map(|caller| Asked { input: input.clone(), caller });
-        self.next.apply(&mut self.engine, now, input, asked);
+        let output = self.engine.hear(now, event);
+        self.next.add(output, None);
+    }
+
+    fn ask(&mut self, now: Now, mut asked: Box<dyn Asked>) {
+        if self.refuses(&*asked) {
+            return asked.fail(CallError::Full);
+        }
+        let output = asked.apply(&mut self.engine, now);
+        self.next.add(output, Some(asked));
     }
 
     /// After a commit that the store refused: applies one input, which has its commit for itself. No commit runs.
     fn take_one(&mut self) {
         if self.next.inputs() == 0
-            && let Some((input, caller)) = self.one_by_one.next()
+            && let Some(turn) = self.one_by_one.next()
         {
-            if self.full.is_some() && !input.only_asks() {
-                return refuse(caller, None);
-            }
             let now = self.now();
-            let asked = caller.map(|caller| Asked { input: input.clone(), caller });
-            self.next.apply(&mut self.engine, now, input, asked);
+            match turn {
+                Turn::Asked(asked) => self.ask(now, asked),
+                Turn::Event(_) if self.full.is_some() => {}
+                Turn::Event(event) => {
+                    let output = self.engine.hear(now, event);
+                    self.next.add(output, None);
+                }
+            }
         }
     }
 
@@ -300,7 +316,7 @@ impl Driver {
 
     async fn end_commit(
         &mut self,
-        batch: Batch<Asked>,
+        batch: Batch<Box<dyn Asked>>,
         kept: Result<(), StoreError>,
     ) -> Result<(), DriverError> {
         match kept {
@@ -331,8 +347,8 @@ impl Driver {
     }
 
     /// Lets out what is durable.
-    fn release(&mut self, released: Released<Asked>) {
-        let Released { deliveries, told, observed, replies } = released;
+    fn release(&mut self, released: Released<Box<dyn Asked>>) {
+        let Released { deliveries, told, observed, answered } = released;
         for delivery in deliveries {
             match delivery {
                 Delivery::Messages(session, messages) => {
@@ -352,33 +368,34 @@ impl Driver {
         }
         if let Some(told) = told {
             let now = self.now();
-            self.apply(now, told, None);
+            self.hear(now, told);
         }
         if !observed.is_empty() && self.observations.receiver_count() > 0 {
             // An error only says that nobody watches any more.
             let _ = self.observations.send(observed.into());
         }
-        for (asked, reply) in replies {
-            // Who asked may be gone; what was asked for is done all the same.
-            let _ = asked.caller.send(Ok(reply));
-        }
+        answered.into_iter().for_each(|asked| asked.answer());
     }
 
     /// After a commit that found no room: back to what the store holds, without workers, which keep their events.
-    async fn stop_writing(&mut self, waiting: Vec<Asked>) -> Result<(), DriverError> {
+    async fn stop_writing(&mut self, waiting: Vec<Box<dyn Asked>>) -> Result<(), DriverError> {
         self.restore_engine().await?;
         self.full = Some(Instant::now() + ROOM_INTERVAL);
         for (_, outbound) in self.sessions.drain() {
-            refuse(None, Some(outbound));
+            outbound.close(Some(Outbound::Full));
         }
-        waiting.into_iter().for_each(|asked| refuse(Some(asked.caller), None));
+        waiting.into_iter().for_each(|asked| asked.fail(CallError::Full));
         Ok(())
     }
 
     /// After a commit that the store refused for what is in it: back to what the store holds. Workers connect again and
     /// say again what was not acknowledged; who asked is asked for no more. Each input then has a commit for itself, until
     /// one is refused alone: it is the one.
-    async fn find_what_is_unfit(&mut self, reason: String, waiting: Vec<Asked>) -> Result<(), DriverError> {
+    async fn find_what_is_unfit(
+        &mut self,
+        reason: String,
+        waiting: Vec<Box<dyn Asked>>,
+    ) -> Result<(), DriverError> {
         self.one_by_one.refused(&reason, waiting).map_err(|()| StoreError::Unfit(reason))?;
         self.restore_engine().await?;
         self.given_up.clear();
@@ -425,21 +442,10 @@ impl Driver {
 }
 
 /// Resolves when the commit that runs, if any, has ended.
-async fn ended(commit: &mut Option<Commit>) -> (Batch<Asked>, Result<(), StoreError>) {
+async fn ended(commit: &mut Option<Commit>) -> (Batch<Box<dyn Asked>>, Result<(), StoreError>) {
     match commit {
         Some(commit) => commit.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Tells who waits that nothing can be kept.
-fn refuse(caller: Option<Caller>, outbox: Option<Outbox>) {
-    if let Some(caller) = caller {
-        // Who asked may be gone.
-        let _ = caller.send(Err(CallError::Full));
-    }
-    if let Some(outbox) = outbox {
-        outbox.close(Some(Outbound::Full));
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{AttemptEvent, Input};
+use engine::{AttemptEvent, Event};
 use terms::AttemptKey;
 
-use super::handle::{CallError, Caller};
+use super::{asked::Asked, handle::CallError};
 
 /// How long inputs have commits for themselves, unless the one that is looked for is found before: workers come back and
 /// say again what they said well within it.
@@ -18,18 +18,20 @@ const LOOKED_FOR: Duration = Duration::from_secs(30);
 /// Attempts of which it is remembered that something they said cannot be kept; of more, the first are asked again.
 const REFUSED_MAX: usize = 1_024;
 
-/// An input and who waits for its answer.
+/// What waits for a commit of its own.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) input: Input,
-    pub(super) caller: Caller,
+pub(super) enum Turn {
+    /// Something that happened.
+    Event(Event),
+    /// A command or a query.
+    Asked(Box<dyn Asked>),
 }
 
 /// Inputs that wait for a commit of their own.
 #[derive(Debug, Default)]
 pub(super) struct OneByOne {
     until: Option<Instant>,
-    waiting: VecDeque<(Input, Option<Caller>)>,
+    waiting: VecDeque<Turn>,
     /// The one whose commit runs, where it is a worker's word on an attempt.
     tried: Option<Tried>,
     /// Attempts whose workers said what cannot be kept, and why not.
@@ -59,60 +61,59 @@ impl OneByOne {
     }
 
     /// Adds an input.
-    pub(super) fn wait(&mut self, input: Input, caller: Option<Caller>) {
-        self.waiting.push_back((input, caller));
+    pub(super) fn wait(&mut self, turn: Turn) {
+        self.waiting.push_back(turn);
     }
 
     /// The input whose turn it is.
-    pub(super) fn next(&mut self) -> Option<(Input, Option<Caller>)> {
+    pub(super) fn next(&mut self) -> Option<Turn> {
         self.tried = None;
-        let Some((input, caller)) = self.waiting.pop_front() else {
+        let Some(turn) = self.waiting.pop_front() else {
             self.until = self.until.filter(|until| Instant::now() < *until);
             return None;
         };
-        self.tried = self.until.map(|_| match &input {
-            _ if caller.is_some() => Tried::Asked,
-            Input::Event { attempt, .. } => Tried::Event(*attempt),
-            _ => Tried::Other,
+        self.tried = self.until.map(|_| match &turn {
+            Turn::Asked(_) => Tried::Asked,
+            Turn::Event(Event::Attempt { attempt, .. }) => Tried::Event(*attempt),
+            Turn::Event(_) => Tried::Other,
         });
-        Some((input, caller))
+        Some(turn)
     }
 
     /// What stands for a worker's word on an attempt of which the store could not keep the last one: that it was no use.
-    pub(super) fn with_what_was_refused(&self, input: Input) -> Input {
-        match input {
-            Input::Event { session, sequence, attempt, event } => {
+    pub(super) fn with_what_was_refused(&self, event: Event) -> Event {
+        match event {
+            Event::Attempt { session, sequence, attempt, event } => {
                 let event = match self.refused.get(&attempt) {
                     Some(reason) => AttemptEvent::Unusable(format!(
                         "the coordinator could not keep what the worker said of it: {reason}"
                     )),
                     None => event,
                 };
-                Input::Event { session, sequence, attempt, event }
+                Event::Attempt { session, sequence, attempt, event }
             }
-            input => input,
+            event => event,
         }
     }
 
     /// The store has refused a commit, of which `asked` wait for their answers. An error where it was for one input that
     /// nobody can be refused, or was refused already.
-    pub(super) fn refused(&mut self, reason: &str, asked: Vec<Asked>) -> Result<(), ()> {
+    pub(super) fn refused(&mut self, reason: &str, asked: Vec<Box<dyn Asked>>) -> Result<(), ()> {
         tracing::error!(reason, "the store refused a commit; what it was for is looked for");
         // Workers say theirs again.
-        self.waiting.retain(|(_, caller)| caller.is_some());
+        self.waiting.retain(|turn| matches!(turn, Turn::Asked(_)));
         match self.tried.take() {
             None => {
-                let again = asked.into_iter().map(|Asked { input, caller }| (input, Some(caller)));
+                let again = asked.into_iter().map(Turn::Asked);
                 let later = std::mem::take(&mut self.waiting);
                 self.waiting = again.chain(later).collect();
                 self.until = Some(Instant::now() + LOOKED_FOR);
                 return Ok(());
             }
             Some(Tried::Asked) => {
-                for Asked { input, caller } in asked {
-                    tracing::error!(reason, ?input, "refused");
-                    // Who asked may be gone.
-                    let _ = caller.send(Err(CallError::Unfit(reason.to_owned())));
+                for asked in asked {
+                    tracing::error!(reason, ?asked, "refused");
+                    asked.fail(CallError::Unfit(reason.to_owned()));
                 }
             }
             Some(Tried::Event(attempt)) => {
@@ -139,14 +140,14 @@ mod tests {
     use super::*;
     use engine::SessionId;
 
-    fn event(job: u64) -> Input {
+    fn event(job: u64) -> Event {
         let event = AttemptEvent::Unusable("as it was said".to_owned());
-        Input::Event { session: SessionId(1), sequence: 1, attempt: AttemptKey::new(1, job, 1), event }
+        Event::Attempt { session: SessionId(1), sequence: 1, attempt: AttemptKey::new(1, job, 1), event }
     }
 
-    fn said(input: &Input) -> &str {
-        match input {
-            Input::Event { event: AttemptEvent::Unusable(reason), .. } => reason,
+    fn said(event: &Event) -> &str {
+        match event {
+            Event::Attempt { event: AttemptEvent::Unusable(reason), .. } => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -157,8 +158,8 @@ mod tests {
         assert_eq!(said(&inputs.with_what_was_refused(event(1))), "as it was said");
         inputs.refused("too much", Vec::new()).unwrap();
         assert!(inputs.is_on());
-        inputs.wait(event(1), None);
-        inputs.wait(event(2), None);
+        inputs.wait(Turn::Event(event(1)));
+        inputs.wait(Turn::Event(event(2)));
         assert!(inputs.next().is_some());
         inputs.refused("too much", Vec::new()).unwrap();
         assert!(!inputs.waits(), "workers say theirs again");
@@ -170,7 +171,7 @@ mod tests {
     fn what_nobody_can_be_refused_ends_the_driver() {
         let mut inputs = OneByOne::default();
         inputs.refused("too much", Vec::new()).unwrap();
-        inputs.wait(Input::Tick, None);
+        inputs.wait(Turn::Event(Event::Tick));
         assert!(inputs.next().is_some());
         assert!(inputs.refused("too much", Vec::new()).is_err());
     }

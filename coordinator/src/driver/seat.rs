@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Input, Reply};
+use engine::{Command, Issuer, Query};
 use tokio::sync::watch;
 
 use super::{CallError, DriverHandle};
@@ -45,14 +45,28 @@ impl Seat {
         }
     }
 
-    /// [`DriverHandle::call`] of the driver that leads now.
-    pub async fn call(&self, input: Input) -> Result<Reply, CallError> {
-        self.driver()?.call(input).await
+    /// [`DriverHandle::command`] of the driver that leads now.
+    ///
+    /// # Errors
+    /// As there; or another coordinator leads.
+    pub async fn command<C: Command>(&self, issuer: Issuer, command: C) -> Result<C::Answer, CallError> {
+        self.driver()?.command(issuer, command).await
     }
 
-    /// [`DriverHandle::call_engine`] of the driver that leads now.
-    pub async fn call_engine(&self, input: Input) -> Result<Reply, CallError> {
-        self.driver()?.call_engine(input).await
+    /// [`DriverHandle::query`] of the driver that leads now.
+    ///
+    /// # Errors
+    /// As there; or another coordinator leads.
+    pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
+        self.driver()?.query(query).await
+    }
+
+    /// [`DriverHandle::query_engine`] of the driver that leads now.
+    ///
+    /// # Errors
+    /// As there; or another coordinator leads.
+    pub async fn query_engine<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
+        self.driver()?.query_engine(query).await
     }
 
     /// Resolves when it is known who leads.

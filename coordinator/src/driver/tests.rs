@@ -6,12 +6,19 @@ use domain::{
     record::{Record, StoredSweep},
     specification::SpecificationSource,
 };
-use engine::Reply;
+use engine::{
+    Issued, Issuer, SweepView,
+    command::{Submit, Submitted},
+    query::{DescribeSweep, ListSweeps},
+};
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
-use super::*;
+use super::{
+    asked::{Ordered, Questioned},
+    *,
+};
 
 /// A store that keeps nothing and says of each commit how many records it has.
 #[derive(Debug)]
@@ -69,7 +76,38 @@ struct Driven {
     ends: mpsc::UnboundedSender<Result<(), StoreError>>,
 }
 
-type Answer = oneshot::Receiver<Result<Reply, CallError>>;
+/// What a test brings to the driver.
+enum Brought {
+    Submission,
+    Question(SweepId),
+}
+
+type Receiver<A> = oneshot::Receiver<Result<A, CallError>>;
+
+/// Where its answer comes.
+enum Answer {
+    Submitted(Receiver<Submitted>),
+    Described(Receiver<SweepView>),
+}
+
+impl Answer {
+    /// Whether none has come yet.
+    fn waits(&mut self) -> bool {
+        use oneshot::error::TryRecvError::Empty;
+        match self {
+            Self::Submitted(answer) => matches!(answer.try_recv(), Err(Empty)),
+            Self::Described(answer) => matches!(answer.try_recv(), Err(Empty)),
+        }
+    }
+
+    /// Whether it is one.
+    async fn come(self) -> Result<(), CallError> {
+        match self {
+            Self::Submitted(answer) => answer.await.unwrap().map(drop),
+            Self::Described(answer) => answer.await.unwrap().map(drop),
+        }
+    }
+}
 
 impl Driven {
     async fn start() -> Self {
@@ -81,12 +119,23 @@ impl Driven {
         Self { handle, begun: commits, ends }
     }
 
-    /// Sends inputs and waits until the engine has them.
-    async fn ask(&self, inputs: impl IntoIterator<Item = Input>) -> Vec<Answer> {
+    /// Sends these and waits until the engine has them.
+    async fn ask(&self, all: impl IntoIterator<Item = Brought>) -> Vec<Answer> {
         let mut answers = Vec::new();
-        for input in inputs {
-            let (caller, answer) = oneshot::channel();
-            self.handle.send(Request::Ask(input, caller)).await.unwrap();
+        for brought in all {
+            let (asked, answer): (Box<dyn Asked>, _) = match brought {
+                Brought::Submission => {
+                    let (caller, answer) = oneshot::channel();
+                    let issued = Issued { command: submission(), issuer: Issuer::local() };
+                    (Box::new(Ordered::new(issued, caller)), Answer::Submitted(answer))
+                }
+                Brought::Question(sweep) => {
+                    let (caller, answer) = oneshot::channel();
+                    let asked = Questioned::new(DescribeSweep::new(sweep), caller);
+                    (Box::new(asked), Answer::Described(answer))
+                }
+            };
+            self.handle.send(Request::Ask(asked)).await.unwrap();
             answers.push(answer);
         }
         while self.handle.requests.capacity() < REQUESTS_WAITING_MAX {
@@ -94,78 +143,78 @@ impl Driven {
         }
         answers
     }
+
+    /// How many sweeps are known.
+    async fn known(&self) -> Result<usize, CallError> {
+        self.handle.query(ListSweeps { before: None, limit: 10 }).await.map(|sweeps| sweeps.len())
+    }
 }
 
-fn submit() -> Input {
+fn submission() -> Submit {
     let text = "name: x\ndataset: {path: d}\nparameters: {seed: {value: 1}}\n".to_owned();
     let source = SpecificationSource { text, ..SpecificationSource::default() };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
-    Input::Submit { definition, request_id: String::new() }
+    Submit { definition, request_id: String::new() }
 }
 
 fn waits(answers: &mut [Answer]) -> bool {
-    answers.iter_mut().all(|answer| matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
+    answers.iter_mut().all(Answer::waits)
 }
 
 #[tokio::test]
 async fn what_comes_in_during_a_commit_shares_the_next_and_is_told_after_it() {
     let mut driven = Driven::start().await;
-    let mut first = driven.ask([submit()]).await;
+    let mut first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let question = Input::DescribeSweep(SweepId(1));
-    let mut next = driven.ask([submit(), question, submit()]).await;
+    let question = Brought::Question(SweepId(1));
+    let mut next = driven.ask([Brought::Submission, question, Brought::Submission]).await;
     assert!(waits(&mut first) && waits(&mut next), "nothing is durable yet");
     driven.ends.send(Ok(())).unwrap();
     assert_eq!(driven.begun.recv().await, Some(2), "both share a commit");
-    assert!(matches!(first.remove(0).await.unwrap(), Ok(Reply::Submitted(..))));
+    assert!(first.remove(0).come().await.is_ok());
     assert!(waits(&mut next), "their commit still runs");
     driven.ends.send(Ok(())).unwrap();
     for answer in next {
-        assert!(matches!(answer.await.unwrap(), Ok(Reply::Submitted(..) | Reply::Sweep(_))));
+        assert!(answer.come().await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_rests_on_a_running_commit_waits_for_it() {
     let mut driven = Driven::start().await;
-    let first = driven.ask([submit()]).await;
+    let first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let mut question = driven.ask([Input::DescribeSweep(SweepId(1))]).await;
+    let mut question = driven.ask([Brought::Question(SweepId(1))]).await;
     assert!(waits(&mut question), "the sweep is not durable yet");
     driven.ends.send(Ok(())).unwrap();
     for answer in first.into_iter().chain(question) {
-        assert!(answer.await.unwrap().is_ok());
+        assert!(answer.come().await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn a_commit_without_room_takes_what_was_applied_meanwhile_with_it() {
     let mut driven = Driven::start().await;
-    let first = driven.ask([submit()]).await;
+    let first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let next = driven.ask([submit(), Input::DescribeSweep(SweepId(2))]).await;
+    let next = driven.ask([Brought::Submission, Brought::Question(SweepId(2))]).await;
     driven.ends.send(Err(StoreError::Full("no room".to_owned()))).unwrap();
     for answer in first.into_iter().chain(next) {
-        assert!(matches!(answer.await.unwrap(), Err(CallError::Full)));
+        assert!(matches!(answer.come().await, Err(CallError::Full)));
     }
-    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await.unwrap();
-    assert!(matches!(known, Reply::Sweeps(sweeps) if sweeps.is_empty()), "as the store has it");
+    assert_eq!(driven.known().await.unwrap(), 0, "as the store has it");
 }
 
 #[tokio::test]
 async fn a_question_does_not_wait_for_a_commit_that_takes_long() {
     let mut driven = Driven::start().await;
-    let mut first = driven.ask([submit()]).await;
+    let mut first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await.unwrap();
-    assert!(
-        matches!(known, Reply::Sweeps(sweeps) if sweeps.is_empty()),
-        "as the store has it: not durable yet"
-    );
+    assert_eq!(driven.known().await.unwrap(), 0, "as the store has it: not durable yet");
     assert!(waits(&mut first), "the commit still runs");
     assert!(driven.handle.durable.holds_nothing(), "what was read for it takes up no memory any more");
     driven.ends.send(Ok(())).unwrap();
-    assert!(first.remove(0).await.unwrap().is_ok());
+    assert!(first.remove(0).come().await.is_ok());
 }
 
 #[test]
@@ -186,8 +235,8 @@ fn the_runtime_goes_on_while_the_engine_is_made_of_what_the_store_holds() {
         let driven = Driven::start().await;
         assert!(leader.is_finished());
         let leader = beat();
-        let question = Input::ListSweeps { before: None, limit: 10 };
-        assert!(driven.handle.durable.ask(question, Instant::now()).await.is_some());
+        let question = ListSweeps { before: None, limit: 10 };
+        assert!(driven.handle.durable.ask(&question, Instant::now()).await.is_some());
         assert!(leader.is_finished());
     });
 }
@@ -195,9 +244,9 @@ fn the_runtime_goes_on_while_the_engine_is_made_of_what_the_store_holds() {
 #[tokio::test]
 async fn a_commit_that_breaks_a_rule_refuses_the_input_that_did_and_keeps_the_others() {
     let mut driven = Driven::start().await;
-    let first = driven.ask([submit()]).await;
+    let first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let next = driven.ask([submit(), submit()]).await;
+    let next = driven.ask([Brought::Submission, Brought::Submission]).await;
     let unfit = || Err(StoreError::Unfit("UNIQUE constraint failed".to_owned()));
     // Nobody knows yet which it is: each has a commit for itself now.
     driven.ends.send(unfit()).unwrap();
@@ -206,11 +255,10 @@ async fn a_commit_that_breaks_a_rule_refuses_the_input_that_did_and_keeps_the_ot
         driven.ends.send(end).unwrap();
     }
     let mut answers = first.into_iter().chain(next);
-    assert!(answers.next().unwrap().await.unwrap().is_ok());
-    let refused = answers.next().unwrap().await.unwrap();
+    assert!(answers.next().unwrap().come().await.is_ok());
+    let refused = answers.next().unwrap().come().await;
     assert!(matches!(&refused, Err(CallError::Unfit(why)) if why.contains("UNIQUE")), "{refused:?}");
-    assert!(answers.next().unwrap().await.unwrap().is_ok());
+    assert!(answers.next().unwrap().come().await.is_ok());
     // Afterwards commits are shared again, at the latest when the time for it is over.
-    let known = driven.handle.call(Input::ListSweeps { before: None, limit: 10 }).await;
-    assert!(known.is_ok(), "the driver goes on");
+    assert!(driven.known().await.is_ok(), "the driver goes on");
 }

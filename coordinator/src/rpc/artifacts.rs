@@ -4,7 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::record::{WeightsFile, WeightsState};
-use engine::{Input, Reply, SweepView, WeightsAnswer, weights_name};
+use engine::{
+    Issuer, SweepView, WeightsAnswer,
+    command::{GiveUpWeights, KeepWeights},
+    query::OfferWeights,
+    weights_name,
+};
 use futures_util::StreamExt;
 use proto::v1;
 use store::{ArtifactRow, Store};
@@ -12,7 +17,7 @@ use terms::{AttemptKey, JobState, SweepId};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::{convert, mismatch, readers::Reader, refused, unreadable};
+use super::{convert, readers::Reader, refused, task_ended, unreadable};
 use crate::{
     artifacts::{ArtifactError, Artifacts, MaybeArtifacts, Taken},
     driver::Seat,
@@ -32,6 +37,7 @@ pub(super) async fn offered(
     seat: &Seat,
     artifacts: &MaybeArtifacts,
     tasks: &TaskTracker,
+    issuer: Issuer,
     request: v1::WeightsRequest,
 ) -> Result<v1::WeightsResponse, Status> {
     let attempt = proto::attempt_from_wire(request.attempt);
@@ -40,9 +46,10 @@ pub(super) async fn offered(
     let file = convert::weights_file(request.file)?;
     if !problem.is_empty() {
         let reason = convert::reason(problem);
-        return ask(seat, Input::WeightsLost { attempt, file, reason }).await.map(answer);
+        let lost = GiveUpWeights { attempt, file, reason };
+        return seat.command(issuer, lost).await.map(answer).map_err(refused);
     }
-    let name = match ask(seat, Input::WeightsOffered { attempt, file: file.clone() }).await? {
+    let name = match seat.query(OfferWeights { attempt, file: file.clone() }).await.map_err(refused)? {
         WeightsAnswer::Wanted { name } => name,
         other => return Ok(answer(other)),
     };
@@ -51,17 +58,17 @@ pub(super) async fn offered(
     };
     let (seat, offset, data) = (seat.clone(), request.offset, request.data);
     // A task of its own: what is begun is brought to its end, also when the worker hangs up.
-    let taking =
-        tasks.spawn(async move { take(&seat, &artifacts, &name, attempt, file, (offset, data)).await });
-    taking.await.map_err(|_| mismatch())?
+    let taking = tasks
+        .spawn(async move { take(&seat, issuer, &artifacts, &name, (attempt, file), (offset, data)).await });
+    taking.await.map_err(|_| task_ended())?
 }
 
 async fn take(
     seat: &Seat,
+    issuer: Issuer,
     artifacts: &Artifacts,
     name: &str,
-    attempt: AttemptKey,
-    file: WeightsFile,
+    (attempt, file): (AttemptKey, WeightsFile),
     (offset, data): (u64, Vec<u8>),
 ) -> Result<v1::WeightsResponse, Status> {
     match artifacts.take(name, &file, offset, data).await {
@@ -71,9 +78,9 @@ async fn take(
             ..v1::WeightsResponse::default()
         }),
         Ok(Taken::Whole) => {
-            let record = ask(seat, Input::WeightsKept { attempt, file: file.clone() });
+            let record = seat.command(issuer, KeepWeights { attempt, file: file.clone() });
             let kept = match artifacts.keep(name, &file, record).await {
-                Ok(kept) => kept?,
+                Ok(kept) => kept.map_err(refused)?,
                 Err(error) => return not_taken(artifacts, &error),
             };
             if matches!(kept, WeightsAnswer::NotWanted(_)) {
@@ -101,13 +108,6 @@ fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<v1::Weights
             artifacts.failed(error);
             Err(Status::unavailable(error.to_string()))
         }
-    }
-}
-
-async fn ask(seat: &Seat, input: Input) -> Result<WeightsAnswer, Status> {
-    match seat.call(input).await.map_err(refused)? {
-        Reply::Weights(answer) => Ok(answer),
-        _ => Err(mismatch()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Messages of workers into inputs of the engine, checked and cut to size; rows of the store into messages. What the
+//! Messages of workers into events of the engine, checked and cut to size; rows of the store into messages. What the
 //! engine says lies in files of its own: `to_worker`, and `shown` for users.
 
 mod shown;
@@ -11,12 +11,12 @@ use domain::{
     record::WeightsFile,
     specification::{Change, SpecificationSource},
 };
-use engine::{AttemptEvent, Heartbeat, HeldAttempt, Hello, Input, SessionId, SlotDescription};
+use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
-    AttemptState, EPOCH_SECONDS_MAX, EpochMetrics, JobState, LOG_LINES_MAX, Outcome, SweepState,
-    TEXT_CHARACTERS_MAX, metrics::known,
+    AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState, TEXT_CHARACTERS_MAX,
+    manifest::Manifest, metrics::known,
 };
 use tonic::Status;
 
@@ -46,6 +46,8 @@ const NAMES_BYTES_MAX: usize = 64 << 10;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
+/// Most manifests of a worker: more than there are models.
+const TRAINABLES_MAX: usize = 16;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
 /// Most classes kept of a data set, and most names of images that were left out.
@@ -123,6 +125,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(HeldAttempt { attempt, slot: (!held.ended).then_some(held.slot) })
     };
+    trainables(&wire.trainables)?;
     Ok(Hello {
         name,
         host: wire.host,
@@ -135,6 +138,18 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
     })
 }
 
+/// What a worker's trainers can train, by their manifests.
+fn trainables(wire: &[String]) -> Result<Vec<Manifest>, Status> {
+    if wire.len() > TRAINABLES_MAX {
+        let message = format!("a worker names at most {TRAINABLES_MAX} trainables, not {}", wire.len());
+        return Err(Status::invalid_argument(message));
+    }
+    let read = |text: &String| {
+        Manifest::from_json(text).map_err(|error| Status::invalid_argument(error.to_string()))
+    };
+    wire.iter().map(read).collect()
+}
+
 /// Most attempts that a heartbeat of a worker with these slots may name: each may hold what it is given while it still ends
 /// what was taken back.
 pub fn running_max(slots: &[SlotDescription]) -> usize {
@@ -142,13 +157,18 @@ pub fn running_max(slots: &[SlotDescription]) -> usize {
 }
 
 /// A later message of a worker whose heartbeats name at most `running_max` attempts.
-pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Input, Status> {
+pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) -> Result<Event, Status> {
     use v1::worker_message::Message;
     match wire.message {
         Some(Message::Event(event)) => {
             let attempt = proto::attempt_from_wire(event.attempt)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok(Input::Event { session, sequence: event.sequence, attempt, event: attempt_event(event.event) })
+            Ok(Event::Attempt {
+                session,
+                sequence: event.sequence,
+                attempt,
+                event: attempt_event(event.event),
+            })
         }
         Some(Message::Heartbeat(beat)) if beat.running.len() > running_max => {
             Err(Status::invalid_argument(format!(
@@ -162,10 +182,10 @@ pub fn input(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
                     if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { 0.0 };
                 Some(Heartbeat { attempt: progress.attempt?.into(), epoch: progress.epoch, fraction })
             });
-            Ok(Input::Heartbeat { session, running: running.collect() })
+            Ok(Event::Heartbeat { session, running: running.collect() })
         }
         Some(Message::Draining(draining)) => {
-            Ok(Input::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
+            Ok(Event::WorkerDraining { session, reason: for_people(draining.reason, TEXT_CHARACTERS_MAX) })
         }
         Some(Message::Hello(_)) => {
             Err(Status::invalid_argument("a session has one hello, its first message"))
@@ -185,7 +205,7 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
             }
             Err(reason) => AttemptEvent::Unusable(reason),
         },
-        Some(Event::Epoch(record)) => epoch(&record),
+        Some(Event::Epoch(record)) => epoch(record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
             // One that a later version knows: no more than that it did not succeed can be told.
             outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
@@ -232,32 +252,12 @@ pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
     v1::Artifact { job, attempt, state: state.as_str().to_owned(), bytes, blake3, worker, value, reason }
 }
 
-fn epoch(record: &v1::EpochRecord) -> AttemptEvent {
-    let (epoch, epoch_seconds) = (record.epoch, record.epoch_seconds);
-    let value = |name| record.metric(name);
-    let (train_loss, val_accuracy) =
-        (value(known::TRAIN_LOSS).unwrap_or(f64::NAN), value(known::VAL_ACCURACY).unwrap_or(f64::NAN));
-    let (val_loss, train_accuracy) = (value(known::VAL_LOSS), value(known::TRAIN_ACCURACY));
-    let is_share = |value: f64| (0.0..=1.0).contains(&value);
-    if !train_loss.is_finite()
-        || !is_share(val_accuracy)
-        || train_accuracy.is_some_and(|share| !is_share(share))
-        || !(0.0..=EPOCH_SECONDS_MAX).contains(&epoch_seconds)
-    {
-        return AttemptEvent::Unusable(format!(
-            "the worker sent an impossible epoch {epoch}: loss {train_loss}, accuracy {val_accuracy}, {epoch_seconds} s"
-        ));
+fn epoch(record: v1::EpochRecord) -> AttemptEvent {
+    let report = EpochReport::from(record);
+    match report.check() {
+        Ok(()) => AttemptEvent::Epoch(report),
+        Err(error) => AttemptEvent::Unusable(format!("the worker sent an impossible epoch: {error}")),
     }
-    // One that is not finite says nothing, and spoils nothing: it is as if it had not been said.
-    let val_loss = val_loss.filter(|loss| loss.is_finite());
-    AttemptEvent::Epoch(EpochMetrics {
-        epoch,
-        train_loss,
-        val_accuracy,
-        epoch_seconds,
-        val_loss,
-        train_accuracy,
-    })
 }
 
 /// A sweep file as it came.
@@ -315,46 +315,38 @@ pub(super) fn job(
     let point = Some(proto::job_point(number, definition.parameters(number)));
     match row {
         Some(row) => v1::Job {
-            metrics: row_metrics(&row),
-            objective: row.val_accuracy,
-            best_objective: row.best.map(|best| best.val_accuracy),
             point,
             state: v1::JobState::from(row.state).into(),
             attempts: row.attempts,
-            worker: row.worker,
             epochs_done: row.epochs_done,
             train_seconds: row.train_seconds,
-            val_accuracy: row.val_accuracy,
-            train_loss: row.train_loss,
+            val_accuracy: row.names.get(&row.last, known::VAL_ACCURACY),
+            train_loss: row.names.get(&row.last, known::TRAIN_LOSS),
+            val_loss: row.names.get(&row.last, known::VAL_LOSS),
+            train_accuracy: row.names.get(&row.last, known::TRAIN_ACCURACY),
+            metrics: proto::metrics_to_wire(&row.names, &row.last),
+            objective: row.objective,
+            best_epoch: row.best.as_ref().map(|best| best.epoch),
+            best_val_accuracy: row
+                .best
+                .as_ref()
+                .and_then(|best| row.names.get(&best.row, known::VAL_ACCURACY)),
+            best_metrics: row
+                .best
+                .as_ref()
+                .map(|best| proto::metrics_to_wire(&row.names, &best.row))
+                .unwrap_or_default(),
+            best_objective: row.best.as_ref().map(|best| best.value),
+            worker: row.worker,
             reason: row.reason,
             pack_size: row.pack_size,
-            val_loss: row.val_loss,
-            train_accuracy: row.train_accuracy,
-            best_epoch: row.best.map(|best| best.epoch),
-            best_val_accuracy: row.best.map(|best| best.val_accuracy),
             weights: String::new(),
-            ..v1::Job::default()
         },
         None => {
             let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
             v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
         }
     }
-}
-
-/// The metrics of the last epoch of a job.
-fn row_metrics(row: &JobRow) -> Vec<v1::MetricValue> {
-    let pair =
-        |(name, value): (&str, Option<f64>)| Some(v1::MetricValue { name: name.into(), value: value? });
-    [
-        (known::TRAIN_LOSS, row.train_loss),
-        (known::VAL_ACCURACY, row.val_accuracy),
-        (known::VAL_LOSS, row.val_loss),
-        (known::TRAIN_ACCURACY, row.train_accuracy),
-    ]
-    .into_iter()
-    .filter_map(pair)
-    .collect()
 }
 
 pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
@@ -375,5 +367,9 @@ pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
 }
 
 pub(super) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
-    v1::EpochRow { job: row.job, attempt: row.attempt, record: Some(row.metrics.into()) }
+    v1::EpochRow {
+        job: row.job,
+        attempt: row.attempt,
+        record: Some(proto::epoch_to_wire(&row.names, &row.epoch)),
+    }
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use engine::{ControlError, Input, Reply, WorkerView};
+use engine::{ControlError, Issuer, command::Drain, query::DescribeWorker};
 use proto::v1;
 use terms::WorkerName;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::{convert, mismatch, refused};
+use super::{convert, refused};
 use crate::driver::{CallError, Seat};
 
 /// How long the worker may take: one that lives says so at once, and a user must not wait for one whose stream stands still.
@@ -18,9 +18,14 @@ pub(super) const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 const LOOKED_EVERY: Duration = Duration::from_millis(50);
 
 /// Has a worker leave, and waits until it knows.
-pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Result<v1::Worker, Status> {
+pub(super) async fn drain(
+    seat: &Seat,
+    issuer: Issuer,
+    name: WorkerName,
+    within: Duration,
+) -> Result<v1::Worker, Status> {
     let deadline = Instant::now() + within;
-    let mut worker = answered(seat.call(Input::Drain(name.clone())).await)?;
+    let mut worker = seat.command(issuer, Drain(name.clone())).await.map_err(refused)?;
     while !worker.has_said_draining {
         if Instant::now() >= deadline {
             return Err(Status::aborted(format!(
@@ -29,7 +34,7 @@ pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Re
             )));
         }
         sleep(LOOKED_EVERY).await;
-        worker = match seat.call(Input::DescribeWorker(name.clone())).await {
+        worker = match seat.query(DescribeWorker(name.clone())).await {
             // Whether it left or the coordinator began anew, nobody knows.
             Err(CallError::Refused(ControlError::NoSuchWorker(_))) => {
                 return Err(Status::aborted(format!(
@@ -37,17 +42,10 @@ pub(super) async fn drain(seat: &Seat, name: WorkerName, within: Duration) -> Re
                      workers` shows it later"
                 )));
             }
-            answer => answered(answer)?,
+            answer => answer.map_err(refused)?,
         };
     }
     Ok(convert::worker(worker))
-}
-
-fn answered(answer: Result<Reply, CallError>) -> Result<WorkerView, Status> {
-    match answer.map_err(refused)? {
-        Reply::Worker(worker) => Ok(*worker),
-        _ => Err(mismatch()),
-    }
 }
 
 #[cfg(test)]
@@ -59,7 +57,7 @@ mod tests {
         driver::{Outbound, Role},
         rpc::test_seat,
     };
-    use engine::{Hello, SessionId, SlotDescription, ToWorker, WorkerStatus};
+    use engine::{Event, Hello, SessionId, SlotDescription, ToWorker, WorkerStatus};
 
     fn name() -> WorkerName {
         "a".parse().unwrap()
@@ -86,13 +84,13 @@ mod tests {
         let driver = test_seat::driver(&store).await;
         let (seat, name) = (test_seat::led_by(&driver), name());
         let (session, (outbox, inbox)) = (SessionId(1), driver.outbox());
-        driver.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
-        let unheard = drain(&seat, name.clone(), Duration::ZERO).await.unwrap_err();
+        driver.open_session(session, hello(), outbox).await.unwrap();
+        let unheard = drain(&seat, Issuer::local(), name.clone(), Duration::ZERO).await.unwrap_err();
         assert_eq!(unheard.code(), tonic::Code::Aborted);
         assert!(unheard.message().contains("was told to leave, and has not confirmed it"), "{unheard}");
         let asked = {
             let (seat, name) = (seat.clone(), name.clone());
-            tokio::spawn(async move { drain(&seat, name, CONFIRMED_WITHIN).await })
+            tokio::spawn(async move { drain(&seat, Issuer::local(), name, CONFIRMED_WITHIN).await })
         };
         // It reads what it was told, and says that it leaves.
         let is_drain = |message: &ToWorker| matches!(message, ToWorker::Drain { .. });
@@ -104,7 +102,7 @@ mod tests {
             }
         }
         assert!(!asked.is_finished(), "it is not certain before the worker has said it");
-        driver.tell(vec![Input::WorkerDraining { session, reason: String::new() }]).await.unwrap();
+        driver.tell(vec![Event::WorkerDraining { session, reason: String::new() }]).await.unwrap();
         assert_eq!(asked.await.unwrap().unwrap().state, "draining");
     }
 
@@ -114,15 +112,13 @@ mod tests {
         let before = test_seat::driver(&store).await;
         let (seat, session) = (test_seat::led_by(&before), SessionId(1));
         let (outbox, _inbox) = before.outbox();
-        before.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
+        before.open_session(session, hello(), outbox).await.unwrap();
         let asked = {
             let seat = seat.clone();
-            tokio::spawn(async move { drain(&seat, name(), CONFIRMED_WITHIN).await })
+            tokio::spawn(async move { drain(&seat, Issuer::local(), name(), CONFIRMED_WITHIN).await })
         };
-        let is_told = async || match before.call(Input::DescribeWorker(name())).await {
-            Ok(Reply::Worker(worker)) => worker.status == WorkerStatus::Draining,
-            other => panic!("{other:?}"),
-        };
+        let is_told =
+            async || before.query(DescribeWorker(name())).await.unwrap().status == WorkerStatus::Draining;
         while !is_told().await {
             tokio::task::yield_now().await;
         }
@@ -134,7 +130,7 @@ mod tests {
         // Where it has come, it says nothing of a drain either.
         let after = test_seat::driver(&store).await;
         let (outbox, _inbox) = after.outbox();
-        after.open_session(Input::SessionOpened { session, hello: hello() }, outbox).await.unwrap();
-        assert!(!answered(after.call(Input::DescribeWorker(name())).await).unwrap().has_said_draining);
+        after.open_session(session, hello(), outbox).await.unwrap();
+        assert!(!after.query(DescribeWorker(name())).await.unwrap().has_said_draining);
     }
 }

@@ -7,7 +7,9 @@
 //! | `sweeps.request_id` | `SubmitRequest.request_id` | [`plain`] |
 //! | `sweeps.specification` | the sweep file, written anew | the YAML writer, which escapes them; [`source`] |
 //! | `sweeps.dataset` | `AttemptStarted.dataset` | JSON, which escapes them |
-//! | `sweeps.metric`, `.goal`, `.state`, `jobs.state`, `attempts.state` | names of our own | |
+//! | `sweeps.metric` | the sweep file | its reader: the names of the model's metrics |
+//! | `metrics.name` | `EpochRecord.metrics` | `MetricSchema::add`: no control characters |
+//! | `sweeps.goal`, `.state`, `jobs.state`, `attempts.state` | names of our own | |
 //! | `jobs.worker`, `jobs.lost_with`, `attempts.worker` | `Hello.name` | `WorkerName`: letters, digits, `.`, `_`, `-` |
 //! | `attempts.device` | `Slot.device` | [`plain`] |
 //! | `jobs.reason`, `attempts.reason` | `AttemptEnded.reason`, texts of our own | [`for_people`] |
@@ -45,6 +47,7 @@ pub(super) fn source(source: &v1::SweepSource) -> Result<(), Status> {
     lines("source.text", &source.text)?;
     plain("source.file_name", &source.file_name)?;
     plain("source.dataset_path", &source.dataset_path)?;
+    plain("source.snapshot", &source.snapshot)?;
     source.overrides.iter().try_for_each(|change| lines("source.overrides", change))
 }
 

@@ -11,7 +11,7 @@ use domain::{
     record::Record,
     specification::{Specification, SpecificationSource},
 };
-use engine::{Engine, EngineConfig, Input, Now, SessionId};
+use engine::{Engine, EngineConfig, Event, Issued, Issuer, Now, Output, SessionId, command::Submit};
 
 fn engine() -> Engine {
     let source = SpecificationSource {
@@ -23,8 +23,12 @@ fn engine() -> Engine {
     };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
-    engine.apply(now(0), Input::Submit { definition, request_id: String::new() });
+    submit(&mut engine, Submit { definition, request_id: String::new() });
     engine
+}
+
+fn submit(engine: &mut Engine, command: Submit) -> Output {
+    engine.execute(now(0), Issued { command, issuer: Issuer::local() }).1
 }
 
 fn now(milliseconds: u64) -> Now {
@@ -34,7 +38,7 @@ fn now(milliseconds: u64) -> Now {
 /// A message that a worker may send, with numbers that often fit.
 #[allow(clippy::too_many_lines)] // A table.
 fn message() -> impl Strategy<Value = v1::WorkerMessage> {
-    use v1::{event::Event, worker_message::Message};
+    use v1::{event::Event as Wire, worker_message::Message};
     let number = || prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
     let small = || prop_oneof![4 => 0..4u32, 1 => any::<u32>()];
     let real = || prop_oneof![3 => 0.0..1.0f64, 1 => any::<f64>()];
@@ -73,11 +77,11 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
             val_images: images,
             ..v1::DatasetSummary::default()
         };
-        Event::Started(v1::AttemptStarted { resumed_epochs, dataset: Some(dataset) })
+        Wire::Started(v1::AttemptStarted { resumed_epochs, dataset: Some(dataset) })
     });
     let epoch = (small(), [real(), real(), real(), real(), real()]).prop_map(
         |(epoch, [loss, share, time, more, less])| {
-            Event::Epoch(v1::EpochRecord {
+            Wire::Epoch(v1::EpochRecord {
                 epoch,
                 train_loss: loss,
                 val_accuracy: share,
@@ -89,7 +93,7 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
         },
     );
     let ended = (any::<i32>(), text(), text()).prop_map(|(outcome, reason, line)| {
-        Event::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: vec![line], weights: None })
+        Wire::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: vec![line], weights: None })
     });
     let event = (number(), attempt(), prop::option::of(prop_oneof![started, epoch, ended]))
         .prop_map(|(sequence, attempt, event)| Message::Event(v1::Event { sequence, attempt, event }));
@@ -153,27 +157,27 @@ proptest! {
             for bytes in stream {
                 time += 10;
                 let Ok(message) = v1::WorkerMessage::decode(bytes.as_slice()) else { break };
-                let input = match message.message {
+                let event = match message.message {
                     Some(v1::worker_message::Message::Hello(hello)) if !is_open => {
                         is_open = true;
-                        convert::hello(hello).map(|hello| Input::SessionOpened { session, hello })
+                        convert::hello(hello).map(|hello| Event::SessionOpened { session, hello })
                     }
-                    _ if is_open => convert::input(session, 128, message),
+                    _ if is_open => convert::event(session, 128, message),
                     _ => break,
                 };
                 // A stream ends with its first message that cannot be used.
-                let Ok(input) = input else { break };
-                let bytes = input.bytes();
+                let Ok(event) = event else { break };
+                let bytes = event.bytes();
                 prop_assert!(bytes < terms::WORKER_MESSAGE_BYTES_MAX, "{} bytes", bytes);
-                let output = engine.apply(now(time), input);
+                let output = engine.hear(now(time), event);
                 prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
                 prop_assert_eq!(engine.check_invariants(), Ok(()));
             }
             if number % 2 == 0 {
-                engine.apply(now(time), Input::SessionClosed(session));
+                engine.hear(now(time), Event::SessionClosed(session));
             }
             time += 500;
-            engine.apply(now(time), Input::Tick);
+            engine.hear(now(time), Event::Tick);
             prop_assert_eq!(engine.check_invariants(), Ok(()));
         }
     }
@@ -202,8 +206,8 @@ proptest! {
                 continue;
             }
             let Ok(definition) = SweepDefinition::parse(&convert::source_from_wire(source)) else { continue };
-            let submit = Input::Submit { definition: Box::new(definition), request_id: key.clone() };
-            let output = engine().apply(now(1), submit);
+            let command = Submit { definition: Box::new(definition), request_id: key.clone() };
+            let output = submit(&mut engine(), command);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);
         }
     }

@@ -1,6 +1,6 @@
 //! How much of what workers say is believed, and how much of it is kept.
 
-use engine::{AttemptEvent, Input, SessionId};
+use engine::{AttemptEvent, Event, SessionId};
 use proto::v1::{self, event::Event as Wire, worker_message::Message};
 use tonic::Code;
 
@@ -9,60 +9,44 @@ use super::convert;
 fn heard(event: Option<Wire>) -> AttemptEvent {
     let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
     let message = Message::Event(v1::Event { sequence: 1, attempt, event });
-    match convert::input(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }) {
-        Ok(Input::Event { event, .. }) => event,
+    match convert::event(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }) {
+        Ok(Event::Attempt { event, .. }) => event,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn metrics_that_cannot_be_are_no_epoch() {
-    let epoch = |train_loss, val_accuracy, epoch_seconds| {
-        heard(Some(Wire::Epoch(v1::EpochRecord {
-            epoch: 1,
-            train_loss,
-            val_accuracy,
-            epoch_seconds,
-            ..v1::EpochRecord::default()
-        })))
+fn an_epoch_has_a_possible_time_and_any_values() {
+    let epoch = |train_loss, epoch_seconds| {
+        let record = v1::EpochRecord { epoch: 1, train_loss, epoch_seconds, ..v1::EpochRecord::default() };
+        heard(Some(Wire::Epoch(record)))
     };
-    assert!(matches!(epoch(0.5, 0.0, 0.0), AttemptEvent::Epoch(_)));
-    assert!(matches!(epoch(-1e300, 1.0, terms::EPOCH_SECONDS_MAX), AttemptEvent::Epoch(_)));
-    for (loss, accuracy, seconds) in [
-        (f64::NAN, 0.5, 1.0),
-        (f64::INFINITY, 0.5, 1.0),
-        (0.5, f64::NAN, 1.0),
-        (0.5, 1.000_001, 1.0),
-        (0.5, -0.000_001, 1.0),
-        (0.5, 0.5, f64::NAN),
-        (0.5, 0.5, f64::INFINITY),
-        (0.5, 0.5, -1.0),
-        (0.5, 0.5, terms::EPOCH_SECONDS_MAX * 1.001),
-        (0.5, 0.5, 1.7e308),
-    ] {
-        let event = epoch(loss, accuracy, seconds);
-        assert!(matches!(event, AttemptEvent::Unusable(_)), "{loss} {accuracy} {seconds}: {event:?}");
+    for (loss, seconds) in
+        [(0.5, 0.0), (-1e300, terms::EPOCH_SECONDS_MAX), (f64::NAN, 1.0), (f64::INFINITY, 1.0)]
+    {
+        assert!(matches!(epoch(loss, seconds), AttemptEvent::Epoch(_)), "{loss} {seconds}");
+    }
+    for seconds in [f64::NAN, f64::INFINITY, -1.0, terms::EPOCH_SECONDS_MAX * 1.001, 1.7e308] {
+        assert!(matches!(epoch(0.5, seconds), AttemptEvent::Unusable(_)), "{seconds}");
     }
     assert!(matches!(heard(None), AttemptEvent::Unusable(_)));
 }
 
 #[test]
-fn a_validation_loss_that_is_not_finite_is_as_if_it_had_not_been_said() {
-    let epoch = |val_loss, train_accuracy| {
-        let record = v1::EpochRecord { epoch: 1, val_loss, train_accuracy, ..v1::EpochRecord::default() };
-        match heard(Some(Wire::Epoch(record))) {
-            AttemptEvent::Epoch(metrics) => Some((metrics.val_loss, metrics.train_accuracy)),
-            _ => None,
-        }
+fn an_epoch_has_the_metrics_that_its_worker_names() {
+    let metrics = |record| match heard(Some(Wire::Epoch(record))) {
+        AttemptEvent::Epoch(report) => report.metrics,
+        _ => panic!(),
     };
-    assert_eq!(epoch(Some(0.5), Some(1.0)), Some((Some(0.5), Some(1.0))));
-    assert_eq!(epoch(None, None), Some((None, None)));
-    for loss in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        assert_eq!(epoch(Some(loss), Some(0.0)), Some((None, Some(0.0))), "{loss}");
-    }
-    for share in [f64::NAN, -0.1, 1.1] {
-        assert_eq!(epoch(Some(0.5), Some(share)), None, "{share} is no share");
-    }
+    let older = v1::EpochRecord { epoch: 1, train_accuracy: Some(0.25), ..v1::EpochRecord::default() };
+    let expected = [("train_loss", 0.0), ("val_accuracy", 0.0), ("train_accuracy", 0.25)];
+    assert_eq!(metrics(older.clone()), expected.map(|(name, value)| (name.into(), value)));
+    let named = |name: &str| v1::MetricValue { name: name.into(), value: 1.0 };
+    let newer = v1::EpochRecord { metrics: vec![named("f1")], ..older.clone() };
+    assert_eq!(metrics(newer), [("f1".into(), 1.0)]);
+    assert_eq!(metrics(v1::EpochRecord { metrics_are_named: true, ..older.clone() }), []);
+    let many = v1::EpochRecord { metrics: vec![named("x"); 5_000], ..older };
+    assert_eq!(metrics(many).len(), terms::METRICS_REPORTED_MAX);
 }
 
 #[test]
@@ -126,7 +110,7 @@ fn a_heartbeat_names_no_more_than_the_slots_can_hold() {
         let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
         let running = vec![v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }; attempts];
         let message = Some(Message::Heartbeat(v1::Heartbeat { running }));
-        convert::input(SessionId(1), 128, v1::WorkerMessage { message })
+        convert::event(SessionId(1), 128, v1::WorkerMessage { message })
     };
     assert!(beat(128).is_ok());
     assert_eq!(beat(129).unwrap_err().code(), Code::InvalidArgument);

@@ -1,5 +1,5 @@
 //! What the outside says, brought to the driver: the gRPC services, the bearer token, and the conversions between
-//! the wire and the engine. Nothing is decided here.
+//! the wire and the engine.
 
 mod artifacts;
 mod auth;
@@ -12,6 +12,7 @@ mod errors;
 mod patience;
 mod readers;
 mod reading;
+mod snapshots;
 mod sweeps;
 mod watch;
 mod workers;
@@ -77,9 +78,11 @@ fn unreadable(error: StoreError) -> Status {
     Status::internal(format!("the store could not be read: {error}"))
 }
 
-/// An answer that does not fit its question: a bug, told instead of a panic.
-fn mismatch() -> Status {
-    Status::internal("the coordinator gave an unexpected answer; this is a bug")
+/// A task that ended before its work was done: it panicked, which is a bug, or the coordinator shuts down.
+fn task_ended() -> Status {
+    Status::internal(
+        "what the coordinator did for this call ended before its time; ask again, and report it if it comes back",
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{num::NonZero, sync::Arc, thread};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tonic::Status;
 
-use super::mismatch;
+use super::task_ended;
 
 /// Threads that read at the same time: half of the processors, so that the other half is for everything else.
 const THREADS_MAX: usize = 4;
@@ -56,7 +56,7 @@ impl Reading {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Status> {
-        let turn = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| mismatch())?;
+        let turn = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| task_ended())?;
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name("sweep-file".to_owned()).spawn(move || {
             let _turn = turn;
@@ -64,7 +64,7 @@ impl Reading {
             let _ = sender.send(work());
         });
         thread.map_err(|error| Status::unavailable(format!("no thread can be started: {error}")))?;
-        receiver.await.map_err(|_| mismatch())
+        receiver.await.map_err(|_| task_ended())
     }
 }
 

@@ -8,7 +8,11 @@ mod retry;
 use std::{collections::BTreeSet, sync::Arc};
 
 use domain::definition::SweepDefinition;
-use engine::{Input, JobEnd, Reply, SweepView};
+use engine::{
+    Command, Issuer, JobEnd, SweepView,
+    command::{Cancel, Pause, Resume, Stop, Submit},
+    query::{Define, Defined, DescribeSweep, ListSweeps, ListWorkers},
+};
 use proto::{
     Message,
     v1::{self, sweep_service_server::SweepService},
@@ -25,13 +29,14 @@ use self::{
     report::{REPORT_ROW_WITHIN, REPORT_ROWS_WAITING_MAX, REPORTS_MAX},
 };
 use super::{
-    artifacts, convert,
+    artifacts,
+    auth::issuer,
+    convert,
     drain::{CONFIRMED_WITHIN, drain},
     edge::{self, page_start},
-    mismatch,
     readers::{Messages, Reader},
     reading::Reading,
-    refused, unreadable,
+    refused, snapshots, task_ended, unreadable,
     watch::{self, Snapshots},
 };
 use crate::{artifacts::MaybeArtifacts, driver::Seat};
@@ -82,20 +87,23 @@ impl SweepServer {
 
     /// The right to make an answer with sweeps.
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.answers.acquire().await.map_err(|_| mismatch())
+        self.answers.acquire().await.map_err(|_| task_ended())
     }
 
     /// The same where sweeps are only looked at.
     async fn look(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.overviews.acquire().await.map_err(|_| mismatch())
+        self.overviews.acquire().await.map_err(|_| task_ended())
     }
 
-    async fn sweep(&self, input: Input) -> Result<Response<v1::Sweep>, Status> {
+    /// Gives a command that is answered by the sweep as it is then.
+    async fn command<C: Command<Answer = SweepView>>(
+        &self,
+        issuer: Issuer,
+        command: C,
+    ) -> Result<Response<v1::Sweep>, Status> {
         let _turn = self.turn().await?;
-        match self.seat.call(input).await.map_err(refused)? {
-            Reply::Sweep(sweep) => Ok(Response::new(convert::sweep(&sweep))),
-            _ => Err(mismatch()),
-        }
+        let sweep = self.seat.command(issuer, command).await.map_err(refused)?;
+        Ok(Response::new(convert::sweep(&sweep)))
     }
 
     async fn describe(&self, sweep: SweepId) -> Result<Response<v1::Sweep>, Status> {
@@ -104,10 +112,7 @@ impl SweepServer {
     }
 
     async fn view(&self, sweep: SweepId) -> Result<SweepView, Status> {
-        match self.seat.call(Input::DescribeSweep(sweep)).await.map_err(refused)? {
-            Reply::Sweep(view) => Ok(*view),
-            _ => Err(mismatch()),
-        }
+        self.seat.query(DescribeSweep::new(sweep)).await.map_err(refused)
     }
 
     /// Works on specifications off the runtime's threads: a large one takes a while.
@@ -119,10 +124,8 @@ impl SweepServer {
     }
 
     async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
-        match self.seat.call(Input::Define(sweep)).await.map_err(refused)? {
-            Reply::Definition(definition, state) => Ok((definition, state)),
-            _ => Err(mismatch()),
-        }
+        let Defined { definition, state } = self.seat.query(Define(sweep)).await.map_err(refused)?;
+        Ok((definition, state))
     }
 }
 
@@ -142,6 +145,7 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let issuer = issuer(&request);
         let request = request.into_inner();
         if request.request_id.len() > REQUEST_ID_BYTES_MAX {
             return Err(Status::invalid_argument(format!(
@@ -153,19 +157,32 @@ impl SweepService for SweepServer {
         // Until the answer: what was read takes up memory as well.
         let _place = self.reading.admit(source.encoded_len())?;
         if request.extend_sweep_id > 0 {
-            return self.extend(SweepId(request.extend_sweep_id), source).await;
+            return self.extend(issuer, SweepId(request.extend_sweep_id), source).await;
         }
         let source = convert::source_from_wire(source);
         let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
         let _turn = self.turn().await?;
-        let input = Input::Submit { definition, request_id: request.request_id };
-        match self.seat.call(input).await.map_err(refused)? {
-            Reply::Submitted(sweep, created) => {
-                let sweep = Some(convert::sweep(&sweep));
-                Ok(Response::new(v1::SubmitResponse { sweep, created, ..v1::SubmitResponse::default() }))
-            }
-            _ => Err(mismatch()),
-        }
+        let command = Submit { definition, request_id: request.request_id };
+        let submitted = self.seat.command(issuer, command).await.map_err(refused)?;
+        Ok(Response::new(v1::SubmitResponse {
+            sweep: Some(convert::sweep(&submitted.sweep)),
+            created: submitted.created,
+            ..v1::SubmitResponse::default()
+        }))
+    }
+
+    async fn put_snapshot(
+        &self,
+        request: Request<v1::PutSnapshotRequest>,
+    ) -> Result<Response<v1::PutSnapshotResponse>, Status> {
+        snapshots::put(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn put_contents(
+        &self,
+        request: Request<v1::PutContentsRequest>,
+    ) -> Result<Response<v1::PutContentsResponse>, Status> {
+        snapshots::put_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
@@ -180,10 +197,7 @@ impl SweepService for SweepServer {
         let limit = page_rows(request.page_size)? as usize;
         let before = page_start(&request.page_token)?.map(SweepId);
         let _look = self.look().await?;
-        let input = Input::ListSweeps { before, limit };
-        let Reply::Sweeps(sweeps) = self.seat.call(input).await.map_err(refused)? else {
-            return Err(mismatch());
-        };
+        let sweeps = self.seat.query(ListSweeps { before, limit }).await.map_err(refused)?;
         let full = sweeps.len() == limit;
         let next_page_token =
             sweeps.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
@@ -229,7 +243,8 @@ impl SweepService for SweepServer {
         let v1::GetJobRequest { sweep_id, job } = request.into_inner();
         let (definition, state) = self.definition(SweepId(sweep_id)).await?;
         check_job(&definition, job)?;
-        let found = self.jobs(&definition, state, job, job).await?.pop().ok_or_else(mismatch)?;
+        let found = self.jobs(&definition, state, job, job).await?.pop();
+        let found = found.ok_or_else(|| Status::not_found(format!("there is no job {sweep_id}/{job}")))?;
         let key = JobKey { sweep: definition.id, job };
         let mut attempts = self.store.attempts(key).await.map_err(unreadable)?;
         bound_logs(&mut attempts);
@@ -252,20 +267,21 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::PauseSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.sweep(Input::Pause(SweepId(request.into_inner().sweep_id))).await
+        self.command(issuer(&request), Pause(SweepId(request.into_inner().sweep_id))).await
     }
 
     async fn resume_sweep(
         &self,
         request: Request<v1::ResumeSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.sweep(Input::Resume(SweepId(request.into_inner().sweep_id))).await
+        self.command(issuer(&request), Resume(SweepId(request.into_inner().sweep_id))).await
     }
 
     async fn set_sweep(
         &self,
         request: Request<v1::SetSweepRequest>,
     ) -> Result<Response<v1::SetSweepResponse>, Status> {
+        let issuer = issuer(&request);
         let request = request.into_inner();
         let _place = self.reading.admit(request.encoded_len())?;
         let v1::SetSweepRequest { sweep_id, settings } = request;
@@ -276,7 +292,7 @@ impl SweepService for SweepServer {
             ));
         }
         let (sweep, _, changed) =
-            self.redefine(SweepId(sweep_id), move |before| before.set(&settings)).await?;
+            self.redefine(issuer, SweepId(sweep_id), move |before| before.set(&settings)).await?;
         Ok(Response::new(v1::SetSweepResponse { sweep: Some(sweep), changed }))
     }
 
@@ -284,34 +300,37 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::RetrySweepRequest>,
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
+        let issuer = issuer(&request);
         let request = request.into_inner();
         let alone = Arc::clone(&self.retries).lock_owned().await;
         let server = self.clone();
         // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
         let retrying = self.tasks.spawn(async move {
             let _alone = alone;
-            server.retry(&request).await
+            server.retry(issuer, &request).await
         });
-        retrying.await.map_err(|_| mismatch())?.map(Response::new)
+        retrying.await.map_err(|_| task_ended())?.map(Response::new)
     }
 
     async fn drain_worker(
         &self,
         request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::Worker>, Status> {
+        let issuer = issuer(&request);
         let name = request.into_inner().name.parse();
         let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
-        drain(&self.seat, name, CONFIRMED_WITHIN).await.map(Response::new)
+        drain(&self.seat, issuer, name, CONFIRMED_WITHIN).await.map(Response::new)
     }
 
     async fn stop_sweep(
         &self,
         request: Request<v1::StopSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let issuer = issuer(&request);
         let v1::StopSweepRequest { sweep_id, job } = request.into_inner();
         match job {
-            0 => self.sweep(Input::Stop(SweepId(sweep_id))).await,
-            job => self.end_job(SweepId(sweep_id), job, JobEnd::Stop).await,
+            0 => self.command(issuer, Stop(SweepId(sweep_id))).await,
+            job => self.end_job(issuer, SweepId(sweep_id), job, JobEnd::Stop).await,
         }
     }
 
@@ -319,10 +338,11 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::CancelSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
+        let issuer = issuer(&request);
         let v1::CancelSweepRequest { sweep_id, job } = request.into_inner();
         match job {
-            0 => self.sweep(Input::Cancel(SweepId(sweep_id))).await,
-            job => self.end_job(SweepId(sweep_id), job, JobEnd::Cancel).await,
+            0 => self.command(issuer, Cancel(SweepId(sweep_id))).await,
+            job => self.end_job(issuer, SweepId(sweep_id), job, JobEnd::Cancel).await,
         }
     }
 
@@ -336,13 +356,10 @@ impl SweepService for SweepServer {
         let after = (!page_token.is_empty()).then(|| page_token.parse::<WorkerName>()).transpose();
         let after = after.map_err(|_| edge::foreign_token())?;
         let _turn = self.turn().await?;
-        let input = Input::ListWorkers { after, limit };
-        let Reply::Workers(workers, has_more) = self.seat.call(input).await.map_err(refused)? else {
-            return Err(mismatch());
-        };
-        let last = workers.last().filter(|_| has_more);
+        let page = self.seat.query(ListWorkers { after, limit }).await.map_err(refused)?;
+        let last = page.workers.last().filter(|_| page.has_more);
         let next_page_token = last.map(|last| last.name.to_string()).unwrap_or_default();
-        let workers = workers.into_iter().map(convert::worker).collect();
+        let workers = page.workers.into_iter().map(convert::worker).collect();
         Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
@@ -416,12 +433,9 @@ impl SweepService for SweepServer {
             ))
         })?;
         let header = self.describe(sweep).await?.into_inner();
-        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_owned()).collect();
-        let header = v1::ReportHeader {
-            sweep: Some(header),
-            parameters,
-            metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
-        };
+        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_string()).collect();
+        let metrics = header.metric_names.clone();
+        let header = v1::ReportHeader { sweep: Some(header), parameters, metrics };
         let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
         let server = self.clone();
         self.tasks.spawn(async move {

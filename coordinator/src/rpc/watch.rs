@@ -9,14 +9,17 @@ use std::{
 };
 
 use domain::definition::SweepDefinition;
-use engine::{Input, Observation, Reply};
+use engine::{
+    Observation,
+    query::{Define, TakeSnapshot},
+};
 use proto::{Message, v1};
 use terms::{SweepId, SweepState};
 use tokio::sync::{self, OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError, mpsc};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::{convert, mismatch, refused};
+use super::{convert, refused};
 use crate::driver::DriverHandle;
 
 /// Messages that may wait for a slow watcher; while they do, nothing is collected for it.
@@ -186,10 +189,7 @@ impl Watcher {
 
 /// What the jobs of a sweep are now: it may have been extended.
 async fn define(driver: &DriverHandle, sweep: SweepId) -> Result<Arc<SweepDefinition>, Status> {
-    match driver.call(Input::Define(sweep)).await.map_err(refused)? {
-        Reply::Definition(definition, _) => Ok(definition),
-        _ => Err(mismatch()),
-    }
+    driver.query(Define(sweep)).await.map(|defined| defined.definition).map_err(refused)
 }
 
 /// The job that an observation is about; 0 for none.
@@ -202,10 +202,8 @@ fn job_of(observation: &Observation) -> u64 {
 
 /// The whole picture.
 async fn snapshot(driver: &DriverHandle, sweep: SweepId) -> Result<v1::WatchSweepResponse, Status> {
-    let Reply::Snapshot(snapshot) = driver.call(Input::Snapshot(sweep)).await.map_err(refused)? else {
-        return Err(mismatch());
-    };
-    let event = v1::watch_sweep_response::Event::Snapshot(convert::snapshot(*snapshot));
+    let snapshot = driver.query(TakeSnapshot(sweep)).await.map_err(refused)?;
+    let event = v1::watch_sweep_response::Event::Snapshot(convert::snapshot(snapshot));
     Ok(v1::WatchSweepResponse { event: Some(event) })
 }
 
@@ -227,13 +225,15 @@ fn is_final(state: v1::SweepState) -> bool {
 fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::WatchSweepResponse> {
     use v1::watch_sweep_response::Event;
     let event = match *observation {
-        Observation::Epoch { attempt, metrics, resumed_epochs } => Event::Epoch(v1::EpochObserved {
-            point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
-            attempt: attempt.attempt,
-            epochs_total: definition.epochs(attempt.job.job),
-            record: Some(metrics.into()),
-            resumed_epochs,
-        }),
+        Observation::Epoch { attempt, ref epoch, ref metrics, resumed_epochs } => {
+            Event::Epoch(v1::EpochObserved {
+                point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
+                attempt: attempt.attempt,
+                epochs_total: definition.budget(attempt.job.job).unwrap_or(0),
+                record: Some(proto::epoch_to_wire(metrics, epoch)),
+                resumed_epochs,
+            })
+        }
         Observation::Job { attempt, state, ref worker, ref reason } => Event::Job(v1::JobChanged {
             point: Some(proto::job_point(attempt.job.job, definition.parameters(attempt.job.job))),
             state: v1::JobState::from(state).into(),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{CloseReason, Input, SessionId, ToWorker};
+use engine::{CloseReason, Event, SessionId, ToWorker};
 use proto::{
     Message as _,
     v1::{self, worker_message::Message, worker_service_server::WorkerService},
@@ -24,10 +24,10 @@ use tokio_util::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{artifacts, convert, refused};
+use super::{artifacts, auth::issuer, convert, refused, snapshots};
 use crate::{
     artifacts::MaybeArtifacts,
-    driver::{CallError, DriverHandle, INPUTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
+    driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
 };
 
 /// What a worker's messages that are taken together may have, in bytes; the last one may go beyond it.
@@ -95,8 +95,23 @@ impl WorkerService for WorkerServer {
         &self,
         request: Request<v1::WeightsRequest>,
     ) -> Result<Response<v1::WeightsResponse>, Status> {
+        let issuer = issuer(&request);
         let request = request.into_inner();
-        artifacts::offered(&self.seat, &self.artifacts, &self.tasks, request).await.map(Response::new)
+        artifacts::offered(&self.seat, &self.artifacts, &self.tasks, issuer, request).await.map(Response::new)
+    }
+
+    async fn get_snapshot(
+        &self,
+        request: Request<v1::GetSnapshotRequest>,
+    ) -> Result<Response<v1::Snapshot>, Status> {
+        snapshots::get(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_contents(
+        &self,
+        request: Request<v1::GetContentsRequest>,
+    ) -> Result<Response<v1::GetContentsResponse>, Status> {
+        snapshots::get_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -120,9 +135,8 @@ impl WorkerServer {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let name = hello.name.clone();
         tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
-        let opened = Input::SessionOpened { session, hello };
         // The driver holds the only sender: when it lets go, the worker's stream ends.
-        driver.open_session(opened, outbound).await.map_err(refused)?;
+        driver.open_session(session, hello, outbound).await.map_err(refused)?;
         let ended = tokio::select! {
             // What came before its reader was gone is heard.
             biased;
@@ -131,7 +145,7 @@ impl WorkerServer {
         };
         tracing::info!(worker = %name, "a worker's stream ended");
         // A driver that has stopped knows no sessions any more.
-        let _ = driver.tell(vec![Input::SessionClosed(session)]).await;
+        let _ = driver.tell(vec![Event::SessionClosed(session)]).await;
         ended
     }
 }
@@ -198,10 +212,10 @@ async fn forward(
 ) -> Result<(), Status> {
     // One that does not read does not come to the end of its answers; it is given up all the same.
     while !inbox.is_closed() {
-        let mut inputs = Vec::new();
-        let convert = |said| convert::input(session, running_max, said);
-        let said = poll_fn(|context| poll_inputs(context, messages, &convert, &mut inputs)).await;
-        driver.tell(inputs).await.map_err(refused)?;
+        let mut events = Vec::new();
+        let convert = |said| convert::event(session, running_max, said);
+        let said = poll_fn(|context| poll_events(context, messages, &convert, &mut events)).await;
+        driver.tell(events).await.map_err(refused)?;
         if !said? {
             break;
         }
@@ -211,27 +225,27 @@ async fn forward(
 
 /// Waits for a message and takes those that came with it, so that what a worker says at once shares a commit. Whether
 /// more may come.
-fn poll_inputs(
+fn poll_events(
     context: &mut Context<'_>,
     messages: &mut Streaming<v1::WorkerMessage>,
-    convert: &impl Fn(v1::WorkerMessage) -> Result<Input, Status>,
-    inputs: &mut Vec<Input>,
+    convert: &impl Fn(v1::WorkerMessage) -> Result<Event, Status>,
+    events: &mut Vec<Event>,
 ) -> Poll<Result<bool, Status>> {
     let mut bytes = 0;
-    while inputs.len() < INPUTS_TOGETHER_MAX && bytes < BYTES_TOGETHER_MAX {
+    while events.len() < EVENTS_TOGETHER_MAX && bytes < BYTES_TOGETHER_MAX {
         match Pin::new(&mut *messages).poll_next(context) {
             Poll::Ready(Some(said)) => {
-                let input = said.and_then(|said| {
+                let event = said.and_then(|said| {
                     bytes += said.encoded_len();
                     convert(said)
                 });
-                match input {
-                    Ok(input) => inputs.push(input),
+                match event {
+                    Ok(event) => events.push(event),
                     Err(status) => return Poll::Ready(Err(status)),
                 }
             }
             Poll::Ready(None) => return Poll::Ready(Ok(false)),
-            Poll::Pending if inputs.is_empty() => return Poll::Pending,
+            Poll::Pending if events.is_empty() => return Poll::Pending,
             Poll::Pending => break,
         }
     }

@@ -1,11 +1,10 @@
-//! A row's columns into values, checked: what a column may hold is less than what its type allows.
+//! What a column may hold, which is less than what its type allows.
 
 use std::collections::BTreeSet;
 
-use domain::record::BestEpoch;
-use terms::{DatasetSummary, EpochMetrics, JobState, SweepId, WorkerName};
+use terms::{DatasetSummary, JobState, MetricRow, SweepId, WorkerName};
 
-use super::{JobRow, StoreError};
+use super::StoreError;
 
 /// A row of any database: each column by its name, `None` for NULL.
 pub(super) trait Cells: Send + Sync {
@@ -17,6 +16,8 @@ pub(super) trait Cells: Send + Sync {
     fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
     /// A column of truth values.
     fn boolean(&self, column: &str) -> Result<Option<bool>, sqlx::Error>;
+    /// A column of bytes.
+    fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error>;
 }
 
 /// [`Cells`] for a row type of sqlx.
@@ -35,6 +36,9 @@ macro_rules! cells {
             fn boolean(&self, column: &str) -> Result<Option<bool>, sqlx::Error> {
                 sqlx::Row::try_get(self, column)
             }
+            fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
         }
     };
 }
@@ -46,17 +50,14 @@ pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
         .map_err(|_| StoreError::Unfit(format!("{number} is more than a column of 64 bits holds")))
 }
 
-/// A column that counts something.
-pub(super) fn natural<N: TryFrom<i64>>(row: &impl Cells, column: &str) -> Result<N, StoreError> {
-    let number = row.integer(column)?.ok_or_else(|| missing(column))?;
-    N::try_from(number).map_err(|_| StoreError::Damaged(format!("the column {column} holds {number}")))
+/// What the column of this name counts.
+pub(super) fn number<N: TryFrom<i64>>(value: i64, column: &str) -> Result<N, StoreError> {
+    N::try_from(value).map_err(|_| StoreError::Damaged(format!("the column {column} holds {value}")))
 }
 
-/// A column that counts something, or does not yet.
-pub(super) fn optional_natural(row: &impl Cells, column: &str) -> Result<Option<u64>, StoreError> {
-    let natural =
-        |number| u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{column} holds {number}")));
-    row.integer(column)?.map(natural).transpose()
+/// A column that counts something.
+pub(super) fn natural<N: TryFrom<i64>>(row: &impl Cells, column: &str) -> Result<N, StoreError> {
+    number(row.integer(column)?.ok_or_else(|| missing(column))?, column)
 }
 
 /// A column of text that is there.
@@ -64,72 +65,54 @@ pub(super) fn text(row: &impl Cells, column: &str) -> Result<String, StoreError>
     row.text(column)?.ok_or_else(|| missing(column))
 }
 
-fn real(row: &impl Cells, column: &str) -> Result<f64, StoreError> {
-    row.real(column)?.ok_or_else(|| missing(column))
-}
-
-fn missing(column: &str) -> StoreError {
+pub(super) fn missing(column: &str) -> StoreError {
     StoreError::Damaged(format!("the column {column} holds nothing"))
 }
 
-/// The column `state` of a job.
-pub(super) fn job_state(row: &impl Cells) -> Result<JobState, StoreError> {
-    let name = text(row, "state")?;
-    JobState::from_name(&name).ok_or_else(|| StoreError::Damaged(format!("a job's state is {name:?}")))
+/// The state of a job.
+pub(super) fn job_state(name: &str) -> Result<JobState, StoreError> {
+    JobState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a job's state is {name:?}")))
 }
 
-/// A row of `jobs`.
-pub(super) fn job_row(row: &impl Cells) -> Result<JobRow, StoreError> {
-    Ok(JobRow {
-        job: natural(row, "job")?,
-        state: job_state(row)?,
-        attempts: natural(row, "attempts")?,
-        worker: text(row, "worker")?,
-        reason: text(row, "reason")?,
-        epochs_done: natural(row, "epochs_done")?,
-        train_seconds: real(row, "train_seconds")?,
-        train_loss: row.real("train_loss")?,
-        val_accuracy: row.real("val_accuracy")?,
-        val_loss: row.real("val_loss")?,
-        train_accuracy: row.real("train_accuracy")?,
-        best: best_epoch(row)?,
-        pack_size: pack_size(row)?,
-    })
+/// The name of a worker.
+pub(super) fn worker(name: &str) -> Result<WorkerName, StoreError> {
+    name.parse().map_err(|error| StoreError::Damaged(format!("{error}")))
 }
 
-/// The columns of a job's best epoch.
-pub(super) fn best_epoch(row: &impl Cells) -> Result<Option<BestEpoch>, StoreError> {
-    if row.integer("best_epoch")?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(BestEpoch {
-        epoch: natural(row, "best_epoch")?,
-        val_accuracy: real(row, "best_val_accuracy")?,
-        other_metric: row.real("best_metric")?,
-    }))
+/// The values of an epoch.
+pub(super) fn metric_row(bytes: &[u8]) -> Result<MetricRow, StoreError> {
+    MetricRow::from_bytes(bytes).map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
-/// The column `pack_size`.
-pub(super) fn pack_size(row: &impl Cells) -> Result<u32, StoreError> {
-    if row.integer("pack_size")?.is_some() { natural(row, "pack_size") } else { Ok(1) }
-}
-
-/// The measured columns of a row of `epochs`.
-pub(super) fn metrics(row: &impl Cells) -> Result<EpochMetrics, StoreError> {
-    Ok(EpochMetrics {
-        epoch: natural(row, "epoch")?,
-        train_loss: real(row, "train_loss")?,
-        val_accuracy: real(row, "val_accuracy")?,
-        epoch_seconds: real(row, "epoch_seconds")?,
-        val_loss: row.real("val_loss")?,
-        train_accuracy: row.real("train_accuracy")?,
-    })
-}
-
-/// The column `lost_with` of a job.
+/// The column `lost_with` of a job: nothing for no names, as most jobs have.
 pub(super) fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreError> {
+    if names.is_empty() {
+        return Ok(String::new());
+    }
     serde_json::to_string(names)
         .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
+}
+
+/// What the column `lost_with` of a job holds.
+pub(super) fn names(json: &str) -> Result<BTreeSet<WorkerName>, StoreError> {
+    if json.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    serde_json::from_str(json)
+        .map_err(|error| StoreError::Damaged(format!("the workers that a job was lost with: {error}")))
+}
+
+/// The column `log_tail` of an attempt: nothing for no lines, as most attempts have.
+pub(super) fn lines_json(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { serde_json::Value::from(lines).to_string() }
+}
+
+/// What the column `log_tail` of an attempt holds.
+pub(super) fn lines(json: &str) -> Result<Vec<String>, StoreError> {
+    if json.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(json).map_err(|error| StoreError::Damaged(format!("a log: {error}")))
 }
 
 /// The column `dataset` of a sweep.

@@ -48,7 +48,7 @@ impl CountingEpochs {
                 self.page.pop_front();
             }
             if let Some(next) = self.page.front() {
-                let counts = next.job == job && next.attempt == attempt && next.metrics.epoch <= epochs_done;
+                let counts = next.job == job && next.attempt == attempt && next.epoch.number <= epochs_done;
                 return Ok(if counts { self.page.pop_front() } else { None });
             }
             if self.is_at_end {
@@ -65,5 +65,5 @@ impl CountingEpochs {
 }
 
 fn place(row: &EpochRow) -> EpochPlace {
-    EpochPlace { job: row.job, attempt: row.attempt, epoch: row.metrics.epoch }
+    EpochPlace { job: row.job, attempt: row.attempt, epoch: row.epoch.number }
 }

@@ -2,7 +2,9 @@
 //! everything back at the next start, and answers the readers that need more than the engine holds.
 
 mod cells;
+mod checksum;
 mod counting;
+mod migrate;
 mod postgres;
 mod read;
 mod rows;
@@ -13,7 +15,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::record::{BestEpoch, Record, StoredSweep, WeightsFile, WeightsState};
-use terms::{EpochMetrics, JobKey, JobState, SweepId};
+use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
 
@@ -98,15 +100,13 @@ pub struct JobRow {
     pub epochs_done: u32,
     /// Their sum, in seconds.
     pub train_seconds: f64,
-    /// At the last epoch that counts.
-    pub train_loss: Option<f64>,
-    /// At the last epoch that counts.
-    pub val_accuracy: Option<f64>,
-    /// At the last epoch that counts, where it is known.
-    pub val_loss: Option<f64>,
-    /// At the last epoch that counts, where it is known.
-    pub train_accuracy: Option<f64>,
-    /// The best of the epochs that count. Rows of older versions have none.
+    /// The names of the sweep's metrics.
+    pub names: MetricSchema,
+    /// Their values at the last epoch that counts.
+    pub last: MetricRow,
+    /// The value of the sweep's objective there, where it can be ranked.
+    pub objective: Option<f64>,
+    /// The best of the epochs that count; none where no value can be ranked.
     pub best: Option<BestEpoch>,
     /// Jobs that the last attempt is or was trained together with, itself included.
     pub pack_size: u32,
@@ -164,8 +164,10 @@ pub struct EpochRow {
     pub job: u64,
     /// The attempt that trained it.
     pub attempt: u32,
+    /// The names of the sweep's metrics.
+    pub names: MetricSchema,
     /// What came out.
-    pub metrics: EpochMetrics,
+    pub epoch: Epoch,
 }
 
 /// The weights of a job.

@@ -100,7 +100,8 @@ async fn history_of_a_database(folder: &Path) -> (Vec<u8>, Vec<u8>, Vec<String>)
         name: "second".into(),
         request_id: "key".into(),
         specification: "name: y".into(),
-        metric: Metric { name: MetricName::TrainLoss, goal: Goal::Minimize, used: MetricUse::Last },
+        manifest: String::new(),
+        objective: objective("train_loss"),
         job_count: 5,
         created_unix_ms: 1_000,
     };

@@ -62,7 +62,7 @@ async fn epochs_come_in_pages_in_the_order_of_attempts() {
             loop {
                 let page = store.epochs(SweepId(1), after, 2, limit).await.unwrap();
                 let Some(last) = page.last() else { break };
-                after = EpochPlace { job: last.job, attempt: last.attempt, epoch: last.metrics.epoch };
+                after = EpochPlace { job: last.job, attempt: last.attempt, epoch: last.epoch.number };
                 pages.extend(page);
             }
             assert_eq!(pages, all[3..9]);

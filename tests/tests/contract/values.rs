@@ -12,13 +12,14 @@ fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
         |name: Option<String>, request_id: Option<String>, specification: Option<String>| match submitted(
             1, "",
         ) {
-            Record::SweepSubmitted { sweep, metric, job_count, created_unix_ms, .. } => {
+            Record::SweepSubmitted { sweep, manifest, objective, job_count, created_unix_ms, .. } => {
                 vec![Record::SweepSubmitted {
                     sweep,
                     name: name.unwrap_or_default(),
                     request_id: request_id.unwrap_or_default(),
                     specification: specification.unwrap_or_default(),
-                    metric,
+                    manifest,
+                    objective,
                     job_count,
                     created_unix_ms,
                 }]

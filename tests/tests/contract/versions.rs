@@ -1,81 +1,97 @@
-//! Databases of earlier versions.
+//! Databases of earlier versions: what they hold is there afterwards, and as whole as it was.
 
-use super::{
-    ranking::{commit_jobs, rankings},
-    *,
-};
+use super::*;
+
+/// What sweep 0.1.0 left behind, before metrics had names: with migration 5, and with the last one.
+const BEFORE: &str = include_str!("../../fixtures/before.sqlite.sql");
+const FOUR_COLUMNS: &str = include_str!("../../fixtures/four-columns.sqlite.sql");
+const FOUR_COLUMNS_POSTGRES: &str = include_str!("../../fixtures/four-columns.postgres.sql");
+
+/// A place with the content of a dump.
+fn place_with(dump: &str) -> Place {
+    let place = sqlite();
+    let path = place.url.strip_prefix("sqlite:").unwrap();
+    rusqlite::Connection::open(path).unwrap().execute_batch(dump).unwrap();
+    place
+}
+
+/// Places with a database whose metrics were four columns.
+fn places_with_four_columns() -> impl Iterator<Item = Place> {
+    let postgres = Postgres::shared().map(|server| {
+        let url = server.database();
+        let (_, rest) = url.split_once("localhost/").unwrap();
+        server.psql(rest.split('?').next().unwrap(), FOUR_COLUMNS_POSTGRES);
+        Place { url, _folder: tempfile::tempdir().unwrap() }
+    });
+    [Some(place_with(FOUR_COLUMNS)), postgres].into_iter().flatten()
+}
+
+fn named_row(names: &terms::MetricSchema, row: &MetricRow) -> Vec<(String, f64)> {
+    names.pairs(row).map(|(name, value)| (name.to_string(), value)).collect()
+}
 
 #[tokio::test]
-async fn the_best_epochs_of_a_database_that_does_not_know_them_are_found() {
-    for (name, best, running) in rankings() {
-        let place = sqlite();
-        let metric = Metric { name, goal: name.goal(), used: MetricUse::Best };
+async fn four_columns_of_metrics_become_metrics_with_names() {
+    for place in places_with_four_columns() {
         let store = place.open().await;
-        commit_jobs(store.as_ref(), metric, &JOBS).await;
+        let sweeps = store.load().await.unwrap();
+        let names: Vec<_> = sweeps.iter().map(|sweep| sweep.metrics.names().len()).collect();
+        assert_eq!(names, [4, 2, 0], "as far as anything was said");
+        // By the largest accuracy, and by the smallest loss of whichever epoch.
+        let best = BestJobs { by_last: Some((2, 0.75)), by_best: Some((1, 0.875)) };
+        assert_eq!(sweeps[0].best, best);
+        let best = BestJobs { by_last: Some((1, 0.5)), by_best: Some((1, 0.25)) };
+        assert_eq!(sweeps[1].best, best);
+        let running = sweeps[0].open_jobs[0].running.as_ref().unwrap();
+        assert_eq!((running.last.as_ref().unwrap().number, running.train_seconds), (2, 0.75));
+        let best = running.best.as_ref().unwrap();
+        assert_eq!((best.epoch, best.value), (1, 0.5), "the first of equals");
+        assert_eq!(sweeps[0].weights.len(), 1);
+
+        let jobs = store.jobs(SweepId(1), 1, 9).await.unwrap();
+        let numbers: Vec<_> = jobs.iter().map(|job| (job.job, job.attempts, job.epochs_done)).collect();
+        assert_eq!(numbers, [(1, 2, 3), (2, 1, 3), (3, 1, 2), (4, 0, 0)]);
+        assert_eq!(jobs[0].best.as_ref().map(|best| (best.epoch, best.value)), Some((2, 0.875)));
+        assert_eq!(jobs[0].objective, Some(0.625));
+        let epochs = epochs(store.as_ref(), 1, 9).await;
+        let first = epochs.iter().find(|row| row.attempt == 2).unwrap();
+        let expected = [("train_loss", 0.1 + 0.2), ("val_accuracy", 0.5), ("train_accuracy", 1.0 / 3.0)];
+        assert_eq!(
+            named_row(&first.names, &first.epoch.row),
+            expected.map(|(name, value)| (name.to_owned(), value)),
+            "bit for bit, and what was not said is not there"
+        );
+        assert_eq!(epochs.len(), 9, "also those that do not count");
+        let second = store.jobs(SweepId(2), 1, 9).await.unwrap().remove(0);
+        assert_eq!(second.best.map(|best| (best.epoch, best.value)), Some((1, 0.25)));
         store.close().await;
         drop(store);
-        // As rows of the version before are once more losses are known: nothing says which epoch was the best.
-        let path = place.url.strip_prefix("sqlite:").unwrap();
-        let old = "UPDATE jobs SET best_epoch = NULL, best_val_accuracy = NULL, best_metric = NULL; \
-                   PRAGMA user_version = 0";
-        rusqlite::Connection::open(path).unwrap().execute_batch(old).unwrap();
-        let store = place.open().await;
-        let sweep = store.load().await.unwrap().remove(0);
-        assert_eq!(sweep.best, best, "{name:?}");
-        let found = sweep.open_jobs[0].running.as_ref().unwrap().best;
-        assert_eq!(found, Some(BestEpoch { epoch: 2, val_accuracy: 0.8, other_metric: running }));
-        assert_eq!(store.jobs(SweepId(1), 1, 1).await.unwrap()[0].best, None);
+        // Once done, it is not done again.
+        assert_eq!(place.open().await.load().await.unwrap().len(), 3);
     }
 }
 
 #[tokio::test]
-async fn a_database_from_before_validation_losses_is_gone_on_with() {
-    let place = sqlite();
-    let store = place.open().await;
-    commit_jobs(store.as_ref(), METRIC, &JOBS).await;
-    store.close().await;
-    drop(store);
-    let path = place.url.strip_prefix("sqlite:").unwrap();
-    let mut old = String::new();
-    for (table, columns) in [
-        ("epochs", &["val_loss", "train_accuracy"][..]),
-        ("jobs", &["val_loss", "train_accuracy", "best_epoch", "best_val_accuracy", "best_metric"]),
-    ] {
-        for column in columns {
-            old += &format!("ALTER TABLE {table} DROP COLUMN {column}; ");
-        }
-    }
-    old += "DELETE FROM _sqlx_migrations WHERE version = 6; PRAGMA user_version = 0";
-    rusqlite::Connection::open(path).unwrap().execute_batch(&old).unwrap();
+async fn a_database_without_checksums_for_some_columns_is_gone_on_with() {
+    let place = place_with(BEFORE);
     let store = place.open().await;
     let sweep = store.load().await.unwrap().remove(0);
-    assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.6)), by_best: Some((2, 0.9)) });
-    let epochs = epochs(store.as_ref(), 1, 1).await;
-    assert_eq!((epochs[0].metrics.val_loss, epochs[0].metrics.train_accuracy), (None, None));
-    // The job that ran goes on, and its row says from now on which epoch was the best of all.
-    let running = sweep.open_jobs[0].running.clone().unwrap();
-    let next = EpochMetrics { val_accuracy: 0.7, ..metrics(4) };
-    let best = BestEpoch::after(running.best, METRIC, &next);
-    let record =
-        Record::EpochRecorded { attempt: AttemptKey::new(1, 4, 1), epoch: next, best, train_seconds: 6.0 };
-    store.commit(&[record]).await.unwrap();
-    let job = store.jobs(SweepId(1), 4, 1).await.unwrap().remove(0);
-    assert_eq!(job.best, Some(BestEpoch { epoch: 2, val_accuracy: 0.8, other_metric: None }));
+    assert_eq!(sweep.metrics.names(), ["train_loss", "val_accuracy"].map(Into::into));
+    let (job, value) = sweep.best.by_best.unwrap();
+    let row = store.jobs(SweepId(1), job, 1).await.unwrap().remove(0);
+    assert_eq!(row.best.map(|best| best.value), Some(value));
+    assert_eq!(row.pack_size, 1);
 }
 
 #[tokio::test]
-async fn a_database_from_before_packs_is_gone_on_with() {
-    let place = sqlite();
-    let store = place.open().await;
-    store.commit(&[submitted(1, "key"), granted(1, 1), epoch(1, 1, 1)]).await.unwrap();
-    store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
-    store.close().await;
-    drop(store);
-    let path = place.url.strip_prefix("sqlite:").unwrap();
-    let old = "ALTER TABLE jobs DROP COLUMN pack_size; ALTER TABLE attempts DROP COLUMN pack_size; \
-               DELETE FROM _sqlx_migrations WHERE version = 5";
-    rusqlite::Connection::open(path).unwrap().execute_batch(old).unwrap();
-    let store = place.open().await;
-    assert_eq!(store.load().await.unwrap()[0].finals, [(JobState::Done, 1)]);
-    assert_eq!(store.jobs(SweepId(1), 1, 9).await.unwrap()[0].pack_size, 1);
+async fn a_damaged_row_is_not_taken_over() {
+    for change in ["UPDATE epochs SET val_loss = 7 WHERE epoch = 2", "UPDATE jobs SET epochs_done = 9"] {
+        let place = place_with(FOUR_COLUMNS);
+        let path = place.url.strip_prefix("sqlite:").unwrap();
+        rusqlite::Connection::open(path).unwrap().execute_batch(change).unwrap();
+        for _ in 0..2 {
+            let error = open(&place.url).await.unwrap_err().to_string();
+            assert!(error.contains("damaged"), "nothing was changed: {error}");
+        }
+    }
 }

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::record::{BestEpoch, BestJobs, EndedJob, History, Record, StoredAttempt, StoredJob, StoredSweep};
 use engine::SweepView;
 use proto::v1;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobKey, JobState, SweepId, SweepState, WorkerName};
+use terms::{
+    AttemptKey, AttemptState, Epoch, EpochMetrics, EpochReport, JobKey, JobState, MetricSchema, SweepId,
+    SweepState, WorkerName,
+};
 use tests::chaos::light_epoch;
 
 /// The tables.
@@ -15,7 +18,7 @@ pub(super) struct Durable {
     sweeps: BTreeMap<SweepId, Sweep>,
     jobs: BTreeMap<JobKey, Job>,
     attempts: BTreeMap<AttemptKey, Attempt>,
-    epochs: BTreeMap<(AttemptKey, u32), EpochMetrics>,
+    epochs: BTreeMap<(AttemptKey, u32), Epoch>,
     requests: BTreeSet<String>,
     /// The states and numbers of jobs that each sweep had, one after the other.
     histories: BTreeMap<SweepId, Vec<(SweepState, u64)>>,
@@ -29,6 +32,7 @@ struct Sweep {
     created_unix_ms: u64,
     ended_unix_ms: Option<u64>,
     dataset: Option<terms::DatasetSummary>,
+    metrics: MetricSchema,
     job_count: u64,
 }
 
@@ -38,7 +42,7 @@ struct Job {
     attempts: u32,
     history: History,
     reason: String,
-    last: Option<EpochMetrics>,
+    last: Option<Epoch>,
     best: Option<BestEpoch>,
     train_seconds: f64,
 }
@@ -85,7 +89,8 @@ impl Durable {
             Record::SweepSubmitted { .. }
             | Record::SweepExtended { .. }
             | Record::SweepChanged { .. }
-            | Record::DatasetFound { .. } => {
+            | Record::DatasetFound { .. }
+            | Record::MetricsNamed { .. } => {
                 self.keep_of_sweep(record)?;
                 for (id, sweep) in &self.sweeps {
                     self.histories.entry(*id).or_default().push((sweep.state, sweep.job_count));
@@ -122,6 +127,7 @@ impl Durable {
                     created_unix_ms: *created_unix_ms,
                     ended_unix_ms: None,
                     dataset: None,
+                    metrics: MetricSchema::default(),
                     job_count: *job_count,
                 };
                 rule(self.sweeps.insert(*sweep, row).is_none(), || format!("sweep {sweep} exists twice"))
@@ -145,6 +151,14 @@ impl Durable {
                 let row = self.sweeps.get_mut(sweep).ok_or("a data set of a sweep that does not exist")?;
                 row.dataset = Some(dataset.clone());
                 Ok(())
+            }
+            Record::MetricsNamed { sweep, first, names } => {
+                let row = self.sweeps.get_mut(sweep).ok_or("metrics of a sweep that does not exist")?;
+                rule(*first == row.metrics.len(), || format!("sweep {sweep} has a metric at place {first}"))?;
+                for name in names {
+                    row.metrics.add(name).map_err(|error| error.to_string())?;
+                }
+                rule(row.metrics.len() == first + names.len(), || "a metric has two places".into())
             }
             _ => Ok(()),
         }
@@ -173,23 +187,29 @@ impl Durable {
                 self.running(*attempt, "began")?.started = true;
                 Ok(())
             }
-            Record::EpochRecorded { attempt, epoch, best, train_seconds } => {
+            Record::EpochRecorded { attempt, epoch, best, train_seconds, .. } => {
                 self.running(*attempt, "brought an epoch")?;
                 let job = self.jobs.get_mut(&attempt.job).ok_or("an epoch of a job that never ran")?;
-                let before = job.last.map_or(0, |last| last.epoch);
-                rule(epoch.epoch == before + 1, || {
-                    format!("{attempt} has epoch {} after epoch {before}", epoch.epoch)
+                let before = job.last.as_ref().map_or(0, |last| last.number);
+                rule(epoch.number == before + 1, || {
+                    format!("{attempt} has epoch {} after epoch {before}", epoch.number)
                 })?;
-                rule(*epoch == expected(attempt.job.job, epoch.epoch), || {
+                let names = self.sweeps.get(&attempt.job.sweep).map(|sweep| &sweep.metrics);
+                let names = names.ok_or("an epoch of a sweep that does not exist")?;
+                let trained = EpochReport::from(expected(attempt.job.job, epoch.number));
+                let mut metrics = trained.metrics.iter();
+                let is_kept = metrics.all(|(name, value)| names.get(&epoch.row, name) == Some(*value));
+                let found = epoch.row.iter().flatten().count();
+                rule(is_kept && found == trained.metrics.len(), || {
                     format!("{attempt} has other numbers than were trained: {epoch:?}")
                 })?;
-                let all = (1..=epoch.epoch).map(|epoch| expected(attempt.job.job, epoch).val_accuracy);
-                rule(best.val_accuracy == all.fold(0.0, f64::max), || {
+                let all = (1..=epoch.number).map(|epoch| expected(attempt.job.job, epoch).val_accuracy);
+                rule(best.as_ref().is_some_and(|best| best.value == all.fold(0.0, f64::max)), || {
                     format!("{attempt} has another best epoch than was trained: {best:?}")
                 })?;
-                (job.last, job.best, job.train_seconds) = (Some(*epoch), Some(*best), *train_seconds);
-                let twice = self.epochs.insert((*attempt, epoch.epoch), *epoch).is_some();
-                rule(!twice, || format!("{attempt} has epoch {} twice", epoch.epoch))
+                (job.last, job.best, job.train_seconds) = (Some(epoch.clone()), best.clone(), *train_seconds);
+                let twice = self.epochs.insert((*attempt, epoch.number), epoch.clone()).is_some();
+                rule(!twice, || format!("{attempt} has epoch {} twice", epoch.number))
             }
             Record::AttemptEnded { attempt, state, .. } => {
                 self.running(*attempt, "ended")?.state = *state;
@@ -304,6 +324,8 @@ impl Durable {
             sweep: id,
             request_id: sweep.request_id.clone(),
             specification: sweep.specification.clone(),
+            manifest: None,
+            metrics: sweep.metrics.clone(),
             state: sweep.state,
             created_unix_ms: sweep.created_unix_ms,
             ended_unix_ms: sweep.ended_unix_ms,
@@ -332,8 +354,8 @@ impl Durable {
                 pack_size: attempt.pack_size,
                 started: attempt.started,
                 train_seconds: job.train_seconds,
-                last: job.last,
-                best: job.best,
+                last: job.last.clone(),
+                best: job.best.clone(),
             }),
         }
     }

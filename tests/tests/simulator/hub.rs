@@ -2,13 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use coordinator::driver::{Batch, LeaseClock};
 use domain::{definition::SweepDefinition, record::Record};
-use engine::{EndsSeen, Engine, EngineConfig, Input, Now, Reply, SessionId};
+use engine::{
+    Command, EndsSeen, Engine, EngineConfig, Event, Issued, Issuer, Now, Output, Query, SessionId, SweepView,
+    query::{Define, SeeEnds},
+};
 use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
 use super::durable::Durable;
@@ -25,8 +30,58 @@ pub(super) enum Question {
     Other,
 }
 
+/// What a user wants or asks, and how the engine is told of it.
+#[derive(Clone)]
+pub(super) struct Wish {
+    question: Question,
+    tell: Rc<dyn Fn(&mut Engine, Now) -> (Output, Option<SweepView>)>,
+}
+
+impl fmt::Debug for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a wish ({:?})", self.question)
+    }
+}
+
+impl Wish {
+    /// A command; `shown` finds the sweep in its answer.
+    pub(super) fn order<C: Command>(
+        question: Question,
+        command: C,
+        shown: fn(C::Answer) -> Option<SweepView>,
+    ) -> Self {
+        let tell = move |engine: &mut Engine, now| {
+            let issued = Issued { command: command.clone(), issuer: Issuer::local() };
+            let (answer, output) = engine.execute(now, issued);
+            (output, answer.ok().and_then(shown))
+        };
+        Self { question, tell: Rc::new(tell) }
+    }
+
+    /// A question that is answered with a sweep.
+    pub(super) fn ask<Q: Query<Answer = SweepView>>(query: Q) -> Self {
+        let tell = move |engine: &mut Engine, now| (Output::default(), engine.ask(now, &query).ok());
+        Self { question: Question::Other, tell: Rc::new(tell) }
+    }
+}
+
+/// An answer on its way to the user.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) question: Question,
+    /// The sweep that it shows; none where it shows none, or the wish was refused.
+    pub(super) sweep: Option<SweepView>,
+}
+
+/// Something that the driver takes.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Event(Event),
+    Wish(Wish),
+}
+
 /// What waits for the driver.
-pub(super) type Inbox = Vec<(Input, Option<Question>)>;
+pub(super) type Inbox = Vec<Heard>;
 
 /// A coordinator that runs.
 #[derive(Debug)]
@@ -35,9 +90,9 @@ pub(super) struct Hub {
     clock: LeaseClock,
     started_at: u64,
     pub(super) inbox: Inbox,
-    pub(super) committing: Option<Batch<Question>>,
+    pub(super) committing: Option<Batch<Answered>>,
     /// What was applied while that commit runs.
-    pub(super) next: Batch<Question>,
+    pub(super) next: Batch<Answered>,
     /// The driver's next turn is on its way.
     pub(super) turn_is_due: bool,
     pub(super) links: BTreeMap<SessionId, usize>,
@@ -102,10 +157,7 @@ impl Hub {
             monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at), 0),
             unix_ms: EPOCH_MS + now_ms,
         };
-        match self.engine.apply(now, Input::Define(sweep)).reply {
-            Reply::Definition(definition, _) => Some(definition),
-            _ => None,
-        }
+        self.engine.ask(now, &Define(sweep)).ok().map(|defined| defined.definition)
     }
 
     /// What the engine wants to see with jobs that have ended, where nothing is on its way to the disk: only then would the
@@ -116,10 +168,7 @@ impl Hub {
             monotonic_ms: self.clock.read(Duration::from_millis(now_ms - self.started_at), 0),
             unix_ms: EPOCH_MS + now_ms,
         };
-        match self.engine.apply(now, Input::SeeEnds(sweep)).reply {
-            Reply::Ends(seen) if is_quiet => Some(seen),
-            _ => None,
-        }
+        self.engine.ask(now, &SeeEnds(sweep)).ok().filter(|_| is_quiet)
     }
 
     /// Applies all that waits to the next batch.
@@ -130,12 +179,13 @@ impl Hub {
 
     /// Applies inputs to the next batch.
     pub(super) fn hear(&mut self, now_ms: u64, inputs: Inbox) -> Result<(), String> {
-        for (input, question) in inputs {
+        for heard in inputs {
             let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at), 0);
             let now = Now { monotonic_ms: lease_ms, unix_ms: EPOCH_MS + now_ms };
-            let (named, before) = (self.named(&input), self.next.records().len());
-            let opened = match &input {
-                Input::SessionOpened { session, hello } => {
+            let before = self.next.records().len();
+            let named = if let Heard::Event(event) = &heard { self.named(event) } else { Vec::new() };
+            let opened = match &heard {
+                Heard::Event(Event::SessionOpened { session, hello }) => {
                     let of_name = |(session, (name, _)): &(&SessionId, &(WorkerName, String))| {
                         *name == hello.name && self.engine.listens_to(**session)
                     };
@@ -145,7 +195,13 @@ impl Hub {
                 }
                 _ => None,
             };
-            self.next.apply(&mut self.engine, now, input, question);
+            match heard {
+                Heard::Event(event) => self.next.add(self.engine.hear(now, event), None),
+                Heard::Wish(wish) => {
+                    let (output, sweep) = (wish.tell)(&mut self.engine, now);
+                    self.next.add(output, Some(Answered { question: wish.question, sweep }));
+                }
+            }
             let records = self.next.records().get(before..).unwrap_or_default();
             self.check_losses(records, lease_ms)?;
             for record in records {
@@ -165,9 +221,9 @@ impl Hub {
     }
 
     /// Grants and welcomes have left: what they are about may be known from now on.
-    pub(super) fn told(&mut self, now_ms: u64, told: Input) -> Result<(), String> {
+    pub(super) fn told(&mut self, now_ms: u64, told: Event) -> Result<(), String> {
         let lease_ms = self.clock.read(Duration::from_millis(now_ms - self.started_at), 0);
-        if let Input::Told { granted, welcomed } = &told {
+        if let Event::Told { granted, welcomed } = &told {
             for attempt in granted {
                 self.untold.remove(attempt);
                 self.extended.insert(*attempt, lease_ms);
@@ -182,7 +238,7 @@ impl Hub {
                 self.extended.extend(held.map(|(attempt, _)| (*attempt, lease_ms)));
             }
         }
-        self.hear(now_ms, vec![(told, None)])
+        self.hear(now_ms, vec![Heard::Event(told)])
     }
 
     /// A stream said hello: it is listened to, or another worker has its name, whose stream `lives` and is not touched.
@@ -208,19 +264,19 @@ impl Hub {
     }
 
     /// The attempts that a worker says to live, and the stream on which it does.
-    fn named(&mut self, input: &Input) -> Vec<(SessionId, AttemptKey)> {
-        match input {
-            Input::SessionOpened { session, hello } => {
+    fn named(&mut self, event: &Event) -> Vec<(SessionId, AttemptKey)> {
+        match event {
+            Event::SessionOpened { session, hello } => {
                 hello.held.iter().map(|held| (*session, held.attempt)).collect()
             }
-            Input::SessionClosed(session) => {
+            Event::SessionClosed(session) => {
                 self.close(*session);
                 Vec::new()
             }
-            Input::Heartbeat { session, running } if self.names.contains_key(session) => {
+            Event::Heartbeat { session, running } if self.names.contains_key(session) => {
                 running.iter().map(|beat| (*session, beat.attempt)).collect()
             }
-            Input::Event { session, attempt, .. } if self.names.contains_key(session) => {
+            Event::Attempt { session, attempt, .. } if self.names.contains_key(session) => {
                 vec![(*session, *attempt)]
             }
             _ => Vec::new(),

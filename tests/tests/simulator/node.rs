@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::v1;
-use terms::{AttemptKey, JobKey};
-use trainer_protocol::{DatasetSummary, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
+use terms::{AttemptKey, EpochMetrics, JobKey};
+use trainer_protocol::{DatasetSummary, EpochLine, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 use worker::agent::{
     session::{
         Session,
@@ -192,7 +192,11 @@ impl Trainer {
         let member = |attempt| self.members.iter().find(|member| member.attempt == attempt).copied();
         match step {
             Step::Ready => {
-                let ready = FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() };
+                let ready = FromTrainer::Ready {
+                    protocol: TRAINER_PROTOCOL_VERSION,
+                    device: "cpu".into(),
+                    trainables: Vec::new(),
+                };
                 (vec![said(ready)], self.starts())
             }
             Step::End(attempt, outcome) if member(attempt).is_some() => {
@@ -234,16 +238,16 @@ impl Trainer {
 }
 
 fn line(attempt: AttemptKey, epoch: u32) -> FromTrainer {
-    let metrics = expected(attempt.job.job, epoch);
-    FromTrainer::Epoch {
-        id: attempt.to_string(),
-        epoch,
-        train_loss: metrics.train_loss,
-        val_accuracy: metrics.val_accuracy,
-        epoch_seconds: metrics.epoch_seconds,
-        val_loss: metrics.val_loss,
-        train_accuracy: metrics.train_accuracy,
-    }
+    let EpochMetrics { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
+        expected(attempt.job.job, epoch);
+    let values = [
+        ("train_loss", Some(train_loss)),
+        ("val_accuracy", Some(val_accuracy)),
+        ("val_loss", val_loss),
+        ("train_accuracy", train_accuracy),
+    ];
+    let metrics = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    FromTrainer::Epoch(EpochLine { id: attempt.to_string(), epoch, metrics, epoch_seconds })
 }
 
 fn dataset() -> DatasetSummary {

@@ -19,7 +19,11 @@ use coordinator::{
     rpc::convert,
 };
 use domain::{definition::SweepDefinition, specification::Specification};
-use engine::{Input, JobEnd, Observation, Reply};
+use engine::{
+    Event, JobEnd, Observation,
+    command::{Cancel, Drain, EndJob, Extend, Pause, Resume, Retry, Stop, Submit},
+    query::DescribeSweep,
+};
 use proto::v1;
 use terms::{AttemptKey, JobKey, SweepId};
 use tests::Random;
@@ -31,7 +35,7 @@ use worker::agent::{
 
 use super::{
     durable::Durable,
-    hub::{Hub, Question},
+    hub::{Answered, Heard as HubHeard, Hub, Question, Wish},
     link::Link,
     node::{Checkpoints, Member, Node, Step},
 };
@@ -96,7 +100,7 @@ pub(super) struct World {
     hub: Option<Hub>,
     hub_life: u32,
     /// A retry that was asked for, to come once more later.
-    late_retry: Option<Input>,
+    late_retry: Option<Wish>,
     hub_frozen_until: u64,
     nodes: Vec<Node>,
     links: Vec<Link>,
@@ -200,7 +204,7 @@ impl World {
                 self.after(TICK_MS, happening);
                 match &mut self.hub {
                     Some(hub) if hub.committing.is_some() => hub.tick_is_due = true,
-                    _ => self.tell_hub(Input::Tick, None),
+                    _ => self.tell_hub(HubHeard::Event(Event::Tick)),
                 }
             }
             Happening::Turn(life) if life == self.hub_life => self.take_turn()?,
@@ -235,9 +239,9 @@ impl World {
         Ok(())
     }
 
-    fn tell_hub(&mut self, input: Input, question: Option<Question>) {
+    fn tell_hub(&mut self, heard: HubHeard) {
         let Some(hub) = &mut self.hub else { return };
-        hub.inbox.push((input, question));
+        hub.inbox.push(heard);
         if !std::mem::replace(&mut hub.turn_is_due, true) {
             let time = (self.now + self.random.below(3)).max(self.hub_frozen_until);
             self.at(time, Happening::Turn(self.hub_life));
@@ -292,12 +296,12 @@ impl World {
         if let Some(hub) = &mut self.hub
             && std::mem::take(&mut hub.tick_is_due)
         {
-            hub.hear(self.now, vec![(Input::Tick, None)])?;
+            hub.hear(self.now, vec![HubHeard::Event(Event::Tick)])?;
         }
         self.begin_commit()
     }
 
-    fn release(&mut self, released: Released<Question>) -> Result<(), Broken> {
+    fn release(&mut self, released: Released<Answered>) -> Result<(), Broken> {
         for delivery in released.deliveries {
             match delivery {
                 Delivery::Messages(session, messages) => {
@@ -324,37 +328,31 @@ impl World {
             hub.told(self.now, told)?;
         }
         for (_, observation) in released.observed {
-            if let Observation::Epoch { attempt, metrics, .. } = observation
-                && !self.durable.has_epoch(attempt, metrics.epoch)
+            if let Observation::Epoch { attempt, epoch, .. } = observation
+                && !self.durable.has_epoch(attempt, epoch.number)
             {
                 return Err(format!(
                     "a watcher was told of epoch {} of {attempt}, which is not durable",
-                    metrics.epoch
+                    epoch.number
                 ));
             }
         }
-        for (question, reply) in released.replies {
-            self.answer(question, &reply)?;
+        for answered in released.answered {
+            self.answer(&answered)?;
         }
         Ok(())
     }
 
     /// What a user is told is durable.
-    fn answer(&mut self, question: Question, reply: &Reply) -> Result<(), Broken> {
-        let (Reply::Submitted(sweep, _)
-        | Reply::Extended(sweep, _)
-        | Reply::Retried(sweep, _)
-        | Reply::Sweep(sweep)) = reply
-        else {
-            return Ok(());
-        };
+    fn answer(&mut self, answered: &Answered) -> Result<(), Broken> {
+        let Some(sweep) = &answered.sweep else { return Ok(()) };
         if !self.durable.was_as_told(self.history_length, sweep) {
             let (state, jobs) = (sweep.state, sweep.job_count());
             return Err(format!(
                 "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
             ));
         }
-        self.submitted |= question == Question::Submit;
+        self.submitted |= answered.question == Question::Submit;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use crate::protocol::Job;
+use trainer_protocol::TrainJob;
 
 /// Variables of sweep's own programs, some of which are secret.
 const OWN: &str = "SWEEP_";
@@ -63,7 +63,7 @@ pub(crate) struct VariableError(String);
 /// A variable of the sweep file cannot be set.
 pub(crate) fn environment(
     inherited: impl Iterator<Item = (OsString, OsString)>,
-    job: &Job,
+    job: &TrainJob,
     added: &BTreeMap<String, String>,
     slot: &Slot,
     paths: Paths<'_>,
@@ -156,7 +156,8 @@ mod tests {
         added: &[(&str, &str)],
         device: &str,
     ) -> Result<Environment, VariableError> {
-        let job: Job = serde_json::from_str(r#"{"id": "3/14#2"}"#).unwrap();
+        let job: TrainJob =
+            serde_json::from_str(r#"{"id": "3/14#2", "model": "", "parameters": {}}"#).unwrap();
         let inherited = inherited.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let added = added.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let slot = Slot { device: device.to_owned(), threads: Some("4".to_owned()) };

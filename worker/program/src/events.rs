@@ -7,7 +7,9 @@ use std::sync::{
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use crate::{metrics::Report, protocol::Request};
+use trainer_protocol::ToTrainer;
+
+use crate::metrics::Report;
 
 /// Events that wait. A program that reports faster than its reports are told waits for them.
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -16,7 +18,7 @@ const EVENTS_WAITING_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The agent said something, or cannot be understood.
-    Request(Result<Request, String>),
+    Request(Result<ToTrainer, String>),
     /// The agent is gone.
     RequestsEnded,
     /// Of the job with this number.

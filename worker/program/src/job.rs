@@ -2,6 +2,7 @@
 //! only say what they see.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     io::Write,
     os::unix::process::ExitStatusExt,
@@ -16,6 +17,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use trainer_protocol::{ToTrainer, TrainerOutcome};
 
 use crate::{
     checkpoint::{
@@ -28,10 +30,10 @@ use crate::{
     metrics::{
         Report,
         channel::Channel,
-        tally::{Tallied, Tally},
+        tally::{EPOCHS_MAX, Tallied, Tally},
     },
-    processes::{cpu_time, end_descendants},
-    protocol::{Outcome, Output, Request, Told},
+    processes::{cpu_time, end_descendants, has_descendants, kill_descendants},
+    protocol::Output,
     scratch::Scratch,
 };
 
@@ -43,6 +45,9 @@ const LIFE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Time on the processor in such an interval that is work: a hundredth of one core. A process that waits has none.
 const WORK_MIN: Duration = Duration::from_millis(300);
+
+/// Time between two looks for what is left of a program that was asked to end.
+const LEFT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often is said that a checkpoint is still being written.
 const WAIT_INTERVAL: Duration = Duration::from_secs(5);
@@ -66,11 +71,14 @@ pub(crate) enum Gone {
     Ended,
 }
 
+/// Jobs that were told to stop, and whether other attempts of them are to go on from there.
+pub(crate) type Stops = BTreeMap<String, bool>;
+
 /// Why a program was asked to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Why {
-    /// The agent said so.
-    Asked,
+    /// The agent said so; another attempt may be to go on.
+    Asked { goes_on: bool },
     /// Its objective is not finite.
     Diverged(String),
     /// It goes on after its budget.
@@ -84,7 +92,7 @@ pub(crate) struct Run<'a, W> {
     pub(crate) events: &'a Receiver<Event>,
     pub(crate) output: &'a Output<W>,
     /// Jobs that were told to stop.
-    pub(crate) stopped: &'a mut Vec<String>,
+    pub(crate) stopped: &'a mut Stops,
     pub(crate) tally: Tally,
     pub(crate) log: Log,
     pub(crate) scratch: &'a Scratch,
@@ -105,7 +113,9 @@ pub(crate) struct Run<'a, W> {
 #[derive(Debug)]
 pub(crate) struct State {
     why: Option<Why>,
+    /// When what is left of it is killed.
     kill_at: Option<Instant>,
+    has_exited: bool,
     /// Folders of checkpoints that the program has committed, the oldest first.
     committed: Vec<String>,
     /// Whether an epoch was reported since the last checkpoint.
@@ -121,6 +131,7 @@ impl State {
         Self {
             why: None,
             kill_at: None,
+            has_exited: false,
             committed,
             is_reported: true,
             has_repeated: false,
@@ -133,7 +144,7 @@ impl State {
 /// How a job ended, and whether another attempt may go on from its checkpoints.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: TrainerOutcome,
     pub(crate) reason: String,
 }
 
@@ -143,15 +154,16 @@ impl<W: Write> Run<'_, W> {
     /// # Errors
     /// The agent is gone.
     pub(crate) fn until_its_end(mut self) -> Result<End, Gone> {
-        if self.stopped.iter().any(|id| id == self.id) {
-            self.ask_to_end(Why::Asked);
+        if let Some(&goes_on) = self.stopped.get(self.id) {
+            self.ask_to_end(Why::Asked { goes_on });
         }
-        loop {
-            let now = Instant::now();
-            let next =
-                self.state.kill_at.map_or(self.state.look_at, |kill_at| kill_at.min(self.state.look_at));
-            match self.events.recv_timeout(next.saturating_duration_since(now)) {
-                Ok(Event::Job(number, JobEvent::Exited)) if number == self.number => break,
+        while !self.has_ended() {
+            let mut next = self.state.look_at;
+            next = self.state.kill_at.map_or(next, |kill_at| kill_at.min(next));
+            if self.state.has_exited {
+                next = next.min(Instant::now() + LEFT_INTERVAL);
+            }
+            match self.events.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.apply(event)?,
                 Err(RecvTimeoutError::Timeout) => self.tick()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(Gone::Ended),
@@ -170,16 +182,23 @@ impl<W: Write> Run<'_, W> {
         Ok(end)
     }
 
+    /// Whether the program has ended and nothing is waited for. A program that was asked to end may have been started by another
+    /// one, such as a shell, which ends at once: it has its time all the same.
+    fn has_ended(&self) -> bool {
+        let may_have_left_some = self.state.why.is_some() && self.state.kill_at.is_some();
+        self.state.has_exited && !(may_have_left_some && has_descendants(rustix::process::getpid()))
+    }
+
     fn apply(&mut self, event: Event) -> Result<(), Gone> {
         match event {
-            Event::Request(Ok(Request::Stop { id })) => {
+            Event::Request(Ok(ToTrainer::Stop { id, checkpoint: goes_on })) => {
                 if id == self.id {
-                    self.ask_to_end(Why::Asked);
+                    self.ask_to_end(Why::Asked { goes_on });
                 } else {
-                    self.stopped.push(id);
+                    self.stopped.insert(id, goes_on);
                 }
             }
-            Event::Request(Ok(Request::Train { .. })) => return Err(Gone::Busy),
+            Event::Request(Ok(ToTrainer::Train { .. })) => return Err(Gone::Busy),
             Event::Request(Err(error)) => return Err(Gone::Request(error)),
             Event::RequestsEnded => return Err(Gone::Ended),
             Event::Job(number, event) if number == self.number => self.apply_own(event)?,
@@ -200,7 +219,11 @@ impl<W: Write> Run<'_, W> {
                 Some(answer)
             }
             JobEvent::Asked(answer) => Some(answer),
-            JobEvent::Exited | JobEvent::SourceEnded => None,
+            JobEvent::Exited => {
+                self.state.has_exited = true;
+                None
+            }
+            JobEvent::SourceEnded => None,
         };
         if let Some(answer) = answer {
             // Fails where who asked is gone.
@@ -248,8 +271,7 @@ impl<W: Write> Run<'_, W> {
         let outdated = self.state.committed.len().saturating_sub(FOLDERS_KEPT);
         let outdated: Vec<String> = self.state.committed.drain(..outdated).collect();
         self.state.is_reported = false;
-        if let Some(keeper) = &self.keeper {
-            let facts = self.facts();
+        if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {
             keeper.keep(Snapshot { part: Some(name), facts, outdated });
         } else {
             for folder in outdated {
@@ -259,8 +281,10 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    fn facts(&self) -> Facts {
-        Facts { identity: self.identity.clone(), records: self.tally.records_and_reserve() }
+    /// Nothing where there are too many records to be kept.
+    fn facts(&self) -> Option<Facts> {
+        let records = self.tally.records_and_reserve()?;
+        Some(Facts { identity: self.identity.clone(), records })
     }
 
     /// SIGTERM, and after a while SIGKILL. The first reason counts.
@@ -282,6 +306,7 @@ impl<W: Write> Run<'_, W> {
             );
             self.state.kill_at = None;
             let _ = kill_process_group(self.pid, Signal::KILL);
+            kill_descendants(rustix::process::getpid());
         }
         if now >= self.state.look_at {
             self.state.look_at = now + LIFE_INTERVAL;
@@ -297,8 +322,7 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn say_alive(&self) -> Result<(), Gone> {
-        let epoch = self.tally.epochs() + 1;
-        Ok(self.output.say(&Told::Progress { id: self.id, epoch, fraction: 0.0 })?)
+        Ok(self.output.progress(self.id, self.tally.epochs() + 1)?)
     }
 
     /// Hears what was said before the end.
@@ -330,45 +354,58 @@ impl<W: Write> Run<'_, W> {
         let end = |outcome, reason: String| End { outcome, reason };
         let has_ended_well = status.is_some_and(|status| status.success());
         match &self.state.why {
-            Some(Why::Diverged(reason)) => return end(Outcome::Diverged, reason.clone()),
-            Some(Why::Beyond) => return end(Outcome::Done, String::new()),
-            Some(Why::Asked) if !(has_ended_well && self.tally.is_full()) => {
-                return end(Outcome::Stopped, String::new());
+            Some(Why::Diverged(reason)) => return end(TrainerOutcome::Diverged, reason.clone()),
+            Some(Why::Beyond) => return self.judge_full(),
+            Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
+                return end(TrainerOutcome::Stopped, String::new());
             }
-            Some(Why::Asked) | None => {}
+            Some(Why::Asked { .. }) | None => {}
         }
         if !has_ended_well {
             let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
             let last_words = self.log.last_words();
             let separator = if last_words.is_empty() { "" } else { ": " };
-            return end(Outcome::Failed, format!("{how}{separator}{last_words}"));
+            return end(TrainerOutcome::Failed, format!("{how}{separator}{last_words}"));
         }
         if self.tally.epochs() == 0 {
-            return end(Outcome::Failed, NO_METRICS.to_owned());
+            return end(TrainerOutcome::Failed, NO_METRICS.to_owned());
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");
             let reason =
                 format!("the program ended well, but never reported the sweep's metric; it reported {names}");
-            return end(Outcome::Failed, reason);
+            return end(TrainerOutcome::Failed, reason);
         }
-        end(Outcome::Done, String::new())
+        end(TrainerOutcome::Done, String::new())
+    }
+
+    /// The end of a program that went on after as many epochs as it may have.
+    fn judge_full(&self) -> End {
+        if self.tally.has_budget() {
+            return End { outcome: TrainerOutcome::Done, reason: String::new() };
+        }
+        let reason = format!("the program reported more than {EPOCHS_MAX} epochs; have it report less often");
+        End { outcome: TrainerOutcome::Failed, reason }
     }
 
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End) -> Result<(), Gone> {
-        if end.outcome == Outcome::Done
+        if end.outcome == TrainerOutcome::Done
             && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }
         let Some(keeper) = &self.keeper else { return Ok(()) };
-        if matches!(end.outcome, Outcome::Stopped | Outcome::Failed) {
+        let is_given_up = self.state.why == Some(Why::Asked { goes_on: false });
+        if matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Failed) && !is_given_up {
             let has_any =
                 fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
             // A program that knows no channel has its folder as it is.
-            if self.state.committed.is_empty() && has_any {
-                keeper.keep(Snapshot { part: None, facts: self.facts(), outdated: Vec::new() });
+            if self.state.committed.is_empty()
+                && has_any
+                && let Some(facts) = self.facts()
+            {
+                keeper.keep(Snapshot { part: None, facts, outdated: Vec::new() });
             }
             let until = Instant::now() + KEEPING_MAX;
             while !keeper.wait(WAIT_INTERVAL) {

@@ -12,8 +12,8 @@ mod arguments;
 
 use std::{ffi::OsString, path::Path};
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
+pub use trainer_protocol::ArgumentStyle as Style;
 
 use self::arguments::{Form, arguments};
 
@@ -39,17 +39,6 @@ const MACROS: [&str; 13] = [
 
 /// How variables of the environment are named.
 const VARIABLE: &str = "envvar:";
-
-/// How parameters become arguments.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Style {
-    /// As Python's `argparse` expects them.
-    #[default]
-    Argparse,
-    /// As W&B writes them.
-    Wandb,
-}
 
 /// What macros are replaced by.
 pub struct Facts<'a> {

@@ -102,6 +102,11 @@ pub fn kill_descendants(root: Pid) -> usize {
     found.len()
 }
 
+/// Whether any process descends from this one and has not ended.
+pub fn has_descendants(root: Pid) -> bool {
+    !descendants(root).is_empty()
+}
+
 /// The processes that descend from this one and have not ended, the root left out.
 fn descendants(root: Pid) -> Vec<Pid> {
     descendants_in(Path::new("/proc"), root)

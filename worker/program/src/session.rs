@@ -1,6 +1,7 @@
 //! The conversation with the agent: jobs are run one after another, each with a program of its own.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     io::Write,
     path::PathBuf,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use serde_json::json;
+use trainer_protocol::{Program, ToTrainer, TrainJob, TrainerOutcome};
 
 use crate::{
     checkpoint::{
@@ -21,11 +23,11 @@ use crate::{
     },
     environment::{Environment, Paths, Slot, environment, interpreter},
     events::{Event, Source},
-    job::{End, Gone, Run, State},
+    job::{End, Gone, Run, State, Stops},
     log::Log,
     macros::{DEFAULT_COMMAND, Facts, expand, json},
     metrics::{channel::Channel, pattern::Pattern, tally::Tally},
-    protocol::{Job, NoDataset, Outcome, Output, Program, Request, Told},
+    protocol::Output,
     scratch::Scratch,
     start::{start, watch},
 };
@@ -50,17 +52,17 @@ pub(crate) struct Session<W> {
 }
 
 /// A job that cannot start.
-struct Refused(Outcome, String);
+struct Refused(TrainerOutcome, String);
 
 impl Refused {
     /// No worker can run it.
     fn rejected(error: impl std::fmt::Display) -> Self {
-        Self(Outcome::Rejected, error.to_string())
+        Self(TrainerOutcome::Rejected, error.to_string())
     }
 
     /// This one cannot at the moment.
     fn unavailable(what: &str, error: &io::Error) -> Self {
-        Self(Outcome::Unavailable, format!("{what}: {error}"))
+        Self(TrainerOutcome::Unavailable, format!("{what}: {error}"))
     }
 }
 
@@ -81,7 +83,7 @@ impl<W: Write> Session<W> {
         self.output.ready(&self.slot.device)?;
         loop {
             match self.events.recv() {
-                Ok(Event::Request(Ok(Request::Train { jobs }))) => {
+                Ok(Event::Request(Ok(ToTrainer::Train { jobs, .. }))) => {
                     match self.run_all(&jobs) {
                         // The agent has ended its trainers; that is no fault.
                         Err(Gone::Ended) => return Ok(()),
@@ -89,19 +91,19 @@ impl<W: Write> Session<W> {
                     }
                 }
                 // A stop that crossed its job's end, or a thread of an earlier job.
-                Ok(Event::Request(Ok(Request::Stop { .. })) | Event::Job(..)) => {}
+                Ok(Event::Request(Ok(ToTrainer::Stop { .. })) | Event::Job(..)) => {}
                 Ok(Event::Request(Err(error))) => return Err(Gone::Request(error)),
                 Ok(Event::RequestsEnded) | Err(_) => return Ok(()),
             }
         }
     }
 
-    fn run_all(&mut self, jobs: &[Job]) -> Result<(), Gone> {
-        let mut stopped = Vec::new();
+    fn run_all(&mut self, jobs: &[TrainJob]) -> Result<(), Gone> {
+        let mut stopped = BTreeMap::new();
         for job in jobs {
             self.jobs += 1;
-            if stopped.contains(&job.id) {
-                self.output.end(&job.id, Outcome::Stopped, "stopped before it began")?;
+            if stopped.contains_key(&job.id) {
+                self.output.end(&job.id, TrainerOutcome::Stopped, "stopped before it began")?;
                 continue;
             }
             match self.run(job, &mut stopped)? {
@@ -112,7 +114,7 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
-    fn run(&self, job: &Job, stopped: &mut Vec<String>) -> Result<Result<End, Refused>, Gone> {
+    fn run(&self, job: &TrainJob, stopped: &mut Stops) -> Result<Result<End, Refused>, Gone> {
         let prepared = match self.prepare(job) {
             Ok(prepared) => prepared,
             Err(refused) => return Ok(Err(refused)),
@@ -120,8 +122,7 @@ impl<W: Write> Session<W> {
         let Prepared { scratch, found, .. } = &prepared;
         let resumed_epochs =
             found.as_ref().and_then(|found| found.facts.records.last()).map_or(0, |last| last.epoch);
-        let dataset = NoDataset::default();
-        self.output.say(&Told::Started { id: &job.id, dataset, resumed_epochs })?;
+        self.output.started(&job.id, resumed_epochs)?;
         for record in found.iter().flat_map(|found| &found.facts.records) {
             self.output.epoch(&job.id, record)?;
         }
@@ -130,7 +131,7 @@ impl<W: Write> Session<W> {
             Err(refused) => return Ok(Err(refused)),
         };
         let end = run.until_its_end()?;
-        if matches!(end.outcome, Outcome::Done | Outcome::Diverged)
+        if matches!(end.outcome, TrainerOutcome::Done | TrainerOutcome::Diverged)
             && let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints)
             && let Err(error) = shelf.remove(&plan.key)
         {
@@ -141,7 +142,7 @@ impl<W: Write> Session<W> {
     }
 
     /// Makes everything that the program is to find.
-    fn prepare(&self, job: &Job) -> Result<Prepared, Refused> {
+    fn prepare(&self, job: &TrainJob) -> Result<Prepared, Refused> {
         let program = job
             .program
             .clone()
@@ -177,7 +178,7 @@ impl<W: Write> Session<W> {
 
     fn look_for_checkpoint(
         &self,
-        job: &Job,
+        job: &TrainJob,
         identity: &str,
         scratch: &Scratch,
     ) -> Result<Option<Found>, Refused> {
@@ -193,17 +194,13 @@ impl<W: Write> Session<W> {
 
     fn start<'a>(
         &'a self,
-        job: &'a Job,
+        job: &'a TrainJob,
         prepared: &'a Prepared,
-        stopped: &'a mut Vec<String>,
+        stopped: &'a mut Stops,
     ) -> Result<Run<'a, W>, Refused> {
         let Prepared { program, scratch, variables, folder, found, .. } = prepared;
         let unavailable = |error| Refused::unavailable("the program cannot be watched", &error);
         let command = command(program, job, variables, scratch)?;
-        let mut tally = Tally::new(program.metrics.objective.clone(), job.budget);
-        if let Some(found) = found {
-            tally.resume(found.facts.records.clone(), found.reserve.clone());
-        }
         let keeper = match (&self.shelf, &job.checkpoints) {
             (Some(shelf), Some(plan)) => Some(Route {
                 shelf: Arc::clone(shelf),
@@ -215,6 +212,10 @@ impl<W: Write> Session<W> {
             _ => None,
         };
         let keeper = keeper.map(Keeper::start).transpose().map_err(unavailable)?;
+        let mut tally = Tally::new(program.metrics.objective.clone(), job.budget, keeper.is_some());
+        if let Some(found) = found {
+            tally.resume(found.facts.records.clone(), found.reserve.clone());
+        }
         let source = Source::new(self.sender.clone(), self.jobs);
         let sources = source.counter();
         let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;
@@ -269,7 +270,7 @@ struct Prepared {
 
 fn command(
     program: &Program,
-    job: &Job,
+    job: &TrainJob,
     variables: &Environment,
     scratch: &Scratch,
 ) -> Result<Vec<std::ffi::OsString>, Refused> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use prost::Message as _;
 use proto::v1::{self, coordinator_message::Message};
-use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
+use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 
 use super::{
     session::{
@@ -52,18 +52,21 @@ fn messages() -> Vec<Vec<u8>> {
 fn lines() -> Vec<Vec<u8>> {
     let id = || attempt(1).to_string();
     [
-        FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() },
+        FromTrainer::Ready {
+            protocol: TRAINER_PROTOCOL_VERSION,
+            device: "cpu".into(),
+            trainables: terms::manifest::builtins().to_vec(),
+        },
         FromTrainer::Started { id: id(), dataset: summary(), resumed_epochs: 0 },
         FromTrainer::Progress { id: id(), epoch: 1, fraction: 0.5, validating: true },
-        FromTrainer::Epoch {
+        FromTrainer::Epoch(EpochLine {
             id: id(),
             epoch: 1,
-            train_loss: 0.5,
-            val_accuracy: 0.5,
+            metrics: [("train_loss", 0.5), ("val_accuracy", 0.5), ("val_loss", f64::NAN)]
+                .into_iter()
+                .collect(),
             epoch_seconds: 1.0,
-            val_loss: Some(0.75),
-            train_accuracy: Some(0.25),
-        },
+        }),
         FromTrainer::Ended { id: id(), outcome: TrainerOutcome::Done, reason: String::new() },
     ]
     .map(|line| serde_json::to_vec(&line).unwrap())

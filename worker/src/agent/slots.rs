@@ -16,7 +16,7 @@ use super::{
     },
     trainer_process::{TrainerCommand, TrainerProcess},
 };
-use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
+use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION, ToTrainer, TrainJob};
 
 /// Events of trainers that wait for the session. When it is full, trainers wait in their writes.
 const EVENTS_MAX: usize = 256;
@@ -177,7 +177,7 @@ impl SlotTask {
         let first = tokio::time::timeout(within, first).await;
         match first.map_err(|_| format!("it was not ready within {limit} s"))? {
             Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, .. }, .. })
-                if protocol == TRAINER_PROTOCOL_VERSION =>
+                if (TRAINER_PROTOCOL_MIN..=TRAINER_PROTOCOL_VERSION).contains(&protocol) =>
             {
                 self.spare = Some(process);
                 Ok(())
@@ -249,6 +249,8 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         model: work.model,
         parameters: work.parameters,
         checkpoints: work.checkpoints.filter(|_| trainer.has_place()),
+        budget: work.epochs,
+        program: None,
         weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };
     Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })

@@ -13,8 +13,7 @@ use terms::{AttemptKey, ParameterValue};
 use trainer_protocol::{CheckpointPlan, DatasetSpec};
 
 use super::session::types::{
-    End, EpochMetrics, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator,
-    Weights, Work,
+    End, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator, Weights, Work,
 };
 
 /// What `Hello` says besides what the session knows; the same for the life of the process.
@@ -45,6 +44,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             slots: identity.slots.clone(),
             held: held.into_iter().map(encode_held).collect(),
             draining,
+            ..v1::Hello::default()
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
         ToCoordinator::Heartbeat(running) => {
@@ -90,15 +90,7 @@ pub fn encode_event(event: Event) -> v1::Event {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
             WireKind::Started(v1::AttemptStarted { dataset: Some(dataset.into()), resumed_epochs })
         }
-        EventKind::Epoch(metrics) => WireKind::Epoch(v1::EpochRecord {
-            epoch: metrics.epoch,
-            train_loss: metrics.train_loss,
-            val_accuracy: metrics.val_accuracy,
-            epoch_seconds: metrics.epoch_seconds,
-            val_loss: metrics.val_loss,
-            train_accuracy: metrics.train_accuracy,
-            ..v1::EpochRecord::default()
-        }),
+        EventKind::Epoch(metrics) => WireKind::Epoch(metrics.into()),
         EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
             outcome: end.outcome.into(),
             reason: end.reason,
@@ -120,14 +112,7 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
             let dataset = started.dataset.ok_or(MissingField("dataset"))?.into();
             EventKind::Started(Start { dataset, resumed_epochs: started.resumed_epochs })
         }
-        WireKind::Epoch(record) => EventKind::Epoch(EpochMetrics {
-            epoch: record.epoch,
-            train_loss: record.train_loss,
-            val_accuracy: record.val_accuracy,
-            epoch_seconds: record.epoch_seconds,
-            val_loss: record.val_loss,
-            train_accuracy: record.train_accuracy,
-        }),
+        WireKind::Epoch(record) => EventKind::Epoch(record.into()),
         WireKind::Ended(ended) => {
             let outcome = ended.outcome();
             let v1::AttemptEnded { reason, log_tail, weights, .. } = ended;
@@ -170,7 +155,9 @@ fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
     let dataset = wire.dataset.ok_or("the coordinator's grant names no data set")?;
     let parameters = proto::parameters_from_wire(wire.parameters);
-    let epochs = parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
+    // Coordinators of before say it by the parameter alone.
+    let by_name = || parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
+    let epochs = Some(wire.budget).filter(|epochs| *epochs > 0).or_else(by_name);
     let to_json = |(name, value): (String, ParameterValue)| {
         let value = match value {
             ParameterValue::Null => serde_json::Value::Null,
@@ -208,7 +195,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 mod tests {
     use super::*;
     use terms::ParameterMap;
-    use trainer_protocol::{DatasetSummary, LeftOut};
+    use terms::{DatasetSummary, EpochMetrics, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
@@ -228,6 +215,7 @@ mod tests {
             timeout_ms: 0,
             checkpoints: Some(v1::CheckpointPlan { key: "1-9/2".into(), every_epochs: 4 }),
             keep_weights: true,
+            ..v1::JobAssignment::default()
         }
     }
 

@@ -62,6 +62,17 @@ print('stopped in order')
     assert!(trainer.end().contains("stopped in order"));
 }
 
+#[test]
+fn a_program_behind_a_shell_stops_in_order_though_the_shell_does_not_wait_for_it() {
+    let script = Script::new("import sweep\nwhile not sweep.report(loss=1): pass\nprint('stopped in order')");
+    let mut trainer = Trainer::start(None);
+    trainer.train(script.job(json!({}), json!({"command": ["sh", "-c", "python3 train.py; true"]})));
+    trainer.until("epoch");
+    trainer.stop();
+    assert_eq!(Told(trainer.until("ended")).outcome(), "stopped");
+    assert!(trainer.end().contains("stopped in order"));
+}
+
 /// A script that says its numbers of processes in a file, and then hangs.
 const HANGS: &str = r"
 import os, signal, subprocess, sweep, time
@@ -154,7 +165,7 @@ if os.environ['SWEEP_JOB'] == '1':
         job
     };
     let mut trainer = Trainer::start(None);
-    trainer.ask(&json!({"type": "train", "jobs": [job(1), job(2), job(3)]}));
+    trainer.train_all(&json!([job(1), job(2), job(3)]));
     trainer.until("epoch");
     trainer.ask(&json!({"type": "stop", "id": "3/2#1"}));
     trainer.ask(&json!({"type": "stop", "id": "3/1#1"}));

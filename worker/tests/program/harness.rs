@@ -82,8 +82,12 @@ impl Trainer {
     }
 
     pub(crate) fn train(&mut self, job: Value) {
+        self.train_all(&json!([job]));
+    }
+
+    pub(crate) fn train_all(&mut self, jobs: &Value) {
         let dataset = json!({"path": "", "image_size": 1, "val_fraction": 0.5, "split_seed": 0});
-        self.ask(&json!({"type": "train", "jobs": [job], "dataset": dataset}));
+        self.ask(&json!({"type": "train", "jobs": jobs, "dataset": dataset}));
     }
 
     pub(crate) fn stop(&mut self) {

@@ -146,7 +146,9 @@ fn a_program_that_reports_nothing_of_use_has_failed_with_what_would_be_right() {
 #[test]
 fn the_helper_is_inert_outside_of_a_sweep() {
     let text = r"
-import sys
+import ast, sys
+with open(sys.argv[1] + '/sweep.py', encoding='utf-8') as file:
+    ast.parse(file.read(), feature_version=(3, 8))
 sys.path.insert(0, sys.argv[1])
 import sweep
 p = sweep.parameters(lr=0.5, model={'layers': 2})

@@ -1,17 +1,34 @@
-//! The parameters of a job, read from the map that the coordinator sends. The coordinator has validated them
-//! with line and key; this is the trainer's own check, for nothing may be trained other than what was asked.
+//! The parameters of a job, read from the map that the coordinator sends. Their names, ranges and defaults are those of the
+//! model's manifest. The coordinator has checked them against it with line and key; this is the trainer's own check, for nothing
+//! may be trained other than what was asked.
 
 use std::str::FromStr;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use terms::{
+    ParameterValue,
+    manifest::{self, Manifest},
+};
 
 use super::model::{Activation, Precision};
 
 /// The model family that this trainer knows.
 pub const MODEL: &str = "simple_cnn";
 
+/// Parameters that came later: a coordinator that does not know of one leaves it out, and means the default.
+const LATER_PARAMETERS: [&str; 1] = ["precision"];
+
+/// What SimpleCNN says of itself.
+pub fn simple_cnn() -> &'static Manifest {
+    manifest::builtin(MODEL).expect("the manifest of simple_cnn is compiled in")
+}
+
 /// The parameters, as they are listed in messages.
-const PARAMETERS: &str = "activation, learning_rate, batch_size, epochs, seed and precision";
+fn names() -> String {
+    let names: Vec<&str> = simple_cnn().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    names.join(", ")
+}
 
 /// What to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,27 +57,20 @@ pub enum ConfigError {
         found: String,
     },
     /// A parameter is not there.
-    #[error("parameter `{name}` is missing; {MODEL} needs {PARAMETERS}")]
+    #[error("parameter `{name}` is missing; {MODEL} needs {}", names())]
     Missing {
         /// The parameter.
         name: &'static str,
     },
     /// A parameter that the model does not have: training without it would answer another question.
-    #[error("parameter `{name}` is not known to {MODEL}; it has {PARAMETERS}")]
+    #[error("parameter `{name}` is not known to {MODEL}; it has {}", names())]
     Unknown {
         /// The parameter.
         name: String,
     },
     /// A parameter of the wrong type or out of its range.
-    #[error("parameter `{name}` must be {expected}, but is {found}")]
-    Value {
-        /// The parameter.
-        name: &'static str,
-        /// What would be right.
-        expected: &'static str,
-        /// What was found, as JSON.
-        found: String,
-    },
+    #[error("parameter {0}")]
+    Value(String),
 }
 
 impl TrainingConfig {
@@ -78,51 +88,69 @@ impl TrainingConfig {
         if model != MODEL {
             return Err(ConfigError::Model { found: model.to_owned() });
         }
-        let known = ["activation", "learning_rate", "batch_size", "epochs", "seed", "precision"];
-        if let Some(name) = parameters.keys().find(|name| !known.contains(&name.as_str())) {
+        let manifest = simple_cnn();
+        if let Some(name) = parameters.keys().find(|name| manifest.parameter(name).is_none()) {
             return Err(ConfigError::Unknown { name: name.clone() });
         }
+        let given = Given { manifest, parameters };
         Ok(Self {
-            activation: read(parameters, "activation", "\"relu\" or \"sigmoid\"", |value| {
-                value.as_str().and_then(|name| Activation::from_str(name).ok())
+            activation: given.read("activation", named)?,
+            learning_rate: given.read("learning_rate", |value| match value {
+                ParameterValue::Float(rate) => Some(*rate),
+                _ => None,
             })?,
-            learning_rate: read(parameters, "learning_rate", "a finite number above 0", |value| {
-                value.as_f64().filter(|rate| rate.is_finite() && *rate > 0.0)
-            })?,
-            // 32 bits: more than any memory holds, and sums of them stay within 64 bits.
-            batch_size: read(parameters, "batch_size", "a whole number from 1 to 4294967295", |value| {
-                positive(value).map(i64::from)
-            })?,
-            epochs: read(parameters, "epochs", "a whole number from 1 to 4294967295", positive)?,
-            seed: read(parameters, "seed", "a whole number from 0 to 18446744073709551615", Value::as_u64)?,
-            // PyTorch's default, for a coordinator that does not know of it.
-            precision: match parameters.get("precision") {
-                None => Precision::Fp32,
-                Some(_) => read(parameters, "precision", "\"fp32\" or \"bf16\"", |value| {
-                    value.as_str().and_then(|name| Precision::from_str(name).ok())
-                })?,
-            },
+            batch_size: given.read("batch_size", ParameterValue::whole)?,
+            epochs: given.read("epochs", natural)?,
+            seed: given.read("seed", natural)?,
+            precision: given.read("precision", named)?,
         })
     }
 }
 
-fn positive(value: &Value) -> Option<u32> {
-    value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
+/// The parameters that a job was given, and what they may be.
+struct Given<'a> {
+    manifest: &'a Manifest,
+    parameters: &'a Map<String, Value>,
 }
 
-fn read<Read>(
-    parameters: &Map<String, Value>,
-    name: &'static str,
-    expected: &'static str,
-    convert: impl FnOnce(&Value) -> Option<Read>,
-) -> Result<Read, ConfigError> {
-    let value = parameters.get(name).ok_or(ConfigError::Missing { name })?;
-    convert(value).ok_or_else(|| ConfigError::Value { name, expected, found: value.to_string() })
+impl Given<'_> {
+    /// One of them, converted from a value that the manifest allows.
+    fn read<Read>(
+        &self,
+        name: &'static str,
+        convert: impl FnOnce(&ParameterValue) -> Option<Read>,
+    ) -> Result<Read, ConfigError> {
+        let parameter =
+            self.manifest.parameter(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
+        let wrong = |found: &str| ConfigError::Value(parameter.refusal(found));
+        let value = match (self.parameters.get(name), &parameter.default) {
+            (Some(value), _) => {
+                ParameterValue::deserialize(value).map_err(|_| wrong(&format!("`{value}`")))?
+            }
+            (None, Some(default)) if LATER_PARAMETERS.contains(&name) => default.clone(),
+            (None, _) => return Err(ConfigError::Missing { name }),
+        };
+        let value = parameter.check(value).map_err(ConfigError::Value)?;
+        convert(&value).ok_or_else(|| wrong(&value.written()))
+    }
+}
+
+/// What a text names.
+fn named<Read: FromStr>(value: &ParameterValue) -> Option<Read> {
+    match value {
+        ParameterValue::Text(name) => name.parse().ok(),
+        _ => None,
+    }
+}
+
+fn natural<Read: TryFrom<i64>>(value: &ParameterValue) -> Option<Read> {
+    value.whole().and_then(|number| Read::try_from(number).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use terms::manifest::{InPack, ManifestParameter, ParameterKind};
 
     use super::*;
 
@@ -136,36 +164,63 @@ mod tests {
 
     #[test]
     fn a_job_of_the_report_is_read() {
-        let config = TrainingConfig::read("simple_cnn", &with("seed", json!(u64::MAX))).unwrap();
+        let config = TrainingConfig::read("simple_cnn", &with("seed", json!(i64::MAX))).unwrap();
         let expected = TrainingConfig {
             activation: Activation::Relu,
             learning_rate: 0.0001,
             batch_size: 32,
             epochs: 5,
-            seed: u64::MAX,
+            seed: i64::MAX as u64,
             precision: Precision::Fp32,
         };
         assert_eq!(config, expected);
     }
 
+    /// The given values of a job of the report, with another allowed value of the parameter.
+    fn with_another(parameter: &ManifestParameter) -> TrainingConfig {
+        let other = match &parameter.kind {
+            ParameterKind::Choice(names) => json!(names.last()),
+            ParameterKind::Float(_) => json!(0.125),
+            _ => json!(7),
+        };
+        TrainingConfig::read(MODEL, &with(&parameter.name, other)).unwrap()
+    }
+
     #[test]
-    fn jobs_agree_whatever_their_activations_and_learning_rates() {
-        let read = |name, value| TrainingConfig::read("simple_cnn", &with(name, value)).unwrap();
-        let report = read("seed", json!(0));
-        let alike =
-            [("activation", json!("sigmoid")), ("learning_rate", json!(0.1)), ("precision", json!("fp32"))];
-        for (name, value) in alike {
-            assert!(report.agrees_with(&read(name, value)), "{name}");
+    fn every_parameter_of_the_manifest_is_read_and_jobs_agree_whatever_is_their_own_in_a_pack() {
+        let report = TrainingConfig::read(MODEL, &with("seed", json!(0))).unwrap();
+        for parameter in &simple_cnn().parameters {
+            let other = with_another(parameter);
+            assert_ne!(other, report, "{} is not read", parameter.name);
+            let is_own = parameter.in_pack == InPack::Own;
+            assert_eq!(report.agrees_with(&other), is_own, "{}", parameter.name);
         }
-        let unlike = [
-            ("batch_size", json!(64)),
-            ("epochs", json!(6)),
-            ("seed", json!(1)),
-            ("precision", json!("bf16")),
-        ];
-        for (name, value) in unlike {
-            assert!(!report.agrees_with(&read(name, value)), "{name}");
+    }
+
+    #[test]
+    fn every_name_of_the_manifest_is_known_to_the_model() {
+        for (parameter, name) in simple_cnn()
+            .parameters
+            .iter()
+            .filter_map(|parameter| match &parameter.kind {
+                ParameterKind::Choice(names) => Some(names.iter().map(|name| (parameter.name.clone(), name))),
+                _ => None,
+            })
+            .flatten()
+        {
+            assert!(
+                TrainingConfig::read(MODEL, &with(&parameter, json!(name))).is_ok(),
+                "{parameter} {name}"
+            );
         }
+    }
+
+    #[test]
+    fn what_came_later_has_the_manifests_default_where_it_is_left_out() {
+        let default = simple_cnn().parameter("precision").and_then(|precision| precision.default.clone());
+        assert_eq!(default, Some(ParameterValue::Text("fp32".into())));
+        let read = TrainingConfig::read(MODEL, &with("seed", json!(0))).unwrap();
+        assert_eq!(read.precision, Precision::Fp32);
     }
 
     #[test]
@@ -182,43 +237,44 @@ mod tests {
             (
                 "activation",
                 json!("tanh"),
-                "parameter `activation` must be \"relu\" or \"sigmoid\", but is \"tanh\"",
+                "parameter `activation` must be one of relu, sigmoid, but is `tanh`",
             ),
             (
                 "learning_rate",
                 json!(0),
-                "parameter `learning_rate` must be a finite number above 0, but is 0",
+                "parameter `learning_rate` must be a number greater than 0 and at most 1000, but is `0`",
             ),
             (
                 "learning_rate",
                 json!(null),
-                "parameter `learning_rate` must be a finite number above 0, but is null",
+                "parameter `learning_rate` must be a number greater than 0 and at most 1000, but is `null`",
             ),
             (
                 "batch_size",
                 json!(0),
-                "parameter `batch_size` must be a whole number from 1 to 4294967295, but is 0",
+                "parameter `batch_size` must be a whole number from 1 to 65536, but is `0`",
             ),
             (
                 "batch_size",
                 json!(1.5),
-                "parameter `batch_size` must be a whole number from 1 to 4294967295, but is 1.5",
+                "parameter `batch_size` must be a whole number from 1 to 65536, but is `1.5`",
             ),
             (
                 "epochs",
                 json!("5"),
-                "parameter `epochs` must be a whole number from 1 to 4294967295, but is \"5\"",
+                "parameter `epochs` must be a whole number from 1 to 10000, but is `\"5\"` (text)",
             ),
+            ("epochs", json!([5]), "parameter `epochs` must be a whole number from 1 to 10000, but is `[5]`"),
             (
                 "seed",
                 json!(-1),
-                "parameter `seed` must be a whole number from 0 to 18446744073709551615, but is -1",
+                "parameter `seed` must be a whole number from 0 to 9223372036854775807, but is `-1`",
             ),
             (
                 "dropout",
                 json!(0.5),
                 "parameter `dropout` is not known to simple_cnn; it has activation, learning_rate, batch_size, epochs, \
-                 seed and precision",
+                 seed, precision",
             ),
         ];
         for (name, value, message) in cases {

@@ -4,7 +4,7 @@
 use std::{io::Write, time::Instant};
 
 use tch::TchError;
-use trainer_protocol::{CheckpointPlan, DatasetSummary, FromTrainer, TrainerOutcome};
+use trainer_protocol::{CheckpointPlan, DatasetSummary, EpochLine, FromTrainer, TrainerOutcome};
 
 use super::{
     checkpoint::{self, CheckpointPolicy, CheckpointStore},
@@ -380,6 +380,12 @@ fn write_weights(
 /// An epoch as it is told.
 fn line(id: &str, record: EpochRecord) -> FromTrainer {
     let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } = record;
-    let id = id.to_owned();
-    FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
+    let values = [
+        ("train_loss", Some(train_loss)),
+        ("val_accuracy", Some(val_accuracy)),
+        ("val_loss", val_loss),
+        ("train_accuracy", train_accuracy),
+    ];
+    let metrics = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    FromTrainer::Epoch(EpochLine { id: id.to_owned(), epoch, metrics, epoch_seconds })
 }

@@ -122,6 +122,16 @@ pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints the manifest of SimpleCNN as JSON.
+///
+/// # Errors
+/// Standard output that is closed.
+pub fn describe() -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{}", serde_json::to_string_pretty(config::simple_cnn())?)?;
+    Ok(output.flush()?)
+}
+
 /// Prints every GPU that libtorch can use, one JSON object a line. In a process of its own, because it loads CUDA.
 ///
 /// # Errors

@@ -23,6 +23,8 @@ enum Command {
     Predict(PredictOptions),
     /// Say how good trained weights are on a data set: accuracy, loss, accuracy by class, confusion matrix
     Evaluate(EvaluateOptions),
+    /// Print the manifest of what this program trains: parameters, metrics, what it can do
+    Describe,
     /// List the GPUs that libtorch can use, one JSON object a line
     Devices,
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train(arguments),
         Command::Predict(options) => trainer::predict(&options),
         Command::Evaluate(options) => trainer::evaluate(&options),
+        Command::Describe => trainer::describe(),
         Command::Devices => trainer::list_devices(),
     };
     output::exit_code(done.map(|()| ExitCode::SUCCESS))

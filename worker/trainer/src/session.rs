@@ -11,7 +11,7 @@ use trainer_protocol::{
 
 use super::{
     checkpoint::CheckpointStore,
-    config::TrainingConfig,
+    config::{self, TrainingConfig},
     conversation::Conversation,
     group::Group,
     lines::{Output, Request, SessionError},
@@ -39,7 +39,11 @@ pub(super) fn serve<W: Write + Send>(
 ) -> Result<(), SessionError> {
     let (output, stopped) = (Output::new(output), HashMap::new());
     let mut conversation = Conversation { requests, output, stopped, epoch: 0, checkpoints };
-    conversation.output.send(&FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device })?;
+    conversation.output.send(&FromTrainer::Ready {
+        protocol: TRAINER_PROTOCOL_VERSION,
+        device,
+        trainables: vec![config::simple_cnn().clone()],
+    })?;
     while let Ok(request) = conversation.requests.recv() {
         match request? {
             ToTrainer::Train { jobs, dataset } => train(&mut conversation, &jobs, &dataset, load)?,

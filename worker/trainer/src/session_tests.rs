@@ -12,19 +12,30 @@ use std::{
 use dataset::progress::Step;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
-use trainer_protocol::LINE_BYTES_MAX;
+use trainer_protocol::{EpochLine, LINE_BYTES_MAX};
 
 use super::super::lines::{HINT_INTERVAL, REQUESTS_WAITING_MAX, RequestsEnd, read_requests};
 use super::*;
-use crate::split::split;
+use crate::{config::simple_cnn, split::split};
 
 /// 40 images of noise in two classes; what is learnt does not matter here.
 fn noise() -> Rc<TrainingData> {
+    noise_times(None)
+}
+
+/// The same so glaring that with the largest learning rate a manifest allows, the loss is beyond float32 within an epoch.
+fn glaring_noise() -> Rc<TrainingData> {
+    noise_times(Some(1e20))
+}
+
+fn noise_times(factor: Option<f64>) -> Rc<TrainingData> {
     tch::set_num_threads(1);
     let bytes: Vec<u8> =
         (0..40 * 8 * 8 * 3_usize).map(|place| ((place * 2_654_435_761) >> 9) as u8).collect();
     let labels: Vec<u8> = (0..40).map(|image| (image % 2) as u8).collect();
     let images = Tensor::from_slice(&bytes).view([40, 8, 8, 3]);
+    let images =
+        factor.map_or_else(|| images.shallow_clone(), |factor| images.to_kind(tch::Kind::Float) * factor);
     let split = split(40, 0.25, 0).unwrap();
     Rc::new(TrainingData::in_memory(&images, &labels, &["cat", "dog"], &split, Device::Cpu).unwrap())
 }
@@ -115,7 +126,7 @@ fn listen(input: &str, jobs: usize) -> (Vec<FromTrainer>, Result<(), SessionErro
 fn outline(events: &[FromTrainer]) -> Vec<String> {
     let outline = events.iter().map(|event| match event {
         FromTrainer::Ended { id, outcome, .. } => format!("{id} {outcome:?}"),
-        FromTrainer::Epoch { id, epoch, .. } => format!("{id} epoch {epoch}"),
+        FromTrainer::Epoch(EpochLine { id, epoch, .. }) => format!("{id} epoch {epoch}"),
         FromTrainer::Started { id, .. } => format!("{id} started"),
         other => serde_json::to_value(other).unwrap()["type"].as_str().unwrap().to_owned(),
     });
@@ -127,17 +138,21 @@ fn a_job_is_trained_to_its_end() {
     let (events, end) = listen(&train(&["a"], &parameters()), 1);
     assert!(end.is_ok());
     assert_eq!(outline(&events), ["ready", "a started", "a epoch 1", "a epoch 2", "a Done"]);
-    assert_eq!(events[0], FromTrainer::Ready { protocol: TRAINER_PROTOCOL_VERSION, device: "cpu".into() });
+    assert_eq!(
+        events[0],
+        FromTrainer::Ready { protocol: 2, device: "cpu".into(), trainables: vec![simple_cnn().clone()] }
+    );
     let FromTrainer::Started { dataset, .. } = &events[1] else { panic!("{events:?}") };
     assert_eq!((dataset.train_images, dataset.val_images), (30, 10));
-    let FromTrainer::Epoch { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
-        events[2]
-    else {
+    let FromTrainer::Epoch(EpochLine { metrics, epoch_seconds, .. }) = &events[2] else {
         panic!("{events:?}")
     };
-    assert!(val_loss.is_some_and(f64::is_finite));
-    assert!(train_accuracy.is_some_and(|share| (0.0..=1.0).contains(&share)));
-    assert!(train_loss.is_finite() && (0.0..=1.0).contains(&val_accuracy) && epoch_seconds > 0.0);
+    let names: Vec<&str> = metrics.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["train_loss", "val_accuracy", "val_loss", "train_accuracy"]);
+    let is_share = |name| metrics.get(name).is_some_and(|share| (0.0..=1.0).contains(&share));
+    let is_finite = |name| metrics.get(name).is_some_and(f64::is_finite);
+    assert!(is_share("val_accuracy") && is_share("train_accuracy"));
+    assert!(is_finite("train_loss") && is_finite("val_loss") && *epoch_seconds > 0.0);
 }
 
 #[test]
@@ -159,7 +174,7 @@ fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() 
     let mut load =
         |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| panic!("the data set was asked for");
     let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
-    let reason = "parameter `activation` must be \"relu\" or \"sigmoid\", but is \"tanh\"".into();
+    let reason = "parameter `activation` must be one of relu, sigmoid, but is `tanh`".into();
     assert_eq!(events[1], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Rejected, reason });
 }
 
@@ -205,8 +220,9 @@ fn a_device_that_fails_ends_the_trainer_without_a_word_on_the_job() {
 #[test]
 fn a_job_that_diverges_names_the_epoch() {
     let mut wild = parameters();
-    wild["learning_rate"] = json!(1e30);
-    let (events, _) = listen(&train(&["a"], &wild), 1);
+    wild["learning_rate"] = json!(1000);
+    let data = glaring_noise();
+    let (events, _) = converse(&train(&["a"], &wild), 1, &mut |_, _| Ok(Rc::clone(&data)), |_| None);
     let reason = "the training loss was not finite any more in epoch 1".into();
     assert_eq!(events[2], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Diverged, reason });
 }
@@ -214,11 +230,11 @@ fn a_job_that_diverges_names_the_epoch() {
 #[test]
 fn a_running_job_is_stopped_and_the_next_one_trained() {
     let mut long = parameters();
-    long["epochs"] = json!(1_000_000);
+    long["epochs"] = json!(10_000);
     let data = noise();
     let (events, end) =
         converse(&train(&["a"], &long), 2, &mut |_, _| Ok(Rc::clone(&data)), |event| match event {
-            FromTrainer::Epoch { id, epoch: 2, .. } if id == "a" => {
+            FromTrainer::Epoch(EpochLine { id, epoch: 2, .. }) if id == "a" => {
                 Some(ToTrainer::Stop { id: id.clone(), checkpoint: false })
             }
             FromTrainer::Ended { id, .. } if id == "a" => {
@@ -245,7 +261,9 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
     };
     let data = noise();
     let stop = |event: &FromTrainer| match event {
-        FromTrainer::Epoch { epoch: 4, .. } => Some(ToTrainer::Stop { id: "a".into(), checkpoint: true }),
+        FromTrainer::Epoch(EpochLine { epoch: 4, .. }) => {
+            Some(ToTrainer::Stop { id: "a".into(), checkpoint: true })
+        }
         _ => None,
     };
     let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
@@ -273,7 +291,7 @@ fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_noth
         let store = CheckpointStore::open(folder.path().to_str().unwrap()).ok();
         // What was to be written is, before the job's end is told.
         let stop = |event: &FromTrainer| match event {
-            FromTrainer::Epoch { epoch: 4, .. } => {
+            FromTrainer::Epoch(EpochLine { epoch: 4, .. }) => {
                 Some(ToTrainer::Stop { id: "a".into(), checkpoint: false })
             }
             _ => None,

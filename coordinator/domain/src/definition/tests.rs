@@ -20,7 +20,7 @@ fn rates(definition: &SweepDefinition) -> Vec<String> {
 #[test]
 fn an_extension_adds_what_is_new_and_leaves_the_numbers_of_the_old() {
     let first = SweepDefinition::new(SweepId(1), specification("[0.1, 0.2]", "")).unwrap();
-    assert_eq!(first.varying, ["learning_rate"]);
+    assert_eq!(first.varying, ["learning_rate".into()]);
     let second = first.extended(specification("[0.3, 0.2, 0.4]", "execution: {attempts_max: 7}")).unwrap();
     assert_eq!(rates(&second), ["0.1", "0.2", "0.3", "0.4"]);
     assert_eq!(second.execution.attempts_max, 7);
@@ -37,7 +37,7 @@ fn a_constant_that_an_extension_changes_varies() {
     let constant = SweepDefinition::new(SweepId(1), specification("[0.1]", "")).unwrap();
     assert!(constant.varying.is_empty());
     let extended = constant.extended(specification("[0.2]", "")).unwrap();
-    assert_eq!(extended.varying, ["learning_rate"]);
+    assert_eq!(extended.varying, ["learning_rate".into()]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_extension_is_of_the_same_kind() {
             "`dataset.split_seed` cannot change, as numbers that are there would be of another kind: the sweep has 0, this has 9",
             {
                 let mut other = specification("[0.2]", "");
-                other.dataset.split_seed = 9;
+                other.dataset.as_mut().unwrap().split_seed = 9;
                 other
             },
         ),
@@ -152,7 +152,7 @@ fn what_is_shown_of_a_very_long_text_is_its_ends() {
     assert_eq!(first_document(&shown), first_document(&text));
     assert!(shown.contains("extensions are left out here") && text.ends_with(&shown[shown.len() - 1_000..]));
     let stored = SweepDefinition::from_stored(SweepId(1), &text).unwrap();
-    assert_eq!((stored.job_count(), stored.varying.as_slice()), (300_000, ["seed"].as_slice()));
+    assert_eq!((stored.job_count(), stored.varying.as_slice()), (300_000, ["seed".into()].as_slice()));
     for job in [1, 10_000, 10_001, 299_999] {
         assert_eq!(stored.parameters(job), definition.parameters(job));
     }
@@ -163,7 +163,7 @@ fn a_sweep_is_not_extended_beyond_what_is_written_at_each_of_its_changes() {
     // A path may be as long as a file.
     let long = |seed: u64| {
         let mut long = specification("[0.1]", &format!("  seed: {{value: {seed}}}\n"));
-        long.dataset.val_path = Some("v".repeat(1 << 20).into());
+        long.dataset.as_mut().unwrap().val_path = Some("v".repeat(1 << 20).into());
         long
     };
     let mut definition = SweepDefinition::new(SweepId(1), long(0)).unwrap();

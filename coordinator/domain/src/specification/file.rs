@@ -2,41 +2,44 @@
 //! is checked while it is read, so that the parser itself knows the line and the key of what is wrong.
 
 mod axis;
+mod build;
 mod checked;
+mod command;
 mod depth;
+mod distribution;
+mod keys;
+mod known;
+mod numbers;
 mod overrides;
 mod point;
 mod range;
 mod raw;
 mod suggestion;
+mod wandb;
+mod when;
+mod write;
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeSeed;
 use serde_yaml::{Mapping, Value};
 
 use self::{
-    axis::RawParameters,
+    build::{Problem, build},
     depth::{DEPTH_MAX, too_deep},
+    known::{Head, Known},
     overrides::read_overrides,
-    raw::RawFile,
+    raw::{FileSection, RawFile},
     suggestion::suggestion_for,
+    write::document,
 };
 use super::{
-    Artifacts, Axis, Change, DatasetSpecification, Execution, FILE_BYTES_MAX, Keep, Metric, MetricName,
-    MetricUse, PartialPoint, Specification, SpecificationError, SpecificationSource,
+    Change, FILE_BYTES_MAX, Objective, Specification, SpecificationError, SpecificationSource, Trainable,
 };
 use crate::{
     grid::{Grid, GridError, POINTS_MAX},
-    parameters::Model,
     text::shortened,
 };
-
-/// Attempts that may fail where a file says nothing: a flaky machine is forgiven twice.
-const ATTEMPTS_MAX_DEFAULT: u32 = 3;
-/// The report's image side, in pixels.
-const IMAGE_SIZE_DEFAULT: u32 = 128;
-/// The report's share of validation images.
-const VAL_FRACTION_DEFAULT: f64 = 0.2;
 
 /// Longest value in a message, in bytes.
 const VALUE_BYTES_MAX: usize = 200;
@@ -59,8 +62,9 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
             "{file}:{line}: lists and mappings nest more than {DEPTH_MAX} levels deep; is a bracket not closed?"
         )));
     }
-    let mut raw: RawFile = serde_yaml::from_str(text).map_err(|error| located(file, &error))?;
-    read_overrides(&source.overrides)?.into_iter().for_each(|top| raw.overlay(top));
+    let known = Head::read(text, &source.overrides).known();
+    let mut raw = parsed(text, known).map_err(|error| located(file, &error))?;
+    lay_over(&mut raw, &source.overrides, known)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
@@ -72,10 +76,25 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
     })
 }
 
-/// Reads what [`write`] wrote.
+fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
+    FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(text))
+}
+
+/// Puts `KEY=VALUE` changes over a file. Those of a program may name the parameters that the file has.
+fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result<(), SpecificationError> {
+    let names = raw.parameters.as_ref().map(axis::RawParameters::names).unwrap_or_default();
+    let known = match known {
+        Known::Program(_) => Known::Program(&names),
+        model @ Known::Model(_) => model,
+    };
+    read_overrides(overrides, known)?.into_iter().for_each(|top| raw.overlay(top));
+    Ok(())
+}
+
+/// Reads what [`write()`] wrote.
 pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
-    let raw: RawFile = serde_yaml::from_str(text).map_err(|error| located(stored, &error))?;
+    let raw = parsed(text, Head::read(text, &[]).known()).map_err(|error| located(stored, &error))?;
     build(raw).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
 }
 
@@ -104,25 +123,23 @@ fn section_line(text: &str, section: &str) -> Option<usize> {
     text.lines().position(is_key).map(|index| index + 1)
 }
 
-/// What is wrong across keys, and the top-level key to blame.
-struct Problem {
-    section: Option<&'static str>,
-    message: String,
-}
-
 /// Not checked of what is stored: older versions let a file ask for the largest loss.
 fn check_metric(specification: Specification) -> Result<Specification, Problem> {
-    let Metric { name, goal, .. } = specification.metric;
-    if goal == name.goal() {
-        return Ok(specification);
+    let Objective { name, goal, .. } = &specification.metric;
+    let known = match &specification.trainable {
+        Trainable::Model(manifest) => manifest.metric(name).map(|metric| metric.goal),
+        Trainable::Program(_) => None,
+    };
+    match known.filter(|known| known != goal) {
+        None => Ok(specification),
+        Some(known) => Err(Problem::of(
+            "metric",
+            format!(
+                "the goal of {name} is to {known}, so that `goal: {goal}` would call the worst job the best; leave `goal` out or \
+                 choose another `name`"
+            ),
+        )),
     }
-    let message = format!(
-        "the goal of {} is to {}, so that `goal: {goal}` would call the worst job the best; leave `goal` out or \
-         choose another `name`",
-        name.as_str(),
-        name.goal()
-    );
-    Err(Problem { section: Some("metric"), message })
 }
 
 fn check_grid(specification: Specification) -> Result<(Specification, Grid), Problem> {
@@ -144,75 +161,12 @@ fn check_grid(specification: Specification) -> Result<(Specification, Grid), Pro
             "the entries match more than 100 million points together; write fewer, or ones that name more parameters"
                 .into(),
         ),
+        Err(GridError::Conditions) => (
+            "parameters",
+            "the conditions (`when`) of the parameters cannot be used".into(),
+        ),
     };
-    Err(Problem { section: Some(section), message })
-}
-
-fn build(raw: RawFile) -> Result<Specification, Problem> {
-    let missing = |what: &str| Problem { section: None, message: what.to_owned() };
-    let name = raw.name.ok_or_else(|| missing("the key `name` is missing; add `name: my-sweep`"))?;
-    let model = raw.model.unwrap_or(Model::SimpleCnn);
-    let dataset = raw.dataset.unwrap_or_default();
-    let path = dataset.path.ok_or_else(|| {
-        missing("the key `dataset.path` is missing; add `dataset: {path: FOLDER}` or give --dataset FOLDER")
-    })?;
-    if dataset.val_path.is_some() && dataset.val_fraction.is_some() {
-        let message = "`val_path` names the validation set, so `val_fraction` has nothing to hold out; remove one of them";
-        return Err(Problem { section: Some("dataset"), message: message.to_owned() });
-    }
-    let axes = complete_axes(model, raw.parameters.unwrap_or_default());
-    let include = raw.include.unwrap_or_default();
-    for (position, point) in include.iter().enumerate() {
-        let open = |axis: &&Axis| axis.values.len() > 1 && !point.iter().any(|(name, _)| *name == axis.name);
-        if let Some(axis) = axes.iter().find(open) {
-            let message = format!(
-                "entry {} must give `{}`, which has {} values in `parameters`",
-                position + 1,
-                axis.name,
-                axis.values.len()
-            );
-            return Err(Problem { section: Some("include"), message });
-        }
-    }
-    let metric = raw.metric.unwrap_or_default();
-    let metric_name = metric.name.unwrap_or(MetricName::ValAccuracy);
-    let execution = raw.execution.unwrap_or_default();
-    Ok(Specification {
-        name,
-        model,
-        metric: Metric {
-            name: metric_name,
-            goal: metric.goal.unwrap_or(metric_name.goal()),
-            used: metric.used.unwrap_or_default(),
-        },
-        dataset: DatasetSpecification {
-            path,
-            val_path: dataset.val_path,
-            image_size: dataset.image_size.unwrap_or(IMAGE_SIZE_DEFAULT),
-            val_fraction: dataset.val_fraction.unwrap_or(VAL_FRACTION_DEFAULT),
-            split_seed: dataset.split_seed.unwrap_or(0),
-        },
-        axes,
-        exclude: raw.exclude.unwrap_or_default(),
-        include,
-        execution: Execution {
-            max_parallel: execution.max_parallel.flatten(),
-            attempts_max: execution.attempts_max.unwrap_or(ATTEMPTS_MAX_DEFAULT),
-            job_timeout_ms: execution.job_timeout.flatten(),
-            checkpoint_every_epochs: execution.checkpoint_every_epochs.flatten(),
-            pack_size_max: execution.pack_size_max.flatten(),
-        },
-        artifacts: raw.artifacts.and_then(|raw| raw.keep).map(|keep| Artifacts { keep }).unwrap_or_default(),
-    })
-}
-
-/// Every parameter of the model in its order, defaults where the file says nothing.
-fn complete_axes(model: Model, mut given: RawParameters) -> Vec<Axis> {
-    let axis = |definition: &'static crate::parameters::ParameterDefinition| Axis {
-        name: definition.name,
-        values: given.0.remove(definition.name).unwrap_or_else(|| vec![definition.default_value()]),
-    };
-    model.parameters().iter().map(axis).collect()
+    Err(Problem::of(section, message))
 }
 
 /// The specification as a file that [`read_stored`] reads.
@@ -226,9 +180,10 @@ pub(super) fn overlaid(
     specification: &Specification,
     overrides: &[String],
 ) -> Result<Specification, SpecificationError> {
-    let mut raw: RawFile =
-        serde_yaml::from_str(&write(specification)).map_err(|error| located("the specification", &error))?;
-    read_overrides(overrides)?.into_iter().for_each(|top| raw.overlay(top));
+    let known = Known::of(&specification.trainable);
+    let mut raw =
+        parsed(&write(specification), known).map_err(|error| located("the specification", &error))?;
+    lay_over(&mut raw, overrides, known)?;
     build(raw).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
@@ -270,86 +225,4 @@ fn shown(value: Option<&Value>) -> String {
             shortened(yaml.trim_end(), VALUE_BYTES_MAX)
         }
     }
-}
-
-fn document(specification: &Specification, with_points: bool) -> Mapping {
-    let Specification { name, model, metric, dataset, axes, exclude, include, execution, artifacts } =
-        specification;
-    let mut file =
-        mapping([("name", name.as_str().into()), ("model", model.name().into()), ("method", "grid".into())]);
-    let goal = metric.goal.to_string();
-    let mut ranking = mapping([("name", metric.name.as_str().into()), ("goal", goal.into())]);
-    if metric.used != MetricUse::default() {
-        ranking.insert("use".into(), metric.used.as_str().into());
-    }
-    insert(&mut file, "metric", ranking);
-    let path = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
-    let validation = match &dataset.val_path {
-        Some(val_path) => ("val_path", path(val_path)),
-        None => ("val_fraction", dataset.val_fraction.into()),
-    };
-    let dataset = mapping([
-        ("path", path(&dataset.path)),
-        ("image_size", dataset.image_size.into()),
-        validation,
-        ("split_seed", dataset.split_seed.into()),
-    ]);
-    insert(&mut file, "dataset", dataset);
-    let axis = |axis: &Axis| {
-        let values = match axis.values.as_slice() {
-            [value] => mapping([("value", to_value(value))]),
-            values => mapping([("values", Value::Sequence(values.iter().map(to_value).collect()))]),
-        };
-        (axis.name, Value::Mapping(values))
-    };
-    if with_points {
-        insert(&mut file, "parameters", mapping(axes.iter().map(axis)));
-    }
-    for (key, points) in [("exclude", exclude), ("include", include)] {
-        if with_points && !points.is_empty() {
-            let point = |point: &PartialPoint| {
-                Value::Mapping(mapping(point.iter().map(|(name, value)| (*name, to_value(value)))))
-            };
-            file.insert(key.into(), Value::Sequence(points.iter().map(point).collect()));
-        }
-    }
-    let mut run = mapping([("attempts_max", execution.attempts_max.into())]);
-    if let Some(max_parallel) = execution.max_parallel {
-        run.insert("max_parallel".into(), max_parallel.into());
-    }
-    if let Some(timeout_ms) = execution.job_timeout_ms {
-        let timeout = humantime::format_duration(std::time::Duration::from_millis(timeout_ms)).to_string();
-        run.insert("job_timeout".into(), timeout.into());
-    }
-    if let Some(epochs) = execution.checkpoint_every_epochs {
-        run.insert("checkpoint_every_epochs".into(), epochs.into());
-    }
-    if let Some(pack_size_max) = execution.pack_size_max {
-        run.insert("pack_size_max".into(), pack_size_max.into());
-    }
-    insert(&mut file, "execution", run);
-    let keep = match artifacts.keep {
-        Keep::Best(count) => Value::from(count),
-        keep => keep.to_string().into(),
-    };
-    insert(&mut file, "artifacts", mapping([("keep", keep)]));
-    file
-}
-
-fn to_value(value: &terms::ParameterValue) -> Value {
-    match value {
-        terms::ParameterValue::Null => Value::Null,
-        terms::ParameterValue::Boolean(value) => (*value).into(),
-        terms::ParameterValue::Integer(number) => (*number).into(),
-        terms::ParameterValue::Float(number) => (*number).into(),
-        terms::ParameterValue::Text(text) => text.as_str().into(),
-    }
-}
-
-fn mapping<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Mapping {
-    pairs.into_iter().map(|(key, value)| (Value::from(key), value)).collect()
-}
-
-fn insert(file: &mut Mapping, key: &str, value: Mapping) {
-    file.insert(key.into(), Value::Mapping(value));
 }

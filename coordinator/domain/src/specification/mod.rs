@@ -2,15 +2,21 @@
 //! file gives it meaning; errors name the file, the line and the key.
 
 mod file;
+mod limits;
+mod trainable;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
-pub use terms::Goal;
-use terms::{EpochMetrics, ParameterValue};
+use terms::manifest::Manifest;
+pub use terms::{Goal, MetricUse, Objective};
 
+pub use self::{
+    limits::{Execution, is_setting},
+    trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
+};
 use crate::{
     grid::{Grid, GridError},
-    parameters::Model,
+    space::{Axis, Name, PartialPoint},
     text::shortened,
 };
 
@@ -68,26 +74,21 @@ impl fmt::Display for Change {
     }
 }
 
-/// Whether a key cannot change a number of a sweep's results, so that it may change while the sweep runs. Whether the
-/// pictures at another path are the same, the workers find out.
-pub fn is_setting(key: &str) -> bool {
-    ["name", "dataset.path", "metric.use"].contains(&key)
-        || key.starts_with("execution.")
-        || key.starts_with("artifacts.")
-}
-
 /// One checked sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
     /// The sweep's name, for people and for folders.
     pub name: String,
-    /// What is trained.
-    pub model: Model,
+    /// What it is about, for people; empty where the file does not say.
+    pub description: String,
+    /// What is swept.
+    pub trainable: Trainable,
     /// What ranks the jobs.
-    pub metric: Metric,
-    /// The images.
-    pub dataset: DatasetSpecification,
-    /// Every parameter of the model in the model's order, each with at least one value, without duplicates.
+    pub metric: Objective,
+    /// The images; none for a program, which finds its data by itself.
+    pub dataset: Option<DatasetSpecification>,
+    /// Every parameter, each with at least one value, without duplicates: a model's in the model's order, a program's in the
+    /// order of the file.
     pub axes: Vec<Axis>,
     /// Points of the grid to leave out; each names some parameters.
     pub exclude: Vec<PartialPoint>,
@@ -95,123 +96,12 @@ pub struct Specification {
     pub include: Vec<PartialPoint>,
     /// How to run it.
     pub execution: Execution,
+    /// What a job of a program takes up.
+    pub resources: Resources,
     /// What is kept of its jobs.
     pub artifacts: Artifacts,
-}
-
-/// One parameter and its values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
-    /// The parameter's name.
-    pub name: &'static str,
-    /// Its values in the order of the file, never empty.
-    pub values: Vec<ParameterValue>,
-}
-
-/// Some parameters of a point, in the model's order.
-pub type PartialPoint = Vec<(&'static str, ParameterValue)>;
-
-/// The metric that ranks jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metric {
-    /// Which number.
-    pub name: MetricName,
-    /// Which way is better.
-    pub goal: Goal,
-    /// Which of a job's epochs counts.
-    pub used: MetricUse,
-}
-
-/// Which of a job's epochs counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MetricUse {
-    /// The last, as the original report has it.
-    #[default]
-    Last,
-    /// The one with the best value.
-    Best,
-}
-
-impl MetricUse {
-    /// The name in sweep files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::Best => "best",
-        }
-    }
-}
-
-/// A number of an epoch. Trainers may leave out all but the validation accuracy and the training loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricName {
-    /// Share of validation images classified rightly.
-    ValAccuracy,
-    /// Mean validation loss.
-    ValLoss,
-    /// Share of training images classified rightly during training.
-    TrainAccuracy,
-    /// Mean training loss.
-    TrainLoss,
-}
-
-impl MetricName {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::ValAccuracy, Self::ValLoss, Self::TrainAccuracy, Self::TrainLoss];
-
-    /// Its value after an epoch; none where the worker did not say it.
-    pub fn of(self, epoch: &EpochMetrics) -> Option<f64> {
-        match self {
-            Self::ValAccuracy => Some(epoch.val_accuracy),
-            Self::ValLoss => epoch.val_loss,
-            Self::TrainAccuracy => epoch.train_accuracy,
-            Self::TrainLoss => Some(epoch.train_loss),
-        }
-    }
-
-    /// The name in sweep files, reports and stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ValAccuracy => "val_accuracy",
-            Self::ValLoss => "val_loss",
-            Self::TrainAccuracy => "train_accuracy",
-            Self::TrainLoss => "train_loss",
-        }
-    }
-
-    /// The metric of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
-    }
-
-    /// Which way is better.
-    pub fn goal(self) -> Goal {
-        match self {
-            Self::ValAccuracy | Self::TrainAccuracy => Goal::Maximize,
-            Self::ValLoss | Self::TrainLoss => Goal::Minimize,
-        }
-    }
-}
-
-impl Metric {
-    /// Whether `candidate` beats `champion`; on a tie the champion stays.
-    pub fn beats(self, candidate: f64, champion: f64) -> bool {
-        match self.goal {
-            Goal::Maximize => candidate > champion,
-            Goal::Minimize => candidate < champion,
-        }
-    }
-
-    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
-    /// does not matter.
-    pub fn outranks(self, one: (u64, f64), other: (u64, f64)) -> bool {
-        self.beats(one.1, other.1) || (one.1 == other.1 && one.0 < other.0)
-    }
-
-    /// Whether it is what jobs have been ranked by all along, and what every job's best epoch is found by.
-    pub fn is_largest_accuracy(self) -> bool {
-        (self.name, self.goal) == (MetricName::ValAccuracy, Goal::Maximize)
-    }
+    /// What the file says that has no meaning here, for people. It is not kept with the sweep.
+    pub notes: Vec<String>,
 }
 
 /// The data set of a sweep.
@@ -227,21 +117,6 @@ pub struct DatasetSpecification {
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
-}
-
-/// How a sweep is run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Execution {
-    /// Most jobs at the same time; none for as many as there are slots.
-    pub max_parallel: Option<u32>,
-    /// Most attempts that may fail before the job has failed.
-    pub attempts_max: u32,
-    /// Longest time of one attempt, in milliseconds.
-    pub job_timeout_ms: Option<u64>,
-    /// A checkpoint after each so many epochs, at least 1; none for as often as costs little.
-    pub checkpoint_every_epochs: Option<u32>,
-    /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
-    pub pack_size_max: Option<u32>,
 }
 
 /// What a sweep keeps of its jobs beside their numbers.
@@ -315,27 +190,47 @@ impl Specification {
         file::kind_changes(before, self)
     }
 
+    /// What the trainable says of itself; of a program, what the file says of it.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        match &self.trainable {
+            Trainable::Model(manifest) => Arc::clone(manifest),
+            Trainable::Program(program) => Arc::new(program.manifest(&self.axes, &self.metric)),
+        }
+    }
+
+    /// Where the images lie; empty where there are none.
+    pub fn dataset_path(&self) -> &std::path::Path {
+        self.dataset.as_ref().map_or(std::path::Path::new(""), |dataset| dataset.path.as_path())
+    }
+
     /// Takes over all for which [`is_setting`] holds.
     pub fn take_settings(&mut self, other: &Self) {
         self.name.clone_from(&other.name);
-        self.dataset.path.clone_from(&other.dataset.path);
+        self.description.clone_from(&other.description);
+        if let (Some(own), Some(other)) = (&mut self.dataset, &other.dataset) {
+            own.path.clone_from(&other.path);
+        }
         self.metric.used = other.metric.used;
         self.execution.clone_from(&other.execution);
+        self.resources = other.resources;
         self.artifacts = other.artifacts;
     }
 
     /// Whether [`Self::take_settings`] would change nothing.
     pub fn has_settings_of(&self, other: &Self) -> bool {
         self.name == other.name
-            && self.dataset.path == other.dataset.path
+            && self.description == other.description
+            && self.dataset_path() == other.dataset_path()
             && self.metric.used == other.metric.used
             && self.execution == other.execution
+            && self.resources == other.resources
             && self.artifacts == other.artifacts
     }
 
     /// About how much memory it takes up.
     pub fn bytes(&self) -> usize {
-        let values = self.axes.iter().map(|axis| size_of_val(axis.values.as_slice())).sum::<usize>();
+        let values = |axis: &Axis| size_of::<Axis>() + axis.name.len() + size_of_val(axis.values.as_slice());
+        let values = self.axes.iter().map(values).sum::<usize>();
         let points = self.exclude.iter().chain(&self.include);
         size_of::<Self>() + values + points.map(|point| size_of_val(point.as_slice())).sum::<usize>()
     }
@@ -345,14 +240,15 @@ impl Specification {
         Grid::new(&self.axes, &self.exclude, &self.include)
     }
 
-    /// Names of the parameters that differ between jobs, in the model's order.
-    pub fn varying(&self) -> Vec<&'static str> {
+    /// Names of the parameters that differ between jobs, in their order. One that has a value in some jobs only differs.
+    pub fn varying(&self) -> Vec<Name> {
         let constant = |axis: &&Axis| {
             let included = |point: &PartialPoint| point.iter().find(|(name, _)| *name == axis.name).cloned();
             axis.values.len() == 1
+                && axis.when.is_empty()
                 && self.include.iter().filter_map(included).all(|(_, value)| value == axis.values[0])
         };
-        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name).collect()
+        self.axes.iter().filter(|axis| !constant(axis)).map(|axis| axis.name.clone()).collect()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What sweep files mean, and what is said of wrong ones.
 
-use std::fmt::Write as _;
+mod programs;
+
+use std::{fmt::Write as _, path::Path};
 
 use proptest::prelude::*;
 
@@ -42,8 +44,16 @@ fn with_parameters(parameters: &str) -> String {
     format!("name: x\ndataset: {{path: d}}\nparameters:\n{parameters}\n")
 }
 
+fn images(specification: &Specification) -> &DatasetSpecification {
+    specification.dataset.as_ref().unwrap()
+}
+
+fn names(names: &[Name]) -> Vec<&str> {
+    names.iter().map(|name| &**name).collect()
+}
+
 fn values(specification: &Specification, name: &str) -> Vec<String> {
-    let axis = specification.axes.iter().find(|axis| axis.name == name).unwrap();
+    let axis = specification.axes.iter().find(|axis| *axis.name == *name).unwrap();
     axis.values.iter().map(ToString::to_string).collect()
 }
 
@@ -51,7 +61,7 @@ fn values(specification: &Specification, name: &str) -> Vec<String> {
 fn the_reports_file_has_its_jobs() {
     let specification = parse(REPORT).unwrap();
     assert_eq!(specification.grid().unwrap().job_count(), 16 - 2 + 1);
-    assert_eq!(specification.varying(), ["activation", "learning_rate", "batch_size"]);
+    assert_eq!(names(&specification.varying()), ["activation", "learning_rate", "batch_size"]);
     assert_eq!(specification.execution.job_timeout_ms, Some(7_200_000));
     assert_eq!(specification.execution.checkpoint_every_epochs, Some(2));
     assert_eq!(specification.execution.pack_size_max, Some(4));
@@ -90,14 +100,14 @@ fn a_specification_survives_being_stored() {
 fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
     let metric = |text: &str| parse(&format!("name: x\ndataset: {{path: d}}\nmetric: {text}\n")).unwrap();
     for (text, name, goal, used) in [
-        ("{}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Last),
-        ("{use: best}", MetricName::ValAccuracy, Goal::Maximize, MetricUse::Best),
-        ("{name: val_loss, use: best}", MetricName::ValLoss, Goal::Minimize, MetricUse::Best),
-        ("{name: train_accuracy, use: last}", MetricName::TrainAccuracy, Goal::Maximize, MetricUse::Last),
-        ("{name: train_loss, goal: minimize}", MetricName::TrainLoss, Goal::Minimize, MetricUse::Last),
+        ("{}", "val_accuracy", Goal::Maximize, MetricUse::Last),
+        ("{use: best}", "val_accuracy", Goal::Maximize, MetricUse::Best),
+        ("{name: val_loss, use: best}", "val_loss", Goal::Minimize, MetricUse::Best),
+        ("{name: train_accuracy, use: last}", "train_accuracy", Goal::Maximize, MetricUse::Last),
+        ("{name: train_loss, goal: minimize}", "train_loss", Goal::Minimize, MetricUse::Last),
     ] {
         let specification = metric(text);
-        assert_eq!(specification.metric, Metric { name, goal, used }, "{text}");
+        assert_eq!(specification.metric, Objective { name: name.into(), goal, used }, "{text}");
         assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
     }
     let set = parse_with(REPORT, &["metric.use=best"]).unwrap();
@@ -143,8 +153,8 @@ fn overrides_go_over_the_file_in_order() {
         ["epochs=1", "epochs=2", "activation=[relu]", "dataset.image_size=32", "exclude=[]", "name=y"];
     let specification = parse_with(REPORT, &overrides).unwrap();
     assert_eq!(values(&specification, "epochs"), ["2"]);
-    assert_eq!(specification.dataset.image_size, 32);
-    assert_eq!(specification.dataset.path, PathBuf::from("data/train"));
+    assert_eq!(images(&specification).image_size, 32);
+    assert_eq!(specification.dataset_path(), Path::new("data/train"));
     assert_eq!(specification.name, "y");
     assert_eq!(specification.grid().unwrap().job_count(), 9);
 }
@@ -152,7 +162,7 @@ fn overrides_go_over_the_file_in_order() {
 #[test]
 fn a_validation_set_that_is_named_is_kept_and_leaves_nothing_to_hold_out() {
     let specification = parse("name: x\ndataset: {path: d, val_path: d/other}\n").unwrap();
-    assert_eq!(specification.dataset.val_path, Some(PathBuf::from("d/other")));
+    assert_eq!(images(&specification).val_path, Some(PathBuf::from("d/other")));
     let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
     assert_eq!(stored, specification);
     let other = parse("name: x\ndataset: {path: d}\n").unwrap();
@@ -194,7 +204,7 @@ fn a_text_is_set_as_it_stands() {
         "a=b",
     ] {
         let specification = parse_with(REPORT, &[&format!("dataset.path={text}")]).unwrap();
-        assert_eq!(specification.dataset.path, PathBuf::from(text));
+        assert_eq!(specification.dataset_path(), Path::new(text));
         assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
         if !text.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
             assert_eq!(parse_with(REPORT, &[&format!("name={text}")]).unwrap().name, text);
@@ -206,7 +216,10 @@ fn a_text_is_set_as_it_stands() {
 fn a_text_in_a_file_is_no_number() {
     for text in ["007", "1.10", "1e3", "0x1F", "true", "yes", "null"] {
         let specification = parse(&format!("name: {text}\ndataset: {{path: {text}}}\n")).unwrap();
-        assert_eq!((specification.name.as_str(), specification.dataset.path.to_str().unwrap()), (text, text));
+        assert_eq!(
+            (specification.name.as_str(), specification.dataset_path().to_str().unwrap()),
+            (text, text)
+        );
         assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
     }
 }
@@ -231,7 +244,7 @@ fn whole_numbers_may_be_written_as_decimal_ones() {
     assert_eq!(values(&specification, "epochs"), ["100"]);
     assert_eq!(values(&specification, "batch_size"), ["16", "32", "48", "64"]);
     assert_eq!(values(&specification, "learning_rate"), ["0.001"]);
-    assert_eq!((specification.dataset.image_size, specification.dataset.split_seed), (64, 1000));
+    assert_eq!((images(&specification).image_size, images(&specification).split_seed), (64, 1000));
     assert_eq!(specification.execution.attempts_max, 2);
 }
 

@@ -4,7 +4,11 @@ use domain::record::Record;
 use terms::{AttemptKey, AttemptState, JobState, Outcome, SweepId};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key};
-use crate::{AttemptEvent, Input, Observation, Reply, SessionId, WaitReason, WorkerStatus};
+use crate::{
+    AttemptEvent, Event, Observation, SessionId, WaitReason, WorkerStatus,
+    command::{Cancel, Pause, Resume, Retry},
+    query::{DescribeSweep, ListWorkers},
+};
 
 fn away(cluster: &mut Cluster, session: u64, attempt: AttemptKey) {
     cluster.event(session, attempt, ended(Outcome::Unavailable, "cannot read d: Input/output error"));
@@ -19,10 +23,8 @@ fn live(cluster: &mut Cluster, sessions: &[u64], milliseconds: u64) {
 }
 
 fn worker(cluster: &mut Cluster) -> (WorkerStatus, String) {
-    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => (workers[0].status, workers[0].reason.clone()),
-        other => panic!("{other:?}"),
-    }
+    let page = cluster.ask(&ListWorkers { after: None, limit: 100 });
+    (page.workers[0].status, page.workers[0].reason.clone())
 }
 
 fn waiting(cluster: &mut Cluster) -> (WaitReason, String) {
@@ -132,7 +134,7 @@ fn a_data_set_that_no_worker_ever_read_fails_its_jobs_in_the_end_and_can_be_trie
     let state = JobState::Failed;
     let jobs = (1..=3).map(|job| domain::record::EndedJob { job, attempts: 50, state }).collect();
     let seen = cluster.ends();
-    cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen });
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen });
     let granted = cluster.grants();
     assert_eq!(granted.len(), 2, "every worker tries it again at once");
     granted.into_iter().for_each(|(session, attempt)| cluster.train(session, attempt));
@@ -144,7 +146,7 @@ fn what_is_said_of_a_place_that_was_changed_meanwhile_is_not_held_against_the_ne
         let mut cluster = Cluster::with_sweep(2, "execution: {attempts_max: 1}");
         cluster.connect(1, "a", 1, &[]);
         let moved = cluster.change("dataset.path=elsewhere");
-        cluster.apply(moved);
+        cluster.order(moved);
         cluster.take_effects();
         cluster.event(1, key(1, 1), ended(outcome, "cannot read d"));
         assert_eq!(cluster.grants(), [(1, key(1, 2))], "{outcome:?}");
@@ -166,7 +168,7 @@ fn another_data_set_at_the_old_place_is_not_held_against_the_new_one() {
     cluster.train(1, key(1, 1));
     cluster.connect(2, "b", 1, &[]);
     let moved = cluster.change("dataset.path=elsewhere");
-    cluster.apply(moved);
+    cluster.order(moved);
     cluster.take_effects();
     let other = AttemptEvent::Started { dataset: dataset("other"), resumed_epochs: 0 };
     cluster.event(2, key(3, 1), other.clone());
@@ -183,7 +185,7 @@ fn an_attempt_that_began_at_a_place_that_was_wrong_does_not_settle_the_data_set(
     cluster.connect(1, "a", 1, &[]);
     // The user sees the mistake while the data set is prepared.
     let moved = cluster.change("dataset.path=right");
-    cluster.apply(moved);
+    cluster.order(moved);
     cluster.take_effects();
     let found = |hash| AttemptEvent::Started { dataset: dataset(hash), resumed_epochs: 0 };
     cluster.event(1, key(1, 1), found("wrong"));
@@ -195,7 +197,7 @@ fn an_attempt_that_began_at_a_place_that_was_wrong_does_not_settle_the_data_set(
     assert_eq!((cluster.counts(), charged(&cluster)), ([2, 1, 0, 0, 0, 0], 0));
     // Where results came from that data set, no other takes its place.
     let moved = cluster.change("dataset.path=wrong");
-    cluster.apply(moved);
+    cluster.order(moved);
     cluster.epoch(1, key(1, 2), 1);
     assert_eq!(cluster.counts(), [2, 1, 0, 0, 0, 0]);
 }
@@ -223,10 +225,10 @@ fn the_reason_why_jobs_wait_is_the_schedulers_own() {
     assert_eq!(waiting(&mut cluster), (Why::NoWorker, "no worker is connected".to_owned()));
     cluster.connect(1, "a", 2, &[]);
     assert_eq!(waiting(&mut cluster).0, Why::MaxParallel);
-    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.order(Pause(SweepId(1)));
     assert_eq!(waiting(&mut cluster).0, Why::Paused);
-    cluster.apply(Input::Resume(SweepId(1)));
-    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: "it is tired".into() });
+    cluster.order(Resume(SweepId(1)));
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: "it is tired".into() });
     cluster.train(1, key(1, 1));
     assert_eq!(
         waiting(&mut cluster),
@@ -239,7 +241,7 @@ fn the_reason_why_jobs_wait_is_the_schedulers_own() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.submit(2, "");
     cluster.connect(1, "a", 1, &[]);
-    let Reply::Sweep(second) = cluster.apply(Input::DescribeSweep(SweepId(2))) else { panic!("it is there") };
+    let second = cluster.ask(&DescribeSweep::new(SweepId(2)));
     assert_eq!(second.waiting.unwrap().text, "every slot is busy with other sweeps");
     assert_eq!(waiting(&mut cluster), (Why::SlotsBusy, "every slot is busy".to_owned()));
     cluster.train(1, key(1, 1));
@@ -274,18 +276,18 @@ fn a_sweep_fails_for_no_data_set_that_only_another_one_waited_for() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     away(&mut cluster, 1, key(1, 1));
-    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.order(Pause(SweepId(1)));
     live(&mut cluster, &[1], 120_000);
     cluster.submit(1, "");
     let second = AttemptKey::new(2, 1, 1);
     assert_eq!(cluster.grants().last(), Some(&(1, second)));
     away(&mut cluster, 1, second);
-    let Reply::Sweep(sweep) = cluster.apply(Input::DescribeSweep(SweepId(2))) else { panic!("it is there") };
+    let sweep = cluster.ask(&DescribeSweep::new(SweepId(2)));
     let counts = sweep.counts;
     assert_eq!((counts.pending, counts.failed), (1, 0), "for this one, it is the first fault");
     assert_eq!(worker(&mut cluster).0, WorkerStatus::Quarantined);
     for sweep in [1, 2] {
-        cluster.apply(Input::Cancel(SweepId(sweep)));
+        cluster.order(Cancel(SweepId(sweep)));
     }
     live(&mut cluster, &[1], 500);
     assert_eq!(worker(&mut cluster).0, WorkerStatus::Connected, "no sweep needs it any more");

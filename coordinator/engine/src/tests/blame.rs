@@ -4,15 +4,11 @@ use domain::record::Record;
 use terms::{JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{AttemptEvent, Input, Reply, WorkerStatus};
+use crate::{AttemptEvent, Event, WorkerStatus, query::ListWorkers};
 
 fn workers(cluster: &mut Cluster) -> Vec<(WorkerStatus, String)> {
-    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => {
-            workers.into_iter().map(|worker| (worker.status, worker.reason)).collect()
-        }
-        other => panic!("{other:?}"),
-    }
+    let page = cluster.ask(&ListWorkers { after: None, limit: 100 });
+    page.workers.into_iter().map(|worker| (worker.status, worker.reason)).collect()
 }
 
 /// The job's attempt begins on a new worker, which dies.
@@ -83,7 +79,7 @@ fn a_worker_that_is_all_there_is_is_never_set_aside_for_its_jobs() {
     cluster.take_effects();
     assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Quarantined);
     // Where it is all there is, its jobs are to blame, for all anyone knows.
-    cluster.apply(Input::SessionClosed(crate::SessionId(2)));
+    cluster.hear(Event::SessionClosed(crate::SessionId(2)));
     assert_eq!(workers(&mut cluster)[0].0, WorkerStatus::Connected);
     assert_eq!(cluster.grants().len(), 1);
 }

@@ -8,11 +8,13 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{AttemptKey, EpochMetrics, Outcome, SweepId, SweepState};
+use terms::{AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState};
 
 use crate::{
-    AttemptEvent, Effect, EndsSeen, Engine, EngineConfig, Heartbeat, HeldAttempt, Hello, Input, Now, Output,
-    Reply, SessionId, SlotDescription, SweepView, ToWorker,
+    AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
+    HeldAttempt, Hello, Issued, Issuer, Now, Output, Query, SessionId, SlotDescription, SweepView, ToWorker,
+    command::{Extend, Submit},
+    query::{Define, DescribeSweep, SeeEnds},
 };
 
 /// The slot of attempts whose end is about to be told.
@@ -113,6 +115,8 @@ impl Cluster {
             sweep: SweepId(1),
             request_id: String::new(),
             specification: specification(1, "").to_yaml(),
+            manifest: None,
+            metrics: MetricSchema::default(),
             state: SweepState::Running,
             created_unix_ms: 0,
             ended_unix_ms: None,
@@ -133,15 +137,43 @@ impl Cluster {
         Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
     }
 
-    pub(super) fn apply(&mut self, input: Input) -> Reply {
-        let Output { records, effects, reply } = self.engine.apply(self.now(), input);
+    /// Something happens.
+    pub(super) fn hear(&mut self, event: Event) {
+        let output = self.engine.hear(self.now(), event);
+        self.take(output);
+    }
+
+    /// A user gives a command, which is not refused.
+    pub(super) fn order<C: Command>(&mut self, command: C) -> C::Answer {
+        self.try_order(command).unwrap()
+    }
+
+    /// A user gives a command, which is refused.
+    pub(super) fn refusal<C: Command>(&mut self, command: C) -> ControlError {
+        self.try_order(command).unwrap_err()
+    }
+
+    /// A user gives a command, which may be refused.
+    pub(super) fn try_order<C: Command>(&mut self, command: C) -> Result<C::Answer, ControlError> {
+        let issued = Issued { command, issuer: Issuer::local() };
+        let (answer, output) = self.engine.execute(self.now(), issued);
+        self.take(output);
+        answer
+    }
+
+    /// A question about something that is there.
+    pub(super) fn ask<Q: Query>(&self, query: &Q) -> Q::Answer {
+        self.engine.ask(self.now(), query).unwrap()
+    }
+
+    fn take(&mut self, output: Output) {
+        let Output { records, effects } = output;
         self.engine.check_invariants().unwrap();
         self.records.extend(records);
         if !self.disk_stands_still {
             self.tell(&effects);
         }
         self.effects.extend(effects);
-        reply
     }
 
     /// These messages leave, as far as leases begin with them.
@@ -156,7 +188,7 @@ impl Cluster {
             }
         }
         if !granted.is_empty() || !welcomed.is_empty() {
-            self.apply(Input::Told { granted, welcomed });
+            self.hear(Event::Told { granted, welcomed });
         }
     }
 
@@ -166,10 +198,9 @@ impl Cluster {
 
     pub(super) fn submit_this(&mut self, specification: Specification) -> SweepView {
         let definition = Box::new(SweepDefinition::new(SweepId(0), specification).unwrap());
-        match self.apply(Input::Submit { definition, request_id: String::new() }) {
-            Reply::Submitted(sweep, true) => *sweep,
-            other => panic!("{other:?}"),
-        }
+        let submitted = self.order(Submit { definition, request_id: String::new() });
+        assert!(submitted.created);
+        submitted.sweep
     }
 
     /// A worker connects on the stream `session`, holding these attempts.
@@ -217,12 +248,12 @@ impl Cluster {
                 .collect(),
             draining: false,
         };
-        self.apply(Input::SessionOpened { session: SessionId(session), hello });
+        self.hear(Event::SessionOpened { session: SessionId(session), hello });
     }
 
     pub(super) fn event(&mut self, session: u64, attempt: AttemptKey, event: AttemptEvent) {
         self.sequence += 1;
-        self.apply(Input::Event { session: SessionId(session), sequence: self.sequence, attempt, event });
+        self.hear(Event::Attempt { session: SessionId(session), sequence: self.sequence, attempt, event });
     }
 
     pub(super) fn start(&mut self, session: u64, attempt: AttemptKey) {
@@ -230,7 +261,7 @@ impl Cluster {
     }
 
     pub(super) fn epoch(&mut self, session: u64, attempt: AttemptKey, epoch: u32) {
-        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch)));
+        self.event(session, attempt, AttemptEvent::Epoch(metrics(epoch).into()));
     }
 
     /// The worker trains the whole job.
@@ -244,12 +275,12 @@ impl Cluster {
     pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
         let running =
             attempts.iter().map(|&attempt| Heartbeat { attempt, epoch: 1, fraction: 0.5 }).collect();
-        self.apply(Input::Heartbeat { session: SessionId(session), running });
+        self.hear(Event::Heartbeat { session: SessionId(session), running });
     }
 
     pub(super) fn pass(&mut self, milliseconds: u64) {
         self.now_ms += milliseconds;
-        self.apply(Input::Tick);
+        self.hear(Event::Tick);
     }
 
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {
@@ -287,32 +318,23 @@ impl Cluster {
     }
 
     pub(super) fn sweep(&mut self) -> SweepView {
-        match self.apply(Input::DescribeSweep(SweepId(1))) {
-            Reply::Sweep(sweep) => *sweep,
-            other => panic!("{other:?}"),
-        }
+        self.ask(&DescribeSweep::new(SweepId(1)))
     }
 
     /// What to show with jobs that have ended as they have by now.
     pub(super) fn ends(&mut self) -> EndsSeen {
-        match self.apply(Input::SeeEnds(SweepId(1))) {
-            Reply::Ends(seen) => seen,
-            other => panic!("{other:?}"),
-        }
+        self.ask(&SeeEnds(SweepId(1)))
     }
 
     pub(super) fn definition(&mut self) -> Arc<SweepDefinition> {
-        match self.apply(Input::Define(SweepId(1))) {
-            Reply::Definition(definition, _) => definition,
-            other => panic!("{other:?}"),
-        }
+        self.ask(&Define(SweepId(1))).definition
     }
 
     /// A change of the first sweep's settings.
-    pub(super) fn change(&mut self, what: &str) -> Input {
+    pub(super) fn change(&mut self, what: &str) -> Extend {
         let base = self.definition();
         let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
-        Input::Extend { sweep: SweepId(1), base, definition }
+        Extend { sweep: SweepId(1), base, definition }
     }
 
     /// What went wrong with the first sweep's only job, as it was recorded last.

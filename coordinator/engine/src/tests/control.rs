@@ -9,17 +9,19 @@ use domain::{
 use terms::{AttemptState, JobKey, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, ended, key, specification};
-use crate::{ControlError, Effect, Input, JobEnd, Reply, SessionId, ToWorker, WorkerStatus};
+use crate::{
+    ControlError, Effect, Event, JobEnd, SessionId, SweepView, ToWorker, WorkerStatus, WorkerView,
+    command::{Cancel, Drain, EndJob, Extend, Pause, Resume, Retried, Retry, Stop, Submit},
+    query::DescribeWorker,
+};
 
 #[test]
 fn a_repeated_submission_gives_the_same_sweep() {
     let mut cluster = Cluster::new();
     for (round, created) in [(1, true), (2, false)] {
         let definition = Box::new(SweepDefinition::new(SweepId(0), specification(3, "")).unwrap());
-        match cluster.apply(Input::Submit { definition, request_id: "same".into() }) {
-            Reply::Submitted(sweep, new) => assert_eq!((sweep.id().0, new), (1, created), "round {round}"),
-            other => panic!("{other:?}"),
-        }
+        let submitted = cluster.order(Submit { definition, request_id: "same".into() });
+        assert_eq!((submitted.sweep.id().0, submitted.created), (1, created), "round {round}");
     }
     assert_eq!(cluster.records.len(), 1);
 }
@@ -28,7 +30,7 @@ fn a_repeated_submission_gives_the_same_sweep() {
 fn stop_lets_running_jobs_end_and_starts_no_more() {
     let mut cluster = Cluster::with_sweep(3, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::Stop(SweepId(1)));
+    cluster.order(Stop(SweepId(1)));
     assert_eq!(cluster.sweep().state, SweepState::Stopping);
     cluster.take_effects();
     cluster.train(1, key(1, 1));
@@ -41,7 +43,7 @@ fn stop_lets_running_jobs_end_and_starts_no_more() {
 fn a_job_that_fails_while_its_sweep_stops_is_not_tried_again() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::Stop(SweepId(1)));
+    cluster.order(Stop(SweepId(1)));
     cluster.event(1, key(1, 1), ended(Outcome::Failed, "crashed"));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 2]);
 }
@@ -51,7 +53,7 @@ fn cancel_ends_running_jobs_at_once() {
     let mut cluster = Cluster::with_sweep(3, "");
     cluster.connect(1, "a", 2, &[]);
     cluster.take_effects();
-    cluster.apply(Input::Cancel(SweepId(1)));
+    cluster.order(Cancel(SweepId(1)));
     assert_eq!(Cluster::revoked(&cluster.effects), [key(1, 1), key(2, 1)]);
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 3]);
     assert_eq!(cluster.sweep().state, SweepState::Cancelled);
@@ -63,12 +65,14 @@ fn cancel_ends_running_jobs_at_once() {
 fn stop_and_cancel_do_no_more_when_asked_twice() {
     let mut cluster = Cluster::with_sweep(3, "");
     cluster.connect(1, "a", 1, &[]);
-    for input in [Input::Stop(SweepId(1)), Input::Cancel(SweepId(1))] {
-        cluster.apply(input.clone());
-        let records = cluster.records.len();
-        assert!(matches!(cluster.apply(input), Reply::Sweep(_)));
-        assert_eq!(cluster.records.len(), records);
-    }
+    cluster.order(Stop(SweepId(1)));
+    let records = cluster.records.len();
+    cluster.order(Stop(SweepId(1)));
+    assert_eq!(cluster.records.len(), records);
+    cluster.order(Cancel(SweepId(1)));
+    let records = cluster.records.len();
+    cluster.order(Cancel(SweepId(1)));
+    assert_eq!(cluster.records.len(), records);
 }
 
 #[test]
@@ -76,14 +80,8 @@ fn what_has_ended_cannot_be_stopped() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.train(1, key(1, 1));
-    assert!(matches!(
-        cluster.apply(Input::Cancel(SweepId(1))),
-        Reply::Refused(ControlError::AlreadyFinal { .. })
-    ));
-    assert!(matches!(
-        cluster.apply(Input::Stop(SweepId(9))),
-        Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
-    ));
+    assert!(matches!(cluster.refusal(Cancel(SweepId(1))), ControlError::AlreadyFinal { .. }));
+    assert_eq!(cluster.refusal(Stop(SweepId(9))), ControlError::NoSuchSweep(SweepId(9)));
 }
 
 #[test]
@@ -91,7 +89,7 @@ fn a_paused_sweep_starts_nothing_until_it_is_resumed() {
     let mut cluster = Cluster::with_sweep(3, "");
     cluster.connect(1, "a", 1, &[]);
     for _ in 0..2 {
-        cluster.apply(Input::Pause(SweepId(1)));
+        cluster.order(Pause(SweepId(1)));
         assert_eq!(cluster.sweep().state, SweepState::Paused);
     }
     cluster.take_effects();
@@ -99,7 +97,7 @@ fn a_paused_sweep_starts_nothing_until_it_is_resumed() {
     assert_eq!(cluster.grants(), []);
     assert_eq!(cluster.counts(), [2, 0, 1, 0, 0, 0]);
     for _ in 0..2 {
-        cluster.apply(Input::Resume(SweepId(1)));
+        cluster.order(Resume(SweepId(1)));
     }
     assert_eq!(cluster.grants(), [(1, key(2, 1))]);
     let changes =
@@ -111,11 +109,11 @@ fn a_paused_sweep_starts_nothing_until_it_is_resumed() {
 fn a_job_that_fails_in_a_paused_sweep_waits_and_the_last_end_finishes_it() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.order(Pause(SweepId(1)));
     cluster.event(1, key(1, 1), ended(Outcome::Failed, "crashed"));
     assert_eq!(cluster.counts(), [1, 0, 0, 0, 0, 0]);
-    cluster.apply(Input::Resume(SweepId(1)));
-    cluster.apply(Input::Pause(SweepId(1)));
+    cluster.order(Resume(SweepId(1)));
+    cluster.order(Pause(SweepId(1)));
     cluster.train(1, key(1, 2));
     assert_eq!(cluster.sweep().state, SweepState::Finished);
 }
@@ -123,24 +121,17 @@ fn a_job_that_fails_in_a_paused_sweep_waits_and_the_last_end_finishes_it() {
 #[test]
 fn an_ended_sweep_is_neither_paused_nor_resumed() {
     let mut cluster = Cluster::with_sweep(1, "");
-    cluster.apply(Input::Cancel(SweepId(1)));
-    for input in [Input::Pause(SweepId(1)), Input::Resume(SweepId(1))] {
-        assert!(matches!(cluster.apply(input), Reply::Refused(ControlError::AlreadyFinal { .. })));
-    }
-    assert!(matches!(
-        cluster.apply(Input::Pause(SweepId(9))),
-        Reply::Refused(ControlError::NoSuchSweep(SweepId(9)))
-    ));
+    cluster.order(Cancel(SweepId(1)));
+    assert!(matches!(cluster.refusal(Pause(SweepId(1))), ControlError::AlreadyFinal { .. }));
+    assert!(matches!(cluster.refusal(Resume(SweepId(1))), ControlError::AlreadyFinal { .. }));
+    assert_eq!(cluster.refusal(Pause(SweepId(9))), ControlError::NoSuchSweep(SweepId(9)));
 }
 
 fn retry(cluster: &mut Cluster, failed: &[(u64, u32)]) -> u64 {
     let state = JobState::Failed;
     let jobs = failed.iter().map(|&(job, attempts)| EndedJob { job, attempts, state }).collect();
     let seen = cluster.ends();
-    match cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen }) {
-        Reply::Retried(_, jobs) => jobs,
-        other => panic!("{other:?}"),
-    }
+    cluster.order(Retry { sweep: SweepId(1), jobs, all: true, seen }).jobs
 }
 
 #[test]
@@ -190,9 +181,9 @@ fn a_drained_worker_whose_stream_breaks_before_it_hears_of_it_is_told_on_the_nex
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.train(1, key(1, 1));
-    cluster.apply(Input::Drain("a".parse().unwrap()));
+    cluster.order(Drain("a".parse().unwrap()));
     cluster.take_effects();
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.connect(2, "a", 1, &[(key(2, 1), 0)]);
     assert_eq!(drains(&mut cluster), 1);
     cluster.train(2, key(2, 1));
@@ -208,20 +199,20 @@ fn a_drained_worker_is_told_once_and_gets_no_jobs() {
     cluster.connect(1, "a", 1, &[]);
     cluster.take_effects();
     for _ in 0..2 {
-        assert!(matches!(cluster.apply(Input::Drain("a".parse().unwrap())), Reply::Worker(_)));
+        cluster.order(Drain("a".parse().unwrap()));
     }
     assert_eq!(drains(&mut cluster), 1);
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), []);
-    let refused = cluster.apply(Input::Drain("b".parse().unwrap()));
-    assert!(matches!(refused, Reply::Refused(ControlError::NoSuchWorker(_))));
+    let refused = cluster.refusal(Drain("b".parse().unwrap()));
+    assert!(matches!(refused, ControlError::NoSuchWorker(_)));
 }
 
 /// The sweep's definition with as many jobs as `jobs`, and how many it had.
-fn extension(cluster: &mut Cluster, jobs: u32) -> Input {
+fn extension(cluster: &mut Cluster, jobs: u32) -> Extend {
     let base = cluster.definition();
     let definition = Arc::new(base.extended(specification(jobs, "")).unwrap());
-    Input::Extend { sweep: SweepId(1), base, definition }
+    Extend { sweep: SweepId(1), base, definition }
 }
 
 #[test]
@@ -232,19 +223,20 @@ fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
     // A raised one starts jobs at once.
     let raise = cluster.change("execution.max_parallel=3");
     let late = cluster.change("execution.max_parallel=4");
-    assert!(matches!(cluster.apply(raise.clone()), Reply::Extended(sweep, 0) if sweep.job_count() == 6));
+    let raised = cluster.order(raise.clone());
+    assert_eq!((raised.added_jobs, raised.sweep.job_count()), (0, 6));
     assert_eq!(cluster.grants().len(), 2);
     // Asked again, and by somebody who had not seen it: refused, so that nothing is lost.
     for stale in [raise, late] {
-        assert!(matches!(cluster.apply(stale), Reply::Refused(ControlError::Overtaken)));
+        assert_eq!(cluster.refusal(stale), ControlError::Overtaken);
     }
     let records = cluster.records.len();
     let same = cluster.change("execution.max_parallel=3");
-    assert!(matches!(cluster.apply(same), Reply::Extended(_, 0)));
+    assert_eq!(cluster.order(same).added_jobs, 0);
     assert_eq!(cluster.records.len(), records, "nothing changed");
     // A lowered one starts no more, and ends none.
     let lower = cluster.change("execution.max_parallel=2");
-    cluster.apply(lower);
+    cluster.order(lower);
     assert_eq!(cluster.counts(), [3, 3, 0, 0, 0, 0]);
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), []);
@@ -260,7 +252,7 @@ fn a_finished_sweep_keeps_its_end_when_only_its_settings_change() {
     cluster.connect(1, "a", 1, &[]);
     cluster.train(1, key(1, 1));
     let name = cluster.change("name=other");
-    cluster.apply(name);
+    cluster.order(name);
     let sweep = cluster.sweep();
     assert_eq!((sweep.state, sweep.definition.specification.name.as_str()), (SweepState::Finished, "other"));
     assert!(sweep.ended_unix_ms.is_some());
@@ -272,11 +264,11 @@ fn the_data_set_of_a_sweep_stays_where_it_is_once_no_job_is_left_that_would_look
     cluster.connect(1, "a", 2, &[]);
     cluster.train(1, key(1, 1));
     let moves = cluster.change("dataset.path=/other");
-    assert!(matches!(cluster.apply(moves), Reply::Extended(_, 0)), "job 2 is left, whose worker looks");
+    assert_eq!(cluster.order(moves).added_jobs, 0, "job 2 is left, whose worker looks");
     cluster.train(1, key(2, 1));
     let moves = cluster.change("dataset.path=/third");
-    match cluster.apply(moves) {
-        Reply::Refused(error @ ControlError::NobodyLooks { .. }) => {
+    match cluster.refusal(moves) {
+        error @ ControlError::NobodyLooks { .. } => {
             assert!(error.to_string().contains("with the data set at /other,"), "{error}");
         }
         other => panic!("{other:?}"),
@@ -284,8 +276,8 @@ fn the_data_set_of_a_sweep_stays_where_it_is_once_no_job_is_left_that_would_look
     let base = cluster.definition();
     let more = specification(3, "").with_overrides(&["dataset.path=/third".to_owned()]).unwrap();
     let definition = Arc::new(base.extended(more).unwrap());
-    let with_a_job = Input::Extend { sweep: SweepId(1), base, definition };
-    assert!(matches!(cluster.apply(with_a_job), Reply::Extended(_, 1)), "the new job's worker looks");
+    let with_a_job = Extend { sweep: SweepId(1), base, definition };
+    assert_eq!(cluster.order(with_a_job).added_jobs, 1, "the new job's worker looks");
 }
 
 #[test]
@@ -297,29 +289,27 @@ fn an_extended_sweep_keeps_what_is_done_and_runs_what_is_new() {
     assert_eq!(cluster.sweep().state, SweepState::Finished);
     cluster.take_effects();
     let more = extension(&mut cluster, 3);
-    match cluster.apply(more.clone()) {
-        // The seeds of a range of three lie at 1, 2 and 3: one is new.
-        Reply::Extended(sweep, added) => assert_eq!((sweep.state, added), (SweepState::Running, 1)),
-        other => panic!("{other:?}"),
-    }
+    // The seeds of a range of three lie at 1, 2 and 3: one is new.
+    let extended = cluster.order(more.clone());
+    assert_eq!((extended.sweep.state, extended.added_jobs), (SweepState::Running, 1));
     assert_eq!(cluster.grants(), [(1, key(3, 1))]);
     // The same again adds nothing; what was made for fewer jobs is refused.
     let records = cluster.records.len();
     let again = extension(&mut cluster, 3);
-    assert!(matches!(cluster.apply(again), Reply::Extended(_, 0)));
-    assert!(matches!(cluster.apply(more), Reply::Refused(ControlError::Overtaken)));
+    assert_eq!(cluster.order(again).added_jobs, 0);
+    assert_eq!(cluster.refusal(more), ControlError::Overtaken);
     assert_eq!(cluster.records.len(), records);
     cluster.train(1, key(3, 1));
     assert_eq!(cluster.counts(), [0, 0, 3, 0, 0, 0]);
     let late = extension(&mut cluster, 5);
-    cluster.apply(late);
-    cluster.apply(Input::Cancel(SweepId(1)));
+    cluster.order(late);
+    cluster.order(Cancel(SweepId(1)));
     let later = extension(&mut cluster, 6);
-    assert!(matches!(cluster.apply(later), Reply::Refused(ControlError::AlreadyFinal { .. })));
+    assert!(matches!(cluster.refusal(later), ControlError::AlreadyFinal { .. }));
 }
 
-fn end_job(cluster: &mut Cluster, job: u64, how: JobEnd) -> Reply {
-    cluster.apply(Input::EndJob { job: JobKey { sweep: SweepId(1), job }, how })
+fn end_job(cluster: &mut Cluster, job: u64, how: JobEnd) -> Result<SweepView, ControlError> {
+    cluster.try_order(EndJob { job: JobKey { sweep: SweepId(1), job }, how })
 }
 
 #[test]
@@ -330,13 +320,10 @@ fn one_job_is_cancelled_wherever_it_is_and_the_others_go_on() {
     // 1 and 2 run, the latter for the second time; the others never began.
     cluster.take_effects();
     for job in [1, 4] {
-        assert!(matches!(end_job(&mut cluster, job, JobEnd::Cancel), Reply::Sweep(_)));
+        assert!(end_job(&mut cluster, job, JobEnd::Cancel).is_ok());
         let records = cluster.records.len();
         let again = end_job(&mut cluster, job, JobEnd::Cancel);
-        assert!(
-            matches!(again, Reply::Refused(ControlError::JobHasEnded(key)) if key.job == job),
-            "{again:?}"
-        );
+        assert!(matches!(again, Err(ControlError::JobHasEnded(key)) if key.job == job), "{again:?}");
         assert_eq!(cluster.records.len(), records);
     }
     assert_eq!(Cluster::revoked(&cluster.take_effects()), [key(1, 1)]);
@@ -351,11 +338,8 @@ fn one_job_is_cancelled_wherever_it_is_and_the_others_go_on() {
     assert_eq!(cluster.sweep().state, SweepState::Finished);
     for (job, sweep) in [(0, 1), (6, 1), (1, 9)] {
         let job = JobKey { sweep: SweepId(sweep), job };
-        let refused = cluster.apply(Input::EndJob { job, how: JobEnd::Stop });
-        assert!(matches!(
-            refused,
-            Reply::Refused(ControlError::NoSuchJob { .. } | ControlError::NoSuchSweep(_))
-        ));
+        let refused = cluster.refusal(EndJob { job, how: JobEnd::Stop });
+        assert!(matches!(refused, ControlError::NoSuchJob { .. } | ControlError::NoSuchSweep(_)));
     }
 }
 
@@ -370,7 +354,7 @@ fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
         cluster.connect(1, "a", 1, &[]);
         cluster.start(1, key(1, 1));
         for _ in 0..2 {
-            assert!(matches!(end_job(&mut cluster, 1, JobEnd::Stop), Reply::Sweep(_)));
+            assert!(end_job(&mut cluster, 1, JobEnd::Stop).is_ok());
         }
         let told = |record: &&Record| matches!(record, Record::JobChanged { state: JobState::Running, .. });
         assert_eq!(cluster.records.iter().filter(told).count(), 1, "asked twice, it does no more");
@@ -381,7 +365,7 @@ fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
     }
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
-    end_job(&mut cluster, 1, JobEnd::Stop);
+    assert!(end_job(&mut cluster, 1, JobEnd::Stop).is_ok());
     let Some(Record::JobChanged { history, reason, .. }) = cluster.records.last().cloned() else {
         panic!("the stop is recorded")
     };
@@ -395,23 +379,23 @@ fn a_stopped_job_ends_with_its_attempt_also_after_a_restart() {
 fn cancelled_jobs_are_tried_again_and_so_is_a_sweep_that_was_cancelled_as_a_whole() {
     let mut cluster = Cluster::with_sweep(4, "");
     cluster.connect(1, "a", 1, &[]);
-    end_job(&mut cluster, 4, JobEnd::Cancel);
+    assert!(end_job(&mut cluster, 4, JobEnd::Cancel).is_ok());
     let cancelled = |job, attempts| EndedJob { job, attempts, state: JobState::Cancelled };
     let retry = |cluster: &mut Cluster, jobs: Vec<EndedJob>, all| {
         let seen = cluster.ends();
-        cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all, seen })
+        cluster.try_order(Retry { sweep: SweepId(1), jobs, all, seen })
     };
     for retried in [1, 0] {
         let reply = retry(&mut cluster, vec![cancelled(4, 0)], false);
-        assert!(matches!(reply, Reply::Retried(_, jobs) if jobs == retried), "{reply:?}");
+        assert!(matches!(reply, Ok(Retried { jobs, .. }) if jobs == retried), "{reply:?}");
     }
     assert_eq!(cluster.counts(), [3, 1, 0, 0, 0, 0]);
-    cluster.apply(Input::Cancel(SweepId(1)));
+    cluster.order(Cancel(SweepId(1)));
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 0, 4]);
     let refused = retry(&mut cluster, vec![cancelled(1, 1)], false);
-    assert!(matches!(refused, Reply::Refused(ControlError::OnlyAsAWhole { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(ControlError::OnlyAsAWhole { .. })), "{refused:?}");
     let reply = retry(&mut cluster, vec![cancelled(1, 1), cancelled(4, 0)], true);
-    assert!(matches!(reply, Reply::Retried(_, 4)), "{reply:?}");
+    assert!(matches!(reply, Ok(Retried { jobs: 4, .. })), "{reply:?}");
     let is_end =
         |record: &&Record| matches!(record, Record::AttemptEnded { state: AttemptState::Revoked, .. });
     assert_eq!(cluster.records.iter().filter(is_end).count(), 1);
@@ -430,28 +414,25 @@ fn whether_a_worker_knows_that_it_was_drained_is_what_it_says_itself() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
     let a = || "a".parse().unwrap();
-    let knows = |cluster: &mut Cluster, input| match cluster.apply(input) {
-        Reply::Worker(worker) => {
-            let knows = worker.has_said_draining;
-            let unconfirmed = worker.reason == "drained on request, which it has not confirmed";
-            assert_eq!(unconfirmed, worker.status == WorkerStatus::Draining && !knows, "{}", worker.reason);
-            (worker.status, knows)
-        }
-        other => panic!("{other:?}"),
+    let knows = |worker: WorkerView| {
+        let unconfirmed = worker.reason == "drained on request, which it has not confirmed";
+        let told_only = worker.status == WorkerStatus::Draining && !worker.has_said_draining;
+        assert_eq!(unconfirmed, told_only, "{}", worker.reason);
+        (worker.status, worker.has_said_draining)
     };
     let draining = WorkerStatus::Draining;
     // So it is after a restart, too, that has forgotten what it was told: it will not say so.
-    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (WorkerStatus::Connected, false));
-    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining, false));
+    assert_eq!(knows(cluster.ask(&DescribeWorker(a()))), (WorkerStatus::Connected, false));
+    assert_eq!(knows(cluster.order(Drain(a()))), (draining, false));
     // The stream breaks before it has heard of it.
     cluster.connect(2, "a", 1, &[(key(1, 1), 0)]);
-    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining, false));
-    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
-    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (draining, true));
-    assert_eq!(knows(&mut cluster, Input::Drain(a())), (draining, true));
+    assert_eq!(knows(cluster.ask(&DescribeWorker(a()))), (draining, false));
+    cluster.hear(Event::WorkerDraining { session: SessionId(2), reason: String::new() });
+    assert_eq!(knows(cluster.ask(&DescribeWorker(a()))), (draining, true));
+    assert_eq!(knows(cluster.order(Drain(a()))), (draining, true));
     // One that has left knew.
-    cluster.apply(Input::SessionClosed(SessionId(2)));
-    assert_eq!(knows(&mut cluster, Input::DescribeWorker(a())), (WorkerStatus::Disconnected, true));
-    let unknown = cluster.apply(Input::DescribeWorker("b".parse().unwrap()));
-    assert!(matches!(unknown, Reply::Refused(ControlError::NoSuchWorker(_))));
+    cluster.hear(Event::SessionClosed(SessionId(2)));
+    assert_eq!(knows(cluster.ask(&DescribeWorker(a()))), (WorkerStatus::Disconnected, true));
+    let unknown = cluster.engine.ask(cluster.now(), &DescribeWorker("b".parse().unwrap()));
+    assert!(matches!(unknown, Err(ControlError::NoSuchWorker(_))));
 }

@@ -1,10 +1,10 @@
 //! Grants, events, ends and retries.
 
 use domain::record::{History, Record};
-use terms::{AttemptState, EpochMetrics, JobState, Outcome, SweepId, SweepState};
+use terms::{AttemptState, EpochMetrics, EpochReport, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
-use crate::{AttemptEvent, Effect, Input, Reply};
+use crate::{AttemptEvent, Effect, command::Extend};
 
 #[test]
 fn every_free_slot_gets_a_job_in_the_order_of_their_numbers() {
@@ -177,7 +177,7 @@ fn train_to(cluster: &mut Cluster, job: u64, epochs: [(f64, Option<f64>); 2]) {
     for (number, (val_accuracy, loss)) in (1..).zip(epochs) {
         let train_loss = loss.unwrap_or(9.0);
         let epoch = EpochMetrics { val_accuracy, train_loss, val_loss: loss, ..metrics(number) };
-        cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch));
+        cluster.event(1, key(job, 1), AttemptEvent::Epoch(epoch.into()));
     }
     cluster.event(1, key(job, 1), ended(Outcome::Done, ""));
 }
@@ -229,9 +229,9 @@ fn an_extension_may_rank_by_other_epochs() {
     train_to(&mut cluster, 1, [(0.9, None), (0.4, None)]);
     train_to(&mut cluster, 2, [(0.5, None), (0.6, None)]);
     assert_eq!(best(&mut cluster), Some((2, 0.6)));
-    let Reply::Definition(definition, _) = cluster.apply(Input::Define(SweepId(1))) else { panic!() };
+    let definition = cluster.definition();
     let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
-    cluster.apply(Input::Extend { sweep: SweepId(1), base: definition, definition: more.into() });
+    cluster.order(Extend { sweep: SweepId(1), base: definition, definition: more.into() });
     assert_eq!(best(&mut cluster), Some((1, 0.9)), "what is done is ranked anew");
     train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
     assert_eq!(best(&mut cluster), Some((3, 0.95)));
@@ -244,11 +244,75 @@ fn each_epoch_is_recorded_with_the_best_so_far() {
     train_to(&mut cluster, 1, [(0.75, Some(0.5)), (0.75, Some(0.25))]);
     train_to(&mut cluster, 2, [(0.5, Some(0.25)), (0.625, None)]);
     let best = |record: &Record| match record {
-        Record::EpochRecorded { best, .. } => Some((best.epoch, best.val_accuracy, best.other_metric)),
+        Record::EpochRecorded { best, objective, .. } => {
+            Some((best.as_ref().map(|best| (best.epoch, best.value)), *objective))
+        }
         _ => None,
     };
     let recorded: Vec<_> = cluster.records.iter().filter_map(best).collect();
-    let expected =
-        [(1, 0.75, Some(0.5)), (1, 0.75, Some(0.25)), (1, 0.5, Some(0.25)), (2, 0.625, Some(0.25))];
+    let expected = [
+        (Some((1, 0.5)), Some(0.5)),
+        (Some((2, 0.25)), Some(0.25)),
+        (Some((1, 0.25)), Some(0.25)),
+        (Some((1, 0.25)), None),
+    ];
     assert_eq!(recorded, expected);
+}
+
+fn reported(number: u32, metrics: &[(&'static str, f64)]) -> AttemptEvent {
+    let metrics = metrics.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+    AttemptEvent::Epoch(EpochReport { number, seconds: 1.0, metrics })
+}
+
+/// The names that were recorded, each with its place, and the rows of epochs.
+fn named_and_rows(cluster: &Cluster) -> (Vec<(usize, String)>, Vec<Vec<Option<f64>>>) {
+    let (mut named, mut rows) = (Vec::new(), Vec::new());
+    for record in &cluster.records {
+        match record {
+            Record::MetricsNamed { first, names, .. } => {
+                named.extend((*first..).zip(names.iter().map(ToString::to_string)));
+            }
+            Record::EpochRecorded { epoch, .. } => rows.push(epoch.row.iter().collect()),
+            _ => {}
+        }
+    }
+    (named, rows)
+}
+
+#[test]
+fn a_metric_that_comes_later_is_the_sweeps_from_then_on() {
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    cluster.event(1, key(1, 1), reported(1, &[("val_accuracy", 0.5), ("f1", f64::INFINITY)]));
+    cluster.event(1, key(1, 1), reported(2, &[("f1", 0.25), ("lr", 0.1)]));
+    let (named, rows) = named_and_rows(&cluster);
+    assert_eq!(named, [(0, "val_accuracy".to_owned()), (1, "f1".to_owned()), (2, "lr".to_owned())]);
+    assert_eq!(rows, [vec![Some(0.5), Some(f64::INFINITY)], vec![None, Some(0.25), Some(0.1)]]);
+    let first = cluster.records.iter().position(|record| matches!(record, Record::MetricsNamed { .. }));
+    let epoch = cluster.records.iter().position(|record| matches!(record, Record::EpochRecorded { .. }));
+    assert!(first < epoch, "names are durable before values");
+    assert_eq!(cluster.sweep().metrics.names().len(), 3);
+}
+
+#[test]
+fn a_sweep_has_a_hundred_metrics_at_most_and_always_its_objective() {
+    const MANY: [&str; 3] = ["a", "", "val_accuracy"];
+    let mut cluster = Cluster::with_sweep(1, "");
+    cluster.connect(1, "a", 1, &[]);
+    cluster.start(1, key(1, 1));
+    let metrics = (0..150).map(|number| (format!("m{number}").into(), 1.0));
+    let named = MANY.iter().map(|name| ((*name).into(), 0.5));
+    let report = EpochReport { number: 1, seconds: 1.0, metrics: metrics.chain(named).collect() };
+    cluster.event(1, key(1, 1), AttemptEvent::Epoch(report));
+    let sweep = cluster.sweep();
+    assert_eq!(sweep.metrics.len(), 100);
+    assert!(sweep.metrics.index("val_accuracy").is_some());
+    assert_eq!(sweep.left_out.values, 150 - 99 + 2);
+    assert!(sweep.left_out.reason.contains("\"m99\""), "{}", sweep.left_out.reason);
+    assert_eq!(
+        named_and_rows(&cluster).1[0].iter().flatten().count(),
+        100,
+        "the epoch is kept with the others"
+    );
 }

@@ -5,7 +5,7 @@ use domain::record::Record;
 use terms::Outcome;
 
 use super::cluster::{Cluster, ENDED, LEASE_MS, ended, key};
-use crate::{CloseReason, Effect, Input, SessionId};
+use crate::{CloseReason, Effect, Event, SessionId};
 
 #[test]
 fn heartbeats_keep_a_lease() {
@@ -23,7 +23,7 @@ fn a_silent_workers_job_goes_to_another() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.connect(2, "b", 1, &[]);
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.take_effects();
     cluster.pass(LEASE_MS - 1);
     assert_eq!(cluster.grants(), []);
@@ -86,7 +86,7 @@ fn a_worker_that_reconnects_in_time_keeps_its_attempts() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.pass(LEASE_MS / 2);
     cluster.take_effects();
     cluster.connect(2, "a", 1, &[(key(1, 1), 0)]);
@@ -103,7 +103,7 @@ fn a_worker_that_reconnects_too_late_is_refused_its_attempts() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.connect(2, "b", 1, &[]);
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.pass(LEASE_MS);
     cluster.take_effects();
     cluster.connect(3, "a", 1, &[(key(1, 1), 0)]);
@@ -130,7 +130,7 @@ fn a_second_stream_of_the_same_name_replaces_the_first() {
     let records = cluster.records.len();
     cluster.event(1, key(1, 1), ended(Outcome::Failed, ""));
     assert_eq!(cluster.records.len(), records, "the old stream has no say");
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.train(2, key(1, 1));
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
 }
@@ -150,7 +150,7 @@ fn a_job_that_is_lost_again_and_again_fails() {
 fn a_draining_worker_gets_no_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: String::new() });
     cluster.take_effects();
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.grants(), []);

@@ -4,7 +4,11 @@ use domain::record::{EndedJob, History, Record};
 use terms::{JobState, Outcome, WorkerName};
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{CloseReason, Effect, Input, JobEnd, Reply, SessionId, WorkerStatus, WorkerView};
+use crate::{
+    CloseReason, Effect, Event, JobEnd, SessionId, WorkerStatus, WorkerView,
+    command::{Drain, EndJob, Retry},
+    query::ListWorkers,
+};
 
 fn closed(cluster: &mut Cluster) -> Vec<(u64, CloseReason)> {
     let closed = |effect: Effect| match effect {
@@ -19,10 +23,7 @@ fn taken() -> CloseReason {
 }
 
 fn workers(cluster: &mut Cluster) -> Vec<WorkerView> {
-    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => workers,
-        other => panic!("{other:?}"),
-    }
+    cluster.ask(&ListWorkers { after: None, limit: 100 }).workers
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives(
         assert_eq!(closed(&mut cluster), [(session, taken())]);
         // What it says all the same is not heard.
         cluster.heartbeat(session, &[key(1, 1)]);
-        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.hear(Event::SessionClosed(SessionId(session)));
     }
     cluster.train(1, key(1, 1));
     assert_eq!(cluster.counts(), [1, 1, 1, 0, 0, 0]);
@@ -48,8 +49,8 @@ fn a_newcomer_of_the_same_name_is_turned_away_while_the_first_ones_stream_lives(
         shown.reason
     );
     // Of one that is gone, why it left is of more interest.
-    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: "its GPU is gone".into() });
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: "its GPU is gone".into() });
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     assert_eq!(workers(&mut cluster).remove(0).reason, "its GPU is gone");
 }
 
@@ -58,14 +59,14 @@ fn a_newcomer_is_let_in_when_the_first_one_is_gone_and_its_loss_is_taken_back_wh
     // Whether its stream ended and nothing came back, or it said that it leaves, or it fell silent.
     let ends: [fn(&mut Cluster); 3] = [
         |cluster| {
-            cluster.apply(Input::SessionClosed(SessionId(1)));
+            cluster.hear(Event::SessionClosed(SessionId(1)));
             cluster.connect_process(2, "twin", "early", 1, &[]);
             assert_eq!(closed(cluster), [(2, taken())], "the first one may be back at once");
             cluster.pass(LEASE_MS / 4);
         },
         |cluster| {
-            cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
-            cluster.apply(Input::SessionClosed(SessionId(1)));
+            cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: String::new() });
+            cluster.hear(Event::SessionClosed(SessionId(1)));
         },
         |cluster| cluster.pass(LEASE_MS + 1),
     ];
@@ -106,7 +107,7 @@ fn two_workers_that_take_a_name_from_each_other_never_fail_a_job() {
             // The one before trains on, and tries to come back.
             cluster.connect_process(session + 1, "twin", process(round - 1), 1, &[(key(1, round - 1), 0)]);
         }
-        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.hear(Event::SessionClosed(SessionId(session)));
         cluster.pass(LEASE_MS / 2);
     }
     assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
@@ -118,7 +119,7 @@ fn in_doubt() -> Cluster {
     let mut cluster = Cluster::with_sweep(1, "execution: {attempts_max: 1}");
     cluster.connect_process(1, "twin", "first", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.pass(LEASE_MS / 4);
     cluster.connect_process(2, "twin", "second", 1, &[]);
     cluster.start(2, key(1, 2));
@@ -138,13 +139,13 @@ fn a_loss_that_is_taken_back_leaves_the_job_as_it_was() {
     assert_eq!(last(&cluster), (JobState::Running, reason.clone(), 0));
     // By this reason, a restart knows a job that gets no more attempts.
     let mut cluster = in_doubt();
-    cluster.apply(Input::EndJob { job: key(1, 1).job, how: JobEnd::Stop });
+    cluster.order(EndJob { job: key(1, 1).job, how: JobEnd::Stop });
     let (_, stopped, _) = last(&cluster);
     cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
     assert_eq!(last(&cluster), (JobState::Running, stopped, 0));
     let mut cluster = in_doubt();
     cluster.event(2, key(1, 2), ended(Outcome::HandedBack, ""));
-    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: String::new() });
+    cluster.hear(Event::WorkerDraining { session: SessionId(2), reason: String::new() });
     cluster.start(2, key(1, 3));
     cluster.event(2, key(1, 3), ended(Outcome::HandedBack, ""));
     cluster.connect_process(3, "twin", "first", 1, &[(key(1, 1), 0)]);
@@ -155,13 +156,13 @@ fn a_loss_that_is_taken_back_leaves_the_job_as_it_was() {
 fn what_was_in_doubt_before_a_job_is_tried_again_is_not_taken_from_what_comes_after() {
     let mut cluster = in_doubt();
     let job = key(1, 1).job;
-    cluster.apply(Input::EndJob { job, how: JobEnd::Cancel });
+    cluster.order(EndJob { job, how: JobEnd::Cancel });
     cluster.event(2, key(1, 2), ended(Outcome::Revoked, ""));
     let ended = EndedJob { job: 1, attempts: 2, state: JobState::Cancelled };
     let seen = cluster.ends();
-    cluster.apply(Input::Retry { sweep: job.sweep, jobs: vec![ended], all: true, seen });
+    cluster.order(Retry { sweep: job.sweep, jobs: vec![ended], all: true, seen });
     cluster.start(2, key(1, 3));
-    cluster.apply(Input::SessionClosed(SessionId(2)));
+    cluster.hear(Event::SessionClosed(SessionId(2)));
     cluster.pass(LEASE_MS / 4);
     cluster.connect_process(3, "twin", "third", 1, &[]);
     assert_eq!(cluster.history().losses, 1);
@@ -176,7 +177,7 @@ fn a_job_that_ends_each_worker_fails_in_the_end_though_they_have_one_name_and_no
         let session = u64::from(round);
         cluster.connect_process(session, "pod", &format!("process {round}"), 1, &[]);
         cluster.start(session, key(1, round));
-        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.hear(Event::SessionClosed(SessionId(session)));
         cluster.pass(LEASE_MS / 2);
     }
     assert_eq!(cluster.counts(), [0, 1, 0, 0, 0, 0]);
@@ -258,7 +259,7 @@ fn a_worker_that_is_gone_runs_nothing_once_its_attempts_are_lost() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     assert_eq!(workers(&mut cluster)[0].running.len(), 1, "it may be back within its lease");
     cluster.pass(LEASE_MS);
     let shown = workers(&mut cluster).remove(0);
@@ -271,13 +272,13 @@ fn why_a_worker_leaves_is_shown() {
     cluster.connect(1, "a", 1, &[]);
     cluster.connect(2, "b", 1, &[]);
     let reason = "slot 0 cannot start its trainer".to_owned();
-    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: reason.clone() });
-    cluster.apply(Input::Drain("b".parse().unwrap()));
-    cluster.apply(Input::WorkerDraining { session: SessionId(2), reason: "as it was told".into() });
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: reason.clone() });
+    cluster.order(Drain("b".parse().unwrap()));
+    cluster.hear(Event::WorkerDraining { session: SessionId(2), reason: "as it was told".into() });
     let reasons =
         |cluster: &mut Cluster| workers(cluster).into_iter().map(|worker| worker.reason).collect::<Vec<_>>();
     assert_eq!(reasons(&mut cluster), [reason.as_str(), "drained on request"]);
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     assert_eq!(reasons(&mut cluster)[0], reason);
 }
 
@@ -286,7 +287,7 @@ fn what_is_remembered_of_workers_that_left_is_bounded() {
     let mut cluster = Cluster::new();
     for session in 1..=500 {
         cluster.connect(session, &format!("w{session}"), 64, &[]);
-        cluster.apply(Input::SessionClosed(SessionId(session)));
+        cluster.hear(Event::SessionClosed(SessionId(session)));
         cluster.pass(1);
     }
     let known = cluster.engine.workers.keys().map(ToString::to_string).collect::<Vec<_>>();
@@ -296,8 +297,8 @@ fn what_is_remembered_of_workers_that_left_is_bounded() {
     let mut cluster = Cluster::new();
     cluster.connect(1, "left", 1, &[]);
     cluster.connect(2, "broke", 1, &[]);
-    cluster.apply(Input::WorkerDraining { session: SessionId(1), reason: String::new() });
-    (1..=2).for_each(|session| drop(cluster.apply(Input::SessionClosed(SessionId(session)))));
+    cluster.hear(Event::WorkerDraining { session: SessionId(1), reason: String::new() });
+    (1..=2).for_each(|session| cluster.hear(Event::SessionClosed(SessionId(session))));
     cluster.pass(60_000);
     let names: Vec<String> =
         workers(&mut cluster).into_iter().map(|worker| worker.name.to_string()).collect();
@@ -320,7 +321,7 @@ fn jobs_that_crash_without_end_do_not_fill_the_memory_with_what_is_held_against_
 fn a_lease_begins_when_its_grant_has_left() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.pass(LEASE_MS);
     cluster.take_effects();
     cluster.disk_stands_still = true;
@@ -347,7 +348,7 @@ fn a_worker_that_was_not_welcomed_yet_keeps_what_it_held() {
     let mut cluster = Cluster::with_sweep(1, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.start(1, key(1, 1));
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.pass(LEASE_MS / 2);
     cluster.take_effects();
     cluster.disk_stands_still = true;

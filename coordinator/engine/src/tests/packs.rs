@@ -4,7 +4,7 @@ use domain::record::Record;
 use terms::{AttemptKey, AttemptState, EpochMetrics, JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, mates, metrics};
-use crate::{AttemptEvent, Input, SessionId};
+use crate::{AttemptEvent, Event, SessionId};
 
 /// One worker with so many slots that take packs, and a sweep of mates.
 fn cluster(jobs: u32, more: &str, slots: u32) -> Cluster {
@@ -26,7 +26,7 @@ fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) 
         cluster.start(1, key(job, attempt));
         for epoch in 1..=2 {
             let metrics = EpochMetrics { epoch_seconds, ..metrics(epoch) };
-            cluster.event(1, key(job, attempt), AttemptEvent::Epoch(metrics));
+            cluster.event(1, key(job, attempt), AttemptEvent::Epoch(metrics.into()));
         }
         cluster.event(1, key(job, attempt), ended(Outcome::Done, ""));
     }
@@ -138,14 +138,14 @@ fn packs_too_large_for_the_time_allowed_become_smaller() {
         for &attempt in &pack {
             cluster.start(1, attempt);
             let metrics = EpochMetrics { epoch_seconds: size.sqrt(), ..metrics(1) };
-            cluster.event(1, attempt, AttemptEvent::Epoch(metrics));
+            cluster.event(1, attempt, AttemptEvent::Epoch(metrics.into()));
         }
         lost += u32::from(pack.len() > 4);
         for attempt in pack {
             if size > 4.0 {
                 cluster.event(1, attempt, ended(Outcome::PackLost, "its time was up"));
             } else {
-                cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2)));
+                cluster.event(1, attempt, AttemptEvent::Epoch(metrics(2).into()));
                 cluster.event(1, attempt, ended(Outcome::Done, ""));
             }
         }
@@ -204,7 +204,7 @@ fn a_worker_that_comes_back_keeps_what_it_holds_of_a_pack_and_loses_the_rest() {
     let mut cluster = cluster(4, "", 1);
     packs(&mut cluster);
     (1..=4).for_each(|job| cluster.start(1, key(job, 1)));
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     cluster.connect_packing(2, "a", "one", (1, 64), &[(key(1, 1), 0), (key(3, 1), 0)]);
     assert_eq!(cluster.counts(), [2, 2, 0, 0, 0, 0]);
     assert!(packs(&mut cluster).is_empty(), "the slot is not free");

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use terms::{AttemptKey, AttemptState, JobKey, JobState, Outcome, SweepId, SweepState, VariantArray};
 
 use super::cluster::{Cluster, ended, key, mates, specification};
-use crate::{AttemptEvent, Input, JobEnd, SessionId};
+use crate::{
+    AttemptEvent, Event, JobEnd, SessionId,
+    command::{Cancel, Drain, EndJob, Pause, Resume, Retry, Stop},
+};
 
 const JOBS: u32 = 4;
 const WORKERS: u64 = 3;
@@ -99,9 +102,9 @@ impl Ledger {
                         Some(&attempt.attempt),
                         "only a lease may record"
                     );
-                    assert!(self.epochs.insert((*attempt, epoch.epoch)), "an epoch twice");
-                    let last = self.last_epoch.insert(*attempt, epoch.epoch).unwrap_or(0);
-                    assert_eq!(epoch.epoch, last + 1, "epochs come in order");
+                    assert!(self.epochs.insert((*attempt, epoch.number)), "an epoch twice");
+                    let last = self.last_epoch.insert(*attempt, epoch.number).unwrap_or(0);
+                    assert_eq!(epoch.number, last + 1, "epochs come in order");
                 }
                 Record::AttemptEnded { attempt, state, .. } => {
                     assert_eq!(self.running.remove(&attempt.job), Some(attempt.attempt));
@@ -137,9 +140,9 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             cluster.connect_packing(*next_session, &format!("worker-{worker}"), "one", slots, &held);
             *next_session += 1;
         }
-        Step::Close { session } => drop(cluster.apply(Input::SessionClosed(SessionId(session)))),
+        Step::Close { session } => cluster.hear(Event::SessionClosed(SessionId(session))),
         Step::Drain { session } => {
-            drop(cluster.apply(Input::WorkerDraining { session: SessionId(session), reason: String::new() }));
+            cluster.hear(Event::WorkerDraining { session: SessionId(session), reason: String::new() });
         }
         Step::Heartbeat { session, attempts } => {
             let attempts: Vec<_> = attempts.into_iter().map(|(job, attempt)| key(job, attempt)).collect();
@@ -162,16 +165,16 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
             }
         }
         Step::Pass { milliseconds } => cluster.pass(milliseconds),
-        Step::Pause => drop(cluster.apply(Input::Pause(SweepId(1)))),
-        Step::Resume => drop(cluster.apply(Input::Resume(SweepId(1)))),
+        Step::Pause => drop(cluster.try_order(Pause(SweepId(1)))),
+        Step::Resume => drop(cluster.try_order(Resume(SweepId(1)))),
         Step::DrainWorker { worker } => {
             let name = format!("worker-{worker}").parse().expect("a plain name");
-            cluster.apply(Input::Drain(name));
+            drop(cluster.try_order(Drain(name)));
         }
-        Step::Stop => drop(cluster.apply(Input::Stop(SweepId(1)))),
-        Step::Cancel => drop(cluster.apply(Input::Cancel(SweepId(1)))),
+        Step::Stop => drop(cluster.try_order(Stop(SweepId(1)))),
+        Step::Cancel => drop(cluster.try_order(Cancel(SweepId(1)))),
         Step::EndJob { job, how } => {
-            drop(cluster.apply(Input::EndJob { job: JobKey { sweep: SweepId(1), job }, how }));
+            drop(cluster.try_order(EndJob { job: JobKey { sweep: SweepId(1), job }, how }));
         }
         Step::Retry => {
             let mut ledger = Ledger::default();
@@ -185,14 +188,14 @@ fn take(cluster: &mut Cluster, step: Step, next_session: &mut u64) {
                 wanted.map(|(job, state)| EndedJob { job: job.job, attempts: attempts(job), state: *state });
             let jobs = jobs.collect();
             let seen = cluster.ends();
-            cluster.apply(Input::Retry { sweep: SweepId(1), jobs, all: true, seen });
+            drop(cluster.try_order(Retry { sweep: SweepId(1), jobs, all: true, seen }));
         }
     }
 }
 
 /// A good worker trains everything that it is granted until the sweep has ended.
 fn finish(cluster: &mut Cluster, session: u64) {
-    cluster.apply(Input::Resume(SweepId(1)));
+    drop(cluster.try_order(Resume(SweepId(1))));
     cluster.connect_packing(session, "good", "one", (2, 3), &[]);
     for _ in 0..200 {
         for (to, pack) in cluster.packs() {

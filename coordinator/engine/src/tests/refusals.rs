@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use terms::Outcome;
 
 use super::cluster::{Cluster, LEASE_MS, ended, key};
-use crate::{Input, Reply, SessionId, WorkerStatus};
+use crate::{
+    Event, SessionId, WorkerStatus,
+    command::{Pause, Resume},
+    query::ListWorkers,
+};
 
 fn states(cluster: &mut Cluster) -> Vec<WorkerStatus> {
-    match cluster.apply(Input::ListWorkers { after: None, limit: 100 }) {
-        Reply::Workers(workers, _) => workers.into_iter().map(|worker| worker.status).collect(),
-        other => panic!("{other:?}"),
-    }
+    let page = cluster.ask(&ListWorkers { after: None, limit: 100 });
+    page.workers.into_iter().map(|worker| worker.status).collect()
 }
 
 /// `good` has begun job 1, and three jobs crashed on `bad`, which is set aside.
@@ -41,7 +43,7 @@ fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
 #[test]
 fn a_worker_that_is_set_aside_is_given_the_sweeps_that_only_it_can_run() {
     let mut cluster = with_one_set_aside();
-    cluster.apply(Input::Pause(terms::SweepId(1)));
+    cluster.order(Pause(terms::SweepId(1)));
     cluster.submit(2, "execution: {attempts_max: 1}");
     cluster.train(1, key(1, 1));
     let second = |job, attempt| terms::AttemptKey::new(2, job, attempt);
@@ -50,7 +52,7 @@ fn a_worker_that_is_set_aside_is_given_the_sweeps_that_only_it_can_run() {
     assert_eq!(cluster.grants(), [(2, second(1, 2))]);
     assert_eq!(states(&mut cluster)[0], WorkerStatus::Quarantined, "for the sweep whose jobs crashed there");
     // Of which it gets none, as long as the other one runs them.
-    cluster.apply(Input::Resume(terms::SweepId(1)));
+    cluster.order(Resume(terms::SweepId(1)));
     cluster.event(2, second(1, 2), ended(Outcome::HandedBack, ""));
     assert_eq!(cluster.grants(), [(1, key(5, 1)), (2, second(1, 3))]);
 }
@@ -63,7 +65,7 @@ fn a_worker_that_refused_a_sweep_is_asked_for_its_data_set_after_pauses_like_any
     cluster.start(1, key(1, 1));
     cluster.event(2, key(2, 1), ended(Outcome::Rejected, "no such image size"));
     cluster.take_effects();
-    cluster.apply(Input::SessionClosed(SessionId(1)));
+    cluster.hear(Event::SessionClosed(SessionId(1)));
     let granted = cluster.grants();
     assert_eq!(granted, [(2, key(2, 2))], "there is no other");
     cluster.event(2, key(2, 2), ended(Outcome::Unavailable, "cannot read d"));
@@ -95,7 +97,7 @@ proptest! {
         if was_read {
             cluster.connect(100, "before", 1, &[]);
             cluster.train(100, key(1, 1));
-            cluster.apply(Input::SessionClosed(SessionId(100)));
+            cluster.hear(Event::SessionClosed(SessionId(100)));
             cluster.pass(LEASE_MS);
             cluster.take_effects();
         }

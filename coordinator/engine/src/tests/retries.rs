@@ -4,15 +4,23 @@ use domain::record::{EndedJob, WeightsFile};
 use terms::{JobState, Outcome, SweepId};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics};
-use crate::{AttemptEvent, ControlError, EndsSeen, Input, Reply};
+use crate::{
+    AttemptEvent, ControlError, EndsSeen,
+    command::{KeepWeights, Retried, Retry, Stop},
+};
 
-fn retry(cluster: &mut Cluster, (job, attempts): (u64, u32), state: JobState, seen: &EndsSeen) -> Reply {
+fn retry(
+    cluster: &mut Cluster,
+    (job, attempts): (u64, u32),
+    state: JobState,
+    seen: &EndsSeen,
+) -> Result<Retried, ControlError> {
     let (sweep, jobs, seen) = (SweepId(1), vec![EndedJob { job, attempts, state }], seen.clone());
-    cluster.apply(Input::Retry { sweep, jobs, all: true, seen })
+    cluster.try_order(Retry { sweep, jobs, all: true, seen })
 }
 
-fn is_overtaken(reply: &Reply) -> bool {
-    matches!(reply, Reply::Refused(ControlError::Overtaken))
+fn is_overtaken(reply: &Result<Retried, ControlError>) -> bool {
+    matches!(reply, Err(ControlError::Overtaken))
 }
 
 /// Two sweeps' worth of ends: jobs 1 and 2 have failed.
@@ -31,11 +39,11 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
     let mut cluster = two_failed();
     // Both have read that job 1 failed; the second one takes longer.
     let seen = cluster.ends();
-    assert!(matches!(retry(&mut cluster, (1, 1), JobState::Failed, &seen), Reply::Retried(_, 1)));
+    assert!(matches!(retry(&mut cluster, (1, 1), JobState::Failed, &seen), Ok(Retried { jobs: 1, .. })));
     assert_eq!(cluster.grants(), [(1, key(1, 2))]);
     cluster.start(1, key(1, 2));
     for epoch in 1..=2 {
-        cluster.event(1, key(1, 2), AttemptEvent::Epoch(metrics(epoch)));
+        cluster.event(1, key(1, 2), AttemptEvent::Epoch(metrics(epoch).into()));
     }
     let file = WeightsFile { bytes: 7, blake3: format!("{:064x}", 1) };
     let done = AttemptEvent::Ended {
@@ -45,7 +53,7 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
         weights: Some(Ok(file.clone())),
     };
     cluster.event(1, key(1, 2), done);
-    cluster.apply(Input::WeightsKept { attempt: key(1, 2), file });
+    cluster.order(KeepWeights { attempt: key(1, 2), file });
     let (records, counts) = (cluster.records.len(), cluster.counts());
     assert_eq!(counts, [0, 0, 1, 0, 1, 0]);
     let late = retry(&mut cluster, (1, 1), JobState::Failed, &seen);
@@ -54,7 +62,7 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
     assert!(cluster.grants().is_empty(), "the job that has weights does not run again");
     // Read again, the list has the other job alone.
     let seen = cluster.ends();
-    assert!(matches!(retry(&mut cluster, (2, 1), JobState::Failed, &seen), Reply::Retried(_, 1)));
+    assert!(matches!(retry(&mut cluster, (2, 1), JobState::Failed, &seen), Ok(Retried { jobs: 1, .. })));
     assert_eq!(cluster.counts(), [0, 1, 1, 0, 0, 0]);
 }
 
@@ -78,7 +86,7 @@ fn what_was_seen_of_one_engine_is_not_believed_by_the_next() {
 fn a_list_from_before_the_sweeps_end_is_not_taken_for_all_of_its_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 2, &[]);
-    cluster.apply(Input::Stop(SweepId(1)));
+    cluster.order(Stop(SweepId(1)));
     cluster.event(1, key(1, 1), ended(Outcome::Failed, "crashed"));
     let seen = cluster.ends();
     cluster.event(1, key(2, 1), ended(Outcome::HandedBack, "the worker leaves"));

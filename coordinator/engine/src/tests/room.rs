@@ -4,8 +4,8 @@ use domain::definition::SweepDefinition;
 
 use super::cluster::{Cluster, specification};
 use crate::{
-    CloseReason, ControlError, Effect, Engine, EngineConfig, Hello, Input, Now, Reply, SessionId,
-    SlotDescription, WaitReason, control::SPECIFICATIONS_BYTES_MAX, waiting::LOOKED_AT,
+    CloseReason, ControlError, Effect, Engine, EngineConfig, Event, Hello, Now, SessionId, SlotDescription,
+    WaitReason, command::Submit, control::SPECIFICATIONS_BYTES_MAX, query::DescribeSweep, waiting::LOOKED_AT,
 };
 
 fn hello(name: &str, slots: u32, description: &str) -> Hello {
@@ -32,8 +32,8 @@ fn let_in(slots: u32, description: &str) -> (u64, String, bool) {
     let mut engine = Engine::new(EngineConfig::with_lease_ms(10_000));
     let mut open = |session, name: &str| {
         let hello = hello(name, slots, description);
-        let input = Input::SessionOpened { session: SessionId(session), hello };
-        let output = engine.apply(Now { monotonic_ms: 0, unix_ms: 0 }, input);
+        let event = Event::SessionOpened { session: SessionId(session), hello };
+        let output = engine.hear(Now { monotonic_ms: 0, unix_ms: 0 }, event);
         output.effects.into_iter().find_map(|effect| match effect {
             Effect::Close { session: closed, reason: CloseReason::NoRoom(reason) } if closed.0 == session => {
                 Some(reason)
@@ -87,8 +87,8 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
     }
     for _ in 0..200 {
         let definition = SweepDefinition::new(terms::SweepId(0), specification(1, "")).unwrap();
-        let submitted = Input::Submit { definition: Box::new(definition), request_id: String::new() };
-        assert!(matches!(cluster.apply(submitted), Reply::Submitted(..)));
+        let submitted = Submit { definition: Box::new(definition), request_id: String::new() };
+        cluster.order(submitted);
     }
     let mut told = 0;
     for _ in 0..50 {
@@ -101,7 +101,7 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
         told += cluster.take_effects().iter().filter(|effect| told_now(effect)).count();
     }
     assert_eq!(told, 200, "each of those that wait was told why, once");
-    let Reply::Sweep(last) = cluster.apply(Input::DescribeSweep(terms::SweepId(201))) else { panic!() };
+    let last = cluster.ask(&DescribeSweep::new(terms::SweepId(201)));
     let waiting = last.waiting.unwrap();
     assert_eq!(
         (waiting.reason, waiting.text.as_str()),

@@ -7,7 +7,9 @@ use terms::{AttemptKey, EpochMetrics, JobKey, Outcome};
 
 use super::cluster::{Cluster, dataset, ended, metrics};
 use crate::{
-    AttemptEvent, ControlError, Effect, Input, Reply, SessionId, ToWorker, WeightsAnswer, WeightsNames,
+    AttemptEvent, ControlError, Effect, Event, SessionId, ToWorker, WeightsAnswer, WeightsNames,
+    command::{Extend, GiveUpWeights, KeepWeights},
+    query::{Define, DescribeSweep, NameWeights, OfferWeights},
 };
 
 fn key(job: u64, attempt: u32) -> AttemptKey {
@@ -30,7 +32,7 @@ impl Cluster {
         self.say(1, attempt, AttemptEvent::Started { dataset: dataset("a"), resumed_epochs: 0 });
         for epoch in 1..=2 {
             let metrics = EpochMetrics { val_accuracy, ..metrics(epoch) };
-            self.say(1, attempt, AttemptEvent::Epoch(metrics));
+            self.say(1, attempt, AttemptEvent::Epoch(metrics.into()));
         }
         let AttemptEvent::Ended { outcome, reason, log_tail, .. } = ended(Outcome::Done, "") else {
             return;
@@ -43,21 +45,15 @@ impl Cluster {
     }
 
     fn say(&mut self, session: u64, attempt: AttemptKey, event: AttemptEvent) {
-        self.apply(Input::Event { session: SessionId(session), sequence: 1, attempt, event });
+        self.hear(Event::Attempt { session: SessionId(session), sequence: 1, attempt, event });
     }
 
     fn offer(&mut self, attempt: AttemptKey) -> WeightsAnswer {
-        match self.apply(Input::WeightsOffered { attempt, file: file(attempt.job.job) }) {
-            Reply::Weights(answer) => answer,
-            other => panic!("{other:?}"),
-        }
+        self.ask(&OfferWeights { attempt, file: file(attempt.job.job) })
     }
 
     fn keep(&mut self, job: u64) -> WeightsAnswer {
-        match self.apply(Input::WeightsKept { attempt: key(job, 1), file: file(job) }) {
-            Reply::Weights(answer) => answer,
-            other => panic!("{other:?}"),
-        }
+        self.order(KeepWeights { attempt: key(job, 1), file: file(job) })
     }
 
     /// What the records say last of each job's weights.
@@ -76,18 +72,13 @@ impl Cluster {
     }
 
     fn names(&mut self) -> WeightsNames {
-        match self.apply(Input::WeightsNames) {
-            Reply::WeightsNames(names) => names,
-            other => panic!("{other:?}"),
-        }
+        self.ask(&NameWeights)
     }
 
     /// The best weights that are kept, and how many are on their way.
     fn shown(&mut self) -> (Option<u64>, u64) {
-        match self.apply(Input::DescribeSweep(terms::SweepId(1))) {
-            Reply::Sweep(sweep) => (sweep.best_weights.map(|best| best.job), sweep.weights_awaited),
-            other => panic!("{other:?}"),
-        }
+        let sweep = self.ask(&DescribeSweep::new(terms::SweepId(1)));
+        (sweep.best_weights.map(|best| best.job), sweep.weights_awaited)
     }
 }
 
@@ -182,8 +173,8 @@ fn only_the_attempt_that_counts_hands_weights_over_and_only_what_it_announced() 
     assert!(matches!(cluster.offer(key(1, 1)), WeightsAnswer::NotWanted(_)), "fenced");
     assert!(matches!(cluster.offer(key(1, 3)), WeightsAnswer::NotWanted(_)));
     let other = WeightsFile { bytes: 101, blake3: "f".repeat(64) };
-    let answer = cluster.apply(Input::WeightsKept { attempt: key(1, 2), file: other });
-    assert!(matches!(answer, Reply::Weights(WeightsAnswer::NotWanted(_))), "{answer:?}");
+    let answer = cluster.order(KeepWeights { attempt: key(1, 2), file: other });
+    assert!(matches!(answer, WeightsAnswer::NotWanted(_)), "{answer:?}");
     assert!(matches!(cluster.keep(1), WeightsAnswer::NotWanted(_)));
     assert!(matches!(cluster.offer(key(1, 2)), WeightsAnswer::Wanted { .. }));
     assert_eq!(cluster.weights(), [(1, Awaited)]);
@@ -198,9 +189,9 @@ fn weights_that_are_not_there_are_recorded_with_the_reason_and_others_take_their
     cluster.done(2, 0.5);
     cluster.keep(2);
     cluster.done(3, 0.8);
-    let lost = Input::WeightsLost { attempt: key(3, 1), file: file(3), reason: "the disk died".into() };
-    cluster.apply(lost.clone());
-    cluster.apply(lost);
+    let lost = GiveUpWeights { attempt: key(3, 1), file: file(3), reason: "the disk died".into() };
+    cluster.order(lost.clone());
+    cluster.order(lost);
     assert_eq!(cluster.weights(), [(1, Absent), (2, Kept), (3, Absent)]);
     assert_eq!(cluster.removed(), 1, "what came in of them, once");
     assert_eq!(cluster.shown(), (Some(2), 0));
@@ -227,21 +218,21 @@ fn which_epochs_count_stays_as_it_is_while_there_are_weights() {
     let mut cluster = running(3, "");
     let set = |cluster: &mut Cluster, what: &str| {
         let sweep = terms::SweepId(1);
-        let Reply::Definition(base, _) = cluster.apply(Input::Define(sweep)) else { panic!("it is there") };
+        let base = cluster.ask(&Define(sweep)).definition;
         let definition = Arc::new(base.set(&[what.to_owned()]).unwrap());
-        cluster.apply(Input::Extend { sweep, base, definition })
+        cluster.try_order(Extend { sweep, base, definition })
     };
-    assert!(matches!(set(&mut cluster, "metric.use=best"), Reply::Extended(..)));
+    assert!(set(&mut cluster, "metric.use=best").is_ok());
     cluster.done(1, 0.5);
     for _ in 0..2 {
         match set(&mut cluster, "metric.use=last") {
-            Reply::Refused(error @ ControlError::WeightsChosen { .. }) => {
+            Err(error @ ControlError::WeightsChosen { .. }) => {
                 assert!(error.to_string().contains("`metric.use: best`"), "{error}");
             }
             other => panic!("{other:?}"),
         }
         assert_eq!(cluster.keep(1), WeightsAnswer::Durable);
     }
-    assert!(matches!(set(&mut cluster, "execution.attempts_max=9"), Reply::Extended(..)));
+    assert!(set(&mut cluster, "execution.attempts_max=9").is_ok());
     assert_eq!(cluster.weights(), [(1, Kept)]);
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use domain::{definition::first_document, parameters, specification::Specification};
+use domain::{definition::first_document, help, specification::Specification};
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
@@ -58,7 +58,7 @@ const ROWS_PRINTED_MAX: u64 = 64;
 
 /// Arguments of `sweep run`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = parameters::help())]
+#[command(after_long_help = help::parameters())]
 pub(super) struct RunArguments {
     #[command(flatten)]
     file: SweepFile,
@@ -82,9 +82,12 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
     let (mut specification, grid) = submit::check(source.clone())?;
-    let dataset = absolute_dataset(&specification.dataset.path)?;
-    source.dataset_path.clone_from(&dataset);
-    specification.dataset.path = PathBuf::from(dataset);
+    specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    if let Some(dataset) = &mut specification.dataset {
+        let path = absolute_dataset(&dataset.path)?;
+        source.dataset_path.clone_from(&path);
+        dataset.path = PathBuf::from(path);
+    }
     let folder = arguments.output.clone().unwrap_or_else(|| report::default_folder(&specification.name));
     let folder = std::path::absolute(&folder).context("cannot find the output folder")?;
     std::fs::create_dir_all(&folder).with_context(|| {

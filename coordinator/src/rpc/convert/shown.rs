@@ -17,7 +17,7 @@ pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
 
 /// A sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
 pub(in crate::rpc) fn listed(view: &SweepView) -> v1::Sweep {
-    v1::Sweep { dataset: None, ..summary(view) }
+    v1::Sweep { dataset: None, metric_names: Vec::new(), ..summary(view) }
 }
 
 /// A sweep and what runs, without its specification, which does not change with what the jobs do.
@@ -29,7 +29,7 @@ pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSnapshot {
 
 fn summary(view: &SweepView) -> v1::Sweep {
     let definition = &view.definition;
-    let metric = definition.metric;
+    let metric = &definition.metric;
     v1::Sweep {
         sweep_id: view.id().0,
         name: definition.specification.name.clone(),
@@ -39,20 +39,20 @@ fn summary(view: &SweepView) -> v1::Sweep {
         created_unix_ms: view.created_unix_ms,
         ended_unix_ms: view.ended_unix_ms.unwrap_or(0),
         metric: Some(v1::Metric {
-            name: metric.name.as_str().to_owned(),
+            name: metric.name.to_string(),
             maximize: metric.goal == Goal::Maximize,
             use_best: metric.used == MetricUse::Best,
         }),
         best: view.best.map(|(job, value)| v1::BestJob { point: Some(point(view, job)), value }),
-        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+        varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         specification: String::new(),
         dataset: view.dataset.as_deref().cloned().map(Into::into),
         waiting: view.waiting.clone().map(waiting),
         best_weights: view.best_weights.clone().map(kept_weights),
         weights_awaited: view.weights_awaited,
-        metric_names: Vec::new(),
-        metrics_left_out: 0,
-        metrics_left_out_reason: String::new(),
+        metric_names: view.metrics.names().iter().map(ToString::to_string).collect(),
+        metrics_left_out: view.left_out.values,
+        metrics_left_out_reason: view.left_out.reason.clone(),
     }
 }
 
@@ -101,10 +101,10 @@ fn running_job(view: &SweepView, job: RunningJob) -> v1::RunningJob {
         slot: job.slot,
         device: job.device,
         epochs_done: job.epochs_done,
-        epochs_total: job.epochs_total,
+        epochs_total: job.epochs_total.unwrap_or(0),
         fraction: job.fraction,
         preparing: job.preparing,
-        last: job.last.map(Into::into),
+        last: job.last.map(|epoch| proto::epoch_to_wire(&view.metrics, &epoch)),
     }
 }
 

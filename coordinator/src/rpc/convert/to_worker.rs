@@ -1,5 +1,6 @@
 //! What the engine says to workers, as it travels.
 
+use domain::specification::Program;
 use engine::{DatasetPlan, JobAssignment, ToWorker};
 use proto::v1::{self, coordinator_message::Message};
 use terms::AttemptKey;
@@ -32,23 +33,45 @@ fn references(attempts: Vec<AttemptKey>) -> Vec<v1::AttemptRef> {
 }
 
 fn assignment(job: JobAssignment) -> v1::JobAssignment {
-    let DatasetPlan { path, image_size, val_fraction, split_seed, val_path } = job.dataset;
+    let dataset = |plan: DatasetPlan| v1::Dataset {
+        path: plan.path.to_string_lossy().into_owned(),
+        image_size: plan.image_size,
+        val_fraction: plan.val_fraction,
+        split_seed: plan.split_seed,
+        val_path: plan.val_path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    let program = job.program.as_deref().map(|program| wire_program(program, job.objective));
     v1::JobAssignment {
         attempt: Some(job.attempt.into()),
         model: job.model,
         parameters: proto::parameters_to_wire(job.parameters),
-        dataset: Some(v1::Dataset {
-            path: path.to_string_lossy().into_owned(),
-            image_size,
-            val_fraction,
-            split_seed,
-            val_path: val_path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
-        }),
+        dataset: job.dataset.map(dataset),
+        program,
+        budget: job.budget.unwrap_or(0),
         timeout_ms: job.timeout_ms.unwrap_or(0),
         checkpoints: Some(v1::CheckpointPlan {
             key: job.checkpoint_key,
             every_epochs: job.checkpoint_every_epochs.unwrap_or(0),
         }),
         keep_weights: job.keep_weights,
+    }
+}
+
+/// A program as it travels. The snapshot of its files is named by who knows it.
+fn wire_program(program: &Program, objective: String) -> v1::Program {
+    let Program { program: path, command, arguments, env, files: _, metrics } = program;
+    let variable =
+        |(name, value): &(String, String)| v1::Variable { name: name.clone(), value: value.clone() };
+    v1::Program {
+        program: path.clone().unwrap_or_default(),
+        command: command.clone(),
+        arguments: arguments.as_str().to_owned(),
+        env: env.iter().map(variable).collect(),
+        metrics: Some(v1::MetricSource {
+            pattern: metrics.pattern.clone().unwrap_or_default(),
+            csv: metrics.csv.clone().unwrap_or_default(),
+        }),
+        objective,
+        files: String::new(),
     }
 }

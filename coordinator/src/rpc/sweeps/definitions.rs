@@ -6,7 +6,7 @@ use domain::{
     definition::{DefinitionError, SweepDefinition},
     specification::{Specification, SpecificationError},
 };
-use engine::{ControlError, Input, Reply};
+use engine::{ControlError, Issuer, command::Extend, query::Define};
 use proto::v1;
 use terms::SweepId;
 use tonic::{Response, Status};
@@ -14,7 +14,7 @@ use tonic::{Response, Status};
 use super::SweepServer;
 use crate::{
     driver::CallError,
-    rpc::{convert, edge, mismatch, refused},
+    rpc::{convert, edge, refused},
 };
 
 /// Most points of a validation's preview.
@@ -25,6 +25,7 @@ const REDEFINE_TRIES_MAX: u32 = 10;
 impl SweepServer {
     pub(super) async fn extend(
         &self,
+        issuer: Issuer,
         sweep: SweepId,
         source: v1::SweepSource,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
@@ -32,7 +33,9 @@ impl SweepServer {
         let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
         // Looking for what is new takes a second for a million points.
         let (sweep, added_jobs, changed) = self
-            .redefine(sweep, move |before| before.extended_with(extension.0.clone(), extension.1.clone()))
+            .redefine(issuer, sweep, move |before| {
+                before.extended_with(extension.0.clone(), extension.1.clone())
+            })
             .await?;
         let sweep = Some(sweep);
         Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed }))
@@ -42,6 +45,7 @@ impl SweepServer {
     /// and which settings changed.
     pub(super) async fn redefine(
         &self,
+        issuer: Issuer,
         sweep: SweepId,
         change: impl Fn(&SweepDefinition) -> Result<SweepDefinition, DefinitionError> + Send + Sync + 'static,
     ) -> Result<(v1::Sweep, u64, Vec<v1::SettingChange>), Status> {
@@ -49,19 +53,15 @@ impl SweepServer {
         let mut tries_left = REDEFINE_TRIES_MAX;
         loop {
             // The engine's own: it takes a change of no other.
-            let base = self.seat.call_engine(Input::Define(sweep)).await.map_err(refused)?;
-            let Reply::Definition(base, _) = base else { return Err(mismatch()) };
+            let base = self.seat.query_engine(Define(sweep)).await.map_err(refused)?.definition;
             let (change, before) = (Arc::clone(&change), Arc::clone(&base));
             let definition = Arc::new(self.aside(move || change(&before)).await?);
             let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
-            let input = Input::Extend { sweep, base, definition };
+            let command = Extend { sweep, base, definition };
             tries_left -= 1;
             let _turn = self.turn().await?;
-            match self.seat.call(input).await {
-                Ok(Reply::Extended(sweep, added_jobs)) => {
-                    return Ok((convert::sweep(&sweep), added_jobs, changed));
-                }
-                Ok(_) => return Err(mismatch()),
+            match self.seat.command(issuer.clone(), command).await {
+                Ok(extended) => return Ok((convert::sweep(&extended.sweep), extended.added_jobs, changed)),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(refused(error)),
             }
@@ -85,7 +85,7 @@ pub(super) fn validate(
     let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
     Ok(v1::ValidateResponse {
         job_count: definition.job_count(),
-        varying: definition.varying.iter().map(|name| (*name).to_owned()).collect(),
+        varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         first_jobs: (1..=shown).map(|job| proto::job_point(job, definition.parameters(job))).collect(),
         name: definition.specification.name,
     })

@@ -1,7 +1,11 @@
 //! What ends single jobs, and what is tried again.
 
 use domain::record::EndedJob;
-use engine::{ControlError, Input, JobEnd, Reply};
+use engine::{
+    ControlError, Issuer, JobEnd,
+    command::{EndJob, Retry},
+    query::SeeEnds,
+};
 use proto::v1;
 use store::JobRow;
 use terms::{JobKey, JobState, SweepId};
@@ -10,7 +14,7 @@ use tonic::{Response, Status};
 use super::{SweepServer, pages::PAGE_ROWS_MAX};
 use crate::{
     driver::CallError,
-    rpc::{convert, mismatch, refused, unreadable},
+    rpc::{convert, refused, unreadable},
 };
 
 /// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it
@@ -23,22 +27,22 @@ impl SweepServer {
     /// Has jobs tried again.
     pub(super) async fn retry(
         &self,
+        issuer: Issuer,
         request: &v1::RetrySweepRequest,
     ) -> Result<v1::RetrySweepResponse, Status> {
         let sweep = SweepId(request.sweep_id);
         let mut tries_left = RETRY_TRIES_MAX;
         loop {
             // Of the engine itself, and durable when it is answered: what is read then is what the engine knows.
-            let seen = self.seat.call_engine(Input::SeeEnds(sweep)).await.map_err(refused)?;
-            let Reply::Ends(seen) = seen else { return Err(mismatch()) };
+            let seen = self.seat.query_engine(SeeEnds(sweep)).await.map_err(refused)?;
             let (jobs, all) = self.jobs_to_retry(request).await?;
             tries_left -= 1;
             let _turn = self.turn().await?;
-            match self.seat.call(Input::Retry { sweep, jobs, all, seen }).await {
-                Ok(Reply::Retried(sweep, jobs)) => {
-                    return Ok(v1::RetrySweepResponse { sweep: Some(convert::sweep(&sweep)), jobs });
+            match self.seat.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
+                Ok(retried) => {
+                    let sweep = Some(convert::sweep(&retried.sweep));
+                    return Ok(v1::RetrySweepResponse { sweep, jobs: retried.jobs });
                 }
-                Ok(_) => return Err(mismatch()),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(refused(error)),
             }
@@ -73,14 +77,14 @@ impl SweepServer {
     /// Ends one job. Asked twice, it does no more.
     pub(super) async fn end_job(
         &self,
+        issuer: Issuer,
         sweep: SweepId,
         job: u64,
         how: JobEnd,
     ) -> Result<Response<v1::Sweep>, Status> {
         let job = JobKey { sweep, job };
-        match self.seat.call(Input::EndJob { job, how }).await {
-            Ok(Reply::Sweep(sweep)) => Ok(Response::new(convert::sweep(&sweep))),
-            Ok(_) => Err(mismatch()),
+        match self.seat.command(issuer, EndJob { job, how }).await {
+            Ok(sweep) => Ok(Response::new(convert::sweep(&sweep))),
             Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
                 match ended_job(key, self.row(key).await?).state {
                     JobState::Cancelled => self.describe(sweep).await,

@@ -1,13 +1,10 @@
 //! The service over a store whose lists take as long as a test says.
 
 use async_trait::async_trait;
-use domain::{
-    record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState},
-    specification::{Goal, Metric, MetricName, MetricUse},
-};
-use engine::weights_name;
+use domain::record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState};
+use engine::{command::Retry, query::SeeEnds, weights_name};
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
-use terms::{AttemptKey, AttemptState, EpochMetrics};
+use terms::{AttemptKey, AttemptState, Epoch, Goal, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -91,7 +88,9 @@ struct Served {
     folder: tempfile::TempDir,
 }
 
-const METRIC: Metric = Metric { name: MetricName::ValAccuracy, goal: Goal::Maximize, used: MetricUse::Last };
+fn objective() -> Objective {
+    Objective { name: "val_accuracy".into(), goal: Goal::Maximize, used: MetricUse::Last }
+}
 
 /// A sweep of three jobs, of which this is recorded.
 async fn served(records: impl IntoIterator<Item = Record>) -> Served {
@@ -107,11 +106,14 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
         name: "x".into(),
         request_id: String::new(),
         specification: SweepDefinition::parse(&source).unwrap().text(),
-        metric: METRIC,
+        manifest: String::new(),
+        objective: objective(),
         job_count: 3,
         created_unix_ms: 5,
     };
-    let records: Vec<Record> = [submitted].into_iter().chain(records).collect();
+    let names = ["train_loss", "val_accuracy"].map(Into::into).into();
+    let named = Record::MetricsNamed { sweep: SweepId(1), first: 0, names };
+    let records: Vec<Record> = [submitted, named].into_iter().chain(records).collect();
     store.commit(&records).await.unwrap();
     let (listed, lists) = mpsc::unbounded_channel();
     let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
@@ -132,17 +134,11 @@ fn attempt(job: u64, attempt: u32, epochs: u32) -> Vec<Record> {
         pack_size: 1,
         at_unix_ms: 6,
     };
-    let epoch = |epoch| {
-        let metrics = EpochMetrics {
-            epoch,
-            train_loss: f64::from(attempt),
-            val_accuracy: 0.5,
-            epoch_seconds: 1.0,
-            val_loss: None,
-            train_accuracy: None,
-        };
-        let best = BestEpoch::after(None, METRIC, &metrics);
-        Record::EpochRecorded { attempt: key, epoch: metrics, best, train_seconds: f64::from(epoch) }
+    let epoch = |number| {
+        let epoch = Epoch { number, seconds: 1.0, row: MetricRow::new(&[f64::from(attempt), 0.5]) };
+        let best = BestEpoch::after(None, &objective(), &epoch, Some(0.5));
+        let train_seconds = f64::from(number);
+        Record::EpochRecorded { attempt: key, epoch, objective: Some(0.5), best, train_seconds }
     };
     [granted].into_iter().chain((1..=epochs).map(epoch)).collect()
 }
@@ -205,10 +201,10 @@ async fn a_list_that_was_overtaken_is_read_again() {
     let has_read = served.lists.recv().await.unwrap();
     // The engine has another retry meanwhile, as of a coordinator that was restored in between.
     let seat = &served.server.seat;
-    let Reply::Ends(seen) = seat.call(Input::SeeEnds(SweepId(1))).await.unwrap() else { panic!() };
+    let seen = seat.query(SeeEnds(SweepId(1))).await.unwrap();
     let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
-    let other = Input::Retry { sweep: SweepId(1), jobs, all: false, seen };
-    assert!(matches!(seat.call(other).await.unwrap(), Reply::Retried(_, 1)));
+    let other = Retry { sweep: SweepId(1), jobs, all: false, seen };
+    assert_eq!(seat.command(Issuer::local(), other).await.unwrap().jobs, 1);
     has_read.send(()).unwrap();
     for _ in 0..3 {
         served.lists.recv().await.unwrap().send(()).unwrap();

@@ -5,8 +5,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::{
     StoreError,
-    rows::{Before, Row, Write},
-    tables::{Kind, Table, Value, checksum},
+    checksum::checksum,
+    rows::{Before, Write},
+    tables::{Kind, Table, Value},
 };
 
 /// Most rows a statement, so that a commit's arrays stay below a few megabytes.
@@ -17,28 +18,35 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
     for Write { table, before, rows } in writes {
         let statement = insert(table, *before != Before::Nothing);
         for rows in rows.chunks(ROWS_A_STATEMENT_MAX) {
+            let mut values = Vec::with_capacity(rows.len() * table.columns.len());
+            rows.iter().for_each(|row| row.values(&mut values));
             let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
             for (column, (_, kind)) in table.columns.iter().enumerate() {
+                let column = values.iter().copied().skip(column).step_by(table.columns.len());
                 query = match kind {
-                    Kind::Integer | Kind::Added => query.bind(array(rows, column, |value| match value {
-                        Value::Integer(value) | Value::Added(value) => Some(*value),
+                    Kind::Integer | Kind::Added => query.bind(array(column, |value| match value {
+                        Value::Integer(value) | Value::Added(value) => Some(value),
                         _ => None,
                     })?),
-                    Kind::Real | Kind::AddedReal => query.bind(array(rows, column, |value| match value {
-                        Value::Real(value) | Value::AddedReal(value) => Some(*value),
+                    Kind::Real | Kind::AddedReal => query.bind(array(column, |value| match value {
+                        Value::Real(value) | Value::AddedReal(value) => Some(value),
                         _ => None,
                     })?),
-                    Kind::Text => query.bind(array(rows, column, |value| match value {
-                        Value::Text(value) => Some(value.as_deref()),
+                    Kind::Text | Kind::AddedText => query.bind(array(column, |value| match value {
+                        Value::Text(value) | Value::AddedText(value) => Some(value),
                         _ => None,
                     })?),
-                    Kind::Boolean => query.bind(array(rows, column, |value| match value {
-                        Value::Boolean(value) => Some(Some(*value)),
+                    Kind::Bytes => query.bind(array(column, |value| match value {
+                        Value::Bytes(value) => Some(value),
+                        _ => None,
+                    })?),
+                    Kind::Boolean => query.bind(array(column, |value| match value {
+                        Value::Boolean(value) => Some(Some(value)),
                         _ => None,
                     })?),
                 };
             }
-            let checksums: Vec<i64> = rows.iter().map(|row| checksum(row)).collect();
+            let checksums: Vec<i64> = values.chunks(table.columns.len()).map(checksum).collect();
             query.bind(checksums).execute(&mut *connection).await?;
         }
     }
@@ -47,18 +55,15 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
 
 /// A column's values, row by row. One of another kind than the column's is a fault of this program; as NULL it would be lost
 /// in silence.
-fn array<'a, T>(
-    rows: &'a [Row],
-    column: usize,
-    of_kind: impl Fn(&'a Value) -> Option<Option<T>>,
+fn array<'v, T>(
+    column: impl Iterator<Item = Value<'v>>,
+    of_kind: impl Fn(Value<'v>) -> Option<Option<T>>,
 ) -> Result<Vec<Option<T>>, sqlx::Error> {
-    let value = |row: &'a Row| {
-        let value = row.get(column);
-        value.and_then(&of_kind).ok_or_else(|| {
-            sqlx::Error::Encode(format!("{value:?} is no value of a row's column {column}").into())
-        })
+    let value = |value| {
+        of_kind(value)
+            .ok_or_else(|| sqlx::Error::Encode(format!("{value:?} is no value of its column's kind").into()))
     };
-    rows.iter().map(value).collect()
+    column.map(value).collect()
 }
 
 /// The statement that writes rows given as one array a column.
@@ -69,7 +74,8 @@ fn insert(table: &Table, replaces: bool) -> String {
         .map(|(_, kind)| match kind {
             Kind::Integer | Kind::Added => "bigint",
             Kind::Real | Kind::AddedReal => "double precision",
-            Kind::Text => "text",
+            Kind::Text | Kind::AddedText => "text",
+            Kind::Bytes => "bytea",
             Kind::Boolean => "boolean",
         })
         .chain(["bigint"])
@@ -94,14 +100,12 @@ mod tests {
 
     #[test]
     fn a_value_of_another_kind_than_its_column_is_refused_and_not_lost() {
-        let real = |value: &Value| match value {
-            Value::Real(value) => Some(*value),
+        let real = |value| match value {
+            Value::Real(value) => Some(value),
             _ => None,
         };
-        let row = |value| Row::from([value]);
-        let rows = [row(Value::Real(Some(0.5))), row(Value::Real(None))];
-        assert_eq!(array(&rows, 0, real).unwrap(), [Some(0.5), None]);
-        assert!(array(&[row(Value::Integer(Some(1)))], 0, real).is_err());
-        assert!(array(&rows, 1, real).is_err(), "a row that ends before the column");
+        let column = [Value::Real(Some(0.5)), Value::Real(None)];
+        assert_eq!(array(column.into_iter(), real).unwrap(), [Some(0.5), None]);
+        assert!(array([Value::Integer(Some(1))].into_iter(), real).is_err());
     }
 }

@@ -2,7 +2,10 @@
 //! Many are asked for at a time, since a user may have thousands of jobs tried again, or stop a sweep in which a
 //! hundred thousand wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::record::Record;
 use terms::{AttemptKey, JobKey, SweepId};
@@ -10,11 +13,11 @@ use terms::{AttemptKey, JobKey, SweepId};
 use super::{
     super::{
         StoreError,
-        cells::{integer, natural},
+        cells::{integer, number},
         read::{Queries, select},
-        tables::{ATTEMPTS, JOBS, SWEEPS, Table},
+        tables::{self, TableRow},
     },
-    Row, Rows,
+    Rows,
 };
 
 /// For how many rows a question asks: the next of these numbers, so that there are few statements to prepare. The last one
@@ -38,17 +41,21 @@ impl Rows {
         records: &[Record],
     ) -> Result<(), StoreError> {
         let Missing { sweeps, jobs, attempts } = self.missing(records);
-        let found = find(connection, &SWEEPS, &[], &sweeps).await?;
-        self.sweeps.extend(found.into_iter().map(|(id, row)| (SweepId(id), row)));
+        for row in find::<_, tables::Sweep>(connection, "sweep_id", &[], &sweeps).await? {
+            self.sweeps.insert(SweepId(number(row.sweep_id, "sweep_id")?), Arc::new(row));
+        }
         for (sweep, jobs) in jobs {
-            let found = find(connection, &JOBS, &[("sweep_id", sweep.0)], &jobs).await?;
-            self.jobs.extend(found.into_iter().map(|(job, row)| (JobKey { sweep, job }, row)));
+            for row in find::<_, tables::Job>(connection, "job", &[("sweep_id", sweep.0)], &jobs).await? {
+                let job = number(row.job, "job")?;
+                self.jobs.insert(JobKey { sweep, job }, Arc::new(row));
+            }
         }
         for ((sweep, attempt), jobs) in attempts {
             let of_number = [("sweep_id", sweep.0), ("attempt", attempt.into())];
-            let found = find(connection, &ATTEMPTS, &of_number, &jobs).await?;
-            let key = |job| AttemptKey { job: JobKey { sweep, job }, attempt };
-            self.attempts.extend(found.into_iter().map(|(job, row)| (key(job), row)));
+            for row in find::<_, tables::Attempt>(connection, "job", &of_number, &jobs).await? {
+                let job = JobKey { sweep, job: number(row.job, "job")? };
+                self.attempts.insert(AttemptKey { job, attempt }, Arc::new(row));
+            }
         }
         Ok(())
     }
@@ -79,6 +86,7 @@ impl Rows {
                     }
                 }
                 Record::SweepSubmitted { .. }
+                | Record::MetricsNamed { .. }
                 | Record::AttemptGranted { is_first: true, .. }
                 | Record::WeightsChanged { .. } => {}
             }
@@ -113,18 +121,13 @@ impl Missing {
     }
 }
 
-/// The rows of a table that have some numbers in their key, and in the key's column that is left one of `keys`; with that one.
-async fn find<Q: Queries>(
+/// The rows of a table that have some numbers in their key, and in the column of the key that is left one of `keys`.
+async fn find<Q: Queries, R: TableRow>(
     connection: &mut Q,
-    table: &'static Table,
+    column: &'static str,
     same: &[(&str, u64)],
     keys: &BTreeSet<u64>,
-) -> Result<Vec<(u64, Row)>, StoreError> {
-    let columns = table.columns[..table.keys].iter().map(|(column, _)| *column);
-    let Some(column) = columns.into_iter().find(|column| same.iter().all(|(other, _)| column != other))
-    else {
-        return Ok(Vec::new());
-    };
+) -> Result<Vec<R>, StoreError> {
     let keys = keys.iter().map(|key| integer(*key)).collect::<Result<Vec<_>, _>>()?;
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(ROWS_ASKED_FOR[2]) {
@@ -143,9 +146,7 @@ async fn find<Q: Queries>(
         let places: Vec<String> = (same.len() + 1..=numbers.len()).map(|place| format!("${place}")).collect();
         conditions.push(connection.one_of(column, &places.join(", ")));
         let rest = format!("WHERE {}", conditions.join(" AND "));
-        for row in select(connection, table, &rest, &numbers).await? {
-            found.push((natural(&row, column)?, table.values(&row)?.into()));
-        }
+        found.extend(select::<_, R>(connection, &rest, &numbers).await?);
     }
     Ok(found)
 }

@@ -3,8 +3,8 @@
 //! writes, on the same SQLite.
 
 mod place;
-mod seal;
 mod thread;
+mod upgrade;
 mod write;
 
 use std::{
@@ -36,9 +36,6 @@ const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 const READERS_MAX: u32 = 4;
 /// How long a reader waits for the writer's checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// `user_version` of databases whose rows have checksums.
-const VERSION_SEALED: i64 = 1;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -80,7 +77,7 @@ impl SqliteStore {
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
         check_integrity(&mut writer, &options).await?;
         MIGRATIONS.run(&mut writer).await?;
-        seal_what_is_older(&mut writer).await?;
+        upgrade::rows(&mut writer).await?;
         let read = options.read_only(true).create_if_missing(false);
         let readers =
             SqlitePoolOptions::new().max_connections(READERS_MAX).connect_with(read.clone()).await?;
@@ -123,18 +120,6 @@ async fn check_integrity(
         0 => Ok(()),
         orphans => Err(StoreError::Damaged(format!("{orphans} rows belong to rows that are not there"))),
     }
-}
-
-/// Rows that were written before rows had checksums get them, once: the database's own version number says so.
-async fn seal_what_is_older(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
-    if version < VERSION_SEALED {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        seal::everything(&mut transaction).await?;
-        sqlx::query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
-        transaction.commit().await?;
-    }
-    Ok(())
 }
 
 /// An error that only a damaged file gives.

@@ -10,8 +10,9 @@ use rusqlite::{
 
 use super::super::{
     StoreError,
+    checksum::checksum,
     rows::{Before, Write},
-    tables::{Kind, Table, Value, checksum},
+    tables::{Kind, Table, Value},
 };
 
 /// Prepared statements that are kept: one a table and kind of write.
@@ -44,8 +45,11 @@ impl Writer {
                 Before::Unknown => insert(table, &table.on_conflict()),
             };
             let mut statement = transaction.prepare_cached(&statement)?;
+            let mut values = Vec::with_capacity(table.columns.len());
             for row in rows {
-                bind(&mut statement, row)?;
+                values.clear();
+                row.values(&mut values);
+                bind(&mut statement, &values)?;
                 let written = statement.raw_execute()?;
                 if written != 1 {
                     return Err(StoreError::Damaged(format!(
@@ -61,15 +65,15 @@ impl Writer {
 }
 
 /// Numbers the values as [`insert`] and [`update`] do: the columns in their order, then the checksum.
-fn bind(statement: &mut CachedStatement<'_>, row: &[Value]) -> rusqlite::Result<()> {
+fn bind(statement: &mut CachedStatement<'_>, row: &[Value<'_>]) -> rusqlite::Result<()> {
     for (index, value) in (1..).zip(row) {
-        statement.raw_bind_parameter(index, Bound(value))?;
+        statement.raw_bind_parameter(index, Bound(*value))?;
     }
     statement.raw_bind_parameter(row.len() + 1, checksum(row))
 }
 
 /// A value on its way into a statement.
-struct Bound<'v>(&'v Value);
+struct Bound<'v>(Value<'v>);
 
 impl rusqlite::ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -80,15 +84,16 @@ impl rusqlite::ToSql for Bound<'_> {
             Value::Real(value) | Value::AddedReal(value) => {
                 ToSqlOutput::Owned(value.map_or(Sqlite::Null, Sqlite::Real))
             }
-            Value::Text(value) => ToSqlOutput::Borrowed(
-                value.as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
-            ),
-            Value::Boolean(value) => ToSqlOutput::Owned(Sqlite::Integer((*value).into())),
+            Value::Text(value) | Value::AddedText(value) => {
+                ToSqlOutput::Borrowed(value.map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())))
+            }
+            Value::Bytes(value) => ToSqlOutput::Borrowed(value.map_or(ValueRef::Null, ValueRef::Blob)),
+            Value::Boolean(value) => ToSqlOutput::Owned(Sqlite::Integer(value.into())),
         })
     }
 }
 
-fn insert(table: &Table, conflict: &str) -> String {
+pub(super) fn insert(table: &Table, conflict: &str) -> String {
     let places = vec!["?"; table.columns.len() + 1].join(", ");
     format!("INSERT INTO {} ({}, checksum) VALUES ({places}){conflict}", table.name, table.column_list())
 }

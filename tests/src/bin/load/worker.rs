@@ -13,6 +13,7 @@ use proto::v1::{
     self, coordinator_message::Message as Said, event::Event, worker_message::Message,
     worker_service_client::WorkerServiceClient,
 };
+use terms::{EpochReport, metrics::known};
 use tests::Random;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming, codegen::tokio_stream::Stream, transport::Channel};
@@ -186,15 +187,14 @@ impl Worker {
                 _ => 1,
             };
             for epoch in 1..=epochs {
-                let record = v1::EpochRecord {
-                    epoch,
-                    train_loss: 0.5,
-                    val_accuracy: 0.75,
-                    epoch_seconds: 0.001,
-                    val_loss: Some(0.625),
-                    train_accuracy: Some(0.875),
-                    ..v1::EpochRecord::default()
-                };
+                let metrics = [
+                    (known::TRAIN_LOSS, 0.5),
+                    (known::VAL_ACCURACY, 0.75),
+                    (known::VAL_LOSS, 0.625),
+                    (known::TRAIN_ACCURACY, 0.875),
+                ];
+                let metrics = metrics.into_iter().map(|(name, value)| (name.into(), value)).collect();
+                let record = EpochReport { number: epoch, seconds: 0.001, metrics }.into();
                 self.tell(job.attempt, Event::Epoch(record));
             }
             let outcome = v1::Outcome::Done.into();

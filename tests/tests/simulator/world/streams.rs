@@ -71,11 +71,11 @@ impl World {
         if link.coordinator_life != self.hub_life || self.hub.is_none() {
             return;
         }
-        let input = match (link.session, message) {
-            (Some(session), None) => Input::SessionClosed(session),
+        let event = match (link.session, message) {
+            (Some(session), None) => Event::SessionClosed(session),
             (None, None) => return,
-            (Some(session), Some(message)) => match convert::input(session, usize::MAX, message) {
-                Ok(input) => input,
+            (Some(session), Some(message)) => match convert::event(session, usize::MAX, message) {
+                Ok(event) => event,
                 Err(_) => return self.break_link(index),
             },
             (None, Some(message)) => {
@@ -86,15 +86,15 @@ impl World {
                 let Some(hub) = &mut self.hub else { return };
                 let session = hub.open(index);
                 link.session = Some(session);
-                Input::SessionOpened { session, hello }
+                Event::SessionOpened { session, hello }
             }
         };
-        if let Input::SessionClosed(session) = &input
+        if let Event::SessionClosed(session) = &event
             && let Some(hub) = &mut self.hub
         {
             hub.links.remove(session);
         }
-        self.tell_hub(input, None);
+        self.tell_hub(HubHeard::Event(event));
     }
 
     pub(super) fn arrive_down(&mut self, index: usize) -> Result<(), Broken> {

@@ -5,69 +5,70 @@ use super::*;
 impl World {
     pub(super) fn ask(&mut self) {
         if !self.submitted {
-            let input = Input::Submit {
-                definition: Box::new(self.definition.clone()),
-                request_id: REQUEST_ID.to_owned(),
-            };
+            let command =
+                Submit { definition: Box::new(self.definition.clone()), request_id: REQUEST_ID.to_owned() };
+            let wish = Wish::order(Question::Submit, command, |submitted| Some(submitted.sweep));
             for _ in 0..1 + self.random.below(2) {
-                self.tell_hub(input.clone(), Some(Question::Submit));
+                self.tell_hub(HubHeard::Wish(wish.clone()));
             }
         }
         // A sweep that was paused goes on some day.
         let open = self.durable.open_sweeps().next();
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
-            self.tell_hub(Input::Resume(sweep), Some(Question::Other));
+            self.tell_hub(HubHeard::Wish(Wish::order(Question::Other, Resume(sweep), Some)));
         }
         self.after(ASK_AGAIN_MS, Happening::Ask);
     }
 
     pub(super) fn change_mind(&mut self) {
         let sweep = SWEEP;
-        let input = match self.random.below(20) {
-            0..4 => Input::Pause(sweep),
-            4..9 => Input::Resume(sweep),
+        let other = Question::Other;
+        let wish = match self.random.below(20) {
+            0..4 => Wish::order(other, Pause(sweep), Some),
+            4..9 => Wish::order(other, Resume(sweep), Some),
             9..11 => match self.retry(sweep) {
-                Some(input) => input,
+                Some(wish) => wish,
                 None => return,
             },
             11 => {
                 let job = JobKey { sweep, job: 1 + self.random.below(9) };
                 let how = if self.random.one_in(2) { JobEnd::Stop } else { JobEnd::Cancel };
-                Input::EndJob { job, how }
+                Wish::order(other, EndJob { job, how }, Some)
             }
             12..15 => {
                 let node = self.random.below(self.nodes.len() as u64) as usize;
-                Input::Drain(self.nodes[node].identity.name.clone())
+                Wish::order(other, Drain(self.nodes[node].identity.name.clone()), |_| None)
             }
-            15..17 => Input::DescribeSweep(sweep),
+            15..17 => Wish::ask(DescribeSweep::new(sweep)),
             17..19 => match self.extension(sweep) {
-                Some(input) => input,
+                Some(wish) => wish,
                 None => return,
             },
-            _ if self.random.one_in(2) => Input::Stop(sweep),
-            _ => Input::Cancel(sweep),
+            _ if self.random.one_in(2) => Wish::order(other, Stop(sweep), Some),
+            _ => Wish::order(other, Cancel(sweep), Some),
         };
         // Now and then twice, as by somebody to whom no answer came.
         for _ in 0..1 + self.random.below(2) {
-            self.tell_hub(input.clone(), Some(Question::Other));
+            self.tell_hub(HubHeard::Wish(wish.clone()));
         }
     }
 
     /// What ended badly is to be tried again; now and then, what was read of it comes late.
-    pub(super) fn retry(&mut self, sweep: SweepId) -> Option<Input> {
+    pub(super) fn retry(&mut self, sweep: SweepId) -> Option<Wish> {
         if self.random.one_in(3)
             && let Some(late) = self.late_retry.take()
         {
             return Some(late);
         }
         let seen = self.hub.as_mut()?.see_ends(self.now, sweep)?;
-        let input = Input::Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen };
-        self.late_retry = Some(input.clone());
-        Some(input)
+        let command = Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen };
+        let wish = Wish::order(Question::Other, command, |retried| Some(retried.sweep));
+        self.late_retry = Some(wish.clone());
+        Some(wish)
     }
 
     /// One more job for the sweep, or another limit, as the service makes it of what a user says.
-    pub(super) fn extension(&mut self, sweep: SweepId) -> Option<Input> {
+    pub(super) fn extension(&mut self, sweep: SweepId) -> Option<Wish> {
         let base = self.hub.as_mut()?.define(self.now, sweep)?;
         let definition = if self.random.one_in(3) {
             let limit = self.random.within(1..5);
@@ -76,7 +77,8 @@ impl World {
             base.extended(self.extended.clone())
         };
         let definition = Arc::new(definition.ok()?);
-        Some(Input::Extend { sweep, base, definition })
+        let command = Extend { sweep, base, definition };
+        Some(Wish::order(Question::Other, command, |extended| Some(extended.sweep)))
     }
 
     pub(super) fn go_wrong(&mut self) {

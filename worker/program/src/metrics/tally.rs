@@ -18,6 +18,9 @@ pub(crate) const STEP: &str = "step";
 /// Most epochs of a job. A program that reports each batch of a long training has fewer.
 pub(crate) const EPOCHS_MAX: u32 = 1_000_000;
 
+/// Most values that are kept of a job for its checkpoints: about half a gigabyte of memory. A program with more has none.
+const VALUES_KEPT_MAX: usize = 5_000_000;
+
 /// One epoch, as it is told and as a checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub(crate) struct EpochRecord {
@@ -48,9 +51,13 @@ pub(crate) enum Tallied {
 #[derive(Debug)]
 pub(crate) struct Tally {
     objective: Option<String>,
-    epochs_max: u32,
-    /// What was told, in order.
+    budget: Option<u32>,
+    /// What was told, in order; of a job that keeps no checkpoints, the last one alone.
     records: Vec<EpochRecord>,
+    /// Whether all of it is kept.
+    keeps: bool,
+    /// Values in the records.
+    values: usize,
     /// Records of an earlier attempt that came after its checkpoint.
     reserve: Vec<EpochRecord>,
     /// Names of all metrics.
@@ -60,13 +67,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of a job with a budget of epochs, where one is known.
-    pub(crate) fn new(objective: Option<String>, budget: Option<u32>) -> Self {
-        let epochs_max = budget.map_or(EPOCHS_MAX, |budget| budget.clamp(1, EPOCHS_MAX));
+    /// Of a job with a budget of epochs, where one is known. `keeps`: for checkpoints.
+    pub(crate) fn new(objective: Option<String>, budget: Option<u32>, keeps: bool) -> Self {
         Self {
             objective,
-            epochs_max,
+            budget,
             records: Vec::new(),
+            keeps,
+            values: 0,
             reserve: Vec::new(),
             names: BTreeSet::new(),
             last: Duration::ZERO,
@@ -76,6 +84,7 @@ impl Tally {
     /// Goes on from a checkpoint: with the records of its time, and those that came later.
     pub(crate) fn resume(&mut self, records: Vec<EpochRecord>, reserve: Vec<EpochRecord>) {
         self.names.extend(records.iter().flat_map(|record| record.metrics.keys().cloned()));
+        self.values = records.iter().map(|record| record.metrics.len()).sum();
         (self.records, self.reserve) = (records, reserve);
     }
 
@@ -87,8 +96,9 @@ impl Tally {
 
     /// What was told so far, and what will be by the next report at the latest: a program that writes a checkpoint before it
     /// has reported anything is one that writes them before it reports.
-    pub(crate) fn records_and_reserve(&self) -> Vec<EpochRecord> {
-        self.records.iter().chain(&self.reserve).cloned().collect()
+    /// None where not all of it is kept.
+    pub(crate) fn records_and_reserve(&self) -> Option<Vec<EpochRecord>> {
+        self.keeps.then(|| self.records.iter().chain(&self.reserve).cloned().collect())
     }
 
     /// How many epochs were told.
@@ -98,7 +108,13 @@ impl Tally {
 
     /// Whether the budget is used up.
     pub(crate) fn is_full(&self) -> bool {
-        self.epochs() >= self.epochs_max
+        let epochs_max = self.budget.map_or(EPOCHS_MAX, |budget| budget.clamp(1, EPOCHS_MAX));
+        self.epochs() >= epochs_max
+    }
+
+    /// Whether the job is to have a number of epochs.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.budget.is_some()
     }
 
     /// Whether the objective has ever come, where there is one.
@@ -113,17 +129,17 @@ impl Tally {
 
     /// Takes a report that came so long after the program's start.
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
-        let from = self.records.len();
         let number =
             report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
         if self.records.last().is_some_and(|last| number <= last.number) {
             return Tallied::Repeated;
         }
+        let mut told = Vec::new();
         // It went on from a state that was later than what the checkpoint's records say.
         for record in std::mem::take(&mut self.reserve) {
             if record.number < number && !self.is_full() && self.follows(&record) {
-                self.names.extend(record.metrics.keys().cloned());
-                self.records.push(record);
+                told.push(record.clone());
+                self.push(record);
             }
         }
         if self.is_full() {
@@ -140,11 +156,31 @@ impl Tally {
         if number != f64::from(epoch) && metrics.len() < METRICS_MAX {
             metrics.entry(STEP.to_owned()).or_insert(Number(number));
         }
-        self.names.extend(metrics.keys().cloned());
         let seconds = at.saturating_sub(self.last).as_secs_f64();
         self.last = at;
-        self.records.push(EpochRecord { epoch, number, metrics, seconds });
-        Tallied::Epochs(self.records[from..].to_vec())
+        let record = EpochRecord { epoch, number, metrics, seconds };
+        told.push(record.clone());
+        self.push(record);
+        Tallied::Epochs(told)
+    }
+
+    fn push(&mut self, record: EpochRecord) {
+        for name in record.metrics.keys() {
+            if !self.names.contains(name) {
+                self.names.insert(name.clone());
+            }
+        }
+        self.values += record.metrics.len();
+        if self.keeps && self.values > VALUES_KEPT_MAX {
+            self.keeps = false;
+            terminal::say!(
+                "no more checkpoints are kept of this job: it has reported more than {VALUES_KEPT_MAX} values"
+            );
+        }
+        if !self.keeps {
+            self.records.clear();
+        }
+        self.records.push(record);
     }
 
     fn follows(&self, record: &EpochRecord) -> bool {
@@ -164,7 +200,7 @@ mod tests {
     }
 
     fn tally(budget: Option<u32>) -> Tally {
-        Tally::new(Some("loss".to_owned()), budget)
+        Tally::new(Some("loss".to_owned()), budget, true)
     }
 
     /// Takes reports with these numbers, one a second; the epochs and steps that come of it.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use proto::v1::Outcome;
-use terms::{AttemptKey, EPOCH_SECONDS_MAX};
+use terms::{AttemptKey, EPOCH_SECONDS_MAX, EpochMetrics};
+use trainer_protocol::TrainerOutcome;
 
 use super::{
     slot::Heard,
     time_spent::TimeSpent,
-    types::{End, EpochMetrics, Progress, Weights, Work},
+    types::{End, Progress, Weights, Work},
 };
-use trainer_protocol::TrainerOutcome;
 
 /// Why a running attempt shall end before it is done.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use terms::{AttemptKey, cut};
+use terms::{AttemptKey, EpochMetrics, cut};
+use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION};
 
 use super::{
     running::{Phase, Running, StopReason},
     time_spent::TimeSpent,
-    types::{End, EpochMetrics, EventKind, GrantedJob, Start, Weights},
+    types::{End, EventKind, GrantedJob, Start, Weights},
 };
-use trainer_protocol::{FromTrainer, TRAINER_PROTOCOL_VERSION};
 
 /// Longest that is kept of what a trainer says that it does to a data set, in characters.
 const DOING_CHARACTERS_MAX: usize = 100;
@@ -206,20 +206,8 @@ impl Slot {
                 (running.epoch, running.fraction) = (1, 0.0);
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
-            FromTrainer::Epoch {
-                epoch,
-                train_loss,
-                val_accuracy,
-                epoch_seconds,
-                val_loss,
-                train_accuracy,
-                ..
-            } => {
-                // A model that learns may still be infinitely wrong about an image that it does not learn from; the
-                // epoch counts all the same.
-                let val_loss = val_loss.filter(|loss| loss.is_finite());
-                let metrics =
-                    EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy };
+            FromTrainer::Epoch(line) => {
+                let metrics = measured(&line)?;
                 running.hear_epoch(now, metrics)?;
                 Ok(Heard::Record(attempt, EventKind::Epoch(metrics)))
             }
@@ -231,7 +219,7 @@ impl Slot {
         let id = match message {
             FromTrainer::Started { id, .. }
             | FromTrainer::Progress { id, .. }
-            | FromTrainer::Epoch { id, .. }
+            | FromTrainer::Epoch(EpochLine { id, .. })
             | FromTrainer::Ended { id, .. } => id.as_str(),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => "",
         };
@@ -249,13 +237,35 @@ impl Slot {
         if self.trainer == Trainer::Ready {
             return Err("the trainer said twice that it is ready".to_owned());
         }
-        if protocol != TRAINER_PROTOCOL_VERSION {
+        if !(TRAINER_PROTOCOL_MIN..=TRAINER_PROTOCOL_VERSION).contains(&protocol) {
             return Err(format!(
-                "the trainer speaks revision {protocol} of the trainer protocol, this worker revision \
-                 {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
+                "the trainer speaks revision {protocol} of the trainer protocol, this worker revisions \
+                 {TRAINER_PROTOCOL_MIN} to {TRAINER_PROTOCOL_VERSION}; use a trainer of this worker's version"
             ));
         }
         self.trainer = Trainer::Ready;
         Ok(Heard::Nothing)
     }
+}
+
+/// What an epoch brought, by the names that every sweep has.
+///
+/// # Errors
+/// A value is missing without which the epoch says nothing.
+fn measured(line: &EpochLine) -> Result<EpochMetrics, String> {
+    let epoch = line.epoch;
+    let needed = |name| {
+        let value = line.metrics.get(name);
+        value.ok_or_else(|| format!("the trainer reported epoch {epoch} without the metric {name}"))
+    };
+    Ok(EpochMetrics {
+        epoch,
+        train_loss: needed("train_loss")?,
+        val_accuracy: needed("val_accuracy")?,
+        epoch_seconds: line.epoch_seconds,
+        // A model that learns may still be infinitely wrong about an image that it does not learn from; the epoch counts
+        // all the same.
+        val_loss: line.metrics.get("val_loss").filter(|loss| loss.is_finite()),
+        train_accuracy: line.metrics.get("train_accuracy"),
+    })
 }

@@ -9,7 +9,7 @@ mod trainers;
 use serde_json::json;
 
 use super::{types::*, *};
-use trainer_protocol::{DatasetSpec, DatasetSummary, FromTrainer, TrainerOutcome};
+use trainer_protocol::{DatasetSpec, DatasetSummary, EpochLine, FromTrainer, TrainerOutcome};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ pub(crate) fn said(slot: usize, message: FromTrainer) -> Input {
 }
 
 pub(crate) fn ready(slot: usize) -> Input {
-    said(slot, FromTrainer::Ready { protocol: 1, device: "cpu".into() })
+    said(slot, FromTrainer::Ready { protocol: 1, device: "cpu".into(), trainables: Vec::new() })
 }
 
 pub(crate) fn summary() -> DatasetSummary {
@@ -75,15 +75,8 @@ pub(crate) fn started(slot: usize, job: u64) -> Input {
 
 pub(crate) fn epoch_line(job: u64, epoch: u32, train_loss: f64, val_accuracy: f64) -> FromTrainer {
     let id = attempt(job).to_string();
-    FromTrainer::Epoch {
-        id,
-        epoch,
-        train_loss,
-        val_accuracy,
-        epoch_seconds: 1.0,
-        val_loss: None,
-        train_accuracy: None,
-    }
+    let metrics = [("train_loss", train_loss), ("val_accuracy", val_accuracy)].into_iter().collect();
+    FromTrainer::Epoch(EpochLine { id, epoch, metrics, epoch_seconds: 1.0 })
 }
 
 pub(crate) fn epoch(slot: usize, job: u64, epoch: u32) -> Input {

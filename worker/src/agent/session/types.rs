@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use proto::v1::Outcome;
-use terms::{AttemptKey, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
-
+use terms::{AttemptKey, EpochMetrics, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
 /// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
@@ -273,23 +272,6 @@ pub struct Start {
     pub dataset: DatasetSummary,
     /// Epochs that an earlier attempt trained and this one tells again.
     pub resumed_epochs: u32,
-}
-
-/// The figures of one epoch, checked: all finite, the accuracies in [0, 1].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpochMetrics {
-    /// The epoch's number, from 1.
-    pub epoch: u32,
-    /// Mean cross-entropy over the training images, in nats.
-    pub train_loss: f64,
-    /// Share of validation images classified rightly.
-    pub val_accuracy: f64,
-    /// Time of the training loop alone, in seconds.
-    pub epoch_seconds: f64,
-    /// Mean cross-entropy over the validation images, in nats, where the trainer says it and it is finite.
-    pub val_loss: Option<f64>,
-    /// Share of the training images classified rightly during training, where the trainer says it.
-    pub train_accuracy: Option<f64>,
 }
 
 /// How an attempt ended.

@@ -22,7 +22,15 @@ fn job(seed: u64) -> TrainJob {
     let parameters =
         json!({"activation": "relu", "learning_rate": 0.001, "batch_size": 7, "epochs": 3, "seed": seed});
     let parameters = parameters.as_object().unwrap().clone();
-    TrainJob { id: "1/1#1".into(), model: "simple_cnn".into(), parameters, checkpoints: None, weights: None }
+    TrainJob {
+        id: "1/1#1".into(),
+        model: "simple_cnn".into(),
+        parameters,
+        checkpoints: None,
+        budget: None,
+        program: None,
+        weights: None,
+    }
 }
 
 fn config() -> TrainingConfig {

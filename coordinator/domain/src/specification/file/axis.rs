@@ -1,50 +1,75 @@
 //! The section `parameters`: each parameter with one value, a list of values, or a range.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
-use terms::ParameterValue;
+use terms::{
+    ParameterValue,
+    manifest::{ManifestParameter, PARAMETERS_MAX},
+};
 
 use super::{
     super::VALUES_MAX,
     checked::Checked,
-    range::{Scale, range},
-    suggestion::suggestion,
+    distribution::Distribution,
+    keys::{Read, Section, known_key},
+    known::Known,
+    range::{Scale, Steps, range},
+    when::WhenSeed,
 };
-use crate::parameters::{Model, ParameterDefinition, whole};
+use crate::space::{Name, Requirement, ValueKey};
 
-/// The values of the parameters that a file names, checked, without duplicates.
+/// The parameters that a file names, with their values checked and without duplicates.
 #[derive(Debug, Default)]
-pub(super) struct RawParameters(pub(super) BTreeMap<&'static str, Vec<ParameterValue>>);
+pub(super) struct RawParameters(pub(super) Vec<RawAxis>);
 
-/// The definition of the parameter `name`, or which there are. There is one model; with more, the file's
-/// `model` must be read before its `parameters`.
-pub(super) fn definition<E: Error>(name: &str) -> Result<&'static ParameterDefinition, E> {
-    Model::SimpleCnn.parameter(name).ok_or_else(|| {
-        let names = Model::SimpleCnn.parameters().iter().map(|definition| definition.name);
-        let hint = suggestion(name, names);
-        E::custom(format!("unknown parameter `{name}`, expected one of {}{hint}", known_parameters()))
-    })
+/// A parameter that a file names.
+#[derive(Debug)]
+pub(super) struct RawAxis {
+    pub(super) name: Name,
+    pub(super) values: Vec<ParameterValue>,
+    pub(super) when: Option<Vec<Requirement>>,
 }
 
-/// The names of the parameters that there are, for people.
-pub(super) fn known_parameters() -> String {
-    let names: Vec<_> = Model::SimpleCnn.parameters().iter().map(|definition| definition.name).collect();
-    names.join(", ")
-}
+impl RawParameters {
+    /// Puts what `top` says over what this says; conditions stay where `top` has none.
+    pub(super) fn overlay(&mut self, top: Self) {
+        for axis in top.0 {
+            match self.0.iter_mut().find(|below| below.name == axis.name) {
+                None => self.0.push(axis),
+                Some(below) => {
+                    below.values = axis.values;
+                    below.when = axis.when.or(below.when.take());
+                }
+            }
+        }
+    }
 
-impl<'de> Deserialize<'de> for RawParameters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ParametersVisitor)
+    /// The names, in the order of the file.
+    pub(super) fn names(&self) -> Vec<Name> {
+        self.0.iter().map(|axis| axis.name.clone()).collect()
     }
 }
 
-struct ParametersVisitor;
+/// Reads parameters whose names begin with `prefix`.
+pub(super) struct ParametersSeed<'a> {
+    pub(super) known: Known<'a>,
+    /// Empty, or a name with a dot behind it.
+    pub(super) prefix: String,
+}
 
-impl<'de> Visitor<'de> for ParametersVisitor {
+impl<'de> DeserializeSeed<'de> for ParametersSeed<'_> {
+    type Value = RawParameters;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawParameters, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ParametersSeed<'_> {
     type Value = RawParameters;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,45 +77,77 @@ impl<'de> Visitor<'de> for ParametersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawParameters, A::Error> {
-        let mut parameters = BTreeMap::new();
-        while let Some(name) = map.next_key_seed(ParameterName)? {
-            let values = map.next_value_seed(AxisSeed(name))?;
-            if parameters.insert(name.name, values).is_some() {
-                return Err(A::Error::custom(format!("the parameter `{}` stands twice", name.name)));
+        let mut parameters: Vec<RawAxis> = Vec::new();
+        let Self { known, prefix } = self;
+        while let Some(parameter) = map.next_key_seed(ParameterName { known, prefix: &prefix })? {
+            let fields = Fields::new(known, parameter);
+            let axes = map.next_value_seed(Read(fields))?;
+            for axis in axes {
+                if let Some(other) = parameters.iter().find(|other| collide(&other.name, &axis.name)) {
+                    return Err(A::Error::custom(collision(&other.name, &axis.name)));
+                }
+                parameters.push(axis);
+            }
+            if parameters.len() > PARAMETERS_MAX {
+                return Err(A::Error::custom(format!("there are more than {PARAMETERS_MAX} parameters")));
             }
         }
         Ok(RawParameters(parameters))
     }
 }
 
-/// Reads a key that must be a parameter's name, so that an unknown one is told with its own line.
-pub(super) struct ParameterName;
+/// Whether two names cannot stand together: they are the same, or one is the group of the other.
+fn collide(one: &str, other: &str) -> bool {
+    let is_group =
+        |group: &str, name: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
+    one == other || is_group(one, other) || is_group(other, one)
+}
 
-impl<'de> DeserializeSeed<'de> for ParameterName {
-    type Value = &'static ParameterDefinition;
+fn collision(one: &str, other: &str) -> String {
+    if one == other {
+        return format!("the parameter `{one}` stands twice");
+    }
+    let (group, name) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    format!("`{group}` is a parameter and also the group of `{name}`; rename one of them")
+}
+
+/// Reads a key that must be a parameter's name, so that an unknown one is reported with its own line.
+pub(super) struct ParameterName<'a, 'b> {
+    pub(super) known: Known<'a>,
+    pub(super) prefix: &'b str,
+}
+
+impl<'de, 'a> DeserializeSeed<'de> for ParameterName<'a, '_> {
+    type Value = Cow<'a, ManifestParameter>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for ParameterName {
-    type Value = &'static ParameterDefinition;
+impl<'a> Visitor<'_> for ParameterName<'a, '_> {
+    type Value = Cow<'a, ManifestParameter>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a parameter's name")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        definition(name)
+        self.known.parameter(&format!("{}{name}", self.prefix)).map_err(E::custom)
     }
 }
 
 /// Reads one value of a parameter, in the parameter's own type.
 #[derive(Clone, Copy)]
-pub(super) struct ValueSeed(pub(super) &'static ParameterDefinition);
+pub(super) struct ValueSeed<'a>(pub(super) &'a ManifestParameter);
 
-impl<'de> DeserializeSeed<'de> for ValueSeed {
+impl ValueSeed<'_> {
+    fn checked<E: Error>(self, value: ParameterValue) -> Result<ParameterValue, E> {
+        self.0.check(value).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = ParameterValue;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParameterValue, D::Error> {
@@ -98,15 +155,23 @@ impl<'de> DeserializeSeed<'de> for ValueSeed {
     }
 }
 
-impl Visitor<'_> for ValueSeed {
+impl Visitor<'_> for ValueSeed<'_> {
     type Value = ParameterValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.kind.range())
     }
 
+    fn visit_unit<E: Error>(self) -> Result<ParameterValue, E> {
+        self.checked(ParameterValue::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<ParameterValue, E> {
+        self.checked(ParameterValue::Boolean(value))
+    }
+
     fn visit_i64<E: Error>(self, value: i64) -> Result<ParameterValue, E> {
-        self.0.check(ParameterValue::Integer(value)).map_err(E::custom)
+        self.checked(ParameterValue::Integer(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<ParameterValue, E> {
@@ -128,17 +193,18 @@ impl Visitor<'_> for ValueSeed {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<ParameterValue, E> {
-        self.0.check(ParameterValue::Float(value)).map_err(E::custom)
+        self.checked(ParameterValue::Float(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<ParameterValue, E> {
-        self.0.check(ParameterValue::Text(value.to_owned())).map_err(E::custom)
+        self.checked(ParameterValue::Text(value.to_owned()))
     }
 }
 
-struct ValuesSeed(&'static ParameterDefinition);
+/// Reads a list of values.
+pub(super) struct ValuesSeed<'a>(pub(super) &'a ManifestParameter);
 
-impl<'de> DeserializeSeed<'de> for ValuesSeed {
+impl<'de> DeserializeSeed<'de> for ValuesSeed<'_> {
     type Value = Vec<ParameterValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -146,7 +212,7 @@ impl<'de> DeserializeSeed<'de> for ValuesSeed {
     }
 }
 
-impl<'de> Visitor<'de> for ValuesSeed {
+impl<'de> Visitor<'de> for ValuesSeed<'_> {
     type Value = Vec<ParameterValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,10 +234,9 @@ impl<'de> Visitor<'de> for ValuesSeed {
     }
 }
 
-fn without_duplicates(values: Vec<ParameterValue>) -> Vec<ParameterValue> {
-    // Floats are finite and positive here, so equal values print equally.
-    let mut seen = std::collections::HashSet::new();
-    values.into_iter().filter(|value| seen.insert(value.to_string())).collect()
+pub(super) fn without_duplicates(values: Vec<ParameterValue>) -> Vec<ParameterValue> {
+    let mut seen = HashSet::new();
+    values.into_iter().filter(|value| seen.insert(ValueKey::from(value))).collect()
 }
 
 /// Reads how many values a range has.
@@ -183,74 +248,146 @@ impl<'de> DeserializeSeed<'de> for CountSeed {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let expected = "a number of values from 1 to 10000";
         let check = |value: ParameterValue| {
-            let count = usize::try_from(whole(&value)?).ok()?;
+            let count = usize::try_from(value.whole()?).ok()?;
             (1..=VALUES_MAX).contains(&count).then_some(count)
         };
         deserializer.deserialize_any(Checked { expected, check })
     }
 }
 
-#[derive(Clone, Copy)]
-struct AxisSeed(&'static ParameterDefinition);
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum AxisKey {
-    Value,
-    Values,
-    Min,
-    Max,
-    Count,
-    Scale,
+/// What a file says of one parameter.
+struct Fields<'a> {
+    known: Known<'a>,
+    parameter: Cow<'a, ManifestParameter>,
+    listed: Option<Vec<ParameterValue>>,
+    min: Option<ParameterValue>,
+    max: Option<ParameterValue>,
+    count: Option<usize>,
+    step: Option<ParameterValue>,
+    scale: Option<Scale>,
+    distribution: Option<Distribution>,
+    when: Option<Vec<Requirement>>,
+    nested: Option<RawParameters>,
 }
 
-impl<'de> DeserializeSeed<'de> for AxisSeed {
-    type Value = Vec<ParameterValue>;
+const KEYS: [&str; 10] =
+    ["value", "values", "min", "max", "count", "scale", "q", "distribution", "when", "parameters"];
+/// W&B's keys of distributions that a grid cannot have.
+const DRAWN: [&str; 6] = ["mu", "sigma", "probabilities", "a", "b", "alpha"];
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'a> Fields<'a> {
+    fn new(known: Known<'a>, parameter: Cow<'a, ManifestParameter>) -> Self {
+        Self {
+            known,
+            parameter,
+            listed: None,
+            min: None,
+            max: None,
+            count: None,
+            step: None,
+            scale: None,
+            distribution: None,
+            when: None,
+            nested: None,
+        }
+    }
+
+    fn values(&mut self) -> Result<Vec<ParameterValue>, String> {
+        let name = &self.parameter.name;
+        let (is_list, is_range) = (self.listed.is_some(), self.min.is_some() || self.max.is_some());
+        let has_steps = self.count.is_some() || self.step.is_some() || self.scale.is_some();
+        if is_list && (is_range || has_steps) {
+            return Err(format!("`{name}` must have either values or a range, not both"));
+        }
+        if let Some(distribution) = self.distribution {
+            distribution.check(name, is_list, self.count.is_some(), self.step.is_some())?;
+        }
+        if let Some(values) = self.listed.take() {
+            return Ok(values);
+        }
+        let scale = self.scale.or(self.distribution.and_then(Distribution::scale)).unwrap_or(Scale::Linear);
+        let (Some(min), Some(max)) = (self.min.take(), self.max.take()) else {
+            return Err(self.incomplete());
+        };
+        let is_whole = matches!((&min, &max), (ParameterValue::Integer(_), ParameterValue::Integer(_)));
+        let steps = match (self.count, self.step.take()) {
+            (Some(_), Some(_)) => {
+                return Err(format!("`{name}` must have either `count` or `q`, not both"));
+            }
+            (Some(count), None) => Steps::Count(count),
+            (None, Some(step)) => Steps::Of(step),
+            (None, None) if is_whole => Steps::Of(ParameterValue::Integer(1)),
+            (None, None) => return Err(self.incomplete()),
+        };
+        range(&self.parameter, (&min, &max), &steps, scale).map(without_duplicates)
+    }
+
+    fn incomplete(&self) -> String {
+        format!("`{}` needs `value`, `values`, or all of `min`, `max` and `count`", self.parameter.name)
     }
 }
 
-impl<'de> Visitor<'de> for AxisSeed {
-    type Value = Vec<ParameterValue>;
+impl<'de, 'a> Section<'de> for Fields<'a> {
+    type Output = Vec<RawAxis>;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`{value: …}`, `{values: […]}` or `{min: …, max: …, count: …, scale: linear|log}`")
+    fn expecting(&self) -> &str {
+        "`{value: …}`, `{values: […]}` or `{min: …, max: …, count: …, scale: linear|log}`"
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut listed, mut min, mut max, mut count, mut scale) = (None, None, None, None, None);
-        while let Some(key) = map.next_key::<AxisKey>()? {
-            match key {
-                AxisKey::Value if listed.is_none() => {
-                    listed = Some(vec![map.next_value_seed(ValueSeed(self.0))?]);
-                }
-                AxisKey::Values if listed.is_none() => {
-                    listed = Some(map.next_value_seed(ValuesSeed(self.0))?);
-                }
-                AxisKey::Min if min.is_none() => min = Some(map.next_value_seed(ValueSeed(self.0))?),
-                AxisKey::Max if max.is_none() => max = Some(map.next_value_seed(ValueSeed(self.0))?),
-                AxisKey::Count if count.is_none() => count = map.next_value_seed(CountSeed)?,
-                AxisKey::Scale if scale.is_none() => scale = Some(map.next_value::<Scale>()?),
-                _ => return Err(A::Error::custom(format!("`{}` gives its values twice", self.0.name))),
+    fn key(&self, name: &str) -> Result<&'static str, String> {
+        let own = &self.parameter.name;
+        match (name, self.known) {
+            ("when", Known::Model(model)) => Err(format!(
+                "`when` is for parameters of programs: each job of {} has a value of `{own}`",
+                model.name
+            )),
+            ("parameters", Known::Model(model)) => {
+                Err(format!("`{own}` has no parameters of its own: those of {} do not nest", model.name))
+            }
+            _ if DRAWN.contains(&name) => Err(format!(
+                "`{name}` of `{own}` is for values that are drawn, which `method: grid` does not do; write `values`, or \
+                 `min`, `max` and `count`"
+            )),
+            (_, Known::Model(_)) => known_key(name, KEYS.iter().copied().take(KEYS.len() - 2)),
+            _ => known_key(name, KEYS),
+        }
+    }
+
+    fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
+        let parameter = &*self.parameter;
+        match key {
+            "value" | "values" if self.listed.is_some() => {
+                return Err(A::Error::custom(format!("`{}` gives its values twice", parameter.name)));
+            }
+            "value" => self.listed = Some(vec![map.next_value_seed(ValueSeed(parameter))?]),
+            "values" => self.listed = Some(map.next_value_seed(ValuesSeed(parameter))?),
+            "min" => self.min = Some(map.next_value_seed(ValueSeed(parameter))?),
+            "max" => self.max = Some(map.next_value_seed(ValueSeed(parameter))?),
+            "count" => self.count = map.next_value_seed(CountSeed)?,
+            "scale" => self.scale = Some(map.next_value()?),
+            "q" => self.step = Some(map.next_value_seed(super::range::StepSeed)?),
+            "distribution" => self.distribution = Some(map.next_value()?),
+            "when" => self.when = Some(map.next_value_seed(WhenSeed(self.known))?),
+            _ => {
+                let prefix = format!("{}.", parameter.name);
+                self.nested = Some(map.next_value_seed(ParametersSeed { known: self.known, prefix })?);
             }
         }
-        match (listed, min, max, count, scale) {
-            (Some(values), None, None, None, None) => Ok(values),
-            (None, Some(min), Some(max), Some(count), scale) => {
-                let logarithmic = matches!(scale, Some(Scale::Log));
-                let values = range(self.0, (&min, &max), count, logarithmic).map_err(A::Error::custom)?;
-                Ok(without_duplicates(values))
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<RawAxis>, String> {
+        if let Some(nested) = self.nested.take() {
+            let has_values = self.listed.is_some() || self.min.is_some() || self.max.is_some();
+            if has_values || self.when.is_some() {
+                return Err(format!(
+                    "`{}` has `parameters`, so it is a group and cannot have values or conditions itself",
+                    self.parameter.name
+                ));
             }
-            (None, ..) => Err(A::Error::custom(format!(
-                "`{}` needs `value`, `values`, or all of `min`, `max` and `count`",
-                self.0.name
-            ))),
-            (Some(_), ..) => Err(A::Error::custom(format!(
-                "`{}` must have either values or a range, not both",
-                self.0.name
-            ))),
+            return Ok(nested.0);
         }
+        let values = self.values()?;
+        Ok(vec![RawAxis { name: self.parameter.name.as_str().into(), values, when: self.when }])
     }
 }

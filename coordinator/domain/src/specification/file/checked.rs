@@ -8,19 +8,17 @@ use serde::{
 };
 use terms::ParameterValue;
 
-use crate::parameters::{whole, written};
-
 /// Reads a scalar and checks it.
-pub(super) struct Checked<F> {
+pub(super) struct Checked<'a, F> {
     /// What would be right.
-    pub(super) expected: &'static str,
+    pub(super) expected: &'a str,
     /// The value in its own type; none where it is wrong.
     pub(super) check: F,
 }
 
-impl<F: FnOnce(ParameterValue) -> Option<T>, T> Checked<F> {
+impl<F: FnOnce(ParameterValue) -> Option<T>, T> Checked<'_, F> {
     fn run<E: Error>(self, value: ParameterValue) -> Result<Option<T>, E> {
-        let (expected, found) = (self.expected, written(&value));
+        let (expected, found) = (self.expected, value.written());
         match (self.check)(value) {
             Some(checked) => Ok(Some(checked)),
             None => Err(refused(expected, &found)),
@@ -32,7 +30,7 @@ fn refused<E: Error>(expected: &str, found: &str) -> E {
     E::custom(format!("expected {expected}, but found {found}"))
 }
 
-impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<F> {
+impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<'_, F> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,9 +73,9 @@ impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<F> {
 pub(super) type Limit<T> = Option<Option<T>>;
 
 /// Reads a limit.
-struct CheckedLimit<F>(Checked<F>);
+pub(super) struct CheckedLimit<'a, F>(pub(super) Checked<'a, F>);
 
-impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<F> {
+impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<'_, F> {
     type Value = Limit<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,25 +114,16 @@ impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<F> 
 /// A value that `check` takes.
 pub(super) fn checked<'de, D: Deserializer<'de>, T>(
     deserializer: D,
-    expected: &'static str,
+    expected: &str,
     check: impl FnOnce(ParameterValue) -> Option<T>,
 ) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_any(Checked { expected, check })
 }
 
-/// A limit that `check` takes, or none.
-pub(super) fn checked_limit<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    expected: &'static str,
-    check: impl FnOnce(ParameterValue) -> Option<T>,
-) -> Result<Limit<T>, D::Error> {
-    deserializer.deserialize_any(CheckedLimit(Checked { expected, check }))
-}
-
 /// Text as it stands in the file: `007` and `1.0` are no numbers here, and `yes` and `null` are words.
 pub(super) fn text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
-    expected: &'static str,
+    expected: &str,
     check: impl FnOnce(String) -> Option<T>,
 ) -> Result<Option<T>, D::Error> {
     let check = |value| match value {
@@ -146,5 +135,5 @@ pub(super) fn text<'de, D: Deserializer<'de>, T>(
 
 /// A whole number, also one that is written as `32.0` or `1e2`.
 pub(super) fn integer<T: TryFrom<i64>>(value: &ParameterValue) -> Option<T> {
-    T::try_from(whole(value)?).ok()
+    T::try_from(value.whole()?).ok()
 }

@@ -1,13 +1,14 @@
 //! `KEY=VALUE`, as `--set` has it: a small sweep file of its own, laid over the other one.
 
+use serde::de::DeserializeSeed;
+
 use super::{
     super::SpecificationError,
-    axis::known_parameters,
     depth::{DEPTH_MAX, too_deep},
-    raw::RawFile,
+    known::Known,
+    raw::{FileSection, RawFile},
     suggestion::{suggestion, suggestion_for},
 };
-use crate::parameters::Model;
 
 /// Most overrides of a file: several for each key that there is.
 const OVERRIDES_MAX: usize = 1_000;
@@ -15,12 +16,18 @@ const OVERRIDES_MAX: usize = 1_000;
 const KEY_BYTES_MAX: usize = 100;
 const KEY_PARTS_MAX: usize = 4;
 /// Keys whose value is text, whatever it looks like.
-const TEXT_KEYS: [&str; 3] = ["name", "dataset.path", "dataset.val_path"];
+const TEXT_KEYS: [&str; 7] =
+    ["name", "description", "program", "dataset.path", "dataset.val_path", "metrics.csv", "metrics.pattern"];
+/// Likewise of all keys that begin so.
+const TEXT_KEYS_BEGIN: &str = "execution.env.";
 /// Sections whose keys are searched for what a key without one meant.
-const SECTIONS: [&str; 3] = ["execution", "dataset", "metric"];
+const SECTIONS: [&str; 5] = ["execution", "dataset", "metric", "metrics", "resources"];
 
 /// All of `overrides`, in their order.
-pub(super) fn read_overrides(overrides: &[String]) -> Result<Vec<RawFile>, SpecificationError> {
+pub(super) fn read_overrides(
+    overrides: &[String],
+    known: Known<'_>,
+) -> Result<Vec<RawFile>, SpecificationError> {
     let count = overrides.len();
     if count > OVERRIDES_MAX {
         let message = format!(
@@ -28,34 +35,40 @@ pub(super) fn read_overrides(overrides: &[String]) -> Result<Vec<RawFile>, Speci
         );
         return Err(SpecificationError::new(&message));
     }
-    overrides.iter().map(|text| read(text)).collect()
+    overrides.iter().map(|text| read(text, known)).collect()
 }
 
 /// A parameter's name stands for `parameters.NAME`, and dots descend.
-fn read(text: &str) -> Result<RawFile, SpecificationError> {
+fn read(text: &str, known: Known<'_>) -> Result<RawFile, SpecificationError> {
     let refuse = |why: &str| SpecificationError::new(&format!("--set {text}: {why}"));
     let (key, value) = text.split_once('=').ok_or_else(|| refuse("expected KEY=VALUE, as in epochs=10"))?;
     let key = key.trim();
-    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let is_key = |c: char| c.is_alphanumeric() || "_./@+:-".contains(c);
     if key.is_empty() || !key.chars().all(is_key) || value.contains(['\n', '\r']) {
         return Err(refuse(
             "expected KEY=VALUE on one line, with a key such as epochs or dataset.image_size",
         ));
     }
-    if key.len() > KEY_BYTES_MAX || key.split('.').count() > KEY_PARTS_MAX {
+    let is_long = key.len() > KEY_BYTES_MAX || key.split('.').count() > KEY_PARTS_MAX;
+    if is_long && !known.has(key) {
         return Err(refuse(&format!(
             "expected a key of at most {KEY_PARTS_MAX} parts and {KEY_BYTES_MAX} characters, such as epochs or \
              dataset.image_size"
         )));
     }
-    let yaml = document(key, value).map_err(|why| refuse(&why))?;
-    serde_yaml::from_str(&yaml).map_err(|error| refuse(&explained(key, value, &error)))
+    let yaml = document(key, value, known).map_err(|why| refuse(&why))?;
+    parsed(&yaml, known).map_err(|error| refuse(&explained(key, value, known, &error)))
+}
+
+fn parsed(yaml: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
+    FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(yaml))
 }
 
 /// The file that an override stands for.
-fn document(key: &str, value: &str) -> Result<String, String> {
-    if TEXT_KEYS.contains(&key) {
-        return Ok(nested(key, &quoted(value)));
+fn document(key: &str, value: &str, known: Known<'_>) -> Result<String, String> {
+    let is_parameter = known.has(key);
+    if !is_parameter && (TEXT_KEYS.contains(&key) || key.starts_with(TEXT_KEYS_BEGIN)) {
+        return Ok(nested(&key.split('.').collect::<Vec<_>>(), &quoted(value)));
     }
     let value = value.trim();
     if value.starts_with('#') || value.contains(" #") || value.contains("\t#") {
@@ -63,12 +76,11 @@ fn document(key: &str, value: &str) -> Result<String, String> {
             "what follows ` #` is a comment in YAML and would be left out; leave it out yourself".to_owned()
         );
     }
-    let is_parameter = Model::ALL.iter().any(|model| model.parameter(key).is_some());
     let yaml = match value.chars().next() {
-        _ if !is_parameter => nested(key, value),
-        Some('[') => nested(&format!("parameters.{key}.values"), value),
-        Some('{') => nested(&format!("parameters.{key}"), value),
-        _ => nested(&format!("parameters.{key}.value"), value),
+        _ if !is_parameter => nested(&parts(key, known), value),
+        Some('[') => nested(&["parameters", key, "values"], value),
+        Some('{') => nested(&["parameters", key], value),
+        _ => nested(&["parameters", key, "value"], value),
     };
     match too_deep(&yaml) {
         Some(_) => Err(format!("the value nests more than {DEPTH_MAX} levels deep")),
@@ -77,38 +89,45 @@ fn document(key: &str, value: &str) -> Result<String, String> {
 }
 
 /// What the parser says of an override, and what was perhaps meant.
-fn explained(key: &str, value: &str, error: &serde_yaml::Error) -> String {
+fn explained(key: &str, value: &str, known: Known<'_>, error: &serde_yaml::Error) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message);
     if !message.starts_with(&format!("unknown field `{key}`")) {
         return format!("{message}{}", suggestion_for(message));
     }
-    let in_section = SECTIONS.iter().map(|section| format!("{section}.{key}"));
-    let known = |dotted: &String| match serde_yaml::from_str::<RawFile>(&nested(dotted, value)) {
+    let is_there = |section: &&&str| match parsed(&nested(&[**section, key], value), known) {
         Ok(_) => true,
         Err(error) => !error.to_string().contains("unknown field"),
     };
-    let hint = in_section.into_iter().find(known).map_or_else(
-        || {
-            let parameters = Model::ALL.iter().flat_map(|model| model.parameters());
-            let names =
-                parameters.map(|definition| definition.name).chain(message.split('`').skip(3).step_by(2));
-            suggestion(key, names)
-        },
-        |dotted| format!("; did you mean `{dotted}`?"),
+    let hint = SECTIONS.iter().find(is_there).map_or_else(
+        || suggestion(key, known.names().into_iter().chain(message.split('`').skip(3).step_by(2))),
+        |section| format!("; did you mean `{section}.{key}`?"),
     );
-    format!("{message}, or one of the parameters {}{hint}", known_parameters())
+    match known.names().join(", ") {
+        names if names.is_empty() => format!("{message}{hint}"),
+        names => format!("{message}, or one of the parameters {names}{hint}"),
+    }
+}
+
+/// The parts of a key, in which the name of a parameter that the file has is one part, dots or not.
+fn parts<'k>(key: &'k str, known: Known<'_>) -> Vec<&'k str> {
+    let Some(rest) = key.strip_prefix("parameters.") else { return key.split('.').collect() };
+    let names = known.names();
+    let name = names.iter().filter(|name| rest == **name || rest.starts_with(&format!("{name}.")));
+    let Some(length) = name.map(|name| name.len()).max() else { return key.split('.').collect() };
+    let (name, below) = rest.split_at(length);
+    ["parameters", name].into_iter().chain(below.split('.').filter(|part| !part.is_empty())).collect()
 }
 
 /// A mapping for each part of the key, one in the other.
-fn nested(key: &str, value: &str) -> String {
+fn nested(parts: &[&str], value: &str) -> String {
     let mut yaml = String::new();
-    for (depth, part) in key.split('.').enumerate() {
+    for (depth, part) in parts.iter().enumerate() {
         if depth > 0 {
             yaml.push('\n');
         }
         yaml.push_str(&"  ".repeat(depth));
-        yaml.push_str(part);
+        yaml.push_str(&quoted(part));
         yaml.push(':');
     }
     yaml.push(' ');

@@ -8,19 +8,25 @@ use serde::{
 };
 
 use super::{
-    super::{POINT_PATTERNS_MAX, PartialPoint},
+    super::POINT_PATTERNS_MAX,
     axis::{ParameterName, ValueSeed},
+    known::Known,
 };
+use crate::space::PartialPoint;
 
-pub(super) fn read_points<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<PartialPoint>>, D::Error> {
-    deserializer.deserialize_seq(PointsVisitor).map(Some)
+/// Reads a list of points.
+#[derive(Clone, Copy)]
+pub(super) struct PointsSeed<'a>(pub(super) Known<'a>);
+
+impl<'de> DeserializeSeed<'de> for PointsSeed<'_> {
+    type Value = Vec<PartialPoint>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
 }
 
-struct PointsVisitor;
-
-impl<'de> Visitor<'de> for PointsVisitor {
+impl<'de> Visitor<'de> for PointsSeed<'_> {
     type Value = Vec<PartialPoint>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +35,7 @@ impl<'de> Visitor<'de> for PointsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut points = Vec::new();
-        while let Some(point) = list.next_element_seed(PointSeed)? {
+        while let Some(point) = list.next_element_seed(PointSeed(self.0))? {
             if points.len() == POINT_PATTERNS_MAX {
                 return Err(A::Error::custom(format!("more than {POINT_PATTERNS_MAX} points are listed")));
             }
@@ -39,9 +45,9 @@ impl<'de> Visitor<'de> for PointsVisitor {
     }
 }
 
-struct PointSeed;
+struct PointSeed<'a>(Known<'a>);
 
-impl<'de> DeserializeSeed<'de> for PointSeed {
+impl<'de> DeserializeSeed<'de> for PointSeed<'_> {
     type Value = PartialPoint;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<PartialPoint, D::Error> {
@@ -49,7 +55,7 @@ impl<'de> DeserializeSeed<'de> for PointSeed {
     }
 }
 
-impl<'de> Visitor<'de> for PointSeed {
+impl<'de> Visitor<'de> for PointSeed<'_> {
     type Value = PartialPoint;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,11 +64,12 @@ impl<'de> Visitor<'de> for PointSeed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PartialPoint, A::Error> {
         let mut point: PartialPoint = Vec::new();
-        while let Some(definition) = map.next_key_seed(ParameterName)? {
-            if point.iter().any(|(name, _)| *name == definition.name) {
-                return Err(A::Error::custom(format!("the parameter `{}` stands twice", definition.name)));
+        while let Some(parameter) = map.next_key_seed(ParameterName { known: self.0, prefix: "" })? {
+            if point.iter().any(|(name, _)| **name == *parameter.name) {
+                return Err(A::Error::custom(format!("the parameter `{}` stands twice", parameter.name)));
             }
-            point.push((definition.name, map.next_value_seed(ValueSeed(definition))?));
+            let value = map.next_value_seed(ValueSeed(&parameter))?;
+            point.push((parameter.name.as_str().into(), value));
         }
         if point.is_empty() {
             return Err(A::Error::custom("a point must name at least one parameter"));

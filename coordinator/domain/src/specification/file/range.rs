@@ -1,16 +1,19 @@
 //! The values of a range, evenly or by equal ratios. Whole numbers are computed as such: between large seeds, floating
 //! point would miss most.
 
-use serde::Deserialize;
-use terms::ParameterValue;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error},
+};
+use terms::{ParameterValue, manifest::ManifestParameter};
 
-use crate::parameters::{ParameterDefinition, ParameterKind};
+use super::{super::VALUES_MAX, checked::checked};
 
 /// Decimal digits kept of a value of a range, so that 1e-5 … 1e-2 in four steps gives 0.0001 and not its neighbour.
 const RANGE_DIGITS: usize = 12;
 
 /// How the values of a range lie.
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Debug, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Scale {
     /// Evenly.
@@ -19,40 +22,108 @@ pub(super) enum Scale {
     Log,
 }
 
-/// `count` values from `min` to `max`, both included; among whole numbers that lie closer, some more than once.
+/// Which values of a range count.
+pub(super) enum Steps {
+    /// So many.
+    Count(usize),
+    /// Those at this distance.
+    Of(ParameterValue),
+}
+
+/// Reads the distance of the values of a range.
+pub(super) struct StepSeed;
+
+impl<'de> DeserializeSeed<'de> for StepSeed {
+    type Value = ParameterValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let positive = |value| match value {
+            ParameterValue::Integer(1..) => Some(value),
+            ParameterValue::Float(number) if number.is_finite() && number > 0.0 => Some(value),
+            _ => None,
+        };
+        checked(deserializer, "the distance of two values, above 0", positive)?
+            .ok_or_else(|| D::Error::custom("`q` is missing"))
+    }
+}
+
+/// Values from `min` to `max`, both included where the steps meet them; among whole numbers that lie closer, some more than once.
 pub(super) fn range(
-    parameter: &ParameterDefinition,
+    parameter: &ManifestParameter,
     (min, max): (&ParameterValue, &ParameterValue),
-    count: usize,
-    logarithmic: bool,
+    steps: &Steps,
+    scale: Scale,
 ) -> Result<Vec<ParameterValue>, String> {
-    let name = parameter.name;
-    let upside_down = || format!("`{name}` has its `min` {min} above its `max` {max}");
-    let no_logarithm = || format!("`{name}` needs a `min` above 0 for `scale: log`, but has {min}");
-    let values: Vec<_> = match (min, max) {
-        (ParameterValue::Integer(low), ParameterValue::Integer(high)) => {
-            let (low, high) = (*low, *high);
-            if low > high {
-                return Err(upside_down());
-            }
-            if logarithmic && low <= 0 {
-                return Err(no_logarithm());
-            }
-            let at = if logarithmic { whole_by_ratio } else { whole_evenly };
-            (0..count).map(|index| ParameterValue::Integer(at(low, high, index, count))).collect()
+    let name = &parameter.name;
+    let (low, high) = match (as_float(min), as_float(max)) {
+        (Some(low), Some(high)) => (low, high),
+        _ => return Err(format!("`{name}` has no range: it is {}", parameter.kind.range())),
+    };
+    let whole = match (min, max) {
+        (ParameterValue::Integer(low), ParameterValue::Integer(high)) => Some((*low, *high)),
+        _ => None,
+    };
+    if whole.map_or(low > high, |(low, high)| low > high) {
+        return Err(format!("`{name}` has its `min` {min} above its `max` {max}"));
+    }
+    let is_log = matches!(scale, Scale::Log);
+    if is_log && low <= 0.0 {
+        return Err(format!("`{name}` needs a `min` above 0 for `scale: log`, but has {min}"));
+    }
+    let values: Vec<ParameterValue> = match (steps, whole) {
+        (Steps::Count(count), Some((low, high))) => {
+            let at = if is_log { whole_by_ratio } else { whole_evenly };
+            (0..*count).map(|index| ParameterValue::Integer(at(low, high, index, *count))).collect()
         }
-        (ParameterValue::Float(low), ParameterValue::Float(high)) => {
-            if low > high {
-                return Err(upside_down());
-            }
-            if logarithmic && *low <= 0.0 {
-                return Err(no_logarithm());
-            }
-            floats(*low, *high, count, logarithmic).into_iter().map(ParameterValue::Float).collect()
+        (Steps::Count(count), None) => {
+            floats(low, high, *count, is_log).into_iter().map(ParameterValue::Float).collect()
         }
-        _ => return Err(format!("`{name}` has no range: it is {}", ParameterKind::range(&parameter.kind))),
+        (Steps::Of(_), _) if is_log => {
+            return Err(format!(
+                "`{name}` has `q`, whose values lie evenly, and `scale: log`; give `count` in its place"
+            ));
+        }
+        (Steps::Of(ParameterValue::Integer(step)), Some(whole)) => whole_steps(name, whole, *step)?,
+        (Steps::Of(step), _) => float_steps(name, (low, high), as_float(step).unwrap_or(f64::NAN))?,
     };
     values.into_iter().map(|value| parameter.check(value)).collect()
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn as_float(value: &ParameterValue) -> Option<f64> {
+    match value {
+        ParameterValue::Integer(number) => Some(*number as f64),
+        ParameterValue::Float(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn too_many(name: &str) -> String {
+    format!("the range of `{name}` has more than {VALUES_MAX} values; give `count`, or a larger `q`")
+}
+
+fn whole_steps(name: &str, (low, high): (i64, i64), step: i64) -> Result<Vec<ParameterValue>, String> {
+    let (low, span, step) = (i128::from(low), i128::from(high) - i128::from(low), i128::from(step));
+    let count = span / step + 1;
+    if count > VALUES_MAX as i128 {
+        return Err(too_many(name));
+    }
+    let value = |index| i64::try_from(low + index * step).ok().map(ParameterValue::Integer);
+    Ok((0..count).filter_map(value).collect())
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn float_steps(name: &str, (low, high): (f64, f64), step: f64) -> Result<Vec<ParameterValue>, String> {
+    // 0.3 / 0.1 is 2.9999999999999996 in doubles.
+    let count = ((high - low) / step * (1.0 + 1e-12) + 1e-9).floor() + 1.0;
+    if !(1.0..=VALUES_MAX as f64).contains(&count) {
+        return Err(too_many(name));
+    }
+    let value = |index: usize| match index {
+        0 => low,
+        index => rounded(low + index as f64 * step).min(high),
+    };
+    Ok((0..count as usize).map(|index| ParameterValue::Float(value(index))).collect())
 }
 
 /// The `index`-th of `count` whole numbers, evenly from `low` to `high`; halves are rounded up.

@@ -132,6 +132,14 @@ pub(super) const KNOWN: Forms = &[
         "ワーカーがありえないエポック {} を送りました: 損失 {}、精度 {}、{} 秒",
     ),
     (
+        "the worker sent an impossible epoch: epoch {} took {} s: expected 0 to {}",
+        "ワーカーがありえないエポックを送りました: エポック {} の時間が {} 秒です (0～{} 秒のはずです)",
+    ),
+    (
+        "the worker sent an impossible epoch: epoch 0: epochs count from 1",
+        "ワーカーがありえないエポックを送りました: エポック番号が 0 です (1 から数えます)",
+    ),
+    (
         "the worker sent an impossible data set: its content hash is none",
         "ワーカーがありえないデータセットを送りました: 内容のハッシュが正しくありません",
     ),

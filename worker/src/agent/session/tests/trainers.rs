@@ -217,6 +217,12 @@ fn a_trainer_that_never_gets_ready_is_killed() {
 fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_reason() {
     let started_twice =
         FromTrainer::Started { id: attempt(1).to_string(), dataset: summary(), resumed_epochs: 0 };
+    let without_accuracy = FromTrainer::Epoch(EpochLine {
+        id: attempt(1).to_string(),
+        epoch: 1,
+        metrics: [("train_loss", 0.5)].into_iter().collect(),
+        epoch_seconds: 1.0,
+    });
     let done = FromTrainer::Ended {
         id: attempt(1).to_string(),
         outcome: TrainerOutcome::Done,
@@ -242,7 +248,8 @@ fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_r
         (started_twice, "the trainer said twice that training started"),
         (done, "the trainer said that it is done after epoch 0 of 2"),
         (stopped, "the trainer stopped without being asked to"),
-        (FromTrainer::Ready { protocol: 1, device: "cpu".into() }, "the trainer said twice that it is ready"),
+        (ready_line(1), "the trainer said twice that it is ready"),
+        (without_accuracy, "the trainer reported epoch 1 without the metric val_accuracy"),
     ];
     for (message, reason) in cases {
         let mut bench = Bench::training();
@@ -254,15 +261,10 @@ fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_r
 
 /// The first epoch of job 1 with what trainers may leave out.
 fn epoch_line_with(val_loss: Option<f64>, train_accuracy: Option<f64>) -> FromTrainer {
-    FromTrainer::Epoch {
-        id: attempt(1).to_string(),
-        epoch: 1,
-        train_loss: 0.5,
-        val_accuracy: 0.75,
-        epoch_seconds: 1.0,
-        val_loss,
-        train_accuracy,
-    }
+    let FromTrainer::Epoch(mut line) = epoch_line(1, 1, 0.5, 0.75) else { unreachable!("it is an epoch") };
+    val_loss.into_iter().for_each(|loss| line.metrics.set("val_loss", loss));
+    train_accuracy.into_iter().for_each(|share| line.metrics.set("train_accuracy", share));
+    FromTrainer::Epoch(line)
 }
 
 #[test]
@@ -288,20 +290,8 @@ fn a_validation_loss_that_is_not_finite_is_left_out_and_the_epoch_counts() {
 #[test]
 fn a_time_that_no_epoch_takes_is_no_epoch() {
     for seconds in [0.0, 1e-9, terms::EPOCH_SECONDS_MAX, -1.0, f64::NAN, f64::INFINITY, 1.7e308] {
-        let FromTrainer::Epoch { id, epoch, train_loss, val_accuracy, val_loss, train_accuracy, .. } =
-            epoch_line_with(None, None)
-        else {
-            unreachable!("it is an epoch")
-        };
-        let line = FromTrainer::Epoch {
-            id,
-            epoch,
-            train_loss,
-            val_accuracy,
-            val_loss,
-            train_accuracy,
-            epoch_seconds: seconds,
-        };
+        let FromTrainer::Epoch(line) = epoch_line(1, 1, 0.5, 0.75) else { unreachable!("it is an epoch") };
+        let line = FromTrainer::Epoch(EpochLine { epoch_seconds: seconds, ..line });
         let mut bench = Bench::training();
         bench.feed([said(0, line), exited(0)]);
         let reason = format!("failed (the trainer reported a time of {seconds} s for epoch 1;");
@@ -310,12 +300,27 @@ fn a_time_that_no_epoch_takes_is_no_epoch() {
     }
 }
 
+/// What a trainer of this revision of the protocol begins with.
+fn ready_line(protocol: u32) -> FromTrainer {
+    FromTrainer::Ready { protocol, device: "cpu".into(), trainables: Vec::new() }
+}
+
+#[test]
+fn a_trainer_of_either_revision_is_used() {
+    for protocol in [1, 2] {
+        let mut bench = Bench::connected(1);
+        bench.feed([grant(0, 1), said(0, ready_line(protocol)), started(0, 1)]);
+        let has_started = bench.seen.iter().any(|line| line.contains("started"));
+        assert!(has_started, "{:?}", bench.seen);
+    }
+}
+
 #[test]
 fn a_trainer_of_another_revision_is_not_used() {
     let mut bench = Bench::connected(1);
-    bench.feed([grant(0, 1), said(0, FromTrainer::Ready { protocol: 2, device: "cpu".into() }), exited(0)]);
+    bench.feed([grant(0, 1), said(0, ready_line(3)), exited(0)]);
     assert!(
-        bench.seen.iter().any(|line| line.contains("handed_back (the trainer speaks revision 2")),
+        bench.seen.iter().any(|line| line.contains("handed_back (the trainer speaks revision 3")),
         "{:?}",
         bench.seen
     );

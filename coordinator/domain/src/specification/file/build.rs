@@ -1,0 +1,282 @@
+//! From what a file says to what it means: what it leaves out is filled in, and what its keys say together is checked.
+
+use std::sync::Arc;
+
+use terms::manifest::{DatasetKind, Manifest};
+
+use super::{
+    super::{
+        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Objective, Program, Resources,
+        Specification, Trainable, limits,
+    },
+    axis::{RawAxis, RawParameters},
+    known::usual_model,
+    raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+};
+use crate::space::{Axis, Conditions, PartialPoint};
+
+/// The report's image side, in pixels.
+const IMAGE_SIZE_DEFAULT: u32 = 128;
+/// The report's share of validation images.
+const VAL_FRACTION_DEFAULT: f64 = 0.2;
+
+/// What is wrong across keys, and the top-level key to blame.
+pub(super) struct Problem {
+    pub(super) section: Option<&'static str>,
+    pub(super) message: String,
+}
+
+impl Problem {
+    /// What is wrong with a section.
+    pub(super) fn of(section: &'static str, message: impl Into<String>) -> Self {
+        Self { section: Some(section), message: message.into() }
+    }
+
+    fn missing(message: &str) -> Self {
+        Self { section: None, message: message.to_owned() }
+    }
+}
+
+/// The specification that a file stands for.
+pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
+    let mut notes: Vec<String> = raw.unused.iter().map(|key| format!("`{key}` is not used here")).collect();
+    let trainable = trainable(&mut raw)?;
+    let name = match raw.name.take().or_else(|| usual_name(&trainable)) {
+        Some(name) => name,
+        None => return Err(Problem::missing("the key `name` is missing; add `name: my-sweep`")),
+    };
+    let dataset = match &trainable {
+        Trainable::Model(manifest) if manifest.dataset == DatasetKind::Images => {
+            Some(images(raw.dataset.unwrap_or_default())?)
+        }
+        _ => {
+            no_dataset(raw.dataset.as_ref())?;
+            None
+        }
+    };
+    let axes = axes(&trainable, raw.parameters.unwrap_or_default())?;
+    let include = raw.include.unwrap_or_default();
+    let exclude = raw.exclude.unwrap_or_default();
+    check_points(&axes, &exclude, &include)?;
+    let metric = metric(&trainable, raw.metric.unwrap_or_default(), &mut notes)?;
+    let mut execution = Execution::default();
+    raw.execution.unwrap_or_default().numbers.apply(limits::EXECUTION, &mut execution);
+    Ok(Specification {
+        name,
+        description: raw.description.unwrap_or_default(),
+        metric,
+        dataset,
+        axes,
+        exclude,
+        include,
+        execution,
+        resources: resources(&trainable, raw.resources)?,
+        artifacts: raw.artifacts.and_then(|raw| raw.keep).map(|keep| Artifacts { keep }).unwrap_or_default(),
+        trainable,
+        notes,
+    })
+}
+
+/// What is swept: a model or a program, never both.
+fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
+    let (program, command) = (raw.program.take(), raw.command.take());
+    let execution = raw.execution.get_or_insert_default();
+    if program.is_none() && command.is_none() {
+        let model = raw.model.take();
+        let model = model.unwrap_or_else(|| Trainable::Model(Arc::new(Manifest::clone(usual_model()))));
+        return only_of_models(&model, execution, raw.metrics.is_some()).map(|()| model);
+    }
+    if raw.model.is_some() {
+        return Err(Problem::of(
+            "model",
+            "a sweep is of a model or of a program; remove `model`, or `program` and `command`",
+        ));
+    }
+    if let Some(key) = execution.numbers.of_models(limits::EXECUTION) {
+        return Err(Problem::of(
+            "execution",
+            format!("`{key}` is for models; a program decides this by itself"),
+        ));
+    }
+    let command = command.unwrap_or_default();
+    if program.is_none() && command.iter().any(|argument| argument.contains("${program}")) {
+        return Err(Problem::of(
+            "command",
+            "`${program}` stands for `program`, which is missing; add `program: train.py`",
+        ));
+    }
+    let metrics = raw.metrics.take().unwrap_or_default();
+    let files = execution.files.take().unwrap_or_else(|| program.clone().into_iter().collect());
+    Ok(Trainable::Program(Arc::new(Program {
+        program,
+        command,
+        arguments: execution.arguments.take().unwrap_or_default(),
+        env: execution.env.take().unwrap_or_default().into_iter().collect(),
+        files,
+        metrics: MetricSource {
+            pattern: metrics.pattern.map(|pattern| pattern.0),
+            csv: metrics.csv.map(|path| path.0),
+        },
+    })))
+}
+
+/// Refuses what only programs have.
+fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool) -> Result<(), Problem> {
+    let name = model.name();
+    let refused = [
+        ("arguments", execution.arguments.is_some()),
+        ("env", execution.env.is_some()),
+        ("files", execution.files.is_some()),
+    ];
+    if let Some((key, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
+        let message = format!(
+            "`{key}` is for programs (`program: train.py`), and this is a sweep of {name}; remove it"
+        );
+        return Err(Problem::of("execution", message));
+    }
+    if has_metrics {
+        let message =
+            format!("says where a program's metrics come from, and this is a sweep of {name}; remove it");
+        return Err(Problem::of("metrics", message));
+    }
+    Ok(())
+}
+
+/// What a sweep of a program is called where the file does not say.
+fn usual_name(trainable: &Trainable) -> Option<String> {
+    let program = trainable.program()?.program.as_deref()?;
+    let name = std::path::Path::new(program).file_stem()?.to_str()?;
+    is_name(name).then(|| name.to_owned())
+}
+
+fn images(raw: RawDataset) -> Result<DatasetSpecification, Problem> {
+    let path = raw.path.ok_or_else(|| {
+        Problem::missing(
+            "the key `dataset.path` is missing; add `dataset: {path: FOLDER}` or give --dataset FOLDER",
+        )
+    })?;
+    if raw.val_path.is_some() && raw.val_fraction.is_some() {
+        let message = "`val_path` names the validation set, so `val_fraction` has nothing to hold out; remove one of them";
+        return Err(Problem::of("dataset", message));
+    }
+    Ok(DatasetSpecification {
+        path,
+        val_path: raw.val_path,
+        image_size: raw.image_size.unwrap_or(IMAGE_SIZE_DEFAULT),
+        val_fraction: raw.val_fraction.unwrap_or(VAL_FRACTION_DEFAULT),
+        split_seed: raw.split_seed.unwrap_or(0),
+    })
+}
+
+fn no_dataset(raw: Option<&RawDataset>) -> Result<(), Problem> {
+    match raw {
+        None => Ok(()),
+        Some(_) => Err(Problem::of(
+            "dataset",
+            "a program finds its data by itself; remove `dataset` (and --dataset) and tell it the path by a parameter, as in \
+             `parameters: {data: {value: /data/train}}`",
+        )),
+    }
+}
+
+/// A model's parameters in its order, defaults where the file says nothing; a program's in the order of the file.
+fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Problem> {
+    let of = |raw: RawAxis| Axis { name: raw.name, values: raw.values, when: raw.when.unwrap_or_default() };
+    let mut given: Vec<Axis> = given.0.into_iter().map(of).collect();
+    let Trainable::Model(manifest) = trainable else { return checked_conditions(given) };
+    let mut axes = Vec::new();
+    for parameter in &manifest.parameters {
+        if let Some(position) = given.iter().position(|axis| *axis.name == *parameter.name) {
+            axes.push(given.swap_remove(position));
+            continue;
+        }
+        let default = parameter.default.clone().ok_or_else(|| {
+            let message = format!("`{}` is missing; it must be {}", parameter.name, parameter.kind.range());
+            Problem::of("parameters", message)
+        })?;
+        axes.push(Axis { name: parameter.name.as_str().into(), values: vec![default], when: Vec::new() });
+    }
+    Ok(axes)
+}
+
+fn checked_conditions(axes: Vec<Axis>) -> Result<Vec<Axis>, Problem> {
+    match Conditions::new(&axes) {
+        Ok(_) => Ok(axes),
+        Err(error) => Err(Problem::of("parameters", error.to_string())),
+    }
+}
+
+/// Whether the points name parameters that there are, and each point of `include` all that it must.
+fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint]) -> Result<(), Problem> {
+    let is_there = |name: &str| axes.iter().any(|axis| *axis.name == *name);
+    for (section, points) in [("exclude", exclude), ("include", include)] {
+        let names = points.iter().flatten().map(|(name, _)| name);
+        if let Some(name) = names.into_iter().find(|name| !is_there(name)) {
+            return Err(Problem::of(section, format!("`{name}` is not one of the `parameters`")));
+        }
+    }
+    // The same check as of the axes themselves, which have passed it.
+    let conditions = Conditions::new(axes).unwrap_or_default();
+    for (position, point) in include.iter().enumerate() {
+        let values = crate::space::completed(axes, &conditions, point);
+        for (axis, value) in axes.iter().zip(&values) {
+            let is_named = point.iter().any(|(name, _)| *name == axis.name);
+            let (entry, name) = (position + 1, &axis.name);
+            let message = match value {
+                Some(_) if !is_named && axis.values.len() > 1 => format!(
+                    "entry {entry} must give `{name}`, which has {} values in `parameters`",
+                    axis.values.len()
+                ),
+                None if is_named => {
+                    format!(
+                        "entry {entry} gives `{name}`, which has no value there: its `when` does not hold"
+                    )
+                }
+                _ => continue,
+            };
+            return Err(Problem::of("include", message));
+        }
+    }
+    Ok(())
+}
+
+fn metric(trainable: &Trainable, raw: RawMetric, notes: &mut Vec<String>) -> Result<Objective, Problem> {
+    let used = raw.used.unwrap_or_default();
+    match trainable {
+        Trainable::Model(manifest) => {
+            let name = raw.name.unwrap_or_else(|| manifest.objective.as_str().into());
+            let goal = manifest.metric(&name).map(|metric| metric.goal);
+            let goal = raw.goal.or(goal).unwrap_or(Goal::Minimize);
+            Ok(Objective { name, goal, used })
+        }
+        Trainable::Program(_) => {
+            let name = raw.name.ok_or_else(|| {
+                Problem::missing(
+                    "the key `metric.name` is missing, so that jobs cannot be compared; add \
+                     `metric: {name: val_loss, goal: minimize}` with a metric that the program reports",
+                )
+            })?;
+            if raw.goal.is_none() {
+                notes.push(format!(
+                    "`metric.goal` is not given, so a smaller {name} is better; write `goal: maximize` for the other way"
+                ));
+            }
+            Ok(Objective { name, goal: raw.goal.unwrap_or(Goal::Minimize), used })
+        }
+    }
+}
+
+fn resources(trainable: &Trainable, raw: Option<super::numbers::Numbers>) -> Result<Resources, Problem> {
+    let mut resources = Resources::default();
+    let Some(raw) = raw else { return Ok(resources) };
+    if trainable.program().is_none() {
+        let message = format!("is for programs; a job of {} takes one slot", trainable.name());
+        return Err(Problem::of("resources", message));
+    }
+    raw.apply(limits::RESOURCES, &mut resources);
+    if resources.per_gpu.is_some_and(|jobs| jobs > 1) && resources.gpus.is_some_and(|gpus| gpus != 1) {
+        let message = "`per_gpu` lets several jobs share one GPU, so `gpus` must be 1 or be left out";
+        return Err(Problem::of("resources", message));
+    }
+    Ok(resources)
+}

@@ -1,0 +1,106 @@
+//! What a file may name, depending on what is swept: a model's parameters, or any for a program.
+
+use std::borrow::Cow;
+
+use terms::manifest::{
+    InPack, Manifest, ManifestParameter, ParameterKind, Scale, builtin, builtins, check_parameter_name,
+};
+
+use super::{super::Trainable, suggestion::suggestion};
+use crate::space::Name;
+
+/// What a file may name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known<'a> {
+    /// The parameters of a model.
+    Model(&'a Manifest),
+    /// Parameters of any name; those that the file below has.
+    Program(&'a [Name]),
+}
+
+impl<'a> Known<'a> {
+    /// What a sweep of `trainable` may name.
+    pub(super) fn of(trainable: &'a Trainable) -> Self {
+        match trainable {
+            Trainable::Model(manifest) => Self::Model(manifest),
+            Trainable::Program(_) => Self::Program(&[]),
+        }
+    }
+
+    /// The parameter `name`, or which there are.
+    pub(super) fn parameter(self, name: &str) -> Result<Cow<'a, ManifestParameter>, String> {
+        match self {
+            Self::Model(manifest) => manifest.parameter(name).map(Cow::Borrowed).ok_or_else(|| {
+                let hint = suggestion(name, self.names());
+                format!("unknown parameter `{name}`, expected one of {}{hint}", self.names().join(", "))
+            }),
+            Self::Program(_) => {
+                check_parameter_name(name)?;
+                Ok(Cow::Owned(ManifestParameter {
+                    name: name.to_owned(),
+                    kind: ParameterKind::Any,
+                    default: None,
+                    scale: Scale::Linear,
+                    in_pack: InPack::Shared,
+                    meaning: String::new(),
+                }))
+            }
+        }
+    }
+
+    /// The names of the parameters that there are.
+    pub(super) fn names(self) -> Vec<&'a str> {
+        match self {
+            Self::Model(manifest) => {
+                manifest.parameters.iter().map(|parameter| parameter.name.as_str()).collect()
+            }
+            Self::Program(names) => names.iter().map(|name| &**name).collect(),
+        }
+    }
+
+    /// Whether there is a parameter of this name.
+    pub(super) fn has(self, name: &str) -> bool {
+        match self {
+            Self::Model(manifest) => manifest.parameter(name).is_some(),
+            Self::Program(names) => names.iter().any(|known| **known == *name),
+        }
+    }
+}
+
+/// The model where a file names none.
+pub(super) fn usual_model() -> &'static Manifest {
+    builtins().first().expect("there is a built-in model")
+}
+
+/// The keys of a file that say what is swept.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct Head {
+    model: Option<serde_yaml::Value>,
+    program: Option<serde::de::IgnoredAny>,
+    command: Option<serde::de::IgnoredAny>,
+}
+
+impl Head {
+    /// What a text and what is set over it say. Of what cannot be read, the second reading reports the place.
+    pub(super) fn read(text: &str, overrides: &[String]) -> Self {
+        let mut head: Self = serde_yaml::from_str(text).unwrap_or_default();
+        for (key, value) in overrides.iter().filter_map(|set| set.split_once('=')) {
+            match key.trim() {
+                "model" => head.model = Some(value.trim().into()),
+                "program" => head.program = Some(serde::de::IgnoredAny),
+                "command" => head.command = Some(serde::de::IgnoredAny),
+                _ => {}
+            }
+        }
+        head
+    }
+
+    /// What the file may name.
+    pub(super) fn known(&self) -> Known<'static> {
+        if self.program.is_some() || self.command.is_some() {
+            return Known::Program(&[]);
+        }
+        let model = self.model.as_ref().and_then(serde_yaml::Value::as_str).and_then(builtin);
+        Known::Model(model.unwrap_or_else(usual_model))
+    }
+}

@@ -1,0 +1,161 @@
+//! The way back from a specification to a file.
+
+use serde_yaml::{Mapping, Value};
+use terms::ParameterValue;
+
+use super::super::{
+    ArgumentStyle, DatasetSpecification, Keep, MetricUse, Program, Specification, Trainable,
+    limits::{EXECUTION, NumberKey, RESOURCES},
+};
+use crate::space::{Axis, PartialPoint, Requirement};
+
+/// The specification as a file, with its points or with the names and conditions of its parameters alone.
+pub(super) fn document(specification: &Specification, with_points: bool) -> Mapping {
+    let mut file = head(specification);
+    if let Some(dataset) = &specification.dataset {
+        insert(&mut file, "dataset", dataset_section(dataset));
+    }
+    let axis = |axis: &Axis| (axis.name.to_string(), axis_section(axis, with_points));
+    insert(&mut file, "parameters", specification.axes.iter().map(axis).map(pair).collect());
+    for (key, points) in [("exclude", &specification.exclude), ("include", &specification.include)] {
+        if with_points && !points.is_empty() {
+            let point = |point: &PartialPoint| {
+                let value = |(name, value): &(crate::space::Name, ParameterValue)| {
+                    (name.to_string(), to_value(value))
+                };
+                Value::Mapping(point.iter().map(value).map(pair).collect())
+            };
+            file.insert(key.into(), Value::Sequence(points.iter().map(point).collect()));
+        }
+    }
+    let mut execution = numbers(EXECUTION, &specification.execution);
+    if let Trainable::Program(program) = &specification.trainable {
+        program_execution(program, &mut execution);
+    }
+    insert(&mut file, "execution", execution);
+    let resources = numbers(RESOURCES, &specification.resources);
+    if !resources.is_empty() {
+        insert(&mut file, "resources", resources);
+    }
+    let keep = match specification.artifacts.keep {
+        Keep::Best(count) => Value::from(count),
+        keep => keep.to_string().into(),
+    };
+    insert(&mut file, "artifacts", mapping([("keep", keep)]));
+    file
+}
+
+/// Everything above the data and the parameters.
+fn head(specification: &Specification) -> Mapping {
+    let mut file = mapping([("name", specification.name.as_str().into())]);
+    if !specification.description.is_empty() {
+        file.insert("description".into(), specification.description.as_str().into());
+    }
+    match &specification.trainable {
+        Trainable::Model(manifest) => {
+            file.insert("model".into(), manifest.name.as_str().into());
+        }
+        Trainable::Program(program) => {
+            if let Some(path) = &program.program {
+                file.insert("program".into(), path.as_str().into());
+            }
+            if !program.command.is_empty() {
+                file.insert("command".into(), texts(&program.command));
+            }
+        }
+    }
+    file.insert("method".into(), "grid".into());
+    let metric = &specification.metric;
+    let goal = metric.goal.to_string();
+    let mut ranking = mapping([("name", (*metric.name).into()), ("goal", goal.into())]);
+    if metric.used != MetricUse::default() {
+        ranking.insert("use".into(), metric.used.as_str().into());
+    }
+    insert(&mut file, "metric", ranking);
+    if let Some(source) = specification.trainable.program().map(|program| &program.metrics) {
+        let keys = [("pattern", &source.pattern), ("csv", &source.csv)];
+        let said = keys.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?.into())));
+        let said = mapping(said);
+        if !said.is_empty() {
+            insert(&mut file, "metrics", said);
+        }
+    }
+    file
+}
+
+fn dataset_section(dataset: &DatasetSpecification) -> Mapping {
+    let path = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
+    let validation = match &dataset.val_path {
+        Some(val_path) => ("val_path", path(val_path)),
+        None => ("val_fraction", dataset.val_fraction.into()),
+    };
+    mapping([
+        ("path", path(&dataset.path)),
+        ("image_size", dataset.image_size.into()),
+        validation,
+        ("split_seed", dataset.split_seed.into()),
+    ])
+}
+
+fn axis_section(axis: &Axis, with_values: bool) -> Value {
+    let list = |values: &[ParameterValue]| Value::Sequence(values.iter().map(to_value).collect());
+    let mut section = match axis.values.as_slice() {
+        _ if !with_values && axis.when.is_empty() => return "a parameter".into(),
+        _ if !with_values => Mapping::new(),
+        [value] => mapping([("value", to_value(value))]),
+        values => mapping([("values", list(values))]),
+    };
+    if !axis.when.is_empty() {
+        let need = |need: &Requirement| {
+            let values = match need.values.as_slice() {
+                [value] => to_value(value),
+                values => list(values),
+            };
+            (need.name.to_string(), values)
+        };
+        insert(&mut section, "when", axis.when.iter().map(need).map(pair).collect());
+    }
+    Value::Mapping(section)
+}
+
+fn program_execution(program: &Program, execution: &mut Mapping) {
+    if program.arguments != ArgumentStyle::default() {
+        execution.insert("arguments".into(), program.arguments.as_str().into());
+    }
+    if !program.env.is_empty() {
+        let variable = |(name, value): &(String, String)| (name.clone(), Value::from(value.as_str()));
+        insert(execution, "env", program.env.iter().map(variable).map(pair).collect());
+    }
+    execution.insert("files".into(), texts(&program.files));
+}
+
+fn numbers<T>(table: &[NumberKey<T>], section: &T) -> Mapping {
+    let number = |key: &NumberKey<T>| Some((key.name, (key.write)((key.get)(section)?)));
+    mapping(table.iter().filter_map(number))
+}
+
+fn texts(texts: &[String]) -> Value {
+    Value::Sequence(texts.iter().map(|text| text.as_str().into()).collect())
+}
+
+fn to_value(value: &ParameterValue) -> Value {
+    match value {
+        ParameterValue::Null => Value::Null,
+        ParameterValue::Boolean(value) => (*value).into(),
+        ParameterValue::Integer(number) => (*number).into(),
+        ParameterValue::Float(number) => (*number).into(),
+        ParameterValue::Text(text) => text.as_str().into(),
+    }
+}
+
+fn pair((key, value): (String, Value)) -> (Value, Value) {
+    (Value::from(key), value)
+}
+
+fn mapping<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Mapping {
+    pairs.into_iter().map(|(key, value)| (Value::from(key), value)).collect()
+}
+
+fn insert(file: &mut Mapping, key: &str, value: Mapping) {
+    file.insert(key.into(), Value::Mapping(value));
+}

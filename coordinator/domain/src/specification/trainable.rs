@@ -1,0 +1,153 @@
+//! What is swept: a built-in model, or a program of the user.
+
+use std::sync::Arc;
+
+use terms::{
+    Objective,
+    manifest::{
+        DatasetKind, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress, Scale,
+        builtin,
+    },
+};
+
+use crate::space::Axis;
+
+/// The name of the manifest of a program.
+pub const PROGRAM: &str = "program";
+
+/// What is swept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trainable {
+    /// A model that trainers know, as its manifest describes it.
+    Model(Arc<Manifest>),
+    /// A program that each job runs.
+    Program(Arc<Program>),
+}
+
+/// A program of the user, and how it is run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Program {
+    /// What `${program}` stands for, as in `program: train.py`.
+    pub program: Option<String>,
+    /// The command with its macros; empty for the usual one of `program`.
+    pub command: Vec<String>,
+    /// How parameters become arguments.
+    pub arguments: ArgumentStyle,
+    /// Variables of its environment, by name.
+    pub env: Vec<(String, String)>,
+    /// Which files next to the sweep file are sent to workers: paths and globs relative to it.
+    pub files: Vec<String>,
+    /// Where its metrics come from, next to the channel that is always there.
+    pub metrics: MetricSource,
+}
+
+/// How parameters become arguments of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ArgumentStyle {
+    /// As Python's `argparse` expects them: `--flag` for true, nothing for false and null.
+    #[default]
+    Argparse,
+    /// As W&B writes them: `--flag=True`, `--flag=None`.
+    Wandb,
+}
+
+/// Where the metrics of a program come from, next to the channel that is always there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MetricSource {
+    /// A regular expression with named groups, for lines that the program prints.
+    pub pattern: Option<String>,
+    /// Path of a CSV file that the program writes, from its working folder.
+    pub csv: Option<String>,
+}
+
+/// What one job takes up; none for one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// GPUs of the job; 0 to leave them to others.
+    pub gpus: Option<u32>,
+    /// Processors of the job.
+    pub cpus: Option<u32>,
+    /// Jobs that share a GPU.
+    pub per_gpu: Option<u32>,
+}
+
+impl Trainable {
+    /// The built-in model of this name.
+    pub fn model(name: &str) -> Option<Self> {
+        builtin(name).map(|manifest| Self::Model(Arc::new(manifest.clone())))
+    }
+
+    /// Its name: a model's own, or [`PROGRAM`].
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Model(manifest) => &manifest.name,
+            Self::Program(_) => PROGRAM,
+        }
+    }
+
+    /// The program, where it is one.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Model(_) => None,
+            Self::Program(program) => Some(program),
+        }
+    }
+}
+
+impl ArgumentStyle {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Argparse, Self::Wandb];
+
+    /// The name in sweep files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Argparse => "argparse",
+            Self::Wandb => "wandb",
+        }
+    }
+}
+
+impl Program {
+    /// About how much memory it takes up.
+    pub fn bytes(&self) -> usize {
+        let texts = self
+            .command
+            .iter()
+            .chain(&self.files)
+            .chain(self.env.iter().flat_map(|(name, value)| [name, value]));
+        let sources = [&self.program, &self.metrics.pattern, &self.metrics.csv];
+        let texts = texts.chain(sources.into_iter().flatten());
+        size_of::<Self>() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
+    }
+
+    /// What the sweep file says of the program, as a manifest.
+    pub(super) fn manifest(&self, axes: &[Axis], metric: &Objective) -> Manifest {
+        let parameter = |axis: &Axis| ManifestParameter {
+            name: axis.name.to_string(),
+            kind: ParameterKind::Any,
+            default: None,
+            scale: Scale::Linear,
+            in_pack: InPack::Shared,
+            meaning: String::new(),
+        };
+        let objective = metric.name.to_string();
+        Manifest {
+            name: PROGRAM.to_owned(),
+            version: 1,
+            meaning: self.program.clone().unwrap_or_default(),
+            parameters: axes.iter().map(parameter).collect(),
+            metrics: vec![ManifestMetric {
+                name: objective.clone(),
+                unit: String::new(),
+                goal: metric.goal,
+                meaning: String::new(),
+            }],
+            objective,
+            dataset: DatasetKind::None,
+            progress: Progress::Epoch,
+            budget: None,
+            resumes: true,
+            packs: false,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What is asked of the engine: each question with its own answer. Nothing changes with it.
+
+use std::{fmt, sync::Arc};
+
+use domain::{definition::SweepDefinition, record::WeightsFile};
+use terms::{AttemptKey, SweepId, SweepState, WorkerName};
+
+use super::{
+    ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
+};
+
+/// A question. [`Engine::ask`] answers it.
+pub trait Query: fmt::Debug + Clone + Send + Sync + 'static {
+    /// What is answered once all that the answer rests on is durable.
+    type Answer: fmt::Debug + Send + 'static;
+
+    /// The question as it can be put to an engine that has only read its store and heard no worker; none where such an engine
+    /// cannot know the answer.
+    fn for_store(&self) -> Option<Self> {
+        None
+    }
+
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// There is no such thing as is asked for.
+    fn answer(&self, engine: &Engine, now: Now) -> Result<Self::Answer, ControlError>;
+}
+
+/// Asks for a sweep.
+#[derive(Debug, Clone)]
+pub struct DescribeSweep {
+    sweep: SweepId,
+    /// Whether the answer says why jobs wait, which depends on the workers.
+    says_why_jobs_wait: bool,
+}
+
+impl DescribeSweep {
+    /// Of that number.
+    pub fn new(sweep: SweepId) -> Self {
+        Self { sweep, says_why_jobs_wait: true }
+    }
+}
+
+impl Query for DescribeSweep {
+    type Answer = SweepView;
+
+    fn for_store(&self) -> Option<Self> {
+        Some(Self { says_why_jobs_wait: false, ..*self })
+    }
+
+    fn answer(&self, engine: &Engine, now: Now) -> Result<SweepView, ControlError> {
+        let run = engine.sweep(self.sweep)?;
+        let waiting = if self.says_why_jobs_wait { engine.waiting(now, run) } else { None };
+        Ok(SweepView { waiting, ..run.view() })
+    }
+}
+
+/// Asks for the sweeps before a number, newest first.
+#[derive(Debug, Clone)]
+pub struct ListSweeps {
+    /// Only sweeps with smaller numbers; none for all.
+    pub before: Option<SweepId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+impl Query for ListSweeps {
+    type Answer = Vec<SweepView>;
+
+    fn for_store(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<SweepView>, ControlError> {
+        Ok(engine.list(self.before, self.limit))
+    }
+}
+
+/// Asks for a sweep and all that runs of it.
+#[derive(Debug, Clone)]
+pub struct TakeSnapshot(pub SweepId);
+
+impl Query for TakeSnapshot {
+    type Answer = Snapshot;
+
+    fn answer(&self, engine: &Engine, now: Now) -> Result<Snapshot, ControlError> {
+        let run = engine.sweep(self.0)?;
+        let mut snapshot = run.snapshot();
+        snapshot.sweep.waiting = engine.waiting(now, run);
+        Ok(snapshot)
+    }
+}
+
+/// Asks what the jobs of a sweep are.
+#[derive(Debug, Clone)]
+pub struct Define(pub SweepId);
+
+/// The answer to [`Define`].
+#[derive(Debug, Clone)]
+pub struct Defined {
+    /// What the jobs are.
+    pub definition: Arc<SweepDefinition>,
+    /// The sweep's state.
+    pub state: SweepState,
+}
+
+impl Query for Define {
+    type Answer = Defined;
+
+    fn for_store(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Defined, ControlError> {
+        let run = engine.sweep(self.0)?;
+        Ok(Defined { definition: Arc::clone(&run.definition), state: run.state })
+    }
+}
+
+/// Asks what to show with the jobs of a sweep that are about to be read from the store as failed or cancelled.
+#[derive(Debug, Clone)]
+pub struct SeeEnds(pub SweepId);
+
+impl Query for SeeEnds {
+    type Answer = EndsSeen;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<EndsSeen, ControlError> {
+        Ok(engine.sweep(self.0)?.ends.clone())
+    }
+}
+
+/// Asks for the workers after a name, by name.
+#[derive(Debug, Clone)]
+pub struct ListWorkers {
+    /// Only workers with larger names; none for all.
+    pub after: Option<WorkerName>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// The answer to [`ListWorkers`].
+#[derive(Debug, Clone)]
+pub struct WorkersPage {
+    /// By name.
+    pub workers: Vec<WorkerView>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
+impl Query for ListWorkers {
+    type Answer = WorkersPage;
+
+    fn answer(&self, engine: &Engine, now: Now) -> Result<WorkersPage, ControlError> {
+        Ok(engine.list_workers(now, self.after.as_ref(), self.limit))
+    }
+}
+
+/// Asks for one worker.
+#[derive(Debug, Clone)]
+pub struct DescribeWorker(pub WorkerName);
+
+impl Query for DescribeWorker {
+    type Answer = WorkerView;
+
+    fn answer(&self, engine: &Engine, now: Now) -> Result<WorkerView, ControlError> {
+        engine.describe_worker(now, &self.0)
+    }
+}
+
+/// Asks what becomes of weights that a worker has.
+#[derive(Debug, Clone)]
+pub struct OfferWeights {
+    /// Whose.
+    pub attempt: AttemptKey,
+    /// What they are.
+    pub file: WeightsFile,
+}
+
+impl Query for OfferWeights {
+    type Answer = WeightsAnswer;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<WeightsAnswer, ControlError> {
+        Ok(engine.weights_offered(self.attempt, &self.file))
+    }
+}
+
+/// Asks for the names of all files of weights.
+#[derive(Debug, Clone)]
+pub struct NameWeights;
+
+impl Query for NameWeights {
+    type Answer = WeightsNames;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<WeightsNames, ControlError> {
+        Ok(engine.weights_names())
+    }
+}

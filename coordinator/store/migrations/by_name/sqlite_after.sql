@@ -1,0 +1,2 @@
+DROP TABLE epochs_1;
+DROP TABLE jobs_1;

@@ -1,0 +1,78 @@
+//! The checksum of a row: databases notice damage to their structure, not to a number.
+
+use super::tables::Value;
+
+/// Bytes of a usual row.
+const ROW_BYTES: usize = 512;
+
+/// CRC-32 over the values, each with its kind and its length before it, as a signed number: SQLite keeps it in four bytes.
+pub(super) fn checksum(row: &[Value<'_>]) -> i64 {
+    crc32(row).cast_signed().into()
+}
+
+/// Whether a number is the checksum of a row. Older versions wrote it as one without a sign.
+pub(super) fn is_checksum(found: i64, row: &[Value<'_>]) -> bool {
+    let crc = crc32(row);
+    found == i64::from(crc.cast_signed()) || found == i64::from(crc)
+}
+
+fn crc32(row: &[Value<'_>]) -> u32 {
+    // In one piece, since a checksum over many short pieces takes several times as long.
+    let mut bytes = Vec::with_capacity(ROW_BYTES);
+    // Columns that came later and hold nothing, and none after them holds anything, are as if they were not there.
+    let is_there = |value: &Value<'_>| {
+        !matches!(value, Value::Added(None) | Value::AddedText(None) | Value::AddedReal(None))
+    };
+    let length = row.iter().rposition(is_there).map_or(0, |last| last + 1);
+    for value in &row[..length] {
+        let (kind, integer, piece) = match value {
+            Value::Integer(value) => (b'i', value.map(i64::to_le_bytes), None),
+            Value::Boolean(value) => (b'i', Some(i64::from(*value).to_le_bytes()), None),
+            Value::Real(value) => (b'r', value.map(f64::to_le_bytes), None),
+            Value::Added(value) => (b'a', value.map(i64::to_le_bytes), None),
+            Value::AddedReal(value) => (b'A', value.map(f64::to_le_bytes), None),
+            Value::Text(value) => (b't', None, value.map(str::as_bytes)),
+            Value::AddedText(value) => (b'T', None, value.map(str::as_bytes)),
+            Value::Bytes(value) => (b'b', None, *value),
+        };
+        match integer.as_ref().map(<[u8; 8]>::as_slice).or(piece) {
+            Some(value) => {
+                bytes.push(kind);
+                bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(value);
+            }
+            None => bytes.push(b'n'),
+        }
+    }
+    crc32fast::hash(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_came_later_changes_no_older_rows_checksum_and_is_not_taken_for_another() {
+        let older = [Value::Integer(Some(1)), Value::Real(Some(0.5))];
+        let with = |added: &[Value<'_>]| checksum(&[&older[..], added].concat());
+        let (packed, nothing) = (Value::Added(Some(3)), Value::AddedText(None));
+        assert_eq!(with(&[Value::Added(None), nothing]), checksum(&older));
+        assert_eq!(with(&[packed, nothing]), with(&[packed]));
+        let some = Value::AddedText(Some("x"));
+        let different =
+            [with(&[some, nothing]), with(&[nothing, some]), with(&[some, some]), checksum(&older)];
+        for (place, one) in different.iter().enumerate() {
+            assert!(!different[..place].contains(one), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_of_either_sign_is_known_and_another_is_not() {
+        for number in 0..100 {
+            let row = [Value::Integer(Some(number))];
+            let crc = crc32(&row);
+            assert!(is_checksum(checksum(&row), &row) && is_checksum(crc.into(), &row));
+            assert!(!is_checksum(i64::from(crc) | 1 << 40, &row) && !is_checksum(i64::from(crc ^ 1), &row));
+        }
+    }
+}
