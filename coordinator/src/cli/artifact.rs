@@ -288,7 +288,7 @@ fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
     metrics.insert("train_seconds".into(), job.train_seconds.into());
     metrics.insert("best_epoch".into(), job.best_epoch.into());
     for (index, column) in &columns.metrics {
-        let name = index.and_then(|index| schema.names().get(index)).map_or(&*objective, |name| name);
+        let name = index.and_then(|index| schema.names().get(index)).map_or(&*objective, |name| &**name);
         metrics.insert(column.clone(), view::number(rows::metric_of(job, name)));
     }
     metrics.insert(columns.best, view::number(rows::best_objective_of(job, &objective)));
