@@ -45,7 +45,7 @@ pub(super) const JAPANESE: Words = Words {
     numbers_are_jobs: "点の横の数字はジョブ番号です。",
     scroll_hint: "横にスクロールすると全体を表示できます →",
     no_results: "結果はありません",
-    metrics_left_out: "保存されなかった指標の値",
+    metrics_left_out: "記録されなかった値",
     pack_size: "まとめたジョブ数",
     packs: "いくつかのジョブをまとめて学習しました。その学習時間は、まとめたジョブすべてにかかった時間です。",
     best_rows_only: "上位のジョブだけを示します。すべてのジョブは results.csv にあります。",
