@@ -73,7 +73,8 @@ impl Axis {
 
     /// Where a value lies: 0 at the axis's beginning, 1 at its end, and beyond them what is beyond it.
     pub(super) fn share(&self, value: f64) -> f64 {
-        let value = if self.scale == Scale::Logarithmic { value.log10() } else { value };
+        // What has no logarithm is below everything.
+        let value = if self.scale == Scale::Logarithmic { value.max(0.0).log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
@@ -184,6 +185,9 @@ mod tests {
         assert_eq!(texts(&logarithmic([0.07, 7.0])), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         assert_eq!(texts(&logarithmic([8e-5, 120.0])), ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100"]);
         assert!(texts(&logarithmic([1e-300, 1e300])).len() <= 10);
+        for below in [0.0, -1.0, f64::NEG_INFINITY] {
+            assert!(logarithmic([0.07, 7.0]).share(below) < 0.0, "{below}");
+        }
     }
 
     #[test]

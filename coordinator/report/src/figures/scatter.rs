@@ -101,7 +101,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let labelled: usize = placed.iter().map(|label| clusters[label.point].members.len()).sum();
     let unlabelled = points.len() - labelled;
     let mut notes = notes(jobs, unlabelled, has_numbers, headings);
-    if unfinished {
+    if unfinished && jobs.at != AtEpoch::Best {
         notes.insert(0, words.unfinished_are_last.to_owned());
     }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }

@@ -122,7 +122,13 @@ fn the_pages_of_a_program_rank_by_its_objective_and_name_what_is_not_drawn() {
         let page = read(&folder, "report.md");
         assert!(told.iter().all(|told| page.contains(told)), "{page}");
         assert!(!read(&folder, "report.html").contains("<b>x"));
-        assert!(folder.path().join("figures/time-vs-objective.svg").exists());
+        for figure in ["figures/time-vs-objective.svg", "figures/learning-curves.svg"] {
+            let svg = read(&folder, figure);
+            assert!(
+                !["\"NaN", ",NaN", " NaN", "inf"].iter().any(|place| svg.contains(place)),
+                "{figure}: {svg}"
+            );
+        }
     }
 }
 
