@@ -3,11 +3,13 @@
 
 mod convert;
 mod metrics;
+mod snapshot;
 
 pub use convert::{MissingField, attempt_from_wire, job_point, parameters_from_wire, parameters_to_wire};
 pub use metrics::{epoch_to_wire, metrics_to_wire};
 /// How messages are encoded, and how large they are.
 pub use prost::Message;
+pub use snapshot::SnapshotProblem;
 
 /// Revision of the worker protocol, sent in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;

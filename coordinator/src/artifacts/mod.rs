@@ -1,10 +1,12 @@
 //! Files of trained weights: taken in piece by piece, checked against their hash, kept under names that the engine gives,
-//! and read again. Which are wanted and which count, the engine decides and the store records; here are only bytes.
+//! and read again. Which are wanted and which count, the engine decides and the store records; here are only bytes. Next to
+//! them lie the files that sweeps send with them (`snapshots`).
 //! A file is in its place before it is recorded, and removed after its record says so; what a crash leaves between the two
 //! is removed when a coordinator begins to lead.
 
 mod parts;
 mod place;
+mod snapshots;
 mod tidy;
 
 use std::{
@@ -17,8 +19,10 @@ use std::{
 use domain::record::WeightsFile;
 use engine::WeightsNames;
 use futures_util::stream::BoxStream;
+use terms::snapshot::{ContentHash, SnapshotId};
 use tokio::sync::{RwLock, Semaphore};
 
+pub(crate) use self::snapshots::{Held, Piece};
 pub use self::tidy::tidy;
 use self::{
     parts::{Part, Parts},
@@ -61,17 +65,29 @@ pub enum ArtifactError {
     #[error("the disk where weights are kept is full; make room there")]
     Full,
     /// Too many are on their way.
-    #[error("as many files of weights are on their way as may be; this one waits at its worker")]
+    #[error("as many files are on their way as may be; try again later")]
     TooMany,
     /// The file came in twice at a time.
-    #[error("another call hands over the same file of weights")]
+    #[error("another call hands over the same file")]
     Busy,
     /// What came in is not what was announced.
-    #[error("the weights that came in do not have the hash that was announced")]
+    #[error("what came in does not have the hash that was announced")]
     Damaged,
     /// A piece is too long or goes beyond the end.
-    #[error("a piece of weights has at most {PIECE_BYTES_MAX} bytes and lies within the file")]
+    #[error("a piece has at most {PIECE_BYTES_MAX} bytes and lies within its file")]
     Piece,
+    /// No such snapshot is kept.
+    #[error("there is no snapshot {0} of files here; submit the sweep again, which sends them")]
+    NoSnapshot(SnapshotId),
+    /// No such content is kept.
+    #[error("there is no content {0} here; submit the sweep again, which sends it")]
+    NoContent(ContentHash),
+    /// A content has another length than a message says.
+    #[error("the content {0} has another length than the message says")]
+    Length(ContentHash),
+    /// A manifest is not what was kept.
+    #[error("the manifest of snapshot {0} is damaged where artifacts are kept")]
+    Manifest(SnapshotId),
     /// The file system refuses.
     #[error("weights cannot be written or read: {0}")]
     File(io::Error),

@@ -114,6 +114,20 @@ impl Parts {
         Ok(removed)
     }
 
+    /// Removes the parts whose names begin so and of which nothing came since `before`.
+    pub(super) fn remove_older(self: &Arc<Self>, prefix: &str, before: SystemTime) -> io::Result<()> {
+        for entry in parts_in(&self.staging.folder()?)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with(prefix) || entry.metadata()?.modified()? >= before {
+                continue;
+            }
+            if let Some(part) = self.part_of(name) {
+                part.remove()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the part up of which nothing came for longest, where it is abandoned. Whether there was one.
     fn make_way(self: &Arc<Self>, folder: &Path) -> io::Result<bool> {
         // What is gone meanwhile has made way.
@@ -225,7 +239,7 @@ fn parts_in(folder: &Path) -> io::Result<Vec<DirEntry>> {
 }
 
 /// Fails as a full disk does where a file would fill it.
-fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
+pub(super) fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
     let found = rustix::fs::statvfs(folder)?;
     if found.f_bavail.saturating_mul(found.f_frsize) < bytes.saturating_add(ROOM_LEFT_BYTES) {
         return Err(io::Error::from(io::ErrorKind::StorageFull));

@@ -1,12 +1,13 @@
 //! Where files of weights lie: a folder, S3, Google Cloud Storage or Azure, by URL. A file appears under its name whole or
 //! not at all. In a folder it is put together on the same disk and given its name; for a cloud it is put together in a
-//! temporary folder.
+//! temporary folder. Small files that are there at once, the contents of snapshots above all, are written without that.
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -16,12 +17,29 @@ use object_store::{
 };
 use url::Url;
 
-use super::{ArtifactError, parts::Staging};
+use super::{
+    ArtifactError,
+    parts::{Staging, check_room},
+};
 
 /// Parts of a file that are on their way to a cloud at the same time.
 const PARTS_MAX: usize = 4;
 /// Bytes that are read from the disk at a time.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Where in a folder files are put together.
+const STAGING: &str = "incoming";
+/// How names of files end that are written and have not got their own name yet.
+const NEW: &str = ".new";
+
+/// A file that is there.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its name.
+    pub(super) name: String,
+    /// When it was written.
+    pub(super) modified: SystemTime,
+}
 
 /// A place for files.
 #[derive(Debug)]
@@ -62,7 +80,7 @@ impl Place {
 
     fn in_folder(folder: &Path) -> std::io::Result<(Self, Staging)> {
         let folder = std::path::absolute(folder)?;
-        let staging = folder.join("incoming");
+        let staging = folder.join(STAGING);
         fs::create_dir_all(&staging)?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
         let store = store.with_fsync(true).with_automatic_cleanup(false);
@@ -78,15 +96,7 @@ impl Place {
     pub(super) async fn publish(&self, staged: PathBuf, name: &str) -> Result<(), ArtifactError> {
         if let Some(folder) = &self.folder {
             let target = folder.join(name);
-            return blocking(move || {
-                let parent = target.parent().unwrap_or(Path::new("/")).to_owned();
-                fs::create_dir_all(&parent)?;
-                fs::rename(&staged, &target)?;
-                // The names of the file and of its folder.
-                File::open(&parent)?.sync_all()?;
-                parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
-            })
-            .await;
+            return blocking(move || give_name(&staged, &target)).await;
         }
         let mut upload = WriteMultipart::new(self.store.put_multipart(&self.object(name)).await?);
         let mut file = File::open(&staged)?;
@@ -107,6 +117,76 @@ impl Place {
         }
         upload.finish().await?;
         blocking(move || fs::remove_file(staged)).await
+    }
+
+    /// Writes a file that is there as a whole. It is on the disk when this returns.
+    pub(super) async fn put(&self, name: &str, content: Vec<u8>) -> Result<(), ArtifactError> {
+        let Some(folder) = &self.folder else {
+            self.store.put(&self.object(name), content.into()).await?;
+            return Ok(());
+        };
+        let (staging, target) = (folder.join(STAGING), folder.join(name));
+        blocking(move || {
+            check_room(&staging, content.len() as u64)?;
+            let mut staged = tempfile::Builder::new().suffix(NEW).tempfile_in(&staging)?;
+            staged.write_all(&content)?;
+            staged.as_file().sync_all()?;
+            let staged = staged.into_temp_path();
+            give_name(&staged, &target)
+        })
+        .await
+    }
+
+    /// The length of a file; nothing where there is none.
+    pub(super) async fn length(&self, name: &str) -> Result<Option<u64>, ArtifactError> {
+        match self.store.head(&self.object(name)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// So many bytes of a file from `offset` on; fewer where it ends. Nothing where there is no such file.
+    pub(super) async fn read_piece(
+        &self,
+        name: &str,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Option<Vec<u8>>, ArtifactError> {
+        match self.store.get_range(&self.object(name), offset..offset.saturating_add(bytes)).await {
+            Ok(piece) => Ok(Some(piece.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The files below a folder.
+    pub(super) async fn list_below(&self, folder: &str) -> Result<Vec<Found>, ArtifactError> {
+        let found: Vec<_> = self.store.list(Some(&self.object(folder))).try_collect().await?;
+        let described = |object: &object_store::ObjectMeta| {
+            let age_ms = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
+            Some(Found {
+                name: self.name_of(&object.location)?,
+                modified: UNIX_EPOCH + Duration::from_millis(age_ms),
+            })
+        };
+        Ok(found.iter().filter_map(described).collect())
+    }
+
+    /// Removes files that a crash kept from getting their names, and that were last written before `before`.
+    pub(super) async fn remove_unnamed(&self, before: SystemTime) -> Result<(), ArtifactError> {
+        let Some(staging) = self.folder.as_ref().map(|folder| folder.join(STAGING)) else { return Ok(()) };
+        blocking(move || {
+            for entry in fs::read_dir(&staging)? {
+                let entry = entry?;
+                let is_new = entry.file_name().to_string_lossy().ends_with(NEW);
+                if is_new && entry.metadata()?.modified()? < before {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// The bytes of a file from `offset` on.
@@ -139,12 +219,24 @@ impl Place {
     /// The names of all files.
     pub(super) async fn list(&self) -> Result<Vec<String>, ArtifactError> {
         let found: Vec<_> = self.store.list(Some(&self.root)).try_collect().await?;
-        let below = |name: &Name| {
-            let parts: Vec<_> = name.prefix_match(&self.root)?.collect();
-            Some(parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/"))
-        };
-        Ok(found.iter().filter_map(|object| below(&object.location)).collect())
+        Ok(found.iter().filter_map(|object| self.name_of(&object.location)).collect())
     }
+
+    /// What a file is called below the place.
+    fn name_of(&self, object: &Name) -> Option<String> {
+        let parts: Vec<_> = object.prefix_match(&self.root)?.collect();
+        Some(parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/"))
+    }
+}
+
+/// Gives a file, which lies whole on the same disk, its name, so that a power cut does not take it away.
+fn give_name(staged: &Path, target: &Path) -> std::io::Result<()> {
+    let parent = target.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent)?;
+    fs::rename(staged, target)?;
+    // The names of the file and of its folder.
+    File::open(parent)?.sync_all()?;
+    parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
 }
 
 /// Does something with files that may take a while.

@@ -7,6 +7,7 @@ mod completions;
 mod confirm;
 mod control;
 mod failure;
+mod files;
 mod follow;
 mod identity;
 mod inspect;

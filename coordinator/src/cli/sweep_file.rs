@@ -34,7 +34,8 @@ impl SweepFile {
             },
         };
         let (text, file_name) = read(&self.file)?;
-        Ok(v1::SweepSource { text, file_name, overrides: self.overrides.clone(), dataset_path })
+        let overrides = self.overrides.clone();
+        Ok(v1::SweepSource { text, file_name, overrides, dataset_path, snapshot: String::new() })
     }
 }
 

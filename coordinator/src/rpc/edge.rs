@@ -47,6 +47,7 @@ pub(super) fn source(source: &v1::SweepSource) -> Result<(), Status> {
     lines("source.text", &source.text)?;
     plain("source.file_name", &source.file_name)?;
     plain("source.dataset_path", &source.dataset_path)?;
+    plain("source.snapshot", &source.snapshot)?;
     source.overrides.iter().try_for_each(|change| lines("source.overrides", change))
 }
 

@@ -10,6 +10,7 @@ use proto::{
     v1::{self, sweep_service_server::SweepService, worker_message::Message as Said},
 };
 use tempfile::TempDir;
+use terms::snapshot::ContentHash;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
@@ -42,6 +43,11 @@ impl Served {
         self.server.submit(Request::new(request)).await.map(drop)
     }
 
+    async fn put_file(&self, file: v1::SnapshotFile) -> Result<(), Status> {
+        let snapshot = Some(v1::Snapshot { files: vec![file] });
+        self.server.put_snapshot(Request::new(v1::PutSnapshotRequest { snapshot })).await.map(drop)
+    }
+
     /// Calls with `text` in one field.
     async fn say(&self, field: &str, text: &str) -> Result<(), Status> {
         let (text, server) = (text.to_owned(), &self.server);
@@ -64,6 +70,15 @@ impl Served {
             }
             "SweepSource.dataset_path" => {
                 server.validate(changed(&|source| source.dataset_path.clone_from(&text))).await.map(drop)
+            }
+            "SweepSource.snapshot" => {
+                server.validate(changed(&|source| source.snapshot.clone_from(&text))).await.map(drop)
+            }
+            "SnapshotFile.path" => self.put_file(v1::SnapshotFile { path: text, ..a_file() }).await,
+            "SnapshotFile.blake3" => self.put_file(v1::SnapshotFile { blake3: text, ..a_file() }).await,
+            "ContentPiece.blake3" => {
+                let pieces = vec![v1::ContentPiece { blake3: text, ..v1::ContentPiece::default() }];
+                server.put_contents(Request::new(v1::PutContentsRequest { pieces })).await.map(drop)
             }
             "SubmitRequest.request_id" => self.submit(&text).await,
             "ListSweepsRequest.page_token" => {
@@ -187,12 +202,25 @@ impl Served {
                 let request = v1::GetArtifactRequest { sweep_id: 1, job: 1, offset: number };
                 server.get_artifact(Request::new(request)).await.map(drop)
             }
+            "SnapshotFile.bytes" => self.put_file(v1::SnapshotFile { bytes: number, ..a_file() }).await,
+            // This server has no place for them; a service with one: `artifacts::snapshots::tests`.
+            "ContentPiece.bytes" | "ContentPiece.offset" => {
+                let blake3 = a_file().blake3;
+                let pieces =
+                    vec![v1::ContentPiece { blake3, bytes: number, offset: number, data: Vec::new() }];
+                server.put_contents(Request::new(v1::PutContentsRequest { pieces })).await.map(drop)
+            }
             "ReportRowsRequest.sweep_id" => {
                 server.report_rows(Request::new(v1::ReportRowsRequest { sweep_id })).await.map(drop)
             }
             other => panic!("{other} is not guarded"),
         }
     }
+}
+
+fn a_file() -> v1::SnapshotFile {
+    let blake3 = ContentHash::of(b"").to_string();
+    v1::SnapshotFile { path: "a".to_owned(), executable: false, bytes: 0, blake3 }
 }
 
 fn source() -> v1::SweepSource {
@@ -368,6 +396,9 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
             let file = v1::WeightsFile { bytes: 9, blake3: text, problem: String::new() };
             convert::weights_file(Some(file)).map(|file| file.blake3).map_err(drop)
         }
+        "GetSnapshotRequest.snapshot_id" | "ContentPiece.blake3" => {
+            text.parse::<ContentHash>().map(|hash| hash.to_string()).map_err(drop)
+        }
         "MetricValue.name" => terms::MetricSchema::default().add(&text).map(|_| text).map_err(drop),
         "WeightsFile.problem" => Ok(convert::reason(text)),
         // Never kept.
@@ -407,6 +438,9 @@ async fn no_number_of_a_worker_stops_the_coordinator() {
     let known = [
         "AttemptRef.job",
         "AttemptRef.sweep_id",
+        // Of a piece that lies within its content, or the call is refused: `artifacts::snapshots::tests`.
+        "ContentPiece.bytes",
+        "ContentPiece.offset",
         "DatasetSummary.skipped_count",
         "DatasetSummary.train_by_class",
         "DatasetSummary.train_images",

@@ -12,6 +12,7 @@ mod errors;
 mod patience;
 mod readers;
 mod reading;
+mod snapshots;
 mod sweeps;
 mod watch;
 mod workers;

@@ -36,7 +36,7 @@ use super::{
     edge::{self, page_start},
     readers::{Messages, Reader},
     reading::Reading,
-    refused, task_ended, unreadable,
+    refused, snapshots, task_ended, unreadable,
     watch::{self, Snapshots},
 };
 use crate::{artifacts::MaybeArtifacts, driver::Seat};
@@ -171,6 +171,20 @@ impl SweepService for SweepServer {
             notes,
             ..v1::SubmitResponse::default()
         }))
+    }
+
+    async fn put_snapshot(
+        &self,
+        request: Request<v1::PutSnapshotRequest>,
+    ) -> Result<Response<v1::PutSnapshotResponse>, Status> {
+        snapshots::put(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn put_contents(
+        &self,
+        request: Request<v1::PutContentsRequest>,
+    ) -> Result<Response<v1::PutContentsResponse>, Status> {
+        snapshots::put_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {

@@ -24,7 +24,7 @@ use tokio_util::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{artifacts, auth::issuer, convert, refused};
+use super::{artifacts, auth::issuer, convert, refused, snapshots};
 use crate::{
     artifacts::MaybeArtifacts,
     driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
@@ -98,6 +98,20 @@ impl WorkerService for WorkerServer {
         let issuer = issuer(&request);
         let request = request.into_inner();
         artifacts::offered(&self.seat, &self.artifacts, &self.tasks, issuer, request).await.map(Response::new)
+    }
+
+    async fn get_snapshot(
+        &self,
+        request: Request<v1::GetSnapshotRequest>,
+    ) -> Result<Response<v1::Snapshot>, Status> {
+        snapshots::get(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_contents(
+        &self,
+        request: Request<v1::GetContentsRequest>,
+    ) -> Result<Response<v1::GetContentsResponse>, Status> {
+        snapshots::get_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -9,6 +9,7 @@ mod ids;
 pub mod manifest;
 pub mod metrics;
 mod parameter;
+pub mod snapshot;
 mod state;
 
 pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};

@@ -14,6 +14,7 @@ mod own_trainer;
 pub mod session;
 mod shell;
 mod slots;
+mod snapshots;
 mod spool;
 mod spool_format;
 mod start;

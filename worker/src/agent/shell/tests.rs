@@ -97,6 +97,20 @@ impl WorkerService for Fake {
         let state = self.answers.lock().unwrap().weights.into();
         Ok(Response::new(v1::WeightsResponse { state, ..v1::WeightsResponse::default() }))
     }
+
+    async fn get_snapshot(
+        &self,
+        _: Request<v1::GetSnapshotRequest>,
+    ) -> Result<Response<v1::Snapshot>, Status> {
+        Err(Status::not_found("there are none"))
+    }
+
+    async fn get_contents(
+        &self,
+        _: Request<v1::GetContentsRequest>,
+    ) -> Result<Response<v1::GetContentsResponse>, Status> {
+        Err(Status::not_found("there are none"))
+    }
 }
 
 impl FakeSession {

@@ -1,0 +1,250 @@
+//! The files that sweeps send with them, by content: `contents/<2 digits>/<hash>`, each once whoever sends it, and
+//! `snapshots/<id>.json`, which names those of a sweep. A manifest is written after its contents, and before its sweep is
+//! recorded. A snapshot that a sweep names gets a mark next to it, `snapshots/<id>.named`: the place may be that of several
+//! coordinators, of which none knows the other's sweeps, so that a snapshot with a mark is never removed.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use domain::record::WeightsFile;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use terms::snapshot::{
+    ContentHash, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX, SNAPSHOT_PIECES_MAX, SnapshotId,
+    SnapshotManifest,
+};
+use tokio::sync::RwLockReadGuard;
+
+use super::{ArtifactError, Artifacts, Taken, is_full, place::blocking};
+
+/// Where manifests lie.
+const SNAPSHOTS: &str = "snapshots";
+/// Where contents lie.
+const CONTENTS: &str = "contents";
+/// How names of manifests end.
+const MANIFEST: &str = ".json";
+/// How names of marks end.
+const NAMED: &str = ".named";
+/// What nobody names is removed after this time: by then every submission that needs it has ended.
+const UNNAMED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Contents that are looked for or written at the same time for one call: a disk flushes several at once.
+const TOGETHER_MAX: usize = 8;
+
+/// A part of a content.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// Of which content.
+    pub(crate) content: ContentHash,
+    /// Length of the content.
+    pub(crate) bytes: u64,
+    /// Where the part begins.
+    pub(crate) offset: u64,
+    /// The part.
+    pub(crate) data: Vec<u8>,
+}
+
+/// Keeps a snapshot from being removed until it is dropped.
+pub(crate) type Held<'a> = RwLockReadGuard<'a, ()>;
+
+impl Artifacts {
+    /// Keeps a snapshot, where all of its contents are here; those that are not.
+    ///
+    /// # Errors
+    /// The place refuses, or a content is here and has another length.
+    pub(crate) async fn put_snapshot(
+        &self,
+        manifest: &SnapshotManifest,
+    ) -> Result<Vec<ContentHash>, ArtifactError> {
+        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        // Nothing is removed between the look and the manifest.
+        let _held = self.recording.read().await;
+        let look = |(content, bytes): (ContentHash, u64)| async move {
+            match self.place.length(&content_name(content)).await? {
+                Some(length) if length != bytes => Err(ArtifactError::Length(content)),
+                Some(_) => Ok(None),
+                None => Ok(Some(content)),
+            }
+        };
+        let contents = stream::iter(manifest.contents()).map(look).buffered(TOGETHER_MAX);
+        let missing: Vec<ContentHash> =
+            contents.try_filter_map(async |missing| Ok(missing)).try_collect().await?;
+        if missing.is_empty() {
+            let text = serde_json::to_vec(manifest).map_err(std::io::Error::other)?;
+            self.put(&manifest_name(manifest.id()), text).await?;
+        }
+        Ok(missing)
+    }
+
+    /// Takes pieces of contents; for each, how far its content is.
+    ///
+    /// # Errors
+    /// They are too many or too long, a content is not what its hash says, or the place refuses.
+    pub(crate) async fn put_contents(&self, pieces: Vec<Piece>) -> Result<Vec<Taken>, ArtifactError> {
+        let together: usize = pieces.iter().map(|piece| piece.data.len()).sum();
+        if pieces.len() > SNAPSHOT_PIECES_MAX || together > SNAPSHOT_PIECE_BYTES_MAX {
+            return Err(ArtifactError::Piece);
+        }
+        let taken = stream::iter(pieces).map(|piece| self.put_content(piece)).buffered(TOGETHER_MAX);
+        taken.try_collect().await
+    }
+
+    async fn put_content(&self, piece: Piece) -> Result<Taken, ArtifactError> {
+        let Piece { content, bytes, offset, data } = piece;
+        let name = content_name(content);
+        if bytes > SNAPSHOT_FILE_BYTES_MAX {
+            return Err(ArtifactError::Piece);
+        }
+        match self.place.length(&name).await? {
+            Some(length) if length != bytes => return Err(ArtifactError::Length(content)),
+            Some(_) => return Ok(Taken::Whole),
+            None => {}
+        }
+        if offset == 0 && data.len() as u64 == bytes {
+            let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+            if ContentHash::of(&data) != content {
+                return Err(ArtifactError::Damaged);
+            }
+            self.put(&name, data).await?;
+            return Ok(Taken::Whole);
+        }
+        let file = WeightsFile { bytes, blake3: content.to_string() };
+        let taken = self.take(&name, &file, offset, data).await?;
+        if taken == Taken::Whole {
+            self.keep(&name, &file, std::future::ready(())).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn put(&self, name: &str, content: Vec<u8>) -> Result<(), ArtifactError> {
+        match self.place.put(name, content).await {
+            Err(ArtifactError::File(error)) if is_full(&error) => Err(ArtifactError::Full),
+            put => put,
+        }
+    }
+
+    /// What is in a snapshot.
+    ///
+    /// # Errors
+    /// There is none of this name, or it cannot be read.
+    pub(crate) async fn snapshot(&self, id: SnapshotId) -> Result<SnapshotManifest, ArtifactError> {
+        let name = manifest_name(id);
+        let bytes = self.place.length(&name).await?.ok_or(ArtifactError::NoSnapshot(id))?;
+        let text = self.place.read_piece(&name, 0, bytes).await?.ok_or(ArtifactError::NoSnapshot(id))?;
+        let manifest: Option<SnapshotManifest> = serde_json::from_slice(&text).ok();
+        manifest.filter(|manifest| manifest.id() == id).ok_or(ArtifactError::Manifest(id))
+    }
+
+    /// Pieces of contents, from where each is asked for, as long as they have room together.
+    ///
+    /// # Errors
+    /// A content is not here or ends before, or cannot be read.
+    pub(crate) async fn contents(&self, wanted: Vec<Piece>) -> Result<Vec<Piece>, ArtifactError> {
+        let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
+        let (mut room, mut pieces) = (SNAPSHOT_PIECE_BYTES_MAX as u64, Vec::new());
+        for Piece { content, bytes, offset, .. } in wanted.into_iter().take(SNAPSHOT_PIECES_MAX) {
+            let left = bytes.checked_sub(offset).ok_or(ArtifactError::Piece)?;
+            let now = left.min(room);
+            if now == 0 && left > 0 {
+                break;
+            }
+            // An empty range is none to a store.
+            let data = match now {
+                0 => Vec::new(),
+                now => {
+                    let read = self.place.read_piece(&content_name(content), offset, now).await?;
+                    read.ok_or(ArtifactError::NoContent(content))?
+                }
+            };
+            if data.len() as u64 != now {
+                return Err(ArtifactError::Length(content));
+            }
+            room -= now;
+            pieces.push(Piece { content, bytes, offset, data });
+        }
+        Ok(pieces)
+    }
+
+    /// Keeps a snapshot from being removed, where it is here, until a sweep that names it is recorded.
+    ///
+    /// # Errors
+    /// It is not here.
+    pub(crate) async fn hold_snapshot(&self, id: SnapshotId) -> Result<Held<'_>, ArtifactError> {
+        let held = self.recording.read().await;
+        match self.place.length(&manifest_name(id)).await? {
+            Some(_) => Ok(held),
+            None => Err(ArtifactError::NoSnapshot(id)),
+        }
+    }
+
+    /// Notes that a sweep names a snapshot.
+    ///
+    /// # Errors
+    /// The place refuses; the next coordinator that leads notes it.
+    pub(crate) async fn mark_snapshot(&self, id: SnapshotId) -> Result<(), ArtifactError> {
+        let name = mark_name(id);
+        if self.place.length(&name).await?.is_some() {
+            return Ok(());
+        }
+        self.put(&name, Vec::new()).await
+    }
+
+    /// Marks the snapshots that sweeps name and removes the others once they are old, with the contents that no other has.
+    /// How many files were removed.
+    ///
+    /// # Errors
+    /// The place refuses, or a manifest cannot be read; then no content is removed.
+    pub(crate) async fn remove_unnamed_snapshots(
+        &self,
+        named: &BTreeSet<SnapshotId>,
+    ) -> Result<usize, ArtifactError> {
+        for id in named {
+            self.mark_snapshot(*id).await?;
+        }
+        let Some(before) = SystemTime::now().checked_sub(UNNAMED_FOR) else { return Ok(0) };
+        let _alone = self.recording.write().await;
+        let found = self.place.list_below(SNAPSHOTS).await?;
+        let id = |name: &str, ending: &str| -> Option<SnapshotId> {
+            name.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?.strip_suffix(ending)?.parse().ok()
+        };
+        let marked: BTreeSet<SnapshotId> = found.iter().filter_map(|file| id(&file.name, NAMED)).collect();
+        let (mut removed, mut used) = (0, BTreeSet::new());
+        for file in &found {
+            let Some(id) = id(&file.name, MANIFEST) else { continue };
+            if marked.contains(&id) || file.modified >= before {
+                used.extend(self.snapshot(id).await?.contents().into_iter().map(|(content, _)| content));
+            } else {
+                self.place.remove(&file.name).await?;
+                removed += 1;
+            }
+        }
+        for file in self.place.list_below(CONTENTS).await? {
+            let content = file.name.rsplit('/').next().and_then(|name| name.parse::<ContentHash>().ok());
+            if file.modified < before && content.is_some_and(|content| !used.contains(&content)) {
+                self.place.remove(&file.name).await?;
+                removed += 1;
+            }
+        }
+        self.place.remove_unnamed(before).await?;
+        let parts = Arc::clone(&self.parts);
+        blocking(move || parts.remove_older(&format!("{CONTENTS}_"), before)).await?;
+        Ok(removed)
+    }
+}
+
+fn manifest_name(id: SnapshotId) -> String {
+    format!("{SNAPSHOTS}/{id}{MANIFEST}")
+}
+
+fn mark_name(id: SnapshotId) -> String {
+    format!("{SNAPSHOTS}/{id}{NAMED}")
+}
+
+fn content_name(content: ContentHash) -> String {
+    let digits = content.to_string();
+    format!("{CONTENTS}/{}/{digits}", &digits[..2])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The files that a sweep sends with it: found by the patterns of `execution.files` next to the sweep file, hashed, and
+//! handed to the coordinator as far as it does not have them.
+
+mod pattern;
+mod upload;
+mod walk;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use indicatif::HumanBytes;
+use terms::snapshot::{
+    ContentHash, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_FILES_MAX, SnapshotError,
+    SnapshotFile, SnapshotManifest,
+};
+
+pub(super) use self::upload::{Sent, send};
+use self::{
+    pattern::Pattern,
+    walk::{Found, LeftOut},
+};
+use super::failure::Failure;
+
+/// Bytes that are read and hashed at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The files of a sweep.
+#[derive(Debug)]
+pub(super) struct Collected {
+    /// What is called how.
+    pub(super) manifest: SnapshotManifest,
+    /// Where a content lies.
+    sources: BTreeMap<ContentHash, PathBuf>,
+    left_out: LeftOut,
+}
+
+impl Collected {
+    /// For people: how many files, and what was left out.
+    pub(super) fn describe(&self) -> String {
+        let mut text =
+            format!("files: {}, {}", self.manifest.files().len(), HumanBytes(self.manifest.bytes()));
+        let left_out = self.left_out.describe();
+        if !left_out.is_empty() {
+            // Never fails on a String.
+            let _ = write!(text, " (left out: {left_out})");
+        }
+        text
+    }
+}
+
+/// Finds and hashes the files that `patterns` name below `folder`, and `program`, which is one of them in any case. Nothing
+/// where there are none to find.
+pub(super) fn collect(
+    folder: &Path,
+    program: Option<&str>,
+    patterns: &[String],
+) -> Result<Option<Collected>, Failure> {
+    if program.is_none() && patterns.is_empty() {
+        return Ok(None);
+    }
+    let (mut found, mut left_out) = (Found::new(), LeftOut::default());
+    if let Some(program) = program {
+        let pattern = Pattern::literal(program).map_err(|reason| refused("program", program, &reason))?;
+        let all = walk::below(folder, &pattern, &mut left_out)
+            .map_err(|reason| refused("program", program, &reason))?;
+        found.extend(all);
+    }
+    for text in patterns {
+        let key = "execution.files";
+        let pattern = Pattern::parse(text).map_err(|reason| refused(key, text, &reason))?;
+        let all =
+            walk::below(folder, &pattern, &mut left_out).map_err(|reason| refused(key, text, &reason))?;
+        if all.is_empty() {
+            let left_out = left_out.describe();
+            let hidden = if left_out.is_empty() { left_out } else { format!(" (left out: {left_out})") };
+            let reason = format!("it matches no file below {}{hidden}", folder.display());
+            return Err(refused(key, text, &reason));
+        }
+        found.extend(all);
+    }
+    check_lengths(&found)?;
+    let (mut files, mut sources) = (Vec::with_capacity(found.len()), BTreeMap::new());
+    for (path, place) in found {
+        let file = hashed(path, &place)
+            .map_err(|error| Failure::operation(format!("cannot read {}: {error}", place.display())))?;
+        sources.insert(file.blake3, place);
+        files.push(file);
+    }
+    let manifest = SnapshotManifest::new(files).map_err(|error| Failure::operation(error.to_string()))?;
+    Ok(Some(Collected { manifest, sources, left_out }))
+}
+
+fn refused(key: &str, text: &str, reason: &str) -> Failure {
+    Failure::operation(format!("{key}: {text:?} cannot be sent: {reason}"))
+}
+
+/// Before anything is read: what is too long takes long.
+fn check_lengths(found: &Found) -> Result<(), Failure> {
+    let failed = |error: SnapshotError| Failure::operation(error.to_string());
+    if found.len() > SNAPSHOT_FILES_MAX {
+        return Err(failed(SnapshotError::TooMany(found.len())));
+    }
+    let mut all = 0;
+    for (path, place) in found {
+        // What is gone by now says so when it is read.
+        let bytes = fs::metadata(place).map_or(0, |found| found.len());
+        if bytes > SNAPSHOT_FILE_BYTES_MAX {
+            return Err(failed(SnapshotError::FileTooLong { path: path.clone(), bytes }));
+        }
+        all += bytes;
+    }
+    if all > SNAPSHOT_BYTES_MAX { Err(failed(SnapshotError::TooLong(all))) } else { Ok(()) }
+}
+
+fn hashed(path: String, place: &Path) -> std::io::Result<SnapshotFile> {
+    let mut file = File::open(place)?;
+    let executable = file.metadata()?.permissions().mode() & 0o111 != 0;
+    // Not beyond the bound, also where the file grows meanwhile.
+    let mut reader = (&mut file).take(SNAPSHOT_FILE_BYTES_MAX + 1);
+    let (mut hasher, mut bytes, mut piece) = (blake3::Hasher::new(), 0, vec![0; PIECE_BYTES]);
+    loop {
+        match reader.read(&mut piece)? {
+            0 => break,
+            read => {
+                hasher.update(&piece[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+    Ok(SnapshotFile { path, executable, bytes, blake3: hasher.finalize().into() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The files below a folder that a pattern means. Hidden files and what tools leave (`__pycache__`, `.git`) are left out
+//! and counted, unless a pattern names them; links are followed as long as they stay below the folder.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirEntry, Metadata},
+    path::{Path, PathBuf},
+};
+
+use super::pattern::Pattern;
+
+/// Most files and folders that one pattern may have looked at: a folder with more holds data, not a program.
+const LOOKED_AT_MAX: usize = 200_000;
+/// Folders that hold what programs make of the files next to them.
+const MADE: [&str; 5] = ["__pycache__", "node_modules", "venv", "wandb", "target"];
+
+/// Files by their paths below the folder, and where they lie.
+pub(super) type Found = BTreeMap<String, PathBuf>;
+
+/// What was left out, by kind, with how many files and folders.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut(BTreeMap<String, u64>);
+
+impl LeftOut {
+    /// For people; empty where nothing was.
+    pub(super) fn describe(&self) -> String {
+        let kinds: Vec<String> = self.0.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        kinds.join(", ")
+    }
+
+    fn note(&mut self, kind: &str) {
+        *self.0.entry(kind.to_owned()).or_default() += 1;
+    }
+}
+
+/// The files that `pattern` means below `folder`; an error says what is wrong with them.
+pub(super) fn below(folder: &Path, pattern: &Pattern, left_out: &mut LeftOut) -> Result<Found, String> {
+    let root = fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let root = root.map_err(|error| format!("{} cannot be read ({error})", folder.display()))?;
+    let path = pattern.prefix.join("/");
+    let place = root.join(&path);
+    let found = match place.metadata() {
+        Ok(found) => found,
+        Err(error) if pattern.is_literal() => {
+            return Err(format!("there is no {} ({error})", place.display()));
+        }
+        Err(_) => return Ok(Found::new()),
+    };
+    let mut walk = Walk { root, pattern, left_out, found: Found::new(), within: Vec::new(), looked_at: 0 };
+    walk.inside(&path, &place)?;
+    walk.visit(path, place, &found)?;
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    /// Without links.
+    root: PathBuf,
+    pattern: &'a Pattern,
+    left_out: &'a mut LeftOut,
+    found: Found,
+    /// The folders that are being walked, without links.
+    within: Vec<PathBuf>,
+    looked_at: usize,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, path: String, place: PathBuf, found: &Metadata) -> Result<(), String> {
+        if found.is_file() {
+            if self.pattern.matches(&path) {
+                self.found.insert(path, place);
+            }
+            return Ok(());
+        }
+        if !found.is_dir() {
+            self.left_out.note("neither files nor folders");
+            return Ok(());
+        }
+        let names = path.split('/').filter(|name| !name.is_empty()).count();
+        if self.pattern.reaches_below(names) { self.folder(&path, &place) } else { Ok(()) }
+    }
+
+    fn folder(&mut self, path: &str, place: &Path) -> Result<(), String> {
+        let unreadable = |error: std::io::Error| format!("{} cannot be read ({error})", place.display());
+        let real = fs::canonicalize(place).map_err(unreadable)?;
+        if self.within.contains(&real) {
+            self.left_out.note("links to a folder around them");
+            return Ok(());
+        }
+        self.within.push(real);
+        let mut entries: Vec<DirEntry> =
+            fs::read_dir(place).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+        entries.sort_by_key(DirEntry::file_name);
+        for entry in entries {
+            self.entry(path, &entry)?;
+        }
+        self.within.pop();
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &str, entry: &DirEntry) -> Result<(), String> {
+        self.looked_at += 1;
+        if self.looked_at > LOOKED_AT_MAX {
+            return Err(format!(
+                "more than {LOOKED_AT_MAX} files and folders lie below {}; name the folders that the program needs",
+                self.root.display()
+            ));
+        }
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            self.left_out.note("with names that are not UTF-8");
+            return Ok(());
+        };
+        if name.starts_with('.') || name.ends_with(".pyc") {
+            self.left_out.note(if name == ".git" { ".git" } else { "hidden or compiled" });
+            return Ok(());
+        }
+        let place = entry.path();
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let found = match place.metadata() {
+            Ok(found) => found,
+            // A link to nothing, or what was removed this moment.
+            Err(_) if !self.pattern.matches(&path) => return Ok(()),
+            Err(error) => return Err(format!("{} cannot be read ({error})", place.display())),
+        };
+        if found.is_dir() && MADE.contains(&name) {
+            self.left_out.note(name);
+            return Ok(());
+        }
+        let is_meant = if found.is_dir() {
+            self.pattern.reaches_below(path.split('/').count())
+        } else {
+            self.pattern.matches(&path)
+        };
+        if is_link && is_meant {
+            self.inside(&path, &place)?;
+        }
+        if is_meant { self.visit(path, place, &found) } else { Ok(()) }
+    }
+
+    /// Links may lead anywhere below the folder of the sweep file, and nowhere else.
+    fn inside(&self, path: &str, place: &Path) -> Result<(), String> {
+        let real = fs::canonicalize(place)
+            .map_err(|error| format!("{} cannot be read ({error})", place.display()))?;
+        if real.starts_with(&self.root) {
+            return Ok(());
+        }
+        Err(format!(
+            "{path} is a link that leads out of the folder of the sweep file, to {}; copy what the program needs next to the \
+             sweep file, or give data by a path on a share",
+            real.display()
+        ))
+    }
+}

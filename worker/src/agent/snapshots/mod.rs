@@ -1,0 +1,138 @@
+//! The files of users' programs on this machine: fetched from the coordinator once, kept by content in the cache folder, and
+//! copied into a folder of the attempt, which the program may change as it likes. What goes wrong here is not the job's fault.
+
+mod cache;
+mod fetch;
+mod folders;
+mod remote;
+mod room;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use terms::{AttemptKey, snapshot::SnapshotId};
+use tokio::task::spawn_blocking;
+
+pub(crate) use self::remote::Remote;
+use self::{
+    cache::Cache,
+    fetch::{Source, fetch},
+    folders::{Folders, UnpackError},
+};
+
+/// How long fetching may take: the largest snapshot over a line of a megabyte a second. What came stays, so that the next try
+/// goes on from there.
+const FETCHED_WITHIN: Duration = Duration::from_secs(300);
+/// How often a snapshot is fetched again because a content was damaged in the cache.
+const TRIES_MAX: usize = 3;
+
+/// The files are not there at the moment: the reason, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unavailable(pub(crate) String);
+
+impl Unavailable {
+    fn new(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+/// The files of the programs that this worker runs.
+#[derive(Debug)]
+pub(crate) struct Snapshots<S = Remote> {
+    source: S,
+    cache: Arc<Cache>,
+    folders: Arc<Folders>,
+}
+
+impl<S: Source> Snapshots<S> {
+    /// Files from `source`, kept in `cache`, for attempts that have folders within that of the spool, whose lock the caller
+    /// holds. What an earlier process left of those is removed.
+    ///
+    /// # Errors
+    /// The folder within the spool's cannot be made.
+    pub(crate) fn open(source: S, cache: &Path, spool: &Path) -> io::Result<Self> {
+        Ok(Self {
+            source,
+            cache: Arc::new(Cache::new(cache.to_owned())),
+            folders: Arc::new(Folders::open(spool)?),
+        })
+    }
+
+    /// A folder of the attempt's own with the files of a snapshot.
+    ///
+    /// # Errors
+    /// They cannot be had now: the coordinator is away, or the disk is full. Another attempt may have them.
+    pub(crate) async fn folder_for(
+        &self,
+        attempt: AttemptKey,
+        id: SnapshotId,
+    ) -> Result<PathBuf, Unavailable> {
+        let fetched = tokio::time::timeout(FETCHED_WITHIN, self.fetched_folder(attempt, id)).await;
+        let folder = fetched.unwrap_or_else(|_| {
+            let limit = FETCHED_WITHIN.as_secs();
+            Err(Unavailable(format!(
+                "the files of the program did not come from the coordinator within {limit} s"
+            )))
+        });
+        if folder.is_err() {
+            self.remove(attempt).await;
+        }
+        folder
+    }
+
+    async fn fetched_folder(&self, attempt: AttemptKey, id: SnapshotId) -> Result<PathBuf, Unavailable> {
+        let cached = |error: io::Error| {
+            Unavailable::new(
+                "the files of the program cannot be kept in the cache folder of this worker",
+                &error,
+            )
+        };
+        let mut tries_left = TRIES_MAX;
+        let folder = loop {
+            // Until they are unpacked, so that nobody removes them.
+            let used = self.cache.using().await.map_err(cached)?;
+            let manifest = fetch(&self.cache, &self.source, id).await?;
+            let (cache, folders) = (Arc::clone(&self.cache), Arc::clone(&self.folders));
+            let unpacked = spawn_blocking(move || {
+                let unpacked = folders.unpack(attempt, &manifest, &cache);
+                drop(used);
+                unpacked
+            });
+            let unpacked =
+                unpacked.await.unwrap_or_else(|error| Err(UnpackError::Io(io::Error::other(error))));
+            tries_left -= 1;
+            match unpacked {
+                Ok(folder) => break folder,
+                Err(UnpackError::Damaged(_)) if tries_left > 0 => {}
+                Err(error) => {
+                    return Err(Unavailable::new(
+                        "the files of the program cannot be unpacked on this worker",
+                        &error,
+                    ));
+                }
+            }
+        };
+        let cache = Arc::clone(&self.cache);
+        // Only what nobody uses: where it fails, the next one tries again.
+        if let Ok(Err(error)) = spawn_blocking(move || cache.make_room()).await {
+            tracing::warn!(%error, "the cache of programs' files could not be tidied");
+        }
+        Ok(folder)
+    }
+
+    /// Removes the folder of an attempt that has ended.
+    pub(crate) async fn remove(&self, attempt: AttemptKey) {
+        let folders = Arc::clone(&self.folders);
+        if let Ok(Err(error)) = spawn_blocking(move || folders.remove(attempt)).await {
+            tracing::warn!(%error, %attempt, "the folder of an attempt that has ended stays until the next start");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
