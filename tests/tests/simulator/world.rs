@@ -370,7 +370,7 @@ impl World {
                         (_, None) => false,
                         (_, Some(true)) => true,
                         (EventKind::Started(_), _) => true,
-                        (EventKind::Epoch(metrics), _) => self.durable.has_epoch(attempt, metrics.epoch),
+                        (EventKind::Epoch(report), _) => self.durable.has_epoch(attempt, report.number),
                         (EventKind::Ended(_), Some(false)) => false,
                     };
                     if !kept {

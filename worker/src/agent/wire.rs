@@ -195,7 +195,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
 mod tests {
     use super::*;
     use terms::ParameterMap;
-    use terms::{DatasetSummary, EpochMetrics, LeftOut};
+    use terms::{DatasetSummary, EpochReport, LeftOut};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
@@ -259,22 +259,12 @@ mod tests {
                 },
                 resumed_epochs: 3,
             }),
-            EventKind::Epoch(EpochMetrics {
-                epoch: 1,
-                train_loss: 0.5,
-                val_accuracy: 0.75,
-                epoch_seconds: 2.0,
-                val_loss: Some(0.625),
-                train_accuracy: Some(0.875),
+            EventKind::Epoch(EpochReport {
+                number: 1,
+                seconds: 2.0,
+                metrics: vec![("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)],
             }),
-            EventKind::Epoch(EpochMetrics {
-                epoch: 2,
-                train_loss: 0.5,
-                val_accuracy: 0.75,
-                epoch_seconds: 2.0,
-                val_loss: None,
-                train_accuracy: None,
-            }),
+            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: Vec::new() }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),

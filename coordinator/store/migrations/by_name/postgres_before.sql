@@ -1,6 +1,9 @@
 -- The tables whose metrics were columns step aside for those whose sweeps name them.
-ALTER TABLE attempts DROP CONSTRAINT attempts_sweep_id_job_fkey;
-ALTER TABLE artifacts DROP CONSTRAINT artifacts_sweep_id_job_fkey;
+-- Servers before PostgreSQL 12 named a constraint by its first column alone.
+ALTER TABLE attempts DROP CONSTRAINT IF EXISTS attempts_sweep_id_job_fkey;
+ALTER TABLE attempts DROP CONSTRAINT IF EXISTS attempts_sweep_id_fkey;
+ALTER TABLE artifacts DROP CONSTRAINT IF EXISTS artifacts_sweep_id_job_fkey;
+ALTER TABLE artifacts DROP CONSTRAINT IF EXISTS artifacts_sweep_id_fkey;
 ALTER TABLE jobs RENAME TO jobs_1;
 ALTER TABLE jobs_1 RENAME CONSTRAINT jobs_pkey TO jobs_1_pkey;
 ALTER TABLE epochs RENAME TO epochs_1;

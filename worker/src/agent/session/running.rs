@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proto::v1::Outcome;
-use terms::{AttemptKey, EPOCH_SECONDS_MAX, EpochMetrics};
+use terms::{AttemptKey, EpochReport};
 use trainer_protocol::TrainerOutcome;
 
 use super::{
@@ -277,9 +277,8 @@ impl Running {
         }
     }
 
-    pub(super) fn hear_epoch(&mut self, now: Duration, metrics: EpochMetrics) -> Result<(), String> {
-        let EpochMetrics { epoch, train_loss, val_accuracy, epoch_seconds, train_accuracy, val_loss: _ } =
-            metrics;
+    pub(super) fn hear_epoch(&mut self, now: Duration, report: &EpochReport) -> Result<(), String> {
+        let (epoch, epoch_seconds) = (report.number, report.seconds);
         if !self.has_started() {
             return Err(format!("the trainer reported epoch {epoch} before it said that training started"));
         }
@@ -290,26 +289,7 @@ impl Running {
             let total = self.epochs_total.unwrap_or_default();
             return Err(format!("the trainer reported epoch {epoch} of a training of {total}"));
         }
-        if !train_loss.is_finite() {
-            return Err(format!(
-                "the trainer reported a loss of {train_loss} in epoch {epoch}; it must be finite"
-            ));
-        }
-        if !(0.0..=1.0).contains(&val_accuracy) {
-            return Err(format!(
-                "the trainer reported a validation accuracy of {val_accuracy} in epoch {epoch}; it must be in [0, 1]"
-            ));
-        }
-        if let Some(share) = train_accuracy.filter(|share| !(0.0..=1.0).contains(share)) {
-            return Err(format!(
-                "the trainer reported a training accuracy of {share} in epoch {epoch}; it must be in [0, 1]"
-            ));
-        }
-        if !(0.0..=EPOCH_SECONDS_MAX).contains(&epoch_seconds) {
-            return Err(format!(
-                "the trainer reported a time of {epoch_seconds} s for epoch {epoch}; it must be 0 or more, and at most a year"
-            ));
-        }
+        report.check().map_err(|error| format!("the trainer reported an impossible epoch: {error}"))?;
         self.epochs_done = epoch;
         self.spent.iter_mut().for_each(|spent| spent.epoch_done(now, epoch_seconds));
         let is_last = self.epochs_total == Some(epoch);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use terms::{AttemptKey, EpochMetrics, cut};
+use terms::{AttemptKey, EpochReport, cut};
 use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION};
 
 use super::{
@@ -207,9 +207,9 @@ impl Slot {
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Epoch(line) => {
-                let metrics = measured(&line)?;
-                running.hear_epoch(now, metrics)?;
-                Ok(Heard::Record(attempt, EventKind::Epoch(metrics)))
+                let report = reported(&line);
+                running.hear_epoch(now, &report)?;
+                Ok(Heard::Record(attempt, EventKind::Epoch(report)))
             }
         }
     }
@@ -248,24 +248,8 @@ impl Slot {
     }
 }
 
-/// What an epoch brought, by the names that every sweep has.
-///
-/// # Errors
-/// A value is missing without which the epoch says nothing.
-fn measured(line: &EpochLine) -> Result<EpochMetrics, String> {
-    let epoch = line.epoch;
-    let needed = |name| {
-        let value = line.metrics.get(name);
-        value.ok_or_else(|| format!("the trainer reported epoch {epoch} without the metric {name}"))
-    };
-    Ok(EpochMetrics {
-        epoch,
-        train_loss: needed("train_loss")?,
-        val_accuracy: needed("val_accuracy")?,
-        epoch_seconds: line.epoch_seconds,
-        // A model that learns may still be infinitely wrong about an image that it does not learn from; the epoch counts
-        // all the same.
-        val_loss: line.metrics.get("val_loss").filter(|loss| loss.is_finite()),
-        train_accuracy: line.metrics.get("train_accuracy"),
-    })
+/// What a trainer says of an epoch, as it is kept.
+fn reported(line: &EpochLine) -> EpochReport {
+    let metrics = line.metrics.iter().map(|(name, value)| (name.to_owned().into(), value)).collect();
+    EpochReport { number: line.epoch, seconds: line.epoch_seconds, metrics }
 }

@@ -185,7 +185,7 @@ fn brief(output: &Output) -> String {
     let event = |event: &Event| {
         let kind = match &event.kind {
             EventKind::Started(_) => "started".to_owned(),
-            EventKind::Epoch(metrics) => format!("epoch {}", metrics.epoch),
+            EventKind::Epoch(report) => format!("epoch {}", report.number),
             EventKind::Ended(end) => {
                 let tail = if end.log_tail.is_empty() {
                     String::new()

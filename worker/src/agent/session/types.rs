@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proto::v1::Outcome;
-use terms::{AttemptKey, EpochMetrics, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
+use terms::{AttemptKey, EpochReport, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut};
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer};
 
 /// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
@@ -248,7 +248,7 @@ pub enum EventKind {
     /// The trainer has its data.
     Started(Start),
     /// An epoch is done.
-    Epoch(EpochMetrics),
+    Epoch(EpochReport),
     /// The last event of an attempt.
     Ended(End),
 }

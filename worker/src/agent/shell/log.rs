@@ -57,10 +57,9 @@ pub(super) fn log_event(event: &Event, told: &mut Told) {
             tracing::debug!(%attempt, train_images = dataset.train_images, resumed_epochs, "started");
             told.dataset(dataset);
         }
-        EventKind::Epoch(metrics) => tracing::debug!(
-            %attempt, epoch = metrics.epoch, train_loss = metrics.train_loss, val_accuracy = metrics.val_accuracy,
-            "epoch"
-        ),
+        EventKind::Epoch(report) => {
+            tracing::debug!(%attempt, epoch = report.number, metrics = ?report.metrics, "epoch");
+        }
         EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
         EventKind::Ended(end) => {
             let outcome = end.outcome.as_str_name();

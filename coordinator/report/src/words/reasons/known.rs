@@ -132,6 +132,14 @@ pub(super) const KNOWN: Forms = &[
         "ワーカーがありえないエポック {} を送りました: 損失 {}、精度 {}、{} 秒",
     ),
     (
+        "the trainer reported an impossible epoch: epoch {} took {} s: expected 0 to {}",
+        "トレーナーがありえないエポックを報告しました: エポック {} の時間が {} 秒です (0～{} 秒のはずです)",
+    ),
+    (
+        "the trainer reported an impossible epoch: epoch 0: epochs count from 1",
+        "トレーナーがありえないエポックを報告しました: エポック番号が 0 です (1 から数えます)",
+    ),
+    (
         "the worker sent an impossible epoch: epoch {} took {} s: expected 0 to {}",
         "ワーカーがありえないエポックを送りました: エポック {} の時間が {} 秒です (0～{} 秒のはずです)",
     ),
