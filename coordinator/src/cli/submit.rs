@@ -99,6 +99,7 @@ pub(super) async fn submit(
     let extend_sweep_id = arguments.extend.unwrap_or(0);
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    answer.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if let Some(path) = relative_dataset(&sweep) {
         say(&format!(

@@ -167,6 +167,7 @@ impl SweepService for SweepServer {
             Some(id) => Some(snapshots::hold(&self.artifacts, id).await?),
             None => None,
         };
+        let notes = definition.specification.notes.clone();
         let _turn = self.turn().await?;
         let command = Submit { definition, request_id: request.request_id };
         let submitted = self.seat.command(issuer, command).await.map_err(refused)?;
@@ -176,6 +177,7 @@ impl SweepService for SweepServer {
         Ok(Response::new(v1::SubmitResponse {
             sweep: Some(convert::sweep(&submitted.sweep)),
             created: submitted.created,
+            notes,
             ..v1::SubmitResponse::default()
         }))
     }

@@ -23,7 +23,7 @@ use super::{
     failure::Failure,
     files,
     follow::{Follower, is_final, verdict},
-    inspect::{TargetId, each_job_page, job_columns, job_row, sweep_state_name},
+    inspect::{JobTable, TargetId, each_job_page, say_left_out, sweep_state_name},
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -411,12 +411,13 @@ async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure
     }
     let hidden = ["attempts", "reason"];
     let all_done = sweep.counts.unwrap_or_default().done == sweep.job_count;
-    let columns = job_columns(&sweep.varying);
+    let (jobs, left_out) = JobTable::for_people(&sweep.varying, sweep);
+    let columns = jobs.columns();
     let shown = |index: &usize| !(all_done && hidden.contains(&columns[*index].as_str()));
     let mut rows = Vec::new();
-    each_job_page(target, sweep.sweep_id, &[], |jobs| {
-        for job in jobs {
-            let row = job_row(job, &sweep.varying).into_iter().enumerate();
+    each_job_page(target, sweep.sweep_id, &[], |page| {
+        for job in page {
+            let row = jobs.row(job).into_iter().enumerate();
             rows.push(row.filter(|(index, _)| shown(index)).map(|(_, cell)| cell).collect());
         }
         Ok(())
@@ -424,5 +425,7 @@ async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure
     .await?;
     let header =
         (0..columns.len()).filter(|index| shown(index)).map(|index| columns[index].clone()).collect();
-    print(&format!("\n{}", table(Some(&header), &rows)))
+    print(&format!("\n{}", table(Some(&header), &rows)))?;
+    say_left_out(left_out);
+    Ok(())
 }
