@@ -93,6 +93,7 @@ mod tests {
             arguments: ArgumentStyle::Wandb,
             env: vec![("MODE".into(), "fast".into())],
             files: vec!["lib/**".into()],
+            snapshot: None,
             metrics: MetricSource { pattern: None, csv: Some("m.csv".into()) },
         };
         let job = JobAssignment {
