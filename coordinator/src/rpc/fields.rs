@@ -351,9 +351,7 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
             hello(&|hello| hello.predecessors = vec![text.clone()]).map(|()| text.clone())
         }
         // Refused unless it is a manifest, whose names are plain.
-        "Hello.trainables" => {
-            hello(&|hello| hello.trainables = vec![text.clone()]).map(|()| text.clone())
-        }
+        "Hello.trainables" => hello(&|hello| hello.trainables = vec![text.clone()]).map(|()| text.clone()),
         "DatasetSummary.validation" => {
             started(v1::DatasetSummary { validation: text, ..set() }).map(|set| set.validation)
         }

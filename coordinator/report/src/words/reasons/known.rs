@@ -246,7 +246,11 @@ pub(super) const KNOWN: Forms = &[
     ("the trainer said twice that it is ready", "トレーナーが準備完了を二度報告しました"),
     (
         "the trainer speaks revision {} of the trainer protocol, this worker revisions {} to {}; use a trainer of this worker's version",
-        "トレーナーのプロトコルはリビジョン {}、このワーカーはリビジョン {}–{} です。ワーカーと同じバージョンのトレーナーを使用してください",
+        "トレーナーのプロトコルの版は {}、このワーカーの版は {} から {} です。ワーカーと同じ版のトレーナーを使ってください",
+    ),
+    (
+        "the trainer speaks revision {} of the trainer protocol, this worker revision {}; use a trainer of this worker's version",
+        "トレーナーのプロトコルはリビジョン {}、このワーカーはリビジョン {} です。ワーカーと同じバージョンのトレーナーを使用してください",
     ),
     ("listing its files, {} so far", "ファイルを列挙しています ({} 件)"),
     ("looking for changes, {} files so far", "変更を確認しています ({} 件)"),
