@@ -285,7 +285,7 @@ fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen
         explain(drawing, &|drawing, (x, y)| beyond_mark(drawing, (x, y + 5.0), Ink::Soft), words.beyond);
     }
     if unseen.below > 0 {
-        explain(drawing, &|drawing, (x, y)| below_mark(drawing, (x, y - 5.0), Ink::Soft), "−∞");
+        explain(drawing, &|drawing, (x, y)| below_mark(drawing, (x, y - 5.0), Ink::Soft), "-inf");
     }
     if unseen.gaps > 0 {
         explain(drawing, &|drawing, (x, y)| gap_mark(drawing, (x, y + 5.5), Ink::Soft), words.not_a_number);
