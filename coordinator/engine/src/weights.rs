@@ -9,7 +9,7 @@ use domain::{
     record::{Record, StoredWeights, WeightsFile, WeightsState},
     specification::Keep,
 };
-use terms::{AttemptKey, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName, snapshot::SnapshotId};
 
 use super::{Effect, Engine, KeptWeights, Observation, Output, sweep_run::SweepRun};
 
@@ -38,6 +38,8 @@ pub struct WeightsNames {
     pub awaited: BTreeSet<String>,
     /// The folders in which files of this coordinator's sweeps lie.
     pub folders: BTreeSet<String>,
+    /// The files of programs that sweeps name.
+    pub snapshots: BTreeSet<SnapshotId>,
 }
 
 /// The weights of a sweep that are kept or on their way.
@@ -272,6 +274,8 @@ impl Engine {
         let mut names = WeightsNames::default();
         for run in self.sweeps.all() {
             names.folders.insert(weights_folder(run.id(), run.created_unix_ms()));
+            // All specifications of a sweep have the same one.
+            names.snapshots.extend(run.definition().specification.snapshot());
             for (job, entry) in &run.weights().0 {
                 let name = run.weights_name(*job, entry.attempt, &entry.file);
                 if entry.kept {
