@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use domain::{
     definition::EPOCHS_MAX,
-    record::{BestEpoch, Record},
+    record::{BestEpoch, History, Record},
 };
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobKey, JobState, Outcome, SweepState,
+    WorkerName,
 };
 
 use super::{
     AttemptEvent, Effect, Engine, Now, Observation, Output, SessionId,
-    blame::{LOSSES_MAX, charge},
-    metrics::Measured,
+    attribution::{LOSSES_MAX, attribute},
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, WaitingJob},
+    sweep_run::{ActiveAttempt, SweepRun, metrics::Measured},
     weights::Left,
+    workers::WorkerState,
 };
 use crate::mutants::{self, Mutant};
 
@@ -34,14 +35,11 @@ impl Engine {
         let Some(name) = self.heard(now, session) else { return };
         // Also what is refused is acknowledged: the worker must not send it for ever.
         out.effects.push(Effect::Acknowledge { session, sequence });
-        if matches!(event, AttemptEvent::Ended { .. })
-            && let Some(worker) = self.workers.get_mut(&name)
-        {
-            worker.release(attempt);
-            self.roomy.insert(name.clone());
+        if matches!(event, AttemptEvent::Ended { .. }) {
+            self.workers.release(&name, attempt);
         }
         let lease_ms = self.config.lease_ms;
-        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let run = self.sweeps.get_mut(attempt.job.sweep);
         let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
         // A fenced attempt's late words change nothing.
         let Some(active) = active else {
@@ -98,19 +96,15 @@ impl Engine {
         out: &mut Output,
     ) {
         let has_moved = self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved);
-        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
+        let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
         if has_moved && !run.data_set_is_settled() {
             // Or what lies at the place that the user has just corrected would be the sweep's for good.
             let reason =
                 "tried again, as the sweep's data set had another path by the time it began".to_owned();
             return self.break_off(now, session, attempt, AttemptState::HandedBack, reason, out);
         }
-        match run.dataset.as_ref().filter(|_| run.data_set_is_settled()) {
-            None if run.dataset.as_deref() == Some(&dataset) => {}
-            None => {
-                run.dataset = Some(Arc::new(dataset.clone()));
-                out.records.push(Record::DatasetFound { sweep: run.id, dataset });
-            }
+        match run.dataset().filter(|_| run.data_set_is_settled()) {
+            None => out.records.extend(run.find_dataset(dataset)),
             Some(known)
                 if known.content_hash != dataset.content_hash
                     || known.skipped_count != dataset.skipped_count =>
@@ -139,7 +133,7 @@ impl Engine {
             active.progress = (1, 0.0);
             let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
             if let Some(worker) = self.workers.get_mut(&name) {
-                worker.away.remove(&*dataset_path);
+                worker.found(&dataset_path);
             }
             out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
@@ -155,8 +149,8 @@ impl Engine {
         report: &EpochReport,
         out: &mut Output,
     ) {
-        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
-        let train_images = run.dataset.as_ref().map(|dataset| dataset.train_images as f64);
+        let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
+        let train_images = run.dataset().map(|dataset| dataset.train_images as f64);
         let Some(active) = run.active(attempt) else { return };
         let done = active.epochs_done();
         let total = active.epochs_total.unwrap_or(EPOCHS_MAX);
@@ -177,11 +171,12 @@ impl Engine {
             self.pack_sizes.measured(key, active.pack_size, images / report.seconds);
         }
         let Measured { row, named, objective } = run.measure(report);
+        let metrics = run.metrics().clone();
         if !named.is_empty() {
-            let first = run.metrics.len() - named.len();
-            out.records.push(Record::MetricsNamed { sweep: run.id, first, names: named });
+            let first = metrics.len() - named.len();
+            out.records.push(Record::MetricsNamed { sweep: run.id(), first, names: named });
         }
-        let (definition, metrics) = (Arc::clone(&run.definition), run.metrics.clone());
+        let definition = Arc::clone(run.definition());
         let Some(active) = run.active_mut(attempt) else { return };
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
         let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
@@ -221,13 +216,13 @@ impl Engine {
             return (AttemptState::HandedBack, reason);
         }
         if let Some(worker) = self.workers.get_mut(name) {
-            worker.unfit.insert(attempt.job.sweep);
+            worker.refuse_sweep(attempt.job.sweep);
         }
         (AttemptState::Rejected, reason)
     }
 
-    /// Records the end of an active attempt and decides what becomes of its job. Leaves the slot alone: it is
-    /// free when its worker says that the attempt has ended there.
+    /// Ends an active attempt and decides what becomes of its job. Leaves the slot alone: it is free when its worker says
+    /// that the attempt has ended there.
     pub(super) fn end_attempt(
         &mut self,
         now: Now,
@@ -238,50 +233,23 @@ impl Engine {
         out: &mut Output,
     ) {
         let others_fit = self.somebody_takes_jobs(attempt.job.sweep);
-        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep) else { return };
-        if run.active(attempt).is_none() {
-            return;
-        }
-        let Some(ended) = run.active.remove(&attempt.job.job) else { return };
-        let (history, reason) = charge(ended.history, state, &ended.worker, ended.pack_size, reason);
-        let at_unix_ms = now.unix_ms;
+        let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
+        let Some(ended) = run.end(attempt) else { return };
+        debug_assert!(AttemptState::Running.may_become(state));
+        let (history, reason) =
+            attribute(ended.history.clone(), state, &ended.worker, ended.pack_size, reason);
         out.records.push(Record::AttemptEnded {
             attempt,
             state,
             reason: reason.clone(),
             log_tail,
-            at_unix_ms,
+            at_unix_ms: now.unix_ms,
         });
-        let attempts_max = run.definition.execution.attempts_max;
-        let job_state = match state {
-            AttemptState::Done => JobState::Done,
-            AttemptState::Diverged => JobState::Diverged,
-            AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
-            AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
-            AttemptState::Rejected if !others_fit => JobState::Failed,
-            _ if ended.is_last => JobState::Cancelled,
-            _ if matches!(run.state, SweepState::Running | SweepState::Paused) => JobState::Pending,
-            _ => JobState::Cancelled,
-        };
-        if job_state == JobState::Pending {
-            let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
-            let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
-            let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history.clone()) };
-            run.waiting.insert(attempt.job.job, waiting);
-        } else {
-            let best = ended.best.as_ref().map(|best| best.value);
-            run.count_end(attempt.job.job, job_state, ended.objective, best);
-        }
-        let job = attempt.job;
-        out.records.push(Record::JobChanged { job, state: job_state, history, reason: reason.clone() });
-        let worker = ended.worker.clone();
-        // A data set that is away is no news of each job: it is told once, as what the sweep waits for.
-        let is_told = state != AttemptState::Unavailable;
-        let reason_told = if is_told { reason.clone() } else { String::new() };
-        let observation = Observation::Job { attempt, state: job_state, worker, reason: reason_told };
-        out.effects.push(Effect::Observed { sweep: run.id, observation });
+        let job_state = job_after(run, &ended, state, &history, others_fit);
+        move_job(run, attempt.job, &ended, state, (job_state, history, reason.clone()), out);
+        observe_end(attempt, &ended.worker, (state, job_state), &reason, out);
         settle(run, now, out);
-        self.judge(&ended.worker, job, state, &reason);
+        self.draw_conclusions(&ended.worker, attempt.job, state, &reason);
         self.end_probe(now, &ended.worker, attempt);
     }
 
@@ -289,17 +257,14 @@ impl Engine {
     pub(super) fn tick(&mut self, now: Now, out: &mut Output) {
         let expired: Vec<(AttemptKey, WorkerName)> = self
             .sweeps
-            .values()
-            .flat_map(|run| {
-                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
-            })
+            .attempts()
             .filter(|(_, active)| {
                 active.deadline_ms <= now.monotonic_ms && !self.waits_for_us(&active.worker)
             })
             .map(|(attempt, active)| (attempt, active.worker.clone()))
             .collect();
         for (attempt, name) in expired {
-            if let Some(session) = self.workers.get(&name).and_then(|worker| worker.session) {
+            if let Some(session) = self.workers.get(&name).and_then(WorkerState::session) {
                 revoke(session, &[attempt], "the lease is lost", out);
             }
             let reason = format!("worker {name} was silent for longer than its lease");
@@ -310,6 +275,60 @@ impl Engine {
         self.forget_workers(now.unix_ms);
         self.forget_data_sets();
     }
+}
+
+/// What becomes of the job of an attempt that has ended.
+fn job_after(
+    run: &SweepRun,
+    ended: &ActiveAttempt,
+    state: AttemptState,
+    history: &History,
+    others_fit: bool,
+) -> JobState {
+    let attempts_max = run.definition().execution.attempts_max;
+    match state {
+        AttemptState::Done => JobState::Done,
+        AttemptState::Diverged => JobState::Diverged,
+        AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
+        AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
+        AttemptState::Rejected if !others_fit => JobState::Failed,
+        _ if ended.is_last => JobState::Cancelled,
+        _ if matches!(run.state(), SweepState::Running | SweepState::Paused) => JobState::Pending,
+        _ => JobState::Cancelled,
+    }
+}
+
+/// Has the job of an attempt that has ended wait again, or counts its end.
+fn move_job(
+    run: &mut SweepRun,
+    job: JobKey,
+    ended: &ActiveAttempt,
+    state: AttemptState,
+    (job_state, history, reason): (JobState, History, String),
+    out: &mut Output,
+) {
+    if job_state == JobState::Pending {
+        let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
+        let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
+        run.wait_again(ended, job.job, history.clone(), pack_size_max);
+    } else {
+        run.end_job(ended, job.job, job_state);
+    }
+    out.records.push(Record::JobChanged { job, state: job_state, history, reason });
+}
+
+/// Tells watchers of the end of an attempt.
+fn observe_end(
+    attempt: AttemptKey,
+    worker: &WorkerName,
+    (state, job_state): (AttemptState, JobState),
+    reason: &str,
+    out: &mut Output,
+) {
+    // A data set that is away is no news of each job: it is told once, as what the sweep waits for.
+    let reason = if state == AttemptState::Unavailable { String::new() } else { reason.to_owned() };
+    let observation = Observation::Job { attempt, state: job_state, worker: worker.clone(), reason };
+    out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
 }
 
 /// What a worker's word on the end of an attempt amounts to.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -37,27 +37,31 @@ pub(super) struct Away {
     pub(super) probe: Option<AttemptKey>,
 }
 
-/// An attempt of the sweep begins on a worker with these data sets away; whether it is the one that looks whether its own
-/// is back.
-pub(super) fn begin_probe(away: &mut BTreeMap<PathBuf, Away>, run: &SweepRun, attempt: AttemptKey) -> bool {
-    let Some(away) = away.get_mut(run.dataset_path()) else { return false };
-    away.probe = Some(attempt);
-    true
-}
-
 impl WorkerState {
+    /// An attempt of the sweep begins here; whether it is the one that looks whether its data set is back.
+    pub(super) fn begin_probe(&mut self, run: &SweepRun, attempt: AttemptKey) -> bool {
+        let Some(away) = self.away_mut().get_mut(run.dataset_path()) else { return false };
+        away.probe = Some(attempt);
+        true
+    }
+
+    /// A data set is there.
+    pub(super) fn found(&mut self, path: &Path) {
+        self.away_mut().remove(path);
+    }
+
     /// Whether it may be given a job of the sweep, as far as the data set goes.
     pub(super) fn may_read(&self, now: Now, run: &SweepRun) -> bool {
-        let away = self.away.get(run.dataset_path());
+        let away = self.away().get(run.dataset_path());
         away.is_none_or(|away| {
-            away.given_up.contains(&run.id) || (away.probe.is_none() && away.until_ms <= now.monotonic_ms)
+            away.given_up.contains(&run.id()) || (away.probe.is_none() && away.until_ms <= now.monotonic_ms)
         })
     }
 
     /// What it cannot read, for people.
     pub(super) fn away_view(&self, now: Now) -> Option<String> {
-        let (path, away) = self.away.iter().next()?;
-        let more = match self.away.len() - 1 {
+        let (path, away) = self.away().iter().next()?;
+        let more = match self.away().len() - 1 {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
@@ -72,7 +76,7 @@ impl Engine {
     /// Where an active attempt was told to find its data set, and whether its sweep has another place by now: then what
     /// the attempt says of the data set says nothing about the sweep any more.
     pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
-        let run = self.sweeps.get(&attempt.job.sweep)?;
+        let run = self.sweeps.get(attempt.job.sweep)?;
         let path = Arc::clone(&run.active(attempt)?.dataset_path);
         let has_moved = *path != *run.dataset_path();
         Some((path, has_moved))
@@ -83,9 +87,9 @@ impl Engine {
     pub(super) fn is_away(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey, reason: &str) -> bool {
         let sweep = attempt.job.sweep;
         let Some((path, false)) = self.dataset_of(attempt) else { return false };
-        let was_read = self.sweeps.values().any(|run| run.dataset.is_some() && *run.dataset_path() == *path);
+        let was_read = self.sweeps.all().any(|run| run.dataset().is_some() && *run.dataset_path() == *path);
         let Some(worker) = self.workers.get_mut(name) else { return false };
-        let away = worker.away.entry(path.to_path_buf()).or_insert_with(|| Away {
+        let away = worker.away_mut().entry(path.to_path_buf()).or_insert_with(|| Away {
             reason: String::new(),
             since_ms: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -101,14 +105,15 @@ impl Engine {
         }
         let since_ms = *away.since_ms.entry(sweep).or_insert(now.monotonic_ms);
         let is_long = now.monotonic_ms.saturating_sub(since_ms) >= NEVER_READ_MAX_MS;
-        let cannot = |worker: &WorkerState| worker.unfit.contains(&sweep) || worker.away.contains_key(&*path);
+        let cannot =
+            |worker: &WorkerState| worker.has_refused_sweep(sweep) || worker.away().contains_key(&*path);
         let is_given_up =
-            !was_read && is_long && self.workers.values().filter(|worker| worker.accepts()).all(cannot);
-        for worker in self.workers.values_mut() {
-            let Some(away) = worker.away.get_mut(&*path) else { continue };
+            !was_read && is_long && self.workers.all().filter(|worker| worker.accepts()).all(cannot);
+        for worker in self.workers.all_mut() {
+            let Some(away) = worker.away_mut().get_mut(&*path) else { continue };
             if is_given_up {
                 away.given_up.insert(sweep);
-                worker.unfit.insert(sweep);
+                worker.refuse_sweep(sweep);
             } else {
                 away.given_up.remove(&sweep);
             }
@@ -118,15 +123,15 @@ impl Engine {
 
     /// Forgets data sets that no sweep needs any more.
     pub(super) fn forget_data_sets(&mut self) {
-        if self.workers.values().all(|worker| worker.away.is_empty()) {
+        if self.workers.all().all(|worker| worker.away().is_empty()) {
             return;
         }
         let sweeps = &self.sweeps;
         let needed: BTreeSet<&Path> =
-            sweeps.values().filter(|run| !run.state.is_final()).map(SweepRun::dataset_path).collect();
-        for worker in self.workers.values_mut() {
-            worker.away.retain(|path, away| {
-                let is_open = |sweep: &SweepId| sweeps.get(sweep).is_some_and(|run| !run.state.is_final());
+            sweeps.all().filter(|run| !run.state().is_final()).map(SweepRun::dataset_path).collect();
+        for worker in self.workers.all_mut() {
+            worker.away_mut().retain(|path, away| {
+                let is_open = |sweep: &SweepId| sweeps.get(*sweep).is_some_and(|run| !run.state().is_final());
                 away.since_ms.retain(|sweep, _| is_open(sweep));
                 away.given_up.retain(is_open);
                 needed.contains(path.as_path())
@@ -137,7 +142,7 @@ impl Engine {
     /// An attempt has ended that perhaps looked whether a data set is back, and did not find out.
     pub(super) fn end_probe(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey) {
         let Some(worker) = self.workers.get_mut(name) else { return };
-        for away in worker.away.values_mut().filter(|away| away.probe == Some(attempt)) {
+        for away in worker.away_mut().values_mut().filter(|away| away.probe == Some(attempt)) {
             away.probe = None;
             away.until_ms = away.until_ms.max(now.monotonic_ms + PAUSE_MIN_MS);
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use domain::{definition::SweepDefinition, record::Record};
-use terms::{AttemptKey, AttemptState, JobState, SweepId, SweepState, WorkerName};
+use terms::{AttemptKey, AttemptState, SweepId, SweepState, WorkerName};
 
 use super::{
-    ControlError, Effect, Engine, Now, Observation, Output, SweepView, ToWorker, WorkerView,
+    ControlError, Engine, Now, Output, SweepView, ToWorker, WorkerView,
     command::{Extended, Submitted},
+    observe_change,
     sessions::{revoke, send},
     settle,
     sweep_run::SweepRun,
@@ -24,7 +25,7 @@ impl Engine {
         if bytes == 0 {
             return Ok(());
         }
-        let kept: usize = self.sweeps.values().map(|run| run.definition.text_bytes()).sum();
+        let kept: usize = self.sweeps.all().map(|run| run.definition().text_bytes()).sum();
         let fits = kept.saturating_add(bytes) <= SPECIFICATIONS_BYTES_MAX;
         if fits { Ok(()) } else { Err(ControlError::TooManySpecifications { kept, bytes }) }
     }
@@ -36,20 +37,20 @@ impl Engine {
         request_id: String,
         out: &mut Output,
     ) -> Result<Submitted, ControlError> {
-        if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(sweep)) {
+        if let Some(known) = self.requests.get(&request_id).and_then(|sweep| self.sweeps.get(*sweep)) {
             return Ok(Submitted { sweep: known.view(), created: false });
         }
         self.has_room_for(definition.text_bytes())?;
-        let id = SweepId(self.sweeps.keys().next_back().map_or(1, |last| last.0 + 1));
+        let id = self.sweeps.next_id();
         definition.id = id;
         let run = SweepRun::new(definition, now.unix_ms);
         out.records.push(Record::SweepSubmitted {
             sweep: id,
-            name: run.definition.specification.name.clone(),
+            name: run.definition().specification.name.clone(),
             request_id: request_id.clone(),
-            specification: run.definition.text(),
-            manifest: run.definition.manifest.to_json(),
-            objective: run.definition.specification.metric.clone(),
+            specification: run.definition().text(),
+            manifest: run.definition().manifest.to_json(),
+            objective: run.definition().specification.metric.clone(),
             job_count: run.job_count(),
             created_unix_ms: now.unix_ms,
         });
@@ -57,8 +58,7 @@ impl Engine {
             self.requests.insert(request_id, id);
         }
         let view = run.view();
-        self.sweeps.insert(id, run);
-        self.live.insert(id);
+        self.sweeps.insert(run);
         Ok(Submitted { sweep: view, created: true })
     }
 
@@ -72,19 +72,19 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Extended, ControlError> {
         let has_room = self.has_room_for(definition.text_bytes().saturating_sub(base.text_bytes()));
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state {
+        match run.state() {
             SweepState::Running | SweepState::Paused | SweepState::Finished => {}
             state => return Err(ControlError::AlreadyFinal { sweep, state }),
         }
         has_room?;
-        if !Arc::ptr_eq(&run.definition, base) {
+        if !Arc::ptr_eq(run.definition(), base) {
             return Err(ControlError::Overtaken);
         }
         let used = base.metric.used;
-        if definition.metric.used != used && !run.weights.is_empty() {
+        if definition.metric.used != used && !run.weights().is_empty() {
             // Their values are of other epochs than those that would be compared with them.
             return Err(ControlError::WeightsChosen { sweep, used });
         }
@@ -97,35 +97,25 @@ impl Engine {
         let counts = run.counts();
         if has_moved
             && added == 0
-            && run.state == SweepState::Finished
+            && run.state() == SweepState::Finished
             && counts.failed + counts.cancelled == 0
         {
             let path = base.specification.dataset_path().display().to_string();
             return Err(ControlError::NobodyLooks { sweep, path });
         }
-        out.records.push(Record::SweepExtended {
-            sweep,
-            name: definition.specification.name.clone(),
-            specification: definition.text(),
-            job_count: definition.job_count(),
-        });
-        run.definition = definition;
+        out.records.push(run.redefine(definition));
         // It may keep the weights of fewer jobs now.
         run.trim_weights(out);
         if added > 0 {
-            let state = if run.state == SweepState::Finished { SweepState::Running } else { run.state };
-            run.ended_unix_ms = None;
+            let state = if run.state() == SweepState::Finished { SweepState::Running } else { run.state() };
             change_state(run, state, out);
-            self.live.insert(sweep);
         } else {
-            out.effects.push(Effect::Observed { sweep, observation: Observation::Ended });
+            observe_change(run, out);
         }
         let view = run.view();
         if has_moved {
             // Who could not use the data set may find it at its new place.
-            for worker in self.workers.values_mut() {
-                worker.unfit.remove(&sweep);
-            }
+            self.workers.all_mut().for_each(|worker| worker.try_sweep_again(sweep));
         }
         Ok(Extended { sweep: view, added_jobs: added })
     }
@@ -136,10 +126,10 @@ impl Engine {
         sweep: SweepId,
         out: &mut Output,
     ) -> Result<SweepView, ControlError> {
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state {
+        match run.state() {
             SweepState::Paused => {}
             SweepState::Running => {
                 change_state(run, SweepState::Paused, out);
@@ -151,14 +141,13 @@ impl Engine {
     }
 
     pub(super) fn resume(&mut self, sweep: SweepId, out: &mut Output) -> Result<SweepView, ControlError> {
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state {
+        match run.state() {
             SweepState::Running => {}
             SweepState::Paused => {
                 change_state(run, SweepState::Running, out);
-                self.live.insert(sweep);
             }
             state => return Err(ControlError::AlreadyFinal { sweep, state }),
         }
@@ -171,11 +160,11 @@ impl Engine {
         name: &WorkerName,
         out: &mut Output,
     ) -> Result<WorkerView, ControlError> {
-        let connected = self.workers.get_mut(name).filter(|worker| worker.session.is_some());
+        let connected = self.workers.get_mut(name).filter(|worker| worker.session().is_some());
         let Some(worker) = connected else {
             return Err(ControlError::NoSuchWorker(name.clone()));
         };
-        worker.drained = true;
+        worker.ask_to_leave();
         tell_to_leave(worker, out);
         self.describe_worker(now, name)
     }
@@ -186,18 +175,18 @@ impl Engine {
         sweep: SweepId,
         out: &mut Output,
     ) -> Result<SweepView, ControlError> {
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state {
+        match run.state() {
             SweepState::Stopping | SweepState::Stopped => return Ok(run.view()),
             SweepState::Finished | SweepState::Cancelled => {
-                return Err(ControlError::AlreadyFinal { sweep, state: run.state });
+                return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
             }
             SweepState::Running | SweepState::Paused => {}
         }
         change_state(run, SweepState::Stopping, out);
-        cancel_waiting(run, "the sweep was stopped", out);
+        out.records.append(&mut run.cancel_waiting("the sweep was stopped"));
         settle(run, now, out);
         Ok(run.view())
     }
@@ -208,78 +197,53 @@ impl Engine {
         sweep: SweepId,
         out: &mut Output,
     ) -> Result<SweepView, ControlError> {
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        match run.state {
+        match run.state() {
             SweepState::Cancelled => return Ok(run.view()),
             SweepState::Finished | SweepState::Stopped => {
-                return Err(ControlError::AlreadyFinal { sweep, state: run.state });
+                return Err(ControlError::AlreadyFinal { sweep, state: run.state() });
             }
             SweepState::Running | SweepState::Paused | SweepState::Stopping => {}
         }
-        // Stopping first, so that the ends of its attempts start nothing and settle nothing but the stop.
-        run.state = SweepState::Stopping;
-        cancel_waiting(run, "the sweep was cancelled", out);
-        let running: Vec<AttemptKey> =
-            run.active.iter().map(|(job, active)| run.attempt_key(*job, active.attempt)).collect();
-        let mut cancelled = Output::default();
+        // First of all, so that the ends of its attempts start nothing and end nothing else.
+        let ended = run.finish(SweepState::Cancelled, now.unix_ms);
+        out.records.append(&mut run.cancel_waiting("the sweep was cancelled"));
+        let running: Vec<AttemptKey> = run.attempts().map(|(attempt, _)| attempt).collect();
         for attempt in running {
             if let Some(session) = self.session_of(attempt) {
                 revoke(session, &[attempt], "the sweep was cancelled", out);
             }
             let reason = "the sweep was cancelled".to_owned();
-            self.end_attempt(now, attempt, AttemptState::Revoked, reason, Vec::new(), &mut cancelled);
+            self.end_attempt(now, attempt, AttemptState::Revoked, reason, Vec::new(), out);
         }
-        cancelled.records.retain(|record| !matches!(record, Record::SweepChanged { .. }));
-        out.records.append(&mut cancelled.records);
-        out.effects.append(&mut cancelled.effects);
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
-            return Err(ControlError::NoSuchSweep(sweep));
-        };
-        run.finish(SweepState::Cancelled, now.unix_ms);
-        let ended_unix_ms = Some(now.unix_ms);
-        out.records.push(Record::SweepChanged { sweep, state: SweepState::Cancelled, ended_unix_ms });
-        out.effects.push(Effect::Observed { sweep, observation: Observation::Ended });
+        out.records.push(ended);
+        let run = self.sweep(sweep)?;
+        observe_change(run, out);
         Ok(run.view())
     }
 
     /// The stream of the worker that runs an active attempt.
     pub(super) fn session_of(&self, attempt: AttemptKey) -> Option<super::SessionId> {
-        let active = self.sweeps.get(&attempt.job.sweep)?.active(attempt)?;
-        self.workers.get(&active.worker)?.session
+        let active = self.sweeps.get(attempt.job.sweep)?.active(attempt)?;
+        self.workers.get(&active.worker)?.session()
     }
 
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Vec<SweepView> {
-        let older = |(id, _): &(&SweepId, &SweepRun)| before.is_none_or(|before| **id < before);
-        self.sweeps.iter().rev().filter(older).take(limit).map(|(_, run)| run.view()).collect()
+        let older = |run: &&SweepRun| before.is_none_or(|before| run.id() < before);
+        self.sweeps.all().rev().filter(older).take(limit).map(SweepRun::view).collect()
     }
 }
 
 /// Has a worker leave that does not yet: a user wants it to.
 pub(super) fn tell_to_leave(worker: &mut WorkerState, out: &mut Output) {
-    if let Some(session) = worker.session.filter(|_| !worker.draining) {
-        worker.draining = true;
-        worker.leaving = "drained on request".to_owned();
-        send(session, ToWorker::Drain { reason: worker.leaving.clone() }, out);
+    if let Some((session, reason)) = worker.leave_on_request() {
+        send(session, ToWorker::Drain { reason }, out);
     }
 }
 
 pub(super) fn change_state(run: &mut SweepRun, state: SweepState, out: &mut Output) {
-    run.state = state;
-    out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: None });
-    out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });
-}
-
-/// Jobs that wait for another attempt get none.
-fn cancel_waiting(run: &mut SweepRun, reason: &str, out: &mut Output) {
-    for (job, waiting) in std::mem::take(&mut run.waiting) {
-        run.count_end(job, JobState::Cancelled, None, None);
-        out.records.push(Record::JobChanged {
-            job: terms::JobKey { sweep: run.id, job },
-            state: JobState::Cancelled,
-            history: waiting.history,
-            reason: reason.to_owned(),
-        });
-    }
+    out.records.push(run.change_state(state));
+    observe_change(run, out);
 }

@@ -1,16 +1,15 @@
 //! What users do to single jobs, and jobs that are tried again.
 
-use domain::record::{EndedJob, History, Record};
+use domain::record::Record;
 use terms::{AttemptState, JobKey, JobState, SweepState};
 
 use super::{
-    ControlError, Effect, EndsSeen, Engine, JobEnd, Now, Observation, Output, SweepView,
+    ControlError, Effect, Engine, JobEnd, Now, Observation, Output, SweepView,
     command::{Retried, Retry},
     control::change_state,
     query::DescribeSweep,
     sessions::revoke,
     settle,
-    sweep_run::WaitingJob,
 };
 
 /// The reason of a running job that gets no more attempts; by it, a restart knows such a job.
@@ -25,7 +24,7 @@ impl Engine {
         how: JobEnd,
         out: &mut Output,
     ) -> Result<SweepView, ControlError> {
-        let Some(run) = self.sweeps.get_mut(&key.sweep) else {
+        let Some(run) = self.sweeps.get_mut(key.sweep) else {
             return Err(ControlError::NoSuchSweep(key.sweep));
         };
         if key.job == 0 || key.job > run.job_count() {
@@ -35,7 +34,7 @@ impl Engine {
             JobEnd::Stop => "stopped on request",
             JobEnd::Cancel => "cancelled on request",
         };
-        if let Some(active) = run.active.get_mut(&key.job) {
+        if let Some(active) = run.current_mut(key.job) {
             let was_last = std::mem::replace(&mut active.is_last, true);
             let (number, history) = (active.attempt, active.history.clone());
             let attempt = run.attempt_key(key.job, number);
@@ -48,25 +47,14 @@ impl Engine {
                 let reason = STOPPED.to_owned();
                 out.records.push(Record::JobChanged { job: key, state: JobState::Running, history, reason });
             }
-        } else if let Some(waiting) = run.waiting.remove(&key.job) {
-            self.cancel_job(now, key, waiting.history, reason, out);
-        } else if !run.state.is_final() && !run.has_begun(key.job) {
-            run.begin(key.job);
-            self.cancel_job(now, key, History::default(), reason, out);
+        } else if let Some(record) = run.cancel_waiting_job(key.job, reason) {
+            out.records.push(record);
+            out.effects.push(Effect::Observed { sweep: key.sweep, observation: Observation::Progress });
+            settle(run, now, out);
         } else {
             return Err(ControlError::JobHasEnded(key));
         }
         self.ask(now, &DescribeSweep::new(key.sweep))
-    }
-
-    /// Records the end of a job that has no attempt.
-    fn cancel_job(&mut self, now: Now, key: JobKey, history: History, reason: &str, out: &mut Output) {
-        let Some(run) = self.sweeps.get_mut(&key.sweep) else { return };
-        run.count_end(key.job, JobState::Cancelled, None, None);
-        let reason = reason.to_owned();
-        out.records.push(Record::JobChanged { job: key, state: JobState::Cancelled, history, reason });
-        out.effects.push(Effect::Observed { sweep: key.sweep, observation: Observation::Progress });
-        settle(run, now, out);
     }
 
     /// Has jobs wait again, their failures forgotten, and lets every worker try the sweep anew. `all` says that these are
@@ -79,12 +67,12 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Retried, ControlError> {
         let &Retry { sweep, ref jobs, all, ref seen } = command;
-        let Some(run) = self.sweeps.get_mut(&sweep) else {
+        let Some(run) = self.sweeps.get_mut(sweep) else {
             return Err(ControlError::NoSuchSweep(sweep));
         };
-        let mut retried = match run.state {
+        let mut retried = match run.state() {
             SweepState::Running | SweepState::Paused | SweepState::Finished => 0,
-            SweepState::Stopped | SweepState::Cancelled if all => run.fresh(),
+            SweepState::Stopped | SweepState::Cancelled if all => run.never_started(),
             state @ (SweepState::Stopped | SweepState::Cancelled) => {
                 return Err(ControlError::OnlyAsAWhole { sweep, state });
             }
@@ -92,44 +80,27 @@ impl Engine {
                 return Err(ControlError::AlreadyFinal { sweep, state });
             }
         };
-        if run.ends != *seen {
+        if run.ends() != seen {
             return Err(ControlError::Overtaken);
         }
-        for &EndedJob { job, attempts, state } in jobs {
-            let is_open =
-                run.waiting.contains_key(&job) || run.active.contains_key(&job) || !run.has_begun(job);
-            let count = match state {
-                JobState::Failed => &mut run.failed,
-                JobState::Cancelled => &mut run.cancelled,
-                _ => continue,
-            };
-            if *count == 0 || is_open {
-                continue;
+        for ended in jobs {
+            if let Some(record) = run.try_again(*ended) {
+                self.doubts.forget(JobKey { sweep, job: ended.job });
+                out.records.push(record);
+                retried += 1;
             }
-            *count -= 1;
-            self.doubts.forget(JobKey { sweep, job });
-            run.waiting.insert(job, WaitingJob::again(attempts, History::default()));
-            retried += 1;
-            out.records.push(Record::JobChanged {
-                job: JobKey { sweep, job },
-                state: JobState::Pending,
-                history: History::default(),
-                reason: "tried again on request".to_owned(),
-            });
         }
         if retried > 0 {
-            run.ends = EndsSeen::default();
+            run.outdate_ends();
         }
-        if retried > 0 && run.state.is_final() {
-            run.ended_unix_ms = None;
+        if retried > 0 && run.state().is_final() {
             change_state(run, SweepState::Running, out);
-            self.live.insert(sweep);
         }
         settle(run, now, out);
         let view = run.view();
         if retried > 0 {
-            for worker in self.workers.values_mut() {
-                worker.unfit.remove(&sweep);
+            for worker in self.workers.all_mut() {
+                worker.try_sweep_again(sweep);
                 worker.forgive();
             }
         }

@@ -3,13 +3,12 @@
 //! and change nothing. Nothing here waits, reads a clock, or does I/O.
 
 mod attempts;
+mod attribution;
 mod away;
-mod blame;
 pub mod command;
 mod control;
 mod event;
 mod job_control;
-mod metrics;
 pub mod mutants;
 mod orders;
 mod output;
@@ -20,26 +19,26 @@ mod restore;
 mod schedule;
 mod sessions;
 mod sweep_run;
+mod sweeps;
 mod view;
 mod waiting;
 mod weights;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use domain::record::Record;
-use terms::{AttemptKey, JobKey, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName};
 
-use self::{blame::Doubts, packs::PackSizes, sweep_run::SweepRun, workers::WorkerState};
+use self::{attribution::Doubts, packs::PackSizes, sweep_run::SweepRun, sweeps::Sweeps, workers::Workers};
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
-    metrics::LeftOutMetrics,
     orders::{DatasetPlan, Grant, JobAssignment, ToWorker, Welcome},
     output::{CloseReason, Effect, Observation, Output},
     query::Query,
     refusal::ControlError,
     restore::RestoreError,
+    sweep_run::metrics::LeftOutMetrics,
     view::{
         JobCounts, KeptWeights, RunningJob, Snapshot, SweepView, WaitReason, Waiting, WorkerStatus,
         WorkerView,
@@ -84,13 +83,9 @@ impl EngineConfig {
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    sweeps: BTreeMap<SweepId, SweepRun>,
-    /// Every sweep that is running, and perhaps others: an event costs what runs, not what was ever submitted.
-    live: BTreeSet<SweepId>,
+    sweeps: Sweeps,
     requests: HashMap<String, SweepId>,
-    workers: BTreeMap<WorkerName, WorkerState>,
-    /// Every worker with a free slot, and perhaps others: an event costs what is free, not what the cluster has.
-    roomy: BTreeSet<WorkerName>,
+    workers: Workers,
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,
     doubts: Doubts,
@@ -101,11 +96,9 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         Self {
             config,
-            sweeps: BTreeMap::new(),
-            live: BTreeSet::new(),
+            sweeps: Sweeps::default(),
             requests: HashMap::new(),
-            workers: BTreeMap::new(),
-            roomy: BTreeSet::new(),
+            workers: Workers::default(),
             sessions: HashMap::new(),
             pack_sizes: PackSizes::default(),
             doubts: Doubts::default(),
@@ -163,46 +156,38 @@ impl Engine {
 
     /// Whether the state contradicts itself; says how. For tests and debug builds.
     pub fn check_invariants(&self) -> Result<(), String> {
-        for run in self.sweeps.values() {
-            run.check_invariants()?;
-            if run.can_start() && !self.live.contains(&run.id) {
-                return Err(format!("sweep {} has jobs that are never started", run.id));
-            }
-        }
-        let overlooked =
-            |(name, worker): &(&WorkerName, &WorkerState)| worker.has_room() && !self.roomy.contains(*name);
-        if let Some((name, _)) = self.workers.iter().find(overlooked) {
-            return Err(format!("{name} has a free slot that is never given a job"));
-        }
+        self.sweeps.check_invariants()?;
+        self.workers.check_invariants()?;
         let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
-        for run in self.sweeps.values() {
-            for (&job, active) in &run.active {
-                let attempt = AttemptKey { job: JobKey { sweep: run.id, job }, attempt: active.attempt };
-                let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
-                *holders += 1;
-                if *holders > active.pack_size {
-                    return Err(format!(
-                        "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
-                        active.slot, active.worker, active.pack_size
-                    ));
-                }
+        for (attempt, active) in self.sweeps.attempts() {
+            let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
+            *holders += 1;
+            if *holders > active.pack_size {
+                return Err(format!(
+                    "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
+                    active.slot, active.worker, active.pack_size
+                ));
             }
         }
         Ok(())
     }
 
     fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {
-        self.sweeps.get(&sweep).ok_or(ControlError::NoSuchSweep(sweep))
+        self.sweeps.get(sweep).ok_or(ControlError::NoSuchSweep(sweep))
     }
 }
 
 /// Ends a sweep that has nothing left to do.
 fn settle(run: &mut SweepRun, now: Now, out: &mut Output) {
     if let Some(state) = run.settled_state() {
-        run.finish(state, now.unix_ms);
-        out.records.push(Record::SweepChanged { sweep: run.id, state, ended_unix_ms: Some(now.unix_ms) });
-        out.effects.push(Effect::Observed { sweep: run.id, observation: Observation::Ended });
+        out.records.push(run.finish(state, now.unix_ms));
+        observe_change(run, out);
     }
+}
+
+/// Tells watchers that the sweep's state or settings are others.
+fn observe_change(run: &SweepRun, out: &mut Output) {
+    out.effects.push(Effect::Observed { sweep: run.id(), observation: Observation::SweepChanged });
 }
 
 #[cfg(test)]

@@ -97,6 +97,6 @@ pub enum Observation {
     },
     /// How far jobs are.
     Progress,
-    /// The sweep's state became final, or changed.
-    Ended,
+    /// The sweep's state or its settings are others.
+    SweepChanged,
 }

@@ -114,7 +114,7 @@ impl Query for Define {
 
     fn answer(&self, engine: &Engine, _: Now) -> Result<Defined, ControlError> {
         let run = engine.sweep(self.0)?;
-        Ok(Defined { definition: Arc::clone(&run.definition), state: run.state })
+        Ok(Defined { definition: Arc::clone(run.definition()), state: run.state() })
     }
 }
 
@@ -126,7 +126,7 @@ impl Query for SeeEnds {
     type Answer = EndsSeen;
 
     fn answer(&self, engine: &Engine, _: Now) -> Result<EndsSeen, ControlError> {
-        Ok(engine.sweep(self.0)?.ends.clone())
+        Ok(engine.sweep(self.0)?.ends().clone())
     }
 }
 

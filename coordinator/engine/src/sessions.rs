@@ -1,7 +1,5 @@
 //! Streams of workers: hello, heartbeat, farewell.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
 use super::{
@@ -9,7 +7,7 @@ use super::{
     ToWorker, Welcome,
     control::tell_to_leave,
     sweep_run::{ActiveAttempt, NOT_TOLD},
-    workers::{Kinship, Rival, SlotState, WorkerState},
+    workers::{Kinship, Rival, WorkerState},
 };
 use crate::mutants::{self, Mutant};
 
@@ -20,50 +18,24 @@ impl Engine {
             out.effects.push(Effect::Close { session, reason: refusal });
             return;
         }
-        let bytes = hello.bytes_kept();
-        let Hello { name, instance, predecessors, host, software_version, slots, held, draining } = hello;
+        let name = hello.name.clone();
         let before = self.workers.remove(&name);
-        let kinship =
-            before.as_ref().map_or(Kinship::Unknown, |before| before.kinship(&instance, &predecessors));
-        if let Some(replaced) = before.as_ref().and_then(|worker| worker.session) {
+        let kinship = before
+            .as_ref()
+            .map_or(Kinship::Unknown, |before| before.kinship(&hello.instance, &hello.predecessors));
+        if let Some(replaced) = before.as_ref().and_then(WorkerState::session) {
             self.sessions.remove(&replaced);
-            let name = name.clone();
+            let (name, host) = (name.clone(), hello.host.clone());
             let reason = match kinship {
                 // One whose spool was copied lives on, and is told why it is not wanted.
-                Kinship::Stranger | Kinship::Successor => CloseReason::NameTaken { name, host: host.clone() },
+                Kinship::Stranger | Kinship::Successor => CloseReason::NameTaken { name, host },
                 Kinship::Same | Kinship::Unknown => CloseReason::Replaced,
             };
             out.effects.push(Effect::Close { session: replaced, reason });
         }
-        let slots = slots
-            .into_iter()
-            .map(|description| SlotState { description, occupants: BTreeSet::new() })
-            .collect();
-        let worker = WorkerState {
-            session: Some(session),
-            welcomed: false,
-            host,
-            software_version,
-            draining,
-            drained: false,
-            has_said_draining: draining,
-            leaving: String::new(),
-            slots,
-            last_seen_unix_ms: now.unix_ms,
-            last_heard_ms: now.monotonic_ms,
-            returns_until_ms: 0,
-            rival: None,
-            unfit: BTreeSet::new(),
-            away: BTreeMap::new(),
-            instance,
-            bytes,
-            crashed: BTreeMap::new(),
-            refused: 0,
-            refusal: String::new(),
-        };
-        let worker = WorkerState::after(worker, before, kinship);
+        let held = hello.held.clone();
+        let worker = WorkerState::new(now, session, hello).after(before, kinship);
         self.workers.insert(name.clone(), worker);
-        self.roomy.insert(name.clone());
         self.sessions.insert(session, name.clone());
         let (kept, refused): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|held| self.reattach(now, &name, *held));
@@ -76,7 +48,7 @@ impl Engine {
         };
         send(session, ToWorker::Welcome(welcome), out);
         // The stream may have broken before it was told.
-        if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.drained) {
+        if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.is_asked_to_leave()) {
             tell_to_leave(worker, out);
         }
     }
@@ -84,18 +56,14 @@ impl Engine {
     /// Extends the lease of an attempt that the worker still has a right to; returns whether it has.
     fn reattach(&mut self, now: Now, name: &WorkerName, held: HeldAttempt) -> bool {
         let Some(worker) = self.workers.get_mut(name) else { return false };
-        let active =
-            self.sweeps.get_mut(&held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
+        let active = self.sweeps.get_mut(held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
         let right = |active: &&mut ActiveAttempt| {
             active.worker == *name && held.slot.is_none_or(|slot| slot == active.slot)
         };
         let Some(active) = active.filter(right) else { return false };
-        let slot = worker.slots.iter_mut().find(|known| known.description.index == active.slot);
-        match slot {
-            Some(slot) => drop(slot.occupants.insert(held.attempt)),
-            // A worker that came back with fewer slots still tells what ended on the others.
-            None if held.slot.is_none() => {}
-            None => return false,
+        // A worker that came back with fewer slots still tells what ended on the others.
+        if !worker.occupy(active.slot, held.attempt) && held.slot.is_some() {
+            return false;
         }
         active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
         true
@@ -113,10 +81,7 @@ impl Engine {
     ) {
         let missing: Vec<(AttemptKey, bool)> = self
             .sweeps
-            .values()
-            .flat_map(|run| {
-                run.active.iter().map(move |(job, active)| (run.attempt_key(*job, active.attempt), active))
-            })
+            .attempts()
             .filter(|(attempt, active)| active.worker == *name && !kept.contains(attempt))
             .map(|(attempt, active)| (attempt, active.started))
             .collect();
@@ -144,16 +109,12 @@ impl Engine {
 
     /// Why a newcomer is not let in, where a worker of the same name is there or about to come back.
     fn name_is_taken(&mut self, now: Now, hello: &Hello) -> Option<CloseReason> {
-        let holds = || {
-            let mut active = self.sweeps.values().flat_map(|run| run.active.values());
-            active.any(|active| active.worker == hello.name)
-        };
+        let holds = || self.sweeps.are_held_by(&hello.name);
         let Some(worker) = self.workers.get(&hello.name) else {
             let (name, host) = (hello.name.clone(), String::new());
             return self.is_of_another(hello).then_some(CloseReason::NameTaken { name, host });
         };
-        let is_there = worker.session.is_some()
-            || (!worker.draining && now.monotonic_ms < worker.returns_until_ms && holds());
+        let is_there = worker.session().is_some() || (worker.is_expected_back(now.monotonic_ms) && holds());
         if !is_there
             || worker.kinship(&hello.instance, &hello.predecessors) != Kinship::Stranger
             || mutants::is_on(Mutant::NewcomersReplace)
@@ -161,17 +122,15 @@ impl Engine {
             return None;
         }
         let worker = self.workers.get_mut(&hello.name)?;
-        worker.rival = Some(Rival { host: hello.host.clone(), at_unix_ms: now.unix_ms });
-        Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host.clone() })
+        worker.has_rival(Rival { host: hello.host.clone(), at_unix_ms: now.unix_ms });
+        Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host().to_owned() })
     }
 
     /// Whether attempts that began before this coordinator did are surely another worker's than the newcomer's of the same
     /// name: it holds none of them, and has no spool of a process that held them. Their worker has their leases' time to
     /// come back.
     fn is_of_another(&self, hello: &Hello) -> bool {
-        let mut running = self.sweeps.values().flat_map(|run| {
-            run.active.iter().map(|(job, active)| (run.attempt_key(*job, active.attempt), active))
-        });
+        let mut running = self.sweeps.attempts();
         let holds = |attempt: AttemptKey| hello.held.iter().any(|held| held.attempt == attempt);
         hello.predecessors.is_empty()
             && running.clone().any(|(_, active)| active.worker == hello.name && active.started)
@@ -182,7 +141,7 @@ impl Engine {
     pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
         let deadline_ms = now.monotonic_ms + self.config.lease_ms;
         for attempt in granted {
-            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            let run = self.sweeps.get_mut(attempt.job.sweep);
             if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
                 && active.deadline_ms == NOT_TOLD
             {
@@ -192,64 +151,46 @@ impl Engine {
         for session in welcomed {
             let Some(name) = self.sessions.get(session) else { continue };
             let Some(worker) = self.workers.get_mut(name) else { continue };
-            worker.welcomed = true;
-            worker.last_heard_ms = now.monotonic_ms;
-            let active = self.sweeps.values_mut().flat_map(|run| run.active.values_mut());
-            for active in active.filter(|active| active.worker == *name && active.deadline_ms != NOT_TOLD) {
-                active.deadline_ms = deadline_ms;
-            }
+            worker.is_welcomed(now.monotonic_ms);
+            self.sweeps.extend_leases(name, deadline_ms);
         }
     }
 
     /// Whether a worker has said hello and was not answered yet: it says nothing until it is.
     pub(super) fn waits_for_us(&self, name: &WorkerName) -> bool {
-        self.workers.get(name).is_some_and(|worker| worker.session.is_some() && !worker.welcomed)
+        self.workers.get(name).is_some_and(WorkerState::waits_for_welcome)
             && !mutants::is_on(Mutant::LeasesBeginEarly)
     }
 
     pub(super) fn session_closed(&mut self, now: Now, session: SessionId) {
         let returns_until_ms = now.monotonic_ms + self.config.heartbeat_interval_ms;
         if let Some(worker) = self.sessions.remove(&session).and_then(|name| self.workers.get_mut(&name)) {
-            worker.last_seen_unix_ms = now.unix_ms;
-            worker.depart(returns_until_ms);
+            worker.depart(Some(now.unix_ms), returns_until_ms);
         }
     }
 
     pub(super) fn worker_draining(&mut self, session: SessionId, reason: String) {
         if let Some(worker) = self.sessions.get(&session).and_then(|name| self.workers.get_mut(name)) {
-            (worker.draining, worker.has_said_draining) = (true, true);
-            if worker.leaving.is_empty() {
-                worker.leaving = reason;
-            }
+            worker.says_draining(reason);
         }
     }
 
     /// The worker of a stream, which has just said something.
     pub(super) fn heard(&mut self, now: Now, session: SessionId) -> Option<WorkerName> {
         let name = self.sessions.get(&session).cloned()?;
-        let worker = self.workers.get_mut(&name)?;
-        (worker.last_seen_unix_ms, worker.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
+        self.workers.get_mut(&name)?.is_heard(now);
         Some(name)
     }
 
     /// A heartbeat names everything that the worker runs; an attempt that has ended here and is not among it
     /// holds no slot there.
     fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
-        let Some(worker) = self.workers.get_mut(name) else { return };
-        if mutants::is_on(Mutant::SlotsNotFreed) {
-            return;
-        }
-        for slot in &mut worker.slots {
-            slot.occupants.retain(|occupant| {
-                let run = self.sweeps.get(&occupant.job.sweep);
-                let active = run.and_then(|run| run.active.get(&occupant.job.job));
-                active.is_some_and(|active| active.attempt == occupant.attempt)
-                    || running.iter().any(|beat| beat.attempt == *occupant)
-            });
-        }
-        if worker.has_room() {
-            self.roomy.insert(name.clone());
-        }
+        let sweeps = &self.sweeps;
+        self.workers.keep_occupants(name, |occupant| {
+            let current = sweeps.get(occupant.job.sweep).and_then(|run| run.current(occupant.job.job));
+            current.is_some_and(|active| active.attempt == occupant.attempt)
+                || running.iter().any(|beat| beat.attempt == occupant)
+        });
     }
 
     pub(super) fn heartbeat(
@@ -264,7 +205,7 @@ impl Engine {
         let mut unknown = Vec::new();
         let mut touched: Vec<SweepId> = Vec::new();
         for Heartbeat { attempt, epoch, fraction } in running {
-            let run = self.sweeps.get_mut(&attempt.job.sweep);
+            let run = self.sweeps.get_mut(attempt.job.sweep);
             let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
             let Some(active) = active else {
                 unknown.push(attempt);

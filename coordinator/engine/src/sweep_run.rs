@@ -1,6 +1,10 @@
-//! One sweep in the engine. Jobs that never started are only a number to count from, finished ones only a count;
+//! One sweep in the engine: its fields change by the transitions below and in `transitions` alone. Jobs that never started are only a number to count from, finished ones only a count;
 //! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
 //! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
+
+pub(crate) mod metrics;
+mod restored;
+mod transitions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,19 +21,20 @@ use terms::{
     WorkerName,
 };
 
-use super::{EndsSeen, JobCounts, metrics::LeftOutMetrics, packs::PackKey, weights::Weights};
+use self::metrics::LeftOutMetrics;
+use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
 use crate::mutants::{self, Mutant};
 
-/// Points of the grid that are looked at for a pack's mates: each costs some nanoseconds. Those that a pack takes follow
+/// Points of the grid that are looked at as candidates for a pack: each costs some nanoseconds. Those that a pack takes follow
 /// the job where jobs are begun in the order of their numbers.
-const MATES_LOOKED_AT_MAX: u64 = 65_536;
+const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
 
 /// A job that had an attempt and waits for another.
 #[derive(Debug, Clone)]
 pub(super) struct WaitingJob {
     pub(super) attempts: u32,
     /// Nothing was recorded of it yet.
-    pub(super) is_fresh: bool,
+    pub(super) is_first: bool,
     pub(super) history: History,
     /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
     /// makes it try a larger one again.
@@ -39,11 +44,11 @@ pub(super) struct WaitingJob {
 impl WaitingJob {
     /// One of which the store knows.
     pub(super) fn again(attempts: u32, history: History) -> Self {
-        Self { attempts, is_fresh: false, history, pack_size_max: None }
+        Self { attempts, is_first: false, history, pack_size_max: None }
     }
 
-    fn fresh() -> Self {
-        Self { attempts: 0, is_fresh: true, history: History::default(), pack_size_max: None }
+    fn first() -> Self {
+        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None }
     }
 
     fn fits(&self, pack_size: u32) -> bool {
@@ -114,37 +119,37 @@ impl ActiveAttempt {
 /// One sweep.
 #[derive(Debug)]
 pub(super) struct SweepRun {
-    pub(super) id: SweepId,
-    pub(super) definition: Arc<SweepDefinition>,
-    pub(super) state: SweepState,
-    pub(super) created_unix_ms: u64,
-    pub(super) ended_unix_ms: Option<u64>,
-    pub(super) dataset: Option<Arc<DatasetSummary>>,
+    id: SweepId,
+    definition: Arc<SweepDefinition>,
+    state: SweepState,
+    created_unix_ms: u64,
+    ended_unix_ms: Option<u64>,
+    dataset: Option<Arc<DatasetSummary>>,
     /// The names of the metrics that came in.
-    pub(super) metrics: MetricSchema,
+    metrics: MetricSchema,
     /// Values that were not kept.
-    pub(super) left_out: LeftOutMetrics,
+    left_out: LeftOutMetrics,
     /// The smallest job number that never had an attempt.
-    pub(super) next_fresh: u64,
-    /// Larger numbers that had one: mates in packs.
-    pub(super) ahead: BTreeSet<u64>,
-    pub(super) waiting: BTreeMap<u64, WaitingJob>,
-    pub(super) active: BTreeMap<u64, ActiveAttempt>,
-    pub(super) done: u64,
-    pub(super) diverged: u64,
-    pub(super) failed: u64,
+    next_unstarted: u64,
+    /// Larger numbers that had one: packs take jobs out of order.
+    out_of_order: BTreeSet<u64>,
+    waiting: BTreeMap<u64, WaitingJob>,
+    active: BTreeMap<u64, ActiveAttempt>,
+    done: u64,
+    diverged: u64,
+    failed: u64,
     /// Jobs that had an attempt and were cancelled.
-    pub(super) cancelled: u64,
+    cancelled: u64,
     /// Another one whenever a list of jobs that failed or were cancelled may be out of date.
-    pub(super) ends: EndsSeen,
+    ends: EndsSeen,
     /// The best done jobs.
-    pub(super) best: BestJobs,
+    best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
-    pub(super) idle_since_ms: Option<u64>,
+    idle_since_ms: Option<u64>,
     /// Why that is so, as watchers were told.
-    pub(super) idle_told: String,
+    idle_told: String,
     /// The weights that are kept or on their way.
-    pub(super) weights: Weights,
+    weights: Weights,
 }
 
 impl SweepRun {
@@ -158,8 +163,8 @@ impl SweepRun {
             dataset: None,
             metrics: MetricSchema::default(),
             left_out: LeftOutMetrics::default(),
-            next_fresh: 1,
-            ahead: BTreeSet::new(),
+            next_unstarted: 1,
+            out_of_order: BTreeSet::new(),
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
             done: 0,
@@ -174,6 +179,98 @@ impl SweepRun {
         }
     }
 
+    pub(super) fn id(&self) -> SweepId {
+        self.id
+    }
+
+    pub(super) fn definition(&self) -> &Arc<SweepDefinition> {
+        &self.definition
+    }
+
+    pub(super) fn state(&self) -> SweepState {
+        self.state
+    }
+
+    pub(super) fn created_unix_ms(&self) -> u64 {
+        self.created_unix_ms
+    }
+
+    pub(super) fn ended_unix_ms(&self) -> Option<u64> {
+        self.ended_unix_ms
+    }
+
+    /// What the workers found.
+    pub(super) fn dataset(&self) -> Option<&Arc<DatasetSummary>> {
+        self.dataset.as_ref()
+    }
+
+    /// The names of the metrics that came in.
+    pub(super) fn metrics(&self) -> &MetricSchema {
+        &self.metrics
+    }
+
+    /// Values that were not kept.
+    pub(super) fn left_out(&self) -> &LeftOutMetrics {
+        &self.left_out
+    }
+
+    /// Stands for the ends of its jobs as they are now.
+    pub(super) fn ends(&self) -> &EndsSeen {
+        &self.ends
+    }
+
+    /// The best job that is done, and its value.
+    pub(super) fn best(&self) -> Option<(u64, f64)> {
+        self.best.of(self.definition.metric.used)
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(super) fn weights_mut(&mut self) -> &mut Weights {
+        &mut self.weights
+    }
+
+    /// Since when jobs wait and none runs, on the clock of leases.
+    pub(super) fn idle_since_ms(&self) -> Option<u64> {
+        self.idle_since_ms
+    }
+
+    /// Its attempts that hold their leases, in the order of their jobs.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = (AttemptKey, &ActiveAttempt)> + Clone {
+        self.active.iter().map(|(job, active)| (self.attempt_key(*job, active.attempt), active))
+    }
+
+    pub(super) fn attempts_mut(&mut self) -> impl Iterator<Item = &mut ActiveAttempt> {
+        self.active.values_mut()
+    }
+
+    /// How many jobs run.
+    pub(super) fn running_jobs(&self) -> usize {
+        self.active.len()
+    }
+
+    /// How many jobs wait, for the first time or again.
+    pub(super) fn waiting_jobs(&self) -> u64 {
+        self.never_started() + self.waiting.len() as u64
+    }
+
+    /// The attempt of a job that holds its lease.
+    pub(super) fn current(&self, job: u64) -> Option<&ActiveAttempt> {
+        self.active.get(&job)
+    }
+
+    pub(super) fn current_mut(&mut self, job: u64) -> Option<&mut ActiveAttempt> {
+        self.active.get_mut(&job)
+    }
+
+    /// What went wrong so far with a job that waits or runs.
+    pub(super) fn history_mut(&mut self, job: u64) -> Option<&mut History> {
+        let active = self.active.get_mut(&job).map(|active| &mut active.history);
+        active.or_else(|| self.waiting.get_mut(&job).map(|waiting| &mut waiting.history))
+    }
+
     /// Where the attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
         self.definition.specification.dataset_path()
@@ -184,13 +281,13 @@ impl SweepRun {
     }
 
     /// Jobs that never had an attempt.
-    pub(super) fn fresh(&self) -> u64 {
-        self.job_count() + 1 - self.next_fresh - self.ahead.len() as u64
+    pub(super) fn never_started(&self) -> u64 {
+        self.job_count() + 1 - self.next_unstarted - self.out_of_order.len() as u64
     }
 
     /// Whether a job ever had an attempt.
     pub(super) fn has_begun(&self, job: u64) -> bool {
-        job < self.next_fresh || self.ahead.contains(&job)
+        job < self.next_unstarted || self.out_of_order.contains(&job)
     }
 
     /// Jobs that may start now as far as the sweep's own limit goes.
@@ -200,7 +297,7 @@ impl SweepRun {
             .execution
             .max_parallel
             .map(|max| u64::from(max).saturating_sub(self.active.len() as u64));
-        room.unwrap_or(u64::MAX).min(self.fresh() + self.waiting.len() as u64)
+        room.unwrap_or(u64::MAX).min(self.waiting_jobs())
     }
 
     pub(super) fn attempt_key(&self, job: u64, attempt: u32) -> AttemptKey {
@@ -227,31 +324,36 @@ impl SweepRun {
         if let Some(again) = self.waiting.pop_first() {
             return Some(again);
         }
-        if self.fresh() == 0 {
+        if self.never_started() == 0 {
             return None;
         }
-        let job = self.next_fresh;
+        let job = self.next_unstarted;
         self.begin(job);
-        Some((job, WaitingJob::fresh()))
+        Some((job, WaitingJob::first()))
     }
 
     /// Takes up to `count` jobs that can be trained in one pack of `pack_size` with `job`.
-    pub(super) fn take_mates(&mut self, job: u64, pack_size: u32, count: u32) -> Vec<(u64, WaitingJob)> {
+    pub(super) fn take_pack_candidates(
+        &mut self,
+        job: u64,
+        pack_size: u32,
+        count: u32,
+    ) -> Vec<(u64, WaitingJob)> {
         let definition = Arc::clone(&self.definition);
-        let waits = |mate: &u64| match self.waiting.get(mate) {
+        let waits = |candidate: &u64| match self.waiting.get(candidate) {
             Some(waiting) => waiting.fits(pack_size),
-            None => !self.has_begun(*mate),
+            None => !self.has_begun(*candidate),
         };
-        let mates: Vec<u64> =
-            definition.mates(job, MATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
-        let take = |mate| match self.waiting.remove(&mate) {
-            Some(again) => (mate, again),
+        let candidates: Vec<u64> =
+            definition.mates(job, CANDIDATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let take = |job| match self.waiting.remove(&job) {
+            Some(again) => (job, again),
             None => {
-                self.begin(mate);
-                (mate, WaitingJob::fresh())
+                self.begin(job);
+                (job, WaitingJob::first())
             }
         };
-        mates.into_iter().map(take).collect()
+        candidates.into_iter().map(take).collect()
     }
 
     /// The speed of this attempt and of those that its slot was given with it teaches nothing.
@@ -273,14 +375,14 @@ impl SweepRun {
     }
 
     /// A job that never had an attempt has one.
-    pub(super) fn begin(&mut self, job: u64) {
-        if job != self.next_fresh {
-            self.ahead.insert(job);
+    fn begin(&mut self, job: u64) {
+        if job != self.next_unstarted {
+            self.out_of_order.insert(job);
             return;
         }
-        self.next_fresh += 1;
-        while self.ahead.remove(&self.next_fresh) {
-            self.next_fresh += 1;
+        self.next_unstarted += 1;
+        while self.out_of_order.remove(&self.next_unstarted) {
+            self.next_unstarted += 1;
         }
     }
 
@@ -290,7 +392,7 @@ impl SweepRun {
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last epoch and at its best.
-    pub(super) fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
+    fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
                 self.done += 1;
@@ -322,22 +424,15 @@ impl SweepRun {
         let idle = self.active.is_empty();
         match self.state {
             SweepState::Running | SweepState::Paused => {
-                (idle && self.waiting.is_empty() && self.fresh() == 0).then_some(SweepState::Finished)
+                (idle && self.waiting.is_empty() && self.never_started() == 0).then_some(SweepState::Finished)
             }
             SweepState::Stopping => idle.then_some(SweepState::Stopped),
             _ => None,
         }
     }
 
-    pub(super) fn finish(&mut self, state: SweepState, unix_ms: u64) {
-        self.state = state;
-        self.ended_unix_ms = Some(unix_ms);
-        // Jobs may have been cancelled that a list lacks which is taken for all of them.
-        self.ends = EndsSeen::default();
-    }
-
     pub(super) fn counts(&self) -> JobCounts {
-        let (mut pending, mut cancelled) = (self.fresh() + self.waiting.len() as u64, self.cancelled);
+        let (mut pending, mut cancelled) = (self.waiting_jobs(), self.cancelled);
         if self.state.is_final() {
             cancelled += std::mem::take(&mut pending);
         }
@@ -353,7 +448,7 @@ impl SweepRun {
 
     pub(super) fn check_invariants(&self) -> Result<(), String> {
         self.weights.check_invariants(self)?;
-        let counted = self.fresh()
+        let counted = self.never_started()
             + (self.waiting.len() + self.active.len()) as u64
             + self.done
             + self.diverged
@@ -367,8 +462,8 @@ impl SweepRun {
         {
             return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
         }
-        if self.ahead.first().is_some_and(|job| *job <= self.next_fresh)
-            || self.ahead.last().is_some_and(|job| *job > self.job_count())
+        if self.out_of_order.first().is_some_and(|job| *job <= self.next_unstarted)
+            || self.out_of_order.last().is_some_and(|job| *job > self.job_count())
         {
             return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
         }

@@ -1,7 +1,7 @@
 //! What the engine does, one behaviour a test, with no runtime and no clock.
 
+mod attribution;
 mod away;
-mod blame;
 mod cluster;
 mod control;
 mod jobs;

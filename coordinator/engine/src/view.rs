@@ -194,27 +194,27 @@ impl SweepRun {
     /// The sweep as users see it.
     pub(super) fn view(&self) -> SweepView {
         SweepView {
-            definition: Arc::clone(&self.definition),
-            state: self.state,
+            definition: Arc::clone(self.definition()),
+            state: self.state(),
             counts: self.counts(),
-            created_unix_ms: self.created_unix_ms,
-            ended_unix_ms: self.ended_unix_ms,
-            best: self.best.of(self.definition.metric.used),
-            dataset: self.dataset.clone(),
+            created_unix_ms: self.created_unix_ms(),
+            ended_unix_ms: self.ended_unix_ms(),
+            best: self.best(),
+            dataset: self.dataset().cloned(),
             waiting: None,
             best_weights: self.best_weights(),
-            weights_awaited: self.weights.awaited(),
-            metrics: self.metrics.clone(),
-            left_out: self.left_out.clone(),
+            weights_awaited: self.weights().awaited(),
+            metrics: self.metrics().clone(),
+            left_out: self.left_out().clone(),
         }
     }
 
     /// The sweep and what runs.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let running = self.active.iter().map(|(job, active)| {
+        let running = self.attempts().map(|(attempt, active)| {
             let (epoch, fraction) = active.progress;
             RunningJob {
-                attempt: self.attempt_key(*job, active.attempt),
+                attempt,
                 worker: active.worker.clone(),
                 slot: active.slot,
                 device: active.device.clone(),

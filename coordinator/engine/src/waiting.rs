@@ -19,7 +19,7 @@ struct Crowd<'a> {
     none_serves: Option<String>,
     /// Whether workers serve that nothing speaks against, whatever the sweep, and whether one of them has a free slot.
     plain: bool,
-    plain_has_room: bool,
+    plain_has_free_slots: bool,
     /// The others that serve: sweeps may differ about them.
     marked: Vec<(&'a WorkerName, &'a WorkerState)>,
 }
@@ -30,13 +30,14 @@ impl Engine {
         let crowd = self.crowd();
         let reason = self.why_waiting(&crowd, run)?;
         let text = self.why_in_words(&crowd, run, reason);
-        let idle_ms = run.idle_since_ms.map_or(0, |since| now.monotonic_ms.saturating_sub(since));
+        let idle_ms = run.idle_since_ms().map_or(0, |since| now.monotonic_ms.saturating_sub(since));
         Some(Waiting { reason, text, idle_ms })
     }
 
     fn crowd(&self) -> Crowd<'_> {
-        let connected: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.session.is_some()).collect();
-        let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.draining).collect();
+        let connected: Vec<_> =
+            self.workers.iter().filter(|(_, worker)| worker.session().is_some()).collect();
+        let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.is_draining()).collect();
         let none_serves = match (connected.is_empty(), serving.is_empty()) {
             (true, _) => Some("no worker is connected".to_owned()),
             (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
@@ -44,19 +45,19 @@ impl Engine {
         };
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
             looks_at_a_worker();
-            let is_unfit = || worker.unfit.iter().any(|sweep| self.live.contains(sweep));
-            worker.is_blamed() || !worker.away.is_empty() || is_unfit()
+            let is_unfit = || worker.refused_sweeps().any(|sweep| self.sweeps.is_running(sweep));
+            worker.is_accused() || !worker.away().is_empty() || is_unfit()
         });
-        let plain_has_room = plain.iter().any(|(_, worker)| worker.has_room());
-        Crowd { none_serves, plain: !plain.is_empty(), plain_has_room, marked }
+        let plain_has_free_slots = plain.iter().any(|(_, worker)| worker.has_free_slot());
+        Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
     }
 
     fn why_waiting(&self, crowd: &Crowd<'_>, run: &SweepRun) -> Option<WaitReason> {
         use WaitReason as Why;
-        if run.fresh() + run.waiting.len() as u64 == 0 {
+        if run.waiting_jobs() == 0 {
             return None;
         }
-        match run.state {
+        match run.state() {
             SweepState::Paused => return Some(Why::Paused),
             SweepState::Running => {}
             _ => return None,
@@ -67,7 +68,7 @@ impl Engine {
         if crowd.none_serves.is_some() {
             return Some(Why::NoWorker);
         }
-        if crowd.plain_has_room {
+        if crowd.plain_has_free_slots {
             return None;
         }
         let mut farthest = crowd.plain.then_some(Why::SlotsBusy);
@@ -76,14 +77,14 @@ impl Engine {
                 .iter()
                 .position(|one| *one == why)
         };
-        let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id);
+        let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id());
         for (_, worker) in &crowd.marked {
             // One that is busy tells no more than another one that is.
-            if farthest == Some(Why::SlotsBusy) && !worker.has_room() {
+            if farthest == Some(Why::SlotsBusy) && !worker.has_free_slot() {
                 continue;
             }
             let why = match obstacle(worker, run, others) {
-                None if worker.has_room() => return None,
+                None if worker.has_free_slot() => return None,
                 None => Why::SlotsBusy,
                 Some(why) => why,
             };
@@ -97,20 +98,20 @@ impl Engine {
     fn why_in_words(&self, crowd: &Crowd<'_>, run: &SweepRun, reason: WaitReason) -> String {
         use WaitReason as Why;
         let of_those = |why: &dyn Fn(&WorkerState) -> String| {
-            let others = self.others_take_jobs(run.id);
+            let others = self.others_take_jobs(run.id());
             let those = crowd.marked.iter().copied();
             let those = those.filter(|(_, worker)| obstacle(worker, run, others) == Some(reason));
             named(&those.collect::<Vec<_>>(), why)
         };
         match reason {
-            Why::Paused => format!("paused; `sweep resume {}` has it go on", run.id),
-            Why::MaxParallel if run.active.len() == 1 => {
+            Why::Paused => format!("paused; `sweep resume {}` has it go on", run.id()),
+            Why::MaxParallel if run.running_jobs() == 1 => {
                 "1 job runs, as many as max_parallel allows".to_owned()
             }
-            Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.active.len()),
+            Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.running_jobs()),
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
             Why::AllQuarantined => {
-                let why = of_those(&|worker| self.set_aside(worker).unwrap_or_default());
+                let why = of_those(&|worker| self.quarantine(worker).unwrap_or_default());
                 format!("every worker is set aside: {why}")
             }
             Why::NoneCanTrain => {
@@ -119,11 +120,11 @@ impl Engine {
             }
             Why::DataSet => {
                 let reason = |worker: &WorkerState| {
-                    worker.away.get(run.dataset_path()).map(|away| away.reason.clone()).unwrap_or_default()
+                    worker.away().get(run.dataset_path()).map(|away| away.reason.clone()).unwrap_or_default()
                 };
                 format!("the data set is away, and tried again until it is back: {}", of_those(&reason))
             }
-            Why::SlotsBusy if run.active.is_empty() => "every slot is busy with other sweeps".to_owned(),
+            Why::SlotsBusy if run.running_jobs() == 0 => "every slot is busy with other sweeps".to_owned(),
             Why::SlotsBusy => "every slot is busy".to_owned(),
         }
     }
@@ -132,27 +133,23 @@ impl Engine {
     /// again when the reason changes.
     pub(super) fn note_idle_sweeps(&mut self, now: Now, out: &mut Output) {
         let crowd = self.crowd();
-        let idle = |run: &&SweepRun| run.active.is_empty();
-        let runs = self.live.iter().filter_map(|id| self.sweeps.get(id));
-        let waiting: Vec<_> = runs
+        let idle = |run: &&SweepRun| run.running_jobs() == 0;
+        let waiting: Vec<_> = self
+            .sweeps
+            .running()
             .map(|run| {
                 let reason = Some(run).filter(idle).and_then(|run| self.why_waiting(&crowd, run));
-                let since = run.idle_since_ms.unwrap_or(now.monotonic_ms);
+                let since = run.idle_since_ms().unwrap_or(now.monotonic_ms);
                 // Words take longer to find than that there is a reason.
                 let is_due = now.monotonic_ms.saturating_sub(since) >= IDLE_TOLD_AFTER_MS;
                 let text = reason.filter(|_| is_due).map(|reason| self.why_in_words(&crowd, run, reason));
-                (run.id, reason.map(|_| since), text)
+                (run.id(), reason.map(|_| since), text)
             })
             .collect();
         for (id, since, text) in waiting {
-            let Some(run) = self.sweeps.get_mut(&id) else { continue };
-            if since.is_none() {
-                run.moves();
-                continue;
-            }
-            run.idle_since_ms = since;
-            if let Some(text) = text.filter(|text| *text != run.idle_told) {
-                run.idle_told = text;
+            let Some(run) = self.sweeps.get_mut(id) else { continue };
+            run.idle(since);
+            if text.is_some_and(|text| run.tell_idle(text)) {
                 out.effects.push(Effect::Observed { sweep: id, observation: Observation::Progress });
             }
         }
@@ -162,13 +159,13 @@ impl Engine {
 /// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
 fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitReason> {
     looks_at_a_worker();
-    if worker.is_to_be_set_aside(|| others) {
+    if worker.is_to_be_quarantined(|| others) {
         return Some(WaitReason::AllQuarantined);
     }
-    if worker.unfit.contains(&run.id) {
+    if worker.has_refused_sweep(run.id()) {
         return Some(WaitReason::NoneCanTrain);
     }
-    worker.away.contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
+    worker.away().contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
 }
 
 /// What is to be said of each of these workers; of the first of many.
@@ -179,7 +176,7 @@ fn named(workers: &[(&WorkerName, &WorkerState)], why: impl Fn(&WorkerState) -> 
 }
 
 fn leaving(worker: &WorkerState) -> String {
-    if worker.leaving.is_empty() { "it takes no more jobs".to_owned() } else { worker.leaving.clone() }
+    if worker.leaving().is_empty() { "it takes no more jobs".to_owned() } else { worker.leaving().to_owned() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use domain::{
     record::{Record, StoredWeights, WeightsFile, WeightsState},
     specification::Keep,
 };
-use terms::{AttemptKey, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName, snapshot::SnapshotId};
 
 use super::{Effect, Engine, KeptWeights, Observation, Output, sweep_run::SweepRun};
 
@@ -38,6 +38,8 @@ pub struct WeightsNames {
     pub awaited: BTreeSet<String>,
     /// The folders in which files of this coordinator's sweeps lie.
     pub folders: BTreeSet<String>,
+    /// The files of programs that sweeps name.
+    pub snapshots: BTreeSet<SnapshotId>,
 }
 
 /// The weights of a sweep that are kept or on their way.
@@ -90,8 +92,8 @@ impl Weights {
     }
 
     pub(super) fn check_invariants(&self, run: &SweepRun) -> Result<(), String> {
-        if self.0.keys().any(|job| !run.has_begun(*job) || run.active.contains_key(job)) {
-            return Err(format!("sweep {}: weights of a job that is not done", run.id));
+        if self.0.keys().any(|job| !run.has_begun(*job) || run.current(*job).is_some()) {
+            return Err(format!("sweep {}: weights of a job that is not done", run.id()));
         }
         Ok(())
     }
@@ -100,19 +102,19 @@ impl Weights {
 impl SweepRun {
     /// The name of a file of weights, below the place where all are kept: no other file ever has it.
     fn weights_name(&self, job: u64, attempt: u32, file: &WeightsFile) -> String {
-        weights_name(self.id, self.created_unix_ms, job, attempt, &file.blake3)
+        weights_name(self.id(), self.created_unix_ms(), job, attempt, &file.blake3)
     }
 
     /// Whether weights of a job with this value would be kept if they were there.
     fn would_keep(&self, job: u64, value: f64) -> bool {
-        match self.definition.specification.artifacts.keep {
+        match self.definition().specification.artifacts.keep {
             Keep::All => true,
             Keep::None => false,
             Keep::Best(most) => {
                 let better = |(other, entry): &(u64, &Entry)| {
                     *other != job && self.outranks((*other, entry.value), (job, value))
                 };
-                (self.weights.kept().filter(better).count() as u64) < u64::from(most)
+                (self.weights().kept().filter(better).count() as u64) < u64::from(most)
             }
         }
     }
@@ -120,14 +122,14 @@ impl SweepRun {
     /// Gives up what is not among the best any more.
     pub(super) fn trim_weights(&mut self, out: &mut Output) {
         let outranked: Vec<u64> = self
-            .weights
+            .weights()
             .0
             .iter()
             .filter(|(job, entry)| !self.would_keep(**job, entry.value))
             .map(|(job, _)| *job)
             .collect();
         for job in outranked {
-            let Some(entry) = self.weights.0.remove(&job) else { continue };
+            let Some(entry) = self.weights_mut().0.remove(&job) else { continue };
             let attempt = self.attempt_key(job, entry.attempt);
             // Also of what was on its way: a part of it may have come in.
             let name = self.weights_name(job, entry.attempt, &entry.file);
@@ -139,7 +141,7 @@ impl SweepRun {
 
     /// The best weights that are kept, as users see them.
     pub(super) fn best_weights(&self) -> Option<KeptWeights> {
-        let best = self.weights.kept().reduce(|best, next| {
+        let best = self.weights().kept().reduce(|best, next| {
             if self.outranks((next.0, next.1.value), (best.0, best.1.value)) { next } else { best }
         })?;
         let (job, entry) = best;
@@ -192,7 +194,7 @@ impl Engine {
     pub(super) fn weights_left(&mut self, left: Left, out: &mut Output) {
         let Left { attempt, worker, objective, best, weights } = left;
         let keeps = self.config.keeps_weights;
-        let Some(run) = self.sweeps.get_mut(&attempt.job.sweep).filter(|_| keeps) else { return };
+        let Some(run) = self.sweeps.get_mut(attempt.job.sweep).filter(|_| keeps) else { return };
         let Some(value) = run.ranked_value(objective, best) else { return };
         let job = attempt.job.job;
         let Some(weights) = weights.filter(|_| run.would_keep(job, value)) else { return };
@@ -200,7 +202,7 @@ impl Engine {
             Ok(file) => {
                 let entry = Entry { attempt: attempt.attempt, worker, file, value, kept: false };
                 out.records.push(entry.record(attempt, WeightsState::Awaited, String::new()));
-                run.weights.0.insert(job, entry);
+                run.weights_mut().0.insert(job, entry);
             }
             Err(reason) => {
                 let file = WeightsFile { bytes: 0, blake3: String::new() };
@@ -212,10 +214,10 @@ impl Engine {
 
     /// What becomes of weights that a worker offers.
     pub(super) fn weights_offered(&self, attempt: AttemptKey, file: &WeightsFile) -> WeightsAnswer {
-        let Some(run) = self.sweeps.get(&attempt.job.sweep) else {
+        let Some(run) = self.sweeps.get(attempt.job.sweep) else {
             return WeightsAnswer::NotWanted("there is no such sweep".to_owned());
         };
-        if let Some(entry) = run.weights.find(attempt, file) {
+        if let Some(entry) = run.weights().find(attempt, file) {
             let name = run.weights_name(attempt.job.job, attempt.attempt, file);
             return if entry.kept { WeightsAnswer::Durable } else { WeightsAnswer::Wanted { name } };
         }
@@ -234,9 +236,9 @@ impl Engine {
         out: &mut Output,
     ) -> WeightsAnswer {
         let answer = self.weights_offered(attempt, file);
-        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let run = self.sweeps.get_mut(attempt.job.sweep);
         let (WeightsAnswer::Wanted { .. }, Some(run)) = (&answer, run) else { return answer };
-        if let Some(entry) = run.weights.0.get_mut(&attempt.job.job) {
+        if let Some(entry) = run.weights_mut().0.get_mut(&attempt.job.job) {
             entry.kept = true;
             out.records.push(entry.record(attempt, WeightsState::Kept, String::new()));
         }
@@ -253,11 +255,11 @@ impl Engine {
         reason: String,
         out: &mut Output,
     ) -> WeightsAnswer {
-        let run = self.sweeps.get_mut(&attempt.job.sweep);
+        let run = self.sweeps.get_mut(attempt.job.sweep);
         if let Some(run) = run
-            && let Some(entry) = run.weights.find(attempt, file).filter(|entry| !entry.kept).cloned()
+            && let Some(entry) = run.weights().find(attempt, file).filter(|entry| !entry.kept).cloned()
         {
-            run.weights.0.remove(&attempt.job.job);
+            run.weights_mut().0.remove(&attempt.job.job);
             let name = run.weights_name(attempt.job.job, attempt.attempt, file);
             out.effects.push(Effect::RemoveWeights { name });
             out.records.push(entry.record(attempt, WeightsState::Absent, reason));
@@ -270,9 +272,11 @@ impl Engine {
     /// The names of all files that are kept or on their way, and the folders where files of this coordinator lie.
     pub(super) fn weights_names(&self) -> WeightsNames {
         let mut names = WeightsNames::default();
-        for run in self.sweeps.values() {
-            names.folders.insert(weights_folder(run.id, run.created_unix_ms));
-            for (job, entry) in &run.weights.0 {
+        for run in self.sweeps.all() {
+            names.folders.insert(weights_folder(run.id(), run.created_unix_ms()));
+            // All specifications of a sweep have the same one.
+            names.snapshots.extend(run.definition().specification.snapshot());
+            for (job, entry) in &run.weights().0 {
                 let name = run.weights_name(*job, entry.attempt, &entry.file);
                 if entry.kept {
                     names.kept.insert(name)

@@ -1,16 +1,18 @@
 //! The workers that the engine knows: their slots and what occupies them.
 
+mod roster;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     path::PathBuf,
 };
 
-use terms::{AttemptKey, JobKey, SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName};
 
+pub(super) use self::roster::Workers;
 use super::{
     CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
-    WorkerView, away::Away, query::WorkersPage,
+    WorkerView, attribution::Standing, away::Away, query::WorkersPage,
 };
 use crate::mutants::{self, Mutant};
 
@@ -67,40 +69,37 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct WorkerState {
     /// Its stream; none while it is away.
-    pub(super) session: Option<SessionId>,
+    session: Option<SessionId>,
     /// The answer to its hello has left; before, its silence means nothing.
-    pub(super) welcomed: bool,
-    pub(super) host: String,
-    pub(super) software_version: String,
-    pub(super) draining: bool,
+    welcomed: bool,
+    host: String,
+    software_version: String,
+    draining: bool,
     /// A user has asked for that. Only kept in memory: what lasts is that the worker knows of it.
-    pub(super) drained: bool,
+    drained: bool,
     /// The worker has said itself that it takes no more jobs.
-    pub(super) has_said_draining: bool,
+    has_said_draining: bool,
     /// Why it takes no more jobs, for people.
-    pub(super) leaving: String,
-    pub(super) slots: Vec<SlotState>,
-    pub(super) last_seen_unix_ms: u64,
+    leaving: String,
+    slots: Vec<SlotState>,
+    last_seen_unix_ms: u64,
     /// When the last message came, on the clock of leases.
-    pub(super) last_heard_ms: u64,
+    last_heard_ms: u64,
     /// Until when one whose stream broke is expected back, before another worker of its name is let in; on the clock of
     /// leases.
-    pub(super) returns_until_ms: u64,
+    returns_until_ms: u64,
     /// The last other worker of its name that was turned away.
-    pub(super) rival: Option<Rival>,
+    rival: Option<Rival>,
     /// Sweeps that it said it cannot run.
-    pub(super) unfit: BTreeSet<SweepId>,
+    unfit: BTreeSet<SweepId>,
     /// Data sets that it could not read when it last tried, by their paths.
-    pub(super) away: BTreeMap<PathBuf, Away>,
+    away: BTreeMap<PathBuf, Away>,
     /// Its process, told from one that was started anew.
-    pub(super) instance: String,
+    instance: String,
     /// About how much memory its hello takes up.
-    pub(super) bytes: usize,
-    /// Jobs that crashed here since the last one that did not, and why.
-    pub(super) crashed: BTreeMap<JobKey, String>,
-    /// How many things it said that cannot be, and the last one.
-    pub(super) refused: u32,
-    pub(super) refusal: String,
+    bytes: usize,
+    /// What is attributed to it.
+    standing: Standing,
 }
 
 /// One slot.
@@ -108,7 +107,7 @@ pub(super) struct WorkerState {
 pub(super) struct SlotState {
     pub(super) description: SlotDescription,
     /// What runs there, or was revoked and has not ended yet: one attempt, or a pack.
-    pub(super) occupants: BTreeSet<AttemptKey>,
+    occupants: BTreeSet<AttemptKey>,
 }
 
 impl Hello {
@@ -132,13 +131,155 @@ impl SlotState {
 }
 
 impl WorkerState {
+    /// A worker that has said hello on a stream.
+    pub(super) fn new(now: Now, session: SessionId, hello: Hello) -> Self {
+        let bytes = hello.bytes_kept();
+        let Hello { instance, host, software_version, slots, draining, .. } = hello;
+        let slot = |description| SlotState { description, occupants: BTreeSet::new() };
+        Self {
+            session: Some(session),
+            welcomed: false,
+            host,
+            software_version,
+            draining,
+            drained: false,
+            has_said_draining: draining,
+            leaving: String::new(),
+            slots: slots.into_iter().map(slot).collect(),
+            last_seen_unix_ms: now.unix_ms,
+            last_heard_ms: now.monotonic_ms,
+            returns_until_ms: 0,
+            rival: None,
+            unfit: BTreeSet::new(),
+            away: BTreeMap::new(),
+            instance,
+            bytes,
+            standing: Standing::default(),
+        }
+    }
+
+    /// Its stream; none while it is away.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn slots(&self) -> &[SlotState] {
+        &self.slots
+    }
+
+    /// Whether it takes no more jobs.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Why it takes no more jobs, for people.
+    pub(super) fn leaving(&self) -> &str {
+        &self.leaving
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub(super) fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+
+    /// Data sets that it could not read when it last tried, by their paths.
+    pub(super) fn away(&self) -> &BTreeMap<PathBuf, Away> {
+        &self.away
+    }
+
+    pub(super) fn away_mut(&mut self) -> &mut BTreeMap<PathBuf, Away> {
+        &mut self.away
+    }
+
+    /// It said something.
+    pub(super) fn is_heard(&mut self, now: Now) {
+        (self.last_seen_unix_ms, self.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
+    }
+
+    /// The answer to its hello has left: from now on, its silence counts.
+    pub(super) fn is_welcomed(&mut self, monotonic_ms: u64) {
+        (self.welcomed, self.last_heard_ms) = (true, monotonic_ms);
+    }
+
+    /// Whether it has said hello and was not answered yet: it says nothing until it is.
+    pub(super) fn waits_for_welcome(&self) -> bool {
+        self.session.is_some() && !self.welcomed
+    }
+
+    /// Whether it is expected back, though its stream is gone.
+    pub(super) fn is_expected_back(&self, monotonic_ms: u64) -> bool {
+        !self.draining && monotonic_ms < self.returns_until_ms
+    }
+
+    /// Another worker of its name was turned away.
+    pub(super) fn has_rival(&mut self, rival: Rival) {
+        self.rival = Some(rival);
+    }
+
+    /// It has said that it takes no more jobs.
+    pub(super) fn says_draining(&mut self, reason: String) {
+        (self.draining, self.has_said_draining) = (true, true);
+        if self.leaving.is_empty() {
+            self.leaving = reason;
+        }
+    }
+
+    /// A user wants it to leave.
+    pub(super) fn ask_to_leave(&mut self) {
+        self.drained = true;
+    }
+
+    /// Whether a user wants it to leave.
+    pub(super) fn is_asked_to_leave(&self) -> bool {
+        self.drained
+    }
+
+    /// It leaves as a user wants it to: where it is told so, and why; nothing where it leaves already.
+    pub(super) fn leave_on_request(&mut self) -> Option<(SessionId, String)> {
+        let session = self.session.filter(|_| !self.draining)?;
+        self.draining = true;
+        self.leaving = "drained on request".to_owned();
+        Some((session, self.leaving.clone()))
+    }
+
+    /// It has said that it cannot run a sweep.
+    pub(super) fn refuse_sweep(&mut self, sweep: SweepId) {
+        self.unfit.insert(sweep);
+    }
+
+    /// It may try a sweep again that it could not run.
+    pub(super) fn try_sweep_again(&mut self, sweep: SweepId) {
+        self.unfit.remove(&sweep);
+    }
+
+    pub(super) fn has_refused_sweep(&self, sweep: SweepId) -> bool {
+        self.unfit.contains(&sweep)
+    }
+
+    pub(super) fn refused_sweeps(&self) -> impl Iterator<Item = SweepId> + '_ {
+        self.unfit.iter().copied()
+    }
+
+    /// An attempt occupies a slot from now on; whether there is such a slot.
+    pub(super) fn occupy(&mut self, index: u32, attempt: AttemptKey) -> bool {
+        let slot = self.slots.iter_mut().find(|slot| slot.description.index == index);
+        slot.map(|slot| slot.occupants.insert(attempt)).is_some()
+    }
+
     /// This worker with what is known of it from the stream before; a process that was started anew is innocent, and one
     /// on another machine is another worker.
     pub(super) fn after(self, before: Option<Self>, kinship: Kinship) -> Self {
         let Some(before) = before else { return self };
-        let Self { unfit, away, crashed, refused, refusal, drained, .. } = before;
+        let Self { unfit, away, standing, drained, .. } = before;
         match kinship {
-            Kinship::Same => Self { unfit, away, crashed, refused, refusal, drained, ..self },
+            Kinship::Same => Self { unfit, away, standing, drained, ..self },
             Kinship::Successor | Kinship::Unknown => Self { unfit, ..self },
             Kinship::Stranger => self,
         }
@@ -156,8 +297,9 @@ impl WorkerState {
     }
 
     /// Its stream is gone; it may be back until then. What is kept of it is bounded.
-    pub(super) fn depart(&mut self, returns_until_ms: u64) {
+    pub(super) fn depart(&mut self, seen_unix_ms: Option<u64>, returns_until_ms: u64) {
         self.session = None;
+        self.last_seen_unix_ms = seen_unix_ms.unwrap_or(self.last_seen_unix_ms);
         self.returns_until_ms = returns_until_ms;
         self.slots.truncate(DEPARTED_SLOTS_MAX);
         self.slots.shrink_to_fit();
@@ -182,26 +324,15 @@ impl WorkerState {
     }
 
     /// Whether a slot is free.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_free_slot(&self) -> bool {
         self.slots.iter().any(SlotState::is_free)
-    }
-
-    /// Frees the slot that `attempt` occupies.
-    pub(super) fn release(&mut self, attempt: AttemptKey) {
-        if mutants::is_on(Mutant::SlotsNotFreed) {
-            return;
-        }
-        for slot in &mut self.slots {
-            slot.occupants.remove(&attempt);
-        }
     }
 }
 
 impl Engine {
     /// At most `limit` workers with names after `after`, fewer where they are large.
     pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> WorkersPage {
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut later = self.workers.range::<WorkerName, _>((after, Bound::Unbounded)).peekable();
+        let mut later = self.workers.after(after).peekable();
         let (mut page, mut bytes) = (Vec::new(), 0);
         while page.len() < limit
             && bytes < PAGE_BYTES_MAX
@@ -215,12 +346,12 @@ impl Engine {
     }
 
     pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> WorkerView {
-        let set_aside = self.set_aside(worker);
+        let quarantined = self.quarantine(worker);
         let away = worker.away_view(now);
         let status = match worker.session {
             None => WorkerStatus::Disconnected,
             Some(_) if worker.draining => WorkerStatus::Draining,
-            Some(_) if set_aside.is_some() || away.is_some() => WorkerStatus::Quarantined,
+            Some(_) if quarantined.is_some() || away.is_some() => WorkerStatus::Quarantined,
             Some(_) => WorkerStatus::Connected,
         };
         let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
@@ -244,7 +375,7 @@ impl Engine {
             slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
             running: occupants.filter(runs).copied().collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: set_aside.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
+            reason: quarantined.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
                 true => format!("{}, which it has not confirmed", worker.leaving),
                 false => worker.leaving.clone(),
             }),
@@ -260,7 +391,7 @@ impl Engine {
 
     /// Whether the attempt holds its lease on that worker.
     fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
-        let active = self.sweeps.get(&attempt.job.sweep).and_then(|run| run.active(attempt));
+        let active = self.sweeps.get(attempt.job.sweep).and_then(|run| run.active(attempt));
         active.is_some_and(|active| active.worker == *name)
     }
 
@@ -268,7 +399,7 @@ impl Engine {
     pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
         let connected = |worker: &&WorkerState| worker.session.is_some();
         let add = |(workers, bytes), worker: &WorkerState| (workers + 1, bytes + worker.bytes);
-        let (all, bytes): (usize, usize) = self.workers.values().filter(connected).fold((0, 0), add);
+        let (all, bytes): (usize, usize) = self.workers.all().filter(connected).fold((0, 0), add);
         // Whom it replaces.
         let (own, own_bytes) = self.workers.get(&hello.name).filter(connected).into_iter().fold((0, 0), add);
         let reason = if all - own >= CONNECTED_MAX {
@@ -289,13 +420,13 @@ impl Engine {
     /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not
     /// wait for their slots. One that is alive connects again and says what it holds.
     pub(super) fn cut_off_silent_workers(&mut self, now: Now, out: &mut Output) {
-        for worker in self.workers.values_mut() {
+        for worker in self.workers.all_mut() {
             let silent = now.monotonic_ms.saturating_sub(worker.last_heard_ms) > self.config.lease_ms;
             let waits_for_us = !worker.welcomed && !mutants::is_on(Mutant::LeasesBeginEarly);
             if let Some(session) = worker.session.take_if(|_| silent && !waits_for_us) {
                 self.sessions.remove(&session);
                 // It was expected for a whole lease.
-                worker.depart(0);
+                worker.depart(None, 0);
                 out.effects.push(Effect::Close { session, reason: CloseReason::Silent });
             }
         }
@@ -305,7 +436,7 @@ impl Engine {
     pub(super) fn forget_workers(&mut self, unix_ms: u64) {
         let mut departed: Vec<u64> = self
             .workers
-            .values()
+            .all()
             .filter(|worker| worker.session.is_none())
             .map(|worker| worker.last_seen_unix_ms)
             .collect();
@@ -314,8 +445,7 @@ impl Engine {
         // Those that left up to then go first; more than wanted only where several left in the same millisecond.
         let oldest = excess.checked_sub(1).and_then(|last| departed.get(last)).copied();
         self.workers.retain(|name, worker| {
-            let holds =
-                || self.sweeps.values().any(|run| run.active.values().any(|active| active.worker == *name));
+            let holds = || self.sweeps.are_held_by(name);
             let kept_ms = if worker.draining { FORGET_LEFT_AFTER_MS } else { FORGET_AFTER_MS };
             let is_due = unix_ms.saturating_sub(worker.last_seen_unix_ms) >= kept_ms
                 || oldest.is_some_and(|oldest| worker.last_seen_unix_ms <= oldest);

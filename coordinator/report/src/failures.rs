@@ -183,17 +183,15 @@ fn place(text: &str) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proto::v1;
+    use terms::{Goal, JobState, MetricSchema, MetricUse, Objective};
 
-    fn row(number: u64, state: v1::JobState, reason: &str) -> JobRow {
-        let job = v1::Job {
-            point: Some(v1::JobPoint { job: number, parameters: Vec::new() }),
-            state: state.into(),
-            reason: reason.into(),
-            ..v1::Job::default()
-        };
-        JobRow::new(&job, &[], &super::super::ranking::Ranking::new(None))
+    use super::*;
+    use crate::{model::Job, ranking::Ranking};
+
+    fn row(number: u64, state: JobState, reason: &str) -> JobRow {
+        let job = Job { number, state: Some(state), reason: reason.into(), ..Job::default() };
+        let objective = Objective { name: "f1".into(), goal: Goal::Maximize, used: MetricUse::Last };
+        JobRow::new(&job, &[], &Ranking::new(objective, &MetricSchema::default()))
     }
 
     fn reason(group: &Group) -> String {
@@ -207,11 +205,11 @@ mod tests {
     fn jobs_are_grouped_by_what_happened_to_them_wherever_that_was() {
         let mut failures = Failures::default();
         for number in 1..=31 {
-            failures.job(&row(number, v1::JobState::Failed, &format!("killed in epoch {number}")));
+            failures.job(&row(number, JobState::Failed, &format!("killed in epoch {number}")));
         }
-        failures.job(&row(32, v1::JobState::Done, ""));
+        failures.job(&row(32, JobState::Done, ""));
         for number in [33, 35, 36] {
-            failures.job(&row(number, v1::JobState::Diverged, "killed in epoch 1"));
+            failures.job(&row(number, JobState::Diverged, "killed in epoch 1"));
         }
         let groups = failures.into_groups();
         let told: Vec<_> =
@@ -229,11 +227,11 @@ mod tests {
     fn numbers_and_reasons_are_bounded() {
         let mut failures = Failures::default();
         for number in 1..=1_000 {
-            failures.job(&row(2 * number, v1::JobState::Failed, "no memory"));
+            failures.job(&row(2 * number, JobState::Failed, "no memory"));
         }
         for number in 0..1_000u32 {
             let reason: String = number.to_string().chars().map(|sign| (sign as u8 + 49) as char).collect();
-            failures.job(&row(2_001 + u64::from(number), v1::JobState::Failed, &reason));
+            failures.job(&row(2_001 + u64::from(number), JobState::Failed, &reason));
         }
         let groups = failures.into_groups();
         let (numbers, more) = groups[0].numbers();
@@ -248,7 +246,7 @@ mod tests {
     fn grouped(reasons: &[&str]) -> Vec<(String, u64)> {
         let mut failures = Failures::default();
         for (number, reason) in (1..).zip(reasons) {
-            failures.job(&row(number, v1::JobState::Failed, reason));
+            failures.job(&row(number, JobState::Failed, reason));
         }
         failures.into_groups().iter().map(|group| (reason(group), group.jobs)).collect()
     }
@@ -301,9 +299,9 @@ mod tests {
     #[test]
     fn jobs_of_which_nothing_is_known_are_told_apart_from_those_that_never_started() {
         let mut failures = Failures::default();
-        failures.job(&row(1, v1::JobState::Cancelled, ""));
-        failures.job(&row(2, v1::JobState::Failed, ""));
-        failures.job(&JobRow { attempts: 1, ..row(3, v1::JobState::Cancelled, "") });
+        failures.job(&row(1, JobState::Cancelled, ""));
+        failures.job(&row(2, JobState::Failed, ""));
+        failures.job(&JobRow { attempts: 1, ..row(3, JobState::Cancelled, "") });
         let whys: Vec<Why> = failures.into_groups().into_iter().map(|group| group.why).collect();
         assert_eq!(whys, [Why::Unknown, Why::Unknown, Why::NeverStarted]);
     }

@@ -15,7 +15,7 @@ mod svg;
 
 use std::cmp::Reverse;
 
-use proto::v1;
+use terms::ParameterValue;
 
 pub use self::numbers::measured;
 pub(super) use self::{
@@ -24,9 +24,11 @@ pub(super) use self::{
 };
 use super::{
     ReportError,
+    headings::Headings,
+    model::Epoch,
     ranking::{Best, Place},
     rows::JobRow,
-    words::Words,
+    words::{At, Words},
 };
 
 /// Most points of the scatter plot; more are an even choice and the best.
@@ -37,6 +39,11 @@ const BEST_POINTS: usize = 40;
 const CURVES_MAX: usize = 8;
 /// Where there are more jobs than that, how many of the curves are those of the worst.
 const WORST_CURVES: usize = 3;
+
+/// Files of the scatter plot where the objective is an accuracy.
+const TIME_AND_SHARE: [&str; 2] = ["figures/time-vs-accuracy.svg", "figures/time-vs-accuracy.png"];
+/// The same where it is another metric.
+const TIME_AND_OBJECTIVE: [&str; 2] = ["figures/time-vs-objective.svg", "figures/time-vs-objective.png"];
 
 /// One finished figure.
 #[derive(Debug)]
@@ -64,7 +71,8 @@ struct Point {
     number: u64,
     state: &'static str,
     seconds: f64,
-    accuracy: f64,
+    /// The objective.
+    value: f64,
     /// The value by which it has its colour.
     group: String,
     label: String,
@@ -78,14 +86,16 @@ struct Curve {
     /// The parameters that vary, in their order.
     values: Vec<String>,
     label: String,
-    epochs: Vec<v1::EpochRecord>,
+    epochs: Vec<Epoch>,
 }
 
 /// What the figures need, gathered job by job.
 #[derive(Debug)]
 pub(super) struct Figures {
     varying: Vec<String>,
-    /// The parameter whose values have colours of their own.
+    /// Whether the best epoch of a job counts.
+    uses_best: bool,
+    /// The parameter whose values have colours of their own, once there is a job.
     group: Option<String>,
     /// A choice that has nothing to do with the jobs' parameters.
     points: Best<u64, Point>,
@@ -95,32 +105,53 @@ pub(super) struct Figures {
     worst_curves: Best<(bool, Reverse<Place>), Curve>,
     /// Fewest and most epochs of the jobs that are done.
     epochs: Option<(u32, u32)>,
+    /// Jobs with a point, and those with a curve.
     with_results: u64,
+    with_curves: u64,
+    /// Jobs without an epoch.
     without_results: u64,
+    /// Jobs with epochs, of which none has a finite value of the objective.
+    without_values: u64,
 }
 
 impl Figures {
-    pub(super) fn new(sweep: &v1::Sweep) -> Self {
-        let varying = sweep.varying.clone();
-        let group = varying.iter().find(|name| *name == "activation").or_else(|| varying.first()).cloned();
+    pub(super) fn new(varying: &[String], uses_best: bool) -> Self {
         Self {
-            varying,
-            group,
+            varying: varying.to_vec(),
+            uses_best,
+            group: None,
             points: Best::new(POINTS_MAX),
             best_points: Best::new(BEST_POINTS),
             best_curves: Best::new(CURVES_MAX),
             worst_curves: Best::new(WORST_CURVES),
             epochs: None,
             with_results: 0,
+            with_curves: 0,
             without_results: 0,
+            without_values: 0,
         }
     }
 
     /// Adds a job.
-    pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[v1::EpochRow]) {
-        let results = row.train_seconds.zip(row.val_accuracy);
-        let Some((seconds, accuracy)) = results.filter(|(s, a)| s.is_finite() && a.is_finite()) else {
+    pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
+        if self.group.is_none() {
+            self.group = group(&self.varying, row);
+        }
+        let Some(seconds) = row.train_seconds.filter(|seconds| seconds.is_finite()) else {
             self.without_results += 1;
+            return;
+        };
+        self.point(place, row, seconds, headings);
+        // A job whose last value is not a number has a curve up to there.
+        if epochs.iter().filter_map(|epoch| headings.objective().value(&epoch.metrics)).any(|v| v.is_finite())
+        {
+            self.curve(place, row, epochs, headings);
+        }
+    }
+
+    fn point(&mut self, place: Place, row: &JobRow, seconds: f64, headings: &Headings) {
+        let Some(value) = row.ranked.map(|(_, value)| value).filter(|value| value.is_finite()) else {
+            self.without_values += 1;
             return;
         };
         self.with_results += 1;
@@ -129,9 +160,9 @@ impl Figures {
             number: row.number,
             state: row.state,
             seconds,
-            accuracy,
+            value,
             group: self.group.as_ref().map_or_else(String::new, |name| row.parameter(name)),
-            label: row.short_label(&self.varying),
+            label: row.short_label(&self.varying, headings),
         };
         if row.state == "done" {
             let (fewest, most) = self.epochs.unwrap_or((row.epochs_done, row.epochs_done));
@@ -139,12 +170,16 @@ impl Figures {
         }
         self.points.offer(mixed(row.number), point);
         self.best_points.offer(place, point);
+    }
+
+    fn curve(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
+        self.with_curves += 1;
         let curve = || Curve {
             number: row.number,
             state: row.state,
             values: self.varying.iter().map(|name| row.parameter(name)).collect(),
-            label: row.short_label(&self.varying),
-            epochs: epochs.iter().filter_map(|epoch| epoch.record.clone()).collect(),
+            label: row.short_label(&self.varying, headings),
+            epochs: epochs.to_vec(),
         };
         self.best_curves.offer(place, curve);
         let is_result = matches!(row.state, "done" | "diverged");
@@ -152,7 +187,14 @@ impl Figures {
     }
 
     /// Draws both figures.
-    pub(super) fn draw(self, words: &Words) -> Result<Vec<Figure>, ReportError> {
+    pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
+        let words = headings.words;
+        let epochs = self.epochs.filter(|(fewest, most)| fewest == most);
+        let at = match (self.uses_best, epochs) {
+            (true, _) => At::Best,
+            (false, Some((epochs, _))) => At::Epoch(epochs),
+            (false, None) => At::Last,
+        };
         let points = merged(self.points.into_ranked(), self.best_points.into_ranked());
         let scatter = scatter::draw(
             &scatter::Jobs {
@@ -160,30 +202,43 @@ impl Figures {
                 with_results: self.with_results,
                 without_results: self.without_results,
                 group: self.group.as_deref(),
-                epochs: self.epochs.filter(|(fewest, most)| fewest == most).map(|(epochs, _)| epochs),
+                without_values: self.without_values,
+                at,
             },
-            words,
+            headings,
         );
         let mut chosen = self.best_curves.into_ranked();
-        if self.with_results > chosen.len() as u64 {
+        if self.with_curves > chosen.len() as u64 {
             chosen.truncate(CURVES_MAX - WORST_CURVES);
         }
         let best = chosen.len();
-        if self.with_results > best as u64 {
+        if self.with_curves > best as u64 {
             let numbers: Vec<u64> = chosen.iter().map(|curve| curve.number).collect();
             let worst = self.worst_curves.into_ranked().into_iter();
             // The worst of all comes last. Where few jobs have ended, they are among the best, too.
             chosen.extend(worst.rev().filter(|curve| !numbers.contains(&curve.number)));
         }
         let curves = curves::draw(
-            &curves::Jobs { curves: &chosen, best, with_results: self.with_results, varying: &self.varying },
-            words,
+            &curves::Jobs { curves: &chosen, best, all: self.with_curves, varying: &self.varying },
+            headings,
         );
+        let [svg, png] = if headings.objective().is_share { TIME_AND_SHARE } else { TIME_AND_OBJECTIVE };
         Ok(vec![
-            figure("figures/time-vs-accuracy.svg", "figures/time-vs-accuracy.png", scatter, words)?,
+            figure(svg, png, scatter, words)?,
             figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, words)?,
         ])
     }
+}
+
+/// The parameter whose values have colours: the first with values that are no numbers, else the first.
+fn group(varying: &[String], row: &JobRow) -> Option<String> {
+    let is_kind = |name: &&String| {
+        matches!(
+            row.parameters.get(name),
+            Some(ParameterValue::Text(_) | ParameterValue::Boolean(_) | ParameterValue::Null)
+        )
+    };
+    varying.iter().find(is_kind).or_else(|| varying.first()).cloned()
 }
 
 /// A number that has nothing of the job's number left (the finaliser of SplitMix64): numbers of jobs count through the grid,

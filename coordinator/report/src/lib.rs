@@ -4,12 +4,16 @@
 //! and the figures. Every file is written beside its place and renamed at the end, so that a report that was
 //! interrupted leaves the one before it whole.
 
+mod columns;
 mod failures;
 mod figures;
+mod headings;
+mod model;
 mod pages;
 mod ranking;
 mod rows;
 mod tables;
+pub mod view;
 mod words;
 
 use std::{
@@ -20,13 +24,17 @@ use std::{
 };
 
 use held_folder::HeldFolder;
-use proto::v1;
 use tempfile::NamedTempFile;
 
-pub use self::figures::measured;
+pub use self::{
+    columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
+    figures::measured,
+    model::{Epoch, Job, JobCounts, Sweep, Weights},
+};
 use self::{
     failures::Failures,
     figures::Figures,
+    headings::Headings,
     pages::Content,
     ranking::{Best, Place, Ranking},
     rows::JobRow,
@@ -55,8 +63,8 @@ pub enum Language {
 #[derive(Debug)]
 pub struct ReportWriter {
     directory: PathBuf,
-    words: &'static Words,
-    sweep: v1::Sweep,
+    headings: Headings,
+    sweep: Sweep,
     ranking: Ranking,
     tables: Tables,
     figures: Figures,
@@ -94,24 +102,19 @@ impl ReportWriter {
     ///
     /// # Errors
     /// The directory or a file in it cannot be written.
-    pub fn create(
-        directory: &Path,
-        header: &v1::ReportHeader,
-        language: Language,
-    ) -> Result<Self, ReportError> {
+    pub fn create(directory: &Path, sweep: Sweep, language: Language) -> Result<Self, ReportError> {
         let write = |source| ReportError::Write { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory.join("figures")).map_err(write)?;
         HeldFolder::remove_stale(directory, UNFINISHED);
         let unfinished = HeldFolder::create(directory, UNFINISHED).map_err(write)?;
-        let words = Words::of(language);
-        let sweep = header.sweep.clone().unwrap_or_default();
-        let ranking = Ranking::new(sweep.metric.as_ref());
+        let headings = Headings::new(&sweep, Words::of(language));
+        let ranking = Ranking::new(sweep.objective.clone(), &sweep.metrics);
         Ok(Self {
             directory: directory.to_owned(),
-            words,
+            tables: Tables::new(&sweep, || new_file(unfinished.path())).map_err(write)?,
+            figures: Figures::new(&sweep.varying, ranking.uses_best()),
+            headings,
             ranking,
-            tables: Tables::new(header, || new_file(unfinished.path())).map_err(write)?,
-            figures: Figures::new(&sweep),
             failures: Failures::default(),
             best: Best::new(TABLE_ROWS_MAX),
             train_seconds: 0.0,
@@ -125,7 +128,7 @@ impl ReportWriter {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn job(&mut self, job: &v1::Job, epochs: &[v1::EpochRow]) -> Result<(), ReportError> {
+    pub fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ReportError> {
         let row = JobRow::new(job, epochs, &self.ranking);
         self.tables
             .job(&row, epochs)
@@ -135,7 +138,7 @@ impl ReportWriter {
         self.packed |= row.pack_size > 1;
         self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
         let place = self.ranking.place(&row);
-        self.figures.job(place, &row, epochs);
+        self.figures.job(place, &row, epochs, &self.headings);
         self.failures.job(&row);
         self.best.offer(place, || row);
         Ok(())
@@ -148,7 +151,7 @@ impl ReportWriter {
     pub fn finish(self) -> Result<PathBuf, ReportError> {
         let Self {
             directory,
-            words,
+            headings,
             sweep,
             ranking,
             tables,
@@ -160,7 +163,7 @@ impl ReportWriter {
             unfinished,
         } = self;
         let write = |source| ReportError::Write { path: directory.clone(), source };
-        let figures = figures.draw(words)?;
+        let figures = figures.draw(&headings)?;
         let failures = failures.into_groups();
         let selection = best.is_selection();
         let mut rows = best.into_ranked();
@@ -169,7 +172,8 @@ impl ReportWriter {
             rows.sort_by_key(|row| row.number);
         }
         let content = Content {
-            words,
+            words: headings.words,
+            headings: &headings,
             sweep: &sweep,
             rows,
             selection,

@@ -5,12 +5,12 @@ mod facts;
 mod html;
 mod markdown;
 
-use proto::v1;
-
 pub(super) use self::{html::html, markdown::markdown};
 use super::{
     failures::{Group, NEVER_STARTED, Why},
     figures::{Figure, measured},
+    headings::{Headings, Metric},
+    model::Sweep,
     rows::{JobRow, cut},
     words::Words,
 };
@@ -18,10 +18,18 @@ use super::{
 /// Most groups of failed jobs on a page.
 const GROUPS_SHOWN_MAX: usize = 20;
 
-/// What a page tells.
+/// Most parameters in the pages' table: with more, the objective is out of sight.
+const PARAMETERS_SHOWN_MAX: usize = 12;
+/// Most metrics in that table.
+const METRICS_SHOWN_MAX: usize = 6;
+/// Most cells of the table that holds the other columns: browsers are slow with more.
+const FOLDED_CELLS_MAX: usize = 50_000;
+
+/// What a page says.
 pub(super) struct Content<'a> {
     pub(super) words: &'static Words,
-    pub(super) sweep: &'a v1::Sweep,
+    pub(super) headings: &'a Headings,
+    pub(super) sweep: &'a Sweep,
     /// Rows of the table, in the order of the page.
     pub(super) rows: Vec<JobRow>,
     /// Whether the rows are only the best.
@@ -38,8 +46,17 @@ pub(super) struct Content<'a> {
     pub(super) failures: &'a [Group],
 }
 
-/// A column's heading and what a job has in it.
-type Extra = (&'static str, fn(&JobRow) -> String);
+/// A column: its heading, and what a job has in it.
+struct Column<'a> {
+    heading: String,
+    cell: Box<dyn Fn(&JobRow) -> String + 'a>,
+}
+
+/// A table of jobs.
+struct Table {
+    headings: Vec<String>,
+    rows: Vec<TableRow>,
+}
 
 /// One row of the table: its cells, whether it is the best.
 struct TableRow {
@@ -48,12 +65,13 @@ struct TableRow {
 }
 
 impl Content<'_> {
-    /// The parameters that have columns: those that vary, or the first ones of a sweep with one job.
-    fn columns(&self) -> Vec<&str> {
-        let varying = self.sweep.varying.iter().map(String::as_str);
-        let all =
-            || self.rows.first().map(|row| row.parameters.0.iter().map(|(name, _)| name.as_str()).collect());
-        if self.sweep.varying.is_empty() { all().unwrap_or_default() } else { varying.collect() }
+    /// The parameters that have columns: those that vary, or all of a sweep in which none does.
+    fn parameters(&self) -> Vec<&str> {
+        let names = match self.sweep.varying.is_empty() {
+            true => self.rows.first().map_or(&[] as &[_], |_| self.sweep.parameters.as_slice()),
+            false => self.sweep.varying.as_slice(),
+        };
+        names.iter().map(String::as_str).collect()
     }
 
     /// Whether some job shown has another end than `done`, so that states are worth a column.
@@ -66,57 +84,72 @@ impl Content<'_> {
         self.rows.iter().any(|row| row.pack_size > 1)
     }
 
-    /// Columns that have a place where some job shown has something in them: its heading, and what a job has there.
-    fn shown_extras(&self) -> impl Iterator<Item = Extra> + '_ {
-        let words = self.words;
-        let extras: [Extra; 4] = [
-            (words.val_loss, |row| decimals(row.val_loss, 4)),
-            (words.train_accuracy, |row| decimals(row.train_accuracy, 4)),
-            (words.best_epoch, |row| row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string())),
-            (words.best_val_accuracy, |row| decimals(row.best.map(|(_, accuracy)| accuracy), 4)),
-        ];
-        extras.into_iter().filter(|(_, cell)| self.rows.iter().any(|row| !cell(row).is_empty()))
-    }
-
-    fn headings(&self) -> Vec<String> {
-        let words = self.words;
-        let mut headings = vec![words.job.to_owned()];
-        headings.extend(self.columns().into_iter().map(|name| words.parameter(name).to_owned()));
-        headings.extend([words.train_seconds, words.val_accuracy, words.train_loss].map(str::to_owned));
-        headings.extend(self.shown_extras().map(|(heading, _)| heading.to_owned()));
+    /// The columns of the table, and those that it has no room for.
+    fn columns(&self) -> (Vec<Column<'_>>, Vec<Column<'_>>) {
+        let (words, headings) = (self.words, self.headings);
+        let mut parameters: Vec<Column<'_>> =
+            self.parameters().into_iter().map(|name| self.parameter(name)).collect();
+        let mut others = parameters.split_off(PARAMETERS_SHOWN_MAX.min(parameters.len()));
+        let mut columns = vec![column(words.job, |row| row.number.to_string())];
+        columns.extend(parameters);
+        columns.push(column(words.train_seconds, |row| decimals(row.train_seconds, 2)));
+        let objective = headings.objective();
+        let metric = |metric| self.metric(metric);
+        columns.push(metric(objective));
+        // What no job has is not worth a column.
+        let mut metrics: Vec<Column<'_>> = headings.metrics().iter().skip(1).map(metric).collect();
+        metrics.retain(|column| self.rows.iter().any(|row| !(column.cell)(row).is_empty()));
+        let more = metrics.split_off((METRICS_SHOWN_MAX - 1).min(metrics.len()));
+        columns.extend(metrics);
+        others.extend(more);
+        if self.rows.iter().any(|row| row.best.is_some()) {
+            let epoch = |row: &JobRow| row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string());
+            columns.push(column(words.best_epoch, epoch));
+            columns.push(column(&objective.at_best, |row| decimals(row.best.map(|(_, value)| value), 4)));
+        }
         if self.shows_packs() {
-            headings.push(words.pack_size.to_owned());
+            columns.push(column(words.pack_size, |row| row.pack_size.to_string()));
         }
         if self.shows_states() {
-            headings.extend([words.state, words.reason].map(str::to_owned));
+            columns.push(column(words.state, |row| words.state_name(row.state).to_owned()));
+            columns.push(column(words.reason, |row| cut(&words.reason(&row.reason))));
         }
-        headings
+        (columns, others)
     }
 
-    fn table(&self) -> Vec<TableRow> {
-        let (columns, states, packs) = (self.columns(), self.shows_states(), self.shows_packs());
+    fn parameter<'a>(&'a self, name: &'a str) -> Column<'a> {
+        column(self.headings.parameter(name), move |row| row.readable_parameter(name))
+    }
+
+    fn metric<'a>(&'a self, metric: &'a Metric) -> Column<'a> {
+        column(&metric.heading, |row| decimals(metric.value(&row.metrics), 4))
+    }
+
+    /// The table of jobs.
+    fn table(&self) -> Table {
+        self.table_of(&self.columns().0, self.rows.len())
+    }
+
+    /// The columns that the table has no room for, with the numbers of the jobs; none where it has all.
+    fn folded(&self) -> Option<Table> {
+        let (_, others) = self.columns();
+        if others.is_empty() {
+            return None;
+        }
+        let mut columns = vec![column(self.words.job, |row| row.number.to_string())];
+        columns.extend(others);
+        let rows = (FOLDED_CELLS_MAX / columns.len()).min(self.rows.len());
+        Some(self.table_of(&columns, rows))
+    }
+
+    fn table_of(&self, columns: &[Column<'_>], rows_max: usize) -> Table {
         let best = self.best.as_ref().map(|row| row.number);
-        let row = |row: &JobRow| {
-            let mut cells = vec![row.number.to_string()];
-            cells.extend(columns.iter().map(|name| row.readable_parameter(name)));
-            cells.extend([
-                decimals(row.train_seconds, 2),
-                decimals(row.val_accuracy, 4),
-                decimals(row.train_loss, 4),
-            ]);
-            cells.extend(self.shown_extras().map(|(_, cell)| cell(row)));
-            if packs {
-                cells.push(row.pack_size.to_string());
-            }
-            if states {
-                cells.extend([
-                    self.words.state_name(row.state).to_owned(),
-                    cut(&self.words.reason(&row.reason)),
-                ]);
-            }
-            TableRow { cells, best: best == Some(row.number) }
+        let row = |row: &JobRow| TableRow {
+            cells: columns.iter().map(|column| (column.cell)(row)).collect(),
+            best: best == Some(row.number),
         };
-        self.rows.iter().map(row).collect()
+        let headings = columns.iter().map(|column| column.heading.clone()).collect();
+        Table { headings, rows: self.rows.iter().take(rows_max).map(row).collect() }
     }
 
     /// Which jobs failed or ended early, and why: a line a group, of what happened to how many and of which these are.
@@ -142,6 +175,10 @@ impl Content<'_> {
         }
         lines
     }
+}
+
+fn column<'a>(heading: &str, cell: impl Fn(&JobRow) -> String + 'a) -> Column<'a> {
+    Column { heading: heading.to_owned(), cell: Box::new(cell) }
 }
 
 fn decimals(value: Option<f64>, decimals: usize) -> String {

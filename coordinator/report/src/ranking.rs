@@ -5,62 +5,50 @@ use std::{
     collections::BinaryHeap,
 };
 
-use proto::v1;
+use terms::{Goal, MetricRow, MetricSchema, MetricUse, Objective};
 
-use super::rows::JobRow;
+use super::{
+    model::{Epoch, Job},
+    rows::JobRow,
+};
 
 /// What ranks jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ranking {
-    metric: String,
-    maximize: bool,
-    use_best: bool,
+    objective: Objective,
+    /// The place of the objective's metric in rows; none where no value came in.
+    index: Option<usize>,
 }
 
 impl Ranking {
-    pub(super) fn new(metric: Option<&v1::Metric>) -> Self {
-        metric.map_or_else(Self::accuracy, |metric| Self {
-            metric: metric.name.clone(),
-            maximize: metric.maximize,
-            use_best: metric.use_best,
-        })
+    pub(super) fn new(objective: Objective, metrics: &MetricSchema) -> Self {
+        Self { index: metrics.index(&objective.name), objective }
     }
 
-    /// The largest validation accuracy at the last epoch.
-    pub(super) fn accuracy() -> Self {
-        Self { metric: "val_accuracy".to_owned(), maximize: true, use_best: false }
+    /// Whether the best epoch counts, and not the last.
+    pub(super) fn uses_best(&self) -> bool {
+        self.objective.used == MetricUse::Best
     }
 
-    fn of_epoch(&self, record: &v1::EpochRecord) -> Option<f64> {
-        match self.metric.as_str() {
-            "train_loss" => Some(record.train_loss),
-            "val_loss" => record.val_loss,
-            "train_accuracy" => record.train_accuracy,
-            _ => Some(record.val_accuracy),
-        }
+    /// The objective's value in a row.
+    pub(super) fn of_row(&self, row: &MetricRow) -> Option<f64> {
+        row.get(self.index?)
     }
 
-    /// The first epoch with the best value, and that value.
-    pub(super) fn best(&self, epochs: &[v1::EpochRow]) -> Option<(u32, f64)> {
-        let records = epochs.iter().filter_map(|epoch| epoch.record.clone());
-        let values = records.filter_map(|record| Some((record.epoch, self.of_epoch(&record)?)));
+    /// The first epoch with the best value, and that value. One that is not a number is better than none alone.
+    pub(super) fn best(&self, epochs: &[Epoch]) -> Option<(u32, f64)> {
+        let values = epochs.iter().filter_map(|epoch| Some((epoch.number, self.of_row(&epoch.metrics)?)));
         values.reduce(|best, one| {
-            let better = if self.maximize { one.1 > best.1 } else { one.1 < best.1 };
-            if better { one } else { best }
+            let is_better = self.objective.beats(one.1, best.1) || (best.1.is_nan() && !one.1.is_nan());
+            if is_better { one } else { best }
         })
     }
 
-    pub(super) fn value(&self, job: &v1::Job, epochs: &[v1::EpochRow]) -> Option<(u32, f64)> {
-        if self.use_best {
-            return self.best(epochs);
+    pub(super) fn value(&self, job: &Job, epochs: &[Epoch]) -> Option<(u32, f64)> {
+        match self.objective.used {
+            MetricUse::Best => self.best(epochs),
+            MetricUse::Last => Some(job.epochs_done).zip(self.of_row(&job.metrics)),
         }
-        let value = match self.metric.as_str() {
-            "train_loss" => job.train_loss,
-            "val_loss" => job.val_loss,
-            "train_accuracy" => job.train_accuracy,
-            _ => job.val_accuracy,
-        };
-        Some(job.epochs_done).zip(value)
     }
 
     /// A job's place: larger is better. Only jobs that are done can be the best, as for the coordinator; jobs that
@@ -71,7 +59,7 @@ impl Ranking {
             row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
         Place {
             is_candidate: value.is_some() && row.state == "done",
-            value: value.map(|value| if self.maximize { value } else { -value }),
+            value: value.map(|value| if self.objective.goal == Goal::Maximize { value } else { -value }),
             number: row.number,
         }
     }
@@ -172,26 +160,31 @@ impl<P: Ord, T> Best<P, T> {
 
 #[cfg(test)]
 mod tests {
+    use terms::{JobState, MISSING};
+
     use super::*;
 
-    fn row(number: u64, val_accuracy: Option<f64>) -> JobRow {
-        let job = v1::Job {
-            point: Some(v1::JobPoint { job: number, parameters: Vec::new() }),
-            state: v1::JobState::Done.into(),
-            val_accuracy,
-            ..v1::Job::default()
-        };
-        JobRow::new(&job, &[], &Ranking::new(None))
+    const METRICS: [&str; 2] = ["val_loss", "val_accuracy"];
+
+    fn ranking(name: &str, goal: Goal, used: MetricUse) -> Ranking {
+        let objective = Objective { name: name.into(), goal, used };
+        Ranking::new(objective, &MetricSchema::of(METRICS).unwrap())
+    }
+
+    fn accuracy() -> Ranking {
+        ranking("val_accuracy", Goal::Maximize, MetricUse::Last)
+    }
+
+    fn row(number: u64, state: JobState, value: Option<f64>) -> JobRow {
+        let metrics = MetricRow::new(&[0.5, value.unwrap_or(MISSING)]);
+        JobRow::new(&Job { number, state: Some(state), metrics, ..Job::default() }, &[], &accuracy())
     }
 
     #[test]
     fn the_best_are_kept_in_order_and_the_earlier_of_two_equal_ones_is_better() {
-        let ranking = Ranking::new(None);
         let mut best = Best::new(3);
-        for (number, accuracy) in [(1, None), (2, Some(0.5)), (3, Some(0.9)), (4, Some(0.5)), (5, Some(0.7))]
-        {
-            let row = row(number, accuracy);
-            best.offer(ranking.place(&row), || number);
+        for (number, value) in [(1, None), (2, Some(0.5)), (3, Some(0.9)), (4, Some(0.5)), (5, Some(0.7))] {
+            best.offer(accuracy().place(&row(number, JobState::Done, value)), || number);
         }
         assert!(best.is_selection());
         assert_eq!(best.into_ranked(), [3, 5, 2]);
@@ -199,18 +192,13 @@ mod tests {
 
     #[test]
     fn only_a_job_that_is_done_can_be_the_best() {
-        let ranking = Ranking::new(None);
-        let place = |number, state: v1::JobState, accuracy| {
-            let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
-            let job = v1::Job { point, state: state.into(), val_accuracy: accuracy, ..v1::Job::default() };
-            ranking.place(&JobRow::new(&job, &[], &ranking))
-        };
+        let place = |number, state, value| accuracy().place(&row(number, state, value));
         let places = [
-            place(1, v1::JobState::Done, Some(0.5)),
-            place(2, v1::JobState::Failed, Some(0.9)),
-            place(3, v1::JobState::Cancelled, Some(0.8)),
-            place(4, v1::JobState::Diverged, Some(0.95)),
-            place(5, v1::JobState::Failed, None),
+            place(1, JobState::Done, Some(0.5)),
+            place(2, JobState::Failed, Some(0.9)),
+            place(3, JobState::Cancelled, Some(0.8)),
+            place(4, JobState::Diverged, Some(0.95)),
+            place(5, JobState::Failed, None),
         ];
         assert!(places.is_sorted_by(|better, worse| better > worse));
         assert_eq!(places.map(Place::is_candidate), [true, false, false, false, false]);
@@ -218,45 +206,47 @@ mod tests {
 
     #[test]
     fn a_small_loss_is_better_where_the_sweep_says_so() {
-        let with = |metric: &str, number, loss| {
-            let ranking =
-                Ranking::new(Some(&v1::Metric { name: metric.into(), maximize: false, use_best: false }));
-            let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
-            let state = v1::JobState::Done.into();
-            let job =
-                v1::Job { point, state, train_loss: Some(loss), val_loss: Some(loss), ..v1::Job::default() };
+        let with = |number, loss| {
+            let ranking = ranking("val_loss", Goal::Minimize, MetricUse::Last);
+            let metrics = MetricRow::new(&[loss]);
+            let job = Job { number, state: Some(JobState::Done), metrics, ..Job::default() };
             ranking.place(&JobRow::new(&job, &[], &ranking))
         };
-        for metric in ["train_loss", "val_loss"] {
-            assert!(with(metric, 1, 0.1) > with(metric, 2, 0.2));
-            assert!(with(metric, 1, 0.1) > with(metric, 2, f64::NAN));
-        }
+        assert!(with(1, 0.1) > with(2, 0.2));
+        assert!(with(1, 0.1) > with(2, f64::NAN));
     }
 
     #[test]
     fn where_the_best_epoch_counts_the_last_one_does_not() {
-        let epochs = |losses: &[f64]| -> Vec<v1::EpochRow> {
-            let record = |(epoch, loss): (u32, &f64)| v1::EpochRecord {
-                epoch,
-                val_loss: Some(*loss),
-                val_accuracy: 1.0 - loss,
-                ..v1::EpochRecord::default()
+        let epochs = |losses: &[f64]| -> Vec<Epoch> {
+            let epoch = |(number, loss): (u32, &f64)| Epoch {
+                number,
+                metrics: MetricRow::new(&[*loss, 1.0 - loss]),
+                ..Epoch::default()
             };
-            let row = |record| v1::EpochRow { job: 1, attempt: 1, record: Some(record) };
-            (1..).zip(losses).map(record).map(row).collect()
+            (1..).zip(losses).map(epoch).collect()
         };
-        for (name, maximize, value) in [("val_loss", false, 0.2), ("val_accuracy", true, 0.8)] {
-            let ranking = Ranking::new(Some(&v1::Metric { name: name.into(), maximize, use_best: true }));
+        for (name, goal, value) in [("val_loss", Goal::Minimize, 0.2), ("val_accuracy", Goal::Maximize, 0.8)]
+        {
+            let ranking = ranking(name, goal, MetricUse::Best);
             let row = |number, losses: &[f64]| {
-                let point = Some(v1::JobPoint { job: number, parameters: Vec::new() });
-                let job = v1::Job { point, state: v1::JobState::Done.into(), ..v1::Job::default() };
+                let job = Job { number, state: Some(JobState::Done), ..Job::default() };
                 JobRow::new(&job, &epochs(losses), &ranking)
             };
             // The first of two equal epochs.
             let (overfits, learns) = (row(1, &[0.5, 0.2, 0.2, 0.9]), row(2, &[0.6, 0.5, 0.4, 0.3]));
             assert_eq!(overfits.ranked, Some((2, value)));
-            assert_eq!(overfits.best, Some((2, 0.8)), "also of jobs whose row does not say it");
+            assert_eq!(overfits.best, Some((2, value)), "also of jobs whose row does not say it");
             assert!(ranking.place(&overfits) > ranking.place(&learns));
+            let begins_badly = row(3, &[f64::NAN, 0.4]);
+            assert_eq!(begins_badly.ranked.map(|(epoch, _)| epoch), Some(2));
         }
+    }
+
+    #[test]
+    fn a_metric_that_never_came_in_ranks_nothing() {
+        let ranking = ranking("f1", Goal::Maximize, MetricUse::Last);
+        let job = Job { state: Some(JobState::Done), metrics: MetricRow::new(&[0.5, 0.5]), ..Job::default() };
+        assert!(!ranking.place(&JobRow::new(&job, &[], &ranking)).is_candidate());
     }
 }

@@ -1,10 +1,11 @@
 //! A job's row as every part of a report uses it.
 
-use proto::v1;
-use terms::{JobState, ParameterMap, ParameterValue};
+use terms::{MetricRow, ParameterMap, ParameterValue};
 
 use super::{
     figures::{readable, short, short_text},
+    headings::Headings,
+    model::{Epoch, Job},
     ranking::Ranking,
 };
 
@@ -19,13 +20,11 @@ pub(super) struct JobRow {
     pub(super) epochs_done: u32,
     /// Sum of the training loops, in seconds; none before the first epoch.
     pub(super) train_seconds: Option<f64>,
-    pub(super) val_accuracy: Option<f64>,
-    pub(super) train_loss: Option<f64>,
-    pub(super) val_loss: Option<f64>,
-    pub(super) train_accuracy: Option<f64>,
-    /// The first epoch with the highest validation accuracy, and that accuracy.
+    /// The metrics of the last epoch.
+    pub(super) metrics: MetricRow,
+    /// The first epoch with the best value of the objective, and that value.
     pub(super) best: Option<(u32, f64)>,
-    /// What ranks the job: its metric, and of which epoch that is.
+    /// What ranks the job: the objective, and of which epoch that is.
     pub(super) ranked: Option<(u32, f64)>,
     /// On one line, whole: a translation needs its end.
     pub(super) reason: String,
@@ -37,23 +36,19 @@ pub(super) struct JobRow {
 
 impl JobRow {
     /// A job with the epochs that count.
-    pub(super) fn new(job: &v1::Job, epochs: &[v1::EpochRow], ranking: &Ranking) -> Self {
+    pub(super) fn new(job: &Job, epochs: &[Epoch], ranking: &Ranking) -> Self {
         // Of a job that an older version finished, the epochs alone say which was the best.
-        let best = job.best_epoch.zip(job.best_val_accuracy);
-        let best = best.or_else(|| Ranking::accuracy().best(epochs));
-        let point = job.point.clone().unwrap_or_default();
+        let best = job.best_epoch.zip(ranking.of_row(&job.best_metrics));
+        let best = best.or_else(|| ranking.best(epochs));
         Self {
-            number: point.job,
-            parameters: proto::parameters_from_wire(point.parameters),
-            state: JobState::try_from(job.state()).ok().map_or("", JobState::as_str),
+            number: job.number,
+            parameters: job.parameters.clone(),
+            state: job.state.map_or("", terms::JobState::as_str),
             attempts: job.attempts,
             worker: job.worker.clone(),
             epochs_done: job.epochs_done,
             train_seconds: (job.epochs_done > 0).then_some(job.train_seconds),
-            val_accuracy: job.val_accuracy,
-            train_loss: job.train_loss,
-            val_loss: job.val_loss,
-            train_accuracy: job.train_accuracy,
+            metrics: job.metrics.clone(),
             best,
             ranked: ranking.value(job, epochs),
             reason: one_line(&job.reason),
@@ -75,44 +70,19 @@ impl JobRow {
         }
     }
 
-    /// As [`Self::parameter`], with three significant digits and of bounded length.
-    pub(super) fn short_parameter(&self, name: &str) -> String {
-        match self.parameters.get(name) {
-            Some(ParameterValue::Float(value)) => short(*value),
-            Some(other) => short_text(&other.to_string()),
-            None => String::new(),
-        }
-    }
-
     /// `lr=0.0001, bs=32, relu`: the parameters that vary, as the original report labels them.
-    pub(super) fn label(&self, varying: &[String]) -> String {
-        self.labelled(varying, |name| self.readable_parameter(name))
+    pub(super) fn label(&self, varying: &[String], headings: &Headings) -> String {
+        let value = |name: &str| self.parameters.get(name).map(|_| self.readable_parameter(name));
+        headings.label(varying, value)
     }
 
-    /// As [`Self::label`], for figures: values are short.
-    pub(super) fn short_label(&self, varying: &[String]) -> String {
-        self.labelled(varying, |name| self.short_parameter(name))
-    }
-
-    fn labelled(&self, varying: &[String], value: impl Fn(&str) -> String) -> String {
-        let order = |name: &str| match name {
-            "learning_rate" => 0,
-            "batch_size" => 1,
-            "activation" => 3,
-            _ => 2,
+    /// As [`Self::label`], for figures: numbers have three significant digits, and texts a bounded length.
+    pub(super) fn short_label(&self, varying: &[String], headings: &Headings) -> String {
+        let value = |value: &ParameterValue| match value {
+            ParameterValue::Float(value) => short(*value),
+            other => short_text(&other.to_string()),
         };
-        let mut names: Vec<&str> = varying.iter().map(String::as_str).collect();
-        names.sort_by_key(|name| order(name));
-        let part = |name: &&str| {
-            let value = value(name);
-            match *name {
-                "learning_rate" => format!("lr={value}"),
-                "batch_size" => format!("bs={value}"),
-                "activation" | "precision" => value,
-                other => format!("{}={value}", short_text(other)),
-            }
-        };
-        names.iter().map(part).collect::<Vec<_>>().join(", ")
+        headings.label(varying, |name| self.parameters.get(name).map(value))
     }
 }
 

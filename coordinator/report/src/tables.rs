@@ -2,18 +2,28 @@
 
 use std::io::{BufWriter, Write};
 
-use proto::v1;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
-use terms::ParameterValue;
+use terms::{MetricSchema, MetricUse, Objective, ParameterValue};
 
-use super::rows::{JobRow, cut};
+use super::{
+    columns::Columns,
+    model::{Epoch, Sweep},
+    rows::{JobRow, cut},
+    view,
+};
+
+/// Where columns stand that an earlier version put after the two metrics it had. They keep their place for scripts that read
+/// by position.
+const METRICS_FIRST: usize = 2;
 
 /// Open tables of one report.
 #[derive(Debug)]
 pub(super) struct Tables {
     parameters: Vec<String>,
+    metrics: MetricSchema,
+    columns: Columns,
     results: csv::Writer<NamedTempFile>,
     epochs: csv::Writer<NamedTempFile>,
     json: BufWriter<NamedTempFile>,
@@ -30,48 +40,62 @@ pub(super) struct Finished {
 impl Tables {
     /// Begins tables in three new files.
     pub(super) fn new(
-        header: &v1::ReportHeader,
+        sweep: &Sweep,
         mut file: impl FnMut() -> std::io::Result<NamedTempFile>,
     ) -> std::io::Result<Self> {
-        let parameters = header.parameters.clone();
+        let columns = Columns::new(&sweep.parameters, &sweep.metrics, &sweep.objective.name);
         let mut results = csv::Writer::from_writer(file()?);
-        let rest = [
-            "state",
-            "attempts",
-            "worker",
-            "epochs_done",
-            "train_seconds",
-            "val_accuracy",
-            "train_loss",
-            "pack_size",
-            "val_loss",
-            "train_accuracy",
-            "best_epoch",
-            "best_val_accuracy",
-            "reason",
-        ];
-        let names: Vec<_> = parameters.iter().map(|name| csv_cell(name)).collect();
-        results.write_record(std::iter::once("job").chain(names.iter().map(AsRef::as_ref)).chain(rest))?;
+        let own = |names: &[String]| -> Vec<String> {
+            names.iter().map(|name| csv_cell(name).into_owned()).collect()
+        };
+        let metrics: Vec<String> = columns.metrics.iter().map(|(_, name)| name.clone()).collect();
+        let (first, others) = own(&metrics).into_split();
+        let names = ["job"].map(str::to_owned).into_iter();
+        let names = names.chain(own(&columns.parameters)).chain(fixed(&RESULTS_BEFORE)).chain(first);
+        let names = names.chain(fixed(&["pack_size"])).chain(others).chain(fixed(&["best_epoch"]));
+        let names = names.chain(own(std::slice::from_ref(&columns.best))).chain(fixed(&["reason"]));
+        results.write_record(names.collect::<Vec<_>>())?;
         let mut epochs = csv::Writer::from_writer(file()?);
-        epochs.write_record([
-            "job",
-            "attempt",
-            "epoch",
-            "train_loss",
-            "val_accuracy",
-            "epoch_seconds",
-            "val_loss",
-            "train_accuracy",
-        ])?;
+        let (first, others) = own(&columns.of_epochs).into_split();
+        let names = fixed(&["job", "attempt", "epoch"]).chain(first);
+        epochs.write_record(names.chain(fixed(&["epoch_seconds"])).chain(others).collect::<Vec<_>>())?;
         let mut json = BufWriter::new(file()?);
-        let sweep = header.sweep.clone().unwrap_or_default();
-        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep_json(&sweep).to_string()))?;
-        Ok(Self { parameters, results, epochs, json, json_jobs: 0 })
+        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep_json(sweep).to_string()))?;
+        Ok(Self {
+            parameters: sweep.parameters.clone(),
+            metrics: sweep.metrics.clone(),
+            columns,
+            results,
+            epochs,
+            json,
+            json_jobs: 0,
+        })
     }
 
     /// Adds one job and its epochs.
-    pub(super) fn job(&mut self, row: &JobRow, epochs: &[v1::EpochRow]) -> std::io::Result<()> {
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    pub(super) fn job(&mut self, row: &JobRow, epochs: &[Epoch]) -> std::io::Result<()> {
+        self.results.write_record(self.results_record(row))?;
+        for epoch in epochs {
+            let metrics = (0..self.metrics.len()).map(|index| number(epoch.metrics.get(index)));
+            let (first, others) = metrics.collect::<Vec<_>>().into_split();
+            let mut record =
+                vec![row.number.to_string(), epoch.attempt.to_string(), epoch.number.to_string()];
+            record.extend(first);
+            record.push(epoch.seconds.to_string());
+            record.extend(others);
+            self.epochs.write_record(record)?;
+        }
+        write!(
+            self.json,
+            "{}\n{}",
+            if self.json_jobs == 0 { "" } else { "," },
+            text::json(&self.job_json(row, epochs).to_string())
+        )?;
+        self.json_jobs += 1;
+        Ok(())
+    }
+
+    fn results_record(&self, row: &JobRow) -> Vec<String> {
         let mut record = vec![row.number.to_string()];
         record.extend(self.parameters.iter().map(|name| parameter_cell(row, name)));
         record.extend([
@@ -80,37 +104,35 @@ impl Tables {
             csv_cell(&row.worker).into_owned(),
             row.epochs_done.to_string(),
             number(row.train_seconds),
-            number(row.val_accuracy),
-            number(row.train_loss),
-            row.pack_size.to_string(),
-            number(row.val_loss),
-            number(row.train_accuracy),
+        ]);
+        let metrics = self.columns.metrics.iter();
+        let metrics = metrics.map(|(index, _)| number(index.and_then(|index| row.metrics.get(index))));
+        let (first, others) = metrics.collect::<Vec<_>>().into_split();
+        record.extend(first);
+        record.push(row.pack_size.to_string());
+        record.extend(others);
+        record.extend([
             row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string()),
-            number(row.best.map(|(_, accuracy)| accuracy)),
+            number(row.best.map(|(_, value)| value)),
             csv_cell(&cut(&row.reason)).into_owned(),
         ]);
-        self.results.write_record(record)?;
-        for epoch in epochs {
-            let record = epoch.record.clone().unwrap_or_default();
-            self.epochs.write_record([
-                row.number.to_string(),
-                epoch.attempt.to_string(),
-                record.epoch.to_string(),
-                record.train_loss.to_string(),
-                record.val_accuracy.to_string(),
-                record.epoch_seconds.to_string(),
-                number(record.val_loss),
-                number(record.train_accuracy),
-            ])?;
-        }
-        write!(
-            self.json,
-            "{}\n{}",
-            if self.json_jobs == 0 { "" } else { "," },
-            text::json(&job_json(row, epochs).to_string())
-        )?;
-        self.json_jobs += 1;
-        Ok(())
+        record
+    }
+
+    fn job_json(&self, row: &JobRow, epochs: &[Epoch]) -> Value {
+        let epoch = |epoch: &Epoch| {
+            let mut json = Map::new();
+            json.insert("attempt".into(), epoch.attempt.into());
+            json.insert("epoch".into(), epoch.number.into());
+            for (index, name) in self.columns.of_epochs.iter().enumerate() {
+                json.insert(name.clone(), view::number(epoch.metrics.get(index)));
+            }
+            json.insert("epoch_seconds".into(), epoch.seconds.into());
+            Value::Object(json)
+        };
+        let mut job = view::job(&self.columns, row);
+        job.insert("epochs".into(), epochs.iter().map(epoch).collect());
+        Value::Object(job)
     }
 
     /// Ends the tables.
@@ -124,6 +146,30 @@ impl Tables {
     }
 }
 
+/// Columns of `results.csv` between the parameters and the metrics.
+const RESULTS_BEFORE: [&str; 5] = ["state", "attempts", "worker", "epochs_done", "train_seconds"];
+
+fn fixed<'a>(names: &'a [&'a str]) -> impl Iterator<Item = String> {
+    names.iter().map(|name| (*name).to_owned())
+}
+
+/// The cells of metrics, those before and those after the columns that an earlier version put in their midst.
+trait IntoSplit: Sized {
+    fn into_split(self) -> (Self, Self);
+}
+
+impl IntoSplit for Vec<String> {
+    fn into_split(mut self) -> (Self, Self) {
+        let others = self.split_off(METRICS_FIRST.min(self.len()));
+        (self, others)
+    }
+}
+
+/// A number as it is; nothing where there is none.
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
 /// A parameter's value: a text is made safe, a number is written as it is.
 fn parameter_cell(row: &JobRow, name: &str) -> String {
     match row.parameters.get(name) {
@@ -132,8 +178,7 @@ fn parameter_cell(row: &JobRow, name: &str) -> String {
     }
 }
 
-fn sweep_json(sweep: &v1::Sweep) -> Value {
-    let state = terms::SweepState::try_from(sweep.state()).ok();
+fn sweep_json(sweep: &Sweep) -> Value {
     let dataset = sweep.dataset.as_ref().map(|dataset| {
         json!({
             "content_hash": dataset.content_hash,
@@ -151,12 +196,12 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
         })
     });
     json!({
-        "id": sweep.sweep_id,
+        "id": sweep.id,
         "name": sweep.name,
-        "state": state.map_or("", terms::SweepState::as_str),
+        "state": sweep.state.map_or("", terms::SweepState::as_str),
         "job_count": sweep.job_count,
-        "metric": sweep.metric.as_ref().map(metric_json),
-        "best_job": sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
+        "metric": objective_json(&sweep.objective),
+        "best_job": sweep.best_job,
         "best_weights": sweep.best_weights.as_ref().map(|best| {
             json!({"job": best.job, "attempt": best.attempt, "bytes": best.bytes, "blake3": best.blake3})
         }),
@@ -168,43 +213,11 @@ fn sweep_json(sweep: &v1::Sweep) -> Value {
     })
 }
 
-fn metric_json(metric: &v1::Metric) -> Value {
-    let used = if metric.use_best { "best" } else { "last" };
-    json!({"name": metric.name, "maximize": metric.maximize, "use": used})
-}
-
-fn job_json(row: &JobRow, epochs: &[v1::EpochRow]) -> Value {
-    let value = |value: &ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
-    let parameters: Map<_, _> = row.parameters.0.iter().map(|(name, v)| (name.clone(), value(v))).collect();
-    let epoch = |epoch: &v1::EpochRow| {
-        let record = epoch.record.clone().unwrap_or_default();
-        json!({
-            "attempt": epoch.attempt,
-            "epoch": record.epoch,
-            "train_loss": record.train_loss,
-            "val_accuracy": record.val_accuracy,
-            "epoch_seconds": record.epoch_seconds,
-            "val_loss": record.val_loss,
-            "train_accuracy": record.train_accuracy,
-        })
+fn objective_json(objective: &Objective) -> Value {
+    let Objective { name, goal, used } = objective;
+    let used = match used {
+        MetricUse::Best => "best",
+        MetricUse::Last => "last",
     };
-    json!({
-        "job": row.number,
-        "parameters": parameters,
-        "state": row.state,
-        "attempts": row.attempts,
-        "worker": row.worker,
-        "epochs_done": row.epochs_done,
-        "train_seconds": row.train_seconds,
-        "val_accuracy": row.val_accuracy,
-        "train_loss": row.train_loss,
-        "pack_size": row.pack_size,
-        "val_loss": row.val_loss,
-        "train_accuracy": row.train_accuracy,
-        "best_epoch": row.best.map(|(epoch, _)| epoch),
-        "best_val_accuracy": row.best.map(|(_, accuracy)| accuracy),
-        "reason": cut(&row.reason),
-        "weights": (!row.weights.is_empty()).then_some(&row.weights),
-        "epochs": epochs.iter().map(epoch).collect::<Vec<_>>(),
-    })
+    json!({"name": &**name, "maximize": *goal == terms::Goal::Maximize, "use": used})
 }

@@ -2,47 +2,75 @@
 
 use std::fs;
 
-use proto::v1;
 use tempfile::TempDir;
-use terms::{ParameterMap, ParameterValue};
+use terms::{
+    DatasetSummary, Goal, JobState, LeftOut, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
+    ParameterMap, ParameterValue, SweepState, manifest::builtin,
+};
 
 use super::*;
 
 mod figures;
 mod gallery;
 mod pages;
+mod programs;
 
 const VARYING: [&str; 3] = ["activation", "learning_rate", "batch_size"];
 
-fn header(job_count: u64, counts: v1::JobCounts) -> v1::ReportHeader {
+/// The metrics of SimpleCNN in their order, and their places in rows.
+const METRICS: [&str; 4] = ["train_loss", "val_accuracy", "val_loss", "train_accuracy"];
+const TRAIN_LOSS: usize = 0;
+const VAL_ACCURACY: usize = 1;
+const VAL_LOSS: usize = 2;
+const TRAIN_ACCURACY: usize = 3;
+
+/// A job of a report with its epochs.
+type Trained = (Job, Vec<Epoch>);
+
+fn header(job_count: u64, counts: JobCounts) -> Sweep {
     let names = ["activation", "learning_rate", "batch_size", "epochs", "seed"];
-    v1::ReportHeader {
-        sweep: Some(v1::Sweep {
-            sweep_id: 1,
-            name: "activation-lr-batch".into(),
-            state: v1::SweepState::Finished.into(),
-            job_count,
-            counts: Some(counts),
-            created_unix_ms: 1_700_000_000_000,
-            ended_unix_ms: 1_700_000_100_000,
-            metric: Some(v1::Metric { name: "val_accuracy".into(), maximize: true, use_best: false }),
-            varying: VARYING.map(str::to_owned).into(),
-            specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
-            dataset: Some(v1::DatasetSummary {
-                content_hash: "af1349b9f5f9a1a6".into(),
-                classes: vec!["cat".into(), "dog".into()],
-                train_images: 800,
-                val_images: 200,
-                ..v1::DatasetSummary::default()
-            }),
-            ..v1::Sweep::default()
-        }),
-        metrics: ["train_loss", "val_accuracy", "val_loss", "train_accuracy"].map(Into::into).into(),
+    Sweep {
+        id: 1,
+        name: "activation-lr-batch".into(),
+        state: Some(SweepState::Finished),
+        job_count,
+        counts,
+        created_unix_ms: 1_700_000_000_000,
+        ended_unix_ms: 1_700_000_100_000,
+        objective: objective("val_accuracy", Goal::Maximize, MetricUse::Last),
+        best_job: None,
+        best_weights: None,
         parameters: names.map(str::to_owned).into(),
+        varying: VARYING.map(str::to_owned).into(),
+        metrics: MetricSchema::of(METRICS).unwrap(),
+        metrics_left_out: 0,
+        metrics_left_out_reason: String::new(),
+        manifest: builtin("simple_cnn"),
+        specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
+        dataset: Some(DatasetSummary {
+            content_hash: "af1349b9f5f9a1a6".into(),
+            classes: vec!["cat".into(), "dog".into()],
+            train_images: 800,
+            val_images: 200,
+            ..DatasetSummary::default()
+        }),
     }
 }
 
-fn point(number: u64, activation: &str, learning_rate: f64, batch_size: i64) -> v1::JobPoint {
+fn objective(name: &str, goal: Goal, used: MetricUse) -> Objective {
+    Objective { name: name.into(), goal, used }
+}
+
+/// The row with another value at a place.
+fn set(row: &mut MetricRow, place: usize, value: f64) {
+    let count = row.iter().len().max(place + 1);
+    let mut values: Vec<f64> = (0..count).map(|place| row.get(place).unwrap_or(MISSING)).collect();
+    values[place] = value;
+    *row = MetricRow::new(&values);
+}
+
+/// A job's number and parameters.
+fn point(number: u64, activation: &str, learning_rate: f64, batch_size: i64) -> Job {
     let parameters = ParameterMap(vec![
         ("activation".into(), ParameterValue::Text(activation.into())),
         ("learning_rate".into(), ParameterValue::Float(learning_rate)),
@@ -50,45 +78,39 @@ fn point(number: u64, activation: &str, learning_rate: f64, batch_size: i64) -> 
         ("epochs".into(), ParameterValue::Integer(2)),
         ("seed".into(), ParameterValue::Integer(0)),
     ]);
-    proto::job_point(number, parameters)
+    Job { number, parameters, ..Job::default() }
 }
 
-fn job(point: v1::JobPoint, accuracy: f64, seconds: f64) -> (v1::Job, Vec<v1::EpochRow>) {
-    let epoch = |epoch: u32| v1::EpochRow {
-        job: point.job,
+fn job(point: Job, accuracy: f64, seconds: f64) -> Trained {
+    let epoch = |number: u32| Epoch {
         attempt: 1,
-        record: Some(v1::EpochRecord {
-            epoch,
-            train_loss: 0.75 - 0.125 * f64::from(epoch),
-            val_accuracy: accuracy - 0.0625 * f64::from(2 - epoch),
-            epoch_seconds: seconds / 2.0,
-            val_loss: Some(0.875 - 0.125 * f64::from(epoch)),
-            train_accuracy: Some(accuracy - 0.03125),
-            ..v1::EpochRecord::default()
-        }),
+        number,
+        seconds: seconds / 2.0,
+        metrics: MetricRow::new(&[
+            0.75 - 0.125 * f64::from(number),
+            accuracy - 0.0625 * f64::from(2 - number),
+            0.875 - 0.125 * f64::from(number),
+            accuracy - 0.03125,
+        ]),
     };
-    let epochs = vec![epoch(1), epoch(2)];
-    let job = v1::Job {
-        point: Some(point),
-        state: v1::JobState::Done.into(),
+    let metrics = MetricRow::new(&[0.5, accuracy, 0.625, accuracy - 0.03125]);
+    let job = Job {
+        state: Some(JobState::Done),
         attempts: 1,
         pack_size: 1,
         worker: "local-1".into(),
         epochs_done: 2,
         train_seconds: seconds,
-        val_accuracy: Some(accuracy),
-        train_loss: Some(0.5),
-        val_loss: Some(0.625),
-        train_accuracy: Some(accuracy - 0.03125),
+        metrics: metrics.clone(),
         best_epoch: Some(2),
-        best_val_accuracy: Some(accuracy),
-        ..v1::Job::default()
+        best_metrics: metrics,
+        ..point
     };
-    (job, epochs)
+    (job, vec![epoch(1), epoch(2)])
 }
 
 /// The report's own grid with values like its own.
-fn whole_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+fn whole_grid() -> Vec<Trained> {
     let mut jobs = Vec::new();
     for activation in ["relu", "sigmoid"] {
         for learning_rate in [0.01, 0.005, 0.0001, 0.00005] {
@@ -105,9 +127,9 @@ fn whole_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
     jobs
 }
 
-fn write(header: &v1::ReportHeader, jobs: &[(v1::Job, Vec<v1::EpochRow>)], language: Language) -> TempDir {
+fn write(header: &Sweep, jobs: &[Trained], language: Language) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = ReportWriter::create(folder.path(), header, language).unwrap();
+    let mut writer = ReportWriter::create(folder.path(), header.clone(), language).unwrap();
     for (job, epochs) in jobs {
         writer.job(job, epochs).unwrap();
     }
@@ -119,24 +141,22 @@ fn read(folder: &TempDir, name: &str) -> String {
     fs::read_to_string(folder.path().join(name)).unwrap()
 }
 
-fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
-    let diverged = v1::Job {
-        point: Some(point(3, "sigmoid", 1000.0, 32)),
-        state: v1::JobState::Diverged.into(),
+fn some_jobs() -> Vec<Trained> {
+    let diverged = Job {
+        state: Some(JobState::Diverged),
         attempts: 1,
         pack_size: 1,
         worker: "local-1".into(),
         reason: "the loss of epoch 1 is not a finite number".into(),
-        ..v1::Job::default()
+        ..point(3, "sigmoid", 1000.0, 32)
     };
-    let failed = v1::Job {
-        point: Some(point(4, "sigmoid", 0.01, 32)),
-        state: v1::JobState::Failed.into(),
+    let failed = Job {
+        state: Some(JobState::Failed),
         attempts: 3,
         pack_size: 1,
         worker: "<b>worker</b>".into(),
         reason: "a|b <script>alert(1)</script>\nsecond line".into(),
-        ..v1::Job::default()
+        ..point(4, "sigmoid", 0.01, 32)
     };
     vec![
         job(point(1, "relu", 0.0001, 32), 0.788, 296.99),
@@ -146,8 +166,8 @@ fn some_jobs() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
     ]
 }
 
-fn some_header() -> v1::ReportHeader {
-    header(4, v1::JobCounts { done: 2, diverged: 1, failed: 1, ..v1::JobCounts::default() })
+fn some_header() -> Sweep {
+    header(4, JobCounts { done: 2, diverged: 1, failed: 1, ..JobCounts::default() })
 }
 
 #[test]
@@ -177,10 +197,9 @@ fn the_pages_say_it_in_both_languages() {
 #[test]
 fn where_the_best_epoch_counts_the_page_names_it() {
     let mut header = some_header();
-    let metric = v1::Metric { name: "val_loss".into(), maximize: false, use_best: true };
-    header.sweep.as_mut().unwrap().metric = Some(metric);
+    header.objective = objective("val_loss", Goal::Minimize, MetricUse::Best);
     let mut jobs = some_jobs();
-    jobs[0].1[0].record.as_mut().unwrap().val_loss = Some(0.25);
+    set(&mut jobs[0].1[0].metrics, VAL_LOSS, 0.25);
     for (language, best) in [
         (Language::English, "Validation loss 0.2500 (epoch 1) — Job 1"),
         (Language::Japanese, "検証損失 0.2500 (エポック1) — ジョブ 1"),
@@ -195,7 +214,7 @@ fn where_the_best_epoch_counts_the_page_names_it() {
 #[test]
 fn pictures_that_were_left_out_are_named() {
     let mut header = some_header();
-    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    let dataset = header.dataset.as_mut().unwrap();
     dataset.skipped = (1..=100).map(|number| format!("cat.{number}.jpg")).collect();
     dataset.skipped_count = 250;
     let folder = write(&header, &some_jobs(), Language::English);
@@ -221,7 +240,7 @@ fn the_page_needs_nothing_from_elsewhere_and_runs_nothing() {
 
 #[test]
 fn a_sweep_without_results_has_a_report() {
-    let folder = write(&header(16, v1::JobCounts::default()), &[], Language::English);
+    let folder = write(&header(16, JobCounts::default()), &[], Language::English);
     assert!(read(&folder, "figures/learning-curves.svg").contains("no results"));
     assert!(read(&folder, "report.md").contains("no job is done"));
     assert_eq!(read(&folder, "results.csv").lines().count(), 1);
@@ -232,7 +251,7 @@ fn a_large_sweep_has_every_row_in_the_tables_and_the_best_on_the_page() {
     let jobs: Vec<_> = (1..=3_000u64)
         .map(|n| job(point(n, "relu", 1.0 / n as f64, 32), (n % 997) as f64 / 1000.0, 10.0))
         .collect();
-    let header = header(3_000, v1::JobCounts { done: 3_000, ..v1::JobCounts::default() });
+    let header = header(3_000, JobCounts { done: 3_000, ..JobCounts::default() });
     let folder = write(&header, &jobs, Language::English);
     assert_eq!(read(&folder, "results.csv").lines().count(), 3_001);
     assert_eq!(read(&folder, "epochs.csv").lines().count(), 6_001);
@@ -247,7 +266,7 @@ fn a_large_sweep_has_every_row_in_the_tables_and_the_best_on_the_page() {
 fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
     let folder = write(&some_header(), &some_jobs(), Language::English);
     let before = read(&folder, "results.csv");
-    let mut writer = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    let mut writer = ReportWriter::create(folder.path(), some_header(), Language::English).unwrap();
     let (job, epochs) = &some_jobs()[0];
     writer.job(job, epochs).unwrap();
     // One that was killed, which the next finds.
@@ -259,7 +278,7 @@ fn a_report_that_is_not_finished_leaves_the_one_before_whole() {
     let users = folder.path().join(".report-2025");
     fs::create_dir(&users).unwrap();
     fs::write(users.join("lock"), "x").unwrap();
-    let other = ReportWriter::create(folder.path(), &some_header(), Language::English).unwrap();
+    let other = ReportWriter::create(folder.path(), some_header(), Language::English).unwrap();
     assert!(!killed.exists() && users.join("lock").exists());
     fs::remove_dir_all(users).unwrap();
     writer.job(&some_jobs()[1].0, &some_jobs()[1].1).unwrap();
@@ -273,7 +292,7 @@ fn a_place_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = ReportWriter::create(&file, &some_header(), Language::English).unwrap_err();
+    let error = ReportWriter::create(&file, some_header(), Language::English).unwrap_err();
     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
 }
 
@@ -281,7 +300,7 @@ fn a_place_that_cannot_be_written_is_named() {
 fn a_value_is_no_formula_in_a_table_and_a_number_stays_one() {
     let (mut job, epochs) = job(point(1, "=cmd|'/c calc'!A0", -0.5, 32), 0.5, 10.0);
     job.worker = "@sum".into();
-    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let header = header(1, JobCounts { done: 1, ..JobCounts::default() });
     let table = read(&write(&header, &[(job, epochs)], Language::English), "results.csv");
     assert!(table.contains("\n1,'=cmd|'/c calc'!A0,-0.5,32,") && table.contains(",'@sum,"), "{table}");
 }

@@ -3,10 +3,15 @@
 
 mod english;
 mod japanese;
+mod models;
 mod reasons;
 mod sentences;
 
 use self::{english::ENGLISH, japanese::JAPANESE};
+pub(super) use self::{
+    models::{InLabel, ModelTexts},
+    sentences::At,
+};
 use super::Language;
 
 /// The texts of one language.
@@ -43,32 +48,23 @@ pub(super) struct Words {
     pub(super) reason: &'static str,
     pub(super) train_seconds: &'static str,
     pub(super) train_seconds_axis: &'static str,
-    pub(super) val_accuracy: &'static str,
-    pub(super) train_loss: &'static str,
-    pub(super) val_loss: &'static str,
-    pub(super) train_accuracy: &'static str,
     pub(super) best_epoch: &'static str,
-    pub(super) best_val_accuracy: &'static str,
     pub(super) epoch: &'static str,
     pub(super) learning_curves: &'static str,
     pub(super) best_jobs: &'static str,
     pub(super) worst_jobs: &'static str,
     pub(super) unfinished_are_last: &'static str,
     pub(super) beyond: &'static str,
+    pub(super) not_a_number: &'static str,
     pub(super) other_values: &'static str,
     pub(super) numbers_are_jobs: &'static str,
     pub(super) scroll_hint: &'static str,
     pub(super) no_results: &'static str,
     pub(super) best_rows_only: &'static str,
+    pub(super) metrics_left_out: &'static str,
     pub(super) pack_size: &'static str,
     pub(super) packs: &'static str,
     pub(super) other_files: &'static str,
-    activation: &'static str,
-    learning_rate: &'static str,
-    batch_size: &'static str,
-    epochs: &'static str,
-    seed: &'static str,
-    precision: &'static str,
 }
 
 impl Words {
@@ -122,26 +118,7 @@ impl Words {
         self.either(state, japanese)
     }
 
-    /// A metric's heading.
-    pub(super) fn metric(&self, name: &str) -> &'static str {
-        match name {
-            "train_loss" => self.train_loss,
-            "val_loss" => self.val_loss,
-            "train_accuracy" => self.train_accuracy,
-            _ => self.val_accuracy,
-        }
-    }
-
-    /// A parameter's heading; its own name where there is no better.
-    pub(super) fn parameter<'a>(&'a self, name: &'a str) -> &'a str {
-        match name {
-            "activation" => self.activation,
-            "learning_rate" => self.learning_rate,
-            "batch_size" => self.batch_size,
-            "epochs" => self.epochs,
-            "seed" => self.seed,
-            "precision" => self.precision,
-            other => other,
-        }
+    pub(super) fn language(&self) -> Language {
+        self.language
     }
 }

@@ -161,6 +161,7 @@ async fn leftovers_are_what_no_record_tells_of_in_ones_own_folders() {
         kept: set(&["1-9/kept"]),
         awaited: set(&["1-9/awaited"]),
         folders: set(&["1-9", "2-9"]),
+        snapshots: BTreeSet::new(),
     };
     assert_eq!(artifacts.remove_leftovers(async { Some(known) }).await.unwrap(), 3);
     let there = |name: &str| folder.path().join(name).exists();

@@ -1,4 +1,5 @@
-//! Removing files of weights that are not kept any more, for as long as a coordinator leads.
+//! Removing files of weights that are not kept any more, for as long as a coordinator leads, and files of programs that no
+//! sweep names, when it begins to.
 
 use std::sync::Arc;
 
@@ -15,6 +16,13 @@ pub async fn tidy(artifacts: Arc<Artifacts>, driver: DriverHandle, mut dropped: 
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "weights that a crash left were removed"),
         Err(error) => tracing::warn!(%error, "weights that are not kept any more may still be there"),
+    }
+    if let Ok(names) = driver.query(NameWeights).await {
+        match artifacts.remove_unnamed_snapshots(&names.snapshots).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "files of programs that no sweep names were removed"),
+            Err(error) => tracing::warn!(%error, "files of programs that no sweep names may still be there"),
+        }
     }
     while let Some(name) = dropped.recv().await {
         if let Err(error) = artifacts.remove(&name).await {

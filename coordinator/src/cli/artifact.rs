@@ -11,6 +11,7 @@ use anyhow::Context;
 use domain::{definition::SweepDefinition, specification::Specification};
 use held_folder::HeldFolder;
 use proto::v1;
+use report::{Columns, view};
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use tonic::Streaming;
@@ -21,6 +22,7 @@ use super::{
     identity::Identity,
     inspect::TargetId,
     output::{Cell, Format, Printer, print},
+    report::rows,
     signals::StopRequests,
 };
 
@@ -240,15 +242,11 @@ fn cannot(path: &Path) -> impl Fn(std::io::Error) -> Failure {
 async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Result<Value, Failure> {
     let request = v1::GetJobRequest { sweep_id: sweep.sweep_id, job: artifact.job };
     let job = target.call(async |client| client.get_job(request).await).await?.job.unwrap_or_default();
+    let metrics = metrics(&sweep, &job);
     let specification = specification(&sweep)?;
     let dataset = sweep.dataset.unwrap_or_default();
     let point = job.point.unwrap_or_default();
-    let value = |value: terms::ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
-    let parameters: Map<_, _> = proto::parameters_from_wire(point.parameters)
-        .0
-        .into_iter()
-        .map(|(name, v)| (name, value(v)))
-        .collect();
+    let parameters = view::parameters(&proto::parameters_from_wire(point.parameters));
     let images = specification.dataset.as_ref();
     let size = images.map(|images| images.image_size);
     let held_out = images.filter(|_| dataset.validation.is_empty());
@@ -263,17 +261,7 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
             "mean": [0.5, 0.5, 0.5],
             "std": [0.5, 0.5, 0.5],
         },
-        "metrics": {
-            "epochs": job.epochs_done,
-            "train_loss": job.train_loss,
-            "train_accuracy": job.train_accuracy,
-            "val_loss": job.val_loss,
-            "val_accuracy": job.val_accuracy,
-            // The weights are those after the last epoch, whichever was the best.
-            "best_epoch": job.best_epoch,
-            "best_val_accuracy": job.best_val_accuracy,
-            "train_seconds": job.train_seconds,
-        },
+        "metrics": metrics,
         "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created_unix_ms": sweep.created_unix_ms},
         "job": artifact.job,
         "attempt": artifact.attempt,
@@ -288,6 +276,23 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
         },
         "weights": {"file": MODEL_FILE, "bytes": artifact.bytes, "blake3": artifact.blake3},
     }))
+}
+
+/// What the weights are worth: they are those after the last epoch, whichever was the best.
+fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
+    let schema = rows::metrics(sweep, &sweep.metric_names);
+    let objective = rows::objective(sweep).name;
+    let columns = Columns::new(&[], &schema, &objective);
+    let mut metrics = Map::new();
+    metrics.insert("epochs".into(), job.epochs_done.into());
+    metrics.insert("train_seconds".into(), job.train_seconds.into());
+    metrics.insert("best_epoch".into(), job.best_epoch.into());
+    for (index, column) in &columns.metrics {
+        let name = index.and_then(|index| schema.names().get(index)).map_or(&*objective, |name| &**name);
+        metrics.insert(column.clone(), view::number(rows::metric_of(job, name)));
+    }
+    metrics.insert(columns.best, view::number(rows::best_objective_of(job, &objective)));
+    Value::Object(metrics)
 }
 
 /// What was submitted first, whose model and data set are the sweep's.

@@ -3,17 +3,22 @@
 use std::str::FromStr;
 
 use proto::v1;
+use report::Columns;
 use terminal::output;
-use terms::{JobState, ParameterValue, SweepState, VariantArray};
+use terms::{JobState, MetricSchema, ParameterValue, SweepState, VariantArray};
 
 use super::{
     client::Target,
     failure::Failure,
     output::{Cell, Format, Printer, count, print, print_json_with_lists, print_one},
+    report::rows,
 };
 
 /// Sweeps that `ls` shows to people.
 const SWEEPS_SHOWN: u64 = 100;
+/// Most parameters and metrics in a table for people: a terminal is no wider.
+const PARAMETERS_SHOWN_MAX: usize = 12;
+const METRICS_SHOWN_MAX: usize = 6;
 /// Rows asked for at a time.
 const PAGE_ROWS: u32 = 1_000;
 
@@ -243,16 +248,19 @@ fn weights_cell(sweep: &v1::Sweep) -> Cell {
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::GetJobRequest { sweep_id, job };
     let detail = target.call(async |client| client.get_job(request).await).await?;
+    // Its metrics have the order that they have in the sweep.
+    let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     let Some(job) = &detail.job else {
         return Err(Failure::operation("the coordinator's answer holds no job"));
     };
     let parameters = proto::parameters_from_wire(job.point.clone().unwrap_or_default().parameters);
-    let varying: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
-    let (columns, row) = (job_columns(&varying), job_row(job, &varying));
+    let own: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
+    let table = JobTable::new(&own, &sweep);
+    let (columns, row) = (table.columns(), table.row(job));
     let attempts: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
-    let epochs: Vec<_> = detail.epochs.iter().map(epoch_row).collect();
-    let lists =
-        vec![("attempts", names(&ATTEMPT_COLUMNS), attempts), ("epochs", names(&EPOCH_COLUMNS), epochs)];
+    let metrics = rows::metrics(&sweep, &sweep.metric_names);
+    let (epoch_columns, epochs) = epoch_table(&metrics, &rows::objective(&sweep).name, detail.epochs);
+    let lists = vec![("attempts", names(&ATTEMPT_COLUMNS), attempts), ("epochs", epoch_columns, epochs)];
     if format == Format::Json {
         return print_json_with_lists(&columns, &row, lists);
     }
@@ -298,67 +306,90 @@ fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
     ]
 }
 
-/// The columns of [`epoch_row`].
-const EPOCH_COLUMNS: [&str; 7] =
-    ["epoch", "attempt", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"];
-
-fn epoch_row(row: &v1::EpochRow) -> Vec<Cell> {
-    let record = row.record.clone().unwrap_or_default();
-    vec![
-        Cell::Integer(record.epoch.into()),
-        Cell::Integer(row.attempt.into()),
-        Cell::Number(record.train_loss, 4),
-        Cell::number(record.train_accuracy, 4),
-        Cell::number(record.val_loss, 4),
-        Cell::Number(record.val_accuracy, 4),
-        Cell::Number(record.epoch_seconds, 2),
-    ]
+/// The table of a sweep's epochs: its metrics in the order in which they first came in.
+fn epoch_table(
+    metrics: &MetricSchema,
+    objective: &str,
+    epochs: Vec<v1::EpochRow>,
+) -> (Vec<String>, Vec<Vec<Cell>>) {
+    let own = Columns::new(&[], metrics, objective).of_epochs;
+    let columns = names(&["epoch", "attempt"]).into_iter().chain(own).chain(names(&["epoch_seconds"]));
+    let row = |row: v1::EpochRow| {
+        let record = row.record.unwrap_or_default();
+        let mut cells = vec![Cell::Integer(record.epoch.into()), Cell::Integer(row.attempt.into())];
+        cells.extend(metrics.names().iter().map(|name| Cell::number(record.metric(name), 4)));
+        cells.push(Cell::Number(record.epoch_seconds, 2));
+        cells
+    };
+    (columns.collect(), epochs.into_iter().map(row).collect())
 }
 
-/// The columns of a job's row.
-pub(super) fn job_columns(varying: &[String]) -> Vec<String> {
-    let rest = [
-        "state",
-        "attempts",
-        "worker",
-        "epochs_done",
-        "train_seconds",
-        "val_accuracy",
-        "train_loss",
-        "val_loss",
-        "train_accuracy",
-        "best_epoch",
-        "best_val_accuracy",
-        "weights",
-        "reason",
-    ];
-    std::iter::once("job").chain(varying.iter().map(String::as_str)).chain(rest).map(str::to_owned).collect()
+/// The table of a sweep's jobs.
+pub(super) struct JobTable {
+    parameters: Vec<String>,
+    /// The objective first.
+    metrics: Vec<String>,
+    columns: Columns,
 }
 
-/// A job as a row: its number, its parameters in the order of `varying`, and what came out.
-pub(super) fn job_row(job: &v1::Job, varying: &[String]) -> Vec<Cell> {
-    let point = job.point.clone().unwrap_or_default();
-    let parameters = proto::parameters_from_wire(point.parameters);
-    let value =
-        |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
-    let mut row = vec![Cell::Integer(point.job)];
-    row.extend(varying.iter().map(value));
-    row.extend([
-        Cell::Text(job_state_name(job.state()).to_owned()),
-        Cell::Integer(job.attempts.into()),
-        Cell::Text(job.worker.clone()),
-        Cell::Integer(job.epochs_done.into()),
-        if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
-        Cell::number(job.val_accuracy, 4),
-        Cell::number(job.train_loss, 4),
-        Cell::number(job.val_loss, 4),
-        Cell::number(job.train_accuracy, 4),
-        job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
-        Cell::number(job.best_val_accuracy, 4),
-        Cell::Text(job.weights.clone()),
-        Cell::Text(job.reason.clone()),
-    ]);
-    row
+impl JobTable {
+    /// A table with these parameters and with all metrics of the sweep.
+    pub(super) fn new(parameters: &[String], sweep: &v1::Sweep) -> Self {
+        let schema = rows::metrics(sweep, &sweep.metric_names);
+        let objective = rows::objective(sweep).name;
+        let columns = Columns::new(parameters, &schema, &objective);
+        let others = schema.names().iter().filter(|name| **name != objective);
+        let metrics = std::iter::once(&objective).chain(others).map(ToString::to_string).collect();
+        Self { parameters: parameters.to_vec(), metrics, columns }
+    }
+
+    /// As [`Self::new`], with as many columns as people can read; also how many there are not.
+    pub(super) fn for_people(parameters: &[String], sweep: &v1::Sweep) -> (Self, usize) {
+        let mut table = Self::new(parameters, sweep);
+        let left_out = table.parameters.len().saturating_sub(PARAMETERS_SHOWN_MAX)
+            + table.metrics.len().saturating_sub(METRICS_SHOWN_MAX);
+        table.parameters.truncate(PARAMETERS_SHOWN_MAX);
+        table.columns.parameters.truncate(PARAMETERS_SHOWN_MAX);
+        table.metrics.truncate(METRICS_SHOWN_MAX);
+        table.columns.metrics.truncate(METRICS_SHOWN_MAX);
+        (table, left_out)
+    }
+
+    /// The names of its columns.
+    pub(super) fn columns(&self) -> Vec<String> {
+        let Columns { parameters, metrics, best, .. } = &self.columns;
+        let mut columns = names(&["job"]);
+        columns.extend(parameters.iter().cloned());
+        columns.extend(names(&["state", "attempts", "worker", "epochs_done", "train_seconds"]));
+        columns.extend(metrics.iter().map(|(_, name)| name.clone()));
+        columns.extend(names(&["best_epoch", best, "weights", "reason"]));
+        columns
+    }
+
+    /// A job as a row.
+    pub(super) fn row(&self, job: &v1::Job) -> Vec<Cell> {
+        let point = job.point.clone().unwrap_or_default();
+        let parameters = proto::parameters_from_wire(point.parameters);
+        let value =
+            |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
+        let mut row = vec![Cell::Integer(point.job)];
+        row.extend(self.parameters.iter().map(value));
+        row.extend([
+            Cell::Text(job_state_name(job.state()).to_owned()),
+            Cell::Integer(job.attempts.into()),
+            Cell::Text(job.worker.clone()),
+            Cell::Integer(job.epochs_done.into()),
+            if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
+        ]);
+        row.extend(self.metrics.iter().map(|name| Cell::number(rows::metric_of(job, name), 4)));
+        row.extend([
+            job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
+            Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
+            Cell::Text(job.weights.clone()),
+            Cell::Text(job.reason.clone()),
+        ]);
+        row
+    }
 }
 
 /// The parameters that vary, for a line of text: `activation=relu learning_rate=0.0001`.
@@ -399,13 +430,26 @@ pub(super) async fn each_job_page(
 pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: Format) -> Result<(), Failure> {
     let sweep_id = arguments.sweep;
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
-    let mut printer = Printer::new(format, job_columns(&sweep.varying));
+    let (table, left_out) = match format {
+        Format::Table => JobTable::for_people(&sweep.varying, &sweep),
+        _ => (JobTable::new(&sweep.varying, &sweep), 0),
+    };
+    let mut printer = Printer::new(format, table.columns());
     each_job_page(target, sweep_id, &arguments.state, |jobs| {
-        let rows: Vec<_> = jobs.iter().map(|job| job_row(job, &sweep.varying)).collect();
+        let rows: Vec<_> = jobs.iter().map(|job| table.row(job)).collect();
         printer.page(&rows)
     })
     .await?;
-    printer.finish()
+    printer.finish()?;
+    say_left_out(left_out);
+    Ok(())
+}
+
+/// Says how many columns a table for people lacks.
+pub(super) fn say_left_out(columns: usize) {
+    if columns > 0 {
+        output::say(&format!("… and {}; -o csv and -o json have all", count(columns as u64, "more column")));
+    }
 }
 
 /// `sweep logs`.

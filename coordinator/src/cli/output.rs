@@ -112,7 +112,7 @@ impl Cell {
         match self {
             Self::Empty | Self::Time(0) => Value::Null,
             Self::Integer(value) => (*value).into(),
-            Self::Number(value, _) => (*value).into(),
+            Self::Number(value, _) => report::view::number(Some(*value)),
             Self::Parameter(value) => parameter_json(value),
             Self::Point(point) => Value::Object(
                 point.iter().map(|(name, value)| (name.clone(), parameter_json(value))).collect(),

@@ -10,7 +10,8 @@ use std::{
 
 use proto::v1::{self, watch_sweep_response::Event};
 use report::measured;
-use terminal::output;
+use terminal::{output, text};
+use terms::EpochReport;
 
 use self::{bars::Bars, lines::Lines};
 use super::failure::Failure;
@@ -141,6 +142,28 @@ fn spoken(duration: Duration) -> String {
     }
 }
 
+/// `3/5`, or `3` where it is not known how many epochs there are.
+fn epoch_of(epoch: u32, total: u32) -> String {
+    if total == 0 { epoch.to_string() } else { format!("{epoch}/{total}") }
+}
+
+/// Most metrics that a line shows: with more, its parameters are out of sight.
+const METRICS_SHOWN_MAX: usize = 6;
+
+/// The metrics of an epoch, the objective first: `val_accuracy 0.7850`. How many there are not is said.
+fn shown_metrics(record: &v1::EpochRecord, objective: &str) -> Vec<String> {
+    let mut metrics = EpochReport::from(record.clone()).metrics;
+    metrics.sort_by_key(|(name, _)| name != objective);
+    let more = metrics.len().saturating_sub(METRICS_SHOWN_MAX);
+    let shown = metrics.into_iter().take(METRICS_SHOWN_MAX);
+    let mut parts: Vec<String> =
+        shown.map(|(name, value)| format!("{} {}", text::line(&name), measured(value, 4))).collect();
+    if more > 0 {
+        parts.push(format!("+{more}"));
+    }
+    parts
+}
+
 /// The best job so far, for people.
 struct Best {
     /// `best val_accuracy 0.9850 (job 5`.
@@ -185,6 +208,18 @@ mod tests {
         };
         assert!((share_done(&snapshot) - 2.375 / 4.0).abs() < 1e-12);
         assert_eq!(share_done(&v1::WatchSnapshot::default()), 0.0);
+    }
+
+    #[test]
+    fn the_objective_comes_first_and_metrics_beyond_number_are_counted() {
+        let metrics = |count: usize| {
+            let value = |place| v1::MetricValue { name: format!("m{place}"), value: f64::from(place as u32) };
+            v1::EpochRecord { metrics: (0..count).map(value).collect(), ..v1::EpochRecord::default() }
+        };
+        assert_eq!(shown_metrics(&metrics(3), "m2"), ["m2 2.0000", "m0 0.0000", "m1 1.0000"]);
+        let many = shown_metrics(&metrics(9), "m8");
+        assert_eq!((many.len(), many[0].as_str(), many[6].as_str()), (7, "m8 8.0000", "+3"));
+        assert_eq!((epoch_of(3, 5), epoch_of(3, 0)), ("3/5".to_owned(), "3".to_owned()));
     }
 
     #[test]

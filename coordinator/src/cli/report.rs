@@ -1,5 +1,7 @@
 //! `sweep report`: the rows of a sweep, streamed into a report directory.
 
+pub(super) mod rows;
+
 use std::{
     fmt::Formatter,
     fs::File,
@@ -9,10 +11,19 @@ use std::{
 
 use anyhow::Context;
 use proto::v1::{self, report_row::Row};
-use report::{Language, ReportError, ReportWriter};
+use report::{Epoch, Job, Language, ReportError, ReportWriter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{client::Target, failure::Failure, identity::Identity, output::print, signals::StopRequests};
+use terminal::output::say;
+
+use self::rows::Rows;
+use super::{
+    client::Target,
+    failure::Failure,
+    identity::Identity,
+    output::{count, print},
+    signals::StopRequests,
+};
 
 /// Arguments of `sweep report`.
 #[derive(Debug, clap::Args)]
@@ -121,35 +132,42 @@ pub(super) async fn write(
     let rows = client.report_rows(v1::ReportRowsRequest { sweep_id });
     let mut rows = target.in_time(rows).await?.into_inner();
     let failed = |error: ReportError| Failure::operation(error.to_string());
-    let mut writer: Option<ReportWriter> = None;
-    let mut current: Option<(v1::Job, Vec<v1::EpochRow>)> = None;
+    let mut report: Option<(Rows, ReportWriter)> = None;
+    let mut current: Option<(Job, Vec<Epoch>)> = None;
     while let Some(row) = target.in_time(rows.message()).await? {
         // Rows may come in as fast as they are written, and who asks it to stop is to be heard.
         tokio::task::consume_budget().await;
-        match (row.row, &mut writer) {
+        match (row.row, &mut report) {
             (Some(Row::Header(header)), None) => {
                 let sweep = header.sweep.clone().unwrap_or_default();
                 let folder = place(&sweep.name);
                 refuse_other(&folder, &sweep).await?;
-                writer = Some(ReportWriter::create(&folder, &header, language).map_err(failed)?);
+                let (rows, sweep) = Rows::new(header);
+                report = Some((rows, ReportWriter::create(&folder, sweep, language).map_err(failed)?));
             }
-            (Some(Row::Job(job)), Some(writer)) => {
-                if let Some((job, epochs)) = current.replace((job, Vec::new())) {
+            (Some(Row::Job(job)), Some((rows, writer))) => {
+                if let Some((job, epochs)) = current.replace((rows.job(job), Vec::new())) {
                     writer.job(&job, &epochs).map_err(failed)?;
                 }
             }
-            (Some(Row::Epoch(epoch)), Some(_)) => {
+            (Some(Row::Epoch(epoch)), Some((rows, _))) => {
                 if let Some((_, epochs)) = &mut current {
-                    epochs.push(epoch);
+                    epochs.push(rows.epoch(epoch));
                 }
             }
             _ => {}
         }
     }
-    let mut writer =
-        writer.ok_or_else(|| Failure::operation("the coordinator sent no rows; this is a bug"))?;
+    let (rows, mut writer) =
+        report.ok_or_else(|| Failure::operation("the coordinator sent no rows; this is a bug"))?;
     if let Some((job, epochs)) = current {
         writer.job(&job, &epochs).map_err(failed)?;
+    }
+    if rows.later() > 0 {
+        let values = count(rows.later(), "value");
+        say(&format!(
+            "warning: {values} of metrics that came in while the report was written are not in it; write it again"
+        ));
     }
     let finished =
         tokio::task::spawn_blocking(|| writer.finish()).await.context("the report is not whole")?;

@@ -9,6 +9,7 @@ use terminal::output::say;
 use super::{
     client::Target,
     failure::Failure,
+    files,
     inspect::sweep_row,
     output::{self, Cell, Format, Printer, print, print_one},
     set::changes,
@@ -91,12 +92,14 @@ pub(super) async fn submit(
     target: &Target,
     format: Format,
 ) -> Result<(), Failure> {
-    let source = arguments.file.source()?;
+    let mut source = arguments.file.source()?;
+    files::send_with(&mut source, arguments.file.folder(), target).await?;
     // Chosen once, so that asking again after a broken connection gives the same sweep.
     let request_id = uuid::Uuid::new_v4().to_string();
     let extend_sweep_id = arguments.extend.unwrap_or(0);
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
     let answer = target.call(async |client| client.submit(request.clone()).await).await?;
+    answer.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if let Some(path) = relative_dataset(&sweep) {
         say(&format!(

@@ -24,6 +24,11 @@ pub(super) struct SweepFile {
 }
 
 impl SweepFile {
+    /// The folder from which the file names others: its own, or where the command was given where it is standard input.
+    pub(super) fn folder(&self) -> &Path {
+        if self.file == Path::new("-") { Path::new("") } else { self.file.parent().unwrap_or(Path::new("")) }
+    }
+
     /// The file's text and its changes.
     pub(super) fn source(&self) -> Result<v1::SweepSource, Failure> {
         let dataset_path = match &self.dataset {

@@ -264,7 +264,11 @@ fn epoch(record: v1::EpochRecord) -> AttemptEvent {
 pub fn source_from_wire(wire: v1::SweepSource) -> SpecificationSource {
     let file_name = if wire.file_name.is_empty() { "sweep file".to_owned() } else { wire.file_name };
     let dataset_path = (!wire.dataset_path.is_empty()).then_some(wire.dataset_path);
-    SpecificationSource { text: wire.text, file_name, overrides: wire.overrides, dataset_path }
+    let mut overrides = wire.overrides;
+    if !wire.snapshot.is_empty() {
+        overrides.push(format!("execution.snapshot={}", wire.snapshot));
+    }
+    SpecificationSource { text: wire.text, file_name, overrides, dataset_path }
 }
 
 /// A data set's facts, its names cut to size; an error says why they cannot be.

@@ -7,7 +7,7 @@
 //! | `sweeps.request_id` | `SubmitRequest.request_id` | [`plain`] |
 //! | `sweeps.specification` | the sweep file, written anew | the YAML writer, which escapes them; [`source`] |
 //! | `sweeps.dataset` | `AttemptStarted.dataset` | JSON, which escapes them |
-//! | `sweeps.metric` | the sweep file | its reader: the names of the model's metrics |
+//! | `sweeps.metric` | the sweep file | its reader: the name of a metric |
 //! | `metrics.name` | `EpochRecord.metrics` | `MetricSchema::add`: no control characters |
 //! | `sweeps.goal`, `.state`, `jobs.state`, `attempts.state` | names of our own | |
 //! | `jobs.worker`, `jobs.lost_with`, `attempts.worker` | `Hello.name` | `WorkerName`: letters, digits, `.`, `_`, `-` |

@@ -91,11 +91,6 @@ pub(super) async fn get_contents(
     Ok(v1::GetContentsResponse { pieces: pieces.into_iter().map(to_wire).collect() })
 }
 
-/// The snapshot that a sweep is to name; none where it names none.
-pub(super) fn of_source(source: &v1::SweepSource) -> Result<Option<SnapshotId>, Status> {
-    (!source.snapshot.is_empty()).then(|| named(&source.snapshot)).transpose()
-}
-
 /// Keeps a snapshot from being removed until its sweep is recorded.
 pub(super) async fn hold(artifacts: &MaybeArtifacts, id: SnapshotId) -> Result<Held<'_>, Status> {
     let artifacts = artifacts.as_deref().ok_or_else(no_place)?;

@@ -161,12 +161,23 @@ impl SweepService for SweepServer {
         }
         let source = convert::source_from_wire(source);
         let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
+        let snapshot = definition.specification.snapshot();
+        // Until it is marked, so that nobody takes its files for ones that no sweep needs.
+        let _held = match snapshot {
+            Some(id) => Some(snapshots::hold(&self.artifacts, id).await?),
+            None => None,
+        };
+        let notes = definition.specification.notes.clone();
         let _turn = self.turn().await?;
         let command = Submit { definition, request_id: request.request_id };
         let submitted = self.seat.command(issuer, command).await.map_err(refused)?;
+        if let Some(id) = snapshot {
+            snapshots::mark(&self.artifacts, id).await;
+        }
         Ok(Response::new(v1::SubmitResponse {
             sweep: Some(convert::sweep(&submitted.sweep)),
             created: submitted.created,
+            notes,
             ..v1::SubmitResponse::default()
         }))
     }

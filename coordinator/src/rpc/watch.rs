@@ -139,8 +139,8 @@ impl Watcher {
                     Ok(observed) => {
                         for (_, observation) in observed.iter().filter(|(observed, _)| *observed == sweep) {
                             changed = true;
-                            if matches!(observation, Observation::Ended) {
-                                // Who waits for the end is not kept waiting.
+                            if matches!(observation, Observation::SweepChanged) {
+                                // Whoever waits for the end is not kept waiting.
                                 due.reset_immediately();
                             }
                             if events_left == 0 {
@@ -196,7 +196,7 @@ async fn define(driver: &DriverHandle, sweep: SweepId) -> Result<Arc<SweepDefini
 fn job_of(observation: &Observation) -> u64 {
     match observation {
         Observation::Epoch { attempt, .. } | Observation::Job { attempt, .. } => attempt.job.job,
-        Observation::Progress | Observation::Ended => 0,
+        Observation::Progress | Observation::SweepChanged => 0,
     }
 }
 
@@ -241,7 +241,7 @@ fn event(definition: &SweepDefinition, observation: &Observation) -> Option<v1::
             worker: worker.to_string(),
             reason: reason.clone(),
         }),
-        Observation::Progress | Observation::Ended => return None,
+        Observation::Progress | Observation::SweepChanged => return None,
     };
     Some(v1::WatchSweepResponse { event: Some(event) })
 }

@@ -3,6 +3,20 @@
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// A sweep's state.
+///
+/// ```text
+///            extend, retry
+///     ┌─────────────────────────────┐
+///     ▼                             │
+///  Running ◄──► Paused ──────► Finished
+///     │            │
+///     └─────┬──────┘          retry of all jobs goes back
+///           ▼                 to Running from here
+///        Stopping ─────────────► Stopped
+///           │
+///           ▼ (also from Running and Paused)
+///       Cancelled
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum SweepState {
@@ -21,6 +35,16 @@ pub enum SweepState {
 }
 
 /// A job's state.
+///
+/// ```text
+///            grant                      ┌──► Done
+///  Pending ─────────► Running ──────────┼──► Diverged
+///   ▲  │ ▲               │              ├──► Failed ────┐
+///   │  │ └───────────────┘              └──► Cancelled ─┤
+///   │  │   tried again                        ▲         │ retry
+///   │  └──────────────────────────────────────┘         │
+///   └───────────────────────────────────────────────────┘
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum JobState {
@@ -39,6 +63,10 @@ pub enum JobState {
 }
 
 /// An attempt's state: running, or how it ended.
+///
+/// ```text
+///  (granted) ──► Running ──► Done, Diverged, Failed, HandedBack, Revoked, Rejected, Unavailable, Lost
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum AttemptState {
@@ -88,6 +116,17 @@ pub enum Outcome {
 }
 
 impl SweepState {
+    /// Whether a sweep in this state may be in the other one next.
+    pub fn may_become(self, next: Self) -> bool {
+        use SweepState::{Cancelled, Finished, Paused, Running, Stopped, Stopping};
+        match self {
+            Running => matches!(next, Paused | Stopping | Finished | Cancelled),
+            Paused => matches!(next, Running | Stopping | Finished | Cancelled),
+            Stopping => matches!(next, Stopped | Cancelled),
+            Finished | Stopped | Cancelled => next == Running,
+        }
+    }
+
     /// Whether nothing can change any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Finished | Self::Stopped | Self::Cancelled)
@@ -95,9 +134,27 @@ impl SweepState {
 }
 
 impl JobState {
+    /// Whether a job in this state may be in the other one next.
+    pub fn may_become(self, next: Self) -> bool {
+        use JobState::{Cancelled, Diverged, Done, Failed, Pending, Running};
+        match self {
+            Pending => matches!(next, Running | Cancelled),
+            Running => next != Running,
+            Failed | Cancelled => next == Pending,
+            Done | Diverged => false,
+        }
+    }
+
     /// Whether nothing can change any more.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+impl AttemptState {
+    /// Whether an attempt in this state may be in the other one next.
+    pub fn may_become(self, next: Self) -> bool {
+        self == Self::Running && next != Self::Running
     }
 }
 
@@ -123,6 +180,23 @@ named!(SweepState, JobState, AttemptState, Outcome);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_final_is_left_by_a_retry_or_an_extension_alone() {
+        for state in JobState::VARIANTS.iter().filter(|state| state.is_final()) {
+            for next in JobState::VARIANTS.iter().filter(|next| state.may_become(**next)) {
+                assert_eq!(*next, JobState::Pending, "{state:?}");
+            }
+        }
+        for state in SweepState::VARIANTS.iter().filter(|state| state.is_final()) {
+            for next in SweepState::VARIANTS.iter().filter(|next| state.may_become(**next)) {
+                assert_eq!(*next, SweepState::Running, "{state:?}");
+            }
+        }
+        for state in AttemptState::VARIANTS {
+            assert!(!state.may_become(AttemptState::Running));
+        }
+    }
 
     #[test]
     fn names_lead_back_to_their_states() {

@@ -22,5 +22,6 @@ mod requests;
 mod run;
 mod security;
 mod services;
+mod snapshots;
 mod stalls;
 mod upgrade;

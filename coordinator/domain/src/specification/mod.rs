@@ -7,8 +7,8 @@ mod trainable;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use terms::manifest::Manifest;
 pub use terms::{Goal, MetricUse, Objective};
+use terms::{manifest::Manifest, snapshot::SnapshotId};
 
 pub use self::{
     limits::{Execution, is_setting},
@@ -196,6 +196,11 @@ impl Specification {
             Trainable::Model(manifest) => Arc::clone(manifest),
             Trainable::Program(program) => Arc::new(program.manifest(&self.axes, &self.metric)),
         }
+    }
+
+    /// The files of its program as they were sent.
+    pub fn snapshot(&self) -> Option<SnapshotId> {
+        self.trainable.program()?.snapshot
     }
 
     /// Where the images lie; empty where there are none.

@@ -8,6 +8,7 @@ use terms::{
         DatasetKind, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress, Scale,
         builtin,
     },
+    snapshot::SnapshotId,
 };
 
 use crate::space::Axis;
@@ -37,6 +38,8 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Which files next to the sweep file are sent to workers: paths and globs relative to it.
     pub files: Vec<String>,
+    /// Those files as they were sent, which decides numbers; none where none were.
+    pub snapshot: Option<SnapshotId>,
     /// Where its metrics come from, next to the channel that is always there.
     pub metrics: MetricSource,
 }

@@ -290,7 +290,7 @@ fn what_is_remembered_of_workers_that_left_is_bounded() {
         cluster.hear(Event::SessionClosed(SessionId(session)));
         cluster.pass(1);
     }
-    let known = cluster.engine.workers.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let known = cluster.engine.workers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
     assert!(known.len() <= 200 && known.iter().any(|name| name == "w500"), "{}", known.len());
     assert!(workers(&mut cluster).iter().all(|worker| worker.slots.len() <= 16));
     // One that left in order is forgotten soon; one whose stream broke can be asked about for longer.
@@ -314,7 +314,7 @@ fn jobs_that_crash_without_end_do_not_fill_the_memory_with_what_is_held_against_
     }
     let name: WorkerName = "a".parse().unwrap();
     assert_eq!(cluster.counts(), [0, 0, 0, 0, 300, 0]);
-    assert!(cluster.engine.workers[&name].crashed.len() <= 100);
+    assert!(cluster.engine.workers.get(&name).unwrap().standing().crashed_jobs() <= 100);
 }
 
 #[test]

@@ -76,6 +76,8 @@ struct Ledger {
     last_epoch: BTreeMap<AttemptKey, u32>,
     ended: BTreeSet<AttemptKey>,
     finals: BTreeMap<JobKey, JobState>,
+    states: BTreeMap<JobKey, JobState>,
+    sweep: Option<SweepState>,
     read: usize,
 }
 
@@ -84,6 +86,8 @@ impl Ledger {
         for record in &records[self.read..] {
             match record {
                 Record::AttemptGranted { attempt, .. } => {
+                    let before = self.states.insert(attempt.job, JobState::Running);
+                    assert!(before.unwrap_or(JobState::Pending).may_become(JobState::Running), "{before:?}");
                     assert!(
                         !self.finals.contains_key(&attempt.job),
                         "{attempt} is granted though its job has ended"
@@ -106,7 +110,12 @@ impl Ledger {
                     let last = self.last_epoch.insert(*attempt, epoch.number).unwrap_or(0);
                     assert_eq!(epoch.number, last + 1, "epochs come in order");
                 }
+                Record::SweepChanged { state, .. } => {
+                    let before = self.sweep.replace(*state).unwrap_or(SweepState::Running);
+                    assert!(before == *state || before.may_become(*state), "{before:?} and then {state:?}");
+                }
                 Record::AttemptEnded { attempt, state, .. } => {
+                    assert!(AttemptState::Running.may_become(*state), "{attempt} ended as {state:?}");
                     assert_eq!(self.running.remove(&attempt.job), Some(attempt.attempt));
                     assert!(self.ended.insert(*attempt), "{attempt} ends twice");
                     if *state == AttemptState::Done {
@@ -114,12 +123,11 @@ impl Ledger {
                     }
                 }
                 Record::JobChanged { job, state, .. } => {
-                    let before = self.finals.remove(job);
-                    let again = matches!(before, None | Some(JobState::Failed | JobState::Cancelled));
-                    assert!(
-                        before.is_none() || (again && *state == JobState::Pending),
-                        "{job} changes after its end"
-                    );
+                    let before = self.states.insert(*job, *state).unwrap_or(JobState::Pending);
+                    // What a job waits or runs with may change, and not its end.
+                    let stays = before == *state && !before.is_final();
+                    assert!(stays || before.may_become(*state), "{job} was {before:?} and is {state:?}");
+                    self.finals.remove(job);
                     if state.is_final() {
                         self.finals.insert(*job, *state);
                     }

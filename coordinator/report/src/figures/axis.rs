@@ -9,6 +9,9 @@ const SMALLEST: f64 = 1e-300;
 /// Longest number that an axis shows in full.
 const FULL_CHARACTERS_MAX: usize = 7;
 
+/// Positive values whose largest is this many times their smallest are drawn on a logarithmic axis.
+pub(super) const LOGARITHMIC_FROM: f64 = 1_000.0;
+
 /// How numbers lie on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -54,13 +57,24 @@ impl Axis {
         Self { low, high, scale: Scale::Logarithmic, ticks: logarithmic_ticks(low, high) }
     }
 
+    /// Over all of `values`: logarithmic where they are positive and span more than a linear one shows.
+    pub(super) fn fitting<I: Iterator<Item = f64>>(values: impl Fn() -> I, margin: f64) -> Self {
+        let (low, high) = values().fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+        if low > 0.0 && high / low >= LOGARITHMIC_FROM {
+            Self::logarithmic(values(), margin)
+        } else {
+            Self::around(values(), margin)
+        }
+    }
+
     pub(super) fn scale(&self) -> Scale {
         self.scale
     }
 
     /// Where a value lies: 0 at the axis's beginning, 1 at its end, and beyond them what is beyond it.
     pub(super) fn share(&self, value: f64) -> f64 {
-        let value = if self.scale == Scale::Logarithmic { value.log10() } else { value };
+        // What has no logarithm is below everything.
+        let value = if self.scale == Scale::Logarithmic { value.max(0.0).log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
@@ -171,6 +185,18 @@ mod tests {
         assert_eq!(texts(&logarithmic([0.07, 7.0])), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         assert_eq!(texts(&logarithmic([8e-5, 120.0])), ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100"]);
         assert!(texts(&logarithmic([1e-300, 1e300])).len() <= 10);
+        for below in [0.0, -1.0, f64::NEG_INFINITY] {
+            assert!(logarithmic([0.07, 7.0]).share(below) < 0.0, "{below}");
+        }
+    }
+
+    #[test]
+    fn positive_values_far_apart_have_a_logarithmic_axis() {
+        let scale = |values: &[f64]| Axis::fitting(|| values.iter().copied(), 0.08).scale();
+        assert_eq!(scale(&[0.1, 100.0]), Scale::Logarithmic);
+        for linear in [&[0.1, 99.0] as &[f64], &[0.0, 100.0], &[-0.1, 1000.0], &[], &[5.0]] {
+            assert_eq!(scale(linear), Scale::Linear, "{linear:?}");
+        }
     }
 
     #[test]

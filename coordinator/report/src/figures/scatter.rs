@@ -1,8 +1,8 @@
-//! Total training time against validation accuracy: one point a job.
+//! Total training time against the objective: one point a job.
 
 use super::{
     Drawn, Point,
-    axis::Axis,
+    axis::{Axis, Scale},
     labels::{self, Area, Placed},
     legend,
     marks::{GROUPS_MAX, Mark},
@@ -10,10 +10,14 @@ use super::{
     panel::Panel,
     svg::{Anchor, At, Drawing, Ink},
 };
-use crate::words::Words;
+use crate::{
+    headings::Headings,
+    words::{At as AtEpoch, Words},
+};
 
 const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 18.0;
+const TITLE_SIZE: f64 = 20.0;
 /// Height of the panel with its axes.
 const PANEL_HEIGHT: f64 = 540.0;
 /// Most labels next to points, for the best ones: more cannot be read.
@@ -36,8 +40,9 @@ pub(super) struct Jobs<'a> {
     pub(super) without_results: u64,
     /// The parameter whose values have marks of their own.
     pub(super) group: Option<&'a str>,
-    /// How many epochs all jobs that are done have, where all have as many.
-    pub(super) epochs: Option<u32>,
+    pub(super) without_values: u64,
+    /// Of which epoch the values are.
+    pub(super) at: AtEpoch,
 }
 
 /// Points that look like one: where, and which they are, the best first.
@@ -46,14 +51,16 @@ struct Cluster {
     members: Vec<usize>,
 }
 
-pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
-    let points = jobs.points;
-    let title = words.time_and_accuracy(jobs.epochs);
+pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
+    let (points, words, objective) = (jobs.points, headings.words, headings.objective());
+    let title = words.time_and(&objective.topic, jobs.at);
     let mut drawing = Drawing::new(WIDTH);
-    drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
+    // Bold signs are wider than those that are measured.
+    let shown = fitted(&title, TITLE_SIZE, 0.9 * (WIDTH - 2.0 * MARGIN));
+    drawing.bold((WIDTH / 2.0, 24.0), &shown, TITLE_SIZE, Anchor::Middle, Ink::Text);
     if points.is_empty() {
         drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
-        return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, words) };
+        return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, headings) };
     }
     let unfinished = points.iter().any(|point| point.state != "done");
     let groups = groups(points);
@@ -62,15 +69,18 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
             groups.iter().position(|group| *group == point.group).map_or(Mark::OtherGroup, Mark::Group)
         })
     };
-    let top = 44.0 + write_legend(&mut drawing, 44.0, jobs, &groups, mark_of, words) + 8.0;
+    let top = 44.0 + write_legend(&mut drawing, 44.0, jobs, &groups, mark_of, headings) + 8.0;
     let area = Area { left: MARGIN, top, right: WIDTH - MARGIN, bottom: top + PANEL_HEIGHT };
-    let axes = (
-        Axis::around(points.iter().map(|point| point.seconds), 0.08),
-        Axis::around(points.iter().map(|point| point.accuracy), 0.08),
-    );
-    let names = (words.train_seconds_axis, words.accuracy_axis(jobs.epochs));
-    let panel = Panel::draw(&mut drawing, area, axes, (names.0, &names.1));
-    let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.accuracy)).collect();
+    let seconds = || points.iter().map(|point| point.seconds);
+    let values = || points.iter().map(|point| point.value);
+    let x = Axis::fitting(seconds, 0.08);
+    let y = if objective.is_share { Axis::around(values(), 0.08) } else { Axis::fitting(values, 0.08) };
+    let is_logarithmic = |axis: &Axis| axis.scale() == Scale::Logarithmic;
+    let value_axis = words.metric_axis(&objective.heading, &objective.at_best, jobs.at);
+    let value_axis = words.on_axis(&value_axis, is_logarithmic(&y));
+    let time_axis = words.on_axis(words.train_seconds_axis, is_logarithmic(&x));
+    let panel = Panel::draw(&mut drawing, area, (x, y), (&time_axis, &value_axis));
+    let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.value)).collect();
     let clusters = clusters(&places);
     let texts: Vec<Vec<String>> =
         clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, words)).collect();
@@ -90,8 +100,8 @@ pub(super) fn draw(jobs: &Jobs<'_>, words: &Words) -> Drawn {
     let has_numbers = placed.iter().any(|label| label.text > 0 || clusters[label.point].members.len() > 1);
     let labelled: usize = placed.iter().map(|label| clusters[label.point].members.len()).sum();
     let unlabelled = points.len() - labelled;
-    let mut notes = notes(jobs, unlabelled, has_numbers, words);
-    if unfinished {
+    let mut notes = notes(jobs, unlabelled, has_numbers, headings);
+    if unfinished && jobs.at != AtEpoch::Best {
         notes.insert(0, words.unfinished_are_last.to_owned());
     }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
@@ -166,12 +176,13 @@ fn write_legend(
     jobs: &Jobs<'_>,
     groups: &[&str],
     mark_of: impl Fn(&Point) -> Mark,
-    words: &Words,
+    headings: &Headings,
 ) -> f64 {
+    let words = headings.words;
     let mut marks: Vec<Mark> = jobs.points.iter().map(mark_of).collect();
     marks.sort_unstable();
     marks.dedup();
-    let name = jobs.group.map_or("", |name| words.parameter(name));
+    let name = jobs.group.map_or("", |name| headings.parameter(name));
     let mut entries: Vec<(Option<Mark>, String)> = Vec::new();
     if !name.is_empty() && marks.iter().any(|mark| mark.state().is_none()) {
         entries.push((None, format!("{name}:")));
@@ -211,13 +222,17 @@ fn write_legend(
 }
 
 /// What the figure does not show, and what its labels are.
-fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, words: &Words) -> Vec<String> {
+fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, headings: &Headings) -> Vec<String> {
+    let words = headings.words;
     let mut notes = Vec::new();
     if (jobs.points.len() as u64) < jobs.with_results {
         notes.push(words.points_shown(jobs.points.len(), jobs.with_results));
     }
     if jobs.without_results > 0 {
         notes.push(words.without_results(jobs.without_results));
+    }
+    if jobs.without_values > 0 {
+        notes.push(words.without_values(jobs.without_values, &headings.objective().heading));
     }
     if has_numbers {
         notes.push(words.numbers_are_jobs.to_owned());

@@ -1,6 +1,6 @@
 //! The summary of a report: facts as pairs of name and text.
 
-use proto::v1;
+use terms::{DatasetSummary, MetricUse};
 
 use super::{Content, decimals};
 use crate::words::Words;
@@ -14,7 +14,7 @@ impl Content<'_> {
     /// Facts as pairs of name and text.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
         let (words, sweep) = (self.words, self.sweep);
-        let counts = sweep.counts.unwrap_or_default();
+        let counts = sweep.counts;
         let states = [
             ("done", counts.done),
             ("diverged", counts.diverged),
@@ -32,12 +32,12 @@ impl Content<'_> {
         let best = self.best.as_ref().map_or_else(
             || words.none_done.to_owned(),
             |row| {
-                let metric = sweep.metric.clone().unwrap_or_default();
-                let (name, value) = (words.metric(&metric.name), row.ranked.map(|(_, value)| value));
-                let epoch = row.ranked.filter(|_| metric.use_best);
+                let name = &self.headings.objective().heading;
+                let value = row.ranked.map(|(_, value)| value);
+                let epoch = row.ranked.filter(|_| sweep.objective.used == MetricUse::Best);
                 let epoch =
                     epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", words.of_epoch(epoch)));
-                let job = words.job_titled(row.number, &row.label(&sweep.varying));
+                let job = words.job_titled(row.number, &row.label(&sweep.varying, self.headings));
                 format!("{name} {}{epoch} — {job}", decimals(value, 4))
             },
         );
@@ -46,6 +46,13 @@ impl Content<'_> {
             (words.best.to_owned(), best),
             (words.training_time_in_all.to_owned(), words.seconds_in_all(self.train_seconds, self.packed)),
         ];
+        if sweep.metrics_left_out > 0 {
+            let why = match sweep.metrics_left_out_reason.as_str() {
+                "" => String::new(),
+                reason => format!(" ({reason})"),
+            };
+            facts.push((words.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
+        }
         facts.extend(self.weights());
         facts.extend(self.dataset());
         facts
@@ -56,7 +63,7 @@ impl Content<'_> {
         let best = self.sweep.best_weights.as_ref()?;
         let place = match self.best_weights_file {
             Some(file) => file.to_owned(),
-            None => format!("sweep artifact get {}/{}", self.sweep.sweep_id, best.job),
+            None => format!("sweep artifact get {}/{}", self.sweep.id, best.job),
         };
         Some((self.words.weights.to_owned(), format!("{} {}: {place}", self.words.job, best.job)))
     }
@@ -99,7 +106,7 @@ impl Content<'_> {
 }
 
 /// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
-fn by_class(all: u64, dataset: &v1::DatasetSummary, counts: &[u64], words: &Words) -> String {
+fn by_class(all: u64, dataset: &DatasetSummary, counts: &[u64], words: &Words) -> String {
     if counts.is_empty() || counts.len() != dataset.classes.len() {
         return all.to_string();
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Content, TableRow, columns};
+use super::{Content, Table, TableRow, columns};
 use crate::figures::{Figure, dark_style};
 
 const STYLE: &str = include_str!("style.css");
@@ -30,6 +30,7 @@ pub(crate) fn html(content: &Content<'_>) -> String {
     if content.selection {
         let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
     }
+    other_columns(&mut page, content);
     if content.shows_packs() {
         let _ = writeln!(page, "<p>{}</p>", text(words.packs));
     }
@@ -71,13 +72,8 @@ fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
 /// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide. Returns the
 /// rule by which screens that are too narrow have a hint.
 fn results(page: &mut String, content: &Content<'_>) -> String {
-    let rows = content.table();
-    let headings = content.headings();
-    let numeric: Vec<bool> = (0..headings.len())
-        .map(|column| {
-            rows.iter().all(|row| row.cells[column].is_empty() || row.cells[column].parse::<f64>().is_ok())
-        })
-        .collect();
+    let Table { headings, rows } = content.table();
+    let numeric = numeric(&headings, &rows);
     let widths: Vec<usize> = (0..headings.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row.cells[column].as_str());
@@ -86,17 +82,8 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
         .collect();
     let hint = text(content.words.scroll_hint);
     let _ = writeln!(page, "<p class=\"hint table-hint\">{hint}</p>");
-    let class = |column: usize| {
-        let mut cells = rows.iter().map(|row| row.cells[column].as_str());
-        match numeric[column] {
-            // A column of numbers is aligned to the right, its heading too.
-            true => " class=\"n\"",
-            false if columns::has_long_texts(&mut cells) => " class=\"t\"",
-            false => "",
-        }
-    };
-    let classes: Vec<&str> = (0..headings.len()).map(class).collect();
-    let table = Table { headings: &headings, classes: &classes, rows: &rows };
+    let classes = classes(&rows, &numeric);
+    let table = Written { headings: &headings, classes: &classes, rows: &rows };
     let all: Vec<usize> = (0..headings.len()).collect();
     let parts = columns::on_paper(&widths);
     let class = if parts.len() > 1 { "screen" } else { "" };
@@ -116,14 +103,53 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
     format!("@media {screens} {{ .table-hint {{ display: block; }} }}")
 }
 
-struct Table<'a> {
+/// The columns that the table has no room for, in a box that opens; not on paper.
+fn other_columns(page: &mut String, content: &Content<'_>) {
+    let Some(Table { headings, rows }) = content.folded() else { return };
+    let words = content.words;
+    let classes = classes(&rows, &numeric(&headings, &rows));
+    let table = Written { headings: &headings, classes: &classes, rows: &rows };
+    let summary = text(&words.more_columns(headings.len() - 1));
+    let _ = writeln!(
+        page,
+        "<details><summary>{summary}</summary>\n<div class=\"wide\" role=\"region\" aria-label=\"{summary}\" tabindex=\"0\">"
+    );
+    table.write(page, "", "", &(0..headings.len()).collect::<Vec<_>>());
+    page.push_str("</div>\n");
+    if rows.len() < content.rows.len() {
+        let _ = writeln!(page, "<p>{}</p>", text(&words.first_rows_only(rows.len())));
+    }
+    page.push_str("</details>\n");
+}
+
+/// Which columns hold numbers alone.
+fn numeric(headings: &[String], rows: &[TableRow]) -> Vec<bool> {
+    let is_number = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok();
+    (0..headings.len()).map(|column| rows.iter().all(|row| is_number(&row.cells[column]))).collect()
+}
+
+/// The class attribute of each column.
+fn classes(rows: &[TableRow], numeric: &[bool]) -> Vec<&'static str> {
+    let class = |(column, numeric): (usize, &bool)| {
+        let mut cells = rows.iter().map(|row| row.cells[column].as_str());
+        match numeric {
+            // A column of numbers is aligned to the right, its heading too.
+            true => " class=\"n\"",
+            false if columns::has_long_texts(&mut cells) => " class=\"t\"",
+            false => "",
+        }
+    };
+    numeric.iter().enumerate().map(class).collect()
+}
+
+struct Written<'a> {
     headings: &'a [String],
     /// The class attribute of each column.
     classes: &'a [&'static str],
     rows: &'a [TableRow],
 }
 
-impl Table<'_> {
+impl Written<'_> {
     fn write(&self, page: &mut String, class: &str, caption: &str, columns: &[usize]) {
         page.push_str("<table");
         if !class.is_empty() {

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use super::Content;
 
+/// Most columns that are named because the table has no room for them.
+const COLUMNS_NAMED_MAX: usize = 50;
+
 /// The page as Markdown.
 pub(crate) fn markdown(content: &Content<'_>) -> String {
     let words = content.words;
@@ -13,17 +16,26 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
         let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
     }
     let _ = writeln!(page, "\n## {}\n", words.results);
-    let headings = content.headings();
+    let table = content.table();
+    let headings = &table.headings;
     let _ = writeln!(
         page,
         "| {} |",
         headings.iter().map(|heading| text(heading)).collect::<Vec<_>>().join(" | ")
     );
     let _ = writeln!(page, "|{}", "---|".repeat(headings.len()));
-    for row in content.table() {
+    for row in &table.rows {
         let cells: Vec<_> = row.cells.iter().map(|cell| text(cell)).collect();
         let line = if row.best { format!("**{}**", cells.join("** | **")) } else { cells.join(" | ") };
         let _ = writeln!(page, "| {} |", line.replace("****", ""));
+    }
+    if let Some(folded) = content.folded() {
+        let names: Vec<_> =
+            folded.headings.iter().skip(1).take(COLUMNS_NAMED_MAX).map(|name| text(name)).collect();
+        let columns = folded.headings.len() - 1;
+        let more = columns.saturating_sub(names.len()) as u64;
+        let more = if more > 0 { words.more(more) } else { String::new() };
+        let _ = writeln!(page, "\n{}: {}{more}", words.more_columns(columns), names.join(", "));
     }
     if content.selection {
         let _ = writeln!(page, "\n{}", words.best_rows_only);

@@ -53,7 +53,8 @@ fn no_text_leaves_its_figure_or_is_too_small_for_a_telephone() {
     for (name, header, jobs) in kinds() {
         for language in [Language::English, Language::Japanese] {
             let folder = write(&header, &jobs, language);
-            for figure in ["figures/time-vs-accuracy.svg", "figures/learning-curves.svg"] {
+            let scatter = if header.manifest.is_some() { "accuracy" } else { "objective" };
+            for figure in [&format!("figures/time-vs-{scatter}.svg"), "figures/learning-curves.svg"] {
                 let svg = read(&folder, figure);
                 let (width, height) = (number(&svg, "width"), number(&svg, "height"));
                 for text in texts(&svg) {
@@ -72,7 +73,7 @@ fn no_text_leaves_its_figure_or_is_too_small_for_a_telephone() {
 
 #[test]
 fn the_figure_is_the_original_reports() {
-    let header = header(16, v1::JobCounts { done: 16, ..v1::JobCounts::default() });
+    let header = header(16, JobCounts { done: 16, ..JobCounts::default() });
     let folder = write(&header, &whole_grid(), Language::Japanese);
     let svg = read(&folder, "figures/time-vs-accuracy.svg");
     for text in [
@@ -95,7 +96,7 @@ fn of_many_jobs_the_best_and_the_worst_have_curves_and_the_others_are_counted() 
     let jobs: Vec<_> = (1..=48u64)
         .map(|n| job(point(100 + n, "relu", 1e-5 * n as f64, 32), 0.5 + n as f64 / 200.0, 10.0))
         .collect();
-    let header = header(48, v1::JobCounts { done: 48, ..v1::JobCounts::default() });
+    let header = header(48, JobCounts { done: 48, ..JobCounts::default() });
     for (language, shown) in [
         (Language::English, "Drawn: the best 5 and the worst 3 of 48 jobs; 40 jobs are not drawn."),
         (
@@ -118,7 +119,7 @@ fn of_many_jobs_the_best_and_the_worst_have_curves_and_the_others_are_counted() 
 
 #[test]
 fn a_few_jobs_all_have_curves() {
-    let header = header(4, v1::JobCounts { done: 2, ..v1::JobCounts::default() });
+    let header = header(4, JobCounts { done: 2, ..JobCounts::default() });
     let folder = write(&header, &some_jobs()[..2], Language::English);
     assert!(!read(&folder, "report.md").contains("not drawn"));
     let svg = read(&folder, "figures/learning-curves.svg");
@@ -128,10 +129,8 @@ fn a_few_jobs_all_have_curves() {
 #[test]
 fn losses_that_exploded_are_marked_at_the_edge_and_told() {
     let mut jobs = whole_grid();
-    for record in jobs[2].1.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
-        record.train_loss = 3.2e14;
-    }
-    let header = header(3, v1::JobCounts { done: 3, ..v1::JobCounts::default() });
+    jobs[2].1.iter_mut().for_each(|epoch| set(&mut epoch.metrics, TRAIN_LOSS, 3.2e14));
+    let header = header(3, JobCounts { done: 3, ..JobCounts::default() });
     let folder = write(&header, &jobs[..3], Language::English);
     assert!(
         read(&folder, "report.md").contains("▲: the loss of 1 job goes beyond the axis, up to 3.2e14."),
@@ -144,8 +143,8 @@ fn losses_that_exploded_are_marked_at_the_edge_and_told() {
 #[test]
 fn the_axis_of_losses_says_where_it_is_logarithmic() {
     let mut jobs = whole_grid();
-    jobs[0].1[0].record.as_mut().unwrap().train_loss = 20.0;
-    let header = header(3, v1::JobCounts { done: 3, ..v1::JobCounts::default() });
+    set(&mut jobs[0].1[0].metrics, TRAIN_LOSS, 20.0);
+    let header = header(3, JobCounts { done: 3, ..JobCounts::default() });
     for (language, name) in [
         (Language::English, "Training loss (logarithmic scale)"),
         (Language::Japanese, "学習損失 (対数目盛)"),
@@ -159,13 +158,11 @@ fn the_axis_of_losses_says_where_it_is_logarithmic() {
 #[test]
 fn jobs_that_did_not_finish_have_marks_of_their_own_and_those_without_results_are_counted() {
     let mut jobs = whole_grid();
-    jobs[1].0.state = v1::JobState::Cancelled.into();
-    jobs[2].0.state = v1::JobState::Failed.into();
+    jobs[1].0.state = Some(JobState::Cancelled);
+    jobs[2].0.state = Some(JobState::Failed);
     jobs.extend(some_jobs().split_off(2));
-    let header = header(
-        18,
-        v1::JobCounts { done: 14, failed: 2, cancelled: 1, diverged: 1, ..v1::JobCounts::default() },
-    );
+    let header =
+        header(18, JobCounts { done: 14, failed: 2, cancelled: 1, diverged: 1, ..JobCounts::default() });
     for (language, words) in [
         (Language::English, ["cancelled", "failed", "2 jobs are not drawn, as they have no epoch."]),
         (Language::Japanese, ["取り消し", "失敗", "エポックの記録がない 2 件のジョブは表示していません。"]),
@@ -182,7 +179,7 @@ fn jobs_that_did_not_finish_have_marks_of_their_own_and_those_without_results_ar
 #[test]
 fn jobs_at_one_place_have_one_label() {
     let same = |number| job(point(number, "relu", 0.1 * number as f64, 32), 0.5, 10.0);
-    let header = |jobs| header(jobs, v1::JobCounts { done: jobs, ..v1::JobCounts::default() });
+    let header = |jobs| header(jobs, JobCounts { done: jobs, ..JobCounts::default() });
     for (numbers, language, label) in [
         (vec![3, 7, 9], Language::English, ">3, 7, 9</text>"),
         (vec![3, 4, 5, 6, 7], Language::English, ">3 and 4 others</text>"),
@@ -196,7 +193,7 @@ fn jobs_at_one_place_have_one_label() {
 
 #[test]
 fn signs_that_the_font_lacks_are_replaced_and_told() {
-    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let header = header(1, JobCounts { done: 1, ..JobCounts::default() });
     let folder = write(&header, &[job(point(1, "鑿", 0.1, 32), 0.5, 10.0)], Language::English);
     assert!(read(&folder, "figures/time-vs-accuracy.svg").contains('鑿'), "a browser has fonts of its own");
     assert!(read(&folder, "report.md").contains("〓 in the PNG stands for a character"));
@@ -204,15 +201,13 @@ fn signs_that_the_font_lacks_are_replaced_and_told() {
 
 #[test]
 fn hostile_values_and_names_draw_nothing() {
-    let mut hostile = header(2, v1::JobCounts { done: 2, ..v1::JobCounts::default() });
+    let mut hostile = header(2, JobCounts { done: 2, ..JobCounts::default() });
     let evil = "</text><script>alert(1)</script>\u{1b}[2J\u{0}\u{fffe}\"'&\n";
-    hostile.sweep.as_mut().unwrap().varying = vec!["activation".into(), evil.into()];
+    hostile.varying = vec!["activation".into(), evil.into()];
     let jobs: Vec<_> = (1..=2)
         .map(|number| {
             let (mut job, epochs) = job(point(number, evil, 0.1, 32), 0.5 + number as f64 / 10.0, 10.0);
-            let value =
-                v1::Parameter { name: evil.into(), ..job.point.as_ref().unwrap().parameters[0].clone() };
-            job.point.as_mut().unwrap().parameters.push(value);
+            job.parameters.0.push((evil.into(), ParameterValue::Text(evil.into())));
             job.reason = evil.into();
             (job, epochs)
         })
@@ -244,23 +239,15 @@ fn figures_are_dark_on_a_dark_page_and_their_files_stay_light() {
 fn epochs_beyond_number_cost_no_more_than_can_be_seen() {
     let (mut long, _) = job(point(1, "relu", 0.1, 32), 0.5, 10.0);
     long.epochs_done = 50_000;
-    let record = |epoch| v1::EpochRow {
-        job: 1,
-        attempt: 1,
-        record: Some(v1::EpochRecord {
-            epoch,
-            train_loss: 0.5,
-            val_accuracy: 0.5,
-            ..v1::EpochRecord::default()
-        }),
-    };
-    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let record =
+        |number| Epoch { attempt: 1, number, metrics: MetricRow::new(&[0.5, 0.5]), ..Epoch::default() };
+    let header = header(1, JobCounts { done: 1, ..JobCounts::default() });
     let folder = write(&header, &[(long, (1..=50_000).map(record).collect())], Language::English);
     assert!(read(&folder, "figures/learning-curves.svg").len() < 100_000);
 }
 
 /// 2 activations, 600 learning rates and 2 batch sizes, in the order of a grid.
-fn large_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
+fn large_grid() -> Vec<Trained> {
     let values = (0..1_200).flat_map(|value| [(value, 32), (value, 64)]);
     (1..)
         .zip(values)
@@ -275,7 +262,7 @@ fn large_grid() -> Vec<(v1::Job, Vec<v1::EpochRow>)> {
 
 #[test]
 fn points_of_a_large_grid_are_a_choice_of_all_its_values() {
-    let header = header(2_400, v1::JobCounts { done: 2_400, ..v1::JobCounts::default() });
+    let header = header(2_400, JobCounts { done: 2_400, ..JobCounts::default() });
     let folder = write(&header, &large_grid(), Language::English);
     let svg = read(&folder, "figures/time-vs-accuracy.svg");
     let shown = |text: &str| svg.matches("<title>").count().min(svg.matches(text).count());
@@ -286,14 +273,11 @@ fn points_of_a_large_grid_are_a_choice_of_all_its_values() {
 
 #[test]
 fn a_figure_names_an_epoch_only_where_it_is_that_of_every_job() {
-    let header = header(2_400, v1::JobCounts { done: 2_400, ..v1::JobCounts::default() });
+    let header = header(2_400, JobCounts { done: 2_400, ..JobCounts::default() });
     let mut jobs = large_grid();
     let svg = read(&write(&header, &jobs, Language::English), "figures/time-vs-accuracy.svg");
     assert!(svg.contains("Training time and accuracy (epoch 2)"));
-    let not_shown = jobs.iter_mut().find(|(job, _)| {
-        let number = job.point.as_ref().unwrap().job;
-        !svg.contains(&format!("<title>Job {number}:"))
-    });
+    let not_shown = jobs.iter_mut().find(|(job, _)| !svg.contains(&format!("<title>Job {}:", job.number)));
     not_shown.unwrap().0.epochs_done = 1;
     let svg = read(&write(&header, &jobs, Language::English), "figures/time-vs-accuracy.svg");
     assert!(svg.contains("Training time and accuracy (last epoch)"));
@@ -308,7 +292,7 @@ fn points_without_a_label_are_counted_job_by_job() {
             job(point(n + 1, "relu", 0.1, 32), 0.9 - 0.1 * row, 10.0 + column)
         })
         .collect();
-    let header = header(120, v1::JobCounts { done: 120, ..v1::JobCounts::default() });
+    let header = header(120, JobCounts { done: 120, ..JobCounts::default() });
     for (language, told) in [
         (Language::English, "40 points have no label: the best have one, as far as there is room."),
         (Language::Japanese, "40 個の点にはラベルがありません。"),

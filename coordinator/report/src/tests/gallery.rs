@@ -1,10 +1,9 @@
-//! Reports of every kind, for tests and to be looked at: `REPORT_GALLERY=FOLDER cargo test -p coordinator --lib gallery
-//! -- --ignored` writes them all, in both languages.
+//! Reports of every kind, for tests and to be looked at: `REPORT_GALLERY=FOLDER REPORT_BINARY gallery --ignored` writes them all, in both languages.
 
 use super::*;
 
 /// A sweep of some kind: its name, header and jobs.
-pub(super) type Kind = (&'static str, v1::ReportHeader, Vec<(v1::Job, Vec<v1::EpochRow>)>);
+pub(super) type Kind = (&'static str, Sweep, Vec<Trained>);
 
 /// A number between 0 and 1 that is always the same for a seed.
 fn chance(seed: u64) -> f64 {
@@ -13,32 +12,30 @@ fn chance(seed: u64) -> f64 {
 }
 
 /// A job whose loss falls and whose accuracy rises to `accuracy` over `epochs`.
-fn trained(point: v1::JobPoint, accuracy: f64, epochs: u32, seconds: f64) -> (v1::Job, Vec<v1::EpochRow>) {
-    let number = point.job;
+fn trained(point: Job, accuracy: f64, epochs: u32, seconds: f64) -> Trained {
+    let job_number = point.number;
     let (mut job, _) = job(point, accuracy, seconds);
-    let record = |epoch: u32| {
-        let done = f64::from(epoch) / f64::from(epochs);
-        let noise = chance(number * 1_000 + u64::from(epoch)) * 0.02;
+    let epoch = |number: u32| {
+        let done = f64::from(number) / f64::from(epochs);
+        let noise = chance(job_number * 1_000 + u64::from(number)) * 0.02;
         let val_accuracy = 0.5 + (accuracy - 0.5) * (1.0 - (-4.0 * done).exp()) / (1.0 - (-4.0f64).exp())
             - noise * (1.0 - done);
-        v1::EpochRecord {
-            epoch,
-            train_loss: 0.7 * (-3.0 * done * accuracy).exp() + noise,
-            val_accuracy,
-            epoch_seconds: seconds / f64::from(epochs),
-            val_loss: Some(0.7 - 0.3 * done + noise),
-            train_accuracy: Some((val_accuracy + 0.04).min(1.0)),
-            ..v1::EpochRecord::default()
+        let train_loss = 0.7 * (-3.0 * done * accuracy).exp() + noise;
+        let others = [0.7 - 0.3 * done + noise, (val_accuracy + 0.04).min(1.0)];
+        Epoch {
+            attempt: 1,
+            number,
+            seconds: seconds / f64::from(epochs),
+            metrics: MetricRow::new(&[train_loss, val_accuracy, others[0], others[1]]),
         }
     };
-    let row = |epoch| v1::EpochRow { job: number, attempt: 1, record: Some(record(epoch)) };
     job.epochs_done = epochs;
     job.best_epoch = Some(epochs);
-    (job, (1..=epochs).map(row).collect())
+    (job, (1..=epochs).map(epoch).collect())
 }
 
-fn ended(job: &mut v1::Job, state: v1::JobState, reason: &str) {
-    job.state = state.into();
+fn ended(job: &mut Job, state: JobState, reason: &str) {
+    job.state = Some(state);
     job.reason = reason.into();
 }
 
@@ -56,12 +53,11 @@ fn troubled() -> Kind {
                 let (mut job, mut epochs) = trained(point, accuracy, 10, seconds);
                 match number {
                     5 | 21 => {
-                        let loss =
-                            |epoch: &mut v1::EpochRow| epoch.record.as_mut().unwrap().train_loss = 3.2e14;
+                        let loss = |epoch: &mut Epoch| set(&mut epoch.metrics, TRAIN_LOSS, 3.2e14);
                         epochs.iter_mut().skip(3).for_each(loss);
                         ended(
                             &mut job,
-                            v1::JobState::Diverged,
+                            JobState::Diverged,
                             "the training loss was not finite any more in epoch 11",
                         );
                     }
@@ -70,42 +66,41 @@ fn troubled() -> Kind {
                         job.train_seconds /= 2.5;
                         ended(
                             &mut job,
-                            v1::JobState::Failed,
+                            JobState::Failed,
                             "the trainer was killed by SIGKILL (out of memory?) in epoch 5",
                         );
                     }
                     15 | 17 => {
                         epochs.clear();
-                        (job.epochs_done, job.val_accuracy, job.train_loss) = (0, None, None);
-                        (job.val_loss, job.train_accuracy, job.best_epoch, job.best_val_accuracy) =
-                            (None, None, None, None);
+                        (job.epochs_done, job.best_epoch) = (0, None);
+                        (job.metrics, job.best_metrics) = (MetricRow::default(), MetricRow::default());
                         ended(
                             &mut job,
-                            v1::JobState::Failed,
+                            JobState::Failed,
                             "CUDA error: an illegal memory access was encountered",
                         );
                     }
                     40..=44 => {
                         epochs.truncate(6);
                         job.train_seconds *= 0.6;
-                        ended(&mut job, v1::JobState::Cancelled, "cancelled on request");
+                        ended(&mut job, JobState::Cancelled, "cancelled on request");
                     }
                     _ => {}
                 }
-                if job.state() != v1::JobState::Done && job.epochs_done > 0 {
+                if job.state != Some(JobState::Done) && job.epochs_done > 0 {
                     job.epochs_done = epochs.len() as u32;
                 }
                 jobs.push((job, epochs));
             }
         }
     }
-    let count = |state: v1::JobState| jobs.iter().filter(|(job, _)| job.state() == state).count() as u64;
-    let counts = v1::JobCounts {
-        done: count(v1::JobState::Done),
-        failed: count(v1::JobState::Failed),
-        diverged: count(v1::JobState::Diverged),
-        cancelled: count(v1::JobState::Cancelled),
-        ..v1::JobCounts::default()
+    let count = |state: JobState| jobs.iter().filter(|(job, _)| job.state == Some(state)).count() as u64;
+    let counts = JobCounts {
+        done: count(JobState::Done),
+        failed: count(JobState::Failed),
+        diverged: count(JobState::Diverged),
+        cancelled: count(JobState::Cancelled),
+        ..JobCounts::default()
     };
     ("troubled", header(48, counts), jobs)
 }
@@ -123,13 +118,13 @@ fn ties() -> Kind {
             trained(point(number, "relu", 1e-5 * number as f64, 32), accuracy, 3, seconds)
         })
         .collect();
-    ("ties", header(14, v1::JobCounts { done: 14, ..v1::JobCounts::default() }), jobs)
+    ("ties", header(14, JobCounts { done: 14, ..JobCounts::default() }), jobs)
 }
 
 /// Names and values as long as they may be, numbers as large.
 fn long_names() -> Kind {
-    let mut header = header(10, v1::JobCounts { done: 10, ..v1::JobCounts::default() });
-    let sweep = header.sweep.as_mut().unwrap();
+    let mut header = header(10, JobCounts { done: 10, ..JobCounts::default() });
+    let sweep = &mut header;
     sweep.name = "a_sweep_with_a_name_that_goes_on_and_on_".repeat(4);
     let names = [
         "a_parameter_with_a_long_name",
@@ -141,7 +136,7 @@ fn long_names() -> Kind {
     sweep.varying.extend(names.map(str::to_owned));
     sweep.specification =
         format!("name: {}\nparameters: {{x: {{values: [{}]}}}}\n", sweep.name, "1e-5, ".repeat(60));
-    header.parameters.extend(names.map(str::to_owned));
+    sweep.parameters.extend(names.map(str::to_owned));
     let jobs = (1..=10u64)
         .map(|number| {
             let activation = format!("an_activation_function_with_a_long_name_{number}");
@@ -157,15 +152,11 @@ fn long_names() -> Kind {
                 };
                 (name.to_owned(), value)
             });
-            job.point
-                .as_mut()
-                .unwrap()
-                .parameters
-                .extend(proto::parameters_to_wire(ParameterMap(values.to_vec())));
+            job.parameters.0.extend(values);
             if number == 4 {
                 ended(
                     &mut job,
-                    v1::JobState::Failed,
+                    JobState::Failed,
                     &"a reason that is long, with_words_that_are_long_too ".repeat(4),
                 );
             }
@@ -182,16 +173,15 @@ fn extremes() -> Kind {
             let share = 1.0 + number as f64 / 100.0;
             let (mut job, mut epochs) =
                 trained(point(number, "relu", 1e-5 * number as f64, 32), 0.8, 4, 1e-290 * share);
-            for record in epochs.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
-                (record.train_loss, record.val_accuracy) = (1.6e300 * share, 0.0);
-                record.val_loss = Some(1e-7 * share);
+            let rows = [&mut job.metrics, &mut job.best_metrics];
+            for row in epochs.iter_mut().map(|epoch| &mut epoch.metrics).chain(rows) {
+                let values = [(TRAIN_LOSS, 1.6e300 * share), (VAL_ACCURACY, 0.0), (VAL_LOSS, 1e-7 * share)];
+                values.into_iter().for_each(|(place, value)| set(row, place, value));
             }
-            (job.val_accuracy, job.best_val_accuracy) = (Some(0.0), Some(0.0));
-            (job.train_loss, job.val_loss) = (Some(1.6e300 * share), Some(1e-7 * share));
             (job, epochs)
         })
         .collect();
-    ("extremes", header(12, v1::JobCounts { done: 12, ..v1::JobCounts::default() }), jobs)
+    ("extremes", header(12, JobCounts { done: 12, ..JobCounts::default() }), jobs)
 }
 
 /// A sweep that was stopped: packs of four, jobs that failed for different reasons, jobs that never started.
@@ -219,33 +209,38 @@ fn stopped() -> Kind {
                 job.pack_size = 4;
                 return (job, epochs);
             }
-            let mut job = v1::Job { point: Some(point), ..v1::Job::default() };
+            let mut job = point;
             if number <= 16 {
                 job.attempts = 3;
-                ended(&mut job, v1::JobState::Failed, &reason(number));
+                ended(&mut job, JobState::Failed, &reason(number));
             } else {
-                ended(&mut job, v1::JobState::Cancelled, "");
+                ended(&mut job, JobState::Cancelled, "");
             }
             (job, Vec::new())
         })
         .collect();
-    let counts = v1::JobCounts { done: 8, failed: 8, cancelled: 8, ..v1::JobCounts::default() };
+    let counts = JobCounts { done: 8, failed: 8, cancelled: 8, ..JobCounts::default() };
     ("stopped", header(24, counts), jobs)
+}
+
+fn program(name: &'static str, parameters: usize, metrics: usize) -> Kind {
+    let (sweep, jobs) = super::programs::program(parameters, metrics, 8);
+    (name, sweep, jobs)
 }
 
 /// Reports of every kind.
 pub(super) fn kinds() -> Vec<Kind> {
-    let done = |jobs| header(jobs, v1::JobCounts { done: jobs, ..v1::JobCounts::default() });
+    let done = |jobs| header(jobs, JobCounts { done: jobs, ..JobCounts::default() });
     let mut one = done(1);
-    one.sweep.as_mut().unwrap().varying.clear();
+    one.varying.clear();
     let one_epoch = whole_grid().into_iter().map(|(mut job, mut epochs)| {
         epochs.truncate(1);
         (job.epochs_done, job.best_epoch) = (1, Some(1));
         (job, epochs)
     });
     let experiment = whole_grid().into_iter().map(|(job, _)| {
-        let (accuracy, seconds) = (job.val_accuracy.unwrap(), job.train_seconds);
-        trained(job.point.unwrap(), accuracy, 5, seconds)
+        let (accuracy, seconds) = (job.metrics.get(VAL_ACCURACY).unwrap(), job.train_seconds);
+        trained(job, accuracy, 5, seconds)
     });
     vec![
         ("experiment", done(16), experiment.collect()),
@@ -254,8 +249,10 @@ pub(super) fn kinds() -> Vec<Kind> {
         extremes(),
         ties(),
         long_names(),
+        program("program", 12, 5),
+        program("program-wide", 300, 100),
         ("one-job", one, vec![trained(point(1, "relu", 0.0001, 32), 0.8, 5, 0.013)]),
-        ("nothing", header(16, v1::JobCounts { pending: 16, ..v1::JobCounts::default() }), Vec::new()),
+        ("nothing", header(16, JobCounts { pending: 16, ..JobCounts::default() }), Vec::new()),
         ("one-epoch", done(16), one_epoch.collect()),
     ]
 }
@@ -267,7 +264,7 @@ fn gallery() {
     for (name, header, jobs) in kinds() {
         for (code, language) in [("en", Language::English), ("ja", Language::Japanese)] {
             let folder = gallery.join(format!("{name}-{code}"));
-            let mut writer = ReportWriter::create(&folder, &header, language).unwrap();
+            let mut writer = ReportWriter::create(&folder, header.clone(), language).unwrap();
             jobs.iter().for_each(|(job, epochs)| writer.job(job, epochs).unwrap());
             writer.finish().unwrap();
         }

@@ -6,16 +6,15 @@ use super::*;
 fn failures_are_grouped_with_the_numbers_of_their_jobs() {
     let jobs: Vec<_> = (1..=31)
         .map(|number| {
-            let failed = v1::Job {
-                point: Some(point(number, "relu", 0.1, 32)),
-                state: v1::JobState::Failed.into(),
+            let failed = Job {
+                state: Some(JobState::Failed),
                 reason: format!("the trainer was killed by SIGSEGV in epoch {number}"),
-                ..v1::Job::default()
+                ..point(number, "relu", 0.1, 32)
             };
             (failed, Vec::new())
         })
         .collect();
-    let header = header(31, v1::JobCounts { failed: 31, ..v1::JobCounts::default() });
+    let header = header(31, JobCounts { failed: 31, ..JobCounts::default() });
     for (language, what, why) in [
         (Language::English, "failed, 31 jobs", "the trainer was killed by SIGSEGV in epoch … (jobs 1–31)"),
         (
@@ -54,7 +53,7 @@ fn a_table_that_is_too_wide_for_paper_is_printed_in_parts_that_have_every_column
 #[test]
 fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
     let (_, mut header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "troubled").unwrap();
-    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    let dataset = header.dataset.as_mut().unwrap();
     dataset.skipped = vec!["cat.1.jpg".into()];
     dataset.skipped_count = 9;
     let folder = write(&header, &jobs, Language::Japanese);
@@ -122,12 +121,12 @@ fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
 #[test]
 fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
     let mut header = some_header();
-    let dataset = header.sweep.as_mut().and_then(|sweep| sweep.dataset.as_mut()).unwrap();
+    let dataset = header.dataset.as_mut().unwrap();
     dataset.train_by_class = vec![500, 300];
     dataset.val_by_class = vec![120, 80];
     dataset.validation = "val".into();
     let (reason, detail, count) = ("other_format".into(), ".gif".into(), 16);
-    dataset.left_out = vec![v1::LeftOut { reason, detail, count, examples: vec!["cat/1.gif".into()] }];
+    dataset.left_out = vec![LeftOut { reason, detail, count, examples: vec!["cat/1.gif".into()] }];
     for (language, left_out) in
         [(Language::English, "files that are not read"), (Language::Japanese, "読み込まない形式のファイル")]
     {
@@ -144,11 +143,11 @@ fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
 #[test]
 fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
     let (mut job, mut epochs) = job(point(1, "relu", 0.0001, 32), 0.788, 296.99);
-    (job.val_loss, job.train_accuracy, job.best_epoch, job.best_val_accuracy) = (None, None, None, None);
-    for record in epochs.iter_mut().filter_map(|epoch| epoch.record.as_mut()) {
-        (record.val_loss, record.train_accuracy) = (None, None);
+    (job.best_epoch, job.best_metrics) = (None, MetricRow::default());
+    for row in epochs.iter_mut().map(|epoch| &mut epoch.metrics).chain([&mut job.metrics]) {
+        [VAL_LOSS, TRAIN_ACCURACY].into_iter().for_each(|place| set(row, place, MISSING));
     }
-    let header = header(1, v1::JobCounts { done: 1, ..v1::JobCounts::default() });
+    let header = header(1, JobCounts { done: 1, ..JobCounts::default() });
     let folder = write(&header, &[(job, epochs)], Language::English);
     let page = read(&folder, "report.md");
     assert!(!page.contains("Validation loss") && !page.contains("Training accuracy"), "{page}");
@@ -160,7 +159,7 @@ fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
 #[test]
 fn where_all_jobs_failed_the_page_says_that_none_is_done() {
     let failed = some_jobs().split_off(3);
-    let header = header(1, v1::JobCounts { failed: 1, ..v1::JobCounts::default() });
+    let header = header(1, JobCounts { failed: 1, ..JobCounts::default() });
     for (language, told) in
         [(Language::English, ": no job is done\n"), (Language::Japanese, ": 完了したジョブはありません\n")]
     {
@@ -171,12 +170,8 @@ fn where_all_jobs_failed_the_page_says_that_none_is_done() {
 
 #[test]
 fn jobs_that_never_started_are_told_as_such() {
-    let never = v1::Job {
-        point: Some(point(5, "relu", 0.1, 32)),
-        state: v1::JobState::Cancelled.into(),
-        ..v1::Job::default()
-    };
-    let header = header(5, v1::JobCounts { cancelled: 1, ..v1::JobCounts::default() });
+    let never = Job { state: Some(JobState::Cancelled), ..point(5, "relu", 0.1, 32) };
+    let header = header(5, JobCounts { cancelled: 1, ..JobCounts::default() });
     for (language, told) in [
         (Language::English, "cancelled, 1 job**: never started; the sweep was stopped or cancelled (job 5)"),
         (

@@ -189,10 +189,11 @@ mod tests {
     /// Where reasons are written, and how those texts begin of the files that have others, too.
     const SOURCES: &[(&str, &[&str])] = &[
         ("coordinator/engine/src/attempts.rs", &[]),
-        ("coordinator/engine/src/blame.rs", &["{reason}"]),
+        ("coordinator/engine/src/attribution.rs", &["{reason}"]),
         ("coordinator/engine/src/control.rs", &["the sweep was"]),
         ("coordinator/engine/src/job_control.rs", &[]),
         ("coordinator/engine/src/sessions.rs", &[]),
+        ("coordinator/engine/src/sweep_run/transitions.rs", &["tried again"]),
         ("coordinator/src/driver/one_by_one.rs", &["the coordinator could not keep"]),
         ("coordinator/src/rpc/convert.rs", &["the worker sent"]),
         ("worker/src/agent/session/leaving.rs", &[]),

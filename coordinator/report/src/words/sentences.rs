@@ -12,6 +12,17 @@ fn agreeing(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
+/// Of which epoch a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Of this one, for every job.
+    Epoch(u32),
+    /// Of each job's last.
+    Last,
+    /// Of each job's best.
+    Best,
+}
+
 impl Words {
     pub(crate) fn jobs(&self, count: u64) -> String {
         self.either_of(|| counted(count, "job"), || format!("{count} ジョブ"))
@@ -68,23 +79,42 @@ impl Words {
         )
     }
 
-    /// Title of the scatter plot; `epochs` where all its jobs have as many.
-    pub(crate) fn time_and_accuracy(&self, epochs: Option<u32>) -> String {
-        match (self.is_japanese(), epochs) {
-            (false, Some(epochs)) => format!("Training time and accuracy (epoch {epochs})"),
-            (false, None) => "Training time and accuracy (last epoch)".to_owned(),
-            (true, Some(epochs)) => format!("総学習時間と精度の関係(エポック{epochs})"),
-            (true, None) => "総学習時間と精度の関係(最終エポック)".to_owned(),
-        }
+    /// A metric's own name within a sentence: between Japanese words it needs spaces.
+    pub(crate) fn name_within(&self, name: &str) -> String {
+        self.either_of(|| name.to_owned(), || format!(" {name} "))
     }
 
-    /// Name of the scatter plot's vertical axis.
-    pub(crate) fn accuracy_axis(&self, epochs: Option<u32>) -> String {
-        match (self.is_japanese(), epochs) {
-            (false, Some(epochs)) => format!("Validation accuracy at epoch {epochs}"),
-            (false, None) => "Validation accuracy at the last epoch".to_owned(),
-            (true, Some(epochs)) => format!("エポック{epochs}時点の検証精度"),
-            (true, None) => "最終エポック時点の検証精度".to_owned(),
+    /// Heading of a metric's value at the best epoch.
+    pub(crate) fn at_best_epoch(&self, name: &str) -> String {
+        self.either_of(|| format!("{name} at the best epoch"), || format!("最良エポックの {name}"))
+    }
+
+    /// Title of the scatter plot of a metric.
+    pub(crate) fn time_and(&self, topic: &str, at: At) -> String {
+        let epoch = match (self.is_japanese(), at) {
+            (false, At::Epoch(epoch)) => format!("epoch {epoch}"),
+            (false, At::Last) => "last epoch".to_owned(),
+            (false, At::Best) => "best epoch".to_owned(),
+            (true, At::Epoch(epoch)) => format!("エポック{epoch}"),
+            (true, At::Last) => "最終エポック".to_owned(),
+            (true, At::Best) => "最良エポック".to_owned(),
+        };
+        self.either_of(
+            || format!("Training time and {topic} ({epoch})"),
+            || format!("総学習時間と{topic}の関係({epoch})"),
+        )
+    }
+
+    /// Name of the scatter plot's vertical axis, for a metric with these headings.
+    pub(crate) fn metric_axis(&self, heading: &str, at_best: &str, at: At) -> String {
+        // A name that is not Japanese needs a space.
+        let space = if heading.starts_with(|sign: char| u32::from(sign) < 0x2e80) { " " } else { "" };
+        match (self.is_japanese(), at) {
+            (_, At::Best) => at_best.to_owned(),
+            (false, At::Epoch(epoch)) => format!("{heading} at epoch {epoch}"),
+            (false, At::Last) => format!("{heading} at the last epoch"),
+            (true, At::Epoch(epoch)) => format!("エポック{epoch}時点の{space}{heading}"),
+            (true, At::Last) => format!("最終エポック時点の{space}{heading}"),
         }
     }
 
@@ -124,14 +154,40 @@ impl Words {
         }
     }
 
-    /// That lines go beyond the axis of losses.
-    pub(crate) fn beyond_axis(&self, lines: usize, largest: f64) -> String {
-        let (lines, largest) = (lines as u64, short(largest));
-        let losses = agreeing(lines, "loss", "losses");
+    /// That lines go beyond the axis; `largest` is the largest finite value beyond it.
+    pub(crate) fn beyond_axis(&self, lines: usize, largest: Option<f64>, is_loss: bool) -> String {
+        let lines = lines as u64;
+        let (one, many, japanese) =
+            if is_loss { ("loss", "losses", "損失") } else { ("value", "values", "値") };
+        let values = agreeing(lines, one, many);
         let go = agreeing(lines, "goes", "go");
+        let (up_to, most) = match largest.map(short) {
+            Some(largest) => (format!(", up to {largest}"), format!(" (最大 {largest})")),
+            None => (String::new(), String::new()),
+        };
         self.either_of(
-            || format!("▲: the {losses} of {} {go} beyond the axis, up to {largest}.", counted(lines, "job")),
-            || format!("▲: {lines} 件のジョブの損失が軸の範囲を超えています (最大 {largest})。"),
+            || format!("▲: the {values} of {} {go} beyond the axis{up_to}.", counted(lines, "job")),
+            || format!("▲: {lines} 件のジョブの{japanese}が軸の範囲を超えています{most}。"),
+        )
+    }
+
+    /// That lines go below everything.
+    pub(crate) fn below_axis(&self, lines: usize) -> String {
+        let lines = lines as u64;
+        let go = agreeing(lines, "value goes", "values go");
+        self.either_of(
+            || format!("▼: the {go} to minus infinity in {}.", counted(lines, "job")),
+            || format!("▼: {lines} 件のジョブの値が負の無限大になっています。"),
+        )
+    }
+
+    /// That lines have gaps.
+    pub(crate) fn not_numbers(&self, lines: usize) -> String {
+        let lines = lines as u64;
+        let have = agreeing(lines, "has", "have");
+        self.either_of(
+            || format!("◇: {} {have} epochs with a value that is not a number (NaN).", counted(lines, "job")),
+            || format!("◇: {lines} 件のジョブに、値が数値でない (NaN) エポックがあります。"),
         )
     }
 
@@ -164,6 +220,39 @@ impl Words {
                 )
             },
             || format!("エポックの記録がない {jobs} 件のジョブは表示していません。"),
+        )
+    }
+
+    /// That jobs have no point, as what would be drawn is none.
+    pub(crate) fn without_values(&self, jobs: u64, metric: &str) -> String {
+        let (are, have) = (agreeing(jobs, "is", "are"), agreeing(jobs, "has", "have"));
+        let it = agreeing(jobs, "it", "they");
+        self.either_of(
+            || {
+                format!(
+                    "{} {are} not drawn, as {it} {have} no finite value of {metric}.",
+                    counted(jobs, "job")
+                )
+            },
+            || format!("「{metric}」の有限な値がない {jobs} 件のジョブは表示していません。"),
+        )
+    }
+
+    /// Columns that a table has no room for.
+    pub(crate) fn more_columns(&self, columns: usize) -> String {
+        let columns = columns as u64;
+        self.either_of(
+            || format!("{} (results.csv has all)", counted(columns, "more column")),
+            || format!("ほかの {columns} 列 (すべての列は results.csv にあります)"),
+        )
+    }
+
+    /// That a table has rows that another lacks.
+    pub(crate) fn first_rows_only(&self, rows: usize) -> String {
+        let rows = rows as u64;
+        self.either_of(
+            || format!("Only the first {} are listed here; results.csv has every job.", counted(rows, "row")),
+            || format!("ここには最初の {rows} 行だけを示します。すべてのジョブは results.csv にあります。"),
         )
     }
 
@@ -221,7 +310,13 @@ mod tests {
             (words.without_results(1), "1 job is not drawn, as it has no epoch."),
             (words.without_results(2), "2 jobs are not drawn, as they have no epoch."),
             (words.shown_and_not("x", 1), "Drawn: x; 1 job is not drawn."),
-            (words.beyond_axis(1, 3.2e14), "▲: the loss of 1 job goes beyond the axis, up to 3.2e14."),
+            (
+                words.beyond_axis(1, Some(3.2e14), true),
+                "▲: the loss of 1 job goes beyond the axis, up to 3.2e14.",
+            ),
+            (words.beyond_axis(2, None, false), "▲: the values of 2 jobs go beyond the axis."),
+            (words.without_values(1, "f1"), "1 job is not drawn, as it has no finite value of f1."),
+            (words.more_columns(1), "1 more column (results.csv has all)"),
         ] {
             assert_eq!(text, expected);
         }

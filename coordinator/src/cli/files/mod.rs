@@ -14,18 +14,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::specification::Specification;
 use indicatif::HumanBytes;
+use proto::v1;
+use terminal::output::say;
 use terms::snapshot::{
     ContentHash, SNAPSHOT_BYTES_MAX, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_FILES_MAX, SnapshotError,
     SnapshotFile, SnapshotManifest,
 };
 
-pub(super) use self::upload::{Sent, send};
 use self::{
     pattern::Pattern,
     walk::{Found, LeftOut},
 };
-use super::failure::Failure;
+use super::{client::Target, failure::Failure};
+use crate::rpc::convert::source_from_wire;
 
 /// Bytes that are read and hashed at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -52,6 +55,35 @@ impl Collected {
         }
         text
     }
+}
+
+/// Sends the files of the program that a sweep file next to them is about, and notes in `source` how they are named. A file
+/// that is wrong is left to the coordinator, which says what is wrong with it.
+pub(super) async fn send_with(
+    source: &mut v1::SweepSource,
+    folder: &Path,
+    target: &Target,
+) -> Result<(), Failure> {
+    let (read, folder) = (source_from_wire(source.clone()), folder.to_owned());
+    let collecting = tokio::task::spawn_blocking(move || {
+        let Ok(specification) = Specification::parse(&read) else { return Ok(None) };
+        match specification.trainable.program() {
+            Some(program) if program.snapshot.is_none() => {
+                collect(&folder, program.program.as_deref(), &program.files)
+            }
+            _ => Ok(None),
+        }
+    });
+    let collected = collecting.await.map_err(|error| Failure::operation(error.to_string()))??;
+    let Some(collected) = collected else { return Ok(()) };
+    say(&collected.describe());
+    let sent = upload::send(target, &collected).await?;
+    say(&match sent.contents {
+        0 => "sent: nothing, as the coordinator has them".to_owned(),
+        contents => format!("sent: {contents}, {}", HumanBytes(sent.bytes)),
+    });
+    source.snapshot = sent.id.to_string();
+    Ok(())
 }
 
 /// Finds and hashes the files that `patterns` name below `folder`, and `program`, which is one of them in any case. Nothing

@@ -7,12 +7,11 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::v1::{self, watch_sweep_response::Event};
-use report::measured;
 use terminal::text;
 
 use super::{
     super::{inspect::short_point, output::count},
-    Standstill, TimeLeft, best, share_done, share_of_job, spoken,
+    METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, share_done, share_of_job, shown_metrics, spoken,
 };
 
 /// Most jobs shown at a time: as many as leave room on a small terminal.
@@ -26,6 +25,7 @@ pub(in crate::cli) struct Bars {
     overall: ProgressBar,
     jobs: BTreeMap<u64, ProgressBar>,
     varying: Vec<String>,
+    objective: String,
     time_left: TimeLeft,
     standstill: Standstill,
     /// The reason of failures that was told last, and jobs that failed for it since.
@@ -43,6 +43,7 @@ impl Bars {
             overall,
             jobs: BTreeMap::new(),
             varying: Vec::new(),
+            objective: String::new(),
             time_left: TimeLeft::default(),
             standstill: Standstill::default(),
             failed: Default::default(),
@@ -95,6 +96,7 @@ impl Bars {
             self.say(&news);
         }
         self.varying.clone_from(&sweep.varying);
+        self.objective = sweep.metric.as_ref().map_or_else(String::new, |metric| metric.name.clone());
         let shown: Vec<_> = snapshot.running.iter().take(JOBS_SHOWN_MAX).collect();
         let number = |job: &v1::RunningJob| job.point.as_ref().map_or(0, |point| point.job);
         self.jobs.retain(|job, bar| {
@@ -149,17 +151,16 @@ impl Bars {
             return;
         }
         bar.set_position((share_of_job(running) * STEPS as f64) as u64);
-        let epoch = match running.epochs_total {
-            0 => (running.epochs_done + 1).to_string(),
-            total => format!("{}/{total}", (running.epochs_done + 1).min(total)),
-        };
+        let total = running.epochs_total;
+        let begun = running.epochs_done + 1;
+        let epoch = epoch_of(if total == 0 { begun } else { begun.min(total) }, total);
         // What tells jobs apart stays longest.
         let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
         if let Some(last) = &running.last {
-            let accuracy = format!("val_accuracy {}", measured(last.val_accuracy, 4));
-            messages.insert(0, format!("epoch {epoch}  {accuracy}  {label}"));
-            let loss = measured(last.train_loss, 4);
-            messages.insert(0, format!("epoch {epoch}  {accuracy}  loss {loss}  {label}"));
+            let metrics = shown_metrics(last, &self.objective);
+            for shown in 1..=metrics.len().min(METRICS_SHOWN_MAX) {
+                messages.insert(0, format!("epoch {epoch}  {}  {label}", metrics[..shown].join("  ")));
+            }
         }
         bar.set_message(fitting(room, &messages));
     }

@@ -1,9 +1,10 @@
 //! One line an event, for pipes and log files.
 
 use proto::v1::{self, watch_sweep_response::Event};
-use report::measured;
 
-use super::{super::inspect::short_point, Standstill, TimeLeft, best, share_done, spoken};
+use super::{
+    super::inspect::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
+};
 use crate::cli::{
     failure::Failure,
     output::{count, first_line, print},
@@ -42,20 +43,22 @@ impl Lines {
                 }
                 if record.epoch == epoch.resumed_epochs {
                     return Some(format!(
-                        "job {}  continues after epoch {}{} (attempt {})  {}",
+                        "job {}  continues after epoch {} (attempt {})  {}",
                         point.job,
-                        record.epoch,
-                        of_total(" of ", epoch.epochs_total),
+                        match epoch.epochs_total {
+                            0 => record.epoch.to_string(),
+                            total => format!("{} of {total}", record.epoch),
+                        },
                         epoch.attempt,
                         short_point(point, &self.sweep.varying)
                     ));
                 }
                 Some(format!(
-                    "job {}  epoch {}{}  {}  {:.1} s  {}",
+                    "job {}  epoch {}  {}  {:.1} s  {}",
                     point.job,
-                    record.epoch,
-                    of_total("/", epoch.epochs_total),
-                    metrics(record),
+                    epoch_of(record.epoch, epoch.epochs_total),
+                    shown_metrics(record, self.sweep.metric.as_ref().map_or("", |metric| &metric.name))
+                        .join("  "),
                     record.epoch_seconds,
                     short_point(point, &self.sweep.varying)
                 ))
@@ -147,23 +150,6 @@ impl Lines {
         };
         Some(format!("job {}  {what} (attempt {}{worker}){reason}", point.job, changed.attempt))
     }
-}
-
-/// What an epoch brought, as far as its trainer says it.
-fn metrics(record: &v1::EpochRecord) -> String {
-    let part = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {}", measured(value, 4)));
-    let parts = [
-        part("loss", Some(record.train_loss)),
-        part("train_accuracy", record.train_accuracy),
-        part("val_loss", record.val_loss),
-        part("val_accuracy", Some(record.val_accuracy)),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
-}
-
-/// How many epochs there are in all; nothing where the program decides.
-fn of_total(between: &str, total: u32) -> String {
-    if total == 0 { String::new() } else { format!("{between}{total}") }
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ use super::{
     artifact,
     client::{Target, Token},
     failure::Failure,
+    files,
     follow::{Follower, is_final, verdict},
-    inspect::{TargetId, each_job_page, job_columns, job_row, sweep_state_name},
+    inspect::{JobTable, TargetId, each_job_page, say_left_out, sweep_state_name},
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -105,11 +106,11 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         artifacts: None,
     };
     let mut server = until_stopped(&mut stop, async { Ok(Server::start(config).await?) }).await?;
-    let wanted = Wanted { specification, jobs: grid.job_count(), source };
+    let mut wanted = Wanted { specification, jobs: grid.job_count(), source };
     let url = format!("http://{}", server.address);
     let target = Target { url, token: Some(Token::Text(token)), tls_ca: None };
     let result = tokio::select! {
-        result = train_and_report(arguments, &wanted, &folder, &target, &mut stop) => result,
+        result = train_and_report(arguments, &mut wanted, &folder, &target, &mut stop) => result,
         error = server.stopped() => Err(error.into()),
     };
     let closed = stop.unless_asked(async { Ok(server.shut_down().await?) }).await;
@@ -132,12 +133,16 @@ async fn until_stopped<T>(
 
 async fn train_and_report(
     arguments: &RunArguments,
-    wanted: &Wanted,
+    wanted: &mut Wanted,
     folder: &Path,
     target: &Target,
     stop: &mut StopRequests,
 ) -> Result<(), Failure> {
     let sweep = until_stopped(stop, async {
+        files::send_with(&mut wanted.source, arguments.file.folder(), target).await?;
+        if !wanted.source.snapshot.is_empty() {
+            wanted.specification = submit::check(wanted.source.clone())?.0;
+        }
         let sweep = submit_here(wanted, folder, target).await?;
         // Hours of training later, it would be refused all the same.
         report::refuse_other(folder, &sweep).await?;
@@ -406,12 +411,13 @@ async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure
     }
     let hidden = ["attempts", "reason"];
     let all_done = sweep.counts.unwrap_or_default().done == sweep.job_count;
-    let columns = job_columns(&sweep.varying);
+    let (jobs, left_out) = JobTable::for_people(&sweep.varying, sweep);
+    let columns = jobs.columns();
     let shown = |index: &usize| !(all_done && hidden.contains(&columns[*index].as_str()));
     let mut rows = Vec::new();
-    each_job_page(target, sweep.sweep_id, &[], |jobs| {
-        for job in jobs {
-            let row = job_row(job, &sweep.varying).into_iter().enumerate();
+    each_job_page(target, sweep.sweep_id, &[], |page| {
+        for job in page {
+            let row = jobs.row(job).into_iter().enumerate();
             rows.push(row.filter(|(index, _)| shown(index)).map(|(_, cell)| cell).collect());
         }
         Ok(())
@@ -419,5 +425,7 @@ async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure
     .await?;
     let header =
         (0..columns.len()).filter(|index| shown(index)).map(|index| columns[index].clone()).collect();
-    print(&format!("\n{}", table(Some(&header), &rows)))
+    print(&format!("\n{}", table(Some(&header), &rows)))?;
+    say_left_out(left_out);
+    Ok(())
 }

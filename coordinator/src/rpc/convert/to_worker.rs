@@ -57,9 +57,9 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
     }
 }
 
-/// A program as it travels. The snapshot of its files is named by who knows it.
+/// A program as it travels.
 fn wire_program(program: &Program, objective: String) -> v1::Program {
-    let Program { program: path, command, arguments, env, files: _, metrics } = program;
+    let Program { program: path, command, arguments, env, files: _, snapshot, metrics } = program;
     let variable =
         |(name, value): &(String, String)| v1::Variable { name: name.clone(), value: value.clone() };
     v1::Program {
@@ -72,6 +72,50 @@ fn wire_program(program: &Program, objective: String) -> v1::Program {
             csv: metrics.csv.clone().unwrap_or_default(),
         }),
         objective,
-        files: String::new(),
+        files: snapshot.map(|snapshot| snapshot.to_string()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::specification::{ArgumentStyle, MetricSource};
+    use terms::ParameterMap;
+
+    use super::*;
+
+    #[test]
+    fn a_job_of_a_program_has_all_that_it_takes_to_run_it() {
+        let program = Program {
+            program: Some("train.py".into()),
+            command: vec!["${program}".into()],
+            arguments: ArgumentStyle::Wandb,
+            env: vec![("MODE".into(), "fast".into())],
+            files: vec!["lib/**".into()],
+            snapshot: None,
+            metrics: MetricSource { pattern: None, csv: Some("m.csv".into()) },
+        };
+        let job = JobAssignment {
+            attempt: AttemptKey::new(1, 2, 3),
+            model: domain::specification::PROGRAM.into(),
+            budget: None,
+            program: Some(Arc::new(program)),
+            objective: "f1".into(),
+            parameters: ParameterMap::default(),
+            dataset: None,
+            timeout_ms: None,
+            checkpoint_key: "1-9/2".into(),
+            checkpoint_every_epochs: None,
+            keep_weights: false,
+        };
+        let wire = assignment(job);
+        assert_eq!((wire.model.as_str(), wire.budget, wire.dataset), ("program", 0, None));
+        let program = wire.program.unwrap();
+        assert_eq!((program.program.as_str(), program.arguments.as_str()), ("train.py", "wandb"));
+        assert_eq!((program.command, program.objective.as_str()), (vec!["${program}".to_owned()], "f1"));
+        assert_eq!(program.env, [v1::Variable { name: "MODE".into(), value: "fast".into() }]);
+        let source = v1::MetricSource { pattern: String::new(), csv: "m.csv".into() };
+        assert_eq!(program.metrics, Some(source));
     }
 }

@@ -31,6 +31,7 @@ impl SweepServer {
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let source = convert::source_from_wire(source);
         let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
+        let notes = extension.0.notes.clone();
         // Looking for what is new takes a second for a million points.
         let (sweep, added_jobs, changed) = self
             .redefine(issuer, sweep, move |before| {
@@ -38,7 +39,7 @@ impl SweepServer {
             })
             .await?;
         let sweep = Some(sweep);
-        Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed }))
+        Ok(Response::new(v1::SubmitResponse { sweep, created: false, added_jobs, changed, notes }))
     }
 
     /// Makes another definition of a sweep's, again where somebody else was faster; the sweep, how many jobs it has more,
@@ -88,5 +89,6 @@ pub(super) fn validate(
         varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         first_jobs: (1..=shown).map(|job| proto::job_point(job, definition.parameters(job))).collect(),
         name: definition.specification.name,
+        notes: definition.specification.notes,
     })
 }

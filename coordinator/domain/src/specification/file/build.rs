@@ -113,6 +113,7 @@ fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
         arguments: execution.arguments.take().unwrap_or_default(),
         env: execution.env.take().unwrap_or_default().into_iter().collect(),
         files,
+        snapshot: execution.snapshot.take(),
         metrics: MetricSource {
             pattern: metrics.pattern.map(|pattern| pattern.0),
             csv: metrics.csv.map(|path| path.0),
@@ -127,6 +128,7 @@ fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool
         ("arguments", execution.arguments.is_some()),
         ("env", execution.env.is_some()),
         ("files", execution.files.is_some()),
+        ("snapshot", execution.snapshot.is_some()),
     ];
     if let Some((key, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
         let message = format!(

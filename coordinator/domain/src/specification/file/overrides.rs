@@ -16,8 +16,16 @@ const OVERRIDES_MAX: usize = 1_000;
 const KEY_BYTES_MAX: usize = 100;
 const KEY_PARTS_MAX: usize = 4;
 /// Keys whose value is text, whatever it looks like.
-const TEXT_KEYS: [&str; 7] =
-    ["name", "description", "program", "dataset.path", "dataset.val_path", "metrics.csv", "metrics.pattern"];
+const TEXT_KEYS: [&str; 8] = [
+    "name",
+    "description",
+    "program",
+    "dataset.path",
+    "dataset.val_path",
+    "execution.snapshot",
+    "metrics.csv",
+    "metrics.pattern",
+];
 /// Likewise of all keys that begin so.
 const TEXT_KEYS_BEGIN: &str = "execution.env.";
 /// Sections whose keys are searched for what a key without one meant.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de::MapAccess};
 use terms::{
     ParameterValue,
     manifest::{builtins, check_metric_name},
+    snapshot::SnapshotId,
 };
 
 use super::{
@@ -225,6 +226,7 @@ pub(super) struct RawExecution {
     pub(super) arguments: Option<ArgumentStyle>,
     pub(super) env: Option<BTreeMap<String, String>>,
     pub(super) files: Option<Vec<String>>,
+    pub(super) snapshot: Option<SnapshotId>,
 }
 
 struct ExecutionSection(RawExecution);
@@ -237,6 +239,10 @@ impl<'de> Section<'de> for ExecutionSection {
     }
 
     fn key(&self, name: &str) -> Result<&'static str, String> {
+        // Written by the command line, not by people, so that no message proposes it.
+        if name == "snapshot" {
+            return Ok("snapshot");
+        }
         let numbers = limits::EXECUTION.iter().map(|number| number.name);
         known_key(name, numbers.chain(["arguments", "env", "files"]))
     }
@@ -246,6 +252,7 @@ impl<'de> Section<'de> for ExecutionSection {
             "arguments" => self.0.arguments = map.next_value::<StyleWord>()?.0,
             "env" => self.0.env = Some(map.next_value::<Variables>()?.0),
             "files" => self.0.files = Some(map.next_value::<Files>()?.0),
+            "snapshot" => self.0.snapshot = Some(map.next_value()?),
             number => self.0.numbers.read(limits::EXECUTION, number, map)?,
         }
         Ok(())
@@ -323,6 +330,7 @@ impl RawFile {
             below.numbers.overlay(top.numbers);
             replace(&mut below.arguments, top.arguments);
             replace(&mut below.files, top.files);
+            replace(&mut below.snapshot, top.snapshot);
             if let Some(env) = top.env {
                 below.env.get_or_insert_default().extend(env);
             }

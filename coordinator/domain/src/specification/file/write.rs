@@ -127,6 +127,9 @@ fn program_execution(program: &Program, execution: &mut Mapping) {
         insert(execution, "env", program.env.iter().map(variable).map(pair).collect());
     }
     execution.insert("files".into(), texts(&program.files));
+    if let Some(snapshot) = program.snapshot {
+        execution.insert("snapshot".into(), snapshot.to_string().into());
+    }
 }
 
 fn numbers<T>(table: &[NumberKey<T>], section: &T) -> Mapping {

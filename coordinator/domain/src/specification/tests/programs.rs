@@ -11,7 +11,7 @@ use crate::{
     specification::{ArgumentStyle, Specification, SpecificationSource, Trainable, is_setting},
 };
 
-const TRAIN: &str = "\
+pub(super) const TRAIN: &str = "\
 name: my-search
 program: train.py
 metric: {name: val_loss, goal: minimize}

@@ -245,6 +245,10 @@ pub(super) const KNOWN: Forms = &[
     ("the trainer said twice that training started", "トレーナーが学習の開始を二度報告しました"),
     ("the trainer said twice that it is ready", "トレーナーが準備完了を二度報告しました"),
     (
+        "the trainer speaks revision {} of the trainer protocol, this worker revisions {} to {}; use a trainer of this worker's version",
+        "トレーナーのプロトコルの版は {}、このワーカーの版は {} から {} です。ワーカーと同じ版のトレーナーを使ってください",
+    ),
+    (
         "the trainer speaks revision {} of the trainer protocol, this worker revision {}; use a trainer of this worker's version",
         "トレーナーのプロトコルはリビジョン {}、このワーカーはリビジョン {} です。ワーカーと同じバージョンのトレーナーを使用してください",
     ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use terms::{EpochReport, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, MISSING, MetricNameError, MetricRow};
 
-use super::sweep_run::SweepRun;
+use super::SweepRun;
 
 /// Values that were not kept, since the coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,22 +17,22 @@ pub struct LeftOutMetrics {
 }
 
 /// What an epoch brought, in the order of its sweep's names.
-pub(super) struct Measured {
-    pub(super) row: MetricRow,
+pub(crate) struct Measured {
+    pub(crate) row: MetricRow,
     /// Names that the sweep did not have.
-    pub(super) named: Vec<Arc<str>>,
+    pub(crate) named: Vec<Arc<str>>,
     /// The value of the objective, where it can be ranked: a number, and no infinity.
-    pub(super) objective: Option<f64>,
+    pub(crate) objective: Option<f64>,
 }
 
 impl SweepRun {
     /// The value of the objective in a row, where it can be ranked.
-    pub(super) fn objective_of(&self, row: &MetricRow) -> Option<f64> {
+    pub(crate) fn objective_of(&self, row: &MetricRow) -> Option<f64> {
         self.metrics.get(row, &self.definition.metric.name).filter(|value| value.is_finite())
     }
 
     /// Takes in what an epoch brought. New names are the sweep's from now on; what has no room, or no proper name, is counted.
-    pub(super) fn measure(&mut self, report: &EpochReport) -> Measured {
+    pub(crate) fn measure(&mut self, report: &EpochReport) -> Measured {
         let known = self.metrics.len();
         let definition = Arc::clone(&self.definition);
         let mut values = [MISSING; METRICS_MAX];

@@ -1,6 +1,6 @@
-//! Who is to blame: the job, its worker, or chance. An attempt that fails is charged to its job. One that is lost
+//! Failure attribution: to the job, its worker, or chance. An attempt that fails is charged to its job. One that is lost
 //! with its worker is not, until the job was lost with several: then it may be what ends them. A worker on which
-//! one job after another crashes, that do not crash elsewhere, is set aside while there are others; so is, always,
+//! one job after another crashes, that do not crash elsewhere, is quarantined while there are others; so is, always,
 //! one that keeps saying what cannot be.
 //!
 //! A worker whose name another process has taken counts as dead, since a worker without a spool that dies looks just
@@ -56,7 +56,7 @@ struct Doubt {
 }
 
 /// A job's history after the end of an attempt, and the reason of that end with what it means for the job.
-pub(super) fn charge(
+pub(super) fn attribute(
     mut history: History,
     state: AttemptState,
     worker: &WorkerName,
@@ -88,74 +88,91 @@ pub(super) fn charge(
     (history, reason)
 }
 
+/// What is attributed to a worker.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// Jobs that crashed there since the last one that did not, and why.
+    crashed: BTreeMap<JobKey, String>,
+    /// How many things it said that cannot be, and the last one.
+    refused: u32,
+    refusal: String,
+}
+
+impl Standing {
+    /// How many jobs crashed there.
+    pub(super) fn crashed_jobs(&self) -> usize {
+        self.crashed.len()
+    }
+}
+
 impl WorkerState {
-    /// Forgets what it was blamed for.
+    /// Forgets what was attributed to it.
     pub(super) fn forgive(&mut self) {
-        self.crashed.clear();
-        self.away.clear();
-        self.refused = 0;
+        *self.standing_mut() = Standing::default();
+        self.away_mut().clear();
     }
 
     fn is_suspect(&self) -> bool {
-        self.crashed.len() >= CRASHED_JOBS_MAX
+        self.standing().crashed_jobs() >= CRASHED_JOBS_MAX
     }
 
-    /// Whether anything is held against it that may set it aside.
-    pub(super) fn is_blamed(&self) -> bool {
+    /// Whether anything is attributed to it that may quarantine it.
+    pub(super) fn is_accused(&self) -> bool {
         self.is_suspect() || self.is_refused()
     }
 
     /// Whether it is given no jobs of a sweep for which there may be `others`; they are many, and are looked at only where that
     /// decides.
-    pub(super) fn is_to_be_set_aside(&self, others: impl FnOnce() -> bool) -> bool {
+    pub(super) fn is_to_be_quarantined(&self, others: impl FnOnce() -> bool) -> bool {
         self.is_refused() || (self.is_suspect() && others())
     }
 
     /// Whether it said too much that cannot be.
     pub(super) fn is_refused(&self) -> bool {
-        self.refused > REFUSALS_MAX
+        self.standing().refused > REFUSALS_MAX
     }
 }
 
 impl Engine {
     /// Whether a worker is given jobs of the sweep now, as far as itself goes.
     pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
-        worker.accepts() && !worker.unfit.contains(&sweep) && !self.is_set_aside(worker, sweep)
+        worker.accepts() && !worker.has_refused_sweep(sweep) && !self.is_quarantined(worker, sweep)
     }
 
     /// Whether any worker is given jobs of the sweep now. Where none is, they fail with the reason that the next one gives:
     /// whether they are given and whether they fail must be one question, or they would be given without end.
     pub(super) fn somebody_takes_jobs(&self, sweep: SweepId) -> bool {
-        self.workers.values().any(|worker| self.takes_jobs(worker, sweep))
+        self.workers.all().any(|worker| self.takes_jobs(worker, sweep))
     }
 
-    /// Whether a worker is given no jobs of the sweep though it would take them, as it is to blame.
-    pub(super) fn is_set_aside(&self, worker: &WorkerState, sweep: SweepId) -> bool {
-        worker.is_to_be_set_aside(|| self.others_take_jobs(sweep))
+    /// Whether a worker is given no jobs of the sweep though it would take them, as failures are attributed to it.
+    pub(super) fn is_quarantined(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        worker.is_to_be_quarantined(|| self.others_take_jobs(sweep))
     }
 
     /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
     /// sweep stands in for nobody there.
     pub(super) fn others_take_jobs(&self, sweep: SweepId) -> bool {
         self.workers
-            .values()
-            .any(|other| other.accepts() && !other.is_blamed() && !other.unfit.contains(&sweep))
+            .all()
+            .any(|other| other.accepts() && !other.is_accused() && !other.has_refused_sweep(sweep))
     }
 
     /// Why a worker is given no jobs, or none of sweeps whose jobs crashed there, though it would take them.
-    pub(super) fn set_aside(&self, worker: &WorkerState) -> Option<String> {
+    pub(super) fn quarantine(&self, worker: &WorkerState) -> Option<String> {
         if worker.is_refused() {
             return Some(format!(
                 "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
-                worker.refused, worker.refusal
+                worker.standing().refused,
+                worker.standing().refusal
             ));
         }
-        let others = || worker.crashed.keys().any(|job| self.others_take_jobs(job.sweep));
-        if !worker.is_to_be_set_aside(others) {
+        let others = || worker.standing().crashed.keys().any(|job| self.others_take_jobs(job.sweep));
+        if !worker.is_to_be_quarantined(others) {
             return None;
         }
-        let jobs: Vec<String> = worker.crashed.keys().map(ToString::to_string).collect();
-        let last = worker.crashed.values().next_back().map_or("", String::as_str);
+        let jobs: Vec<String> = worker.standing().crashed.keys().map(ToString::to_string).collect();
+        let last = worker.standing().crashed.values().next_back().map_or("", String::as_str);
         Some(format!(
             "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
             jobs.join(", ")
@@ -164,9 +181,7 @@ impl Engine {
 
     /// What went wrong so far with a job that waits or runs.
     pub(super) fn history(&mut self, job: JobKey) -> Option<&mut History> {
-        let run = self.sweeps.get_mut(&job.sweep)?;
-        let active = run.active.get_mut(&job.job).map(|active| &mut active.history);
-        active.or_else(|| run.waiting.get_mut(&job.job).map(|waiting| &mut waiting.history))
+        self.sweeps.get_mut(job.sweep)?.history_mut(job.job)
     }
 
     /// Notes that an attempt was counted as lost with a worker that may live; `before` is its job's history of before.
@@ -191,7 +206,7 @@ impl Engine {
                 continue;
             };
             history.clone_from(&doubt.before);
-            let active = self.sweeps.get(&job.sweep).and_then(|run| run.active.get(&job.job));
+            let active = self.sweeps.get(job.sweep).and_then(|run| run.current(job.job));
             let state = if active.is_some() { JobState::Running } else { JobState::Pending };
             let reason = match active {
                 // By this reason, a restart knows it.
@@ -203,24 +218,33 @@ impl Engine {
     }
 
     /// Draws conclusions about a worker from the end of an attempt.
-    pub(super) fn judge(&mut self, name: &WorkerName, job: JobKey, state: AttemptState, reason: &str) {
+    pub(super) fn draw_conclusions(
+        &mut self,
+        name: &WorkerName,
+        job: JobKey,
+        state: AttemptState,
+        reason: &str,
+    ) {
         match state {
             AttemptState::Done | AttemptState::Diverged => {
                 if let Some(worker) = self.workers.get_mut(name) {
-                    worker.crashed.clear();
+                    worker.standing_mut().crashed.clear();
                 }
             }
             AttemptState::Failed => {
                 let elsewhere = |(other, worker): (&WorkerName, &WorkerState)| {
-                    other != name && worker.crashed.contains_key(&job)
+                    other != name && worker.standing().crashed.contains_key(&job)
                 };
                 if self.workers.iter().any(elsewhere) {
                     // It crashes wherever it runs, and says nothing about any worker.
-                    self.workers.values_mut().for_each(|worker| drop(worker.crashed.remove(&job)));
+                    self.workers
+                        .all_mut()
+                        .for_each(|worker| drop(worker.standing_mut().crashed.remove(&job)));
                 } else if let Some(worker) = self.workers.get_mut(name) {
-                    worker.crashed.insert(job, reason.to_owned());
-                    if worker.crashed.len() > CRASHED_KEPT_MAX {
-                        worker.crashed.pop_first();
+                    let crashed = &mut worker.standing_mut().crashed;
+                    crashed.insert(job, reason.to_owned());
+                    if crashed.len() > CRASHED_KEPT_MAX {
+                        crashed.pop_first();
                     }
                 }
             }
@@ -231,15 +255,16 @@ impl Engine {
     /// Counts something that a worker said and that cannot be.
     pub(super) fn refuse(&mut self, name: &WorkerName, what: &str) {
         if let Some(worker) = self.workers.get_mut(name) {
-            worker.refused += 1;
-            what.clone_into(&mut worker.refusal);
+            let standing = worker.standing_mut();
+            standing.refused += 1;
+            what.clone_into(&mut standing.refusal);
         }
     }
 
     /// Whether no coordinator of this store can have given the attempt to that worker. A late word on an attempt
     /// that is over is none of these.
     pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
-        let Some(run) = self.sweeps.get(&attempt.job.sweep) else { return true };
+        let Some(run) = self.sweeps.get(attempt.job.sweep) else { return true };
         let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);
         attempt.job.job == 0 || !run.has_begun(attempt.job.job) || attempt.attempt == 0 || is_others
     }

@@ -1,0 +1,93 @@
+//! A sweep made of what the store kept.
+
+use std::sync::Arc;
+
+use domain::{
+    definition::SweepDefinition,
+    record::{StoredJob, StoredSweep},
+};
+use terms::JobState;
+
+use super::{ActiveAttempt, SweepRun, WaitingJob};
+use crate::{
+    job_control::STOPPED,
+    mutants::{self, Mutant},
+    restore::RestoreError,
+    weights::Weights,
+};
+
+impl SweepRun {
+    /// As the store has it; every lease lasts until `deadline_ms`.
+    pub(crate) fn restored(stored: StoredSweep, deadline_ms: u64) -> Result<Self, RestoreError> {
+        let id = stored.sweep;
+        let definition = SweepDefinition::from_stored(id, &stored.specification)
+            .map_err(|source| RestoreError::Definition { sweep: id, source })?;
+        if stored.next_fresh.max(stored.ahead.last().map_or(0, |last| last + 1)) > definition.job_count() + 1
+        {
+            return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
+        }
+        let mut run = Self::new(definition, stored.created_unix_ms);
+        run.state = stored.state;
+        run.ended_unix_ms = stored.ended_unix_ms;
+        run.dataset = stored.dataset.map(Arc::new);
+        run.next_unstarted = stored.next_fresh;
+        run.out_of_order =
+            if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
+        run.best = stored.best;
+        run.metrics = stored.metrics;
+        run.weights = Weights::restored(stored.weights);
+        for (state, count) in stored.finals {
+            match state {
+                JobState::Done => run.done = count,
+                JobState::Diverged => run.diverged = count,
+                JobState::Failed => run.failed = count,
+                JobState::Cancelled => run.cancelled = count,
+                JobState::Pending | JobState::Running => {}
+            }
+        }
+        for job in stored.open_jobs {
+            restore_job(&mut run, job, deadline_ms);
+        }
+        Ok(run)
+    }
+}
+
+fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
+    let StoredJob { job, attempts, history, reason, running } = stored;
+    let (attempts, deadline_ms) = (
+        if running.is_none() && mutants::is_on(Mutant::AttemptNumbersForgotten) { 0 } else { attempts },
+        if mutants::is_on(Mutant::LeasesNotRearmed) { 0 } else { deadline_ms },
+    );
+    match running {
+        None => {
+            run.waiting.insert(job, WaitingJob::again(attempts, history));
+        }
+        Some(attempt) => {
+            let active = ActiveAttempt {
+                attempt: attempts,
+                worker: attempt.worker,
+                slot: attempt.slot,
+                device: attempt.device,
+                pack_size: attempt.pack_size,
+                pack_key: None,
+                pack_size_max: None,
+                dataset_path: run.dataset_path().into(),
+                deadline_ms,
+                started: attempt.started,
+                resumed_epochs: 0,
+                is_last: reason == STOPPED,
+                history,
+                epochs_total: run.definition.budget(job),
+                train_seconds: attempt.train_seconds,
+                progress: (
+                    attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),
+                    0.0,
+                ),
+                objective: attempt.last.as_ref().and_then(|last| run.objective_of(&last.row)),
+                last: attempt.last,
+                best: attempt.best,
+            };
+            run.active.insert(job, active);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! How a sweep and its jobs change. Each change gives back the record of it, for whoever changes them to make durable.
+
+use std::sync::Arc;
+
+use domain::{
+    definition::SweepDefinition,
+    record::{EndedJob, History, Record},
+};
+use terms::{AttemptKey, DatasetSummary, JobKey, JobState, SweepState};
+
+use super::{ActiveAttempt, SweepRun, WaitingJob};
+use crate::EndsSeen;
+
+impl SweepRun {
+    /// Takes a state that is not final.
+    pub(crate) fn change_state(&mut self, state: SweepState) -> Record {
+        debug_assert!(!state.is_final(), "a sweep ends by `finish`");
+        self.become_state(state, None)
+    }
+
+    /// Has its end.
+    pub(crate) fn finish(&mut self, state: SweepState, unix_ms: u64) -> Record {
+        debug_assert!(state.is_final(), "a sweep ends in a final state");
+        // Jobs may have been cancelled that a list lacks which is taken for all of them.
+        self.ends = EndsSeen::default();
+        self.become_state(state, Some(unix_ms))
+    }
+
+    fn become_state(&mut self, state: SweepState, ended_unix_ms: Option<u64>) -> Record {
+        debug_assert!(
+            self.state == state || self.state.may_become(state),
+            "sweep {} is {:?} and cannot become {state:?}",
+            self.id,
+            self.state
+        );
+        (self.state, self.ended_unix_ms) = (state, ended_unix_ms);
+        Record::SweepChanged { sweep: self.id, state, ended_unix_ms }
+    }
+
+    /// Has other jobs or settings from now on.
+    pub(crate) fn redefine(&mut self, definition: Arc<SweepDefinition>) -> Record {
+        let record = Record::SweepExtended {
+            sweep: self.id,
+            name: definition.specification.name.clone(),
+            specification: definition.text(),
+            job_count: definition.job_count(),
+        };
+        self.definition = definition;
+        record
+    }
+
+    /// Trains on this data set from now on; nothing changes where it does already.
+    pub(crate) fn find_dataset(&mut self, dataset: DatasetSummary) -> Option<Record> {
+        if self.dataset.as_deref() == Some(&dataset) {
+            return None;
+        }
+        self.dataset = Some(Arc::new(dataset.clone()));
+        Some(Record::DatasetFound { sweep: self.id, dataset })
+    }
+
+    /// A job's attempt gets its lease.
+    pub(crate) fn grant(&mut self, job: u64, active: ActiveAttempt) {
+        debug_assert!(self.state_of(job) == Some(JobState::Pending), "only a job that waits is granted");
+        self.active.insert(job, active);
+    }
+
+    /// An attempt gives its lease up; nothing where it has none.
+    pub(crate) fn end(&mut self, attempt: AttemptKey) -> Option<ActiveAttempt> {
+        self.active(attempt)?;
+        self.active.remove(&attempt.job.job)
+    }
+
+    /// A job whose attempt has ended is tried again, in a pack of at most `pack_size_max`.
+    pub(crate) fn wait_again(
+        &mut self,
+        ended: &ActiveAttempt,
+        job: u64,
+        history: History,
+        pack_size_max: Option<u32>,
+    ) {
+        debug_assert!(JobState::Running.may_become(JobState::Pending));
+        let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history) };
+        self.waiting.insert(job, waiting);
+    }
+
+    /// A job whose attempt has ended has its end.
+    pub(crate) fn end_job(&mut self, ended: &ActiveAttempt, job: u64, state: JobState) {
+        debug_assert!(JobState::Running.may_become(state) && state.is_final(), "{state:?} is no end");
+        self.count_end(job, state, ended.objective, ended.best.as_ref().map(|best| best.value));
+    }
+
+    /// Cancels a job that waits, for the first time or again; nothing where it does not.
+    pub(crate) fn cancel_waiting_job(&mut self, job: u64, reason: &str) -> Option<Record> {
+        let history = match self.waiting.remove(&job) {
+            Some(waiting) => waiting.history,
+            None if !self.state.is_final() && !self.has_begun(job) => {
+                self.begin(job);
+                History::default()
+            }
+            None => return None,
+        };
+        Some(self.cancelled(job, history, reason))
+    }
+
+    /// Jobs that wait for another attempt get none.
+    pub(crate) fn cancel_waiting(&mut self, reason: &str) -> Vec<Record> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(job, waiting)| self.cancelled(job, waiting.history, reason)).collect()
+    }
+
+    fn cancelled(&mut self, job: u64, history: History, reason: &str) -> Record {
+        let state = JobState::Cancelled;
+        debug_assert!(JobState::Pending.may_become(state));
+        self.count_end(job, state, None, None);
+        Record::JobChanged { job: self.job_key(job), state, history, reason: reason.to_owned() }
+    }
+
+    /// Has a job that failed or was cancelled wait again, its failures forgotten; nothing where it is no such job any more.
+    pub(crate) fn try_again(&mut self, EndedJob { job, attempts, state }: EndedJob) -> Option<Record> {
+        let is_open = self.state_of(job).is_some();
+        let count = match state {
+            JobState::Failed => &mut self.failed,
+            JobState::Cancelled => &mut self.cancelled,
+            _ => return None,
+        };
+        if *count == 0 || is_open {
+            return None;
+        }
+        debug_assert!(state.may_become(JobState::Pending));
+        *count -= 1;
+        self.waiting.insert(job, WaitingJob::again(attempts, History::default()));
+        Some(Record::JobChanged {
+            job: self.job_key(job),
+            state: JobState::Pending,
+            history: History::default(),
+            reason: "tried again on request".to_owned(),
+        })
+    }
+
+    /// What was seen of the ends of its jobs is of no use from now on.
+    pub(crate) fn outdate_ends(&mut self) {
+        self.ends = EndsSeen::default();
+    }
+
+    /// The state of a job without an end.
+    fn state_of(&self, job: u64) -> Option<JobState> {
+        if self.active.contains_key(&job) {
+            return Some(JobState::Running);
+        }
+        let waits = self.waiting.contains_key(&job) || !self.has_begun(job);
+        waits.then_some(JobState::Pending)
+    }
+
+    fn job_key(&self, job: u64) -> JobKey {
+        JobKey { sweep: self.id, job }
+    }
+
+    /// Jobs wait and none runs, since then; or that is not so.
+    pub(crate) fn idle(&mut self, since_ms: Option<u64>) {
+        if since_ms.is_none() {
+            return self.moves();
+        }
+        self.idle_since_ms = since_ms;
+    }
+
+    /// Watchers are told why nothing runs; whether that is news.
+    pub(crate) fn tell_idle(&mut self, text: String) -> bool {
+        let is_new = text != self.idle_told;
+        self.idle_told = text;
+        is_new
+    }
+}

@@ -1,0 +1,150 @@
+//! What a sweep's parameters and metrics are called in a report, and how their values are to be drawn.
+
+use terms::{Goal, MetricRow, Objective};
+
+use super::{
+    figures::short_text,
+    model::Sweep,
+    words::{InLabel, ModelTexts, Words},
+};
+
+/// Unit of metrics that are a share, in [0, 1].
+const UNIT_SHARE: &str = "share";
+/// Unit of cross-entropies: losses that fall by powers of ten.
+const UNIT_NAT: &str = "nat";
+/// Most parameters that a label names: more, nobody reads.
+const LABEL_PARAMETERS_MAX: usize = 8;
+
+/// A metric of the sweep.
+#[derive(Debug, Clone)]
+pub(crate) struct Metric {
+    pub(crate) name: String,
+    /// Its place in the sweep's schema; none where it has none.
+    pub(crate) index: Option<usize>,
+    pub(crate) heading: String,
+    /// Within a title.
+    pub(crate) topic: String,
+    /// Heading of its value at the best epoch.
+    pub(crate) at_best: String,
+    /// Whether it is a share, in [0, 1].
+    pub(crate) is_share: bool,
+    /// Whether it is a loss, which is read in powers of ten.
+    pub(crate) is_loss: bool,
+    /// Which way is better, where that is known.
+    pub(crate) goal: Option<Goal>,
+}
+
+impl Metric {
+    /// Its value in a row.
+    pub(crate) fn value(&self, row: &MetricRow) -> Option<f64> {
+        row.get(self.index?)
+    }
+}
+
+/// What everything is called, in the language of the report.
+#[derive(Debug)]
+pub(crate) struct Headings {
+    pub(crate) words: &'static Words,
+    texts: Option<&'static ModelTexts>,
+    /// The objective first, then the others in the order of the schema.
+    metrics: Vec<Metric>,
+    /// The place of the metric that the second panel of the learning curves shows.
+    companion: Option<usize>,
+}
+
+impl Headings {
+    pub(crate) fn new(sweep: &Sweep, words: &'static Words) -> Self {
+        let texts = sweep.manifest.and_then(|manifest| ModelTexts::of(&manifest.name));
+        let Objective { name: objective, goal, .. } = &sweep.objective;
+        let metric = |name: &str| {
+            let known = sweep.manifest.and_then(|manifest| manifest.metric(name));
+            let unit = known.map_or("", |known| known.unit.as_str());
+            let [heading, topic, at_best] = match texts.and_then(|texts| texts.metric(name, words.language()))
+            {
+                Some(texts) => texts.map(str::to_owned),
+                None => [name.to_owned(), words.name_within(name), words.at_best_epoch(name)],
+            };
+            Metric {
+                name: name.to_owned(),
+                index: sweep.metrics.index(name),
+                heading,
+                topic,
+                at_best,
+                is_share: unit == UNIT_SHARE,
+                is_loss: unit == UNIT_NAT,
+                goal: if *name == **objective { Some(*goal) } else { known.map(|known| known.goal) },
+            }
+        };
+        let others = sweep.metrics.names().iter().filter(|name| *name != objective);
+        let metrics: Vec<Metric> =
+            std::iter::once(objective).chain(others).map(|name| metric(name)).collect();
+        let companion = companion(sweep, &metrics);
+        Self { words, texts, metrics, companion }
+    }
+
+    /// The metric that ranks jobs.
+    pub(crate) fn objective(&self) -> &Metric {
+        &self.metrics[0]
+    }
+
+    /// All metrics, the objective first.
+    pub(crate) fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    /// The metric that is drawn next to the objective.
+    pub(crate) fn companion(&self) -> Option<&Metric> {
+        self.companion.map(|place| &self.metrics[place])
+    }
+
+    /// A parameter's heading; its own name where there is no better.
+    pub(crate) fn parameter<'a>(&self, name: &'a str) -> &'a str {
+        self.texts.and_then(|texts| texts.parameter(name, self.words.language())).unwrap_or(name)
+    }
+
+    /// `lr=0.0001, bs=32, relu`: parameters with their values, those that a job lacks left out.
+    pub(crate) fn label(&self, names: &[String], value: impl Fn(&str) -> Option<String>) -> String {
+        let in_label =
+            |name: &str| self.texts.and_then(|texts| texts.in_label(name)).unwrap_or(InLabel::Named);
+        // `precision` and what is named stay in the order of the space.
+        let order = |name: &str| match in_label(name) {
+            InLabel::First(place, _) => (0, place),
+            InLabel::Named | InLabel::Bare => (1, 0),
+            InLabel::BareLast => (2, 0),
+        };
+        let mut parts: Vec<(&str, String)> =
+            names.iter().filter_map(|name| Some((name.as_str(), value(name)?))).collect();
+        let left_out = parts.len().saturating_sub(LABEL_PARAMETERS_MAX);
+        parts.truncate(LABEL_PARAMETERS_MAX);
+        parts.sort_by_key(|(name, _)| order(name));
+        let part = |(name, value): (&str, String)| match in_label(name) {
+            InLabel::First(_, short) => format!("{short}={value}"),
+            InLabel::Bare | InLabel::BareLast => value,
+            InLabel::Named => format!("{}={value}", short_text(name)),
+        };
+        let mut label = parts.into_iter().map(part).collect::<Vec<_>>().join(", ");
+        if left_out > 0 {
+            label.push_str(&self.words.more(left_out as u64));
+        }
+        label
+    }
+}
+
+/// The first other metric of a built-in model, which is its training loss; of a program, the one that has the objective's
+/// name but is of the training data.
+fn companion(sweep: &Sweep, metrics: &[Metric]) -> Option<usize> {
+    let objective = &metrics[0].name;
+    let place = |name: &str| metrics.iter().position(|metric| metric.name == name).filter(|place| *place > 0);
+    match sweep.manifest {
+        Some(manifest) => manifest
+            .metrics
+            .iter()
+            .find(|metric| metric.name != *objective)
+            .and_then(|metric| place(&metric.name)),
+        None => ["val", "valid", "validation", "test", "eval"].iter().find_map(|prefix| {
+            let rest =
+                objective.strip_prefix(prefix).filter(|rest| rest.starts_with(['_', '/', '.', '-']))?;
+            place(&format!("train{rest}"))
+        }),
+    }
+}

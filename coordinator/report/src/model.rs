@@ -1,0 +1,122 @@
+//! What a report is made from: a sweep, its jobs and their epochs, free of any wire format. Parameters and metrics are the
+//! sweep's own, and nothing here knows one by name.
+
+use terms::{
+    DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
+    manifest::Manifest,
+};
+
+/// A sweep.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// Its number, from 1.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its state; none where this version does not know it.
+    pub state: Option<SweepState>,
+    /// How many jobs it has.
+    pub job_count: u64,
+    /// Its jobs by state.
+    pub counts: JobCounts,
+    /// Wall-clock time of submission, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Wall-clock time of its end, in milliseconds since 1970; 0 while it runs.
+    pub ended_unix_ms: u64,
+    /// What ranks jobs.
+    pub objective: Objective,
+    /// The best job so far.
+    pub best_job: Option<u64>,
+    /// The best weights that are kept.
+    pub best_weights: Option<Weights>,
+    /// The parameters, in the order of its space.
+    pub parameters: Vec<String>,
+    /// Those of them that differ between jobs, in the same order.
+    pub varying: Vec<String>,
+    /// The names of the metrics. Rows of metrics have their values in this order.
+    pub metrics: MetricSchema,
+    /// Values of metrics that were not kept.
+    pub metrics_left_out: u64,
+    /// Why they were not, for people.
+    pub metrics_left_out_reason: String,
+    /// What a built-in model says about itself.
+    pub manifest: Option<&'static Manifest>,
+    /// The sweep file as it was understood.
+    pub specification: String,
+    /// What the workers found in the data set.
+    pub dataset: Option<DatasetSummary>,
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JobCounts {
+    /// Jobs that wait.
+    pub pending: u64,
+    /// Jobs in training.
+    pub running: u64,
+    /// Jobs that were trained to their end.
+    pub done: u64,
+    /// Jobs whose objective is not a number any more.
+    pub diverged: u64,
+    /// Jobs without attempts left.
+    pub failed: u64,
+    /// Jobs that a user ended.
+    pub cancelled: u64,
+}
+
+/// A file of weights.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// The job's number.
+    pub job: u64,
+    /// The attempt that trained them.
+    pub attempt: u32,
+    /// Length of the file.
+    pub bytes: u64,
+    /// BLAKE3 of its content, as hexadecimal digits.
+    pub blake3: String,
+}
+
+/// A job and what came out.
+#[derive(Debug, Clone, Default)]
+pub struct Job {
+    /// Its number within the sweep, from 1.
+    pub number: u64,
+    /// Its parameters, in the space's order; those whose condition does not hold are not there.
+    pub parameters: ParameterMap,
+    /// Its state; none where this version does not know it.
+    pub state: Option<JobState>,
+    /// Attempts begun so far.
+    pub attempts: u32,
+    /// Worker of the last attempt.
+    pub worker: String,
+    /// Epochs that count.
+    pub epochs_done: u32,
+    /// Sum of the training loops of those epochs, in seconds.
+    pub train_seconds: f64,
+    /// The metrics of the last of those epochs.
+    pub metrics: MetricRow,
+    /// The epoch with the best value of the objective.
+    pub best_epoch: Option<u32>,
+    /// The metrics of that epoch.
+    pub best_metrics: MetricRow,
+    /// Why the job failed, diverged or is tried again.
+    pub reason: String,
+    /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
+    pub pack_size: u32,
+    /// What became of its weights; empty where there is nothing to say.
+    pub weights: String,
+}
+
+/// An epoch of a job that counts.
+#[derive(Debug, Clone, Default)]
+pub struct Epoch {
+    /// The attempt that trained it.
+    pub attempt: u32,
+    /// Its number, from 1.
+    pub number: u32,
+    /// Time of the training loop, in seconds.
+    pub seconds: f64,
+    /// The values of the sweep's metrics.
+    pub metrics: MetricRow,
+}

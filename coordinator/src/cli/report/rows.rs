@@ -1,0 +1,220 @@
+//! The rows of a report as they come over the wire, as the report's own types. This is the only place that knows both.
+
+use proto::v1;
+use report::{Epoch, Job, JobCounts, Sweep, Weights};
+use terms::{
+    EpochReport, Goal, JobState, METRICS_MAX, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
+    SweepState,
+    manifest::{self, Manifest},
+    metrics::known,
+};
+
+/// Reads the rows of one sweep.
+#[derive(Debug)]
+pub(in crate::cli) struct Rows {
+    metrics: MetricSchema,
+    objective: Objective,
+    /// Values of metrics that the header does not name: they came in while the rows were sent.
+    later: u64,
+}
+
+/// What ranks the jobs of a sweep.
+pub(in crate::cli) fn objective(sweep: &v1::Sweep) -> Objective {
+    let Some(metric) = &sweep.metric else {
+        return Objective { name: known::VAL_ACCURACY.into(), goal: Goal::Maximize, used: MetricUse::Last };
+    };
+    let goal = if metric.maximize { Goal::Maximize } else { Goal::Minimize };
+    let used = if metric.use_best { MetricUse::Best } else { MetricUse::Last };
+    Objective { name: metric.name.as_str().into(), goal, used }
+}
+
+/// What the built-in model of a sweep says about itself; nothing of a program. The specification was written by the
+/// coordinator, with each key of its own on a line.
+fn manifest(specification: &str) -> Option<&'static Manifest> {
+    let model = specification.lines().find_map(|line| line.strip_prefix("model:"))?;
+    manifest::builtin(model.trim())
+}
+
+/// The metrics of a sweep: those of its model in the model's order, then those that came in.
+pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
+    let of_model = manifest(&sweep.specification).map_or(&[] as &[_], |manifest| &manifest.metrics);
+    let mut schema = MetricSchema::default();
+    let objective = objective(sweep).name;
+    let names = names.iter().map(String::as_str).chain([&*objective]);
+    for name in of_model.iter().map(|metric| metric.name.as_str()).chain(names) {
+        // A hundred at most came in; what is no name was not taken in either.
+        let _ = schema.add(name);
+    }
+    schema
+}
+
+/// A metric of the last epoch of a job. A coordinator that knows four metrics alone says them in fields of their own.
+pub(in crate::cli) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
+    if !job.metrics.is_empty() {
+        return job.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
+    }
+    match name {
+        known::TRAIN_LOSS => job.train_loss,
+        known::VAL_ACCURACY => job.val_accuracy,
+        known::VAL_LOSS => job.val_loss,
+        known::TRAIN_ACCURACY => job.train_accuracy,
+        _ => None,
+    }
+}
+
+/// The objective, which has this name, at the best epoch of a job.
+pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64> {
+    if !job.best_metrics.is_empty() {
+        return job.best_metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
+    }
+    best_of_fields(job, name).or(job.best_objective)
+}
+
+impl Rows {
+    /// Begins with the header; also what it says about the sweep.
+    pub(in crate::cli) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
+        let sweep = header.sweep.unwrap_or_default();
+        let metrics = metrics(&sweep, &header.metrics);
+        let rows = Self { metrics: metrics.clone(), objective: objective(&sweep), later: 0 };
+        let counts = sweep.counts.unwrap_or_default();
+        let sweep = Sweep {
+            state: SweepState::try_from(sweep.state()).ok(),
+            objective: rows.objective.clone(),
+            best_job: sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
+            manifest: manifest(&sweep.specification),
+            id: sweep.sweep_id,
+            name: sweep.name,
+            job_count: sweep.job_count,
+            counts: JobCounts {
+                pending: counts.pending,
+                running: counts.running,
+                done: counts.done,
+                diverged: counts.diverged,
+                failed: counts.failed,
+                cancelled: counts.cancelled,
+            },
+            created_unix_ms: sweep.created_unix_ms,
+            ended_unix_ms: sweep.ended_unix_ms,
+            best_weights: sweep.best_weights.map(|best| Weights {
+                job: best.job,
+                attempt: best.attempt,
+                bytes: best.bytes,
+                blake3: best.blake3,
+            }),
+            parameters: header.parameters,
+            varying: sweep.varying,
+            metrics,
+            metrics_left_out: sweep.metrics_left_out,
+            metrics_left_out_reason: sweep.metrics_left_out_reason,
+            specification: sweep.specification,
+            dataset: sweep.dataset.map(Into::into),
+        };
+        (rows, sweep)
+    }
+
+    /// A job.
+    pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {
+        let state = JobState::try_from(job.state()).ok();
+        let names: Vec<String> = self.metrics.names().iter().map(ToString::to_string).collect();
+        let known = |of: fn(&v1::Job, &str) -> Option<f64>| -> MetricRow {
+            MetricRow::new(&names.iter().map(|name| of(&job, name).unwrap_or(MISSING)).collect::<Vec<_>>())
+        };
+        let metrics = if job.metrics.is_empty() { known(metric_of) } else { self.row(&job.metrics) };
+        let best_metrics =
+            if job.best_metrics.is_empty() { known(best_of_fields) } else { self.row(&job.best_metrics) };
+        let point = job.point.unwrap_or_default();
+        Job {
+            number: point.job,
+            parameters: proto::parameters_from_wire(point.parameters),
+            state,
+            attempts: job.attempts,
+            worker: job.worker,
+            epochs_done: job.epochs_done,
+            train_seconds: job.train_seconds,
+            metrics,
+            best_epoch: job.best_epoch,
+            best_metrics,
+            reason: job.reason,
+            pack_size: job.pack_size,
+            weights: job.weights,
+        }
+    }
+
+    /// An epoch.
+    pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
+        let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
+        let metrics: Vec<_> = metrics
+            .into_iter()
+            .map(|(name, value)| v1::MetricValue { name: name.into_owned(), value })
+            .collect();
+        Epoch { attempt: epoch.attempt, number, seconds, metrics: self.row(&metrics) }
+    }
+
+    /// Values of metrics that are in no table, as they came in too late.
+    pub(in crate::cli) fn later(&self) -> u64 {
+        self.later
+    }
+
+    fn row(&mut self, metrics: &[v1::MetricValue]) -> MetricRow {
+        let mut row = [MISSING; METRICS_MAX];
+        for (guess, v1::MetricValue { name, value }) in metrics.iter().enumerate() {
+            match self.metrics.index_near(guess, name) {
+                Some(index) => row[index] = *value,
+                None => self.later += 1,
+            }
+        }
+        MetricRow::new(&row)
+    }
+}
+
+/// Of the best epoch, such a coordinator says the validation accuracy alone.
+fn best_of_fields(job: &v1::Job, name: &str) -> Option<f64> {
+    job.best_val_accuracy.filter(|_| name == known::VAL_ACCURACY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(specification: &str, metrics: &[&str]) -> v1::ReportHeader {
+        let metric = v1::Metric { name: "f1".into(), maximize: true, use_best: true };
+        let sweep =
+            v1::Sweep { metric: Some(metric), specification: specification.into(), ..v1::Sweep::default() };
+        let metrics = metrics.iter().map(|name| (*name).to_owned()).collect();
+        v1::ReportHeader { sweep: Some(sweep), metrics, ..v1::ReportHeader::default() }
+    }
+
+    #[test]
+    fn metrics_are_those_of_the_model_then_those_that_came_in_then_the_objective() {
+        let names = |header| -> Vec<String> {
+            Rows::new(header).1.metrics.names().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(header("name: x\nprogram: train.py\n", &["loss"])), ["loss", "f1"]);
+        assert_eq!(
+            names(header("name: x\nmodel: simple_cnn\n", &["val_loss"])),
+            ["train_loss", "val_accuracy", "val_loss", "train_accuracy", "f1"]
+        );
+        let (_, sweep) = Rows::new(header("name: |\n  model: simple_cnn\nprogram: x\n", &[]));
+        assert!(sweep.manifest.is_none(), "a line of a text is no key");
+    }
+
+    #[test]
+    fn what_an_older_coordinator_says_in_fields_is_understood() {
+        let (mut rows, _) = Rows::new(header("model: simple_cnn\n", &[]));
+        let job = v1::Job { val_accuracy: Some(0.5), val_loss: Some(0.25), ..v1::Job::default() };
+        assert_eq!(rows.job(job).metrics, MetricRow::new(&[MISSING, 0.5, 0.25]));
+        let record =
+            v1::EpochRecord { epoch: 1, train_loss: 0.75, val_accuracy: 0.5, ..v1::EpochRecord::default() };
+        let epoch = v1::EpochRow { record: Some(record), ..v1::EpochRow::default() };
+        assert_eq!(rows.epoch(epoch).metrics, MetricRow::new(&[0.75, 0.5]));
+    }
+
+    #[test]
+    fn a_metric_that_comes_in_too_late_is_counted() {
+        let (mut rows, _) = Rows::new(header("program: x\n", &["loss"]));
+        let value = |name: &str, value| v1::MetricValue { name: name.into(), value };
+        let metrics = vec![value("new", 1.0), value("loss", f64::NAN)];
+        let metrics = rows.job(v1::Job { metrics, ..v1::Job::default() }).metrics;
+        assert!(metrics.get(0).is_some_and(f64::is_nan) && rows.later() == 1);
+    }
+}
