@@ -136,7 +136,10 @@ impl WorkerState {
 impl Engine {
     /// Whether a worker is given jobs of the sweep now, as far as itself goes.
     pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
-        worker.accepts() && !worker.has_refused_sweep(sweep) && !self.is_quarantined(worker, sweep)
+        worker.accepts()
+            && self.can_run(worker, sweep)
+            && !worker.has_refused_sweep(sweep)
+            && !self.is_quarantined(worker, sweep)
     }
 
     /// Whether any worker is given jobs of the sweep now. Where none is, they fail with the reason that the next one gives:
@@ -153,9 +156,17 @@ impl Engine {
     /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
     /// sweep stands in for nobody there.
     pub(super) fn others_take_jobs(&self, sweep: SweepId) -> bool {
-        self.workers
-            .all()
-            .any(|other| other.accepts() && !other.is_accused() && !other.has_refused_sweep(sweep))
+        self.workers.all().any(|other| {
+            other.accepts()
+                && self.can_run(other, sweep)
+                && !other.is_accused()
+                && !other.has_refused_sweep(sweep)
+        })
+    }
+
+    /// Whether a worker can run what the sweep is about.
+    fn can_run(&self, worker: &WorkerState, sweep: SweepId) -> bool {
+        self.sweeps.get(sweep).is_some_and(|run| worker.can_run(run))
     }
 
     /// Why a worker is given no jobs, or none of sweeps whose jobs crashed there, though it would take them.

@@ -95,6 +95,8 @@ pub struct Hello {
     pub held: Vec<HeldAttempt>,
     /// Whether it accepts no jobs.
     pub draining: bool,
+    /// Whether it runs users' programs.
+    pub runs_programs: bool,
 }
 
 impl Hello {

@@ -75,7 +75,9 @@ impl Engine {
             false => self.takes_jobs(worker, sweep),
             true => !self.is_quarantined(worker, sweep) && !self.somebody_takes_jobs(sweep),
         };
-        let fits = |run: &&SweepRun| run.can_start() && worker.may_read(now, run) && takes(run.id());
+        let fits = |run: &&SweepRun| {
+            run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+        };
         self.sweeps.running().find(fits).map(SweepRun::id)
     }
 

@@ -183,6 +183,11 @@ impl SweepRun {
         self.id
     }
 
+    /// Whether its jobs run a user's program.
+    pub(super) fn is_of_programs(&self) -> bool {
+        self.definition.specification.trainable.program().is_some()
+    }
+
     pub(super) fn definition(&self) -> &Arc<SweepDefinition> {
         &self.definition
     }

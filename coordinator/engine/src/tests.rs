@@ -8,6 +8,7 @@ mod jobs;
 mod leases;
 mod names;
 mod packs;
+mod programs;
 mod properties;
 mod refusals;
 mod retries;

@@ -43,10 +43,13 @@ impl Engine {
             (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
             _ => None,
         };
+        let programs: Vec<&SweepRun> =
+            self.sweeps.running().filter(|run| run.is_of_programs()).take(1).collect();
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
             looks_at_a_worker();
             let is_unfit = || worker.refused_sweeps().any(|sweep| self.sweeps.is_running(sweep));
-            worker.is_accused() || !worker.away().is_empty() || is_unfit()
+            let runs_none = || programs.iter().any(|run| !worker.can_run(run));
+            worker.is_accused() || !worker.away().is_empty() || is_unfit() || runs_none()
         });
         let plain_has_free_slots = plain.iter().any(|(_, worker)| worker.has_free_slot());
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
@@ -115,7 +118,11 @@ impl Engine {
                 format!("every worker is set aside: {why}")
             }
             Why::NoneCanTrain => {
-                let why = of_those(&|_| "it has refused this sweep".to_owned());
+                let why = of_those(&|worker| match worker.can_run(run) {
+                    true => "it has refused this sweep".to_owned(),
+                    false => "it runs no programs, which it would with `sweep-worker start --allow-commands`"
+                        .to_owned(),
+                });
                 format!("no worker can train this sweep: {why}")
             }
             Why::DataSet => {
@@ -159,6 +166,9 @@ impl Engine {
 /// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
 fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitReason> {
     looks_at_a_worker();
+    if !worker.can_run(run) {
+        return Some(WaitReason::NoneCanTrain);
+    }
     if worker.is_to_be_quarantined(|| others) {
         return Some(WaitReason::AllQuarantined);
     }

@@ -12,7 +12,7 @@ use terms::{AttemptKey, SweepId, WorkerName};
 pub(super) use self::roster::Workers;
 use super::{
     CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
-    WorkerView, attribution::Standing, away::Away, query::WorkersPage,
+    WorkerView, attribution::Standing, away::Away, query::WorkersPage, sweep_run::SweepRun,
 };
 use crate::mutants::{self, Mutant};
 
@@ -82,6 +82,7 @@ pub(super) struct WorkerState {
     /// Why it takes no more jobs, for people.
     leaving: String,
     slots: Vec<SlotState>,
+    runs_programs: bool,
     last_seen_unix_ms: u64,
     /// When the last message came, on the clock of leases.
     last_heard_ms: u64,
@@ -134,7 +135,7 @@ impl WorkerState {
     /// A worker that has said hello on a stream.
     pub(super) fn new(now: Now, session: SessionId, hello: Hello) -> Self {
         let bytes = hello.bytes_kept();
-        let Hello { instance, host, software_version, slots, draining, .. } = hello;
+        let Hello { instance, host, software_version, slots, draining, runs_programs, .. } = hello;
         let slot = |description| SlotState { description, occupants: BTreeSet::new() };
         Self {
             session: Some(session),
@@ -146,6 +147,7 @@ impl WorkerState {
             has_said_draining: draining,
             leaving: String::new(),
             slots: slots.into_iter().map(slot).collect(),
+            runs_programs,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
             returns_until_ms: 0,
@@ -156,6 +158,11 @@ impl WorkerState {
             bytes,
             standing: Standing::default(),
         }
+    }
+
+    /// Whether it can run what the sweep is about: programs only where its user allows them.
+    pub(super) fn can_run(&self, run: &SweepRun) -> bool {
+        self.runs_programs || !run.is_of_programs()
     }
 
     /// Its stream; none while it is away.

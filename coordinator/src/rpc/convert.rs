@@ -135,6 +135,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         slots: wire.slots.into_iter().map(slot).collect(),
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
+        runs_programs: wire.allow_commands,
     })
 }
 

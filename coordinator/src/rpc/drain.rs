@@ -75,6 +75,7 @@ mod tests {
             slots: vec![slot],
             held: Vec::new(),
             draining: false,
+            runs_programs: false,
         }
     }
 

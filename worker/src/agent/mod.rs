@@ -14,7 +14,6 @@ mod own_trainer;
 pub mod session;
 mod shell;
 mod slots;
-#[cfg_attr(not(test), expect(dead_code, reason = "the slots that run programs are to call it"))]
 mod snapshots;
 mod spool;
 mod spool_format;

@@ -34,6 +34,8 @@ pub(super) struct Cluster {
     pub(super) predecessors: Vec<String>,
     /// Commits take as long as the test says, so that nothing leaves until then.
     pub(super) disk_stands_still: bool,
+    /// Whether workers that connect run users' programs.
+    pub(super) runs_programs: bool,
 }
 
 /// A sweep of `jobs` jobs of two epochs, with more keys of the file.
@@ -87,6 +89,7 @@ impl Cluster {
             sequence: 0,
             predecessors: Vec::new(),
             disk_stands_still: false,
+            runs_programs: false,
         }
     }
 
@@ -247,6 +250,7 @@ impl Cluster {
                 .map(|&(attempt, slot)| HeldAttempt { attempt, slot: (slot != ENDED).then_some(slot) })
                 .collect(),
             draining: false,
+            runs_programs: self.runs_programs,
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });
     }

@@ -24,6 +24,7 @@ fn hello(name: &str, slots: u32, description: &str) -> Hello {
         slots: (0..slots).map(slot).collect(),
         held: Vec::new(),
         draining: false,
+        runs_programs: false,
     }
 }
 
