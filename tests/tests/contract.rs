@@ -224,7 +224,8 @@ async fn numbers_come_back_bit_for_bit() {
         let strange = [f64::NAN, f64::INFINITY, -0.0, f64::MIN_POSITIVE / 2.0];
         for (number, values) in (1..).zip([&strange[..], &strange[..1], &[MISSING, 0.1 + 0.2], &[]]) {
             let epoch = Epoch { number, seconds: 0.1 + 0.2, row: MetricRow::new(values) };
-            let record = recorded(&objective("train_loss"), AttemptKey::new(1, 1, 1), &[epoch.clone()]);
+            let record =
+                recorded(&objective("train_loss"), AttemptKey::new(1, 1, 1), std::slice::from_ref(&epoch));
             store.commit(&[record]).await.unwrap();
             let rows = epochs(store.as_ref(), 1, 1).await;
             assert_eq!(rows.last().unwrap().epoch, epoch);

@@ -1,4 +1,5 @@
 //! Which crate may know what: the walls that ARCHITECTURE.md promises, held against what cargo says of the dependencies.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -130,7 +131,7 @@ fn host() -> String {
 }
 
 /// A workspace of `inside`, which depends on `between`, which depends on `tonic` in this way.
-fn workspace(kind: Value) -> Dependencies {
+fn workspace(kind: &Value) -> Dependencies {
     let package = |name: &str| serde_json::json!({"id": format!("{name} 1.0"), "name": name});
     let dependency = |name: &str, kind: &Value| serde_json::json!({"pkg": format!("{name} 1.0"), "dep_kinds": [{"kind": kind}]});
     Dependencies::read(&serde_json::json!({
@@ -138,7 +139,7 @@ fn workspace(kind: Value) -> Dependencies {
         "workspace_members": ["inside 1.0"],
         "resolve": {"nodes": [
             {"id": "inside 1.0", "deps": [dependency("between", &Value::Null)]},
-            {"id": "between 1.0", "deps": [dependency("tonic", &kind)]},
+            {"id": "between 1.0", "deps": [dependency("tonic", kind)]},
             {"id": "tonic 1.0", "deps": []},
         ]},
     }))
@@ -146,7 +147,7 @@ fn workspace(kind: Value) -> Dependencies {
 
 #[test]
 fn a_breach_is_named_with_its_path() {
-    let breaches = |kind| workspace(kind).breaches(&[("inside", &[WIRE, SURROUNDINGS])]);
+    let breaches = |kind| workspace(&kind).breaches(&[("inside", &[WIRE, SURROUNDINGS])]);
     assert_eq!(breaches(Value::Null), ["inside → between → tonic"]);
     assert_eq!(breaches("dev".into()), Vec::<String>::new(), "what only tests need is no breach");
 }

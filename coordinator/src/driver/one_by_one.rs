@@ -19,6 +19,7 @@ const LOOKED_FOR: Duration = Duration::from_secs(30);
 const REFUSED_MAX: usize = 1_024;
 
 /// What waits for a commit of its own.
+#[expect(clippy::large_enum_variant, reason = "a few wait, for seconds, after a rare fault")]
 #[derive(Debug)]
 pub(super) enum Turn {
     /// Something that happened.

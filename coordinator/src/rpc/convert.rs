@@ -72,24 +72,8 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             wire.protocol_version
         )));
     }
-    for (field, text, bytes_max) in [
-        ("hello.instance", &wire.instance, INSTANCE_BYTES_MAX),
-        ("hello.host", &wire.host, HOST_BYTES_MAX),
-        ("hello.software_version", &wire.software_version, VERSION_BYTES_MAX),
-    ]
-    .into_iter()
-    .chain(wire.predecessors.iter().map(|instance| ("hello.predecessors", instance, INSTANCE_BYTES_MAX)))
-    .chain(wire.slots.iter().map(|slot| ("hello.slots.device", &slot.device, DEVICE_BYTES_MAX)))
-    .chain(wire.slots.iter().map(|slot| ("hello.slots.description", &slot.description, usize::MAX)))
-    {
-        plain(field, text)?;
-        if text.len() > bytes_max {
-            return Err(Status::invalid_argument(format!(
-                "`{field}` has {} bytes, more than the {bytes_max} that it may have",
-                text.len()
-            )));
-        }
-    }
+    check_texts(&wire)?;
+    trainables(&wire.trainables)?;
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
@@ -125,7 +109,6 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(HeldAttempt { attempt, slot: (!held.ended).then_some(held.slot) })
     };
-    trainables(&wire.trainables)?;
     Ok(Hello {
         name,
         host: wire.host,
@@ -137,6 +120,29 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         draining: wire.draining,
         runs_programs: wire.allow_commands,
     })
+}
+
+/// Whether the texts of a hello are plain and as short as they must be.
+fn check_texts(wire: &v1::Hello) -> Result<(), Status> {
+    for (field, text, bytes_max) in [
+        ("hello.instance", &wire.instance, INSTANCE_BYTES_MAX),
+        ("hello.host", &wire.host, HOST_BYTES_MAX),
+        ("hello.software_version", &wire.software_version, VERSION_BYTES_MAX),
+    ]
+    .into_iter()
+    .chain(wire.predecessors.iter().map(|instance| ("hello.predecessors", instance, INSTANCE_BYTES_MAX)))
+    .chain(wire.slots.iter().map(|slot| ("hello.slots.device", &slot.device, DEVICE_BYTES_MAX)))
+    .chain(wire.slots.iter().map(|slot| ("hello.slots.description", &slot.description, usize::MAX)))
+    {
+        plain(field, text)?;
+        if text.len() > bytes_max {
+            return Err(Status::invalid_argument(format!(
+                "`{field}` has {} bytes, more than the {bytes_max} that it may have",
+                text.len()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What a worker's trainers can train, by their manifests.

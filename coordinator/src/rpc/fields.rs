@@ -329,6 +329,7 @@ fn heard(message: v1::WorkerMessage) -> AttemptEvent {
 }
 
 /// What is known of a worker's text: whether it is refused, and what is kept of it.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn said(field: &str, text: &str) -> Result<String, ()> {
     let text = text.to_owned();
     let attempt = v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 };

@@ -42,7 +42,7 @@ fn an_epoch_has_the_metrics_that_its_worker_names() {
     let expected = [("train_loss", 0.0), ("val_accuracy", 0.0), ("train_accuracy", 0.25)];
     assert_eq!(metrics(older.clone()), expected.map(|(name, value)| (name.into(), value)));
     let named = |name: &str| v1::MetricValue { name: name.into(), value: 1.0 };
-    let newer = v1::EpochRecord { metrics: vec![named("f1")], ..older.clone() };
+    let newer = v1::EpochRecord { metrics: vec![named("f1")], ..older };
     assert_eq!(metrics(newer), [("f1".into(), 1.0)]);
     assert_eq!(metrics(v1::EpochRecord { metrics_are_named: true, ..older.clone() }), []);
     let many = v1::EpochRecord { metrics: vec![named("x"); 5_000], ..older };

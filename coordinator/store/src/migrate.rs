@@ -90,7 +90,7 @@ impl Moved {
             let mut rows = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let trained = trained.remove(&job.job).unwrap_or_default();
-                rows.push(Arc::new(new_job(job, trained)?));
+                rows.push(Arc::new(new_job(job, &trained)?));
             }
             database.write(&[Write::of(Before::Nothing, rows)]).await?;
         }
@@ -172,7 +172,7 @@ impl Trained {
     }
 }
 
-fn new_job(old: OldJob, trained: Trained) -> Result<tables::Job, StoreError> {
+fn new_job(old: OldJob, trained: &Trained) -> Result<tables::Job, StoreError> {
     let last = trained.last.as_ref().map_or(0, |last| last.number);
     if i64::from(last) != old.epochs_done {
         let OldJob { sweep_id, job, epochs_done, .. } = old;

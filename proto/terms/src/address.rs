@@ -1,16 +1,22 @@
 //! How people write where a coordinator is.
 
-/// The URL of a coordinator's address: `HOST:PORT` stands for `http://HOST:PORT`.
+/// The URL of a coordinator's address, where `HOST:PORT` stands for `http://HOST:PORT`.
 ///
 /// # Errors
 /// What is wrong with it, as a part of a sentence.
 pub fn coordinator_url(address: &str) -> Result<String, &'static str> {
     match address.split_once("://") {
         _ if address.is_empty() => Err("it is empty"),
+        // A name alone may be anything, such as a file or a sweep.
+        None if !has_port(address) => Err("it has neither a scheme nor a port"),
         None => Ok(format!("http://{address}")),
         Some(("http" | "https", _)) => Ok(address.to_owned()),
         Some(_) => Err("its scheme is neither http nor https"),
     }
+}
+
+fn has_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -25,5 +31,6 @@ mod tests {
             assert_eq!(coordinator_url(url).as_deref(), Ok(url));
         }
         assert!(coordinator_url("ftp://host").is_err() && coordinator_url("").is_err());
+        assert!(coordinator_url("nowhere").is_err() && coordinator_url("host:port").is_err());
     }
 }

@@ -41,7 +41,10 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
     let _worker = cluster.worker("one");
     let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
-    assert!(watched.contains("epoch 2/2  loss ") && watched.ends_with("sweep 1 is finished\n"), "{watched}");
+    assert!(
+        watched.contains("epoch 2/2  val_accuracy ") && watched.ends_with("sweep 1 is finished\n"),
+        "{watched}"
+    );
     assert!(sweep(&cluster, &["wait", "1"]).status.success());
     assert!(sweep(&cluster, &["wait", "1/2"]).status.success());
     let jobs = text(&sweep(&cluster, &["jobs", "1", "-o", "csv"]).stdout);

@@ -271,17 +271,12 @@ async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
     let sweep = cluster.submit(parameters).await;
     let mut stranger = Stranger::connect(&cluster, "stranger").await;
     // Each of these breaks its attempt off; the job is given to it again.
-    let impossible = [
-        (f64::NAN, 0.5),
-        (f64::INFINITY, 0.5),
-        (f64::NEG_INFINITY, 0.5),
-        (0.5, f64::NAN),
-        (0.5, 1.1),
-        (0.5, -0.1),
-    ];
-    for (loss, accuracy) in impossible {
+    let impossible =
+        [(1, f64::NAN), (1, f64::INFINITY), (1, f64::NEG_INFINITY), (1, -0.1), (1, 4e7), (0, 1.0)];
+    for (epoch, epoch_seconds) in impossible {
         let attempt = stranger.grant().await;
-        stranger.tell(attempt, epoch(1, loss, accuracy)).await;
+        let record = v1::EpochRecord { epoch, epoch_seconds, ..v1::EpochRecord::default() };
+        stranger.tell(attempt, Event::Epoch(record)).await;
         stranger.tell(attempt, ended(v1::Outcome::Revoked)).await;
     }
     // Epochs out of order.

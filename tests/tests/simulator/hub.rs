@@ -31,10 +31,13 @@ pub(super) enum Question {
 }
 
 /// What a user wants or asks, and how the engine is told of it.
+/// What an engine makes of a wish: what came out, and the sweep as it is then.
+type Told = dyn Fn(&mut Engine, Now) -> (Output, Option<SweepView>);
+
 #[derive(Clone)]
 pub(super) struct Wish {
     question: Question,
-    tell: Rc<dyn Fn(&mut Engine, Now) -> (Output, Option<SweepView>)>,
+    tell: Rc<Told>,
 }
 
 impl fmt::Debug for Wish {
@@ -74,6 +77,7 @@ pub(super) struct Answered {
 }
 
 /// Something that the driver takes.
+#[expect(clippy::large_enum_variant, reason = "a few wait, in a simulation")]
 #[derive(Debug)]
 pub(super) enum Heard {
     Event(Event),

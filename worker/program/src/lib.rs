@@ -1,18 +1,18 @@
 //! Runs users' programs as jobs of sweep: `sweep-worker program` is a trainer in the sense of TRAINER.md, which starts a command for
 //! each job and makes of what that says and does what the agent hears.
 //!
-//! - [`macros`]: the command, with the job's parameters; [`environment`], [`scratch`]: what a program finds.
-//! - [`start`], [`processes`], [`log`]: the process, what it prints, and its end with all that it started.
-//! - [`metrics`]: a channel, a regular expression or a CSV file, and the epochs that come of them.
-//! - [`checkpoint`]: a folder that survives attempts and machines.
-//! - [`job`]: what happens to one job; [`session`]: the conversation with the agent.
+//! - `macros`: the command, with the job's parameters; `environment`, `scratch`: what a program finds.
+//! - `start`, `processes`, `log`: the process, what it prints, and its end with all that it started.
+//! - `metrics`: a channel, a regular expression or a CSV file, and the epochs that come of them.
+//! - `checkpoint`: a folder that survives attempts and machines.
+//! - `job`: what happens to one job; `session`: the conversation with the agent.
 //!
 //! # What a program is told
 //! | variable | meaning |
 //! |---|---|
 //! | `SWEEP_ID`, `SWEEP_JOB`, `SWEEP_ATTEMPT` | numbers of the sweep, the job and the attempt |
 //! | `SWEEP_PARAMETERS` | path of a JSON file with the parameters, nested where names have dots |
-//! | `SWEEP_REPORT` | path of a UNIX socket for metrics; [`metrics::channel`] says what is written to it |
+//! | `SWEEP_REPORT` | path of a UNIX socket for metrics; `metrics::channel` says what is written to it |
 //! | `SWEEP_CHECKPOINT_DIR` | a folder that the next attempt finds again |
 //! | `SWEEP_RESUME` | `1` where an earlier attempt left something there |
 //! | `SWEEP_OUTPUT_DIR` | a folder for what comes out |

@@ -126,24 +126,16 @@ pub(crate) async fn run(
     let mut weights = WeightsFolder::open(&configuration.spool)?;
     weights.limit(configuration.weights_bytes_max);
     let weights = Arc::new(weights);
-    let remote = configuration.target.clone();
-    let uploads = Uploads::start(configuration.target, Arc::clone(&weights))?;
+    let uploads = Uploads::start(configuration.target.clone(), Arc::clone(&weights))?;
     for trainer in &mut configuration.trainers {
         trainer.model.weights = Some(Arc::clone(&weights));
         trainer.program.iter_mut().for_each(|program| program.weights = Some(Arc::clone(&weights)));
     }
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
-    let snapshots = runs_programs.then(|| {
-        let source = Remote::new(remote)?;
-        let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool);
-        opened
-            .map(Arc::new)
-            .map_err(|source| AgentError::Spool(SpoolError::Io { path: configuration.spool.clone(), source }))
-    });
-    let snapshots = snapshots.transpose()?;
+    let snapshots = runs_programs.then(|| open_snapshots(&configuration)).transpose()?;
     let name = configuration.identity.name.as_str();
-    let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.clone());
+    let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
     tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
@@ -169,31 +161,22 @@ pub(crate) async fn run(
         stream: None,
         start: Instant::now(),
     };
-    let mut departure = shell.work(&mut link, &mut trainers, shutdown).await;
+    let departure = shell.work(&mut link, &mut trainers, shutdown).await;
     // Closing our half lets the last messages out.
     if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
         let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
         let _ = tokio::time::timeout(FAREWELL_WITHIN, ended).await;
     }
     drop(keeper);
-    shell.slots.shut_down().await;
-    shell.tidying.close();
-    shell.tidying.wait().await;
-    if !matches!(departure, Ok(Departure::AtOnce)) {
-        let within = configuration.grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
-        let mut at_once = false;
-        let given_up = async {
-            tokio::select! {
-                () = tokio::time::sleep(within) => {}
-                () = second_request(shell.was_asked_to_leave, shutdown) => at_once = true,
-            }
-        };
-        shell.uploads.finish(given_up).await;
-        if at_once && matches!(departure, Ok(Departure::Orderly)) {
-            departure = Ok(Departure::AtOnce);
-        }
-    }
-    departure
+    shell.leave(departure, configuration.grace, shutdown).await
+}
+
+/// What brings the files of users' programs. The caller holds the spool's lock.
+fn open_snapshots(configuration: &Configuration) -> Result<Arc<Snapshots>, AgentError> {
+    let source = Remote::new(configuration.target.clone())?;
+    let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool);
+    let spool = |source| SpoolError::Io { path: configuration.spool.clone(), source };
+    Ok(Arc::new(opened.map_err(spool)?))
 }
 
 /// Waits for the second request to leave.
@@ -255,6 +238,34 @@ struct Stream {
 }
 
 impl Shell {
+    /// Ends the trainers, removes what jobs leave behind, and hands over weights for as long as `grace` allows.
+    async fn leave(
+        self,
+        departure: Result<Departure, AgentError>,
+        grace: Duration,
+        shutdown: &mut mpsc::Receiver<()>,
+    ) -> Result<Departure, AgentError> {
+        self.slots.shut_down().await;
+        self.tidying.close();
+        self.tidying.wait().await;
+        if matches!(departure, Ok(Departure::AtOnce)) {
+            return departure;
+        }
+        let within = grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
+        let mut at_once = false;
+        let given_up = async {
+            tokio::select! {
+                () = tokio::time::sleep(within) => {}
+                () = second_request(self.was_asked_to_leave, shutdown) => at_once = true,
+            }
+        };
+        self.uploads.finish(given_up).await;
+        if at_once && matches!(departure, Ok(Departure::Orderly)) {
+            return Ok(Departure::AtOnce);
+        }
+        departure
+    }
+
     async fn work(
         &mut self,
         link: &mut mpsc::Receiver<LinkEvent>,

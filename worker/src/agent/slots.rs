@@ -51,7 +51,7 @@ impl Slots {
     /// Starts a task for each slot, with what it may start. Their events come with the slot's index.
     pub(crate) fn start(
         trainers: Vec<Trainers>,
-        snapshots: Option<Arc<Snapshots>>,
+        snapshots: Option<&Arc<Snapshots>>,
     ) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
@@ -64,7 +64,7 @@ impl Slots {
                 trainers,
                 events: events.clone(),
                 process: SlotProcess::None,
-                snapshots: snapshots.clone(),
+                snapshots: snapshots.cloned(),
                 fetching: None,
             };
             tasks.spawn(task.run(ready, commands));

@@ -130,7 +130,7 @@ impl Given<'_> {
             (None, Some(default)) if LATER_PARAMETERS.contains(&name) => default.clone(),
             (None, _) => return Err(ConfigError::Missing { name }),
         };
-        let value = parameter.check(value).map_err(ConfigError::Value)?;
+        let value = parameter.check(&value).map_err(ConfigError::Value)?;
         convert(&value).ok_or_else(|| wrong(&value.written()))
     }
 }

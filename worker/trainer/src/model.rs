@@ -89,7 +89,7 @@ pub(super) fn widest_layer(image_size: i64) -> i64 {
 }
 
 /// The parameters that `torch.manual_seed(seed)` followed by building the model in PyTorch gives, on the CPU:
-/// weights and biases of a layer alike from U(±1/√fan_in), drawn in the order of [`PARAMETER_NAMES`].
+/// weights and biases of a layer alike from U(±1/√fan_in), drawn in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
 ///
 /// # Errors
 /// What libtorch says.
@@ -121,7 +121,7 @@ pub struct SimpleCnn {
 }
 
 impl SimpleCnn {
-    /// A model with the values of `parameters`, which come in the order of [`PARAMETER_NAMES`], as float32, with
+    /// A model with the values of `parameters`, which come in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES), as float32, with
     /// the shapes of [`parameter_shapes`].
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl SimpleCnn {
         Ok(Self { parameters, activation, precision })
     }
 
-    /// The parameters in the order of [`PARAMETER_NAMES`].
+    /// The parameters in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }

@@ -264,8 +264,11 @@ fn reported(number: u32, metrics: &[(&'static str, f64)]) -> AttemptEvent {
     AttemptEvent::Epoch(EpochReport { number, seconds: 1.0, metrics })
 }
 
+/// The values of an epoch in the order of the sweep's names.
+type Values = Vec<Option<f64>>;
+
 /// The names that were recorded, each with its place, and the rows of epochs.
-fn named_and_rows(cluster: &Cluster) -> (Vec<(usize, String)>, Vec<Vec<Option<f64>>>) {
+fn named_and_rows(cluster: &Cluster) -> (Vec<(usize, String)>, Vec<Values>) {
     let (mut named, mut rows) = (Vec::new(), Vec::new());
     for record in &cluster.records {
         match record {

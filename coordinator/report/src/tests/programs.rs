@@ -37,12 +37,12 @@ fn trained(sweep: &Sweep, number: u64) -> Trained {
     let value = |place: usize| match place {
         0 => ParameterValue::Integer(number as i64),
         1 => ParameterValue::Text(["adam", "sgd"][number as usize % 2].into()),
-        2 => ParameterValue::Boolean(number % 3 == 0),
+        2 => ParameterValue::Boolean(number.is_multiple_of(3)),
         place if place % 4 == 3 => ParameterValue::Null,
         place => ParameterValue::Float(number as f64 / (place as f64 * 7.0)),
     };
     // A parameter whose condition does not hold is not there.
-    let is_there = |place: &usize| *place != 5 || number % 2 == 0;
+    let is_there = |place: &usize| *place != 5 || number.is_multiple_of(2);
     let pairs = sweep.parameters.iter().enumerate().filter(|(place, _)| is_there(place));
     let parameters = ParameterMap(pairs.map(|(place, name)| (name.clone(), value(place))).collect());
     let epochs_done = 3 + number as u32 % 5;

@@ -87,8 +87,8 @@ impl ManifestParameter {
     ///
     /// # Errors
     /// The value is of another type or out of the range.
-    pub fn check(&self, value: ParameterValue) -> Result<ParameterValue, String> {
-        self.kind.accept(&value).ok_or_else(|| self.refusal(&value.written()))
+    pub fn check(&self, value: &ParameterValue) -> Result<ParameterValue, String> {
+        self.kind.accept(value).ok_or_else(|| self.refusal(&value.written()))
     }
 
     /// What is said of a value that is wrong.

@@ -7,8 +7,9 @@ fn simple_cnn() -> &'static Manifest {
     builtin("simple_cnn").unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)] // So that a table of cases reads as values.
 fn check(name: &str, value: ParameterValue) -> Result<ParameterValue, String> {
-    simple_cnn().parameter(name).unwrap().check(value)
+    simple_cnn().parameter(name).unwrap().check(&value)
 }
 
 /// A manifest in which `parameter` is the only one.

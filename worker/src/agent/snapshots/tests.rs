@@ -17,6 +17,9 @@ use super::{
     *,
 };
 
+/// What becomes of an answer on its way.
+type Harm = fn(&mut Vec<Piece>);
+
 /// A coordinator with one snapshot.
 #[derive(Default)]
 struct Fake {
@@ -24,7 +27,7 @@ struct Fake {
     /// Bytes of an answer, as many as the coordinator puts into one.
     room: usize,
     /// What its pieces are before they leave.
-    harm: Mutex<Option<fn(&mut Vec<Piece>)>>,
+    harm: Mutex<Option<Harm>>,
     asked: AtomicUsize,
     sent: AtomicUsize,
 }

@@ -142,7 +142,7 @@ impl<'a> Visitor<'_> for ParameterName<'a, '_> {
 pub(super) struct ValueSeed<'a>(pub(super) &'a ManifestParameter);
 
 impl ValueSeed<'_> {
-    fn checked<E: Error>(self, value: ParameterValue) -> Result<ParameterValue, E> {
+    fn checked<E: Error>(self, value: &ParameterValue) -> Result<ParameterValue, E> {
         self.0.check(value).map_err(E::custom)
     }
 }
@@ -163,15 +163,15 @@ impl Visitor<'_> for ValueSeed<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<ParameterValue, E> {
-        self.checked(ParameterValue::Null)
+        self.checked(&ParameterValue::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<ParameterValue, E> {
-        self.checked(ParameterValue::Boolean(value))
+        self.checked(&ParameterValue::Boolean(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<ParameterValue, E> {
-        self.checked(ParameterValue::Integer(value))
+        self.checked(&ParameterValue::Integer(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<ParameterValue, E> {
@@ -193,11 +193,11 @@ impl Visitor<'_> for ValueSeed<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<ParameterValue, E> {
-        self.checked(ParameterValue::Float(value))
+        self.checked(&ParameterValue::Float(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<ParameterValue, E> {
-        self.checked(ParameterValue::Text(value.to_owned()))
+        self.checked(&ParameterValue::Text(value.to_owned()))
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn range(
         (Steps::Of(ParameterValue::Integer(step)), Some(whole)) => whole_steps(name, whole, *step)?,
         (Steps::Of(step), _) => float_steps(name, (low, high), as_float(step).unwrap_or(f64::NAN))?,
     };
-    values.into_iter().map(|value| parameter.check(value)).collect()
+    values.into_iter().map(|value| parameter.check(&value)).collect()
 }
 
 #[allow(clippy::cast_precision_loss)]

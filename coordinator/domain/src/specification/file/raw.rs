@@ -101,7 +101,9 @@ impl<'de> Section<'de> for FileSection<'_> {
             "model" => file.model = map.next_value::<Model>()?.0,
             "program" => file.program = Some(map.next_value::<ProgramPath>()?.0),
             "command" => file.command = Some(map.next_value::<Command>()?.0),
-            "method" => drop(map.next_value::<wandb::Method>()?),
+            "method" => {
+                map.next_value::<wandb::Method>()?;
+            }
             "metric" => file.metric = Some(map.next_value_seed(Read(MetricSection::new(*known)))?),
             "metrics" => file.metrics = Some(map.next_value()?),
             "dataset" => file.dataset = Some(map.next_value()?),
