@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use domain::specification::Trainable;
 use serde::Deserialize;
 use tokio::{
     process::Command,
@@ -72,10 +73,11 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers that log into `folder/workers`.
+    /// Starts `count` workers that log into `folder/workers`, for a sweep of `trainable`.
     pub(super) async fn start(
         options: &WorkersOptions,
         count: u16,
+        trainable: &Trainable,
         folder: &Path,
         target: &Target,
     ) -> Result<Self, Failure> {
@@ -96,8 +98,13 @@ impl Workers {
         let mut tasks = JoinSet::new();
         for (index, placement) in place(count, &gpus, cores).into_iter().enumerate() {
             let name = format!("local-{}", index + 1);
+            let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
+            if trainable.program().is_some() {
+                // Whoever gives `sweep run` could start the program as well.
+                arguments.push("--allow-commands".into());
+            }
             let process = WorkerProcess {
-                arguments: arguments(options, &name, &folder, &placement, target, token.path()),
+                arguments,
                 log: folder.join(format!("{name}.log")),
                 name,
                 program: program.clone(),
