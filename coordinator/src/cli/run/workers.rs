@@ -86,6 +86,7 @@ impl Workers {
         let gpus = match options.device.as_str() {
             "cpu" => Vec::new(),
             "cuda" => some_gpus(probe_gpus(&program).await?)?,
+            _ if count > 1 && trainable.program().is_some() => gpus_if_known(&program).await,
             _ if count > 1 => probe_gpus(&program).await?,
             _ => Vec::new(),
         };
@@ -101,7 +102,7 @@ impl Workers {
             let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
             if trainable.program().is_some() {
                 // Whoever gives `sweep run` could start the program as well.
-                arguments.push("--allow-commands".into());
+                arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
             }
             let process = WorkerProcess {
                 arguments,
@@ -227,6 +228,14 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
     let named: Vec<_> =
         named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Ok(if named.len() == count { named } else { (0..count).map(|index| index.to_string()).collect() })
+}
+
+/// The GPUs that libtorch finds; none where it cannot be asked, as programs may need neither.
+async fn gpus_if_known(program: &Path) -> Vec<String> {
+    probe_gpus(program).await.unwrap_or_else(|failure| {
+        tracing::info!(%failure, "no GPUs are shared out among the workers");
+        Vec::new()
+    })
 }
 
 /// Refuses to do without GPUs where they were asked for: each worker would find out by itself, and end.
