@@ -162,6 +162,10 @@ impl Artifacts {
             }
             room -= now;
             pieces.push(Piece { content, bytes, offset, data });
+            if now < left {
+                // Whatever follows would come before the rest of this one, also what is empty.
+                break;
+            }
         }
         Ok(pieces)
     }

@@ -91,6 +91,7 @@ mod tests {
             include_str!("../words.rs"),
             include_str!("../words/english.rs"),
             include_str!("../words/japanese.rs"),
+            include_str!("../words/models.rs"),
             include_str!("../words/sentences.rs"),
         ] {
             let missing: String = words.chars().filter(|sign| !has_picture(*sign)).collect();

@@ -70,6 +70,9 @@ impl Source for &Fake {
             room -= data.len();
             piece.data = data.to_vec();
             pieces.push(piece);
+            if data.len() < content.len() {
+                break;
+            }
         }
         if let Some(harm) = *self.harm.lock().unwrap() {
             harm(&mut pieces);

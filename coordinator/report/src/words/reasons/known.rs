@@ -243,6 +243,22 @@ pub(super) const KNOWN: Forms = &[
         "トレーナーが、{1} の学習中にジョブ {0} について報告しました",
     ),
     ("the trainer said twice that training started", "トレーナーが学習の開始を二度報告しました"),
+    (
+        "the worker runs no programs; start it with --allow-commands",
+        "ワーカーはプログラムを実行しません。--allow-commands を付けて起動してください",
+    ),
+    (
+        "the coordinator's grant names neither a data set nor a program",
+        "コーディネーターの割り当てにデータセットもプログラムもありません",
+    ),
+    (
+        "the coordinator's grant names no proper snapshot of files",
+        "コーディネーターの割り当てにあるファイルのスナップショット名が正しくありません",
+    ),
+    (
+        "this worker knows no style of arguments called {}; update it",
+        "このワーカーは引数の形式 {} に対応していません。ワーカーを更新してください",
+    ),
     ("the trainer said twice that it is ready", "トレーナーが準備完了を二度報告しました"),
     (
         "the trainer speaks revision {} of the trainer protocol, this worker revisions {} to {}; use a trainer of this worker's version",
