@@ -87,9 +87,14 @@ fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
 
 /// `sweep run` of such a project; what lies in its output folder are its results.
 fn run(folder: &Path, script: &str, sweep: &str) -> PathBuf {
+    run_by(&program("sweep"), folder, script, sweep)
+}
+
+/// The same by a certain `sweep`.
+fn run_by(program: &Path, folder: &Path, script: &str, sweep: &str) -> PathBuf {
     let file = project(&folder.join("own"), script, sweep);
     let results = folder.join("results");
-    let output = Command::new(program("sweep"))
+    let output = Command::new(program)
         .arg("run")
         .arg(file)
         .args(["--slots", "2", "--output"])
@@ -190,6 +195,22 @@ fn a_script_that_was_not_changed_is_read_by_a_pattern() {
         assert_eq!((row["state"].as_str(), row["epochs_done"].as_str()), ("done", "2"), "{row:?}");
     }
     assert_eq!(rows(&results.join("epochs.csv")).len(), 4 * 2);
+}
+
+#[test]
+fn a_script_is_swept_where_no_trainer_of_models_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["sweep", "sweep-worker"] {
+        fs::copy(program(name), folder.path().join(name)).unwrap();
+    }
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\nparameters: {width: {values: [3, 6]}}\n\
+                 execution: {files: [\"more/*.txt\"]}\n";
+    // What is listed is sent next to the script, which is sent in any case.
+    fs::create_dir_all(folder.path().join("own/more")).unwrap();
+    fs::write(folder.path().join("own/more/scale.txt"), "2").unwrap();
+    let script = format!("assert open('more/scale.txt').read() == '2'\n{REPORTING}");
+    let results = run_by(&folder.path().join("sweep"), folder.path(), &script, sweep);
+    assert!(rows(&results.join("results.csv")).iter().all(|row| row["state"] == "done"));
 }
 
 /// Submits the program that resumes, with its gate at `gate`.
