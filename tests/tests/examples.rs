@@ -9,17 +9,26 @@ fn every_example_is_valid_and_has_its_jobs() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let entry = entry.unwrap().path();
+        let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+        let path = if entry.is_dir() { entry.join("sweep.yaml") } else { entry };
         let source = SpecificationSource {
             text: fs::read_to_string(&path).unwrap(),
             file_name: name.clone(),
             ..SpecificationSource::default()
         };
         let specification = Specification::parse(&source).unwrap_or_else(|error| panic!("{error}"));
+        if let Some(script) = specification.trainable.program().and_then(|found| found.program.as_deref()) {
+            assert!(path.with_file_name(script).is_file(), "{script} lies next to {}", path.display());
+        }
         found.push((name, specification.grid().unwrap().job_count()));
     }
     found.sort();
-    let expected = [("activation-lr-batch.yaml", 16), ("learning-rates.yaml", 18), ("seeds.yaml", 10)];
+    let expected = [
+        ("activation-lr-batch.yaml", 16),
+        ("learning-rates.yaml", 18),
+        ("own-script", 12),
+        ("seeds.yaml", 10),
+    ];
     assert_eq!(found, expected.map(|(name, jobs)| (name.to_owned(), jobs)));
 }

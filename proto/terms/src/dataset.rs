@@ -121,8 +121,12 @@ impl DatasetSummary {
             + self.left_out.iter().map(left_out).sum::<usize>()
     }
 
-    /// What is trained on, what it is measured with, and what is left out: some lines.
+    /// What is trained on, what it is measured with, and what is left out: some lines; none of what is trained without a data
+    /// set, as programs are.
     pub fn lines(&self) -> Vec<String> {
+        if *self == Self::default() {
+            return Vec::new();
+        }
         let by_class = |counts: &[u64]| {
             if counts.len() != self.classes.len() || counts.is_empty() {
                 return format!(" of {}", self.classes.join(", "));
@@ -156,6 +160,11 @@ impl DatasetSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_no_data_set_nothing_is_said_of_one() {
+        assert!(DatasetSummary::default().lines().is_empty());
+    }
 
     #[test]
     fn a_data_set_says_what_is_trained_on_and_what_is_left_out() {

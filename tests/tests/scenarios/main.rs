@@ -18,6 +18,7 @@ mod limits;
 mod output;
 mod packs;
 mod processes;
+mod programs;
 mod requests;
 mod run;
 mod security;

@@ -14,7 +14,8 @@ use terms::WorkerName;
 
 use super::{
     devices::{DeviceChoice, SlotCount},
-    lineage, own_trainer,
+    lineage,
+    own_trainer::{self, OwnTrainer},
     slots::Trainers,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
@@ -78,6 +79,9 @@ pub struct StartOptions {
     /// sweeps may then run anything here
     #[arg(long, env = "SWEEP_ALLOW_COMMANDS", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_commands: bool,
+    /// Start without sweep-trainer where it cannot be had: what is to be trained are programs. `sweep run` says so.
+    #[arg(long, hide = true, requires = "allow_commands")]
+    pub programs_only: bool,
     /// How long a trainer may say nothing while it has a job, before it is taken to stand still and ended, and the job is
     /// tried again; 0 for ever
     #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = time)]
@@ -182,8 +186,15 @@ impl StartOptions {
         Some(self.trainer_silence).filter(|silence| !silence.is_zero())
     }
 
-    /// Whether the trainer that comes with this program is needed, to train or to look for GPUs.
-    pub(crate) fn needs_own_trainer(&self) -> bool {
+    /// The trainer that comes with this program, where it is needed, to train or to look for GPUs.
+    pub(crate) fn own_trainer(&self) -> anyhow::Result<Option<OwnTrainer>> {
+        if self.programs_only {
+            return Ok(OwnTrainer::find().ok());
+        }
+        self.needs_own_trainer().then(OwnTrainer::find).transpose()
+    }
+
+    fn needs_own_trainer(&self) -> bool {
         self.trainer.is_none() || self.device.asks_for_gpus()
     }
 
@@ -269,7 +280,7 @@ impl StartOptions {
             environment,
             mend: "install sweep-worker and sweep-trainer together, with the libtorch that they were built with (`make build`)",
             role: Role::Trainer,
-            ahead: true,
+            ahead: !self.programs_only,
             weights: None,
         }
     }
@@ -372,5 +383,12 @@ mod tests {
         assert!(needed(&[]) && needed(&["--device", "cpu"]));
         assert!(needed(&["--trainer", "python3 train.py", "--device", "cuda"]));
         assert!(!needed(&["--trainer", "python3 train.py", "--device", "cpu"]));
+    }
+
+    #[test]
+    fn a_worker_for_programs_alone_starts_no_trainer_ahead() {
+        let ahead = |arguments: &[&str]| options(arguments).trainers(&slot(), Path::new("/t")).model.ahead;
+        assert!(ahead(&["--allow-commands"]));
+        assert!(!ahead(&["--allow-commands", "--programs-only"]));
     }
 }

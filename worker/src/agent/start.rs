@@ -73,7 +73,7 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             watch_stdin(shutdown, asked)?;
         }
         // Looked for only where it is needed; kept open until the end.
-        let own_trainer = options.needs_own_trainer().then(OwnTrainer::find).transpose()?;
+        let own_trainer = options.own_trainer()?;
         match serve(options, own_trainer.as_ref(), requests).await? {
             Departure::Failed(reason) => {
                 anyhow::bail!("trainers do not get ready here any more ({reason}); the worker has left")

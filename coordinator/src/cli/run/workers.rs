@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use domain::specification::Trainable;
 use serde::Deserialize;
 use tokio::{
     process::Command,
@@ -72,10 +73,11 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers that log into `folder/workers`.
+    /// Starts `count` workers that log into `folder/workers`, for a sweep of `trainable`.
     pub(super) async fn start(
         options: &WorkersOptions,
         count: u16,
+        trainable: &Trainable,
         folder: &Path,
         target: &Target,
     ) -> Result<Self, Failure> {
@@ -84,6 +86,7 @@ impl Workers {
         let gpus = match options.device.as_str() {
             "cpu" => Vec::new(),
             "cuda" => some_gpus(probe_gpus(&program).await?)?,
+            _ if count > 1 && trainable.program().is_some() => gpus_if_known(&program).await,
             _ if count > 1 => probe_gpus(&program).await?,
             _ => Vec::new(),
         };
@@ -96,8 +99,13 @@ impl Workers {
         let mut tasks = JoinSet::new();
         for (index, placement) in place(count, &gpus, cores).into_iter().enumerate() {
             let name = format!("local-{}", index + 1);
+            let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
+            if trainable.program().is_some() {
+                // Whoever gives `sweep run` could start the program as well.
+                arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
+            }
             let process = WorkerProcess {
-                arguments: arguments(options, &name, &folder, &placement, target, token.path()),
+                arguments,
                 log: folder.join(format!("{name}.log")),
                 name,
                 program: program.clone(),
@@ -220,6 +228,14 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
     let named: Vec<_> =
         named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     Ok(if named.len() == count { named } else { (0..count).map(|index| index.to_string()).collect() })
+}
+
+/// The GPUs that libtorch finds; none where it cannot be asked, as programs may need neither.
+async fn gpus_if_known(program: &Path) -> Vec<String> {
+    probe_gpus(program).await.unwrap_or_else(|failure| {
+        tracing::info!(%failure, "no GPUs are shared out among the workers");
+        Vec::new()
+    })
 }
 
 /// Refuses to do without GPUs where they were asked for: each worker would find out by itself, and end.

@@ -1,0 +1,343 @@
+//! Users' programs, from a sweep file to their results: under `sweep run`, and under workers that may run them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use proto::v1;
+use tests::{Cluster, ClusterOptions, program};
+
+/// What is as long as anything here may take to look again for a file.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Three lines of it know of the sweep.
+const REPORTING: &str = "\
+import sweep
+p = sweep.parameters(rate=0.5, width=1)
+for epoch in range(1, 4):
+    sweep.report(epoch, **{'pain/night': p.rate * epoch, 'recall': p.width / epoch})
+";
+
+/// Knows nothing of any sweep.
+const UNCHANGED: &str = "\
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument('--rate', type=float, required=True)
+parser.add_argument('--fast', action='store_true')
+given = parser.parse_args()
+print('starting')
+for epoch in (1, 2):
+    print(f'epoch {epoch}: loss={given.rate / epoch} fast={given.fast:d}', flush=True)
+";
+
+/// Keeps a checkpoint after each epoch; in the middle of the fourth, its first attempt waits until there is a gate.
+const RESUMING: &str = "\
+import json, os, time
+import sweep
+p = sweep.parameters(rate=0.5)
+value, start = 1.0, 1
+found = sweep.load()
+if found:
+    with open(os.path.join(found, 'state.json')) as file:
+        value, start = json.load(file)
+def save(folder):
+    with open(os.path.join(folder, 'state.json'), 'w') as file:
+        json.dump([value, epoch + 1], file)
+for epoch in range(start, 9):
+    value = value * p.rate + 1 / epoch
+    if epoch == 4:
+        with open(os.environ['REACHED'], 'a') as file:
+            file.write('%s %d\\n' % (os.environ['SWEEP_ATTEMPT'], start))
+        while not os.path.exists(os.environ['GATE']):
+            time.sleep(0.01)
+    sweep.checkpoint(save)
+    sweep.report(epoch, value=value)
+";
+
+/// Prints what is no text, leaves a child in a session of its own, and neither of them heeds SIGTERM.
+const STUBBORN: &str = "\
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.stdout.buffer.write(bytes(range(256)) * 64 + b'{\"epoch\": 1}\\n' + b'x' * 100000)
+sys.stdout.flush()
+child = os.fork()
+if child == 0:
+    os.setsid()
+else:
+    with open(os.environ['PIDS'] + '.new', 'w') as file:
+        file.write('%d %d' % (os.getpid(), child))
+    os.rename(os.environ['PIDS'] + '.new', os.environ['PIDS'])
+while True:
+    time.sleep(60)
+";
+
+/// A folder with a script and a sweep file for it; the sweep file.
+fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("train.py"), script).unwrap();
+    let file = folder.join("sweep.yaml");
+    fs::write(&file, sweep).unwrap();
+    file
+}
+
+/// `sweep run` of such a project; what lies in its output folder are its results.
+fn run(folder: &Path, script: &str, sweep: &str) -> PathBuf {
+    run_by(&program("sweep"), folder, script, sweep)
+}
+
+/// The same by a certain `sweep`.
+fn run_by(program: &Path, folder: &Path, script: &str, sweep: &str) -> PathBuf {
+    let file = project(&folder.join("own"), script, sweep);
+    let results = folder.join("results");
+    let output = Command::new(program)
+        .arg("run")
+        .arg(file)
+        .args(["--slots", "2", "--output"])
+        .arg(&results)
+        .arg("--cache-dir")
+        .arg(folder.join("cache"))
+        .output()
+        .unwrap();
+    let log = fs::read_to_string(results.join("workers/local-1.log")).unwrap_or_default();
+    assert!(output.status.success(), "{}{log}", String::from_utf8_lossy(&output.stderr));
+    results
+}
+
+/// The rows of a table, by column.
+fn rows(file: &Path) -> Vec<BTreeMap<String, String>> {
+    let mut rows = csv::Reader::from_path(file).unwrap();
+    rows.deserialize().map(Result::unwrap).collect()
+}
+
+/// The number in a column of a row.
+fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
+    let cell = row.get(column).unwrap_or_else(|| panic!("{column} is a column of {row:?}"));
+    cell.parse().unwrap_or_else(|_| panic!("{column} is a number in {row:?}"))
+}
+
+fn command(cluster: &Cluster, arguments: &[&str]) -> Output {
+    Command::new(program("sweep"))
+        .arg("--coordinator")
+        .arg(format!("http://{}", cluster.coordinator.address))
+        .args(arguments)
+        .env("SWEEP_CONFIG", "/dev/null")
+        .output()
+        .unwrap()
+}
+
+/// What a command printed that must succeed.
+fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
+    let output = command(cluster, arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A cluster whose workers may run programs.
+fn permissive() -> Cluster {
+    let worker = vec!["--allow-commands".to_owned()];
+    Cluster::start(ClusterOptions { lease: "2s", worker, ..ClusterOptions::default() })
+}
+
+/// Waits until `found` gives something.
+fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    let patience = Instant::now() + tests::PATIENCE;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < patience, "waited in vain for: {what}");
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+#[test]
+fn a_script_that_reports_has_its_own_parameters_and_metrics_in_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\n\
+                 parameters: {rate: {values: [0.5, 0.25]}, width: {values: [3, 6]}}\n";
+    let results = run(folder.path(), REPORTING, sweep);
+    let jobs = rows(&results.join("results.csv"));
+    assert_eq!(jobs.len(), 4, "{jobs:?}");
+    for row in &jobs {
+        assert_eq!((row["state"].as_str(), row["epochs_done"].as_str()), ("done", "3"), "{row:?}");
+        assert_eq!(number(row, "pain/night"), number(row, "rate") * 3.0, "{row:?}");
+        assert_eq!(number(row, "recall"), number(row, "width") / 3.0, "{row:?}");
+        assert!(!row.contains_key("val_accuracy") && !row.contains_key("learning_rate"), "{row:?}");
+    }
+    let epochs = rows(&results.join("epochs.csv"));
+    assert_eq!(epochs.len(), 4 * 3);
+    for row in &epochs {
+        let job = jobs.iter().find(|job| job["job"] == row["job"]).unwrap();
+        let epoch = number(row, "epoch");
+        assert_eq!(number(row, "pain/night"), number(job, "rate") * epoch, "{row:?}");
+        assert_eq!(number(row, "recall"), number(job, "width") / epoch, "{row:?}");
+    }
+    assert!(results.join("report.html").is_file());
+}
+
+#[test]
+fn a_script_that_was_not_changed_is_read_by_a_pattern() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = "program: train.py\nmetric: {name: loss, goal: minimize}\n\
+                 metrics: {pattern: 'epoch (?P<epoch>\\d+): loss=(?P<loss>\\S+) fast=(?P<speed>\\d)'}\n\
+                 parameters: {rate: {values: [0.5, 0.25]}, fast: {values: [true, false]}}\n";
+    let results = run(folder.path(), UNCHANGED, sweep);
+    let jobs = rows(&results.join("results.csv"));
+    assert_eq!(jobs.len(), 4);
+    for row in &jobs {
+        assert_eq!(number(row, "loss"), number(row, "rate") / 2.0, "{row:?}");
+        assert_eq!(number(row, "speed") == 1.0, row["fast"] == "true", "{row:?}");
+        assert_eq!((row["state"].as_str(), row["epochs_done"].as_str()), ("done", "2"), "{row:?}");
+    }
+    assert_eq!(rows(&results.join("epochs.csv")).len(), 4 * 2);
+}
+
+#[test]
+fn a_script_is_swept_where_no_trainer_of_models_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["sweep", "sweep-worker"] {
+        fs::copy(program(name), folder.path().join(name)).unwrap();
+    }
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\nparameters: {width: {values: [3, 6]}}\n\
+                 execution: {files: [\"more/*.txt\"]}\n";
+    // What is listed is sent next to the script, which is sent in any case.
+    fs::create_dir_all(folder.path().join("own/more")).unwrap();
+    fs::write(folder.path().join("own/more/scale.txt"), "2").unwrap();
+    let script = format!("assert open('more/scale.txt').read() == '2'\n{REPORTING}");
+    let results = run_by(&folder.path().join("sweep"), folder.path(), &script, sweep);
+    assert!(rows(&results.join("results.csv")).iter().all(|row| row["state"] == "done"));
+}
+
+/// Submits the program that resumes, with its gate at `gate`.
+fn submit_resuming(cluster: &Cluster, gate: &Path) {
+    let reached = cluster.folder.path().join("reached");
+    let sweep = format!(
+        "program: train.py\nmetric: {{name: value, goal: minimize}}\nparameters: {{rate: {{value: 0.3}}}}\n\
+         execution: {{env: {{REACHED: {reached:?}, GATE: {gate:?}}}}}\n"
+    );
+    let file = project(&cluster.folder.path().join("own"), RESUMING, &sweep);
+    printed(cluster, &["submit", file.to_str().unwrap()]);
+}
+
+/// Epochs and their values, to the last bit.
+fn values(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u32, Vec<(String, u64)>)> {
+    let [(job, epochs)] = results else { panic!("one job: {results:?}") };
+    assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
+    let records = epochs.iter().map(|row| row.record.as_ref().unwrap());
+    let metrics = |record: &v1::EpochRecord| {
+        record.metrics.iter().map(|metric| (metric.name.clone(), metric.value.to_bits())).collect()
+    };
+    records.map(|record| (record.epoch, metrics(record))).collect()
+}
+
+/// Whether the third epoch, which was reported after its checkpoint, is kept with it below the folder.
+fn third_epoch_is_kept(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (name.starts_with("0000000002-") && name.ends_with(".tail")) || third_epoch_is_kept(&path)
+    })
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_same_numbers() {
+    let cluster = permissive();
+    let gate = cluster.folder.path().join("gate");
+    submit_resuming(&cluster, &gate);
+    let one = cluster.worker("one");
+    let mut watch = cluster.watch(1).await;
+    let reached = cluster.folder.path().join("reached");
+    until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
+    let checkpoints = cluster.folder.path().join("checkpoints");
+    until("the third checkpoint", || third_epoch_is_kept(&checkpoints).then_some(()));
+    watch.until_epoch(3).await;
+    let processes = tests::descendants(one.pid());
+    one.kill();
+    processes.into_iter().for_each(tests::wait_for_end);
+    fs::write(&gate, "").unwrap();
+    let _two = cluster.worker("two");
+    watch.until_end().await;
+    let attempts = cluster.job(1, 1).await.attempts;
+    let [first, second] = attempts.as_slice() else { panic!("{attempts:?}") };
+    assert_eq!((first.worker.as_str(), second.worker.as_str()), ("one", "two"));
+    // The third epoch was reported after its checkpoint: it is taken over, but not counted.
+    assert_eq!(second.resumed_epochs, 2, "{second:?}");
+    assert_eq!(fs::read_to_string(&reached).unwrap(), "1 1\n2 4\n", "no epoch is trained twice");
+    let undisturbed = permissive();
+    submit_resuming(&undisturbed, &gate);
+    let _worker = undisturbed.worker("one");
+    undisturbed.watch(1).await.until_end().await;
+    let expected = values(&undisturbed.results(1).await);
+    assert_eq!(expected.len(), 8);
+    assert_eq!(values(&cluster.results(1).await), expected);
+}
+
+#[tokio::test]
+async fn a_worker_that_may_run_no_programs_is_given_none_and_the_sweep_says_why_it_waits() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let worker = cluster.worker("strict");
+    worker.until_connected();
+    let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\n";
+    let file = project(&cluster.folder.path().join("own"), REPORTING, sweep);
+    printed(&cluster, &["submit", file.to_str().unwrap()]);
+    let shown = printed(&cluster, &["show", "1"]);
+    assert!(
+        shown.contains("no worker can train this sweep") && shown.contains("--allow-commands"),
+        "{shown}"
+    );
+    assert!(cluster.job(1, 1).await.attempts.is_empty(), "it was given nothing");
+    // The next worker may, and the sweep goes on.
+    let may = permissive_worker(&cluster);
+    cluster.watch(1).await.until_end().await;
+    let attempts = cluster.job(1, 1).await.attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.worker.as_str()).collect::<Vec<_>>(), ["may"]);
+    drop(may);
+}
+
+/// A worker of a cluster whose others may run no programs.
+fn permissive_worker(cluster: &Cluster) -> Leaving {
+    let path = |name: &str| cluster.folder.path().join(name);
+    let worker = Command::new(program("sweep-worker"))
+        .args(["start", "--slots", "1", "--device", "cpu", "--name", "may", "--allow-commands"])
+        .args(["--coordinator", &format!("http://{}", cluster.coordinator.address)])
+        .arg("--spool")
+        .arg(path("spool-may"))
+        .arg("--cache-dir")
+        .arg(path("cache"))
+        .stderr(fs::File::create(path("may.log")).unwrap())
+        .spawn();
+    Leaving(worker.unwrap())
+}
+
+/// A process that is killed when this is dropped.
+struct Leaving(std::process::Child);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // An error means that it is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn of_a_program_that_does_not_want_to_end_nothing_is_left_after_cancel() {
+    let cluster = permissive();
+    let _worker = cluster.worker("one");
+    let pids = cluster.folder.path().join("pids");
+    let sweep = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\nexecution: {{env: {{PIDS: {pids:?}}}}}\n"
+    );
+    let file = project(&cluster.folder.path().join("own"), STUBBORN, &sweep);
+    printed(&cluster, &["submit", file.to_str().unwrap()]);
+    let written = until("both processes", || fs::read_to_string(&pids).ok());
+    printed(&cluster, &["cancel", "1"]);
+    written.split(' ').for_each(|pid| tests::wait_for_end(pid.parse().unwrap()));
+    let sweep = cluster.watch(1).await.until_end().await;
+    assert_eq!(sweep.state(), v1::SweepState::Cancelled);
+}
