@@ -298,6 +298,16 @@ impl Coordinator {
         tokio::time::timeout(PATIENCE, wait).await.expect("a coordinator leads or does not");
     }
 
+    /// Waits until its log has this text, also in a line that came before it was ready.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn until_it_has_said(&self, text: &str) {
+        if !self.log().contains(text) {
+            self.until_it_says(text);
+        }
+    }
+
     /// Waits for a log line with this text.
     ///
     /// # Panics

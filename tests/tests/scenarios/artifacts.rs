@@ -224,7 +224,7 @@ async fn that_a_crash_left_are_removed_and_foreign_files_are_not() {
         fs::write(path, b"x").unwrap();
     }
     cluster.replace_coordinator();
-    cluster.coordinator.until_it_says("weights that a crash left were removed");
+    cluster.coordinator.until_it_has_said("weights that a crash left were removed");
     assert!(!leftover.exists() && foreign.exists());
     fs::remove_dir_all(foreign.parent().unwrap()).unwrap();
     assert_eq!(settled_weights(&cluster, sweep, &folder).await.contents.len(), 1);
