@@ -21,6 +21,8 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("terms", &[WIRE, SURROUNDINGS]),
     ("domain", &[WIRE, SURROUNDINGS]),
     ("engine", &[WIRE, SURROUNDINGS]),
+    ("store", &[WIRE]),
+    ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
     ("dataset", &[WIRE, SURROUNDINGS]),
     // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.

@@ -246,12 +246,13 @@ impl Shell {
         shutdown: &mut mpsc::Receiver<()>,
     ) -> Result<Departure, AgentError> {
         self.slots.shut_down().await;
-        self.tidying.close();
-        self.tidying.wait().await;
         if matches!(departure, Ok(Departure::AtOnce)) {
             return departure;
         }
         let within = grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
+        // What a disk that does not answer keeps from being removed is removed by the next start.
+        self.tidying.close();
+        let _ = tokio::time::timeout(within, self.tidying.wait()).await;
         let mut at_once = false;
         let given_up = async {
             tokio::select! {

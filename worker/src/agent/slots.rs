@@ -66,6 +66,7 @@ impl Slots {
                 process: SlotProcess::None,
                 snapshots: snapshots.cloned(),
                 fetching: None,
+                stops: Vec::new(),
             };
             tasks.spawn(task.run(ready, commands));
             sender
@@ -142,6 +143,8 @@ struct SlotTask {
     snapshots: Option<Arc<Snapshots>>,
     /// Jobs whose files are on their way; their trainer waits for them.
     fetching: Option<AbortOnDropHandle<Vec<(AttemptKey, Work)>>>,
+    /// Stops of jobs that the trainer has not heard of yet: before their jobs, they would mean nothing to it.
+    stops: Vec<ToTrainer>,
 }
 
 /// A slot's trainer process, of which there is at most one.
@@ -215,14 +218,14 @@ impl SlotTask {
                     None => return,
                 },
                 jobs = fetched => {
-                    self.fetching = None;
+                    let stops = self.give_up_fetching();
                     // Only a panic, which leaves the trainer without a word: its silence is watched.
                     if let Ok(jobs) = jobs {
-                        self.send(jobs);
+                        self.send(jobs, stops);
                     }
                 }
                 status = exited => {
-                    self.fetching = None;
+                    self.give_up_fetching();
                     self.let_leaving_be_heard(&status).await;
                     if let Some(process) = self.process.take_in_use() {
                         let data_lost = process.lost_data(&status);
@@ -317,27 +320,37 @@ impl SlotTask {
                         let fetching = tokio::spawn(fetch(Arc::clone(snapshots), jobs));
                         self.fetching = Some(AbortOnDropHandle::new(fetching));
                     }
-                    _ => self.send(jobs),
+                    _ => self.send(jobs, Vec::new()),
                 }
             }
             (Command::Stop { attempt, checkpoint }, Some(process)) => {
-                process.send(ToTrainer::Stop { id: attempt.to_string(), checkpoint });
+                let stop = ToTrainer::Stop { id: attempt.to_string(), checkpoint };
+                match self.fetching {
+                    Some(_) => self.stops.push(stop),
+                    None => process.send(stop),
+                }
             }
             (Command::Kill, Some(process)) => {
-                self.fetching = None;
                 process.kill();
+                self.give_up_fetching();
             }
             // Its end was reported, and crossed the command.
             (Command::Stop { .. } | Command::Kill, None) => {}
         }
     }
 
-    /// Gives jobs to the trainer.
-    fn send(&mut self, jobs: Vec<(AttemptKey, Work)>) {
+    /// Gives jobs to the trainer, and then the stops that came for them meanwhile.
+    fn send(&mut self, jobs: Vec<(AttemptKey, Work)>, stops: Vec<ToTrainer>) {
         let kind = jobs.first().map_or(TrainerKind::Model, |(_, work)| work.kind());
         if let Some((process, request)) = self.process.in_use().zip(train(jobs, self.trainers.of(kind))) {
-            process.send(request);
+            [request].into_iter().chain(stops).for_each(|request| process.send(request));
         }
+    }
+
+    /// Waits for no files any more; the stops of jobs whose files were awaited.
+    fn give_up_fetching(&mut self) -> Vec<ToTrainer> {
+        self.fetching = None;
+        std::mem::take(&mut self.stops)
     }
 
     async fn report(&self, event: TrainerEvent) {

@@ -1,3 +1,5 @@
+//! Lines of both revisions, there and back.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -596,3 +596,38 @@ fn an_end_that_was_told_is_heard_however_long_its_weights_take_to_reach_the_disk
         assert!(matches!(next(0).await, TrainerEvent::Exited { .. }));
     });
 }
+
+#[tokio::test]
+async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_trainer_has_heard_of_it() {
+    let heard = r#"echo "$ready"; read -r first; read -r second; echo "$first" >&2; echo "$second" >&2"#;
+    let (events, mut received) = mpsc::channel(EVENTS_MAX);
+    let process = TrainerProcess::start(0, &script(heard), events.clone()).unwrap();
+    let (files, arrive) = oneshot::channel::<Vec<(AttemptKey, Work)>>();
+    let fetching = tokio::spawn(async move { arrive.await.unwrap() });
+    let task = SlotTask {
+        slot: 0,
+        trainers: alone(script("")),
+        events,
+        process: SlotProcess::InUse(process),
+        snapshots: None,
+        fetching: Some(AbortOnDropHandle::new(fetching)),
+        stops: Vec::new(),
+    };
+    let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
+    let running = AbortOnDropHandle::new(tokio::spawn(task.run(oneshot::channel().0, obeyed)));
+    commands.send(Command::Stop { attempt: attempt(1), checkpoint: false }).await.unwrap();
+    // Until it was taken.
+    while commands.capacity() < COMMANDS_MAX {
+        tokio::task::yield_now().await;
+    }
+    files.send(vec![(attempt(1), work())]).unwrap();
+    let log = loop {
+        let (_, event) =
+            tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();
+        if let TrainerEvent::Exited { log_tail, .. } = event {
+            break log_tail;
+        }
+    };
+    drop(running);
+    assert!(log.len() == 2 && log[0].contains("\"train\"") && log[1].contains("\"stop\""), "{log:?}");
+}
