@@ -173,7 +173,7 @@ impl Engine {
     pub(super) fn quarantine(&self, worker: &WorkerState) -> Option<String> {
         if worker.is_refused() {
             return Some(format!(
-                "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
+                "quarantined: it sent {} invalid reports, the last one: {}; restart it with the coordinator's version",
                 worker.standing().refused,
                 worker.standing().refusal
             ));
@@ -185,7 +185,7 @@ impl Engine {
         let jobs: Vec<String> = worker.standing().crashed.keys().map(ToString::to_string).collect();
         let last = worker.standing().crashed.values().next_back().map_or("", String::as_str);
         Some(format!(
-            "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
+            "quarantined: jobs {} crashed here and nowhere else, the last one with: {last}; fix the worker and restart it",
             jobs.join(", ")
         ))
     }

@@ -68,7 +68,7 @@ impl WorkerState {
         let seconds = away.until_ms.saturating_sub(now.monotonic_ms).div_ceil(1_000);
         let again =
             if seconds == 0 { "tried again now".to_owned() } else { format!("tried again in {seconds} s") };
-        Some(format!("set aside for the data set {}{more}: {}; {again}", path.display(), away.reason))
+        Some(format!("quarantined for the data set {}{more}: {}; {again}", path.display(), away.reason))
     }
 }
 

@@ -55,7 +55,7 @@ impl Engine {
         slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
     }
 
-    /// The free slots of the workers that accept jobs and are not set aside for all, by worker.
+    /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker.
     fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
         self.workers
             .with_free_slots()

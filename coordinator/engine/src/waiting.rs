@@ -115,7 +115,7 @@ impl Engine {
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
             Why::AllQuarantined => {
                 let why = of_those(&|worker| self.quarantine(worker).unwrap_or_default());
-                format!("every worker is set aside: {why}")
+                format!("every worker is quarantined: {why}")
             }
             Why::NoneCanTrain => {
                 let why = of_those(&|worker| match worker.can_run(run) {
