@@ -289,7 +289,7 @@ impl SweepDefinition {
 
     /// Jobs that may be trained in one pack with `job`, itself left out, those with larger numbers first. Not all of them:
     /// those that an extension added are only found for each other, and no more than `points_max` points are looked at.
-    pub fn mates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
+    pub fn pack_candidates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
         let own =
             |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let mut before = 0;
@@ -299,7 +299,7 @@ impl SweepDefinition {
             (first < job && job - first <= count).then_some((first, grid))
         });
         grid.into_iter().flat_map(move |(first, grid)| {
-            grid.mates(job - first, own, points_max).map(move |mate| first + mate)
+            grid.differing_only_in(job - first, own, points_max).map(move |candidate| first + candidate)
         })
     }
 

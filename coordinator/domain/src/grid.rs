@@ -153,7 +153,7 @@ impl Grid {
     /// The jobs that differ from `job` only in parameters that `may_differ` names: those with larger numbers, then those
     /// with smaller ones, each by number. Points that were included one by one have none, and are none. Looks at no more
     /// than `points_max` points.
-    pub fn mates(
+    pub fn differing_only_in(
         &self,
         job: u64,
         may_differ: impl Fn(&str) -> bool,

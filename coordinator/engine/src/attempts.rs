@@ -122,7 +122,7 @@ impl Engine {
             Some(_) => {}
         }
         if resumed_epochs > 0 {
-            // Its mates may be elsewhere, so that not all of them train at the same time; such times teach nothing.
+            // Other jobs of the pack may have moved to other workers, so this speed says nothing about the size of the pack.
             run.forget_pack_keys(attempt);
         }
         if let Some(active) = run.active_mut(attempt)

@@ -349,8 +349,11 @@ impl SweepRun {
             Some(waiting) => waiting.fits(pack_size),
             None => !self.has_begun(*candidate),
         };
-        let candidates: Vec<u64> =
-            definition.mates(job, CANDIDATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let candidates: Vec<u64> = definition
+            .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
+            .filter(waits)
+            .take(count as usize)
+            .collect();
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again),
             None => {

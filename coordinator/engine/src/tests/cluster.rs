@@ -48,7 +48,7 @@ pub(super) fn specification(jobs: u32, more: &str) -> Specification {
 }
 
 /// A sweep of `jobs` jobs of two epochs that may all be trained in one pack, with more keys of the file.
-pub(super) fn mates(jobs: u32, more: &str) -> Specification {
+pub(super) fn packable(jobs: u32, more: &str) -> Specification {
     let text = format!(
         "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
          learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
