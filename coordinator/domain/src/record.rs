@@ -277,9 +277,9 @@ pub struct StoredSweep {
     /// What the first worker found.
     pub dataset: Option<DatasetSummary>,
     /// The smallest job number that never had an attempt.
-    pub next_fresh: u64,
-    /// Larger numbers that had one.
-    pub ahead: BTreeSet<u64>,
+    pub next_unstarted: u64,
+    /// The larger numbers that had one: packs start jobs out of order.
+    pub out_of_order: BTreeSet<u64>,
     /// How many jobs that had an attempt are in each final state.
     pub finals: Vec<(JobState, u64)>,
     /// The best done jobs.

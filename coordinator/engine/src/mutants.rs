@@ -22,8 +22,8 @@ pub enum Mutant {
     LeasesNotRearmed,
     /// The slot of an attempt that has ended stays occupied.
     SlotsNotFreed,
-    /// After a restart, jobs that packs took out of their order count as fresh.
-    JobsAheadForgotten,
+    /// After a restart, jobs that packs took out of their order count as never started.
+    OutOfOrderForgotten,
     /// A lease begins when its grant is decided, though the commit of it may take longer than the lease.
     LeasesBeginEarly,
     /// Whoever says hello with a name takes the place of the worker that has it.
@@ -42,7 +42,7 @@ impl Mutant {
         Self::NoEpochDeduplication,
         Self::LeasesNotRearmed,
         Self::SlotsNotFreed,
-        Self::JobsAheadForgotten,
+        Self::OutOfOrderForgotten,
         Self::LeasesBeginEarly,
         Self::NewcomersReplace,
     ];

@@ -1,6 +1,7 @@
-//! One sweep in the engine: its fields change by the transitions below and in `transitions` alone. Jobs that never started are only a number to count from, finished ones only a count;
-//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
-//! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
+//! One sweep in the engine. Its fields change only through the transitions below and in `transitions`. Memory does not grow
+//! with the grid: jobs that never started are a number to count from, and finished ones a count. Each job is held only
+//! while it runs or waits for another attempt. Where packs start jobs out of order, their numbers are held too: a few
+//! bytes each.
 
 pub(crate) mod metrics;
 mod restored;
