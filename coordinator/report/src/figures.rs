@@ -28,7 +28,7 @@ use super::{
     model::Epoch,
     ranking::{Best, Place},
     rows::JobRow,
-    words::{At, Words},
+    strings::{At, Strings},
 };
 
 /// Most points of the scatter plot; more are an even choice and the best.
@@ -188,7 +188,7 @@ impl Figures {
 
     /// Draws both figures.
     pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
-        let words = headings.words;
+        let strings = headings.strings;
         let epochs = self.epochs.filter(|(fewest, most)| fewest == most);
         let at = match (self.uses_best, epochs) {
             (true, _) => At::Best,
@@ -224,8 +224,8 @@ impl Figures {
         );
         let [svg, png] = if headings.objective().is_share { TIME_AND_SHARE } else { TIME_AND_OBJECTIVE };
         Ok(vec![
-            figure(svg, png, scatter, words)?,
-            figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, words)?,
+            figure(svg, png, scatter, strings)?,
+            figure("figures/learning-curves.svg", "figures/learning-curves.png", curves, strings)?,
         ])
     }
 }
@@ -263,12 +263,12 @@ fn figure(
     svg_name: &'static str,
     png_name: &'static str,
     drawn: Drawn,
-    words: &Words,
+    strings: &Strings,
 ) -> Result<Figure, ReportError> {
     let Drawn { svg, title, mut notes } = drawn;
     let (pictured, replaced) = render::with_pictures(&svg);
     if replaced {
-        notes.push(words.missing_signs(render::MISSING));
+        notes.push(strings.missing_signs(render::MISSING));
     }
     let png = render::png(&pictured).map_err(|reason| ReportError::Figure { figure: png_name, reason })?;
     Ok(Figure { svg_name, png_name, title, notes, svg, png })

@@ -5,7 +5,7 @@ use terms::{Goal, MetricRow, Objective};
 use super::{
     figures::short_text,
     model::Sweep,
-    words::{InLabel, ModelTexts, Words},
+    strings::{InLabel, ModelTexts, Strings},
 };
 
 /// Unit of metrics that are a share, in [0, 1].
@@ -44,7 +44,7 @@ impl Metric {
 /// What everything is called, in the language of the report.
 #[derive(Debug)]
 pub(crate) struct Headings {
-    pub(crate) words: &'static Words,
+    pub(crate) strings: &'static Strings,
     texts: Option<&'static ModelTexts>,
     /// The objective first, then the others in the order of the schema.
     metrics: Vec<Metric>,
@@ -53,17 +53,17 @@ pub(crate) struct Headings {
 }
 
 impl Headings {
-    pub(crate) fn new(sweep: &Sweep, words: &'static Words) -> Self {
+    pub(crate) fn new(sweep: &Sweep, strings: &'static Strings) -> Self {
         let texts = sweep.manifest.and_then(|manifest| ModelTexts::of(&manifest.name));
         let Objective { name: objective, goal, .. } = &sweep.objective;
         let metric = |name: &str| {
             let known = sweep.manifest.and_then(|manifest| manifest.metric(name));
             let unit = known.map_or("", |known| known.unit.as_str());
-            let [heading, topic, at_best] = match texts.and_then(|texts| texts.metric(name, words.language()))
-            {
-                Some(texts) => texts.map(str::to_owned),
-                None => [name.to_owned(), words.name_within(name), words.at_best_epoch(name)],
-            };
+            let [heading, topic, at_best] =
+                match texts.and_then(|texts| texts.metric(name, strings.language())) {
+                    Some(texts) => texts.map(str::to_owned),
+                    None => [name.to_owned(), strings.name_within(name), strings.at_best_epoch(name)],
+                };
             Metric {
                 name: name.to_owned(),
                 index: sweep.metrics.index(name),
@@ -79,7 +79,7 @@ impl Headings {
         let metrics: Vec<Metric> =
             std::iter::once(objective).chain(others).map(|name| metric(name)).collect();
         let companion = companion(sweep, &metrics);
-        Self { words, texts, metrics, companion }
+        Self { strings, texts, metrics, companion }
     }
 
     /// The metric that ranks jobs.
@@ -99,7 +99,7 @@ impl Headings {
 
     /// A parameter's heading; its own name where there is no better.
     pub(crate) fn parameter<'a>(&self, name: &'a str) -> &'a str {
-        self.texts.and_then(|texts| texts.parameter(name, self.words.language())).unwrap_or(name)
+        self.texts.and_then(|texts| texts.parameter(name, self.strings.language())).unwrap_or(name)
     }
 
     /// `lr=0.0001, bs=32, relu`: parameters with their values, those that a job lacks left out.
@@ -124,7 +124,7 @@ impl Headings {
         };
         let mut label = parts.into_iter().map(part).collect::<Vec<_>>().join(", ");
         if left_out > 0 {
-            label.push_str(&self.words.more(left_out as u64));
+            label.push_str(&self.strings.more(left_out as u64));
         }
         label
     }

@@ -12,9 +12,9 @@ mod model;
 mod pages;
 mod ranking;
 mod rows;
+mod strings;
 mod tables;
 pub mod view;
-mod words;
 
 use std::{
     fs::Permissions,
@@ -38,8 +38,8 @@ use self::{
     pages::Content,
     ranking::{Best, Place, Ranking},
     rows::JobRow,
+    strings::Strings,
     tables::Tables,
-    words::Words,
 };
 
 /// Where `sweep run` writes the best weights within the report's folder.
@@ -107,7 +107,7 @@ impl ReportWriter {
         std::fs::create_dir_all(directory.join("figures")).map_err(write)?;
         HeldFolder::remove_stale(directory, UNFINISHED);
         let unfinished = HeldFolder::create(directory, UNFINISHED).map_err(write)?;
-        let headings = Headings::new(&sweep, Words::of(language));
+        let headings = Headings::new(&sweep, Strings::of(language));
         let ranking = Ranking::new(sweep.objective.clone(), &sweep.metrics);
         Ok(Self {
             directory: directory.to_owned(),
@@ -172,7 +172,7 @@ impl ReportWriter {
             rows.sort_by_key(|row| row.number);
         }
         let content = Content {
-            words: headings.words,
+            strings: headings.strings,
             headings: &headings,
             sweep: &sweep,
             rows,

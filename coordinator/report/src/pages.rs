@@ -12,7 +12,7 @@ use super::{
     headings::{Headings, Metric},
     model::Sweep,
     rows::{JobRow, cut},
-    words::Words,
+    strings::Strings,
 };
 
 /// Most groups of failed jobs on a page.
@@ -27,7 +27,7 @@ const FOLDED_CELLS_MAX: usize = 50_000;
 
 /// What a page says.
 pub(super) struct Content<'a> {
-    pub(super) words: &'static Words,
+    pub(super) strings: &'static Strings,
     pub(super) headings: &'a Headings,
     pub(super) sweep: &'a Sweep,
     /// Rows of the table, in the order of the page.
@@ -86,13 +86,13 @@ impl Content<'_> {
 
     /// The columns of the table, and those that it has no room for.
     fn columns(&self) -> (Vec<Column<'_>>, Vec<Column<'_>>) {
-        let (words, headings) = (self.words, self.headings);
+        let (strings, headings) = (self.strings, self.headings);
         let mut parameters: Vec<Column<'_>> =
             self.parameters().into_iter().map(|name| self.parameter(name)).collect();
         let mut others = parameters.split_off(PARAMETERS_SHOWN_MAX.min(parameters.len()));
-        let mut columns = vec![column(words.job, |row| row.number.to_string())];
+        let mut columns = vec![column(strings.job, |row| row.number.to_string())];
         columns.extend(parameters);
-        columns.push(column(words.train_seconds, |row| decimals(row.train_seconds, 2)));
+        columns.push(column(strings.train_seconds, |row| decimals(row.train_seconds, 2)));
         let objective = headings.objective();
         let metric = |metric| self.metric(metric);
         columns.push(metric(objective));
@@ -104,15 +104,15 @@ impl Content<'_> {
         others.extend(more);
         if self.rows.iter().any(|row| row.best.is_some()) {
             let epoch = |row: &JobRow| row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string());
-            columns.push(column(words.best_epoch, epoch));
+            columns.push(column(strings.best_epoch, epoch));
             columns.push(column(&objective.at_best, |row| decimals(row.best.map(|(_, value)| value), 4)));
         }
         if self.shows_packs() {
-            columns.push(column(words.pack_size, |row| row.pack_size.to_string()));
+            columns.push(column(strings.pack_size, |row| row.pack_size.to_string()));
         }
         if self.shows_states() {
-            columns.push(column(words.state, |row| words.state_name(row.state).to_owned()));
-            columns.push(column(words.reason, |row| cut(&words.reason(&row.reason))));
+            columns.push(column(strings.state, |row| strings.state_name(row.state).to_owned()));
+            columns.push(column(strings.reason, |row| cut(&strings.reason(&row.reason))));
         }
         (columns, others)
     }
@@ -136,7 +136,7 @@ impl Content<'_> {
         if others.is_empty() {
             return None;
         }
-        let mut columns = vec![column(self.words.job, |row| row.number.to_string())];
+        let mut columns = vec![column(self.strings.job, |row| row.number.to_string())];
         columns.extend(others);
         let rows = (FOLDED_CELLS_MAX / columns.len()).min(self.rows.len());
         Some(self.table_of(&columns, rows))
@@ -154,24 +154,24 @@ impl Content<'_> {
 
     /// Which jobs failed or ended early, and why: a line a group, of what happened to how many and of which these are.
     fn failures(&self) -> Vec<(String, String)> {
-        let words = self.words;
+        let strings = self.strings;
         let line = |group: &Group| {
             let (numbers, more) = group.numbers();
-            let more = if more > 0 { words.more(more) } else { String::new() };
+            let more = if more > 0 { strings.more(more) } else { String::new() };
             let reason = match &group.why {
-                Why::Reason(reason) => cut(&words.reason(&reason.text())),
-                Why::Unknown => words.no_reason.to_owned(),
-                Why::NeverStarted => words.reason(NEVER_STARTED),
-                Why::Various => words.various_reasons.to_owned(),
+                Why::Reason(reason) => cut(&strings.reason(&reason.text())),
+                Why::Unknown => strings.no_reason.to_owned(),
+                Why::NeverStarted => strings.reason(NEVER_STARTED),
+                Why::Various => strings.various_reasons.to_owned(),
             };
-            let what = format!("{}, {}", words.state_name(group.state), words.jobs(group.jobs));
-            (what, format!("{reason} ({} {numbers}{more})", words.job_numbers(group.jobs)))
+            let what = format!("{}, {}", strings.state_name(group.state), strings.jobs(group.jobs));
+            (what, format!("{reason} ({} {numbers}{more})", strings.job_numbers(group.jobs)))
         };
         let mut lines: Vec<_> = self.failures.iter().take(GROUPS_SHOWN_MAX).map(line).collect();
         let rest = self.failures.get(GROUPS_SHOWN_MAX..).unwrap_or_default();
         if !rest.is_empty() {
             let jobs = rest.iter().map(|group| group.jobs).sum();
-            lines.push((words.jobs(jobs), words.other_reasons.to_owned()));
+            lines.push((strings.jobs(jobs), strings.other_reasons.to_owned()));
         }
         lines
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     headings::{Headings, Metric},
-    words::Words,
+    strings::Strings,
 };
 
 const WIDTH: f64 = 960.0;
@@ -52,12 +52,12 @@ struct Unseen {
 }
 
 pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
-    let (curves, words) = (jobs.curves, headings.words);
-    let title = words.learning_curves.to_owned();
+    let (curves, strings) = (jobs.curves, headings.strings);
+    let title = strings.learning_curves.to_owned();
     let mut drawing = Drawing::new(WIDTH);
     drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
     if curves.is_empty() {
-        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        drawing.text((WIDTH / 2.0, 90.0), strings.no_results, 18.0, Anchor::Middle, Ink::Soft);
         return Drawn { svg: drawing.finish(150.0), title, notes: Vec::new() };
     }
     let values: Vec<Vec<String>> = curves.iter().map(|curve| curve.values.clone()).collect();
@@ -65,13 +65,13 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let mut notes = Vec::new();
     let left_out = jobs.all.saturating_sub(curves.len() as u64);
     if left_out > 0 {
-        let shown = words.best_and_worst(jobs.best, curves.len() - jobs.best, jobs.all);
+        let shown = strings.best_and_worst(jobs.best, curves.len() - jobs.best, jobs.all);
         drawing.text((WIDTH / 2.0, 48.0), &shown, 14.0, Anchor::Middle, Ink::Soft);
-        notes.push(words.shown_and_not(&shown, left_out));
+        notes.push(strings.shown_and_not(&shown, left_out));
     }
     if let Some(meaning) = meaning {
         let name = |parameter: usize| jobs.varying.get(parameter).map_or("", |name| headings.parameter(name));
-        notes.push(words.colour_and_dash(name(meaning.colour), meaning.dash.map(name)));
+        notes.push(strings.colour_and_dash(name(meaning.colour), meaning.dash.map(name)));
     }
     let top = if left_out > 0 { 66.0 } else { 46.0 };
     let metrics: Vec<&Metric> = std::iter::once(headings.objective()).chain(headings.companion()).collect();
@@ -81,14 +81,14 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     for (place, metric) in metrics.into_iter().enumerate() {
         let left = MARGIN + place as f64 * (MARGIN + share);
         let area = Area { left, top, right: left + share, bottom: top + PANEL_HEIGHT };
-        let found = metric_panel(&mut drawing, area, curves, &looks, metric, words, &mut notes);
+        let found = metric_panel(&mut drawing, area, curves, &looks, metric, strings, &mut notes);
         unseen.beyond += found.beyond;
         unseen.below += found.below;
         unseen.gaps += found.gaps;
     }
     let top = top + PANEL_HEIGHT + 6.0;
-    let bottom = write_legend(&mut drawing, top, jobs, &looks, left_out > 0, words);
-    let bottom = write_marks(&mut drawing, bottom, curves, unseen, words);
+    let bottom = write_legend(&mut drawing, top, jobs, &looks, left_out > 0, strings);
+    let bottom = write_marks(&mut drawing, bottom, curves, unseen, strings);
     Drawn { svg: drawing.finish(bottom + 10.0), title, notes }
 }
 
@@ -99,23 +99,23 @@ fn metric_panel(
     curves: &[Curve],
     looks: &[Look],
     metric: &Metric,
-    words: &Words,
+    strings: &Strings,
     notes: &mut Vec<String>,
 ) -> Unseen {
     let lines = lines(curves, metric);
     let y = axis_of(metric, &lines);
-    let name = words.on_axis(&metric.heading, y.scale() == Scale::Logarithmic);
-    let unseen = panel(drawing, area, curves, looks, &lines, &y, &name, words);
+    let name = strings.on_axis(&metric.heading, y.scale() == Scale::Logarithmic);
+    let unseen = panel(drawing, area, curves, looks, &lines, &y, &name, strings);
     if unseen.beyond > 0 {
         let finite = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
         let largest = finite.filter(|value| value.is_finite() && y.share(*value) > 1.0).reduce(f64::max);
-        notes.push(words.beyond_axis(unseen.beyond, largest, metric.is_loss));
+        notes.push(strings.beyond_axis(unseen.beyond, largest, metric.is_loss));
     }
     if unseen.below > 0 {
-        notes.push(words.below_axis(unseen.below));
+        notes.push(strings.below_axis(unseen.below));
     }
     if unseen.gaps > 0 {
-        notes.push(words.not_numbers(unseen.gaps));
+        notes.push(strings.not_numbers(unseen.gaps));
     }
     unseen
 }
@@ -151,21 +151,21 @@ fn panel(
     lines: &[Line],
     y: &Axis,
     name: &str,
-    words: &Words,
+    strings: &Strings,
 ) -> Unseen {
     let numbers: Vec<String> = curves.iter().map(|curve| curve.number.to_string()).collect();
     let room = numbers.iter().map(|number| width(number, NUMBER_SIZE)).fold(0.0, f64::max) + 12.0;
     let last = curves.iter().flat_map(|curve| &curve.epochs).map(|epoch| epoch.number).max().unwrap_or(1);
     let inner = Area { right: area.right - room, ..area };
     let axes = (Axis::epochs(f64::from(last)), y.clone());
-    let panel = Panel::draw(drawing, inner, axes, (words.epoch, name));
+    let panel = Panel::draw(drawing, inner, axes, (strings.epoch, name));
     let is_beyond = |point: &&(f64, f64)| y.share(point.1) > 1.0;
     let is_below = |point: &&(f64, f64)| point.1 == f64::NEG_INFINITY;
     // The best is drawn last, on top.
     for (index, line) in lines.iter().enumerate().rev() {
         let Look { ink, dash } = looks[index];
         let has_dots = line.points.len() <= DOTS_MAX;
-        drawing.titled(&words.job_titled(curves[index].number, &curves[index].label), |drawing| {
+        drawing.titled(&strings.job_titled(curves[index].number, &curves[index].label), |drawing| {
             for segment in line.segments() {
                 let places: Vec<At> = segment.iter().map(|(x, y)| panel.at(*x, *y)).collect();
                 drawing.polyline(&places, ink, 2.0, dash);
@@ -237,14 +237,14 @@ fn write_legend(
     jobs: &Jobs<'_>,
     looks: &[Look],
     selection: bool,
-    words: &Words,
+    strings: &Strings,
 ) -> f64 {
     let curves = jobs.curves;
     let column = (WIDTH - 3.0 * MARGIN) / 2.0;
     let left_entries = if selection { jobs.best } else { curves.len().div_ceil(2) };
     let mut top = top;
     if selection {
-        for (text, left) in [(words.best_jobs, MARGIN), (words.worst_jobs, 2.0 * MARGIN + column)] {
+        for (text, left) in [(strings.best_jobs, MARGIN), (strings.worst_jobs, 2.0 * MARGIN + column)] {
             drawing.text((left, top + legend::ROW / 2.0), text, LEGEND_SIZE, Anchor::Start, Ink::Soft);
         }
         top += legend::ROW;
@@ -267,7 +267,7 @@ fn write_legend(
 }
 
 /// Explains the marks that occur; returns where that ends.
-fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen, words: &Words) -> f64 {
+fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen, strings: &Strings) -> f64 {
     let with_epochs = curves.iter().filter(|curve| !curve.epochs.is_empty());
     let marks: BTreeSet<Mark> = with_epochs.filter_map(|curve| Mark::of_state(curve.state)).collect();
     let y = top + legend::ROW / 2.0;
@@ -278,17 +278,17 @@ fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen
         left += 14.0 + width(text, LEGEND_SIZE) + 30.0;
     };
     for mark in &marks {
-        let text = words.state_name(mark.state().unwrap_or_default());
+        let text = strings.state_name(mark.state().unwrap_or_default());
         explain(drawing, &|drawing, at| mark.draw(drawing, at), text);
     }
     if unseen.beyond > 0 {
-        explain(drawing, &|drawing, (x, y)| beyond_mark(drawing, (x, y + 5.0), Ink::Soft), words.beyond);
+        explain(drawing, &|drawing, (x, y)| beyond_mark(drawing, (x, y + 5.0), Ink::Soft), strings.beyond);
     }
     if unseen.below > 0 {
         explain(drawing, &|drawing, (x, y)| below_mark(drawing, (x, y - 5.0), Ink::Soft), "-inf");
     }
     if unseen.gaps > 0 {
-        explain(drawing, &|drawing, (x, y)| gap_mark(drawing, (x, y + 5.5), Ink::Soft), words.not_a_number);
+        explain(drawing, &|drawing, (x, y)| gap_mark(drawing, (x, y + 5.5), Ink::Soft), strings.not_a_number);
     }
     if marks.is_empty() && unseen.beyond + unseen.below + unseen.gaps == 0 { top } else { top + legend::ROW }
 }

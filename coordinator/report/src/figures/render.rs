@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn every_sign_of_a_report_has_its_picture() {
-        for words in [
-            include_str!("../words.rs"),
-            include_str!("../words/english.rs"),
-            include_str!("../words/japanese.rs"),
-            include_str!("../words/models.rs"),
-            include_str!("../words/sentences.rs"),
+        for strings in [
+            include_str!("../strings.rs"),
+            include_str!("../strings/english.rs"),
+            include_str!("../strings/japanese.rs"),
+            include_str!("../strings/models.rs"),
+            include_str!("../strings/sentences.rs"),
         ] {
-            let missing: String = words.chars().filter(|sign| !has_picture(*sign)).collect();
+            let missing: String = strings.chars().filter(|sign| !has_picture(*sign)).collect();
             assert_eq!(missing, "", "make the font again (assets/README.md)");
         }
     }

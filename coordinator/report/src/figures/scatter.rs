@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     headings::Headings,
-    words::{At as AtEpoch, Words},
+    strings::{At as AtEpoch, Strings},
 };
 
 const WIDTH: f64 = 960.0;
@@ -52,14 +52,14 @@ struct Cluster {
 }
 
 pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
-    let (points, words, objective) = (jobs.points, headings.words, headings.objective());
-    let title = words.time_and(&objective.topic, jobs.at);
+    let (points, strings, objective) = (jobs.points, headings.strings, headings.objective());
+    let title = strings.time_and(&objective.topic, jobs.at);
     let mut drawing = Drawing::new(WIDTH);
     // Bold signs are wider than those that are measured.
     let shown = fitted(&title, TITLE_SIZE, 0.9 * (WIDTH - 2.0 * MARGIN));
     drawing.bold((WIDTH / 2.0, 24.0), &shown, TITLE_SIZE, Anchor::Middle, Ink::Text);
     if points.is_empty() {
-        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        drawing.text((WIDTH / 2.0, 90.0), strings.no_results, 18.0, Anchor::Middle, Ink::Soft);
         return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, headings) };
     }
     let unfinished = points.iter().any(|point| point.state != "done");
@@ -76,14 +76,14 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let x = Axis::fitting(seconds, 0.08);
     let y = if objective.is_share { Axis::around(values(), 0.08) } else { Axis::fitting(values, 0.08) };
     let is_logarithmic = |axis: &Axis| axis.scale() == Scale::Logarithmic;
-    let value_axis = words.metric_axis(&objective.heading, &objective.at_best, jobs.at);
-    let value_axis = words.on_axis(&value_axis, is_logarithmic(&y));
-    let time_axis = words.on_axis(words.train_seconds_axis, is_logarithmic(&x));
+    let value_axis = strings.metric_axis(&objective.heading, &objective.at_best, jobs.at);
+    let value_axis = strings.on_axis(&value_axis, is_logarithmic(&y));
+    let time_axis = strings.on_axis(strings.train_seconds_axis, is_logarithmic(&x));
     let panel = Panel::draw(&mut drawing, area, (x, y), (&time_axis, &value_axis));
     let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.value)).collect();
     let clusters = clusters(&places);
     let texts: Vec<Vec<String>> =
-        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, words)).collect();
+        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, strings)).collect();
     let placed = place_labels(&clusters, &texts, panel.plot);
     for label in placed.iter().filter(|label| label.needs_line) {
         let at = clusters[label.point].at;
@@ -91,7 +91,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     }
     // The best is drawn last, on top.
     for (point, at) in points.iter().zip(&places).rev() {
-        let title = words.job_titled(point.number, &point.label);
+        let title = strings.job_titled(point.number, &point.label);
         drawing.titled(&title, |drawing| mark_of(point).draw(drawing, *at));
     }
     for label in &placed {
@@ -102,7 +102,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let unlabelled = points.len() - labelled;
     let mut notes = notes(jobs, unlabelled, has_numbers, headings);
     if unfinished && jobs.at != AtEpoch::Best {
-        notes.insert(0, words.unfinished_are_last.to_owned());
+        notes.insert(0, strings.unfinished_are_last.to_owned());
     }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
 }
@@ -136,7 +136,7 @@ fn clusters(places: &[At]) -> Vec<Cluster> {
 }
 
 /// The texts that would do for a point, the best first: the parameters of a lone job, or else the numbers of jobs.
-fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String> {
+fn label_texts(cluster: &Cluster, points: &[Point], strings: &Strings) -> Vec<String> {
     let mut numbers: Vec<u64> = cluster.members.iter().map(|member| points[*member].number).collect();
     match numbers.len() {
         1 => {
@@ -148,7 +148,7 @@ fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String
             numbers.sort_unstable();
             vec![numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]
         }
-        all => vec![words.and_others(numbers[0], all - 1)],
+        all => vec![strings.and_others(numbers[0], all - 1)],
     }
 }
 
@@ -178,7 +178,7 @@ fn write_legend(
     mark_of: impl Fn(&Point) -> Mark,
     headings: &Headings,
 ) -> f64 {
-    let words = headings.words;
+    let strings = headings.strings;
     let mut marks: Vec<Mark> = jobs.points.iter().map(mark_of).collect();
     marks.sort_unstable();
     marks.dedup();
@@ -191,12 +191,12 @@ fn write_legend(
     let has_name = !entries.is_empty();
     for (position, mark) in marks.into_iter().enumerate() {
         if has_name && Some(position) == states {
-            entries.push((None, format!("{}:", words.state)));
+            entries.push((None, format!("{}:", strings.state)));
         }
         let text = match (mark, mark.state()) {
             (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
-            (Mark::OtherGroup, _) => words.other_values.to_owned(),
-            (_, state) => words.state_name(state.unwrap_or("done")).to_owned(),
+            (Mark::OtherGroup, _) => strings.other_values.to_owned(),
+            (_, state) => strings.state_name(state.unwrap_or("done")).to_owned(),
         };
         entries.push((Some(mark), text));
     }
@@ -223,22 +223,22 @@ fn write_legend(
 
 /// What the figure does not show, and what its labels are.
 fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, headings: &Headings) -> Vec<String> {
-    let words = headings.words;
+    let strings = headings.strings;
     let mut notes = Vec::new();
     if (jobs.points.len() as u64) < jobs.with_results {
-        notes.push(words.points_shown(jobs.points.len(), jobs.with_results));
+        notes.push(strings.points_shown(jobs.points.len(), jobs.with_results));
     }
     if jobs.without_results > 0 {
-        notes.push(words.without_results(jobs.without_results));
+        notes.push(strings.without_results(jobs.without_results));
     }
     if jobs.without_values > 0 {
-        notes.push(words.without_values(jobs.without_values, &headings.objective().heading));
+        notes.push(strings.without_values(jobs.without_values, &headings.objective().heading));
     }
     if has_numbers {
-        notes.push(words.numbers_are_jobs.to_owned());
+        notes.push(strings.numbers_are_jobs.to_owned());
     }
     if unlabelled > 0 {
-        notes.push(words.unlabelled(unlabelled));
+        notes.push(strings.unlabelled(unlabelled));
     }
     notes
 }

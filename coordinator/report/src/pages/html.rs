@@ -9,8 +9,8 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page as HTML.
 pub(crate) fn html(content: &Content<'_>) -> String {
-    let words = content.words;
-    let title = format!("{}: {}", words.report_of, text(&content.sweep.name));
+    let strings = content.strings;
+    let title = format!("{}: {}", strings.report_of, text(&content.sweep.name));
     let mut table = String::new();
     let hint_style = results(&mut table, content);
     let mut page = format!(
@@ -19,39 +19,39 @@ pub(crate) fn html(content: &Content<'_>) -> String {
          <title>{title}</title>\n<style>\n{STYLE}@media screen and (prefers-color-scheme: dark) {{\n  \
          :root {{ --shade: #fff4; }} figure {{ background: #16181c; }}\n{}}}\n{hint_style}\n</style>\n</head>\n<body>\n\
          <h1>{title}</h1>\n<h2>{}</h2>\n<dl>\n",
-        words.code,
+        strings.code,
         dark_style(),
-        words.summary
+        strings.summary
     );
     for (name, fact) in content.facts() {
         let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", text(&name), text(&fact));
     }
-    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", words.results);
+    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", strings.results);
     if content.selection {
-        let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
+        let _ = writeln!(page, "<p>{}</p>", text(strings.best_rows_only));
     }
     other_columns(&mut page, content);
     if content.shows_packs() {
-        let _ = writeln!(page, "<p>{}</p>", text(words.packs));
+        let _ = writeln!(page, "<p>{}</p>", text(strings.packs));
     }
     let failures = content.failures();
     if !failures.is_empty() {
-        let _ = write!(page, "<h2>{}</h2>\n<ul>\n", words.failures);
+        let _ = write!(page, "<h2>{}</h2>\n<ul>\n", strings.failures);
         for (what, why) in failures {
             let _ = writeln!(page, "<li><strong>{}</strong>: {}</li>", text(&what), text(&why));
         }
         page.push_str("</ul>\n");
     }
-    let _ = writeln!(page, "<h2>{}</h2>", words.figures);
+    let _ = writeln!(page, "<h2>{}</h2>", strings.figures);
     for figure in content.figures {
-        write_figure(&mut page, figure, words.scroll_hint);
+        write_figure(&mut page, figure, strings.scroll_hint);
     }
     let _ = write!(
         page,
         "<h2>{}</h2>\n<pre tabindex=\"0\">{}</pre>\n<footer>{}</footer>\n</body>\n</html>\n",
-        words.specification,
+        strings.specification,
         text(content.sweep.specification.trim_end()),
-        text(words.other_files)
+        text(strings.other_files)
     );
     page
 }
@@ -80,14 +80,14 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
             columns::width(&headings[column], cells, numeric[column])
         })
         .collect();
-    let hint = text(content.words.scroll_hint);
+    let hint = text(content.strings.scroll_hint);
     let _ = writeln!(page, "<p class=\"hint table-hint\">{hint}</p>");
     let classes = classes(&rows, &numeric);
     let table = Written { headings: &headings, classes: &classes, rows: &rows };
     let all: Vec<usize> = (0..headings.len()).collect();
     let parts = columns::on_paper(&widths);
     let class = if parts.len() > 1 { "screen" } else { "" };
-    let label = text(content.words.results);
+    let label = text(content.strings.results);
     let _ = writeln!(page, "<div class=\"wide\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\">");
     table.write(page, class, "", &all);
     page.push_str("</div>\n");
@@ -106,10 +106,10 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
 /// The columns that the table has no room for, in a box that opens; not on paper.
 fn other_columns(page: &mut String, content: &Content<'_>) {
     let Some(Table { headings, rows }) = content.folded() else { return };
-    let words = content.words;
+    let strings = content.strings;
     let classes = classes(&rows, &numeric(&headings, &rows));
     let table = Written { headings: &headings, classes: &classes, rows: &rows };
-    let summary = text(&words.more_columns(headings.len() - 1));
+    let summary = text(&strings.more_columns(headings.len() - 1));
     let _ = writeln!(
         page,
         "<details><summary>{summary}</summary>\n<div class=\"wide\" role=\"region\" aria-label=\"{summary}\" tabindex=\"0\">"
@@ -117,7 +117,7 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
     table.write(page, "", "", &(0..headings.len()).collect::<Vec<_>>());
     page.push_str("</div>\n");
     if rows.len() < content.rows.len() {
-        let _ = writeln!(page, "<p>{}</p>", text(&words.first_rows_only(rows.len())));
+        let _ = writeln!(page, "<p>{}</p>", text(&strings.first_rows_only(rows.len())));
     }
     page.push_str("</details>\n");
 }

@@ -5,7 +5,7 @@ mod known;
 use std::sync::LazyLock;
 
 use self::known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED};
-use super::Words;
+use super::Strings;
 
 /// Every form of a reason in both languages, the more special first. English has its holes in order, Japanese by position or
 /// in order. A hole may hold a reason itself.
@@ -45,7 +45,7 @@ const PLACE_JAPANESE: &str = "<place>";
 /// Reasons within reasons: more, the system does not write.
 const NESTED_MAX: usize = 5;
 
-impl Words {
+impl Strings {
     /// A reason in this report's language, where it is one of the system's own.
     pub(crate) fn reason(&self, reason: &str) -> String {
         if self.is_japanese() { japanese(reason, NESTED_MAX) } else { reason.to_owned() }
@@ -146,8 +146,8 @@ mod tests {
             ("CUDA error: {} {0}", "CUDA error: {} {0}"),
             ("", ""),
         ] {
-            assert_eq!(Words::of(Language::Japanese).reason(reason), expected);
-            assert_eq!(Words::of(Language::English).reason(reason), reason);
+            assert_eq!(Strings::of(Language::Japanese).reason(reason), expected);
+            assert_eq!(Strings::of(Language::English).reason(reason), reason);
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
                 rest = after;
             }
             reason += rest;
-            let translated = Words::of(Language::Japanese).reason(&reason);
+            let translated = Strings::of(Language::Japanese).reason(&reason);
             assert!(translated != reason, "{reason}");
             assert!(
                 (0..numbers.start).all(|number| translated.contains(&number.to_string())),
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn what_looks_like_many_reasons_is_translated_in_bounded_time() {
         let nested = "the worker is shutting down, and ".repeat(10_000);
-        assert!(Words::of(Language::Japanese).reason(&nested).starts_with("ワーカーの終了処理中"));
+        assert!(Strings::of(Language::Japanese).reason(&nested).starts_with("ワーカーの終了処理中"));
     }
 
     /// Where reasons are written, and how those texts begin of the files that have others, too.

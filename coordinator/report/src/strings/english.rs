@@ -1,8 +1,8 @@
 //! The English texts.
 
-use super::{Language, Words};
+use super::{Language, Strings};
 
-pub(super) const ENGLISH: Words = Words {
+pub(super) const ENGLISH: Strings = Strings {
     language: Language::English,
     code: "en",
     report_of: "Sweep report",

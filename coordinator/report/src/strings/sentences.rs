@@ -4,7 +4,7 @@ use terminal::count as counted;
 
 use super::{
     super::figures::{measured, short},
-    Words,
+    Strings,
 };
 
 /// `is` or `are`, and the like.
@@ -23,7 +23,7 @@ pub(crate) enum At {
     Best,
 }
 
-impl Words {
+impl Strings {
     pub(crate) fn jobs(&self, count: u64) -> String {
         self.either_of(|| counted(count, "job"), || format!("{count} ジョブ"))
     }
@@ -294,29 +294,29 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Language, words::Words};
+    use crate::{Language, strings::Strings};
 
     #[test]
     fn numbers_are_told_as_people_say_them() {
-        let words = Words::of(Language::English);
+        let strings = Strings::of(Language::English);
         for (text, expected) in [
-            (words.jobs(1), "1 job"),
-            (words.jobs(2), "2 jobs"),
-            (words.seconds_in_all(4536.0, false), "4536.0 s"),
-            (words.seconds_in_all(0.0123, false), "0.0123 s"),
-            (words.seconds_in_all(0.0, false), "0.0 s"),
-            (words.and_others(3, 1), "3 and 1 other"),
-            (words.and_others(3, 4), "3 and 4 others"),
-            (words.without_results(1), "1 job is not drawn, as it has no epoch."),
-            (words.without_results(2), "2 jobs are not drawn, as they have no epoch."),
-            (words.shown_and_not("x", 1), "Drawn: x; 1 job is not drawn."),
+            (strings.jobs(1), "1 job"),
+            (strings.jobs(2), "2 jobs"),
+            (strings.seconds_in_all(4536.0, false), "4536.0 s"),
+            (strings.seconds_in_all(0.0123, false), "0.0123 s"),
+            (strings.seconds_in_all(0.0, false), "0.0 s"),
+            (strings.and_others(3, 1), "3 and 1 other"),
+            (strings.and_others(3, 4), "3 and 4 others"),
+            (strings.without_results(1), "1 job is not drawn, as it has no epoch."),
+            (strings.without_results(2), "2 jobs are not drawn, as they have no epoch."),
+            (strings.shown_and_not("x", 1), "Drawn: x; 1 job is not drawn."),
             (
-                words.beyond_axis(1, Some(3.2e14), true),
+                strings.beyond_axis(1, Some(3.2e14), true),
                 "▲: the loss of 1 job goes beyond the axis, up to 3.2e14.",
             ),
-            (words.beyond_axis(2, None, false), "▲: the values of 2 jobs go beyond the axis."),
-            (words.without_values(1, "f1"), "1 job is not drawn, as it has no finite value of f1."),
-            (words.more_columns(1), "1 more column (results.csv has all)"),
+            (strings.beyond_axis(2, None, false), "▲: the values of 2 jobs go beyond the axis."),
+            (strings.without_values(1, "f1"), "1 job is not drawn, as it has no finite value of f1."),
+            (strings.more_columns(1), "1 more column (results.csv has all)"),
         ] {
             assert_eq!(text, expected);
         }

@@ -16,7 +16,7 @@ use super::Language;
 
 /// The texts of one language.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct Strings {
     language: Language,
     /// Value of the `lang` attribute.
     pub(super) code: &'static str,
@@ -67,7 +67,7 @@ pub(super) struct Words {
     pub(super) other_files: &'static str,
 }
 
-impl Words {
+impl Strings {
     /// The texts of `language`.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
