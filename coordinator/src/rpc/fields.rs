@@ -14,7 +14,7 @@ use terms::snapshot::ContentHash;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
-use super::{SweepServer, convert, test_seat};
+use super::{SweepServer, convert, test_leadership};
 use crate::driver::DriverHandle;
 
 /// Texts that a store may take for another, or that end what they stand in.
@@ -31,9 +31,9 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let (store, folder) = test_seat::store().await;
-        let driver = test_seat::driver(&store).await;
-        let server = SweepServer::new(test_seat::led_by(&driver), store, None, TaskTracker::new());
+        let (store, folder) = test_leadership::store().await;
+        let driver = test_leadership::driver(&store).await;
+        let server = SweepServer::new(test_leadership::led_by(&driver), store, None, TaskTracker::new());
         Self { server, driver, _folder: folder }
     }
 
