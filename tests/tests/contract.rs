@@ -5,8 +5,8 @@
 
 #[path = "contract/agreement.rs"]
 mod agreement;
-#[path = "contract/damaged.rs"]
-mod damaged;
+#[path = "contract/corruption.rs"]
+mod corruption;
 #[path = "contract/held_up.rs"]
 mod held_up;
 #[path = "contract/leadership.rs"]
@@ -402,7 +402,7 @@ async fn a_file_that_is_no_database_is_refused() {
     )
     .unwrap();
     let opened = open(&place.url).await;
-    assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
 }
 
 #[tokio::test]

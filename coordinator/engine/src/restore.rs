@@ -17,7 +17,7 @@ pub enum RestoreError {
         source: DefinitionError,
     },
     /// The rows contradict each other.
-    #[error("the store is damaged: {0}; restore it from a backup")]
+    #[error("the store is corrupt: {0}; restore it from a backup")]
     Contradiction(String),
 }
 

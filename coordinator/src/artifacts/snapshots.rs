@@ -104,7 +104,7 @@ impl Artifacts {
         if offset == 0 && data.len() as u64 == bytes {
             let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
             if ContentHash::of(&data) != content {
-                return Err(ArtifactError::Damaged);
+                return Err(ArtifactError::Corrupt);
             }
             self.put(&name, data).await?;
             return Ok(Taken::Whole);

@@ -183,8 +183,8 @@ async fn fetch(
     }
     if bytes != artifact.bytes || hasher.finalize().to_hex().as_str() != artifact.blake3 {
         return Err(Failure::operation(format!(
-            "the weights of job {} arrived damaged ({bytes} of {} bytes); try again, and if it stays so, the file that the \
-             coordinator keeps is damaged",
+            "the weights of job {} arrived corrupt ({bytes} of {} bytes); try again, and if it stays so, the file that the \
+             coordinator keeps is corrupt",
             artifact.job, artifact.bytes
         )));
     }

@@ -99,7 +99,7 @@ async fn take(
 fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<v1::WeightsResponse, Status> {
     match error {
         ArtifactError::TooMany | ArtifactError::Busy => Ok(answer(WeightsAnswer::Waiting)),
-        ArtifactError::Piece | ArtifactError::Damaged => Err(status(error)),
+        ArtifactError::Piece | ArtifactError::Corrupt => Err(status(error)),
         ArtifactError::Full => {
             artifacts.failed(error);
             Err(status(error))
@@ -128,7 +128,7 @@ fn status(error: &ArtifactError) -> Status {
             Status::resource_exhausted(error.to_string())
         }
         ArtifactError::Piece => Status::invalid_argument(error.to_string()),
-        ArtifactError::Damaged => Status::data_loss(error.to_string()),
+        ArtifactError::Corrupt => Status::data_loss(error.to_string()),
         _ => {
             tracing::error!("{error}");
             Status::internal(error.to_string())
@@ -247,6 +247,6 @@ mod tests {
         assert_eq!(code(ArtifactError::Full), Err(Code::ResourceExhausted));
         assert_eq!(code(ArtifactError::Busy), Ok(v1::WeightsState::Waiting));
         assert_eq!(code(ArtifactError::TooMany), Ok(v1::WeightsState::Waiting));
-        assert_eq!(code(ArtifactError::Damaged), Err(Code::DataLoss));
+        assert_eq!(code(ArtifactError::Corrupt), Err(Code::DataLoss));
     }
 }

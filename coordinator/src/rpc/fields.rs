@@ -279,7 +279,7 @@ async fn no_text_of_a_user_reaches_the_store_with_what_it_cannot_tell_apart() {
 }
 
 #[tokio::test]
-async fn no_number_of_a_user_is_taken_for_a_damaged_store() {
+async fn no_number_of_a_user_is_taken_for_a_corrupt_store() {
     let served = Served::start().await;
     served.submit("").await.unwrap();
     for field in fields("SweepService", Type::Uint64) {

@@ -125,7 +125,7 @@ fn status(artifacts: &Artifacts, error: &ArtifactError) -> Status {
         }
         ArtifactError::TooMany | ArtifactError::Busy => Status::resource_exhausted(text),
         ArtifactError::Piece | ArtifactError::Length(_) => Status::invalid_argument(text),
-        ArtifactError::Damaged | ArtifactError::Manifest(_) => Status::data_loss(text),
+        ArtifactError::Corrupt | ArtifactError::Manifest(_) => Status::data_loss(text),
         ArtifactError::NoSnapshot(_) | ArtifactError::NoContent(_) => Status::not_found(text),
         _ => {
             artifacts.failed(error);

@@ -215,7 +215,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The linked SQLite has a known bug.
-    #[error("SQLite {found} can damage databases; sweep needs 3.51.3 or newer")]
+    #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {
         /// What is linked.
         found: String,
@@ -256,16 +256,16 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row makes no sense.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
+        "the database is corrupt: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
          FILE .recover` may save some of its rows"
     )]
-    Damaged(String),
+    Corrupt(String),
     /// A row makes no sense, in a database that is not a file.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
+        "the database is corrupt: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
          --data-only` may save some of its rows"
     )]
-    DamagedTables(String),
+    CorruptTables(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -273,7 +273,7 @@ impl From<sqlx::Error> for StoreError {
         /// SQLite's SQLITE_FULL and SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
         const FULL: [&str; 3] = ["13", "4874", "53100"];
         /// SQLite's SQLITE_CORRUPT, that of an index and that of a sequence, and SQLITE_NOTADB.
-        const DAMAGED: [&str; 4] = ["11", "779", "523", "26"];
+        const CORRUPT: [&str; 4] = ["11", "779", "523", "26"];
         /// PostgreSQL's classes of SQLSTATE for values that no column holds, and for constraints.
         const UNFIT: [&str; 2] = ["22", "23"];
         let is_unfit = error
@@ -286,7 +286,7 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
             Some(code) if FULL.contains(&code) => Self::Full(error.to_string()),
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
+            Some(code) if CORRUPT.contains(&code) => Self::Corrupt(error.to_string()),
             _ => Self::Database(error),
         }
     }
@@ -311,7 +311,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error().map(|error| error.extended_code) {
             Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => Self::Full(error.to_string()),
             Some(SQLITE_CORRUPT | SQLITE_CORRUPT_INDEX | SQLITE_CORRUPT_SEQUENCE | SQLITE_NOTADB) => {
-                Self::Damaged(error.to_string())
+                Self::Corrupt(error.to_string())
             }
             _ => Self::Sqlite(error),
         }

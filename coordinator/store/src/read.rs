@@ -72,11 +72,11 @@ pub(super) async fn metric_names(
     let rows: Vec<tables::Metric> =
         select(connection, "WHERE sweep_id = $1 ORDER BY place", &[sweep]).await?;
     let schema = MetricSchema::of(rows.iter().map(|row| row.name.as_ref()))
-        .map_err(|error| StoreError::Damaged(format!("the metrics of sweep {sweep}: {error}")))?;
+        .map_err(|error| StoreError::Corrupt(format!("the metrics of sweep {sweep}: {error}")))?;
     if schema.len() == rows.len() && rows.last().is_none_or(|last| last.place + 1 == schema.len() as i64) {
         return Ok(schema);
     }
-    Err(StoreError::Damaged(format!("the metrics of sweep {sweep} are not one after the other")))
+    Err(StoreError::Corrupt(format!("the metrics of sweep {sweep} are not one after the other")))
 }
 
 /// Every sweep with its jobs that have no end, in the order of their numbers.
@@ -93,7 +93,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
     let key = row.sweep_id;
     let id = SweepId(number(key, "sweep_id")?);
     let state = SweepState::from_name(&row.state)
-        .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {:?}", row.state)))?;
+        .ok_or_else(|| StoreError::Corrupt(format!("sweep {id} has the state {:?}", row.state)))?;
     let (next_unstarted, out_of_order) = begun(connection, key).await?;
     let objective = objective(&row)?;
     let created_unix_ms = number(row.created_unix_ms, "created_unix_ms")?;
@@ -152,7 +152,7 @@ async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobSta
 /// What ranks the jobs of a sweep. Which epochs count is the specification's, and not asked for here.
 pub(super) fn objective(row: &tables::Sweep) -> Result<Objective, StoreError> {
     let goal = Goal::from_name(&row.goal)
-        .ok_or_else(|| StoreError::Damaged(format!("sweep {} has the goal {:?}", row.sweep_id, row.goal)))?;
+        .ok_or_else(|| StoreError::Corrupt(format!("sweep {} has the goal {:?}", row.sweep_id, row.goal)))?;
     Ok(Objective { name: row.metric.as_ref().into(), goal, used: MetricUse::default() })
 }
 
@@ -187,7 +187,7 @@ pub(super) fn best_epoch(row: &tables::Job) -> Result<Option<BestEpoch>, StoreEr
     let (value, bytes) =
         if is_last { (row.objective, &row.metrics) } else { (row.best_objective, &row.best_metrics) };
     let (Some(value), Some(bytes)) = (value, bytes) else {
-        return Err(StoreError::Damaged(format!("job {} does not say what its best epoch brought", row.job)));
+        return Err(StoreError::Corrupt(format!("job {} does not say what its best epoch brought", row.job)));
     };
     Ok(Some(BestEpoch { epoch: number(epoch, "best_epoch")?, value, row: metric_row(bytes)? }))
 }
@@ -239,7 +239,7 @@ fn running_attempt(
     attempt: Option<&tables::Attempt>,
     last: Option<&tables::Epoch>,
 ) -> Result<StoredAttempt, StoreError> {
-    let missing = |what| StoreError::Damaged(format!("job {} runs, but its {what} is not there", job.job));
+    let missing = |what| StoreError::Corrupt(format!("job {} runs, but its {what} is not there", job.job));
     let attempt = attempt.ok_or_else(|| missing("attempt"))?;
     if last.is_none() && job.epochs_done > 0 {
         return Err(missing("last epoch"));

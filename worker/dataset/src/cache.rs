@@ -54,7 +54,7 @@ fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<Packe
     if is_pack(&options.path) {
         let packed = PackedDataset::open(&options.path)?;
         if !is_intact(&packed, options, listener)? {
-            let reason = "its images are not those that were packed: the file was damaged".to_owned();
+            let reason = "its images are not those that were packed: the file was corrupted".to_owned();
             return Err(DataError::Packed { path: options.path.clone(), reason });
         }
         if packed.image_size() != options.image_size {
@@ -89,7 +89,7 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
         if is_intact(&packed, options, &checking)? {
             return Ok(packed.of_source(&source));
         }
-        tracing::warn!(path = %candidate.display(), "a pack of the cache is damaged and is made again");
+        tracing::warn!(path = %candidate.display(), "a pack of the cache is corrupt and is made again");
     }
     let packing = |progress: Progress| {
         let share = READING_SHARE + progress.share * (1.0 - READING_SHARE);
@@ -173,7 +173,7 @@ fn open_cached(path: &Path, content_hash: &str) -> Option<PackedDataset> {
         Ok(packed) if packed.content_hash() == content_hash => Some(packed),
         Ok(_) | Err(DataError::Missing { .. }) => None,
         Err(error) => {
-            tracing::warn!(%error, "a pack of the cache is damaged and is made again");
+            tracing::warn!(%error, "a pack of the cache is corrupt and is made again");
             None
         }
     }

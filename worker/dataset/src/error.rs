@@ -319,7 +319,7 @@ mod tests {
         assert!(!DataError::Missing { path: path.clone() }.is_passing());
         assert!(!DataError::NoImages { path: path.clone(), found: String::new() }.is_passing());
         assert!(!DataError::corrupt(&path, &[("a.jpg".into(), "cut off".into())]).is_passing());
-        let damaged = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
-        assert!(!damaged.is_passing());
+        let corrupt = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
+        assert!(!corrupt.is_passing());
     }
 }

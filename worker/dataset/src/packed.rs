@@ -19,7 +19,7 @@ use terms::LeftOut;
 
 /// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
 const HEADER_BYTES: usize = 256 << 10;
-/// Revision of decoding and resizing: packs of another one in the cache are made again. Version 2 refuses damaged
+/// Revision of decoding and resizing: packs of another one in the cache are made again. Version 2 refuses corrupt
 /// pictures as Pillow does, and knows a validation set; version 3 reads four colours without Adobe's mark and grey of 16 bits
 /// with a transparent value as Pillow does, and has a hash of the images.
 pub(super) const TRANSFORM_VERSION: u32 = 3;
@@ -141,7 +141,7 @@ impl PackedDataset {
     }
 
     /// Tells packs apart: those of the same pictures may hold other images, made by another version or without those
-    /// that were damaged.
+    /// that were corrupt.
     pub fn identity(&self) -> String {
         let PackFacts { content_hash, image_size, skipped_count, validation_count, .. } = &self.facts;
         let Seal { transform_version, pixels_hash } = &self.seal;

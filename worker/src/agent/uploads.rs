@@ -188,7 +188,7 @@ impl Uploader {
         let found = tokio::task::spawn_blocking(move || hash(&path)).await;
         match found {
             Ok(Ok(found)) if found == file.blake3 => Ok(Offered::Later),
-            Ok(Ok(_)) => self.give_up(request, "the file was damaged on the worker's disk").await,
+            Ok(Ok(_)) => self.give_up(request, "the file was corrupted on the worker's disk").await,
             Ok(Err(error)) => self.give_up(request, &error.to_string()).await,
             Err(_) => Ok(Offered::Later),
         }

@@ -335,7 +335,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_damaged_file_is_a_panic(
+        fn no_corrupt_file_is_a_panic(
             bytes in corrupted(encode(&facts(), &model::initial_parameters(3, 16, 3).unwrap()).unwrap())
         ) {
             let _ = decode(&bytes);

@@ -467,7 +467,7 @@ fn a_file_of_ten_megabytes_is_refused_unread() {
 }
 
 /// A sweep file in which some pieces are something else.
-fn damaged_file() -> impl Strategy<Value = String> {
+fn corrupt_file() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(String::new()),
         Just("&a [*a, *a]".to_owned()),
@@ -497,7 +497,7 @@ fn damaged_file() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in damaged_file()) {
+    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in corrupt_file()) {
         match parse(&text) {
             Ok(specification) => {
                 let stored = Specification::from_stored(&specification.to_yaml());

@@ -177,10 +177,10 @@ impl Backend {
     }
 }
 
-/// What went wrong on this kind of store: damage is mended in other ways than that of a file.
+/// What went wrong on this kind of store: the fix for corrupt tables is not that for a corrupt file.
 pub(super) fn here<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
     result.map_err(|error| match error {
-        StoreError::Damaged(what) => StoreError::DamagedTables(what),
+        StoreError::Corrupt(what) => StoreError::CorruptTables(what),
         error => error,
     })
 }

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_more_scans_than_anyone_writes_is_damaged() {
+    fn a_picture_of_more_scans_than_anyone_writes_is_corrupt() {
         assert_eq!(decode_resized(&with_scans(64, 50), 8).unwrap().len(), 192);
         let error = decode_resized(&with_scans(8192, 100), 8).unwrap_err().to_string();
         assert!(error.contains("scans of 8192×8192 pixels are more"), "{error}");

@@ -420,7 +420,7 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads one picture into `bytes`, in place of what was there. What is wrong with the picture alone comes as an error of
-    /// it: it is larger than any, or damaged within its archive.
+    /// it: it is larger than any, or corrupt within its archive.
     ///
     /// # Errors
     /// What the system cannot read.

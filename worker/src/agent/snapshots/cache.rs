@@ -110,9 +110,9 @@ impl Cache {
         Ok(())
     }
 
-    /// Forgets a content that is damaged.
+    /// Forgets a content that is corrupt.
     pub(super) fn forget(&self, content: ContentHash) {
-        // Where it cannot be removed, the next look finds it damaged again and says so.
+        // Where it cannot be removed, the next look finds it corrupt again and says so.
         let _ = fs::remove_file(self.content_path(content));
     }
 

@@ -144,7 +144,7 @@ impl Fetching<'_> {
         }
         if ContentHash::from(current.hasher.finalize()) != content {
             return Err(Problem::Source(format!(
-                "the content {content} is damaged where it keeps artifacts"
+                "the content {content} is corrupt where it keeps artifacts"
             )));
         }
         self.cache.finish(content, current.file)?;

@@ -25,8 +25,8 @@ const PIECE_BYTES: usize = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
     /// A content in the cache is not what it was; it is not there any more.
-    #[error("the content {0} was damaged in the cache")]
-    Damaged(ContentHash),
+    #[error("the content {0} was corrupted in the cache")]
+    Corrupt(ContentHash),
     /// The file system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -65,7 +65,7 @@ impl Folders {
         let mut piece = vec![0; PIECE_BYTES];
         for file in manifest.files() {
             let unpacked = copy(&folder, file, cache, &mut piece);
-            if let Err(UnpackError::Damaged(content)) = unpacked {
+            if let Err(UnpackError::Corrupt(content)) = unpacked {
                 cache.forget(content);
             }
             unpacked?;
@@ -89,7 +89,7 @@ fn copy(folder: &Path, file: &SnapshotFile, cache: &Cache, piece: &mut [u8]) -> 
     let mut target: File = OpenOptions::new().create_new(true).write(true).mode(mode).open(&place)?;
     let mut source = match cache.open(file.blake3) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(UnpackError::Damaged(file.blake3));
+            return Err(UnpackError::Corrupt(file.blake3));
         }
         opened => opened?,
     };
@@ -104,7 +104,7 @@ fn copy(folder: &Path, file: &SnapshotFile, cache: &Cache, piece: &mut [u8]) -> 
         }
     }
     if ContentHash::from(hasher.finalize()) != file.blake3 {
-        return Err(UnpackError::Damaged(file.blake3));
+        return Err(UnpackError::Corrupt(file.blake3));
     }
     Ok(())
 }

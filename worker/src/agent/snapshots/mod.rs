@@ -27,7 +27,7 @@ use self::{
 /// How long fetching may take: the largest snapshot over a line of a megabyte a second. What came stays, so that the next try
 /// goes on from there.
 const FETCHED_WITHIN: Duration = Duration::from_secs(300);
-/// How often a snapshot is fetched again because a content was damaged in the cache.
+/// How often a snapshot is fetched again because a content was corrupted in the cache.
 const TRIES_MAX: usize = 3;
 
 /// The files are not there at the moment: the reason, for people.
@@ -108,7 +108,7 @@ impl<S: Source> Snapshots<S> {
             tries_left -= 1;
             match unpacked {
                 Ok(folder) => break folder,
-                Err(UnpackError::Damaged(_)) if tries_left > 0 => {}
+                Err(UnpackError::Corrupt(_)) if tries_left > 0 => {}
                 Err(error) => {
                     return Err(Unavailable::new(
                         "the files of the program cannot be unpacked on this worker",

@@ -32,8 +32,8 @@ const STEP: &str = "adam.step";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Its bytes are not those that were written.
-    #[error("it is damaged ({0})")]
-    Damaged(String),
+    #[error("it is corrupt ({0})")]
+    Corrupt(String),
     /// It is of another job, data set or version.
     #[error("it belongs to another training")]
     Foreign,
@@ -114,32 +114,32 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
 /// The training that a checkpoint holds, if it is the one of `identity` whose parameters have these shapes.
 ///
 /// # Errors
-/// It is damaged or foreign.
+/// It is corrupt or foreign.
 pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<Snapshot, Refusal> {
-    let damaged = |what: &dyn std::fmt::Display| Refusal::Damaged(what.to_string());
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
-    let metadata = header.metadata().as_ref().ok_or_else(|| damaged(&"it has no metadata"))?;
-    let entry = |name| metadata.get(name).ok_or_else(|| damaged(&format!("{name} is missing")));
+    let corrupt = |what: &dyn std::fmt::Display| Refusal::Corrupt(what.to_string());
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(&error))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(&error))?;
+    let metadata = header.metadata().as_ref().ok_or_else(|| corrupt(&"it has no metadata"))?;
+    let entry = |name| metadata.get(name).ok_or_else(|| corrupt(&format!("{name} is missing")));
     let mut views: Vec<(String, TensorView<'_>)> = file.tensors().into_iter().collect();
     views.sort_by(|one, other| one.0.cmp(&other.0));
     let state = entry(STATE)?;
     if *entry(HASH)? != hash(state, &views) {
-        return Err(damaged(&"its content is not what its hash says"));
+        return Err(corrupt(&"its content is not what its hash says"));
     }
     // Every byte is as it was written; what is left is whether it is ours.
-    let state: State = serde_json::from_str(state).map_err(|error| damaged(&error))?;
+    let state: State = serde_json::from_str(state).map_err(|error| corrupt(&error))?;
     if !(FORMAT_MIN..=FORMAT).contains(&state.format) || state.identity != identity {
         return Err(Refusal::Foreign);
     }
     let read = |name: &str, shape: &[i64]| {
-        let view = file.tensor(name).map_err(|error| damaged(&error))?;
+        let view = file.tensor(name).map_err(|error| corrupt(&error))?;
         let fits = view.dtype() == Dtype::F32
             && view.shape().iter().map(|extent| *extent as i64).eq(shape.iter().copied());
         if !fits {
-            return Err(damaged(&format!("the tensor {name} does not fit the model")));
+            return Err(corrupt(&format!("the tensor {name} does not fit the model")));
         }
-        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| damaged(&error))
+        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| corrupt(&error))
     };
     let all = |prefix: &str| {
         let named = PARAMETER_NAMES.iter().zip(shapes);

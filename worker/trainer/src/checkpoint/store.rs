@@ -223,12 +223,12 @@ impl CheckpointStore {
         shapes: &ParameterShapes,
     ) -> object_store::Result<Result<Snapshot, Refusal>> {
         if one.size > bytes_max {
-            return Ok(Err(Refusal::Damaged(format!("it has {} bytes", one.size))));
+            return Ok(Err(Refusal::Corrupt(format!("it has {} bytes", one.size))));
         }
         let bytes = match self.store.get(&one.location).await {
             // Another attempt may remove it just now.
             Err(object_store::Error::NotFound { .. }) => {
-                return Ok(Err(Refusal::Damaged("it is gone".into())));
+                return Ok(Err(Refusal::Corrupt("it is gone".into())));
             }
             read => read?.bytes().await?,
         };
