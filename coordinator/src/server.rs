@@ -78,7 +78,6 @@ pub struct ServerConfig {
 pub struct TlsFiles {
     /// Certificate chain.
     pub certificate: PathBuf,
-    /// Private key.
     pub key: PathBuf,
 }
 

@@ -13,9 +13,7 @@ use terms::{
 pub enum Record {
     /// A sweep exists.
     SweepSubmitted {
-        /// Its number.
         sweep: SweepId,
-        /// Its name.
         name: String,
         /// The caller's key that makes a repeated call harmless; may be empty.
         request_id: String,
@@ -32,7 +30,6 @@ pub enum Record {
     },
     /// A sweep has more jobs, or other settings.
     SweepExtended {
-        /// Which.
         sweep: SweepId,
         /// Its name now.
         name: String,
@@ -43,7 +40,6 @@ pub enum Record {
     },
     /// A sweep changed its state.
     SweepChanged {
-        /// Which.
         sweep: SweepId,
         /// Its state from now on.
         state: SweepState,
@@ -52,14 +48,12 @@ pub enum Record {
     },
     /// The first worker told what data set the sweep trains on.
     DatasetFound {
-        /// Which sweep.
         sweep: SweepId,
         /// What was found.
         dataset: DatasetSummary,
     },
     /// A sweep has metrics that no epoch brought before.
     MetricsNamed {
-        /// Which sweep.
         sweep: SweepId,
         /// The place of the first of them among the sweep's metrics.
         first: usize,
@@ -68,15 +62,12 @@ pub enum Record {
     },
     /// A worker has the right to run an attempt; its job starts over.
     AttemptGranted {
-        /// The attempt.
         attempt: AttemptKey,
         /// Nothing was ever recorded of its job before.
         is_first: bool,
-        /// Who runs it.
         worker: WorkerName,
         /// On which of its slots.
         slot: u32,
-        /// The slot's device.
         device: String,
         /// How many jobs the slot trains at the same time, this one included.
         pack_size: u32,
@@ -85,16 +76,13 @@ pub enum Record {
     },
     /// The trainer of an attempt has its data and begins.
     AttemptStarted {
-        /// The attempt.
         attempt: AttemptKey,
         /// Epochs that it takes over from an earlier attempt, by way of a checkpoint.
         resumed_epochs: u32,
     },
     /// An epoch is done.
     EpochRecorded {
-        /// Who trained it.
         attempt: AttemptKey,
-        /// What came out.
         epoch: Epoch,
         /// The value of the sweep's objective at this epoch, where it has one that can be ranked.
         objective: Option<f64>,
@@ -105,11 +93,8 @@ pub enum Record {
     },
     /// An attempt has its end.
     AttemptEnded {
-        /// Which.
         attempt: AttemptKey,
-        /// How.
         state: AttemptState,
-        /// Why, for people.
         reason: String,
         /// The trainer's last lines.
         log_tail: Vec<String>,
@@ -119,24 +104,19 @@ pub enum Record {
     /// A job that has had an attempt waits again, has its end, or gets no more attempts; or one that never had any was
     /// cancelled.
     JobChanged {
-        /// Which.
         job: JobKey,
         /// Its state from now on.
         state: JobState,
         /// What went wrong with it so far.
         history: History,
-        /// Why, for people.
         reason: String,
     },
     /// The weights of a job that is done are on their way, are kept, or are not any more.
     WeightsChanged {
-        /// Whose.
         attempt: AttemptKey,
         /// What becomes of them.
         state: WeightsState,
-        /// Who trained them.
         worker: WorkerName,
-        /// What they are.
         file: WeightsFile,
         /// The metric that ranks the job.
         value: f64,
@@ -176,7 +156,6 @@ impl WeightsState {
         (Self::Absent, "absent"),
     ];
 
-    /// Its name.
     pub fn as_str(self) -> &'static str {
         Self::NAMES.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
     }
@@ -201,7 +180,6 @@ pub struct History {
 /// The best of the epochs of an attempt so far: the first with the best value of the sweep's objective.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BestEpoch {
-    /// Its number.
     pub epoch: u32,
     /// The value of the objective.
     pub value: f64,
@@ -258,7 +236,6 @@ impl BestJobs {
 /// A sweep as a store gives it back.
 #[derive(Debug, Clone)]
 pub struct StoredSweep {
-    /// Its number.
     pub sweep: SweepId,
     /// The caller's key; may be empty.
     pub request_id: String,
@@ -268,7 +245,6 @@ pub struct StoredSweep {
     pub manifest: Option<String>,
     /// The names of its metrics.
     pub metrics: MetricSchema,
-    /// Its state.
     pub state: SweepState,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,
@@ -297,9 +273,7 @@ pub struct StoredWeights {
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
-    /// Who trained them.
     pub worker: WorkerName,
-    /// What they are.
     pub file: WeightsFile,
     /// The metric that ranks the job.
     pub value: f64,
@@ -310,7 +284,6 @@ pub struct StoredWeights {
 /// A job without an end as a store gives it back.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// Its number.
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,
@@ -325,11 +298,8 @@ pub struct StoredJob {
 /// A running attempt as a store gives it back.
 #[derive(Debug, Clone)]
 pub struct StoredAttempt {
-    /// Who runs it.
     pub worker: WorkerName,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// How many jobs the slot trains at the same time, this one included.
     pub pack_size: u32,
@@ -346,7 +316,6 @@ pub struct StoredAttempt {
 /// A job that failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedJob {
-    /// Its number.
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,

@@ -10,7 +10,6 @@ pub type Name = Arc<str>;
 /// One parameter and its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// The parameter's name.
     pub name: Name,
     /// Its values in the order of the file, never empty.
     pub values: Vec<ParameterValue>,
@@ -21,7 +20,6 @@ pub struct Axis {
 /// That a parameter has one of some values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
-    /// The other parameter.
     pub name: Name,
     /// The values that it may have, never empty.
     pub values: Vec<ParameterValue>,
@@ -49,7 +47,6 @@ pub enum ConditionError {
     /// A condition names a parameter that there is not.
     #[error("`{of}` has a value only where `{on}` has certain ones, but there is no parameter `{on}`")]
     Unknown {
-        /// Whose condition.
         of: Name,
         /// What it names.
         on: Name,

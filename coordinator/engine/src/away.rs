@@ -24,7 +24,6 @@ const NEVER_READ_MAX_MS: u64 = 60_000;
 /// A data set that a worker could not read.
 #[derive(Debug)]
 pub(super) struct Away {
-    /// Why, for people.
     pub(super) reason: String,
     /// Since when each sweep knows, on the clock of leases: none fails for what another one saw.
     since_ms: BTreeMap<SweepId, u64>,

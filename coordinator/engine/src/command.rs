@@ -35,9 +35,7 @@ impl fmt::Display for Issuer {
 /// A command and who gave it.
 #[derive(Debug, Clone)]
 pub struct Issued<C> {
-    /// What is wanted.
     pub command: C,
-    /// Who wants it.
     pub issuer: Issuer,
 }
 
@@ -58,7 +56,6 @@ pub trait Command: fmt::Debug + Clone + Send + 'static {
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Self::Answer, ControlError>;
 }
 
-/// Submits a sweep.
 #[derive(Debug, Clone)]
 pub struct Submit {
     /// What to run, with its grid; has no number yet.
@@ -70,7 +67,6 @@ pub struct Submit {
 /// What came of [`Submit`].
 #[derive(Debug, Clone)]
 pub struct Submitted {
-    /// The sweep.
     pub sweep: SweepView,
     /// Whether it is new.
     pub created: bool,
@@ -91,7 +87,6 @@ impl Command for Submit {
 /// Adds jobs to a sweep or changes its settings.
 #[derive(Debug, Clone)]
 pub struct Extend {
-    /// Which.
     pub sweep: SweepId,
     /// What the definition was made of.
     pub base: Arc<SweepDefinition>,
@@ -102,7 +97,6 @@ pub struct Extend {
 /// What came of [`Extend`].
 #[derive(Debug, Clone)]
 pub struct Extended {
-    /// The sweep.
     pub sweep: SweepView,
     /// How many jobs were added.
     pub added_jobs: u64,
@@ -184,7 +178,6 @@ impl PartialEq for EndsSeen {
 /// Has jobs that failed or were cancelled tried again.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// Whose.
     pub sweep: SweepId,
     /// The jobs, as the store had them after [`super::query::SeeEnds`] was answered.
     pub jobs: Vec<EndedJob>,
@@ -197,7 +190,6 @@ pub struct Retry {
 /// What came of [`Retry`].
 #[derive(Debug, Clone)]
 pub struct Retried {
-    /// The sweep.
     pub sweep: SweepView,
     /// How many of its jobs are tried again.
     pub jobs: u64,
@@ -224,12 +216,9 @@ pub enum JobEnd {
     Cancel,
 }
 
-/// Ends one job.
 #[derive(Debug, Clone)]
 pub struct EndJob {
-    /// Which.
     pub job: JobKey,
-    /// How.
     pub how: JobEnd,
 }
 
@@ -256,9 +245,7 @@ impl Command for Drain {
 /// A file of weights lies where it must lie, whole and forced to the disk.
 #[derive(Debug, Clone)]
 pub struct KeepWeights {
-    /// Whose.
     pub attempt: AttemptKey,
-    /// What they are.
     pub file: WeightsFile,
 }
 
@@ -273,11 +260,9 @@ impl Command for KeepWeights {
 /// A worker does not have the weights any more that it said it had.
 #[derive(Debug, Clone)]
 pub struct GiveUpWeights {
-    /// Whose.
     pub attempt: AttemptKey,
     /// What they were.
     pub file: WeightsFile,
-    /// Why, for people.
     pub reason: String,
 }
 

@@ -11,21 +11,11 @@ pub struct SessionId(pub u64);
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A worker said hello on a new stream.
-    SessionOpened {
-        /// The stream.
-        session: SessionId,
-        /// What it said.
-        hello: Hello,
-    },
+    SessionOpened { session: SessionId, hello: Hello },
     /// A stream ended.
     SessionClosed(SessionId),
     /// A worker accepts no more jobs.
-    WorkerDraining {
-        /// The stream.
-        session: SessionId,
-        /// Why, for people.
-        reason: String,
-    },
+    WorkerDraining { session: SessionId, reason: String },
     /// Messages that workers wait for have left: what they say is durable, and these leases begin.
     Told {
         /// The attempts that were granted.
@@ -34,21 +24,14 @@ pub enum Event {
         welcomed: Vec<SessionId>,
     },
     /// A worker lives, and so do these attempts.
-    Heartbeat {
-        /// The stream.
-        session: SessionId,
-        /// What runs there.
-        running: Vec<Heartbeat>,
-    },
+    Heartbeat { session: SessionId, running: Vec<Heartbeat> },
     /// A worker reported something of an attempt that must not be lost.
     Attempt {
-        /// The stream.
         session: SessionId,
         /// The worker's number for it.
         sequence: u64,
         /// Whom it is about.
         attempt: AttemptKey,
-        /// What happened.
         event: AttemptEvent,
     },
     /// Time went by.
@@ -79,7 +62,6 @@ impl Event {
 /// What a worker says first.
 #[derive(Debug, Clone)]
 pub struct Hello {
-    /// Its name.
     pub name: WorkerName,
     /// Its process: another one after each start.
     pub instance: String,
@@ -123,7 +105,6 @@ pub struct SlotDescription {
 /// An attempt that a worker holds.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldAttempt {
-    /// Which.
     pub attempt: AttemptKey,
     /// The slot that trains it; none once the training has ended and only its end waits to be told.
     pub slot: Option<u32>,
@@ -132,7 +113,6 @@ pub struct HeldAttempt {
 /// An attempt lives and is so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
-    /// Which.
     pub attempt: AttemptKey,
     /// The epoch in training, from 1; 0 while data are prepared.
     pub epoch: u32,
@@ -154,9 +134,7 @@ pub enum AttemptEvent {
     Epoch(EpochReport),
     /// It has its end.
     Ended {
-        /// How.
         outcome: Outcome,
-        /// Why, for people.
         reason: String,
         /// The trainer's last lines.
         log_tail: Vec<String>,

@@ -55,7 +55,6 @@ pub struct Now {
     pub unix_ms: u64,
 }
 
-/// The engine's constants.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
     /// How long a worker may be silent before its attempts are lost, in milliseconds.

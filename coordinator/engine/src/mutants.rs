@@ -31,7 +31,6 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,

@@ -13,17 +13,9 @@ pub enum ToWorker {
     /// Jobs for a slot.
     Grant(Grant),
     /// Attempts to stop: their lease is lost, or their job was cancelled.
-    Revoke {
-        /// Which.
-        attempts: Vec<AttemptKey>,
-        /// Why, for people.
-        reason: String,
-    },
+    Revoke { attempts: Vec<AttemptKey>, reason: String },
     /// Take no new jobs and leave.
-    Drain {
-        /// Why, for people.
-        reason: String,
-    },
+    Drain { reason: String },
     /// Every event up to this one is durable or was refused.
     Acknowledged {
         /// The worker's number of the event.

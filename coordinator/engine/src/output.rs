@@ -14,28 +14,20 @@ pub struct Output {
     pub effects: Vec<Effect>,
 }
 
-/// Something to do.
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Send a message to a worker.
     Send {
-        /// On which stream.
         session: SessionId,
-        /// What.
         message: ToWorker,
     },
     /// Everything up to `sequence` is durable or refused.
     Acknowledge {
-        /// On which stream.
         session: SessionId,
-        /// The worker's number.
         sequence: u64,
     },
-    /// End a stream.
     Close {
-        /// Which.
         session: SessionId,
-        /// Why.
         reason: CloseReason,
     },
     /// Remove a file of weights, which is not kept any more, and what has come in of it.
@@ -45,9 +37,7 @@ pub enum Effect {
     },
     /// Tell who watches a sweep.
     Observed {
-        /// The sweep.
         sweep: SweepId,
-        /// What is new.
         observation: Observation,
     },
 }
@@ -73,26 +63,20 @@ pub enum CloseReason {
 /// Something a watcher wants to know; made durable before.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// An epoch.
     Epoch {
-        /// Who trained it.
         attempt: AttemptKey,
-        /// What came out.
         epoch: Epoch,
         /// The names of its values.
         metrics: MetricSchema,
         /// How many epochs the attempt took over from an earlier one; their records are sent again.
         resumed_epochs: u32,
     },
-    /// A job's state.
     Job {
         /// The job and its last attempt.
         attempt: AttemptKey,
-        /// Its state.
         state: JobState,
         /// Who has or had it.
         worker: WorkerName,
-        /// Why, for people.
         reason: String,
     },
     /// How far jobs are.

@@ -101,7 +101,6 @@ pub struct Define(pub SweepId);
 pub struct Defined {
     /// What the jobs are.
     pub definition: Arc<SweepDefinition>,
-    /// The sweep's state.
     pub state: SweepState,
 }
 
@@ -171,9 +170,7 @@ impl Query for DescribeWorker {
 /// Asks what becomes of weights that a worker has.
 #[derive(Debug, Clone)]
 pub struct OfferWeights {
-    /// Whose.
     pub attempt: AttemptKey,
-    /// What they are.
     pub file: WeightsFile,
 }
 

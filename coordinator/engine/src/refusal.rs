@@ -25,12 +25,7 @@ pub enum ControlError {
     JobHasEnded(JobKey),
     /// Jobs of a sweep that was stopped or cancelled are taken up together.
     #[error("sweep {sweep} is {state}; `sweep retry {sweep}` takes all of its jobs up again", state = .state.as_str())]
-    OnlyAsAWhole {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
+    OnlyAsAWhole { sweep: SweepId, state: SweepState },
     /// Which epochs count stays as it is while there are weights that were chosen by them.
     #[error(
         "weights of sweep {sweep} are kept or on their way that were chosen with `metric.use: {used}`, so it stays that; \
@@ -38,7 +33,6 @@ pub enum ControlError {
         used = .used.as_str()
     )]
     WeightsChosen {
-        /// Which sweep.
         sweep: SweepId,
         /// What they were chosen by.
         used: MetricUse,
@@ -59,7 +53,6 @@ pub enum ControlError {
          the same pictures; leave `dataset.path` as it is, or submit another sweep for other pictures"
     )]
     NobodyLooks {
-        /// Which sweep.
         sweep: SweepId,
         /// Where its data set was.
         path: String,
@@ -69,10 +62,5 @@ pub enum ControlError {
     NoSuchWorker(WorkerName),
     /// The sweep has its end.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
-    AlreadyFinal {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
+    AlreadyFinal { sweep: SweepId, state: SweepState },
 }

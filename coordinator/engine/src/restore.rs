@@ -10,12 +10,7 @@ use super::{Engine, EngineConfig, Now, sweep_run::SweepRun};
 pub enum RestoreError {
     /// What a sweep's jobs are cannot be read.
     #[error("sweep {sweep} cannot be read: {source}; it may be from a newer version of sweep")]
-    Definition {
-        /// Whose.
-        sweep: SweepId,
-        /// Why.
-        source: DefinitionError,
-    },
+    Definition { sweep: SweepId, source: DefinitionError },
     /// The rows contradict each other.
     #[error("the store is corrupt: {0}; restore it from a backup")]
     Contradiction(String),

@@ -230,7 +230,6 @@ impl Engine {
     }
 }
 
-/// Sends one message.
 pub(super) fn send(session: SessionId, message: ToWorker, out: &mut Output) {
     out.effects.push(Effect::Send { session, message });
 }

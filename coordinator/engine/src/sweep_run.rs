@@ -117,7 +117,6 @@ impl ActiveAttempt {
     }
 }
 
-/// One sweep.
 #[derive(Debug)]
 pub(super) struct SweepRun {
     id: SweepId,

@@ -11,9 +11,7 @@ use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
 /// A sweep as it is now.
 #[derive(Debug, Clone)]
 pub struct SweepView {
-    /// What it is.
     pub definition: Arc<SweepDefinition>,
-    /// Its state.
     pub state: SweepState,
     /// Its jobs by state.
     pub counts: JobCounts,
@@ -38,7 +36,6 @@ pub struct SweepView {
 }
 
 impl SweepView {
-    /// Its number.
     pub fn id(&self) -> SweepId {
         self.definition.id
     }
@@ -52,9 +49,7 @@ impl SweepView {
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Jobs that wait.
     pub pending: u64,
-    /// Jobs in training.
     pub running: u64,
     /// Jobs whose every epoch was trained.
     pub done: u64,
@@ -69,7 +64,6 @@ pub struct JobCounts {
 /// Why jobs of a sweep wait, and for how long nothing has moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Why.
     pub reason: WaitReason,
     /// The same for people.
     pub text: String,
@@ -99,13 +93,10 @@ pub enum WaitReason {
 /// Weights that are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptWeights {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
-    /// Who trained them.
     pub worker: WorkerName,
-    /// What they are.
     pub file: WeightsFile,
     /// The value that ranks the job.
     pub value: f64,
@@ -114,7 +105,6 @@ pub struct KeptWeights {
 /// A sweep and what runs of it.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// The sweep.
     pub sweep: SweepView,
     /// The jobs in training, in the order of their numbers.
     pub running: Vec<RunningJob>,
@@ -123,13 +113,10 @@ pub struct Snapshot {
 /// A job in training.
 #[derive(Debug, Clone)]
 pub struct RunningJob {
-    /// Which.
     pub attempt: AttemptKey,
     /// Who trains it.
     pub worker: WorkerName,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// Epochs that are durable.
     pub epochs_done: u32,
@@ -159,7 +146,6 @@ pub enum WorkerStatus {
 /// A worker as it is now.
 #[derive(Debug, Clone)]
 pub struct WorkerView {
-    /// Its name.
     pub name: WorkerName,
     /// Its machine, for people.
     pub host: String,

@@ -42,7 +42,6 @@ impl HeldFolder {
         Err(io::Error::other(format!("new folders in {} are removed at once", parent.display())))
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -17,7 +17,6 @@ const ANY: &str = "…";
 /// Why jobs ended so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Why {
-    /// For this reason.
     Reason(Reason),
     /// Nobody said why.
     Unknown,

@@ -45,7 +45,6 @@ const TIME_AND_SHARE: [&str; 2] = ["figures/time-vs-accuracy.svg", "figures/time
 /// The same where it is another metric.
 const TIME_AND_OBJECTIVE: [&str; 2] = ["figures/time-vs-objective.svg", "figures/time-vs-objective.png"];
 
-/// One finished figure.
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) svg_name: &'static str,
@@ -132,7 +131,6 @@ impl Figures {
         }
     }
 
-    /// Adds a job.
     pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
         if self.group.is_none() {
             self.group = group(&self.varying, row);
@@ -186,7 +184,6 @@ impl Figures {
         self.worst_curves.offer((is_result, Reverse(place)), curve);
     }
 
-    /// Draws both figures.
     pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
         let strings = headings.strings;
         let epochs = self.epochs.filter(|(fewest, most)| fewest == most);

@@ -52,7 +52,6 @@ const TABLE_ROWS_MAX: usize = 1_000;
 /// Language of headings and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English.
     #[default]
     English,
     /// Japanese, in the words of the original report.
@@ -82,7 +81,6 @@ pub enum ReportError {
     /// A file could not be written.
     #[error("cannot write {path}: {source}; check that the folder exists, is writable and has room")]
     Write {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -90,7 +88,6 @@ pub enum ReportError {
     /// A figure could not be drawn.
     #[error("cannot draw {figure}: {reason}")]
     Figure {
-        /// Its name.
         figure: &'static str,
         /// What the library said.
         reason: String,

@@ -6,12 +6,10 @@ use terms::{
     manifest::Manifest,
 };
 
-/// A sweep.
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// Its number, from 1.
     pub id: u64,
-    /// Its name.
     pub name: String,
     /// Its state; none where this version does not know it.
     pub state: Option<SweepState>,
@@ -23,7 +21,6 @@ pub struct Sweep {
     pub created_unix_ms: u64,
     /// Wall-clock time of its end, in milliseconds since 1970; 0 while it runs.
     pub ended_unix_ms: u64,
-    /// What ranks jobs.
     pub objective: Objective,
     /// The best job so far.
     pub best_job: Option<u64>,
@@ -50,9 +47,7 @@ pub struct Sweep {
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JobCounts {
-    /// Jobs that wait.
     pub pending: u64,
-    /// Jobs in training.
     pub running: u64,
     /// Jobs that were trained to their end.
     pub done: u64,
@@ -67,7 +62,6 @@ pub struct JobCounts {
 /// A file of weights.
 #[derive(Debug, Clone)]
 pub struct Weights {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,

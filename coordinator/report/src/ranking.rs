@@ -12,7 +12,6 @@ use super::{
     rows::JobRow,
 };
 
-/// What ranks jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ranking {
     objective: Objective,

@@ -30,7 +30,6 @@ pub(super) struct Tables {
     json_jobs: u64,
 }
 
-/// The finished tables.
 pub(super) struct Finished {
     pub(super) results: NamedTempFile,
     pub(super) epochs: NamedTempFile,
@@ -135,7 +134,6 @@ impl Tables {
         Value::Object(job)
     }
 
-    /// Ends the tables.
     pub(super) fn finish(mut self) -> std::io::Result<Finished> {
         self.json.write_all(b"\n]\n}\n")?;
         Ok(Finished {

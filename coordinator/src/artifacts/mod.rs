@@ -46,7 +46,6 @@ pub enum ArtifactError {
          s3://bucket/folder, gs://bucket/folder or az://container/folder"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -56,7 +55,6 @@ pub enum ArtifactError {
         "cannot keep weights in {folder}: {source}; check that it is writable, or name another with --artifacts"
     )]
     Folder {
-        /// Which.
         folder: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -32,7 +32,6 @@ pub struct Kills {
     pub jobs: u64,
     /// Epochs that a watcher was told of before a kill; all were there at the end.
     pub told: usize,
-    /// Attempts in all.
     pub attempts: u64,
     /// Attempts that had begun and did not come to their job's end.
     pub begun_again: u64,

@@ -25,7 +25,6 @@ pub(super) struct Decoding<'a> {
     pub(super) threads: usize,
 }
 
-/// A decoded picture.
 pub(super) struct Decoded<'a> {
     pub(super) picture: &'a Picture,
     /// Of the picture's bytes.

@@ -12,21 +12,14 @@ const LISTED_MAX: usize = 20;
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Nothing is there.
     #[error("there is no data set at {path}; check the path, which is looked up on the worker's machine")]
-    Missing {
-        /// Where.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// Nothing is there for validation.
     #[error(
         "there is no validation set at {path} (dataset.val_path), though the training set is there; check the path, which is \
          looked up on the worker's machine, or leave dataset.val_path out to hold out a share of the training set"
     )]
-    ValidationMissing {
-        /// Where.
-        path: PathBuf,
-    },
+    ValidationMissing { path: PathBuf },
     /// A folder may be a class or a set of pictures.
     #[error("{path}: {what}")]
     Ambiguous {
@@ -41,7 +34,6 @@ pub enum DataError {
          .pgm files, or files named like cat.0.jpg"
     )]
     NoImages {
-        /// Where.
         path: PathBuf,
         /// What is there instead, or nothing.
         found: String,
@@ -51,12 +43,7 @@ pub enum DataError {
         "{path} is {found}, and no data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
          archives first)"
     )]
-    NotADataset {
-        /// Where.
-        path: PathBuf,
-        /// What it is.
-        found: String,
-    },
+    NotADataset { path: PathBuf, found: String },
     /// The validation set does not go with the training set.
     #[error(
         "the validation set of {path} cannot be used: {reason}; make both hold the same class folders, or name another one \
@@ -65,7 +52,6 @@ pub enum DataError {
     Validation {
         /// The data set.
         path: PathBuf,
-        /// Why.
         reason: String,
     },
     /// A picture's class cannot be told.
@@ -76,7 +62,6 @@ pub enum DataError {
     NoClass {
         /// The data set.
         path: PathBuf,
-        /// The picture.
         file: String,
     },
     /// A class has no pictures.
@@ -87,7 +72,6 @@ pub enum DataError {
     EmptyClass {
         /// The data set.
         path: PathBuf,
-        /// The class.
         class: String,
         /// What is there instead, or nothing.
         found: String,
@@ -100,7 +84,6 @@ pub enum DataError {
     OneClass {
         /// The data set.
         path: PathBuf,
-        /// The class.
         class: String,
         /// What else is there, or nothing.
         found: String,
@@ -110,7 +93,6 @@ pub enum DataError {
     TooManyClasses {
         /// The data set.
         path: PathBuf,
-        /// How many.
         found: usize,
     },
     /// More or larger files than is sane.
@@ -129,7 +111,6 @@ pub enum DataError {
     Corrupt {
         /// The data set.
         path: PathBuf,
-        /// How many.
         count: usize,
         /// The first of them with their reasons, a line each.
         list: String,
@@ -137,7 +118,6 @@ pub enum DataError {
     /// Something cannot be read.
     #[error("cannot read {path}: {source}; check that it exists and that the worker may read it")]
     Read {
-        /// What.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -154,47 +134,29 @@ pub enum DataError {
     #[error(
         "no space left for the packed data set in {path}; make room, or choose another place with --cache-dir"
     )]
-    NoSpace {
-        /// Where.
-        path: PathBuf,
-    },
+    NoSpace { path: PathBuf },
     /// Something cannot be written.
     #[error("cannot write {path}: {source}; check that the folder is writable, or choose another place")]
     Write {
-        /// What.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
     /// A folder to be made is there already with something else in it.
     #[error("{path} holds other files than the ones asked for; remove it, or choose another folder")]
-    Occupied {
-        /// The folder.
-        path: PathBuf,
-    },
+    Occupied { path: PathBuf },
     /// An archive cannot be used.
     #[error("{path} cannot be used as a .zip archive: {reason}; unpack it and give the folder instead")]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    Archive { path: PathBuf, reason: String },
     /// A packed data set cannot be used.
     #[error("{path} is not a packed data set: {reason}; make it again with `sweep-worker dataset pack`")]
-    Packed {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    Packed { path: PathBuf, reason: String },
     /// A packed data set has another size.
     #[error(
         "{path} holds images of {found} pixels a side, but {wanted} are asked for; set dataset.image_size to {found}, or \
          pack the pictures again"
     )]
     ImageSize {
-        /// The file.
         path: PathBuf,
         /// What it holds.
         found: u32,

@@ -25,7 +25,6 @@ pub(super) trait Work: Sync {
     /// What can go wrong.
     type Error: From<io::Error> + Send;
 
-    /// Begins a thread.
     fn begin(&self) -> Self::State;
 
     /// Fills the chunk with this number, whatever is left in it of another one.

@@ -43,7 +43,6 @@ pub struct PrepareOptions {
     pub skip_corrupt: bool,
     /// Where packed data sets are kept.
     pub cache_dir: PathBuf,
-    /// Threads that decode.
     pub threads: usize,
 }
 

@@ -10,7 +10,6 @@ use std::{
 /// After so many bytes, the system is told to write them, beside what goes on.
 const SYNCED_BYTES: usize = 16 << 20;
 
-/// Such a file.
 #[derive(Debug)]
 pub(super) struct SyncedFile {
     file: File,

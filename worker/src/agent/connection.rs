@@ -64,12 +64,10 @@ pub(crate) struct Target {
 /// The target cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    /// Not an address.
     #[error(
         "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -80,7 +78,6 @@ pub(crate) enum TargetError {
     /// The file cannot be read or used.
     #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
     File {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -92,7 +89,6 @@ pub(crate) enum TargetError {
 pub(crate) enum LinkEvent {
     /// There is a new stream: what is said goes into `outgoing`; `close` gives the stream up.
     Connected {
-        /// Messages to send.
         outgoing: mpsc::Sender<WorkerMessage>,
         /// Ends this stream; another one is opened.
         close: CancellationToken,
@@ -212,7 +208,6 @@ impl Refusals {
 
 struct Keeper {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     /// Which is tried next, in turn: one that stands by says so at once.
     next: usize,

@@ -28,7 +28,6 @@ pub(crate) struct LineReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
-    /// Lines of `reader`.
     pub(crate) fn new(reader: R, bytes_max: usize) -> Self {
         let reader = BufReader::with_capacity(CHUNK_BYTES, reader);
         Self { reader, partial: Vec::new(), skips: false, bytes_max }

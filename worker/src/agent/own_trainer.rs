@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context;
 
-/// Its name.
 pub(super) const PROGRAM: &str = "sweep-trainer";
 
 /// How a program begins.

@@ -55,7 +55,6 @@ const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 /// Everything an agent needs to know.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    /// The coordinator.
     pub(crate) target: Target,
     /// Who this worker is, with its slots.
     pub(crate) identity: Identity,

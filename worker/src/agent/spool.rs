@@ -62,7 +62,6 @@ pub(crate) struct Recovered {
     pub(crate) events: Vec<v1::Event>,
 }
 
-/// An open spool.
 #[derive(Debug)]
 pub(crate) struct Spool {
     folder: PathBuf,

@@ -20,7 +20,6 @@ const MESSAGE_BYTES: usize = 64;
 /// Longest event, in bytes: what a coordinator takes. The largest holds 50 log lines or a line of class names, 1 MiB.
 pub(crate) const EVENT_BYTES_MAX: usize = terms::WORKER_MESSAGE_BYTES_MAX - MESSAGE_BYTES;
 
-/// A header.
 pub(crate) fn header(first_unacknowledged: u64, next_sequence: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend(MAGIC);

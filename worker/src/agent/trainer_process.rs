@@ -52,9 +52,7 @@ const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::
 pub(crate) struct TrainerCommand {
     /// What people see of it.
     pub(crate) name: &'static str,
-    /// The program.
     pub(crate) program: std::path::PathBuf,
-    /// Its arguments.
     pub(crate) arguments: Vec<std::ffi::OsString>,
     /// Variables besides those of the agent.
     pub(crate) environment: Vec<(&'static str, String)>,

@@ -84,7 +84,6 @@ enum Offered {
 
 struct Uploader {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     /// Which is tried next.
     next: usize,

@@ -34,7 +34,6 @@ pub(crate) struct Waiting {
     pub(crate) blake3: String,
     /// Length of the file.
     pub(crate) bytes: u64,
-    /// The file.
     pub(crate) path: PathBuf,
 }
 

@@ -20,13 +20,11 @@ use super::session::types::{
 /// What `Hello` says besides what the session knows; the same for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The worker's name.
     pub name: terms::WorkerName,
     /// Random identity of this process.
     pub instance: String,
     /// The processes that had its spool before, newest first.
     pub predecessors: Vec<String>,
-    /// The machine's name.
     pub host: String,
     /// The slots, in the order of their indices.
     pub slots: Vec<v1::Slot>,

@@ -30,7 +30,6 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// What to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingConfig {
     /// The activation at all three places of the model.
@@ -58,16 +57,10 @@ pub enum ConfigError {
     },
     /// A parameter is not there.
     #[error("parameter `{name}` is missing; {MODEL} needs {}", names())]
-    Missing {
-        /// The parameter.
-        name: &'static str,
-    },
+    Missing { name: &'static str },
     /// A parameter that the model does not have: training without it would answer another question.
     #[error("parameter `{name}` is not known to {MODEL}; it has {}", names())]
-    Unknown {
-        /// The parameter.
-        name: String,
-    },
+    Unknown { name: String },
     /// A parameter of the wrong type or out of its range.
     #[error("parameter {0}")]
     Value(String),

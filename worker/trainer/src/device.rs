@@ -11,7 +11,6 @@ use super::{ffi, torch_errors::first_line};
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, else the CPU.
     Auto,
-    /// The CPU.
     Cpu,
     /// The CUDA device with this index, as `CUDA_VISIBLE_DEVICES` leaves them.
     Cuda(usize),
@@ -29,7 +28,6 @@ pub enum DeviceError {
     /// CUDA cannot be used.
     #[error("device cuda:{index} was asked for, but {reason}; use --device cpu, or {CUDA_HELP}")]
     NoCuda {
-        /// The device.
         index: usize,
         /// What is in the way.
         reason: String,
@@ -42,7 +40,6 @@ pub enum DeviceError {
         /// What libtorch says.
         reason: String,
     },
-    /// libtorch failed.
     #[error("libtorch could not be set up: {0}")]
     Torch(#[from] TchError),
 }

@@ -109,7 +109,6 @@ pub(super) fn dense(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchErro
     shim_tensor(|made| unsafe { sweep_dense(inputs.as_ptr(), weight.as_ptr(), bias.as_ptr(), made) })
 }
 
-/// Adam's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamSettings {
     /// Step size.

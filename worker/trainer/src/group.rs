@@ -22,7 +22,6 @@ use super::{
 
 /// Why a segment broke off.
 enum Trouble {
-    /// libtorch failed.
     Torch(TchError),
     /// The agent cannot be understood or is gone.
     Agent(SessionError),

@@ -62,7 +62,6 @@ const PANIC_EXIT_CODE: i32 = 101;
 /// How a trainer works.
 #[derive(Debug, Clone)]
 pub struct TrainerOptions {
-    /// Where to train.
     pub device: DeviceChoice,
     /// Threads of libtorch on the CPU, at least 1. The numbers of a training depend on it in their last bits.
     pub threads: usize,

@@ -38,9 +38,7 @@ pub struct Layer<'a> {
 /// The layers from the images to the logits.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
-    /// The first convolution.
     pub conv1: Layer<'a>,
-    /// The second convolution.
     pub conv2: Layer<'a>,
     /// The first linear layer.
     pub fc1: Layer<'a>,

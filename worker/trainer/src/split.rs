@@ -11,9 +11,7 @@ const ROUNDING: f64 = 1e-9;
 /// Image numbers, each in exactly one part, in the order that the permutation gave them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
-    /// The training images.
     pub train: Vec<i64>,
-    /// The validation images.
     pub validation: Vec<i64>,
 }
 
@@ -40,16 +38,12 @@ pub enum SplitError {
          validation, but both parts need one at least; add images or change val_fraction"
     )]
     EmptyPart {
-        /// Images in all.
         images: usize,
         /// What was asked for.
         val_fraction: f64,
-        /// Training images.
         train: usize,
-        /// Validation images.
         validation: usize,
     },
-    /// libtorch failed.
     #[error("the split's permutation could not be drawn: {0}")]
     Torch(#[from] tch::TchError),
 }

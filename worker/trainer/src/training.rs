@@ -6,7 +6,6 @@ use super::{adam::AdamState, config::TrainingConfig, parameters::Parameters};
 /// `ignore_index` of PyTorch's cross-entropy: a class that no image has.
 pub(super) const IGNORED_CLASS: i64 = -100;
 
-/// One epoch's results.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochRecord {
     /// The epoch's number, from 1.
@@ -47,9 +46,7 @@ pub enum TrainingEvent {
 /// The listener's answer to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
     Continue,
-    /// Stop now.
     Stop,
 }
 
@@ -100,7 +97,6 @@ impl Place {
 /// generator's state is among it. All tensors are contiguous, float32 and on the CPU.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it is.
     pub position: Position,
     /// What the epochs before brought.
     pub records: Vec<EpochRecord>,
@@ -113,7 +109,6 @@ pub struct Snapshot {
 /// A job that is to learn, and what it goes on from; from its initial weights where there is nothing.
 #[derive(Debug)]
 pub struct Start<'a> {
-    /// What to train.
     pub config: &'a TrainingConfig,
     /// What an earlier training of the same job and data set has come to.
     pub snapshot: Option<Snapshot>,

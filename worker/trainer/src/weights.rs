@@ -38,7 +38,6 @@ pub enum WeightsError {
     /// The file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -46,7 +45,6 @@ pub enum WeightsError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}; check --weights")]
     Read {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -57,12 +55,10 @@ pub enum WeightsError {
          artifact get` wrote"
     )]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// libtorch failed.
     #[error(transparent)]
     Torch(#[from] TchError),
 }

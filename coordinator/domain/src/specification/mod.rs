@@ -32,7 +32,6 @@ pub const VALUES_MAX: usize = 10_000;
 /// The text of a sweep file, and what the command line changes in it.
 #[derive(Debug, Clone, Default)]
 pub struct SpecificationSource {
-    /// The YAML.
     pub text: String,
     /// Its name, for error messages.
     pub file_name: String,
@@ -74,14 +73,12 @@ impl fmt::Display for Change {
     }
 }
 
-/// One checked sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
     /// The sweep's name, for people and for folders.
     pub name: String,
     /// What it is about, for people; empty where the file does not say.
     pub description: String,
-    /// What is swept.
     pub trainable: Trainable,
     /// What ranks the jobs.
     pub metric: Objective,
@@ -133,7 +130,6 @@ pub enum Keep {
     Best(u32),
     /// Those of every job that is done.
     All,
-    /// Nobody's.
     None,
 }
 

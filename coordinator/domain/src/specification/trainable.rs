@@ -16,7 +16,6 @@ use crate::space::Axis;
 /// The name of the manifest of a program.
 pub const PROGRAM: &str = "program";
 
-/// What is swept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trainable {
     /// A model that trainers know, as its manifest describes it.
@@ -98,7 +97,6 @@ impl Trainable {
 }
 
 impl ArgumentStyle {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::Argparse, Self::Wandb];
 
     /// The name in sweep files.

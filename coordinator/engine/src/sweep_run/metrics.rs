@@ -10,7 +10,6 @@ use super::SweepRun;
 /// Values that were not kept, since the coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOutMetrics {
-    /// How many.
     pub values: u64,
     /// Why, with the first such name, for people; empty where all were kept.
     pub reason: String,

@@ -140,7 +140,6 @@ impl Cluster {
         Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
     }
 
-    /// Something happens.
     pub(super) fn hear(&mut self, event: Event) {
         let output = self.engine.hear(self.now(), event);
         self.take(output);

@@ -34,7 +34,6 @@ const NUMBERS_MAX: usize = 3;
 
 /// What the figure shows, and what it does not.
 pub(super) struct Jobs<'a> {
-    /// The best first.
     pub(super) points: &'a [Point],
     pub(super) with_results: u64,
     pub(super) without_results: u64,

@@ -93,7 +93,6 @@ impl ModelTexts {
         [&SIMPLE_CNN].into_iter().find(|texts| texts.model == model)
     }
 
-    /// A parameter's heading.
     pub(crate) fn parameter(&self, name: &str, language: Language) -> Option<&'static str> {
         let texts = self.parameters.iter().find(|texts| texts.name == name)?;
         Some(texts.heading[place(language)])

@@ -5,7 +5,6 @@ use globset::{GlobBuilder, GlobMatcher};
 /// Characters that make a pattern of a path.
 const SPECIAL: [char; 5] = ['*', '?', '[', '{', '\\'];
 
-/// Such an entry.
 #[derive(Debug)]
 pub(super) struct Pattern {
     /// The names before the first with a special character: what is looked at lies below.
@@ -22,7 +21,6 @@ impl Pattern {
         Ok(Self { prefix: names(text)?, matcher: None, depth_max: None })
     }
 
-    /// An entry.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let names = names(text)?;
         let is_special = |name: &String| name.contains(SPECIAL);

@@ -25,7 +25,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Calls for one content next to those that a straight transfer takes: the coordinator may have lost what it had.
 const CALLS_SPARE: u64 = 16;
 
-/// What was sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) struct Sent {
     /// Names the files.

@@ -112,7 +112,6 @@ impl Rows {
         (rows, sweep)
     }
 
-    /// A job.
     pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {
         let state = JobState::try_from(job.state()).ok();
         let names: Vec<String> = self.metrics.names().iter().map(ToString::to_string).collect();
@@ -140,7 +139,6 @@ impl Rows {
         }
     }
 
-    /// An epoch.
     pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
         let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
         let metrics: Vec<_> = metrics

@@ -37,7 +37,6 @@ const USAGE_EXIT_CODE: i32 = 2;
 /// What a worker process is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
-    /// Train.
     Work,
     /// Leave in order.
     Leave,

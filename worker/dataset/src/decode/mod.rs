@@ -48,17 +48,11 @@ pub enum DecodeError {
     /// None of the formats that are read.
     #[error("not a JPEG, PNG, WebP, BMP, TIFF, GIF or PNM picture")]
     UnknownFormat,
-    /// Broken.
     #[error("{0}")]
     Broken(String),
     /// Too many pixels.
     #[error("{width}×{height} pixels are more than the {PIXELS_MAX} that are supported")]
-    TooLarge {
-        /// In pixels.
-        width: u64,
-        /// In pixels.
-        height: u64,
-    },
+    TooLarge { width: u64, height: u64 },
 }
 
 /// Decodes pictures one after another and keeps its memory from one to the next.

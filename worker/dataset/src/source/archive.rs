@@ -29,7 +29,6 @@ impl AsRef<[u8]> for Bytes {
 
 pub(super) type Archive = ZipArchive<Cursor<Bytes>>;
 
-/// Opens an archive.
 pub(super) fn open(path: &Path) -> Result<Archive, DataError> {
     let read = |source| DataError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(read)?;

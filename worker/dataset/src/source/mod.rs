@@ -60,7 +60,6 @@ impl Picture {
     }
 }
 
-/// A class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Class {
     /// Its name as the system has it.
@@ -69,7 +68,6 @@ pub(super) struct Class {
     pub(super) shown: String,
 }
 
-/// A listed source.
 #[derive(Debug)]
 pub(super) struct Source {
     /// What the user named.

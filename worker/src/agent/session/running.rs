@@ -18,10 +18,7 @@ pub(super) enum StopReason {
     /// The coordinator does not know the attempt any more: nothing is reported.
     Refused,
     /// The coordinator takes the attempt back.
-    Revoked {
-        /// Why, for people.
-        reason: String,
-    },
+    Revoked { reason: String },
     /// It took longer than it may.
     TimedOut {
         /// Where it was then and what the time went into.
@@ -35,10 +32,7 @@ pub(super) enum StopReason {
     /// The worker leaves.
     HandedBack,
     /// The trainer did something that it must not.
-    Broken {
-        /// What.
-        reason: String,
-    },
+    Broken { reason: String },
 }
 
 impl StopReason {
@@ -55,16 +49,12 @@ pub(super) enum Phase {
     Training,
     /// Asked to stop; killed at `kill_at`.
     Stopping {
-        /// Why.
         why: StopReason,
         /// When patience ends.
         kill_at: Duration,
     },
     /// Killed; waits for the process's end.
-    Killed {
-        /// Why.
-        why: StopReason,
-    },
+    Killed { why: StopReason },
 }
 
 /// An attempt in the hands of a trainer.

@@ -53,7 +53,6 @@ impl Trainer {
 /// What a line of a trainer means.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
-    /// Nothing to do.
     Nothing,
     /// The attempt is further than before.
     Progress,
@@ -63,7 +62,6 @@ pub(super) enum Heard {
     Ended(AttemptKey, Option<End>),
 }
 
-/// A slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,

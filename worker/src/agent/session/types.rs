@@ -21,17 +21,9 @@ pub enum Input {
     /// The coordinator said something.
     Message(FromCoordinator),
     /// The trainer of a slot said something, or ended.
-    Trainer {
-        /// The slot's index.
-        slot: usize,
-        /// What happened.
-        event: TrainerEvent,
-    },
+    Trainer { slot: usize, event: TrainerEvent },
     /// The coordinator had let this worker in, and does not any more.
-    Refused {
-        /// Why, for people.
-        reason: String,
-    },
+    Refused { reason: String },
     /// Time has passed; needed when nothing else happens until [`super::Session::next_deadline`].
     Tick,
     /// The operating system or the user asks the worker to leave. The second time means: at once.
@@ -44,7 +36,6 @@ pub enum Input {
 pub enum TrainerEvent {
     /// A well-formed line.
     Said {
-        /// The line.
         message: FromTrainer,
         /// The last lines of its log, where the message ends a job; empty otherwise.
         log_tail: Vec<String>,
@@ -82,29 +73,15 @@ pub enum FromCoordinator {
         refused: Vec<AttemptKey>,
     },
     /// Jobs for a slot.
-    Grant {
-        /// The slot's index.
-        slot: usize,
-        /// The jobs.
-        jobs: Vec<GrantedJob>,
-    },
+    Grant { slot: usize, jobs: Vec<GrantedJob> },
     /// Every event up to this number can be forgotten.
-    Acknowledged {
-        /// The number.
-        through: u64,
-    },
+    Acknowledged { through: u64 },
     /// These attempts shall stop and end as revoked.
-    Revoke {
-        /// The attempts.
-        attempts: Vec<AttemptKey>,
-        /// Why, for people.
-        reason: String,
-    },
+    Revoke { attempts: Vec<AttemptKey>, reason: String },
     /// Take no more jobs, end the running ones or hand them back, leave.
     Drain,
 }
 
-/// One granted job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantedJob {
     /// Its fencing token.
@@ -113,10 +90,8 @@ pub struct GrantedJob {
     pub work: Result<Work, String>,
 }
 
-/// What to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// Model family.
     pub model: String,
     /// Every parameter of the model.
     pub parameters: serde_json::Map<String, serde_json::Value>,
@@ -160,13 +135,9 @@ pub enum Output {
     /// Send to the coordinator on the open stream.
     Send(ToCoordinator),
     /// The spool may forget every event up to this number.
-    Forget {
-        /// The number.
-        through: u64,
-    },
+    Forget { through: u64 },
     /// Give jobs to the slot's trainer: one, or a pack. All have the same data set.
     StartJobs {
-        /// The slot's index.
         slot: usize,
         /// Each attempt, whose text form is the trainer's job id, and what to train.
         jobs: Vec<(AttemptKey, Work)>,
@@ -176,7 +147,6 @@ pub enum Output {
     },
     /// Ask the slot's trainer to stop an attempt; others of its pack go on.
     StopJob {
-        /// The slot's index.
         slot: usize,
         /// The attempt that shall stop.
         attempt: AttemptKey,
@@ -184,10 +154,7 @@ pub enum Output {
         checkpoint: bool,
     },
     /// Kill the slot's trainer; `Exited` will tell.
-    KillTrainer {
-        /// The slot's index.
-        slot: usize,
-    },
+    KillTrainer { slot: usize },
     /// Drop the stream; the shell opens another one.
     CloseSession,
     /// End the process, killing what still runs. Nothing follows.
@@ -223,27 +190,16 @@ pub enum ToCoordinator {
     /// Keeps the leases of the running attempts.
     Heartbeat(Vec<Progress>),
     /// No new jobs are accepted from now on.
-    Draining {
-        /// Why, for people.
-        reason: String,
-    },
+    Draining { reason: String },
 }
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Its slot's trainer works on it or is about to.
-    Running {
-        /// The attempt.
-        attempt: AttemptKey,
-        /// The slot's index.
-        slot: usize,
-    },
+    Running { attempt: AttemptKey, slot: usize },
     /// Its end waits in the spool.
-    Ended {
-        /// The attempt.
-        attempt: AttemptKey,
-    },
+    Ended { attempt: AttemptKey },
 }
 
 impl Held {
@@ -258,7 +214,6 @@ impl Held {
 /// How far an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// The attempt.
     pub attempt: AttemptKey,
     /// The epoch in training, from 1; 0 while the data set is prepared.
     pub epoch: u32,
@@ -266,14 +221,12 @@ pub struct Progress {
     pub fraction: f64,
 }
 
-/// A numbered event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Its number, growing over the life of the spool.
     pub sequence: u64,
     /// The attempt it is about.
     pub attempt: AttemptKey,
-    /// What happened.
     pub kind: EventKind,
 }
 

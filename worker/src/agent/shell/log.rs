@@ -20,7 +20,6 @@ enum Telling {
     Whole,
     /// That so many attempts more ended like that.
     Count(u64),
-    /// Nothing.
     Nothing,
 }
 

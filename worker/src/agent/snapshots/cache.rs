@@ -45,7 +45,6 @@ impl Cache {
         Self { folder, bytes_max }
     }
 
-    /// Where it is.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -79,7 +78,6 @@ impl Cache {
         Some(manifest)
     }
 
-    /// Keeps a manifest.
     pub(super) fn put_manifest(&self, manifest: &SnapshotManifest) -> io::Result<()> {
         let path = self.manifest_path(manifest.id());
         let mut file = unfinished(&path)?;
@@ -93,7 +91,6 @@ impl Cache {
         fs::metadata(self.content_path(content)).is_ok_and(|found| found.is_file() && found.len() == bytes)
     }
 
-    /// Opens a content.
     pub(super) fn open(&self, content: ContentHash) -> io::Result<File> {
         File::open(self.content_path(content))
     }

@@ -14,13 +14,11 @@ use super::{Unavailable, cache::Cache, room};
 /// A part of a content: from where on it is wanted, or what came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Of which content.
     pub(crate) content: ContentHash,
     /// Length of the content.
     pub(crate) bytes: u64,
     /// Where the part begins.
     pub(crate) offset: u64,
-    /// The part.
     pub(crate) data: Vec<u8>,
 }
 

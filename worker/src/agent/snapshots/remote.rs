@@ -25,7 +25,6 @@ type Client = WorkerServiceClient<Channel>;
 #[derive(Debug)]
 pub(crate) struct Remote {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     connection: Mutex<Connection>,
 }

@@ -27,7 +27,6 @@ pub(super) async fn write_lines(
 /// The pipe that a trainer reads, and what went into it.
 struct TrainerInput {
     pipe: ChildStdin,
-    /// Bytes.
     written: u64,
     /// Requests to train.
     trains: u32,

@@ -43,7 +43,6 @@ const CLOSED_TO_END: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 2
 pub(super) struct Gate {
     /// Is told the first line.
     pub(super) first: oneshot::Sender<TrainerEvent>,
-    /// Opens the gate.
     pub(super) adopted: oneshot::Receiver<()>,
 }
 

@@ -35,7 +35,6 @@ pub enum OpenError {
         "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -43,7 +42,6 @@ pub enum OpenError {
     /// The folder cannot be made.
     #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
     Folder {
-        /// What was given.
         url: String,
         /// What the system said.
         source: std::io::Error,

@@ -72,7 +72,6 @@ impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<'_, F> {
 /// `none` or nothing behind the colon.
 pub(super) type Limit<T> = Option<Option<T>>;
 
-/// Reads a limit.
 pub(super) struct CheckedLimit<'a, F>(pub(super) Checked<'a, F>);
 
 impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<'_, F> {

@@ -22,7 +22,6 @@ pub(super) trait Section<'de> {
     fn finish(self) -> Result<Self::Output, String>;
 }
 
-/// Reads a section.
 pub(super) struct Read<S>(pub(super) S);
 
 impl<'de, S: Section<'de>> DeserializeSeed<'de> for Read<S> {

@@ -16,7 +16,6 @@ const RANGE_DIGITS: usize = 12;
 #[derive(Debug, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Scale {
-    /// Evenly.
     Linear,
     /// By equal ratios.
     Log,
