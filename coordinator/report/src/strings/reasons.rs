@@ -212,8 +212,8 @@ mod tests {
 
     /// How texts of these files begin that are no reasons of jobs.
     const OTHER_TEXTS: &[&str] = &[
-        "it spoke of",
-        "it said to run",
+        "it reported on",
+        "it claimed to run",
         "slot {}, {} times in a row",
         "the trainer's pipes are missing",
         "the trainer does not read its input",
