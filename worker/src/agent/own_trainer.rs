@@ -35,7 +35,7 @@ impl OwnTrainer {
         let found = folders.map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
         let path = found.with_context(|| {
             format!(
-                "{PROGRAM} is neither beside sweep-worker nor on the PATH; install the programs of `make build` into one \
+                "{PROGRAM} is neither next to sweep-worker nor on the PATH; install the programs of `make build` into one \
                  folder. Only with --trainer and --device cpu together can a worker do without it"
             )
         })?;
