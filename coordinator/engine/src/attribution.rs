@@ -112,19 +112,18 @@ impl WorkerState {
         self.away_mut().clear();
     }
 
-    fn is_suspect(&self) -> bool {
+    fn is_crashing_jobs(&self) -> bool {
         self.standing().crashed_jobs() >= CRASHED_JOBS_MAX
     }
 
     /// Whether anything is attributed to it that may quarantine it.
     pub(super) fn is_suspect(&self) -> bool {
-        self.is_suspect() || self.is_refused()
+        self.is_crashing_jobs() || self.is_refused()
     }
 
-    /// Whether it gets no jobs of a sweep for which there may be `others`. There are many others, so the function looks
-    /// at them only if they decide.
+    /// Whether it gets no jobs of a sweep for which there may be `others`.     /// at them only if they decide.
     pub(super) fn is_to_be_quarantined(&self, others: impl FnOnce() -> bool) -> bool {
-        self.is_refused() || (self.is_suspect() && others())
+        self.is_refused() || (self.is_crashing_jobs() && others())
     }
 
     /// Whether it sent too many invalid reports.
@@ -159,7 +158,7 @@ impl Engine {
         self.workers.all().any(|other| {
             other.accepts()
                 && self.can_run(other, sweep)
-                && !other.is_suspect()
+                && !other.is_crashing_jobs()
                 && !other.has_refused_sweep(sweep)
         })
     }
