@@ -158,7 +158,7 @@ impl Engine {
         self.workers.all().any(|other| {
             other.accepts()
                 && self.can_run(other, sweep)
-                && !other.is_crashing_jobs()
+                && !other.is_suspect()
                 && !other.has_refused_sweep(sweep)
         })
     }
