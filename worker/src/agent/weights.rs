@@ -332,7 +332,7 @@ mod tests {
         assert!(absent(&folder).contains("wrote none"));
         for content in [&b""[..], b"\x80\x04pickle", &[0xff; 32], b"\x02\0\0\0\0\0\0\0[]"] {
             fs::write(folder.place("1/1#1"), content).unwrap();
-            assert!(absent(&folder).contains("no .safetensors"), "{content:?}");
+            assert!(absent(&folder).contains("not a .safetensors file"), "{content:?}");
         }
         std::os::unix::fs::symlink("/etc/passwd", folder.place("1/1#1")).unwrap();
         assert!(absent(&folder).contains("is not a file"));
