@@ -88,8 +88,8 @@ pub fn mark(number: u64) {
     use std::io::Write;
     // Not by a macro, whose output a test captures; in one call.
     let mut out = std::io::stdout().lock();
-    out.write_all(format!("\nmark {number}\n").as_bytes()).expect("somebody listens");
-    out.flush().expect("somebody listens");
+    out.write_all(format!("\nmark {number}\n").as_bytes()).expect("standard output is open");
+    out.flush().expect("standard output is open");
 }
 
 impl Recording {

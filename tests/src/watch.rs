@@ -26,7 +26,7 @@ impl Watch {
     pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
         let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
         loop {
-            let message = next().await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+            let message = next().await.unwrap_or_else(|_| panic!("gave up waiting for: {what}"));
             let Some(message) = message.expect("the stream goes on") else {
                 panic!("the sweep ended before: {what}");
             };

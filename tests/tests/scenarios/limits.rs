@@ -195,7 +195,7 @@ impl Stranger {
     async fn hear<T>(&mut self, what: &str, pick: impl Fn(Said) -> Option<T>) -> T {
         loop {
             let heard = tokio::time::timeout(PATIENCE, self.hears.message()).await;
-            let heard = heard.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            let heard = heard.unwrap_or_else(|_| panic!("gave up waiting for {what}"));
             let message = heard.unwrap().unwrap_or_else(|| panic!("the stream ended before {what}"));
             if let Some(found) = message.message.and_then(&pick) {
                 return found;
@@ -249,7 +249,7 @@ async fn of_messages_that_are_not_read_end_the_stream() {
     let talks = async { while stranger.try_say(Message::Heartbeat(beat.clone())).await {} };
     let cut_off = async { while cluster.workers().await[0].state != "disconnected" {} };
     let both = async { tokio::join!(talks, cut_off) };
-    tokio::time::timeout(PATIENCE, both).await.expect("it is not listened to for ever");
+    tokio::time::timeout(PATIENCE, both).await.expect("it is cut off in time");
     cluster.coordinator.until_it_says("does not read its messages");
 }
 
@@ -260,7 +260,7 @@ async fn of_answers_mean_that_nothing_is_listened_to_either() {
     let _newer = Stranger::connect(&cluster, "same").await;
     // Its answers have ended, and it keeps sending.
     let talks = async { while replaced.try_say(Message::Heartbeat(v1::Heartbeat::default())).await {} };
-    tokio::time::timeout(PATIENCE, talks).await.expect("nobody takes what it says");
+    tokio::time::timeout(PATIENCE, talks).await.expect("no one accepts its messages");
     assert_eq!(cluster.workers().await[0].state, "connected", "the newer one is");
 }
 

@@ -150,7 +150,7 @@ fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(Instant::now() < patience, "waited in vain for: {what}");
+        assert!(Instant::now() < patience, "gave up waiting for: {what}");
         std::thread::sleep(LOOK_INTERVAL);
     }
 }

@@ -112,7 +112,7 @@ async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
     let asked = Instant::now();
     while let Err(status) = submit(&mut witness, rates(1), "").await {
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-        assert!(asked.elapsed() < PATIENCE, "what nobody waits for is read all the same");
+        assert!(asked.elapsed() < PATIENCE, "it is read although no one waits for it");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.watch(sweep).await.until_end().await;
