@@ -124,7 +124,7 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
 
 /// Which columns hold only numbers.
 fn numeric(headings: &[String], rows: &[TableRow]) -> Vec<bool> {
-    let is_numeric = |column| rows.iter().all(|row| columns::is_number(&row.cells[column]));
+    let is_numeric = |column: usize| rows.iter().all(|row| columns::is_number(&row.cells[column]));
     (0..headings.len()).map(is_numeric).collect()
 }
 
