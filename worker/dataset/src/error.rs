@@ -1,12 +1,12 @@
-//! What can be wrong with a data set; every message ends with what to do. [`DataError::is_passing`] tells the faults
-//! that may be over at the next try from those that stay until someone changes something.
+//! What can be wrong with a data set; every message ends with what to do. [`DataError::is_passing`] separates faults
+//! that may be gone at the next try from those that stay until someone changes something.
 
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-/// Bad files named in one message; the rest is counted.
+/// Bad files listed in one message; the rest are counted.
 const LISTED_MAX: usize = 20;
 
 /// Why a data set cannot be used.
@@ -35,16 +35,16 @@ pub enum DataError {
     )]
     NoImages {
         path: PathBuf,
-        /// What is there instead, or nothing.
+        /// What is there instead, or empty.
         found: String,
     },
     /// Neither a folder nor an archive nor a pack.
     #[error(
-        "{path} is {found}, and no data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
+        "{path} is {found}, not a data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
          archives first)"
     )]
     NotADataset { path: PathBuf, found: String },
-    /// The validation set does not go with the training set.
+    /// The validation set does not match the training set.
     #[error(
         "the validation set of {path} cannot be used: {reason}; make both hold the same class folders, or name another one \
          with dataset.val_path"
@@ -54,7 +54,7 @@ pub enum DataError {
         path: PathBuf,
         reason: String,
     },
-    /// A picture's class cannot be told.
+    /// A picture's class is unclear.
     #[error(
         "{path}: the name of {file:?} does not tell its class; put the pictures into class folders, or name them like \
          cat.0.jpg"
@@ -73,10 +73,10 @@ pub enum DataError {
         /// The data set.
         path: PathBuf,
         class: String,
-        /// What is there instead, or nothing.
+        /// What is there instead, or empty.
         found: String,
     },
-    /// There is nothing to tell apart.
+    /// There is only one class.
     #[error(
         "{path} has the one class {class:?}{found}; a classifier needs two or more: give the folder that holds a folder for \
          each class, or files named like cat.0.jpg and dog.0.jpg"
@@ -85,7 +85,7 @@ pub enum DataError {
         /// The data set.
         path: PathBuf,
         class: String,
-        /// What else is there, or nothing.
+        /// What else is there, or empty.
         found: String,
     },
     /// More classes than labels.
@@ -95,7 +95,7 @@ pub enum DataError {
         path: PathBuf,
         found: usize,
     },
-    /// More or larger files than is sane.
+    /// More or larger files than is reasonable.
     #[error("{path}: {what}; split the data set or remove the file")]
     TooLarge {
         /// The data set.
@@ -112,17 +112,17 @@ pub enum DataError {
         /// The data set.
         path: PathBuf,
         count: usize,
-        /// The first of them with their reasons, a line each.
+        /// The first of them with their reasons, one per line.
         list: String,
     },
     /// Something cannot be read.
     #[error("cannot read {path}: {source}; check that it exists and that the worker may read it")]
     Read {
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Somebody writes to it.
+    /// Someone writes to it.
     #[error(
         "the pictures of {path} changed while they were packed; try again when nothing writes to it any more"
     )]
@@ -139,10 +139,10 @@ pub enum DataError {
     #[error("cannot write {path}: {source}; check that the folder is writable, or choose another place")]
     Write {
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A folder to be made is there already with something else in it.
+    /// A folder to be created exists with other content.
     #[error("{path} holds other files than the ones asked for; remove it, or choose another folder")]
     Occupied { path: PathBuf },
     /// An archive cannot be used.
@@ -163,7 +163,7 @@ pub enum DataError {
         /// What was asked for.
         wanted: u32,
     },
-    /// It was used from here before and is away now, as with a mount that hiccups.
+    /// It was used from this path before and is missing now, as with an unreliable mount.
     #[error("{fault} (it was there before: is the disk or the share mounted?)")]
     Away {
         /// What is wrong now.
@@ -172,13 +172,13 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Whether the same data set may be there at the next try, without anyone changing it: a path that was there and
-    /// is away, a read that the device or the network failed, a full disk. What is wrong with the data set itself
-    /// (no pictures, broken ones, another content) stays.
+    /// Whether the next try may find the same data set without anyone changing it: a path that existed is missing, the
+    /// device or the network failed a read, or the disk is full. Faults of the data set itself (no pictures, broken
+    /// ones, another content) stay.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Changed { .. } | Self::NoSpace { .. } => true,
-            // A picture that was listed a moment ago and is missing: the path itself is `Missing`.
+            // A picture that was just listed is missing; for the path itself the error is `Missing`.
             Self::Read { source, .. } => source.kind() == ErrorKind::NotFound || is_passing(source),
             Self::Write { source, .. } => is_passing(source),
             Self::Missing { .. }
@@ -200,8 +200,8 @@ impl DataError {
         }
     }
 
-    /// The same fault of a data set that was used from this path before: what looks as a path that is away or may
-    /// not be read passes then. An empty folder is what a mount leaves behind.
+    /// The same fault of a data set that was used from this path before: a missing or unreadable path may then come
+    /// back. An unmounted share leaves an empty folder.
     pub(super) fn of_known_path(self) -> Self {
         let away = match &self {
             Self::Missing { .. } | Self::ValidationMissing { .. } | Self::NoImages { .. } => true,
@@ -216,7 +216,7 @@ impl DataError {
         if away { Self::Away { fault: Box::new(self) } } else { self }
     }
 
-    /// A failure to write, with a full disk told apart.
+    /// An error while writing, with a full disk told apart.
     pub(super) fn writing(path: &Path, source: std::io::Error) -> Self {
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -237,8 +237,8 @@ impl DataError {
     }
 }
 
-/// Whether the system's error is one of devices, networks and limits (EIO, ESTALE, ETIMEDOUT, EMFILE, …), not one of
-/// what was asked for.
+/// Whether the system's error comes from devices, networks or limits (EIO, ESTALE, ETIMEDOUT, EMFILE, …), not from what
+/// was asked for.
 fn is_passing(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some()
         && !matches!(

@@ -68,7 +68,7 @@ fn an_extension_is_of_the_same_kind() {
     let others = [
         ("`metric.name`", specification("[0.2]", "metric: {name: train_loss}")),
         (
-            "`dataset.split_seed` cannot change, as numbers that are there would be of another kind: the sweep has 0, this has 9",
+            "`dataset.split_seed` cannot change, as existing results would not be comparable: the sweep has 0, this has 9",
             {
                 let mut other = specification("[0.2]", "");
                 other.dataset.as_mut().unwrap().split_seed = 9;

@@ -294,7 +294,10 @@ fn what_is_set_is_bounded_and_so_is_what_is_said_of_it() {
     }
     assert!(parse_with(REPORT, &[&dots]).unwrap_err().to_string().contains("at most 4 parts"));
     assert!(
-        parse_with(REPORT, &vec!["epochs=1"; 1_001]).unwrap_err().to_string().contains("1001 values are set")
+        parse_with(REPORT, &vec!["epochs=1"; 1_001])
+            .unwrap_err()
+            .to_string()
+            .contains("there are 1001 overrides")
     );
     let large = format!("name={}", "x".repeat(FILE_BYTES_MAX));
     assert!(parse_with(REPORT, &[&large]).unwrap_err().to_string().contains("more than the 1048576"));

@@ -1,4 +1,4 @@
-//! A sweep made of what the store kept.
+//! Rebuilds a sweep from what the store kept.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl SweepRun {
-    /// As the store has it; every lease lasts until `deadline_ms`.
+    /// The sweep as the store has it; every lease lasts until `deadline_ms`.
     pub(crate) fn restored(stored: StoredSweep, deadline_ms: u64) -> Result<Self, RestoreError> {
         let id = stored.sweep;
         let definition = SweepDefinition::from_stored(id, &stored.specification)
