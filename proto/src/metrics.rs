@@ -1,5 +1,5 @@
-//! Epochs and their metrics, as they travel. What comes may be of a program that knows SimpleCNN's four metrics alone, and what
-//! goes out is understood by such a program as far as it has those.
+//! Epochs and their metrics on the wire. A message may come from a program that knows only SimpleCNN's four metrics,
+//! and such a program understands what is sent as far as it has those four.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use terms::{
 use crate::v1;
 
 impl v1::EpochRecord {
-    /// The value of the metric `name`, also in a record of a program that knows SimpleCNN's four alone.
+    /// The value of the metric `name`, also in a record of a program that knows only SimpleCNN's four.
     pub fn metric(&self, name: &str) -> Option<f64> {
         if self.has_names() {
             return self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);

@@ -72,7 +72,7 @@ pub(super) trait TableRow: Values + Sized + Send + Sync + 'static {
             }
         }
         let table = Self::TABLE.name;
-        Err(StoreError::Damaged(format!("the row{key} of the table {table} is not as it was written")))
+        Err(StoreError::Corrupt(format!("the row{key} of the table {table} is not as it was written")))
     }
 }
 
