@@ -121,6 +121,9 @@ pub struct Changed {
     pub changes: Vec<Change>,
 }
 
+/// Said where a program could only fail, as none of its files are there.
+const UNSENT: &str = "execution.files: the program's files were not sent before its sweep; `sweep submit` and `sweep run` send them";
+
 impl Api {
     /// Checks a sweep file without keeping it, and shows its first `preview` jobs, at most 100.
     ///
@@ -166,6 +169,10 @@ impl Api {
         }
         let definition = Box::new(self.read(move || SweepDefinition::parse(&source)).await?);
         let snapshot = definition.specification.snapshot();
+        let program = definition.specification.trainable.program();
+        if snapshot.is_none() && program.is_some_and(|program| !program.files.is_empty()) {
+            return Err(ApiError::Invalid(UNSENT.to_owned()));
+        }
         // Until it is marked, so that its files are not taken for ones that no sweep needs.
         let _held = match snapshot {
             Some(id) => Some(self.hold_snapshot(id).await?),

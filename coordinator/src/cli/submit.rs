@@ -47,6 +47,7 @@ pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Fa
 /// `sweep validate`: needs no coordinator.
 pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
     let (specification, grid) = check(arguments.file.source()?)?;
+    files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let varying = specification.varying();
     let columns = if varying.is_empty() {

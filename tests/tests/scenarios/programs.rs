@@ -106,6 +106,20 @@ for epoch in range(start, 6):
     print(f'epoch {epoch}: value={value!r}', flush=True)
 ";
 
+/// A ridge regression with numpy; three lines of it know of the sweep.
+const NUMPY: &str = "\
+import numpy
+import sweep
+p = sweep.parameters(rate=0.1, penalty=0.0)
+random = numpy.random.default_rng(0)
+x = random.normal(size=(200, 3))
+y = x @ [1.0, -2.0, 0.5] + random.normal(scale=0.1, size=200)
+weights = numpy.zeros(3)
+for epoch in range(1, 21):
+    weights -= p.rate * (x.T @ (x @ weights - y) / len(y) + p.penalty * weights)
+    sweep.report(epoch, loss=numpy.mean((x @ weights - y) ** 2), norm=numpy.linalg.norm(weights))
+";
+
 /// Prints invalid text, leaves a child in another session, and neither of them obeys SIGTERM.
 const STUBBORN: &str = "\
 import os, signal, sys, time
@@ -229,6 +243,29 @@ fn a_script_that_reports_has_its_own_parameters_and_metrics_in_the_results() {
 }
 
 #[test]
+fn a_numpy_script_that_was_changed_by_three_lines_is_swept() {
+    let Some(numpy) = tests::tool("numpy").filter(|folder| folder.is_dir()) else {
+        tests::skipped("the cache of `make test` holds no numpy: a script that uses it is not tested");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\nexecution: {{env: {{PYTHONPATH: {numpy:?}}}}}\n\
+         parameters: {{rate: {{values: [0.1, 0.5]}}, penalty: {{values: [0.0, 1.0]}}}}\n"
+    );
+    let results = run(folder.path(), NUMPY, &sweep);
+    let jobs = rows(&results.join("results.csv"));
+    assert_eq!(jobs.len(), 4);
+    let of = |rate: f64, penalty: f64, column: &str| {
+        let is_it = |row: &&BTreeMap<_, _>| number(row, "rate") == rate && number(row, "penalty") == penalty;
+        number(jobs.iter().find(is_it).unwrap(), column)
+    };
+    assert!(of(0.5, 0.0, "loss") < 0.02 && of(0.1, 0.0, "loss") > of(0.5, 0.0, "loss"), "{jobs:?}");
+    assert!(of(0.5, 1.0, "norm") < of(0.5, 0.0, "norm"), "{jobs:?}");
+    assert_eq!(rows(&results.join("epochs.csv")).len(), 4 * 20);
+}
+
+#[test]
 fn a_script_that_was_not_changed_is_read_by_a_pattern() {
     let folder = tempfile::tempdir().unwrap();
     let sweep = "program: train.py\nmetric: {name: loss, goal: minimize}\n\
@@ -323,6 +360,60 @@ async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_sam
     let expected = values(&undisturbed.results(1).await);
     assert_eq!(expected.len(), 8);
     assert_eq!(values(&cluster.results(1).await), expected);
+}
+
+#[tokio::test]
+async fn a_program_continues_on_its_machine_where_no_place_for_checkpoints_is_given() {
+    let cluster = Cluster::start(ClusterOptions { lease: "2s", ..ClusterOptions::default() });
+    let gate = cluster.folder.path().join("gate");
+    submit_resuming(&cluster, RESUMING, &gate);
+    let worker = permissive_worker(&cluster);
+    let mut watch = cluster.watch(1).await;
+    watch.until_epoch(3).await;
+    let kept = cluster.folder.path().join("spool-may/checkpoints");
+    let third = || has_file(&kept, "0000000002-", ".tail").then_some(());
+    until("the third epoch, which was reported after its checkpoint", third);
+    let reached = cluster.folder.path().join("reached");
+    until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
+    let processes = tests::descendants(worker.0.id());
+    drop(worker);
+    processes.into_iter().for_each(tests::wait_for_end);
+    fs::write(&gate, "").unwrap();
+    let _again = permissive_worker(&cluster);
+    watch.until_end().await;
+    assert_eq!(fs::read_to_string(&reached).unwrap(), "1 1\n2 4\n", "no epoch is trained twice");
+    let attempts = cluster.job(1, 1).await.attempts;
+    assert_eq!(attempts.last().unwrap().resumed_epochs, 3, "{attempts:?}");
+    until("the end of what was kept", || (!has_file(&kept, "", ".checkpoint")).then_some(()));
+}
+
+#[tokio::test]
+async fn a_program_whose_files_are_not_there_is_refused_before_anything_is_kept() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let folder = cluster.folder.path().join("own");
+    let sweep = "command: [python3, train.py]\nmetric: {name: recall, goal: maximize}\n\
+                 parameters: {width: {values: [1, 2]}}\n";
+    let file = project(&folder, REPORTING, sweep);
+    let file = file.to_str().unwrap();
+    let results = folder.join("results").to_str().unwrap().to_owned();
+    for arguments in [&["validate", file][..], &["submit", file], &["run", file, "--output", &results]] {
+        let output = match arguments[0] {
+            "submit" => command(&cluster, arguments),
+            _ => Command::new(program("sweep")).args(arguments).output().unwrap(),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("\"train.py\" is a file next to the sweep file"), "{arguments:?}: {said}");
+    }
+    assert!(!fs::exists(&results).unwrap());
+    // Who does not send them is refused, too.
+    let text = "program: train.py\nmetric: {name: recall, goal: maximize}\n".to_owned();
+    let source = v1::SweepSource { text, ..v1::SweepSource::default() };
+    let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
+    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    assert!(refused.message().contains("execution.files"), "{refused:?}");
+    let sweeps = cluster.client().await.list_sweeps(v1::ListSweepsRequest::default()).await.unwrap();
+    assert!(sweeps.into_inner().sweeps.is_empty());
 }
 
 #[tokio::test]

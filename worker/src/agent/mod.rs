@@ -9,6 +9,7 @@ mod connection;
 mod containment;
 mod descriptors;
 mod devices;
+mod kept_checkpoints;
 mod lineage;
 mod lines;
 mod options;

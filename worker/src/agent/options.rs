@@ -14,7 +14,7 @@ use terms::WorkerName;
 
 use super::{
     devices::{DeviceChoice, SlotCount},
-    lineage,
+    kept_checkpoints, lineage,
     own_trainer::{self, OwnTrainer},
     slots::Trainers,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
@@ -59,7 +59,7 @@ pub struct StartOptions {
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Folder or URL (file, s3, gs, az) for checkpoints, the same at every worker; without one, a job that is killed
-    /// starts over
+    /// starts over, except that a program continues on the same machine
     #[arg(long, env = "SWEEP_CHECKPOINTS", value_name = "URL")]
     pub checkpoints: Option<String>,
     /// Where relative paths of data sets start [default: the working directory]
@@ -199,21 +199,27 @@ impl StartOptions {
     }
 
     /// What a slot may start; `own` starts the trainer that comes with this program.
-    pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path) -> Trainers {
+    pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path, spool: &Path) -> Trainers {
         Trainers {
             model: self.trainer_command(slot, own),
-            program: self.allow_commands.then(|| self.program_command(slot)),
+            program: self.allow_commands.then(|| self.program_command(slot, spool)),
         }
     }
 
     /// How what runs users' programs is started.
-    fn program_command(&self, slot: &v1::Slot) -> TrainerCommand {
+    fn program_command(&self, slot: &v1::Slot, spool: &Path) -> TrainerCommand {
+        let mut environment = self.trainer_environment(slot);
+        if self.checkpoints.is_none()
+            && let Some(place) = kept_checkpoints::folder(spool).to_str()
+        {
+            environment.push((CHECKPOINTS_VARIABLE, place.to_owned()));
+        }
         let words = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from);
         TrainerCommand {
             name: "sweep-worker program",
             program: OWN_FILE.into(),
             arguments: words.into(),
-            environment: self.trainer_environment(slot),
+            environment,
             mend: "look at the worker's log",
             role: Role::Keeper,
             ahead: false,
@@ -378,6 +384,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_place_for_checkpoints_those_of_programs_are_kept_next_to_the_spool() {
+        let place = |arguments: &[&str]| {
+            let options = options(&[&["--allow-commands"], arguments].concat());
+            let trainers = options.trainers(&slot(), Path::new("/t"), Path::new("/s"));
+            let place = |trainer: TrainerCommand| {
+                let found = trainer.environment.into_iter().find(|(name, _)| *name == CHECKPOINTS_VARIABLE);
+                found.map(|(_, place)| place)
+            };
+            (place(trainers.model), trainers.program.and_then(place))
+        };
+        assert_eq!(place(&[]), (None, Some("/s/checkpoints".to_owned())));
+        let given = Some("s3://b".to_owned());
+        assert_eq!(place(&["--checkpoints", "s3://b"]), (given.clone(), given));
+    }
+
+    #[test]
     fn without_the_own_trainer_another_one_trains_on_the_cpu() {
         let needed = |arguments: &[&str]| options(arguments).needs_own_trainer();
         assert!(needed(&[]) && needed(&["--device", "cpu"]));
@@ -387,7 +409,9 @@ mod tests {
 
     #[test]
     fn a_worker_for_programs_alone_starts_no_trainer_ahead() {
-        let ahead = |arguments: &[&str]| options(arguments).trainers(&slot(), Path::new("/t")).model.ahead;
+        let ahead = |arguments: &[&str]| {
+            options(arguments).trainers(&slot(), Path::new("/t"), Path::new("/s")).model.ahead
+        };
         assert!(ahead(&["--allow-commands"]));
         assert!(!ahead(&["--allow-commands", "--programs-only"]));
     }

@@ -3,9 +3,14 @@
 
 mod log;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proto::v1::WorkerMessage;
+use terms::AttemptKey;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -18,7 +23,7 @@ use tokio_util::{
 use self::log::{Told, log_event};
 use super::{
     connection::{self, LinkEvent},
-    lineage,
+    kept_checkpoints, lineage,
     session::{
         Session,
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
@@ -134,6 +139,10 @@ pub(crate) async fn run(
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let snapshots = runs_programs.then(|| open_snapshots(&configuration)).transpose()?;
+    let kept = kept_checkpoints::folder(&configuration.spool);
+    if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
+        tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
+    }
     let name = configuration.identity.name.as_str();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
     tokio::select! {
@@ -358,9 +367,8 @@ impl Shell {
                 if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
                     self.weights.count(event.attempt, weights);
                 }
-                if let (EventKind::Ended(_), Some(snapshots)) = (&event.kind, &self.snapshots) {
-                    let (snapshots, attempt) = (Arc::clone(snapshots), event.attempt);
-                    self.tidying.spawn(async move { snapshots.remove(attempt).await });
+                if matches!(event.kind, EventKind::Ended(_)) {
+                    self.tidy_after(event.attempt);
                 }
                 self.spool.append(&wire::encode_event(event));
             }
@@ -389,10 +397,18 @@ impl Shell {
                 tracing::warn!(slot, "killing the trainer");
                 self.slots.kill_trainer(slot);
             }
+            Output::Dropped(attempt) => self.tidy_after(attempt),
             Output::CloseSession => self.close(),
             Output::Exit(departure) => return Some(departure),
         }
         None
+    }
+
+    /// Removes the folder with the files of an attempt that has ended.
+    fn tidy_after(&self, attempt: AttemptKey) {
+        if let Some(snapshots) = self.snapshots.clone() {
+            self.tidying.spawn(async move { snapshots.remove(attempt).await });
+        }
     }
 
     fn send(&mut self, message: ToCoordinator) {

@@ -76,8 +76,16 @@ pub(crate) struct Spool {
     bytes_max: u64,
     /// What was logged about a disk that refuses: it may refuse each event.
     told: BTreeSet<String>,
-    /// Held for its lock, which the operating system releases with the process.
-    _lock: File,
+    /// Held for its lock, which the operating system releases with the process at the latest.
+    lock: File,
+}
+
+impl Drop for Spool {
+    /// A child of this process that is between fork and exec shares the lock, which would outlive this until then.
+    fn drop(&mut self) {
+        // It ends with its descriptors at the latest.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Spool {
@@ -113,7 +121,7 @@ impl Spool {
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
             told: BTreeSet::new(),
-            _lock: lock,
+            lock,
         };
         Ok((spool, recovered))
     }

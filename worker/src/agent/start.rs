@@ -132,14 +132,16 @@ async fn configure(
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
     }
     let program = own_trainer.map(OwnTrainer::executable).unwrap_or_default();
+    let spool =
+        std::path::absolute(options.spool_folder(&name)?).context("cannot find the spool's folder")?;
     Ok(Configuration {
         target: Target {
             url: options.coordinator.clone(),
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        trainers: slots.iter().map(|slot| options.trainers(slot, &program)).collect(),
-        spool: options.spool_folder(&name)?,
+        trainers: slots.iter().map(|slot| options.trainers(slot, &program, &spool)).collect(),
+        spool,
         files_cache: options.files_cache(),
         data_root: options.absolute_data_root()?,
         grace: options.grace,

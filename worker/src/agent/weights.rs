@@ -107,11 +107,16 @@ impl WeightsFolder {
             Ok(weights) => weights,
             Err(error) => {
                 self.discard(id);
-                let reason = match error.kind() {
-                    io::ErrorKind::NotFound => "the trainer wrote none; its log may say why".to_owned(),
-                    _ => error.to_string(),
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                let reason = if is_missing {
+                    // As most programs do; it is no fault.
+                    let reason = "the trainer wrote none; its log may say why".to_owned();
+                    tracing::info!(attempt = id, "no weights are kept: {reason}");
+                    reason
+                } else {
+                    tracing::warn!(attempt = id, "no weights are kept: {error}");
+                    error.to_string()
                 };
-                tracing::warn!(attempt = id, "no weights are kept: {reason}");
                 Weights::Absent(reason)
             }
         }

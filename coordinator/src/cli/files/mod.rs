@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::specification::Specification;
+use domain::specification::{Program, Specification};
 use indicatif::HumanBytes;
 use proto::v1;
 use terminal::output::say;
@@ -69,6 +69,7 @@ pub(super) async fn send_with(
         let Ok(specification) = Specification::parse(&read) else { return Ok(None) };
         match specification.trainable.program() {
             Some(program) if program.snapshot.is_none() => {
+                check_program(&folder, program)?;
                 collect(&folder, program.program.as_deref(), &program.files)
             }
             _ => Ok(None),
@@ -86,6 +87,35 @@ pub(super) async fn send_with(
     Ok(())
 }
 
+/// Checks that the files of a sweep's program are next to its file, and that its command names no other ones there. Reads none of them.
+pub(super) fn check(specification: &Specification, folder: &Path) -> Result<(), Failure> {
+    match specification.trainable.program() {
+        Some(program) if program.snapshot.is_none() => check_program(folder, program),
+        _ => Ok(()),
+    }
+}
+
+fn check_program(folder: &Path, program: &Program) -> Result<(), Failure> {
+    let found = find(folder, program.program.as_deref(), &program.files)?;
+    let found = found.map(|(found, _)| found).unwrap_or_default();
+    check_lengths(&found)?;
+    for word in &program.command {
+        // Other places are the workers' own.
+        if word.contains("${") || word.starts_with(['/', '~', '-']) || !folder.join(word).is_file() {
+            continue;
+        }
+        let pattern = Pattern::literal(word).map_err(|reason| refused("command", word, &reason))?;
+        let path = pattern.prefix.join("/");
+        if !found.contains_key(&path) {
+            return Err(Failure::operation(format!(
+                "command: {word:?} is a file next to the sweep file, but it is not sent to the workers; add it as \
+                 `execution: {{files: [{path:?}]}}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Finds and hashes the files that `patterns` name below `folder`, and always `program`. Nothing if there are none to
 /// find.
 pub(super) fn collect(
@@ -93,6 +123,25 @@ pub(super) fn collect(
     program: Option<&str>,
     patterns: &[String],
 ) -> Result<Option<Collected>, Failure> {
+    let Some((found, left_out)) = find(folder, program, patterns)? else { return Ok(None) };
+    check_lengths(&found)?;
+    let (mut files, mut sources) = (Vec::with_capacity(found.len()), BTreeMap::new());
+    for (path, place) in found {
+        let file = hashed(path, &place)
+            .map_err(|error| Failure::operation(format!("cannot read {}: {error}", place.display())))?;
+        sources.insert(file.blake3, place);
+        files.push(file);
+    }
+    let manifest = SnapshotManifest::new(files).map_err(|error| Failure::operation(error.to_string()))?;
+    Ok(Some(Collected { manifest, sources, left_out }))
+}
+
+/// Finds them. Nothing where there are none to find.
+fn find(
+    folder: &Path,
+    program: Option<&str>,
+    patterns: &[String],
+) -> Result<Option<(Found, LeftOut)>, Failure> {
     if program.is_none() && patterns.is_empty() {
         return Ok(None);
     }
@@ -116,16 +165,7 @@ pub(super) fn collect(
         }
         found.extend(all);
     }
-    check_lengths(&found)?;
-    let (mut files, mut sources) = (Vec::with_capacity(found.len()), BTreeMap::new());
-    for (path, place) in found {
-        let file = hashed(path, &place)
-            .map_err(|error| Failure::operation(format!("cannot read {}: {error}", place.display())))?;
-        sources.insert(file.blake3, place);
-        files.push(file);
-    }
-    let manifest = SnapshotManifest::new(files).map_err(|error| Failure::operation(error.to_string()))?;
-    Ok(Some(Collected { manifest, sources, left_out }))
+    Ok(Some((found, left_out)))
 }
 
 fn refused(key: &str, text: &str, reason: &str) -> Failure {

@@ -86,6 +86,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
     let (mut specification, grid) = submit::check(source.clone())?;
+    files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     if let Some(dataset) = &mut specification.dataset {
         let path = absolute_dataset(&dataset.path)?;

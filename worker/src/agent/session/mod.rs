@@ -355,6 +355,14 @@ impl Session {
         self.end_trainer(now, index, &StopReason::Stalled { reason });
     }
 
+    /// The end of an attempt; nothing where no one wants to know it.
+    fn close(&mut self, attempt: AttemptKey, end: Option<End>) {
+        match end {
+            Some(end) => self.end(attempt, end),
+            None => self.outputs.push(Output::Dropped(attempt)),
+        }
+    }
+
     fn end(&mut self, attempt: AttemptKey, end: End) {
         self.progress_is_news = true;
         self.record(attempt, EventKind::Ended(end));

@@ -129,7 +129,7 @@ impl Session {
                 }
                 None => running.end_after_exit(&reason, log_tail.to_vec(), leaving, data_lost),
             };
-            end.into_iter().for_each(|end| self.end(running.attempt, end));
+            self.close(running.attempt, end);
         }
         self.start_waiting(now, index);
     }
@@ -152,9 +152,7 @@ impl Session {
     /// An attempt of the slot is over; once none is left, the jobs that wait for the slot can start.
     pub(super) fn release(&mut self, now: Duration, index: usize, attempt: AttemptKey, end: Option<End>) {
         self.slots[index].running.retain(|running| running.attempt != attempt);
-        if let Some(end) = end {
-            self.end(attempt, end);
-        }
+        self.close(attempt, end);
         self.start_waiting(now, index);
     }
 
@@ -206,7 +204,7 @@ impl Session {
                     None => running.end_after_exit(&killed, Vec::new(), leaving, false),
                 };
                 let end = end.map(|end| End { reason: format!("{}; {out_of_use}", end.reason), ..end });
-                end.into_iter().for_each(|end| self.end(running.attempt, end));
+                self.close(running.attempt, end);
             }
         }
         let slot = &mut self.slots[index];

@@ -155,6 +155,8 @@ pub enum Output {
     },
     /// Kill the slot's trainer; `Exited` will follow.
     KillTrainer { slot: usize },
+    /// An attempt has ended whose end no one wants to know: what it left can be removed.
+    Dropped(AttemptKey),
     /// Drop the stream; the shell opens another one.
     CloseSession,
     /// End the process, and kill what still runs. Nothing follows.
