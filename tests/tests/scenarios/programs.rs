@@ -391,7 +391,7 @@ async fn a_program_continues_on_its_machine_where_no_place_for_checkpoints_is_gi
 async fn a_program_whose_files_are_not_there_is_refused_before_anything_is_kept() {
     let cluster = Cluster::start(ClusterOptions::default());
     let folder = cluster.folder.path().join("own");
-    let sweep = "command: [python3, train.py]\nmetric: {name: recall, goal: maximize}\n\
+    let sweep = "name: own\ncommand: [python3, train.py]\nmetric: {name: recall, goal: maximize}\n\
                  parameters: {width: {values: [1, 2]}}\n";
     let file = project(&folder, REPORTING, sweep);
     let file = file.to_str().unwrap();
