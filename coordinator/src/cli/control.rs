@@ -10,8 +10,8 @@ use super::{
     confirm::Confirmation,
     failure::Failure,
     follow::{Follower, verdict},
-    inspect::{TargetId, sweep_row, sweep_state_name},
-    output::{Format, count, print, print_one},
+    inspect::{TargetId, print_sweep, sweep_state_name},
+    output::{Format, count, print},
     progress::{Progress, Standstill},
 };
 
@@ -274,8 +274,7 @@ fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
         };
         print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())))
     } else {
-        let (columns, row) = sweep_row(sweep);
-        print_one(format, columns, row)
+        print_sweep(sweep, format)
     }
 }
 

@@ -21,6 +21,7 @@ mod settings;
 mod signals;
 mod submit;
 mod sweep_file;
+mod views;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -10,8 +10,8 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    inspect::sweep_row,
-    output::{self, Cell, Format, Printer, print, print_one},
+    inspect::print_sweep,
+    output::{self, Cell, Format, Printer, print},
     set::changes,
     sweep_file::SweepFile,
 };
@@ -124,8 +124,7 @@ pub(super) async fn submit(
             output::count(sweep.job_count, "job")
         ))?;
     } else {
-        let (columns, row) = sweep_row(&sweep);
-        print_one(format, columns, row)?;
+        print_sweep(&sweep, format)?;
     }
     Ok(())
 }

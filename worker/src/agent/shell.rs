@@ -5,7 +5,7 @@ mod log;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use proto::v1::WorkerMessage;
+use proto::{client::ClientError, v1::WorkerMessage};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -17,7 +17,7 @@ use tokio_util::{
 
 use self::log::{Told, log_event};
 use super::{
-    connection::{self, LinkEvent, Target, TargetError},
+    connection::{self, LinkEvent, Target},
     lineage,
     session::{
         Session,
@@ -85,7 +85,7 @@ pub(crate) struct Configuration {
 pub(crate) enum AgentError {
     /// The coordinator's address or a file for it is wrong.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] ClientError),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),

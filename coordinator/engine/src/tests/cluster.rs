@@ -8,8 +8,9 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState};
+use terms::{AttemptKey, MetricSchema, Outcome, SweepId, SweepState};
 
+use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
     HeldAttempt, Hello, Issued, Issuer, Now, Output, Query, SessionId, SlotDescription, SweepView, ToWorker,
