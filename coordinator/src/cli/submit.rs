@@ -10,10 +10,10 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    inspect::print_sweep,
     output::{self, Cell, Format, Printer, print},
     set::changes,
     sweep_file::SweepFile,
+    views::print_sweep,
 };
 use crate::api::Source;
 

@@ -7,7 +7,21 @@ use report::{
     view::{self, Attempts},
 };
 
-use super::report::rows::{self, Rows};
+use super::{
+    failure::Failure,
+    output::{Format, print_json, print_one},
+    report::rows::{self, Rows},
+    tables::sweep_row,
+};
+
+/// Prints a sweep as it is after a command, for programs.
+pub(super) fn print_sweep(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return print_json(&whole(sweep));
+    }
+    let (columns, row) = sweep_row(sweep);
+    print_one(format, columns, row)
+}
 
 /// A sweep as lists show it.
 pub(super) fn listed(sweep: &v1::Sweep) -> view::Sweep {

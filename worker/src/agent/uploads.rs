@@ -16,7 +16,7 @@ use tonic::{
 };
 
 use super::{
-    connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token},
     weights::{Waiting, WeightsFolder, hash},
 };
 
