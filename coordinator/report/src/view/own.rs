@@ -11,8 +11,8 @@ use crate::{columns::Columns, model};
 pub(super) struct Own(Vec<(String, Value)>);
 
 impl Own {
-    /// Of a job: its parameters, the metrics of its last epoch, and the objective at its best epoch. A parameter named as a key of the job
-    /// is in `parameters` alone.
+    /// Of a job: the parameters of its sweep, the metrics of its last epoch, and the objective at its best epoch. A parameter that the
+    /// job does not have is null, and one with the name of a key of the job is in `parameters` alone.
     pub(super) fn of_job(
         names: &[String],
         columns: &Columns,
@@ -22,14 +22,14 @@ impl Own {
     ) -> Self {
         let is_taken = |column: &str| column == "parameters" || (has_epochs && column == "epochs");
         let parameter = |(name, column): (&String, &String)| {
-            let value = job.parameters.get(name)?;
-            Some((column.clone(), serde_json::to_value(value).unwrap_or(Value::Null)))
+            let value = job.parameters.get(name).map(serde_json::to_value);
+            (column.clone(), value.and_then(Result::ok).unwrap_or(Value::Null))
         };
         let parameters = names.iter().zip(&columns.parameters).filter(|(_, column)| !is_taken(column));
         let metric = |(index, column): &(Option<usize>, String)| {
             (column.clone(), number(index.and_then(|index| job.metrics.get(index))))
         };
-        let mut own: Vec<_> = parameters.filter_map(parameter).collect();
+        let mut own: Vec<_> = parameters.map(parameter).collect();
         own.extend(columns.metrics.iter().map(metric));
         own.push((columns.best.clone(), number(best)));
         Self(own)

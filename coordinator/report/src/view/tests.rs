@@ -21,9 +21,9 @@ fn times_are_in_utc() {
     assert_eq!(time(0), None);
 }
 
-/// A job with two parameters, one of which has the name of a key.
+/// A job with parameters that have the names of keys, and without one of its sweep.
 fn job() -> (Vec<String>, Columns, model::Job) {
-    let names = ["lr", "epochs", "parameters"].map(str::to_owned).to_vec();
+    let names = ["lr", "epochs", "parameters", "momentum"].map(str::to_owned).to_vec();
     let metrics = MetricSchema::of(["loss", "f1"]).unwrap();
     let job = model::Job {
         number: 3,
@@ -53,7 +53,7 @@ fn a_job_has_the_same_keys_with_and_without_its_epochs() {
     let expected = json!({
         "job": 3, "parameters": {"lr": 0.5, "epochs": 2, "parameters": null}, "state": "done", "attempts": 1,
         "worker": "w", "epochs_done": 1, "train_seconds": 2.0, "pack_size": 0, "best_epoch": 1, "weights": null,
-        "reason": "", "lr": 0.5, "epochs": 2, "f1": 0.25, "loss": "nan", "best_f1": 0.25,
+        "reason": "", "lr": 0.5, "momentum": null, "epochs": 2, "f1": 0.25, "loss": "nan", "best_f1": 0.25,
     });
     assert_eq!(listed, expected);
     let epoch =
