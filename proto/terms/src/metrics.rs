@@ -7,6 +7,8 @@ mod schema;
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 pub use self::{
     objective::{Goal, MetricUse, Objective},
     row::{MISSING, MetricRow, MetricRowError},
@@ -44,6 +46,10 @@ pub struct Epoch {
     pub row: MetricRow,
 }
 
+/// Names and values of metrics. Up to four, as most epochs have, take no memory of their own: reports are made on one thread and
+/// dropped on another, where allocations cost the most.
+pub type ReportedMetrics = SmallVec<[(Cow<'static, str>, f64); 4]>;
+
 /// What one epoch brought, as a worker reports it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EpochReport {
@@ -52,7 +58,7 @@ pub struct EpochReport {
     /// Time of the training loop alone.
     pub seconds: f64,
     /// Names and values. Of a name that comes twice, the last value counts.
-    pub metrics: Vec<(Cow<'static, str>, f64)>,
+    pub metrics: ReportedMetrics,
 }
 
 impl EpochReport {
@@ -87,7 +93,7 @@ mod tests {
         let report = |number, seconds, value| EpochReport {
             number,
             seconds,
-            metrics: vec![("x".into(), value), ("x".into(), 2.0)],
+            metrics: [("x".into(), value), ("x".into(), 2.0)].into_iter().collect(),
         };
         assert_eq!(report(1, 0.0, f64::NAN).check(), Ok(()));
         assert_eq!(report(1, 0.0, f64::INFINITY).get("x"), Some(2.0));

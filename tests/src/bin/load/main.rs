@@ -1,5 +1,6 @@
 //! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC. Certificates to trust for an
-//! https:// coordinator are named by `LOAD_TLS_CA`.
+//! https:// coordinator are named by `LOAD_TLS_CA`. Jobs report SimpleCNN's metrics, or those that `LOAD_METRICS` names, with
+//! commas between them.
 //!
 //! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of so many jobs and runs it as fast as jobs are granted; prints
 //! one JSON object. `load run URL JOBS EPOCHS WORKERS SLOTS JOBS_A_SECOND` has each job take the time in which all slots
