@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("sweep_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        // It is always sent: a negative zero, which prost takes for the default, would lose its sign.
+        // Always sent: prost takes a negative zero for the default, so that it would lose its sign.
         .field_attribute("sweep.v1.MetricValue.value", "#[prost(required)]")
         .compile_fds(descriptors)?;
     Ok(())

@@ -28,7 +28,7 @@ use tower::layer::util::{self as stack, Stack};
 use crate::{
     artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
     descriptors,
-    driver::{Driver, DriverError, Role, Seat},
+    driver::{Driver, DriverError, Leadership, Role},
     rpc::{
         self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
         WorkerServer, accept, bounded_errors,
@@ -78,7 +78,6 @@ pub struct ServerConfig {
 pub struct TlsFiles {
     /// Certificate chain.
     pub certificate: PathBuf,
-    /// Private key.
     pub key: PathBuf,
 }
 
@@ -115,22 +114,23 @@ impl Server {
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
         let (stop, coordination_stop, streams) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let seat = Seat::default();
+        let leadership = Leadership::default();
         let (reporter, health) = tonic_health::server::health_reporter();
         let coordinate = Coordination {
             store: Arc::clone(&store),
             engine: EngineConfig::with_lease_ms(lease_ms).keeping_weights(artifacts.is_some()),
             artifacts: artifacts.clone(),
             address: advertised,
-            seat: seat.clone(),
+            leadership: leadership.clone(),
             health: reporter,
         };
-        let sweeps = SweepServer::new(seat.clone(), Arc::clone(&store), artifacts.clone(), streams.clone());
-        let workers = WorkerServer::new(seat.clone(), artifacts, streams.clone(), stop.clone());
+        let sweeps =
+            SweepServer::new(leadership.clone(), Arc::clone(&store), artifacts.clone(), streams.clone());
+        let workers = WorkerServer::new(leadership.clone(), artifacts, streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
-            () = seat.decided() => {}
+            () = leadership.decided() => {}
             ended = &mut coordination => return Err(why(ended)),
         }
         let stopped = stop.clone().cancelled_owned();
@@ -220,7 +220,7 @@ struct Coordination {
     engine: EngineConfig,
     artifacts: MaybeArtifacts,
     address: String,
-    seat: Seat,
+    leadership: Leadership,
     health: HealthReporter,
 }
 
@@ -252,7 +252,7 @@ impl Coordination {
 
     /// Waits for the lead, and has a driver until it is stopped or the lead is lost.
     async fn lead(&self, stop: &CancellationToken, told: &mut Told) -> Result<(), DriverError> {
-        let leader = |leader: &str| self.seat.set(Role::Following(Some(leader.to_owned())));
+        let leader = |leader: &str| self.leadership.set(Role::Following(Some(leader.to_owned())));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             led = self.store.lead(&self.address, &leader) => led?,
@@ -271,7 +271,7 @@ impl Coordination {
             .clone()
             .map(|artifacts| AbortOnDropHandle::new(tokio::spawn(tidy(artifacts, handle.clone(), dropped))));
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
-        self.seat.set(Role::Leading(handle));
+        self.leadership.set(Role::Leading(handle));
         if !told.is_empty() {
             tracing::info!("this coordinator leads again");
             told.clear();
@@ -285,7 +285,7 @@ impl Coordination {
     }
 
     async fn follow(&self) {
-        self.seat.set(Role::Following(None));
+        self.leadership.set(Role::Following(None));
         self.health.set_not_serving::<SweepServiceServer<SweepServer>>().await;
         self.health.set_not_serving::<WorkerServiceServer<WorkerServer>>().await;
     }

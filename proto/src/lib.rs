@@ -1,5 +1,5 @@
-//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. Nothing here
-//! decides anything.
+//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. No
+//! decisions are made here.
 
 mod convert;
 mod metrics;

@@ -1,5 +1,5 @@
-//! Epochs and their metrics, as they travel. What comes may be of a program that knows SimpleCNN's four metrics alone, and what
-//! goes out is understood by such a program as far as it has those.
+//! Epochs and their metrics on the wire. A message may come from a program that knows only SimpleCNN's four metrics,
+//! and such a program understands what is sent as far as it has those four.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use terms::{
 use crate::v1;
 
 impl v1::EpochRecord {
-    /// The value of the metric `name`, also in a record of a program that knows SimpleCNN's four alone.
+    /// The value of the metric `name`, also in a record of a program that knows only SimpleCNN's four.
     pub fn metric(&self, name: &str) -> Option<f64> {
         if self.has_names() {
             return self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
@@ -29,14 +29,14 @@ impl v1::EpochRecord {
         self.metrics_are_named || !self.metrics.is_empty()
     }
 
-    /// A record of metrics that its fields can say all, as those of an older program do: without names it is half as long, and none
-    /// is allocated for each epoch of a sweep of SimpleCNN. Nothing where they cannot.
+    /// A record whose fields hold all of these metrics, as in older programs; none if they cannot. It is half as long as one
+    /// with names, and its reader allocates none of them for each epoch of a sweep of SimpleCNN.
     fn without_names<'n>(
         epoch: u32,
         epoch_seconds: f64,
         mut metrics: impl Iterator<Item = (&'n str, f64)>,
     ) -> Option<Self> {
-        // Programs that read the fields expect finite numbers there, and a negative zero would arrive without its sign.
+        // Readers of the fields expect finite numbers, and a negative zero would lose its sign.
         let is_kept = |value: f64| value.is_finite() && value.to_bits() != (-0.0_f64).to_bits();
         let mut next = metrics.next();
         let mut take = |name| {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_that_the_fields_can_say_travel_without_names_and_any_others_with_them() {
+    fn metrics_that_the_fields_can_hold_travel_without_names_and_any_others_with_them() {
         let (loss, accuracy) = ((TRAIN_LOSS, 0.5), (VAL_ACCURACY, 0.75));
         let (other_loss, other_accuracy) = ((VAL_LOSS, 0.25), (TRAIN_ACCURACY, 0.875));
         let has_names = |metrics: &[(&'static str, f64)]| {

@@ -68,7 +68,6 @@ impl Default for ClusterOptions {
 pub struct Cluster {
     /// Everything that this cluster writes; removed with it.
     pub folder: TempDir,
-    /// The coordinator.
     pub coordinator: Coordinator,
     /// Addresses of other coordinators that workers are told of.
     others: Vec<SocketAddr>,
@@ -79,7 +78,6 @@ pub struct Cluster {
 #[derive(Debug)]
 pub struct Coordinator {
     daemon: Daemon,
-    /// Where it listens.
     pub address: SocketAddr,
 }
 
@@ -267,7 +265,6 @@ impl Coordinator {
         Self { daemon, address }
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
     }
@@ -341,7 +338,6 @@ impl Coordinator {
 }
 
 impl Worker {
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
     }

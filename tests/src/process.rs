@@ -110,12 +110,10 @@ fn keep(lines: BufReader<std::process::ChildStderr>, mut file: File, sender: &Se
     }
 }
 
-/// SIGKILL.
 pub fn kill(pid: u32) {
     send(pid, Signal::KILL);
 }
 
-/// SIGTERM.
 pub fn terminate(pid: u32) {
     send(pid, Signal::TERM);
 }

@@ -5,8 +5,8 @@
 
 #[path = "contract/agreement.rs"]
 mod agreement;
-#[path = "contract/damaged.rs"]
-mod damaged;
+#[path = "contract/corruption.rs"]
+mod corruption;
 #[path = "contract/held_up.rs"]
 mod held_up;
 #[path = "contract/leadership.rs"]
@@ -201,7 +201,7 @@ async fn everything_is_there_after_a_restart() {
             (SweepId(1), "key", SweepState::Running)
         );
         let best = BestJobs { by_last: Some((1, 0.25)), by_best: Some((1, 0.25)) };
-        assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), best));
+        assert_eq!((sweep.next_unstarted, &sweep.out_of_order, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!(sweep.dataset, Some(dataset));
         assert_eq!(sweep.manifest.as_deref(), Some("{}"));
@@ -402,7 +402,7 @@ async fn a_file_that_is_no_database_is_refused() {
     )
     .unwrap();
     let opened = open(&place.url).await;
-    assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
 }
 
 #[tokio::test]
@@ -450,7 +450,7 @@ async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
         drop(store);
         let store = place.open().await;
         let sweep = store.load().await.unwrap().remove(0);
-        assert_eq!((sweep.next_fresh, sweep.ahead.into_iter().collect::<Vec<_>>()), (2, vec![4]));
+        assert_eq!((sweep.next_unstarted, sweep.out_of_order.into_iter().collect::<Vec<_>>()), (2, vec![4]));
         assert_eq!(sweep.finals, [(JobState::Cancelled, 1)]);
         assert_eq!(jobs_in(&store, JobState::Cancelled, 1, 10).await, [4]);
         store.commit(&[changed(4, JobState::Pending)]).await.unwrap();

@@ -1,4 +1,4 @@
-//! `sweep-worker`: the worker daemon and the data-set tools. Training is `sweep-trainer`'s, and so is libtorch.
+//! `sweep-worker`: the worker daemon and the data-set tools. Training, and with it libtorch, is in `sweep-trainer`.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -23,7 +23,7 @@ enum Command {
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// Run a program and end all that it has started when it ends or standard input does
+    /// Run a program, and end everything that it has started when it ends or standard input does
     #[command(hide = true)]
     Contain {
         #[arg(trailing_var_arg = true, required = true)]
@@ -39,7 +39,7 @@ enum Command {
         #[arg(long, env = "SWEEP_TRAINER_CHECKPOINTS")]
         checkpoints: Option<String>,
     },
-    /// List the GPUs that libtorch can use, one JSON object a line
+    /// List the GPUs that libtorch can use, one JSON object per line
     #[command(hide = true)]
     Devices,
 }

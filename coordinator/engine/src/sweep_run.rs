@@ -1,6 +1,7 @@
-//! One sweep in the engine: its fields change by the transitions below and in `transitions` alone. Jobs that never started are only a number to count from, finished ones only a count;
-//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
-//! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
+//! One sweep in the engine. Its fields change only through the transitions below and in `transitions`. Memory does not grow
+//! with the grid: jobs that never started are a number to count from, and finished ones a count. Each job is held only
+//! while it runs or waits for another attempt. Where packs start jobs out of order, their numbers are held too: a few
+//! bytes each.
 
 pub(crate) mod metrics;
 mod restored;
@@ -25,8 +26,8 @@ use self::metrics::LeftOutMetrics;
 use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
 use crate::mutants::{self, Mutant};
 
-/// Points of the grid that are looked at as candidates for a pack: each costs some nanoseconds. Those that a pack takes follow
-/// the job where jobs are begun in the order of their numbers.
+/// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
+/// of their numbers, the candidates follow the job.
 const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
 
 /// A job that had an attempt and waits for another.
@@ -36,13 +37,13 @@ pub(super) struct WaitingJob {
     /// Nothing was recorded of it yet.
     pub(super) is_first: bool,
     pub(super) history: History,
-    /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
-    /// makes it try a larger one again.
+    /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
+    /// a larger one again.
     pub(super) pack_size_max: Option<u32>,
 }
 
 impl WaitingJob {
-    /// One of which the store knows.
+    /// One that the store knows.
     pub(super) fn again(attempts: u32, history: History) -> Self {
         Self { attempts, is_first: false, history, pack_size_max: None }
     }
@@ -68,16 +69,16 @@ pub(super) struct ActiveAttempt {
     pub(super) device: String,
     /// How many jobs its slot was given at once, this one included.
     pub(super) pack_size: u32,
-    /// What its speed teaches; nothing where its slot takes no packs, or after a restart.
+    /// What its speed is recorded for; nothing where its slot takes no packs, or after a restart.
     pub(super) pack_key: Option<Arc<PackKey>>,
     /// Most jobs of the pack of its next attempt.
     pub(super) pack_size_max: Option<u32>,
-    /// Where it was told to find its data set; after a restart, where the sweep says now.
+    /// Where it was told to find its data set; after a restart, the sweep's current path.
     pub(super) dataset_path: Arc<Path>,
     /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
     pub(super) deadline_ms: u64,
     pub(super) started: bool,
-    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask.
+    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
     pub(super) resumed_epochs: u32,
     /// Its job gets no more attempts.
     pub(super) is_last: bool,
@@ -95,7 +96,7 @@ pub(super) struct ActiveAttempt {
 }
 
 impl ActiveAttempt {
-    /// Whether this is the attempt with the number: the fence.
+    /// Whether this is the attempt with that number: the fence.
     fn is(&self, attempt: u32) -> bool {
         if mutants::is_on(Mutant::NoFencing) {
             return true;
@@ -116,7 +117,6 @@ impl ActiveAttempt {
     }
 }
 
-/// One sweep.
 #[derive(Debug)]
 pub(super) struct SweepRun {
     id: SweepId,
@@ -125,13 +125,13 @@ pub(super) struct SweepRun {
     created_unix_ms: u64,
     ended_unix_ms: Option<u64>,
     dataset: Option<Arc<DatasetSummary>>,
-    /// The names of the metrics that came in.
+    /// The names of the metrics so far.
     metrics: MetricSchema,
-    /// Values that were not kept.
+    /// Values that were dropped.
     left_out: LeftOutMetrics,
     /// The smallest job number that never had an attempt.
     next_unstarted: u64,
-    /// Larger numbers that had one: packs take jobs out of order.
+    /// Larger numbers that had one: packs start jobs out of order.
     out_of_order: BTreeSet<u64>,
     waiting: BTreeMap<u64, WaitingJob>,
     active: BTreeMap<u64, ActiveAttempt>,
@@ -140,13 +140,13 @@ pub(super) struct SweepRun {
     failed: u64,
     /// Jobs that had an attempt and were cancelled.
     cancelled: u64,
-    /// Another one whenever a list of jobs that failed or were cancelled may be out of date.
+    /// Replaced whenever a list of jobs that failed or were cancelled may be out of date.
     ends: EndsSeen,
     /// The best done jobs.
     best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
     idle_since_ms: Option<u64>,
-    /// Why that is so, as watchers were told.
+    /// Why, as watchers were told.
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,
@@ -209,17 +209,17 @@ impl SweepRun {
         self.dataset.as_ref()
     }
 
-    /// The names of the metrics that came in.
+    /// The names of the metrics so far.
     pub(super) fn metrics(&self) -> &MetricSchema {
         &self.metrics
     }
 
-    /// Values that were not kept.
+    /// Values that were dropped.
     pub(super) fn left_out(&self) -> &LeftOutMetrics {
         &self.left_out
     }
 
-    /// Stands for the ends of its jobs as they are now.
+    /// Identifies the ends of its jobs as they are now.
     pub(super) fn ends(&self) -> &EndsSeen {
         &self.ends
     }
@@ -270,13 +270,13 @@ impl SweepRun {
         self.active.get_mut(&job)
     }
 
-    /// What went wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits or runs.
     pub(super) fn history_mut(&mut self, job: u64) -> Option<&mut History> {
         let active = self.active.get_mut(&job).map(|active| &mut active.history);
         active.or_else(|| self.waiting.get_mut(&job).map(|waiting| &mut waiting.history))
     }
 
-    /// Where the attempts that begin now find their data set.
+    /// Where attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
         self.definition.specification.dataset_path()
     }
@@ -295,7 +295,7 @@ impl SweepRun {
         job < self.next_unstarted || self.out_of_order.contains(&job)
     }
 
-    /// Jobs that may start now as far as the sweep's own limit goes.
+    /// How many jobs may start now, as far as the sweep's own limit is concerned.
     pub(super) fn room(&self) -> u64 {
         let room = self
             .definition
@@ -349,8 +349,11 @@ impl SweepRun {
             Some(waiting) => waiting.fits(pack_size),
             None => !self.has_begun(*candidate),
         };
-        let candidates: Vec<u64> =
-            definition.mates(job, CANDIDATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let candidates: Vec<u64> = definition
+            .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
+            .filter(waits)
+            .take(count as usize)
+            .collect();
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again),
             None => {
@@ -361,7 +364,7 @@ impl SweepRun {
         candidates.into_iter().map(take).collect()
     }
 
-    /// The speed of this attempt and of those that its slot was given with it teaches nothing.
+    /// Stops this attempt and the others of its slot from counting as measurements of speed.
     pub(super) fn forget_pack_keys(&mut self, attempt: AttemptKey) {
         let Some(place) = self.active(attempt).map(|active| (active.worker.clone(), active.slot)) else {
             return;
@@ -373,13 +376,13 @@ impl SweepRun {
         }
     }
 
-    /// A job begins: the sweep stands still no more.
+    /// Notes that a job begins, so the sweep is not idle.
     pub(super) fn moves(&mut self) {
         self.idle_since_ms = None;
         self.idle_told.clear();
     }
 
-    /// A job that never had an attempt has one.
+    /// Notes that a job has its first attempt.
     fn begin(&mut self, job: u64) {
         if job != self.next_unstarted {
             self.out_of_order.insert(job);
@@ -391,12 +394,12 @@ impl SweepRun {
         }
     }
 
-    /// Whether some job's numbers come from the data set that was found, so that no other may take its place.
+    /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
         self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
     }
 
-    /// Counts the end of a job that had an attempt, with the values of the objective at its last epoch and at its best.
+    /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
@@ -410,7 +413,7 @@ impl SweepRun {
         }
     }
 
-    /// The number that ranks a job, of the values of the objective at its last epoch and at its best.
+    /// The value that ranks a job, given the values of the objective at its last and its best epoch.
     pub(super) fn ranked_value(&self, last: Option<f64>, best: Option<f64>) -> Option<f64> {
         match self.definition.metric.used {
             MetricUse::Last => last,
@@ -418,13 +421,13 @@ impl SweepRun {
         }
     }
 
-    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// Whether one job is better than another. On a tie the smaller number wins, so that the order in which they ended
     /// does not matter.
     pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
         self.definition.metric.outranks(one, other)
     }
 
-    /// The final state that is reached now, if the sweep has nothing left to do.
+    /// The final state to enter now, if the sweep has nothing left to do.
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {

@@ -1,4 +1,5 @@
-//! All sweeps, and which of them are running: an event costs what runs, not what was ever submitted.
+//! All sweeps, and which of them are running, so that an event's cost depends on what runs, not on all that was ever
+//! submitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use super::sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun};
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     runs: BTreeMap<SweepId, SweepRun>,
-    /// Every sweep that is running, and others that were touched lately.
+    /// Every sweep that is running, and others that were touched recently.
     touched: BTreeSet<SweepId>,
 }
 
@@ -19,7 +20,7 @@ impl Sweeps {
         self.runs.get(&sweep)
     }
 
-    /// A sweep that may be running afterwards.
+    /// The sweep; it may be running afterwards.
     pub(super) fn get_mut(&mut self, sweep: SweepId) -> Option<&mut SweepRun> {
         let run = self.runs.get_mut(&sweep)?;
         self.touched.insert(sweep);

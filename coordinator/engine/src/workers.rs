@@ -65,7 +65,6 @@ pub(super) struct Rival {
 /// Bytes of a page of workers; the last one may go beyond it. Far below the 4 MiB that gRPC's clients take.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// One worker.
 #[derive(Debug)]
 pub(super) struct WorkerState {
     /// Its stream; none while it is away.
@@ -103,7 +102,6 @@ pub(super) struct WorkerState {
     standing: Standing,
 }
 
-/// One slot.
 #[derive(Debug)]
 pub(super) struct SlotState {
     pub(super) description: SlotDescription,
@@ -390,7 +388,6 @@ impl Engine {
         }
     }
 
-    /// One worker.
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
         let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
         Ok(self.worker_view(now, name, worker))

@@ -12,41 +12,41 @@ use super::{
     headings::{Headings, Metric},
     model::Sweep,
     rows::{JobRow, cut},
-    words::Words,
+    strings::Strings,
 };
 
 /// Most groups of failed jobs on a page.
 const GROUPS_SHOWN_MAX: usize = 20;
 
-/// Most parameters in the pages' table: with more, the objective is out of sight.
+/// Most parameters in the pages' table: with more, the rest is out of sight.
 const PARAMETERS_SHOWN_MAX: usize = 12;
 /// Most metrics in that table.
 const METRICS_SHOWN_MAX: usize = 6;
-/// Most cells of the table that holds the other columns: browsers are slow with more.
+/// Most cells of the table with the other columns: browsers become slow with more.
 const FOLDED_CELLS_MAX: usize = 50_000;
 
-/// What a page says.
+/// The content of a page.
 pub(super) struct Content<'a> {
-    pub(super) words: &'static Words,
+    pub(super) strings: &'static Strings,
     pub(super) headings: &'a Headings,
     pub(super) sweep: &'a Sweep,
     /// Rows of the table, in the order of the page.
     pub(super) rows: Vec<JobRow>,
-    /// Whether the rows are only the best.
+    /// Whether only the best jobs are listed.
     pub(super) selection: bool,
     pub(super) best: Option<JobRow>,
-    /// The file of the best weights within the report's folder, where it is there.
+    /// The file of the best weights within the report's folder, if it exists.
     pub(super) best_weights_file: Option<&'static str>,
     /// Sum over all jobs, in seconds.
     pub(super) train_seconds: f64,
-    /// Whether some job was trained together with others, so that the sum is an estimate.
+    /// Whether some job trained together with others, so that the sum is an estimate.
     pub(super) packed: bool,
     pub(super) figures: &'a [Figure],
-    /// Jobs that failed or ended early, by why.
+    /// Jobs that failed or ended early, by reason.
     pub(super) failures: &'a [Group],
 }
 
-/// A column: its heading, and what a job has in it.
+/// A column: its heading, and its value for a job.
 struct Column<'a> {
     heading: String,
     cell: Box<dyn Fn(&JobRow) -> String + 'a>,
@@ -65,7 +65,7 @@ struct TableRow {
 }
 
 impl Content<'_> {
-    /// The parameters that have columns: those that vary, or all of a sweep in which none does.
+    /// The parameters that have columns: those that vary, or all if none does.
     fn parameters(&self) -> Vec<&str> {
         let names = match self.sweep.varying.is_empty() {
             true => self.rows.first().map_or(&[] as &[_], |_| self.sweep.parameters.as_slice()),
@@ -74,29 +74,29 @@ impl Content<'_> {
         names.iter().map(String::as_str).collect()
     }
 
-    /// Whether some job shown has another end than `done`, so that states are worth a column.
+    /// Whether some job shown is not `done`, so that states are worth a column.
     fn shows_states(&self) -> bool {
         self.rows.iter().any(|row| row.state != "done")
     }
 
-    /// Whether some job shown was trained together with others, so that times need a word.
+    /// Whether some job shown trained together with others, so that times need an explanation.
     pub(super) fn shows_packs(&self) -> bool {
         self.rows.iter().any(|row| row.pack_size > 1)
     }
 
-    /// The columns of the table, and those that it has no room for.
+    /// The columns of the table, and those that do not fit.
     fn columns(&self) -> (Vec<Column<'_>>, Vec<Column<'_>>) {
-        let (words, headings) = (self.words, self.headings);
+        let (strings, headings) = (self.strings, self.headings);
         let mut parameters: Vec<Column<'_>> =
             self.parameters().into_iter().map(|name| self.parameter(name)).collect();
         let mut others = parameters.split_off(PARAMETERS_SHOWN_MAX.min(parameters.len()));
-        let mut columns = vec![column(words.job, |row| row.number.to_string())];
+        let mut columns = vec![column(strings.job, |row| row.number.to_string())];
         columns.extend(parameters);
-        columns.push(column(words.train_seconds, |row| decimals(row.train_seconds, 2)));
+        columns.push(column(strings.train_seconds, |row| decimals(row.train_seconds, 2)));
         let objective = headings.objective();
         let metric = |metric| self.metric(metric);
         columns.push(metric(objective));
-        // What no job has is not worth a column.
+        // A metric that no job has is not worth a column.
         let mut metrics: Vec<Column<'_>> = headings.metrics().iter().skip(1).map(metric).collect();
         metrics.retain(|column| self.rows.iter().any(|row| !(column.cell)(row).is_empty()));
         let more = metrics.split_off((METRICS_SHOWN_MAX - 1).min(metrics.len()));
@@ -104,15 +104,15 @@ impl Content<'_> {
         others.extend(more);
         if self.rows.iter().any(|row| row.best.is_some()) {
             let epoch = |row: &JobRow| row.best.map_or_else(String::new, |(epoch, _)| epoch.to_string());
-            columns.push(column(words.best_epoch, epoch));
+            columns.push(column(strings.best_epoch, epoch));
             columns.push(column(&objective.at_best, |row| decimals(row.best.map(|(_, value)| value), 4)));
         }
         if self.shows_packs() {
-            columns.push(column(words.pack_size, |row| row.pack_size.to_string()));
+            columns.push(column(strings.pack_size, |row| row.pack_size.to_string()));
         }
         if self.shows_states() {
-            columns.push(column(words.state, |row| words.state_name(row.state).to_owned()));
-            columns.push(column(words.reason, |row| cut(&words.reason(&row.reason))));
+            columns.push(column(strings.state, |row| strings.state_name(row.state).to_owned()));
+            columns.push(column(strings.reason, |row| cut(&strings.reason(&row.reason))));
         }
         (columns, others)
     }
@@ -130,13 +130,13 @@ impl Content<'_> {
         self.table_of(&self.columns().0, self.rows.len())
     }
 
-    /// The columns that the table has no room for, with the numbers of the jobs; none where it has all.
+    /// The columns that do not fit into the table, with the numbers of the jobs; none where all fit.
     fn folded(&self) -> Option<Table> {
         let (_, others) = self.columns();
         if others.is_empty() {
             return None;
         }
-        let mut columns = vec![column(self.words.job, |row| row.number.to_string())];
+        let mut columns = vec![column(self.strings.job, |row| row.number.to_string())];
         columns.extend(others);
         let rows = (FOLDED_CELLS_MAX / columns.len()).min(self.rows.len());
         Some(self.table_of(&columns, rows))
@@ -152,26 +152,27 @@ impl Content<'_> {
         Table { headings, rows: self.rows.iter().take(rows_max).map(row).collect() }
     }
 
-    /// Which jobs failed or ended early, and why: a line a group, of what happened to how many and of which these are.
+    /// Which jobs failed or ended early, and why: one line per group, with what happened to how many jobs and their
+    /// numbers.
     fn failures(&self) -> Vec<(String, String)> {
-        let words = self.words;
+        let strings = self.strings;
         let line = |group: &Group| {
             let (numbers, more) = group.numbers();
-            let more = if more > 0 { words.more(more) } else { String::new() };
+            let more = if more > 0 { strings.more(more) } else { String::new() };
             let reason = match &group.why {
-                Why::Reason(reason) => cut(&words.reason(&reason.text())),
-                Why::Unknown => words.no_reason.to_owned(),
-                Why::NeverStarted => words.reason(NEVER_STARTED),
-                Why::Various => words.various_reasons.to_owned(),
+                Why::Reason(reason) => cut(&strings.reason(&reason.text())),
+                Why::Unknown => strings.no_reason.to_owned(),
+                Why::NeverStarted => strings.reason(NEVER_STARTED),
+                Why::Various => strings.various_reasons.to_owned(),
             };
-            let what = format!("{}, {}", words.state_name(group.state), words.jobs(group.jobs));
-            (what, format!("{reason} ({} {numbers}{more})", words.job_numbers(group.jobs)))
+            let what = format!("{}, {}", strings.state_name(group.state), strings.jobs(group.jobs));
+            (what, format!("{reason} ({} {numbers}{more})", strings.job_numbers(group.jobs)))
         };
         let mut lines: Vec<_> = self.failures.iter().take(GROUPS_SHOWN_MAX).map(line).collect();
         let rest = self.failures.get(GROUPS_SHOWN_MAX..).unwrap_or_default();
         if !rest.is_empty() {
             let jobs = rest.iter().map(|group| group.jobs).sum();
-            lines.push((words.jobs(jobs), words.other_reasons.to_owned()));
+            lines.push((strings.jobs(jobs), strings.other_reasons.to_owned()));
         }
         lines
     }

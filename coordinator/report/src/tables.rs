@@ -14,8 +14,7 @@ use super::{
     view,
 };
 
-/// Where columns stand that an earlier version put after the two metrics it had. They keep their place for scripts that read
-/// by position.
+/// Where older versions had columns after their two metrics. They stay there for scripts that read by position.
 const METRICS_FIRST: usize = 2;
 
 /// Open tables of one report.
@@ -30,7 +29,6 @@ pub(super) struct Tables {
     json_jobs: u64,
 }
 
-/// The finished tables.
 pub(super) struct Finished {
     pub(super) results: NamedTempFile,
     pub(super) epochs: NamedTempFile,
@@ -135,7 +133,6 @@ impl Tables {
         Value::Object(job)
     }
 
-    /// Ends the tables.
     pub(super) fn finish(mut self) -> std::io::Result<Finished> {
         self.json.write_all(b"\n]\n}\n")?;
         Ok(Finished {
@@ -153,7 +150,7 @@ fn fixed<'a>(names: &'a [&'a str]) -> impl Iterator<Item = String> {
     names.iter().map(|name| (*name).to_owned())
 }
 
-/// The cells of metrics, those before and those after the columns that an earlier version put in their midst.
+/// The cells of metrics, split at the columns that an earlier version put between them.
 trait IntoSplit: Sized {
     fn into_split(self) -> (Self, Self);
 }
@@ -165,12 +162,12 @@ impl IntoSplit for Vec<String> {
     }
 }
 
-/// A number as it is; nothing where there is none.
+/// A number in full; empty where there is none.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// A parameter's value: a text is made safe, a number is written as it is.
+/// A parameter's value: a text is made safe, a number is written in full.
 fn parameter_cell(row: &JobRow, name: &str) -> String {
     match row.parameters.get(name) {
         Some(ParameterValue::Text(text)) => csv_cell(text).into_owned(),

@@ -8,7 +8,7 @@ use super::{
     rows::{JobRow, cut},
 };
 
-/// A measurement. JSON has no number that is none, so these are texts.
+/// A measurement. JSON has no NaN and no infinities, so these are texts.
 pub fn number(value: Option<f64>) -> Value {
     match value {
         None => Value::Null,

@@ -46,7 +46,6 @@ pub enum ArtifactError {
          s3://bucket/folder, gs://bucket/folder or az://container/folder"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -56,7 +55,6 @@ pub enum ArtifactError {
         "cannot keep weights in {folder}: {source}; check that it is writable, or name another with --artifacts"
     )]
     Folder {
-        /// Which.
         folder: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -72,7 +70,7 @@ pub enum ArtifactError {
     Busy,
     /// What came in is not what was announced.
     #[error("what came in does not have the hash that was announced")]
-    Damaged,
+    Corrupt,
     /// A piece is too long or goes beyond the end.
     #[error("a piece has at most {PIECE_BYTES_MAX} bytes and lies within its file")]
     Piece,
@@ -86,7 +84,7 @@ pub enum ArtifactError {
     #[error("the content {0} has another length than the message says")]
     Length(ContentHash),
     /// A manifest is not what was kept.
-    #[error("the manifest of snapshot {0} is damaged where artifacts are kept")]
+    #[error("the manifest of snapshot {0} is corrupt where artifacts are kept")]
     Manifest(SnapshotId),
     /// The file system refuses.
     #[error("weights cannot be written or read: {0}")]
@@ -192,7 +190,7 @@ impl Artifacts {
         // Held until it is recorded.
         let (_part, (path, is_right)) = blocking(move || check(&part).map(|checked| (part, checked))).await?;
         if !is_right {
-            return Err(ArtifactError::Damaged);
+            return Err(ArtifactError::Corrupt);
         }
         let _recording = self.recording.read().await;
         match self.place.publish(path, name).await {

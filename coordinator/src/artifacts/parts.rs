@@ -162,7 +162,6 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Where it is.
     pub(super) fn path(&self) -> io::Result<PathBuf> {
         Ok(self.parts.staging.folder()?.join(&self.file))
     }

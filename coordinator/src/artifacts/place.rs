@@ -35,7 +35,6 @@ const NEW: &str = ".new";
 /// A file that is there.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its name.
     pub(super) name: String,
     /// When it was written.
     pub(super) modified: SystemTime,

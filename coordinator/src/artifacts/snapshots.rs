@@ -19,9 +19,7 @@ use tokio::sync::RwLockReadGuard;
 
 use super::{ArtifactError, Artifacts, Taken, is_full, place::blocking};
 
-/// Where manifests lie.
 const SNAPSHOTS: &str = "snapshots";
-/// Where contents lie.
 const CONTENTS: &str = "contents";
 /// How names of manifests end.
 const MANIFEST: &str = ".json";
@@ -35,13 +33,11 @@ const TOGETHER_MAX: usize = 8;
 /// A part of a content.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
-    /// Of which content.
     pub(crate) content: ContentHash,
     /// Length of the content.
     pub(crate) bytes: u64,
     /// Where the part begins.
     pub(crate) offset: u64,
-    /// The part.
     pub(crate) data: Vec<u8>,
 }
 
@@ -104,7 +100,7 @@ impl Artifacts {
         if offset == 0 && data.len() as u64 == bytes {
             let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
             if ContentHash::of(&data) != content {
-                return Err(ArtifactError::Damaged);
+                return Err(ArtifactError::Corrupt);
             }
             self.put(&name, data).await?;
             return Ok(Taken::Whole);

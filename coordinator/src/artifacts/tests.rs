@@ -63,7 +63,7 @@ async fn what_is_not_what_was_announced_is_given_up() {
     let file = described(&content(10));
     assert_eq!(take(&artifacts, &file, 0, &[1; 10]).await, Taken::Whole);
     let kept = artifacts.keep(NAME, &file, async { panic!("it is not recorded") }).await;
-    assert!(matches!(kept, Err(ArtifactError::Damaged)), "{kept:?}");
+    assert!(matches!(kept, Err(ArtifactError::Corrupt)), "{kept:?}");
     assert_eq!(take(&artifacts, &file, 0, &[]).await, Taken::UpTo(0), "it begins anew");
     for (offset, bytes) in [(5, 6), (u64::MAX, 1), (0, PIECE_BYTES_MAX + 1)] {
         let refused = artifacts.take(NAME, &file, offset, vec![0; bytes]).await;

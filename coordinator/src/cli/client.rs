@@ -1,4 +1,4 @@
-//! The connection to the coordinator: where it is, how to be let in, and when to ask again.
+//! The connection to the coordinator: its address, credentials, and when to retry.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,14 +22,14 @@ use tonic_health::pb::{
 use super::{failure::Failure, settings::Settings};
 
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7070";
-/// Longest wait for a connection, name look-up and TLS included.
+/// Longest wait for a connection, including name lookup and TLS.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for the answer of a call that is no stream.
+/// Longest wait for the answer of a call that is not a stream.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// A connection that does not answer for interval plus timeout is dead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A call is tried again this often while the coordinator cannot be reached: it may just be restarting.
+/// A call is retried this often while the coordinator cannot be reached: it may just be restarting.
 const CALL_RETRIES_MAX: usize = 3;
 /// Largest answer, in bytes: a page of a thousand jobs has a tenth of it.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -52,7 +52,7 @@ pub(super) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// The coordinator that flags, environment and settings name, in this order.
+    /// The coordinator that flags, environment or settings name, in this order.
     pub(super) fn target(&self, settings: &Settings) -> Target {
         let coordinator = self.coordinator.clone().or_else(|| settings.coordinator.clone());
         Target {
@@ -68,14 +68,14 @@ impl ConnectionOptions {
 pub(super) enum Token {
     /// A file, read at every connection.
     File(PathBuf),
-    /// Known already.
+    /// Already read.
     Text(String),
 }
 
-/// A coordinator and how to be let in.
+/// A coordinator and the credentials for it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// `http://…` or `https://…`; several with commas between them.
+    /// `http://…` or `https://…`; several are separated by commas.
     pub(super) url: String,
     /// The bearer token.
     pub(super) token: Option<Token>,
@@ -86,7 +86,7 @@ pub(super) struct Target {
 /// A connected client.
 pub(super) type Client = SweepServiceClient<InterceptedService<Channel, Bearer>>;
 
-/// Puts the token into every call.
+/// Adds the token to every call.
 #[derive(Debug, Clone)]
 pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
@@ -100,7 +100,7 @@ impl Interceptor for Bearer {
 }
 
 impl Target {
-    /// Connects; of several coordinators, to the one that leads.
+    /// Connects; with several coordinators, to the one that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
         self.connect_within(CONNECT_WITHIN).await
     }
@@ -117,7 +117,7 @@ impl Target {
                 }
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) => innermost(&error),
-                // A port may be open and say nothing, and the endpoint's own limit is for opening it.
+                // A port may be open but silent, and the endpoint's own limit only covers opening it.
                 Err(_) => format!("no connection within {limit:?}"),
             };
             failure = Some(Failure::Unreachable(format!(
@@ -129,7 +129,7 @@ impl Target {
         Err(failure.unwrap_or_else(none_leads))
     }
 
-    /// Connects and makes one call that may be repeated; again a few times while nobody answers.
+    /// Connects and makes one call that may be repeated; retries a few times while no one answers.
     pub(super) async fn call<T>(
         &self,
         call: impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
@@ -158,7 +158,7 @@ impl Target {
         Ok(self.in_time(call(&mut client)).await?.into_inner())
     }
 
-    /// What the coordinator says to one call, or next on a stream that must not be silent for long.
+    /// The answer to one call, or the next message of a stream that must not be silent for long.
     pub(super) async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, Status>>,
@@ -225,7 +225,7 @@ impl Target {
     }
 }
 
-/// Whether the coordinator at the other end leads; one that does not say so in time does not.
+/// Whether the coordinator at the other end leads; one that does not answer in time does not.
 async fn leads(channel: &Channel) -> bool {
     let request = HealthCheckRequest { service: SWEEP_SERVICE.to_owned() };
     let mut health = HealthClient::new(channel.clone());
@@ -239,7 +239,7 @@ pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
         Failure::usage(format!("cannot use the token in {}: {reason}; check --token-file", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    // Editors of Windows begin a file with a mark of its byte order.
+    // Editors on Windows begin a file with a byte order mark.
     let token = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
     match token.len() {
         0 => Err(wrong(&"the file is empty")),

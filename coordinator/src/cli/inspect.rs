@@ -1,4 +1,4 @@
-//! What the coordinator knows, looked at: `ls`, `show`, `jobs`, `logs`, `workers`.
+//! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ const SWEEPS_SHOWN: u64 = 100;
 /// Most parameters and metrics in a table for people: a terminal is no wider.
 const PARAMETERS_SHOWN_MAX: usize = 12;
 const METRICS_SHOWN_MAX: usize = 6;
-/// Rows asked for at a time.
+/// Rows per request.
 const PAGE_ROWS: u32 = 1_000;
 
 /// A sweep's number, or a job as SWEEP/JOB.
@@ -107,12 +107,12 @@ fn job_state(name: &str) -> Result<v1::JobState, String> {
     })
 }
 
-/// The state's name as people read it.
+/// The state's name for people.
 pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
     JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
 }
 
-/// The state's name as people read it.
+/// The state's name for people.
 pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
     SweepState::try_from(state).ok().map_or("unknown", SweepState::as_str)
 }
@@ -248,7 +248,7 @@ fn weights_cell(sweep: &v1::Sweep) -> Cell {
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::GetJobRequest { sweep_id, job };
     let detail = target.call(async |client| client.get_job(request).await).await?;
-    // Its metrics have the order that they have in the sweep.
+    // Its metrics are in the order of the sweep.
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     let Some(job) = &detail.job else {
         return Err(Failure::operation("the coordinator's answer holds no job"));
@@ -306,7 +306,7 @@ fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
     ]
 }
 
-/// The table of a sweep's epochs: its metrics in the order in which they first came in.
+/// The table of a sweep's epochs: metrics in the order in which they first came.
 fn epoch_table(
     metrics: &MetricSchema,
     objective: &str,
@@ -343,7 +343,7 @@ impl JobTable {
         Self { parameters: parameters.to_vec(), metrics, columns }
     }
 
-    /// As [`Self::new`], with as many columns as people can read; also how many there are not.
+    /// As [`Self::new`], with as many columns as people can read; also how many were left out.
     pub(super) fn for_people(parameters: &[String], sweep: &v1::Sweep) -> (Self, usize) {
         let mut table = Self::new(parameters, sweep);
         let left_out = table.parameters.len().saturating_sub(PARAMETERS_SHOWN_MAX)
@@ -399,14 +399,14 @@ pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
     pairs.join(" ")
 }
 
-/// The parameters that vary, all where none does.
+/// The parameters that vary, or all if none does.
 fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<(String, ParameterValue)> {
     let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
     parameters.retain(|(name, _)| varying.is_empty() || varying.contains(name));
     parameters
 }
 
-/// Hands every job of a sweep to `page`, a page at a time.
+/// Calls `page` with every job of a sweep, a page at a time.
 pub(super) async fn each_job_page(
     target: &Target,
     sweep_id: u64,

@@ -20,7 +20,7 @@ pub(super) enum Format {
     Json,
     /// Comma-separated values with a header
     Csv,
-    /// The first column alone, one a line
+    /// Only the first column, one value a line
     Name,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The form that flag, environment and settings name, in this order.
+    /// The form that flag, environment or settings name, in this order.
     pub(super) fn format(&self, settings: &Settings) -> Result<Format, Failure> {
         match (self.format, &settings.format) {
             (Some(format), _) => Ok(format),
@@ -54,9 +54,9 @@ pub(super) enum Cell {
     Empty,
     /// Text.
     Text(String),
-    /// A count or a number that names something.
+    /// A count or a number that identifies something.
     Integer(u64),
-    /// A measurement; the decimals are those of a table, where they tell it.
+    /// A measurement; the decimals are for tables.
     Number(f64, usize),
     /// The value of a parameter.
     Parameter(ParameterValue),
@@ -72,7 +72,7 @@ impl Cell {
         value.map_or(Self::Empty, |value| Self::Number(value, decimals))
     }
 
-    /// For people.
+    /// The text for people.
     fn display(&self) -> String {
         match self {
             Self::Empty => String::new(),
@@ -89,7 +89,7 @@ impl Cell {
         }
     }
 
-    /// For programs: nothing rounded.
+    /// The text for programs: nothing is rounded.
     fn exact(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -98,7 +98,7 @@ impl Cell {
         }
     }
 
-    /// For a table of a spreadsheet: as [`Cell::exact`], but text is no formula.
+    /// The text for a spreadsheet: as [`Cell::exact`], but no text is a formula.
     fn csv(&self) -> String {
         match self {
             Self::Text(text) | Self::Parameter(ParameterValue::Text(text)) => {
@@ -136,7 +136,7 @@ fn parameter_json(value: &ParameterValue) -> Value {
     }
 }
 
-/// The first line of a text, with a sign that there are more.
+/// The first line of a text, with a mark if there are more.
 pub(super) fn first_line(text: &str) -> String {
     match text.split_once(['\n', '\r']) {
         Some((first, _)) => format!("{first} …"),
@@ -146,7 +146,7 @@ pub(super) fn first_line(text: &str) -> String {
 
 /// A moment in ISO 8601, in UTC.
 fn timestamp(unix_ms: u64) -> String {
-    // Beyond the year 9999 humantime panics; nobody's clock is that wrong without being wrong otherwise.
+    // humantime panics beyond the year 9999.
     const LAST_MS: u64 = 253_402_300_799_000;
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS))).to_string()
 }
@@ -163,12 +163,12 @@ impl Printer {
         Self { format, columns, rows_printed: 0 }
     }
 
-    /// Prints some rows.
+    /// Prints one page of rows.
     pub(super) fn page(&mut self, rows: &[Vec<Cell>]) -> Result<(), Failure> {
         print(&self.render(rows))
     }
 
-    /// Prints what ends the document.
+    /// Prints the end of the document.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         print(&self.render_end())
     }
@@ -231,7 +231,7 @@ pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) ->
 /// Things of one kind below another: their key, their columns, their rows.
 type List<'a> = (&'a str, Vec<String>, Vec<Vec<Cell>>);
 
-/// Prints one thing as a JSON object whose last keys hold lists of others; a list takes the place of a column of its name.
+/// Prints one thing as a JSON object whose last keys hold lists of others; a list replaces a column of its name.
 pub(super) fn print_json_with_lists(
     columns: &[String],
     row: &[Cell],
@@ -244,7 +244,7 @@ pub(super) fn print_json_with_lists(
     print(&text::json(&format!("{thing:#}\n")))
 }
 
-/// Rows as a table with aligned columns; numbers to the right.
+/// Rows as a table with aligned columns, numbers to the right.
 pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -278,23 +278,24 @@ fn object(columns: &[String], row: &[Cell]) -> Value {
     Value::Object(columns.iter().cloned().zip(row.iter().map(Cell::json)).collect::<Map<_, _>>())
 }
 
-/// Prints text on standard output. A command that prints lists ends at the first failure; where only the reader has left
-/// (`sweep ls | head`), quietly.
+/// Prints text on standard output. A command that prints lists ends at the first failure; quietly, if only the reader
+/// has left (`sweep ls | head`).
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     Ok(output::print(text)?)
 }
 
-/// What standard output refused of a command that goes on without it, as training does.
+/// The first failure to print, of a command that continues without standard output, as training does.
 #[derive(Debug, Default)]
 pub(super) struct Unprinted(Option<Failure>);
 
 impl Unprinted {
-    /// Notes how printing went. A first failure is reported on standard error at once, a reader that has left is not.
+    /// Notes whether printing worked. The first failure is reported on standard error at once; a reader that has left
+    /// is not.
     pub(super) fn note(&mut self, printed: Result<(), Failure>) {
         match printed {
             Ok(()) | Err(Failure::OutputClosed) => {}
             Err(failure) if self.0.is_none() => {
-                output::say(&format!("warning: {failure}; going on without it"));
+                output::say(&format!("warning: {failure}; continuing without it"));
                 self.0 = Some(failure);
             }
             Err(_) => {}

@@ -1,4 +1,4 @@
-//! `sweep set`: what may change of a sweep that is there.
+//! `sweep set`: changes settings of an existing sweep.
 
 use proto::v1;
 
@@ -40,13 +40,13 @@ pub(super) async fn set(arguments: &SetArguments, target: &Target, format: Forma
     }
 }
 
-/// One line for each setting that changed, and what must be known of it.
+/// One line for each setting that changed, with its consequences.
 pub(super) fn changes(changed: &[v1::SettingChange]) -> String {
     let line = |change: &v1::SettingChange| {
         let v1::SettingChange { key, before, after } = change;
         let note = match key.as_str() {
             "execution.job_timeout" | "execution.checkpoint_every_epochs" | "execution.pack_size_max" => {
-                "; jobs that run already keep the one they began with"
+                "; running jobs keep the one they began with"
             }
             "execution.attempts_max" => "; jobs that have failed stay so until `sweep retry`",
             "dataset.path" => "; a worker that finds other pictures there refuses its jobs",

@@ -33,7 +33,7 @@ pub(super) struct ValidateArguments {
 pub(super) struct SubmitArguments {
     #[command(flatten)]
     file: SweepFile,
-    /// Add the file's points to this sweep, as far as it does not have them, and take over its limits; what is done stays
+    /// Add the file's points that this sweep lacks to it, and take over its limits; finished jobs stay
     #[arg(long, value_name = "SWEEP")]
     extend: Option<u64>,
 }
@@ -74,19 +74,19 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
         let more = format!("… and {} more", count - shown);
         match format {
             Format::Table => print(&format!("{more}\n"))?,
-            _ => say(&format!("{more}: --preview shows as many as are asked for")),
+            _ => say(&format!("{more}: --preview N shows N jobs")),
         }
     }
     Ok(())
 }
 
-/// The path of the data set, where it depends on who looks.
+/// The path of the data set, if it is relative.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
     let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 
-/// `sweep submit`: hands the file's text over; the coordinator alone reads it.
+/// `sweep submit`: sends the file's text; only the coordinator reads it.
 pub(super) async fn submit(
     arguments: &SubmitArguments,
     target: &Target,
@@ -94,7 +94,7 @@ pub(super) async fn submit(
 ) -> Result<(), Failure> {
     let mut source = arguments.file.source()?;
     files::send_with(&mut source, arguments.file.folder(), target).await?;
-    // Chosen once, so that asking again after a broken connection gives the same sweep.
+    // Chosen once, so that a retry after a broken connection returns the same sweep.
     let request_id = uuid::Uuid::new_v4().to_string();
     let extend_sweep_id = arguments.extend.unwrap_or(0);
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };

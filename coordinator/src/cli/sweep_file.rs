@@ -1,4 +1,4 @@
-//! A sweep file as the command line names it, with the changes that the command line makes.
+//! A sweep file on the command line, with its overrides.
 
 use std::{
     io::{Read, stdin},
@@ -10,7 +10,7 @@ use proto::v1;
 
 use super::{failure::Failure, settings::text};
 
-/// A sweep file and what changes in it.
+/// A sweep file and its overrides.
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepFile {
     /// Sweep file (YAML), or - for standard input
@@ -24,12 +24,12 @@ pub(super) struct SweepFile {
 }
 
 impl SweepFile {
-    /// The folder from which the file names others: its own, or where the command was given where it is standard input.
+    /// The folder that relative paths of the file start from: its own, or the working directory for standard input.
     pub(super) fn folder(&self) -> &Path {
         if self.file == Path::new("-") { Path::new("") } else { self.file.parent().unwrap_or(Path::new("")) }
     }
 
-    /// The file's text and its changes.
+    /// The file's text and its overrides.
     pub(super) fn source(&self) -> Result<v1::SweepSource, Failure> {
         let dataset_path = match &self.dataset {
             None => String::new(),

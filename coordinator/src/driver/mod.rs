@@ -1,7 +1,7 @@
 //! The only owner of the engine: apply what comes in, commit it, and only then perform the effects and answer. While a
 //! commit runs, the engine goes on; what comes in meanwhile shares the next commit, which begins when this one has ended,
 //! so nothing is told before everything that led to it is durable. What does not need a runtime lies beside it: `batch`
-//! holds back what is not durable yet, `clock` is the clock of leases. `handle` is the way to it; `seat` says whether
+//! holds back what is not durable yet, `clock` is the clock of leases. `handle` is the way to it; `leadership` says whether
 //! there is a driver at all: where coordinators share a store, one has it.
 //!
 //! While the store's disk is full, the engine is what the store holds, questions are answered, everything else is
@@ -12,9 +12,9 @@ mod batch;
 mod clock;
 mod durable;
 mod handle;
+mod leadership;
 mod one_by_one;
 mod outbox;
-mod seat;
 
 use std::{
     collections::HashMap,
@@ -39,8 +39,8 @@ pub use self::{
     batch::{Batch, Delivery, Released},
     clock::LeaseClock,
     handle::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Observed},
+    leadership::{Leadership, Role},
     outbox::{Inbox, Outbound, Outbox, Room},
-    seat::{Role, Seat},
 };
 use crate::told::Told;
 

@@ -20,7 +20,7 @@ use tonic::Status;
 use super::{convert, readers::Reader, refused, task_ended, unreadable};
 use crate::{
     artifacts::{ArtifactError, Artifacts, MaybeArtifacts, Taken},
-    driver::Seat,
+    driver::Leadership,
 };
 
 /// Bytes of a piece for a user: below what counts as a large answer, so that a slow reader is waited for.
@@ -34,7 +34,7 @@ const ROWS_AT_A_TIME: u32 = 1_000;
 
 /// Takes what a worker says of weights.
 pub(super) async fn offered(
-    seat: &Seat,
+    leadership: &Leadership,
     artifacts: &MaybeArtifacts,
     tasks: &TaskTracker,
     issuer: Issuer,
@@ -47,24 +47,25 @@ pub(super) async fn offered(
     if !problem.is_empty() {
         let reason = convert::reason(problem);
         let lost = GiveUpWeights { attempt, file, reason };
-        return seat.command(issuer, lost).await.map(answer).map_err(refused);
+        return leadership.command(issuer, lost).await.map(answer).map_err(refused);
     }
-    let name = match seat.query(OfferWeights { attempt, file: file.clone() }).await.map_err(refused)? {
+    let name = match leadership.query(OfferWeights { attempt, file: file.clone() }).await.map_err(refused)? {
         WeightsAnswer::Wanted { name } => name,
         other => return Ok(answer(other)),
     };
     let Some(artifacts) = artifacts.clone() else {
         return Ok(answer(WeightsAnswer::NotWanted("this coordinator has no place for weights".into())));
     };
-    let (seat, offset, data) = (seat.clone(), request.offset, request.data);
+    let (leadership, offset, data) = (leadership.clone(), request.offset, request.data);
     // A task of its own: what is begun is brought to its end, also when the worker hangs up.
-    let taking = tasks
-        .spawn(async move { take(&seat, issuer, &artifacts, &name, (attempt, file), (offset, data)).await });
+    let taking = tasks.spawn(async move {
+        take(&leadership, issuer, &artifacts, &name, (attempt, file), (offset, data)).await
+    });
     taking.await.map_err(|_| task_ended())?
 }
 
 async fn take(
-    seat: &Seat,
+    leadership: &Leadership,
     issuer: Issuer,
     artifacts: &Artifacts,
     name: &str,
@@ -78,7 +79,7 @@ async fn take(
             ..v1::WeightsResponse::default()
         }),
         Ok(Taken::Whole) => {
-            let record = seat.command(issuer, KeepWeights { attempt, file: file.clone() });
+            let record = leadership.command(issuer, KeepWeights { attempt, file: file.clone() });
             let kept = match artifacts.keep(name, &file, record).await {
                 Ok(kept) => kept.map_err(refused)?,
                 Err(error) => return not_taken(artifacts, &error),
@@ -98,7 +99,7 @@ async fn take(
 fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<v1::WeightsResponse, Status> {
     match error {
         ArtifactError::TooMany | ArtifactError::Busy => Ok(answer(WeightsAnswer::Waiting)),
-        ArtifactError::Piece | ArtifactError::Damaged => Err(status(error)),
+        ArtifactError::Piece | ArtifactError::Corrupt => Err(status(error)),
         ArtifactError::Full => {
             artifacts.failed(error);
             Err(status(error))
@@ -127,7 +128,7 @@ fn status(error: &ArtifactError) -> Status {
             Status::resource_exhausted(error.to_string())
         }
         ArtifactError::Piece => Status::invalid_argument(error.to_string()),
-        ArtifactError::Damaged => Status::data_loss(error.to_string()),
+        ArtifactError::Corrupt => Status::data_loss(error.to_string()),
         _ => {
             tracing::error!("{error}");
             Status::internal(error.to_string())
@@ -246,6 +247,6 @@ mod tests {
         assert_eq!(code(ArtifactError::Full), Err(Code::ResourceExhausted));
         assert_eq!(code(ArtifactError::Busy), Ok(v1::WeightsState::Waiting));
         assert_eq!(code(ArtifactError::TooMany), Ok(v1::WeightsState::Waiting));
-        assert_eq!(code(ArtifactError::Damaged), Err(Code::DataLoss));
+        assert_eq!(code(ArtifactError::Corrupt), Err(Code::DataLoss));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::{convert, refused};
-use crate::driver::{CallError, Seat};
+use crate::driver::{CallError, Leadership};
 
 /// How long the worker may take: one that lives says so at once, and a user must not wait for one whose stream stands still.
 pub(super) const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
@@ -19,13 +19,13 @@ const LOOKED_EVERY: Duration = Duration::from_millis(50);
 
 /// Has a worker leave, and waits until it knows.
 pub(super) async fn drain(
-    seat: &Seat,
+    leadership: &Leadership,
     issuer: Issuer,
     name: WorkerName,
     within: Duration,
 ) -> Result<v1::Worker, Status> {
     let deadline = Instant::now() + within;
-    let mut worker = seat.command(issuer, Drain(name.clone())).await.map_err(refused)?;
+    let mut worker = leadership.command(issuer, Drain(name.clone())).await.map_err(refused)?;
     while !worker.has_said_draining {
         if Instant::now() >= deadline {
             return Err(Status::aborted(format!(
@@ -34,7 +34,7 @@ pub(super) async fn drain(
             )));
         }
         sleep(LOOKED_EVERY).await;
-        worker = match seat.query(DescribeWorker(name.clone())).await {
+        worker = match leadership.query(DescribeWorker(name.clone())).await {
             // Whether it left or the coordinator began anew, nobody knows.
             Err(CallError::Refused(ControlError::NoSuchWorker(_))) => {
                 return Err(Status::aborted(format!(
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::{
         driver::{Outbound, Role},
-        rpc::test_seat,
+        rpc::test_leadership,
     };
     use engine::{Event, Hello, SessionId, SlotDescription, ToWorker, WorkerStatus};
 
@@ -81,17 +81,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_is_answered_when_the_worker_itself_has_said_that_it_leaves() {
-        let (store, _folder) = test_seat::store().await;
-        let driver = test_seat::driver(&store).await;
-        let (seat, name) = (test_seat::led_by(&driver), name());
+        let (store, _folder) = test_leadership::store().await;
+        let driver = test_leadership::driver(&store).await;
+        let (leadership, name) = (test_leadership::led_by(&driver), name());
         let (session, (outbox, inbox)) = (SessionId(1), driver.outbox());
         driver.open_session(session, hello(), outbox).await.unwrap();
-        let unheard = drain(&seat, Issuer::local(), name.clone(), Duration::ZERO).await.unwrap_err();
+        let unheard = drain(&leadership, Issuer::local(), name.clone(), Duration::ZERO).await.unwrap_err();
         assert_eq!(unheard.code(), tonic::Code::Aborted);
         assert!(unheard.message().contains("was told to leave, and has not confirmed it"), "{unheard}");
         let asked = {
-            let (seat, name) = (seat.clone(), name.clone());
-            tokio::spawn(async move { drain(&seat, Issuer::local(), name, CONFIRMED_WITHIN).await })
+            let (leadership, name) = (leadership.clone(), name.clone());
+            tokio::spawn(async move { drain(&leadership, Issuer::local(), name, CONFIRMED_WITHIN).await })
         };
         // It reads what it was told, and says that it leaves.
         let is_drain = |message: &ToWorker| matches!(message, ToWorker::Drain { .. });
@@ -109,14 +109,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_drain_that_a_new_coordinator_knows_nothing_of_is_not_told_as_done() {
-        let (store, _folder) = test_seat::store().await;
-        let before = test_seat::driver(&store).await;
-        let (seat, session) = (test_seat::led_by(&before), SessionId(1));
+        let (store, _folder) = test_leadership::store().await;
+        let before = test_leadership::driver(&store).await;
+        let (leadership, session) = (test_leadership::led_by(&before), SessionId(1));
         let (outbox, _inbox) = before.outbox();
         before.open_session(session, hello(), outbox).await.unwrap();
         let asked = {
-            let seat = seat.clone();
-            tokio::spawn(async move { drain(&seat, Issuer::local(), name(), CONFIRMED_WITHIN).await })
+            let leadership = leadership.clone();
+            tokio::spawn(async move { drain(&leadership, Issuer::local(), name(), CONFIRMED_WITHIN).await })
         };
         let is_told =
             async || before.query(DescribeWorker(name())).await.unwrap().status == WorkerStatus::Draining;
@@ -124,12 +124,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         // Another one leads, to which the worker has not come yet.
-        seat.set(Role::Leading(test_seat::driver(&store).await));
+        leadership.set(Role::Leading(test_leadership::driver(&store).await));
         let refused = asked.await.unwrap().unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Aborted);
         assert!(refused.message().contains("is gone without having confirmed it"), "{refused}");
         // Where it has come, it says nothing of a drain either.
-        let after = test_seat::driver(&store).await;
+        let after = test_leadership::driver(&store).await;
         let (outbox, _inbox) = after.outbox();
         after.open_session(session, hello(), outbox).await.unwrap();
         assert!(!after.query(DescribeWorker(name())).await.unwrap().has_said_draining);

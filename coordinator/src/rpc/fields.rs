@@ -14,7 +14,7 @@ use terms::snapshot::ContentHash;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
-use super::{SweepServer, convert, test_seat};
+use super::{SweepServer, convert, test_leadership};
 use crate::driver::DriverHandle;
 
 /// Texts that a store may take for another, or that end what they stand in.
@@ -31,9 +31,9 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let (store, folder) = test_seat::store().await;
-        let driver = test_seat::driver(&store).await;
-        let server = SweepServer::new(test_seat::led_by(&driver), store, None, TaskTracker::new());
+        let (store, folder) = test_leadership::store().await;
+        let driver = test_leadership::driver(&store).await;
+        let server = SweepServer::new(test_leadership::led_by(&driver), store, None, TaskTracker::new());
         Self { server, driver, _folder: folder }
     }
 
@@ -279,7 +279,7 @@ async fn no_text_of_a_user_reaches_the_store_with_what_it_cannot_tell_apart() {
 }
 
 #[tokio::test]
-async fn no_number_of_a_user_is_taken_for_a_damaged_store() {
+async fn no_number_of_a_user_is_taken_for_a_corrupt_store() {
     let served = Served::start().await;
     served.submit("").await.unwrap();
     for field in fields("SweepService", Type::Uint64) {

@@ -1,4 +1,4 @@
-//! Bytes on a worker's stream, whole and damaged: whatever they say, the engine stays consistent.
+//! Bytes on a worker's stream, whole and corrupt: whatever they say, the engine stays consistent.
 
 use proptest::prelude::*;
 use prost::Message as _;

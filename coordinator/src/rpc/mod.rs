@@ -92,4 +92,4 @@ mod fuzz;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
-mod test_seat;
+mod test_leadership;

@@ -7,12 +7,12 @@ use tonic::Status;
 use super::refused;
 use crate::{
     artifacts::{ArtifactError, Artifacts, Held, MaybeArtifacts, Piece, Taken},
-    driver::Seat,
+    driver::Leadership,
 };
 
 /// The place for files of the coordinator that leads.
-fn place<'a>(seat: &Seat, artifacts: &'a MaybeArtifacts) -> Result<&'a Artifacts, Status> {
-    seat.driver().map_err(refused)?;
+fn place<'a>(leadership: &Leadership, artifacts: &'a MaybeArtifacts) -> Result<&'a Artifacts, Status> {
+    leadership.driver().map_err(refused)?;
     artifacts.as_deref().ok_or_else(no_place)
 }
 
@@ -25,7 +25,7 @@ fn no_place() -> Status {
 
 /// Takes the names of files, and answers which contents are missing.
 pub(super) async fn put(
-    seat: &Seat,
+    leadership: &Leadership,
     artifacts: &MaybeArtifacts,
     request: v1::PutSnapshotRequest,
 ) -> Result<v1::PutSnapshotResponse, Status> {
@@ -33,7 +33,7 @@ pub(super) async fn put(
         request.snapshot.ok_or_else(|| Status::invalid_argument("the message lacks the field `snapshot`"))?;
     let manifest =
         SnapshotManifest::try_from(snapshot).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let artifacts = place(seat, artifacts)?;
+    let artifacts = place(leadership, artifacts)?;
     let missing = artifacts.put_snapshot(&manifest).await.map_err(|error| status(artifacts, &error))?;
     Ok(v1::PutSnapshotResponse {
         snapshot_id: manifest.id().to_string(),
@@ -43,12 +43,12 @@ pub(super) async fn put(
 
 /// Takes pieces of contents.
 pub(super) async fn put_contents(
-    seat: &Seat,
+    leadership: &Leadership,
     artifacts: &MaybeArtifacts,
     request: v1::PutContentsRequest,
 ) -> Result<v1::PutContentsResponse, Status> {
     let pieces = request.pieces.into_iter().map(piece).collect::<Result<Vec<_>, _>>()?;
-    let artifacts = place(seat, artifacts)?;
+    let artifacts = place(leadership, artifacts)?;
     let lengths: Vec<u64> = pieces.iter().map(|piece| piece.bytes).collect();
     let taken = artifacts.put_contents(pieces).await.map_err(|error| status(artifacts, &error))?;
     let state = |(taken, bytes)| match taken {
@@ -60,23 +60,23 @@ pub(super) async fn put_contents(
 
 /// The files of a snapshot.
 pub(super) async fn get(
-    seat: &Seat,
+    leadership: &Leadership,
     artifacts: &MaybeArtifacts,
     request: v1::GetSnapshotRequest,
 ) -> Result<v1::Snapshot, Status> {
     let id = named(&request.snapshot_id)?;
-    let artifacts = place(seat, artifacts)?;
+    let artifacts = place(leadership, artifacts)?;
     let manifest = artifacts.snapshot(id).await;
     Ok((&manifest.map_err(|error| status(artifacts, &error))?).into())
 }
 
 /// Pieces of contents.
 pub(super) async fn get_contents(
-    seat: &Seat,
+    leadership: &Leadership,
     artifacts: &MaybeArtifacts,
     request: v1::GetContentsRequest,
 ) -> Result<v1::GetContentsResponse, Status> {
-    let artifacts = place(seat, artifacts)?;
+    let artifacts = place(leadership, artifacts)?;
     if request.wanted.len() > SNAPSHOT_PIECES_MAX {
         return Err(Status::invalid_argument(format!(
             "at most {SNAPSHOT_PIECES_MAX} contents are sent at a time"
@@ -125,7 +125,7 @@ fn status(artifacts: &Artifacts, error: &ArtifactError) -> Status {
         }
         ArtifactError::TooMany | ArtifactError::Busy => Status::resource_exhausted(text),
         ArtifactError::Piece | ArtifactError::Length(_) => Status::invalid_argument(text),
-        ArtifactError::Damaged | ArtifactError::Manifest(_) => Status::data_loss(text),
+        ArtifactError::Corrupt | ArtifactError::Manifest(_) => Status::data_loss(text),
         ArtifactError::NoSnapshot(_) | ArtifactError::NoContent(_) => Status::not_found(text),
         _ => {
             artifacts.failed(error);

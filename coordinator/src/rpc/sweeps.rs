@@ -39,7 +39,7 @@ use super::{
     refused, snapshots, task_ended, unreadable,
     watch::{self, Snapshots},
 };
-use crate::{artifacts::MaybeArtifacts, driver::Seat};
+use crate::{artifacts::MaybeArtifacts, driver::Leadership};
 
 /// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
 /// megabytes.
@@ -52,7 +52,7 @@ const REQUEST_ID_BYTES_MAX: usize = 100;
 /// Implements `SweepService`.
 #[derive(Debug, Clone)]
 pub struct SweepServer {
-    seat: Seat,
+    leadership: Leadership,
     store: Arc<dyn Store>,
     artifacts: MaybeArtifacts,
     tasks: TaskTracker,
@@ -68,10 +68,15 @@ pub struct SweepServer {
 }
 
 impl SweepServer {
-    /// A service that asks the driver of `seat` and reads `store`; its streams run in `tasks`.
-    pub fn new(seat: Seat, store: Arc<dyn Store>, artifacts: MaybeArtifacts, tasks: TaskTracker) -> Self {
+    /// A service that asks the driver of `leadership` and reads `store`; its streams run in `tasks`.
+    pub fn new(
+        leadership: Leadership,
+        store: Arc<dyn Store>,
+        artifacts: MaybeArtifacts,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
-            seat,
+            leadership,
             store,
             artifacts,
             tasks,
@@ -102,7 +107,7 @@ impl SweepServer {
         command: C,
     ) -> Result<Response<v1::Sweep>, Status> {
         let _turn = self.turn().await?;
-        let sweep = self.seat.command(issuer, command).await.map_err(refused)?;
+        let sweep = self.leadership.command(issuer, command).await.map_err(refused)?;
         Ok(Response::new(convert::sweep(&sweep)))
     }
 
@@ -112,7 +117,7 @@ impl SweepServer {
     }
 
     async fn view(&self, sweep: SweepId) -> Result<SweepView, Status> {
-        self.seat.query(DescribeSweep::new(sweep)).await.map_err(refused)
+        self.leadership.query(DescribeSweep::new(sweep)).await.map_err(refused)
     }
 
     /// Works on specifications off the runtime's threads: a large one takes a while.
@@ -124,7 +129,7 @@ impl SweepServer {
     }
 
     async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
-        let Defined { definition, state } = self.seat.query(Define(sweep)).await.map_err(refused)?;
+        let Defined { definition, state } = self.leadership.query(Define(sweep)).await.map_err(refused)?;
         Ok((definition, state))
     }
 }
@@ -170,7 +175,7 @@ impl SweepService for SweepServer {
         let notes = definition.specification.notes.clone();
         let _turn = self.turn().await?;
         let command = Submit { definition, request_id: request.request_id };
-        let submitted = self.seat.command(issuer, command).await.map_err(refused)?;
+        let submitted = self.leadership.command(issuer, command).await.map_err(refused)?;
         if let Some(id) = snapshot {
             snapshots::mark(&self.artifacts, id).await;
         }
@@ -186,14 +191,16 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::PutSnapshotRequest>,
     ) -> Result<Response<v1::PutSnapshotResponse>, Status> {
-        snapshots::put(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+        snapshots::put(&self.leadership, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 
     async fn put_contents(
         &self,
         request: Request<v1::PutContentsRequest>,
     ) -> Result<Response<v1::PutContentsResponse>, Status> {
-        snapshots::put_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+        snapshots::put_contents(&self.leadership, &self.artifacts, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
@@ -208,7 +215,7 @@ impl SweepService for SweepServer {
         let limit = page_rows(request.page_size)? as usize;
         let before = page_start(&request.page_token)?.map(SweepId);
         let _look = self.look().await?;
-        let sweeps = self.seat.query(ListSweeps { before, limit }).await.map_err(refused)?;
+        let sweeps = self.leadership.query(ListSweeps { before, limit }).await.map_err(refused)?;
         let full = sweeps.len() == limit;
         let next_page_token =
             sweeps.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
@@ -225,7 +232,7 @@ impl SweepService for SweepServer {
         let sweep = SweepId(request.into_inner().sweep_id);
         let (definition, _) = self.definition(sweep).await?;
         let (sender, watched) = watch::channel();
-        let driver = self.seat.driver().map_err(refused)?;
+        let driver = self.leadership.driver().map_err(refused)?;
         self.tasks.spawn(watch::follow(driver, self.snapshots.clone(), sweep, definition, sender));
         Ok(Response::new(watched))
     }
@@ -330,7 +337,7 @@ impl SweepService for SweepServer {
         let issuer = issuer(&request);
         let name = request.into_inner().name.parse();
         let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
-        drain(&self.seat, issuer, name, CONFIRMED_WITHIN).await.map(Response::new)
+        drain(&self.leadership, issuer, name, CONFIRMED_WITHIN).await.map(Response::new)
     }
 
     async fn stop_sweep(
@@ -367,7 +374,7 @@ impl SweepService for SweepServer {
         let after = (!page_token.is_empty()).then(|| page_token.parse::<WorkerName>()).transpose();
         let after = after.map_err(|_| edge::foreign_token())?;
         let _turn = self.turn().await?;
-        let page = self.seat.query(ListWorkers { after, limit }).await.map_err(refused)?;
+        let page = self.leadership.query(ListWorkers { after, limit }).await.map_err(refused)?;
         let last = page.workers.last().filter(|_| page.has_more);
         let next_page_token = last.map(|last| last.name.to_string()).unwrap_or_default();
         let workers = page.workers.into_iter().map(convert::worker).collect();

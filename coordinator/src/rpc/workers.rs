@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{artifacts, auth::issuer, convert, refused, snapshots};
 use crate::{
     artifacts::MaybeArtifacts,
-    driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Outbound, Outbox, Room, Seat},
+    driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Leadership, Outbound, Outbox, Room},
 };
 
 /// What a worker's messages that are taken together may have, in bytes; the last one may go beyond it.
@@ -39,7 +39,7 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Implements `WorkerService`.
 #[derive(Debug, Clone)]
 pub struct WorkerServer {
-    seat: Seat,
+    leadership: Leadership,
     artifacts: MaybeArtifacts,
     sessions: Arc<AtomicU64>,
     tasks: TaskTracker,
@@ -47,9 +47,14 @@ pub struct WorkerServer {
 }
 
 impl WorkerServer {
-    /// A service that brings what workers say to the driver of `seat` and puts their weights into `artifacts`; its tasks run in `tasks` until `stop`.
-    pub fn new(seat: Seat, artifacts: MaybeArtifacts, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { seat, artifacts, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+    /// A service that brings what workers say to the driver of `leadership` and puts their weights into `artifacts`; its tasks run in `tasks` until `stop`.
+    pub fn new(
+        leadership: Leadership,
+        artifacts: MaybeArtifacts,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { leadership, artifacts, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
     }
 }
 
@@ -63,7 +68,7 @@ impl WorkerService for WorkerServer {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let mut messages = request.into_inner();
         // A session has one driver from its beginning to its end.
-        let driver = self.seat.driver().map_err(refused)?;
+        let driver = self.leadership.driver().map_err(refused)?;
         let (outbound, receiver) = driver.outbox();
         let reader = Reader { inbox: receiver.clone(), gone: CancellationToken::new() };
         let said = Said {
@@ -97,21 +102,25 @@ impl WorkerService for WorkerServer {
     ) -> Result<Response<v1::WeightsResponse>, Status> {
         let issuer = issuer(&request);
         let request = request.into_inner();
-        artifacts::offered(&self.seat, &self.artifacts, &self.tasks, issuer, request).await.map(Response::new)
+        artifacts::offered(&self.leadership, &self.artifacts, &self.tasks, issuer, request)
+            .await
+            .map(Response::new)
     }
 
     async fn get_snapshot(
         &self,
         request: Request<v1::GetSnapshotRequest>,
     ) -> Result<Response<v1::Snapshot>, Status> {
-        snapshots::get(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+        snapshots::get(&self.leadership, &self.artifacts, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_contents(
         &self,
         request: Request<v1::GetContentsRequest>,
     ) -> Result<Response<v1::GetContentsResponse>, Status> {
-        snapshots::get_contents(&self.seat, &self.artifacts, request.into_inner()).await.map(Response::new)
+        snapshots::get_contents(&self.leadership, &self.artifacts, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
 
 /// What the column of this name counts.
 pub(super) fn number<N: TryFrom<i64>>(value: i64, column: &str) -> Result<N, StoreError> {
-    N::try_from(value).map_err(|_| StoreError::Damaged(format!("the column {column} holds {value}")))
+    N::try_from(value).map_err(|_| StoreError::Corrupt(format!("the column {column} holds {value}")))
 }
 
 /// A column that counts something.
@@ -66,22 +66,22 @@ pub(super) fn text(row: &impl Cells, column: &str) -> Result<String, StoreError>
 }
 
 pub(super) fn missing(column: &str) -> StoreError {
-    StoreError::Damaged(format!("the column {column} holds nothing"))
+    StoreError::Corrupt(format!("the column {column} holds nothing"))
 }
 
 /// The state of a job.
 pub(super) fn job_state(name: &str) -> Result<JobState, StoreError> {
-    JobState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a job's state is {name:?}")))
+    JobState::from_name(name).ok_or_else(|| StoreError::Corrupt(format!("a job's state is {name:?}")))
 }
 
 /// The name of a worker.
 pub(super) fn worker(name: &str) -> Result<WorkerName, StoreError> {
-    name.parse().map_err(|error| StoreError::Damaged(format!("{error}")))
+    name.parse().map_err(|error| StoreError::Corrupt(format!("{error}")))
 }
 
 /// The values of an epoch.
 pub(super) fn metric_row(bytes: &[u8]) -> Result<MetricRow, StoreError> {
-    MetricRow::from_bytes(bytes).map_err(|error| StoreError::Damaged(error.to_string()))
+    MetricRow::from_bytes(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The column `lost_with` of a job: nothing for no names, as most jobs have.
@@ -90,7 +90,7 @@ pub(super) fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreEr
         return Ok(String::new());
     }
     serde_json::to_string(names)
-        .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("names cannot be written: {error}")))
 }
 
 /// What the column `lost_with` of a job holds.
@@ -99,7 +99,7 @@ pub(super) fn names(json: &str) -> Result<BTreeSet<WorkerName>, StoreError> {
         return Ok(BTreeSet::new());
     }
     serde_json::from_str(json)
-        .map_err(|error| StoreError::Damaged(format!("the workers that a job was lost with: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("the workers that a job was lost with: {error}")))
 }
 
 /// The column `log_tail` of an attempt: nothing for no lines, as most attempts have.
@@ -112,17 +112,17 @@ pub(super) fn lines(json: &str) -> Result<Vec<String>, StoreError> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_str(json).map_err(|error| StoreError::Damaged(format!("a log: {error}")))
+    serde_json::from_str(json).map_err(|error| StoreError::Corrupt(format!("a log: {error}")))
 }
 
 /// The column `dataset` of a sweep.
 pub(super) fn dataset_json(dataset: &DatasetSummary) -> Result<String, StoreError> {
     serde_json::to_string(dataset)
-        .map_err(|error| StoreError::Damaged(format!("a data set cannot be written: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("a data set cannot be written: {error}")))
 }
 
 /// What the column `dataset` of a sweep holds.
 pub(super) fn dataset(sweep: SweepId, json: &str) -> Result<DatasetSummary, StoreError> {
     serde_json::from_str(json)
-        .map_err(|error| StoreError::Damaged(format!("the data set of sweep {sweep}: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("the data set of sweep {sweep}: {error}")))
 }

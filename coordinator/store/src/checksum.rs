@@ -1,4 +1,4 @@
-//! The checksum of a row: databases notice damage to their structure, not to a number.
+//! The checksum of a row: databases notice corruption of their structure, not of a number.
 
 use super::tables::Value;
 

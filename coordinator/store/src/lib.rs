@@ -22,7 +22,6 @@ pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::Sqlite
 /// Who is told the address of another leader.
 pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
-/// A durable store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Waits until this coordinator, which is reached at `address`, may write; meanwhile tells `leader` where who does is
@@ -86,9 +85,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// A job that had an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
-    /// Its number.
     pub job: u64,
-    /// Its state.
     pub state: JobState,
     /// Attempts begun.
     pub attempts: u32,
@@ -112,16 +109,12 @@ pub struct JobRow {
     pub pack_size: u32,
 }
 
-/// An attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptRow {
-    /// Its number.
     pub attempt: u32,
     /// Who ran it.
     pub worker: String,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// Epochs that it took over from an earlier attempt.
     pub resumed_epochs: u32,
@@ -142,11 +135,8 @@ pub struct AttemptRow {
 /// A place in the order of a sweep's epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EpochPlace {
-    /// The job's number.
     pub job: u64,
-    /// The attempt's number.
     pub attempt: u32,
-    /// The epoch's number.
     pub epoch: u32,
 }
 
@@ -157,31 +147,25 @@ impl EpochPlace {
     }
 }
 
-/// An epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EpochRow {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained it.
     pub attempt: u32,
     /// The names of the sweep's metrics.
     pub names: MetricSchema,
-    /// What came out.
     pub epoch: Epoch,
 }
 
 /// The weights of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArtifactRow {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
     /// What became of them.
     pub state: WeightsState,
-    /// Who trained them.
     pub worker: String,
-    /// What they are.
     pub file: WeightsFile,
     /// The metric that ranked the job.
     pub value: f64,
@@ -203,19 +187,15 @@ pub enum StoreError {
     /// The folder of the database is missing or closed to us.
     #[error("cannot use {path} as a store: {source}; check that its folder exists and is writable")]
     Open {
-        /// The database file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
     /// Another coordinator has it.
     #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
-    InUse {
-        /// The database file.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// The linked SQLite has a known bug.
-    #[error("SQLite {found} can damage databases; sweep needs 3.51.3 or newer")]
+    #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {
         /// What is linked.
         found: String,
@@ -256,16 +236,16 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row makes no sense.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
+        "the database is corrupt: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
          FILE .recover` may save some of its rows"
     )]
-    Damaged(String),
+    Corrupt(String),
     /// A row makes no sense, in a database that is not a file.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
+        "the database is corrupt: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
          --data-only` may save some of its rows"
     )]
-    DamagedTables(String),
+    CorruptTables(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -273,7 +253,7 @@ impl From<sqlx::Error> for StoreError {
         /// SQLite's SQLITE_FULL and SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
         const FULL: [&str; 3] = ["13", "4874", "53100"];
         /// SQLite's SQLITE_CORRUPT, that of an index and that of a sequence, and SQLITE_NOTADB.
-        const DAMAGED: [&str; 4] = ["11", "779", "523", "26"];
+        const CORRUPT: [&str; 4] = ["11", "779", "523", "26"];
         /// PostgreSQL's classes of SQLSTATE for values that no column holds, and for constraints.
         const UNFIT: [&str; 2] = ["22", "23"];
         let is_unfit = error
@@ -286,7 +266,7 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
             Some(code) if FULL.contains(&code) => Self::Full(error.to_string()),
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
+            Some(code) if CORRUPT.contains(&code) => Self::Corrupt(error.to_string()),
             _ => Self::Database(error),
         }
     }
@@ -311,7 +291,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error().map(|error| error.extended_code) {
             Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => Self::Full(error.to_string()),
             Some(SQLITE_CORRUPT | SQLITE_CORRUPT_INDEX | SQLITE_CORRUPT_SEQUENCE | SQLITE_NOTADB) => {
-                Self::Damaged(error.to_string())
+                Self::Corrupt(error.to_string())
             }
             _ => Self::Sqlite(error),
         }

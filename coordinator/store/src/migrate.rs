@@ -48,7 +48,7 @@ async fn metrics(database: &mut impl Queries, sweep: i64) -> Result<MetricSchema
     for name in [TRAIN_LOSS, VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY] {
         let found = format!("SELECT 1 FROM epochs_1 WHERE sweep_id = $1 AND {name} IS NOT NULL LIMIT 1");
         if !database.rows(found, &[sweep]).await?.is_empty() {
-            names.add(name).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            names.add(name).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         }
     }
     Ok(names)
@@ -177,7 +177,7 @@ fn new_job(old: OldJob, trained: &Trained) -> Result<tables::Job, StoreError> {
     if i64::from(last) != old.epochs_done {
         let OldJob { sweep_id, job, epochs_done, .. } = old;
         let found = format!("job {sweep_id}/{job} has {last} epochs, and its row says {epochs_done}");
-        return Err(StoreError::Damaged(found));
+        return Err(StoreError::Corrupt(found));
     }
     let mut job = tables::Job {
         sweep_id: old.sweep_id,

@@ -72,7 +72,7 @@ pub(super) trait TableRow: Values + Sized + Send + Sync + 'static {
             }
         }
         let table = Self::TABLE.name;
-        Err(StoreError::Damaged(format!("the row{key} of the table {table} is not as it was written")))
+        Err(StoreError::Corrupt(format!("the row{key} of the table {table} is not as it was written")))
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) type Row = Arc<dyn Values + Send + Sync>;
 /// Text of a row: most of it is one of a few words.
 pub(super) type Text = Cow<'static, str>;
 
-/// Bytes of a row: shared, as the row of a job repeats those of its epochs.
+/// Bytes of a row. Shared, because the row of a job repeats those of its epochs.
 pub(super) type Bytes = Arc<[u8]>;
 
 /// A column that later rows have: see [`Kind::Added`].

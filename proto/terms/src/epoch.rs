@@ -1,21 +1,21 @@
-//! What an epoch of training brings.
+//! The results of an epoch of training.
 
 use crate::metrics::{EpochReport, known};
 
-/// What one epoch brought.
+/// The results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochMetrics {
     /// The epoch's number, from 1.
     pub epoch: u32,
     /// Mean cross-entropy over the training images, in nats; finite.
     pub train_loss: f64,
-    /// Share of validation images classified rightly, in [0, 1].
+    /// Share of validation images classified correctly, in [0, 1].
     pub val_accuracy: f64,
     /// Time of the training loop alone, in seconds.
     pub epoch_seconds: f64,
-    /// Mean cross-entropy over the validation images, in nats; finite, where the worker says it.
+    /// Mean cross-entropy over the validation images, in nats; finite, where the worker reports it.
     pub val_loss: Option<f64>,
-    /// Share of the training images classified rightly during training, in [0, 1], where the worker says it.
+    /// Share of the training images classified correctly during training, in [0, 1], where the worker reports it.
     pub train_accuracy: Option<f64>,
 }
 

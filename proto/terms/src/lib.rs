@@ -1,5 +1,5 @@
-//! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, what is said of a data set,
-//! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
+//! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, summaries of data
+//! sets, bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
 #![warn(missing_docs)]
 
 mod address;

@@ -303,7 +303,6 @@ fn make_certificates(folder: &Path) -> PathBuf {
     path
 }
 
-/// What was measured.
 struct Results {
     file: File,
     rows: Vec<(String, f64, &'static str, Option<f64>)>,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKERS, check, check_best_weights, check_database, light, listen, mates, parameters};
+use super::{WORKERS, check, check_best_weights, check_database, light, listen, packable, parameters};
 use crate::{Cluster, Random, Worker, kill};
 
 /// Jobs for each kill, so that there is always something running.
@@ -32,7 +32,6 @@ pub struct Kills {
     pub jobs: u64,
     /// Epochs that a watcher was told of before a kill; all were there at the end.
     pub told: usize,
-    /// Attempts in all.
     pub attempts: u64,
     /// Attempts that had begun and did not come to their job's end.
     pub begun_again: u64,
@@ -54,7 +53,7 @@ pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
     }
     let mut cluster = Cluster::start(options);
     let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
-    let sweep = cluster.submit(&if packs { mates(jobs) } else { parameters(jobs) }).await;
+    let sweep = cluster.submit(&if packs { packable(jobs) } else { parameters(jobs) }).await;
     let mut random = Random(seed);
     let mut told = BTreeMap::new();
     for round in 0..kills {

@@ -17,7 +17,6 @@ pub struct FailOvers {
     pub jobs: u64,
     /// Epochs that a watcher was told of before; all were there at the end.
     pub told: usize,
-    /// Attempts in all.
     pub attempts: u64,
 }
 

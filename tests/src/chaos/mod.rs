@@ -74,7 +74,7 @@ fn parameters(jobs: u64) -> String {
 }
 
 /// As [`parameters`], for jobs that may all be trained in one pack; at most a thousand.
-fn mates(jobs: u64) -> String {
+fn packable(jobs: u64) -> String {
     format!(
         "{{epochs: {{value: {EPOCHS}}}, learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
     )

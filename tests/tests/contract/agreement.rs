@@ -56,8 +56,8 @@ async fn the_stores_agree_whatever_shares_a_commit() {
         let (first, second) = (first.load().await.unwrap(), second.load().await.unwrap());
         assert_eq!(format!("{:?}", first[0].open_jobs), format!("{:?}", second[0].open_jobs), "{seed}");
         assert_eq!(
-            (first[0].next_fresh, &first[0].ahead, first[0].best),
-            (second[0].next_fresh, &second[0].ahead, second[0].best),
+            (first[0].next_unstarted, &first[0].out_of_order, first[0].best),
+            (second[0].next_unstarted, &second[0].out_of_order, second[0].best),
             "{seed}"
         );
     }

@@ -9,7 +9,7 @@ use tests::{
     power_cut::{Recording, mark},
 };
 
-use super::{agreement::commits, damaged::dump};
+use super::{agreement::commits, corruption::dump};
 
 /// Cuts at random; `POWER_CUTS` asks for more.
 const CUTS: u64 = 300;

@@ -141,7 +141,7 @@ async fn a_person_is_asked_before_a_sweep_is_ended_and_told_what_takes_it_up_aga
         "{asked}"
     );
     assert!(
-        asked.contains("`sweep retry 1` takes them up again") && asked.contains("nothing was done"),
+        asked.contains("`sweep retry 1` runs them again") && asked.contains("nothing was done"),
         "{asked}"
     );
     assert_eq!(state("1"), "running");
@@ -274,7 +274,7 @@ async fn settings_of_a_sweep_change_while_it_is_there_and_survive_a_restart() {
     let set = |cluster: &Cluster, settings: &[&str]| sweep(cluster, &[&["set", "1"], settings].concat());
     let changed = set(&cluster, &["execution.max_parallel=1", "name=a: #b", "execution.job_timeout=2h"]);
     let told = "sweep 1 changed\n  name: scenario -> a: #b\n  execution.max_parallel: none -> 1\n  \
-                execution.job_timeout: none -> 2h; jobs that run already keep the one they began with\n";
+                execution.job_timeout: none -> 2h; running jobs keep the one they began with\n";
     assert_eq!(text(&changed.stdout), told, "{}", text(&changed.stderr));
     cluster.coordinator.kill();
     cluster.coordinator = cluster.coordinator_at(cluster.coordinator.address);

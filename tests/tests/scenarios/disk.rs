@@ -133,7 +133,7 @@ async fn that_are_full_under_postgresql_do_the_same() {
 }
 
 #[tokio::test]
-async fn whose_database_is_damaged_are_refused_with_what_to_do() {
+async fn whose_database_is_corrupt_are_refused_with_what_to_do() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     submit(&cluster).await.unwrap();
     assert_eq!(cluster.coordinator.leave(), Some(0));
@@ -149,7 +149,7 @@ async fn whose_database_is_damaged_are_refused_with_what_to_do() {
         let refused = serve.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]).output().unwrap();
         assert_eq!(refused.status.code(), Some(1), "{harmed:?}");
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(told.contains("the database is damaged"), "{harmed:?}: {told}");
+        assert!(told.contains("the database is corrupt"), "{harmed:?}: {told}");
         assert!(told.contains("restore it from a backup"), "{harmed:?}: {told}");
     }
 }

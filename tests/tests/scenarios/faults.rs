@@ -182,7 +182,7 @@ async fn a_data_set_that_is_away_for_a_while_fails_no_job() {
     };
     watch.until("jobs that wait for the data set", waits).await;
     let worker = cluster.workers().await.remove(0);
-    assert_eq!(worker.state, "set_aside");
+    assert_eq!(worker.state, "quarantined");
     assert!(worker.reason.contains("pictures") && worker.reason.contains("tried again"), "{}", worker.reason);
     std::fs::rename(&gone, &here).unwrap();
     let ended = watch.until_end().await;

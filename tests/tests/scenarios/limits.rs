@@ -299,8 +299,8 @@ async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
     };
     stranger.hear("the last acknowledgement", acknowledged).await;
     let workers = cluster.workers().await;
-    assert_eq!(workers[0].state, "set_aside", "{workers:?}");
-    assert!(workers[0].reason.contains("said 21 things that cannot be"), "{workers:?}");
+    assert_eq!(workers[0].state, "quarantined", "{workers:?}");
+    assert!(workers[0].reason.contains("sent 21 invalid reports"), "{workers:?}");
     stranger.tell(own, ended(v1::Outcome::HandedBack)).await;
     let _worker = cluster.worker("honest");
     cluster.watch(sweep).await.until_end().await;

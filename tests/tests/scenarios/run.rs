@@ -94,7 +94,8 @@ fn one_command_makes_the_report() {
     assert_eq!(other.status.code(), Some(1));
     let told = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        told.contains("cannot go on with this file") && told.contains("`dataset.split_seed` cannot change"),
+        told.contains("cannot continue with this file")
+            && told.contains("`dataset.split_seed` cannot change"),
         "{told}"
     );
     // More values are more jobs; what is done stays, also what the file has no more.

@@ -319,7 +319,7 @@ impl Durable {
         }
         let open = self.jobs_of(id).filter(|(_, job)| !job.state.is_final());
         let begun: BTreeSet<u64> = self.jobs_of(id).map(|(key, _)| key.job).collect();
-        let next_fresh = (1..).find(|job| !begun.contains(job)).unwrap_or(u64::MAX);
+        let next_unstarted = (1..).find(|job| !begun.contains(job)).unwrap_or(u64::MAX);
         StoredSweep {
             sweep: id,
             request_id: sweep.request_id.clone(),
@@ -330,8 +330,8 @@ impl Durable {
             created_unix_ms: sweep.created_unix_ms,
             ended_unix_ms: sweep.ended_unix_ms,
             dataset: sweep.dataset.clone(),
-            next_fresh,
-            ahead: begun.into_iter().filter(|job| *job > next_fresh).collect(),
+            next_unstarted,
+            out_of_order: begun.into_iter().filter(|job| *job > next_unstarted).collect(),
             finals,
             best: BestJobs::default(),
             weights: Vec::new(),

@@ -136,7 +136,7 @@ fn soak(specifications: &[Specification; 2], seconds: u64) -> bool {
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     println!(
-        "{seeds} seeds from {first}, {happened} happenings, no rule broken; {:.0} seeds a minute",
+        "{seeds} seeds from {first}, {happened} events, no rule broken; {:.0} seeds a minute",
         seeds as f64 / minutes
     );
     true

@@ -58,7 +58,7 @@ const SWEEP: SweepId = SweepId(1);
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Happening {
+enum WorldEvent {
     /// Time goes by for the coordinator of this life.
     Tick(u32),
     /// Its driver takes what waits.
@@ -94,7 +94,7 @@ pub(super) struct World {
     random: Random,
     now: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    happenings: Vec<Happening>,
+    events: Vec<WorldEvent>,
     definition: SweepDefinition,
     extended: Specification,
     hub: Option<Hub>,
@@ -131,7 +131,7 @@ impl World {
         Self {
             now: 0,
             queue: BinaryHeap::new(),
-            happenings: Vec::new(),
+            events: Vec::new(),
             definition: SweepDefinition::new(SweepId(0), specifications[0].clone()).expect("it has a grid"),
             extended: specifications[1].clone(),
             hub: None,
@@ -154,24 +154,24 @@ impl World {
 
     /// Lives to the end; how many things happened.
     pub(super) fn live(mut self) -> Result<u64, Broken> {
-        self.after(0, Happening::HubStarts);
+        self.after(0, WorldEvent::HubStarts);
         for node in 0..self.nodes.len() {
             let delay = self.random.below(1_000);
-            self.after(delay, Happening::NodeStarts(node));
+            self.after(delay, WorldEvent::NodeStarts(node));
         }
-        self.after(0, Happening::Ask);
+        self.after(0, WorldEvent::Ask);
         let first = self.random.below(1_000);
-        self.after(first, Happening::Fault);
-        self.after(CALM_AT, Happening::Calm);
+        self.after(first, WorldEvent::Fault);
+        self.after(CALM_AT, WorldEvent::Calm);
         let mut happened = 0;
         while let Some(Reverse((time, _, index))) = self.queue.pop() {
             self.now = time;
             happened += 1;
-            let happening = self.happenings[index];
+            let event = self.events[index];
             if self.trace {
-                eprintln!("{time:>7} ms  {happening:?}");
+                eprintln!("{time:>7} ms  {event:?}");
             }
-            self.happen(happening)?;
+            self.happen(event)?;
             if self.calm && self.submitted && self.durable.open_sweeps().next().is_none() {
                 self.durable.check_results(EPOCHS)?;
                 return if self.durable.sweep_count() == 1 {
@@ -188,40 +188,40 @@ impl World {
         Err("the sweep was never submitted".into())
     }
 
-    fn after(&mut self, delay: u64, happening: Happening) {
-        self.at(self.now + delay, happening);
+    fn after(&mut self, delay: u64, event: WorldEvent) {
+        self.at(self.now + delay, event);
     }
 
-    fn at(&mut self, time: u64, happening: Happening) {
-        let index = self.happenings.len();
-        self.happenings.push(happening);
+    fn at(&mut self, time: u64, event: WorldEvent) {
+        let index = self.events.len();
+        self.events.push(event);
         self.queue.push(Reverse((time.max(self.now), index as u64, index)));
     }
 
-    fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
-        match happening {
-            Happening::Tick(life) if life == self.hub_life => {
-                self.after(TICK_MS, happening);
+    fn happen(&mut self, event: WorldEvent) -> Result<(), Broken> {
+        match event {
+            WorldEvent::Tick(life) if life == self.hub_life => {
+                self.after(TICK_MS, event);
                 match &mut self.hub {
                     Some(hub) if hub.committing.is_some() => hub.tick_is_due = true,
                     _ => self.tell_hub(HubHeard::Event(Event::Tick)),
                 }
             }
-            Happening::Turn(life) if life == self.hub_life => self.take_turn()?,
-            Happening::Committed(life) if life == self.hub_life => self.end_commit()?,
-            Happening::HubStarts => self.start_hub()?,
-            Happening::NodeStarts(node) => self.start_node(node),
-            Happening::Dial { node, life } if life == self.nodes[node].life => self.dial(node),
-            Happening::Wake { node, life } if life == self.nodes[node].life => {
+            WorldEvent::Turn(life) if life == self.hub_life => self.take_turn()?,
+            WorldEvent::Committed(life) if life == self.hub_life => self.end_commit()?,
+            WorldEvent::HubStarts => self.start_hub()?,
+            WorldEvent::NodeStarts(node) => self.start_node(node),
+            WorldEvent::Dial { node, life } if life == self.nodes[node].life => self.dial(node),
+            WorldEvent::Wake { node, life } if life == self.nodes[node].life => {
                 self.nodes[node].wakes_at = None;
                 self.tell_node(node, Heard::Tick);
             }
-            Happening::Up(link) => self.arrive_up(link),
-            Happening::Down(link) => self.arrive_down(link)?,
-            Happening::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
-            Happening::Fault if !self.calm => self.go_wrong(),
-            Happening::Ask => self.ask(),
-            Happening::Calm => self.calm_down(),
+            WorldEvent::Up(link) => self.arrive_up(link),
+            WorldEvent::Down(link) => self.arrive_down(link)?,
+            WorldEvent::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
+            WorldEvent::Fault if !self.calm => self.go_wrong(),
+            WorldEvent::Ask => self.ask(),
+            WorldEvent::Calm => self.calm_down(),
             // Of a life that is over.
             _ => {}
         }
@@ -234,7 +234,7 @@ impl World {
         if self.hub.is_none() {
             self.hub_life += 1;
             self.hub = Some(Hub::start(self.now, &self.durable)?);
-            self.after(TICK_MS, Happening::Tick(self.hub_life));
+            self.after(TICK_MS, WorldEvent::Tick(self.hub_life));
         }
         Ok(())
     }
@@ -244,13 +244,13 @@ impl World {
         hub.inbox.push(heard);
         if !std::mem::replace(&mut hub.turn_is_due, true) {
             let time = (self.now + self.random.below(3)).max(self.hub_frozen_until);
-            self.at(time, Happening::Turn(self.hub_life));
+            self.at(time, WorldEvent::Turn(self.hub_life));
         }
     }
 
     fn take_turn(&mut self) -> Result<(), Broken> {
         if self.hub_frozen_until > self.now {
-            self.at(self.hub_frozen_until, Happening::Turn(self.hub_life));
+            self.at(self.hub_frozen_until, WorldEvent::Turn(self.hub_life));
             return Ok(());
         }
         let Some(hub) = &mut self.hub else { return Ok(()) };
@@ -282,7 +282,7 @@ impl World {
             true => self.random.within(2_000..6_000),
             false => self.random.below(if is_slow { 1_000 } else { 10 }),
         };
-        self.after(takes, Happening::Committed(self.hub_life));
+        self.after(takes, WorldEvent::Committed(self.hub_life));
         Ok(())
     }
 
@@ -415,6 +415,6 @@ impl World {
             }
         }
         let pause = self.random.within(10..3_000);
-        self.after(pause, Happening::HubStarts);
+        self.after(pause, WorldEvent::HubStarts);
     }
 }

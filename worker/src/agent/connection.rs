@@ -1,5 +1,5 @@
-//! The stream to the coordinator: opened, and opened again whenever it is lost. Knows tonic; decides nothing
-//! but when to try again and when there is no point in it.
+//! The stream to the coordinator: opened, and reopened whenever it is lost. Knows tonic; only decides when to try again
+//! and when that is pointless.
 
 use std::{
     path::PathBuf,
@@ -19,8 +19,8 @@ use tonic::{
 
 use super::session::EVENTS_IN_FLIGHT_MAX;
 
-/// Messages on their way out: all events that may be in flight, and room for everything that is not an event.
-/// When it is full all the same, the coordinator does not read, and the stream is given up.
+/// Messages on their way out: all events that may be in flight, and room for everything that is not an event. If it is
+/// full all the same, the coordinator is not reading, and the stream is abandoned.
 const OUTGOING_MAX: usize = 2 * EVENTS_IN_FLIGHT_MAX;
 
 /// Messages that wait for the session; beyond it the coordinator waits in its writes.
@@ -32,28 +32,28 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before another try, without its jitter: a restarted coordinator is found soon.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// How long a coordinator that had let this worker in may refuse it, before it is believed: a token that is changed at the
-/// coordinator first, or a proxy in between that starts, must not cost what is being trained.
+/// How long a coordinator that has accepted this worker may refuse it before that counts: a token that is changed at
+/// the coordinator first, or a proxy that is starting, must not cost running trainings.
 pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
-/// Longest wait for a connection, name look-up and TLS included.
+/// Longest wait for a connection, including name lookup and TLS.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longest wait for the stream once there is a connection.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often an idle connection is probed, and how long the answer may take: a cut cable or a coordinator that
-/// stands still is noticed in 10 s, half of the usual lease.
+/// How often an idle connection is probed, and how long the answer may take: a cut cable or a stalled coordinator is
+/// noticed in 10 s, half of the usual lease.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest message that is accepted. A grant is a few kilobytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Where the coordinator is and how to be let in.
+/// The coordinator's address and the credentials for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// `http://…` or `https://…`; of several coordinators, all, with commas between them.
+    /// `http://…` or `https://…`; several coordinators are separated by commas.
     pub(crate) url: String,
     /// File with the bearer token.
     pub(crate) token_file: Option<PathBuf>,
@@ -61,15 +61,13 @@ pub(crate) struct Target {
     pub(crate) tls_ca: Option<PathBuf>,
 }
 
-/// The target cannot be used at all.
+/// The target is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    /// Not an address.
     #[error(
         "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -80,45 +78,43 @@ pub(crate) enum TargetError {
     /// The file cannot be read or used.
     #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
     File {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// What happens on the stream.
+/// An event on the stream.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// There is a new stream: what is said goes into `outgoing`; `close` gives the stream up.
+    /// There is a new stream: messages for it go into `outgoing`; `close` abandons it.
     Connected {
-        /// Messages to send.
         outgoing: mpsc::Sender<WorkerMessage>,
         /// Ends this stream; another one is opened.
         close: CancellationToken,
     },
-    /// The coordinator said something.
+    /// A message of the coordinator.
     Message(CoordinatorMessage),
-    /// The stream is gone.
+    /// The stream is lost.
     Lost,
-    /// Another worker has this one's name. It is tried again: the other may be this one's own stream of before, which
-    /// nobody has noticed yet to be gone.
+    /// Another worker has this one's name. It is tried again: the other may be this worker's own earlier stream, whose
+    /// end no one has noticed yet.
     NameTaken(String),
-    /// The coordinator does not want this worker; there is no point in trying again.
+    /// The coordinator refuses this worker; trying again is pointless.
     Refused(String),
-    /// The coordinator had let this worker in, and has refused it for long. It is tried again, for what the worker still has to
-    /// tell.
+    /// The coordinator had accepted this worker, and has refused it for long. It is tried again, for what the worker
+    /// still has to report.
     RefusedForLong(String),
 }
 
-/// Keeps a stream to `target` until it is dropped. Events arrive in order. A coordinator that has let this worker in before is
-/// believed that it refuses it when it has done so for `refused_within`.
+/// Keeps a stream to `target` until it is dropped. Events arrive in order. If the coordinator has accepted this worker
+/// before, its refusal counts after `refused_within`.
 pub(crate) fn keep(
     target: Target,
     refused_within: Duration,
 ) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
     let endpoints = endpoints(&target)?;
-    // Only to complain at once about a file that is not there.
+    // Only to report a missing file at once.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
     let refusals = Refusals { within: refused_within, was_let_in: false, since: None, told: false };
@@ -157,7 +153,7 @@ pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metad
     let Some(path) = &target.token_file else { return Ok(None) };
     let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
     let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    // Editors of Windows begin a file with a mark of its byte order.
+    // Editors on Windows begin a file with a byte order mark.
     let token = content.strip_prefix('\u{feff}').unwrap_or(&content).trim();
     if token.is_empty() {
         return Err(unusable("it holds no token".to_owned()));
@@ -170,7 +166,7 @@ pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metad
     Ok(Some(value))
 }
 
-/// What keeps a worker from its coordinator.
+/// What prevents a worker from reaching its coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
@@ -181,11 +177,11 @@ enum Trouble {
 /// How long the coordinator has refused this worker.
 #[derive(Debug)]
 struct Refusals {
-    /// How long it may.
+    /// How long it may refuse before that counts.
     within: Duration,
-    /// Whether it ever let it in.
+    /// Whether it ever accepted this worker.
     was_let_in: bool,
-    /// Since when it does not any more.
+    /// Since when it has refused it.
     since: Option<Instant>,
     /// Whether the agent was told.
     told: bool,
@@ -196,7 +192,7 @@ impl Refusals {
         (self.was_let_in, self.since, self.told) = (true, None, false);
     }
 
-    /// What the agent is to know of a refusal that came `now`; nothing where it may pass, and where it was told already.
+    /// What to report about a refusal at `now`; nothing if it may be temporary, or was reported already.
     fn event(&mut self, now: Instant, code: Code, reason: String) -> Option<LinkEvent> {
         if !self.was_let_in || !may_pass(code) {
             return Some(LinkEvent::Refused(reason));
@@ -212,13 +208,12 @@ impl Refusals {
 
 struct Keeper {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     /// Which is tried next, in turn: one that stands by says so at once.
     next: usize,
     events: mpsc::Sender<LinkEvent>,
     refusals: Refusals,
-    /// What people were told of since the coordinator spoke last.
+    /// What was logged since the coordinator last answered.
     told: Option<Trouble>,
 }
 
@@ -230,7 +225,7 @@ impl Keeper {
                 .with_max_delay(RETRY_DELAY_MAX)
                 .without_max_times()
                 .with_jitter();
-            // A new series of delays after every stream on which the coordinator spoke.
+            // The delays start again after every stream on which the coordinator answered.
             for delay in delays.build() {
                 let mut spoke = false;
                 let Err(status) = self.converse(&mut spoke).await else { return };
@@ -244,7 +239,7 @@ impl Keeper {
                     .and_then(|reason| self.refusals.event(Instant::now(), status.code(), reason.clone()));
                 if let Some(event) = event {
                     let is_final = matches!(event, LinkEvent::Refused(_));
-                    // Fails only when nobody listens any more.
+                    // Only fails when no one listens any more.
                     if self.events.send(event).await.is_err() || is_final {
                         return;
                     }
@@ -264,7 +259,7 @@ impl Keeper {
         }
     }
 
-    /// One stream, from connecting to its end. `Ok` when nobody listens any more.
+    /// One stream, from connecting to its end. `Ok` when no one listens any more.
     async fn converse(&mut self, spoke: &mut bool) -> Result<(), Status> {
         let endpoint = &self.endpoints[self.next % self.endpoints.len()];
         self.next = (self.next + 1) % self.endpoints.len();
@@ -281,10 +276,10 @@ impl Keeper {
         }
         let ended = tokio::select! {
             ended = self.listen(channel, messages, spoke) => ended,
-            () = close.cancelled() => Some(Status::unavailable("the stream was given up")),
+            () = close.cancelled() => Some(Status::unavailable("the stream was abandoned")),
         };
         let Some(status) = ended else { return Ok(()) };
-        // Without being given up: this worker has said all that it had to say, and leaves.
+        // Not abandoned: this worker has sent everything, and leaves.
         let is_farewell = ours.upgrade().is_none() && !close.is_cancelled();
         if self.events.send(LinkEvent::Lost).await.is_err() || is_farewell {
             return Ok(());
@@ -292,7 +287,7 @@ impl Keeper {
         Err(status)
     }
 
-    /// Why the stream ended; `None` when nobody listens any more.
+    /// Why the stream ended; `None` when no one listens any more.
     async fn listen(
         &mut self,
         channel: Channel,
@@ -329,7 +324,7 @@ impl Keeper {
         }
     }
 
-    /// One line when the coordinator goes, not one for each try.
+    /// Logs once that the coordinator is gone, not at each try.
     fn tell_lost(&mut self, status: &Status, refusal: Option<String>) {
         let coordinator = &self.target.url;
         let trouble = match status.code() {
@@ -344,28 +339,28 @@ impl Keeper {
         match trouble {
             Trouble::NameTaken => tracing::warn!(
                 coordinator,
-                "{reason}; this one is let in when that one has left. Give each worker of a coordinator its own --name"
+                "{reason}; this one is accepted when that one has left. Give each worker of a coordinator its own --name"
             ),
             Trouble::Refused => tracing::warn!(
                 coordinator,
-                "{reason}; running trainings go on, and it is tried again for {}, then the worker leaves",
+                "{reason}; running trainings continue; the worker tries again for {}, then leaves",
                 humantime::format_duration(self.refusals.within)
             ),
             Trouble::Unreachable => tracing::warn!(
                 coordinator,
-                "the coordinator is not reachable: {reason}; running trainings go on, and it is tried again until it \
+                "the coordinator is not reachable: {reason}; running trainings continue, and the worker tries until it \
                  answers"
             ),
         }
     }
 }
 
-/// Whether a refusal may end by itself, when somebody puts token or version right.
+/// Whether a refusal may end by itself, when someone corrects the token or the version.
 fn may_pass(code: Code) -> bool {
     matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition)
 }
 
-/// The message for people, if the coordinator, or what is in front of it, does not want this worker.
+/// The message for people, if the coordinator, or a proxy before it, refuses this worker.
 fn refusal(status: &Status) -> Option<String> {
     let said = status.message();
     Some(match status.code() {
@@ -392,7 +387,7 @@ fn describe(status: &Status) -> String {
     }
 }
 
-/// An error and what caused it; tonic's own text says only "transport error".
+/// An error and its causes; tonic's own text only says "transport error".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

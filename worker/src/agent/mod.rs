@@ -1,6 +1,7 @@
-//! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
-//! the stream to the coordinator; `spool` keeps unacknowledged events on disk, `lineage` whose it was; `slots` and `trainer_process` run
-//! the trainers; `asked_weights` takes what they trained, and `weights` keeps it until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
+//! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream
+//! to the coordinator; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was; `slots` and
+//! `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps them until
+//! `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a daemon.
 
 mod asked_weights;
 mod connection;

@@ -118,7 +118,6 @@ impl Slots {
 /// What a slot may start.
 #[derive(Debug, Clone)]
 pub(crate) struct Trainers {
-    /// For models.
     pub(crate) model: TrainerCommand,
     /// For users' programs, where they may be run.
     pub(crate) program: Option<TrainerCommand>,

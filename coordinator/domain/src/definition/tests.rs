@@ -46,9 +46,10 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
                 learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
     let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
     let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
-    let mates = |definition: &SweepDefinition, job| definition.mates(job, 99).collect::<Vec<_>>();
-    assert_eq!(mates(&first, 2), [6, 10, 14]);
-    assert_eq!(mates(&first, 6), [10, 14, 2]);
+    let candidates =
+        |definition: &SweepDefinition, job| definition.pack_candidates(job, 99).collect::<Vec<_>>();
+    assert_eq!(candidates(&first, 2), [6, 10, 14]);
+    assert_eq!(candidates(&first, 6), [10, 14, 2]);
     assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
     assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
     let more = SpecificationSource {
@@ -56,9 +57,9 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
         ..SpecificationSource::default()
     };
     let second = first.extended(Specification::parse(&more).unwrap()).unwrap();
-    assert_eq!(mates(&second, 2), [6, 10, 14]);
-    assert_eq!(mates(&second, 17), [21, 25, 29]);
-    assert!(mates(&second, 33).is_empty());
+    assert_eq!(candidates(&second, 2), [6, 10, 14]);
+    assert_eq!(candidates(&second, 17), [21, 25, 29]);
+    assert!(candidates(&second, 33).is_empty());
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn an_extension_is_of_the_same_kind() {
     let others = [
         ("`metric.name`", specification("[0.2]", "metric: {name: train_loss}")),
         (
-            "`dataset.split_seed` cannot change, as numbers that are there would be of another kind: the sweep has 0, this has 9",
+            "`dataset.split_seed` cannot change, as existing results would not be comparable: the sweep has 0, this has 9",
             {
                 let mut other = specification("[0.2]", "");
                 other.dataset.as_mut().unwrap().split_seed = 9;

@@ -1,5 +1,5 @@
-//! The sweep file: its YAML shape, its overrides, and the way back from a specification to a file. Each value
-//! is checked while it is read, so that the parser itself knows the line and the key of what is wrong.
+//! The sweep file: its YAML, its overrides, and the way back from a specification to a file. Each value is checked
+//! while it is read, so that the parser itself knows the line and the key of an error.
 
 mod axis;
 mod build;
@@ -47,12 +47,12 @@ const VALUE_BYTES_MAX: usize = 200;
 /// Reads and checks a file with its overrides.
 pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid), SpecificationError> {
     let file = &source.file_name;
-    // Editors of Windows begin a file with a mark of its byte order.
+    // Editors on Windows begin a file with a byte order mark.
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
     let set: usize = source.overrides.iter().map(String::len).sum();
     if text.len() + set > FILE_BYTES_MAX {
         return Err(SpecificationError::new(&format!(
-            "{file}: the file has {} bytes with what is set over it, more than the {FILE_BYTES_MAX} that a sweep file may \
+            "{file}: the file has {} bytes with its overrides, more than the {FILE_BYTES_MAX} that a sweep file may \
              have; write ranges instead of long lists",
             text.len() + set
         )));
@@ -80,7 +80,7 @@ fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
     FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
-/// Puts `KEY=VALUE` changes over a file. Those of a program may name the parameters that the file has.
+/// Applies `KEY=VALUE` overrides to a file. Those of a program may name the parameters that the file has.
 fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result<(), SpecificationError> {
     let names = raw.parameters.as_ref().map(axis::RawParameters::names).unwrap_or_default();
     let known = match known {
@@ -91,7 +91,7 @@ fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result
     Ok(())
 }
 
-/// Reads what [`write()`] wrote.
+/// Reads the output of [`write()`].
 pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
     let raw = parsed(text, Head::read(text, &[]).known()).map_err(|error| located(stored, &error))?;
@@ -116,14 +116,14 @@ fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
     SpecificationError::new(&format!("{file}:{line}:{column}: {message}{hint}"))
 }
 
-/// The line, from 1, on which a top-level key stands.
+/// The line, from 1, of a top-level key.
 fn section_line(text: &str, section: &str) -> Option<usize> {
     let is_key =
         |line: &str| line.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
     text.lines().position(is_key).map(|index| index + 1)
 }
 
-/// Not checked of what is stored: older versions let a file ask for the largest loss.
+/// Not checked for stored sweeps: older versions let a file ask for the largest loss.
 fn check_metric(specification: Specification) -> Result<Specification, Problem> {
     let Objective { name, goal, .. } = &specification.metric;
     let known = match &specification.trainable {
@@ -187,12 +187,12 @@ pub(super) fn overlaid(
     build(raw).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
-/// What differs between two specifications, key by key, such as `parameters.epochs`.
+/// The keys in which two specifications differ, such as `parameters.epochs`.
 pub(super) fn changes(before: &Specification, after: &Specification) -> Vec<Change> {
     differing("", &document(before, true), &document(after, true))
 }
 
-/// The same but for the points, which may be many.
+/// The same, without the points, which may be many.
 pub(super) fn kind_changes(before: &Specification, after: &Specification) -> Vec<Change> {
     differing("", &document(before, false), &document(after, false))
 }
@@ -205,7 +205,7 @@ fn differing(prefix: &str, before: &Mapping, after: &Mapping) -> Vec<Change> {
         let name = format!("{prefix}{}", key.as_str().unwrap_or_default());
         match (before.get(key), after.get(key)) {
             (Some(a), Some(b)) if a == b => {}
-            // A section's keys; what is below those is one value.
+            // A section's keys; anything below them counts as one value.
             (Some(Value::Mapping(a)), Some(Value::Mapping(b))) if prefix.is_empty() => {
                 found.extend(differing(&format!("{name}."), a, b));
             }

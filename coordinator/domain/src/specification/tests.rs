@@ -294,7 +294,10 @@ fn what_is_set_is_bounded_and_so_is_what_is_said_of_it() {
     }
     assert!(parse_with(REPORT, &[&dots]).unwrap_err().to_string().contains("at most 4 parts"));
     assert!(
-        parse_with(REPORT, &vec!["epochs=1"; 1_001]).unwrap_err().to_string().contains("1001 values are set")
+        parse_with(REPORT, &vec!["epochs=1"; 1_001])
+            .unwrap_err()
+            .to_string()
+            .contains("there are 1001 overrides")
     );
     let large = format!("name={}", "x".repeat(FILE_BYTES_MAX));
     assert!(parse_with(REPORT, &[&large]).unwrap_err().to_string().contains("more than the 1048576"));
@@ -467,7 +470,7 @@ fn a_file_of_ten_megabytes_is_refused_unread() {
 }
 
 /// A sweep file in which some pieces are something else.
-fn damaged_file() -> impl Strategy<Value = String> {
+fn corrupt_file() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(String::new()),
         Just("&a [*a, *a]".to_owned()),
@@ -497,7 +500,7 @@ fn damaged_file() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in damaged_file()) {
+    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in corrupt_file()) {
         match parse(&text) {
             Ok(specification) => {
                 let stored = Specification::from_stored(&specification.to_yaml());

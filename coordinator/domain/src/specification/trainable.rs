@@ -16,7 +16,6 @@ use crate::space::Axis;
 /// The name of the manifest of a program.
 pub const PROGRAM: &str = "program";
 
-/// What is swept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trainable {
     /// A model that trainers know, as its manifest describes it.
@@ -38,9 +37,9 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Which files next to the sweep file are sent to workers: paths and globs relative to it.
     pub files: Vec<String>,
-    /// Those files as they were sent, which decides numbers; none where none were.
+    /// Those files as they were sent, which decide results; none where none were.
     pub snapshot: Option<SnapshotId>,
-    /// Where its metrics come from, next to the channel that is always there.
+    /// Where its metrics come from, besides the channel, which is always available.
     pub metrics: MetricSource,
 }
 
@@ -54,7 +53,7 @@ pub enum ArgumentStyle {
     Wandb,
 }
 
-/// Where the metrics of a program come from, next to the channel that is always there.
+/// Where the metrics of a program come from, besides the channel, which is always available.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MetricSource {
     /// A regular expression with named groups, for lines that the program prints.
@@ -63,7 +62,7 @@ pub struct MetricSource {
     pub csv: Option<String>,
 }
 
-/// What one job takes up; none for one slot.
+/// What one job occupies; none for one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resources {
     /// GPUs of the job; 0 to leave them to others.
@@ -98,7 +97,6 @@ impl Trainable {
 }
 
 impl ArgumentStyle {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::Argparse, Self::Wandb];
 
     /// The name in sweep files.
@@ -111,7 +109,7 @@ impl ArgumentStyle {
 }
 
 impl Program {
-    /// About how much memory it takes up.
+    /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let texts = self
             .command

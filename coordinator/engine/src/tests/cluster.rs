@@ -48,7 +48,7 @@ pub(super) fn specification(jobs: u32, more: &str) -> Specification {
 }
 
 /// A sweep of `jobs` jobs of two epochs that may all be trained in one pack, with more keys of the file.
-pub(super) fn mates(jobs: u32, more: &str) -> Specification {
+pub(super) fn packable(jobs: u32, more: &str) -> Specification {
     let text = format!(
         "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
          learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
@@ -124,8 +124,8 @@ impl Cluster {
             created_unix_ms: 0,
             ended_unix_ms: None,
             dataset: None,
-            next_fresh: 2,
-            ahead: Default::default(),
+            next_unstarted: 2,
+            out_of_order: Default::default(),
             finals: Vec::new(),
             best: Default::default(),
             weights: Vec::new(),
@@ -140,7 +140,6 @@ impl Cluster {
         Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
     }
 
-    /// Something happens.
     pub(super) fn hear(&mut self, event: Event) {
         let output = self.engine.hear(self.now(), event);
         self.take(output);

@@ -37,7 +37,6 @@ impl Workers {
         self.all.remove(name)
     }
 
-    /// By name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&WorkerName, &WorkerState)> {
         self.all.iter()
     }

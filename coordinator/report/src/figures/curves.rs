@@ -1,4 +1,5 @@
-//! The objective, and the metric of the training data next to it, epoch by epoch: one line a job, of the best and the worst.
+//! The objective, and the metric of the training data next to it, epoch by epoch: one line per job, of the best and the
+//! worst.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     headings::{Headings, Metric},
-    words::Words,
+    strings::Strings,
 };
 
 const WIDTH: f64 = 960.0;
@@ -28,22 +29,22 @@ const NUMBER_SIZE: f64 = 13.0;
 const LEGEND_SIZE: f64 = 14.0;
 /// Length of a line in the legend.
 const SAMPLE: f64 = 34.0;
-/// Cross-entropies whose largest is this many times their smallest are drawn on a logarithmic axis.
+/// Cross-entropies whose largest is this multiple of their smallest are drawn on a logarithmic axis.
 const LOSS_LOGARITHMIC_FROM: f64 = 8.0;
-/// Lines with no more epochs than this have a dot at each.
+/// Lines with at most this many epochs have a dot at each.
 const DOTS_MAX: usize = 30;
 
-/// What the figure shows, and what it does not.
+/// What the figure shows, and how much it leaves out.
 pub(super) struct Jobs<'a> {
     /// The best first, the worst last.
     pub(super) curves: &'a [Curve],
-    /// How many of them are there as the best; all where nothing is left out.
+    /// How many of them are shown as the best; all where nothing is left out.
     pub(super) best: usize,
     pub(super) all: u64,
     pub(super) varying: &'a [String],
 }
 
-/// What the lines of a panel leave out: how many lines go beyond the axis, to minus infinity, or have gaps.
+/// What the lines of a panel do not show: how many lines leave the axis, go to minus infinity, or have gaps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unseen {
     beyond: usize,
@@ -52,12 +53,12 @@ struct Unseen {
 }
 
 pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
-    let (curves, words) = (jobs.curves, headings.words);
-    let title = words.learning_curves.to_owned();
+    let (curves, strings) = (jobs.curves, headings.strings);
+    let title = strings.learning_curves.to_owned();
     let mut drawing = Drawing::new(WIDTH);
     drawing.bold((WIDTH / 2.0, 24.0), &title, 20.0, Anchor::Middle, Ink::Text);
     if curves.is_empty() {
-        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        drawing.text((WIDTH / 2.0, 90.0), strings.no_results, 18.0, Anchor::Middle, Ink::Soft);
         return Drawn { svg: drawing.finish(150.0), title, notes: Vec::new() };
     }
     let values: Vec<Vec<String>> = curves.iter().map(|curve| curve.values.clone()).collect();
@@ -65,13 +66,13 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let mut notes = Vec::new();
     let left_out = jobs.all.saturating_sub(curves.len() as u64);
     if left_out > 0 {
-        let shown = words.best_and_worst(jobs.best, curves.len() - jobs.best, jobs.all);
+        let shown = strings.best_and_worst(jobs.best, curves.len() - jobs.best, jobs.all);
         drawing.text((WIDTH / 2.0, 48.0), &shown, 14.0, Anchor::Middle, Ink::Soft);
-        notes.push(words.shown_and_not(&shown, left_out));
+        notes.push(strings.shown_and_not(&shown, left_out));
     }
     if let Some(meaning) = meaning {
         let name = |parameter: usize| jobs.varying.get(parameter).map_or("", |name| headings.parameter(name));
-        notes.push(words.colour_and_dash(name(meaning.colour), meaning.dash.map(name)));
+        notes.push(strings.colour_and_dash(name(meaning.colour), meaning.dash.map(name)));
     }
     let top = if left_out > 0 { 66.0 } else { 46.0 };
     let metrics: Vec<&Metric> = std::iter::once(headings.objective()).chain(headings.companion()).collect();
@@ -81,14 +82,14 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     for (place, metric) in metrics.into_iter().enumerate() {
         let left = MARGIN + place as f64 * (MARGIN + share);
         let area = Area { left, top, right: left + share, bottom: top + PANEL_HEIGHT };
-        let found = metric_panel(&mut drawing, area, curves, &looks, metric, words, &mut notes);
+        let found = metric_panel(&mut drawing, area, curves, &looks, metric, strings, &mut notes);
         unseen.beyond += found.beyond;
         unseen.below += found.below;
         unseen.gaps += found.gaps;
     }
     let top = top + PANEL_HEIGHT + 6.0;
-    let bottom = write_legend(&mut drawing, top, jobs, &looks, left_out > 0, words);
-    let bottom = write_marks(&mut drawing, bottom, curves, unseen, words);
+    let bottom = write_legend(&mut drawing, top, jobs, &looks, left_out > 0, strings);
+    let bottom = write_marks(&mut drawing, bottom, curves, unseen, strings);
     Drawn { svg: drawing.finish(bottom + 10.0), title, notes }
 }
 
@@ -99,28 +100,28 @@ fn metric_panel(
     curves: &[Curve],
     looks: &[Look],
     metric: &Metric,
-    words: &Words,
+    strings: &Strings,
     notes: &mut Vec<String>,
 ) -> Unseen {
     let lines = lines(curves, metric);
     let y = axis_of(metric, &lines);
-    let name = words.on_axis(&metric.heading, y.scale() == Scale::Logarithmic);
-    let unseen = panel(drawing, area, curves, looks, &lines, &y, &name, words);
+    let name = strings.on_axis(&metric.heading, y.scale() == Scale::Logarithmic);
+    let unseen = panel(drawing, area, curves, looks, &lines, &y, &name, strings);
     if unseen.beyond > 0 {
         let finite = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
         let largest = finite.filter(|value| value.is_finite() && y.share(*value) > 1.0).reduce(f64::max);
-        notes.push(words.beyond_axis(unseen.beyond, largest, metric.is_loss));
+        notes.push(strings.beyond_axis(unseen.beyond, largest, metric.is_loss));
     }
     if unseen.below > 0 {
-        notes.push(words.below_axis(unseen.below));
+        notes.push(strings.below_axis(unseen.below));
     }
     if unseen.gaps > 0 {
-        notes.push(words.not_numbers(unseen.gaps));
+        notes.push(strings.not_numbers(unseen.gaps));
     }
     unseen
 }
 
-/// The axis of a metric: a share is linear, and what is to be small may have exploded.
+/// The axis of a metric: a share is linear, and a value to minimise may have exploded.
 fn axis_of(metric: &Metric, lines: &[Line]) -> Axis {
     let finite = || {
         let all = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
@@ -142,7 +143,7 @@ fn axis_of(metric: &Metric, lines: &[Line]) -> Axis {
 }
 
 /// Draws the lines of one panel, with the jobs' numbers at their ends.
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one call")]
+#[expect(clippy::too_many_arguments, reason = "they have nothing in common, and there is one call")]
 fn panel(
     drawing: &mut Drawing,
     area: Area,
@@ -151,21 +152,21 @@ fn panel(
     lines: &[Line],
     y: &Axis,
     name: &str,
-    words: &Words,
+    strings: &Strings,
 ) -> Unseen {
     let numbers: Vec<String> = curves.iter().map(|curve| curve.number.to_string()).collect();
     let room = numbers.iter().map(|number| width(number, NUMBER_SIZE)).fold(0.0, f64::max) + 12.0;
     let last = curves.iter().flat_map(|curve| &curve.epochs).map(|epoch| epoch.number).max().unwrap_or(1);
     let inner = Area { right: area.right - room, ..area };
     let axes = (Axis::epochs(f64::from(last)), y.clone());
-    let panel = Panel::draw(drawing, inner, axes, (words.epoch, name));
+    let panel = Panel::draw(drawing, inner, axes, (strings.epoch, name));
     let is_beyond = |point: &&(f64, f64)| y.share(point.1) > 1.0;
     let is_below = |point: &&(f64, f64)| point.1 == f64::NEG_INFINITY;
     // The best is drawn last, on top.
     for (index, line) in lines.iter().enumerate().rev() {
         let Look { ink, dash } = looks[index];
         let has_dots = line.points.len() <= DOTS_MAX;
-        drawing.titled(&words.job_titled(curves[index].number, &curves[index].label), |drawing| {
+        drawing.titled(&strings.job_titled(curves[index].number, &curves[index].label), |drawing| {
             for segment in line.segments() {
                 let places: Vec<At> = segment.iter().map(|(x, y)| panel.at(*x, *y)).collect();
                 drawing.polyline(&places, ink, 2.0, dash);
@@ -175,7 +176,7 @@ fn panel(
                 shown.for_each(|(x, y)| drawing.circle(panel.at(*x, *y), 2.4, ink));
             }
         });
-        // Each where points are drawn at all: a line along the top is not to look like a loss that stays.
+        // One mark each where points are drawn: a line along the top must not look like a constant loss.
         let marks_max = if has_dots { DOTS_MAX } else { 1 };
         for (epoch, _) in line.points.iter().filter(is_beyond).take(marks_max) {
             beyond_mark(drawing, panel.at(*epoch, f64::INFINITY), ink);
@@ -204,17 +205,17 @@ fn beyond_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y - 10.0), (x + 5.5, y), (x - 5.5, y)], ink, true);
 }
 
-/// The same at the lower end.
+/// The same, at the lower end.
 fn below_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y + 10.0), (x + 5.5, y), (x - 5.5, y)], ink, true);
 }
 
-/// A hollow diamond at the lower end: at this epoch there is no number.
+/// A hollow diamond at the lower end: there is no number at this epoch.
 fn gap_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y - 11.0), (x + 5.5, y - 5.5), (x, y), (x - 5.5, y - 5.5)], ink, false);
 }
 
-/// The jobs' numbers in a column to the right of the lines, each level with its line's end as far as there is room.
+/// The jobs' numbers in a column to the right of the lines, each level with its line's end where there is room.
 fn write_numbers(drawing: &mut Drawing, panel: &Panel, lines: &[Line], looks: &[Look], numbers: &[String]) {
     let ends: Vec<(usize, At)> = lines
         .iter()
@@ -237,14 +238,14 @@ fn write_legend(
     jobs: &Jobs<'_>,
     looks: &[Look],
     selection: bool,
-    words: &Words,
+    strings: &Strings,
 ) -> f64 {
     let curves = jobs.curves;
     let column = (WIDTH - 3.0 * MARGIN) / 2.0;
     let left_entries = if selection { jobs.best } else { curves.len().div_ceil(2) };
     let mut top = top;
     if selection {
-        for (text, left) in [(words.best_jobs, MARGIN), (words.worst_jobs, 2.0 * MARGIN + column)] {
+        for (text, left) in [(strings.best_jobs, MARGIN), (strings.worst_jobs, 2.0 * MARGIN + column)] {
             drawing.text((left, top + legend::ROW / 2.0), text, LEGEND_SIZE, Anchor::Start, Ink::Soft);
         }
         top += legend::ROW;
@@ -267,7 +268,7 @@ fn write_legend(
 }
 
 /// Explains the marks that occur; returns where that ends.
-fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen, words: &Words) -> f64 {
+fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen, strings: &Strings) -> f64 {
     let with_epochs = curves.iter().filter(|curve| !curve.epochs.is_empty());
     let marks: BTreeSet<Mark> = with_epochs.filter_map(|curve| Mark::of_state(curve.state)).collect();
     let y = top + legend::ROW / 2.0;
@@ -278,17 +279,17 @@ fn write_marks(drawing: &mut Drawing, top: f64, curves: &[Curve], unseen: Unseen
         left += 14.0 + width(text, LEGEND_SIZE) + 30.0;
     };
     for mark in &marks {
-        let text = words.state_name(mark.state().unwrap_or_default());
+        let text = strings.state_name(mark.state().unwrap_or_default());
         explain(drawing, &|drawing, at| mark.draw(drawing, at), text);
     }
     if unseen.beyond > 0 {
-        explain(drawing, &|drawing, (x, y)| beyond_mark(drawing, (x, y + 5.0), Ink::Soft), words.beyond);
+        explain(drawing, &|drawing, (x, y)| beyond_mark(drawing, (x, y + 5.0), Ink::Soft), strings.beyond);
     }
     if unseen.below > 0 {
         explain(drawing, &|drawing, (x, y)| below_mark(drawing, (x, y - 5.0), Ink::Soft), "-inf");
     }
     if unseen.gaps > 0 {
-        explain(drawing, &|drawing, (x, y)| gap_mark(drawing, (x, y + 5.5), Ink::Soft), words.not_a_number);
+        explain(drawing, &|drawing, (x, y)| gap_mark(drawing, (x, y + 5.5), Ink::Soft), strings.not_a_number);
     }
     if marks.is_empty() && unseen.beyond + unseen.below + unseen.gaps == 0 { top } else { top + legend::ROW }
 }

@@ -1,4 +1,4 @@
-//! Total training time against the objective: one point a job.
+//! Total training time against the objective: one point per job.
 
 use super::{
     Drawn, Point,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     headings::Headings,
-    words::{At as AtEpoch, Words},
+    strings::{At as AtEpoch, Strings},
 };
 
 const WIDTH: f64 = 960.0;
@@ -27,39 +27,38 @@ const LABEL_HEIGHT: f64 = 16.0;
 const LEGEND_SIZE: f64 = 14.0;
 /// Widest text of the legend.
 const LEGEND_TEXT_MAX: f64 = 220.0;
-/// Points that are no further apart than this look like one.
+/// Points within this distance look like one.
 const ONE_POINT: f64 = 6.0;
 /// Most job numbers in the label of a point.
 const NUMBERS_MAX: usize = 3;
 
-/// What the figure shows, and what it does not.
+/// What the figure shows, and how much it leaves out.
 pub(super) struct Jobs<'a> {
-    /// The best first.
     pub(super) points: &'a [Point],
     pub(super) with_results: u64,
     pub(super) without_results: u64,
-    /// The parameter whose values have marks of their own.
+    /// The parameter whose values have their own marks.
     pub(super) group: Option<&'a str>,
     pub(super) without_values: u64,
-    /// Of which epoch the values are.
+    /// The epoch that the values belong to.
     pub(super) at: AtEpoch,
 }
 
-/// Points that look like one: where, and which they are, the best first.
+/// Points that look like one: their position, and which they are, the best first.
 struct Cluster {
     at: At,
     members: Vec<usize>,
 }
 
 pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
-    let (points, words, objective) = (jobs.points, headings.words, headings.objective());
-    let title = words.time_and(&objective.topic, jobs.at);
+    let (points, strings, objective) = (jobs.points, headings.strings, headings.objective());
+    let title = strings.time_and(&objective.topic, jobs.at);
     let mut drawing = Drawing::new(WIDTH);
-    // Bold signs are wider than those that are measured.
+    // Bold text is wider than what is measured.
     let shown = fitted(&title, TITLE_SIZE, 0.9 * (WIDTH - 2.0 * MARGIN));
     drawing.bold((WIDTH / 2.0, 24.0), &shown, TITLE_SIZE, Anchor::Middle, Ink::Text);
     if points.is_empty() {
-        drawing.text((WIDTH / 2.0, 90.0), words.no_results, 18.0, Anchor::Middle, Ink::Soft);
+        drawing.text((WIDTH / 2.0, 90.0), strings.no_results, 18.0, Anchor::Middle, Ink::Soft);
         return Drawn { svg: drawing.finish(150.0), title, notes: notes(jobs, 0, false, headings) };
     }
     let unfinished = points.iter().any(|point| point.state != "done");
@@ -76,14 +75,14 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let x = Axis::fitting(seconds, 0.08);
     let y = if objective.is_share { Axis::around(values(), 0.08) } else { Axis::fitting(values, 0.08) };
     let is_logarithmic = |axis: &Axis| axis.scale() == Scale::Logarithmic;
-    let value_axis = words.metric_axis(&objective.heading, &objective.at_best, jobs.at);
-    let value_axis = words.on_axis(&value_axis, is_logarithmic(&y));
-    let time_axis = words.on_axis(words.train_seconds_axis, is_logarithmic(&x));
+    let value_axis = strings.metric_axis(&objective.heading, &objective.at_best, jobs.at);
+    let value_axis = strings.on_axis(&value_axis, is_logarithmic(&y));
+    let time_axis = strings.on_axis(strings.train_seconds_axis, is_logarithmic(&x));
     let panel = Panel::draw(&mut drawing, area, (x, y), (&time_axis, &value_axis));
     let places: Vec<At> = points.iter().map(|point| panel.at(point.seconds, point.value)).collect();
     let clusters = clusters(&places);
     let texts: Vec<Vec<String>> =
-        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, words)).collect();
+        clusters.iter().take(LABELS_MAX).map(|cluster| label_texts(cluster, points, strings)).collect();
     let placed = place_labels(&clusters, &texts, panel.plot);
     for label in placed.iter().filter(|label| label.needs_line) {
         let at = clusters[label.point].at;
@@ -91,7 +90,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     }
     // The best is drawn last, on top.
     for (point, at) in points.iter().zip(&places).rev() {
-        let title = words.job_titled(point.number, &point.label);
+        let title = strings.job_titled(point.number, &point.label);
         drawing.titled(&title, |drawing| mark_of(point).draw(drawing, *at));
     }
     for label in &placed {
@@ -102,12 +101,12 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let unlabelled = points.len() - labelled;
     let mut notes = notes(jobs, unlabelled, has_numbers, headings);
     if unfinished && jobs.at != AtEpoch::Best {
-        notes.insert(0, words.unfinished_are_last.to_owned());
+        notes.insert(0, strings.unfinished_are_last.to_owned());
     }
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
 }
 
-/// The values that have a mark of their own, in the order of numbers where they are numbers.
+/// The values that have their own mark, in numerical order where they are numbers.
 fn groups(points: &[Point]) -> Vec<&str> {
     let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
     let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
@@ -120,7 +119,7 @@ fn groups(points: &[Point]) -> Vec<&str> {
     groups
 }
 
-/// Points that look like one, in the order of their best.
+/// Groups of points that look like one, in the order of their best.
 fn clusters(places: &[At]) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     for (index, (x, y)) in places.iter().enumerate() {
@@ -135,8 +134,8 @@ fn clusters(places: &[At]) -> Vec<Cluster> {
     clusters
 }
 
-/// The texts that would do for a point, the best first: the parameters of a lone job, or else the numbers of jobs.
-fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String> {
+/// The possible texts for a point, the best first: the parameters of a single job, or else the numbers of jobs.
+fn label_texts(cluster: &Cluster, points: &[Point], strings: &Strings) -> Vec<String> {
     let mut numbers: Vec<u64> = cluster.members.iter().map(|member| points[*member].number).collect();
     match numbers.len() {
         1 => {
@@ -148,7 +147,7 @@ fn label_texts(cluster: &Cluster, points: &[Point], words: &Words) -> Vec<String
             numbers.sort_unstable();
             vec![numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")]
         }
-        all => vec![words.and_others(numbers[0], all - 1)],
+        all => vec![strings.and_others(numbers[0], all - 1)],
     }
 }
 
@@ -160,7 +159,7 @@ fn place_labels(clusters: &[Cluster], texts: &[Vec<String>], plot: Area) -> Vec<
 }
 
 fn write_label(drawing: &mut Drawing, text: &str, point: At, area: &Area) {
-    // The text begins or ends next to its point, wherever its true width ends.
+    // The text begins or ends next to its point, whatever its true width is.
     let (anchor, x) = match (area.left > point.0, area.right < point.0) {
         (true, _) => (Anchor::Start, area.left),
         (_, true) => (Anchor::End, area.right),
@@ -178,7 +177,7 @@ fn write_legend(
     mark_of: impl Fn(&Point) -> Mark,
     headings: &Headings,
 ) -> f64 {
-    let words = headings.words;
+    let strings = headings.strings;
     let mut marks: Vec<Mark> = jobs.points.iter().map(mark_of).collect();
     marks.sort_unstable();
     marks.dedup();
@@ -191,12 +190,12 @@ fn write_legend(
     let has_name = !entries.is_empty();
     for (position, mark) in marks.into_iter().enumerate() {
         if has_name && Some(position) == states {
-            entries.push((None, format!("{}:", words.state)));
+            entries.push((None, format!("{}:", strings.state)));
         }
         let text = match (mark, mark.state()) {
             (Mark::Group(group), _) if !groups[group].is_empty() => short_value(groups[group]),
-            (Mark::OtherGroup, _) => words.other_values.to_owned(),
-            (_, state) => words.state_name(state.unwrap_or("done")).to_owned(),
+            (Mark::OtherGroup, _) => strings.other_values.to_owned(),
+            (_, state) => strings.state_name(state.unwrap_or("done")).to_owned(),
         };
         entries.push((Some(mark), text));
     }
@@ -221,24 +220,24 @@ fn write_legend(
     legend::height(&places)
 }
 
-/// What the figure does not show, and what its labels are.
+/// What the figure does not show, and what its labels mean.
 fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, headings: &Headings) -> Vec<String> {
-    let words = headings.words;
+    let strings = headings.strings;
     let mut notes = Vec::new();
     if (jobs.points.len() as u64) < jobs.with_results {
-        notes.push(words.points_shown(jobs.points.len(), jobs.with_results));
+        notes.push(strings.points_shown(jobs.points.len(), jobs.with_results));
     }
     if jobs.without_results > 0 {
-        notes.push(words.without_results(jobs.without_results));
+        notes.push(strings.without_results(jobs.without_results));
     }
     if jobs.without_values > 0 {
-        notes.push(words.without_values(jobs.without_values, &headings.objective().heading));
+        notes.push(strings.without_values(jobs.without_values, &headings.objective().heading));
     }
     if has_numbers {
-        notes.push(words.numbers_are_jobs.to_owned());
+        notes.push(strings.numbers_are_jobs.to_owned());
     }
     if unlabelled > 0 {
-        notes.push(words.unlabelled(unlabelled));
+        notes.push(strings.unlabelled(unlabelled));
     }
     notes
 }

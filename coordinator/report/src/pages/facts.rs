@@ -3,17 +3,17 @@
 use terms::{DatasetSummary, MetricUse};
 
 use super::{Content, decimals};
-use crate::words::Words;
+use crate::strings::Strings;
 
 /// Most names of left-out images on a page.
 const SKIPPED_SHOWN_MAX: usize = 20;
-/// Most classes that are named with their numbers of images.
+/// Most classes that are listed with their numbers of images.
 const CLASSES_SHOWN_MAX: usize = 50;
 
 impl Content<'_> {
     /// Facts as pairs of name and text.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
-        let (words, sweep) = (self.words, self.sweep);
+        let (strings, sweep) = (self.strings, self.sweep);
         let counts = sweep.counts;
         let states = [
             ("done", counts.done),
@@ -26,32 +26,35 @@ impl Content<'_> {
         let states: Vec<_> = states
             .iter()
             .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| words.in_state(*count, state))
+            .map(|(state, count)| strings.in_state(*count, state))
             .collect();
         let jobs = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
         let best = self.best.as_ref().map_or_else(
-            || words.none_done.to_owned(),
+            || strings.none_done.to_owned(),
             |row| {
                 let name = &self.headings.objective().heading;
                 let value = row.ranked.map(|(_, value)| value);
                 let epoch = row.ranked.filter(|_| sweep.objective.used == MetricUse::Best);
                 let epoch =
-                    epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", words.of_epoch(epoch)));
-                let job = words.job_titled(row.number, &row.label(&sweep.varying, self.headings));
+                    epoch.map_or_else(String::new, |(epoch, _)| format!(" ({})", strings.of_epoch(epoch)));
+                let job = strings.job_titled(row.number, &row.label(&sweep.varying, self.headings));
                 format!("{name} {}{epoch} — {job}", decimals(value, 4))
             },
         );
         let mut facts = vec![
-            (words.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
-            (words.best.to_owned(), best),
-            (words.training_time_in_all.to_owned(), words.seconds_in_all(self.train_seconds, self.packed)),
+            (strings.jobs.to_owned(), format!("{}{jobs}", sweep.job_count)),
+            (strings.best.to_owned(), best),
+            (
+                strings.training_time_in_all.to_owned(),
+                strings.seconds_in_all(self.train_seconds, self.packed),
+            ),
         ];
         if sweep.metrics_left_out > 0 {
             let why = match sweep.metrics_left_out_reason.as_str() {
                 "" => String::new(),
                 reason => format!(" ({reason})"),
             };
-            facts.push((words.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
+            facts.push((strings.metrics_left_out.to_owned(), format!("{}{why}", sweep.metrics_left_out)));
         }
         facts.extend(self.weights());
         facts.extend(self.dataset());
@@ -65,58 +68,58 @@ impl Content<'_> {
             Some(file) => file.to_owned(),
             None => format!("sweep artifact get {}/{}", self.sweep.id, best.job),
         };
-        Some((self.words.weights.to_owned(), format!("{} {}: {place}", self.words.job, best.job)))
+        Some((self.strings.weights.to_owned(), format!("{} {}: {place}", self.strings.job, best.job)))
     }
 
     fn dataset(&self) -> Vec<(String, String)> {
-        let words = self.words;
+        let strings = self.strings;
         let Some(dataset) = &self.sweep.dataset else { return Vec::new() };
         let mut facts = vec![(
-            words.dataset.to_owned(),
+            strings.dataset.to_owned(),
             format!(
                 "{}: {}, {}: {}; {}: {}",
-                words.training_images,
-                by_class(dataset.train_images, dataset, &dataset.train_by_class, words),
-                words.validation_images,
-                by_class(dataset.val_images, dataset, &dataset.val_by_class, words),
-                words.classes,
-                bounded(dataset.classes.iter().cloned(), words)
+                strings.training_images,
+                by_class(dataset.train_images, dataset, &dataset.train_by_class, strings),
+                strings.validation_images,
+                by_class(dataset.val_images, dataset, &dataset.val_by_class, strings),
+                strings.classes,
+                bounded(dataset.classes.iter().cloned(), strings)
             ),
         )];
-        let from = if dataset.validation.is_empty() { words.held_out } else { dataset.validation.as_str() };
-        facts.push((words.validation_from.to_owned(), from.to_owned()));
-        facts.push((words.content_hash.to_owned(), dataset.content_hash.clone()));
+        let from = if dataset.validation.is_empty() { strings.held_out } else { dataset.validation.as_str() };
+        facts.push((strings.validation_from.to_owned(), from.to_owned()));
+        facts.push((strings.content_hash.to_owned(), dataset.content_hash.clone()));
         if dataset.skipped_count > 0 {
             let names =
                 dataset.skipped.iter().take(SKIPPED_SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
             let shown = dataset.skipped.len().min(SKIPPED_SHOWN_MAX) as u64;
             let more = dataset.skipped_count.saturating_sub(shown);
-            let more = if more > 0 { words.more(more) } else { String::new() };
-            facts.push((words.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
+            let more = if more > 0 { strings.more(more) } else { String::new() };
+            facts.push((strings.left_out.to_owned(), format!("{}: {names}{more}", dataset.skipped_count)));
         }
         if !dataset.left_out.is_empty() {
             let each = dataset.left_out.iter().map(|one| {
                 let detail = if one.detail.is_empty() { String::new() } else { format!(" {}", one.detail) };
-                format!("{}{detail}: {}", words.left_out_reason(&one.reason), one.count)
+                format!("{}{detail}: {}", strings.left_out_reason(&one.reason), one.count)
             });
-            facts.push((words.not_used.to_owned(), each.collect::<Vec<_>>().join("; ")));
+            facts.push((strings.not_used.to_owned(), each.collect::<Vec<_>>().join("; ")));
         }
         facts
     }
 }
 
-/// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
-fn by_class(all: u64, dataset: &DatasetSummary, counts: &[u64], words: &Words) -> String {
+/// `36 (cat 20, dog 16)`, or the number alone where the classes are unknown.
+fn by_class(all: u64, dataset: &DatasetSummary, counts: &[u64], strings: &Strings) -> String {
     if counts.is_empty() || counts.len() != dataset.classes.len() {
         return all.to_string();
     }
     let each = dataset.classes.iter().zip(counts).map(|(class, count)| format!("{class} {count}"));
-    format!("{all} ({})", bounded(each, words))
+    format!("{all} ({})", bounded(each, strings))
 }
 
-/// A list of names with commas, of bounded length.
-fn bounded(names: impl ExactSizeIterator<Item = String>, words: &Words) -> String {
+/// A comma-separated list of names, of bounded length.
+fn bounded(names: impl ExactSizeIterator<Item = String>, strings: &Strings) -> String {
     let more = names.len().saturating_sub(CLASSES_SHOWN_MAX) as u64;
     let shown = names.take(CLASSES_SHOWN_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown}{}", words.more(more)) } else { shown }
+    if more > 0 { format!("{shown}{}", strings.more(more)) } else { shown }
 }

@@ -1,4 +1,4 @@
-//! `report.html`: one file without anything from elsewhere, for screens of any width, light and dark, and for paper.
+//! `report.html`: one self-contained file, for screens of any width, light and dark, and for paper.
 
 use std::fmt::Write;
 
@@ -9,8 +9,8 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page as HTML.
 pub(crate) fn html(content: &Content<'_>) -> String {
-    let words = content.words;
-    let title = format!("{}: {}", words.report_of, text(&content.sweep.name));
+    let strings = content.strings;
+    let title = format!("{}: {}", strings.report_of, text(&content.sweep.name));
     let mut table = String::new();
     let hint_style = results(&mut table, content);
     let mut page = format!(
@@ -19,39 +19,39 @@ pub(crate) fn html(content: &Content<'_>) -> String {
          <title>{title}</title>\n<style>\n{STYLE}@media screen and (prefers-color-scheme: dark) {{\n  \
          :root {{ --shade: #fff4; }} figure {{ background: #16181c; }}\n{}}}\n{hint_style}\n</style>\n</head>\n<body>\n\
          <h1>{title}</h1>\n<h2>{}</h2>\n<dl>\n",
-        words.code,
+        strings.code,
         dark_style(),
-        words.summary
+        strings.summary
     );
     for (name, fact) in content.facts() {
         let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", text(&name), text(&fact));
     }
-    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", words.results);
+    let _ = write!(page, "</dl>\n<h2>{}</h2>\n{table}", strings.results);
     if content.selection {
-        let _ = writeln!(page, "<p>{}</p>", text(words.best_rows_only));
+        let _ = writeln!(page, "<p>{}</p>", text(strings.best_rows_only));
     }
     other_columns(&mut page, content);
     if content.shows_packs() {
-        let _ = writeln!(page, "<p>{}</p>", text(words.packs));
+        let _ = writeln!(page, "<p>{}</p>", text(strings.packs));
     }
     let failures = content.failures();
     if !failures.is_empty() {
-        let _ = write!(page, "<h2>{}</h2>\n<ul>\n", words.failures);
+        let _ = write!(page, "<h2>{}</h2>\n<ul>\n", strings.failures);
         for (what, why) in failures {
             let _ = writeln!(page, "<li><strong>{}</strong>: {}</li>", text(&what), text(&why));
         }
         page.push_str("</ul>\n");
     }
-    let _ = writeln!(page, "<h2>{}</h2>", words.figures);
+    let _ = writeln!(page, "<h2>{}</h2>", strings.figures);
     for figure in content.figures {
-        write_figure(&mut page, figure, words.scroll_hint);
+        write_figure(&mut page, figure, strings.scroll_hint);
     }
     let _ = write!(
         page,
         "<h2>{}</h2>\n<pre tabindex=\"0\">{}</pre>\n<footer>{}</footer>\n</body>\n</html>\n",
-        words.specification,
+        strings.specification,
         text(content.sweep.specification.trim_end()),
-        text(words.other_files)
+        text(strings.other_files)
     );
     page
 }
@@ -69,8 +69,8 @@ fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
     }
 }
 
-/// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide. Returns the
-/// rule by which screens that are too narrow have a hint.
+/// The table of jobs: on screens it scrolls in its box, on paper it is split where it is too wide. Returns the CSS rule
+/// that shows a hint on screens that are too narrow.
 fn results(page: &mut String, content: &Content<'_>) -> String {
     let Table { headings, rows } = content.table();
     let numeric = numeric(&headings, &rows);
@@ -80,14 +80,14 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
             columns::width(&headings[column], cells, numeric[column])
         })
         .collect();
-    let hint = text(content.words.scroll_hint);
+    let hint = text(content.strings.scroll_hint);
     let _ = writeln!(page, "<p class=\"hint table-hint\">{hint}</p>");
     let classes = classes(&rows, &numeric);
     let table = Written { headings: &headings, classes: &classes, rows: &rows };
     let all: Vec<usize> = (0..headings.len()).collect();
     let parts = columns::on_paper(&widths);
     let class = if parts.len() > 1 { "screen" } else { "" };
-    let label = text(content.words.results);
+    let label = text(content.strings.results);
     let _ = writeln!(page, "<div class=\"wide\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\">");
     table.write(page, class, "", &all);
     page.push_str("</div>\n");
@@ -103,13 +103,13 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
     format!("@media {screens} {{ .table-hint {{ display: block; }} }}")
 }
 
-/// The columns that the table has no room for, in a box that opens; not on paper.
+/// The columns that do not fit into the table, in a box that opens; not printed.
 fn other_columns(page: &mut String, content: &Content<'_>) {
     let Some(Table { headings, rows }) = content.folded() else { return };
-    let words = content.words;
+    let strings = content.strings;
     let classes = classes(&rows, &numeric(&headings, &rows));
     let table = Written { headings: &headings, classes: &classes, rows: &rows };
-    let summary = text(&words.more_columns(headings.len() - 1));
+    let summary = text(&strings.more_columns(headings.len() - 1));
     let _ = writeln!(
         page,
         "<details><summary>{summary}</summary>\n<div class=\"wide\" role=\"region\" aria-label=\"{summary}\" tabindex=\"0\">"
@@ -117,12 +117,12 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
     table.write(page, "", "", &(0..headings.len()).collect::<Vec<_>>());
     page.push_str("</div>\n");
     if rows.len() < content.rows.len() {
-        let _ = writeln!(page, "<p>{}</p>", text(&words.first_rows_only(rows.len())));
+        let _ = writeln!(page, "<p>{}</p>", text(&strings.first_rows_only(rows.len())));
     }
     page.push_str("</details>\n");
 }
 
-/// Which columns hold numbers alone.
+/// Which columns hold only numbers.
 fn numeric(headings: &[String], rows: &[TableRow]) -> Vec<bool> {
     let is_number = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok();
     (0..headings.len()).map(|column| rows.iter().all(|row| is_number(&row.cells[column]))).collect()
@@ -133,7 +133,7 @@ fn classes(rows: &[TableRow], numeric: &[bool]) -> Vec<&'static str> {
     let class = |(column, numeric): (usize, &bool)| {
         let mut cells = rows.iter().map(|row| row.cells[column].as_str());
         match numeric {
-            // A column of numbers is aligned to the right, its heading too.
+            // A column of numbers is aligned to the right, and so is its heading.
             true => " class=\"n\"",
             false if columns::has_long_texts(&mut cells) => " class=\"t\"",
             false => "",
@@ -175,7 +175,7 @@ impl Written<'_> {
     }
 }
 
-/// A drawing within a page: it grows with the page instead of keeping its size.
+/// A drawing within a page, which scales with the page.
 fn inline(svg: &str) -> String {
     let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
     let kept: Vec<&str> =
@@ -183,7 +183,7 @@ fn inline(svg: &str) -> String {
     format!("{}>{rest}", kept.join(" "))
 }
 
-/// Text without a meaning to HTML, in elements and in attributes.
+/// Text escaped for HTML elements and attributes.
 fn text(text: &str) -> String {
     terminal::text::html(text)
 }

@@ -4,18 +4,18 @@ use std::fmt::Write;
 
 use super::Content;
 
-/// Most columns that are named because the table has no room for them.
+/// Most columns that are listed because they do not fit into the table.
 const COLUMNS_NAMED_MAX: usize = 50;
 
 /// The page as Markdown.
 pub(crate) fn markdown(content: &Content<'_>) -> String {
-    let words = content.words;
+    let strings = content.strings;
     let mut page =
-        format!("# {}: {}\n\n## {}\n\n", words.report_of, text(&content.sweep.name), words.summary);
+        format!("# {}: {}\n\n## {}\n\n", strings.report_of, text(&content.sweep.name), strings.summary);
     for (name, fact) in content.facts() {
         let _ = writeln!(page, "- **{}**: {}", name, text(&fact));
     }
-    let _ = writeln!(page, "\n## {}\n", words.results);
+    let _ = writeln!(page, "\n## {}\n", strings.results);
     let table = content.table();
     let headings = &table.headings;
     let _ = writeln!(
@@ -34,35 +34,35 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
             folded.headings.iter().skip(1).take(COLUMNS_NAMED_MAX).map(|name| text(name)).collect();
         let columns = folded.headings.len() - 1;
         let more = columns.saturating_sub(names.len()) as u64;
-        let more = if more > 0 { words.more(more) } else { String::new() };
-        let _ = writeln!(page, "\n{}: {}{more}", words.more_columns(columns), names.join(", "));
+        let more = if more > 0 { strings.more(more) } else { String::new() };
+        let _ = writeln!(page, "\n{}: {}{more}", strings.more_columns(columns), names.join(", "));
     }
     if content.selection {
-        let _ = writeln!(page, "\n{}", words.best_rows_only);
+        let _ = writeln!(page, "\n{}", strings.best_rows_only);
     }
     if content.shows_packs() {
-        let _ = writeln!(page, "\n{}", words.packs);
+        let _ = writeln!(page, "\n{}", strings.packs);
     }
     let failures = content.failures();
     if !failures.is_empty() {
-        let _ = writeln!(page, "\n## {}\n", words.failures);
+        let _ = writeln!(page, "\n## {}\n", strings.failures);
         for (what, why) in failures {
             let _ = writeln!(page, "- **{}**: {}", text(&what), text(&why));
         }
     }
-    let _ = writeln!(page, "\n## {}\n", words.figures);
+    let _ = writeln!(page, "\n## {}\n", strings.figures);
     for figure in content.figures {
         let _ = writeln!(page, "![{}]({})\n", text(&figure.title), figure.png_name);
         if !figure.notes.is_empty() {
             let _ = writeln!(page, "{}\n", text(&figure.notes.join(" ")));
         }
     }
-    let _ = writeln!(page, "## {}\n\n{}", words.specification, fenced(&content.sweep.specification));
-    let _ = writeln!(page, "{}", words.other_files);
+    let _ = writeln!(page, "## {}\n\n{}", strings.specification, fenced(&content.sweep.specification));
+    let _ = writeln!(page, "{}", strings.other_files);
     page
 }
 
-/// Text without a meaning to Markdown.
+/// Text escaped for Markdown.
 fn text(text: &str) -> String {
     terminal::text::markdown(text)
 }

@@ -163,16 +163,17 @@ fn jobs_that_did_not_finish_have_marks_of_their_own_and_those_without_results_ar
     jobs.extend(some_jobs().split_off(2));
     let header =
         header(18, JobCounts { done: 14, failed: 2, cancelled: 1, diverged: 1, ..JobCounts::default() });
-    for (language, words) in [
+    for (language, strings) in [
         (Language::English, ["cancelled", "failed", "2 jobs are not drawn, as they have no epoch."]),
         (Language::Japanese, ["取り消し", "失敗", "エポックの記録がない 2 件のジョブは表示していません。"]),
     ] {
         let folder = write(&header, &jobs, language);
         let svg = read(&folder, "figures/time-vs-accuracy.svg");
         assert!(
-            svg.contains(&format!(">{}</text>", words[0])) && svg.contains(&format!(">{}</text>", words[1]))
+            svg.contains(&format!(">{}</text>", strings[0]))
+                && svg.contains(&format!(">{}</text>", strings[1]))
         );
-        assert!(read(&folder, "report.md").contains(words[2]), "{}", read(&folder, "report.md"));
+        assert!(read(&folder, "report.md").contains(strings[2]), "{}", read(&folder, "report.md"));
     }
 }
 

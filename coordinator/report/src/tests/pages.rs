@@ -99,7 +99,7 @@ fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
         .collect();
     let header = some_header();
     for (language, told) in [
-        (Language::English, ["of all of them together", "about 200.0 s (an estimate"]),
+        (Language::English, ["is that of its whole pack", "about 200.0 s (an estimate"]),
         (
             Language::Japanese,
             ["まとめたジョブすべて", "およそ 200.0 秒 (まとめて学習したジョブがあるため概数)"],

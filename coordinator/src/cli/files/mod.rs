@@ -1,5 +1,5 @@
-//! The files that a sweep sends with it: found by the patterns of `execution.files` next to the sweep file, hashed, and
-//! handed to the coordinator as far as it does not have them.
+//! The files that are sent with a sweep: found by the patterns of `execution.files` next to the sweep file, hashed, and
+//! uploaded as far as the coordinator lacks them.
 
 mod pattern;
 mod upload;
@@ -36,9 +36,9 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The files of a sweep.
 #[derive(Debug)]
 pub(super) struct Collected {
-    /// What is called how.
+    /// The path and hash of each.
     pub(super) manifest: SnapshotManifest,
-    /// Where a content lies.
+    /// Where each content can be read.
     sources: BTreeMap<ContentHash, PathBuf>,
     left_out: LeftOut,
 }
@@ -50,15 +50,15 @@ impl Collected {
             format!("files: {}, {}", self.manifest.files().len(), HumanBytes(self.manifest.bytes()));
         let left_out = self.left_out.describe();
         if !left_out.is_empty() {
-            // Never fails on a String.
+            // Writing to a String cannot fail.
             let _ = write!(text, " (left out: {left_out})");
         }
         text
     }
 }
 
-/// Sends the files of the program that a sweep file next to them is about, and notes in `source` how they are named. A file
-/// that is wrong is left to the coordinator, which says what is wrong with it.
+/// Sends the files of the program next to its sweep file, and notes their snapshot in `source`. An invalid sweep file
+/// is left to the coordinator, which says what is wrong with it.
 pub(super) async fn send_with(
     source: &mut v1::SweepSource,
     folder: &Path,
@@ -86,8 +86,8 @@ pub(super) async fn send_with(
     Ok(())
 }
 
-/// Finds and hashes the files that `patterns` name below `folder`, and `program`, which is one of them in any case. Nothing
-/// where there are none to find.
+/// Finds and hashes the files that `patterns` name below `folder`, and always `program`. Nothing if there are none to
+/// find.
 pub(super) fn collect(
     folder: &Path,
     program: Option<&str>,
@@ -132,7 +132,7 @@ fn refused(key: &str, text: &str, reason: &str) -> Failure {
     Failure::operation(format!("{key}: {text:?} cannot be sent: {reason}"))
 }
 
-/// Before anything is read: what is too long takes long.
+/// Checks lengths before anything is read, as reading a file that is too long takes long.
 fn check_lengths(found: &Found) -> Result<(), Failure> {
     let failed = |error: SnapshotError| Failure::operation(error.to_string());
     if found.len() > SNAPSHOT_FILES_MAX {
@@ -140,7 +140,7 @@ fn check_lengths(found: &Found) -> Result<(), Failure> {
     }
     let mut all = 0;
     for (path, place) in found {
-        // What is gone by now says so when it is read.
+        // A missing file is reported when it is read.
         let bytes = fs::metadata(place).map_or(0, |found| found.len());
         if bytes > SNAPSHOT_FILE_BYTES_MAX {
             return Err(failed(SnapshotError::FileTooLong { path: path.clone(), bytes }));
@@ -153,7 +153,7 @@ fn check_lengths(found: &Found) -> Result<(), Failure> {
 fn hashed(path: String, place: &Path) -> std::io::Result<SnapshotFile> {
     let mut file = File::open(place)?;
     let executable = file.metadata()?.permissions().mode() & 0o111 != 0;
-    // Not beyond the bound, also where the file grows meanwhile.
+    // Not beyond the bound, even if the file grows meanwhile.
     let mut reader = (&mut file).take(SNAPSHOT_FILE_BYTES_MAX + 1);
     let (mut hasher, mut bytes, mut piece) = (blake3::Hasher::new(), 0, vec![0; PIECE_BYTES]);
     loop {

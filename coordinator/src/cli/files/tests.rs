@@ -86,7 +86,7 @@ fn a_pattern_that_means_no_file_is_an_error_that_names_it() {
         ("../other.py", "leads out of the folder"),
         ("lib/../../x", "leads out of the folder"),
         ("/etc/passwd", "must begin at the folder"),
-        ("[", "it is no pattern"),
+        ("[", "it is not a valid pattern"),
     ] {
         let told = project.collect(Some("train.py"), &[pattern]).unwrap_err();
         assert!(told.contains(&format!("{pattern:?}")) && told.contains(expected), "{told}");

@@ -1,4 +1,4 @@
-//! The rows of a report as they come over the wire, as the report's own types. This is the only place that knows both.
+//! Converts the rows of a report from the wire into the report's own types. Only this file knows both.
 
 use proto::v1;
 use report::{Epoch, Job, JobCounts, Sweep, Weights};
@@ -14,7 +14,7 @@ use terms::{
 pub(in crate::cli) struct Rows {
     metrics: MetricSchema,
     objective: Objective,
-    /// Values of metrics that the header does not name: they came in while the rows were sent.
+    /// Values of metrics that the header does not name: they arrived while the rows were sent.
     later: u64,
 }
 
@@ -28,27 +28,27 @@ pub(in crate::cli) fn objective(sweep: &v1::Sweep) -> Objective {
     Objective { name: metric.name.as_str().into(), goal, used }
 }
 
-/// What the built-in model of a sweep says about itself; nothing of a program. The specification was written by the
-/// coordinator, with each key of its own on a line.
+/// What the built-in model of a sweep says about itself; nothing for a program. The coordinator wrote the
+/// specification, with each top-level key on its own line.
 fn manifest(specification: &str) -> Option<&'static Manifest> {
     let model = specification.lines().find_map(|line| line.strip_prefix("model:"))?;
     manifest::builtin(model.trim())
 }
 
-/// The metrics of a sweep: those of its model in the model's order, then those that came in.
+/// The metrics of a sweep: those of its model in the model's order, then the others that arrived.
 pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
     let of_model = manifest(&sweep.specification).map_or(&[] as &[_], |manifest| &manifest.metrics);
     let mut schema = MetricSchema::default();
     let objective = objective(sweep).name;
     let names = names.iter().map(String::as_str).chain([&*objective]);
     for name in of_model.iter().map(|metric| metric.name.as_str()).chain(names) {
-        // A hundred at most came in; what is no name was not taken in either.
+        // At most a hundred arrived; invalid names were not accepted either.
         let _ = schema.add(name);
     }
     schema
 }
 
-/// A metric of the last epoch of a job. A coordinator that knows four metrics alone says them in fields of their own.
+/// A metric of the last epoch of a job. A coordinator that only knows four metrics has fields for them.
 pub(in crate::cli) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
     if !job.metrics.is_empty() {
         return job.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
@@ -71,7 +71,7 @@ pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64
 }
 
 impl Rows {
-    /// Begins with the header; also what it says about the sweep.
+    /// Begins with the header; also returns what it says about the sweep.
     pub(in crate::cli) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
         let sweep = header.sweep.unwrap_or_default();
         let metrics = metrics(&sweep, &header.metrics);
@@ -112,7 +112,6 @@ impl Rows {
         (rows, sweep)
     }
 
-    /// A job.
     pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {
         let state = JobState::try_from(job.state()).ok();
         let names: Vec<String> = self.metrics.names().iter().map(ToString::to_string).collect();
@@ -140,7 +139,6 @@ impl Rows {
         }
     }
 
-    /// An epoch.
     pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
         let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
         let metrics: Vec<_> = metrics
@@ -150,7 +148,7 @@ impl Rows {
         Epoch { attempt: epoch.attempt, number, seconds, metrics: self.row(&metrics) }
     }
 
-    /// Values of metrics that are in no table, as they came in too late.
+    /// Values of metrics that are in no table, as they arrived too late.
     pub(in crate::cli) fn later(&self) -> u64 {
         self.later
     }
@@ -167,7 +165,7 @@ impl Rows {
     }
 }
 
-/// Of the best epoch, such a coordinator says the validation accuracy alone.
+/// Such a coordinator only reports the validation accuracy of the best epoch.
 fn best_of_fields(job: &v1::Job, name: &str) -> Option<f64> {
     job.best_val_accuracy.filter(|_| name == known::VAL_ACCURACY)
 }

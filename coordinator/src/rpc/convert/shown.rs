@@ -113,7 +113,7 @@ pub(in crate::rpc) fn worker(view: WorkerView) -> v1::Worker {
     let (status, name) = match view.status {
         WorkerStatus::Connected => (v1::WorkerStatus::Connected, "connected"),
         WorkerStatus::Draining => (v1::WorkerStatus::Draining, "draining"),
-        WorkerStatus::Quarantined => (v1::WorkerStatus::Quarantined, "set_aside"),
+        WorkerStatus::Quarantined => (v1::WorkerStatus::Quarantined, "quarantined"),
         WorkerStatus::Disconnected => (v1::WorkerStatus::Disconnected, "disconnected"),
     };
     let slot = |slot: SlotDescription| {

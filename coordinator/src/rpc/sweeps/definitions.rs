@@ -54,14 +54,14 @@ impl SweepServer {
         let mut tries_left = REDEFINE_TRIES_MAX;
         loop {
             // The engine's own: it takes a change of no other.
-            let base = self.seat.query_engine(Define(sweep)).await.map_err(refused)?.definition;
+            let base = self.leadership.query_engine(Define(sweep)).await.map_err(refused)?.definition;
             let (change, before) = (Arc::clone(&change), Arc::clone(&base));
             let definition = Arc::new(self.aside(move || change(&before)).await?);
             let changed = definition.changes_from(&base).into_iter().map(convert::change).collect();
             let command = Extend { sweep, base, definition };
             tries_left -= 1;
             let _turn = self.turn().await?;
-            match self.seat.command(issuer.clone(), command).await {
+            match self.leadership.command(issuer.clone(), command).await {
                 Ok(extended) => return Ok((convert::sweep(&extended.sweep), extended.added_jobs, changed)),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(refused(error)),

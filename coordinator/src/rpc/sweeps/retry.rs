@@ -34,11 +34,11 @@ impl SweepServer {
         let mut tries_left = RETRY_TRIES_MAX;
         loop {
             // Of the engine itself, and durable when it is answered: what is read then is what the engine knows.
-            let seen = self.seat.query_engine(SeeEnds(sweep)).await.map_err(refused)?;
+            let seen = self.leadership.query_engine(SeeEnds(sweep)).await.map_err(refused)?;
             let (jobs, all) = self.jobs_to_retry(request).await?;
             tries_left -= 1;
             let _turn = self.turn().await?;
-            match self.seat.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
+            match self.leadership.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
                 Ok(retried) => {
                     let sweep = Some(convert::sweep(&retried.sweep));
                     return Ok(v1::RetrySweepResponse { sweep, jobs: retried.jobs });
@@ -83,7 +83,7 @@ impl SweepServer {
         how: JobEnd,
     ) -> Result<Response<v1::Sweep>, Status> {
         let job = JobKey { sweep, job };
-        match self.seat.command(issuer, EndJob { job, how }).await {
+        match self.leadership.command(issuer, EndJob { job, how }).await {
             Ok(sweep) => Ok(Response::new(convert::sweep(&sweep))),
             Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
                 match ended_job(key, self.row(key).await?).state {

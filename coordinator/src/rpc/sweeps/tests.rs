@@ -10,7 +10,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 
 use super::*;
-use crate::{artifacts::Artifacts, rpc::test_seat};
+use crate::{artifacts::Artifacts, rpc::test_leadership};
 
 /// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ fn objective() -> Objective {
 
 /// A sweep of three jobs, of which this is recorded.
 async fn served(records: impl IntoIterator<Item = Record>) -> Served {
-    let (store, folder) = test_seat::store().await;
+    let (store, folder) = test_leadership::store().await;
     let text =
         "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
     let source = domain::specification::SpecificationSource {
@@ -117,9 +117,9 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     store.commit(&records).await.unwrap();
     let (listed, lists) = mpsc::unbounded_channel();
     let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
-    let seat = test_seat::led_by(&test_seat::driver(&store).await);
+    let leadership = test_leadership::led_by(&test_leadership::driver(&store).await);
     let artifacts = Arc::new(Artifacts::open(folder.path().join("weights").to_str().unwrap()).unwrap());
-    Served { server: SweepServer::new(seat, store, Some(artifacts), TaskTracker::new()), lists, folder }
+    Served { server: SweepServer::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, folder }
 }
 
 /// An attempt with so many epochs.
@@ -200,11 +200,11 @@ async fn a_list_that_was_overtaken_is_read_again() {
     let retry = served.retry(0);
     let has_read = served.lists.recv().await.unwrap();
     // The engine has another retry meanwhile, as of a coordinator that was restored in between.
-    let seat = &served.server.seat;
-    let seen = seat.query(SeeEnds(SweepId(1))).await.unwrap();
+    let leadership = &served.server.leadership;
+    let seen = leadership.query(SeeEnds(SweepId(1))).await.unwrap();
     let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
     let other = Retry { sweep: SweepId(1), jobs, all: false, seen };
-    assert_eq!(seat.command(Issuer::local(), other).await.unwrap().jobs, 1);
+    assert_eq!(leadership.command(Issuer::local(), other).await.unwrap().jobs, 1);
     has_read.send(()).unwrap();
     for _ in 0..3 {
         served.lists.recv().await.unwrap().send(()).unwrap();

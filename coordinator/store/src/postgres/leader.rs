@@ -158,7 +158,7 @@ async fn look(readers: &Readers) -> Result<Leader, StoreError> {
     let row = within(ANSWER_WITHIN, row.fetch_optional(reader.connection()?)).await?;
     reader.done();
     let row =
-        row.ok_or_else(|| StoreError::Damaged("the table leader has no row, but always has one".to_owned()))?;
+        row.ok_or_else(|| StoreError::Corrupt("the table leader has no row, but always has one".to_owned()))?;
     Ok(Leader {
         epoch: row.try_get("epoch")?,
         beat: row.try_get("beat")?,

@@ -16,7 +16,6 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(super) struct WriterThread(Sender<Work>);
 
 impl WriterThread {
-    /// Starts it.
     pub(super) fn start() -> io::Result<Self> {
         let (sender, receiver) = channel::<Work>();
         std::thread::Builder::new().name("sweep-store".to_owned()).spawn(move || {

@@ -52,7 +52,7 @@ impl Writer {
                 bind(&mut statement, &values)?;
                 let written = statement.raw_execute()?;
                 if written != 1 {
-                    return Err(StoreError::Damaged(format!(
+                    return Err(StoreError::Corrupt(format!(
                         "{written} rows of the table {} have a key that one should have",
                         table.name
                     )));

@@ -1,30 +1,29 @@
-//! The values of an epoch, and their bytes in a store.
+//! The values of an epoch, and their encoding in a store.
 
 use std::{fmt, sync::Arc};
 
 use super::METRICS_MAX;
 
-/// Stands for a value that is not there: a NaN that no arithmetic gives.
+/// Stands for a missing value: a NaN that no arithmetic gives.
 pub const MISSING: f64 = f64::from_bits(0x7ff8_6d69_7373_6e67);
 
 /// Bytes of a value in a store.
 const VALUE_BYTES: usize = 8;
 
-/// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for bit. A
-/// value may be missing; those missing at the end take no room. A value that is not a number has one pattern of bits, whatever
-/// it had before.
+/// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for
+/// bit. A value may be missing; values missing at the end take no space. All NaNs are stored with the same bits.
 ///
-/// It holds the bytes that a store keeps, so that each epoch is stored without a copy. Cheap to clone.
+/// It holds the bytes that a store keeps, so that an epoch is stored without copying them. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct MetricRow(Arc<[u8]>);
 
-/// Bytes that are no row of values.
+/// Bytes that do not encode a row of values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} bytes are not the values of an epoch")]
 pub struct MetricRowError(usize);
 
 impl MetricRow {
-    /// A row of values, [`MISSING`] where there is none. Those beyond [`METRICS_MAX`] are left out.
+    /// A row of values, [`MISSING`] where there is none. Those beyond [`METRICS_MAX`] are dropped.
     pub fn new(values: &[f64]) -> Self {
         let values = &values[..values.len().min(METRICS_MAX)];
         let length = values.iter().rposition(|value| !is_missing(*value)).map_or(0, |last| last + 1);
@@ -35,12 +34,12 @@ impl MetricRow {
         Self(bytes[..length * VALUE_BYTES].into())
     }
 
-    /// The value of the metric at this place of the schema; none where it is missing.
+    /// The value of the metric at this index of the schema; none where it is missing.
     pub fn get(&self, index: usize) -> Option<f64> {
         self.chunks().get(index).copied().and_then(value)
     }
 
-    /// The values in their order, as many as there are up to the last that is not missing.
+    /// The values in order, up to the last that is not missing.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<f64>> {
         self.chunks().iter().copied().map(value)
     }
@@ -55,10 +54,10 @@ impl MetricRow {
         Arc::clone(&self.0)
     }
 
-    /// The row that [`Self::to_bytes`] gave.
+    /// The row that [`Self::to_bytes`] encoded.
     ///
     /// # Errors
-    /// The bytes are those of no row.
+    /// The bytes do not encode a row.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetricRowError> {
         let (chunks, rest) = bytes.as_chunks::<VALUE_BYTES>();
         let is_canonical = |chunk: &[u8; VALUE_BYTES]| {
@@ -96,7 +95,7 @@ fn is_missing(value: f64) -> bool {
     value.to_bits() == MISSING.to_bits()
 }
 
-/// The same value with the bits that it is kept with.
+/// The value with the bits that are stored for it.
 fn canonical(value: f64) -> f64 {
     if value.is_nan() && !is_missing(value) { f64::NAN } else { value }
 }

@@ -24,7 +24,6 @@ const OUTGOING_MAX: usize = 64;
 
 /// What a worker tells the generator.
 pub(crate) enum Told {
-    /// It is welcomed.
     Welcome,
     /// It has ended; these were its delays.
     Ended(Vec<Duration>),

@@ -10,11 +10,11 @@ impl World {
         }
         if node.frozen_until > self.now {
             let (time, life) = (node.frozen_until, node.life);
-            return self.at(time, Happening::Dial { node: index, life });
+            return self.at(time, WorldEvent::Dial { node: index, life });
         }
         if self.hub.is_none() {
             let pause = self.random.within(100..600);
-            return self.after(pause, Happening::Dial { node: index, life: self.nodes[index].life });
+            return self.after(pause, WorldEvent::Dial { node: index, life: self.nodes[index].life });
         }
         node.link = Some(self.links.len());
         self.links.push(Link {
@@ -35,14 +35,14 @@ impl World {
     pub(super) fn send_up(&mut self, link: usize, message: Option<v1::WorkerMessage>) {
         let arrival = self.now + self.delay();
         if let Some(arrival) = self.links[link].up.send(arrival, message) {
-            self.at(arrival, Happening::Up(link));
+            self.at(arrival, WorldEvent::Up(link));
         }
     }
 
     pub(super) fn send_down(&mut self, link: usize, message: Option<v1::CoordinatorMessage>) {
         let arrival = self.now + self.delay();
         if let Some(arrival) = self.links[link].down.send(arrival, message) {
-            self.at(arrival, Happening::Down(link));
+            self.at(arrival, WorldEvent::Down(link));
         }
     }
 
@@ -57,10 +57,10 @@ impl World {
         let late = if self.random.one_in(4) { 6_000 } else { 100 };
         let (up_at, down_at) = (self.now + self.random.below(late), self.now + self.random.below(500));
         if let Some(arrival) = link.up.cut(kept_up, up_at) {
-            self.at(arrival, Happening::Up(index));
+            self.at(arrival, WorldEvent::Up(index));
         }
         if let Some(arrival) = self.links[index].down.cut(kept_down, down_at) {
-            self.at(arrival, Happening::Down(index));
+            self.at(arrival, WorldEvent::Down(index));
         }
     }
 
@@ -106,7 +106,7 @@ impl World {
         }
         let frozen_until = self.nodes[node].frozen_until;
         if frozen_until > self.now {
-            self.at(frozen_until, Happening::Down(index));
+            self.at(frozen_until, WorldEvent::Down(index));
             return Ok(());
         }
         let due = link.down.on_the_way.front().is_some_and(|(arrival, _)| *arrival <= self.now);
@@ -146,6 +146,6 @@ impl World {
         self.nodes[node].link = None;
         self.tell_node(node, Heard::Disconnected);
         let pause = self.random.within(50..600);
-        self.after(pause, Happening::Dial { node, life: self.nodes[node].life });
+        self.after(pause, WorldEvent::Dial { node, life: self.nodes[node].life });
     }
 }

@@ -17,7 +17,7 @@ impl World {
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
             self.tell_hub(HubHeard::Wish(Wish::order(Question::Other, Resume(sweep), Some)));
         }
-        self.after(ASK_AGAIN_MS, Happening::Ask);
+        self.after(ASK_AGAIN_MS, WorldEvent::Ask);
     }
 
     pub(super) fn change_mind(&mut self) {
@@ -111,12 +111,12 @@ impl World {
             _ => self.slow_disk = !self.slow_disk,
         }
         let pause = self.random.within(100..1_500);
-        self.after(pause, Happening::Fault);
+        self.after(pause, WorldEvent::Fault);
     }
 
     pub(super) fn calm_down(&mut self) {
         self.calm = true;
-        self.after(0, Happening::HubStarts);
-        (0..self.nodes.len()).for_each(|node| self.after(0, Happening::NodeStarts(node)));
+        self.after(0, WorldEvent::HubStarts);
+        (0..self.nodes.len()).for_each(|node| self.after(0, WorldEvent::NodeStarts(node)));
     }
 }

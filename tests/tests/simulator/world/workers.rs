@@ -8,7 +8,7 @@ impl World {
             return;
         }
         self.nodes[index].start();
-        self.after(0, Happening::Dial { node: index, life: self.nodes[index].life });
+        self.after(0, WorldEvent::Dial { node: index, life: self.nodes[index].life });
     }
 
     pub(super) fn crash_node(&mut self, index: usize) {
@@ -20,7 +20,7 @@ impl World {
             self.break_link(link);
         }
         let pause = self.random.within(10..4_000);
-        self.after(pause, Happening::NodeStarts(index));
+        self.after(pause, WorldEvent::NodeStarts(index));
     }
 
     pub(super) fn tell_node(&mut self, index: usize, input: Heard) {
@@ -28,7 +28,7 @@ impl World {
         // A frozen process hears it when it goes on; what comes by its streams and pipes waits there.
         if node.frozen_until > self.now && input == Heard::Tick {
             let (time, life) = (node.frozen_until, node.life);
-            return self.at(time, Happening::Wake { node: index, life });
+            return self.at(time, WorldEvent::Wake { node: index, life });
         }
         let Some(session) = &mut node.session else { return };
         let outputs = session.apply(Duration::from_millis(self.now), input);
@@ -40,7 +40,7 @@ impl World {
         if let Some(time) = wakes_at.filter(|time| node.wakes_at.is_none_or(|known| *time < known)) {
             node.wakes_at = Some(time);
             let life = node.life;
-            self.at(time, Happening::Wake { node: index, life });
+            self.at(time, WorldEvent::Wake { node: index, life });
         }
     }
 
@@ -99,7 +99,7 @@ impl World {
         for step in steps {
             let takes = if self.random.one_in(8) { self.random.below(3_000) } else { self.random.below(400) };
             let turn = self.nodes[node].trainers[slot].turn;
-            self.after(takes, Happening::Trainer { node, slot, turn, step });
+            self.after(takes, WorldEvent::Trainer { node, slot, turn, step });
         }
     }
 
@@ -111,7 +111,7 @@ impl World {
         }
         if node.frozen_until > self.now {
             let time = node.frozen_until;
-            return self.at(time, Happening::Trainer { node: index, slot, turn, step });
+            return self.at(time, WorldEvent::Trainer { node: index, slot, turn, step });
         }
         let crashes = step == Step::Exit || (!self.calm && self.random.one_in(25));
         if crashes {

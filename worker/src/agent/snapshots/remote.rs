@@ -1,4 +1,5 @@
-//! Snapshots from the coordinator, over a connection of its own: what takes minutes must not hold up events and heartbeats.
+//! Snapshots from the coordinator, over a separate connection: what takes minutes must not hold up events and
+//! heartbeats.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::agent::connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, Target
 
 /// Longest wait for the answer to a call: a megabyte over a slow line.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// How often a call is made again, and the first pause before that, which doubles: 12 s together, a coordinator's restart.
+/// How often a call is made, and the first pause before a retry, which doubles: 12 s in total, a coordinator's restart.
 const TRIES_MAX: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,7 +26,6 @@ type Client = WorkerServiceClient<Channel>;
 #[derive(Debug)]
 pub(crate) struct Remote {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     connection: Mutex<Connection>,
 }
@@ -41,12 +41,12 @@ impl Remote {
     /// The coordinators at `target`.
     ///
     /// # Errors
-    /// The target cannot be used.
+    /// The target is unusable.
     pub(crate) fn new(target: Target) -> Result<Self, TargetError> {
         Ok(Self { endpoints: endpoints(&target)?, target, connection: Mutex::default() })
     }
 
-    /// Makes a call, again while the coordinator is away or has no room.
+    /// Makes a call, and retries while the coordinator is away or has no room.
     async fn call<Q: Clone + Send, A>(
         &self,
         request: Q,
@@ -73,7 +73,7 @@ impl Remote {
                 return Err(status.message().to_owned());
             }
             if status.code() != Code::ResourceExhausted {
-                // The next one goes to the next coordinator.
+                // The next try goes to the next coordinator.
                 self.connection.lock().await.channel = None;
             }
             tokio::time::sleep(PAUSE * 2_u32.pow(retry)).await;
@@ -126,8 +126,7 @@ impl Source for Remote {
         let answer = self.call(request, async |client, request| client.get_contents(request).await).await?;
         let from_wire = |piece: v1::ContentPiece| {
             let v1::ContentPiece { blake3, bytes, offset, data } = piece;
-            let content =
-                blake3.parse().map_err(|_| "its answer names contents by something that is no hash")?;
+            let content = blake3.parse().map_err(|_| "its answer names contents by invalid hashes")?;
             Ok(Piece { content, bytes, offset, data })
         };
         let pieces: Result<Vec<Piece>, &str> = answer.pieces.into_iter().map(from_wire).collect();

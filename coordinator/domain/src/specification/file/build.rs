@@ -1,4 +1,4 @@
-//! From what a file says to what it means: what it leaves out is filled in, and what its keys say together is checked.
+//! From what a file says to what it means: fills in what the file leaves out, and checks keys against each other.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const IMAGE_SIZE_DEFAULT: u32 = 128;
 /// The report's share of validation images.
 const VAL_FRACTION_DEFAULT: f64 = 0.2;
 
-/// What is wrong across keys, and the top-level key to blame.
+/// What is wrong across keys, and the top-level key that the message names.
 pub(super) struct Problem {
     pub(super) section: Option<&'static str>,
     pub(super) message: String,
@@ -121,7 +121,7 @@ fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
     })))
 }
 
-/// Refuses what only programs have.
+/// Refuses keys that only programs have.
 fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool) -> Result<(), Problem> {
     let name = model.name();
     let refused = [
@@ -144,7 +144,7 @@ fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool
     Ok(())
 }
 
-/// What a sweep of a program is called where the file does not say.
+/// The name of a sweep of a program where the file gives none.
 fn usual_name(trainable: &Trainable) -> Option<String> {
     let program = trainable.program()?.program.as_deref()?;
     let name = std::path::Path::new(program).file_stem()?.to_str()?;
@@ -158,7 +158,8 @@ fn images(raw: RawDataset) -> Result<DatasetSpecification, Problem> {
         )
     })?;
     if raw.val_path.is_some() && raw.val_fraction.is_some() {
-        let message = "`val_path` names the validation set, so `val_fraction` has nothing to hold out; remove one of them";
+        let message =
+            "`val_path` names the validation set, so `val_fraction` has no effect; remove one of them";
         return Err(Problem::of("dataset", message));
     }
     Ok(DatasetSpecification {
@@ -181,7 +182,7 @@ fn no_dataset(raw: Option<&RawDataset>) -> Result<(), Problem> {
     }
 }
 
-/// A model's parameters in its order, defaults where the file says nothing; a program's in the order of the file.
+/// A model's parameters in its order, with defaults where the file says nothing; a program's in the order of the file.
 fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Problem> {
     let of = |raw: RawAxis| Axis { name: raw.name, values: raw.values, when: raw.when.unwrap_or_default() };
     let mut given: Vec<Axis> = given.0.into_iter().map(of).collect();
@@ -208,7 +209,7 @@ fn checked_conditions(axes: Vec<Axis>) -> Result<Vec<Axis>, Problem> {
     }
 }
 
-/// Whether the points name parameters that there are, and each point of `include` all that it must.
+/// Checks that the points name existing parameters, and each point of `include` all that it must.
 fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint]) -> Result<(), Problem> {
     let is_there = |name: &str| axes.iter().any(|axis| *axis.name == *name);
     for (section, points) in [("exclude", exclude), ("include", include)] {
@@ -217,7 +218,7 @@ fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint
             return Err(Problem::of(section, format!("`{name}` is not one of the `parameters`")));
         }
     }
-    // The same check as of the axes themselves, which have passed it.
+    // The axes have passed this check already.
     let conditions = Conditions::new(axes).unwrap_or_default();
     for (position, point) in include.iter().enumerate() {
         let values = crate::space::completed(axes, &conditions, point);

@@ -14,7 +14,7 @@ use crate::space::Name;
 pub(super) enum Known<'a> {
     /// The parameters of a model.
     Model(&'a Manifest),
-    /// Parameters of any name; those that the file below has.
+    /// Parameters of any name; those listed are in the file that is overridden.
     Program(&'a [Name]),
 }
 
@@ -27,7 +27,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The parameter `name`, or which there are.
+    /// The parameter `name`, or a message that lists the known ones.
     pub(super) fn parameter(self, name: &str) -> Result<Cow<'a, ManifestParameter>, String> {
         match self {
             Self::Model(manifest) => manifest.parameter(name).map(Cow::Borrowed).ok_or_else(|| {
@@ -48,7 +48,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The names of the parameters that there are.
+    /// The names of the known parameters.
     pub(super) fn names(self) -> Vec<&'a str> {
         match self {
             Self::Model(manifest) => {
@@ -67,7 +67,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The model where a file names none.
+/// The model of a file that names none.
 pub(super) fn usual_model() -> &'static Manifest {
     builtins().first().expect("there is a built-in model")
 }
@@ -81,7 +81,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// What a text and what is set over it say. Of what cannot be read, the second reading reports the place.
+    /// What a text and its overrides say. Anything unreadable is left to the second reading, which reports the place.
     pub(super) fn read(text: &str, overrides: &[String]) -> Self {
         let mut head: Self = serde_yaml::from_str(text).unwrap_or_default();
         for (key, value) in overrides.iter().filter_map(|set| set.split_once('=')) {

@@ -1,4 +1,4 @@
-//! The file's sections as they are read: every key optional, because an override is such a file too.
+//! The file's sections as they are read: every key is optional, because an override is such a file, too.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -65,11 +65,11 @@ pub(super) struct RawFile {
     pub(super) execution: Option<RawExecution>,
     pub(super) resources: Option<Numbers>,
     pub(super) artifacts: Option<RawArtifacts>,
-    /// Keys that have no meaning here.
+    /// Keys that have no effect here.
     pub(super) unused: Vec<&'static str>,
 }
 
-/// Reads a file whose names may be those that are known.
+/// Reads a file with the names that are known.
 pub(super) struct FileSection<'a> {
     pub(super) known: Known<'a>,
     pub(super) file: RawFile,
@@ -180,7 +180,7 @@ impl<'de> Section<'de> for MetricSection {
     }
 }
 
-/// Reads the name of a metric: one of a model's, or any where none are listed.
+/// Reads the name of a metric: one of a model's, or any name where none are listed.
 struct MetricNameSeed<'a>(&'a [String]);
 
 impl<'de> serde::de::DeserializeSeed<'de> for MetricNameSeed<'_> {
@@ -295,7 +295,7 @@ pub(super) struct RawArtifacts {
 }
 
 impl RawFile {
-    /// Puts what `top` says over what this says, key by key; lists are replaced whole.
+    /// Overrides this with what `top` says, key by key; lists are replaced whole.
     pub(super) fn overlay(&mut self, top: Self) {
         replace(&mut self.name, top.name);
         replace(&mut self.description, top.description);

@@ -1,8 +1,8 @@
 //! The Japanese texts; those of the original report where it has them.
 
-use super::{Language, Words};
+use super::{Language, Strings};
 
-pub(super) const JAPANESE: Words = Words {
+pub(super) const JAPANESE: Strings = Strings {
     language: Language::Japanese,
     code: "ja",
     report_of: "スイープのレポート",

@@ -6,7 +6,7 @@ use engine::EngineConfig;
 use store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{Driver, DriverHandle, Role, Seat};
+use crate::driver::{Driver, DriverHandle, Leadership, Role};
 
 /// A new store in SQLite, which goes away with its folder.
 pub(super) async fn store() -> (Arc<dyn Store>, tempfile::TempDir) {
@@ -23,9 +23,9 @@ pub(super) async fn driver(store: &Arc<dyn Store>) -> DriverHandle {
     driver
 }
 
-/// The seat of a coordinator whose driver this is.
-pub(super) fn led_by(driver: &DriverHandle) -> Seat {
-    let seat = Seat::default();
-    seat.set(Role::Leading(driver.clone()));
-    seat
+/// The leadership of a coordinator whose driver this is.
+pub(super) fn led_by(driver: &DriverHandle) -> Leadership {
+    let leadership = Leadership::default();
+    leadership.set(Role::Leading(driver.clone()));
+    leadership
 }

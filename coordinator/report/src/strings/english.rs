@@ -1,8 +1,8 @@
 //! The English texts.
 
-use super::{Language, Words};
+use super::{Language, Strings};
 
-pub(super) const ENGLISH: Words = Words {
+pub(super) const ENGLISH: Strings = Strings {
     language: Language::English,
     code: "en",
     report_of: "Sweep report",
@@ -27,7 +27,7 @@ pub(super) const ENGLISH: Words = Words {
     failures: "Jobs that failed or ended early",
     no_reason: "no reason was given",
     various_reasons: "various reasons",
-    other_reasons: "other reasons; results.csv has that of every job",
+    other_reasons: "other reasons; results.csv has the reason of every job",
     job: "Job",
     state: "State",
     reason: "Reason",
@@ -38,16 +38,16 @@ pub(super) const ENGLISH: Words = Words {
     learning_curves: "Learning curves",
     best_jobs: "Best",
     worst_jobs: "Worst",
-    unfinished_are_last: "Jobs that are not done are drawn as of their last epoch.",
+    unfinished_are_last: "Unfinished jobs are shown at their last epoch.",
     beyond: "beyond the axis",
     not_a_number: "not a number (NaN)",
     other_values: "other values",
-    numbers_are_jobs: "A number next to a point is that of its job, or those of the jobs that lie there.",
-    scroll_hint: "Scroll sideways to see all of it →",
+    numbers_are_jobs: "Numbers next to a point are those of its jobs.",
+    scroll_hint: "Scroll sideways to see everything →",
     no_results: "no results",
     best_rows_only: "Only the best jobs are listed; results.csv has every job.",
-    metrics_left_out: "Values of metrics that were not kept",
+    metrics_left_out: "Metric values that were dropped",
     pack_size: "Jobs at a time",
-    packs: "Jobs were trained several at a time: the training time of such a job is that of all of them together.",
+    packs: "Jobs were trained several at a time: the training time of such a job is that of its whole pack.",
     other_files: "Also in this folder: results.csv (one row per job), epochs.csv (one row per epoch), results.json, figures/.",
 };

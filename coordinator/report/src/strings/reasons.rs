@@ -5,10 +5,10 @@ mod known;
 use std::sync::LazyLock;
 
 use self::known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED};
-use super::Words;
+use super::Strings;
 
-/// Every form of a reason in both languages, the more special first. English has its holes in order, Japanese by position or
-/// in order. A hole may hold a reason itself.
+/// Every form of a reason in both languages, the more specific first. English has its holes in order, Japanese by
+/// position or in order. A hole may hold a reason itself.
 static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let owned = |(english, japanese): &(&str, &str)| ((*english).to_owned(), (*japanese).to_owned());
     let mut forms: Vec<(String, String)> = WRAPPED.iter().map(owned).collect();
@@ -27,7 +27,7 @@ static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     forms
 });
 
-/// A form that says where the job was, with one such place in it.
+/// A form that says where the job was, with one such place filled in.
 fn placed(english: &str, japanese: &str, (place, place_japanese): (&str, &str)) -> (String, String) {
     let count = |text: &str| text.matches("{}").count();
     let (before, _) = english.split_once("{place}").unwrap_or((english, ""));
@@ -39,13 +39,13 @@ fn placed(english: &str, japanese: &str, (place, place_japanese): (&str, &str)) 
     (english.replace("{place}", place), japanese)
 }
 
-/// Where a Japanese form has its place: no hole, as those are filled first.
+/// Marks the place in a Japanese form: not a hole, as holes are filled first.
 const PLACE_JAPANESE: &str = "<place>";
 
-/// Reasons within reasons: more, the system does not write.
+/// Deepest nesting of reasons: the system writes no deeper one.
 const NESTED_MAX: usize = 5;
 
-impl Words {
+impl Strings {
     /// A reason in this report's language, where it is one of the system's own.
     pub(crate) fn reason(&self, reason: &str) -> String {
         if self.is_japanese() { japanese(reason, NESTED_MAX) } else { reason.to_owned() }
@@ -59,14 +59,14 @@ fn japanese(reason: &str, nested_max: usize) -> String {
     filled(template, &held)
 }
 
-/// What `text` has in the holes of `template`, if that is its form.
+/// What `text` has in the holes of `template`, if it has that form.
 fn holes<'a>(text: &'a str, template: &str) -> Option<Vec<&'a str>> {
     let mut parts = template.split("{}");
     let mut rest = text.strip_prefix(parts.next()?)?;
     let mut held = Vec::new();
     let mut parts = parts.peekable();
     while let Some(part) = parts.next() {
-        // The last part is the text's end, whatever is before it.
+        // The last part must be the text's end.
         let end = if parts.peek().is_none() {
             rest.len().checked_sub(part.len()).filter(|_| rest.ends_with(part))?
         } else {
@@ -78,7 +78,7 @@ fn holes<'a>(text: &'a str, template: &str) -> Option<Vec<&'a str>> {
     rest.is_empty().then_some(held)
 }
 
-/// The template with what is held in its holes: `{}` in order, or `{2}` by position.
+/// The template with its holes filled: `{}` in order, or `{2}` by position.
 fn filled(template: &str, held: &[String]) -> String {
     let mut text = String::new();
     let mut next = 0;
@@ -146,8 +146,8 @@ mod tests {
             ("CUDA error: {} {0}", "CUDA error: {} {0}"),
             ("", ""),
         ] {
-            assert_eq!(Words::of(Language::Japanese).reason(reason), expected);
-            assert_eq!(Words::of(Language::English).reason(reason), reason);
+            assert_eq!(Strings::of(Language::Japanese).reason(reason), expected);
+            assert_eq!(Strings::of(Language::English).reason(reason), reason);
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
                 rest = after;
             }
             reason += rest;
-            let translated = Words::of(Language::Japanese).reason(&reason);
+            let translated = Strings::of(Language::Japanese).reason(&reason);
             assert!(translated != reason, "{reason}");
             assert!(
                 (0..numbers.start).all(|number| translated.contains(&number.to_string())),
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn what_looks_like_many_reasons_is_translated_in_bounded_time() {
         let nested = "the worker is shutting down, and ".repeat(10_000);
-        assert!(Words::of(Language::Japanese).reason(&nested).starts_with("ワーカーの終了処理中"));
+        assert!(Strings::of(Language::Japanese).reason(&nested).starts_with("ワーカーの終了処理中"));
     }
 
     /// Where reasons are written, and how those texts begin of the files that have others, too.
@@ -212,8 +212,8 @@ mod tests {
 
     /// How texts of these files begin that are no reasons of jobs.
     const OTHER_TEXTS: &[&str] = &[
-        "it spoke of",
-        "it said to run",
+        "it reported on",
+        "it claimed to run",
         "slot {}, {} times in a row",
         "the trainer's pipes are missing",
         "the trainer does not read its input",

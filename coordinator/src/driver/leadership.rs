@@ -1,4 +1,4 @@
-//! Whether this coordinator has the store: services ask it for the driver at each call.
+//! Whether this coordinator leads: services ask here for the driver at each call.
 
 use std::sync::Arc;
 
@@ -10,28 +10,28 @@ use super::{CallError, DriverHandle};
 /// What a coordinator is for those who call it.
 #[derive(Debug, Clone)]
 pub enum Role {
-    /// It does not have the store; the one that has is reached there, where that is known.
+    /// Another coordinator leads, or none; the address of the leader where it is known.
     Following(Option<String>),
-    /// Its driver has the store.
+    /// This coordinator leads.
     Leading(DriverHandle),
 }
 
 /// The way to the driver; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Seat {
+pub struct Leadership {
     role: watch::Receiver<Role>,
-    // Kept, so that the last role stands when nobody changes it any more.
+    // Kept so that readers still see the last role.
     sender: Arc<watch::Sender<Role>>,
 }
 
-impl Default for Seat {
+impl Default for Leadership {
     fn default() -> Self {
         let (sender, role) = watch::channel(Role::Following(None));
         Self { role, sender: Arc::new(sender) }
     }
 }
 
-impl Seat {
+impl Leadership {
     /// Changes the role.
     pub fn set(&self, role: Role) {
         self.sender.send_replace(role);

@@ -1,5 +1,5 @@
-//! Every text of a report, in English and in Japanese: single words here, what has a number in it in `sentences`, the
-//! reasons that the system itself gives in `reasons`.
+//! Every text of a report, in English and in Japanese: fixed texts here, those with numbers in `sentences`, the reasons
+//! that the system itself gives in `reasons`.
 
 mod english;
 mod japanese;
@@ -16,7 +16,7 @@ use super::Language;
 
 /// The texts of one language.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct Strings {
     language: Language,
     /// Value of the `lang` attribute.
     pub(super) code: &'static str,
@@ -67,7 +67,7 @@ pub(super) struct Words {
     pub(super) other_files: &'static str,
 }
 
-impl Words {
+impl Strings {
     /// The texts of `language`.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
