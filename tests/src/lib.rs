@@ -1,5 +1,5 @@
-//! The harness of the scenarios: real coordinators and workers as processes on loopback, ended by force where a
-//! scenario says so, and waited for by what they tell, never by the clock.
+//! The harness of the scenarios: real coordinators and workers as processes on loopback, killed where a scenario says
+//! so. Tests wait for their output, never for the clock.
 
 pub mod chaos;
 mod cluster;

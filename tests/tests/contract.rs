@@ -1,6 +1,6 @@
 //! What every store must do. One suite, run on each of them.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
 #[path = "contract/agreement.rs"]
@@ -49,7 +49,7 @@ struct Place {
 }
 
 impl Place {
-    /// A store of this coordinator's.
+    /// Opens the store for this coordinator.
     async fn open(&self) -> Arc<dyn Store> {
         let store = open(&self.url).await.unwrap();
         store.lead("http://here", &|leader| panic!("{leader} leads")).await.unwrap();
@@ -109,7 +109,7 @@ fn named() -> Record {
 }
 
 fn metrics(number: u32) -> Epoch {
-    // Some trainers say these only now and then.
+    // Some trainers report these only sometimes.
     let (val_loss, train_accuracy) =
         (if number == 3 { MISSING } else { 0.7 - 0.1 }, if number == 2 { MISSING } else { 1.0 / 3.0 });
     let row = MetricRow::new(&[0.1 + 0.2, f64::from(number) / 8.0, val_loss, train_accuracy]);
@@ -354,7 +354,7 @@ async fn an_extension_is_kept() {
         };
         store.commit(&[submitted(1, ""), extended("x", "name: y")]).await.unwrap();
         assert_eq!(store.load().await.unwrap()[0].specification, "name: y");
-        // A change of settings is kept the same way, and again it changes nothing.
+        // A change of settings is kept the same way, and repeating it changes nothing.
         for _ in 0..2 {
             store.commit(&[extended("z", "name: z")]).await.unwrap();
             store.close().await;

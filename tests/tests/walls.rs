@@ -1,17 +1,18 @@
-//! Which crate may know what: the walls that ARCHITECTURE.md promises, held against what cargo says of the dependencies.
+//! Which crate may know what: the walls that ARCHITECTURE.md promises, compared with cargo's dependencies.
 #![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    env,
+    env, fs,
+    path::Path,
     process::Command,
 };
 
 use serde_json::Value;
 
-/// The wire format and all that it takes.
+/// The wire format and everything that it needs.
 const WIRE: &[&str] = &["proto", "prost", "tonic"];
-/// Runtimes and databases, which what decides must not know.
+/// Runtimes and databases, which the deciding crates must not know.
 const SURROUNDINGS: &[&str] = &["rusqlite", "sqlx", "tokio"];
 /// What only the trainer may link: libtorch.
 const TORCH: &[&str] = &["tch", "torch-sys"];
@@ -25,7 +26,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
     ("dataset", &[WIRE, SURROUNDINGS]),
-    // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.
+    // Its checkpoints may be in a cloud, whose client needs a runtime and HTTP.
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
     ("program", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
@@ -33,7 +34,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
 /// The crates of the workspace that may link libtorch.
 const TORCH_CRATES: &[&str] = &["trainer"];
 
-/// Who depends on whom, by package names; the development and build dependencies are left out.
+/// What the use cases must not name: the wire format, and the interfaces that are adapters of them.
+const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "v1", "rpc", "cli"];
+
+/// Who depends on whom, by package names, without development and build dependencies.
 struct Dependencies {
     direct: BTreeMap<String, BTreeSet<String>>,
     members: BTreeSet<String>,
@@ -44,7 +48,7 @@ impl Dependencies {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-            // Packages of other systems need not be there.
+            // Packages for other systems may be missing.
             .args(["--filter-platform", &host()])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .output()
@@ -62,7 +66,7 @@ impl Dependencies {
             packages.iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
         let mut direct: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for node in list(&metadata["resolve"]["nodes"]) {
-            // Several versions of a package count as one: none of them is welcome behind a wall.
+            // Several versions of a package count as one: none is allowed behind a wall.
             let own = direct.entry(names[&text(&node["id"])].clone()).or_default();
             for dependency in list(&node["deps"]) {
                 if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()) {
@@ -92,7 +96,7 @@ impl Dependencies {
         None
     }
 
-    /// Each way through a wall, as `dataset → proto → tonic`.
+    /// Each path through a wall, as `dataset → proto → tonic`.
     fn breaches(&self, walls: &[(&str, &[&[&str]])]) -> Vec<String> {
         let mut found = Vec::new();
         for (inside, outside) in walls {
@@ -112,6 +116,36 @@ fn no_crate_reaches_through_its_wall() {
     assert_eq!(dependencies.breaches(WALLS), Vec::<String>::new());
 }
 
+/// The words of a source outside of its comments that are among `forbidden`, each with its line.
+fn words_found(source: &str, forbidden: &[&str]) -> Vec<String> {
+    let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(source.lines()) {
+        let code = text.split("//").next().unwrap_or_default();
+        let words = code.split(|sign| !is_part(sign)).filter(|word| forbidden.contains(word));
+        found.extend(words.map(|word| format!("{line}: {word}")));
+    }
+    found
+}
+
+#[test]
+fn the_use_cases_know_no_wire_format_and_no_interface() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../coordinator/src/api"));
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(file.is_file(), "{} is not read by this test", file.display());
+        let found = words_found(&fs::read_to_string(&file).unwrap(), NOT_IN_THE_API);
+        assert_eq!(found, Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_word_behind_the_wall_is_found_in_code_and_not_in_comments() {
+    let source = "//! As `rpc` does.\nuse protocol;\nlet a = v1::Sweep { b }; // tonic\nuse tonic::Status;\n";
+    assert_eq!(words_found(source, NOT_IN_THE_API), ["3: v1", "4: tonic"]);
+}
+
 #[test]
 fn libtorch_is_in_the_trainer_alone() {
     let dependencies = Dependencies::of_the_workspace();
@@ -124,7 +158,7 @@ fn libtorch_is_in_the_trainer_alone() {
     assert_eq!(with_torch, TORCH_CRATES, "{:?}", dependencies.path("trainer", TORCH));
 }
 
-/// The platform that this is built on, such as `x86_64-unknown-linux-gnu`.
+/// The platform of this build, such as `x86_64-unknown-linux-gnu`.
 fn host() -> String {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().unwrap();
@@ -132,7 +166,7 @@ fn host() -> String {
     said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
-/// A workspace of `inside`, which depends on `between`, which depends on `tonic` in this way.
+/// A workspace of `inside`, which depends on `between`, which depends on `tonic` with this kind of dependency.
 fn workspace(kind: &Value) -> Dependencies {
     let package = |name: &str| serde_json::json!({"id": format!("{name} 1.0"), "name": name});
     let dependency = |name: &str, kind: &Value| serde_json::json!({"pkg": format!("{name} 1.0"), "dep_kinds": [{"kind": kind}]});

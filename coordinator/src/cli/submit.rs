@@ -15,7 +15,7 @@ use super::{
     set::changes,
     sweep_file::SweepFile,
 };
-use crate::rpc::convert::source_from_wire;
+use crate::api::Source;
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(super) struct SubmitArguments {
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    Specification::parse_with_grid(&source_from_wire(source))
+    Specification::parse_with_grid(&Source::from(source).specification())
         .map_err(|error| Failure::operation(error.to_string()))
 }
 

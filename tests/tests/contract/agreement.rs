@@ -1,8 +1,8 @@
-//! The stores give the same answers, whatever shares a commit.
+//! All stores give the same answers, however records are grouped into commits.
 
 use super::*;
 
-/// Commits of records as the engine may ask for them, of a few jobs that are tried again and again.
+/// Commits of records as the engine may write them, for a few jobs that are tried again and again.
 pub(super) fn commits(random: &mut Random) -> Vec<Vec<Record>> {
     let mut records = Vec::new();
     let mut attempts = [0_u32; 4];

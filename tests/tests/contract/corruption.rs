@@ -1,4 +1,4 @@
-//! Rows and files that are not as they were written.
+//! Rows and files that differ from what was written.
 
 use super::{agreement::commits, *};
 
@@ -27,7 +27,7 @@ async fn a_corrupt_row_is_told_with_what_helps_for_its_store() {
     }
 }
 
-/// Everything that can be read of a store, as text.
+/// Everything that can be read from a store, as text.
 pub(super) async fn dump(store: &dyn Store) -> Result<String, StoreError> {
     let mut text = format!("{:?}\n", store.load().await?);
     for sweep in [1, 2].map(SweepId) {
@@ -51,7 +51,7 @@ async fn read_all(path: &Path) -> Result<String, StoreError> {
     read
 }
 
-/// What may happen to a file.
+/// Changes a file as a fault might.
 fn corrupt(bytes: &mut Vec<u8>, random: &mut Random) -> &'static str {
     const PAGE: usize = 4_096;
     let below = |random: &mut Random, bound: usize| usize::try_from(random.below(bound as u64)).unwrap();

@@ -37,7 +37,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     let file = write(folder, "sweep.yaml", &tests::source("{learning_rate: {values: [0.001, 0.0001]}}").text);
     let submitted = sweep(&cluster, &["submit", &file, "--set", "epochs=2", "-o", "name"]);
     assert_eq!((text(&submitted.stdout).as_str(), text(&submitted.stderr).as_str()), ("1\n", ""));
-    // No worker yet: waiting runs out of time, with a code of its own.
+    // No worker yet: waiting times out, with its own exit code.
     assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
     let _worker = cluster.worker("one");
     let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
@@ -107,7 +107,7 @@ async fn people_see_a_hundred_sweeps_and_programs_all() {
     assert_eq!(listed(&["ls", "-o", "name", "--limit", "2"]).0, 2);
 }
 
-/// Runs a command on a terminal of its own, on which `typed` is typed; what the terminal showed.
+/// Runs a command on a terminal, with `typed` as input; returns what the terminal showed.
 fn on_a_terminal(cluster: &Cluster, arguments: &str, typed: &str) -> String {
     let line = format!(
         "'{}' --coordinator http://{} {arguments}",
@@ -235,7 +235,7 @@ fn wrong_input_ends_with_one_line_and_its_code() {
 
 #[test]
 fn what_writes_files_can_be_interrupted() {
-    // A coordinator that says nothing.
+    // A coordinator that does not answer.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     for arguments in [&["report", "1"][..], &["artifact", "get", "1"]] {

@@ -1,6 +1,6 @@
 //! Scenarios across processes: real coordinators, real workers, real training.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
 mod artifacts;

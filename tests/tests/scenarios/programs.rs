@@ -11,10 +11,10 @@ use std::{
 use proto::v1;
 use tests::{Cluster, ClusterOptions, program};
 
-/// What is as long as anything here may take to look again for a file.
+/// How often to look for a file.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Three lines of it know of the sweep.
+/// Three of its lines know of the sweep.
 const REPORTING: &str = "\
 import sweep
 p = sweep.parameters(rate=0.5, width=1)
@@ -22,7 +22,7 @@ for epoch in range(1, 4):
     sweep.report(epoch, **{'pain/night': p.rate * epoch, 'recall': p.width / epoch})
 ";
 
-/// Knows nothing of any sweep.
+/// Does not know of any sweep.
 const UNCHANGED: &str = "\
 import argparse
 parser = argparse.ArgumentParser()
@@ -34,7 +34,7 @@ for epoch in (1, 2):
     print(f'epoch {epoch}: loss={given.rate / epoch} fast={given.fast:d}', flush=True)
 ";
 
-/// Keeps a checkpoint after each epoch; in the middle of the fourth, its first attempt waits until there is a gate.
+/// Keeps a checkpoint after each epoch; in the middle of the fourth, its first attempt waits for the gate file.
 const RESUMING: &str = "\
 import json, os, time
 import sweep
@@ -58,7 +58,7 @@ for epoch in range(start, 9):
     sweep.report(epoch, value=value)
 ";
 
-/// Prints what is no text, leaves a child in a session of its own, and neither of them heeds SIGTERM.
+/// Prints invalid text, leaves a child in another session, and neither of them obeys SIGTERM.
 const STUBBORN: &str = "\
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -76,7 +76,7 @@ while True:
     time.sleep(60)
 ";
 
-/// A folder with a script and a sweep file for it; the sweep file.
+/// A folder with a script and a sweep file for it; returns the sweep file.
 fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("train.py"), script).unwrap();
@@ -85,12 +85,12 @@ fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     file
 }
 
-/// `sweep run` of such a project; what lies in its output folder are its results.
+/// Runs `sweep run` on such a project; returns its output folder.
 fn run(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     run_by(&program("sweep"), folder, script, sweep)
 }
 
-/// The same by a certain `sweep`.
+/// The same, with another `sweep` program.
 fn run_by(program: &Path, folder: &Path, script: &str, sweep: &str) -> PathBuf {
     let file = project(&folder.join("own"), script, sweep);
     let results = folder.join("results");
@@ -130,7 +130,7 @@ fn command(cluster: &Cluster, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a command printed that must succeed.
+/// The output of a command that must succeed.
 fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = command(cluster, arguments);
     assert!(output.status.success(), "{output:?}");
@@ -143,14 +143,14 @@ fn permissive() -> Cluster {
     Cluster::start(ClusterOptions { lease: "2s", worker, ..ClusterOptions::default() })
 }
 
-/// Waits until `found` gives something.
+/// Waits until `found` returns something.
 fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
     let patience = Instant::now() + tests::PATIENCE;
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(Instant::now() < patience, "waited in vain for: {what}");
+        assert!(Instant::now() < patience, "gave up waiting for: {what}");
         std::thread::sleep(LOOK_INTERVAL);
     }
 }
@@ -205,7 +205,7 @@ fn a_script_is_swept_where_no_trainer_of_models_is_installed() {
     }
     let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\nparameters: {width: {values: [3, 6]}}\n\
                  execution: {files: [\"more/*.txt\"]}\n";
-    // What is listed is sent next to the script, which is sent in any case.
+    // Listed files are sent in addition to the script, which is always sent.
     fs::create_dir_all(folder.path().join("own/more")).unwrap();
     fs::write(folder.path().join("own/more/scale.txt"), "2").unwrap();
     let script = format!("assert open('more/scale.txt').read() == '2'\n{REPORTING}");
@@ -235,7 +235,7 @@ fn values(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u32, Vec<(String, u6
     records.map(|record| (record.epoch, metrics(record))).collect()
 }
 
-/// Whether the third epoch, which was reported after its checkpoint, is kept with it below the folder.
+/// Whether the third epoch, which was reported after its checkpoint, is in the checkpoint below the folder.
 fn third_epoch_is_kept(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| {
@@ -291,7 +291,7 @@ async fn a_worker_that_may_run_no_programs_is_given_none_and_the_sweep_says_why_
         "{shown}"
     );
     assert!(cluster.job(1, 1).await.attempts.is_empty(), "it was given nothing");
-    // The next worker may, and the sweep goes on.
+    // The next worker may, and the sweep continues.
     let may = permissive_worker(&cluster);
     cluster.watch(1).await.until_end().await;
     let attempts = cluster.job(1, 1).await.attempts;

@@ -29,9 +29,9 @@ impl OwnTrainer {
     /// It does not exist, or cannot be opened.
     pub fn find() -> anyhow::Result<Self> {
         let own = env::current_exe().ok();
-        let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let next_to_this = own.as_deref().and_then(Path::parent).map(Path::to_owned);
         let on_path = env::var_os("PATH").unwrap_or_default();
-        let folders = beside.into_iter().chain(env::split_paths(&on_path));
+        let folders = next_to_this.into_iter().chain(env::split_paths(&on_path));
         let found = folders.map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
         let path = found.with_context(|| {
             format!(

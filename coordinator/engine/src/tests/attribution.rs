@@ -96,7 +96,7 @@ fn a_job_that_crashes_everywhere_is_no_workers_fault() {
         given.extend(cluster.grants());
         given.sort_by_key(|(_, attempt)| std::cmp::Reverse(attempt.attempt));
     }
-    assert_eq!(cluster.counts(), [0, 0, 0, 0, 6, 0], "nothing waits for ever");
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 6, 0], "nothing waits indefinitely");
 }
 
 #[test]

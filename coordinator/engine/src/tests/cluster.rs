@@ -222,7 +222,7 @@ impl Cluster {
         self.connect_packing(session, name, instance, (slots, 1), held);
     }
 
-    /// As [`Self::connect_process`], with slots that take packs of so many jobs.
+    /// As [`Self::connect_process`], with slots that take packs of up to this many jobs.
     pub(super) fn connect_packing(
         &mut self,
         session: u64,
@@ -324,7 +324,7 @@ impl Cluster {
         self.ask(&DescribeSweep::new(SweepId(1)))
     }
 
-    /// What to show with jobs that have ended as they have by now.
+    /// The current state of the ends of the sweep's jobs.
     pub(super) fn ends(&mut self) -> EndsSeen {
         self.ask(&SeeEnds(SweepId(1)))
     }

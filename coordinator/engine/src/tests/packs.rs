@@ -20,7 +20,7 @@ fn packs(cluster: &mut Cluster) -> Vec<Vec<u64>> {
     cluster.packs().into_iter().map(jobs).collect()
 }
 
-/// Every job of a pack trains both of its epochs, each of which takes so many seconds.
+/// Every job of a pack trains both of its epochs, each of which takes `epoch_seconds`.
 fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) {
     for &job in jobs {
         cluster.start(1, key(job, attempt));

@@ -1,4 +1,4 @@
-//! What is kept in memory of what others send is bounded, whoever sends how much.
+//! What is kept in memory of what others send is bounded, however much they send.
 
 use domain::definition::SweepDefinition;
 

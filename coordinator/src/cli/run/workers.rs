@@ -146,10 +146,10 @@ impl Workers {
 
 /// The worker's program: next to this one, as both are installed together, else on the PATH.
 fn find_program() -> Result<PathBuf, Failure> {
-    let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(PROGRAM)));
+    let next_to_this = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(PROGRAM)));
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&on_path).map(|folder| folder.join(PROGRAM));
-    let found = beside.into_iter().chain(on_path).find(|path| path.is_file());
+    let found = next_to_this.into_iter().chain(on_path).find(|path| path.is_file());
     found.ok_or_else(|| {
         Failure::operation(
             "sweep-worker is neither next to sweep nor on the PATH; build it with `cargo build --release`",

@@ -1,4 +1,4 @@
-//! One worker of the generator: says hello, takes grants, and ends jobs at once or when their time has come.
+//! One worker of the load generator: says hello, takes grants, and ends jobs at once or after their time.
 
 use std::{
     borrow::Cow,
@@ -19,10 +19,10 @@ use tests::Random;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming, codegen::tokio_stream::Stream, transport::Channel};
 
-/// Lots of messages that a worker may have on their way.
+/// Batches of messages that a worker may have in flight.
 const OUTGOING_MAX: usize = 64;
 
-/// What a worker tells the generator.
+/// What a worker reports to the generator.
 pub(crate) enum Told {
     Welcome,
     /// It has ended; these were its delays.
@@ -32,7 +32,7 @@ pub(crate) enum Told {
 /// One worker and all its slots.
 pub(crate) struct Worker {
     outgoing: mpsc::Sender<Vec<v1::WorkerMessage>>,
-    /// What has been said and is not on its way yet.
+    /// Messages that are not sent yet.
     said: Vec<v1::WorkerMessage>,
     sequence: u64,
     /// How long a job takes; none for no time.
@@ -65,7 +65,7 @@ fn metrics() -> ReportedMetrics {
 
 /// What a worker says, message by message.
 struct Outgoing {
-    lots: mpsc::Receiver<Vec<v1::WorkerMessage>>,
+    batches: mpsc::Receiver<Vec<v1::WorkerMessage>>,
     messages: std::vec::IntoIter<v1::WorkerMessage>,
 }
 
@@ -77,7 +77,7 @@ impl Stream for Outgoing {
             if let Some(message) = self.messages.next() {
                 return Poll::Ready(Some(message));
             }
-            match ready!(self.lots.poll_recv(context)) {
+            match ready!(self.batches.poll_recv(context)) {
                 Some(messages) => self.messages = messages.into_iter(),
                 None => return Poll::Ready(None),
             }
@@ -85,7 +85,7 @@ impl Stream for Outgoing {
     }
 }
 
-/// From the end of a slot's job to its next grant; told at the end.
+/// Times from the end of a slot's job to its next grant; reported at the end.
 struct Delays {
     all: Vec<Duration>,
     to: mpsc::UnboundedSender<Told>,
@@ -93,13 +93,13 @@ struct Delays {
 
 impl Drop for Delays {
     fn drop(&mut self) {
-        // Nobody may listen any more.
+        // No one may listen any more.
         let _ = self.to.send(Told::Ended(std::mem::take(&mut self.all)));
     }
 }
 
 impl Worker {
-    /// A worker that is not connected yet, whose jobs take so long; none for no time.
+    /// A worker that is not connected yet; its jobs take `training`, or no time.
     pub(crate) fn new(number: u64, training: Option<Duration>, to: mpsc::UnboundedSender<Told>) -> Self {
         Self {
             // Until it is connected.
@@ -123,7 +123,7 @@ impl Worker {
         number: u64,
         slots: u32,
     ) -> Streaming<v1::CoordinatorMessage> {
-        let (outgoing, lots) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, batches) = mpsc::channel(OUTGOING_MAX);
         self.outgoing = outgoing;
         let slot = |index| v1::Slot { index, device: "cpu".into(), ..v1::Slot::default() };
         self.say(Message::Hello(v1::Hello {
@@ -135,7 +135,7 @@ impl Worker {
             ..v1::Hello::default()
         }));
         self.send().await;
-        let messages = Outgoing { lots, messages: Vec::new().into_iter() };
+        let messages = Outgoing { batches, messages: Vec::new().into_iter() };
         WorkerServiceClient::new(channel).session(messages).await.expect("a session").into_inner()
     }
 
@@ -214,7 +214,7 @@ impl Worker {
         self.free_since.insert(grant.slot, Instant::now());
     }
 
-    /// What runs lives.
+    /// Keeps the leases of its jobs.
     fn beat(&mut self) {
         let jobs = self.grants.values().flat_map(|grant| &grant.jobs);
         let running = jobs.map(|job| v1::AttemptProgress { attempt: job.attempt, epoch: 1, fraction: 0.0 });
@@ -232,16 +232,16 @@ impl Worker {
         self.said.push(v1::WorkerMessage { message: Some(message) });
     }
 
-    /// Sends what was said.
+    /// Sends the pending messages.
     async fn send(&mut self) {
         if !self.said.is_empty() {
-            // Fails only when the coordinator is gone, which the stream tells.
+            // Only fails if the coordinator is gone, which the stream reports.
             let _ = self.outgoing.send(std::mem::take(&mut self.said)).await;
         }
     }
 }
 
-/// Waits for a message and takes those that came with it.
+/// Waits for a message and also takes those that arrived with it.
 fn poll_all(
     context: &mut Context<'_>,
     session: &mut Streaming<v1::CoordinatorMessage>,

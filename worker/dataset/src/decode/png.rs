@@ -59,7 +59,7 @@ fn stream_is_whole(bytes: &[u8]) -> bool {
 /// its own, and neither does what follows them. `None` if that changes nothing.
 fn without_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     const SIGNATURE: usize = 8;
-    let mut mended = bytes.get(..SIGNATURE)?.to_vec();
+    let mut repaired = bytes.get(..SIGNATURE)?.to_vec();
     let mut at = SIGNATURE;
     let mut has_pixels = false;
     while let Some(head) = bytes.get(at..at + 8) {
@@ -70,15 +70,15 @@ fn without_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         has_pixels |= is_pixels;
         let content = bytes.get(at + 4..at.checked_add(8)?.checked_add(length)?)?;
-        mended.extend_from_slice(&head[..4]);
-        mended.extend_from_slice(content);
+        repaired.extend_from_slice(&head[..4]);
+        repaired.extend_from_slice(content);
         at += 8 + length;
         match bytes.get(at..at + 4) {
-            Some(checksum) if !is_pixels => mended.extend_from_slice(checksum),
-            _ => mended.extend_from_slice(&crc32fast::hash(content).to_be_bytes()),
+            Some(checksum) if !is_pixels => repaired.extend_from_slice(checksum),
+            _ => repaired.extend_from_slice(&crc32fast::hash(content).to_be_bytes()),
         }
         at += 4;
     }
-    mended.extend_from_slice(b"\0\0\0\0IEND\xae\x42\x60\x82");
-    (has_pixels && mended != bytes).then_some(mended)
+    repaired.extend_from_slice(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    (has_pixels && repaired != bytes).then_some(repaired)
 }
