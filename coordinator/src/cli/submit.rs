@@ -10,10 +10,10 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    inspect::sweep_row,
     output::{self, Cell, Format, Printer, print, print_one},
     set::changes,
     sweep_file::SweepFile,
+    tables::sweep_row,
 };
 use crate::api::Source;
 
