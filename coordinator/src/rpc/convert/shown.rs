@@ -11,8 +11,8 @@ use engine::{
 use proto::v1;
 
 /// A sweep with its specification.
-pub(in crate::rpc) fn sweep(view: SweepView) -> v1::Sweep {
-    v1::Sweep { specification: view.definition.shown_text(), ..summary(&view) }
+pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
+    v1::Sweep { specification: view.definition.shown_text(), ..summary(view) }
 }
 
 /// A sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
