@@ -19,7 +19,7 @@ use domain::{
 };
 use terms::{
     AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
-    WorkerName,
+    WorkerName, manifest::Described,
 };
 
 use self::metrics::LeftOutMetrics;
@@ -183,9 +183,9 @@ impl SweepRun {
         self.id
     }
 
-    /// Whether its jobs run a user's program.
-    pub(super) fn is_of_programs(&self) -> bool {
-        self.definition.specification.trainable.program().is_some()
+    /// The model that its jobs train; none where they run a user's program.
+    pub(super) fn model(&self) -> Option<&Described> {
+        self.definition.specification.trainable.model()
     }
 
     pub(super) fn definition(&self) -> &Arc<SweepDefinition> {

@@ -9,14 +9,15 @@ use std::collections::HashSet;
 use domain::{
     definition::SweepDefinition,
     record::WeightsFile,
-    specification::{Change, SpecificationSource},
+    specification::{Change, Models, SpecificationSource},
 };
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
     AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState, TEXT_CHARACTERS_MAX,
-    manifest::Manifest, metrics::known,
+    manifest::{Described, MANIFEST_BYTES_MAX, Manifest, TRAINABLES_MAX, builtins_described},
+    metrics::known,
 };
 use tonic::Status;
 
@@ -46,8 +47,6 @@ const NAMES_BYTES_MAX: usize = 64 << 10;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
-/// Most manifests of a worker: more than there are models.
-const TRAINABLES_MAX: usize = 16;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
 /// Most classes kept of a data set, and most names of images that were left out.
@@ -73,7 +72,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     check_texts(&wire)?;
-    trainables(&wire.trainables)?;
+    let models = models(&wire.trainables)?;
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
@@ -119,6 +118,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
         runs_programs: wire.allow_commands,
+        models,
     })
 }
 
@@ -145,14 +145,31 @@ fn check_texts(wire: &v1::Hello) -> Result<(), Status> {
     Ok(())
 }
 
-/// What a worker's trainers can train, by their manifests.
-fn trainables(wire: &[String]) -> Result<Vec<Manifest>, Status> {
+/// What a worker's trainer trains, by its manifests. One that names none trains the first of the built-in models.
+fn models(wire: &[String]) -> Result<Vec<Described>, Status> {
+    if wire.is_empty() {
+        return Ok(builtins_described().iter().take(1).cloned().collect());
+    }
+    manifests(wire)
+}
+
+/// Manifests as they come in.
+pub(super) fn manifests(wire: &[String]) -> Result<Vec<Described>, Status> {
     if wire.len() > TRAINABLES_MAX {
-        let message = format!("a worker names at most {TRAINABLES_MAX} trainables, not {}", wire.len());
+        let message = format!("there may be at most {TRAINABLES_MAX} manifests, not {}", wire.len());
+        return Err(Status::invalid_argument(message));
+    }
+    let bytes = wire.iter().map(String::len).sum::<usize>();
+    if bytes > MANIFEST_BYTES_MAX {
+        let message = format!(
+            "the manifests have {bytes} bytes, more than the {MANIFEST_BYTES_MAX} that they may have"
+        );
         return Err(Status::invalid_argument(message));
     }
     let read = |text: &String| {
-        Manifest::from_json(text).map_err(|error| Status::invalid_argument(error.to_string()))
+        Manifest::from_json(text)
+            .map(Described::new)
+            .map_err(|error| Status::invalid_argument(error.to_string()))
     };
     wire.iter().map(read).collect()
 }
@@ -267,15 +284,21 @@ fn epoch(record: v1::EpochRecord) -> AttemptEvent {
     }
 }
 
-/// A sweep file as it came.
-pub fn source_from_wire(wire: v1::SweepSource) -> SpecificationSource {
+/// A sweep file as it came, which may name the models that came with it.
+pub fn read_source(wire: v1::SweepSource) -> Result<SpecificationSource, Status> {
+    let models = Models::given(manifests(&wire.manifests)?);
+    Ok(source_from_wire(wire, models))
+}
+
+/// A sweep file as it came, which may name `models`.
+pub fn source_from_wire(wire: v1::SweepSource, models: Models) -> SpecificationSource {
     let file_name = if wire.file_name.is_empty() { "sweep file".to_owned() } else { wire.file_name };
     let dataset_path = (!wire.dataset_path.is_empty()).then_some(wire.dataset_path);
     let mut overrides = wire.overrides;
     if !wire.snapshot.is_empty() {
         overrides.push(format!("execution.snapshot={}", wire.snapshot));
     }
-    SpecificationSource { text: wire.text, file_name, overrides, dataset_path }
+    SpecificationSource { text: wire.text, file_name, overrides, dataset_path, models }
 }
 
 /// A data set's facts, its names cut to size; an error says why they cannot be.

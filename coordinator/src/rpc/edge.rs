@@ -48,6 +48,7 @@ pub(super) fn source(source: &v1::SweepSource) -> Result<(), Status> {
     plain("source.file_name", &source.file_name)?;
     plain("source.dataset_path", &source.dataset_path)?;
     plain("source.snapshot", &source.snapshot)?;
+    source.manifests.iter().try_for_each(|manifest| lines("source.manifests", manifest))?;
     source.overrides.iter().try_for_each(|change| lines("source.overrides", change))
 }
 

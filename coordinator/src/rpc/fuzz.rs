@@ -9,7 +9,7 @@ use super::{bodies, convert, edge};
 use domain::{
     definition::SweepDefinition,
     record::Record,
-    specification::{Specification, SpecificationSource},
+    specification::{Models, Specification, SpecificationSource},
 };
 use engine::{Engine, EngineConfig, Event, Issued, Issuer, Now, Output, SessionId, command::Submit};
 
@@ -19,7 +19,7 @@ fn engine() -> Engine {
             .into(),
         file_name: "fuzz.yaml".into(),
         overrides: Vec::new(),
-        dataset_path: None,
+        ..SpecificationSource::default()
     };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
@@ -185,7 +185,7 @@ proptest! {
     #[test]
     fn whatever_bytes_a_user_sends_they_are_a_submission_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(request) = v1::SubmitRequest::decode(bytes.as_slice()) {
-            let source = convert::source_from_wire(request.source.unwrap_or_default());
+            let source = convert::source_from_wire(request.source.unwrap_or_default(), Models::default());
             // Without a panic.
             let _ = Specification::parse(&source);
         }
@@ -205,7 +205,7 @@ proptest! {
             if edge::plain("request_id", &key).is_err() || edge::source(&source).is_err() {
                 continue;
             }
-            let Ok(definition) = SweepDefinition::parse(&convert::source_from_wire(source)) else { continue };
+            let Ok(definition) = SweepDefinition::parse(&convert::source_from_wire(source, Models::default())) else { continue };
             let command = Submit { definition: Box::new(definition), request_id: key.clone() };
             let output = submit(&mut engine(), command);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);

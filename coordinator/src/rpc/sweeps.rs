@@ -143,7 +143,8 @@ impl SweepService for SweepServer {
         let v1::ValidateRequest { source, preview } = request.into_inner();
         let source = given(source)?;
         let _place = self.reading.admit(source.encoded_len())?;
-        self.aside(move || validate(source, preview)).await.map(Response::new)
+        let source = self.with_models(source).await?;
+        self.aside(move || validate(&source, preview)).await.map(Response::new)
     }
 
     async fn submit(
@@ -164,7 +165,7 @@ impl SweepService for SweepServer {
         if request.extend_sweep_id > 0 {
             return self.extend(issuer, SweepId(request.extend_sweep_id), source).await;
         }
-        let source = convert::source_from_wire(source);
+        let source = self.with_models(source).await?;
         let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
         let snapshot = definition.specification.snapshot();
         // Until it is marked, so that nobody takes its files for ones that no sweep needs.

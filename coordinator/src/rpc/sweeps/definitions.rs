@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use domain::{
     definition::{DefinitionError, SweepDefinition},
-    specification::{Specification, SpecificationError},
+    specification::{Models, Specification, SpecificationError, SpecificationSource},
 };
-use engine::{ControlError, Issuer, command::Extend, query::Define};
+use engine::{
+    ControlError, Issuer,
+    command::Extend,
+    query::{Define, ListModels},
+};
 use proto::v1;
 use terms::SweepId;
 use tonic::{Response, Status};
@@ -23,13 +27,34 @@ const PREVIEW_MAX: u32 = 100;
 const REDEFINE_TRIES_MAX: u32 = 10;
 
 impl SweepServer {
+    /// A sweep file with the models that it may name: those that came with it, those that are built in, and those that
+    /// workers have and sweeps had.
+    pub(super) async fn with_models(&self, source: v1::SweepSource) -> Result<SpecificationSource, Status> {
+        let source = convert::read_source(source)?;
+        // Reading the file twice takes time, and what is built in can be checked where no engine answers.
+        let (lacks_model, mut source) =
+            self.aside(move || Ok::<_, SpecificationError>((source.lacks_model(), source))).await?;
+        if lacks_model {
+            let heard_of = self.leadership.query(ListModels).await.map_err(refused)?;
+            source.models = source.models.or(heard_of);
+        }
+        Ok(source)
+    }
+
     pub(super) async fn extend(
         &self,
         issuer: Issuer,
         sweep: SweepId,
         source: v1::SweepSource,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let source = convert::source_from_wire(source);
+        let (base, _) = self.definition(sweep).await?;
+        let mut given = convert::manifests(&source.manifests)?;
+        if let Some(model) = base.specification.trainable.model() {
+            // That of the sweep counts, unless one is given that would give other numbers: then they differ.
+            given.retain(|given| given.name != model.name || !given.trains(model));
+            given.push(model.clone());
+        }
+        let source = convert::source_from_wire(source, Models::given(given));
         let extension = self.aside(move || Specification::parse_with_grid(&source)).await?;
         let notes = extension.0.notes.clone();
         // Looking for what is new takes a second for a million points.
@@ -79,10 +104,10 @@ pub(super) fn given(source: Option<v1::SweepSource>) -> Result<v1::SweepSource, 
 
 /// Checks a sweep file; takes a while where it is large.
 pub(super) fn validate(
-    source: v1::SweepSource,
+    source: &SpecificationSource,
     preview: u32,
 ) -> Result<v1::ValidateResponse, SpecificationError> {
-    let definition = SweepDefinition::parse(&convert::source_from_wire(source))?;
+    let definition = SweepDefinition::parse(source)?;
     let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
     Ok(v1::ValidateResponse {
         job_count: definition.job_count(),
