@@ -1,8 +1,9 @@
 //! The coordinator and all user commands. `driver` owns the engine and commits its decisions to the store; `artifacts`
-//! keeps files of weights; `rpc` passes calls from outside to the driver; `cli` has the commands. Deciding, storing and
-//! reporting are separate crates: `engine`, `store`, `report`, with `domain` below them.
+//! keeps files of weights; `api` has the use cases, and `rpc` serves them as gRPC; `cli` has the commands. Deciding, storing
+//! and reporting are separate crates: `engine`, `store`, `report`, with `domain` below them.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod api;
 pub mod artifacts;
 pub mod cli;
 pub mod descriptors;

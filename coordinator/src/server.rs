@@ -26,6 +26,7 @@ use tonic_health::{
 use tower::layer::util::{self as stack, Stack};
 
 use crate::{
+    api::Api,
     artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
     descriptors,
     driver::{Driver, DriverError, Leadership, Role},
@@ -123,9 +124,9 @@ impl Server {
             leadership: leadership.clone(),
             health: reporter,
         };
-        let sweeps =
-            SweepServer::new(leadership.clone(), Arc::clone(&store), artifacts.clone(), streams.clone());
-        let workers = WorkerServer::new(leadership.clone(), artifacts, streams.clone(), stop.clone());
+        let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
+        let sweeps = SweepServer::new(api.clone(), streams.clone());
+        let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {

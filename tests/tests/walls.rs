@@ -35,6 +35,9 @@ const WALLS: &[(&str, &[&[&str]])] = &[
 /// The crates of the workspace that may link libtorch.
 const TORCH_CRATES: &[&str] = &["trainer"];
 
+/// What the use cases must not name: the wire format, and the interfaces that are adapters of them.
+const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "v1", "rpc", "cli"];
+
 /// Who depends on whom, by package names, without development and build dependencies.
 struct Dependencies {
     direct: BTreeMap<String, BTreeSet<String>>,
@@ -112,6 +115,36 @@ impl Dependencies {
 fn no_crate_reaches_through_its_wall() {
     let dependencies = Dependencies::of_the_workspace();
     assert_eq!(dependencies.breaches(WALLS), Vec::<String>::new());
+}
+
+/// The words of a source outside of its comments that are among `forbidden`, each with its line.
+fn words_found(source: &str, forbidden: &[&str]) -> Vec<String> {
+    let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(source.lines()) {
+        let code = text.split("//").next().unwrap_or_default();
+        let words = code.split(|sign| !is_part(sign)).filter(|word| forbidden.contains(word));
+        found.extend(words.map(|word| format!("{line}: {word}")));
+    }
+    found
+}
+
+#[test]
+fn the_use_cases_know_no_wire_format_and_no_interface() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../coordinator/src/api"));
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(file.is_file(), "{} is not read by this test", file.display());
+        let found = words_found(&fs::read_to_string(&file).unwrap(), NOT_IN_THE_API);
+        assert_eq!(found, Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_word_behind_the_wall_is_found_in_code_and_not_in_comments() {
+    let source = "//! As `rpc` does.\nuse protocol;\nlet a = v1::Sweep { b }; // tonic\nuse tonic::Status;\n";
+    assert_eq!(words_found(source, NOT_IN_THE_API), ["3: v1", "4: tonic"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
     attribution::{LOSSES_MAX, attribute},
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, SweepRun, metrics::Measured},
+    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun, metrics::Measured},
     weights::Left,
     workers::WorkerState,
 };
@@ -48,7 +48,7 @@ impl Engine {
             }
             return;
         };
-        active.deadline_ms = now.monotonic_ms + lease_ms;
+        active.lease = Lease::until(now.monotonic_ms + lease_ms);
         match event {
             AttemptEvent::Started { dataset, resumed_epochs } => {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
@@ -130,7 +130,7 @@ impl Engine {
         {
             active.started = true;
             active.resumed_epochs = resumed_epochs;
-            active.progress = (1, 0.0);
+            active.progress = Progress::Training(1, 0.0);
             let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
             if let Some(worker) = self.workers.get_mut(&name) {
                 worker.found(&dataset_path);
@@ -182,7 +182,7 @@ impl Engine {
         let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
         (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
         active.train_seconds += epoch.seconds;
-        active.progress = (epoch.number + 1, 0.0);
+        active.progress = Progress::Training(epoch.number + 1, 0.0);
         let (train_seconds, resumed_epochs) = (active.train_seconds, active.resumed_epochs);
         let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
         out.records.push(Record::EpochRecorded { attempt, epoch, objective, best, train_seconds });
@@ -260,7 +260,7 @@ impl Engine {
             .sweeps
             .attempts()
             .filter(|(_, active)| {
-                active.deadline_ms <= now.monotonic_ms && !self.waits_for_us(&active.worker)
+                active.lease.has_run_out(now.monotonic_ms) && !self.waits_for_us(&active.worker)
             })
             .map(|(attempt, active)| (attempt, active.worker.clone()))
             .collect();

@@ -13,7 +13,7 @@ use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     packs::PackKey,
     sessions::send,
-    sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun},
+    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
     workers::WorkerState,
 };
 use crate::mutants::{self, Mutant};
@@ -113,7 +113,8 @@ impl Engine {
         }
         let pack_size = jobs.len() as u32;
         let early = mutants::is_on(Mutant::LeasesBeginEarly);
-        let deadline_ms = if early { now.monotonic_ms + self.config.lease_ms } else { NOT_TOLD };
+        let lease =
+            if early { Lease::until(now.monotonic_ms + self.config.lease_ms) } else { Lease::NOT_BEGUN };
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);
@@ -127,7 +128,7 @@ impl Engine {
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
                 dataset_path: run.dataset_path().into(),
-                deadline_ms,
+                lease,
                 started: false,
                 resumed_epochs: 0,
                 is_last: false,
@@ -137,7 +138,7 @@ impl Engine {
                 last: None,
                 objective: None,
                 best: None,
-                progress: (0, 0.0),
+                progress: Progress::Preparing(0.0),
             };
             out.records.push(Record::AttemptGranted {
                 attempt,

@@ -6,7 +6,7 @@ use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, SessionId,
     ToWorker, Welcome,
     control::tell_to_leave,
-    sweep_run::{ActiveAttempt, NOT_TOLD},
+    sweep_run::{ActiveAttempt, Lease, Progress},
     workers::{Kinship, Rival, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -65,7 +65,7 @@ impl Engine {
         if !worker.occupy(active.slot, held.attempt) && held.slot.is_some() {
             return false;
         }
-        active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
         true
     }
 
@@ -143,9 +143,9 @@ impl Engine {
         for attempt in granted {
             let run = self.sweeps.get_mut(attempt.job.sweep);
             if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
-                && active.deadline_ms == NOT_TOLD
+                && !active.lease.has_begun()
             {
-                active.deadline_ms = deadline_ms;
+                active.lease = Lease::until(deadline_ms);
             }
         }
         for session in welcomed {
@@ -211,9 +211,10 @@ impl Engine {
                 unknown.push(attempt);
                 continue;
             };
-            active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
-            if active.progress != (epoch, fraction) {
-                active.progress = (epoch, fraction);
+            active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
+            let progress = Progress::reported(epoch, fraction);
+            if active.progress != progress {
+                active.progress = progress;
                 touched.push(attempt.job.sweep);
             }
         }

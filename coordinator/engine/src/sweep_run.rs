@@ -3,6 +3,8 @@
 //! while it runs or waits for another attempt. Where packs start jobs out of order, their numbers are held too: a few
 //! bytes each.
 
+mod active;
+mod invariants;
 pub(crate) mod metrics;
 mod restored;
 mod transitions;
@@ -14,108 +16,21 @@ use std::{
 };
 
 use domain::{
-    definition::{EPOCHS_MAX, SweepDefinition},
-    record::{BestEpoch, BestJobs, History},
+    definition::SweepDefinition,
+    record::{BestJobs, History},
 };
 use terms::{
-    AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
-    WorkerName, manifest::Described,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    manifest::Described,
 };
 
+pub(super) use self::active::{ActiveAttempt, Lease, Progress, WaitingJob};
 use self::metrics::LeftOutMetrics;
-use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
-use crate::mutants::{self, Mutant};
+use super::{EndsSeen, JobCounts, weights::Weights};
 
 /// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
 /// of their numbers, the candidates follow the job.
 const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
-
-/// A job that had an attempt and waits for another.
-#[derive(Debug, Clone)]
-pub(super) struct WaitingJob {
-    pub(super) attempts: u32,
-    /// Nothing was recorded of it yet.
-    pub(super) is_first: bool,
-    pub(super) history: History,
-    /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
-    /// a larger one again.
-    pub(super) pack_size_max: Option<u32>,
-}
-
-impl WaitingJob {
-    /// One that the store knows.
-    pub(super) fn again(attempts: u32, history: History) -> Self {
-        Self { attempts, is_first: false, history, pack_size_max: None }
-    }
-
-    fn first() -> Self {
-        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None }
-    }
-
-    fn fits(&self, pack_size: u32) -> bool {
-        self.pack_size_max.is_none_or(|max| pack_size <= max)
-    }
-}
-
-/// The deadline of an attempt whose grant waits for its commit: a lease begins when the worker can know of it.
-pub(super) const NOT_TOLD: u64 = u64::MAX;
-
-/// A job whose attempt holds its lease.
-#[derive(Debug, Clone)]
-pub(super) struct ActiveAttempt {
-    pub(super) attempt: u32,
-    pub(super) worker: WorkerName,
-    pub(super) slot: u32,
-    pub(super) device: String,
-    /// How many jobs its slot was given at once, this one included.
-    pub(super) pack_size: u32,
-    /// What its speed is recorded for; nothing where its slot takes no packs, or after a restart.
-    pub(super) pack_key: Option<Arc<PackKey>>,
-    /// Most jobs of the pack of its next attempt.
-    pub(super) pack_size_max: Option<u32>,
-    /// Where it was told to find its data set; after a restart, the sweep's current path.
-    pub(super) dataset_path: Arc<Path>,
-    /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
-    pub(super) deadline_ms: u64,
-    pub(super) started: bool,
-    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
-    pub(super) resumed_epochs: u32,
-    /// Its job gets no more attempts.
-    pub(super) is_last: bool,
-    pub(super) history: History,
-    /// How many it trains; none where the program decides.
-    pub(super) epochs_total: Option<u32>,
-    pub(super) train_seconds: f64,
-    pub(super) last: Option<Epoch>,
-    /// The value of the objective at that epoch.
-    pub(super) objective: Option<f64>,
-    /// The best of its durable epochs.
-    pub(super) best: Option<BestEpoch>,
-    /// Epoch in training and share of it; epoch 0 while data are prepared.
-    pub(super) progress: (u32, f64),
-}
-
-impl ActiveAttempt {
-    /// Whether this is the attempt with that number: the fence.
-    fn is(&self, attempt: u32) -> bool {
-        if mutants::is_on(Mutant::NoFencing) {
-            return true;
-        }
-        self.attempt == attempt
-    }
-
-    /// Whether it is run by that worker.
-    pub(super) fn is_of(&self, worker: &WorkerName) -> bool {
-        if mutants::is_on(Mutant::NoFencing) {
-            return true;
-        }
-        self.worker == *worker
-    }
-
-    pub(super) fn epochs_done(&self) -> u32 {
-        self.last.as_ref().map_or(0, |last| last.number)
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct SweepRun {
@@ -452,46 +367,5 @@ impl SweepRun {
             failed: self.failed,
             cancelled,
         }
-    }
-
-    pub(super) fn check_invariants(&self) -> Result<(), String> {
-        self.weights.check_invariants(self)?;
-        let counted = self.never_started()
-            + (self.waiting.len() + self.active.len()) as u64
-            + self.done
-            + self.diverged
-            + self.failed
-            + self.cancelled;
-        if counted != self.job_count() {
-            return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
-        }
-        if let Some(job) =
-            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
-        {
-            return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
-        }
-        if self.out_of_order.first().is_some_and(|job| *job <= self.next_unstarted)
-            || self.out_of_order.last().is_some_and(|job| *job > self.job_count())
-        {
-            return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
-        }
-        if self.active.keys().any(|job| !self.has_begun(*job)) {
-            return Err(format!("sweep {}: a job runs that never started", self.id));
-        }
-        if self.state.is_final() && !self.active.is_empty() {
-            return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
-        }
-        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
-        if let Some((job, active)) =
-            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
-        {
-            return Err(format!(
-                "job {}/{job} has {} epochs of {}",
-                self.id,
-                active.epochs_done(),
-                total(active)
-            ));
-        }
-        Ok(())
     }
 }

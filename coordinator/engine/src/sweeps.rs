@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use terms::{AttemptKey, SweepId, SweepState, WorkerName};
 
-use super::sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun};
+use super::sweep_run::{ActiveAttempt, Lease, SweepRun};
 
 /// The sweeps by number.
 #[derive(Debug, Default)]
@@ -72,8 +72,8 @@ impl Sweeps {
     /// Extends the leases of a worker, except those that it cannot know of yet.
     pub(super) fn extend_leases(&mut self, worker: &WorkerName, deadline_ms: u64) {
         let active = self.runs.values_mut().flat_map(SweepRun::attempts_mut);
-        for active in active.filter(|active| active.worker == *worker && active.deadline_ms != NOT_TOLD) {
-            active.deadline_ms = deadline_ms;
+        for active in active.filter(|active| active.worker == *worker && active.lease.has_begun()) {
+            active.lease = Lease::until(deadline_ms);
         }
     }
 

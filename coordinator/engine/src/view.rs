@@ -197,20 +197,16 @@ impl SweepRun {
 
     /// The sweep and what runs.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let running = self.attempts().map(|(attempt, active)| {
-            let (epoch, fraction) = active.progress;
-            RunningJob {
-                attempt,
-                worker: active.worker.clone(),
-                slot: active.slot,
-                device: active.device.clone(),
-                epochs_done: active.epochs_done(),
-                epochs_total: active.epochs_total,
-                // Progress of an epoch that is already recorded came late.
-                fraction: if epoch > 0 && epoch <= active.epochs_done() { 0.0 } else { fraction },
-                preparing: !active.started,
-                last: active.last.clone(),
-            }
+        let running = self.attempts().map(|(attempt, active)| RunningJob {
+            attempt,
+            worker: active.worker.clone(),
+            slot: active.slot,
+            device: active.device.clone(),
+            epochs_done: active.epochs_done(),
+            epochs_total: active.epochs_total,
+            fraction: active.progress.fraction_after(active.epochs_done()),
+            preparing: !active.started,
+            last: active.last.clone(),
         });
         Snapshot { sweep: self.view(), running: running.collect() }
     }

@@ -96,6 +96,10 @@ impl Content<'_> {
         let objective = headings.objective();
         let metric = |metric| self.metric(metric);
         columns.push(metric(objective));
+        if !self.fit_the_page(&columns) {
+            // Behind that many parameters, no one would see it.
+            columns[1..].rotate_right(1);
+        }
         // A metric that no job has is not worth a column.
         let mut metrics: Vec<Column<'_>> = headings.metrics().iter().skip(1).map(metric).collect();
         metrics.retain(|column| self.rows.iter().any(|row| !(column.cell)(row).is_empty()));
@@ -115,6 +119,19 @@ impl Content<'_> {
             columns.push(column(strings.reason, |row| cut(&strings.reason(&row.reason))));
         }
         (columns, others)
+    }
+
+    /// Whether a table of these columns is visible without scrolling, at least on large screens.
+    fn fit_the_page(&self, columns: &[Column<'_>]) -> bool {
+        let widths: Vec<usize> = columns
+            .iter()
+            .map(|column| {
+                let cells: Vec<String> = self.rows.iter().map(|row| (column.cell)(row)).collect();
+                let numeric = cells.iter().all(|cell| columns::is_number(cell));
+                columns::width(&column.heading, cells.iter().map(String::as_str), numeric)
+            })
+            .collect();
+        columns::too_narrow(&widths).is_some()
     }
 
     fn parameter<'a>(&'a self, name: &'a str) -> Column<'a> {

@@ -20,7 +20,7 @@ use super::{
     client::Target,
     failure::Failure,
     identity::Identity,
-    inspect::TargetId,
+    ids::TargetId,
     output::{Cell, Format, Printer, print},
     report::rows,
     signals::StopRequests,

@@ -10,16 +10,17 @@ use super::{
     confirm::Confirmation,
     failure::Failure,
     follow::{Follower, verdict},
-    inspect::{TargetId, sweep_row, sweep_state_name},
+    ids::TargetId,
     output::{Format, count, print, print_one},
     progress::{Progress, Standstill},
+    tables::{sweep_row, sweep_state_name},
 };
 
 /// A sweep on the command line.
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepArgument {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
 }
 

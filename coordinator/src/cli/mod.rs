@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod follow;
 mod identity;
+mod ids;
 mod inspect;
 mod output;
 mod progress;
@@ -21,6 +22,7 @@ mod settings;
 mod signals;
 mod submit;
 mod sweep_file;
+mod tables;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -177,7 +177,7 @@ fn best(sweep: &v1::Sweep) -> Option<Best> {
     let best = sweep.best.as_ref()?;
     let point = best.point.as_ref()?;
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
-    let parameters = super::inspect::short_point(point, &sweep.varying);
+    let parameters = super::tables::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
     Some(Best {
         value: format!("best {metric}{any} {} (job {}", measured(best.value, 4), point.job),

@@ -29,7 +29,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArguments {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
     /// Folder to write into [default: sweep-results/NAME-SWEEP]
     #[arg(long, value_name = "DIR")]

@@ -5,8 +5,8 @@ use proto::v1;
 use super::{
     client::Target,
     failure::Failure,
-    inspect::sweep_row,
     output::{Format, print, print_one},
+    tables::sweep_row,
 };
 
 /// Arguments of `sweep set`.
@@ -17,7 +17,7 @@ use super::{
 )]
 pub(super) struct SetArguments {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
     /// name, dataset.path, metric.use, artifacts.keep or a key of `execution` with its new value, such as
     /// execution.max_parallel=8; none lifts a limit

@@ -16,12 +16,12 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    inspect::sweep_row,
     output::{self, Cell, Format, Printer, print, print_one},
     set::changes,
     sweep_file::SweepFile,
+    tables::sweep_row,
 };
-use crate::rpc::convert::read_source;
+use crate::api::Source;
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,8 @@ pub(super) struct SubmitArguments {
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    let source = read_source(source).map_err(|error| Failure::operation(error.message().to_owned()))?;
+    let source =
+        Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
     Specification::parse_with_grid(&source).map_err(|error| Failure::operation(error.to_string()))
 }
 

@@ -289,7 +289,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
     let ended = other.args(["train", "--device", "cpu", "--for-worker", "0.0.0"]).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("sweep-worker of 0.0.0"), "{said}");
+    assert!(said.contains("sweep-worker 0.0.0"), "{said}");
 }
 
 #[test]

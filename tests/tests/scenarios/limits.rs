@@ -265,7 +265,7 @@ async fn of_answers_mean_that_nothing_is_listened_to_either() {
 }
 
 #[tokio::test]
-async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
+async fn of_sense_quarantine_a_worker_and_the_others_go_on() {
     let cluster = Cluster::start(chaos::light(10));
     let parameters = "{epochs: {value: 2}, seed: {min: 1, max: 6, count: 6}}\nexecution: {attempts_max: 100}";
     let sweep = cluster.submit(parameters).await;

@@ -1,10 +1,9 @@
 //! The stream to the coordinator: opened, and reopened whenever it is lost. Knows tonic; only decides when to try again
 //! and when that is pointless.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+mod refusals;
+
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use proto::v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient};
@@ -13,11 +12,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status,
-    metadata::MetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, Endpoint},
 };
 
-use super::session::EVENTS_IN_FLIGHT_MAX;
+pub(crate) use self::refusals::REFUSED_WITHIN;
+use self::refusals::{Refusals, refusal};
+use super::{
+    session::EVENTS_IN_FLIGHT_MAX,
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, chain, endpoints, token},
+};
 
 /// Messages on their way out: all events that may be in flight, and room for everything that is not an event. If it is
 /// full all the same, the coordinator is not reading, and the stream is abandoned.
@@ -32,57 +35,8 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before another try, without its jitter: a restarted coordinator is found soon.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// How long a coordinator that has accepted this worker may refuse it before that counts: a token that is changed at
-/// the coordinator first, or a proxy that is starting, must not cost running trainings.
-pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(5 * 60);
-
-/// Longest wait for a connection, including name lookup and TLS.
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
 /// Longest wait for the stream once there is a connection.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
-
-/// How often an idle connection is probed, and how long the answer may take: a cut cable or a stalled coordinator is
-/// noticed in 10 s, half of the usual lease.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Longest message that is accepted. A grant is a few kilobytes.
-pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
-
-/// The coordinator's address and the credentials for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// `http://…` or `https://…`; several coordinators are separated by commas.
-    pub(crate) url: String,
-    /// File with the bearer token.
-    pub(crate) token_file: Option<PathBuf>,
-    /// File with the certificates to trust.
-    pub(crate) tls_ca: Option<PathBuf>,
-}
-
-/// The target is unusable.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
-    #[error(
-        "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
-    )]
-    Url {
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// https without certificates.
-    #[error("an https:// coordinator needs --tls-ca FILE, the certificates to trust")]
-    NoCertificates,
-    /// The file cannot be read or used.
-    #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
-    File {
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
 
 /// An event on the stream.
 #[derive(Debug)]
@@ -117,53 +71,9 @@ pub(crate) fn keep(
     // Only to report a missing file at once.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
-    let refusals = Refusals { within: refused_within, was_let_in: false, since: None, told: false };
+    let refusals = Refusals::new(refused_within);
     let keeper = Keeper { target, endpoints, next: 0, events: sender, refusals, told: None };
     Ok((keeper.run(), events))
-}
-
-pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
-    target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
-}
-
-fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
-    let wrong = |reason: String| TargetError::Url { url: given.to_owned(), reason };
-    let url = terms::coordinator_url(given).map_err(|reason| wrong(reason.to_owned()))?;
-    let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
-    let endpoint = match endpoint.uri().scheme_str() {
-        Some("http") => endpoint,
-        Some("https") => {
-            let path = target.tls_ca.clone().ok_or(TargetError::NoCertificates)?;
-            let unusable = |reason| TargetError::File { path: path.clone(), reason };
-            let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-            endpoint.tls_config(tls).map_err(|error| unusable(chain(&error)))?
-        }
-        _ => return Err(wrong("its scheme is neither http nor https".to_owned())),
-    };
-    Ok(endpoint
-        .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-        .keep_alive_while_idle(true))
-}
-
-pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
-    let Some(path) = &target.token_file else { return Ok(None) };
-    let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
-    let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    // Editors on Windows begin a file with a byte order mark.
-    let token = content.strip_prefix('\u{feff}').unwrap_or(&content).trim();
-    if token.is_empty() {
-        return Err(unusable("it holds no token".to_owned()));
-    }
-    let value = format!("Bearer {token}");
-    let mut value: MetadataValue<_> = value
-        .parse()
-        .map_err(|_| unusable("its token holds characters that HTTP does not allow".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
 }
 
 /// What prevents a worker from reaching its coordinator.
@@ -172,38 +82,6 @@ enum Trouble {
     Unreachable,
     NameTaken,
     Refused,
-}
-
-/// How long the coordinator has refused this worker.
-#[derive(Debug)]
-struct Refusals {
-    /// How long it may refuse before that counts.
-    within: Duration,
-    /// Whether it ever accepted this worker.
-    was_let_in: bool,
-    /// Since when it has refused it.
-    since: Option<Instant>,
-    /// Whether the agent was told.
-    told: bool,
-}
-
-impl Refusals {
-    fn let_in(&mut self) {
-        (self.was_let_in, self.since, self.told) = (true, None, false);
-    }
-
-    /// What to report about a refusal at `now`; nothing if it may be temporary, or was reported already.
-    fn event(&mut self, now: Instant, code: Code, reason: String) -> Option<LinkEvent> {
-        if !self.was_let_in || !may_pass(code) {
-            return Some(LinkEvent::Refused(reason));
-        }
-        let refused_for = now.saturating_duration_since(*self.since.get_or_insert(now));
-        if refused_for < self.within || std::mem::replace(&mut self.told, true) {
-            return None;
-        }
-        let within = humantime::format_duration(self.within);
-        Some(LinkEvent::RefusedForLong(format!("{reason}; it was tried again for {within}")))
-    }
 }
 
 struct Keeper {
@@ -355,134 +233,11 @@ impl Keeper {
     }
 }
 
-/// Whether a refusal may end by itself, when someone corrects the token or the version.
-fn may_pass(code: Code) -> bool {
-    matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition)
-}
-
-/// The message for people, if the coordinator, or a proxy before it, refuses this worker.
-fn refusal(status: &Status) -> Option<String> {
-    let said = status.message();
-    Some(match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => {
-            format!("the coordinator does not accept this worker's token ({said}); see --token-file")
-        }
-        Code::FailedPrecondition => {
-            format!(
-                "the coordinator does not work with this version of the worker ({said}); use the same version of both"
-            )
-        }
-        Code::AlreadyExists => format!("another process has taken this worker's place: {said}"),
-        Code::InvalidArgument => format!("the coordinator does not accept this worker ({said})"),
-        _ => return None,
-    })
-}
-
 fn describe(status: &Status) -> String {
     match std::error::Error::source(status) {
         Some(source) if status.message().is_empty() => chain(source),
         Some(source) => format!("{}: {}", status.message(), chain(source)),
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
-    }
-}
-
-/// An error and its causes; tonic's own text only says "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(url: &str) -> Target {
-        Target { url: url.into(), token_file: None, tls_ca: None }
-    }
-
-    #[test]
-    fn a_host_and_port_alone_are_an_address() {
-        let endpoints = endpoints(&target("127.0.0.1:7070, http://other:1")).unwrap();
-        let uris: Vec<String> = endpoints.iter().map(|endpoint| endpoint.uri().to_string()).collect();
-        assert_eq!(uris, ["http://127.0.0.1:7070/", "http://other:1/"]);
-    }
-
-    #[test]
-    fn addresses_that_cannot_work_are_refused_with_what_would() {
-        let error = |url| endpoints(&target(url)).unwrap_err().to_string();
-        assert!(error("ftp://host").contains("use http://HOST:PORT"));
-        assert!(error("http://[broken").contains("use http://HOST:PORT"));
-        assert_eq!(
-            error("https://host:1"),
-            "an https:// coordinator needs --tls-ca FILE, the certificates to trust"
-        );
-    }
-
-    #[test]
-    fn a_token_file_that_is_missing_or_empty_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        let with_file = Target { token_file: Some(path.clone()), ..target("http://host") };
-        assert!(token(&with_file).unwrap_err().to_string().contains(&path.display().to_string()));
-        std::fs::write(&path, " \n").unwrap();
-        assert!(token(&with_file).unwrap_err().to_string().contains("it holds no token"));
-        std::fs::write(&path, "secret\n").unwrap();
-        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
-        std::fs::write(&path, "\u{feff}secret\r\n").unwrap();
-        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
-    }
-
-    #[test]
-    fn only_what_stays_as_it_is_is_a_refusal() {
-        for code in
-            [Code::Unauthenticated, Code::FailedPrecondition, Code::AlreadyExists, Code::InvalidArgument]
-        {
-            assert!(refusal(&Status::new(code, "no")).is_some(), "{code}");
-        }
-        for code in [
-            Code::Unavailable,
-            Code::Aborted,
-            Code::Internal,
-            Code::Unknown,
-            Code::ResourceExhausted,
-            Code::Unimplemented,
-        ] {
-            assert!(refusal(&Status::new(code, "no")).is_none(), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_by_a_coordinator_that_let_the_worker_in_before_is_believed_after_a_while() {
-        let within = Duration::from_secs(60);
-        let mut refusals = Refusals { within, was_let_in: false, since: None, told: false };
-        let begin = Instant::now();
-        let hear = |refusals: &mut Refusals, seconds: u64, code| match refusals.event(
-            begin + Duration::from_secs(seconds),
-            code,
-            "no".into(),
-        ) {
-            None => "it may pass",
-            Some(LinkEvent::Refused(_)) => "at once",
-            Some(LinkEvent::RefusedForLong(_)) => "for long",
-            Some(other) => panic!("{other:?}"),
-        };
-        assert_eq!(hear(&mut refusals, 0, Code::Unauthenticated), "at once", "it was never let in");
-        refusals.let_in();
-        assert_eq!(hear(&mut refusals, 100, Code::Unauthenticated), "it may pass");
-        assert_eq!(hear(&mut refusals, 159, Code::PermissionDenied), "it may pass");
-        refusals.let_in();
-        assert_eq!(hear(&mut refusals, 161, Code::FailedPrecondition), "it may pass");
-        assert_eq!(hear(&mut refusals, 221, Code::Unauthenticated), "for long");
-        assert_eq!(hear(&mut refusals, 300, Code::Unauthenticated), "it may pass", "it is told once");
-        assert_eq!(hear(&mut refusals, 300, Code::AlreadyExists), "at once", "its place is taken");
     }
 }

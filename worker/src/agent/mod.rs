@@ -1,8 +1,8 @@
-//! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream
-//! to the coordinator; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was; `slots` and
-//! `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps them until
-//! `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a daemon;
-//! `describe` asks a trainer what it trains.
+//! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
+//! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
+//! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
+//! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
+//! daemon; `describe` asks a trainer what it trains.
 
 mod asked_weights;
 mod connection;
@@ -21,6 +21,7 @@ mod snapshots;
 mod spool;
 mod spool_format;
 mod start;
+mod target;
 mod trainer_process;
 mod uploads;
 mod weights;

@@ -18,7 +18,7 @@ use tokio_util::{
 
 use self::log::{Told, log_event};
 use super::{
-    connection::{self, LinkEvent, Target, TargetError},
+    connection::{self, LinkEvent},
     lineage,
     session::{
         Session,
@@ -27,6 +27,7 @@ use super::{
     slots::{Slots, Trainers},
     snapshots::{Remote, Snapshots},
     spool::{Spool, SpoolError},
+    target::{Target, TargetError},
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},

@@ -17,13 +17,14 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connection::{REFUSED_WITHIN, Target},
+    connection::REFUSED_WITHIN,
     descriptors, devices,
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
     shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
+    target::Target,
     weights::WAITING_BYTES_MAX,
     wire::Identity,
 };

@@ -13,7 +13,7 @@ use tonic::{
 };
 
 use super::{
-    connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token},
     weights::{Waiting, WeightsFolder, hash},
 };
 

@@ -24,6 +24,15 @@ impl Models {
         Described::all_from_json(text).map(Self::given)
     }
 
+    /// The same for an extension of a sweep of this model, which counts, unless one of its name is given that would give other
+    /// numbers: then they differ, which is found out later.
+    #[must_use]
+    pub fn of_sweep(mut self, model: &Described) -> Self {
+        self.given.retain(|given| given.name != model.name || !given.trains(model));
+        self.given.push(model.clone());
+        self
+    }
+
     /// The same with others that count where no other has their name.
     #[must_use]
     pub fn or(mut self, heard_of: impl IntoIterator<Item = Described>) -> Self {

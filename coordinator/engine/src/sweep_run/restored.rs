@@ -8,7 +8,7 @@ use domain::{
 };
 use terms::JobState;
 
-use super::{ActiveAttempt, SweepRun, WaitingJob};
+use super::{ActiveAttempt, Lease, Progress, SweepRun, WaitingJob};
 use crate::{
     job_control::STOPPED,
     mutants::{self, Mutant},
@@ -76,14 +76,14 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 pack_key: None,
                 pack_size_max: None,
                 dataset_path: run.dataset_path().into(),
-                deadline_ms,
+                lease: Lease::until(deadline_ms),
                 started: attempt.started,
                 resumed_epochs: 0,
                 is_last: reason == STOPPED,
                 history,
                 epochs_total: run.definition.budget(job),
                 train_seconds: attempt.train_seconds,
-                progress: (
+                progress: Progress::reported(
                     attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),
                     0.0,
                 ),

@@ -23,6 +23,11 @@ pub(super) fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>, num
     cells.map(cell).max().unwrap_or(0).max(heading) + GAP
 }
 
+/// Whether a cell may be in a column of numbers.
+pub(super) fn is_number(cell: &str) -> bool {
+    cell.is_empty() || cell.parse::<f64>().is_ok()
+}
+
 /// Whether some text of a column wraps.
 pub(super) fn has_long_texts<'a>(mut cells: impl Iterator<Item = &'a str>) -> bool {
     cells.any(|text| signs(text) > TEXT_MAX)

@@ -124,8 +124,8 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
 
 /// Which columns hold only numbers.
 fn numeric(headings: &[String], rows: &[TableRow]) -> Vec<bool> {
-    let is_number = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok();
-    (0..headings.len()).map(|column| rows.iter().all(|row| is_number(&row.cells[column]))).collect()
+    let is_numeric = |column: usize| rows.iter().all(|row| columns::is_number(&row.cells[column]));
+    (0..headings.len()).map(is_numeric).collect()
 }
 
 /// The class attribute of each column.

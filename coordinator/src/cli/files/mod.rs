@@ -28,7 +28,7 @@ use self::{
     walk::{Found, LeftOut},
 };
 use super::{client::Target, failure::Failure};
-use crate::rpc::convert::read_source;
+use crate::api::Source;
 
 /// Bytes that are read and hashed at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -64,7 +64,7 @@ pub(super) async fn send_with(
     folder: &Path,
     target: &Target,
 ) -> Result<(), Failure> {
-    let Ok(read) = read_source(source.clone()) else { return Ok(()) };
+    let Ok(read) = Source::from(source.clone()).specification() else { return Ok(()) };
     let folder = folder.to_owned();
     let collecting = tokio::task::spawn_blocking(move || {
         let Ok(specification) = Specification::parse(&read) else { return Ok(None) };

@@ -10,7 +10,7 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terminal::text;
 
 use super::{
-    super::{inspect::short_point, output::count},
+    super::{output::count, tables::short_point},
     METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, share_done, share_of_job, shown_metrics, spoken,
 };
 
@@ -62,7 +62,7 @@ impl Bars {
                 if matches!(changed.state(), v1::JobState::Failed | v1::JobState::Pending) =>
             {
                 let job = changed.point.as_ref().map_or(0, |point| point.job);
-                let state = super::super::inspect::job_state_name(changed.state());
+                let state = super::super::tables::job_state_name(changed.state());
                 let has_failed = changed.state() == v1::JobState::Failed;
                 if has_failed && changed.reason == self.failed.0 && !changed.reason.is_empty() {
                     self.failed.1 += 1;

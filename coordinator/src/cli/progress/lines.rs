@@ -3,7 +3,7 @@
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{
-    super::inspect::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
+    super::tables::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
 };
 use crate::cli::{
     failure::Failure,

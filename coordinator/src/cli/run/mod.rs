@@ -27,7 +27,8 @@ use super::{
     failure::Failure,
     files,
     follow::{Follower, is_final, verdict},
-    inspect::{JobTable, TargetId, each_job_page, say_left_out, sweep_state_name},
+    ids::TargetId,
+    inspect::each_job_page,
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -35,6 +36,7 @@ use super::{
     signals::StopRequests,
     submit,
     sweep_file::SweepFile,
+    tables::{JobTable, say_left_out, sweep_state_name},
 };
 use crate::{
     descriptors,

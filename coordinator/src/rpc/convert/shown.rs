@@ -11,12 +11,12 @@ use engine::{
 use proto::v1;
 
 /// A sweep with its specification.
-pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
+pub(in crate::rpc) fn sweep(view: SweepView) -> v1::Sweep {
     let model = view.definition.specification.trainable.model();
     v1::Sweep {
         specification: view.definition.shown_text(),
         manifest: model.map(|model| model.to_json()).unwrap_or_default(),
-        ..summary(view)
+        ..summary(&view)
     }
 }
 
@@ -26,10 +26,11 @@ pub(in crate::rpc) fn listed(view: &SweepView) -> v1::Sweep {
 }
 
 /// A sweep and what runs, without its specification, which does not change with what the jobs do.
-pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSnapshot {
+pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSweepResponse {
     let Snapshot { sweep, running } = view;
     let running = running.into_iter().map(|job| running_job(&sweep, job)).collect();
-    v1::WatchSnapshot { sweep: Some(summary(&sweep)), running }
+    let snapshot = v1::WatchSnapshot { sweep: Some(summary(&sweep)), running };
+    v1::WatchSweepResponse { event: Some(v1::watch_sweep_response::Event::Snapshot(snapshot)) }
 }
 
 fn summary(view: &SweepView) -> v1::Sweep {

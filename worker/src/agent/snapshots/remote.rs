@@ -12,7 +12,7 @@ use tonic::{
 };
 
 use super::fetch::{Piece, Source};
-use crate::agent::connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token};
+use crate::agent::target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token};
 
 /// Longest wait for the answer to a call: a megabyte over a slow line.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
