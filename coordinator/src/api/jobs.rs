@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use domain::{
-    definition::SweepDefinition,
-    record::WeightsState,
-};
+use domain::{definition::SweepDefinition, record::WeightsState};
 use store::{AttemptRow, CountingEpochs, EpochRow, JobRow, Store};
 use terms::{JobKey, JobState, ParameterMap, SweepId, SweepState};
 

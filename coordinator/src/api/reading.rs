@@ -3,8 +3,8 @@
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{ApiError, error::task_ended};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Threads that read at the same time: half of the processors, so that the other half is for everything else.
 const THREADS_MAX: usize = 4;

@@ -89,10 +89,8 @@ impl Report {
             self.read().await?;
         }
         let job = self.jobs.pop_front();
-        self.current = job
-            .as_ref()
-            .and_then(|job| job.row.as_ref())
-            .map(|row| (row.job, row.attempts, row.epochs_done));
+        self.current =
+            job.as_ref().and_then(|job| job.row.as_ref()).map(|row| (row.job, row.attempts, row.epochs_done));
         Ok(job.map(ReportRow::Job))
     }
 

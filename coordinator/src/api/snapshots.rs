@@ -55,7 +55,9 @@ impl Api {
     pub(crate) async fn contents(&self, wanted: Vec<Piece>) -> Result<Vec<Piece>, ApiError> {
         let artifacts = self.place_for_files()?;
         if wanted.len() > SNAPSHOT_PIECES_MAX {
-            return Err(ApiError::Invalid(format!("at most {SNAPSHOT_PIECES_MAX} contents are sent at a time")));
+            return Err(ApiError::Invalid(format!(
+                "at most {SNAPSHOT_PIECES_MAX} contents are sent at a time"
+            )));
         }
         artifacts.contents(wanted).await.map_err(|error| not_done(artifacts, &error))
     }

@@ -2,13 +2,18 @@
 
 use async_trait::async_trait;
 use domain::record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState};
-use engine::{Issuer, command::{Retried, Retry}, query::SeeEnds, weights_name};
+use engine::{
+    Issuer,
+    command::{Retried, Retry},
+    query::SeeEnds,
+    weights_name,
+};
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
 use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
 
-use super::*;
 use super::weights::DOWNLOADS_MAX;
+use super::*;
 use crate::artifacts::Artifacts;
 
 /// A store that tells the test of each list of jobs by state, and makes it once the test lets it.

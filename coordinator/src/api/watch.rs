@@ -260,14 +260,16 @@ fn job_of(observation: &Observation) -> u64 {
 
 fn event<T>(definition: &SweepDefinition, observation: Observation) -> Option<WatchEvent<T>> {
     match observation {
-        Observation::Epoch { attempt, epoch, metrics, resumed_epochs } => Some(WatchEvent::Epoch(EpochSeen {
-            attempt,
-            parameters: definition.parameters(attempt.job.job),
-            epochs_total: definition.budget(attempt.job.job),
-            epoch,
-            metrics,
-            resumed_epochs,
-        })),
+        Observation::Epoch { attempt, epoch, metrics, resumed_epochs } => {
+            Some(WatchEvent::Epoch(EpochSeen {
+                attempt,
+                parameters: definition.parameters(attempt.job.job),
+                epochs_total: definition.budget(attempt.job.job),
+                epoch,
+                metrics,
+                resumed_epochs,
+            }))
+        }
         Observation::Job { attempt, state, worker, reason } => Some(WatchEvent::Job(JobSeen {
             attempt,
             parameters: definition.parameters(attempt.job.job),

@@ -87,7 +87,10 @@ mod tests {
             (ApiError::Refused(text()), Code::FailedPrecondition),
             (ApiError::Aborted(text()), Code::Aborted),
             (ApiError::Full(text()), Code::ResourceExhausted),
-            (ApiError::Busy { message: text(), retry_after: Duration::from_secs(2) }, Code::ResourceExhausted),
+            (
+                ApiError::Busy { message: text(), retry_after: Duration::from_secs(2) },
+                Code::ResourceExhausted,
+            ),
             (ApiError::NotLeading { message: text(), leader }, Code::Unavailable),
             (ApiError::Unavailable(text()), Code::Unavailable),
             (ApiError::Corrupt(text()), Code::DataLoss),
