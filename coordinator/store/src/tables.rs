@@ -95,6 +95,9 @@ pub(super) type Row = Arc<dyn Values + Send + Sync>;
 /// Text of a row: most of it is one of a few words.
 pub(super) type Text = Cow<'static, str>;
 
+/// Bytes of a row. Shared, because the row of a job repeats those of its epochs.
+pub(super) type Bytes = Arc<[u8]>;
+
 /// A column that later rows have: see [`Kind::Added`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Added<T>(pub(super) Option<T>);
@@ -134,7 +137,7 @@ macro_rules! cell {
 cell!(i64, Option<i64>, Integer, |cell| *cell, |row, column| row.integer(column)?);
 cell!(f64, Option<f64>, Real, |cell| *cell, |row, column| row.real(column)?);
 cell!(Text, Option<Text>, Text, |cell| &**cell, |row, column| row.text(column)?.map(Cow::Owned));
-cell!(Vec<u8>, Option<Vec<u8>>, Bytes, |cell| cell.as_slice(), |row, column| row.bytes(column)?);
+cell!(Bytes, Option<Bytes>, Bytes, |cell| &**cell, |row, column| row.bytes(column)?.map(Arc::from));
 
 impl Cell for bool {
     const KIND: Kind = Kind::Boolean;
@@ -250,10 +253,10 @@ table! {
         epochs_done: i64,
         train_seconds: f64,
         objective: Option<f64>,
-        metrics: Option<Vec<u8>>,
+        metrics: Option<Bytes>,
         best_epoch: Option<i64>,
         best_objective: Option<f64>,
-        best_metrics: Option<Vec<u8>>,
+        best_metrics: Option<Bytes>,
     }
 }
 
@@ -281,7 +284,7 @@ table! {
 table! {
     /// An epoch.
     Epoch, "epochs", 4 keys,
-    { sweep_id: i64, job: i64, attempt: i64, epoch: i64, seconds: f64, metrics: Vec<u8>, }
+    { sweep_id: i64, job: i64, attempt: i64, epoch: i64, seconds: f64, metrics: Bytes, }
 }
 
 table! {
