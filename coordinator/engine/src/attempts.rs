@@ -125,9 +125,14 @@ impl Engine {
             // Other jobs of the pack may have moved to other workers, so this speed says nothing about the size of the pack.
             run.forget_pack_keys(attempt);
         }
-        if let Some(active) = run.active_mut(attempt)
-            && !active.started
-        {
+        let Some(active) = run.active_mut(attempt) else { return };
+        if active.started {
+            // It turned out that more epochs come from the checkpoint.
+            if resumed_epochs > active.resumed_epochs {
+                active.resumed_epochs = resumed_epochs;
+                out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
+            }
+        } else {
             active.started = true;
             active.resumed_epochs = resumed_epochs;
             active.progress = Progress::Training(1, 0.0);

@@ -20,7 +20,7 @@ pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
-    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
+    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
 };
 pub use parameter::{ParameterMap, ParameterValue};
 pub use state::{AttemptState, JobState, Outcome, SweepState};

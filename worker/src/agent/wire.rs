@@ -310,9 +310,9 @@ mod tests {
             EventKind::Epoch(EpochReport {
                 number: 1,
                 seconds: 2.0,
-                metrics: vec![("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)],
+                metrics: [("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)].into_iter().collect(),
             }),
-            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: Vec::new() }),
+            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: [].into_iter().collect() }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),

@@ -105,6 +105,11 @@ impl Running {
         self.spent.is_some()
     }
 
+    /// How many epochs it has reported.
+    pub(super) fn epochs_done(&self) -> u32 {
+        self.epochs_done
+    }
+
     /// Where it is at `now`, and how its time was spent.
     pub(super) fn time_spent(&self, now: Duration) -> String {
         self.spent.as_ref().map_or_else(|| self.place(), |spent| spent.words(now, self.epoch))

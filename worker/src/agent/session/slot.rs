@@ -203,8 +203,14 @@ impl Slot {
                 running.spent.iter_mut().filter(|_| validating).for_each(|spent| spent.validates(now));
                 Ok(running.set_progress(epoch, fraction))
             }
-            FromTrainer::Started { .. } if running.has_started() => {
+            FromTrainer::Started { resumed_epochs, .. }
+                if running.has_started() && resumed_epochs <= running.epochs_done() =>
+            {
                 Err("the trainer said twice that training started".to_owned())
+            }
+            // More of the checkpoint than was known follows.
+            FromTrainer::Started { dataset, resumed_epochs, .. } if running.has_started() => {
+                Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.spent = Some(TimeSpent::begin(now));
