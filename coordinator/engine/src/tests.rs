@@ -7,6 +7,7 @@ mod control;
 mod epoch;
 mod jobs;
 mod leases;
+mod models;
 mod names;
 mod packs;
 mod programs;

@@ -1,6 +1,9 @@
 //! Things as JSON. They come as messages and are made into the report's types, whose views are the one shape that each thing has.
 
-use domain::{definition::first_document, specification::Specification};
+use domain::{
+    definition::first_document,
+    specification::{Models, Specification},
+};
 use proto::v1;
 use report::{
     Columns,
@@ -77,9 +80,10 @@ impl Jobs {
 
 /// The names of a sweep's parameters; of a sweep file that this version cannot read, those that vary.
 fn parameters(sweep: &v1::Sweep) -> Vec<String> {
-    match Specification::from_stored(first_document(&sweep.specification)) {
-        Ok(specification) => specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
-        Err(_) => sweep.varying.clone(),
+    let read = |models| Specification::from_stored(first_document(&sweep.specification), &models).ok();
+    match Models::from_json(&sweep.manifest).ok().and_then(read) {
+        Some(specification) => specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
+        None => sweep.varying.clone(),
     }
 }
 
