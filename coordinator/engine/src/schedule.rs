@@ -43,7 +43,9 @@ impl Engine {
         let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.position));
         let run = self.sweeps.get(sweep);
         slot.is_some_and(|slot| slot.description.pack_size_max > 1)
-            && run.is_some_and(|run| run.definition().execution.pack_size_max != Some(1))
+            && run.is_some_and(|run| {
+                run.definition().manifest.packs && run.definition().execution.pack_size_max != Some(1)
+            })
     }
 
     /// How many slots take packs, busy or free: the waiting jobs are divided among all of them, so that slots which

@@ -6,6 +6,7 @@ mod cluster;
 mod control;
 mod jobs;
 mod leases;
+mod models;
 mod names;
 mod packs;
 mod programs;

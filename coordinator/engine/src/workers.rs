@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
 };
 
-use terms::{AttemptKey, SweepId, WorkerName};
+use terms::{
+    AttemptKey, SweepId, WorkerName,
+    manifest::{Described, builtins_described},
+};
 
 pub(super) use self::roster::Workers;
 use super::{
@@ -82,6 +85,8 @@ pub(super) struct WorkerState {
     leaving: String,
     slots: Vec<SlotState>,
     runs_programs: bool,
+    /// What its trainer trains.
+    models: Vec<Described>,
     last_seen_unix_ms: u64,
     /// When the last message came, on the clock of leases.
     last_heard_ms: u64,
@@ -115,10 +120,13 @@ impl Hello {
         let of_slot = |slot: &SlotDescription| {
             size_of::<SlotState>() + slot.device.capacity() + slot.description.capacity()
         };
+        // Most workers have the same, which are kept once; those that many have are built in.
+        let is_own = |model: &&Described| !builtins_described().contains(model);
         let texts = [&self.instance, &self.host, &self.software_version];
         size_of::<WorkerState>()
             + self.slots.iter().map(of_slot).sum::<usize>()
             + texts.into_iter().map(String::capacity).sum::<usize>()
+            + self.models.iter().filter(is_own).map(Described::bytes).sum::<usize>()
     }
 }
 
@@ -133,7 +141,7 @@ impl WorkerState {
     /// A worker that has said hello on a stream.
     pub(super) fn new(now: Now, session: SessionId, hello: Hello) -> Self {
         let bytes = hello.bytes_kept();
-        let Hello { instance, host, software_version, slots, draining, runs_programs, .. } = hello;
+        let Hello { instance, host, software_version, slots, draining, runs_programs, models, .. } = hello;
         let slot = |description| SlotState { description, occupants: BTreeSet::new() };
         Self {
             session: Some(session),
@@ -146,6 +154,7 @@ impl WorkerState {
             leaving: String::new(),
             slots: slots.into_iter().map(slot).collect(),
             runs_programs,
+            models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
             returns_until_ms: 0,
@@ -158,9 +167,18 @@ impl WorkerState {
         }
     }
 
-    /// Whether it can run what the sweep is about: programs only where its user allows them.
+    /// Whether it can run what the sweep is about: programs only where its user allows them, models only where its trainer
+    /// trains them.
     pub(super) fn can_run(&self, run: &SweepRun) -> bool {
-        self.runs_programs || !run.is_of_programs()
+        match run.model() {
+            None => self.runs_programs,
+            Some(model) => self.models.iter().any(|own| own.trains(model)),
+        }
+    }
+
+    /// What its trainer trains.
+    pub(super) fn models(&self) -> &[Described] {
+        &self.models
     }
 
     /// Its stream; none while it is away.
@@ -306,6 +324,7 @@ impl WorkerState {
         self.session = None;
         self.last_seen_unix_ms = seen_unix_ms.unwrap_or(self.last_seen_unix_ms);
         self.returns_until_ms = returns_until_ms;
+        self.models = Vec::new();
         self.slots.truncate(DEPARTED_SLOTS_MAX);
         self.slots.shrink_to_fit();
         let slots = self.slots.iter_mut().map(|slot| &mut slot.description);

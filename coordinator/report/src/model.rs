@@ -1,6 +1,8 @@
 //! What a report is made from: a sweep, its jobs and their epochs, independent of the wire format. Parameters and
 //! metrics are the sweep's own; no code here depends on their names.
 
+use std::sync::Arc;
+
 use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
     manifest::Manifest,
@@ -37,7 +39,7 @@ pub struct Sweep {
     /// Why they were dropped, for people.
     pub metrics_left_out_reason: String,
     /// What a built-in model says about itself.
-    pub manifest: Option<&'static Manifest>,
+    pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.
     pub specification: String,
     /// What the workers found in the data set.

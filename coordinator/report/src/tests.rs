@@ -45,7 +45,7 @@ fn header(job_count: u64, counts: JobCounts) -> Sweep {
         metrics: MetricSchema::of(METRICS).unwrap(),
         metrics_left_out: 0,
         metrics_left_out_reason: String::new(),
-        manifest: builtin("simple_cnn"),
+        manifest: builtin("simple_cnn").cloned().map(Into::into),
         specification: "name: activation-lr-batch\nmodel: simple_cnn\n".into(),
         dataset: Some(DatasetSummary {
             content_hash: "af1349b9f5f9a1a6".into(),

@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-use domain::{definition::first_document, grid::Grid, help, space::Name, specification::Specification};
+use domain::{
+    definition::first_document,
+    grid::Grid,
+    help,
+    space::Name,
+    specification::{Models, Specification},
+};
 use proto::v1;
 use terminal::output::say;
 
@@ -40,8 +46,9 @@ pub(super) struct SubmitArguments {
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    Specification::parse_with_grid(&Source::from(source).specification())
-        .map_err(|error| Failure::operation(error.to_string()))
+    let source =
+        Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
+    Specification::parse_with_grid(&source).map_err(|error| Failure::operation(error.to_string()))
 }
 
 /// `sweep validate`: needs no coordinator.
@@ -82,7 +89,8 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
 
 /// The path of the data set, if it is relative.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset?.path;
+    let models = Models::from_json(&sweep.manifest).ok()?;
+    let path = Specification::from_stored(first_document(&sweep.specification), &models).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 

@@ -108,6 +108,7 @@ impl Node {
             |index| v1::Slot { index, device: "cpu".to_owned(), description: String::new(), pack_size_max };
         let name = format!("w{name}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
+            trainables: Vec::new(),
             name,
             instance: String::new(),
             predecessors: Vec::new(),

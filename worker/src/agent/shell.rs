@@ -6,6 +6,7 @@ mod log;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proto::v1::WorkerMessage;
+use terms::manifest::Manifest;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -134,13 +135,14 @@ pub(crate) async fn run(
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let snapshots = runs_programs.then(|| open_snapshots(&configuration)).transpose()?;
-    let name = configuration.identity.name.as_str();
+    let name = configuration.identity.name.clone();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
-    tokio::select! {
+    let trainables = tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
-    }
-    tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
+    };
+    configuration.identity.trainables = trainables.iter().map(Manifest::to_json).collect();
+    tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
         .with_silence_max(configuration.trainer_silence)
         .with_programs(runs_programs);

@@ -1,11 +1,13 @@
 //! Converts the rows of a report from the wire into the report's own types. Only this file knows both.
 
+use std::sync::Arc;
+
 use proto::v1;
 use report::{Epoch, Job, JobCounts, Sweep, Weights};
 use terms::{
     EpochReport, Goal, JobState, METRICS_MAX, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
     SweepState,
-    manifest::{self, Manifest},
+    manifest::{Manifest, builtins_described},
     metrics::known,
 };
 
@@ -28,16 +30,21 @@ pub(in crate::cli) fn objective(sweep: &v1::Sweep) -> Objective {
     Objective { name: metric.name.as_str().into(), goal, used }
 }
 
-/// What the built-in model of a sweep says about itself; nothing for a program. The coordinator wrote the
-/// specification, with each top-level key on its own line.
-fn manifest(specification: &str) -> Option<&'static Manifest> {
-    let model = specification.lines().find_map(|line| line.strip_prefix("model:"))?;
-    manifest::builtin(model.trim())
+/// What the model of a sweep says about itself; nothing of a program. Coordinators that do not send it know built-in models
+/// alone; the specification was written by them, with each key of its own on a line.
+fn manifest(sweep: &v1::Sweep) -> Option<Arc<Manifest>> {
+    if let Ok(manifest) = Manifest::from_json(&sweep.manifest) {
+        return Some(Arc::new(manifest));
+    }
+    let model = sweep.specification.lines().find_map(|line| line.strip_prefix("model:"))?;
+    let known = builtins_described().iter().find(|known| known.name == model.trim())?;
+    Some(Arc::clone(known.manifest()))
 }
 
 /// The metrics of a sweep: those of its model in the model's order, then the others that arrived.
 pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
-    let of_model = manifest(&sweep.specification).map_or(&[] as &[_], |manifest| &manifest.metrics);
+    let manifest = manifest(sweep);
+    let of_model = manifest.as_ref().map_or(&[] as &[_], |manifest| &manifest.metrics);
     let mut schema = MetricSchema::default();
     let objective = objective(sweep).name;
     let names = names.iter().map(String::as_str).chain([&*objective]);
@@ -81,7 +88,7 @@ impl Rows {
             state: SweepState::try_from(sweep.state()).ok(),
             objective: rows.objective.clone(),
             best_job: sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
-            manifest: manifest(&sweep.specification),
+            manifest: manifest(&sweep),
             id: sweep.sweep_id,
             name: sweep.name,
             job_count: sweep.job_count,
