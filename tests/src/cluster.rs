@@ -94,6 +94,11 @@ impl Cluster {
         Self { folder, coordinator, others: Vec::new(), options }
     }
 
+    /// Other arguments for the workers that start from now on.
+    pub fn workers_get(&mut self, arguments: Vec<String>) {
+        self.options.worker = arguments;
+    }
+
     /// Starts a coordinator in the place of one that has ended, no longer through another command.
     pub fn start_plain_coordinator(&mut self) {
         self.options.through.clear();

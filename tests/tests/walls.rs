@@ -4,11 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::Value;
+use terms::manifest::{self, Manifest, ManifestParameter, ParameterKind};
 
 /// The wire format and everything that it needs.
 const WIRE: &[&str] = &["proto", "prost", "tonic"];
@@ -186,4 +187,88 @@ fn a_breach_is_named_with_its_path() {
     let breaches = |kind| workspace(&kind).breaches(&[("inside", &[WIRE, SURROUNDINGS])]);
     assert_eq!(breaches(Value::Null), ["inside → between → tonic"]);
     assert_eq!(breaches("dev".into()), Vec::<String>::new(), "what only tests need is no breach");
+}
+
+/// Where the names of SimpleCNN's parameters may stand side by side: where they are used, and where they are worded.
+const TABLES: &[&str] = &["worker/trainer/src/config.rs", "coordinator/report/src/strings/models.rs"];
+/// As many names as make a table.
+const TABLE_NAMES_MIN: usize = 4;
+
+/// The names in a text that stand there as text, and those that stand on a line with a bound of their own.
+fn mentioned(text: &str, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
+    let (mut named, mut bounded) = (Vec::new(), Vec::new());
+    for ManifestParameter { name, kind, .. } in &manifest.parameters {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(&format!("\"{name}\""))).collect();
+        if !lines.is_empty() {
+            named.push(name.clone());
+        }
+        let bounds: Vec<String> = match kind {
+            ParameterKind::Integer { max, .. } => vec![max.to_string()],
+            ParameterKind::Float(range) => range.max.iter().map(ToString::to_string).collect(),
+            ParameterKind::Choice(names) => vec![names.join(", "), names.join("\", \"")],
+            _ => Vec::new(),
+        };
+        // Digits may be grouped.
+        let plain = |line: &&str| line.replace('_', "");
+        if lines.iter().map(plain).any(|line| bounds.iter().any(|bound| line.contains(bound.as_str()))) {
+            bounded.push(name.clone());
+        }
+    }
+    (named, bounded)
+}
+
+/// The program text of a source file: what comes before its tests.
+fn program_text(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+/// All source files of the programs, tests left out.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+        let is_of_tests = name.starts_with("test") || name.ends_with("tests.rs") || name == "examples";
+        if is_of_tests || name.starts_with('.') || name == "target" {
+            continue;
+        }
+        match entry.extension().and_then(|extension| extension.to_str()) {
+            _ if entry.is_dir() => sources(&entry, found),
+            Some("rs" | "py" | "proto" | "cpp" | "sql") => found.push(entry),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_parameters_of_simple_cnn_and_their_ranges_stand_in_its_manifest_alone() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let manifest = manifest::builtin("simple_cnn").unwrap();
+    let mut files = Vec::new();
+    for part in ["proto", "coordinator", "worker", "deploy"] {
+        sources(&root.join(part), &mut files);
+    }
+    assert!(files.len() > 200, "{} files are all that was found", files.len());
+    let (mut tables, mut ranges) = (BTreeSet::new(), Vec::new());
+    for file in &files {
+        let (named, bounded) = mentioned(&program_text(file), manifest);
+        let place = file.strip_prefix(root).unwrap().display().to_string();
+        if named.len() >= TABLE_NAMES_MIN {
+            tables.insert(place.clone());
+        }
+        ranges.extend(bounded.into_iter().map(|name| format!("{place}: {name}")));
+    }
+    assert_eq!(ranges, Vec::<String>::new(), "ranges belong into proto/terms/manifests/simple_cnn.json");
+    assert_eq!(tables, TABLES.iter().map(ToString::to_string).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_table_of_ranges_is_found() {
+    let manifest = manifest::builtin("simple_cnn").unwrap();
+    let text = "const RANGES: &[(&str, u64)] = &[\n(\"batch_size\", 65_536),\n(\"seed\", 5)];\n";
+    assert_eq!(
+        mentioned(text, manifest),
+        (vec!["batch_size".into(), "seed".into()], vec!["batch_size".into()])
+    );
+    let text = "\"activation\": [\"relu\", \"sigmoid\"]";
+    assert_eq!(mentioned(text, manifest).1, ["activation"]);
 }

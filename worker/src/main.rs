@@ -20,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Run the worker daemon until SIGTERM or SIGINT
     Start(Box<StartOptions>),
+    /// Print the manifests of the models that the trainer trains, for `sweep submit --manifest`; the options are those of start
+    Describe(Box<StartOptions>),
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });
     output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
+        Command::Describe(options) => agent::describe(&options),
         Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
         Command::Program { folder, checkpoints } => {

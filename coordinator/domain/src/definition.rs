@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use terms::{
     ParameterMap, SweepId,
-    manifest::{InPack, Manifest},
+    manifest::{Described, InPack, Manifest, ManifestError},
 };
 
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     known_points::KnownPoints,
     space::Name,
     specification::{
-        Change, Execution, Objective, Specification, SpecificationError, SpecificationSource, is_setting,
+        Change, Execution, Models, Objective, Specification, SpecificationError, SpecificationSource,
+        is_of_program, is_setting,
     },
 };
 
@@ -67,6 +68,9 @@ pub enum DefinitionError {
     /// The text cannot be read.
     #[error(transparent)]
     Specification(#[from] SpecificationError),
+    /// What was stored of its model cannot be read.
+    #[error("its model: {0}")]
+    Manifest(#[from] ManifestError),
     /// The grid is too large or empty.
     #[error("the grid cannot be built ({0:?})")]
     Grid(GridError),
@@ -119,17 +123,24 @@ impl SweepDefinition {
         }
     }
 
-    /// Reads the output of [`Self::text`]. Takes time in proportion to its length and to the number of points.
-    pub fn from_stored(id: SweepId, text: &str) -> Result<Self, DefinitionError> {
+    /// Reads the output of [`Self::text`], with the manifest that was stored with it: that of a model counts, whatever this program
+    /// or a worker knows of the model by now. Sweeps of older versions have none. Takes time in proportion to the lengths and to
+    /// the points.
+    pub fn from_stored(id: SweepId, text: &str, manifest: Option<&str>) -> Result<Self, DefinitionError> {
+        let models = match manifest {
+            // A program's is made of the file anew.
+            Some(manifest) if !is_of_program(first_document(text)) => Models::from_json(manifest)?,
+            _ => Models::default(),
+        };
         let mut documents = text.split(SEPARATOR);
-        let first = Specification::from_stored(documents.next().unwrap_or_default())?;
+        let first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
         let mut definition = Self::new(id, first)?;
         let mut known = KnownPoints::default();
         for document in documents {
             if let Some(last) = definition.parts.last() {
                 known.add(&last.grid);
             }
-            let mut extension = Specification::from_stored(document)?;
+            let mut extension = Specification::from_stored(document, &models)?;
             definition.check_kind(&mut extension)?;
             let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
             grid.leave_out(&known);
@@ -329,6 +340,18 @@ impl SweepDefinition {
     /// Checks that everything that decides results is as in the sweep, except the points. Puts the parameters into the
     /// order that they have in the sweep, and says whether it had to.
     fn check_kind(&self, extension: &mut Specification) -> Result<bool, DefinitionError> {
+        if let (Some(own), Some(other)) = (self.specification.trainable.model(), extension.trainable.model())
+            && own.name == other.name
+            && own != other
+        {
+            let words = |model: &Described| format!("version {} ({})", model.version, model.hash());
+            let (before, after) = (words(own), words(other));
+            return Err(DefinitionError::Differs(Change {
+                key: format!("model {}", own.name),
+                before,
+                after,
+            }));
+        }
         let changes = extension.kind_changes_from(&self.specification);
         if let Some(change) = changes.into_iter().find(|change| !is_setting(&change.key)) {
             return Err(DefinitionError::Differs(change));

@@ -1,7 +1,7 @@
 //! Events: messages of workers, streams that open and end, messages that were delivered, and time.
 
 use domain::record::WeightsFile;
-use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName};
+use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName, manifest::Described};
 
 /// One stream of one worker, numbered by whoever accepts it; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,13 +79,17 @@ pub struct Hello {
     pub draining: bool,
     /// Whether it runs users' programs.
     pub runs_programs: bool,
+    /// The models that its trainer trains.
+    pub models: Vec<Described>,
 }
 
 impl Hello {
     /// Roughly the memory that its lists take.
     pub fn bytes(&self) -> usize {
         let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
-        size_of_val(self.held.as_slice()) + self.slots.iter().map(slot).sum::<usize>()
+        size_of_val(self.held.as_slice())
+            + self.slots.iter().map(slot).sum::<usize>()
+            + self.models.iter().map(Described::bytes).sum::<usize>()
     }
 }
 

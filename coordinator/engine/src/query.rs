@@ -1,12 +1,16 @@
 //! Queries: what is asked of the engine without changing it, each with its own answer.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use domain::{definition::SweepDefinition, record::WeightsFile};
-use terms::{AttemptKey, SweepId, SweepState, WorkerName};
+use terms::{
+    AttemptKey, SweepId, SweepState, WorkerName,
+    manifest::{Described, ManifestHash},
+};
 
 use super::{
     ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
+    sweep_run::SweepRun, workers::WorkerState,
 };
 
 /// A query. [`Engine::ask`] answers it.
@@ -89,6 +93,28 @@ impl Query for TakeSnapshot {
         let mut snapshot = run.snapshot();
         snapshot.sweep.waiting = engine.waiting(now, run);
         Ok(snapshot)
+    }
+}
+
+/// Asks for the models that workers or stored sweeps have made known, the best first where several have one name: of
+/// connected workers before those of sweeps, newer versions before older ones, what many workers have before what few have.
+#[derive(Debug, Clone)]
+pub struct ListModels;
+
+impl Query for ListModels {
+    type Answer = Vec<Described>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<Described>, ControlError> {
+        let mut found: BTreeMap<ManifestHash, (usize, &Described)> = BTreeMap::new();
+        for model in engine.workers.all().flat_map(WorkerState::models) {
+            found.entry(model.hash()).or_insert((0, model)).0 += 1;
+        }
+        for model in engine.sweeps.all().filter_map(SweepRun::model) {
+            found.entry(model.hash()).or_insert((0, model));
+        }
+        let mut found: Vec<(usize, &Described)> = found.into_values().collect();
+        found.sort_by_key(|(workers, model)| Reverse((*workers > 0, model.version, *workers)));
+        Ok(found.into_iter().map(|(_, model)| model.clone()).collect())
     }
 }
 

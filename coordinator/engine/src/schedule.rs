@@ -16,7 +16,6 @@ use super::{
     sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
     workers::WorkerState,
 };
-use crate::mutants::{self, Mutant};
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
@@ -44,7 +43,9 @@ impl Engine {
         let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.position));
         let run = self.sweeps.get(sweep);
         slot.is_some_and(|slot| slot.description.pack_size_max > 1)
-            && run.is_some_and(|run| run.definition().execution.pack_size_max != Some(1))
+            && run.is_some_and(|run| {
+                run.definition().manifest.packs && run.definition().execution.pack_size_max != Some(1)
+            })
     }
 
     /// How many slots take packs, busy or free: the waiting jobs are divided among all of them, so that slots which
@@ -110,9 +111,7 @@ impl Engine {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
         let pack_size = jobs.len() as u32;
-        let early = mutants::is_on(Mutant::LeasesBeginEarly);
-        let lease =
-            if early { Lease::until(now.monotonic_ms + self.config.lease_ms) } else { Lease::NOT_BEGUN };
+        let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);

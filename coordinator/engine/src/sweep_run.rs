@@ -19,7 +19,10 @@ use domain::{
     definition::SweepDefinition,
     record::{BestJobs, History},
 };
-use terms::{AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState};
+use terms::{
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    manifest::Described,
+};
 
 pub(super) use self::active::{ActiveAttempt, Lease, Progress, WaitingJob};
 use self::metrics::LeftOutMetrics;
@@ -95,9 +98,9 @@ impl SweepRun {
         self.id
     }
 
-    /// Whether its jobs run a user's program.
-    pub(super) fn is_of_programs(&self) -> bool {
-        self.definition.specification.trainable.program().is_some()
+    /// The model that its jobs train; none where they run a user's program.
+    pub(super) fn model(&self) -> Option<&Described> {
+        self.definition.specification.trainable.model()
     }
 
     pub(super) fn definition(&self) -> &Arc<SweepDefinition> {

@@ -1,6 +1,11 @@
 //! Why jobs wait, by the rules that `schedule` follows, so that no one has to guess why nothing runs.
 
-use terms::{SweepState, WorkerName};
+use std::collections::BTreeMap;
+
+use terms::{
+    SweepState, WorkerName,
+    manifest::{Described, ManifestHash},
+};
 
 use super::{
     Effect, Engine, Now, Observation, Output, WaitReason, Waiting, sweep_run::SweepRun, workers::WorkerState,
@@ -43,13 +48,16 @@ impl Engine {
             (_, true) => Some(format!("every connected worker is leaving: {}", named(&connected, leaving))),
             _ => None,
         };
-        let programs: Vec<&SweepRun> =
-            self.sweeps.running().filter(|run| run.is_of_programs()).take(1).collect();
+        // A sweep of each kind stands for the others.
+        let mut kinds: BTreeMap<Option<ManifestHash>, &SweepRun> = BTreeMap::new();
+        for run in self.sweeps.running() {
+            kinds.entry(run.model().map(Described::hash)).or_insert(run);
+        }
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
             looks_at_a_worker();
             let is_unfit = || worker.refused_sweeps().any(|sweep| self.sweeps.is_running(sweep));
-            let runs_none = || programs.iter().any(|run| !worker.can_run(run));
-            worker.is_suspect() || !worker.away().is_empty() || is_unfit() || runs_none()
+            let lacks_some = || kinds.values().any(|run| !worker.can_run(run));
+            worker.is_suspect() || !worker.away().is_empty() || is_unfit() || lacks_some()
         });
         let plain_has_free_slots = plain.iter().any(|(_, worker)| worker.has_free_slot());
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
@@ -120,12 +128,20 @@ impl Engine {
                 format!("every worker is quarantined: {why}")
             }
             Why::NoneCanTrain => {
+                let have = crowd.marked.iter().any(|(_, worker)| worker.can_run(run));
                 let why = of_those(&|worker| match worker.can_run(run) {
                     true => "it has refused this sweep".to_owned(),
-                    false => "it runs no programs, which it would with `sweep-worker start --allow-commands`"
-                        .to_owned(),
+                    false => lacks(worker, run),
                 });
-                format!("no worker can train this sweep: {why}")
+                match run.model().filter(|_| !have) {
+                    Some(model) => {
+                        format!(
+                            "no connected worker has the model {}, version {}: {why}",
+                            model.name, model.version
+                        )
+                    }
+                    None => format!("no worker can train this sweep: {why}"),
+                }
             }
             Why::DataSet => {
                 let reason = |worker: &WorkerState| {
@@ -179,6 +195,20 @@ fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitRe
         return Some(WaitReason::NoneCanTrain);
     }
     worker.away().contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
+}
+
+/// Why a worker cannot run what a sweep is about.
+fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
+    let Some(model) = run.model() else {
+        return "it runs no programs, which it would with `sweep-worker start --allow-commands`".to_owned();
+    };
+    let own: Vec<String> =
+        worker.models().iter().map(|own| format!("{} {}", own.name, own.version)).collect();
+    match worker.models().iter().any(|own| own.name == model.name && own.version == model.version) {
+        true => format!("its {} lacks what the sweep's has; update its trainer", model.name),
+        false if own.is_empty() => "it trains no models".to_owned(),
+        false => format!("it has {}", own.join(", ")),
+    }
 }
 
 /// What to say about each of these workers; of many, only about the first.

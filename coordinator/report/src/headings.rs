@@ -54,10 +54,10 @@ pub(crate) struct Headings {
 
 impl Headings {
     pub(crate) fn new(sweep: &Sweep, strings: &'static Strings) -> Self {
-        let texts = sweep.manifest.and_then(|manifest| ModelTexts::of(&manifest.name));
+        let texts = sweep.manifest.as_ref().and_then(|manifest| ModelTexts::of(&manifest.name));
         let Objective { name: objective, goal, .. } = &sweep.objective;
         let metric = |name: &str| {
-            let known = sweep.manifest.and_then(|manifest| manifest.metric(name));
+            let known = sweep.manifest.as_ref().and_then(|manifest| manifest.metric(name));
             let unit = known.map_or("", |known| known.unit.as_str());
             let [heading, topic, at_best] =
                 match texts.and_then(|texts| texts.metric(name, strings.language())) {
@@ -135,7 +135,7 @@ impl Headings {
 fn companion(sweep: &Sweep, metrics: &[Metric]) -> Option<usize> {
     let objective = &metrics[0].name;
     let place = |name: &str| metrics.iter().position(|metric| metric.name == name).filter(|place| *place > 0);
-    match sweep.manifest {
+    match &sweep.manifest {
         Some(manifest) => manifest
             .metrics
             .iter()

@@ -1,6 +1,9 @@
 //! What a report is made from: a sweep, its jobs and their epochs, independent of the wire format. Parameters and
 //! metrics are the sweep's own; no code here depends on their names.
 
+use std::sync::Arc;
+
+use serde::Serialize;
 use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
     manifest::Manifest,
@@ -23,9 +26,13 @@ pub struct Sweep {
     pub ended_unix_ms: u64,
     pub objective: Objective,
     /// The best job so far.
-    pub best_job: Option<u64>,
+    pub best: Option<BestJob>,
     /// The best weights that are kept.
     pub best_weights: Option<Weights>,
+    /// How many weights are on their way from workers.
+    pub weights_awaited: u64,
+    /// Why jobs wait, for people.
+    pub waiting: Option<String>,
     /// The parameters, in the order of its space.
     pub parameters: Vec<String>,
     /// Those that differ between jobs, in the same order.
@@ -37,15 +44,26 @@ pub struct Sweep {
     /// Why they were dropped, for people.
     pub metrics_left_out_reason: String,
     /// What a built-in model says about itself.
-    pub manifest: Option<&'static Manifest>,
+    pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.
     pub specification: String,
     /// What the workers found in the data set.
     pub dataset: Option<DatasetSummary>,
 }
 
+/// The best job of a sweep.
+#[derive(Debug, Clone)]
+pub struct BestJob {
+    /// Its number.
+    pub job: u64,
+    /// Its parameters.
+    pub parameters: ParameterMap,
+    /// Its value of the objective.
+    pub value: f64,
+}
+
 /// How many jobs are in each state.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct JobCounts {
     pub pending: u64,
     pub running: u64,
@@ -60,7 +78,7 @@ pub struct JobCounts {
 }
 
 /// A file of weights.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Weights {
     pub job: u64,
     /// The attempt that trained them.

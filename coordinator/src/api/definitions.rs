@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use domain::{
     definition::{DefinitionError, SweepDefinition},
-    specification::{Change, Specification, SpecificationSource},
+    specification::{Change, Models, Specification, SpecificationError, SpecificationSource},
 };
 use engine::{
     ControlError, Issuer, SweepView,
     command::{Extend, Submit},
-    query::Define,
+    query::{Define, ListModels},
 };
-use terms::{ParameterMap, SweepId};
+use terms::{
+    ParameterMap, SweepId,
+    manifest::{Described, MANIFEST_BYTES_MAX, Manifest, TRAINABLES_MAX},
+};
 
 use super::{
     Answer, Api, ApiError,
@@ -39,6 +42,8 @@ pub struct Source {
     pub dataset_path: String,
     /// The snapshot of the files that the program needs; empty for none.
     pub snapshot: String,
+    /// The manifests of models that the file may name, each as JSON.
+    pub manifests: Vec<String>,
 }
 
 impl Source {
@@ -48,25 +53,50 @@ impl Source {
         plain("source.file_name", &self.file_name)?;
         plain("source.dataset_path", &self.dataset_path)?;
         plain("source.snapshot", &self.snapshot)?;
+        self.manifests.iter().try_for_each(|manifest| lines("source.manifests", manifest))?;
         self.overrides.iter().try_for_each(|change| lines("source.overrides", change))
     }
 
     /// About how much memory it takes up.
     fn bytes(&self) -> usize {
         let texts = [&self.text, &self.file_name, &self.dataset_path, &self.snapshot];
-        texts.into_iter().chain(&self.overrides).map(String::len).sum()
+        texts.into_iter().chain(&self.overrides).chain(&self.manifests).map(String::len).sum()
     }
 
     /// The same for the domain.
-    pub(crate) fn specification(self) -> SpecificationSource {
-        let Self { text, file_name, mut overrides, dataset_path, snapshot } = self;
+    ///
+    /// # Errors
+    /// A manifest cannot be used.
+    pub(crate) fn specification(self) -> Result<SpecificationSource, ApiError> {
+        let Self { text, file_name, mut overrides, dataset_path, snapshot, manifests: given } = self;
+        let models = Models::given(manifests(&given)?);
         let file_name = if file_name.is_empty() { "sweep file".to_owned() } else { file_name };
         let dataset_path = (!dataset_path.is_empty()).then_some(dataset_path);
         if !snapshot.is_empty() {
             overrides.push(format!("execution.snapshot={snapshot}"));
         }
-        SpecificationSource { text, file_name, overrides, dataset_path }
+        Ok(SpecificationSource { text, file_name, overrides, dataset_path, models })
     }
+}
+
+/// Manifests as they come in, each as JSON.
+///
+/// # Errors
+/// They are too many or too long, or one cannot be used.
+pub(crate) fn manifests(texts: &[String]) -> Result<Vec<Described>, ApiError> {
+    if texts.len() > TRAINABLES_MAX {
+        let message = format!("there may be at most {TRAINABLES_MAX} manifests, not {}", texts.len());
+        return Err(ApiError::Invalid(message));
+    }
+    let bytes = texts.iter().map(String::len).sum::<usize>();
+    if bytes > MANIFEST_BYTES_MAX {
+        let message = format!(
+            "the manifests have {bytes} bytes, more than the {MANIFEST_BYTES_MAX} that they may have"
+        );
+        return Err(ApiError::Invalid(message));
+    }
+    let read = |text: &String| Manifest::from_json(text).map(Described::new);
+    texts.iter().map(read).collect::<Result<_, _>>().map_err(|error| ApiError::Invalid(error.to_string()))
 }
 
 /// What a sweep file would make.
@@ -132,8 +162,9 @@ impl Api {
     pub async fn validate(&self, source: Source, preview: u32) -> Result<Validated, ApiError> {
         source.check()?;
         let _place = self.reading.admit(source.bytes())?;
+        let source = self.with_models(source.specification()?).await?;
         self.read(move || {
-            let definition = SweepDefinition::parse(&source.specification())?;
+            let definition = SweepDefinition::parse(&source)?;
             let shown = u64::from(preview.min(PREVIEW_MAX)).min(definition.job_count());
             Ok::<_, DefinitionError>(Validated {
                 job_count: definition.job_count(),
@@ -163,10 +194,11 @@ impl Api {
         source.check()?;
         // Until the answer: what was read takes up memory as well.
         let _place = self.reading.admit(source.bytes())?;
-        let source = source.specification();
+        let source = source.specification()?;
         if let Some(sweep) = extend {
             return self.extend(issuer, sweep, source).await;
         }
+        let source = self.with_models(source).await?;
         let definition = Box::new(self.read(move || SweepDefinition::parse(&source)).await?);
         let snapshot = definition.specification.snapshot();
         let program = definition.specification.trainable.program();
@@ -189,12 +221,28 @@ impl Api {
         Ok(Answer { content, _place: place })
     }
 
+    /// A sweep file that may also name the models that workers have and sweeps had.
+    async fn with_models(&self, source: SpecificationSource) -> Result<SpecificationSource, ApiError> {
+        // Reading the file twice takes time, and what is built in can be checked where no engine answers.
+        let (lacks_model, mut source) =
+            self.read(move || Ok::<_, SpecificationError>((source.lacks_model(), source))).await?;
+        if lacks_model {
+            let heard_of = self.leadership.query(ListModels).await?;
+            source.models = source.models.or(heard_of);
+        }
+        Ok(source)
+    }
+
     async fn extend(
         &self,
         issuer: Issuer,
         sweep: SweepId,
-        source: SpecificationSource,
+        mut source: SpecificationSource,
     ) -> Result<Answer<Submitted>, ApiError> {
+        let base = self.leadership.query(Define(sweep)).await?.definition;
+        if let Some(model) = base.specification.trainable.model() {
+            source.models = source.models.of_sweep(model);
+        }
         let extension = self.read(move || Specification::parse_with_grid(&source)).await?;
         let notes = extension.0.notes.clone();
         // Looking for what is new takes a second for a million points.

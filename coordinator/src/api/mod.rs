@@ -33,6 +33,7 @@ use terms::{SweepId, SweepState};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::definitions::manifests;
 pub use self::{
     definitions::{Changed, Source, Submission, Submitted, Validated},
     error::ApiError,

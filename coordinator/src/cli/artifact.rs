@@ -297,7 +297,8 @@ fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
 
 /// The first specification, whose model and data set are the sweep's.
 fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
-    let definition = SweepDefinition::from_stored(terms::SweepId(sweep.sweep_id), &sweep.specification);
+    let (id, manifest) = (terms::SweepId(sweep.sweep_id), Some(sweep.manifest.as_str()));
+    let definition = SweepDefinition::from_stored(id, &sweep.specification, manifest);
     let definition = definition.map_err(|error| Failure::operation(error.to_string()))?;
     Ok(definition.specification)
 }

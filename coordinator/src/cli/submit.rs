@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-use domain::{definition::first_document, grid::Grid, help, space::Name, specification::Specification};
+use domain::{
+    definition::first_document,
+    grid::Grid,
+    help,
+    space::Name,
+    specification::{Models, Specification},
+};
 use proto::v1;
 use terminal::output::say;
 
@@ -10,10 +16,10 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    output::{self, Cell, Format, Printer, print, print_one},
+    output::{self, Cell, Format, Printer, print},
     set::changes,
     sweep_file::SweepFile,
-    tables::sweep_row,
+    views::print_sweep,
 };
 use crate::api::Source;
 
@@ -40,8 +46,9 @@ pub(super) struct SubmitArguments {
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    Specification::parse_with_grid(&Source::from(source).specification())
-        .map_err(|error| Failure::operation(error.to_string()))
+    let source =
+        Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
+    Specification::parse_with_grid(&source).map_err(|error| Failure::operation(error.to_string()))
 }
 
 /// `sweep validate`: needs no coordinator.
@@ -83,7 +90,8 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
 
 /// The path of the data set, if it is relative.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset?.path;
+    let models = Models::from_json(&sweep.manifest).ok()?;
+    let path = Specification::from_stored(first_document(&sweep.specification), &models).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 
@@ -125,8 +133,7 @@ pub(super) async fn submit(
             output::count(sweep.job_count, "job")
         ))?;
     } else {
-        let (columns, row) = sweep_row(&sweep);
-        print_one(format, columns, row)?;
+        print_sweep(&sweep, format)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::{
 
 use domain::specification::FILE_BYTES_MAX;
 use proto::v1;
+use terms::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
 use super::{failure::Failure, settings::text};
 
@@ -21,6 +22,10 @@ pub(super) struct SweepFile {
     /// Change one key of the file, such as parameters.epochs.value=2 or epochs=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// What a model of a trainer says of itself, as `sweep-worker describe` prints it (JSON), where the file names one that is not
+    /// built in; may be repeated
+    #[arg(long, value_name = "FILE")]
+    manifest: Vec<PathBuf>,
 }
 
 impl SweepFile {
@@ -40,8 +45,26 @@ impl SweepFile {
         };
         let (text, file_name) = read(&self.file)?;
         let overrides = self.overrides.clone();
-        Ok(v1::SweepSource { text, file_name, overrides, dataset_path, snapshot: String::new() })
+        let manifests =
+            self.manifest.iter().map(|path| manifests(path)).collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(v1::SweepSource { text, file_name, overrides, dataset_path, snapshot: String::new(), manifests })
     }
+}
+
+/// The manifests of a file, each as JSON.
+fn manifests(path: &Path) -> Result<Vec<String>, Failure> {
+    let refused = |reason: &dyn std::fmt::Display| {
+        Failure::operation(format!("--manifest {}: {reason}", path.display()))
+    };
+    let mut text = String::new();
+    let bound = MANIFEST_BYTES_MAX as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|file| file.take(bound).read_to_string(&mut text));
+    read.map_err(|error| refused(&error))?;
+    let read = Manifest::all_from_json(&text).map_err(|error| refused(&error))?;
+    if read.is_empty() {
+        return Err(refused(&"it holds no manifest; `sweep-worker describe --trainer COMMAND` prints one"));
+    }
+    Ok(read.iter().map(Manifest::to_json).collect())
 }
 
 /// The text of `path` and its name for messages; never more than a sweep file may have.

@@ -12,7 +12,10 @@ use std::collections::HashSet;
 use domain::record::WeightsFile;
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
-use terms::{EpochReport, LOG_LINES_MAX, Outcome, TEXT_CHARACTERS_MAX, manifest::Manifest};
+use terms::{
+    EpochReport, LOG_LINES_MAX, Outcome, TEXT_CHARACTERS_MAX,
+    manifest::{Described, builtins_described},
+};
 use tonic::Status;
 
 pub use self::to_worker::to_worker;
@@ -26,7 +29,7 @@ pub(super) use self::{
     shown::{listed, snapshot, sweep, worker},
 };
 use crate::{
-    api::{for_people, plain},
+    api::{for_people, manifests, plain},
     artifacts::WEIGHTS_BYTES_MAX,
 };
 
@@ -51,8 +54,6 @@ const NAMES_BYTES_MAX: usize = 64 << 10;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
-/// Most manifests of a worker: more than there are models.
-const TRAINABLES_MAX: usize = 16;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
 /// Most classes kept of a data set, and most names of images that were left out.
@@ -72,7 +73,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     check_texts(&wire)?;
-    trainables(&wire.trainables)?;
+    let models = models(&wire.trainables)?;
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
@@ -118,6 +119,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
         runs_programs: wire.allow_commands,
+        models,
     })
 }
 
@@ -144,16 +146,12 @@ fn check_texts(wire: &v1::Hello) -> Result<(), Status> {
     Ok(())
 }
 
-/// What a worker's trainers can train, by their manifests.
-fn trainables(wire: &[String]) -> Result<Vec<Manifest>, Status> {
-    if wire.len() > TRAINABLES_MAX {
-        let message = format!("a worker names at most {TRAINABLES_MAX} trainables, not {}", wire.len());
-        return Err(Status::invalid_argument(message));
+/// What a worker's trainer trains, by its manifests. One that names none trains the first of the built-in models.
+fn models(wire: &[String]) -> Result<Vec<Described>, Status> {
+    if wire.is_empty() {
+        return Ok(builtins_described().iter().take(1).cloned().collect());
     }
-    let read = |text: &String| {
-        Manifest::from_json(text).map_err(|error| Status::invalid_argument(error.to_string()))
-    };
-    wire.iter().map(read).collect()
+    Ok(manifests(wire)?)
 }
 
 /// Most attempts that a heartbeat of a worker with these slots may name: each may hold what it is given while it still ends

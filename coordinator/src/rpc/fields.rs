@@ -78,6 +78,9 @@ impl Served {
             "SweepSource.snapshot" => {
                 server.validate(changed(&|source| source.snapshot.clone_from(&text))).await.map(drop)
             }
+            "SweepSource.manifests" => {
+                server.validate(changed(&|source| source.manifests = vec![text.clone()])).await.map(drop)
+            }
             "SnapshotFile.path" => self.put_file(v1::SnapshotFile { path: text, ..a_file() }).await,
             "SnapshotFile.blake3" => self.put_file(v1::SnapshotFile { blake3: text, ..a_file() }).await,
             "ContentPiece.blake3" => {

@@ -20,7 +20,7 @@ fn engine() -> Engine {
             .into(),
         file_name: "fuzz.yaml".into(),
         overrides: Vec::new(),
-        dataset_path: None,
+        ..SpecificationSource::default()
     };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
@@ -188,7 +188,7 @@ proptest! {
         if let Ok(request) = v1::SubmitRequest::decode(bytes.as_slice()) {
             let source = api::Source::from(request.source.unwrap_or_default());
             // Without a panic.
-            let _ = Specification::parse(&source.specification());
+            let _ = source.specification().map(|source| Specification::parse(&source));
         }
     }
 
@@ -207,7 +207,7 @@ proptest! {
             if api::plain("request_id", &key).is_err() || source.check().is_err() {
                 continue;
             }
-            let Ok(definition) = SweepDefinition::parse(&source.specification()) else { continue };
+            let Ok(definition) = SweepDefinition::parse(&source.specification().unwrap()) else { continue };
             let command = Submit { definition: Box::new(definition), request_id: key.clone() };
             let output = submit(&mut engine(), command);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);

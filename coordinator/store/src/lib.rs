@@ -1,5 +1,5 @@
-//! Where results are kept. One trait; SQLite and PostgreSQL behind it. A store keeps records in the order of the commits, gives
-//! everything back at the next start, and answers the readers that need more than the engine holds.
+//! Stores results: one trait, implemented for SQLite and PostgreSQL. A store keeps records in commit order, returns
+//! everything at the next start, and answers queries that need more than the engine holds.
 
 mod cells;
 mod checksum;
@@ -24,28 +24,28 @@ pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Waits until this coordinator, which is reached at `address`, may write; meanwhile tells `leader` where who does is
-    /// reached. Where a store has only one coordinator, there is nothing to wait for.
+    /// Waits until this coordinator, which is reached at `address`, may write. Meanwhile reports the address of the
+    /// coordinator that may to `leader`. A store with only one coordinator does not wait.
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError>;
 
-    /// Keeps the right to write until it is lost; says why. To be awaited for as long as this coordinator leads.
+    /// Keeps the right to write until it is lost, and returns why. Must be awaited for as long as this coordinator leads.
     async fn deposed(&self) -> StoreError;
 
-    /// Gives up the right to write, if it can be given to others, without waiting for what stands still: for a leader that
-    /// stops, or cannot write any more.
+    /// Gives up the right to write, if others can take it, without waiting for what hangs: for a leader that stops or can
+    /// no longer write.
     async fn lay_down(&self) {}
 
-    /// Everything the engine needs to go on.
+    /// Everything the engine needs to continue.
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError>;
 
-    /// Keeps all of the records or none; they are durable when this returns. After an error, what was kept is unknown
+    /// Stores all of the records or none; they are durable when this returns. After an error, what was stored is unknown
     /// until it is loaded again.
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
 
     /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
 
-    /// The same of the jobs in one state, without looking at the others where the state is rare.
+    /// The same for the jobs in one state. Does not scan the others if the state is rare.
     async fn jobs_in_state(
         &self,
         sweep: SweepId,
@@ -54,7 +54,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<JobRow>, StoreError>;
 
-    /// The attempts of a job in their order.
+    /// The attempts of a job, in order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
 
     /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
@@ -78,7 +78,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;
 
-    /// Ends all use of the store.
+    /// Closes the store.
     async fn close(&self);
 }
 
@@ -188,22 +188,22 @@ pub enum StoreError {
     #[error("cannot use {path} as a store: {source}; check that its folder exists and is writable")]
     Open {
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Another coordinator has it.
+    /// Another coordinator uses it.
     #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
     InUse { path: PathBuf },
     /// The linked SQLite has a known bug.
     #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {
-        /// What is linked.
+        /// The linked version.
         found: String,
     },
     /// Another coordinator leads.
     #[error("another coordinator leads now")]
     Superseded,
-    /// A commit took too long; what became of it is not known.
+    /// A commit took too long; its outcome is unknown.
     #[error("a commit has not ended within {0:?}; its connection to the database was given up")]
     Stalled(Duration),
     /// The leader's beat could not be written.
@@ -219,13 +219,13 @@ pub enum StoreError {
     /// A PostgreSQL that cannot be used as it is.
     #[error("this PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),
-    /// The database said no.
+    /// The database reported an error.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
     /// SQLite did not write.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
-    /// What was to be written breaks a rule of the tables, or no column can hold it: a fault of who said it.
+    /// A value breaks a constraint, or no column can hold it: its sender is at fault.
     #[error("the store cannot keep this: {0}")]
     Unfit(String),
     /// There is no room on its disk.
@@ -299,8 +299,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the store may work again without the coordinator's end: it was restarted, cannot be reached, is full, or
-    /// belongs to another coordinator now.
+    /// Whether the store may work again without a restart of the coordinator: it was restarted, cannot be reached, is full,
+    /// or belongs to another coordinator now.
     pub fn is_passing(&self) -> bool {
         /// SQLite's SQLITE_CANTOPEN, as of a reader's connection where the process has no file descriptors left.
         const CANNOT_OPEN: i32 = 14;
@@ -337,7 +337,7 @@ impl StoreError {
     }
 }
 
-/// Opens the store that `url` names, and makes its tables where they are missing.
+/// Opens the store at `url` and creates missing tables.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(Arc::new(PostgresStore::open(url).await?));
@@ -349,7 +349,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// A store's URL as it may be shown: without user and password.
+/// A store's URL without user and password, safe to show.
 pub fn without_secrets(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
         Some((scheme, place)) => format!("{scheme}://{}", place.split('?').next().unwrap_or(place)),

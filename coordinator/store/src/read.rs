@@ -1,5 +1,5 @@
-//! Tables back into what the engine and its readers need. The tables have the same columns in every database, so
-//! each question is asked in words that all of them understand.
+//! Reads tables into what the engine and its readers need. The tables have the same columns in every database, so each
+//! query is written in SQL that all of them understand.
 
 mod shown;
 
@@ -18,24 +18,24 @@ use super::{
     tables::{self, TableRow},
 };
 
-/// A connection that can be asked.
+/// A connection that runs queries.
 #[async_trait]
 pub(super) trait Queries: Send {
-    /// A row of its answers.
+    /// A row of its results.
     type Row: Cells;
 
     /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
     /// outside may be part of the query.
     async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
 
-    /// The condition that a column of a key is one of the numbers of these placeholders, in words by which the database looks
-    /// up each of them.
+    /// The condition that a key column is one of the numbers of these placeholders, written so that the database looks up
+    /// each of them.
     fn one_of(&self, column: &str, places: &str) -> String {
         format!("{column} IN ({places})")
     }
 }
 
-/// [`Queries`] and [`Cells`] for a connection and a row of sqlx.
+/// Implements [`Queries`] and [`Cells`] for a connection and a row of sqlx.
 macro_rules! queries {
     ($connection:ty, $row:ty) => {
         #[async_trait::async_trait]
@@ -54,7 +54,7 @@ macro_rules! queries {
 }
 pub(super) use queries;
 
-/// Rows of a table, which are as they were written; `rest` says which, and in what order.
+/// Verified rows of a table; `rest` selects and orders them.
 pub(super) async fn select<Q: Queries, R: TableRow>(
     connection: &mut Q,
     rest: &str,
@@ -79,7 +79,7 @@ pub(super) async fn metric_names(
     Err(StoreError::Corrupt(format!("the metrics of sweep {sweep} are not one after the other")))
 }
 
-/// Every sweep with its jobs that have no end, in the order of their numbers.
+/// Every sweep with its unfinished jobs, ordered by number.
 pub(super) async fn sweeps(connection: &mut impl Queries) -> Result<Vec<StoredSweep>, StoreError> {
     let rows: Vec<tables::Sweep> = select(connection, "ORDER BY sweep_id", &[]).await?;
     let mut sweeps = Vec::with_capacity(rows.len());
@@ -126,7 +126,7 @@ async fn begun(connection: &mut impl Queries, sweep: i64) -> Result<(u64, BTreeS
     if jobs == last {
         return Ok((last + 1, BTreeSet::new()));
     }
-    // The first row whose number is not its position.
+    // The first row whose number differs from its position.
     let gap = "SELECT job FROM (SELECT job, ROW_NUMBER() OVER (ORDER BY job) AS position FROM jobs WHERE sweep_id = $1) \
                AS placed WHERE job > position ORDER BY job LIMIT 1";
     let out_of_order = format!("SELECT job FROM jobs WHERE sweep_id = $1 AND job >= ({gap}) ORDER BY job");
@@ -149,7 +149,7 @@ async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobSta
     Ok(finals)
 }
 
-/// What ranks the jobs of a sweep. Which epochs count is the specification's, and not asked for here.
+/// The objective of a sweep. Whether the last or the best epoch counts is in the specification and does not matter here.
 pub(super) fn objective(row: &tables::Sweep) -> Result<Objective, StoreError> {
     let goal = Goal::from_name(&row.goal)
         .ok_or_else(|| StoreError::Corrupt(format!("sweep {} has the goal {:?}", row.sweep_id, row.goal)))?;
@@ -256,12 +256,12 @@ fn running_attempt(
     })
 }
 
-/// The column `pack_size`: nothing for a job alone.
+/// The column `pack_size`: NULL for a job alone.
 fn pack_size(size: Option<i64>) -> Result<u32, StoreError> {
     size.map_or(Ok(1), |size| number(size, "pack_size"))
 }
 
-/// The weights of a sweep that are kept or on their way.
+/// The weights of a sweep that are kept or being uploaded.
 async fn weights(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredWeights>, StoreError> {
     let of_sweep = "WHERE sweep_id = $1 AND state IN ('awaited', 'kept') ORDER BY job";
     let rows: Vec<tables::Artifact> = select(connection, of_sweep, &[sweep]).await?;

@@ -2,13 +2,17 @@
 //! built-in models are compiled in from `manifests/`, and each is the only list of its model's parameters in the
 //! workspace.
 
+mod described;
 mod parameter;
 
 use std::{collections::HashSet, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale};
+pub use self::{
+    described::{Described, ManifestHash, builtins_described},
+    parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale},
+};
 use crate::{Goal, cut};
 
 /// Most parameters of a trainable: each is a column of every table.
@@ -19,6 +23,8 @@ pub const METRICS_MAX: usize = 100;
 pub const NAME_CHARACTERS_MAX: usize = 100;
 /// Longest manifest, in bytes: a hundred parameters with a long list of choices each fit.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// Most trainables of one trainer, and most manifests that are given with a sweep: more than there are models.
+pub const TRAINABLES_MAX: usize = 16;
 /// Longest description or unit, in characters: it is one line of help.
 const MEANING_CHARACTERS_MAX: usize = 1_000;
 
@@ -98,6 +104,12 @@ pub enum Progress {
 #[error("the manifest cannot be used: {0}")]
 pub struct ManifestError(String);
 
+impl ManifestError {
+    fn new(message: String) -> Self {
+        Self(cut(message, MESSAGE_CHARACTERS_MAX))
+    }
+}
+
 impl Manifest {
     /// Reads and checks a manifest.
     ///
@@ -106,12 +118,34 @@ impl Manifest {
     pub fn from_json(text: &str) -> Result<Self, ManifestError> {
         if text.len() > MANIFEST_BYTES_MAX {
             let message = format!("it has {} bytes, at most {MANIFEST_BYTES_MAX} are read", text.len());
-            return Err(ManifestError(message));
+            return Err(ManifestError::new(message));
         }
-        let manifest: Self = serde_json::from_str(text)
-            .map_err(|error| ManifestError(cut(error.to_string(), MESSAGE_CHARACTERS_MAX)))?;
-        manifest.check().map_err(|message| ManifestError(cut(message, MESSAGE_CHARACTERS_MAX)))?;
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|error| ManifestError::new(error.to_string()))?;
+        manifest.check().map_err(ManifestError::new)?;
         Ok(manifest)
+    }
+
+    /// The same for a text with several, one after another.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the first of them that cannot be used.
+    pub fn all_from_json(text: &str) -> Result<Vec<Self>, ManifestError> {
+        if text.len() > MANIFEST_BYTES_MAX {
+            let message = format!("it has {} bytes, at most {MANIFEST_BYTES_MAX} are read", text.len());
+            return Err(ManifestError::new(message));
+        }
+        let mut all = Vec::new();
+        for manifest in serde_json::Deserializer::from_str(text).into_iter::<Self>() {
+            let manifest = manifest.map_err(|error| ManifestError::new(error.to_string()))?;
+            manifest.check().map_err(ManifestError::new)?;
+            all.push(manifest);
+            if all.len() > TRAINABLES_MAX {
+                let message = format!("the text has more than the {TRAINABLES_MAX} manifests that are read");
+                return Err(ManifestError::new(message));
+            }
+        }
+        Ok(all)
     }
 
     /// The manifest as JSON on one line, the same text for equal manifests.

@@ -7,6 +7,8 @@ mod schema;
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 pub use self::{
     objective::{Goal, MetricUse, Objective},
     row::{MISSING, MetricRow, MetricRowError},
@@ -44,6 +46,10 @@ pub struct Epoch {
     pub row: MetricRow,
 }
 
+/// Names and values of metrics. Up to four, as most epochs have, are stored inline: reports are built on one thread and
+/// dropped on another, where allocations cost most.
+pub type ReportedMetrics = SmallVec<[(Cow<'static, str>, f64); 4]>;
+
 /// The results of one epoch, as a worker reports them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EpochReport {
@@ -52,7 +58,7 @@ pub struct EpochReport {
     /// Time of the training loop alone.
     pub seconds: f64,
     /// Names and values. Of a repeated name, the last value counts.
-    pub metrics: Vec<(Cow<'static, str>, f64)>,
+    pub metrics: ReportedMetrics,
 }
 
 impl EpochReport {
@@ -86,7 +92,7 @@ mod tests {
         let report = |number, seconds, value| EpochReport {
             number,
             seconds,
-            metrics: vec![("x".into(), value), ("x".into(), 2.0)],
+            metrics: [("x".into(), value), ("x".into(), 2.0)].into_iter().collect(),
         };
         assert_eq!(report(1, 0.0, f64::NAN).check(), Ok(()));
         assert_eq!(report(1, 0.0, f64::INFINITY).get("x"), Some(2.0));

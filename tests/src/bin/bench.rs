@@ -19,6 +19,8 @@ use tonic::transport::{Channel, Endpoint};
 const RUNS: usize = 5;
 /// Jobs of a short benchmark.
 const JOBS: u64 = 40_000;
+/// Metrics that are not SimpleCNN's.
+const OWN_METRICS: &str = "loss,accuracy,val/loss,val/f1";
 /// How long idle workers are observed.
 const IDLE: Duration = Duration::from_secs(10);
 /// Calls of each kind of query.
@@ -39,6 +41,7 @@ const RAY_TUNE_RESULTS: f64 = 500.0;
 async fn main() {
     let mut results = Results::new();
     throughput(&mut results);
+    own_metrics(&mut results);
     postgres(&mut results);
     many_workers(&mut results);
     for jobs in [10_000, 100_000, 1_000_000] {
@@ -57,15 +60,26 @@ fn throughput(results: &mut Results) {
     ] {
         let key = if epochs > 1 { "epochs_per_second" } else { "jobs_per_second" };
         let jobs = JOBS / epochs.min(10);
-        let mut values: Vec<f64> = (0..RUNS)
-            .map(|_| {
-                let coordinator = Coordinator::start(tls);
-                number(&coordinator.load(&["run"], &[jobs, epochs, 4, slots]), key)
-            })
-            .collect();
-        values.sort_by(f64::total_cmp);
-        results.add(name, values[RUNS / 2], "1/s", baseline);
+        let run = || number(&Coordinator::start(tls).load(&["run"], &[jobs, epochs, 4, slots]), key);
+        results.add(name, median(run), "1/s", baseline);
     }
+}
+
+/// Epochs a second of a sweep that has metrics of its own: their names are sent with each epoch.
+fn own_metrics(results: &mut Results) {
+    let run = || {
+        let coordinator = Coordinator::start(false);
+        let mut command = coordinator.load_command(&["run"], &[JOBS / 10, 20, 4, 16]);
+        number(&finish(command.env("LOAD_METRICS", OWN_METRICS)), "epochs_per_second")
+    };
+    results.add("epochs, 64 slots, four metrics of its own", median(run), "1/s", Some(RAY_TUNE_RESULTS));
+}
+
+/// The median of [`RUNS`] values.
+fn median(run: impl FnMut() -> f64) -> f64 {
+    let mut values: Vec<f64> = std::iter::repeat_with(run).take(RUNS).collect();
+    values.sort_by(f64::total_cmp);
+    values[RUNS / 2]
 }
 
 /// Jobs a second with PostgreSQL on the same machine, for information.
@@ -212,10 +226,7 @@ impl Coordinator {
     }
 
     fn load(&self, mode: &[&str], numbers: &[u64]) -> Value {
-        let output = self.load_command(mode, numbers).stderr(Stdio::inherit()).output();
-        let output = output.expect("the generator is built");
-        assert!(output.status.success(), "the load generator failed");
-        serde_json::from_slice(&output.stdout).expect("it prints JSON")
+        finish(&mut self.load_command(mode, numbers))
     }
 
     /// Writes the report of the first sweep as a user does: returns the time in seconds and the peak memory in MiB.
@@ -251,6 +262,13 @@ impl Coordinator {
     fn memory_mib(&self, field: &str) -> f64 {
         resident_mib(self.child.id(), field).expect("the kernel counts memory")
     }
+}
+
+/// Runs the load generator; what it prints.
+fn finish(load: &mut Command) -> Value {
+    let output = load.stderr(Stdio::inherit()).output().expect("the generator is built");
+    assert!(output.status.success(), "the load generator failed");
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 fn resident_mib(process: u32, field: &str) -> Option<f64> {

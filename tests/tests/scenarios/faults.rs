@@ -284,7 +284,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
     let ended = start.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("exit status 7; mend the command that --trainer names"), "{said}");
+    assert!(said.contains("exit status 7; fix the command that --trainer names"), "{said}");
     let mut other = std::process::Command::new(program("sweep-trainer"));
     let ended = other.args(["train", "--device", "cpu", "--for-worker", "0.0.0"]).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);

@@ -15,6 +15,7 @@ mod flood;
 mod kills;
 mod leader;
 mod limits;
+mod models;
 mod output;
 mod packs;
 mod processes;

@@ -2,11 +2,12 @@
 //! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
 //! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
 //! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
-//! daemon.
+//! daemon; `describe` asks a trainer what it trains.
 
 mod asked_weights;
 mod connection;
 mod containment;
+mod describe;
 mod descriptors;
 mod devices;
 mod kept_checkpoints;
@@ -28,6 +29,7 @@ mod weights;
 pub mod wire;
 
 pub use containment::contain;
+pub use describe::describe;
 pub use devices::{DeviceChoice, SlotCount, SlotCountError, list_devices};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;

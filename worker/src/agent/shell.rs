@@ -9,8 +9,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use proto::v1::WorkerMessage;
-use terms::AttemptKey;
+use proto::{client::ClientError, v1::WorkerMessage};
+use terms::{AttemptKey, manifest::Manifest};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -31,7 +31,7 @@ use super::{
     slots::{Slots, Trainers},
     snapshots::{Remote, Snapshots},
     spool::{Spool, SpoolError},
-    target::{Target, TargetError},
+    target::Target,
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},
@@ -91,7 +91,7 @@ pub(crate) struct Configuration {
 pub(crate) enum AgentError {
     /// The coordinator's address or a file for it is wrong.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] ClientError),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -143,13 +143,14 @@ pub(crate) async fn run(
     if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
         tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
     }
-    let name = configuration.identity.name.as_str();
+    let name = configuration.identity.name.clone();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
-    tokio::select! {
+    let trainables = tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
-    }
-    tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
+    };
+    configuration.identity.trainables = trainables.iter().map(Manifest::to_json).collect();
+    tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
         .with_silence_max(configuration.trainer_silence)
         .with_programs(runs_programs);

@@ -157,6 +157,7 @@ async fn configure(
             host: host(),
             slots,
             allow_commands: options.allow_commands,
+            trainables: Vec::new(),
         },
     })
 }

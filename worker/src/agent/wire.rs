@@ -30,6 +30,8 @@ pub struct Identity {
     pub slots: Vec<v1::Slot>,
     /// Whether it runs the programs of sweep files.
     pub allow_commands: bool,
+    /// The manifests of what its trainer trains, each as JSON; none of one that names none.
+    pub trainables: Vec<String>,
 }
 
 /// The message for the wire.
@@ -46,7 +48,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             held: held.into_iter().map(encode_held).collect(),
             draining,
             allow_commands: identity.allow_commands,
-            ..v1::Hello::default()
+            trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
         ToCoordinator::Heartbeat(running) => {
@@ -160,8 +162,8 @@ fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
 }
 
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
-    if wire.program.is_none() && wire.dataset.is_none() {
-        return Err("the coordinator's grant names neither a data set nor a program".to_owned());
+    if wire.program.is_none() && wire.model.is_empty() {
+        return Err("the coordinator's grant names neither a model nor a program".to_owned());
     }
     let parameters = proto::parameters_from_wire(wire.parameters);
     // Older coordinators only have the parameter.
@@ -271,9 +273,15 @@ mod tests {
 
     #[test]
     fn a_job_that_cannot_be_trained_is_still_known_by_its_attempt() {
-        let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
+        let job = decode_job(v1::JobAssignment { model: String::new(), ..assignment() }).unwrap();
         assert_eq!(job.attempt, AttemptKey::new(1, 2, 3));
-        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a data set nor a program");
+        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a model nor a program");
+    }
+
+    #[test]
+    fn a_model_may_do_without_a_data_set() {
+        let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
+        assert_eq!(job.work.unwrap().dataset, None);
     }
 
     #[test]
@@ -302,9 +310,9 @@ mod tests {
             EventKind::Epoch(EpochReport {
                 number: 1,
                 seconds: 2.0,
-                metrics: vec![("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)],
+                metrics: [("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)].into_iter().collect(),
             }),
-            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: Vec::new() }),
+            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: [].into_iter().collect() }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),

@@ -22,6 +22,7 @@ pub mod epoch;
 mod evaluate;
 #[allow(unsafe_code)]
 mod ffi;
+mod forward;
 mod group;
 pub mod learner;
 mod lines;
@@ -30,6 +31,7 @@ pub mod model;
 pub mod pack;
 pub mod pack_model;
 pub mod parameters;
+mod precision;
 mod predict;
 mod preparing;
 pub mod random;

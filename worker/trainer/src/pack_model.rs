@@ -6,8 +6,9 @@
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 use super::{
+    forward::{self, Operations},
     model::{Activation, Precision},
-    parameters::{Layer, Layers, PARAMETER_NAMES, Parameters},
+    parameters::{Layer, PARAMETER_NAMES, Parameters},
     training::IGNORED_CLASS,
 };
 
@@ -84,32 +85,19 @@ impl PackModel {
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let parameters = self.parameters.try_map(|parameter| self.precision.of(parameter))?;
-        let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
-        let images = self.precision.of(images)?;
-        let images = if self.layout == Layout::ChannelsFirst { images.f_contiguous()? } else { images };
-        let count = images.size()[0];
-        let features = self.convolve(&images, conv1, 1)?;
-        let features = self.convolve(&features, conv2, self.members)?;
-        // Flattening is by channel, row, column within a member, as in PyTorch, whatever the layout in memory.
-        let (_, channels, height, width) = features.size4()?;
-        let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
-        let flat = of_members.f_transpose(0, 1)?.f_flatten(2, -1)?;
-        let hidden = self.activate(linear(&flat, fc1)?, 0)?;
-        let logits = linear(&hidden, fc2)?;
-        if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
+        forward::logits(self, images)
     }
 
     /// Convolution, pooling and activation, as in `SimpleCnn`. The weights `[M, outputs, …]` become one wide
     /// convolution; with as many `groups` as members each only sees its own channels.
     fn convolve(&self, images: &Tensor, layer: Layer<'_>, groups: i64) -> Result<Tensor, TchError> {
         let wide = layer.weight.f_flatten(0, 1)?;
-        let sums = images.f_conv2d(&wide, Some(layer.bias.f_flatten(0, 1)?), 1, 1, 1, groups)?;
-        self.activate(sums.f_max_pool2d(2, 2, 0, 1, false)?, 1)
+        let bias = layer.bias.f_flatten(0, 1)?;
+        self.activate_along(forward::convolve(images, &wide, &bias, groups)?, 1)
     }
 
     /// Each member's activation on its part of `sums`, along `dim`. In place if all have the same one.
-    fn activate(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
+    fn activate_along(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
         if self.relu_members == self.members {
             return Activation::Relu.apply(sums);
         }
@@ -123,6 +111,39 @@ impl PackModel {
     }
 }
 
+impl Operations for PackModel {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn features(&self, images: &Tensor, [conv1, conv2]: [Layer<'_>; 2]) -> Result<Tensor, TchError> {
+        let count = images.size()[0];
+        let features = if self.layout == Layout::ChannelsFirst {
+            self.convolve(&images.f_contiguous()?, conv1, 1)?
+        } else {
+            self.convolve(images, conv1, 1)?
+        };
+        let features = self.convolve(&features, conv2, self.members)?;
+        // Flattening is by channel, row, column within a member, as in PyTorch, whatever the layout in memory.
+        let (_, channels, height, width) = features.size4()?;
+        let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
+        of_members.f_transpose(0, 1)?.f_flatten(2, -1)
+    }
+
+    /// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
+    fn linear(&self, inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+        layer.bias.f_unsqueeze(1)?.f_baddbmm(inputs, &layer.weight.f_transpose(1, 2)?, 1.0, 1.0)
+    }
+
+    fn activate(&self, sums: Tensor) -> Result<Tensor, TchError> {
+        self.activate_along(sums, 0)
+    }
+}
+
 /// Each member's mean cross-entropy `[M]` of logits `[M, N, classes]`, against classes `[N]` that all share.
 ///
 /// # Errors
@@ -133,11 +154,6 @@ pub fn losses(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
     let rows = logits.f_reshape([-1, outputs])?;
     let each = rows.f_cross_entropy_loss(&shared, None::<&Tensor>, Reduction::None, IGNORED_CLASS, 0.0)?;
     each.f_view([members, images])?.f_mean_dim([1_i64].as_slice(), false, Kind::Float)
-}
-
-/// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
-fn linear(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
-    layer.bias.f_unsqueeze(1)?.f_baddbmm(inputs, &layer.weight.f_transpose(1, 2)?, 1.0, 1.0)
 }
 
 /// One parameter of all members as a copy `[M, …]`, laid out like its gradient: a batched product returns the gradient

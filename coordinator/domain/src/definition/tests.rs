@@ -27,7 +27,7 @@ fn an_extension_adds_what_is_new_and_leaves_the_numbers_of_the_old() {
     let third = second.extended(specification("[0.4, 0.1]", "include: [{learning_rate: 0.9}]")).unwrap();
     assert_eq!(rates(&third), ["0.1", "0.2", "0.3", "0.4", "0.9"]);
     assert_eq!(third.parameters(6), ParameterMap::default());
-    let stored = SweepDefinition::from_stored(SweepId(1), &third.text()).unwrap();
+    let stored = SweepDefinition::from_stored(SweepId(1), &third.text(), None).unwrap();
     assert_eq!((rates(&stored), stored.text()), (rates(&third), third.text()));
     assert_eq!(stored.execution, third.execution);
 }
@@ -126,7 +126,7 @@ fn settings_are_those_of_the_latest_change_also_when_read_back() {
     // Without new points, an extension is its settings.
     let fourth = third.extended(specification("[0.2]", "execution: {attempts_max: 4}")).unwrap();
     for (definition, attempts_max, name) in [(&second, 2, "x"), (&third, 3, "z"), (&fourth, 4, "x")] {
-        let stored = SweepDefinition::from_stored(SweepId(1), &definition.text()).unwrap();
+        let stored = SweepDefinition::from_stored(SweepId(1), &definition.text(), None).unwrap();
         for read in [definition, &stored] {
             assert_eq!(read.execution.attempts_max, attempts_max);
             assert_eq!(read.specification.execution.attempts_max, attempts_max);
@@ -152,7 +152,7 @@ fn what_is_shown_of_a_very_long_text_is_its_ends() {
     assert!(text.len() > SHOWN_BYTES_MAX && shown.len() <= SHOWN_BYTES_MAX + 200, "{}", shown.len());
     assert_eq!(first_document(&shown), first_document(&text));
     assert!(shown.contains("extensions are left out here") && text.ends_with(&shown[shown.len() - 1_000..]));
-    let stored = SweepDefinition::from_stored(SweepId(1), &text).unwrap();
+    let stored = SweepDefinition::from_stored(SweepId(1), &text, None).unwrap();
     assert_eq!((stored.job_count(), stored.varying.as_slice()), (300_000, ["seed".into()].as_slice()));
     for job in [1, 10_000, 10_001, 299_999] {
         assert_eq!(stored.parameters(job), definition.parameters(job));

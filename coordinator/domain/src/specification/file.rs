@@ -34,7 +34,8 @@ use self::{
     write::document,
 };
 use super::{
-    Change, FILE_BYTES_MAX, Objective, Specification, SpecificationError, SpecificationSource, Trainable,
+    Change, FILE_BYTES_MAX, Models, Objective, Specification, SpecificationError, SpecificationSource,
+    Trainable,
 };
 use crate::{
     grid::{Grid, GridError, POINTS_MAX},
@@ -62,13 +63,13 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
             "{file}:{line}: lists and mappings nest more than {DEPTH_MAX} levels deep; is a bracket not closed?"
         )));
     }
-    let known = Head::read(text, &source.overrides).known();
+    let known = Head::read(text, &source.overrides).known(&source.models);
     let mut raw = parsed(text, known).map_err(|error| located(file, &error))?;
     lay_over(&mut raw, &source.overrides, known)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    build(raw).and_then(check_metric).and_then(check_grid).map_err(|problem| {
+    build(raw, &source.models).and_then(check_metric).and_then(check_grid).map_err(|problem| {
         let line = problem.section.and_then(|section| section_line(text, section));
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
         let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
@@ -92,10 +93,25 @@ fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result
 }
 
 /// Reads the output of [`write()`].
-pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
+pub(super) fn read_stored(text: &str, models: &Models) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
-    let raw = parsed(text, Head::read(text, &[]).known()).map_err(|error| located(stored, &error))?;
-    build(raw).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
+    let raw = parsed(text, Head::read(text, &[]).known(models)).map_err(|error| located(stored, &error))?;
+    build(raw, models).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
+}
+
+/// See [`SpecificationSource::lacks_model`].
+pub(super) fn lacks_model(source: &SpecificationSource) -> bool {
+    let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
+    let may_name = text.contains("model") || source.overrides.iter().any(|set| set.contains("model"));
+    may_name
+        && text.len() <= FILE_BYTES_MAX
+        && too_deep(text).is_none()
+        && Head::read(text, &source.overrides).lacks_model(&source.models)
+}
+
+/// Whether what [`write()`] wrote is of a program.
+pub(super) fn is_of_program(text: &str) -> bool {
+    Head::read(text, &[]).is_of_program()
 }
 
 /// `file:line:column: key: message`.
@@ -184,7 +200,8 @@ pub(super) fn overlaid(
     let mut raw =
         parsed(&write(specification), known).map_err(|error| located("the specification", &error))?;
     lay_over(&mut raw, overrides, known)?;
-    build(raw).map_err(|problem| SpecificationError::new(&problem.message))
+    let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
+    build(raw, &models).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
 /// The keys in which two specifications differ, such as `parameters.epochs`.

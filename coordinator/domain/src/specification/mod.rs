@@ -3,6 +3,7 @@
 
 mod file;
 mod limits;
+mod models;
 mod trainable;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -12,6 +13,7 @@ use terms::{manifest::Manifest, snapshot::SnapshotId};
 
 pub use self::{
     limits::{Execution, is_setting},
+    models::Models,
     trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
 };
 use crate::{
@@ -39,6 +41,15 @@ pub struct SpecificationSource {
     pub overrides: Vec<String>,
     /// Replaces `dataset.path`.
     pub dataset_path: Option<String>,
+    /// The models that it may name.
+    pub models: Models,
+}
+
+impl SpecificationSource {
+    /// Whether it names a model that is none of its `models`.
+    pub fn lacks_model(&self) -> bool {
+        file::lacks_model(self)
+    }
 }
 
 /// Why a specification was refused: one message that says where and what would be right.
@@ -150,6 +161,11 @@ impl fmt::Display for Keep {
     }
 }
 
+/// Whether what [`Specification::to_yaml`] wrote is of a program.
+pub(crate) fn is_of_program(text: &str) -> bool {
+    file::is_of_program(text)
+}
+
 impl Specification {
     /// Reads and checks a sweep file with its overrides.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
@@ -161,9 +177,9 @@ impl Specification {
         file::read(source)
     }
 
-    /// Reads the output of [`Self::to_yaml`].
-    pub fn from_stored(text: &str) -> Result<Self, SpecificationError> {
-        file::read_stored(text)
+    /// Reads the output of [`Self::to_yaml`]; its model is one of `models`.
+    pub fn from_stored(text: &str, models: &Models) -> Result<Self, SpecificationError> {
+        file::read_stored(text, models)
     }
 
     /// The specification as a sweep file, overrides applied and defaults filled in.
@@ -189,7 +205,7 @@ impl Specification {
     /// What the trainable says about itself; for a program, what the file says about it.
     pub fn manifest(&self) -> Arc<Manifest> {
         match &self.trainable {
-            Trainable::Model(manifest) => Arc::clone(manifest),
+            Trainable::Model(model) => Arc::clone(model.manifest()),
             Trainable::Program(program) => Arc::new(program.manifest(&self.axes, &self.metric)),
         }
     }

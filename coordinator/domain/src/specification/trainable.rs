@@ -5,8 +5,8 @@ use std::sync::Arc;
 use terms::{
     Objective,
     manifest::{
-        DatasetKind, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress, Scale,
-        builtin,
+        DatasetKind, Described, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress,
+        Scale,
     },
     snapshot::SnapshotId,
 };
@@ -19,7 +19,7 @@ pub const PROGRAM: &str = "program";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trainable {
     /// A model that trainers know, as its manifest describes it.
-    Model(Arc<Manifest>),
+    Model(Described),
     /// A program that each job runs.
     Program(Arc<Program>),
 }
@@ -74,16 +74,19 @@ pub struct Resources {
 }
 
 impl Trainable {
-    /// The built-in model of this name.
-    pub fn model(name: &str) -> Option<Self> {
-        builtin(name).map(|manifest| Self::Model(Arc::new(manifest.clone())))
-    }
-
     /// Its name: a model's own, or [`PROGRAM`].
     pub fn name(&self) -> &str {
         match self {
             Self::Model(manifest) => &manifest.name,
             Self::Program(_) => PROGRAM,
+        }
+    }
+
+    /// The model, where it is one.
+    pub fn model(&self) -> Option<&Described> {
+        match self {
+            Self::Model(model) => Some(model),
+            Self::Program(_) => None,
         }
     }
 

@@ -33,16 +33,10 @@ impl SweepRun {
     /// Takes in the results of an epoch. New names become the sweep's; what has no room, or no valid name, is counted.
     pub(crate) fn measure(&mut self, report: &EpochReport) -> Measured {
         let known = self.metrics.len();
-        let definition = Arc::clone(&self.definition);
         let mut values = [MISSING; METRICS_MAX];
-        let mut objective = None;
         for (place, (name, value)) in report.metrics.iter().enumerate() {
-            let is_objective = **name == *definition.metric.name;
-            match self.place_of(place, name, is_objective) {
-                Ok(index) => {
-                    values[index] = *value;
-                    objective = if is_objective { Some(*value) } else { objective };
-                }
+            match self.place_of(place, name) {
+                Ok(index) => values[index] = *value,
                 Err(error) => {
                     self.left_out.values += 1;
                     if self.left_out.reason.is_empty() {
@@ -52,21 +46,20 @@ impl SweepRun {
                 }
             }
         }
-        Measured {
-            row: MetricRow::new(&values[..self.metrics.len()]),
-            named: self.metrics.names()[known..].to_vec(),
-            objective: objective.filter(|value| value.is_finite()),
-        }
+        let row = MetricRow::new(&values[..self.metrics.len()]);
+        let objective = self.objective_of(&row);
+        Measured { row, named: self.metrics.names()[known..].to_vec(), objective }
     }
 
     /// The index of a metric, which may be new. The last one is reserved for the objective.
-    fn place_of(&mut self, guess: usize, name: &str, is_objective: bool) -> Result<usize, MetricNameError> {
+    fn place_of(&mut self, guess: usize, name: &str) -> Result<usize, MetricNameError> {
         if let Some(index) = self.metrics.index_near(guess, name) {
             return Ok(index);
         }
+        let objective = &*self.definition.metric.name;
         let is_full = self.metrics.len() == METRICS_MAX - 1
-            && !is_objective
-            && self.metrics.index(&self.definition.metric.name).is_none();
+            && name != objective
+            && self.metrics.index(objective).is_none();
         if is_full { Err(MetricNameError::TooMany) } else { self.metrics.add(name) }
     }
 }

@@ -20,7 +20,7 @@ impl SweepRun {
     /// The sweep as the store has it; every lease lasts until `deadline_ms`.
     pub(crate) fn restored(stored: StoredSweep, deadline_ms: u64) -> Result<Self, RestoreError> {
         let id = stored.sweep;
-        let definition = SweepDefinition::from_stored(id, &stored.specification)
+        let definition = SweepDefinition::from_stored(id, &stored.specification, stored.manifest.as_deref())
             .map_err(|source| RestoreError::Definition { sweep: id, source })?;
         if stored.next_unstarted.max(stored.out_of_order.last().map_or(0, |last| last + 1))
             > definition.job_count() + 1

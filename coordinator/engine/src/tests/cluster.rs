@@ -8,8 +8,12 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState};
+use terms::{
+    AttemptKey, MetricSchema, Outcome, SweepId, SweepState,
+    manifest::{Described, builtins_described},
+};
 
+use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
     HeldAttempt, Hello, Issued, Issuer, Now, Output, Query, SessionId, SlotDescription, SweepView, ToWorker,
@@ -36,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) disk_stands_still: bool,
     /// Whether workers that connect run users' programs.
     pub(super) runs_programs: bool,
+    /// What the trainers of workers that connect train.
+    pub(super) models: Vec<Described>,
 }
 
 /// A sweep of `jobs` jobs of two epochs, with more keys of the file.
@@ -90,6 +96,7 @@ impl Cluster {
             predecessors: Vec::new(),
             disk_stands_still: false,
             runs_programs: false,
+            models: builtins_described().to_vec(),
         }
     }
 
@@ -250,6 +257,7 @@ impl Cluster {
                 .collect(),
             draining: false,
             runs_programs: self.runs_programs,
+            models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });
     }

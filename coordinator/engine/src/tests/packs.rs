@@ -1,9 +1,10 @@
 //! Packs: several jobs of one slot.
 
 use domain::record::Record;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobState, Outcome};
+use terms::{AttemptKey, AttemptState, JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, metrics, packable};
+use super::epoch::EpochMetrics;
 use crate::{AttemptEvent, Event, SessionId};
 
 /// One worker with `slots` slots that take packs, and a sweep whose jobs can share a pack.
@@ -52,7 +53,7 @@ fn only_jobs_of_one_shape_and_order_share_a_pack_and_none_is_forgotten() {
     two.connect_packing(1, "a", "one", (1, 64), &[]);
     let text = packable(3, "").to_yaml().replace("batch_size: {value: 32}", "batch_size: {values: [32, 64]}");
     let text = text.replace("batch_size:\n    value: 32", "batch_size:\n    values: [32, 64]");
-    two.submit_this(domain::specification::Specification::from_stored(&text).unwrap());
+    two.submit_this(domain::specification::Specification::from_stored(&text, &Default::default()).unwrap());
     assert_eq!(packs(&mut two), [[1, 3, 5]], "{text}");
     train(&mut two, &[1, 3, 5], 1, 1.0);
     assert_eq!(packs(&mut two), [[2, 4, 6]]);

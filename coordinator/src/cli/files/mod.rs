@@ -64,7 +64,8 @@ pub(super) async fn send_with(
     folder: &Path,
     target: &Target,
 ) -> Result<(), Failure> {
-    let (read, folder) = (Source::from(source.clone()).specification(), folder.to_owned());
+    let Ok(read) = Source::from(source.clone()).specification() else { return Ok(()) };
+    let folder = folder.to_owned();
     let collecting = tokio::task::spawn_blocking(move || {
         let Ok(specification) = Specification::parse(&read) else { return Ok(None) };
         match specification.trainable.program() {

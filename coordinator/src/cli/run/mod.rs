@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::Context;
-use domain::{definition::first_document, help, specification::Specification};
+use domain::{
+    definition::first_document,
+    help,
+    specification::{Models, Specification},
+};
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
@@ -85,7 +89,13 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     descriptors::claim(DESCRIPTORS_MIN + DESCRIPTORS_A_WORKER * workers, DESCRIPTORS_WANTED)
         .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
+    source.manifests.extend(workers::models(&arguments.options).await?);
     let (mut specification, grid) = submit::check(source.clone())?;
+    if arguments.options.trainer.is_some() && specification.trainable.program().is_some() {
+        return Err(Failure::usage(
+            "--trainer is for models, and this file sweeps a program; leave one of them out",
+        ));
+    }
     files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     if let Some(dataset) = &mut specification.dataset {
@@ -223,7 +233,8 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         return go_on(sweep, wanted, folder, target).await;
     }
     let name = sweep_state_name(sweep.state());
-    let other = Specification::from_stored(first_document(&sweep.specification))
+    let models = Models::from_json(&sweep.manifest).unwrap_or_default();
+    let other = Specification::from_stored(first_document(&sweep.specification), &models)
         .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
     let changes = wanted.specification.changes_from(&other);
     if !changes.is_empty() {

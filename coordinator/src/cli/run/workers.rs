@@ -2,6 +2,7 @@
 //! each of them running.
 
 use std::{
+    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
@@ -11,6 +12,7 @@ use std::{
 use anyhow::Context;
 use domain::specification::Trainable;
 use serde::Deserialize;
+use terms::manifest::Manifest;
 use tokio::{
     process::Command,
     sync::{mpsc, watch},
@@ -48,6 +50,10 @@ pub(in crate::cli) struct WorkersOptions {
     /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Another program that trains, run by /bin/sh, as `sweep-worker start` has it (see worker/TRAINER.md); the sweep file may
+    /// name its models
+    #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
+    pub(super) trainer: Option<OsString>,
     /// Leave images out that cannot be decoded, and say so in the report
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     skip_corrupt: bool,
@@ -173,9 +179,9 @@ fn arguments(
     placement: &Placement,
     target: &Target,
     token: &Path,
-) -> Vec<std::ffi::OsString> {
+) -> Vec<OsString> {
     let slots = options.slots.as_deref().unwrap_or(&placement.slots);
-    let mut arguments: Vec<std::ffi::OsString> = vec!["start".into()];
+    let mut arguments: Vec<OsString> = vec!["start".into()];
     for (flag, value) in [
         ("--coordinator", target.url.as_str()),
         ("--name", name),
@@ -194,8 +200,38 @@ fn arguments(
     if options.skip_corrupt {
         arguments.push("--skip-corrupt".into());
     }
+    if let Some(trainer) = &options.trainer {
+        arguments.extend(["--trainer".into(), trainer.clone()]);
+    }
     arguments.push("--exit-with-stdin".into());
     arguments
+}
+
+/// The manifests of what the trainer trains that the workers are to start, each as JSON; none where that is the own one.
+pub(super) async fn models(options: &WorkersOptions) -> Result<Vec<String>, Failure> {
+    let Some(trainer) = &options.trainer else { return Ok(Vec::new()) };
+    let program = find_program()?;
+    let output = Command::new(&program)
+        .args(["describe", "--device", "cpu", "--trainer"])
+        .arg(trainer)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = errors.trim();
+        return Err(Failure::operation(format!(
+            "--trainer: {}",
+            errors.strip_prefix("error: ").unwrap_or(errors)
+        )));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let read =
+        Manifest::all_from_json(&text).map_err(|error| Failure::operation(format!("--trainer: {error}")))?;
+    Ok(read.iter().map(Manifest::to_json).collect())
 }
 
 /// One line of `sweep-worker devices`.

@@ -8,8 +8,8 @@ use crate::api::{Page, Source};
 
 impl From<v1::SweepSource> for Source {
     fn from(wire: v1::SweepSource) -> Self {
-        let v1::SweepSource { text, file_name, overrides, dataset_path, snapshot } = wire;
-        Self { text, file_name, overrides, dataset_path, snapshot }
+        let v1::SweepSource { text, file_name, overrides, dataset_path, snapshot, manifests } = wire;
+        Self { text, file_name, overrides, dataset_path, snapshot, manifests }
     }
 }
 

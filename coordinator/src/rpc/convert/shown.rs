@@ -11,8 +11,13 @@ use engine::{
 use proto::v1;
 
 /// A sweep with its specification.
-pub(in crate::rpc) fn sweep(view: SweepView) -> v1::Sweep {
-    v1::Sweep { specification: view.definition.shown_text(), ..summary(&view) }
+pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
+    let model = view.definition.specification.trainable.model();
+    v1::Sweep {
+        specification: view.definition.shown_text(),
+        manifest: model.map(|model| model.to_json()).unwrap_or_default(),
+        ..summary(view)
+    }
 }
 
 /// A sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
@@ -47,6 +52,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         best: view.best.map(|(job, value)| v1::BestJob { point: Some(point(view, job)), value }),
         varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         specification: String::new(),
+        manifest: String::new(),
         dataset: view.dataset.as_deref().cloned().map(Into::into),
         waiting: view.waiting.clone().map(waiting),
         best_weights: view.best_weights.clone().map(kept_weights),

@@ -11,10 +11,11 @@ pub const MISSING: f64 = f64::from_bits(0x7ff8_6d69_7373_6e67);
 const VALUE_BYTES: usize = 8;
 
 /// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for
-/// bit. A value may be missing; values missing at the end take no space. All NaNs are stored with the same bits. Cheap
-/// to clone.
-#[derive(Clone, Default)]
-pub struct MetricRow(Arc<[f64]>);
+/// bit. A value may be missing; values missing at the end take no space. All NaNs are stored with the same bits.
+///
+/// It holds the bytes that a store keeps, so that an epoch is stored without copying them. Cheap to clone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct MetricRow(Arc<[u8]>);
 
 /// Bytes that do not encode a row of values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,17 +27,21 @@ impl MetricRow {
     pub fn new(values: &[f64]) -> Self {
         let values = &values[..values.len().min(METRICS_MAX)];
         let length = values.iter().rposition(|value| !is_missing(*value)).map_or(0, |last| last + 1);
-        Self(values[..length].iter().map(|value| canonical(*value)).collect())
+        let mut bytes = [0; METRICS_MAX * VALUE_BYTES];
+        for (bytes, value) in bytes.as_chunks_mut::<VALUE_BYTES>().0.iter_mut().zip(&values[..length]) {
+            *bytes = canonical(*value).to_bits().to_be_bytes();
+        }
+        Self(bytes[..length * VALUE_BYTES].into())
     }
 
     /// The value of the metric at this index of the schema; none where it is missing.
     pub fn get(&self, index: usize) -> Option<f64> {
-        self.0.get(index).copied().filter(|value| !is_missing(*value))
+        self.chunks().get(index).copied().and_then(value)
     }
 
     /// The values in order, up to the last that is not missing.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<f64>> {
-        self.0.iter().map(|value| Some(*value).filter(|value| !is_missing(*value)))
+        self.chunks().iter().copied().map(value)
     }
 
     /// Whether there is no value.
@@ -44,11 +49,9 @@ impl MetricRow {
         self.0.is_empty()
     }
 
-    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.0.len() * VALUE_BYTES);
-        self.0.iter().for_each(|value| bytes.extend_from_slice(&value.to_bits().to_be_bytes()));
-        bytes
+    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first. Costs nothing.
+    pub fn to_bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0)
     }
 
     /// The row that [`Self::to_bytes`] encoded.
@@ -57,22 +60,19 @@ impl MetricRow {
     /// The bytes do not encode a row.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetricRowError> {
         let (chunks, rest) = bytes.as_chunks::<VALUE_BYTES>();
-        let values: Arc<[f64]> =
-            chunks.iter().map(|chunk| f64::from_bits(u64::from_be_bytes(*chunk))).collect();
-        let is_canonical = |value: &f64| canonical(*value).to_bits() == value.to_bits();
+        let is_canonical = |chunk: &[u8; VALUE_BYTES]| {
+            let value = number(*chunk);
+            canonical(value).to_bits() == value.to_bits()
+        };
         let is_row = rest.is_empty()
-            && values.len() <= METRICS_MAX
-            && values.iter().all(is_canonical)
-            && !values.last().is_some_and(|value| is_missing(*value));
-        if is_row { Ok(Self(values)) } else { Err(MetricRowError(bytes.len())) }
+            && chunks.len() <= METRICS_MAX
+            && chunks.iter().all(is_canonical)
+            && !chunks.last().is_some_and(|last| is_missing(number(*last)));
+        if is_row { Ok(Self(bytes.into())) } else { Err(MetricRowError(bytes.len())) }
     }
-}
 
-impl PartialEq for MetricRow {
-    /// Bit for bit.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self.0.iter().zip(&*other.0).all(|(one, other)| one.to_bits() == other.to_bits())
+    fn chunks(&self) -> &[[u8; VALUE_BYTES]] {
+        self.0.as_chunks().0
     }
 }
 
@@ -80,6 +80,15 @@ impl fmt::Debug for MetricRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
+}
+
+fn number(bytes: [u8; VALUE_BYTES]) -> f64 {
+    f64::from_bits(u64::from_be_bytes(bytes))
+}
+
+/// The value that a row holds in these bytes; none where it is missing.
+fn value(bytes: [u8; VALUE_BYTES]) -> Option<f64> {
+    Some(number(bytes)).filter(|value| !is_missing(*value))
 }
 
 fn is_missing(value: f64) -> bool {
@@ -137,7 +146,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..900),
         ) {
             if let Ok(row) = MetricRow::from_bytes(&bytes) {
-                prop_assert_eq!(row.to_bytes(), bytes);
+                prop_assert_eq!(&*row.to_bytes(), &bytes[..]);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC. `LOAD_TLS_CA` names the
-//! certificates to trust for an https:// coordinator.
+//! certificates to trust for an https:// coordinator. Jobs report SimpleCNN's metrics, or those that `LOAD_METRICS` lists,
+//! separated by commas.
 //!
 //! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of JOBS jobs and runs it as fast as jobs are granted;
 //! prints one JSON object. `load run URL JOBS EPOCHS WORKERS SLOTS JOBS_A_SECOND` makes each job take as long as it

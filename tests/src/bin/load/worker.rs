@@ -1,6 +1,7 @@
 //! One worker of the load generator: says hello, takes grants, and ends jobs at once or after their time.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     future::poll_fn,
@@ -13,7 +14,7 @@ use proto::v1::{
     self, coordinator_message::Message as Said, event::Event, worker_message::Message,
     worker_service_client::WorkerServiceClient,
 };
-use terms::{EpochReport, metrics::known};
+use terms::{EpochReport, ReportedMetrics, metrics::known};
 use tests::Random;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming, codegen::tokio_stream::Stream, transport::Channel};
@@ -36,6 +37,8 @@ pub(crate) struct Worker {
     sequence: u64,
     /// How long a job takes; none for no time.
     training: Option<Duration>,
+    /// What it reports of each epoch.
+    metrics: ReportedMetrics,
     random: Random,
     /// When the jobs of slots end.
     ends: BinaryHeap<Reverse<(Instant, u32)>>,
@@ -43,6 +46,21 @@ pub(crate) struct Worker {
     /// When each slot became free.
     free_since: HashMap<u32, Instant>,
     delays: Delays,
+}
+
+/// The metrics of an epoch with their values.
+fn metrics() -> ReportedMetrics {
+    match std::env::var("LOAD_METRICS") {
+        Ok(names) => names.split(',').map(|name| (Cow::Owned(name.to_owned()), 0.5)).collect(),
+        Err(_) => [
+            (known::TRAIN_LOSS, 0.5),
+            (known::VAL_ACCURACY, 0.75),
+            (known::VAL_LOSS, 0.625),
+            (known::TRAIN_ACCURACY, 0.875),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into(),
+    }
 }
 
 /// What a worker says, message by message.
@@ -89,6 +107,7 @@ impl Worker {
             said: Vec::new(),
             sequence: 0,
             training,
+            metrics: metrics(),
             random: Random(number),
             ends: BinaryHeap::new(),
             grants: HashMap::new(),
@@ -186,15 +205,8 @@ impl Worker {
                 _ => 1,
             };
             for epoch in 1..=epochs {
-                let metrics = [
-                    (known::TRAIN_LOSS, 0.5),
-                    (known::VAL_ACCURACY, 0.75),
-                    (known::VAL_LOSS, 0.625),
-                    (known::TRAIN_ACCURACY, 0.875),
-                ];
-                let metrics = metrics.into_iter().map(|(name, value)| (name.into(), value)).collect();
-                let record = EpochReport { number: epoch, seconds: 0.001, metrics }.into();
-                self.tell(job.attempt, Event::Epoch(record));
+                let report = EpochReport { number: epoch, seconds: 0.001, metrics: self.metrics.clone() };
+                self.tell(job.attempt, Event::Epoch(report.into()));
             }
             let outcome = v1::Outcome::Done.into();
             self.tell(job.attempt, Event::Ended(v1::AttemptEnded { outcome, ..v1::AttemptEnded::default() }));

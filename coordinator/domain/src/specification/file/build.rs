@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use terms::manifest::{DatasetKind, Manifest};
+use terms::manifest::DatasetKind;
 
 use super::{
     super::{
-        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Objective, Program, Resources,
-        Specification, Trainable, limits,
+        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Models, Objective, Program,
+        Resources, Specification, Trainable, limits, models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    known::usual_model,
     raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+    suggestion::suggestion,
 };
 use crate::space::{Axis, Conditions, PartialPoint};
 
@@ -38,9 +38,9 @@ impl Problem {
 }
 
 /// The specification that a file stands for.
-pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
+pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, Problem> {
     let mut notes: Vec<String> = raw.unused.iter().map(|key| format!("`{key}` is not used here")).collect();
-    let trainable = trainable(&mut raw)?;
+    let trainable = trainable(&mut raw, models)?;
     let name = match raw.name.take().or_else(|| usual_name(&trainable)) {
         Some(name) => name,
         None => return Err(Problem::missing("the key `name` is missing; add `name: my-sweep`")),
@@ -50,7 +50,7 @@ pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
             Some(images(raw.dataset.unwrap_or_default())?)
         }
         _ => {
-            no_dataset(raw.dataset.as_ref())?;
+            no_dataset(&trainable, raw.dataset.as_ref())?;
             None
         }
     };
@@ -78,12 +78,14 @@ pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
 }
 
 /// What is swept: a model or a program, never both.
-fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
+fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
     let (program, command) = (raw.program.take(), raw.command.take());
     let execution = raw.execution.get_or_insert_default();
     if program.is_none() && command.is_none() {
-        let model = raw.model.take();
-        let model = model.unwrap_or_else(|| Trainable::Model(Arc::new(Manifest::clone(usual_model()))));
+        let model = Trainable::Model(match raw.model.take() {
+            None => usual_model().clone(),
+            Some(name) => models.get(&name).ok_or_else(|| unknown_model(&name, models))?.clone(),
+        });
         return only_of_models(&model, execution, raw.metrics.is_some()).map(|()| model);
     }
     if raw.model.is_some() {
@@ -119,6 +121,19 @@ fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
             csv: metrics.csv.map(|path| path.0),
         },
     })))
+}
+
+/// A model that is not there: which there are, and how others come to be known.
+fn unknown_model(name: &str, models: &Models) -> Problem {
+    let names = models.names();
+    let hint = suggestion(name, names.iter().copied());
+    let message = format!(
+        "there is no model `{name}` here, only {}{hint}; a coordinator knows the models of the workers that are connected \
+         (`sweep-worker start --trainer COMMAND`), and of others what --manifest FILE says, which `sweep-worker describe --trainer \
+         COMMAND` prints",
+        names.join(", ")
+    );
+    Problem::of("model", message)
 }
 
 /// Refuses keys that only programs have.
@@ -171,13 +186,17 @@ fn images(raw: RawDataset) -> Result<DatasetSpecification, Problem> {
     })
 }
 
-fn no_dataset(raw: Option<&RawDataset>) -> Result<(), Problem> {
-    match raw {
-        None => Ok(()),
-        Some(_) => Err(Problem::of(
+fn no_dataset(trainable: &Trainable, raw: Option<&RawDataset>) -> Result<(), Problem> {
+    match (raw, trainable) {
+        (None, _) => Ok(()),
+        (Some(_), Trainable::Program(_)) => Err(Problem::of(
             "dataset",
             "a program finds its data by itself; remove `dataset` (and --dataset) and tell it the path by a parameter, as in \
              `parameters: {data: {value: /data/train}}`",
+        )),
+        (Some(_), Trainable::Model(model)) => Err(Problem::of(
+            "dataset",
+            format!("the model {} takes no data set; remove `dataset` (and --dataset)", model.name),
         )),
     }
 }

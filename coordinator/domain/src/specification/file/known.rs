@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use terms::manifest::{
-    InPack, Manifest, ManifestParameter, ParameterKind, Scale, builtin, builtins, check_parameter_name,
-};
+use terms::manifest::{InPack, Manifest, ManifestParameter, ParameterKind, Scale, check_parameter_name};
 
-use super::{super::Trainable, suggestion::suggestion};
+use super::{
+    super::{Models, Trainable, models::usual_model},
+    suggestion::suggestion,
+};
 use crate::space::Name;
 
 /// What a file may name.
@@ -22,7 +23,7 @@ impl<'a> Known<'a> {
     /// What a sweep of `trainable` may name.
     pub(super) fn of(trainable: &'a Trainable) -> Self {
         match trainable {
-            Trainable::Model(manifest) => Self::Model(manifest),
+            Trainable::Model(model) => Self::Model(model),
             Trainable::Program(_) => Self::Program(&[]),
         }
     }
@@ -67,11 +68,6 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The model of a file that names none.
-pub(super) fn usual_model() -> &'static Manifest {
-    builtins().first().expect("there is a built-in model")
-}
-
 /// The keys of a file that say what is swept.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(super) struct Head {
@@ -95,12 +91,28 @@ impl Head {
         head
     }
 
-    /// What the file may name.
-    pub(super) fn known(&self) -> Known<'static> {
-        if self.program.is_some() || self.command.is_some() {
+    /// What the file may name. Of a model that is not there, all is taken: that it is not there is what is wrong.
+    pub(super) fn known<'a>(&self, models: &'a Models) -> Known<'a> {
+        if self.is_of_program() {
             return Known::Program(&[]);
         }
-        let model = self.model.as_ref().and_then(serde_yaml::Value::as_str).and_then(builtin);
-        Known::Model(model.unwrap_or_else(usual_model))
+        match self.model() {
+            None => Known::Model(usual_model()),
+            Some(name) => models.get(name).map_or(Known::Program(&[]), |model| Known::Model(model)),
+        }
+    }
+
+    /// Whether a model is swept that is not there.
+    pub(super) fn lacks_model(&self, models: &Models) -> bool {
+        !self.is_of_program() && self.model().is_some_and(|name| models.get(name).is_none())
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_ref().and_then(serde_yaml::Value::as_str)
+    }
+
+    /// Whether a program is swept.
+    pub(super) fn is_of_program(&self) -> bool {
+        self.program.is_some() || self.command.is_some()
     }
 }

@@ -3,14 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de::MapAccess};
-use terms::{
-    ParameterValue,
-    manifest::{builtins, check_metric_name},
-    snapshot::SnapshotId,
-};
+use terms::{ParameterValue, manifest::check_metric_name, snapshot::SnapshotId};
 
 use super::{
-    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, Trainable, limits},
+    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, limits},
     axis::{ParametersSeed, RawParameters},
     checked::{checked, integer, text},
     command::{Command, Files, Pattern, ProgramPath, RelativePath, Variables},
@@ -53,7 +49,7 @@ const KEYS: [&str; 15] = [
 pub(super) struct RawFile {
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) model: Option<Trainable>,
+    pub(super) model: Option<String>,
     pub(super) program: Option<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) metric: Option<RawMetric>,
@@ -364,7 +360,7 @@ macro_rules! words {
 words!(
     Name: String = "name",
     Description: String = "description",
-    Model: Trainable = "model",
+    Model: String = "model",
     GoalWord: Goal = "goal",
     UseWord: MetricUse = "metric_use",
     StyleWord: ArgumentStyle = "style",
@@ -390,10 +386,9 @@ fn description<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     })
 }
 
-fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trainable>, D::Error> {
-    let names: Vec<&str> = builtins().iter().map(|manifest| manifest.name.as_str()).collect();
-    let expected = format!("the model {}", names.join(" or "));
-    text(deserializer, &expected, |name| Trainable::model(&name))
+/// Whether there is such a model is looked at when all is read.
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    text(deserializer, "the name of a model", |name| (!name.trim().is_empty()).then_some(name))
 }
 
 fn metric_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricUse>, D::Error> {
