@@ -242,7 +242,7 @@ impl StartOptions {
     }
 
     /// How the trainer of models is started.
-    fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
+    pub(crate) fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
         let environment = self.trainer_environment(slot);
         if let Some(command) = &self.trainer {
