@@ -1,8 +1,8 @@
 //! Conversions between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome,
-    ParameterMap, ParameterValue, SweepState,
+    AttemptKey, AttemptState, DatasetSummary, JobState, LeftOut, Outcome, ParameterMap, ParameterValue,
+    SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -115,21 +115,6 @@ impl From<v1::DatasetSummary> for DatasetSummary {
             left_out: found.left_out.into_iter().map(Into::into).collect(),
             validation: found.validation,
         }
-    }
-}
-
-impl From<v1::EpochRecord> for EpochMetrics {
-    fn from(wire: v1::EpochRecord) -> Self {
-        let v1::EpochRecord {
-            epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, ..
-        } = wire;
-        Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
-    }
-}
-
-impl From<EpochMetrics> for v1::EpochRecord {
-    fn from(epoch: EpochMetrics) -> Self {
-        EpochReport::from(epoch).into()
     }
 }
 

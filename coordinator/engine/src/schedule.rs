@@ -17,7 +17,6 @@ use super::{
     sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
     workers::WorkerState,
 };
-use crate::mutants::{self, Mutant};
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
@@ -118,9 +117,7 @@ impl Engine {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
         let pack_size = jobs.len() as u32;
-        let early = mutants::is_on(Mutant::LeasesBeginEarly);
-        let lease =
-            if early { Lease::until(now.monotonic_ms + self.config.lease_ms) } else { Lease::NOT_BEGUN };
+        let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);

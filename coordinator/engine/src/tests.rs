@@ -4,6 +4,7 @@ mod attribution;
 mod away;
 mod cluster;
 mod control;
+mod epoch;
 mod jobs;
 mod leases;
 mod models;

@@ -29,7 +29,7 @@ use tempfile::NamedTempFile;
 pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
     figures::measured,
-    model::{Epoch, Job, JobCounts, Sweep, Weights},
+    model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
 };
 use self::{
     failures::Failures,
@@ -128,7 +128,7 @@ impl ReportWriter {
     pub fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ReportError> {
         let row = JobRow::new(job, epochs, &self.ranking);
         self.tables
-            .job(&row, epochs)
+            .job(job, &row, epochs)
             .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;
         // Each job of a pack has the pack's time. How many jobs shared each epoch is not recorded, only how many began
         // the last attempt together: with packs, the sum is an estimate.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
     manifest::Manifest,
@@ -25,9 +26,13 @@ pub struct Sweep {
     pub ended_unix_ms: u64,
     pub objective: Objective,
     /// The best job so far.
-    pub best_job: Option<u64>,
+    pub best: Option<BestJob>,
     /// The best weights that are kept.
     pub best_weights: Option<Weights>,
+    /// How many weights are on their way from workers.
+    pub weights_awaited: u64,
+    /// Why jobs wait, for people.
+    pub waiting: Option<String>,
     /// The parameters, in the order of its space.
     pub parameters: Vec<String>,
     /// Those that differ between jobs, in the same order.
@@ -46,8 +51,19 @@ pub struct Sweep {
     pub dataset: Option<DatasetSummary>,
 }
 
+/// The best job of a sweep.
+#[derive(Debug, Clone)]
+pub struct BestJob {
+    /// Its number.
+    pub job: u64,
+    /// Its parameters.
+    pub parameters: ParameterMap,
+    /// Its value of the objective.
+    pub value: f64,
+}
+
 /// How many jobs are in each state.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct JobCounts {
     pub pending: u64,
     pub running: u64,
@@ -62,7 +78,7 @@ pub struct JobCounts {
 }
 
 /// A file of weights.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Weights {
     pub job: u64,
     /// The attempt that trained them.

@@ -30,8 +30,6 @@ pub(super) struct JobRow {
     pub(super) reason: String,
     /// Jobs that its last attempt trained together with, itself included; 0 before the first.
     pub(super) pack_size: u32,
-    /// State of its weights; empty where there is nothing to say.
-    pub(super) weights: String,
 }
 
 impl JobRow {
@@ -53,7 +51,6 @@ impl JobRow {
             ranked: ranking.value(job, epochs),
             reason: one_line(&job.reason),
             pack_size: job.pack_size,
-            weights: job.weights.clone(),
         }
     }
 

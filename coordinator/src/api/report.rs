@@ -17,7 +17,6 @@ pub(super) const REPORTS_MAX: usize = 16;
 
 /// A row of a report.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, at once encoded")]
 pub enum ReportRow {
     /// Each job, in the order of their numbers, followed by its epochs.
     Job(JobView),

@@ -11,9 +11,10 @@ use super::{
     failure::Failure,
     follow::{Follower, verdict},
     ids::TargetId,
-    output::{Format, count, print, print_one},
+    output::{Format, count, print},
     progress::{Progress, Standstill},
-    tables::{sweep_row, sweep_state_name},
+    tables::sweep_state_name,
+    views::print_sweep,
 };
 
 /// A sweep on the command line.
@@ -275,8 +276,7 @@ fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
         };
         print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())))
     } else {
-        let (columns, row) = sweep_row(sweep);
-        print_one(format, columns, row)
+        print_sweep(sweep, format)
     }
 }
 

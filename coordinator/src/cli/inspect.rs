@@ -8,12 +8,12 @@ use super::{
     client::Target,
     failure::Failure,
     ids::{TargetId, job_id, sweep_id},
-    output::{Cell, Format, Printer, count, print, print_json_with_lists, print_one},
+    output::{Cell, Format, Printer, count, print, print_json, print_one},
     report::rows,
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, shown_parameters,
-        sweep_row, weights_cell,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, shown_parameters, sweep_row,
     },
+    views,
 };
 
 /// Sweeps that `ls` shows to people.
@@ -75,9 +75,8 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        let rows: Vec<_> = page.sweeps.iter().map(|sweep| sweep_row(sweep).1).collect();
-        printer.page(&rows)?;
-        left = left.saturating_sub(rows.len() as u64);
+        printer.page_of(&page.sweeps, |sweep| sweep_row(sweep).1, views::listed)?;
+        left = left.saturating_sub(page.sweeps.len() as u64);
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return printer.finish();
@@ -102,6 +101,9 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         return show_job(sweep_id, job, target, format).await;
     }
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    if format == Format::Json {
+        return print_json(&views::whole(&sweep));
+    }
     let (mut columns, mut row) = sweep_row(&sweep);
     columns.extend(names(&[
         "ended",
@@ -122,7 +124,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
-    row.push(weights_cell(&sweep));
+    row.push(views::listed(&sweep).weights.map_or(Cell::Empty, Cell::Text));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
@@ -149,6 +151,9 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     let Some(job) = &detail.job else {
         return Err(Failure::operation("the coordinator's answer holds no job"));
     };
+    if format == Format::Json {
+        return print_json(&views::Jobs::new(&sweep).detail(detail));
+    }
     let parameters = proto::parameters_from_wire(job.point.clone().unwrap_or_default().parameters);
     let own: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
     let table = JobTable::new(&own, &sweep);
@@ -156,15 +161,11 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     let attempts: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
     let metrics = rows::metrics(&sweep, &sweep.metric_names);
     let (epoch_columns, epochs) = epoch_table(&metrics, &rows::objective(&sweep).name, detail.epochs);
-    let lists = vec![("attempts", names(&ATTEMPT_COLUMNS), attempts), ("epochs", epoch_columns, epochs)];
-    if format == Format::Json {
-        return print_json_with_lists(&columns, &row, lists);
-    }
     print_one(format, columns, row)?;
     if format != Format::Table {
         return Ok(());
     }
-    for (_, columns, rows) in lists {
+    for (columns, rows) in [(names(&ATTEMPT_COLUMNS), attempts), (epoch_columns, epochs)] {
         print("\n")?;
         let mut printer = Printer::new(format, columns);
         printer.page(&rows)?;
@@ -202,9 +203,9 @@ pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: For
         _ => (JobTable::new(&sweep.varying, &sweep), 0),
     };
     let mut printer = Printer::new(format, table.columns());
+    let mut views = views::Jobs::new(&sweep);
     each_job_page(target, sweep_id, &arguments.state, |jobs| {
-        let rows: Vec<_> = jobs.iter().map(|job| table.row(job)).collect();
-        printer.page(&rows)
+        printer.page_of(jobs, |job| table.row(job), |job| views.job(job.clone()))
     })
     .await?;
     printer.finish()?;
@@ -238,18 +239,17 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
 /// `sweep workers`.
 pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
     let row = |worker: &v1::Worker| {
-        let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
-        devices.dedup();
+        let worker = views::worker(worker);
         vec![
-            Cell::Text(worker.name.clone()),
-            Cell::Text(worker.state.clone()),
-            Cell::Text(worker.host.clone()),
-            Cell::Integer(worker.slots.len() as u64),
-            Cell::Integer(worker.running.len() as u64),
-            Cell::Text(devices.join(" ")),
-            Cell::Text(worker.software_version.clone()),
-            Cell::Time(worker.last_seen_unix_ms),
-            Cell::Text(worker.reason.clone()),
+            Cell::Text(worker.name),
+            Cell::Text(worker.state),
+            Cell::Text(worker.host),
+            Cell::Integer(worker.slots),
+            Cell::Integer(worker.running),
+            Cell::Text(worker.devices),
+            Cell::Text(worker.version),
+            worker.last_seen.map_or(Cell::Empty, Cell::Text),
+            Cell::Text(worker.reason),
         ]
     };
     let columns =
@@ -258,7 +258,7 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
     loop {
         let request = v1::ListWorkersRequest { page_size: PAGE_ROWS, page_token };
         let page = target.call(async |client| client.list_workers(request.clone()).await).await?;
-        printer.page(&page.workers.iter().map(row).collect::<Vec<_>>())?;
+        printer.page_of(&page.workers, row, views::worker)?;
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return printer.finish();

@@ -23,6 +23,7 @@ mod signals;
 mod submit;
 mod sweep_file;
 mod tables;
+mod views;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -2,11 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{
-    client::{ConnectionOptions, read_token},
-    failure::Failure,
-    signals::StopRequests,
-};
+use proto::client::read_token;
+
+use super::{client::ConnectionOptions, failure::Failure, signals::StopRequests};
 use crate::server::{Server, ServerConfig, TlsFiles};
 
 /// Arguments of `sweep serve`. The token of `--token-file` guards every call.

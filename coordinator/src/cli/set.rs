@@ -5,8 +5,8 @@ use proto::v1;
 use super::{
     client::Target,
     failure::Failure,
-    output::{Format, print, print_one},
-    tables::sweep_row,
+    output::{Format, print},
+    views::print_sweep,
 };
 
 /// Arguments of `sweep set`.
@@ -31,8 +31,7 @@ pub(super) async fn set(arguments: &SetArguments, target: &Target, format: Forma
     let answer = target.call(async |client| client.set_sweep(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if format != Format::Table {
-        let (columns, row) = sweep_row(&sweep);
-        return print_one(format, columns, row);
+        return print_sweep(&sweep, format);
     }
     match answer.changed.as_slice() {
         [] => print(&format!("sweep {} has these settings already\n", sweep.sweep_id)),

@@ -16,10 +16,10 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    output::{self, Cell, Format, Printer, print, print_one},
+    output::{self, Cell, Format, Printer, print},
     set::changes,
     sweep_file::SweepFile,
-    tables::sweep_row,
+    views::print_sweep,
 };
 use crate::api::Source;
 
@@ -132,8 +132,7 @@ pub(super) async fn submit(
             output::count(sweep.job_count, "job")
         ))?;
     } else {
-        let (columns, row) = sweep_row(&sweep);
-        print_one(format, columns, row)?;
+        print_sweep(&sweep, format)?;
     }
     Ok(())
 }

@@ -62,21 +62,6 @@ pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
     (columns, row)
 }
 
-/// Which weights are kept, for people.
-pub(super) fn weights_cell(sweep: &v1::Sweep) -> Cell {
-    let awaited = match sweep.weights_awaited {
-        0 => String::new(),
-        awaited => format!("{awaited} on their way"),
-    };
-    let kept = sweep.best_weights.as_ref().map_or_else(String::new, |best| {
-        format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.sweep_id)
-    });
-    match [kept, awaited].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ") {
-        text if text.is_empty() => Cell::Empty,
-        text => Cell::Text(text),
-    }
-}
-
 /// The columns of [`attempt_row`].
 pub(super) const ATTEMPT_COLUMNS: [&str; 10] = [
     "attempt",

@@ -1,5 +1,5 @@
-//! What the outside says, brought to the driver: the gRPC services, the bearer token, and the conversions between
-//! the wire and the engine.
+//! The gRPC services: each call is decoded, given to a use case of `api` (a worker's stream: to the driver), and its answer encoded. Here are
+//! also the bearer token, and what protects a coordinator from connections, messages and readers, whatever they ask.
 
 mod auth;
 mod bodies;

@@ -90,7 +90,7 @@ impl SweepService for SweepServer {
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
         let sweep = self.api.sweep(SweepId(request.into_inner().sweep_id)).await?;
-        Ok(Response::new(sweep.encode(convert::sweep)))
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn list_sweeps(
@@ -147,7 +147,7 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Sweep>, Status> {
         let issuer = issuer(&request);
         let sweep = self.api.pause(issuer, SweepId(request.into_inner().sweep_id)).await?;
-        Ok(Response::new(sweep.encode(convert::sweep)))
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn resume_sweep(
@@ -156,7 +156,7 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Sweep>, Status> {
         let issuer = issuer(&request);
         let sweep = self.api.resume(issuer, SweepId(request.into_inner().sweep_id)).await?;
-        Ok(Response::new(sweep.encode(convert::sweep)))
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn set_sweep(
@@ -167,7 +167,7 @@ impl SweepService for SweepServer {
         let v1::SetSweepRequest { sweep_id, settings } = request.into_inner();
         let changed = self.api.set(issuer, SweepId(sweep_id), settings).await?;
         Ok(Response::new(changed.encode(|changed| v1::SetSweepResponse {
-            sweep: Some(convert::sweep(changed.sweep)),
+            sweep: Some(convert::sweep(&changed.sweep)),
             changed: changed.changes.into_iter().map(convert::change).collect(),
         })))
     }
@@ -181,7 +181,7 @@ impl SweepService for SweepServer {
         let request = RetryRequest { sweep: SweepId(sweep_id), job: job_or_all(job), cancelled_too };
         let retried = self.api.retry(issuer, request).await?;
         Ok(Response::new(retried.encode(|retried| v1::RetrySweepResponse {
-            sweep: Some(convert::sweep(retried.sweep)),
+            sweep: Some(convert::sweep(&retried.sweep)),
             jobs: retried.jobs,
         })))
     }
@@ -202,7 +202,7 @@ impl SweepService for SweepServer {
         let issuer = issuer(&request);
         let v1::StopSweepRequest { sweep_id, job } = request.into_inner();
         let sweep = self.api.stop(issuer, SweepId(sweep_id), job_or_all(job)).await?;
-        Ok(Response::new(sweep.encode(convert::sweep)))
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn cancel_sweep(
@@ -212,7 +212,7 @@ impl SweepService for SweepServer {
         let issuer = issuer(&request);
         let v1::CancelSweepRequest { sweep_id, job } = request.into_inner();
         let sweep = self.api.cancel(issuer, SweepId(sweep_id), job_or_all(job)).await?;
-        Ok(Response::new(sweep.encode(convert::sweep)))
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn list_workers(

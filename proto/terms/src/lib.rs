@@ -5,7 +5,6 @@
 mod address;
 mod bounds;
 mod dataset;
-mod epoch;
 mod ids;
 pub mod manifest;
 pub mod metrics;
@@ -16,7 +15,6 @@ mod state;
 pub use address::coordinator_url;
 pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
-pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,

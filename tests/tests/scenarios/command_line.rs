@@ -1,6 +1,7 @@
 //! The commands that scripts rely on: what they print and how they end.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     path::Path,
@@ -78,6 +79,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
+    each_thing_has_one_shape(&cluster, &report);
     let other = cluster.submit("{epochs: {value: 2}}").await.to_string();
     let refused = sweep(&cluster, &["report", &other, "--output", report.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
@@ -87,6 +89,29 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert!(again.status.success(), "{}", text(&again.stderr));
     let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
     assert!(text(&relative.stderr).contains("looks for the data set pictures below its --data-root"));
+}
+
+/// Whatever prints sweep 1 and its first job as JSON gives them the same keys; a list of sweeps lacks those that are long.
+fn each_thing_has_one_shape(cluster: &Cluster, report: &Path) {
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&sweep(cluster, &[arguments, &["-o", "json"]].concat()).stdout).unwrap()
+    };
+    let keys = |thing: &serde_json::Value| -> BTreeSet<String> {
+        thing.as_object().unwrap().keys().cloned().collect()
+    };
+    let results = fs::read_to_string(report.join("results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    let (shown, listed) = (json(&["show", "1"]), json(&["ls"]));
+    assert_eq!(keys(&results["sweep"]), keys(&shown));
+    let long = ["dataset", "images", "specification", "waiting"].map(str::to_owned);
+    assert_eq!(&keys(&shown) - &keys(&listed[0]), BTreeSet::from(long));
+    let (job, jobs) = (json(&["show", "1/1"]), json(&["jobs", "1"]));
+    assert_eq!(keys(&results["jobs"][0]), keys(&job));
+    assert_eq!(keys(&jobs[0]), keys(&job));
+    assert_eq!(keys(&results["jobs"][0]["epochs"][0]), keys(&job["epochs"][0]));
+    for job in [&job, &jobs[0]] {
+        assert_eq!(job["parameters"]["learning_rate"], job["learning_rate"], "{job}");
+    }
 }
 
 #[tokio::test]

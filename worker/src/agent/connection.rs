@@ -6,7 +6,10 @@ mod refusals;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use proto::v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +22,7 @@ pub(crate) use self::refusals::REFUSED_WITHIN;
 use self::refusals::{Refusals, refusal};
 use super::{
     session::EVENTS_IN_FLIGHT_MAX,
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, chain, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, endpoints, token},
 };
 
 /// Messages on their way out: all events that may be in flight, and room for everything that is not an event. If it is
@@ -66,7 +69,7 @@ pub(crate) enum LinkEvent {
 pub(crate) fn keep(
     target: Target,
     refused_within: Duration,
-) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
+) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), ClientError> {
     let endpoints = endpoints(&target)?;
     // Only to report a missing file at once.
     token(&target)?;

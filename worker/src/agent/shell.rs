@@ -5,7 +5,7 @@ mod log;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use proto::v1::WorkerMessage;
+use proto::{client::ClientError, v1::WorkerMessage};
 use terms::manifest::Manifest;
 use tokio::{
     sync::mpsc,
@@ -27,7 +27,7 @@ use super::{
     slots::{Slots, Trainers},
     snapshots::{Remote, Snapshots},
     spool::{Spool, SpoolError},
-    target::{Target, TargetError},
+    target::Target,
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},
@@ -87,7 +87,7 @@ pub(crate) struct Configuration {
 pub(crate) enum AgentError {
     /// The coordinator's address or a file for it is wrong.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] ClientError),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use proto::client::{self, ClientError};
 use tonic::{
-    metadata::MetadataValue,
-    transport::{Certificate, ClientTlsConfig, Endpoint},
+    metadata::{Ascii, MetadataValue},
+    transport::Endpoint,
 };
 
 /// Longest wait for a connection, including name lookup and TLS.
@@ -29,50 +30,13 @@ pub(crate) struct Target {
     pub(crate) tls_ca: Option<PathBuf>,
 }
 
-/// The target is unusable.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
-    #[error(
-        "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
-    )]
-    Url {
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// https without certificates.
-    #[error("an https:// coordinator needs --tls-ca FILE, the certificates to trust")]
-    NoCertificates,
-    /// The file cannot be read or used.
-    #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
-    File {
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
 /// The endpoints of all coordinators of a target.
-pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
+pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, ClientError> {
     target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
 }
 
-fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
-    let wrong = |reason: String| TargetError::Url { url: given.to_owned(), reason };
-    let url = terms::coordinator_url(given).map_err(|reason| wrong(reason.to_owned()))?;
-    let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
-    let endpoint = match endpoint.uri().scheme_str() {
-        Some("http") => endpoint,
-        Some("https") => {
-            let path = target.tls_ca.clone().ok_or(TargetError::NoCertificates)?;
-            let unusable = |reason| TargetError::File { path: path.clone(), reason };
-            let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-            endpoint.tls_config(tls).map_err(|error| unusable(chain(&error)))?
-        }
-        _ => return Err(wrong("its scheme is neither http nor https".to_owned())),
-    };
-    Ok(endpoint
+fn endpoint(target: &Target, url: &str) -> Result<Endpoint, ClientError> {
+    Ok(client::endpoint(url, target.tls_ca.as_deref())?
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -81,21 +45,9 @@ fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
 }
 
 /// The bearer token, for a header. It is read again at every connection, as it may change.
-pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
-    let Some(path) = &target.token_file else { return Ok(None) };
-    let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
-    let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    // Editors on Windows begin a file with a byte order mark.
-    let token = content.strip_prefix('\u{feff}').unwrap_or(&content).trim();
-    if token.is_empty() {
-        return Err(unusable("it holds no token".to_owned()));
-    }
-    let value = format!("Bearer {token}");
-    let mut value: MetadataValue<_> = value
-        .parse()
-        .map_err(|_| unusable("its token holds characters that HTTP does not allow".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<Ascii>>, ClientError> {
+    let read = |path: &PathBuf| client::bearer(&client::read_token(path)?);
+    target.token_file.as_ref().map(read).transpose()
 }
 
 /// An error and its causes; tonic's own text only says "transport error".
@@ -128,27 +80,15 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_cannot_work_are_refused_with_what_would() {
-        let error = |url| endpoints(&target(url)).unwrap_err().to_string();
-        assert!(error("ftp://host").contains("use http://HOST:PORT"));
-        assert!(error("http://[broken").contains("use http://HOST:PORT"));
-        assert_eq!(
-            error("https://host:1"),
-            "an https:// coordinator needs --tls-ca FILE, the certificates to trust"
-        );
-    }
-
-    #[test]
-    fn a_token_file_that_is_missing_or_empty_is_an_error_that_names_it() {
+    fn a_target_that_cannot_work_is_an_error_that_says_where() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
+        let error = endpoints(&target("https://host:1")).unwrap_err().to_string();
+        assert_eq!(error, "https://host:1 needs certificates to trust; name their file with --tls-ca");
         let with_file = Target { token_file: Some(path.clone()), ..target("http://host") };
         assert!(token(&with_file).unwrap_err().to_string().contains(&path.display().to_string()));
-        std::fs::write(&path, " \n").unwrap();
-        assert!(token(&with_file).unwrap_err().to_string().contains("it holds no token"));
         std::fs::write(&path, "secret\n").unwrap();
         assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
-        std::fs::write(&path, "\u{feff}secret\r\n").unwrap();
-        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
+        assert_eq!(token(&target("http://host")).unwrap(), None);
     }
 }

@@ -4,7 +4,10 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
-use proto::v1::{self, WeightsState, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{self, WeightsState, worker_service_client::WorkerServiceClient},
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{
@@ -13,7 +16,7 @@ use tonic::{
 };
 
 use super::{
-    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token},
     weights::{Waiting, WeightsFolder, hash},
 };
 
@@ -43,7 +46,7 @@ impl Uploads {
     ///
     /// # Errors
     /// The target is unusable.
-    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, TargetError> {
+    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, ClientError> {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
         let endpoints = endpoints(&target)?;

@@ -16,8 +16,10 @@ use crate::{
 pub(crate) struct Lease(Option<u64>);
 
 impl Lease {
-    /// The lease of an attempt whose grant has not left.
-    pub(crate) const NOT_BEGUN: Self = Self(None);
+    /// The lease of an attempt whose grant has not left; only a broken engine lets it end at `deadline_ms` then.
+    pub(crate) fn granted(deadline_ms: u64) -> Self {
+        Self(mutants::is_on(Mutant::LeasesBeginEarly).then_some(deadline_ms))
+    }
 
     /// A lease that ends at `deadline_ms`.
     pub(crate) fn until(deadline_ms: u64) -> Self {

@@ -9,10 +9,11 @@ use domain::{
     specification::{Specification, SpecificationSource},
 };
 use terms::{
-    AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState,
+    AttemptKey, MetricSchema, Outcome, SweepId, SweepState,
     manifest::{Described, builtins_described},
 };
 
+use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
     HeldAttempt, Hello, Issued, Issuer, Now, Output, Query, SessionId, SlotDescription, SweepView, ToWorker,

@@ -1,9 +1,10 @@
 //! Grants, events, ends and retries.
 
 use domain::record::{History, Record};
-use terms::{AttemptState, EpochMetrics, EpochReport, JobState, Outcome, SweepId, SweepState};
+use terms::{AttemptState, EpochReport, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
+use super::epoch::EpochMetrics;
 use crate::{AttemptEvent, Effect, command::Extend};
 
 #[test]

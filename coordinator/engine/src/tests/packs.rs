@@ -1,9 +1,10 @@
 //! Packs: several jobs of one slot.
 
 use domain::record::Record;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobState, Outcome};
+use terms::{AttemptKey, AttemptState, JobState, Outcome};
 
 use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, metrics, packable};
+use super::epoch::EpochMetrics;
 use crate::{AttemptEvent, Event, SessionId};
 
 /// One worker with `slots` slots that take packs, and a sweep whose jobs can share a pack.

@@ -64,7 +64,7 @@ fn what_is_kept_of_workers_hellos_is_bounded_in_bytes_for_all_together() {
 fn so_is_the_number_of_workers() {
     let (workers, reason, again) = let_in(1, "");
     assert_eq!(workers, 10_000);
-    assert!(reason.contains("10000 workers are connected already"), "{reason}");
+    assert!(reason.contains("10000 workers are already connected"), "{reason}");
     assert!(again);
 }
 

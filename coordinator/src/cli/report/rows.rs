@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::v1;
-use report::{Epoch, Job, JobCounts, Sweep, Weights};
+use report::{BestJob, Epoch, Job, JobCounts, Sweep, Weights};
 use terms::{
     EpochReport, Goal, JobState, METRICS_MAX, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
     SweepState,
@@ -77,46 +77,60 @@ pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64
     best_of_fields(job, name).or(job.best_objective)
 }
 
+/// A sweep with these parameters, of which metrics of these names arrived.
+pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String]) -> Sweep {
+    let counts = sweep.counts.unwrap_or_default();
+    Sweep {
+        state: SweepState::try_from(sweep.state()).ok(),
+        objective: objective(&sweep),
+        metrics: metrics(&sweep, names),
+        manifest: manifest(&sweep),
+        best: sweep.best.and_then(|best| {
+            let point = best.point?;
+            let parameters = proto::parameters_from_wire(point.parameters);
+            Some(BestJob { job: point.job, parameters, value: best.value })
+        }),
+        id: sweep.sweep_id,
+        name: sweep.name,
+        job_count: sweep.job_count,
+        counts: JobCounts {
+            pending: counts.pending,
+            running: counts.running,
+            done: counts.done,
+            diverged: counts.diverged,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+        },
+        created_unix_ms: sweep.created_unix_ms,
+        ended_unix_ms: sweep.ended_unix_ms,
+        best_weights: sweep.best_weights.map(|best| Weights {
+            job: best.job,
+            attempt: best.attempt,
+            bytes: best.bytes,
+            blake3: best.blake3,
+        }),
+        weights_awaited: sweep.weights_awaited,
+        waiting: sweep.waiting.map(|waiting| waiting.text),
+        parameters,
+        varying: sweep.varying,
+        metrics_left_out: sweep.metrics_left_out,
+        metrics_left_out_reason: sweep.metrics_left_out_reason,
+        specification: sweep.specification,
+        dataset: sweep.dataset.map(Into::into),
+    }
+}
+
 impl Rows {
     /// Begins with the header; also returns what it says about the sweep.
     pub(in crate::cli) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
-        let sweep = header.sweep.unwrap_or_default();
-        let metrics = metrics(&sweep, &header.metrics);
-        let rows = Self { metrics: metrics.clone(), objective: objective(&sweep), later: 0 };
-        let counts = sweep.counts.unwrap_or_default();
-        let sweep = Sweep {
-            state: SweepState::try_from(sweep.state()).ok(),
-            objective: rows.objective.clone(),
-            best_job: sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
-            manifest: manifest(&sweep),
-            id: sweep.sweep_id,
-            name: sweep.name,
-            job_count: sweep.job_count,
-            counts: JobCounts {
-                pending: counts.pending,
-                running: counts.running,
-                done: counts.done,
-                diverged: counts.diverged,
-                failed: counts.failed,
-                cancelled: counts.cancelled,
-            },
-            created_unix_ms: sweep.created_unix_ms,
-            ended_unix_ms: sweep.ended_unix_ms,
-            best_weights: sweep.best_weights.map(|best| Weights {
-                job: best.job,
-                attempt: best.attempt,
-                bytes: best.bytes,
-                blake3: best.blake3,
-            }),
-            parameters: header.parameters,
-            varying: sweep.varying,
-            metrics,
-            metrics_left_out: sweep.metrics_left_out,
-            metrics_left_out_reason: sweep.metrics_left_out_reason,
-            specification: sweep.specification,
-            dataset: sweep.dataset.map(Into::into),
-        };
+        let sweep = sweep(header.sweep.unwrap_or_default(), header.parameters, &header.metrics);
+        let rows = Self { metrics: sweep.metrics.clone(), objective: sweep.objective.clone(), later: 0 };
         (rows, sweep)
+    }
+
+    /// The name of the metric that ranks jobs.
+    pub(in crate::cli) fn objective(&self) -> &str {
+        &self.objective.name
     }
 
     pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {

@@ -117,7 +117,7 @@ pub(in crate::rpc) fn validated(validated: Validated) -> v1::ValidateResponse {
 pub(in crate::rpc) fn submitted(submitted: Submitted) -> v1::SubmitResponse {
     let Submitted { sweep: view, created, added_jobs, changes, notes } = submitted;
     let changed = changes.into_iter().map(change).collect();
-    v1::SubmitResponse { sweep: Some(sweep(view)), created, added_jobs, changed, notes }
+    v1::SubmitResponse { sweep: Some(sweep(&view)), created, added_jobs, changed, notes }
 }
 
 /// A setting that changed.
@@ -128,7 +128,7 @@ pub(in crate::rpc) fn change(change: Change) -> v1::SettingChange {
 
 /// What a report begins with.
 pub(in crate::rpc) fn report_header(report: &Report) -> v1::ReportHeader {
-    let header = sweep(report.sweep.clone());
+    let header = sweep(&report.sweep);
     let metrics = header.metric_names.clone();
     v1::ReportHeader { sweep: Some(header), parameters: report.parameters.clone(), metrics }
 }

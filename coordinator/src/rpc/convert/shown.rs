@@ -11,12 +11,12 @@ use engine::{
 use proto::v1;
 
 /// A sweep with its specification.
-pub(in crate::rpc) fn sweep(view: SweepView) -> v1::Sweep {
+pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
     let model = view.definition.specification.trainable.model();
     v1::Sweep {
         specification: view.definition.shown_text(),
         manifest: model.map(|model| model.to_json()).unwrap_or_default(),
-        ..summary(&view)
+        ..summary(view)
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use proto::v1::{self, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{self, worker_service_client::WorkerServiceClient},
+};
 use terms::snapshot::{SnapshotId, SnapshotManifest};
 use tokio::sync::Mutex;
 use tonic::{
@@ -12,7 +15,7 @@ use tonic::{
 };
 
 use super::fetch::{Piece, Source};
-use crate::agent::target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token};
+use crate::agent::target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token};
 
 /// Longest wait for the answer to a call: a megabyte over a slow line.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -42,7 +45,7 @@ impl Remote {
     ///
     /// # Errors
     /// The target is unusable.
-    pub(crate) fn new(target: Target) -> Result<Self, TargetError> {
+    pub(crate) fn new(target: Target) -> Result<Self, ClientError> {
         Ok(Self { endpoints: endpoints(&target)?, target, connection: Mutex::default() })
     }
 
