@@ -15,6 +15,7 @@ mod output;
 mod packs;
 pub mod query;
 mod refusal;
+mod resources;
 mod restore;
 mod schedule;
 mod sessions;

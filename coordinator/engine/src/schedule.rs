@@ -12,6 +12,7 @@ use terms::{JobState, SweepId, WorkerName};
 use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     packs::PackKey,
+    resources::allows,
     sessions::send,
     sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
     workers::WorkerState,
@@ -30,7 +31,7 @@ impl Engine {
         let free = self.free_slots();
         let mut granted = 0;
         for (name, position) in free {
-            if let Some(sweep) = self.next_sweep_for(now, &name) {
+            if let Some(sweep) = self.next_sweep_for(now, &name, position) {
                 let place = Place { name: &name, position, granted };
                 granted += u64::from(self.takes_packs(sweep, &place));
                 self.grant(now, sweep, place, out);
@@ -70,14 +71,19 @@ impl Engine {
 
     /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where no worker
     /// can, so that they fail with the reason instead of waiting indefinitely.
-    fn next_sweep_for(&self, now: Now, name: &WorkerName) -> Option<SweepId> {
+    fn next_sweep_for(&self, now: Now, name: &WorkerName, position: usize) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
+        let slot = &worker.slots().get(position)?.description;
         let takes = |sweep: SweepId| match worker.has_refused_sweep(sweep) {
             false => self.takes_jobs(worker, sweep),
             true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
         };
         let fits = |run: &&SweepRun| {
-            run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+            run.can_start()
+                && worker.can_run(run)
+                && allows(run, name, slot)
+                && worker.may_read(now, run)
+                && takes(run.id())
         };
         self.sweeps.running().find(fits).map(SweepRun::id)
     }
@@ -170,7 +176,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
     let specification = &definition.specification;
     let program = match &specification.trainable {
         Trainable::Model(_) => None,
-        Trainable::Program(program) => Some(Arc::clone(program)),
+        Trainable::Program(program) => Some(program.with_resources(&specification.resources)),
     };
     JobAssignment {
         attempt,

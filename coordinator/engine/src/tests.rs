@@ -13,6 +13,7 @@ mod packs;
 mod programs;
 mod properties;
 mod refusals;
+mod resources;
 mod retries;
 mod room;
 mod weights;

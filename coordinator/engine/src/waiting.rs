@@ -79,6 +79,9 @@ impl Engine {
         if crowd.none_serves.is_some() {
             return Some(Why::NoWorker);
         }
+        if let Some((why, _)) = self.lacks_slots(run) {
+            return Some(why);
+        }
         if crowd.plain_has_free_slots {
             return None;
         }
@@ -114,6 +117,9 @@ impl Engine {
             let those = those.filter(|(_, worker)| obstacle(worker, run, others) == Some(reason));
             named(&those.collect::<Vec<_>>(), why)
         };
+        if let Some((_, text)) = self.lacks_slots(run).filter(|(why, _)| *why == reason) {
+            return text;
+        }
         match reason {
             Why::Paused => format!("paused; `sweep resume {}` continues it", run.id()),
             Why::MaxParallel if run.running_jobs() == 1 => {

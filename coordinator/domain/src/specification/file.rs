@@ -69,12 +69,14 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    build(raw, &source.models).and_then(check_metric).and_then(check_grid).map_err(|problem| {
-        let line = problem.section.and_then(|section| section_line(text, section));
-        let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
-        SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
-    })
+    build(raw, &source.models).and_then(check_resources).and_then(check_metric).and_then(check_grid).map_err(
+        |problem| {
+            let line = problem.section.and_then(|section| section_line(text, section));
+            let place = line.map_or_else(String::new, |line| format!(":{line}"));
+            let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
+            SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
+        },
+    )
 }
 
 fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
@@ -139,6 +141,20 @@ fn section_line(text: &str, section: &str) -> Option<usize> {
     text.lines().position(is_key).map(|index| index + 1)
 }
 
+/// Refuses several GPUs for one job. Not checked for stored sweeps: older versions read and kept it.
+fn check_resources(specification: Specification) -> Result<Specification, Problem> {
+    match specification.resources.gpus {
+        None | Some(0 | 1) => Ok(specification),
+        Some(gpus) => Err(Problem::of(
+            "resources",
+            format!(
+                "`gpus: {gpus}` is not there, as a job takes one slot; leave it out, and start a worker for each group of GPUs, as in \
+                 `CUDA_VISIBLE_DEVICES=0,1 sweep-worker start --device cpu --slots 1 --allow-commands`"
+            ),
+        )),
+    }
+}
+
 /// Not checked for stored sweeps: older versions let a file ask for the largest loss.
 fn check_metric(specification: Specification) -> Result<Specification, Problem> {
     let Objective { name, goal, .. } = &specification.metric;
@@ -201,7 +217,7 @@ pub(super) fn overlaid(
         parsed(&write(specification), known).map_err(|error| located("the specification", &error))?;
     lay_over(&mut raw, overrides, known)?;
     let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
-    build(raw, &models).map_err(|problem| SpecificationError::new(&problem.message))
+    build(raw, &models).and_then(check_resources).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
 /// The keys in which two specifications differ, such as `parameters.epochs`.

@@ -65,7 +65,7 @@ pub struct MetricSource {
 /// What one job occupies; none for one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resources {
-    /// GPUs of the job; 0 to leave them to others.
+    /// GPUs of the job: 1 has it run on the slot of a GPU, 0 hides the slot's GPU from it.
     pub gpus: Option<u32>,
     /// Processors of the job.
     pub cpus: Option<u32>,
@@ -111,7 +111,28 @@ impl ArgumentStyle {
     }
 }
 
+/// How many threads the usual libraries take, by their own variables.
+const THREAD_VARIABLES: [&str; 4] =
+    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
+
 impl Program {
+    /// The same with what its jobs' resources mean for its environment. What the sweep file says of a variable itself counts.
+    pub fn with_resources(self: &Arc<Self>, resources: &Resources) -> Arc<Self> {
+        let threads = resources.cpus.map(|cpus| THREAD_VARIABLES.map(|name| (name, cpus.to_string())));
+        let hidden = (resources.gpus == Some(0)).then(|| ("CUDA_VISIBLE_DEVICES", String::new()));
+        let mut added = threads.into_iter().flatten().chain(hidden).peekable();
+        if added.peek().is_none() {
+            return Arc::clone(self);
+        }
+        let mut program = Self::clone(self);
+        for (name, value) in added {
+            if !program.env.iter().any(|(known, _)| known == name) {
+                program.env.push((name.to_owned(), value));
+            }
+        }
+        Arc::new(program)
+    }
+
     /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let texts = self

@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) disk_stands_still: bool,
     /// Whether workers that connect run users' programs.
     pub(super) runs_programs: bool,
+    /// The devices of the slots of workers that connect, in turn.
+    pub(super) devices: Vec<&'static str>,
     /// What the trainers of workers that connect train.
     pub(super) models: Vec<Described>,
 }
@@ -96,6 +98,7 @@ impl Cluster {
             predecessors: Vec::new(),
             disk_stands_still: false,
             runs_programs: false,
+            devices: vec!["cpu"],
             models: builtins_described().to_vec(),
         }
     }
@@ -240,7 +243,7 @@ impl Cluster {
     ) {
         let slot = |index| SlotDescription {
             index,
-            device: "cpu".into(),
+            device: self.devices[index as usize % self.devices.len()].into(),
             description: String::new(),
             pack_size_max,
         };

@@ -194,6 +194,7 @@ fn wrong_files_of_programs_are_told_with_line_and_key() {
         ("arguments", with("execution: {arguments: posix}")),
         ("packs", with("execution: {pack_size_max: 2}")),
         ("shared GPUs", with("resources: {gpus: 2, per_gpu: 2}")),
+        ("several GPUs", with("resources: {gpus: 2}")),
         ("no processors", with("resources: {cpus: 0}")),
         ("unknown resources", with("resources: {gpu: 1}")),
         ("no expression", with("metrics: {pattern: '('}")),
@@ -293,4 +294,20 @@ proptest! {
         let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
         prop_assert_eq!(stored, specification);
     }
+}
+
+#[test]
+fn resources_reach_the_environment_of_a_program_unless_the_file_says_otherwise() {
+    let read =
+        |more: &str| parse(&format!("program: t.py\nmetric: {{name: l, goal: minimize}}\n{more}")).unwrap();
+    let environment = |more: &str| {
+        let specification = read(more);
+        let Trainable::Program(program) = &specification.trainable else { panic!("a program is swept") };
+        program.with_resources(&specification.resources).env.clone()
+    };
+    assert_eq!(environment("resources: {per_gpu: 2}\n"), []);
+    let both = environment("resources: {cpus: 3, gpus: 0}\nexecution: {env: {OMP_NUM_THREADS: '1'}}\n");
+    let value = |name: &str| both.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"];
+    assert_eq!(names.map(value), [Some("1"), Some("3"), Some("")]);
 }
