@@ -29,7 +29,7 @@ pub(super) enum Request {
     /// A command or a query.
     Ask(Box<dyn Asked>),
     /// A worker's hello, and where its messages go.
-    Open(SessionId, Hello, Outbox),
+    Open(SessionId, Box<Hello>, Outbox),
 }
 
 /// A request and the memory that it takes up until what it brought is durable.
@@ -168,7 +168,7 @@ impl DriverHandle {
         hello: Hello,
         outbound: Outbox,
     ) -> Result<(), CallError> {
-        self.send(Request::Open(session, hello, outbound)).await
+        self.send(Request::Open(session, Box::new(hello), outbound)).await
     }
 
     /// What becomes durable from now on.

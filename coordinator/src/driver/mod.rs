@@ -243,7 +243,7 @@ impl Driver {
             Request::Open(_, _, outbound) if self.full.is_some() => outbound.close(Some(Outbound::Full)),
             Request::Open(session, hello, outbound) => {
                 self.sessions.insert(session, outbound);
-                self.hear(now, Event::SessionOpened { session, hello });
+                self.hear(now, Event::SessionOpened { session, hello: *hello });
             }
         }
     }

@@ -233,7 +233,7 @@ impl Tally {
     /// be known.
     fn leaves_gap(&self, number: f64, is_counted: bool) -> bool {
         let numbers = || self.records.iter().chain(&self.reserve).map(|record| record.number);
-        let Some(last) = numbers().last() else { return false };
+        let Some(last) = numbers().next_back() else { return false };
         match self.resumption {
             Resumption::Over => false,
             Resumption::Complete | Resumption::Untested if is_counted => true,
