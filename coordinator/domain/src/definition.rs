@@ -75,10 +75,7 @@ pub enum DefinitionError {
     #[error("the grid cannot be built ({0:?})")]
     Grid(GridError),
     /// What decides the results of a sweep would change.
-    #[error(
-        "`{}` cannot change, as existing results would not be comparable: the sweep has {}, this has {}; submit it \
-         as a sweep of its own", .0.key, .0.before, .0.after
-    )]
+    #[error("{}", refused_change(.0))]
     Differs(Change),
     /// Existing jobs would change.
     #[error(
@@ -94,6 +91,20 @@ pub enum DefinitionError {
          points as a sweep of their own, or write their values as ranges"
     )]
     TooLong(usize),
+}
+
+/// Why results before and after a change would not be comparable, and what to do.
+fn refused_change(Change { key, before, after }: &Change) -> String {
+    // The id of the program's files, which no one wrote into a sweep file.
+    if key == "execution.snapshot" {
+        return "the program or a file of `execution.files` has changed since the sweep began, and the results of both would not \
+                be comparable; submit it as a sweep of its own"
+            .to_owned();
+    }
+    format!(
+        "`{key}` cannot change, as existing results would not be comparable: the sweep has {before}, this has {after}; submit \
+         it as a sweep of its own"
+    )
 }
 
 impl SweepDefinition {

@@ -431,8 +431,10 @@ impl<W: Write> Run<'_, W> {
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");
-            let reason =
-                format!("the program ended well, but never reported the sweep's metric; it reported {names}");
+            let wanted = self.tally.objective();
+            let reason = format!(
+                "the program ended well, but never reported the sweep's metric, {wanted}; it reported {names}"
+            );
             return end(TrainerOutcome::Failed, reason);
         }
         end(TrainerOutcome::Done, String::new())

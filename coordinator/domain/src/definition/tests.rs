@@ -83,6 +83,19 @@ fn an_extension_is_of_the_same_kind() {
 }
 
 #[test]
+fn a_changed_program_is_named_as_such() {
+    let with = |snapshot: &str| {
+        let text = format!(
+            "{{program: train.py, execution: {{snapshot: {snapshot}}}, metric: {{name: loss, goal: minimize}}, parameters: {{x: {{values: [1, 2]}}}}}}"
+        );
+        Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+    };
+    let first = SweepDefinition::new(SweepId(1), with(&"a".repeat(64))).unwrap();
+    let error = first.extended(with(&"b".repeat(64))).unwrap_err().to_string();
+    assert!(error.starts_with("the program or a file of `execution.files` has changed"), "{error}");
+}
+
+#[test]
 fn what_cannot_change_a_number_may_change() {
     let first = SweepDefinition::new(SweepId(1), specification("[0.1, 0.2]", "")).unwrap();
     let set = |definition: &SweepDefinition, what: &[&str]| {

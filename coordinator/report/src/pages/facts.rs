@@ -73,7 +73,9 @@ impl Content<'_> {
 
     fn dataset(&self) -> Vec<(String, String)> {
         let strings = self.strings;
-        let Some(dataset) = &self.sweep.dataset else { return Vec::new() };
+        let Some(dataset) = self.sweep.dataset.as_ref().filter(|dataset| !is_none(dataset)) else {
+            return Vec::new();
+        };
         let mut facts = vec![(
             strings.dataset.to_owned(),
             format!(
@@ -122,4 +124,9 @@ fn bounded(names: impl ExactSizeIterator<Item = String>, strings: &Strings) -> S
     let more = names.len().saturating_sub(CLASSES_SHOWN_MAX) as u64;
     let shown = names.take(CLASSES_SHOWN_MAX).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown}{}", strings.more(more)) } else { shown }
+}
+
+/// Whether a sweep has no data set: programs report none, as they load what they need themselves.
+fn is_none(dataset: &DatasetSummary) -> bool {
+    dataset.content_hash.is_empty() && dataset.train_images == 0 && dataset.val_images == 0
 }

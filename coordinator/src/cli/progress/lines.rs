@@ -23,6 +23,8 @@ pub(in crate::cli) struct Lines {
     failed_alike: u64,
     /// The last reason: a long one is printed in full once.
     reason_told: String,
+    /// The job for which it was printed.
+    told_of: u64,
 }
 
 impl Lines {
@@ -136,7 +138,7 @@ impl Lines {
         let worker =
             if changed.worker.is_empty() { String::new() } else { format!(" on {}", changed.worker) };
         let is_failure = changed.state() == v1::JobState::Failed && !changed.reason.is_empty();
-        if is_failure && changed.reason == self.reason_told {
+        if is_failure && changed.reason == self.reason_told && point.job != self.told_of {
             self.failed_alike += 1;
             return None;
         }
@@ -145,6 +147,7 @@ impl Lines {
             told if told == self.reason_told => format!(": {}", first_line(told)),
             new => {
                 new.clone_into(&mut self.reason_told);
+                self.told_of = point.job;
                 format!(": {new}")
             }
         };
@@ -232,5 +235,25 @@ mod tests {
             .filter_map(|(second, event)| lines.line(event, start + Duration::from_secs(second as u64)))
             .collect();
         insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn a_job_whose_attempts_fail_alike_is_one_job() {
+        let failed = |job, attempt, state: v1::JobState| {
+            Event::Job(v1::JobChanged {
+                point: Some(v1::JobPoint { job, ..v1::JobPoint::default() }),
+                state: state.into(),
+                attempt,
+                reason: "exit status 1".into(),
+                ..v1::JobChanged::default()
+            })
+        };
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        let mut line = |event: &Event| lines.line(event, now);
+        assert!(line(&failed(1, 1, v1::JobState::Pending)).is_some());
+        let last = line(&failed(1, 2, v1::JobState::Failed));
+        assert_eq!(last.as_deref(), Some("job 1  failed (attempt 2): exit status 1"));
+        assert_eq!(line(&failed(2, 1, v1::JobState::Failed)), None);
+        assert_eq!(lines.failed_alike().as_deref(), Some("1 more job failed for the same reason"));
     }
 }

@@ -270,8 +270,8 @@ async fn go_on(
     let answer = answer.map_err(|failure| match failure {
         // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
-            "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; or choose another folder \
-             with --output",
+            "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; to keep \
+             both, choose another folder with --output",
             before.name
         )),
         other => other,

@@ -159,6 +159,11 @@ impl Tally {
         self.budget.is_some()
     }
 
+    /// The objective's name; empty where there is none.
+    pub(crate) fn objective(&self) -> &str {
+        self.objective.as_deref().unwrap_or_default()
+    }
+
     /// Whether the objective has ever come, where there is one.
     pub(crate) fn has_objective(&self) -> bool {
         self.objective.as_ref().is_none_or(|objective| self.names.contains(objective))
