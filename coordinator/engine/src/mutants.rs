@@ -28,6 +28,10 @@ pub enum Mutant {
     LeasesBeginEarly,
     /// Whoever says hello with a name takes the place of the worker that has it.
     NewcomersReplace,
+    /// What a commit without room, or with content that cannot be kept, would have told is told.
+    RefusedCommitsAreTold,
+    /// A coordinator that lost the lead tells what it could not commit.
+    LostLeadIsIgnored,
 }
 
 impl Mutant {

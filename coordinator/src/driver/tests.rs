@@ -123,7 +123,7 @@ impl Driven {
     async fn ask(&self, all: impl IntoIterator<Item = Brought>) -> Vec<Answer> {
         let mut answers = Vec::new();
         for brought in all {
-            let (asked, answer): (Box<dyn Asked>, _) = match brought {
+            let (asked, answer): (Box<dyn Call>, _) = match brought {
                 Brought::Submission => {
                     let (caller, answer) = oneshot::channel();
                     let issued = Issued { command: submission(), issuer: Issuer::local() };
