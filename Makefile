@@ -60,7 +60,7 @@ bench-pytorch: build ## Compare training and packing with PyTorch on this CPU (P
 bench-gpu: ## Measure the report's experiment on an NVIDIA GPU, with programs built before and an installed PyTorch 2.11
 	$(PYTHON) tests/benches/bench_gpu.py --target $(dir $(RELEASE)) $(BENCH_OPTIONS)
 
-fuzz: setup ## Give CASES (100,000) damaged or random inputs to each of the twelve tests that read them
+fuzz: setup ## Give CASES (100,000) corrupt or random inputs to each of the twelve tests that read them
 	@# In memory where there is such a place: the spool forces each case to the disk.
 	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo /tmp) PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --release --locked --workspace --lib -- whatever
 

@@ -9,6 +9,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(["sweep/v1/worker.proto", "sweep/v1/sweep.proto"], ["."])?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("sweep_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // Always sent: prost takes a negative zero for the default, so that it would lose its sign.
+        .field_attribute("sweep.v1.MetricValue.value", "#[prost(required)]")
+        .compile_fds(descriptors)?;
     Ok(())
 }

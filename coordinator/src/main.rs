@@ -1,4 +1,4 @@
-//! `sweep`: the coordinator and every command of the user.
+//! `sweep`: the coordinator and all user commands.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! A running coordinator: store, driver and gRPC services put together. `sweep serve` runs one until it is
-//! told to stop; `sweep run` runs one on a loopback port beside its workers.
+//! A running coordinator: store, driver and gRPC services put together. `sweep serve` runs one until it is stopped;
+//! `sweep run` runs one on a loopback port next to its workers.
 //!
-//! Where coordinators share a store, each accepts calls, and the one that leads has a driver. One that loses the lead,
-//! or its database for a while, drops its driver with all that was not durable, and stands by.
+//! If coordinators share a store, each accepts calls, and the one that leads has a driver. A coordinator that loses
+//! leadership, or its database for a while, drops its driver with everything that was not durable, and stands by.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,6 +26,7 @@ use tonic_health::{
 use tower::layer::util::{self as stack, Stack};
 
 use crate::{
+    api::Api,
     artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
     descriptors,
     driver::{Driver, DriverError, Leadership, Role},
@@ -36,22 +37,22 @@ use crate::{
     told::Told,
 };
 
-/// How long a coordinator that lost the lead waits before it tries to have it again.
+/// How long a coordinator that lost leadership waits before it tries to lead again.
 const LEAD_AGAIN_DELAY: Duration = Duration::from_millis(500);
-/// How long streams may take to end after the stop; tonic would wait for live ones for ever.
+/// How long streams may take to end after the stop; tonic would wait for live ones indefinitely.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// A connection that does not answer for interval plus timeout is dead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Calls at a time on one connection; hyper's own bound, which tonic takes away.
+/// Concurrent calls on one connection; hyper's own bound, which tonic removes.
 const STREAMS_MAX: u32 = 200;
 /// Headers of a call: a token and little else.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
-/// What a peer may send before it is read, on a stream and on a connection: a thousand epochs, and what a peer that
-/// only wants to fill memory can fill.
+/// What a peer may send before it is read, on a stream and on a connection: a thousand epochs, and the most that a peer
+/// can fill memory with.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
-/// How long a call may wait for its answer, or for the first of its stream: a commit to a slow disk, many times over.
+/// How long a call may wait for its answer, or for the first message of its stream: many commits to a slow disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Everything a coordinator needs to know before it starts.
@@ -69,7 +70,7 @@ pub struct ServerConfig {
     pub lease: Duration,
     /// Where others reach this coordinator; by default the address that it listens on.
     pub advertise: Option<String>,
-    /// Where trained weights are kept, a folder or a URL; by default beside the file of an SQLite store.
+    /// Where trained weights are kept, a folder or a URL; by default next to the file of an SQLite store.
     pub artifacts: Option<String>,
 }
 
@@ -78,7 +79,6 @@ pub struct ServerConfig {
 pub struct TlsFiles {
     /// Certificate chain.
     pub certificate: PathBuf,
-    /// Private key.
     pub key: PathBuf,
 }
 
@@ -96,12 +96,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store, brings the engine to where it was or finds that another coordinator leads, and begins to
-    /// accept calls.
+    /// Opens the store, restores the engine or finds that another coordinator leads, and begins to accept calls.
     pub async fn start(config: ServerConfig) -> anyhow::Result<Self> {
         descriptors::claim(rpc::DESCRIPTORS_MIN, rpc::DESCRIPTORS_MIN)?;
         let lease_ms = u64::try_from(config.lease.as_millis()).context("the lease is too long")?;
-        // What may be refused comes before the store, which makes files where there are none.
+        // Checks that may fail come before the store, which creates files.
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("cannot listen on {}; choose another address with --listen", config.listen)
         })?;
@@ -109,7 +108,7 @@ impl Server {
         let identity = config.tls.as_ref().map(identity).transpose()?;
         let store = store::open(&config.store_url).await?;
         let connections = accept(listener)?;
-        // Last, so that a start which fails makes no folder.
+        // Last, so that a failed start creates no folder.
         let artifacts = open_artifacts(&config)?;
         let advertised =
             config.advertise.clone().unwrap_or_else(|| advertised(address, config.tls.is_some()));
@@ -125,9 +124,9 @@ impl Server {
             leadership: leadership.clone(),
             health: reporter,
         };
-        let sweeps =
-            SweepServer::new(leadership.clone(), Arc::clone(&store), artifacts.clone(), streams.clone());
-        let workers = WorkerServer::new(leadership.clone(), artifacts, streams.clone(), stop.clone());
+        let api = Api::new(leadership.clone(), Arc::clone(&store), artifacts, streams.clone());
+        let sweeps = SweepServer::new(api.clone(), streams.clone());
+        let workers = WorkerServer::new(api, leadership.clone(), streams.clone(), stop.clone());
         let transport = transport(&config, identity, health, sweeps, workers)?;
         let mut coordination = tokio::spawn(coordinate.run(coordination_stop.clone()));
         tokio::select! {
@@ -154,12 +153,12 @@ impl Server {
         })
     }
 
-    /// Stops accepting, commits and answers what came in, lays the lead down for whoever stands by, lets answers leave, and
+    /// Stops accepting, commits and answers what came in, gives up leadership for a standby, sends the answers, and
     /// closes the store. Answers have 5 s.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.streams.close();
-        // Before the streams have ended, which may take long: the lead is not needed for that.
+        // Before the streams have ended, which may take long and needs no leadership.
         self.coordination_stop.cancel();
         let ended = if self.coordination.is_finished() { Ok(Ok(())) } else { (&mut self.coordination).await };
         let drained = async {
@@ -176,11 +175,11 @@ impl Server {
     }
 }
 
-/// The place for weights, where there is one.
+/// The place for weights, if there is one.
 fn open_artifacts(config: &ServerConfig) -> anyhow::Result<MaybeArtifacts> {
     let Some(location) = config.artifacts.clone().or_else(|| default_location(&config.store_url)) else {
         tracing::warn!(
-            "trained weights are not kept: a database on a server has no folder beside it; name a folder or a URL that all \
+            "trained weights are not kept: a database on a server has no folder next to it; name a folder or a URL that all \
              coordinators reach with --artifacts, such as s3://bucket/folder"
         );
         return Ok(None);
@@ -197,7 +196,7 @@ fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Err
     }
 }
 
-/// Where others reach a coordinator that was not told: an address that stands for all of a host's becomes its name.
+/// The default address for others: an address that stands for all of a host's becomes its name.
 fn advertised(address: SocketAddr, secure: bool) -> String {
     let scheme = if secure { "https" } else { "http" };
     if address.ip().is_unspecified() {
@@ -232,7 +231,7 @@ impl Coordination {
         let mut told = Told::default();
         loop {
             let led = self.lead(&stop, &mut told).await;
-            // Whoever stands by need not find out by itself, least of all where this one cannot write.
+            // So that a standby takes over at once, especially if this one cannot write.
             self.store.lay_down().await;
             match led {
                 Ok(()) => return Ok(()),
@@ -251,14 +250,14 @@ impl Coordination {
         }
     }
 
-    /// Waits for the lead, and has a driver until it is stopped or the lead is lost.
+    /// Waits for leadership, and has a driver until it is stopped or leadership is lost.
     async fn lead(&self, stop: &CancellationToken, told: &mut Told) -> Result<(), DriverError> {
         let leader = |leader: &str| self.leadership.set(Role::Following(Some(leader.to_owned())));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             led = self.store.lead(&self.address, &leader) => led?,
         }
-        // Tasks of their own: the lead is kept up also while a large store is loaded and the engine has much to do.
+        // Separate tasks: leadership is kept even while a large store is loaded or the engine is busy.
         let store = Arc::clone(&self.store);
         let mut deposed = AbortOnDropHandle::new(tokio::spawn(async move { store.deposed().await }));
         let (mut driver, handle) = tokio::select! {
@@ -292,7 +291,7 @@ impl Coordination {
     }
 }
 
-/// The gRPC services behind their guard, with the limits that tonic leaves open.
+/// The gRPC services behind authentication, with the limits that tonic leaves open.
 fn transport(
     config: &ServerConfig,
     identity: Option<Identity>,
@@ -321,8 +320,8 @@ fn transport(
     }
     let mut server = server.layer(bounded_errors());
     let bounds = Bounds::default();
-    // Probes carry no token, so health has no guard; it tells nothing about sweeps. Where there is a token, who only asks for
-    // health has not shown it.
+    // Probes carry no token, so health needs none; it reveals nothing about sweeps. If there is a token, a client that
+    // only asks for health has not shown it.
     let health = Bounded::new(health, bounds.clone(), config.token.is_none());
     let reflection = Bounded::new(reflection, bounds.clone(), true);
     let (sweeps, workers) = (Bounded::new(sweeps, bounds.clone(), true), Bounded::new(workers, bounds, true));

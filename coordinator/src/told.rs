@@ -1,23 +1,23 @@
-//! What the log was told of a state that lasts: it is told once, and when it changes.
+//! What was logged about a lasting state: it is logged once, and when it changes.
 
 use std::collections::BTreeSet;
 
-/// Texts of one state that are told apart; a state that has more of them has been told of often enough.
+/// Texts of one state that are distinguished; a state with more of them has been logged often enough.
 const TEXTS_MAX: usize = 16;
 
-/// What was told since the state began.
+/// What was logged since the state began.
 #[derive(Debug, Default)]
 pub(crate) struct Told(BTreeSet<String>);
 
 impl Told {
-    /// Whether a text says something that was not said before. Numbers do not count: they name files and times.
+    /// Whether a text was not logged before. Numbers do not count: they name files and times.
     pub(crate) fn is_new(&mut self, text: &str) -> bool {
         let shape = text.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
         let shape = shape.collect::<Vec<_>>().join("#");
         self.0.len() < TEXTS_MAX && self.0.insert(shape)
     }
 
-    /// Whether anything was told.
+    /// Whether nothing was logged.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

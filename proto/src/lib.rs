@@ -1,6 +1,7 @@
-//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. Nothing here
-//! decides anything.
+//! The wire format: the generated gRPC types, and the conversions between them and the vocabulary of `terms`. No
+//! decisions are made here.
 
+pub mod client;
 mod convert;
 mod metrics;
 mod snapshot;

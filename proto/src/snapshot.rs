@@ -1,16 +1,16 @@
-//! The files of a snapshot, as they travel.
+//! The files of a snapshot on the wire.
 
 use terms::snapshot::{HashError, SnapshotError, SnapshotFile, SnapshotManifest};
 
 use crate::v1;
 
-/// A message names no snapshot.
+/// A message without a valid snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotProblem {
-    /// A hash is none.
+    /// A hash is not one.
     #[error(transparent)]
     Hash(#[from] HashError),
-    /// The files are no snapshot.
+    /// The files do not form a snapshot.
     #[error(transparent)]
     Files(#[from] SnapshotError),
 }

@@ -1,4 +1,4 @@
-//! A coordinator and its workers as processes of their own.
+//! A coordinator and its workers as separate processes.
 
 use std::{
     ffi::OsString,
@@ -26,24 +26,23 @@ pub type Client = SweepServiceClient<Channel>;
 /// What differs between clusters.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
-    /// How long a worker may be silent, as the command line has it.
+    /// How long a worker may be silent, as on the command line.
     pub lease: &'static str,
     /// Where the coordinator listens.
     pub listen: SocketAddr,
-    /// The URL of the store, where it is not a file in the cluster's folder.
+    /// The URL of the store, if it is not a file in the cluster's folder.
     pub store: Option<String>,
-    /// A command, such as `strace`, that the coordinator is started through: it puts the program's process in its own
-    /// place.
+    /// A command, such as `strace`, that the coordinator is started through: it replaces itself by the program.
     pub through: Vec<String>,
     /// More arguments of `sweep serve`.
     pub serve: Vec<String>,
     /// More arguments of `sweep-worker start`.
     pub worker: Vec<String>,
-    /// Where workers keep checkpoints, where that is not a folder in the cluster's.
+    /// Where workers keep checkpoints, if that is not a folder in the cluster's.
     pub checkpoints: Option<String>,
     /// Environment variables of the workers.
     pub worker_environment: Vec<(&'static str, String)>,
-    /// The worker's program, where it is not the one that was built.
+    /// The worker's program, if it is not the one that was built.
     pub worker_program: Option<PathBuf>,
 }
 
@@ -66,11 +65,10 @@ impl Default for ClusterOptions {
 /// A folder with a store, a coordinator on it, and workers.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Everything that this cluster writes; removed with it.
+    /// Everything that this cluster writes; removed when it is dropped.
     pub folder: TempDir,
-    /// The coordinator.
     pub coordinator: Coordinator,
-    /// Addresses of other coordinators that workers are told of.
+    /// Addresses of other coordinators that workers know.
     others: Vec<SocketAddr>,
     options: ClusterOptions,
 }
@@ -79,7 +77,6 @@ pub struct Cluster {
 #[derive(Debug)]
 pub struct Coordinator {
     daemon: Daemon,
-    /// Where it listens.
     pub address: SocketAddr,
 }
 
@@ -97,13 +94,18 @@ impl Cluster {
         Self { folder, coordinator, others: Vec::new(), options }
     }
 
-    /// Starts a coordinator in the place of one that has ended, not through anything any more.
+    /// Other arguments for the workers that start from now on.
+    pub fn workers_get(&mut self, arguments: Vec<String>) {
+        self.options.worker = arguments;
+    }
+
+    /// Starts a coordinator in the place of one that has ended, no longer through another command.
     pub fn start_plain_coordinator(&mut self) {
         self.options.through.clear();
         self.coordinator = self.coordinator_at(self.coordinator.address);
     }
 
-    /// Starts another coordinator on the same store, which workers that start from now on are told of.
+    /// Starts another coordinator on the same store, which workers started from now on know.
     pub fn stand_by(&mut self) -> Coordinator {
         let coordinator = self.coordinator_at(self.options.listen);
         self.others.push(coordinator.address);
@@ -115,17 +117,17 @@ impl Cluster {
         Coordinator::start(self.folder.path(), address, &self.options)
     }
 
-    /// Starts a worker with one slot. A name that was used before gets the spool of then.
+    /// Starts a worker with one slot. A name that was used before gets its old spool.
     pub fn worker(&self, name: &str) -> Worker {
         self.worker_at(name, "localhost", &[])
     }
 
-    /// Starts a worker whose spool has another name than its own.
+    /// Starts a worker whose spool has another name.
     pub fn worker_with_spool(&self, name: &str, spool: &str) -> Worker {
         self.worker_of(name, spool, "localhost", &[])
     }
 
-    /// Starts a worker through another command, from where the coordinators are reached at `host`.
+    /// Starts a worker through another command, which reaches the coordinators at `host`.
     pub fn worker_at(&self, name: &str, host: &str, through: &[String]) -> Worker {
         self.worker_of(name, name, host, through)
     }
@@ -153,7 +155,7 @@ impl Cluster {
         Worker { daemon: Daemon::start(command, self.folder.path().join(format!("{spool}.log"))) }
     }
 
-    /// SIGKILL to the coordinator, and another one on the same store and port.
+    /// Kills the coordinator with SIGKILL, and starts another one on the same store and port.
     pub fn replace_coordinator(&mut self) {
         let address = self.coordinator.address;
         self.coordinator.kill();
@@ -267,7 +269,6 @@ impl Coordinator {
         Self { daemon, address }
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
     }
@@ -284,7 +285,7 @@ impl Coordinator {
     /// Waits until it leads, or until it does not.
     ///
     /// # Panics
-    /// It says nothing of the kind before.
+    /// It reports neither in time.
     pub async fn until_it_leads(&self, leads: bool) {
         let wanted = if leads { ServingStatus::Serving } else { ServingStatus::NotServing };
         let request = HealthCheckRequest { service: "sweep.v1.SweepService".into() };
@@ -298,7 +299,7 @@ impl Coordinator {
         tokio::time::timeout(PATIENCE, wait).await.expect("a coordinator leads or does not");
     }
 
-    /// Waits until its log has this text, also in a line that came before it was ready.
+    /// Waits until its log has this text, also if it came before it was ready.
     ///
     /// # Panics
     /// It does not come.
@@ -316,7 +317,7 @@ impl Coordinator {
         self.daemon.wait_for_line(|line| line.contains(text).then_some(()));
     }
 
-    /// Waits until it has ended by itself; its exit code.
+    /// Waits until it has ended by itself; returns its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         wait_for_end(self.pid());
         self.daemon.child.wait().expect("it is a child").code()
@@ -327,13 +328,13 @@ impl Coordinator {
         self.daemon.log()
     }
 
-    /// SIGTERM, and its end; its exit code.
+    /// Sends SIGTERM and waits for the end; returns its exit code.
     pub fn leave(&mut self) -> Option<i32> {
         terminate(self.pid());
         self.daemon.child.wait().expect("it is a child").code()
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.daemon.child.kill().expect("the coordinator runs");
         self.daemon.child.wait().expect("it is a child");
@@ -341,12 +342,11 @@ impl Coordinator {
 }
 
 impl Worker {
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.daemon.child.id()
     }
 
-    /// Waits until the coordinator has spoken to it: before, it may not even listen to signals.
+    /// Waits until the coordinator has answered it: before, it may not even listen to signals.
     pub fn until_connected(&self) {
         self.daemon.wait_for_line(|line| line.contains("connected to the coordinator").then_some(()));
     }
@@ -359,7 +359,7 @@ impl Worker {
         self.daemon.wait_for_line(|line| line.contains(text).then_some(()));
     }
 
-    /// SIGKILL, and the end of it and of its trainer.
+    /// Sends SIGKILL and waits for the end of it and of its trainer.
     pub fn kill(mut self) {
         let trainers = children(self.pid());
         self.daemon.child.kill().expect("the worker runs");
@@ -380,18 +380,18 @@ impl Worker {
         children(self.pid()).last().copied()
     }
 
-    /// Waits until it says that it has left; its log.
+    /// Waits until it says that it has left; returns its log.
     pub fn farewell(&self) -> String {
         self.daemon.wait_for_line(|line| line.contains("the worker has left").then_some(()));
         self.daemon.log()
     }
 
-    /// Waits until it has left by itself; its exit code.
+    /// Waits until it has left by itself; returns its exit code.
     pub fn wait(self) -> Option<i32> {
         self.end().0
     }
 
-    /// Waits until it has left by itself; its exit code and its log.
+    /// Waits until it has left by itself; returns its exit code and its log.
     pub fn end(mut self) -> (Option<i32>, String) {
         wait_for_end(self.pid());
         let code = self.daemon.child.wait().expect("it is a child").code();

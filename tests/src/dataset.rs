@@ -4,10 +4,10 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 use crate::program;
 
-/// Images: enough for epochs that a signal can hit, few enough for seconds.
+/// Number of images: enough for epochs that a signal can hit, few enough to take seconds.
 const IMAGES: &str = "240";
 
-/// A folder of synthetic pictures, made once for all tests of a run and reused by the next.
+/// A folder of synthetic pictures, made once for all tests of a run and reused by the next run.
 pub fn dataset() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let make = || {

@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL.
+//! A temporary PostgreSQL.
 
 use std::{
     env, fs,
@@ -21,7 +21,7 @@ use crate::{
 /// PostgreSQL refuses to run as root; then it runs as this user, `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// A server on a socket of its own, which ends with its owner, also when that is killed.
+/// A server on its own socket, which ends with its owner, even if that is killed.
 #[derive(Debug)]
 pub struct Postgres {
     folder: TempDir,
@@ -31,18 +31,19 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server, if the machine has its programs; says so if not.
+    /// Starts a server, if the machine has its programs; otherwise prints that it has not.
     pub fn start() -> Option<Self> {
         Self::start_through(&[])
     }
 
-    /// Starts a server whose data lie on a small file system of their own, if the machine allows it; says so if not.
+    /// Starts a server whose data are on a small file system, if the machine allows it; otherwise prints that it does
+    /// not.
     pub fn start_on_small_disk() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skipped("no file system can be mounted here (root is needed): PostgreSQL's disk is not filled");
             return None;
         }
-        // As nobody only after the mount; room for an empty server and little more.
+        // Switch to `nobody` only after the mount; there is room for an empty server and little more.
         let mount = "mkdir data && mount -t tmpfs -o size=100m,uid=65534,gid=65534,mode=700 tmpfs data && \
                      exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
         Self::start_through(&["unshare", "-m", "sh", "-c", mount, "sh"])
@@ -82,7 +83,7 @@ impl Postgres {
             .spawn()
             .expect("there is a shell");
         let begun = std::time::Instant::now();
-        // Nothing tells when it accepts connections; what it answers on its socket does.
+        // Only an answer on its socket shows that it accepts connections.
         while !answers(folder.path()) {
             let log = |name| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
             let ended = keeper.try_wait().expect("it is a child");
@@ -116,7 +117,7 @@ impl Postgres {
         format!("postgres://sweep@localhost/{name}?host={}", self.folder.path().display())
     }
 
-    /// Runs SQL in a database of this server; what it printed.
+    /// Runs SQL in a database of this server; returns its output.
     ///
     /// # Panics
     /// The server refuses it.
@@ -152,7 +153,7 @@ fn programs() -> Option<PathBuf> {
     on_path.into_iter().chain(debian).chain(cached).find(whole)
 }
 
-/// The programs where the server's user can read them: a cache in root's home is closed to others.
+/// The programs where the server's user can read them: a cache in root's home is not readable for others.
 fn reachable(programs: &Path, folder: &Path, as_root: bool) -> PathBuf {
     let hidden = as_root && env::var_os("HOME").is_some_and(|home| programs.starts_with(home));
     if !hidden {

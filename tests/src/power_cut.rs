@@ -1,8 +1,8 @@
 //! Power cuts: what a program wrote and synced, recorded call by call, and what of it a disk may hold after a cut.
 //!
-//! A disk keeps what was synced before the cut. Of what was written since, each sector may hold any of its versions, in
-//! any combination; a file may have any of its lengths; names in a folder change in their order, and a name that was not synced
-//! with its folder may be missing. Sectors are written whole, as SQLite and file systems take for granted.
+//! A disk keeps what was synced before the cut. Of later writes, each sector may hold any of its versions, in any
+//! combination; a file may have any of its lengths; names in a folder change in their order, and a name that was not
+//! synced with its folder may be missing. Sectors are written whole, as SQLite and file systems assume.
 
 mod disk;
 mod trace;
@@ -18,7 +18,7 @@ use crate::{Random, process::skipped};
 /// Longest string that is recorded whole: above any write of a page or a spool.
 const BYTES_A_CALL_MAX: usize = 16 << 20;
 
-/// The environment variable that has a recorded program do its work in this folder.
+/// The environment variable that makes a recorded program work in this folder.
 pub const FOLDER: &str = "POWER_CUT_FOLDER";
 
 /// What a program did to the files of one folder.
@@ -30,7 +30,7 @@ pub struct Recording {
 /// One system call on a file of the folder; names are those within it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Call {
-    /// A file is opened; it is made where it is missing, and emptied where that was asked for.
+    /// A file is opened; it is created if missing, and truncated if requested.
     Open {
         name: String,
         empties: bool,
@@ -55,14 +55,14 @@ enum Call {
     Remove {
         name: String,
     },
-    /// The program said that it is so far.
+    /// The program reported this mark.
     Mark(u64),
 }
 
 /// A file system after a cut.
 #[derive(Debug)]
 pub struct Cut {
-    /// The last mark before the cut; 0 where there was none.
+    /// The last mark before the cut; 0 if there was none.
     pub mark: u64,
     /// Names and contents.
     files: Vec<(String, Vec<u8>)>,
@@ -72,7 +72,7 @@ impl Cut {
     /// Writes the files into a folder.
     ///
     /// # Panics
-    /// The folder does not take them.
+    /// The folder does not accept them.
     pub fn restore(&self, folder: &Path) {
         for (name, content) in &self.files {
             std::fs::write(folder.join(name), content).expect("the test's own folder");
@@ -80,21 +80,21 @@ impl Cut {
     }
 }
 
-/// Says how far a recorded program is.
+/// Reports the progress of a recorded program.
 ///
 /// # Panics
-/// Nobody listens.
+/// Standard output is closed.
 pub fn mark(number: u64) {
     use std::io::Write;
-    // Not by a macro, whose output a test keeps to itself; in one call.
+    // Not by a macro, whose output a test captures; in one call.
     let mut out = std::io::stdout().lock();
-    out.write_all(format!("\nmark {number}\n").as_bytes()).expect("somebody listens");
-    out.flush().expect("somebody listens");
+    out.write_all(format!("\nmark {number}\n").as_bytes()).expect("standard output is open");
+    out.flush().expect("standard output is open");
 }
 
 impl Recording {
-    /// Runs the ignored test `name` of this very program, which does its work in the folder that [`FOLDER`] names and
-    /// says by [`mark`] how far it is. None, with a word of why, where calls cannot be recorded.
+    /// Runs the ignored test `name` of this very program, which works in the folder that [`FOLDER`] names and reports
+    /// its progress by [`mark`]. None, with a printed reason, if calls cannot be recorded.
     ///
     /// # Panics
     /// The test fails.
@@ -123,20 +123,20 @@ impl Recording {
         Some(Self { calls })
     }
 
-    /// The folder that a recorded test is to work in; none where it is not recorded.
+    /// The folder in which a recorded test must work; none if it is not recorded.
     pub fn folder() -> Option<PathBuf> {
         std::env::var_os(FOLDER).map(PathBuf::from)
     }
 
-    /// The same as if the program had not synced anything.
+    /// The recording as if the program had not synced anything.
     #[must_use]
     pub fn without_syncs(&self) -> Self {
         let is_kept = |call: &&Call| !matches!(call, Call::Sync { .. } | Call::SyncFolder);
         Self { calls: self.calls.iter().filter(is_kept).cloned().collect() }
     }
 
-    /// The same as if SQLite had synced its log only before it writes it into the database, as `synchronous=NORMAL` has
-    /// it.
+    /// The recording as if SQLite had synced its log only before it writes it into the database, as with
+    /// `synchronous=NORMAL`.
     #[must_use]
     pub fn with_syncs_of_checkpoints(&self) -> Self {
         let is_of_checkpoint = |index: usize| {
@@ -151,7 +151,7 @@ impl Recording {
         Self { calls: kept.map(|(_, call)| call.clone()).collect() }
     }
 
-    /// How many calls there are, by which a cut can be placed.
+    /// How many calls there are, for choosing a cut.
     pub fn len(&self) -> usize {
         self.calls.len()
     }

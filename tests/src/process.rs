@@ -31,7 +31,7 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Where `make test` puts a tool that only tests need; it need not be there.
+/// Where `make test` puts a tool that only tests need; it may be missing.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -39,13 +39,13 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     Some(cache.join("sweep/tools").join(name))
 }
 
-/// Says on standard error that something cannot be tested here. A passing test keeps what macros print to itself.
+/// Prints on standard error that something cannot be tested here. The output of macros in a passing test is captured.
 pub fn skipped(reason: &str) {
-    // There is nobody else to tell.
+    // There is no one else to tell.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
-/// A daemon whose log lines go to a file and, one by one, to who waits for them.
+/// A daemon whose log lines go to a file and, one by one, to whoever waits for them.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) child: Child,
@@ -75,7 +75,7 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The next log line for which `pick` gives something.
+    /// The next log line for which `pick` returns something.
     ///
     /// # Panics
     /// The process ends or is silent before.
@@ -101,21 +101,19 @@ impl Drop for Daemon {
     }
 }
 
-/// Writes lines down and passes them on, to the end.
+/// Writes lines to the file and passes them on, to the end.
 fn keep(lines: BufReader<std::process::ChildStderr>, mut file: File, sender: &Sender<String>) {
     for line in lines.lines().map_while(Result::ok) {
-        // A disk that is full or a test that does not listen any more loses nothing but the line.
+        // A full disk, or a test that no longer listens, only loses the line.
         let _ = writeln!(file, "{line}");
         let _ = sender.send(line);
     }
 }
 
-/// SIGKILL.
 pub fn kill(pid: u32) {
     send(pid, Signal::KILL);
 }
 
-/// SIGTERM.
 pub fn terminate(pid: u32) {
     send(pid, Signal::TERM);
 }
@@ -139,7 +137,7 @@ pub fn send(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("the process is there");
 }
 
-/// Child processes of `pid`, the longest-lived first.
+/// Child processes of `pid`, oldest first.
 ///
 /// # Panics
 /// There is no such process.

@@ -24,7 +24,7 @@ impl Random {
         range.start + self.below(range.end - range.start)
     }
 
-    /// True once in so many times.
+    /// True once in `times` on average.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }

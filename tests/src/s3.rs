@@ -1,4 +1,4 @@
-//! A throw-away server that speaks the protocol of S3, with one bucket.
+//! A temporary server that speaks the protocol of S3, with one bucket.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -24,7 +24,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Starts a server with an empty bucket, if `make test` could install one; says so if not.
+    /// Starts a server with an empty bucket, if `make test` could install one; otherwise prints that it could not.
     ///
     /// # Panics
     /// It does not start.
@@ -46,7 +46,7 @@ impl S3 {
             let (_, address) = line.split_once("Running on http://")?;
             Some(address.trim().to_owned())
         });
-        // A line for each request follows; nobody reads them, and the server must not wait for that.
+        // A line for each request follows; it is read and dropped, or the server would block.
         std::thread::spawn(move || lines.for_each(drop));
         let server = Self { server, address: address.expect("the server says where it listens") };
         server.ask("PUT", "");
@@ -58,7 +58,7 @@ impl S3 {
         format!("s3://{BUCKET}/of/all")
     }
 
-    /// What a worker finds in its environment on a machine that may use the bucket.
+    /// The environment of a worker that may use the bucket.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let endpoint = format!("http://{}", self.address);
         let variables = [

@@ -1,4 +1,4 @@
-//! Waiting for what happens to a sweep, by its stream.
+//! Waits for events of a sweep on its stream.
 
 use proto::v1::{self, watch_sweep_response::Event};
 use tonic::Streaming;
@@ -19,14 +19,14 @@ impl Watch {
         Self(stream.expect("the sweep can be watched").into_inner())
     }
 
-    /// The first event for which `pick` gives something.
+    /// The first event for which `pick` returns something.
     ///
     /// # Panics
     /// The stream ends or is silent before.
     pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
         let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
         loop {
-            let message = next().await.unwrap_or_else(|_| panic!("waited in vain for: {what}"));
+            let message = next().await.unwrap_or_else(|_| panic!("gave up waiting for: {what}"));
             let Some(message) = message.expect("the stream goes on") else {
                 panic!("the sweep ended before: {what}");
             };
@@ -47,7 +47,7 @@ impl Watch {
         }
     }
 
-    /// The number of a job of which some epochs are durable and others are not.
+    /// The number of a job with some durable epochs and some still to come.
     ///
     /// # Panics
     /// As [`Self::until`].
@@ -63,7 +63,7 @@ impl Watch {
         .await
     }
 
-    /// The number of a job of which `epoch` or a later one is durable.
+    /// The number of a job whose `epoch`, or a later one, is durable.
     ///
     /// # Panics
     /// As [`Self::until`].
@@ -78,7 +78,7 @@ impl Watch {
         .await
     }
 
-    /// Waits until so many jobs are done.
+    /// Waits until `jobs` jobs are done.
     ///
     /// # Panics
     /// As [`Self::until`].

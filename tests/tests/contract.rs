@@ -1,12 +1,12 @@
 //! What every store must do. One suite, run on each of them.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
 #[path = "contract/agreement.rs"]
 mod agreement;
-#[path = "contract/damaged.rs"]
-mod damaged;
+#[path = "contract/corruption.rs"]
+mod corruption;
 #[path = "contract/held_up.rs"]
 mod held_up;
 #[path = "contract/leadership.rs"]
@@ -49,7 +49,7 @@ struct Place {
 }
 
 impl Place {
-    /// A store of this coordinator's.
+    /// Opens the store for this coordinator.
     async fn open(&self) -> Arc<dyn Store> {
         let store = open(&self.url).await.unwrap();
         store.lead("http://here", &|leader| panic!("{leader} leads")).await.unwrap();
@@ -109,7 +109,7 @@ fn named() -> Record {
 }
 
 fn metrics(number: u32) -> Epoch {
-    // Some trainers say these only now and then.
+    // Some trainers report these only sometimes.
     let (val_loss, train_accuracy) =
         (if number == 3 { MISSING } else { 0.7 - 0.1 }, if number == 2 { MISSING } else { 1.0 / 3.0 });
     let row = MetricRow::new(&[0.1 + 0.2, f64::from(number) / 8.0, val_loss, train_accuracy]);
@@ -201,7 +201,7 @@ async fn everything_is_there_after_a_restart() {
             (SweepId(1), "key", SweepState::Running)
         );
         let best = BestJobs { by_last: Some((1, 0.25)), by_best: Some((1, 0.25)) };
-        assert_eq!((sweep.next_fresh, &sweep.ahead, sweep.best), (3, &[4].into(), best));
+        assert_eq!((sweep.next_unstarted, &sweep.out_of_order, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
         assert_eq!(sweep.dataset, Some(dataset));
         assert_eq!(sweep.manifest.as_deref(), Some("{}"));
@@ -354,7 +354,7 @@ async fn an_extension_is_kept() {
         };
         store.commit(&[submitted(1, ""), extended("x", "name: y")]).await.unwrap();
         assert_eq!(store.load().await.unwrap()[0].specification, "name: y");
-        // A change of settings is kept the same way, and again it changes nothing.
+        // A change of settings is kept the same way, and repeating it changes nothing.
         for _ in 0..2 {
             store.commit(&[extended("z", "name: z")]).await.unwrap();
             store.close().await;
@@ -402,7 +402,7 @@ async fn a_file_that_is_no_database_is_refused() {
     )
     .unwrap();
     let opened = open(&place.url).await;
-    assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
 }
 
 #[tokio::test]
@@ -450,7 +450,7 @@ async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
         drop(store);
         let store = place.open().await;
         let sweep = store.load().await.unwrap().remove(0);
-        assert_eq!((sweep.next_fresh, sweep.ahead.into_iter().collect::<Vec<_>>()), (2, vec![4]));
+        assert_eq!((sweep.next_unstarted, sweep.out_of_order.into_iter().collect::<Vec<_>>()), (2, vec![4]));
         assert_eq!(sweep.finals, [(JobState::Cancelled, 1)]);
         assert_eq!(jobs_in(&store, JobState::Cancelled, 1, 10).await, [4]);
         store.commit(&[changed(4, JobState::Pending)]).await.unwrap();

@@ -1,6 +1,6 @@
-//! The manifests: rendered by kubectl, accepted by Kubernetes' own schemas, and as careful as they claim.
+//! The manifests: rendered by kubectl, accepted by Kubernetes' own schemas, and as safe as they claim.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -15,7 +15,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes")
 }
 
-/// What `kubectl kustomize` makes of a folder; none, told loudly, where there is no kubectl.
+/// The output of `kubectl kustomize` for a folder; none, with a printed reason, if there is no kubectl.
 fn render(name: &str) -> Option<String> {
     let output = match Command::new("kubectl").arg("kustomize").arg(folder().join(name)).output() {
         Ok(output) => output,

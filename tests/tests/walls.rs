@@ -1,17 +1,19 @@
-//! Which crate may know what: the walls that ARCHITECTURE.md promises, held against what cargo says of the dependencies.
+//! Which crate may know what: the walls that ARCHITECTURE.md promises, compared with cargo's dependencies.
 #![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    env,
+    env, fs,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::Value;
+use terms::manifest::{self, Manifest, ManifestParameter, ParameterKind};
 
-/// The wire format and all that it takes.
+/// The wire format and everything that it needs.
 const WIRE: &[&str] = &["proto", "prost", "tonic"];
-/// Runtimes and databases, which what decides must not know.
+/// Runtimes and databases, which the deciding crates must not know.
 const SURROUNDINGS: &[&str] = &["rusqlite", "sqlx", "tokio"];
 /// What only the trainer may link: libtorch.
 const TORCH: &[&str] = &["tch", "torch-sys"];
@@ -25,7 +27,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     ("report", &[WIRE, SURROUNDINGS, &["domain", "engine", "store"]]),
     ("trainer-protocol", &[WIRE, SURROUNDINGS]),
     ("dataset", &[WIRE, SURROUNDINGS]),
-    // Its checkpoints may lie in a cloud, whose client brings a runtime and HTTP.
+    // Its checkpoints may be in a cloud, whose client needs a runtime and HTTP.
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
     ("program", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
@@ -33,7 +35,10 @@ const WALLS: &[(&str, &[&[&str]])] = &[
 /// The crates of the workspace that may link libtorch.
 const TORCH_CRATES: &[&str] = &["trainer"];
 
-/// Who depends on whom, by package names; the development and build dependencies are left out.
+/// What the use cases must not name: the wire format, and the interfaces that are adapters of them.
+const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "v1", "rpc", "cli"];
+
+/// Who depends on whom, by package names, without development and build dependencies.
 struct Dependencies {
     direct: BTreeMap<String, BTreeSet<String>>,
     members: BTreeSet<String>,
@@ -44,7 +49,7 @@ impl Dependencies {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-            // Packages of other systems need not be there.
+            // Packages for other systems may be missing.
             .args(["--filter-platform", &host()])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .output()
@@ -62,7 +67,7 @@ impl Dependencies {
             packages.iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
         let mut direct: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for node in list(&metadata["resolve"]["nodes"]) {
-            // Several versions of a package count as one: none of them is welcome behind a wall.
+            // Several versions of a package count as one: none is allowed behind a wall.
             let own = direct.entry(names[&text(&node["id"])].clone()).or_default();
             for dependency in list(&node["deps"]) {
                 if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()) {
@@ -92,7 +97,7 @@ impl Dependencies {
         None
     }
 
-    /// Each way through a wall, as `dataset → proto → tonic`.
+    /// Each path through a wall, as `dataset → proto → tonic`.
     fn breaches(&self, walls: &[(&str, &[&[&str]])]) -> Vec<String> {
         let mut found = Vec::new();
         for (inside, outside) in walls {
@@ -112,6 +117,36 @@ fn no_crate_reaches_through_its_wall() {
     assert_eq!(dependencies.breaches(WALLS), Vec::<String>::new());
 }
 
+/// The words of a source outside of its comments that are among `forbidden`, each with its line.
+fn words_found(source: &str, forbidden: &[&str]) -> Vec<String> {
+    let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(source.lines()) {
+        let code = text.split("//").next().unwrap_or_default();
+        let words = code.split(|sign| !is_part(sign)).filter(|word| forbidden.contains(word));
+        found.extend(words.map(|word| format!("{line}: {word}")));
+    }
+    found
+}
+
+#[test]
+fn the_use_cases_know_no_wire_format_and_no_interface() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../coordinator/src/api"));
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(file.is_file(), "{} is not read by this test", file.display());
+        let found = words_found(&fs::read_to_string(&file).unwrap(), NOT_IN_THE_API);
+        assert_eq!(found, Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_word_behind_the_wall_is_found_in_code_and_not_in_comments() {
+    let source = "//! As `rpc` does.\nuse protocol;\nlet a = v1::Sweep { b }; // tonic\nuse tonic::Status;\n";
+    assert_eq!(words_found(source, NOT_IN_THE_API), ["3: v1", "4: tonic"]);
+}
+
 #[test]
 fn libtorch_is_in_the_trainer_alone() {
     let dependencies = Dependencies::of_the_workspace();
@@ -124,7 +159,7 @@ fn libtorch_is_in_the_trainer_alone() {
     assert_eq!(with_torch, TORCH_CRATES, "{:?}", dependencies.path("trainer", TORCH));
 }
 
-/// The platform that this is built on, such as `x86_64-unknown-linux-gnu`.
+/// The platform of this build, such as `x86_64-unknown-linux-gnu`.
 fn host() -> String {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().unwrap();
@@ -132,7 +167,7 @@ fn host() -> String {
     said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
-/// A workspace of `inside`, which depends on `between`, which depends on `tonic` in this way.
+/// A workspace of `inside`, which depends on `between`, which depends on `tonic` with this kind of dependency.
 fn workspace(kind: &Value) -> Dependencies {
     let package = |name: &str| serde_json::json!({"id": format!("{name} 1.0"), "name": name});
     let dependency = |name: &str, kind: &Value| serde_json::json!({"pkg": format!("{name} 1.0"), "dep_kinds": [{"kind": kind}]});
@@ -152,4 +187,88 @@ fn a_breach_is_named_with_its_path() {
     let breaches = |kind| workspace(&kind).breaches(&[("inside", &[WIRE, SURROUNDINGS])]);
     assert_eq!(breaches(Value::Null), ["inside → between → tonic"]);
     assert_eq!(breaches("dev".into()), Vec::<String>::new(), "what only tests need is no breach");
+}
+
+/// Where the names of SimpleCNN's parameters may stand side by side: where they are used, and where they are worded.
+const TABLES: &[&str] = &["worker/trainer/src/config.rs", "coordinator/report/src/strings/models.rs"];
+/// As many names as make a table.
+const TABLE_NAMES_MIN: usize = 4;
+
+/// The names in a text that stand there as text, and those that stand on a line with a bound of their own.
+fn mentioned(text: &str, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
+    let (mut named, mut bounded) = (Vec::new(), Vec::new());
+    for ManifestParameter { name, kind, .. } in &manifest.parameters {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(&format!("\"{name}\""))).collect();
+        if !lines.is_empty() {
+            named.push(name.clone());
+        }
+        let bounds: Vec<String> = match kind {
+            ParameterKind::Integer { max, .. } => vec![max.to_string()],
+            ParameterKind::Float(range) => range.max.iter().map(ToString::to_string).collect(),
+            ParameterKind::Choice(names) => vec![names.join(", "), names.join("\", \"")],
+            _ => Vec::new(),
+        };
+        // Digits may be grouped.
+        let plain = |line: &&str| line.replace('_', "");
+        if lines.iter().map(plain).any(|line| bounds.iter().any(|bound| line.contains(bound.as_str()))) {
+            bounded.push(name.clone());
+        }
+    }
+    (named, bounded)
+}
+
+/// The program text of a source file: what comes before its tests.
+fn program_text(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+/// All source files of the programs, tests left out.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+        let is_of_tests = name.starts_with("test") || name.ends_with("tests.rs") || name == "examples";
+        if is_of_tests || name.starts_with('.') || name == "target" {
+            continue;
+        }
+        match entry.extension().and_then(|extension| extension.to_str()) {
+            _ if entry.is_dir() => sources(&entry, found),
+            Some("rs" | "py" | "proto" | "cpp" | "sql") => found.push(entry),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_parameters_of_simple_cnn_and_their_ranges_stand_in_its_manifest_alone() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let manifest = manifest::builtin("simple_cnn").unwrap();
+    let mut files = Vec::new();
+    for part in ["proto", "coordinator", "worker", "deploy"] {
+        sources(&root.join(part), &mut files);
+    }
+    assert!(files.len() > 200, "{} files are all that was found", files.len());
+    let (mut tables, mut ranges) = (BTreeSet::new(), Vec::new());
+    for file in &files {
+        let (named, bounded) = mentioned(&program_text(file), manifest);
+        let place = file.strip_prefix(root).unwrap().display().to_string();
+        if named.len() >= TABLE_NAMES_MIN {
+            tables.insert(place.clone());
+        }
+        ranges.extend(bounded.into_iter().map(|name| format!("{place}: {name}")));
+    }
+    assert_eq!(ranges, Vec::<String>::new(), "ranges belong into proto/terms/manifests/simple_cnn.json");
+    assert_eq!(tables, TABLES.iter().map(ToString::to_string).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_table_of_ranges_is_found() {
+    let manifest = manifest::builtin("simple_cnn").unwrap();
+    let text = "const RANGES: &[(&str, u64)] = &[\n(\"batch_size\", 65_536),\n(\"seed\", 5)];\n";
+    assert_eq!(
+        mentioned(text, manifest),
+        (vec!["batch_size".into(), "seed".into()], vec!["batch_size".into()])
+    );
+    let text = "\"activation\": [\"relu\", \"sigmoid\"]";
+    assert_eq!(mentioned(text, manifest).1, ["activation"]);
 }

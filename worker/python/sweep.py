@@ -13,6 +13,8 @@
         if sweep.report(epoch, loss=loss):        # True: stop now
             break
 
+A script that keeps checkpoints must give its reports their epochs, or a job that goes on could not tell which ones it has.
+
 Outside of a sweep, parameters() returns the defaults, report() and checkpoint() do nothing, and load() returns None, so the
 script runs as before. In a program of many processes (torchrun, multiprocessing), report and checkpoint from one of them.
 """
@@ -33,6 +35,8 @@ _lock = threading.RLock()
 _connection = None  # The process that opened it, and its file: a fork must not share it.
 _asked_to_stop = False
 _listens = False
+_keeps_checkpoints = False
+_counted = 0  # Reports without an epoch.
 
 
 class SweepError(RuntimeError):
@@ -71,11 +75,16 @@ def parameters(*args, **defaults):
 def report(epoch=None, **metrics):
     """Reports the metrics of an epoch; True when the program is to stop now.
 
-    Epochs grow: 1, 2, 3, or steps such as 100, 200. Without a number, reports are counted. Metrics whose names are no Python
+    Epochs grow: 1, 2, 3, or steps such as 100, 200. Without a number, reports are counted; a program that keeps checkpoints
+    has to give numbers. Metrics whose names are no Python
     names go in as **{"val/loss": 0.5}.
     """
+    global _counted
     if not active():
         return False
+    _counted += epoch is None
+    if _counted > 1 and _keeps_checkpoints:
+        raise SweepError("this program keeps checkpoints, so its reports need their epochs: sweep.report(epoch, ...)")
     _listen()
     values = {str(name): _number(name, value) for name, value in metrics.items()}
     message = {"metrics": values}
@@ -89,6 +98,8 @@ def checkpoint(writer):
 
     Returns the folder's path, or None outside of a sweep.
     """
+    global _keeps_checkpoints
+    _keeps_checkpoints = True
     place = os.environ.get("SWEEP_CHECKPOINT_DIR")
     if not place:
         return None
@@ -111,6 +122,8 @@ def checkpoint(writer):
 
 def load():
     """The folder of the last checkpoint of this job, also one of an earlier attempt on another machine; None without one."""
+    global _keeps_checkpoints
+    _keeps_checkpoints = True
     place = os.environ.get("SWEEP_CHECKPOINT_DIR")
     numbers = _numbers(place) if place else []
     return os.path.join(place, "%08d" % max(numbers)) if numbers else None

@@ -1,4 +1,4 @@
-//! `sweep-worker`: the worker daemon and the data-set tools. Training is `sweep-trainer`'s, and so is libtorch.
+//! `sweep-worker`: the worker daemon and the data-set tools. Training, and with it libtorch, is in `sweep-trainer`.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -20,10 +20,12 @@ struct Arguments {
 enum Command {
     /// Run the worker daemon until SIGTERM or SIGINT
     Start(Box<StartOptions>),
+    /// Print the manifests of the models that the trainer trains, for `sweep submit --manifest`; the options are those of start
+    Describe(Box<StartOptions>),
     /// Make, pack and describe data sets
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// Run a program and end all that it has started when it ends or standard input does
+    /// Run a program, and end everything that it has started when it ends or standard input does
     #[command(hide = true)]
     Contain {
         #[arg(trailing_var_arg = true, required = true)]
@@ -39,7 +41,7 @@ enum Command {
         #[arg(long, env = "SWEEP_TRAINER_CHECKPOINTS")]
         checkpoints: Option<String>,
     },
-    /// List the GPUs that libtorch can use, one JSON object a line
+    /// List the GPUs that libtorch can use, one JSON object per line
     #[command(hide = true)]
     Devices,
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     logging.start(if matches!(command, Command::Start(_)) { "info" } else { "warn" });
     output::exit_code(match command {
         Command::Start(options) => agent::start(&options),
+        Command::Describe(options) => agent::describe(&options),
         Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
         Command::Program { folder, checkpoints } => {

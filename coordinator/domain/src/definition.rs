@@ -1,12 +1,12 @@
 //! What the jobs of a sweep are: the specification that was submitted and those that extended it. A job keeps its
-//! number for ever; an extension's points that the sweep has not yet follow those that it has. What cannot change a
-//! number, such as a limit or the name, may change: the first of the specifications has it as it is now.
+//! number permanently; the points that an extension adds follow those that the sweep has. Settings that cannot change a
+//! result, such as a limit or the name, may change: the first specification has their current values.
 
 use std::sync::Arc;
 
 use terms::{
     ParameterMap, SweepId,
-    manifest::{InPack, Manifest},
+    manifest::{Described, InPack, Manifest, ManifestError},
 };
 
 use crate::{
@@ -14,36 +14,38 @@ use crate::{
     known_points::KnownPoints,
     space::Name,
     specification::{
-        Change, Execution, Objective, Specification, SpecificationError, SpecificationSource, is_setting,
+        Change, Execution, Models, Objective, Specification, SpecificationError, SpecificationSource,
+        is_of_program, is_setting,
     },
 };
 
-/// Most epochs of a job whose program decides when it ends: each is a row, and a job's rows fit in memory many times over.
+/// Most epochs of a job whose program decides when it ends: each is a row, and the rows of one job must fit in memory
+/// many times over.
 pub const EPOCHS_MAX: u32 = 100_000;
 /// Most specifications of one sweep.
 const SPECIFICATIONS_MAX: usize = 100;
 const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);
-/// What stands between two specifications in the stored text: YAML's mark between documents.
+/// Separates two specifications in the stored text: YAML's mark between documents.
 const SEPARATOR: &str = "\n---\n";
-/// Longest text of all specifications of a sweep, in bytes: it is written as a whole whenever the sweep changes its state, and
-/// read as a whole at each start. Those of a hundred thousand long numbers fit several times over.
+/// Longest text of all specifications of a sweep, in bytes: it is written whole whenever the sweep changes its state,
+/// and read whole at each start. A hundred thousand long numbers fit several times over.
 const TEXT_BYTES_MAX: usize = 32 << 20;
-/// Longest text of a sweep that is shown, in bytes: each who asks for the sweep is sent it. That of one file is a
+/// Longest text of a sweep that is shown, in bytes: everyone who asks for the sweep receives it. One file has a
 /// fraction of it.
 const SHOWN_BYTES_MAX: usize = 4 << 20;
 
-/// What a sweep is; an extension makes another one of it.
+/// What a sweep is. Extending it makes a new definition.
 #[derive(Debug, Clone)]
 pub struct SweepDefinition {
     /// The sweep's number; 0 before it has one.
     pub id: SweepId,
-    /// What was submitted first, with its name, its data set's path and its limits as they are now.
+    /// The first specification, with the current name, data set path and limits.
     pub specification: Specification,
     /// How to run the jobs.
     pub execution: Execution,
-    /// What ranks the jobs. Its name and goal are those of all specifications; which epochs count is as the latest has it.
+    /// What ranks the jobs. All specifications share its name and goal; the latest decides which epochs count.
     pub metric: Objective,
-    /// What the trainable says of itself.
+    /// What the trainable says about itself.
     pub manifest: Arc<Manifest>,
     /// Parameters that differ between jobs, in the order of the space.
     pub varying: Vec<Name>,
@@ -54,30 +56,33 @@ pub struct SweepDefinition {
 #[derive(Debug, Clone)]
 struct Part {
     specification: Arc<Specification>,
-    /// Its points that no part before it has.
+    /// Its points that no earlier part has.
     grid: Arc<Grid>,
     /// As a YAML document.
     text: Arc<str>,
 }
 
-/// Why a sweep has no such definition.
+/// Why a definition was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
     /// The text cannot be read.
     #[error(transparent)]
     Specification(#[from] SpecificationError),
-    /// The points cannot be counted.
+    /// What was stored of its model cannot be read.
+    #[error("its model: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The grid is too large or empty.
     #[error("the grid cannot be built ({0:?})")]
     Grid(GridError),
-    /// What decides the numbers of a sweep would change.
+    /// What decides the results of a sweep would change.
     #[error(
-        "`{}` cannot change, as numbers that are there would be of another kind: the sweep has {}, this has {}; submit it \
+        "`{}` cannot change, as existing results would not be comparable: the sweep has {}, this has {}; submit it \
          as a sweep of its own", .0.key, .0.before, .0.after
     )]
     Differs(Change),
-    /// Jobs would change that are there.
+    /// Existing jobs would change.
     #[error(
-        "`{0}` cannot be set: the jobs that are there keep their parameters; add others with `sweep submit --extend`"
+        "`{0}` cannot be set: existing jobs keep their parameters; add others with `sweep submit --extend`"
     )]
     Jobs(String),
     /// Extended too often.
@@ -85,7 +90,7 @@ pub enum DefinitionError {
     TooManyExtensions,
     /// Extended by too much.
     #[error(
-        "the sweep's specifications would have {0} bytes together, more than the {TEXT_BYTES_MAX} that they may have; submit the \
+        "the sweep's specifications would have {0} bytes together, but at most {TEXT_BYTES_MAX} are allowed; submit the \
          points as a sweep of their own, or write their values as ranges"
     )]
     TooLong(usize),
@@ -98,7 +103,7 @@ impl SweepDefinition {
         Ok(Self::of(id, specification, grid))
     }
 
-    /// The sweep of a file, which has no number yet.
+    /// The sweep of a file, not numbered yet.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
         let (specification, grid) = Specification::parse_with_grid(source)?;
         Ok(Self::of(SweepId(0), specification, grid))
@@ -118,17 +123,24 @@ impl SweepDefinition {
         }
     }
 
-    /// Reads what [`Self::text`] gave. Takes time in proportion to its length and to the points.
-    pub fn from_stored(id: SweepId, text: &str) -> Result<Self, DefinitionError> {
+    /// Reads the output of [`Self::text`], with the manifest that was stored with it: that of a model counts, whatever this program
+    /// or a worker knows of the model by now. Sweeps of older versions have none. Takes time in proportion to the lengths and to
+    /// the points.
+    pub fn from_stored(id: SweepId, text: &str, manifest: Option<&str>) -> Result<Self, DefinitionError> {
+        let models = match manifest {
+            // A program's is made of the file anew.
+            Some(manifest) if !is_of_program(first_document(text)) => Models::from_json(manifest)?,
+            _ => Models::default(),
+        };
         let mut documents = text.split(SEPARATOR);
-        let first = Specification::from_stored(documents.next().unwrap_or_default())?;
+        let first = Specification::from_stored(documents.next().unwrap_or_default(), &models)?;
         let mut definition = Self::new(id, first)?;
         let mut known = KnownPoints::default();
         for document in documents {
             if let Some(last) = definition.parts.last() {
                 known.add(&last.grid);
             }
-            let mut extension = Specification::from_stored(document)?;
+            let mut extension = Specification::from_stored(document, &models)?;
             definition.check_kind(&mut extension)?;
             let mut grid = extension.grid().map_err(DefinitionError::Grid)?;
             grid.leave_out(&known);
@@ -152,12 +164,13 @@ impl SweepDefinition {
         texts.join(SEPARATOR)
     }
 
-    /// The length of [`Self::text`], about.
+    /// The approximate length of [`Self::text`].
     pub fn text_bytes(&self) -> usize {
         self.parts.iter().map(|part| part.text.len() + SEPARATOR.len()).sum()
     }
 
-    /// [`Self::text`] for people: of a sweep that was extended by very many values, the first and the last specifications.
+    /// [`Self::text`] for people: of a sweep that was extended by very many values, only the first and the last
+    /// specifications.
     pub fn shown_text(&self) -> String {
         let bytes = self.text_bytes();
         let Some((first, others)) = self.parts.split_first().filter(|_| bytes > SHOWN_BYTES_MAX) else {
@@ -180,14 +193,14 @@ impl SweepDefinition {
         [&*first.text, &note].into_iter().chain(last).collect::<Vec<_>>().join(SEPARATOR)
     }
 
-    /// This sweep with the points of `extension` that it does not have yet, and its settings. Takes time in proportion to
-    /// the points and to the values of all specifications.
+    /// This sweep with the new points of `extension`, and its settings. Takes time in proportion to the number of
+    /// points and to the values of all specifications.
     pub fn extended(&self, extension: Specification) -> Result<Self, DefinitionError> {
         let grid = extension.grid().map_err(DefinitionError::Grid)?;
         self.extended_with(extension, grid)
     }
 
-    /// The same, with the grid of the extension.
+    /// The same, with the grid of the extension already built.
     pub fn extended_with(
         &self,
         mut extension: Specification,
@@ -203,7 +216,7 @@ impl SweepDefinition {
         definition.take_settings(&extension);
         if grid.job_count() > 0 {
             definition.add(extension, grid)?;
-            // Not of what is read back: older versions took more.
+            // Not checked for a stored sweep: older versions accepted more.
             let bytes = definition.text_bytes();
             if bytes > TEXT_BYTES_MAX {
                 return Err(DefinitionError::TooLong(bytes));
@@ -232,7 +245,7 @@ impl SweepDefinition {
         Ok(definition)
     }
 
-    /// The settings at which this one and an earlier one differ.
+    /// The settings in which this one and an earlier one differ.
     pub fn changes_from(&self, before: &Self) -> Vec<Change> {
         self.specification.kind_changes_from(&before.specification)
     }
@@ -246,8 +259,8 @@ impl SweepDefinition {
         Ok(())
     }
 
-    /// Takes what cannot change a number. The first and the last of the parts have it: the limits of the last one are
-    /// those that count when the text is read.
+    /// Takes over the settings that cannot change a result. The first and the last part have them, as the limits of the
+    /// last one count when the text is read.
     fn take_settings(&mut self, settings: &Specification) {
         if self.specification.has_settings_of(settings) {
             return;
@@ -275,7 +288,7 @@ impl SweepDefinition {
         self.place(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
     }
 
-    /// The grid that a job is of, and its number there.
+    /// The grid of a job, and its number there.
     fn place(&self, job: u64) -> Option<(&Grid, u64)> {
         let mut left = job;
         for Part { grid, .. } in &self.parts {
@@ -287,9 +300,9 @@ impl SweepDefinition {
         None
     }
 
-    /// Jobs that may be trained in one pack with `job`, itself left out, those with larger numbers first. Not all of them:
-    /// those that an extension added are only found for each other, and no more than `points_max` points are looked at.
-    pub fn mates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
+    /// Jobs that may train in one pack with `job`, without itself, larger numbers first. The list is not complete: jobs
+    /// of different extensions are not matched, and at most `points_max` points are looked at.
+    pub fn pack_candidates(&self, job: u64, points_max: u64) -> impl Iterator<Item = u64> + '_ {
         let own =
             |name: &str| self.manifest.parameter(name).is_some_and(|known| known.in_pack == InPack::Own);
         let mut before = 0;
@@ -299,11 +312,11 @@ impl SweepDefinition {
             (first < job && job - first <= count).then_some((first, grid))
         });
         grid.into_iter().flat_map(move |(first, grid)| {
-            grid.mates(job - first, own, points_max).map(move |mate| first + mate)
+            grid.differing_only_in(job - first, own, points_max).map(move |candidate| first + candidate)
         })
     }
 
-    /// What decides how large a pack pays with such a job, in words: model, image size and the parameters that shape it.
+    /// What decides how large a pack pays with such a job, as text: model, image size and the parameters that shape it.
     pub fn shape(&self, job: u64) -> String {
         let mut shape = self.manifest.name.clone();
         if let Some(dataset) = &self.specification.dataset {
@@ -324,9 +337,21 @@ impl SweepDefinition {
         u32::try_from(grid.value(job, name)?.whole()?).ok().filter(|epochs| *epochs > 0)
     }
 
-    /// Whether all that decides numbers is as in the sweep, but for the points. Brings the parameters into the order that they
-    /// have in the sweep, and says whether it had to.
+    /// Checks that everything that decides results is as in the sweep, except the points. Puts the parameters into the
+    /// order that they have in the sweep, and says whether it had to.
     fn check_kind(&self, extension: &mut Specification) -> Result<bool, DefinitionError> {
+        if let (Some(own), Some(other)) = (self.specification.trainable.model(), extension.trainable.model())
+            && own.name == other.name
+            && own != other
+        {
+            let words = |model: &Described| format!("version {} ({})", model.version, model.hash());
+            let (before, after) = (words(own), words(other));
+            return Err(DefinitionError::Differs(Change {
+                key: format!("model {}", own.name),
+                before,
+                after,
+            }));
+        }
         let changes = extension.kind_changes_from(&self.specification);
         if let Some(change) = changes.into_iter().find(|change| !is_setting(&change.key)) {
             return Err(DefinitionError::Differs(change));
@@ -354,7 +379,7 @@ impl SweepDefinition {
     }
 }
 
-/// The first of a sweep's specifications, which has its settings, out of [`SweepDefinition::text`] or
+/// The first of a sweep's specifications, which has its settings, from [`SweepDefinition::text`] or
 /// [`SweepDefinition::shown_text`].
 pub fn first_document(text: &str) -> &str {
     text.split(SEPARATOR).next().unwrap_or_default()

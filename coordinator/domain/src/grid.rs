@@ -1,9 +1,9 @@
-//! The grid: job number → parameters, computed when asked, so that a million jobs need no rows.
+//! The grid: job number → parameters, computed on demand, so that a million jobs need no rows.
 //!
-//! A raw point is a mixed-radix number whose digits are positions in the axes, the last axis fastest. Excluded
-//! points are marked in a bitmap with a rank index, so that the n-th point that is left is found by a binary
-//! search. Included points follow the grid. A parameter whose conditions do not hold stands at its first value in the raw
-//! point; raw points in which it stands elsewhere are no points, and are marked as excluded ones are.
+//! A raw point is a mixed-radix number whose digits are positions on the axes, the last axis fastest. Excluded points
+//! are marked in a bitmap with a rank index, so that a binary search finds the n-th remaining point. Included points
+//! follow the grid. A parameter whose conditions do not hold is at its first value in the raw point; raw points with
+//! any other value of it are not points, and are marked like excluded ones.
 
 mod bits;
 
@@ -19,7 +19,7 @@ use crate::{
 
 /// Most points of a grid before exclusion: a bitmap of them takes 1.25 MB.
 pub const POINTS_MAX: u64 = 10_000_000;
-/// Most marks that exclusion may set, counting repeats: about a second of work.
+/// Most bits that exclusions may set, counting repeats: about a second of work.
 const EXCLUSION_MARKS_MAX: u64 = 100_000_000;
 
 /// Why there is no such grid.
@@ -27,14 +27,14 @@ const EXCLUSION_MARKS_MAX: u64 = 100_000_000;
 pub enum GridError {
     /// More than [`POINTS_MAX`] points.
     TooManyPoints {
-        /// How many, as far as 64 bits count.
+        /// How many, saturating at 64 bits.
         points: u64,
     },
     /// No point is left.
     Empty,
-    /// The exclusions match too many points together.
+    /// The exclusions match too many points in total.
     TooMuchExclusion,
-    /// The conditions of the axes cannot be used, which [`Conditions::new`] explains.
+    /// The conditions of the axes cannot be used; [`Conditions::new`] says why.
     Conditions,
 }
 
@@ -43,7 +43,7 @@ pub enum GridError {
 pub struct Grid {
     axes: Vec<Axis>,
     conditions: Conditions,
-    /// For each long axis, its positions in the order of their values; empty for the others.
+    /// For each long axis, its positions sorted by value; empty for the others.
     sorted: Vec<Vec<u32>>,
     excluded: Option<RankedBits>,
     kept: u64,
@@ -51,7 +51,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The grid over `axes` less `exclude`, followed by those of `include` that it does not hold already.
+    /// The grid over `axes` without `exclude`, followed by the points of `include` that it lacks.
     pub fn new(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint]) -> Result<Self, GridError> {
         let points = axes.iter().fold(1u64, |product, axis| product.saturating_mul(axis.values.len() as u64));
         if points > POINTS_MAX {
@@ -84,7 +84,7 @@ impl Grid {
         &self.included
     }
 
-    /// Leaves out every job that `known` has; none may be left. Takes time in proportion to the points.
+    /// Removes every job that `known` has; possibly all. Takes time in proportion to the number of points.
     pub fn leave_out(&mut self, known: &KnownPoints) {
         let masks: Vec<Vec<Holders>> =
             (0..).zip(&self.axes).map(|(axis, values)| known.holders(axis, values)).collect();
@@ -119,7 +119,7 @@ impl Grid {
         self.kept + self.included.len() as u64
     }
 
-    /// Every parameter that job `job` has, in the order of the axes; none beyond 1 ..= [`Self::job_count`].
+    /// The parameters that job `job` has, in the order of the axes; none outside 1 ..= [`Self::job_count`].
     pub fn parameters(&self, job: u64) -> Option<ParameterMap> {
         let index = job.checked_sub(1)?;
         let values = match index.checked_sub(self.kept) {
@@ -130,7 +130,7 @@ impl Grid {
         Some(ParameterMap(self.axes.iter().zip(values).filter_map(pair).collect()))
     }
 
-    /// One parameter of job `job`, without the others.
+    /// One parameter of job `job`, without computing the others.
     pub fn value(&self, job: u64, name: &str) -> Option<&ParameterValue> {
         let index = job.checked_sub(1)?;
         let position = self.axes.iter().position(|axis| *axis.name == *name)?;
@@ -150,10 +150,10 @@ impl Grid {
         values.get((raw / later % values.len() as u64) as usize)
     }
 
-    /// The jobs that differ from `job` only in parameters that `may_differ` names: those with larger numbers, then those
-    /// with smaller ones, each by number. Points that were included one by one have none, and are none. Looks at no more
-    /// than `points_max` points.
-    pub fn mates(
+    /// The jobs that differ from `job` only in parameters that `may_differ` accepts: larger numbers first, then smaller
+    /// ones, each in order. Included points neither have such jobs nor are such jobs. Looks at no more than
+    /// `points_max` points.
+    pub fn differing_only_in(
         &self,
         job: u64,
         may_differ: impl Fn(&str) -> bool,
@@ -163,7 +163,7 @@ impl Grid {
         let own = own.map(|index| self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index)));
         let strides = own.map_or_else(Vec::new, |_| self.strides(may_differ));
         let combinations = own.map_or(0, |_| strides.iter().map(|(length, _)| length).product::<u64>());
-        // Digits that may differ set to their first value, all others as they are; and what those digits say.
+        // The raw point with the digits that may differ at zero, and those digits as one number.
         let (mut base, mut own_combination) = (own.unwrap_or(0), 0);
         for (length, stride) in &strides {
             let digit = own.unwrap_or(0) / stride % length;
@@ -184,7 +184,7 @@ impl Grid {
             .filter_map(|raw| self.job_at(raw))
     }
 
-    /// Length and weight of each axis that `wanted` names, in their order.
+    /// Length and stride of each axis that `wanted` accepts, in order.
     fn strides(&self, wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
         let mut stride = 1;
         let mut strides = Vec::new();
@@ -212,7 +212,7 @@ impl Grid {
         self.axes.iter().map(|axis| axis.values.len() as u64).product()
     }
 
-    /// Where a raw point stands on each axis.
+    /// The position of a raw point on each axis.
     fn read_digits(&self, mut raw: u64, digits: &mut [u32]) {
         for (axis, digit) in self.axes.iter().zip(digits).rev() {
             let length = axis.values.len() as u64;
@@ -231,7 +231,7 @@ impl Grid {
         digits.iter().enumerate().map(value).collect()
     }
 
-    /// The raw point with these values, if the axes hold them all and the conditions agree.
+    /// The raw point with these values, if all are on the axes and the conditions agree.
     fn raw_index(&self, values: &[Option<ParameterValue>]) -> Option<u64> {
         let position = |(axis, value): (usize, &Option<ParameterValue>)| match value {
             Some(value) => self.position(axis, value),
@@ -250,7 +250,7 @@ impl Grid {
         (self.conditions.without_value(&digits) == absent).then(|| self.axes.iter().zip(&digits).fold(0, raw))
     }
 
-    /// Where a value stands on an axis.
+    /// The position of a value on an axis.
     fn position(&self, axis: usize, value: &ParameterValue) -> Option<u64> {
         let values = &self.axes.get(axis)?.values;
         let sorted = self.sorted.get(axis)?;
@@ -261,7 +261,7 @@ impl Grid {
         found.ok().map(|place| u64::from(sorted[place]))
     }
 
-    /// Whether the axes hold a job with these values, which come in their order.
+    /// Whether the grid has a job with these values, which are in the order of the axes.
     pub fn holds(&self, values: &[Option<ParameterValue>]) -> bool {
         let kept = |raw| !self.excluded.as_ref().is_some_and(|bits| bits.is_set(raw));
         self.raw_index(values).is_some_and(kept)
@@ -286,7 +286,7 @@ impl Grid {
         Ok(())
     }
 
-    /// The bitmap of what is excluded, to be changed.
+    /// A copy of the bitmap of excluded points, to be changed.
     fn marks(&self, points: u64) -> Vec<u64> {
         match &self.excluded {
             Some(excluded) => excluded.words.clone(),
@@ -294,7 +294,7 @@ impl Grid {
         }
     }
 
-    /// Marks the raw points in which a parameter without a value stands elsewhere than at its first one.
+    /// Marks the raw points in which a parameter without a value is not at its first one.
     fn mark_those_without_meaning(&self, points: u64, bits: &mut [u64]) {
         if self.conditions.is_empty() {
             return;
@@ -315,7 +315,7 @@ impl Grid {
         self.conditions.without_value(&digits)
     }
 
-    /// For each axis the positions that `pattern` allows; none where it names a value the grid lacks.
+    /// For each axis the positions that `pattern` allows; none where it names a value that the grid lacks.
     fn choices(&self, pattern: &PartialPoint) -> Option<Vec<std::ops::Range<u64>>> {
         let choice = |(index, axis): (usize, &Axis)| match pattern.iter().find(|(name, _)| *name == axis.name)
         {
@@ -328,7 +328,7 @@ impl Grid {
         self.axes.iter().enumerate().map(choice).collect()
     }
 
-    /// Marks the raw points that `choices` allow and in which all parameters that `pattern` names have a value.
+    /// Marks the raw points that `choices` allow and in which every parameter of `pattern` has a value.
     fn mark(&self, pattern: &PartialPoint, choices: &[std::ops::Range<u64>], bits: &mut [u64]) {
         let is_named = |axis: &Axis| pattern.iter().any(|(name, _)| *name == axis.name);
         let named = (0..).zip(&self.axes).filter(|(_, axis)| is_named(axis));
@@ -355,7 +355,7 @@ impl Grid {
     }
 }
 
-/// Axes up to this length are looked through from the start.
+/// Axes up to this length are searched linearly.
 const SHORT_AXIS: usize = 16;
 
 fn sorted_positions(axis: &Axis) -> Vec<u32> {
@@ -368,7 +368,7 @@ fn sorted_positions(axis: &Axis) -> Vec<u32> {
     positions
 }
 
-/// An order of all values, in which those of a type lie together.
+/// An order of all values that groups them by type.
 fn compare(one: &ParameterValue, other: &ParameterValue) -> Ordering {
     use ParameterValue::{Boolean, Float, Integer, Null, Text};
     let kind = |value: &ParameterValue| match value {

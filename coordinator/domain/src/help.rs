@@ -1,10 +1,10 @@
-//! What `--help` says of the parameters that sweep files may name.
+//! What `--help` says about the parameters that sweep files may name.
 
 use std::fmt::Write as _;
 
 use terms::manifest::builtins;
 
-/// The parameters of the built-in models, and what there is for programs.
+/// The parameters of the built-in models, and a note on programs.
 pub fn parameters() -> String {
     let mut text = String::new();
     for manifest in builtins() {

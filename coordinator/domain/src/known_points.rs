@@ -1,5 +1,5 @@
-//! The points that a sweep has already, so that an extension's new ones are found in one pass over them: by value, which
-//! of the sweep's grids have it. Only where one grid has all values of a point is that grid asked.
+//! The points that a sweep already has, so that one pass over an extension finds its new ones: by value, which of the
+//! sweep's grids have it. A grid is searched only if it has all values of a point.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,24 +13,25 @@ use crate::{
     space::{Axis, ValueKey},
 };
 
-/// Some of a sweep's grids, one a bit.
+/// Some of a sweep's grids, one bit each.
 pub type Holders = u128;
 
-/// Most grids: one bit is for the points that stand beyond the axes of any.
+/// Most grids: one bit is for the points beyond the axes of all grids.
 pub const GRIDS_MAX: usize = 127;
 const INCLUDED: Holders = 1 << GRIDS_MAX;
 
-/// The points of some grids together.
+/// The points of several grids together.
 #[derive(Debug, Default)]
 pub struct KnownPoints {
     grids: Vec<Arc<Grid>>,
-    /// By axis and value, who has it.
+    /// By axis and value, the grids that have it.
     holders: Vec<HashMap<ValueKey, Holders>>,
     included: HashSet<Vec<ValueKey>>,
 }
 
 impl KnownPoints {
-    /// Adds the points of a grid, which has the same axes as the others; of more than [`GRIDS_MAX`] the last do not count.
+    /// Adds the points of a grid, whose axes must be those of the others; beyond [`GRIDS_MAX`] grids, further ones are
+    /// ignored.
     pub fn add(&mut self, grid: &Arc<Grid>) {
         self.holders.resize_with(grid.axes().len(), HashMap::new);
         if self.grids.len() < GRIDS_MAX {
@@ -53,17 +54,17 @@ impl KnownPoints {
         }
     }
 
-    /// Who has each value of an axis.
+    /// The grids that have each value of an axis.
     pub fn holders(&self, axis: usize, values: &Axis) -> Vec<Holders> {
         values.values.iter().map(|value| self.holder(axis, &value.into())).collect()
     }
 
-    /// Who has points in which an axis has no value.
+    /// The grids that have points in which an axis has no value.
     pub fn holders_without(&self, axis: usize) -> Holders {
         self.holder(axis, &ValueKey::Absent)
     }
 
-    /// Who has all values of a point.
+    /// The grids that have all values of a point.
     pub fn holders_of(&self, point: &[Option<ParameterValue>]) -> Holders {
         (0..).zip(point).fold(Holders::MAX, |all, (axis, value)| all & self.holder(axis, &value.into()))
     }

@@ -1,5 +1,6 @@
-//! What a sweep is: its file (`specification`), the values that its parameters take (`parameters`, `grid`), its jobs and settings
-//! (`definition`), and the records of what became of them (`record`). Pure: no clock, no runtime, no database, no wire format.
+//! What a sweep is: its file (`specification`), the values that its parameters take (`parameters`, `grid`), its jobs
+//! and settings (`definition`), and the records of what happened to them (`record`). Pure: no clock, no runtime, no
+//! database, no wire format.
 
 pub mod definition;
 pub mod grid;

@@ -1,5 +1,5 @@
-//! What must be durable before anyone is told: the records that the engine writes and a store keeps, and what a
-//! store gives back at the next start.
+//! What must be durable before anyone is told: the records that the engine writes and a store keeps, and what a store
+//! returns at the next start.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,17 +11,15 @@ use terms::{
 /// One change of the durable state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// A sweep exists.
+    /// A sweep was submitted.
     SweepSubmitted {
-        /// Its number.
         sweep: SweepId,
-        /// Its name.
         name: String,
         /// The caller's key that makes a repeated call harmless; may be empty.
         request_id: String,
         /// The specification as YAML.
         specification: String,
-        /// What its trainable says of itself, as JSON.
+        /// What its trainable says about itself, as JSON.
         manifest: String,
         /// What ranks its jobs.
         objective: Objective,
@@ -30,9 +28,8 @@ pub enum Record {
         /// Wall-clock time of submission, in milliseconds since 1970.
         created_unix_ms: u64,
     },
-    /// A sweep has more jobs, or other settings.
+    /// A sweep got more jobs, or other settings.
     SweepExtended {
-        /// Which.
         sweep: SweepId,
         /// Its name now.
         name: String,
@@ -43,40 +40,34 @@ pub enum Record {
     },
     /// A sweep changed its state.
     SweepChanged {
-        /// Which.
         sweep: SweepId,
-        /// Its state from now on.
+        /// Its new state.
         state: SweepState,
         /// Wall-clock time of its end, where the state is final.
         ended_unix_ms: Option<u64>,
     },
-    /// The first worker told what data set the sweep trains on.
+    /// The first worker reported the data set that the sweep trains on.
     DatasetFound {
-        /// Which sweep.
         sweep: SweepId,
         /// What was found.
         dataset: DatasetSummary,
     },
-    /// A sweep has metrics that no epoch brought before.
+    /// A sweep got metrics that no earlier epoch had.
     MetricsNamed {
-        /// Which sweep.
         sweep: SweepId,
-        /// The place of the first of them among the sweep's metrics.
+        /// The index of the first of them among the sweep's metrics.
         first: usize,
-        /// Their names; each is at the place after the one before it.
+        /// Their names, at consecutive indexes.
         names: Vec<Arc<str>>,
     },
-    /// A worker has the right to run an attempt; its job starts over.
+    /// A worker got the right to run an attempt; its job starts over.
     AttemptGranted {
-        /// The attempt.
         attempt: AttemptKey,
-        /// Nothing was ever recorded of its job before.
+        /// Nothing was recorded of its job before.
         is_first: bool,
-        /// Who runs it.
         worker: WorkerName,
-        /// On which of its slots.
+        /// The slot on that worker.
         slot: u32,
-        /// The slot's device.
         device: String,
         /// How many jobs the slot trains at the same time, this one included.
         pack_size: u32,
@@ -85,16 +76,13 @@ pub enum Record {
     },
     /// The trainer of an attempt has its data and begins.
     AttemptStarted {
-        /// The attempt.
         attempt: AttemptKey,
         /// Epochs that it takes over from an earlier attempt, by way of a checkpoint.
         resumed_epochs: u32,
     },
-    /// An epoch is done.
+    /// An epoch has ended.
     EpochRecorded {
-        /// Who trained it.
         attempt: AttemptKey,
-        /// What came out.
         epoch: Epoch,
         /// The value of the sweep's objective at this epoch, where it has one that can be ranked.
         objective: Option<f64>,
@@ -103,40 +91,32 @@ pub enum Record {
         /// Sum of the epochs that count, this one included, in seconds.
         train_seconds: f64,
     },
-    /// An attempt has its end.
+    /// An attempt has ended.
     AttemptEnded {
-        /// Which.
         attempt: AttemptKey,
-        /// How.
         state: AttemptState,
-        /// Why, for people.
         reason: String,
         /// The trainer's last lines.
         log_tail: Vec<String>,
         /// Wall-clock time, in milliseconds since 1970.
         at_unix_ms: u64,
     },
-    /// A job that has had an attempt waits again, has its end, or gets no more attempts; or one that never had any was
+    /// A job that has had an attempt waits again, has ended, or gets no more attempts; or a job that never had one was
     /// cancelled.
     JobChanged {
-        /// Which.
         job: JobKey,
-        /// Its state from now on.
+        /// Its new state.
         state: JobState,
-        /// What went wrong with it so far.
+        /// What has gone wrong with it so far.
         history: History,
-        /// Why, for people.
         reason: String,
     },
-    /// The weights of a job that is done are on their way, are kept, or are not any more.
+    /// The weights of a job that is done are on their way, are kept, or no longer are.
     WeightsChanged {
-        /// Whose.
         attempt: AttemptKey,
-        /// What becomes of them.
+        /// What happened to them.
         state: WeightsState,
-        /// Who trained them.
         worker: WorkerName,
-        /// What they are.
         file: WeightsFile,
         /// The metric that ranks the job.
         value: f64,
@@ -154,21 +134,21 @@ pub struct WeightsFile {
     pub blake3: String,
 }
 
-/// What becomes of the weights of a job.
+/// What happened to the weights of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightsState {
     /// They are on their way from the worker that trained them.
     Awaited,
     /// They are kept.
     Kept,
-    /// They were on their way or kept until better ones came.
+    /// They were on their way or kept, until others ranked higher.
     Dropped,
     /// There are none, although they would be kept.
     Absent,
 }
 
 impl WeightsState {
-    /// All of them with their names.
+    /// All states with their names.
     pub const NAMES: [(Self, &'static str); 4] = [
         (Self::Awaited, "awaited"),
         (Self::Kept, "kept"),
@@ -176,7 +156,6 @@ impl WeightsState {
         (Self::Absent, "absent"),
     ];
 
-    /// Its name.
     pub fn as_str(self) -> &'static str {
         Self::NAMES.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
     }
@@ -187,7 +166,7 @@ impl WeightsState {
     }
 }
 
-/// What went wrong with a job since it was submitted or last tried again on request.
+/// What has gone wrong with a job since it was submitted or last retried by a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// Attempts that are charged to it.
@@ -201,7 +180,6 @@ pub struct History {
 /// The best of the epochs of an attempt so far: the first with the best value of the sweep's objective.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BestEpoch {
-    /// Its number.
     pub epoch: u32,
     /// The value of the objective.
     pub value: f64,
@@ -210,8 +188,8 @@ pub struct BestEpoch {
 }
 
 impl BestEpoch {
-    /// Of an attempt whose best epoch was `before`, after one more with this value of the objective. The epoch before stays where
-    /// it is as good.
+    /// The best epoch of an attempt after one more with this value of the objective, where it was `before`. On a tie
+    /// the earlier epoch stays.
     pub fn after(
         before: Option<Self>,
         objective: &Objective,
@@ -236,7 +214,7 @@ pub struct BestJobs {
 }
 
 impl BestJobs {
-    /// Takes in a job that is done.
+    /// Takes a job that is done into account.
     pub fn consider(&mut self, objective: &Objective, job: u64, last: Option<f64>, best: Option<f64>) {
         for (champion, value) in [(&mut self.by_last, last), (&mut self.by_best, best)] {
             let Some(value) = value else { continue };
@@ -246,7 +224,7 @@ impl BestJobs {
         }
     }
 
-    /// The best by the value that the metric names.
+    /// The best by the value that the metric uses.
     pub fn of(&self, used: MetricUse) -> Option<(u64, f64)> {
         match used {
             MetricUse::Last => self.by_last,
@@ -255,20 +233,18 @@ impl BestJobs {
     }
 }
 
-/// A sweep as a store gives it back.
+/// A sweep as a store returns it.
 #[derive(Debug, Clone)]
 pub struct StoredSweep {
-    /// Its number.
     pub sweep: SweepId,
     /// The caller's key; may be empty.
     pub request_id: String,
     /// The specification as YAML.
     pub specification: String,
-    /// What its trainable says of itself, as JSON. Sweeps of older versions have none.
+    /// What its trainable says about itself, as JSON. Sweeps of older versions have none.
     pub manifest: Option<String>,
     /// The names of its metrics.
     pub metrics: MetricSchema,
-    /// Its state.
     pub state: SweepState,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,
@@ -277,29 +253,27 @@ pub struct StoredSweep {
     /// What the first worker found.
     pub dataset: Option<DatasetSummary>,
     /// The smallest job number that never had an attempt.
-    pub next_fresh: u64,
-    /// Larger numbers that had one.
-    pub ahead: BTreeSet<u64>,
+    pub next_unstarted: u64,
+    /// The larger numbers that had one: packs start jobs out of order.
+    pub out_of_order: BTreeSet<u64>,
     /// How many jobs that had an attempt are in each final state.
     pub finals: Vec<(JobState, u64)>,
     /// The best done jobs.
     pub best: BestJobs,
-    /// The jobs that had an attempt and have no end.
+    /// The jobs that had an attempt and have not ended.
     pub open_jobs: Vec<StoredJob>,
     /// The weights that are kept or on their way.
     pub weights: Vec<StoredWeights>,
 }
 
-/// Weights that are kept or on their way, as a store gives them back.
+/// Weights that are kept or on their way, as a store returns them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredWeights {
     /// The number of the job.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
-    /// Who trained them.
     pub worker: WorkerName,
-    /// What they are.
     pub file: WeightsFile,
     /// The metric that ranks the job.
     pub value: f64,
@@ -307,14 +281,13 @@ pub struct StoredWeights {
     pub kept: bool,
 }
 
-/// A job without an end as a store gives it back.
+/// A job that has not ended, as a store returns it.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// Its number.
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,
-    /// What went wrong with it so far.
+    /// What has gone wrong with it so far.
     pub history: History,
     /// Why it waits, for people.
     pub reason: String,
@@ -322,14 +295,11 @@ pub struct StoredJob {
     pub running: Option<StoredAttempt>,
 }
 
-/// A running attempt as a store gives it back.
+/// A running attempt as a store returns it.
 #[derive(Debug, Clone)]
 pub struct StoredAttempt {
-    /// Who runs it.
     pub worker: WorkerName,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// How many jobs the slot trains at the same time, this one included.
     pub pack_size: u32,
@@ -346,7 +316,6 @@ pub struct StoredAttempt {
 /// A job that failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedJob {
-    /// Its number.
     pub job: u64,
     /// Attempts begun so far.
     pub attempts: u32,

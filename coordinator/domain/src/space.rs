@@ -10,20 +10,18 @@ pub type Name = Arc<str>;
 /// One parameter and its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// The parameter's name.
     pub name: Name,
     /// Its values in the order of the file, never empty.
     pub values: Vec<ParameterValue>,
-    /// What must hold in a point for the parameter to have a value there; nothing for most.
+    /// What must hold in a point for the parameter to have a value there; usually empty.
     pub when: Vec<Requirement>,
 }
 
-/// That a parameter has one of some values.
+/// Requires that a parameter has one of some values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
-    /// The other parameter.
     pub name: Name,
-    /// The values that it may have, never empty.
+    /// The allowed values, never empty.
     pub values: Vec<ParameterValue>,
 }
 
@@ -33,7 +31,7 @@ pub type PartialPoint = Vec<(Name, ParameterValue)>;
 /// A point: for each axis its value, or none where its conditions do not hold.
 pub type Point = Vec<Option<ParameterValue>>;
 
-/// Axes by their position, one a bit.
+/// Axes by their position, one bit each.
 pub type AxisSet = u128;
 
 /// Most axes of a space, as an [`AxisSet`] has bits.
@@ -43,19 +41,20 @@ const _: () = assert!(terms::manifest::PARAMETERS_MAX <= AXES_MAX);
 /// Why the conditions of a space cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
-    /// More axes than can be told apart.
-    #[error("there are {0} parameters; a sweep may have {AXES_MAX}")]
+    /// More axes than an [`AxisSet`] holds.
+    #[error("there are {0} parameters; a sweep may have at most {AXES_MAX}")]
     TooManyAxes(usize),
-    /// A condition names a parameter that there is not.
+    /// A condition names a parameter that does not exist.
     #[error("`{of}` has a value only where `{on}` has certain ones, but there is no parameter `{on}`")]
     Unknown {
-        /// Whose condition.
         of: Name,
         /// What it names.
         on: Name,
     },
-    /// Conditions that lead back to their own parameter.
-    #[error("the conditions of {0} lead back to themselves, so that none of them could have a value")]
+    /// Conditions that depend on their own parameter.
+    #[error(
+        "the conditions of {0} depend on each other in a circle, so that none of them could have a value"
+    )]
     Circle(String),
 }
 
@@ -77,7 +76,7 @@ struct Rule {
 struct Need {
     /// The other axis.
     axis: usize,
-    /// Which of its positions are right.
+    /// Which of its positions satisfy the condition.
     positions: Vec<bool>,
     values: Vec<ParameterValue>,
 }
@@ -86,7 +85,7 @@ impl Conditions {
     /// The conditions of `axes`, in an order in which they can be decided.
     ///
     /// # Errors
-    /// A condition names no parameter, or leads back to its own.
+    /// A condition names an unknown parameter, or depends on its own.
     pub fn new(axes: &[Axis]) -> Result<Self, ConditionError> {
         if axes.len() > AXES_MAX {
             return Err(ConditionError::TooManyAxes(axes.len()));
@@ -116,12 +115,12 @@ impl Conditions {
         self.rules.is_empty()
     }
 
-    /// The axes that have no value where the axes stand at these positions.
+    /// The axes that have no value when the axes are at these positions.
     pub fn without_value(&self, digits: &[u32]) -> AxisSet {
         self.decide(|need| need.positions.get(digits[need.axis] as usize).copied().unwrap_or(false))
     }
 
-    /// The axes that have no value in a point, whose values are also given where they do not count.
+    /// The axes that have no value in a point, which lists a value even for those.
     pub fn without_value_at(&self, point: &[ParameterValue]) -> AxisSet {
         self.decide(|need| need.values.contains(&point[need.axis]))
     }
@@ -147,8 +146,8 @@ fn need(axes: &[Axis], own: &Axis, requirement: &Requirement) -> Result<Need, Co
     Ok(Need { axis, positions, values: requirement.values.clone() })
 }
 
-/// A point of which `partial` names some parameters: of the others, those with conditions that do not hold have no value, and
-/// all others their axis's first one, which for a constant is the only one.
+/// Completes a point of which `partial` names some parameters. A parameter whose conditions do not hold has no value;
+/// every other one has its axis's first, which for a constant is the only one.
 pub fn completed(axes: &[Axis], conditions: &Conditions, partial: &PartialPoint) -> Point {
     let named = |axis: &Axis| partial.iter().find(|(name, _)| *name == axis.name).map(|(_, value)| value);
     let values: Vec<_> = axes.iter().map(|axis| named(axis).unwrap_or(&axis.values[0]).clone()).collect();
@@ -157,8 +156,8 @@ pub fn completed(axes: &[Axis], conditions: &Conditions, partial: &PartialPoint)
     values.into_iter().enumerate().map(value).collect()
 }
 
-/// A value that can be looked up. Values of different types differ, though they may look alike; floats are finite and none is
-/// -0, so equal ones have equal bits.
+/// A value that can be looked up. Values of different types differ, even if they look alike; floats are finite and
+/// never -0, so equal ones have equal bits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ValueKey {
     /// The parameter has no value.

@@ -1,10 +1,10 @@
-//! Texts for people that must not grow with what was sent.
+//! Texts for people whose length must not grow with what was sent.
 
 /// What stands where a piece was cut out.
 const CUT: &str = " … ";
 
-/// `text` with at most `bytes_max` bytes, which are at least 16: of a longer one, the beginning and the end, as a message
-/// about a long text ends with what would be right.
+/// `text` with at most `bytes_max` bytes, which are at least 16. Of a longer text the beginning and the end are kept,
+/// as a message about a long text ends with what would be right.
 pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! What happens to attempts: their events, their ends, their leases, and what their ends mean for their jobs.
+//! Attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     attribution::{LOSSES_MAX, attribute},
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, SweepRun, metrics::Measured},
+    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun, metrics::Measured},
     weights::Left,
     workers::WorkerState,
 };
@@ -33,7 +33,7 @@ impl Engine {
         out: &mut Output,
     ) {
         let Some(name) = self.heard(now, session) else { return };
-        // Also what is refused is acknowledged: the worker must not send it for ever.
+        // What is refused is acknowledged, too, or the worker would send it indefinitely.
         out.effects.push(Effect::Acknowledge { session, sequence });
         if matches!(event, AttemptEvent::Ended { .. }) {
             self.workers.release(&name, attempt);
@@ -41,14 +41,14 @@ impl Engine {
         let lease_ms = self.config.lease_ms;
         let run = self.sweeps.get_mut(attempt.job.sweep);
         let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
-        // A fenced attempt's late words change nothing.
+        // Late events of a fenced attempt change nothing.
         let Some(active) = active else {
             if self.is_foreign(&name, attempt) {
-                self.refuse(&name, &format!("it spoke of {attempt}, which it was never given"));
+                self.refuse(&name, &format!("it reported on {attempt}, which it was never given"));
             }
             return;
         };
-        active.deadline_ms = now.monotonic_ms + lease_ms;
+        active.lease = Lease::until(now.monotonic_ms + lease_ms);
         match event {
             AttemptEvent::Started { dataset, resumed_epochs } => {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
@@ -98,7 +98,7 @@ impl Engine {
         let has_moved = self.dataset_of(attempt).is_some_and(|(_, has_moved)| has_moved);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
         if has_moved && !run.data_set_is_settled() {
-            // Or what lies at the place that the user has just corrected would be the sweep's for good.
+            // Otherwise the data set at the path that the user has just corrected would become the sweep's.
             let reason =
                 "tried again, as the sweep's data set had another path by the time it began".to_owned();
             return self.break_off(now, session, attempt, AttemptState::HandedBack, reason, out);
@@ -122,15 +122,20 @@ impl Engine {
             Some(_) => {}
         }
         if resumed_epochs > 0 {
-            // Its mates may be elsewhere, so that not all of them train at the same time; such times teach nothing.
+            // Other jobs of the pack may have moved to other workers, so this speed says nothing about the size of the pack.
             run.forget_pack_keys(attempt);
         }
-        if let Some(active) = run.active_mut(attempt)
-            && !active.started
-        {
+        let Some(active) = run.active_mut(attempt) else { return };
+        if active.started {
+            // It turned out that more epochs come from the checkpoint.
+            if resumed_epochs > active.resumed_epochs {
+                active.resumed_epochs = resumed_epochs;
+                out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
+            }
+        } else {
             active.started = true;
             active.resumed_epochs = resumed_epochs;
-            active.progress = (1, 0.0);
+            active.progress = Progress::Training(1, 0.0);
             let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
             if let Some(worker) = self.workers.get_mut(&name) {
                 worker.found(&dataset_path);
@@ -155,7 +160,7 @@ impl Engine {
         let done = active.epochs_done();
         let total = active.epochs_total.unwrap_or(EPOCHS_MAX);
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
-        // Sent again after a reconnection: known already, and acknowledged with the rest of its batch.
+        // Sent again after a reconnection: known, and acknowledged with the rest of its batch.
         if report.number <= done && !counts_twice {
             return;
         }
@@ -182,7 +187,7 @@ impl Engine {
         let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
         (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
         active.train_seconds += epoch.seconds;
-        active.progress = (epoch.number + 1, 0.0);
+        active.progress = Progress::Training(epoch.number + 1, 0.0);
         let (train_seconds, resumed_epochs) = (active.train_seconds, active.resumed_epochs);
         let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
         out.records.push(Record::EpochRecorded { attempt, epoch, objective, best, train_seconds });
@@ -203,8 +208,9 @@ impl Engine {
         self.end_attempt(now, attempt, state, reason, Vec::new(), out);
     }
 
-    /// A worker cannot run an attempt. Remembers that it cannot run the sweep, so that its jobs go to others; unless the
-    /// sweep's data set has another place by now, where the worker has not looked. What that makes of the attempt.
+    /// Ends an attempt that a worker cannot run, and returns its state and reason. Remembers that the worker cannot run
+    /// the sweep, so that its jobs go to others; unless the sweep's data set has moved since, as the worker has not
+    /// looked there.
     fn cannot_run(
         &mut self,
         name: &WorkerName,
@@ -221,8 +227,8 @@ impl Engine {
         (AttemptState::Rejected, reason)
     }
 
-    /// Ends an active attempt and decides what becomes of its job. Leaves the slot alone: it is free when its worker says
-    /// that the attempt has ended there.
+    /// Ends an active attempt and decides what happens to its job. Does not free the slot: that happens when the worker
+    /// reports that the attempt has ended there.
     pub(super) fn end_attempt(
         &mut self,
         now: Now,
@@ -232,7 +238,7 @@ impl Engine {
         log_tail: Vec<String>,
         out: &mut Output,
     ) {
-        let others_fit = self.somebody_takes_jobs(attempt.job.sweep);
+        let others_fit = self.some_worker_takes_jobs(attempt.job.sweep);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
         let Some(ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
@@ -249,17 +255,17 @@ impl Engine {
         move_job(run, attempt.job, &ended, state, (job_state, history, reason.clone()), out);
         observe_end(attempt, &ended.worker, (state, job_state), &reason, out);
         settle(run, now, out);
-        self.draw_conclusions(&ended.worker, attempt.job, state, &reason);
+        self.attribute_to_worker(&ended.worker, attempt.job, state, &reason);
         self.end_probe(now, &ended.worker, attempt);
     }
 
-    /// Time went by: leases end.
+    /// Ends leases that have run out.
     pub(super) fn tick(&mut self, now: Now, out: &mut Output) {
         let expired: Vec<(AttemptKey, WorkerName)> = self
             .sweeps
             .attempts()
             .filter(|(_, active)| {
-                active.deadline_ms <= now.monotonic_ms && !self.waits_for_us(&active.worker)
+                active.lease.has_run_out(now.monotonic_ms) && !self.waits_for_us(&active.worker)
             })
             .map(|(attempt, active)| (attempt, active.worker.clone()))
             .collect();
@@ -277,7 +283,7 @@ impl Engine {
     }
 }
 
-/// What becomes of the job of an attempt that has ended.
+/// Decides what happens to the job of an attempt that has ended.
 fn job_after(
     run: &SweepRun,
     ended: &ActiveAttempt,
@@ -298,7 +304,7 @@ fn job_after(
     }
 }
 
-/// Has the job of an attempt that has ended wait again, or counts its end.
+/// Puts the job of an attempt that has ended back to wait, or counts its end.
 fn move_job(
     run: &mut SweepRun,
     job: JobKey,
@@ -317,7 +323,7 @@ fn move_job(
     out.records.push(Record::JobChanged { job, state: job_state, history, reason });
 }
 
-/// Tells watchers of the end of an attempt.
+/// Reports the end of an attempt to watchers.
 fn observe_end(
     attempt: AttemptKey,
     worker: &WorkerName,
@@ -325,13 +331,13 @@ fn observe_end(
     reason: &str,
     out: &mut Output,
 ) {
-    // A data set that is away is no news of each job: it is told once, as what the sweep waits for.
+    // A missing data set is reported once, as what the sweep waits for, and not for each job.
     let reason = if state == AttemptState::Unavailable { String::new() } else { reason.to_owned() };
     let observation = Observation::Job { attempt, state: job_state, worker: worker.clone(), reason };
     out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
 }
 
-/// What a worker's word on the end of an attempt amounts to.
+/// Turns the outcome that a worker reports into a state and a reason.
 fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
         Outcome::Done if active.epochs_total.is_some_and(|total| active.epochs_done() < total) => {
@@ -343,7 +349,7 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
         }
         Outcome::Done => (AttemptState::Done, reason),
         Outcome::Diverged => (AttemptState::Diverged, reason),
-        // Not the job's fault, or not only: it is tried again in smaller packs, and at last alone.
+        // Not the job's fault, or not only: it is tried again in smaller packs, in the end alone.
         Outcome::OutOfMemory | Outcome::PackLost if active.pack_size > 1 => {
             active.pack_size_max = Some(active.pack_size / 2);
             (AttemptState::HandedBack, reason)

@@ -1,12 +1,12 @@
-//! Failure attribution: to the job, its worker, or chance. An attempt that fails is charged to its job. One that is lost
-//! with its worker is not, until the job was lost with several: then it may be what ends them. A worker on which
-//! one job after another crashes, that do not crash elsewhere, is quarantined while there are others; so is, always,
-//! one that keeps saying what cannot be.
+//! Failure attribution: to the job, its worker, or chance. An attempt that fails is charged to its job. An attempt that
+//! is lost with its worker is not, until the job was lost with several workers: then the job may be what ends them. A
+//! worker is quarantined while there are others if one job after another crashes on it that does not crash elsewhere. A
+//! worker that keeps sending invalid reports is always quarantined.
 //!
-//! A worker whose name another process has taken counts as dead, since a worker without a spool that dies looks just
-//! like that. If it lives, it comes back and says which attempts it holds: then their losses are taken back, for good, as
-//! the store is told. Not taken back is what made a job fail, as a final state stays (`sweep retry` gives it all its attempts
-//! again), and what was lost before the coordinator was started, as which losses are in doubt is kept in memory alone.
+//! A worker whose name another process has taken counts as dead, because a worker without a spool that restarts looks
+//! just like that. If it is alive, it reconnects and names the attempts that it holds: then their losses are taken
+//! back, durably. Two kinds are not taken back: losses that made a job fail, as a final state stays (`sweep retry`
+//! gives it all its attempts again), and losses from before the coordinator started, as doubts are only kept in memory.
 
 use std::collections::BTreeMap;
 
@@ -15,31 +15,31 @@ use terms::{AttemptKey, AttemptState, JobKey, JobState, SweepId, WorkerName};
 
 use super::{Engine, Hello, Output, job_control::STOPPED, workers::WorkerState};
 
-/// With how many workers a job may be lost before its losses are charged to it: fewer die together by chance.
+/// With how many workers a job may be lost before its losses are charged to it: fewer die at the same time by chance.
 const WORKERS_LOST_MAX: usize = 2;
 
-/// How often a job may be lost at all, be it with one worker alone: more often than machines die by chance.
+/// How often a job may be lost in total, even with a single worker: more often than machines die by chance.
 pub(super) const LOSSES_MAX: u32 = 10;
 
-/// How many jobs may crash in a row on a worker: with `attempts_max` attempts each, several of a sweep do so by
-/// chance only where they crash everywhere.
+/// How many jobs may crash in a row on a worker. With `attempts_max` attempts each, several jobs of a sweep do so by
+/// chance only if they crash everywhere.
 const CRASHED_JOBS_MAX: usize = 3;
 
-/// Crashed jobs that are remembered of a worker: a million jobs that crash must not fill the memory.
+/// Crashed jobs remembered per worker: a million jobs that crash must not fill the memory.
 const CRASHED_KEPT_MAX: usize = 100;
 
-/// How many things that cannot be a worker may say; one may come of a broken trainer.
+/// How many invalid reports a worker may send; a few may come from a broken trainer.
 const REFUSALS_MAX: u32 = 20;
 
-/// Losses that may be taken back: those of all slots of a large cluster.
+/// Losses that can be taken back: those of all slots of a large cluster.
 const DOUBTS_MAX: usize = 10_000;
 
-/// Losses that were counted though nobody saw the worker's end.
+/// Losses that were counted although no one saw the worker's end.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(BTreeMap<AttemptKey, Doubt>);
 
 impl Doubts {
-    /// Forgets those of a job, whose history begins anew: later losses that look the same are others.
+    /// Forgets those of a job whose history starts again: later losses that look the same are different ones.
     pub(super) fn forget(&mut self, job: JobKey) {
         let (first, last) = (AttemptKey { job, attempt: 0 }, AttemptKey { job, attempt: u32::MAX });
         let of_job: Vec<AttemptKey> = self.0.range(first..=last).map(|(attempt, _)| *attempt).collect();
@@ -55,7 +55,7 @@ struct Doubt {
     after: History,
 }
 
-/// A job's history after the end of an attempt, and the reason of that end with what it means for the job.
+/// A job's history after the end of an attempt, and the reason of that end including what it means for the job.
 pub(super) fn attribute(
     mut history: History,
     state: AttemptState,
@@ -66,7 +66,7 @@ pub(super) fn attribute(
     match state {
         AttemptState::Failed => history.failures += 1,
         AttemptState::Lost => {
-            // Of a pack nobody knows which job it was, if any: it is tried again in a smaller one, and at last alone.
+            // No one knows which job of a pack caused it, if any: each is tried again in a smaller pack, in the end alone.
             if pack_size > 1 {
                 return (history, reason);
             }
@@ -91,9 +91,9 @@ pub(super) fn attribute(
 /// What is attributed to a worker.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Jobs that crashed there since the last one that did not, and why.
+    /// Jobs that crashed there since the last one that did not, with the reasons.
     crashed: BTreeMap<JobKey, String>,
-    /// How many things it said that cannot be, and the last one.
+    /// How many invalid reports it sent, and the last one.
     refused: u32,
     refusal: String,
 }
@@ -112,29 +112,28 @@ impl WorkerState {
         self.away_mut().clear();
     }
 
-    fn is_suspect(&self) -> bool {
+    fn is_crashing_jobs(&self) -> bool {
         self.standing().crashed_jobs() >= CRASHED_JOBS_MAX
     }
 
     /// Whether anything is attributed to it that may quarantine it.
-    pub(super) fn is_accused(&self) -> bool {
-        self.is_suspect() || self.is_refused()
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_crashing_jobs() || self.is_refused()
     }
 
-    /// Whether it is given no jobs of a sweep for which there may be `others`; they are many, and are looked at only where that
-    /// decides.
+    /// Whether it gets no jobs of a sweep for which there may be `others`.     /// at them only if they decide.
     pub(super) fn is_to_be_quarantined(&self, others: impl FnOnce() -> bool) -> bool {
-        self.is_refused() || (self.is_suspect() && others())
+        self.is_refused() || (self.is_crashing_jobs() && others())
     }
 
-    /// Whether it said too much that cannot be.
+    /// Whether it sent too many invalid reports.
     pub(super) fn is_refused(&self) -> bool {
         self.standing().refused > REFUSALS_MAX
     }
 }
 
 impl Engine {
-    /// Whether a worker is given jobs of the sweep now, as far as itself goes.
+    /// Whether a worker gets jobs of the sweep now, as far as the worker itself is concerned.
     pub(super) fn takes_jobs(&self, worker: &WorkerState, sweep: SweepId) -> bool {
         worker.accepts()
             && self.can_run(worker, sweep)
@@ -142,24 +141,24 @@ impl Engine {
             && !self.is_quarantined(worker, sweep)
     }
 
-    /// Whether any worker is given jobs of the sweep now. Where none is, they fail with the reason that the next one gives:
-    /// whether they are given and whether they fail must be one question, or they would be given without end.
-    pub(super) fn somebody_takes_jobs(&self, sweep: SweepId) -> bool {
+    /// Whether any worker gets jobs of the sweep now. Where none does, jobs fail with the reason that the next worker
+    /// gives. Granting and failing must depend on the same condition, or jobs would be granted without end.
+    pub(super) fn some_worker_takes_jobs(&self, sweep: SweepId) -> bool {
         self.workers.all().any(|worker| self.takes_jobs(worker, sweep))
     }
 
-    /// Whether a worker is given no jobs of the sweep though it would take them, as failures are attributed to it.
+    /// Whether a worker gets no jobs of the sweep, although it would take them, because of failures attributed to it.
     pub(super) fn is_quarantined(&self, worker: &WorkerState, sweep: SweepId) -> bool {
         worker.is_to_be_quarantined(|| self.others_take_jobs(sweep))
     }
 
-    /// Whether there are workers for the sweep that are not suspect. Where all are, the jobs are; and one that cannot run a
-    /// sweep stands in for nobody there.
+    /// Whether there are workers for the sweep that are not suspect. If all are suspect, the cause is the jobs. A
+    /// worker that cannot run the sweep does not count.
     pub(super) fn others_take_jobs(&self, sweep: SweepId) -> bool {
         self.workers.all().any(|other| {
             other.accepts()
                 && self.can_run(other, sweep)
-                && !other.is_accused()
+                && !other.is_suspect()
                 && !other.has_refused_sweep(sweep)
         })
     }
@@ -169,11 +168,11 @@ impl Engine {
         self.sweeps.get(sweep).is_some_and(|run| worker.can_run(run))
     }
 
-    /// Why a worker is given no jobs, or none of sweeps whose jobs crashed there, though it would take them.
+    /// Why a worker gets no jobs, or none of the sweeps whose jobs crashed there, although it would take them.
     pub(super) fn quarantine(&self, worker: &WorkerState) -> Option<String> {
         if worker.is_refused() {
             return Some(format!(
-                "set aside: it said {} things that cannot be, at last: {}; restart it with the coordinator's version",
+                "quarantined: it sent {} invalid reports, the last one: {}; restart it with the coordinator's version",
                 worker.standing().refused,
                 worker.standing().refusal
             ));
@@ -185,17 +184,18 @@ impl Engine {
         let jobs: Vec<String> = worker.standing().crashed.keys().map(ToString::to_string).collect();
         let last = worker.standing().crashed.values().next_back().map_or("", String::as_str);
         Some(format!(
-            "set aside: the jobs {} crashed here and nowhere else, at last: {last}; mend and restart it",
+            "quarantined: jobs {} crashed here and nowhere else, the last one with: {last}; fix the worker and restart it",
             jobs.join(", ")
         ))
     }
 
-    /// What went wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits or runs.
     pub(super) fn history(&mut self, job: JobKey) -> Option<&mut History> {
         self.sweeps.get_mut(job.sweep)?.history_mut(job.job)
     }
 
-    /// Notes that an attempt was counted as lost with a worker that may live; `before` is its job's history of before.
+    /// Notes that an attempt was counted as lost with a worker that may be alive; `before` is its job's history before
+    /// that.
     pub(super) fn doubt(&mut self, attempt: AttemptKey, worker: &WorkerName, before: History) {
         let Some(after) = self.history(attempt.job).cloned().filter(|after| *after != before) else { return };
         self.doubts.0.insert(attempt, Doubt { worker: worker.clone(), before, after });
@@ -204,7 +204,8 @@ impl Engine {
         }
     }
 
-    /// A worker that holds an attempt lives: where its loss was counted, and nothing since, it is not any more.
+    /// Takes losses back: the worker of an attempt that was counted as lost is alive and holds it, and nothing was
+    /// counted since.
     pub(super) fn take_losses_back(&mut self, hello: &Hello, out: &mut Output) {
         for held in &hello.held {
             let of_this = |doubt: &Doubt| doubt.worker == hello.name;
@@ -220,7 +221,7 @@ impl Engine {
             let active = self.sweeps.get(job.sweep).and_then(|run| run.current(job.job));
             let state = if active.is_some() { JobState::Running } else { JobState::Pending };
             let reason = match active {
-                // By this reason, a restart knows it.
+                // A restart recognises it by this reason.
                 Some(active) if active.is_last => STOPPED.to_owned(),
                 _ => format!("attempt {} is not counted as lost: worker {} lives", held.attempt, hello.name),
             };
@@ -228,8 +229,8 @@ impl Engine {
         }
     }
 
-    /// Draws conclusions about a worker from the end of an attempt.
-    pub(super) fn draw_conclusions(
+    /// Attributes the end of an attempt to its worker, where it is the worker's.
+    pub(super) fn attribute_to_worker(
         &mut self,
         name: &WorkerName,
         job: JobKey,
@@ -247,7 +248,7 @@ impl Engine {
                     other != name && worker.standing().crashed.contains_key(&job)
                 };
                 if self.workers.iter().any(elsewhere) {
-                    // It crashes wherever it runs, and says nothing about any worker.
+                    // It crashes wherever it runs, which says nothing about any worker.
                     self.workers
                         .all_mut()
                         .for_each(|worker| drop(worker.standing_mut().crashed.remove(&job)));
@@ -263,7 +264,7 @@ impl Engine {
         }
     }
 
-    /// Counts something that a worker said and that cannot be.
+    /// Counts an invalid report of a worker.
     pub(super) fn refuse(&mut self, name: &WorkerName, what: &str) {
         if let Some(worker) = self.workers.get_mut(name) {
             let standing = worker.standing_mut();
@@ -272,8 +273,8 @@ impl Engine {
         }
     }
 
-    /// Whether no coordinator of this store can have given the attempt to that worker. A late word on an attempt
-    /// that is over is none of these.
+    /// Whether no coordinator of this store can have given the attempt to that worker. A late report on an attempt that
+    /// has ended is not foreign.
     pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let Some(run) = self.sweeps.get(attempt.job.sweep) else { return true };
         let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);

@@ -1,6 +1,6 @@
-//! Data sets that a worker cannot read at the moment: a mount that hiccups, a share that is stale. The worker is given no
-//! job with such a data set for a pause, then one, which looks whether it is back; each pause is twice as long as the one
-//! before. Jobs wait meanwhile and are not charged. Only where no worker ever read it do its jobs fail in the end.
+//! Data sets that a worker cannot read at the moment: an unreliable mount, a stale share. The worker gets no job with
+//! such a data set for a pause, then one job, which probes whether it is back; each pause is twice as long as the one
+//! before. Jobs wait meanwhile and are not charged. They fail only if no worker ever read the data set.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,10 +12,10 @@ use terms::{AttemptKey, SweepId, WorkerName};
 
 use super::{Engine, Now, sweep_run::SweepRun, workers::WorkerState};
 
-/// The first pause, in milliseconds: most mounts are back as soon.
+/// The first pause, in milliseconds: most mounts are back by then.
 const PAUSE_MIN_MS: u64 = 1_000;
 
-/// The longest pause: as long as people wait without asking, and a row of an attempt each time.
+/// The longest pause: how long people wait without asking. Each pause costs a row of an attempt.
 const PAUSE_MAX_MS: u64 = 60_000;
 
 /// How long jobs wait for a data set that no worker ever read, in milliseconds.
@@ -24,33 +24,32 @@ const NEVER_READ_MAX_MS: u64 = 60_000;
 /// A data set that a worker could not read.
 #[derive(Debug)]
 pub(super) struct Away {
-    /// Why, for people.
     pub(super) reason: String,
-    /// Since when each sweep knows, on the clock of leases: none fails for what another one saw.
+    /// Since when each sweep knows, on the clock of leases: no sweep fails for what another one saw.
     since_ms: BTreeMap<SweepId, u64>,
-    /// Sweeps that wait for it no more, as no worker ever read it: their jobs fail without a pause.
+    /// Sweeps that no longer wait for it, as no worker ever read it: their jobs fail without a pause.
     given_up: BTreeSet<SweepId>,
     /// When it is tried again, on the same clock.
     until_ms: u64,
     pause_ms: u64,
-    /// The attempt that looks whether it is back.
+    /// The attempt that probes whether it is back.
     pub(super) probe: Option<AttemptKey>,
 }
 
 impl WorkerState {
-    /// An attempt of the sweep begins here; whether it is the one that looks whether its data set is back.
+    /// Begins an attempt of the sweep here; returns whether it probes for the data set.
     pub(super) fn begin_probe(&mut self, run: &SweepRun, attempt: AttemptKey) -> bool {
         let Some(away) = self.away_mut().get_mut(run.dataset_path()) else { return false };
         away.probe = Some(attempt);
         true
     }
 
-    /// A data set is there.
+    /// Notes that a data set is available.
     pub(super) fn found(&mut self, path: &Path) {
         self.away_mut().remove(path);
     }
 
-    /// Whether it may be given a job of the sweep, as far as the data set goes.
+    /// Whether it may get a job of the sweep, as far as the data set is concerned.
     pub(super) fn may_read(&self, now: Now, run: &SweepRun) -> bool {
         let away = self.away().get(run.dataset_path());
         away.is_none_or(|away| {
@@ -68,13 +67,13 @@ impl WorkerState {
         let seconds = away.until_ms.saturating_sub(now.monotonic_ms).div_ceil(1_000);
         let again =
             if seconds == 0 { "tried again now".to_owned() } else { format!("tried again in {seconds} s") };
-        Some(format!("set aside for the data set {}{more}: {}; {again}", path.display(), away.reason))
+        Some(format!("quarantined for the data set {}{more}: {}; {again}", path.display(), away.reason))
     }
 }
 
 impl Engine {
-    /// Where an active attempt was told to find its data set, and whether its sweep has another place by now: then what
-    /// the attempt says of the data set says nothing about the sweep any more.
+    /// Where an active attempt was told to find its data set, and whether the sweep's data set has moved since: then
+    /// what the attempt reports about the data set says nothing about the sweep any more.
     pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
         let run = self.sweeps.get(attempt.job.sweep)?;
         let path = Arc::clone(&run.active(attempt)?.dataset_path);
@@ -82,7 +81,7 @@ impl Engine {
         Some((path, has_moved))
     }
 
-    /// Notes that a worker could not read the data set of an attempt; whether there is no point in waiting for it, as no
+    /// Notes that a worker could not read the data set of an attempt. Returns whether waiting is pointless, because no
     /// worker ever read it and all have tried for long enough.
     pub(super) fn is_away(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey, reason: &str) -> bool {
         let sweep = attempt.job.sweep;
@@ -98,7 +97,7 @@ impl Engine {
             probe: None,
         });
         reason.clone_into(&mut away.reason);
-        // Jobs that were given at the same time found the same fault.
+        // Jobs that were granted at the same time found the same fault.
         if away.until_ms <= now.monotonic_ms {
             away.pause_ms = (away.pause_ms * 2).clamp(PAUSE_MIN_MS, PAUSE_MAX_MS);
             away.until_ms = now.monotonic_ms + away.pause_ms;
@@ -121,7 +120,7 @@ impl Engine {
         is_given_up
     }
 
-    /// Forgets data sets that no sweep needs any more.
+    /// Forgets data sets that no sweep needs.
     pub(super) fn forget_data_sets(&mut self) {
         if self.workers.all().all(|worker| worker.away().is_empty()) {
             return;
@@ -139,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// An attempt has ended that perhaps looked whether a data set is back, and did not find out.
+    /// Notes the end of an attempt that may have been a probe, and did not find out.
     pub(super) fn end_probe(&mut self, now: Now, name: &WorkerName, attempt: AttemptKey) {
         let Some(worker) = self.workers.get_mut(name) else { return };
         for away in worker.away_mut().values_mut().filter(|away| away.probe == Some(attempt)) {

@@ -1,4 +1,4 @@
-//! What is wanted of the engine and changes it: each command with its own answer, and with who gave it.
+//! Commands: what users ask of the engine that changes it, each with its own answer and its issuer.
 
 use std::{fmt, sync::Arc};
 
@@ -15,12 +15,12 @@ use super::{ControlError, Engine, Now, Output, SweepView, WeightsAnswer, WorkerV
 pub struct Issuer(Arc<str>);
 
 impl Issuer {
-    /// Whoever has a token of that name.
+    /// The holder of the token of that name.
     pub fn named(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// Whoever can reach a coordinator that asks for no token.
+    /// Anyone who can reach a coordinator that requires no token.
     pub fn local() -> Self {
         Self::named("local")
     }
@@ -35,42 +35,38 @@ impl fmt::Display for Issuer {
 /// A command and who gave it.
 #[derive(Debug, Clone)]
 pub struct Issued<C> {
-    /// What is wanted.
     pub command: C,
-    /// Who wants it.
     pub issuer: Issuer,
 }
 
 /// Something that changes the engine. [`Engine::execute`] carries it out.
 pub trait Command: fmt::Debug + Clone + Send + 'static {
-    /// What is answered once what it brought is durable.
+    /// The answer, given once everything that it rests on is durable.
     type Answer: fmt::Debug + Send + 'static;
 
-    /// About how much memory its texts and lists take up.
+    /// Roughly the memory that its texts and lists take.
     fn bytes(&self) -> usize {
         0
     }
 
-    /// Changes the state; what must be durable and what is to be done then goes to `out`.
+    /// Changes the state. What must be durable, and what must be done then, goes to `out`.
     ///
     /// # Errors
     /// The command is refused, and nothing has changed.
     fn apply(self, engine: &mut Engine, now: Now, out: &mut Output) -> Result<Self::Answer, ControlError>;
 }
 
-/// Submits a sweep.
 #[derive(Debug, Clone)]
 pub struct Submit {
-    /// What to run, with its grid; has no number yet.
+    /// What to run, with its grid; not numbered yet.
     pub definition: Box<SweepDefinition>,
     /// Makes a repeated call harmless; empty for none.
     pub request_id: String,
 }
 
-/// What came of [`Submit`].
+/// The answer to [`Submit`].
 #[derive(Debug, Clone)]
 pub struct Submitted {
-    /// The sweep.
     pub sweep: SweepView,
     /// Whether it is new.
     pub created: bool,
@@ -91,18 +87,16 @@ impl Command for Submit {
 /// Adds jobs to a sweep or changes its settings.
 #[derive(Debug, Clone)]
 pub struct Extend {
-    /// Which.
     pub sweep: SweepId,
-    /// What the definition was made of.
+    /// The definition that the new one is based on.
     pub base: Arc<SweepDefinition>,
     /// The sweep as it must be.
     pub definition: Arc<SweepDefinition>,
 }
 
-/// What came of [`Extend`].
+/// The answer to [`Extend`].
 #[derive(Debug, Clone)]
 pub struct Extended {
-    /// The sweep.
     pub sweep: SweepView,
     /// How many jobs were added.
     pub added_jobs: u64,
@@ -112,7 +106,7 @@ impl Command for Extend {
     type Answer = Extended;
 
     fn bytes(&self) -> usize {
-        // Most is shared with what is kept.
+        // Most is shared with the sweep that is kept.
         self.definition.specification.bytes()
     }
 
@@ -145,7 +139,7 @@ impl Command for Resume {
     }
 }
 
-/// Starts no more jobs; those that run come to their end.
+/// Starts no more jobs; running ones finish.
 #[derive(Debug, Clone)]
 pub struct Stop(pub SweepId);
 
@@ -157,7 +151,7 @@ impl Command for Stop {
     }
 }
 
-/// Ends a sweep now, with all that runs of it.
+/// Ends a sweep now, with everything of it that runs.
 #[derive(Debug, Clone)]
 pub struct Cancel(pub SweepId);
 
@@ -169,35 +163,33 @@ impl Command for Cancel {
     }
 }
 
-/// Stands for the ends of a sweep's jobs as they were when it was asked for: the engine has another one once jobs are tried
-/// again, or the sweep has its end. Every engine has its own, so that what was seen before a restart is of no use after it.
+/// Identifies the ends of a sweep's jobs as they were when this was handed out. The engine replaces it when jobs are
+/// retried or the sweep ends, and each engine has its own, so that a list read before a restart is of no use after it.
 #[derive(Debug, Clone, Default)]
 pub struct EndsSeen(Arc<()>);
 
 impl PartialEq for EndsSeen {
     fn eq(&self, other: &Self) -> bool {
-        // Who holds one keeps its place from becoming another's.
+        // While someone holds one, no other has its address.
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// Has jobs that failed or were cancelled tried again.
+/// Retries jobs that failed or were cancelled.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// Whose.
     pub sweep: SweepId,
     /// The jobs, as the store had them after [`super::query::SeeEnds`] was answered.
     pub jobs: Vec<EndedJob>,
-    /// Whether they are all that the sweep has: one that was stopped or cancelled can only be taken up as a whole.
+    /// Whether they are all that the sweep has: a sweep that was stopped or cancelled can only be retried as a whole.
     pub all: bool,
-    /// That answer.
+    /// The state of the ends that the list was read from.
     pub seen: EndsSeen,
 }
 
-/// What came of [`Retry`].
+/// The answer to [`Retry`].
 #[derive(Debug, Clone)]
 pub struct Retried {
-    /// The sweep.
     pub sweep: SweepView,
     /// How many of its jobs are tried again.
     pub jobs: u64,
@@ -218,18 +210,15 @@ impl Command for Retry {
 /// How a user ends a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobEnd {
-    /// It gets no more attempts; the one that runs goes on.
+    /// It gets no more attempts; the running one finishes.
     Stop,
     /// It ends now.
     Cancel,
 }
 
-/// Ends one job.
 #[derive(Debug, Clone)]
 pub struct EndJob {
-    /// Which.
     pub job: JobKey,
-    /// How.
     pub how: JobEnd,
 }
 
@@ -241,7 +230,7 @@ impl Command for EndJob {
     }
 }
 
-/// Has a worker take no more jobs and leave.
+/// Tells a worker to take no more jobs and leave.
 #[derive(Debug, Clone)]
 pub struct Drain(pub WorkerName);
 
@@ -253,12 +242,10 @@ impl Command for Drain {
     }
 }
 
-/// A file of weights lies where it must lie, whole and forced to the disk.
+/// Reports that a file of weights is in its place, whole and synced to disk.
 #[derive(Debug, Clone)]
 pub struct KeepWeights {
-    /// Whose.
     pub attempt: AttemptKey,
-    /// What they are.
     pub file: WeightsFile,
 }
 
@@ -270,14 +257,12 @@ impl Command for KeepWeights {
     }
 }
 
-/// A worker does not have the weights any more that it said it had.
+/// Reports that a worker no longer has weights that it offered.
 #[derive(Debug, Clone)]
 pub struct GiveUpWeights {
-    /// Whose.
     pub attempt: AttemptKey,
     /// What they were.
     pub file: WeightsFile,
-    /// Why, for people.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! What users do to sweeps.
+//! What users do with sweeps.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use super::{
     workers::WorkerState,
 };
 
-/// Specifications of all sweeps, in bytes of text: sweeps stay for ever, and what is made of their texts takes six times as
-/// much memory. Sweep files have some hundred bytes, those with long lists some hundred thousand.
+/// Specifications of all sweeps, in bytes of text. Sweeps stay indefinitely, and their parsed form takes six times the
+/// memory. Sweep files have some hundred bytes, those with long lists some hundred thousand.
 pub(super) const SPECIFICATIONS_BYTES_MAX: usize = 256 << 20;
 
 impl Engine {
-    /// Whether there is room for so many bytes of specifications more.
+    /// Whether there is room for `bytes` more bytes of specifications.
     pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), ControlError> {
         if bytes == 0 {
             return Ok(());
@@ -62,8 +62,8 @@ impl Engine {
         Ok(Submitted { sweep: view, created: true })
     }
 
-    /// Gives a sweep the jobs that its new definition has more, and its settings. A limit counts for what is granted from
-    /// now on.
+    /// Gives a sweep the additional jobs and the settings of its new definition. A limit applies to what is granted
+    /// from now on.
     pub(super) fn extend(
         &mut self,
         sweep: SweepId,
@@ -85,7 +85,7 @@ impl Engine {
         }
         let used = base.metric.used;
         if definition.metric.used != used && !run.weights().is_empty() {
-            // Their values are of other epochs than those that would be compared with them.
+            // Their values are from other epochs than those they would be compared with.
             return Err(ControlError::WeightsChosen { sweep, used });
         }
         let added = definition.job_count().saturating_sub(base.job_count());
@@ -114,7 +114,7 @@ impl Engine {
         }
         let view = run.view();
         if has_moved {
-            // Who could not use the data set may find it at its new place.
+            // Workers that could not use the data set may find it at its new path.
             self.workers.all_mut().for_each(|worker| worker.try_sweep_again(sweep));
         }
         Ok(Extended { sweep: view, added_jobs: added })
@@ -207,7 +207,7 @@ impl Engine {
             }
             SweepState::Running | SweepState::Paused | SweepState::Stopping => {}
         }
-        // First of all, so that the ends of its attempts start nothing and end nothing else.
+        // First, so that the ends of its attempts start and end nothing else.
         let ended = run.finish(SweepState::Cancelled, now.unix_ms);
         out.records.append(&mut run.cancel_waiting("the sweep was cancelled"));
         let running: Vec<AttemptKey> = run.attempts().map(|(attempt, _)| attempt).collect();
@@ -236,7 +236,7 @@ impl Engine {
     }
 }
 
-/// Has a worker leave that does not yet: a user wants it to.
+/// Tells a worker to leave, unless it does already, because a user wants it to.
 pub(super) fn tell_to_leave(worker: &mut WorkerState, out: &mut Output) {
     if let Some((session, reason)) = worker.leave_on_request() {
         send(session, ToWorker::Drain { reason }, out);

@@ -1,65 +1,48 @@
-//! What happens: what workers say, streams that open and end, messages that leave, and time.
+//! Events: messages of workers, streams that open and end, messages that were delivered, and time.
 
 use domain::record::WeightsFile;
-use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName};
+use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName, manifest::Described};
 
-/// One stream of one worker, numbered by who accepts them; never used twice.
+/// One stream of one worker, numbered by whoever accepts it; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// Something that happened. Nobody waits for an answer to it.
+/// Something that happened. No one waits for an answer to it.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A worker said hello on a new stream.
-    SessionOpened {
-        /// The stream.
-        session: SessionId,
-        /// What it said.
-        hello: Hello,
-    },
+    SessionOpened { session: SessionId, hello: Hello },
     /// A stream ended.
     SessionClosed(SessionId),
-    /// A worker accepts no more jobs.
-    WorkerDraining {
-        /// The stream.
-        session: SessionId,
-        /// Why, for people.
-        reason: String,
-    },
-    /// Messages that workers wait for have left: what they say is durable, and these leases begin.
+    /// A worker takes no more jobs.
+    WorkerDraining { session: SessionId, reason: String },
+    /// Messages that workers wait for have left. Their content is durable, and these leases begin.
     Told {
         /// The attempts that were granted.
         granted: Vec<AttemptKey>,
         /// The streams whose hello was answered.
         welcomed: Vec<SessionId>,
     },
-    /// A worker lives, and so do these attempts.
-    Heartbeat {
-        /// The stream.
-        session: SessionId,
-        /// What runs there.
-        running: Vec<Heartbeat>,
-    },
-    /// A worker reported something of an attempt that must not be lost.
+    /// A worker is alive, and so are these attempts.
+    Heartbeat { session: SessionId, running: Vec<Heartbeat> },
+    /// A worker reported an event of an attempt that must not be lost.
     Attempt {
-        /// The stream.
         session: SessionId,
         /// The worker's number for it.
         sequence: u64,
-        /// Whom it is about.
+        /// The attempt it is about.
         attempt: AttemptKey,
-        /// What happened.
         event: AttemptEvent,
     },
-    /// Time went by.
+    /// Time passed.
     Tick,
 }
 
-/// What an event or a command takes up next to its texts and lists.
+/// The memory of an event or a command, without its texts and lists.
 pub const INPUT_BYTES: usize = 256;
 
 impl Event {
-    /// About how much memory it takes up.
+    /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let texts =
             |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
@@ -76,12 +59,11 @@ impl Event {
     }
 }
 
-/// What a worker says first.
+/// The first message of a worker.
 #[derive(Debug, Clone)]
 pub struct Hello {
-    /// Its name.
     pub name: WorkerName,
-    /// Its process: another one after each start.
+    /// Identifies its process: different after each start.
     pub instance: String,
     /// The processes that had its spool before, newest first.
     pub predecessors: Vec<String>,
@@ -91,19 +73,23 @@ pub struct Hello {
     pub software_version: String,
     /// What can run jobs; distinct indexes.
     pub slots: Vec<SlotDescription>,
-    /// The attempts that it runs, or whose end it is about to tell.
+    /// The attempts that it runs, or whose end it is about to report.
     pub held: Vec<HeldAttempt>,
-    /// Whether it accepts no jobs.
+    /// Whether it takes no jobs.
     pub draining: bool,
     /// Whether it runs users' programs.
     pub runs_programs: bool,
+    /// The models that its trainer trains.
+    pub models: Vec<Described>,
 }
 
 impl Hello {
-    /// About how much memory its lists take up.
+    /// Roughly the memory that its lists take.
     pub fn bytes(&self) -> usize {
         let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
-        size_of_val(self.held.as_slice()) + self.slots.iter().map(slot).sum::<usize>()
+        size_of_val(self.held.as_slice())
+            + self.slots.iter().map(slot).sum::<usize>()
+            + self.models.iter().map(Described::bytes).sum::<usize>()
     }
 }
 
@@ -123,16 +109,14 @@ pub struct SlotDescription {
 /// An attempt that a worker holds.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldAttempt {
-    /// Which.
     pub attempt: AttemptKey,
-    /// The slot that trains it; none once the training has ended and only its end waits to be told.
+    /// The slot that trains it; none once training has ended and only its end remains to be reported.
     pub slot: Option<u32>,
 }
 
-/// An attempt lives and is so far.
+/// An attempt is alive, with its progress.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
-    /// Which.
     pub attempt: AttemptKey,
     /// The epoch in training, from 1; 0 while data are prepared.
     pub epoch: u32,
@@ -140,7 +124,7 @@ pub struct Heartbeat {
     pub fraction: f64,
 }
 
-/// What a worker tells of an attempt.
+/// What a worker reports about an attempt.
 #[derive(Debug, Clone)]
 pub enum AttemptEvent {
     /// Its trainer has the data and begins.
@@ -150,19 +134,17 @@ pub enum AttemptEvent {
         /// Epochs of an earlier attempt that it takes over; they follow as epochs of this one.
         resumed_epochs: u32,
     },
-    /// An epoch is done.
+    /// An epoch has ended.
     Epoch(EpochReport),
-    /// It has its end.
+    /// It has ended.
     Ended {
-        /// How.
         outcome: Outcome,
-        /// Why, for people.
         reason: String,
         /// The trainer's last lines.
         log_tail: Vec<String>,
-        /// The trained weights that it left, or why there are none; nothing where none were to be left.
+        /// The trained weights that it left, or why there are none; nothing where none were wanted.
         weights: Option<Result<WeightsFile, String>>,
     },
-    /// What came cannot be understood; it is acknowledged, so that the worker does not send it for ever.
+    /// An unreadable event; it is acknowledged, or the worker would send it indefinitely.
     Unusable(String),
 }

@@ -1,4 +1,4 @@
-//! What users do to single jobs, and jobs that are tried again.
+//! What users do with single jobs, and jobs that are retried.
 
 use domain::record::Record;
 use terms::{AttemptState, JobKey, JobState, SweepState};
@@ -12,11 +12,11 @@ use super::{
     settle,
 };
 
-/// The reason of a running job that gets no more attempts; by it, a restart knows such a job.
+/// The reason of a running job that gets no more attempts. It is stored, and a restart recognises such a job by it.
 pub(super) const STOPPED: &str = "stopped on request: it ends with this attempt";
 
 impl Engine {
-    /// Ends one job, now or with its attempt. Asked twice, it does no more.
+    /// Ends one job, now or with its attempt. Idempotent.
     pub(super) fn end_job(
         &mut self,
         now: Now,
@@ -57,9 +57,10 @@ impl Engine {
         self.ask(now, &DescribeSweep::new(key.sweep))
     }
 
-    /// Has jobs wait again, their failures forgotten, and lets every worker try the sweep anew. `all` says that these are
-    /// all that the sweep has: then also one that was stopped or cancelled goes on, with the jobs that never began. The
-    /// engine does not know the jobs that have ended, so it takes only a list from which no job can have gone since.
+    /// Puts jobs back to wait, with their failures forgotten, and lets every worker try the sweep again. `all` says
+    /// that these are all that the sweep has: then a sweep that was stopped or cancelled also continues, with the jobs
+    /// that never started. The engine does not know the jobs that have ended, so it only accepts a list that is still
+    /// current.
     pub(super) fn retry(
         &mut self,
         now: Now,

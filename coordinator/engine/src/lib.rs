@@ -1,6 +1,6 @@
-//! The engine: the coordinator's whole state and all that changes it. Commands and events come in one at a time, with the
-//! time; out come the records that must be durable, the effects to perform once they are, and the answer. Queries read
-//! and change nothing. Nothing here waits, reads a clock, or does I/O.
+//! The engine: the coordinator's whole state and everything that changes it. Commands and events come in one at a time,
+//! with the time. Out come the records that must be durable, the effects to perform once they are, and the answer.
+//! Queries read and change nothing. Nothing here waits, reads a clock, or does I/O.
 
 mod attempts;
 mod attribution;
@@ -15,6 +15,7 @@ mod output;
 mod packs;
 pub mod query;
 mod refusal;
+mod resources;
 mod restore;
 mod schedule;
 mod sessions;
@@ -51,23 +52,22 @@ pub use self::{
 pub struct Now {
     /// Milliseconds on a clock that never jumps; leases run on it.
     pub monotonic_ms: u64,
-    /// Wall-clock milliseconds since 1970, for people alone.
+    /// Wall-clock milliseconds since 1970, only for people.
     pub unix_ms: u64,
 }
 
-/// The engine's constants.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
     /// How long a worker may be silent before its attempts are lost, in milliseconds.
     pub lease_ms: u64,
-    /// How often a worker shall send a heartbeat, in milliseconds; several fit into a lease.
+    /// How often a worker must send a heartbeat, in milliseconds; several fit into a lease.
     pub heartbeat_interval_ms: u64,
     /// Whether there is a place for trained weights.
     pub keeps_weights: bool,
 }
 
 impl EngineConfig {
-    /// With a quarter of the lease between heartbeats, and at most 2 s, so that progress moves before people's eyes.
+    /// Heartbeats every quarter of a lease, and at least every 2 s, so that people see progress.
     pub fn with_lease_ms(lease_ms: u64) -> Self {
         Self { lease_ms, heartbeat_interval_ms: (lease_ms / 4).clamp(1, 2_000), keeps_weights: false }
     }
@@ -105,7 +105,7 @@ impl Engine {
         }
     }
 
-    /// Carries out a command, whoever gave it.
+    /// Executes a command.
     pub fn execute<C: Command>(
         &mut self,
         now: Now,
@@ -117,7 +117,7 @@ impl Engine {
         (answer, out)
     }
 
-    /// Takes what happened.
+    /// Handles an event.
     pub fn hear(&mut self, now: Now, event: Event) -> Output {
         let mut out = Output::default();
         match event {
@@ -135,26 +135,26 @@ impl Engine {
         out
     }
 
-    /// Answers a question.
+    /// Answers a query.
     ///
     /// # Errors
-    /// There is no such thing as is asked for.
+    /// What it asks for does not exist.
     pub fn ask<Q: Query>(&self, now: Now, query: &Q) -> Result<Q::Answer, ControlError> {
         query.answer(self, now)
     }
 
-    /// After each change: free slots are given jobs.
+    /// After each change: gives jobs to free slots.
     fn settle_down(&mut self, now: Now, out: &mut Output) {
         self.schedule(now, out);
         debug_assert!(self.check_invariants().is_ok(), "{:?}", self.check_invariants());
     }
 
-    /// Whether what is said on a stream is heard: it has opened, and was neither closed nor cut off nor replaced.
+    /// Whether messages of a stream count: it has opened, and was not closed, cut off or replaced.
     pub fn listens_to(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
     }
 
-    /// Whether the state contradicts itself; says how. For tests and debug builds.
+    /// Checks that the state is consistent; says what is not. For tests and debug builds.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.sweeps.check_invariants()?;
         self.workers.check_invariants()?;
@@ -185,7 +185,7 @@ fn settle(run: &mut SweepRun, now: Now, out: &mut Output) {
     }
 }
 
-/// Tells watchers that the sweep's state or settings are others.
+/// Reports to watchers that the sweep's state or settings have changed.
 fn observe_change(run: &SweepRun, out: &mut Output) {
     out.effects.push(Effect::Observed { sweep: run.id(), observation: Observation::SweepChanged });
 }

@@ -1,16 +1,16 @@
-//! Deliberate faults, one for each rule that keeps the record right. Only test builds (the feature
-//! `mutants`) can turn one on, and the simulator must then find it; everywhere else they are constantly off.
+//! Deliberate faults, one for each rule that keeps the record right. Only test builds (the feature `mutants`) can turn
+//! one on, and the simulator must then find it; everywhere else they are constantly off.
 
-/// A rule that is not kept.
+/// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// What a worker says of an attempt counts for whatever attempt of the job runs now.
+    /// A worker's report on an attempt counts for whatever attempt of the job runs now.
     NoFencing,
     /// Events are acknowledged while their commit still runs.
     AcknowledgeBeforeCommit,
-    /// An event that brings nothing new is acknowledged at once, though the commit of the first of its kind runs.
+    /// An event without news is acknowledged at once, although the commit of the first of its kind still runs.
     DuplicateOvertakesCommit,
-    /// Users are answered while the commit of what they asked for still runs.
+    /// Users get answers while the commit of what they asked for still runs.
     AnswerBeforeCommit,
     /// Jobs are granted while the commit of the grant still runs.
     GrantBeforeCommit,
@@ -18,15 +18,15 @@ pub enum Mutant {
     AttemptNumbersForgotten,
     /// An epoch that was sent twice counts twice.
     NoEpochDeduplication,
-    /// After a restart, a lease ends when it would have without.
+    /// After a restart, leases end as if there had been none.
     LeasesNotRearmed,
     /// The slot of an attempt that has ended stays occupied.
     SlotsNotFreed,
-    /// After a restart, jobs that packs took out of their order count as fresh.
-    JobsAheadForgotten,
-    /// A lease begins when its grant is decided, though the commit of it may take longer than the lease.
+    /// After a restart, jobs that packs took out of their order count as never started.
+    OutOfOrderForgotten,
+    /// A lease begins when its grant is decided, although its commit may take longer than the lease.
     LeasesBeginEarly,
-    /// Whoever says hello with a name takes the place of the worker that has it.
+    /// Any process that says hello with a name replaces the worker that has it.
     NewcomersReplace,
     /// What a commit without room, or with content that cannot be kept, would have told is told.
     RefusedCommitsAreTold,
@@ -35,7 +35,6 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
@@ -46,7 +45,7 @@ impl Mutant {
         Self::NoEpochDeduplication,
         Self::LeasesNotRearmed,
         Self::SlotsNotFreed,
-        Self::JobsAheadForgotten,
+        Self::OutOfOrderForgotten,
         Self::LeasesBeginEarly,
         Self::NewcomersReplace,
     ];

@@ -1,4 +1,4 @@
-//! What the coordinator says to workers.
+//! What the coordinator sends to workers.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -13,17 +13,9 @@ pub enum ToWorker {
     /// Jobs for a slot.
     Grant(Grant),
     /// Attempts to stop: their lease is lost, or their job was cancelled.
-    Revoke {
-        /// Which.
-        attempts: Vec<AttemptKey>,
-        /// Why, for people.
-        reason: String,
-    },
+    Revoke { attempts: Vec<AttemptKey>, reason: String },
     /// Take no new jobs and leave.
-    Drain {
-        /// Why, for people.
-        reason: String,
-    },
+    Drain { reason: String },
     /// Every event up to this one is durable or was refused.
     Acknowledged {
         /// The worker's number of the event.
@@ -62,7 +54,7 @@ pub struct JobAssignment {
     pub budget: Option<u32>,
     /// The program that it runs, where it is no model.
     pub program: Option<Arc<Program>>,
-    /// The metric that the sweep is about.
+    /// The metric that ranks the jobs.
     pub objective: String,
     /// Every parameter that the job has, in the order of the space.
     pub parameters: ParameterMap,
@@ -70,9 +62,9 @@ pub struct JobAssignment {
     pub dataset: Option<DatasetPlan>,
     /// Longest time that the attempt may take, in milliseconds.
     pub timeout_ms: Option<u64>,
-    /// The place of its checkpoints below the workers' checkpoint URL: the same for all attempts of the job.
+    /// The path of its checkpoints below the workers' checkpoint URL: the same for all attempts of the job.
     pub checkpoint_key: String,
-    /// A checkpoint after each so many epochs; none for as often as costs little.
+    /// A checkpoint every N epochs; none for as often as costs little.
     pub checkpoint_every_epochs: Option<u32>,
     /// Whether the trained weights may be wanted.
     pub keep_weights: bool,
@@ -81,7 +73,7 @@ pub struct JobAssignment {
 /// What a job is trained on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetPlan {
-    /// Where it lies on the worker's machine.
+    /// Its path on the worker's machine.
     pub path: PathBuf,
     /// Side of the square images, in pixels.
     pub image_size: u32,
@@ -89,15 +81,15 @@ pub struct DatasetPlan {
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
-    /// Where a validation set of its own lies.
+    /// The path of a separate validation set.
     pub val_path: Option<PathBuf>,
 }
 
-/// What a message takes up next to its texts and lists.
+/// The memory of a message, without its texts and lists.
 const MESSAGE_BYTES: usize = 256;
 
 impl ToWorker {
-    /// About how much memory it takes up.
+    /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         MESSAGE_BYTES
             + match self {

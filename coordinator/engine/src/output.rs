@@ -1,11 +1,11 @@
-//! What comes of a command or an event: records, effects, and among these what watchers hear.
+//! The results of a command or an event: records, and effects, which include what watchers receive.
 
 use domain::record::Record;
 use terms::{AttemptKey, Epoch, JobState, MetricSchema, SweepId, WorkerName};
 
 use super::{SessionId, orders::ToWorker};
 
-/// What comes of a command or an event.
+/// The results of a command or an event.
 #[derive(Debug, Default)]
 pub struct Output {
     /// To be made durable, in order, before anything else is done.
@@ -14,40 +14,30 @@ pub struct Output {
     pub effects: Vec<Effect>,
 }
 
-/// Something to do.
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Send a message to a worker.
     Send {
-        /// On which stream.
         session: SessionId,
-        /// What.
         message: ToWorker,
     },
     /// Everything up to `sequence` is durable or refused.
     Acknowledge {
-        /// On which stream.
         session: SessionId,
-        /// The worker's number.
         sequence: u64,
     },
-    /// End a stream.
     Close {
-        /// Which.
         session: SessionId,
-        /// Why.
         reason: CloseReason,
     },
-    /// Remove a file of weights, which is not kept any more, and what has come in of it.
+    /// Remove a file of weights that is no longer kept, and any part of it that has arrived.
     RemoveWeights {
-        /// Its name, below the place where all are kept.
+        /// Its name, below the folder of all weights.
         name: String,
     },
-    /// Tell who watches a sweep.
+    /// Tell the watchers of a sweep.
     Observed {
-        /// The sweep.
         sweep: SweepId,
-        /// What is new.
         observation: Observation,
     },
 }
@@ -64,39 +54,33 @@ pub enum CloseReason {
         /// The other's machine.
         host: String,
     },
-    /// Nothing came from it for a whole lease.
+    /// Nothing arrived from it for a whole lease.
     Silent,
-    /// There are too many workers, or theirs are too long descriptions: which it is, for people.
+    /// There are too many workers, or their descriptions are too long; says which, for people.
     NoRoom(String),
 }
 
-/// Something a watcher wants to know; made durable before.
+/// Something that watchers want to know; made durable before.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// An epoch.
     Epoch {
-        /// Who trained it.
         attempt: AttemptKey,
-        /// What came out.
         epoch: Epoch,
         /// The names of its values.
         metrics: MetricSchema,
         /// How many epochs the attempt took over from an earlier one; their records are sent again.
         resumed_epochs: u32,
     },
-    /// A job's state.
     Job {
         /// The job and its last attempt.
         attempt: AttemptKey,
-        /// Its state.
         state: JobState,
-        /// Who has or had it.
+        /// The worker that has or had it.
         worker: WorkerName,
-        /// Why, for people.
         reason: String,
     },
-    /// How far jobs are.
+    /// The progress of jobs has changed.
     Progress,
-    /// The sweep's state or its settings are others.
+    /// The sweep's state or its settings have changed.
     SweepChanged,
 }

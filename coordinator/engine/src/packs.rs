@@ -1,6 +1,7 @@
-//! How many jobs a slot trains at the same time: what has been learnt of each kind of device and each shape of job.
-//! Sizes are powers of two. It starts small, doubles while that brings more images a second, halves where it does not,
-//! and remembers the best; a size that memory or time does not allow is not tried again. Where packs do not pay, the best is 1.
+//! How many jobs a slot trains at the same time, learnt for each kind of device and each shape of job. Sizes are powers
+//! of two. The search starts small, doubles while that brings more images a second, halves where it does not, and
+//! remembers the best. It does not retry a size that memory or time does not allow. Where packs do not pay, the best is
+//! 1.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,19 +9,19 @@ use std::collections::{BTreeMap, HashMap};
 /// measured first.
 const SIZE_FIRST: u32 = 4;
 
-/// What a larger pack must bring to be worth its memory and its coarser grain: more images a second by this factor.
+/// The gain that justifies a larger pack's memory and coarser grain: more images a second by this factor.
 const GAIN_MIN: f64 = 1.05;
 
-/// Packs of one size that may be lost in a row before the size is blamed.
+/// Packs of one size that may be lost in a row before the size counts as the cause.
 const LOST_PACKS_MAX: u32 = 2;
 
-/// Kinds of device times shapes that are remembered: more than a cluster has; past it, all are learnt anew.
+/// Pairs of device kind and shape that are remembered: more than a cluster has; beyond it, all are learnt again.
 const KEYS_MAX: usize = 4_096;
 
 /// A kind of device and a shape of job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PackKey {
-    /// The device as people call it: all of one product learn together.
+    /// The device as people call it: all devices of one product share what is learnt.
     pub(super) device: String,
     /// What [`domain::definition::SweepDefinition::shape`] says.
     pub(super) shape: String,
@@ -32,25 +33,26 @@ pub(super) struct PackSizes(HashMap<PackKey, Learnt>);
 
 #[derive(Debug, Default)]
 struct Learnt {
-    /// Images a second at each size, when it was last trained.
+    /// Images a second at each size, when last measured.
     rates: BTreeMap<u32, f64>,
     /// The largest size that memory and time may allow.
     size_max: Option<u32>,
-    /// At each size, jobs that lost their packs before an epoch was trained, since one was trained there.
+    /// At each size, jobs that lost their packs before any epoch was trained, since the last job that trained one
+    /// there.
     lost_untrained: BTreeMap<u32, u32>,
-    /// At each size, jobs that lost their packs after that, since one was trained to its end there.
+    /// At each size, jobs that lost their packs later, since the last job that finished there.
     lost_unfinished: BTreeMap<u32, u32>,
 }
 
 impl PackSizes {
-    /// The size to try or to keep to, where no more than `limit` jobs may be trained at the same time.
+    /// The size to use next, where at most `limit` jobs can train at the same time.
     pub(super) fn size(&self, key: &PackKey, limit: u32) -> u32 {
         self.0.get(key).map_or(SIZE_FIRST.min(power_of_two(limit)), |learnt| learnt.size(limit))
     }
 
-    /// A pack of `size` trained so many images a second, all members together.
+    /// A pack of `size` trained at this speed, all members together.
     pub(super) fn measured(&mut self, key: &PackKey, size: u32, images_per_second: f64) {
-        // Others come about where too few jobs wait; they are no steps of the search.
+        // Other sizes come from too few jobs waiting; they are not steps of the search.
         if size.is_power_of_two() && images_per_second.is_finite() {
             let learnt = self.learnt(key);
             learnt.rates.insert(size, images_per_second);
@@ -58,9 +60,9 @@ impl PackSizes {
         }
     }
 
-    /// A job of a pack of `size` was trained to its end.
+    /// A job of a pack of `size` finished training.
     pub(super) fn trained(&mut self, key: &PackKey, size: u32) {
-        // What was never measured or lost has nothing to be forgotten.
+        // A key that was never measured or lost has nothing to forget.
         if let Some(learnt) = self.0.get_mut(key) {
             learnt.lost_unfinished.remove(&size);
         }
@@ -73,9 +75,9 @@ impl PackSizes {
         learnt.size_max = Some(learnt.size_max.map_or(smaller, |known| known.min(smaller)));
     }
 
-    /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after the other,
-    /// the size may be why: the system ends them for their memory where none trains an epoch, and the time allowed for
-    /// a job is too short for so many where none gets to its end.
+    /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after another,
+    /// the size may be the cause: where none trains an epoch, the system may kill them for their memory; where none
+    /// finishes, the time allowed for a job may be too short for so many jobs at once.
     pub(super) fn lost(&mut self, key: &PackKey, size: u32, trained: bool) {
         let learnt = self.learnt(key);
         let lost = if trained { &mut learnt.lost_unfinished } else { &mut learnt.lost_untrained };
@@ -99,7 +101,7 @@ impl Learnt {
         let size_max = self.size_max.unwrap_or(u32::MAX).min(power_of_two(limit));
         let first = SIZE_FIRST.min(size_max);
         let untried = |size: u32| !self.rates.contains_key(&size);
-        // Also where smaller packs came about, as few jobs waited.
+        // Also where smaller packs were measured, because few jobs waited.
         if untried(first) {
             return first;
         }
@@ -107,7 +109,7 @@ impl Learnt {
         let fastest = allowed().map(|(_, rate)| *rate).fold(0.0, f64::max);
         let best = allowed().find(|(_, rate)| **rate * GAIN_MIN >= fastest).map_or(first, |(&size, _)| size);
         let double = best.saturating_mul(2);
-        // Where doubling does not pay or cannot be, halving may.
+        // Where doubling does not pay or is not possible, halving may pay.
         let steps = [(double <= size_max, double), (best > 1, best / 2)];
         steps.into_iter().find(|(may_be, size)| *may_be && untried(*size)).map_or(best, |(_, size)| size)
     }
@@ -126,8 +128,8 @@ mod tests {
         PackKey { device: device.to_owned(), shape: "s".to_owned() }
     }
 
-    /// Trains with what is said until it does not change, on a device whose images a second `rate` gives; nothing
-    /// where memory does not suffice.
+    /// Trains at the chosen size until it does not change, on a device with the images a second that `rate` gives;
+    /// nothing where memory does not suffice.
     fn settle(rate: impl Fn(u32) -> Option<f64>) -> (u32, Vec<u32>) {
         let (mut sizes, key) = (PackSizes::default(), key("gpu"));
         let mut tried = Vec::new();

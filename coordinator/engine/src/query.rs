@@ -1,20 +1,24 @@
-//! What is asked of the engine: each question with its own answer. Nothing changes with it.
+//! Queries: what is asked of the engine without changing it, each with its own answer.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use domain::{definition::SweepDefinition, record::WeightsFile};
-use terms::{AttemptKey, SweepId, SweepState, WorkerName};
+use terms::{
+    AttemptKey, SweepId, SweepState, WorkerName,
+    manifest::{Described, ManifestHash},
+};
 
 use super::{
     ControlError, EndsSeen, Engine, Now, Snapshot, SweepView, WeightsAnswer, WeightsNames, WorkerView,
+    sweep_run::SweepRun, workers::WorkerState,
 };
 
-/// A question. [`Engine::ask`] answers it.
+/// A query. [`Engine::ask`] answers it.
 pub trait Query: fmt::Debug + Clone + Send + Sync + 'static {
-    /// What is answered once all that the answer rests on is durable.
+    /// The answer, given once everything that it rests on is durable.
     type Answer: fmt::Debug + Send + 'static;
 
-    /// The question as it can be put to an engine that has only read its store and heard no worker; none where such an engine
+    /// The query in a form for an engine that has only read its store and heard no worker; none where such an engine
     /// cannot know the answer.
     fn for_store(&self) -> Option<Self> {
         None
@@ -23,7 +27,7 @@ pub trait Query: fmt::Debug + Clone + Send + Sync + 'static {
     /// Reads the answer.
     ///
     /// # Errors
-    /// There is no such thing as is asked for.
+    /// What it asks for does not exist.
     fn answer(&self, engine: &Engine, now: Now) -> Result<Self::Answer, ControlError>;
 }
 
@@ -36,7 +40,7 @@ pub struct DescribeSweep {
 }
 
 impl DescribeSweep {
-    /// Of that number.
+    /// For the sweep of that number.
     pub fn new(sweep: SweepId) -> Self {
         Self { sweep, says_why_jobs_wait: true }
     }
@@ -77,7 +81,7 @@ impl Query for ListSweeps {
     }
 }
 
-/// Asks for a sweep and all that runs of it.
+/// Asks for a sweep and everything of it that runs.
 #[derive(Debug, Clone)]
 pub struct TakeSnapshot(pub SweepId);
 
@@ -92,7 +96,29 @@ impl Query for TakeSnapshot {
     }
 }
 
-/// Asks what the jobs of a sweep are.
+/// Asks for the models that workers or stored sweeps have made known, the best first where several have one name: of
+/// connected workers before those of sweeps, newer versions before older ones, what many workers have before what few have.
+#[derive(Debug, Clone)]
+pub struct ListModels;
+
+impl Query for ListModels {
+    type Answer = Vec<Described>;
+
+    fn answer(&self, engine: &Engine, _: Now) -> Result<Vec<Described>, ControlError> {
+        let mut found: BTreeMap<ManifestHash, (usize, &Described)> = BTreeMap::new();
+        for model in engine.workers.all().flat_map(WorkerState::models) {
+            found.entry(model.hash()).or_insert((0, model)).0 += 1;
+        }
+        for model in engine.sweeps.all().filter_map(SweepRun::model) {
+            found.entry(model.hash()).or_insert((0, model));
+        }
+        let mut found: Vec<(usize, &Described)> = found.into_values().collect();
+        found.sort_by_key(|(workers, model)| Reverse((*workers > 0, model.version, *workers)));
+        Ok(found.into_iter().map(|(_, model)| model.clone()).collect())
+    }
+}
+
+/// Asks for the definition of a sweep.
 #[derive(Debug, Clone)]
 pub struct Define(pub SweepId);
 
@@ -101,7 +127,6 @@ pub struct Define(pub SweepId);
 pub struct Defined {
     /// What the jobs are.
     pub definition: Arc<SweepDefinition>,
-    /// The sweep's state.
     pub state: SweepState,
 }
 
@@ -118,7 +143,7 @@ impl Query for Define {
     }
 }
 
-/// Asks what to show with the jobs of a sweep that are about to be read from the store as failed or cancelled.
+/// Asks for the state of the ends of a sweep's jobs, before reading those that failed or were cancelled from the store.
 #[derive(Debug, Clone)]
 pub struct SeeEnds(pub SweepId);
 
@@ -168,12 +193,10 @@ impl Query for DescribeWorker {
     }
 }
 
-/// Asks what becomes of weights that a worker has.
+/// Asks what to do with weights that a worker has.
 #[derive(Debug, Clone)]
 pub struct OfferWeights {
-    /// Whose.
     pub attempt: AttemptKey,
-    /// What they are.
     pub file: WeightsFile,
 }
 

@@ -1,16 +1,16 @@
-//! Why users' wishes are refused, in words for them.
+//! Why users' commands are refused, with texts for people.
 
 use domain::specification::MetricUse;
 use terms::{JobKey, SweepId, SweepState, WorkerName};
 
-/// Why a user's wish is refused.
+/// Why a user's command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     /// There is no such sweep.
     #[error("there is no sweep {0}; `sweep ls` lists the sweeps")]
     NoSuchSweep(SweepId),
-    /// Somebody else extended or set the sweep meanwhile, or had its jobs tried again.
-    #[error("the sweep was changed by somebody else at the same time; try again")]
+    /// Someone else extended or set the sweep meanwhile, or retried jobs of it.
+    #[error("someone else changed the sweep at the same time; try again")]
     Overtaken,
     /// The sweep has no such job.
     #[error("sweep {sweep} has the jobs 1 to {jobs}, not {job}", sweep = .job.sweep, job = .job.job)]
@@ -20,59 +20,47 @@ pub enum ControlError {
         /// How many there are.
         jobs: u64,
     },
-    /// The job has its end, whichever that is.
+    /// The job has ended, in whatever way.
     #[error("job {0} has ended already")]
     JobHasEnded(JobKey),
-    /// Jobs of a sweep that was stopped or cancelled are taken up together.
-    #[error("sweep {sweep} is {state}; `sweep retry {sweep}` takes all of its jobs up again", state = .state.as_str())]
-    OnlyAsAWhole {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
-    /// Which epochs count stays as it is while there are weights that were chosen by them.
+    /// Jobs of a sweep that was stopped or cancelled are retried together.
+    #[error("sweep {sweep} is {state}; `sweep retry {sweep}` continues all of its jobs", state = .state.as_str())]
+    OnlyAsAWhole { sweep: SweepId, state: SweepState },
+    /// The epochs that count cannot change while there are weights that were chosen by them.
     #[error(
-        "weights of sweep {sweep} are kept or on their way that were chosen with `metric.use: {used}`, so it stays that; \
+        "sweep {sweep} has weights that were chosen with `metric.use: {used}`, so that setting cannot change; \
          submit another sweep to choose otherwise",
         used = .used.as_str()
     )]
     WeightsChosen {
-        /// Which sweep.
         sweep: SweepId,
         /// What they were chosen by.
         used: MetricUse,
     },
     /// The specifications of all sweeps together would be too long.
     #[error(
-        "this coordinator's sweeps have specifications of {kept} bytes, and {bytes} more would be too many to keep in memory;          write ranges instead of long lists, or submit to a coordinator with another store"
+        "this coordinator's sweeps have specifications of {kept} bytes, and {bytes} more would not fit in memory;          write ranges instead of long lists, or submit to a coordinator with another store"
     )]
     TooManySpecifications {
         /// Of all sweeps, in bytes.
         kept: usize,
-        /// What should be added.
+        /// Of the one to add.
         bytes: usize,
     },
-    /// The data set of results that are all there moves, and no job is left whose worker would look at it.
+    /// The data set of a sweep with complete results moves, and no job is left whose worker would check it.
     #[error(
         "all jobs of sweep {sweep} are done with the data set at {path}, so that no worker would see whether another path has \
          the same pictures; leave `dataset.path` as it is, or submit another sweep for other pictures"
     )]
     NobodyLooks {
-        /// Which sweep.
         sweep: SweepId,
-        /// Where its data set was.
+        /// The path of its data set.
         path: String,
     },
     /// There is no such worker.
     #[error("no worker {0} is connected; `sweep workers` lists the workers")]
     NoSuchWorker(WorkerName),
-    /// The sweep has its end.
+    /// The sweep has ended.
     #[error("sweep {sweep} is {state} already", state = .state.as_str())]
-    AlreadyFinal {
-        /// Which.
-        sweep: SweepId,
-        /// Its state.
-        state: SweepState,
-    },
+    AlreadyFinal { sweep: SweepId, state: SweepState },
 }

@@ -1,28 +1,23 @@
-//! Back to where the engine was, from what the store kept.
+//! Rebuilds the engine from what the store kept.
 
 use domain::{definition::DefinitionError, record::StoredSweep};
 use terms::SweepId;
 
 use super::{Engine, EngineConfig, Now, sweep_run::SweepRun};
 
-/// Why the store's content cannot be gone on with.
+/// Why the engine cannot be rebuilt from the store's content.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// What a sweep's jobs are cannot be read.
+    /// A sweep's definition cannot be read.
     #[error("sweep {sweep} cannot be read: {source}; it may be from a newer version of sweep")]
-    Definition {
-        /// Whose.
-        sweep: SweepId,
-        /// Why.
-        source: DefinitionError,
-    },
+    Definition { sweep: SweepId, source: DefinitionError },
     /// The rows contradict each other.
-    #[error("the store is damaged: {0}; restore it from a backup")]
+    #[error("the store is corrupt: {0}; restore it from a backup")]
     Contradiction(String),
 }
 
 impl Engine {
-    /// The engine that wrote `stored`. Every lease is armed anew: the workers may have trained on meanwhile.
+    /// The engine that wrote `stored`. Every lease starts again: the workers may have trained on meanwhile.
     pub fn restore(config: EngineConfig, now: Now, stored: Vec<StoredSweep>) -> Result<Self, RestoreError> {
         let mut engine = Self::new(config);
         for sweep in stored {

@@ -1,5 +1,5 @@
 //! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of their submission; a sweep
-//! whose limit is reached, or that a worker cannot run, lets the next one pass.
+//! that has reached its limit, or that a worker cannot run, lets the next one pass.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use terms::{JobState, SweepId, WorkerName};
 use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
     packs::PackKey,
+    resources::allows,
     sessions::send,
-    sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun},
+    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
     workers::WorkerState,
 };
-use crate::mutants::{self, Mutant};
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
@@ -31,7 +31,7 @@ impl Engine {
         let free = self.free_slots();
         let mut granted = 0;
         for (name, position) in free {
-            if let Some(sweep) = self.next_sweep_for(now, &name) {
+            if let Some(sweep) = self.next_sweep_for(now, &name, position) {
                 let place = Place { name: &name, position, granted };
                 granted += u64::from(self.takes_packs(sweep, &place));
                 self.grant(now, sweep, place, out);
@@ -39,23 +39,25 @@ impl Engine {
         }
     }
 
-    /// Whether several jobs of the sweep may be trained on the slot at the same time.
+    /// Whether several jobs of the sweep may train on the slot at the same time.
     fn takes_packs(&self, sweep: SweepId, place: &Place<'_>) -> bool {
         let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.position));
         let run = self.sweeps.get(sweep);
         slot.is_some_and(|slot| slot.description.pack_size_max > 1)
-            && run.is_some_and(|run| run.definition().execution.pack_size_max != Some(1))
+            && run.is_some_and(|run| {
+                run.definition().manifest.packs && run.definition().execution.pack_size_max != Some(1)
+            })
     }
 
-    /// How many slots take packs, busy or free: what waits is dealt out over all of them, so that those which are free
-    /// soon find something.
+    /// How many slots take packs, busy or free: the waiting jobs are divided among all of them, so that slots which
+    /// become free soon find some.
     fn packing_slots(&self, sweep: SweepId) -> u64 {
         let workers = self.workers.all().filter(|worker| self.takes_jobs(worker, sweep));
         let slots = workers.flat_map(WorkerState::slots);
         slots.filter(|slot| slot.description.pack_size_max > 1).count() as u64
     }
 
-    /// The free slots of the workers that accept jobs and are not set aside for all, by worker.
+    /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker.
     fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
         self.workers
             .with_free_slots()
@@ -67,21 +69,26 @@ impl Engine {
             .collect()
     }
 
-    /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where
-    /// nobody can, so that they fail with the reason instead of waiting for ever.
-    fn next_sweep_for(&self, now: Now, name: &WorkerName) -> Option<SweepId> {
+    /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where no worker
+    /// can, so that they fail with the reason instead of waiting indefinitely.
+    fn next_sweep_for(&self, now: Now, name: &WorkerName, position: usize) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
+        let slot = &worker.slots().get(position)?.description;
         let takes = |sweep: SweepId| match worker.has_refused_sweep(sweep) {
             false => self.takes_jobs(worker, sweep),
-            true => !self.is_quarantined(worker, sweep) && !self.somebody_takes_jobs(sweep),
+            true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
         };
         let fits = |run: &&SweepRun| {
-            run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+            run.can_start()
+                && worker.can_run(run)
+                && allows(run, name, slot)
+                && worker.may_read(now, run)
+                && takes(run.id())
         };
         self.sweeps.running().find(fits).map(SweepRun::id)
     }
 
-    /// Gives a free slot the sweep's next job, and as many candidates for its pack as pay.
+    /// Gives a free slot the sweep's next job, and as many pack candidates as pay.
     fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
         let Place { name, position, granted } = place;
         let takes_packs = self.takes_packs(sweep, &place);
@@ -103,15 +110,14 @@ impl Engine {
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
         let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.attempts + 1));
-        // One is enough to look whether its data set is back.
+        // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
         let pack_size = jobs.len() as u32;
-        let early = mutants::is_on(Mutant::LeasesBeginEarly);
-        let deadline_ms = if early { now.monotonic_ms + self.config.lease_ms } else { NOT_TOLD };
+        let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);
@@ -125,7 +131,7 @@ impl Engine {
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
                 dataset_path: run.dataset_path().into(),
-                deadline_ms,
+                lease,
                 started: false,
                 resumed_epochs: 0,
                 is_last: false,
@@ -135,7 +141,7 @@ impl Engine {
                 last: None,
                 objective: None,
                 best: None,
-                progress: (0, 0.0),
+                progress: Progress::Preparing(0.0),
             };
             out.records.push(Record::AttemptGranted {
                 attempt,
@@ -157,7 +163,7 @@ impl Engine {
     }
 }
 
-/// A free slot, and how many that take packs were given jobs at the same time.
+/// A free slot, and how many slots that take packs share the waiting jobs.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     name: &'a WorkerName,
@@ -170,7 +176,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
     let specification = &definition.specification;
     let program = match &specification.trainable {
         Trainable::Model(_) => None,
-        Trainable::Program(program) => Some(Arc::clone(program)),
+        Trainable::Program(program) => Some(program.with_resources(&specification.resources)),
     };
     JobAssignment {
         attempt,
@@ -187,7 +193,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
             val_path: dataset.val_path.clone(),
         }),
         timeout_ms: definition.execution.job_timeout_ms,
-        // Sweeps of other coordinators in the same place have other times.
+        // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,
         keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,

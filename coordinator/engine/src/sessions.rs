@@ -1,4 +1,4 @@
-//! Streams of workers: hello, heartbeat, farewell.
+//! Streams of workers: hello, heartbeat, end.
 
 use terms::{AttemptKey, AttemptState, SweepId, WorkerName};
 
@@ -6,7 +6,7 @@ use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, SessionId,
     ToWorker, Welcome,
     control::tell_to_leave,
-    sweep_run::{ActiveAttempt, NOT_TOLD},
+    sweep_run::{ActiveAttempt, Lease, Progress},
     workers::{Kinship, Rival, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -27,7 +27,7 @@ impl Engine {
             self.sessions.remove(&replaced);
             let (name, host) = (name.clone(), hello.host.clone());
             let reason = match kinship {
-                // One whose spool was copied lives on, and is told why it is not wanted.
+                // One whose spool was copied keeps running, and learns why it is refused.
                 Kinship::Stranger | Kinship::Successor => CloseReason::NameTaken { name, host },
                 Kinship::Same | Kinship::Unknown => CloseReason::Replaced,
             };
@@ -47,7 +47,7 @@ impl Engine {
             refused: refused.into_iter().map(|held| held.attempt).collect(),
         };
         send(session, ToWorker::Welcome(welcome), out);
-        // The stream may have broken before it was told.
+        // The stream may have broken before the order arrived.
         if let Some(worker) = self.workers.get_mut(&name).filter(|worker| worker.is_asked_to_leave()) {
             tell_to_leave(worker, out);
         }
@@ -61,16 +61,16 @@ impl Engine {
             active.worker == *name && held.slot.is_none_or(|slot| slot == active.slot)
         };
         let Some(active) = active.filter(right) else { return false };
-        // A worker that came back with fewer slots still tells what ended on the others.
+        // A worker that came back with fewer slots still reports what ended on the others.
         if !worker.occupy(active.slot, held.attempt) && held.slot.is_some() {
             return false;
         }
-        active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
+        active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
         true
     }
 
-    /// What the worker should run but does not hold is lost; what it never got was not even lost, and what another
-    /// worker of the same name ran is taken back from that one.
+    /// Ends what the worker should run but does not hold. That is lost; but an attempt that the worker never received
+    /// is not, and one that another worker of the same name ran is taken back from that one.
     fn lose_unheld(
         &mut self,
         now: Now,
@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Why a newcomer is not let in, where a worker of the same name is there or about to come back.
+    /// Why a newcomer is not let in while a worker of the same name is connected or about to come back.
     fn name_is_taken(&mut self, now: Now, hello: &Hello) -> Option<CloseReason> {
         let holds = || self.sweeps.are_held_by(&hello.name);
         let Some(worker) = self.workers.get(&hello.name) else {
@@ -126,9 +126,9 @@ impl Engine {
         Some(CloseReason::NameTaken { name: hello.name.clone(), host: worker.host().to_owned() })
     }
 
-    /// Whether attempts that began before this coordinator did are surely another worker's than the newcomer's of the same
-    /// name: it holds none of them, and has no spool of a process that held them. Their worker has their leases' time to
-    /// come back.
+    /// Whether attempts from before this coordinator's start certainly belong to another worker of the newcomer's name:
+    /// the newcomer holds none of them, and has no spool of a process that held them. That worker has until their
+    /// leases end to come back.
     fn is_of_another(&self, hello: &Hello) -> bool {
         let mut running = self.sweeps.attempts();
         let holds = |attempt: AttemptKey| hello.held.iter().any(|held| held.attempt == attempt);
@@ -143,9 +143,9 @@ impl Engine {
         for attempt in granted {
             let run = self.sweeps.get_mut(attempt.job.sweep);
             if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
-                && active.deadline_ms == NOT_TOLD
+                && !active.lease.has_begun()
             {
-                active.deadline_ms = deadline_ms;
+                active.lease = Lease::until(deadline_ms);
             }
         }
         for session in welcomed {
@@ -156,7 +156,7 @@ impl Engine {
         }
     }
 
-    /// Whether a worker has said hello and was not answered yet: it says nothing until it is.
+    /// Whether a worker has said hello and has no answer yet: it sends nothing until then.
     pub(super) fn waits_for_us(&self, name: &WorkerName) -> bool {
         self.workers.get(name).is_some_and(WorkerState::waits_for_welcome)
             && !mutants::is_on(Mutant::LeasesBeginEarly)
@@ -175,15 +175,15 @@ impl Engine {
         }
     }
 
-    /// The worker of a stream, which has just said something.
+    /// The worker of a stream that has just sent something.
     pub(super) fn heard(&mut self, now: Now, session: SessionId) -> Option<WorkerName> {
         let name = self.sessions.get(&session).cloned()?;
         self.workers.get_mut(&name)?.is_heard(now);
         Some(name)
     }
 
-    /// A heartbeat names everything that the worker runs; an attempt that has ended here and is not among it
-    /// holds no slot there.
+    /// A heartbeat names everything that the worker runs; an attempt that has ended here and is not named holds no slot
+    /// there.
     fn free_slots_of_ended_attempts(&mut self, name: &WorkerName, running: &[Heartbeat]) {
         let sweeps = &self.sweeps;
         self.workers.keep_occupants(name, |occupant| {
@@ -211,9 +211,10 @@ impl Engine {
                 unknown.push(attempt);
                 continue;
             };
-            active.deadline_ms = now.monotonic_ms + self.config.lease_ms;
-            if active.progress != (epoch, fraction) {
-                active.progress = (epoch, fraction);
+            active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
+            let progress = Progress::reported(epoch, fraction);
+            if active.progress != progress {
+                active.progress = progress;
                 touched.push(attempt.job.sweep);
             }
         }
@@ -222,7 +223,7 @@ impl Engine {
         out.effects.extend(touched.into_iter().map(progress));
         for attempt in unknown.iter().filter(|attempt| self.is_foreign(&name, **attempt)).collect::<Vec<_>>()
         {
-            self.refuse(&name, &format!("it said to run {attempt}, which it was never given"));
+            self.refuse(&name, &format!("it claimed to run {attempt}, which it was never given"));
         }
         if !unknown.is_empty() {
             revoke(session, &unknown, "the lease is lost", out);
@@ -230,7 +231,6 @@ impl Engine {
     }
 }
 
-/// Sends one message.
 pub(super) fn send(session: SessionId, message: ToWorker, out: &mut Output) {
     out.effects.push(Effect::Send { session, message });
 }

@@ -1,7 +1,10 @@
-//! One sweep in the engine: its fields change by the transitions below and in `transitions` alone. Jobs that never started are only a number to count from, finished ones only a count;
-//! what is held for each job is bounded by the slots of the cluster and the jobs that wait for another attempt. Where packs
-//! begin jobs out of their order, the numbers of those ahead are held too: some bytes a job of the grid at most.
+//! One sweep in the engine. Its fields change only through the transitions below and in `transitions`. Memory does not grow
+//! with the grid: jobs that never started are a number to count from, and finished ones a count. Each job is held only
+//! while it runs or waits for another attempt. Where packs start jobs out of order, their numbers are held too: a few
+//! bytes each.
 
+mod active;
+mod invariants;
 pub(crate) mod metrics;
 mod restored;
 mod transitions;
@@ -13,110 +16,22 @@ use std::{
 };
 
 use domain::{
-    definition::{EPOCHS_MAX, SweepDefinition},
-    record::{BestEpoch, BestJobs, History},
+    definition::SweepDefinition,
+    record::{BestJobs, History},
 };
 use terms::{
-    AttemptKey, DatasetSummary, Epoch, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
-    WorkerName,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    manifest::Described,
 };
 
+pub(super) use self::active::{ActiveAttempt, Lease, Progress, WaitingJob};
 use self::metrics::LeftOutMetrics;
-use super::{EndsSeen, JobCounts, packs::PackKey, weights::Weights};
-use crate::mutants::{self, Mutant};
+use super::{EndsSeen, JobCounts, weights::Weights};
 
-/// Points of the grid that are looked at as candidates for a pack: each costs some nanoseconds. Those that a pack takes follow
-/// the job where jobs are begun in the order of their numbers.
+/// Points of the grid that are examined as pack candidates: each costs some nanoseconds. Where jobs start in the order
+/// of their numbers, the candidates follow the job.
 const CANDIDATES_LOOKED_AT_MAX: u64 = 65_536;
 
-/// A job that had an attempt and waits for another.
-#[derive(Debug, Clone)]
-pub(super) struct WaitingJob {
-    pub(super) attempts: u32,
-    /// Nothing was recorded of it yet.
-    pub(super) is_first: bool,
-    pub(super) history: History,
-    /// Most jobs of its next pack, itself included, where a larger one came to nothing. Not durable: a restart only
-    /// makes it try a larger one again.
-    pub(super) pack_size_max: Option<u32>,
-}
-
-impl WaitingJob {
-    /// One of which the store knows.
-    pub(super) fn again(attempts: u32, history: History) -> Self {
-        Self { attempts, is_first: false, history, pack_size_max: None }
-    }
-
-    fn first() -> Self {
-        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None }
-    }
-
-    fn fits(&self, pack_size: u32) -> bool {
-        self.pack_size_max.is_none_or(|max| pack_size <= max)
-    }
-}
-
-/// The deadline of an attempt whose grant waits for its commit: a lease begins when the worker can know of it.
-pub(super) const NOT_TOLD: u64 = u64::MAX;
-
-/// A job whose attempt holds its lease.
-#[derive(Debug, Clone)]
-pub(super) struct ActiveAttempt {
-    pub(super) attempt: u32,
-    pub(super) worker: WorkerName,
-    pub(super) slot: u32,
-    pub(super) device: String,
-    /// How many jobs its slot was given at once, this one included.
-    pub(super) pack_size: u32,
-    /// What its speed teaches; nothing where its slot takes no packs, or after a restart.
-    pub(super) pack_key: Option<Arc<PackKey>>,
-    /// Most jobs of the pack of its next attempt.
-    pub(super) pack_size_max: Option<u32>,
-    /// Where it was told to find its data set; after a restart, where the sweep says now.
-    pub(super) dataset_path: Arc<Path>,
-    /// When its lease ends, on the monotonic clock; [`NOT_TOLD`] until its grant has left.
-    pub(super) deadline_ms: u64,
-    pub(super) started: bool,
-    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask.
-    pub(super) resumed_epochs: u32,
-    /// Its job gets no more attempts.
-    pub(super) is_last: bool,
-    pub(super) history: History,
-    /// How many it trains; none where the program decides.
-    pub(super) epochs_total: Option<u32>,
-    pub(super) train_seconds: f64,
-    pub(super) last: Option<Epoch>,
-    /// The value of the objective at that epoch.
-    pub(super) objective: Option<f64>,
-    /// The best of its durable epochs.
-    pub(super) best: Option<BestEpoch>,
-    /// Epoch in training and share of it; epoch 0 while data are prepared.
-    pub(super) progress: (u32, f64),
-}
-
-impl ActiveAttempt {
-    /// Whether this is the attempt with the number: the fence.
-    fn is(&self, attempt: u32) -> bool {
-        if mutants::is_on(Mutant::NoFencing) {
-            return true;
-        }
-        self.attempt == attempt
-    }
-
-    /// Whether it is run by that worker.
-    pub(super) fn is_of(&self, worker: &WorkerName) -> bool {
-        if mutants::is_on(Mutant::NoFencing) {
-            return true;
-        }
-        self.worker == *worker
-    }
-
-    pub(super) fn epochs_done(&self) -> u32 {
-        self.last.as_ref().map_or(0, |last| last.number)
-    }
-}
-
-/// One sweep.
 #[derive(Debug)]
 pub(super) struct SweepRun {
     id: SweepId,
@@ -125,13 +40,13 @@ pub(super) struct SweepRun {
     created_unix_ms: u64,
     ended_unix_ms: Option<u64>,
     dataset: Option<Arc<DatasetSummary>>,
-    /// The names of the metrics that came in.
+    /// The names of the metrics so far.
     metrics: MetricSchema,
-    /// Values that were not kept.
+    /// Values that were dropped.
     left_out: LeftOutMetrics,
     /// The smallest job number that never had an attempt.
     next_unstarted: u64,
-    /// Larger numbers that had one: packs take jobs out of order.
+    /// Larger numbers that had one: packs start jobs out of order.
     out_of_order: BTreeSet<u64>,
     waiting: BTreeMap<u64, WaitingJob>,
     active: BTreeMap<u64, ActiveAttempt>,
@@ -140,13 +55,13 @@ pub(super) struct SweepRun {
     failed: u64,
     /// Jobs that had an attempt and were cancelled.
     cancelled: u64,
-    /// Another one whenever a list of jobs that failed or were cancelled may be out of date.
+    /// Replaced whenever a list of jobs that failed or were cancelled may be out of date.
     ends: EndsSeen,
     /// The best done jobs.
     best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
     idle_since_ms: Option<u64>,
-    /// Why that is so, as watchers were told.
+    /// Why, as watchers were told.
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,
@@ -183,9 +98,9 @@ impl SweepRun {
         self.id
     }
 
-    /// Whether its jobs run a user's program.
-    pub(super) fn is_of_programs(&self) -> bool {
-        self.definition.specification.trainable.program().is_some()
+    /// The model that its jobs train; none where they run a user's program.
+    pub(super) fn model(&self) -> Option<&Described> {
+        self.definition.specification.trainable.model()
     }
 
     pub(super) fn definition(&self) -> &Arc<SweepDefinition> {
@@ -209,17 +124,17 @@ impl SweepRun {
         self.dataset.as_ref()
     }
 
-    /// The names of the metrics that came in.
+    /// The names of the metrics so far.
     pub(super) fn metrics(&self) -> &MetricSchema {
         &self.metrics
     }
 
-    /// Values that were not kept.
+    /// Values that were dropped.
     pub(super) fn left_out(&self) -> &LeftOutMetrics {
         &self.left_out
     }
 
-    /// Stands for the ends of its jobs as they are now.
+    /// Identifies the ends of its jobs as they are now.
     pub(super) fn ends(&self) -> &EndsSeen {
         &self.ends
     }
@@ -270,13 +185,13 @@ impl SweepRun {
         self.active.get_mut(&job)
     }
 
-    /// What went wrong so far with a job that waits or runs.
+    /// What has gone wrong so far with a job that waits or runs.
     pub(super) fn history_mut(&mut self, job: u64) -> Option<&mut History> {
         let active = self.active.get_mut(&job).map(|active| &mut active.history);
         active.or_else(|| self.waiting.get_mut(&job).map(|waiting| &mut waiting.history))
     }
 
-    /// Where the attempts that begin now find their data set.
+    /// Where attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
         self.definition.specification.dataset_path()
     }
@@ -295,7 +210,7 @@ impl SweepRun {
         job < self.next_unstarted || self.out_of_order.contains(&job)
     }
 
-    /// Jobs that may start now as far as the sweep's own limit goes.
+    /// How many jobs may start now, as far as the sweep's own limit is concerned.
     pub(super) fn room(&self) -> u64 {
         let room = self
             .definition
@@ -349,8 +264,11 @@ impl SweepRun {
             Some(waiting) => waiting.fits(pack_size),
             None => !self.has_begun(*candidate),
         };
-        let candidates: Vec<u64> =
-            definition.mates(job, CANDIDATES_LOOKED_AT_MAX).filter(waits).take(count as usize).collect();
+        let candidates: Vec<u64> = definition
+            .pack_candidates(job, CANDIDATES_LOOKED_AT_MAX)
+            .filter(waits)
+            .take(count as usize)
+            .collect();
         let take = |job| match self.waiting.remove(&job) {
             Some(again) => (job, again),
             None => {
@@ -361,7 +279,7 @@ impl SweepRun {
         candidates.into_iter().map(take).collect()
     }
 
-    /// The speed of this attempt and of those that its slot was given with it teaches nothing.
+    /// Stops this attempt and the others of its slot from counting as measurements of speed.
     pub(super) fn forget_pack_keys(&mut self, attempt: AttemptKey) {
         let Some(place) = self.active(attempt).map(|active| (active.worker.clone(), active.slot)) else {
             return;
@@ -373,13 +291,13 @@ impl SweepRun {
         }
     }
 
-    /// A job begins: the sweep stands still no more.
+    /// Notes that a job begins, so the sweep is not idle.
     pub(super) fn moves(&mut self) {
         self.idle_since_ms = None;
         self.idle_told.clear();
     }
 
-    /// A job that never had an attempt has one.
+    /// Notes that a job has its first attempt.
     fn begin(&mut self, job: u64) {
         if job != self.next_unstarted {
             self.out_of_order.insert(job);
@@ -391,12 +309,12 @@ impl SweepRun {
         }
     }
 
-    /// Whether some job's numbers come from the data set that was found, so that no other may take its place.
+    /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
         self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
     }
 
-    /// Counts the end of a job that had an attempt, with the values of the objective at its last epoch and at its best.
+    /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.
     fn count_end(&mut self, job: u64, state: JobState, last: Option<f64>, best: Option<f64>) {
         match state {
             JobState::Done => {
@@ -410,7 +328,7 @@ impl SweepRun {
         }
     }
 
-    /// The number that ranks a job, of the values of the objective at its last epoch and at its best.
+    /// The value that ranks a job, given the values of the objective at its last and its best epoch.
     pub(super) fn ranked_value(&self, last: Option<f64>, best: Option<f64>) -> Option<f64> {
         match self.definition.metric.used {
             MetricUse::Last => last,
@@ -418,13 +336,13 @@ impl SweepRun {
         }
     }
 
-    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// Whether one job is better than another. On a tie the smaller number wins, so that the order in which they ended
     /// does not matter.
     pub(super) fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
         self.definition.metric.outranks(one, other)
     }
 
-    /// The final state that is reached now, if the sweep has nothing left to do.
+    /// The final state to enter now, if the sweep has nothing left to do.
     pub(super) fn settled_state(&self) -> Option<SweepState> {
         let idle = self.active.is_empty();
         match self.state {
@@ -449,46 +367,5 @@ impl SweepRun {
             failed: self.failed,
             cancelled,
         }
-    }
-
-    pub(super) fn check_invariants(&self) -> Result<(), String> {
-        self.weights.check_invariants(self)?;
-        let counted = self.never_started()
-            + (self.waiting.len() + self.active.len()) as u64
-            + self.done
-            + self.diverged
-            + self.failed
-            + self.cancelled;
-        if counted != self.job_count() {
-            return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
-        }
-        if let Some(job) =
-            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
-        {
-            return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
-        }
-        if self.out_of_order.first().is_some_and(|job| *job <= self.next_unstarted)
-            || self.out_of_order.last().is_some_and(|job| *job > self.job_count())
-        {
-            return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
-        }
-        if self.active.keys().any(|job| !self.has_begun(*job)) {
-            return Err(format!("sweep {}: a job runs that never started", self.id));
-        }
-        if self.state.is_final() && !self.active.is_empty() {
-            return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
-        }
-        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
-        if let Some((job, active)) =
-            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
-        {
-            return Err(format!(
-                "job {}/{job} has {} epochs of {}",
-                self.id,
-                active.epochs_done(),
-                total(active)
-            ));
-        }
-        Ok(())
     }
 }

@@ -1,16 +1,17 @@
-//! All sweeps, and which of them are running: an event costs what runs, not what was ever submitted.
+//! All sweeps, and which of them are running, so that an event's cost depends on what runs, not on all that was ever
+//! submitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use terms::{AttemptKey, SweepId, SweepState, WorkerName};
 
-use super::sweep_run::{ActiveAttempt, NOT_TOLD, SweepRun};
+use super::sweep_run::{ActiveAttempt, Lease, SweepRun};
 
 /// The sweeps by number.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     runs: BTreeMap<SweepId, SweepRun>,
-    /// Every sweep that is running, and others that were touched lately.
+    /// Every sweep that is running, and others that were touched recently.
     touched: BTreeSet<SweepId>,
 }
 
@@ -19,7 +20,7 @@ impl Sweeps {
         self.runs.get(&sweep)
     }
 
-    /// A sweep that may be running afterwards.
+    /// The sweep; it may be running afterwards.
     pub(super) fn get_mut(&mut self, sweep: SweepId) -> Option<&mut SweepRun> {
         let run = self.runs.get_mut(&sweep)?;
         self.touched.insert(sweep);
@@ -71,8 +72,8 @@ impl Sweeps {
     /// Extends the leases of a worker, except those that it cannot know of yet.
     pub(super) fn extend_leases(&mut self, worker: &WorkerName, deadline_ms: u64) {
         let active = self.runs.values_mut().flat_map(SweepRun::attempts_mut);
-        for active in active.filter(|active| active.worker == *worker && active.deadline_ms != NOT_TOLD) {
-            active.deadline_ms = deadline_ms;
+        for active in active.filter(|active| active.worker == *worker && active.lease.has_begun()) {
+            active.lease = Lease::until(deadline_ms);
         }
     }
 

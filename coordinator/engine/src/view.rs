@@ -1,5 +1,5 @@
-//! What users are shown of sweeps and workers. What is long or takes time to make (texts, parameters) is made of the
-//! definition by who shows it, outside of the engine's turn.
+//! What users see of sweeps and workers. Whoever shows it derives long or costly parts (texts, parameters) from the
+//! definition, outside of the engine's turn.
 
 use std::sync::Arc;
 
@@ -11,9 +11,7 @@ use super::{LeftOutMetrics, SlotDescription, sweep_run::SweepRun};
 /// A sweep as it is now.
 #[derive(Debug, Clone)]
 pub struct SweepView {
-    /// What it is.
     pub definition: Arc<SweepDefinition>,
-    /// Its state.
     pub state: SweepState,
     /// Its jobs by state.
     pub counts: JobCounts,
@@ -25,20 +23,19 @@ pub struct SweepView {
     pub best: Option<(u64, f64)>,
     /// What the workers found.
     pub dataset: Option<Arc<DatasetSummary>>,
-    /// Why jobs wait; none where none does, and where nobody asked for it.
+    /// Why jobs wait; none where none does, and where no one asked.
     pub waiting: Option<Waiting>,
     /// The best weights that are kept.
     pub best_weights: Option<KeptWeights>,
     /// How many weights are on their way from workers.
     pub weights_awaited: u64,
-    /// The names of the metrics that came in.
+    /// The names of the metrics so far.
     pub metrics: MetricSchema,
-    /// Values that were not kept.
+    /// Values that were dropped.
     pub left_out: LeftOutMetrics,
 }
 
 impl SweepView {
-    /// Its number.
     pub fn id(&self) -> SweepId {
         self.definition.id
     }
@@ -52,13 +49,11 @@ impl SweepView {
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Jobs that wait.
     pub pending: u64,
-    /// Jobs in training.
     pub running: u64,
-    /// Jobs whose every epoch was trained.
+    /// Jobs that trained all their epochs.
     pub done: u64,
-    /// Jobs whose loss is not a number any more.
+    /// Jobs whose loss is no longer a number.
     pub diverged: u64,
     /// Jobs without attempts left.
     pub failed: u64,
@@ -66,10 +61,9 @@ pub struct JobCounts {
     pub cancelled: u64,
 }
 
-/// Why jobs of a sweep wait, and for how long nothing has moved.
+/// Why jobs of a sweep wait, and for how long none has run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Why.
     pub reason: WaitReason,
     /// The same for people.
     pub text: String,
@@ -92,20 +86,17 @@ pub enum WaitReason {
     MaxParallel,
     /// Every slot that could take them is busy.
     SlotsBusy,
-    /// The data set is not there at the moment.
+    /// The data set is not available at the moment.
     DataSet,
 }
 
 /// Weights that are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptWeights {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
-    /// Who trained them.
     pub worker: WorkerName,
-    /// What they are.
     pub file: WeightsFile,
     /// The value that ranks the job.
     pub value: f64,
@@ -114,7 +105,6 @@ pub struct KeptWeights {
 /// A sweep and what runs of it.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// The sweep.
     pub sweep: SweepView,
     /// The jobs in training, in the order of their numbers.
     pub running: Vec<RunningJob>,
@@ -123,13 +113,10 @@ pub struct Snapshot {
 /// A job in training.
 #[derive(Debug, Clone)]
 pub struct RunningJob {
-    /// Which.
     pub attempt: AttemptKey,
-    /// Who trains it.
+    /// The worker that trains it.
     pub worker: WorkerName,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// Epochs that are durable.
     pub epochs_done: u32,
@@ -137,20 +124,20 @@ pub struct RunningJob {
     pub epochs_total: Option<u32>,
     /// Share of the current epoch, in [0, 1]; of the data set's preparation while `preparing`.
     pub fraction: f64,
-    /// Until its trainer has the data set.
+    /// True until its trainer has the data set.
     pub preparing: bool,
     /// The last durable epoch.
     pub last: Option<Epoch>,
 }
 
-/// What a worker is for those who ask.
+/// A worker's status for users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerStatus {
     /// It takes jobs.
     Connected,
     /// It takes no more jobs and leaves.
     Draining,
-    /// It is given no jobs, or none of some sweeps, until something changes.
+    /// It gets no jobs, or none of some sweeps, until something changes.
     Quarantined,
     /// Its stream is gone.
     Disconnected,
@@ -159,7 +146,6 @@ pub enum WorkerStatus {
 /// A worker as it is now.
 #[derive(Debug, Clone)]
 pub struct WorkerView {
-    /// Its name.
     pub name: WorkerName,
     /// Its machine, for people.
     pub host: String,
@@ -175,12 +161,12 @@ pub struct WorkerView {
     pub last_seen_unix_ms: u64,
     /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away; empty otherwise.
     pub reason: String,
-    /// It has said itself that it leaves: what it was only told may be forgotten with this coordinator, before it came there.
+    /// It has confirmed that it leaves. A mere order to leave is forgotten with this coordinator if it has not arrived.
     pub has_said_draining: bool,
 }
 
 impl WorkerView {
-    /// About how much memory it takes up, which is about what its message has.
+    /// Roughly the memory that it takes, which is about the size of its message.
     pub(super) fn bytes(&self) -> usize {
         let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
         size_of::<Self>()
@@ -211,20 +197,16 @@ impl SweepRun {
 
     /// The sweep and what runs.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let running = self.attempts().map(|(attempt, active)| {
-            let (epoch, fraction) = active.progress;
-            RunningJob {
-                attempt,
-                worker: active.worker.clone(),
-                slot: active.slot,
-                device: active.device.clone(),
-                epochs_done: active.epochs_done(),
-                epochs_total: active.epochs_total,
-                // Progress that speaks of an epoch already recorded came late.
-                fraction: if epoch > 0 && epoch <= active.epochs_done() { 0.0 } else { fraction },
-                preparing: !active.started,
-                last: active.last.clone(),
-            }
+        let running = self.attempts().map(|(attempt, active)| RunningJob {
+            attempt,
+            worker: active.worker.clone(),
+            slot: active.slot,
+            device: active.device.clone(),
+            epochs_done: active.epochs_done(),
+            epochs_total: active.epochs_total,
+            fraction: active.progress.fraction_after(active.epochs_done()),
+            preparing: !active.started,
+            last: active.last.clone(),
         });
         Snapshot { sweep: self.view(), running: running.collect() }
     }

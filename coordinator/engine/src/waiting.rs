@@ -1,6 +1,11 @@
-//! Why jobs wait, by the rules that `schedule` goes by, so that nobody has to guess why nothing moves.
+//! Why jobs wait, by the rules that `schedule` follows, so that no one has to guess why nothing runs.
 
-use terms::{SweepState, WorkerName};
+use std::collections::BTreeMap;
+
+use terms::{
+    SweepState, WorkerName,
+    manifest::{Described, ManifestHash},
+};
 
 use super::{
     Effect, Engine, Now, Observation, Output, WaitReason, Waiting, sweep_run::SweepRun, workers::WorkerState,
@@ -9,18 +14,18 @@ use super::{
 /// Workers whose reasons are named; more would fill the screen.
 const NAMED_MAX: usize = 3;
 
-/// How long nothing must move before watchers are told why, in milliseconds: workers take some seconds to start.
+/// How long no job must run before watchers are told why, in milliseconds: workers take some seconds to start.
 const IDLE_TOLD_AFTER_MS: u64 = 10_000;
 
-/// The workers as all sweeps see them, looked at once for all of these: thousands of sweeps may wait for hundreds of
-/// workers, at each tick.
+/// The workers as all sweeps see them, examined once for all: at each tick, thousands of sweeps may wait for hundreds
+/// of workers.
 struct Crowd<'a> {
     /// Why no worker takes jobs of any sweep, where that is so.
     none_serves: Option<String>,
-    /// Whether workers serve that nothing speaks against, whatever the sweep, and whether one of them has a free slot.
+    /// Whether some worker is available to every sweep, and whether one of them has a free slot.
     plain: bool,
     plain_has_free_slots: bool,
-    /// The others that serve: sweeps may differ about them.
+    /// The other available workers: sweeps may differ about them.
     marked: Vec<(&'a WorkerName, &'a WorkerState)>,
 }
 
@@ -40,16 +45,19 @@ impl Engine {
         let serving: Vec<_> = connected.iter().copied().filter(|(_, worker)| !worker.is_draining()).collect();
         let none_serves = match (connected.is_empty(), serving.is_empty()) {
             (true, _) => Some("no worker is connected".to_owned()),
-            (_, true) => Some(format!("every connected worker leaves: {}", named(&connected, leaving))),
+            (_, true) => Some(format!("every connected worker is leaving: {}", named(&connected, leaving))),
             _ => None,
         };
-        let programs: Vec<&SweepRun> =
-            self.sweeps.running().filter(|run| run.is_of_programs()).take(1).collect();
+        // A sweep of each kind stands for the others.
+        let mut kinds: BTreeMap<Option<ManifestHash>, &SweepRun> = BTreeMap::new();
+        for run in self.sweeps.running() {
+            kinds.entry(run.model().map(Described::hash)).or_insert(run);
+        }
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
             looks_at_a_worker();
             let is_unfit = || worker.refused_sweeps().any(|sweep| self.sweeps.is_running(sweep));
-            let runs_none = || programs.iter().any(|run| !worker.can_run(run));
-            worker.is_accused() || !worker.away().is_empty() || is_unfit() || runs_none()
+            let lacks_some = || kinds.values().any(|run| !worker.can_run(run));
+            worker.is_suspect() || !worker.away().is_empty() || is_unfit() || lacks_some()
         });
         let plain_has_free_slots = plain.iter().any(|(_, worker)| worker.has_free_slot());
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
@@ -71,6 +79,9 @@ impl Engine {
         if crowd.none_serves.is_some() {
             return Some(Why::NoWorker);
         }
+        if let Some((why, _)) = self.lacks_slots(run) {
+            return Some(why);
+        }
         if crowd.plain_has_free_slots {
             return None;
         }
@@ -82,7 +93,7 @@ impl Engine {
         };
         let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id());
         for (_, worker) in &crowd.marked {
-            // One that is busy tells no more than another one that is.
+            // One busy worker adds nothing to another.
             if farthest == Some(Why::SlotsBusy) && !worker.has_free_slot() {
                 continue;
             }
@@ -106,37 +117,50 @@ impl Engine {
             let those = those.filter(|(_, worker)| obstacle(worker, run, others) == Some(reason));
             named(&those.collect::<Vec<_>>(), why)
         };
+        if let Some((_, text)) = self.lacks_slots(run).filter(|(why, _)| *why == reason) {
+            return text;
+        }
         match reason {
-            Why::Paused => format!("paused; `sweep resume {}` has it go on", run.id()),
+            Why::Paused => format!("paused; `sweep resume {}` continues it", run.id()),
             Why::MaxParallel if run.running_jobs() == 1 => {
-                "1 job runs, as many as max_parallel allows".to_owned()
+                "1 job runs, which is all that max_parallel allows".to_owned()
             }
-            Why::MaxParallel => format!("{} jobs run, as many as max_parallel allows", run.running_jobs()),
+            Why::MaxParallel => {
+                format!("{} jobs run, which is all that max_parallel allows", run.running_jobs())
+            }
             Why::NoWorker => crowd.none_serves.clone().unwrap_or_default(),
             Why::AllQuarantined => {
                 let why = of_those(&|worker| self.quarantine(worker).unwrap_or_default());
-                format!("every worker is set aside: {why}")
+                format!("every worker is quarantined: {why}")
             }
             Why::NoneCanTrain => {
+                let have = crowd.marked.iter().any(|(_, worker)| worker.can_run(run));
                 let why = of_those(&|worker| match worker.can_run(run) {
                     true => "it has refused this sweep".to_owned(),
-                    false => "it runs no programs, which it would with `sweep-worker start --allow-commands`"
-                        .to_owned(),
+                    false => lacks(worker, run),
                 });
-                format!("no worker can train this sweep: {why}")
+                match run.model().filter(|_| !have) {
+                    Some(model) => {
+                        format!(
+                            "no connected worker has the model {}, version {}: {why}",
+                            model.name, model.version
+                        )
+                    }
+                    None => format!("no worker can train this sweep: {why}"),
+                }
             }
             Why::DataSet => {
                 let reason = |worker: &WorkerState| {
                     worker.away().get(run.dataset_path()).map(|away| away.reason.clone()).unwrap_or_default()
                 };
-                format!("the data set is away, and tried again until it is back: {}", of_those(&reason))
+                format!("the data set is not available; workers try again until it is: {}", of_those(&reason))
             }
             Why::SlotsBusy if run.running_jobs() == 0 => "every slot is busy with other sweeps".to_owned(),
             Why::SlotsBusy => "every slot is busy".to_owned(),
         }
     }
 
-    /// Notes which sweeps have jobs that wait and none that runs, and tells their watchers why once that has lasted, and
+    /// Finds sweeps with jobs that wait and none that runs, and tells their watchers why once that has lasted, and
     /// again when the reason changes.
     pub(super) fn note_idle_sweeps(&mut self, now: Now, out: &mut Output) {
         let crowd = self.crowd();
@@ -147,7 +171,7 @@ impl Engine {
             .map(|run| {
                 let reason = Some(run).filter(idle).and_then(|run| self.why_waiting(&crowd, run));
                 let since = run.idle_since_ms().unwrap_or(now.monotonic_ms);
-                // Words take longer to find than that there is a reason.
+                // Formatting the reason costs more than noticing it.
                 let is_due = now.monotonic_ms.saturating_sub(since) >= IDLE_TOLD_AFTER_MS;
                 let text = reason.filter(|_| is_due).map(|reason| self.why_in_words(&crowd, run, reason));
                 (run.id(), reason.map(|_| since), text)
@@ -163,7 +187,8 @@ impl Engine {
     }
 }
 
-/// What speaks against a worker that serves, for the sweep; `others` are there that are not suspect.
+/// What prevents an available worker from running the sweep; `others` says whether there are workers that are not
+/// suspect.
 fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitReason> {
     looks_at_a_worker();
     if !worker.can_run(run) {
@@ -178,7 +203,21 @@ fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitRe
     worker.away().contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
 }
 
-/// What is to be said of each of these workers; of the first of many.
+/// Why a worker cannot run what a sweep is about.
+fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
+    let Some(model) = run.model() else {
+        return "it runs no programs, which it would with `sweep-worker start --allow-commands`".to_owned();
+    };
+    let own: Vec<String> =
+        worker.models().iter().map(|own| format!("{} {}", own.name, own.version)).collect();
+    match worker.models().iter().any(|own| own.name == model.name && own.version == model.version) {
+        true => format!("its {} lacks what the sweep's has; update its trainer", model.name),
+        false if own.is_empty() => "it trains no models".to_owned(),
+        false => format!("it has {}", own.join(", ")),
+    }
+}
+
+/// What to say about each of these workers; of many, only about the first.
 fn named(workers: &[(&WorkerName, &WorkerState)], why: impl Fn(&WorkerState) -> String) -> String {
     let named = workers.iter().take(NAMED_MAX).map(|(name, worker)| format!("{name}: {}", why(worker)));
     let more = (workers.len() > NAMED_MAX).then(|| "and others".to_owned());
@@ -191,7 +230,7 @@ fn leaving(worker: &WorkerState) -> String {
 
 #[cfg(test)]
 thread_local! {
-    /// How many workers were looked at, so that tests see what a tick costs.
+    /// How many workers were examined, so that tests see what a tick costs.
     pub(super) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

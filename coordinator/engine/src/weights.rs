@@ -1,7 +1,7 @@
-//! Trained weights: whose are wanted, and whose are kept. The bytes themselves never come here. A worker offers what it
-//! has; weights are wanted where they would be among the best that are kept, and count once they are durable. What is
-//! kept is only given up for better weights that are there already, so that a worker that dies with the best ones costs
-//! no others.
+//! Trained weights: which are wanted, and which are kept. The bytes themselves never come here. A worker offers what it
+//! has; weights are wanted if they would be among the best that are kept, and count once they are durable. Kept weights
+//! are only dropped for better ones that are already durable, so that a worker that dies with the best ones costs no
+//! others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,30 +13,30 @@ use terms::{AttemptKey, SweepId, WorkerName, snapshot::SnapshotId};
 
 use super::{Effect, Engine, KeptWeights, Observation, Output, sweep_run::SweepRun};
 
-/// What becomes of weights that a worker has.
+/// What to do with weights that a worker has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WeightsAnswer {
-    /// They can be thrown away, for this reason.
+    /// They can be deleted, for this reason.
     NotWanted(String),
-    /// Nobody knows yet: the attempt's end has not come in.
+    /// Not known yet: the attempt's end has not arrived.
     Waiting,
-    /// They shall be handed over, to lie under this name.
+    /// They must be uploaded, under this name.
     Wanted {
-        /// Below the place where all are kept.
+        /// Below the folder of all weights.
         name: String,
     },
     /// They are kept.
     Durable,
 }
 
-/// The names of files of weights, below the place where all are kept.
+/// The names of files of weights, below the folder of all weights.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WeightsNames {
     /// Of files that are kept.
     pub kept: BTreeSet<String>,
     /// Of files that are on their way.
     pub awaited: BTreeSet<String>,
-    /// The folders in which files of this coordinator's sweeps lie.
+    /// The folders of this coordinator's sweeps.
     pub folders: BTreeSet<String>,
     /// The files of programs that sweeps name.
     pub snapshots: BTreeSet<SnapshotId>,
@@ -100,7 +100,7 @@ impl Weights {
 }
 
 impl SweepRun {
-    /// The name of a file of weights, below the place where all are kept: no other file ever has it.
+    /// The name of a file of weights, below the folder of all weights: no other file ever has it.
     fn weights_name(&self, job: u64, attempt: u32, file: &WeightsFile) -> String {
         weights_name(self.id(), self.created_unix_ms(), job, attempt, &file.blake3)
     }
@@ -119,7 +119,7 @@ impl SweepRun {
         }
     }
 
-    /// Gives up what is not among the best any more.
+    /// Drops weights that are no longer among the best.
     pub(super) fn trim_weights(&mut self, out: &mut Output) {
         let outranked: Vec<u64> = self
             .weights()
@@ -131,7 +131,7 @@ impl SweepRun {
         for job in outranked {
             let Some(entry) = self.weights_mut().0.remove(&job) else { continue };
             let attempt = self.attempt_key(job, entry.attempt);
-            // Also of what was on its way: a part of it may have come in.
+            // Also for weights that were on their way: a part may have arrived.
             let name = self.weights_name(job, entry.attempt, &entry.file);
             out.effects.push(Effect::RemoveWeights { name });
             let reason = "others are better".to_owned();
@@ -168,8 +168,8 @@ impl Entry {
     }
 }
 
-/// The name of a file of weights, below the place where all are kept. Sweeps of other coordinators in the same place have
-/// other times.
+/// The name of a file of weights, below the folder of all weights. Sweeps of other coordinators with the same folder
+/// have other times.
 pub fn weights_name(sweep: SweepId, created_unix_ms: u64, job: u64, attempt: u32, blake3: &str) -> String {
     let hash: String = blake3.chars().filter(char::is_ascii_hexdigit).take(32).collect();
     format!("{}/{job}-{attempt}-{hash}.safetensors", weights_folder(sweep, created_unix_ms))
@@ -179,7 +179,7 @@ fn weights_folder(sweep: SweepId, created_unix_ms: u64) -> String {
     format!("{sweep}-{created_unix_ms}")
 }
 
-/// What an attempt that is done has left.
+/// The weights that an attempt left when it was done.
 pub(super) struct Left {
     pub(super) attempt: AttemptKey,
     pub(super) worker: WorkerName,
@@ -190,7 +190,7 @@ pub(super) struct Left {
 }
 
 impl Engine {
-    /// An attempt is done, whose job's end has just been counted: whether its weights are waited for.
+    /// An attempt is done, and its job's end has just been counted: decides whether to wait for its weights.
     pub(super) fn weights_left(&mut self, left: Left, out: &mut Output) {
         let Left { attempt, worker, objective, best, weights } = left;
         let keeps = self.config.keeps_weights;
@@ -212,7 +212,7 @@ impl Engine {
         }
     }
 
-    /// What becomes of weights that a worker offers.
+    /// What to do with weights that a worker offers.
     pub(super) fn weights_offered(&self, attempt: AttemptKey, file: &WeightsFile) -> WeightsAnswer {
         let Some(run) = self.sweeps.get(attempt.job.sweep) else {
             return WeightsAnswer::NotWanted("there is no such sweep".to_owned());
@@ -228,7 +228,7 @@ impl Engine {
         WeightsAnswer::NotWanted(others.to_owned())
     }
 
-    /// A file is where it is to be, whole: it counts if it is still wanted.
+    /// A file is in its place, whole: it counts if it is still wanted.
     pub(super) fn weights_kept(
         &mut self,
         attempt: AttemptKey,
@@ -247,7 +247,7 @@ impl Engine {
         self.weights_offered(attempt, file)
     }
 
-    /// A worker has no weights after all of an attempt that it said it had.
+    /// A worker does not have weights of an attempt that it reported.
     pub(super) fn weights_lost(
         &mut self,
         attempt: AttemptKey,
@@ -269,7 +269,7 @@ impl Engine {
         WeightsAnswer::NotWanted("the worker has lost them".to_owned())
     }
 
-    /// The names of all files that are kept or on their way, and the folders where files of this coordinator lie.
+    /// The names of all files that are kept or on their way, and the folders of this coordinator's files.
     pub(super) fn weights_names(&self) -> WeightsNames {
         let mut names = WeightsNames::default();
         for run in self.sweeps.all() {

@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
 };
 
-use terms::{AttemptKey, SweepId, WorkerName};
+use terms::{
+    AttemptKey, SweepId, WorkerName,
+    manifest::{Described, builtins_described},
+};
 
 pub(super) use self::roster::Workers;
 use super::{
@@ -16,56 +19,55 @@ use super::{
 };
 use crate::mutants::{self, Mutant};
 
-/// How long a worker is remembered whose stream broke, in milliseconds of wall-clock time: long enough to ask about it.
+/// How long a worker is remembered after its stream broke, in milliseconds of wall-clock time: long enough to ask about
+/// it.
 pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
 
-/// The same of one that left in order: whoever told it to leave can see that it has.
+/// The same for a worker that left in order: whoever told it to leave can see that it has.
 const FORGET_LEFT_AFTER_MS: u64 = 60_000;
 
-/// Workers that have left and are remembered at the same time, the latest ones: a cluster whose machines have other names
-/// after each start must not fill the memory.
+/// Departed workers that are remembered at the same time, the latest ones: a cluster whose machines get new names at
+/// each start must not fill the memory.
 const DEPARTED_MAX: usize = 200;
 
-/// Slots that are remembered of a worker that has left, and characters of each text: with [`DEPARTED_MAX`], some megabytes
-/// in all.
+/// Slots that are remembered of a departed worker, and characters of each text: with [`DEPARTED_MAX`], some megabytes
+/// in total.
 const DEPARTED_SLOTS_MAX: usize = 16;
 const DEPARTED_TEXT_MAX: usize = 200;
 
-/// Workers that are connected at the same time: many times those of the largest cluster.
+/// Workers that are connected at the same time: many times the largest cluster.
 const CONNECTED_MAX: usize = 10_000;
 
-/// What is kept of all their hellos, in bytes: ten thousand workers of eight GPUs each have some twenty megabytes. Each hello
+/// Memory of all their hellos, in bytes: ten thousand workers of eight GPUs each need some twenty megabytes. Each hello
 /// may be long, and one connection may bring many.
 const CONNECTED_BYTES_MAX: usize = 64 << 20;
 
-/// How long it is shown that a worker of the same name was turned away, in milliseconds: such a one tries again each some
-/// seconds.
+/// How long to show that a worker of the same name was turned away, in milliseconds: it tries again every few seconds.
 const RIVAL_SHOWN_MS: u64 = 60_000;
 
-/// What a process that says hello is to the one that had its name before.
+/// The relation of a process that says hello to the one that had its name before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kinship {
     /// It is that process.
     Same,
     /// It has that process's spool, so that process has ended.
     Successor,
-    /// Neither: another worker that was given the same name, or the same one without its spool.
+    /// Neither: another worker with the same name, or the same one without its spool.
     Stranger,
-    /// Nothing is known of the one before.
+    /// Nothing is known about the one before.
     Unknown,
 }
 
-/// A worker that was turned away as its name is taken.
+/// A worker that was turned away because its name is taken.
 #[derive(Debug)]
 pub(super) struct Rival {
     pub(super) host: String,
     pub(super) at_unix_ms: u64,
 }
 
-/// Bytes of a page of workers; the last one may go beyond it. Far below the 4 MiB that gRPC's clients take.
+/// Bytes of a page of workers; the last one may exceed it. Far below the 4 MiB that gRPC clients accept.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// One worker.
 #[derive(Debug)]
 pub(super) struct WorkerState {
     /// Its stream; none while it is away.
@@ -83,6 +85,8 @@ pub(super) struct WorkerState {
     leaving: String,
     slots: Vec<SlotState>,
     runs_programs: bool,
+    /// What its trainer trains.
+    models: Vec<Described>,
     last_seen_unix_ms: u64,
     /// When the last message came, on the clock of leases.
     last_heard_ms: u64,
@@ -91,19 +95,18 @@ pub(super) struct WorkerState {
     returns_until_ms: u64,
     /// The last other worker of its name that was turned away.
     rival: Option<Rival>,
-    /// Sweeps that it said it cannot run.
+    /// Sweeps that it reported it cannot run.
     unfit: BTreeSet<SweepId>,
-    /// Data sets that it could not read when it last tried, by their paths.
+    /// Data sets that it could not read at the last try, by their paths.
     away: BTreeMap<PathBuf, Away>,
-    /// Its process, told from one that was started anew.
+    /// Identifies its process, which differs after a restart.
     instance: String,
-    /// About how much memory its hello takes up.
+    /// Roughly the memory that its hello takes.
     bytes: usize,
     /// What is attributed to it.
     standing: Standing,
 }
 
-/// One slot.
 #[derive(Debug)]
 pub(super) struct SlotState {
     pub(super) description: SlotDescription,
@@ -117,10 +120,13 @@ impl Hello {
         let of_slot = |slot: &SlotDescription| {
             size_of::<SlotState>() + slot.device.capacity() + slot.description.capacity()
         };
+        // Most workers have the same, which are kept once; those that many have are built in.
+        let is_own = |model: &&Described| !builtins_described().contains(model);
         let texts = [&self.instance, &self.host, &self.software_version];
         size_of::<WorkerState>()
             + self.slots.iter().map(of_slot).sum::<usize>()
             + texts.into_iter().map(String::capacity).sum::<usize>()
+            + self.models.iter().filter(is_own).map(Described::bytes).sum::<usize>()
     }
 }
 
@@ -135,7 +141,7 @@ impl WorkerState {
     /// A worker that has said hello on a stream.
     pub(super) fn new(now: Now, session: SessionId, hello: Hello) -> Self {
         let bytes = hello.bytes_kept();
-        let Hello { instance, host, software_version, slots, draining, runs_programs, .. } = hello;
+        let Hello { instance, host, software_version, slots, draining, runs_programs, models, .. } = hello;
         let slot = |description| SlotState { description, occupants: BTreeSet::new() };
         Self {
             session: Some(session),
@@ -148,6 +154,7 @@ impl WorkerState {
             leaving: String::new(),
             slots: slots.into_iter().map(slot).collect(),
             runs_programs,
+            models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
             returns_until_ms: 0,
@@ -160,9 +167,18 @@ impl WorkerState {
         }
     }
 
-    /// Whether it can run what the sweep is about: programs only where its user allows them.
+    /// Whether it can run what the sweep is about: programs only where its user allows them, models only where its trainer
+    /// trains them.
     pub(super) fn can_run(&self, run: &SweepRun) -> bool {
-        self.runs_programs || !run.is_of_programs()
+        match run.model() {
+            None => self.runs_programs,
+            Some(model) => self.models.iter().any(|own| own.trains(model)),
+        }
+    }
+
+    /// What its trainer trains.
+    pub(super) fn models(&self) -> &[Described] {
+        &self.models
     }
 
     /// Its stream; none while it is away.
@@ -196,7 +212,7 @@ impl WorkerState {
         &mut self.standing
     }
 
-    /// Data sets that it could not read when it last tried, by their paths.
+    /// Data sets that it could not read at the last try, by their paths.
     pub(super) fn away(&self) -> &BTreeMap<PathBuf, Away> {
         &self.away
     }
@@ -205,7 +221,7 @@ impl WorkerState {
         &mut self.away
     }
 
-    /// It said something.
+    /// Notes that it sent something.
     pub(super) fn is_heard(&mut self, now: Now) {
         (self.last_seen_unix_ms, self.last_heard_ms) = (now.unix_ms, now.monotonic_ms);
     }
@@ -215,12 +231,12 @@ impl WorkerState {
         (self.welcomed, self.last_heard_ms) = (true, monotonic_ms);
     }
 
-    /// Whether it has said hello and was not answered yet: it says nothing until it is.
+    /// Whether it has said hello and has no answer yet: it sends nothing until then.
     pub(super) fn waits_for_welcome(&self) -> bool {
         self.session.is_some() && !self.welcomed
     }
 
-    /// Whether it is expected back, though its stream is gone.
+    /// Whether it is expected back, although its stream is gone.
     pub(super) fn is_expected_back(&self, monotonic_ms: u64) -> bool {
         !self.draining && monotonic_ms < self.returns_until_ms
     }
@@ -230,7 +246,7 @@ impl WorkerState {
         self.rival = Some(rival);
     }
 
-    /// It has said that it takes no more jobs.
+    /// It has confirmed that it takes no more jobs.
     pub(super) fn says_draining(&mut self, reason: String) {
         (self.draining, self.has_said_draining) = (true, true);
         if self.leaving.is_empty() {
@@ -248,7 +264,7 @@ impl WorkerState {
         self.drained
     }
 
-    /// It leaves as a user wants it to: where it is told so, and why; nothing where it leaves already.
+    /// Lets it leave at a user's request: returns its stream, and why; nothing if it leaves already.
     pub(super) fn leave_on_request(&mut self) -> Option<(SessionId, String)> {
         let session = self.session.filter(|_| !self.draining)?;
         self.draining = true;
@@ -256,7 +272,7 @@ impl WorkerState {
         Some((session, self.leaving.clone()))
     }
 
-    /// It has said that it cannot run a sweep.
+    /// It has reported that it cannot run a sweep.
     pub(super) fn refuse_sweep(&mut self, sweep: SweepId) {
         self.unfit.insert(sweep);
     }
@@ -274,14 +290,14 @@ impl WorkerState {
         self.unfit.iter().copied()
     }
 
-    /// An attempt occupies a slot from now on; whether there is such a slot.
+    /// An attempt occupies a slot from now on; returns whether there is such a slot.
     pub(super) fn occupy(&mut self, index: u32, attempt: AttemptKey) -> bool {
         let slot = self.slots.iter_mut().find(|slot| slot.description.index == index);
         slot.map(|slot| slot.occupants.insert(attempt)).is_some()
     }
 
-    /// This worker with what is known of it from the stream before; a process that was started anew is innocent, and one
-    /// on another machine is another worker.
+    /// This worker with what is known from the stream before. A restarted process starts without suspicion, and one on
+    /// another machine is another worker.
     pub(super) fn after(self, before: Option<Self>, kinship: Kinship) -> Self {
         let Some(before) = before else { return self };
         let Self { unfit, away, standing, drained, .. } = before;
@@ -292,7 +308,7 @@ impl WorkerState {
         }
     }
 
-    /// What a process is to this one.
+    /// The relation of a process to this one.
     pub(super) fn kinship(&self, instance: &str, predecessors: &[String]) -> Kinship {
         if self.instance == instance {
             Kinship::Same
@@ -308,6 +324,7 @@ impl WorkerState {
         self.session = None;
         self.last_seen_unix_ms = seen_unix_ms.unwrap_or(self.last_seen_unix_ms);
         self.returns_until_ms = returns_until_ms;
+        self.models = Vec::new();
         self.slots.truncate(DEPARTED_SLOTS_MAX);
         self.slots.shrink_to_fit();
         let slots = self.slots.iter_mut().map(|slot| &mut slot.description);
@@ -325,7 +342,7 @@ impl WorkerState {
         self.session.is_some() && !self.draining
     }
 
-    /// Whether a user has told it to leave, and it has not said that it will.
+    /// Whether a user has told it to leave, and it has not confirmed.
     pub(super) fn was_only_told(&self) -> bool {
         self.drained && !self.has_said_draining
     }
@@ -362,7 +379,7 @@ impl Engine {
             Some(_) => WorkerStatus::Connected,
         };
         let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
-        // What one that is gone ran and has lost runs no more, for all that anyone can know.
+        // Attempts that a departed worker has lost count as no longer running.
         let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
         let shared = worker.rival.as_ref().filter(|rival| {
             let has_left = worker.session.is_none() && !worker.leaving.is_empty();
@@ -390,7 +407,6 @@ impl Engine {
         }
     }
 
-    /// One worker.
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
         let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
         Ok(self.worker_view(now, name, worker))
@@ -402,37 +418,37 @@ impl Engine {
         active.is_some_and(|active| active.worker == *name)
     }
 
-    /// Why a newcomer is not let in though its name is free: what is kept of all workers together is bounded.
+    /// Why a newcomer is not let in although its name is free: the memory for all workers together is bounded.
     pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
         let connected = |worker: &&WorkerState| worker.session.is_some();
         let add = |(workers, bytes), worker: &WorkerState| (workers + 1, bytes + worker.bytes);
         let (all, bytes): (usize, usize) = self.workers.all().filter(connected).fold((0, 0), add);
-        // Whom it replaces.
+        // The worker that it replaces.
         let (own, own_bytes) = self.workers.get(&hello.name).filter(connected).into_iter().fold((0, 0), add);
         let reason = if all - own >= CONNECTED_MAX {
-            format!("{CONNECTED_MAX} workers are connected already, as many as a coordinator takes")
+            format!("{CONNECTED_MAX} workers are already connected, which is the maximum")
         } else if bytes - own_bytes + hello.bytes_kept() > CONNECTED_BYTES_MAX {
             format!(
-                "the names and slots of the workers that are connected take up {CONNECTED_BYTES_MAX} bytes already, as many as a \
+                "the names and slots of the connected workers already take {CONNECTED_BYTES_MAX} bytes, which is all that a \
                  coordinator keeps"
             )
         } else {
             return None;
         };
         Some(CloseReason::NoRoom(format!(
-            "{reason}; this one tries again, or start it with another coordinator"
+            "{reason}; this worker tries again, or start it with another coordinator"
         )))
     }
 
-    /// Cuts off workers whose streams stand but carry nothing: what they hold is lost anyway, and jobs must not
-    /// wait for their slots. One that is alive connects again and says what it holds.
+    /// Cuts off workers whose streams are open but silent: what they hold is lost anyway, and jobs must not wait for
+    /// their slots. A worker that is alive connects again and names what it holds.
     pub(super) fn cut_off_silent_workers(&mut self, now: Now, out: &mut Output) {
         for worker in self.workers.all_mut() {
             let silent = now.monotonic_ms.saturating_sub(worker.last_heard_ms) > self.config.lease_ms;
             let waits_for_us = !worker.welcomed && !mutants::is_on(Mutant::LeasesBeginEarly);
             if let Some(session) = worker.session.take_if(|_| silent && !waits_for_us) {
                 self.sessions.remove(&session);
-                // It was expected for a whole lease.
+                // A whole lease has passed.
                 worker.depart(None, 0);
                 out.effects.push(Effect::Close { session, reason: CloseReason::Silent });
             }
@@ -449,7 +465,7 @@ impl Engine {
             .collect();
         let excess = departed.len().saturating_sub(DEPARTED_MAX);
         departed.sort_unstable();
-        // Those that left up to then go first; more than wanted only where several left in the same millisecond.
+        // Those that left until then are removed; more than needed only if several left in the same millisecond.
         let oldest = excess.checked_sub(1).and_then(|last| departed.get(last)).copied();
         self.workers.retain(|name, worker| {
             let holds = || self.sweeps.are_held_by(name);
@@ -461,7 +477,7 @@ impl Engine {
     }
 }
 
-/// A machine's name as it is told.
+/// A machine's name in messages.
 fn host_or_unknown(host: &str) -> &str {
     if host.is_empty() { "an unknown machine" } else { host }
 }

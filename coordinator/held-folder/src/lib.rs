@@ -1,5 +1,5 @@
-//! Temporary folders that tell whether their process lives: it holds a lock in them, which the system lets go however it
-//! ends. What a crash leaves is removed by the next process that looks in the same place.
+//! Temporary folders that show whether their process is alive: it holds a lock in them, which the system releases
+//! however it ends. The next process that uses the same parent folder removes what a crash has left.
 
 use std::{
     fs::{self, DirEntry, File, TryLockError},
@@ -10,14 +10,14 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The first file in each, and what is in it: nothing is removed that is not known by both, as users choose where such folders
-/// lie and may have others of like names there.
+/// The first file in each folder, and its content: a folder is removed only if both match, as users choose where such
+/// folders lie and may have others with similar names there.
 const LOCK: &str = "lock";
-/// What stands in the first file of each.
+/// Content of the first file in each.
 pub const MARK: &str = "A temporary folder of sweep, which may be removed unless this file is locked.\n";
 /// Characters that are drawn for the end of a name.
 const DRAWN: usize = 6;
-/// How often another one is made where somebody took a new one for dead: more often than chance needs.
+/// How often another folder is made where someone took a new one for dead: more often than happens by chance.
 const TRIES_MAX: usize = 16;
 
 /// A temporary folder. Dropping it removes it.
@@ -42,17 +42,16 @@ impl HeldFolder {
         Err(io::Error::other(format!("new folders in {} are removed at once", parent.display())))
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Whether nobody has removed it.
+    /// Whether no one has removed it.
     pub fn is_there(&self) -> bool {
         is_there(&self.lock, self.path())
     }
 
-    /// Removes those of dead processes of this user in `parent`. What cannot be removed stays.
+    /// Removes the folders of this user's dead processes in `parent`. What cannot be removed stays.
     pub fn remove_stale(parent: &Path, prefix: &str) {
         let user = rustix::process::geteuid().as_raw();
         let is_ours = |entry: &DirEntry| {
@@ -68,7 +67,7 @@ impl HeldFolder {
     }
 }
 
-/// The lock of a new folder; none where somebody took it for dead meanwhile.
+/// The lock of a new folder; none where someone took it for dead meanwhile.
 fn hold(folder: &Path) -> io::Result<Option<File>> {
     let lock = match File::options().create_new(true).write(true).open(folder.join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -76,9 +75,9 @@ fn hold(folder: &Path) -> io::Result<Option<File>> {
     };
     match lock.try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
-        // A file system without locks: nobody can tell that it is dead, and it stays after a crash.
+        // A file system without locks: no one can tell that it is dead, and it stays after a crash.
         Err(TryLockError::Error(_)) => {}
-        // Only now may another process remove it once the lock is free.
+        // From now on another process may remove it once the lock is free.
         Ok(()) => (&lock).write_all(MARK.as_bytes())?,
     }
     Ok(is_there(&lock, folder).then_some(lock))
@@ -90,7 +89,7 @@ fn is_there(lock: &File, folder: &Path) -> bool {
     held.is_ok_and(|held| fs::metadata(folder.join(LOCK)).map(place).is_ok_and(|found| found == held))
 }
 
-/// Whether this is the end of a name that was drawn.
+/// Whether the end of a name has the form of a drawn one.
 fn is_drawn(end: &str) -> bool {
     end.len() == DRAWN && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -106,7 +105,7 @@ fn remove_if_dead(path: &Path) -> bool {
     is_ours && remove(path).is_ok()
 }
 
-/// Removes a folder, its lock last: what is cut off is known by it, and is gone on with by the next.
+/// Removes a folder, its lock last: an interrupted removal is recognised by it, and the next process continues it.
 fn remove(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;

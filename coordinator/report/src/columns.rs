@@ -1,12 +1,12 @@
 //! The names of columns and of JSON keys: one row of a job has the same names in every table and every document.
 //!
-//! Parameters and metrics are the sweep's own and may have any name; one that is taken already stands with a prefix.
+//! Parameters and metrics are the sweep's own and may have any name; one that is already taken gets a prefix.
 
 use std::collections::HashSet;
 
 use terms::MetricSchema;
 
-/// Columns that every job has, whatever its sweep is. A parameter or a metric of such a name has a prefix.
+/// Columns that every job has, in any sweep. A parameter or a metric of such a name gets a prefix.
 pub const JOB_COLUMNS: [&str; 10] = [
     "job",
     "state",
@@ -19,22 +19,22 @@ pub const JOB_COLUMNS: [&str; 10] = [
     "reason",
     "weights",
 ];
-/// Keys of a job's JSON under which other things stand. A metric of such a name has a prefix.
+/// Other keys of a job's JSON. A metric of such a name gets a prefix.
 const JOB_KEYS: [&str; 2] = ["parameters", "epochs"];
 /// Columns that every epoch has.
 pub const EPOCH_COLUMNS: [&str; 4] = ["job", "attempt", "epoch", "epoch_seconds"];
 
-/// Stands before the name of a parameter that is taken.
+/// Prefix of a parameter whose name is taken.
 const PARAMETER: &str = "parameters.";
-/// Stands before the name of a metric that is taken.
+/// Prefix of a metric whose name is taken.
 const METRIC: &str = "metrics.";
 
-/// The names of the columns that a sweep brings itself.
+/// The names of the columns that depend on the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    /// Of its parameters, in their order.
+    /// Of its parameters, in order.
     pub parameters: Vec<String>,
-    /// Of its metrics in the tables of jobs, the objective first: its place in a row of metrics, and its name.
+    /// Of its metrics in the tables of jobs, the objective first: its index in a row of metrics, and its name.
     pub metrics: Vec<(Option<usize>, String)>,
     /// Of the objective at the best epoch.
     pub best: String,
@@ -62,7 +62,7 @@ impl Columns {
 struct Names(HashSet<String>);
 
 impl Names {
-    /// The name, with a prefix as often as it is taken.
+    /// The name, with as many prefixes as it takes to be free.
     fn free(&mut self, prefix: &str, name: &str) -> String {
         let mut name = name.to_owned();
         while !self.0.insert(name.clone()) {

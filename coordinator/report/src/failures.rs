@@ -1,29 +1,28 @@
-//! Jobs without the end that was hoped for, grouped by why.
+//! Jobs that did not end as hoped, grouped by reason.
 
 use std::collections::BTreeMap;
 
 use super::rows::{JobRow, cut};
 
-/// Most reasons that are told apart: more, nobody reads; a job with another one is only counted.
+/// Most reasons that are told apart: no one reads more; a job with another reason is only counted.
 const REASONS_MAX: usize = 200;
-/// Most ranges of job numbers that are named of a group.
+/// Most ranges of job numbers listed for a group.
 const RANGES_MAX: usize = 12;
 
-/// What there is to say of [`Why::NeverStarted`].
+/// The text of [`Why::NeverStarted`].
 pub(super) const NEVER_STARTED: &str = "never started; the sweep was stopped or cancelled";
-/// What a reason's number is shown as where it is not that of all jobs.
+/// Stands for a number in a reason that is not the same for all jobs.
 const ANY: &str = "…";
 
 /// Why jobs ended so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Why {
-    /// For this reason.
     Reason(Reason),
-    /// Nobody said why.
+    /// No reason was given.
     Unknown,
-    /// They never started, and their sweep was stopped or cancelled: of such a job nothing is kept.
+    /// They never started, and their sweep was stopped or cancelled: such jobs have no row.
     NeverStarted,
-    /// For reasons that are not told apart.
+    /// Reasons that are not told apart.
     Various,
 }
 
@@ -56,7 +55,7 @@ impl Group {
         self.named += 1;
     }
 
-    /// `3, 5–9`, and how many are not named.
+    /// `3, 5–9`, and how many are not listed.
     pub(super) fn numbers(&self) -> (String, u64) {
         let range = |(first, last): &(u64, u64)| match last - first {
             0 => first.to_string(),
@@ -70,8 +69,8 @@ impl Group {
 /// The groups of a report, gathered job by job.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// By state and by the reason without what only says where a job was: `in epoch 3` and `in epoch 4` are one.
-    /// Those that never started are apart from others without a reason.
+    /// By state and by the reason without anything that only says where a job was: `in epoch 3` and `in epoch 4` are
+    /// the same. Jobs that never started are separate from others without a reason.
     groups: BTreeMap<(&'static str, bool, String), Group>,
     others: BTreeMap<&'static str, Group>,
 }
@@ -103,7 +102,7 @@ impl Failures {
         self.groups.entry(key).or_insert_with(|| Group::new(row.state, why)).add(row.number);
     }
 
-    /// Failures first, the largest groups before the others; those whose reasons are not told apart at the end.
+    /// Failures first, larger groups before smaller ones; those whose reasons are not told apart last.
     pub(super) fn into_groups(self) -> Vec<Group> {
         let rank = |state: &str| ["failed", "diverged", "cancelled"].iter().position(|one| *one == state);
         let mut groups: Vec<Group> = self.groups.into_values().collect();
@@ -113,8 +112,8 @@ impl Failures {
     }
 }
 
-/// A reason in parts: its texts, and between each two of them something that only says where a job was. All other numbers
-/// are texts: errors are told apart by theirs.
+/// A reason in parts: its texts, and between them what only says where a job was. All other numbers are part of the
+/// texts, as errors differ in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reason {
     texts: Vec<String>,
@@ -139,7 +138,7 @@ impl Reason {
         cut(&self.texts.join(ANY))
     }
 
-    /// Takes in another reason of the same key.
+    /// Merges another reason of the same key.
     fn merge(&mut self, other: &Self) {
         for (place, other) in self.places.iter_mut().zip(&other.places) {
             if place != other {
@@ -155,7 +154,7 @@ impl Reason {
     }
 }
 
-/// What stands before and after something that only says where a job was.
+/// What precedes and follows a text that only says where a job was.
 const PLACES: [(&str, &str); 4] = [
     (" epoch ", ""),
     (" took ", ", validating and the rest "),
@@ -163,14 +162,14 @@ const PLACES: [(&str, &str); 4] = [
     ("while it prepared the data set (", ")"),
 ];
 
-/// From where to where the first such thing goes.
+/// The range of the first such text.
 fn place(text: &str) -> Option<(usize, usize)> {
     let of = |(before, after): &(&str, &str)| {
         text.match_indices(before).find_map(|(at, _)| {
             let from = at + before.len();
             let rest = &text[from..];
             let length = match *after {
-                // Whole times, such as `3m 44s` and `0.3 s`, go to the end of their part of the sentence.
+                // Whole times, such as `3m 44s` and `0.3 s`, extend to the end of their clause.
                 "" if before.ends_with("rest ") => rest.find([',', ';']).unwrap_or(rest.len()),
                 "" => rest.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(rest.len()),
                 after => rest.find(after)?,

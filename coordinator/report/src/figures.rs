@@ -1,4 +1,4 @@
-//! The figures: collected while jobs go by, drawn at the end, turned into pixels with resvg.
+//! The figures: collected while jobs are read, drawn at the end, rendered with resvg.
 
 mod axis;
 mod curve_points;
@@ -31,13 +31,13 @@ use super::{
     strings::{At, Strings},
 };
 
-/// Most points of the scatter plot; more are an even choice and the best.
+/// Most points of the scatter plot; beyond it, an even selection and the best.
 const POINTS_MAX: usize = 2_000;
-/// Points of the best jobs, which are never left out.
+/// Points of the best jobs, which are always shown.
 const BEST_POINTS: usize = 40;
 /// Most learning curves: more lines cannot be told apart.
 const CURVES_MAX: usize = 8;
-/// Where there are more jobs than that, how many of the curves are those of the worst.
+/// With more jobs than that, how many of the curves are those of the worst.
 const WORST_CURVES: usize = 3;
 
 /// Files of the scatter plot where the objective is an accuracy.
@@ -45,7 +45,6 @@ const TIME_AND_SHARE: [&str; 2] = ["figures/time-vs-accuracy.svg", "figures/time
 /// The same where it is another metric.
 const TIME_AND_OBJECTIVE: [&str; 2] = ["figures/time-vs-objective.svg", "figures/time-vs-objective.png"];
 
-/// One finished figure.
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) svg_name: &'static str,
@@ -57,7 +56,7 @@ pub(super) struct Figure {
     pub(super) png: Vec<u8>,
 }
 
-/// What a figure's module makes.
+/// The result of a figure's module.
 struct Drawn {
     svg: String,
     title: String,
@@ -73,7 +72,7 @@ struct Point {
     seconds: f64,
     /// The objective.
     value: f64,
-    /// The value by which it has its colour.
+    /// The value that decides its colour.
     group: String,
     label: String,
 }
@@ -83,7 +82,7 @@ struct Point {
 struct Curve {
     number: u64,
     state: &'static str,
-    /// The parameters that vary, in their order.
+    /// The parameters that vary, in order.
     values: Vec<String>,
     label: String,
     epochs: Vec<Epoch>,
@@ -95,13 +94,13 @@ pub(super) struct Figures {
     varying: Vec<String>,
     /// Whether the best epoch of a job counts.
     uses_best: bool,
-    /// The parameter whose values have colours of their own, once there is a job.
+    /// The parameter whose values have their own colours, once there is a job.
     group: Option<String>,
-    /// A choice that has nothing to do with the jobs' parameters.
+    /// A selection that is independent of the jobs' parameters.
     points: Best<u64, Point>,
     best_points: Best<Place, Point>,
     best_curves: Best<Place, Curve>,
-    /// Those whose end is a result before others, as a machine's failure says nothing of a job's parameters.
+    /// Jobs whose end is a result come before others, as a machine's failure says nothing about a job's parameters.
     worst_curves: Best<(bool, Reverse<Place>), Curve>,
     /// Fewest and most epochs of the jobs that are done.
     epochs: Option<(u32, u32)>,
@@ -132,7 +131,6 @@ impl Figures {
         }
     }
 
-    /// Adds a job.
     pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
         if self.group.is_none() {
             self.group = group(&self.varying, row);
@@ -142,7 +140,7 @@ impl Figures {
             return;
         };
         self.point(place, row, seconds, headings);
-        // A job whose last value is not a number has a curve up to there.
+        // The curve of a job whose last value is not a number ends there.
         if epochs.iter().filter_map(|epoch| headings.objective().value(&epoch.metrics)).any(|v| v.is_finite())
         {
             self.curve(place, row, epochs, headings);
@@ -186,7 +184,6 @@ impl Figures {
         self.worst_curves.offer((is_result, Reverse(place)), curve);
     }
 
-    /// Draws both figures.
     pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
         let strings = headings.strings;
         let epochs = self.epochs.filter(|(fewest, most)| fewest == most);
@@ -215,7 +212,7 @@ impl Figures {
         if self.with_curves > best as u64 {
             let numbers: Vec<u64> = chosen.iter().map(|curve| curve.number).collect();
             let worst = self.worst_curves.into_ranked().into_iter();
-            // The worst of all comes last. Where few jobs have ended, they are among the best, too.
+            // The worst comes last. Where few jobs have ended, the worst are also among the best.
             chosen.extend(worst.rev().filter(|curve| !numbers.contains(&curve.number)));
         }
         let curves = curves::draw(
@@ -230,7 +227,7 @@ impl Figures {
     }
 }
 
-/// The parameter whose values have colours: the first with values that are no numbers, else the first.
+/// The parameter whose values have colours: the first one with values that are not numbers, else the first.
 fn group(varying: &[String], row: &JobRow) -> Option<String> {
     let is_kind = |name: &&String| {
         matches!(
@@ -241,8 +238,8 @@ fn group(varying: &[String], row: &JobRow) -> Option<String> {
     varying.iter().find(is_kind).or_else(|| varying.first()).cloned()
 }
 
-/// A number that has nothing of the job's number left (the finaliser of SplitMix64): numbers of jobs count through the grid,
-/// so that every so many of them have the same values. Of two jobs, it is never the same.
+/// Hashes a job's number (the finaliser of SplitMix64, a bijection): jobs are numbered along the grid, so that a fixed
+/// stride would pick jobs with the same values.
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -250,7 +247,7 @@ fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The points of an even choice and those of the best, each once, the best first.
+/// The points of an even selection and those of the best, each once, the best first.
 fn merged(mut points: Vec<Point>, best: Vec<Point>) -> Vec<Point> {
     let sampled: std::collections::HashSet<u64> = points.iter().map(|point| point.number).collect();
     points.extend(best.into_iter().filter(|point| !sampled.contains(&point.number)));
@@ -258,7 +255,7 @@ fn merged(mut points: Vec<Point>, best: Vec<Point>) -> Vec<Point> {
     points
 }
 
-/// The drawing with its pixels.
+/// The drawing and its pixels.
 fn figure(
     svg_name: &'static str,
     png_name: &'static str,

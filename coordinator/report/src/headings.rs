@@ -1,4 +1,4 @@
-//! What a sweep's parameters and metrics are called in a report, and how their values are to be drawn.
+//! What a report calls a sweep's parameters and metrics, and how it draws their values.
 
 use terms::{Goal, MetricRow, Objective};
 
@@ -12,14 +12,14 @@ use super::{
 const UNIT_SHARE: &str = "share";
 /// Unit of cross-entropies: losses that fall by powers of ten.
 const UNIT_NAT: &str = "nat";
-/// Most parameters that a label names: more, nobody reads.
+/// Most parameters that a label lists: no one reads more.
 const LABEL_PARAMETERS_MAX: usize = 8;
 
 /// A metric of the sweep.
 #[derive(Debug, Clone)]
 pub(crate) struct Metric {
     pub(crate) name: String,
-    /// Its place in the sweep's schema; none where it has none.
+    /// Its index in the sweep's schema; none where it has none.
     pub(crate) index: Option<usize>,
     pub(crate) heading: String,
     /// Within a title.
@@ -41,23 +41,23 @@ impl Metric {
     }
 }
 
-/// What everything is called, in the language of the report.
+/// The names of everything, in the language of the report.
 #[derive(Debug)]
 pub(crate) struct Headings {
     pub(crate) strings: &'static Strings,
     texts: Option<&'static ModelTexts>,
     /// The objective first, then the others in the order of the schema.
     metrics: Vec<Metric>,
-    /// The place of the metric that the second panel of the learning curves shows.
+    /// The index of the metric in the second panel of the learning curves.
     companion: Option<usize>,
 }
 
 impl Headings {
     pub(crate) fn new(sweep: &Sweep, strings: &'static Strings) -> Self {
-        let texts = sweep.manifest.and_then(|manifest| ModelTexts::of(&manifest.name));
+        let texts = sweep.manifest.as_ref().and_then(|manifest| ModelTexts::of(&manifest.name));
         let Objective { name: objective, goal, .. } = &sweep.objective;
         let metric = |name: &str| {
-            let known = sweep.manifest.and_then(|manifest| manifest.metric(name));
+            let known = sweep.manifest.as_ref().and_then(|manifest| manifest.metric(name));
             let unit = known.map_or("", |known| known.unit.as_str());
             let [heading, topic, at_best] =
                 match texts.and_then(|texts| texts.metric(name, strings.language())) {
@@ -97,16 +97,16 @@ impl Headings {
         self.companion.map(|place| &self.metrics[place])
     }
 
-    /// A parameter's heading; its own name where there is no better.
+    /// A parameter's heading; its own name where there is none better.
     pub(crate) fn parameter<'a>(&self, name: &'a str) -> &'a str {
         self.texts.and_then(|texts| texts.parameter(name, self.strings.language())).unwrap_or(name)
     }
 
-    /// `lr=0.0001, bs=32, relu`: parameters with their values, those that a job lacks left out.
+    /// `lr=0.0001, bs=32, relu`: parameters with their values, without those that a job lacks.
     pub(crate) fn label(&self, names: &[String], value: impl Fn(&str) -> Option<String>) -> String {
         let in_label =
             |name: &str| self.texts.and_then(|texts| texts.in_label(name)).unwrap_or(InLabel::Named);
-        // `precision` and what is named stay in the order of the space.
+        // `precision` and named ones stay in the order of the space.
         let order = |name: &str| match in_label(name) {
             InLabel::First(place, _) => (0, place),
             InLabel::Named | InLabel::Bare => (1, 0),
@@ -130,12 +130,12 @@ impl Headings {
     }
 }
 
-/// The first other metric of a built-in model, which is its training loss; of a program, the one that has the objective's
-/// name but is of the training data.
+/// The first other metric of a built-in model, which is its training loss; for a program, the metric that is named like
+/// the objective but of the training data.
 fn companion(sweep: &Sweep, metrics: &[Metric]) -> Option<usize> {
     let objective = &metrics[0].name;
     let place = |name: &str| metrics.iter().position(|metric| metric.name == name).filter(|place| *place > 0);
-    match sweep.manifest {
+    match &sweep.manifest {
         Some(manifest) => manifest
             .metrics
             .iter()

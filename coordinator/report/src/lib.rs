@@ -1,8 +1,8 @@
-//! The report: what a sweep found, as files that people and programs read.
+//! The report: what a sweep found, as files for people and programs.
 //!
-//! Jobs come one by one and go at once into the tables; only a bounded choice of them stays in memory for the pages
-//! and the figures. Every file is written beside its place and renamed at the end, so that a report that was
-//! interrupted leaves the one before it whole.
+//! Jobs arrive one by one and go straight into the tables; only a bounded selection of them stays in memory for the
+//! pages and the figures. Every file is written to a temporary folder and renamed at the end, so that an interrupted
+//! report leaves the previous one intact.
 
 mod columns;
 mod failures;
@@ -29,7 +29,7 @@ use tempfile::NamedTempFile;
 pub use self::{
     columns::{Columns, EPOCH_COLUMNS, JOB_COLUMNS},
     figures::measured,
-    model::{Epoch, Job, JobCounts, Sweep, Weights},
+    model::{BestJob, Epoch, Job, JobCounts, Sweep, Weights},
 };
 use self::{
     failures::Failures,
@@ -44,18 +44,17 @@ use self::{
 
 /// Where `sweep run` writes the best weights within the report's folder.
 const BEST_WEIGHTS: &str = "best/model.safetensors";
-/// How the names of folders begin where files are until they are whole.
+/// Prefix of the folders that hold files until they are complete.
 const UNFINISHED: &str = ".report-";
-/// Most rows of the pages' table: more, nobody reads and browsers are slow with.
+/// Most rows of the pages' table: no one reads more, and browsers become slow.
 const TABLE_ROWS_MAX: usize = 1_000;
 
 /// Language of headings and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
-    /// English.
     #[default]
     English,
-    /// Japanese, in the words of the original report.
+    /// Japanese, with the terms of the original report.
     Japanese,
 }
 
@@ -72,7 +71,7 @@ pub struct ReportWriter {
     best: Best<Place, JobRow>,
     train_seconds: f64,
     packed: bool,
-    /// Where files are until they are whole; goes away last.
+    /// Where files are until they are complete; dropped last.
     unfinished: HeldFolder,
 }
 
@@ -82,7 +81,6 @@ pub enum ReportError {
     /// A file could not be written.
     #[error("cannot write {path}: {source}; check that the folder exists, is writable and has room")]
     Write {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -90,7 +88,6 @@ pub enum ReportError {
     /// A figure could not be drawn.
     #[error("cannot draw {figure}: {reason}")]
     Figure {
-        /// Its name.
         figure: &'static str,
         /// What the library said.
         reason: String,
@@ -98,7 +95,7 @@ pub enum ReportError {
 }
 
 impl ReportWriter {
-    /// Begins a report in `directory`, which is made where it is missing.
+    /// Begins a report in `directory`, which is created if missing.
     ///
     /// # Errors
     /// The directory or a file in it cannot be written.
@@ -131,10 +128,10 @@ impl ReportWriter {
     pub fn job(&mut self, job: &Job, epochs: &[Epoch]) -> Result<(), ReportError> {
         let row = JobRow::new(job, epochs, &self.ranking);
         self.tables
-            .job(&row, epochs)
+            .job(job, &row, epochs)
             .map_err(|source| ReportError::Write { path: self.directory.clone(), source })?;
-        // A pack's time is that of each of its jobs. How many a job shared each of its epochs with is not recorded, only how
-        // many began its last attempt with it: of packs, the sum is an estimate.
+        // Each job of a pack has the pack's time. How many jobs shared each epoch is not recorded, only how many began
+        // the last attempt together: with packs, the sum is an estimate.
         self.packed |= row.pack_size > 1;
         self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
         let place = self.ranking.place(&row);
@@ -197,7 +194,7 @@ impl ReportWriter {
         }
         let place = unfinished.path();
         files.push(("report.md", filled(place, pages::markdown(&content).as_bytes()).map_err(write)?));
-        // The page comes last: who finds it finds all that it belongs to.
+        // The page comes last: where it is, everything else is, too.
         files.push(("report.html", filled(place, pages::html(&content).as_bytes()).map_err(write)?));
         for (name, file) in files {
             let path = directory.join(name);
@@ -208,7 +205,7 @@ impl ReportWriter {
     }
 }
 
-/// A file that goes away unless it is given its name.
+/// A file that is removed unless it gets its name.
 fn new_file(directory: &Path) -> std::io::Result<NamedTempFile> {
     let permissions = Permissions::from_mode(0o644);
     tempfile::Builder::new().permissions(permissions).tempfile_in(directory)

@@ -1,17 +1,18 @@
-//! What a report is made from: a sweep, its jobs and their epochs, free of any wire format. Parameters and metrics are the
-//! sweep's own, and nothing here knows one by name.
+//! What a report is made from: a sweep, its jobs and their epochs, independent of the wire format. Parameters and
+//! metrics are the sweep's own; no code here depends on their names.
 
+use std::sync::Arc;
+
+use serde::Serialize;
 use terms::{
     DatasetSummary, JobState, MetricRow, MetricSchema, Objective, ParameterMap, SweepState,
     manifest::Manifest,
 };
 
-/// A sweep.
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// Its number, from 1.
     pub id: u64,
-    /// Its name.
     pub name: String,
     /// Its state; none where this version does not know it.
     pub state: Option<SweepState>,
@@ -23,40 +24,52 @@ pub struct Sweep {
     pub created_unix_ms: u64,
     /// Wall-clock time of its end, in milliseconds since 1970; 0 while it runs.
     pub ended_unix_ms: u64,
-    /// What ranks jobs.
     pub objective: Objective,
     /// The best job so far.
-    pub best_job: Option<u64>,
+    pub best: Option<BestJob>,
     /// The best weights that are kept.
     pub best_weights: Option<Weights>,
+    /// How many weights are on their way from workers.
+    pub weights_awaited: u64,
+    /// Why jobs wait, for people.
+    pub waiting: Option<String>,
     /// The parameters, in the order of its space.
     pub parameters: Vec<String>,
-    /// Those of them that differ between jobs, in the same order.
+    /// Those that differ between jobs, in the same order.
     pub varying: Vec<String>,
     /// The names of the metrics. Rows of metrics have their values in this order.
     pub metrics: MetricSchema,
-    /// Values of metrics that were not kept.
+    /// Metric values that were dropped.
     pub metrics_left_out: u64,
-    /// Why they were not, for people.
+    /// Why they were dropped, for people.
     pub metrics_left_out_reason: String,
     /// What a built-in model says about itself.
-    pub manifest: Option<&'static Manifest>,
-    /// The sweep file as it was understood.
+    pub manifest: Option<Arc<Manifest>>,
+    /// The sweep file as understood.
     pub specification: String,
     /// What the workers found in the data set.
     pub dataset: Option<DatasetSummary>,
 }
 
+/// The best job of a sweep.
+#[derive(Debug, Clone)]
+pub struct BestJob {
+    /// Its number.
+    pub job: u64,
+    /// Its parameters.
+    pub parameters: ParameterMap,
+    /// Its value of the objective.
+    pub value: f64,
+}
+
 /// How many jobs are in each state.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct JobCounts {
-    /// Jobs that wait.
     pub pending: u64,
-    /// Jobs in training.
     pub running: u64,
-    /// Jobs that were trained to their end.
+    /// Jobs that trained to their end.
     pub done: u64,
-    /// Jobs whose objective is not a number any more.
+    /// Jobs whose objective is no longer a number.
     pub diverged: u64,
     /// Jobs without attempts left.
     pub failed: u64,
@@ -65,9 +78,8 @@ pub struct JobCounts {
 }
 
 /// A file of weights.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Weights {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
@@ -77,12 +89,12 @@ pub struct Weights {
     pub blake3: String,
 }
 
-/// A job and what came out.
+/// A job and its results.
 #[derive(Debug, Clone, Default)]
 pub struct Job {
     /// Its number within the sweep, from 1.
     pub number: u64,
-    /// Its parameters, in the space's order; those whose condition does not hold are not there.
+    /// Its parameters, in the space's order, without those whose condition does not hold.
     pub parameters: ParameterMap,
     /// Its state; none where this version does not know it.
     pub state: Option<JobState>,
@@ -102,9 +114,9 @@ pub struct Job {
     pub best_metrics: MetricRow,
     /// Why the job failed, diverged or is tried again.
     pub reason: String,
-    /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
+    /// Jobs that its last attempt trained together with, itself included; 0 before the first.
     pub pack_size: u32,
-    /// What became of its weights; empty where there is nothing to say.
+    /// State of its weights; empty where there is nothing to say.
     pub weights: String,
 }
 

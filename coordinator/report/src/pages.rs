@@ -18,35 +18,35 @@ use super::{
 /// Most groups of failed jobs on a page.
 const GROUPS_SHOWN_MAX: usize = 20;
 
-/// Most parameters in the pages' table: with more, the objective is out of sight.
+/// Most parameters in the pages' table: with more, the rest is out of sight.
 const PARAMETERS_SHOWN_MAX: usize = 12;
 /// Most metrics in that table.
 const METRICS_SHOWN_MAX: usize = 6;
-/// Most cells of the table that holds the other columns: browsers are slow with more.
+/// Most cells of the table with the other columns: browsers become slow with more.
 const FOLDED_CELLS_MAX: usize = 50_000;
 
-/// What a page says.
+/// The content of a page.
 pub(super) struct Content<'a> {
     pub(super) strings: &'static Strings,
     pub(super) headings: &'a Headings,
     pub(super) sweep: &'a Sweep,
     /// Rows of the table, in the order of the page.
     pub(super) rows: Vec<JobRow>,
-    /// Whether the rows are only the best.
+    /// Whether only the best jobs are listed.
     pub(super) selection: bool,
     pub(super) best: Option<JobRow>,
-    /// The file of the best weights within the report's folder, where it is there.
+    /// The file of the best weights within the report's folder, if it exists.
     pub(super) best_weights_file: Option<&'static str>,
     /// Sum over all jobs, in seconds.
     pub(super) train_seconds: f64,
-    /// Whether some job was trained together with others, so that the sum is an estimate.
+    /// Whether some job trained together with others, so that the sum is an estimate.
     pub(super) packed: bool,
     pub(super) figures: &'a [Figure],
-    /// Jobs that failed or ended early, by why.
+    /// Jobs that failed or ended early, by reason.
     pub(super) failures: &'a [Group],
 }
 
-/// A column: its heading, and what a job has in it.
+/// A column: its heading, and its value for a job.
 struct Column<'a> {
     heading: String,
     cell: Box<dyn Fn(&JobRow) -> String + 'a>,
@@ -65,7 +65,7 @@ struct TableRow {
 }
 
 impl Content<'_> {
-    /// The parameters that have columns: those that vary, or all of a sweep in which none does.
+    /// The parameters that have columns: those that vary, or all if none does.
     fn parameters(&self) -> Vec<&str> {
         let names = match self.sweep.varying.is_empty() {
             true => self.rows.first().map_or(&[] as &[_], |_| self.sweep.parameters.as_slice()),
@@ -74,17 +74,17 @@ impl Content<'_> {
         names.iter().map(String::as_str).collect()
     }
 
-    /// Whether some job shown has another end than `done`, so that states are worth a column.
+    /// Whether some job shown is not `done`, so that states are worth a column.
     fn shows_states(&self) -> bool {
         self.rows.iter().any(|row| row.state != "done")
     }
 
-    /// Whether some job shown was trained together with others, so that times need a word.
+    /// Whether some job shown trained together with others, so that times need an explanation.
     pub(super) fn shows_packs(&self) -> bool {
         self.rows.iter().any(|row| row.pack_size > 1)
     }
 
-    /// The columns of the table, and those that it has no room for.
+    /// The columns of the table, and those that do not fit.
     fn columns(&self) -> (Vec<Column<'_>>, Vec<Column<'_>>) {
         let (strings, headings) = (self.strings, self.headings);
         let mut parameters: Vec<Column<'_>> =
@@ -96,7 +96,11 @@ impl Content<'_> {
         let objective = headings.objective();
         let metric = |metric| self.metric(metric);
         columns.push(metric(objective));
-        // What no job has is not worth a column.
+        if !self.fit_the_page(&columns) {
+            // Behind that many parameters, no one would see it.
+            columns[1..].rotate_right(1);
+        }
+        // A metric that no job has is not worth a column.
         let mut metrics: Vec<Column<'_>> = headings.metrics().iter().skip(1).map(metric).collect();
         metrics.retain(|column| self.rows.iter().any(|row| !(column.cell)(row).is_empty()));
         let more = metrics.split_off((METRICS_SHOWN_MAX - 1).min(metrics.len()));
@@ -117,6 +121,19 @@ impl Content<'_> {
         (columns, others)
     }
 
+    /// Whether a table of these columns is visible without scrolling, at least on large screens.
+    fn fit_the_page(&self, columns: &[Column<'_>]) -> bool {
+        let widths: Vec<usize> = columns
+            .iter()
+            .map(|column| {
+                let cells: Vec<String> = self.rows.iter().map(|row| (column.cell)(row)).collect();
+                let numeric = cells.iter().all(|cell| columns::is_number(cell));
+                columns::width(&column.heading, cells.iter().map(String::as_str), numeric)
+            })
+            .collect();
+        columns::too_narrow(&widths).is_some()
+    }
+
     fn parameter<'a>(&'a self, name: &'a str) -> Column<'a> {
         column(self.headings.parameter(name), move |row| row.readable_parameter(name))
     }
@@ -130,7 +147,7 @@ impl Content<'_> {
         self.table_of(&self.columns().0, self.rows.len())
     }
 
-    /// The columns that the table has no room for, with the numbers of the jobs; none where it has all.
+    /// The columns that do not fit into the table, with the numbers of the jobs; none where all fit.
     fn folded(&self) -> Option<Table> {
         let (_, others) = self.columns();
         if others.is_empty() {
@@ -152,7 +169,8 @@ impl Content<'_> {
         Table { headings, rows: self.rows.iter().take(rows_max).map(row).collect() }
     }
 
-    /// Which jobs failed or ended early, and why: a line a group, of what happened to how many and of which these are.
+    /// Which jobs failed or ended early, and why: one line per group, with what happened to how many jobs and their
+    /// numbers.
     fn failures(&self) -> Vec<(String, String)> {
         let strings = self.strings;
         let line = |group: &Group| {

@@ -1,4 +1,4 @@
-//! Which jobs are better, and the rule of which of them are kept in memory.
+//! Which jobs are better, and so which of them are kept in memory.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -12,11 +12,10 @@ use super::{
     rows::JobRow,
 };
 
-/// What ranks jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ranking {
     objective: Objective,
-    /// The place of the objective's metric in rows; none where no value came in.
+    /// The index of the objective in rows; none where it has no value yet.
     index: Option<usize>,
 }
 
@@ -35,7 +34,7 @@ impl Ranking {
         row.get(self.index?)
     }
 
-    /// The first epoch with the best value, and that value. One that is not a number is better than none alone.
+    /// The first epoch with the best value, and that value. A value that is not a number is only better than none.
     pub(super) fn best(&self, epochs: &[Epoch]) -> Option<(u32, f64)> {
         let values = epochs.iter().filter_map(|epoch| Some((epoch.number, self.of_row(&epoch.metrics)?)));
         values.reduce(|best, one| {
@@ -51,10 +50,10 @@ impl Ranking {
         }
     }
 
-    /// A job's place: larger is better. Only jobs that are done can be the best, as for the coordinator; jobs that
-    /// diverged or have no value come last, the earlier of two equal jobs first.
+    /// A job's place: larger is better. Only jobs that are done can be the best, as for the coordinator. Jobs that
+    /// diverged or have no value come last, and of two equal jobs the earlier is better.
     pub(super) fn place(&self, row: &JobRow) -> Place {
-        // A diverged job has a last epoch, but is no candidate.
+        // A diverged job has a last epoch, but is not a candidate.
         let value =
             row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
         Place {
@@ -65,7 +64,7 @@ impl Ranking {
     }
 }
 
-/// Place of a job among others.
+/// The place of a job among others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Place {
     is_candidate: bool,
@@ -98,7 +97,7 @@ impl Ord for Place {
     }
 }
 
-/// The best of what it was offered, up to a bound; with places in [`Reverse`], the worst.
+/// The best of what was offered, up to a bound; with places in [`Reverse`], the worst.
 #[derive(Debug)]
 pub(super) struct Best<P, T> {
     bound: usize,
@@ -135,7 +134,7 @@ impl<P: Ord, T> Best<P, T> {
         Self { bound, offered: 0, kept: BinaryHeap::new() }
     }
 
-    /// Keeps what `make` gives, if it is among the best so far.
+    /// Keeps the result of `make`, if it is among the best so far.
     pub(super) fn offer(&mut self, place: P, make: impl FnOnce() -> T) {
         self.offered += 1;
         if self.kept.len() == self.bound {

@@ -1,4 +1,4 @@
-//! A job's row as every part of a report uses it.
+//! A job's row, as every part of a report uses it.
 
 use terms::{MetricRow, ParameterMap, ParameterValue};
 
@@ -9,7 +9,7 @@ use super::{
     ranking::Ranking,
 };
 
-/// One job and what came out.
+/// One job and its results.
 #[derive(Debug, Clone)]
 pub(super) struct JobRow {
     pub(super) number: u64,
@@ -24,20 +24,18 @@ pub(super) struct JobRow {
     pub(super) metrics: MetricRow,
     /// The first epoch with the best value of the objective, and that value.
     pub(super) best: Option<(u32, f64)>,
-    /// What ranks the job: the objective, and of which epoch that is.
+    /// What ranks the job: the epoch that counts, and its value of the objective.
     pub(super) ranked: Option<(u32, f64)>,
-    /// On one line, whole: a translation needs its end.
+    /// On one line, in full, as a translation needs its end.
     pub(super) reason: String,
-    /// Jobs that its last attempt was trained together with, itself included; 0 before the first.
+    /// Jobs that its last attempt trained together with, itself included; 0 before the first.
     pub(super) pack_size: u32,
-    /// What became of its weights; empty where there is nothing to say.
-    pub(super) weights: String,
 }
 
 impl JobRow {
     /// A job with the epochs that count.
     pub(super) fn new(job: &Job, epochs: &[Epoch], ranking: &Ranking) -> Self {
-        // Of a job that an older version finished, the epochs alone say which was the best.
+        // For a job that an older version finished, only the epochs say which was the best.
         let best = job.best_epoch.zip(ranking.of_row(&job.best_metrics));
         let best = best.or_else(|| ranking.best(epochs));
         Self {
@@ -53,11 +51,10 @@ impl JobRow {
             ranked: ranking.value(job, epochs),
             reason: one_line(&job.reason),
             pack_size: job.pack_size,
-            weights: job.weights.clone(),
         }
     }
 
-    /// A parameter as text; empty where the job has none of that name.
+    /// A parameter as text; empty where the job does not have it.
     pub(super) fn parameter(&self, name: &str) -> String {
         self.parameters.get(name).map_or_else(String::new, ToString::to_string)
     }
@@ -86,7 +83,7 @@ impl JobRow {
     }
 }
 
-/// Longest reason in a report, in characters: the sense of an error stands at its beginning.
+/// Longest reason in a report, in characters: an error says the important part first.
 const REASON_CHARACTERS_MAX: usize = 300;
 
 /// A text as one line.
@@ -95,7 +92,7 @@ fn one_line(text: &str) -> String {
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A reason of the length that is shown of it.
+/// A reason, cut to the length that is shown.
 pub(super) fn cut(reason: &str) -> String {
     match reason.char_indices().nth(REASON_CHARACTERS_MAX) {
         Some((end, _)) => format!("{} …", reason[..end].trim_end()),

@@ -1,5 +1,5 @@
-//! Every text of a report, in English and in Japanese: single words here, what has a number in it in `sentences`, the
-//! reasons that the system itself gives in `reasons`.
+//! Every text of a report, in English and in Japanese: fixed texts here, those with numbers in `sentences`, the reasons
+//! that the system itself gives in `reasons`.
 
 mod english;
 mod japanese;

@@ -2,20 +2,18 @@
 
 use std::io::{BufWriter, Write};
 
-use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
-use terms::{MetricSchema, MetricUse, Objective, ParameterValue};
+use terms::{MetricSchema, ParameterValue};
 
 use super::{
     columns::Columns,
-    model::{Epoch, Sweep},
+    model::{Epoch, Job, Sweep},
     rows::{JobRow, cut},
     view,
 };
 
-/// Where columns stand that an earlier version put after the two metrics it had. They keep their place for scripts that read
-/// by position.
+/// Where older versions had columns after their two metrics. They stay there for scripts that read by position.
 const METRICS_FIRST: usize = 2;
 
 /// Open tables of one report.
@@ -30,7 +28,6 @@ pub(super) struct Tables {
     json_jobs: u64,
 }
 
-/// The finished tables.
 pub(super) struct Finished {
     pub(super) results: NamedTempFile,
     pub(super) epochs: NamedTempFile,
@@ -60,7 +57,11 @@ impl Tables {
         let names = fixed(&["job", "attempt", "epoch"]).chain(first);
         epochs.write_record(names.chain(fixed(&["epoch_seconds"])).chain(others).collect::<Vec<_>>())?;
         let mut json = BufWriter::new(file()?);
-        write!(json, "{{\n\"sweep\": {},\n\"jobs\": [", text::json(&sweep_json(sweep).to_string()))?;
+        write!(
+            json,
+            "{{\n\"sweep\": {},\n\"jobs\": [",
+            text::json(&serde_json::to_string(&view::Sweep::whole(sweep))?)
+        )?;
         Ok(Self {
             parameters: sweep.parameters.clone(),
             metrics: sweep.metrics.clone(),
@@ -73,7 +74,7 @@ impl Tables {
     }
 
     /// Adds one job and its epochs.
-    pub(super) fn job(&mut self, row: &JobRow, epochs: &[Epoch]) -> std::io::Result<()> {
+    pub(super) fn job(&mut self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> std::io::Result<()> {
         self.results.write_record(self.results_record(row))?;
         for epoch in epochs {
             let metrics = (0..self.metrics.len()).map(|index| number(epoch.metrics.get(index)));
@@ -89,7 +90,7 @@ impl Tables {
             self.json,
             "{}\n{}",
             if self.json_jobs == 0 { "" } else { "," },
-            text::json(&self.job_json(row, epochs).to_string())
+            text::json(&serde_json::to_string(&self.job_view(job, row, epochs))?)
         )?;
         self.json_jobs += 1;
         Ok(())
@@ -119,23 +120,13 @@ impl Tables {
         record
     }
 
-    fn job_json(&self, row: &JobRow, epochs: &[Epoch]) -> Value {
-        let epoch = |epoch: &Epoch| {
-            let mut json = Map::new();
-            json.insert("attempt".into(), epoch.attempt.into());
-            json.insert("epoch".into(), epoch.number.into());
-            for (index, name) in self.columns.of_epochs.iter().enumerate() {
-                json.insert(name.clone(), view::number(epoch.metrics.get(index)));
-            }
-            json.insert("epoch_seconds".into(), epoch.seconds.into());
-            Value::Object(json)
-        };
-        let mut job = view::job(&self.columns, row);
-        job.insert("epochs".into(), epochs.iter().map(epoch).collect());
-        Value::Object(job)
+    fn job_view(&self, job: &Job, row: &JobRow, epochs: &[Epoch]) -> view::Job {
+        let best = row.best.map(|(epoch, value)| (epoch, Some(value)));
+        let mut view = view::Job::new(&self.parameters, &self.columns, job, best, Some(epochs));
+        view.reason = cut(&row.reason);
+        view
     }
 
-    /// Ends the tables.
     pub(super) fn finish(mut self) -> std::io::Result<Finished> {
         self.json.write_all(b"\n]\n}\n")?;
         Ok(Finished {
@@ -153,7 +144,7 @@ fn fixed<'a>(names: &'a [&'a str]) -> impl Iterator<Item = String> {
     names.iter().map(|name| (*name).to_owned())
 }
 
-/// The cells of metrics, those before and those after the columns that an earlier version put in their midst.
+/// The cells of metrics, split at the columns that an earlier version put between them.
 trait IntoSplit: Sized {
     fn into_split(self) -> (Self, Self);
 }
@@ -165,59 +156,15 @@ impl IntoSplit for Vec<String> {
     }
 }
 
-/// A number as it is; nothing where there is none.
+/// A number in full; empty where there is none.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// A parameter's value: a text is made safe, a number is written as it is.
+/// A parameter's value: a text is made safe, a number is written in full.
 fn parameter_cell(row: &JobRow, name: &str) -> String {
     match row.parameters.get(name) {
         Some(ParameterValue::Text(text)) => csv_cell(text).into_owned(),
         _ => row.parameter(name),
     }
-}
-
-fn sweep_json(sweep: &Sweep) -> Value {
-    let dataset = sweep.dataset.as_ref().map(|dataset| {
-        json!({
-            "content_hash": dataset.content_hash,
-            "classes": dataset.classes,
-            "train_images": dataset.train_images,
-            "val_images": dataset.val_images,
-            "skipped": dataset.skipped,
-            "skipped_count": dataset.skipped_count,
-            "train_by_class": dataset.train_by_class,
-            "val_by_class": dataset.val_by_class,
-            "validation": (!dataset.validation.is_empty()).then_some(&dataset.validation),
-            "left_out": dataset.left_out.iter().map(|one| json!({
-                "reason": one.reason, "detail": one.detail, "count": one.count, "examples": one.examples,
-            })).collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "id": sweep.id,
-        "name": sweep.name,
-        "state": sweep.state.map_or("", terms::SweepState::as_str),
-        "job_count": sweep.job_count,
-        "metric": objective_json(&sweep.objective),
-        "best_job": sweep.best_job,
-        "best_weights": sweep.best_weights.as_ref().map(|best| {
-            json!({"job": best.job, "attempt": best.attempt, "bytes": best.bytes, "blake3": best.blake3})
-        }),
-        "varying": sweep.varying,
-        "created_unix_ms": sweep.created_unix_ms,
-        "ended_unix_ms": (sweep.ended_unix_ms > 0).then_some(sweep.ended_unix_ms),
-        "dataset": dataset,
-        "specification": sweep.specification,
-    })
-}
-
-fn objective_json(objective: &Objective) -> Value {
-    let Objective { name, goal, used } = objective;
-    let used = match used {
-        MetricUse::Best => "best",
-        MetricUse::Last => "last",
-    };
-    json!({"name": &**name, "maximize": *goal == terms::Goal::Maximize, "use": used})
 }

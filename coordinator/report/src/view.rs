@@ -1,14 +1,219 @@
-//! A job as JSON: the same keys wherever one is printed.
+//! What JSON looks like: one shape of each thing, for every command and file that prints one. An absent value is null; a time is given
+//! twice, for people in ISO 8601 (UTC) and as milliseconds since 1970.
+//!
+//! The shapes live in this crate because it knows neither a wire format nor the domain, and because its columns name a job's keys.
 
+mod own;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use terms::{ParameterMap, ParameterValue};
+use terms::{DatasetSummary, Goal, LeftOut, ParameterMap, SweepState};
 
-use super::{
-    columns::Columns,
-    rows::{JobRow, cut},
-};
+use self::own::Own;
+use super::{columns::Columns, model};
 
-/// A measurement. JSON has no number that is none, so these are texts.
+/// A sweep.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sweep {
+    /// Its number, from 1.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// `running`, `paused`, `stopping`, `finished`, `stopped`, `cancelled`; `unknown` where this version does not know it.
+    pub state: &'static str,
+    /// How many jobs it has.
+    pub jobs: u64,
+    /// The same, as reports of before name it.
+    pub job_count: u64,
+    /// Its jobs by state.
+    #[serde(flatten)]
+    pub counts: model::JobCounts,
+    /// The objective of the best job.
+    pub best: Number,
+    /// The best job's number.
+    pub best_job: Option<u64>,
+    /// Those of its parameters that vary, or all where none does.
+    pub best_parameters: Option<Value>,
+    /// What ranks jobs.
+    pub metric: Metric,
+    /// The same as `metric.use`.
+    pub metric_use: &'static str,
+    /// The parameters that differ between jobs, in the order of the space.
+    pub varying: Vec<String>,
+    /// Which weights are kept or on their way, for people.
+    pub weights: Option<String>,
+    /// The best weights that are kept.
+    pub best_weights: Option<model::Weights>,
+    /// When it was submitted.
+    pub created: Option<String>,
+    /// The same, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// The same, in milliseconds since 1970.
+    pub ended_unix_ms: Option<u64>,
+    /// What lists leave out.
+    #[serde(flatten)]
+    pub details: Option<SweepDetails>,
+}
+
+/// What a list of sweeps leaves out, as it may be long.
+#[derive(Debug, Clone, Serialize)]
+pub struct SweepDetails {
+    /// What the workers found in the data set.
+    pub dataset: Option<Dataset>,
+    /// Images that train or validate.
+    pub images: Option<u64>,
+    /// Why jobs wait, for people.
+    pub waiting: Option<String>,
+    /// The sweep file as it was understood, as YAML.
+    pub specification: String,
+}
+
+/// What ranks jobs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Metric {
+    /// The metric's name.
+    pub name: String,
+    /// Whether larger is better.
+    pub maximize: bool,
+    /// `best` or `last`: which epoch of a job counts.
+    #[serde(rename = "use")]
+    pub used: &'static str,
+}
+
+/// What the workers found in a data set: the fields of [`DatasetSummary`], all of which are there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dataset {
+    pub content_hash: String,
+    pub classes: Vec<String>,
+    pub train_images: u64,
+    pub val_images: u64,
+    pub skipped: Vec<String>,
+    pub skipped_count: u64,
+    pub train_by_class: Vec<u64>,
+    pub val_by_class: Vec<u64>,
+    pub validation: Option<String>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A job. Parameters and metrics are also keys of their own; the columns of its sweep name them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Job {
+    /// Its number within the sweep, from 1.
+    pub job: u64,
+    /// Its parameters by name; those whose condition does not hold are not there.
+    pub parameters: Value,
+    /// `pending`, `running`, `done`, `diverged`, `failed`, `cancelled`; `unknown` where this version does not know it.
+    pub state: &'static str,
+    /// How many attempts began; where one job is shown, the attempts themselves.
+    pub attempts: Attempts,
+    /// Worker of the last attempt; empty before the first.
+    pub worker: String,
+    /// Epochs that count.
+    pub epochs_done: u32,
+    /// Sum of the training loops of those epochs, in seconds.
+    pub train_seconds: Number,
+    /// Jobs that the last attempt was trained together with, itself included; 0 before the first.
+    pub pack_size: u32,
+    /// The epoch with the best value of the objective.
+    pub best_epoch: Option<u32>,
+    /// `kept`, `awaited`, `dropped` or `absent`; null where there is nothing to say.
+    pub weights: Option<String>,
+    /// Why it failed, diverged or is tried again; empty otherwise.
+    pub reason: String,
+    /// Its parameters, the metrics of its last epoch, and `best_` with the objective's name: the objective at `best_epoch`.
+    #[serde(flatten)]
+    own: Own,
+    /// The epochs that count, where they are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<Vec<Epoch>>,
+}
+
+/// The attempts of a job.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Attempts {
+    /// How many began.
+    Count(u32),
+    /// All of them, in order.
+    List(Vec<Attempt>),
+}
+
+/// An attempt of a job.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// `running`, or how it ended.
+    pub outcome: String,
+    /// Who ran it.
+    pub worker: String,
+    /// The slot's number on its worker, from 0.
+    pub slot: u32,
+    /// The slot's device, such as `cuda:0`.
+    pub device: String,
+    /// Epochs that it took over from an earlier attempt.
+    pub resumed_epochs: u32,
+    /// Jobs that it is trained together with, itself included.
+    pub pack_size: u32,
+    /// When it began.
+    pub granted: Option<String>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// Why it ended so; empty when done.
+    pub reason: String,
+}
+
+/// An epoch that counts. The metrics of its sweep are keys of their own.
+#[derive(Debug, Clone, Serialize)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub epoch: u32,
+    /// The attempt that trained it.
+    pub attempt: u32,
+    #[serde(flatten)]
+    own: Own,
+    /// Time of the training loop, in seconds.
+    pub epoch_seconds: Number,
+}
+
+/// A worker.
+#[derive(Debug, Clone, Serialize)]
+pub struct Worker {
+    /// Its name.
+    pub name: String,
+    /// `connected`, `draining`, `quarantined` or `disconnected`.
+    pub state: String,
+    /// Its machine.
+    pub host: String,
+    /// How many slots it has.
+    pub slots: u64,
+    /// How many attempts occupy them.
+    pub running: u64,
+    /// Their devices, with spaces between them.
+    pub devices: String,
+    /// Its program's version.
+    pub version: String,
+    /// When it sent its last message.
+    pub last_seen: Option<String>,
+    /// Why it is quarantined, leaves or has left; empty otherwise.
+    pub reason: String,
+}
+
+/// A measurement that may be absent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(pub Option<f64>);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        number(self.0).serialize(serializer)
+    }
+}
+
+/// A measurement. JSON has no numbers for these, so they are texts.
 pub fn number(value: Option<f64>) -> Value {
     match value {
         None => Value::Null,
@@ -20,41 +225,134 @@ pub fn number(value: Option<f64>) -> Value {
 
 /// Parameters by name.
 pub fn parameters(parameters: &ParameterMap) -> Value {
-    let value = |value: &ParameterValue| serde_json::to_value(value).unwrap_or(Value::Null);
-    Value::Object(parameters.0.iter().map(|(name, one)| (name.clone(), value(one))).collect())
+    let value = |value| serde_json::to_value(value).unwrap_or(Value::Null);
+    Value::Object(parameters.0.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Map<_, _>>())
 }
 
-/// A job, without its epochs.
-pub(super) fn job(columns: &Columns, row: &JobRow) -> Map<String, Value> {
-    let mut json = Map::new();
-    json.insert("job".into(), row.number.into());
-    json.insert("parameters".into(), parameters(&row.parameters));
-    json.insert("state".into(), row.state.into());
-    json.insert("attempts".into(), row.attempts.into());
-    json.insert("worker".into(), row.worker.as_str().into());
-    json.insert("epochs_done".into(), row.epochs_done.into());
-    json.insert("train_seconds".into(), number(row.train_seconds));
-    for (index, name) in &columns.metrics {
-        json.insert(name.clone(), number(index.and_then(|index| row.metrics.get(index))));
+/// A moment in ISO 8601, in UTC; none for 0.
+pub fn time(unix_ms: u64) -> Option<String> {
+    // Beyond the year 9999 humantime panics; no clock is that wrong without being wrong otherwise.
+    const LAST_MS: u64 = 253_402_300_799_000;
+    let moment = UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS));
+    (unix_ms > 0).then(|| humantime::format_rfc3339_seconds(moment).to_string())
+}
+
+impl Sweep {
+    /// A sweep as lists show it.
+    pub fn listed(sweep: &model::Sweep) -> Self {
+        let used = sweep.objective.used.as_str();
+        Self {
+            id: sweep.id,
+            name: sweep.name.clone(),
+            state: sweep.state.map_or("unknown", SweepState::as_str),
+            jobs: sweep.job_count,
+            job_count: sweep.job_count,
+            counts: sweep.counts,
+            best: Number(sweep.best.as_ref().map(|best| best.value)),
+            best_job: sweep.best.as_ref().map(|best| best.job),
+            best_parameters: sweep.best.as_ref().map(|best| {
+                let mut shown = best.parameters.clone();
+                shown.0.retain(|(name, _)| sweep.varying.is_empty() || sweep.varying.contains(name));
+                parameters(&shown)
+            }),
+            metric: Metric {
+                name: sweep.objective.name.to_string(),
+                maximize: sweep.objective.goal == Goal::Maximize,
+                used,
+            },
+            metric_use: used,
+            varying: sweep.varying.clone(),
+            weights: weights(sweep),
+            best_weights: sweep.best_weights.clone(),
+            created: time(sweep.created_unix_ms),
+            created_unix_ms: sweep.created_unix_ms,
+            ended: time(sweep.ended_unix_ms),
+            ended_unix_ms: Some(sweep.ended_unix_ms).filter(|ended| *ended > 0),
+            details: None,
+        }
     }
-    json.insert("pack_size".into(), row.pack_size.into());
-    json.insert("best_epoch".into(), row.best.map(|(epoch, _)| epoch).into());
-    json.insert(columns.best.clone(), number(row.best.map(|(_, value)| value)));
-    json.insert("reason".into(), cut(&row.reason).into());
-    json.insert("weights".into(), (!row.weights.is_empty()).then_some(row.weights.as_str()).into());
-    json
+
+    /// A sweep with all that is known of it.
+    pub fn whole(sweep: &model::Sweep) -> Self {
+        let images = sweep.dataset.as_ref().map_or(0, |set| set.train_images.saturating_add(set.val_images));
+        let details = SweepDetails {
+            dataset: sweep.dataset.as_ref().map(Dataset::new),
+            images: Some(images).filter(|images| *images > 0),
+            waiting: sweep.waiting.clone(),
+            specification: sweep.specification.clone(),
+        };
+        Self { details: Some(details), ..Self::listed(sweep) }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Which weights are kept or on their way, for people.
+fn weights(sweep: &model::Sweep) -> Option<String> {
+    let kept = sweep
+        .best_weights
+        .as_ref()
+        .map(|best| format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.id));
+    let awaited = (sweep.weights_awaited > 0).then(|| format!("{} on their way", sweep.weights_awaited));
+    let parts: Vec<String> = [kept, awaited].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
 
-    #[test]
-    fn a_value_that_is_no_number_is_told_from_one_that_is_missing() {
-        assert_eq!(number(None), Value::Null);
-        assert_eq!(number(Some(0.5)), 0.5);
-        for (value, text) in [(f64::NAN, "nan"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")] {
-            assert_eq!(number(Some(value)), text);
+impl Dataset {
+    fn new(found: &DatasetSummary) -> Self {
+        let found = found.clone();
+        Self {
+            content_hash: found.content_hash,
+            classes: found.classes,
+            train_images: found.train_images,
+            val_images: found.val_images,
+            skipped: found.skipped,
+            skipped_count: found.skipped_count,
+            train_by_class: found.train_by_class,
+            val_by_class: found.val_by_class,
+            validation: Some(found.validation).filter(|validation| !validation.is_empty()),
+            left_out: found.left_out,
         }
     }
 }
+
+impl Job {
+    /// A job of a sweep with these parameters and columns; `best` is its best epoch and the objective there. `epochs` are those that
+    /// count, where they are shown.
+    pub fn new(
+        names: &[String],
+        columns: &Columns,
+        job: &model::Job,
+        best: Option<(u32, Option<f64>)>,
+        epochs: Option<&[model::Epoch]>,
+    ) -> Self {
+        Self {
+            job: job.number,
+            parameters: parameters(&job.parameters),
+            state: job.state.map_or("unknown", terms::JobState::as_str),
+            attempts: Attempts::Count(job.attempts),
+            worker: job.worker.clone(),
+            epochs_done: job.epochs_done,
+            train_seconds: Number((job.epochs_done > 0).then_some(job.train_seconds)),
+            pack_size: job.pack_size,
+            best_epoch: best.map(|(epoch, _)| epoch),
+            weights: Some(job.weights.clone()).filter(|weights| !weights.is_empty()),
+            reason: job.reason.clone(),
+            own: Own::of_job(names, columns, job, best.and_then(|(_, value)| value), epochs.is_some()),
+            epochs: epochs.map(|epochs| epochs.iter().map(|epoch| Epoch::new(columns, epoch)).collect()),
+        }
+    }
+}
+
+impl Epoch {
+    /// An epoch of a sweep with these columns.
+    pub fn new(columns: &Columns, epoch: &model::Epoch) -> Self {
+        Self {
+            epoch: epoch.number,
+            attempt: epoch.attempt,
+            own: Own::of_epoch(columns, epoch),
+            epoch_seconds: Number(Some(epoch.seconds)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

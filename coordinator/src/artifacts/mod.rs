@@ -1,8 +1,8 @@
-//! Files of trained weights: taken in piece by piece, checked against their hash, kept under names that the engine gives,
-//! and read again. Which are wanted and which count, the engine decides and the store records; here are only bytes. Next to
-//! them lie the files that sweeps send with them (`snapshots`).
-//! A file is in its place before it is recorded, and removed after its record says so; what a crash leaves between the two
-//! is removed when a coordinator begins to lead.
+//! Files of trained weights: received piece by piece, checked against their hash, kept under names that the engine
+//! gives, and read again. The engine decides which are wanted and which count, and the store records it; here are only
+//! bytes. Next to them are the files that are sent with sweeps (`snapshots`). A file is in its place before it is
+//! recorded, and removed after its record says so. What a crash leaves between the two is removed when a coordinator
+//! begins to lead.
 
 mod parts;
 mod place;
@@ -32,21 +32,21 @@ use crate::told::Told;
 
 /// Longest file, in bytes: the weights of SimpleCNN at its largest images have half of it.
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
-/// Longest piece, in bytes: with what goes with it, well below the longest message.
+/// Longest piece, in bytes: with its headers, well below the longest message.
 pub const PIECE_BYTES_MAX: usize = 1 << 20;
-/// Calls that work on files at the same time: a place that does not answer must not hold all threads that wait for disks.
+/// Calls that work on files at the same time: a place that does not answer must not occupy all threads that wait for
+/// disks.
 const CALLS_MAX: usize = 64;
 
-/// Why a file cannot be taken, kept or read.
+/// Why a file cannot be received, kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// The URL is not understood.
+    /// The URL is invalid.
     #[error(
         "cannot keep weights in {url}: {reason}; give --artifacts a folder, or a URL such as file:///mnt/shared, \
          s3://bucket/folder, gs://bucket/folder or az://container/folder"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -56,23 +56,22 @@ pub enum ArtifactError {
         "cannot keep weights in {folder}: {source}; check that it is writable, or name another with --artifacts"
     )]
     Folder {
-        /// Which.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no room.
     #[error("the disk where weights are kept is full; make room there")]
     Full,
-    /// Too many are on their way.
-    #[error("as many files are on their way as may be; try again later")]
+    /// Too many are in progress.
+    #[error("too many files are being uploaded; try again later")]
     TooMany,
-    /// The file came in twice at a time.
-    #[error("another call hands over the same file")]
+    /// The file arrives twice at the same time.
+    #[error("another call uploads the same file")]
     Busy,
-    /// What came in is not what was announced.
-    #[error("what came in does not have the hash that was announced")]
-    Damaged,
+    /// The content differs from what was announced.
+    #[error("the content does not have the announced hash")]
+    Corrupt,
     /// A piece is too long or goes beyond the end.
     #[error("a piece has at most {PIECE_BYTES_MAX} bytes and lies within its file")]
     Piece,
@@ -82,11 +81,11 @@ pub enum ArtifactError {
     /// No such content is kept.
     #[error("there is no content {0} here; submit the sweep again, which sends it")]
     NoContent(ContentHash),
-    /// A content has another length than a message says.
+    /// A content has another length than in the message.
     #[error("the content {0} has another length than the message says")]
     Length(ContentHash),
-    /// A manifest is not what was kept.
-    #[error("the manifest of snapshot {0} is damaged where artifacts are kept")]
+    /// A manifest differs from what was kept.
+    #[error("the manifest of snapshot {0} is corrupt where artifacts are kept")]
     Manifest(SnapshotId),
     /// The file system refuses.
     #[error("weights cannot be written or read: {0}")]
@@ -102,7 +101,7 @@ impl From<io::Error> for ArtifactError {
     }
 }
 
-/// How far a file has come in.
+/// How much of a file has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// The next piece begins here.
@@ -116,11 +115,11 @@ pub enum Taken {
 pub struct Artifacts {
     place: Place,
     parts: Arc<Parts>,
-    /// For each call that works on a file.
+    /// Permits for calls that work on a file.
     calls: Semaphore,
-    /// What the log was told since the place last took something.
+    /// What was logged since the place last accepted something.
     told: Mutex<Told>,
-    /// Held while a file has its name and is not recorded yet, so that it is not taken for a leftover.
+    /// Held while a file has its name and is not recorded yet, so that it does not count as a leftover.
     recording: RwLock<()>,
 }
 
@@ -140,11 +139,11 @@ impl Artifacts {
         })
     }
 
-    /// Takes a piece of the file that will have this name; an empty one asks how far it is. A piece that begins elsewhere is
-    /// left out.
+    /// Receives a piece of the file that will have this name; an empty piece asks how much has arrived. A piece that
+    /// begins elsewhere is ignored.
     ///
     /// # Errors
-    /// There is no room, or the disk refuses. What there is of the file is given up where the disk is full.
+    /// There is no room, or the disk refuses. If the disk is full, what has arrived is dropped.
     pub async fn take(
         &self,
         name: &str,
@@ -167,10 +166,11 @@ impl Artifacts {
         }
     }
 
-    /// Checks a file that is whole, puts it in its place and has it recorded; it is no leftover meanwhile.
+    /// Checks a complete file, puts it in its place and calls back to record it; it does not count as a leftover
+    /// meanwhile.
     ///
     /// # Errors
-    /// It is not what was announced and is given up, or cannot be put there.
+    /// It differs from what was announced and is dropped, or cannot be put there.
     pub async fn keep<T>(
         &self,
         name: &str,
@@ -192,7 +192,7 @@ impl Artifacts {
         // Held until it is recorded.
         let (_part, (path, is_right)) = blocking(move || check(&part).map(|checked| (part, checked))).await?;
         if !is_right {
-            return Err(ArtifactError::Damaged);
+            return Err(ArtifactError::Corrupt);
         }
         let _recording = self.recording.read().await;
         match self.place.publish(path, name).await {
@@ -203,14 +203,14 @@ impl Artifacts {
         Ok(record.await)
     }
 
-    /// The place cannot take a file at the moment, which its worker offers again; the log is told once of each reason.
+    /// Logs that the place cannot accept a file at the moment, once per reason; its worker offers it again.
     pub fn failed(&self, error: &ArtifactError) {
         if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_new(&error.to_string()) {
             tracing::error!("{error}; what is offered waits at its worker and is offered again");
         }
     }
 
-    /// The place takes files.
+    /// Notes that the place accepts files.
     fn works(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !told.is_empty() {
@@ -219,7 +219,7 @@ impl Artifacts {
         }
     }
 
-    /// The bytes of a file that is kept, from `offset` on.
+    /// The bytes of a kept file, from `offset`.
     ///
     /// # Errors
     /// It cannot be read.
@@ -231,7 +231,7 @@ impl Artifacts {
         self.place.read(name, offset).await
     }
 
-    /// Removes a file that is not kept any more, and what has come in of it.
+    /// Removes a file that is no longer kept, and any part of it that has arrived.
     ///
     /// # Errors
     /// It stays; the next coordinator that leads removes it.
@@ -242,8 +242,8 @@ impl Artifacts {
         self.place.remove(name).await
     }
 
-    /// Removes what crashes left: files of this coordinator's sweeps that no record tells of. `names` is asked once the files
-    /// are listed, so that what is kept meanwhile is known. How many they were.
+    /// Removes what crashes left: files of this coordinator's sweeps without a record. Calls `names` after listing the
+    /// files, so that files kept meanwhile are known. Returns how many were removed.
     ///
     /// # Errors
     /// The place cannot be listed, or a file stays.
@@ -285,14 +285,13 @@ fn hash(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Where weights are kept that were given no place: beside the file of an SQLite store. A database on a server has nothing
-/// beside it.
+/// Where weights are kept by default: next to the file of an SQLite store. A database on a server has no such place.
 pub fn default_location(store_url: &str) -> Option<String> {
     let path = store_url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest))?;
     Some(format!("{path}-artifacts"))
 }
 
-/// As [`Artifacts`], shared; none where there is no place.
+/// Shared [`Artifacts`]; none if there is no place.
 pub type MaybeArtifacts = Option<Arc<Artifacts>>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Files that are put together, before they are whole: where, how many at a time, and which of them a call works on.
+//! Files that are being assembled: where, how many at a time, and which of them a call works on.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -15,21 +15,22 @@ use tokio::sync::Notify;
 
 use super::{ArtifactError, is_full};
 
-/// Files that are put together at the same time; others wait at their workers.
+/// Files that are assembled at the same time; others wait at their workers.
 pub(super) const PARTS_MAX: usize = 64;
-/// A part of which nothing came for so long gives way to a new one: a worker that lives pauses for half a minute, and
-/// waits a minute for an answer. One that comes back begins again.
+/// A part that received nothing for this long makes room for a new one: a worker that is alive pauses for half a
+/// minute, and waits a minute for an answer. One that comes back begins again.
 pub(super) const ABANDONED_AFTER: Duration = Duration::from_secs(300);
-/// Room that is left on the disk, in bytes: weights must not take what records need, which often lie on the same one.
+/// Space that is left free on the disk, in bytes: weights must not take what records need, which are often on the same
+/// disk.
 const ROOM_LEFT_BYTES: u64 = 2 << 20;
-/// How the names of temporary folders begin.
+/// Prefix of temporary folders.
 const PREFIX: &str = "sweep-uploads-";
 const EXTENSION: &str = "part";
 
-/// Where files are put together.
+/// Where files are assembled.
 #[derive(Debug)]
 pub(super) enum Staging {
-    /// Beside where they will lie: the next process goes on with what is there.
+    /// Next to their final place: the next process continues with what is there.
     Beside(PathBuf),
     /// In a temporary folder of this process.
     Own(Mutex<HeldFolder>),
@@ -40,7 +41,7 @@ impl Staging {
         Ok(Self::Own(Mutex::new(HeldFolder::create(&std::env::temp_dir(), PREFIX)?)))
     }
 
-    /// The folder. A temporary one is made anew where somebody removed it: systems do that with what seems unused.
+    /// The folder. A temporary one is created again if someone removed it: systems do that with what seems unused.
     pub(super) fn folder(&self) -> io::Result<PathBuf> {
         match self {
             Self::Beside(folder) => Ok(folder.clone()),
@@ -55,13 +56,13 @@ impl Staging {
     }
 }
 
-/// All files that are put together.
+/// All files being assembled.
 #[derive(Debug)]
 pub(super) struct Parts {
     staging: Staging,
     /// Those that calls work on now.
     busy: Mutex<HashSet<String>>,
-    /// Told whenever one of them is free again.
+    /// Notified whenever one of them is free again.
     freed: Notify,
 }
 
@@ -70,7 +71,7 @@ impl Parts {
         Self { staging, busy: Mutex::default(), freed: Notify::new() }
     }
 
-    /// The part of the file that will have this name, for one call alone.
+    /// The part of the file that will have this name, for one call only.
     pub(super) fn part(self: &Arc<Self>, name: &str) -> Result<Part, ArtifactError> {
         self.part_of(file_name(name)).ok_or(ArtifactError::Busy)
     }
@@ -91,8 +92,8 @@ impl Parts {
         }
     }
 
-    /// Removes what is no part of any of `awaited`, as far as it belongs into one of `folders`, and what dead processes
-    /// left. How many files they were.
+    /// Removes parts in `folders` that belong to none of `awaited`, and what dead processes left. Returns how many
+    /// files were removed.
     pub(super) fn remove_unknown(
         &self,
         awaited: &BTreeSet<String>,
@@ -114,7 +115,7 @@ impl Parts {
         Ok(removed)
     }
 
-    /// Removes the parts whose names begin so and of which nothing came since `before`.
+    /// Removes the parts with this prefix that received nothing since `before`.
     pub(super) fn remove_older(self: &Arc<Self>, prefix: &str, before: SystemTime) -> io::Result<()> {
         for entry in parts_in(&self.staging.folder()?)? {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -128,9 +129,9 @@ impl Parts {
         Ok(())
     }
 
-    /// Gives the part up of which nothing came for longest, where it is abandoned. Whether there was one.
+    /// Drops the least recently changed part, if it is abandoned. Returns whether there was one.
     fn make_way(self: &Arc<Self>, folder: &Path) -> io::Result<bool> {
-        // What is gone meanwhile has made way.
+        // A part that is gone meanwhile has made room.
         let modified = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
         let is_abandoned =
             |modified: SystemTime| modified.elapsed().is_ok_and(|idle| idle >= ABANDONED_AFTER);
@@ -142,7 +143,7 @@ impl Parts {
             .collect();
         found.sort_unstable();
         for (_, file) in found.into_iter().take_while(|(modified, _)| is_abandoned(*modified)) {
-            // One that a call works on is not abandoned, nor is one that a call has just worked on.
+            // A part that a call works on, or has just worked on, is not abandoned.
             let Some(part) = self.part_of(file) else { continue };
             let path = folder.join(&part.file);
             if modified(&path).is_some_and(is_abandoned) {
@@ -154,7 +155,7 @@ impl Parts {
     }
 }
 
-/// A file that is put together, held by one call. Its methods wait for disks.
+/// A file being assembled, held by one call. Its methods wait for disks.
 #[derive(Debug)]
 pub(super) struct Part {
     parts: Arc<Parts>,
@@ -162,17 +163,16 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Where it is.
     pub(super) fn path(&self) -> io::Result<PathBuf> {
         Ok(self.parts.staging.folder()?.join(&self.file))
     }
 
-    /// Adds a piece at its end, where it belongs there. How long it is then, of `bytes`; nothing where there are too many
-    /// already. It is given up where the disk is full.
+    /// Appends a piece, if it belongs at the end. Returns the length then, of `bytes`; nothing if there are too many
+    /// already. If the disk is full, the part is dropped.
     pub(super) fn append(&self, bytes: u64, offset: u64, data: &[u8]) -> io::Result<Option<u64>> {
         let taken = self.try_append(bytes, offset, data);
         if taken.as_ref().is_err_and(is_full) {
-            // Half a file is of no use, and others need the room.
+            // Half a file is useless, and others need the room.
             let _ = self.remove();
         }
         taken
@@ -198,7 +198,7 @@ impl Part {
         }
         if data.is_empty() || offset != length {
             if length > 0 {
-                // Its worker is there: it is not abandoned.
+                // Its worker is active: it is not abandoned.
                 File::options().write(true).open(&path)?.set_modified(SystemTime::now())?;
             }
             return Ok(Some(length));
@@ -208,7 +208,7 @@ impl Part {
         Ok(Some(length + data.len() as u64))
     }
 
-    /// Removes it; one that is not there is as good as removed.
+    /// Removes it; a missing one is fine.
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(self.path()?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -228,7 +228,7 @@ fn file_name(name: &str) -> String {
     format!("{}.{EXTENSION}", name.replace('/', "_"))
 }
 
-/// The parts in a folder, and not the lock that may be beside them.
+/// The parts in a folder, without the lock that may be next to them.
 fn parts_in(folder: &Path) -> io::Result<Vec<DirEntry>> {
     let is_part = |entry: &io::Result<DirEntry>| {
         entry
@@ -238,7 +238,7 @@ fn parts_in(folder: &Path) -> io::Result<Vec<DirEntry>> {
     fs::read_dir(folder)?.filter(is_part).collect()
 }
 
-/// Fails as a full disk does where a file would fill it.
+/// Fails like a full disk if a file would fill it.
 pub(super) fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
     let found = rustix::fs::statvfs(folder)?;
     if found.f_bavail.saturating_mul(found.f_frsize) < bytes.saturating_add(ROOM_LEFT_BYTES) {

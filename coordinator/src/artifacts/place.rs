@@ -1,6 +1,6 @@
-//! Where files of weights lie: a folder, S3, Google Cloud Storage or Azure, by URL. A file appears under its name whole or
-//! not at all. In a folder it is put together on the same disk and given its name; for a cloud it is put together in a
-//! temporary folder. Small files that are there at once, the contents of snapshots above all, are written without that.
+//! Where files of weights are kept: a folder, S3, Google Cloud Storage or Azure, by URL. A file appears under its name
+//! complete or not at all. For a folder it is assembled on the same disk and renamed; for a cloud it is assembled in a
+//! temporary folder. Small files that are complete at once, mainly the contents of snapshots, skip this.
 
 use std::{
     fs::{self, File},
@@ -22,20 +22,19 @@ use super::{
     parts::{Staging, check_room},
 };
 
-/// Parts of a file that are on their way to a cloud at the same time.
+/// Parts of a file that are uploaded to a cloud at the same time.
 const PARTS_MAX: usize = 4;
 /// Bytes that are read from the disk at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Where in a folder files are put together.
+/// The subfolder in which files are assembled.
 const STAGING: &str = "incoming";
-/// How names of files end that are written and have not got their own name yet.
+/// Suffix of written files that do not have their own name yet.
 const NEW: &str = ".new";
 
 /// A file that is there.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its name.
     pub(super) name: String,
     /// When it was written.
     pub(super) modified: SystemTime,
@@ -46,12 +45,12 @@ pub(super) struct Found {
 pub(super) struct Place {
     store: Arc<dyn ObjectStore>,
     root: Name,
-    /// The folder, where it is one.
+    /// The local folder, if it is one.
     folder: Option<PathBuf>,
 }
 
 impl Place {
-    /// The place that `location` names, a folder or a URL, and where files for it are put together. Credentials come from
+    /// The place that `location` names, a folder or a URL, and where files for it are assembled. Credentials come from
     /// the cloud's own environment variables.
     pub(super) fn open(location: &str) -> Result<(Self, Staging), ArtifactError> {
         let wrong = |reason: String| ArtifactError::Url { url: location.to_owned(), reason };
@@ -68,7 +67,7 @@ impl Place {
             return Self::in_folder(&folder).map_err(|source| ArtifactError::Folder { folder, source });
         }
         let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-        // The clouds' clients and tonic share one implementation of TLS; it is set once.
+        // The clouds' clients and tonic share one implementation of TLS, which is set once.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, root) =
@@ -92,7 +91,7 @@ impl Place {
         name.split('/').fold(self.root.clone(), |place, part| place.join(part))
     }
 
-    /// Gives a whole file, which is put together at `staged`, its name. It is on the disk when this returns.
+    /// Gives a complete file, assembled at `staged`, its name. It is durable when this returns.
     pub(super) async fn publish(&self, staged: PathBuf, name: &str) -> Result<(), ArtifactError> {
         if let Some(folder) = &self.folder {
             let target = folder.join(name);
@@ -119,7 +118,7 @@ impl Place {
         blocking(move || fs::remove_file(staged)).await
     }
 
-    /// Writes a file that is there as a whole. It is on the disk when this returns.
+    /// Writes a complete file. It is durable when this returns.
     pub(super) async fn put(&self, name: &str, content: Vec<u8>) -> Result<(), ArtifactError> {
         let Some(folder) = &self.folder else {
             self.store.put(&self.object(name), content.into()).await?;
@@ -137,7 +136,7 @@ impl Place {
         .await
     }
 
-    /// The length of a file; nothing where there is none.
+    /// The length of a file; none if it does not exist.
     pub(super) async fn length(&self, name: &str) -> Result<Option<u64>, ArtifactError> {
         match self.store.head(&self.object(name)).await {
             Ok(found) => Ok(Some(found.size)),
@@ -146,7 +145,7 @@ impl Place {
         }
     }
 
-    /// So many bytes of a file from `offset` on; fewer where it ends. Nothing where there is no such file.
+    /// At most `bytes` bytes of a file from `offset`; fewer at its end. None if it does not exist.
     pub(super) async fn read_piece(
         &self,
         name: &str,
@@ -189,7 +188,7 @@ impl Place {
         .await
     }
 
-    /// The bytes of a file from `offset` on.
+    /// The bytes of a file from `offset`.
     pub(super) async fn read(
         &self,
         name: &str,
@@ -201,7 +200,7 @@ impl Place {
         Ok(found.into_stream().map(|piece| Ok(piece?.to_vec())).boxed())
     }
 
-    /// Removes a file; one that is not there is as good as removed.
+    /// Removes a file; a missing one is fine.
     pub(super) async fn remove(&self, name: &str) -> Result<(), ArtifactError> {
         match self.store.delete(&self.object(name)).await {
             Err(object_store::Error::NotFound { .. }) => {}
@@ -210,7 +209,7 @@ impl Place {
         if let Some(folder) = &self.folder
             && let Some(parent) = folder.join(name).parent()
         {
-            // The folder of its sweep, where nothing is left in it.
+            // The folder of its sweep, if it is empty.
             let _ = fs::remove_dir(parent);
         }
         Ok(())
@@ -222,24 +221,24 @@ impl Place {
         Ok(found.iter().filter_map(|object| self.name_of(&object.location)).collect())
     }
 
-    /// What a file is called below the place.
+    /// The name of an object below the place.
     fn name_of(&self, object: &Name) -> Option<String> {
         let parts: Vec<_> = object.prefix_match(&self.root)?.collect();
         Some(parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/"))
     }
 }
 
-/// Gives a file, which lies whole on the same disk, its name, so that a power cut does not take it away.
+/// Gives a complete file on the same disk its name, so that it survives a power cut.
 fn give_name(staged: &Path, target: &Path) -> std::io::Result<()> {
     let parent = target.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent)?;
     fs::rename(staged, target)?;
-    // The names of the file and of its folder.
+    // Syncs the names of the file and of its folder.
     File::open(parent)?.sync_all()?;
     parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
 }
 
-/// Does something with files that may take a while.
+/// Runs file operations that may take a while.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, ArtifactError> {

@@ -1,7 +1,7 @@
-//! The files that sweeps send with them, by content: `contents/<2 digits>/<hash>`, each once whoever sends it, and
-//! `snapshots/<id>.json`, which names those of a sweep. A manifest is written after its contents, and before its sweep is
-//! recorded. A snapshot that a sweep names gets a mark next to it, `snapshots/<id>.named`: the place may be that of several
-//! coordinators, of which none knows the other's sweeps, so that a snapshot with a mark is never removed.
+//! The files that are sent with sweeps, by content: `contents/<2 digits>/<hash>`, each once for all senders, and
+//! `snapshots/<id>.json`, which lists those of a sweep. A manifest is written after its contents, and before its sweep
+//! is recorded. A snapshot that a sweep names gets a mark next to it, `snapshots/<id>.named`. Several coordinators may
+//! share the place without knowing each other's sweeps, so a snapshot with a mark is never removed.
 
 use std::{
     collections::BTreeSet,
@@ -19,46 +19,42 @@ use tokio::sync::RwLockReadGuard;
 
 use super::{ArtifactError, Artifacts, Taken, is_full, place::blocking};
 
-/// Where manifests lie.
 const SNAPSHOTS: &str = "snapshots";
-/// Where contents lie.
 const CONTENTS: &str = "contents";
-/// How names of manifests end.
+/// Suffix of manifests.
 const MANIFEST: &str = ".json";
-/// How names of marks end.
+/// Suffix of marks.
 const NAMED: &str = ".named";
-/// What nobody names is removed after this time: by then every submission that needs it has ended.
+/// What no sweep names is removed after this time: by then every submission that needs it has ended.
 const UNNAMED_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Contents that are looked for or written at the same time for one call: a disk flushes several at once.
+/// Contents that are checked or written at the same time for one call: a disk flushes several at once.
 const TOGETHER_MAX: usize = 8;
 
 /// A part of a content.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
-    /// Of which content.
     pub(crate) content: ContentHash,
     /// Length of the content.
     pub(crate) bytes: u64,
     /// Where the part begins.
     pub(crate) offset: u64,
-    /// The part.
     pub(crate) data: Vec<u8>,
 }
 
-/// Keeps a snapshot from being removed until it is dropped.
+/// Prevents the removal of a snapshot until it is dropped.
 pub(crate) type Held<'a> = RwLockReadGuard<'a, ()>;
 
 impl Artifacts {
-    /// Keeps a snapshot, where all of its contents are here; those that are not.
+    /// Keeps a snapshot, if all of its contents are here; otherwise returns the missing ones.
     ///
     /// # Errors
-    /// The place refuses, or a content is here and has another length.
+    /// The place refuses, or a content is here with another length.
     pub(crate) async fn put_snapshot(
         &self,
         manifest: &SnapshotManifest,
     ) -> Result<Vec<ContentHash>, ArtifactError> {
         let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
-        // Nothing is removed between the look and the manifest.
+        // Nothing is removed between the check and the manifest.
         let _held = self.recording.read().await;
         let look = |(content, bytes): (ContentHash, u64)| async move {
             match self.place.length(&content_name(content)).await? {
@@ -77,10 +73,10 @@ impl Artifacts {
         Ok(missing)
     }
 
-    /// Takes pieces of contents; for each, how far its content is.
+    /// Receives pieces of contents; returns how much of each content has arrived.
     ///
     /// # Errors
-    /// They are too many or too long, a content is not what its hash says, or the place refuses.
+    /// They are too many or too long, a content does not match its hash, or the place refuses.
     pub(crate) async fn put_contents(&self, pieces: Vec<Piece>) -> Result<Vec<Taken>, ArtifactError> {
         let together: usize = pieces.iter().map(|piece| piece.data.len()).sum();
         if pieces.len() > SNAPSHOT_PIECES_MAX || together > SNAPSHOT_PIECE_BYTES_MAX {
@@ -104,7 +100,7 @@ impl Artifacts {
         if offset == 0 && data.len() as u64 == bytes {
             let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
             if ContentHash::of(&data) != content {
-                return Err(ArtifactError::Damaged);
+                return Err(ArtifactError::Corrupt);
             }
             self.put(&name, data).await?;
             return Ok(Taken::Whole);
@@ -124,7 +120,7 @@ impl Artifacts {
         }
     }
 
-    /// What is in a snapshot.
+    /// The manifest of a snapshot.
     ///
     /// # Errors
     /// There is none of this name, or it cannot be read.
@@ -136,7 +132,7 @@ impl Artifacts {
         manifest.filter(|manifest| manifest.id() == id).ok_or(ArtifactError::Manifest(id))
     }
 
-    /// Pieces of contents, from where each is asked for, as long as they have room together.
+    /// Pieces of contents, each from the requested offset, as long as they fit together.
     ///
     /// # Errors
     /// A content is not here or ends before, or cannot be read.
@@ -149,7 +145,7 @@ impl Artifacts {
             if now == 0 && left > 0 {
                 break;
             }
-            // An empty range is none to a store.
+            // Object stores refuse an empty range.
             let data = match now {
                 0 => Vec::new(),
                 now => {
@@ -163,14 +159,14 @@ impl Artifacts {
             room -= now;
             pieces.push(Piece { content, bytes, offset, data });
             if now < left {
-                // Whatever follows would come before the rest of this one, also what is empty.
+                // Anything that follows, even an empty content, would come before the rest of this one.
                 break;
             }
         }
         Ok(pieces)
     }
 
-    /// Keeps a snapshot from being removed, where it is here, until a sweep that names it is recorded.
+    /// Prevents the removal of a snapshot until a sweep that names it is recorded.
     ///
     /// # Errors
     /// It is not here.
@@ -182,10 +178,10 @@ impl Artifacts {
         }
     }
 
-    /// Notes that a sweep names a snapshot.
+    /// Marks a snapshot as named by a sweep.
     ///
     /// # Errors
-    /// The place refuses; the next coordinator that leads notes it.
+    /// The place refuses; the next coordinator that leads marks it.
     pub(crate) async fn mark_snapshot(&self, id: SnapshotId) -> Result<(), ArtifactError> {
         let name = mark_name(id);
         if self.place.length(&name).await?.is_some() {
@@ -194,8 +190,8 @@ impl Artifacts {
         self.put(&name, Vec::new()).await
     }
 
-    /// Marks the snapshots that sweeps name and removes the others once they are old, with the contents that no other has.
-    /// How many files were removed.
+    /// Marks the snapshots that sweeps name and removes the others once they are old, with the contents that no other
+    /// has. Returns how many files were removed.
     ///
     /// # Errors
     /// The place refuses, or a manifest cannot be read; then no content is removed.

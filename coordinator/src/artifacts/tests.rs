@@ -63,8 +63,8 @@ async fn what_is_not_what_was_announced_is_given_up() {
     let file = described(&content(10));
     assert_eq!(take(&artifacts, &file, 0, &[1; 10]).await, Taken::Whole);
     let kept = artifacts.keep(NAME, &file, async { panic!("it is not recorded") }).await;
-    assert!(matches!(kept, Err(ArtifactError::Damaged)), "{kept:?}");
-    assert_eq!(take(&artifacts, &file, 0, &[]).await, Taken::UpTo(0), "it begins anew");
+    assert!(matches!(kept, Err(ArtifactError::Corrupt)), "{kept:?}");
+    assert_eq!(take(&artifacts, &file, 0, &[]).await, Taken::UpTo(0), "it begins again");
     for (offset, bytes) in [(5, 6), (u64::MAX, 1), (0, PIECE_BYTES_MAX + 1)] {
         let refused = artifacts.take(NAME, &file, offset, vec![0; bytes]).await;
         assert!(matches!(refused, Err(ArtifactError::Piece)), "{refused:?}");
@@ -127,7 +127,7 @@ async fn a_cloud_takes_files_though_the_temporary_folder_was_removed() {
     assert_eq!(take(&artifacts, &file, 0, &content[..4]).await, Taken::UpTo(4));
     let path = artifacts.parts.part(NAME).unwrap().path().unwrap();
     fs::remove_dir_all(path.parent().unwrap()).unwrap();
-    assert_eq!(take(&artifacts, &file, 4, &content[4..]).await, Taken::UpTo(0), "it begins anew");
+    assert_eq!(take(&artifacts, &file, 4, &content[4..]).await, Taken::UpTo(0), "it begins again");
     assert_eq!(take(&artifacts, &file, 0, &content).await, Taken::Whole);
     artifacts.keep(NAME, &file, async {}).await.unwrap();
     assert_eq!(all(&artifacts, 0).await, content);

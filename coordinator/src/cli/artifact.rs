@@ -1,5 +1,5 @@
-//! Trained weights for users: `artifact ls`, `artifact get`, and what `run` leaves beside its report. A file is written
-//! beside its place, checked against its hash and renamed, so that what has the name is whole.
+//! Trained weights for users: `artifact ls`, `artifact get`, and what `run` leaves next to its report. A file is
+//! written to a temporary folder, checked against its hash and renamed, so that a file with its name is complete.
 
 use std::{
     fs::{self, File},
@@ -20,18 +20,18 @@ use super::{
     client::Target,
     failure::Failure,
     identity::Identity,
-    inspect::TargetId,
+    ids::TargetId,
     output::{Cell, Format, Printer, print},
     report::rows,
     signals::StopRequests,
 };
 
-/// Rows asked for at a time.
+/// Rows per request.
 const PAGE_ROWS: u32 = 1_000;
-/// The file of weights and what is known of it, in a folder of their own.
+/// The file of weights, in a folder with a description of them.
 pub(super) const MODEL_FILE: &str = "model.safetensors";
 const FACTS_FILE: &str = "model.json";
-/// How the names of folders begin where both are until they are whole.
+/// Prefix of the folders that hold both until they are complete.
 const UNFINISHED: &str = ".model-";
 
 /// `sweep artifact …`.
@@ -67,7 +67,7 @@ pub(super) async fn artifact(
             let place = |job: u64| {
                 output.clone().unwrap_or_else(|| Path::new("sweep-artifacts").join(format!("{id}-{job}")))
             };
-            // Given up, it removes what it has begun; one that is killed leaves that to the next.
+            // When interrupted, it removes what it has begun; after a kill, the next command does.
             let mut stop = StopRequests::new()?;
             let written = stop.unless_asked(get(*which, target, place)).await?;
             print(&format!("weights of job {id}/{} written: {}\n", written.job, written.path.display()))
@@ -108,14 +108,14 @@ fn row(artifact: &v1::Artifact) -> Vec<Cell> {
 
 /// Weights that were written.
 pub(super) struct Written {
-    /// Whose.
+    /// The job that trained them.
     pub(super) job: u64,
     /// The file.
     pub(super) path: PathBuf,
 }
 
-/// Writes the weights of a job, or of the best one, into the folder that `place` gives for it. Where they lie there
-/// already, nothing is fetched.
+/// Writes the weights of a job, or of the best one, into the folder that `place` gives for it. Fetches nothing if they
+/// are there already.
 pub(super) async fn get(
     which: TargetId,
     target: &Target,
@@ -151,21 +151,21 @@ pub(super) async fn get(
     Ok(written)
 }
 
-/// Refuses a folder that holds weights of another sweep: they would be gone.
+/// Refuses a folder that holds weights of another sweep, which would be overwritten.
 pub(super) fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
     #[derive(serde::Deserialize)]
     struct Facts {
         sweep: Identity,
     }
     let held = fs::read(folder.join(FACTS_FILE)).ok();
-    // What is no file of ours is no other sweep's either.
+    // A file that is not ours is not another sweep's either.
     match held.and_then(|held| serde_json::from_slice::<Facts>(&held).ok()) {
         Some(held) => held.sweep.refuse_other(sweep, folder, "weights"),
         None => Ok(()),
     }
 }
 
-/// The weights that follow, as a file in `folder`.
+/// Receives the weights that follow, as a file in `folder`.
 async fn fetch(
     pieces: &mut Streaming<v1::ArtifactPiece>,
     artifact: &v1::Artifact,
@@ -183,15 +183,15 @@ async fn fetch(
     }
     if bytes != artifact.bytes || hasher.finalize().to_hex().as_str() != artifact.blake3 {
         return Err(Failure::operation(format!(
-            "the weights of job {} arrived damaged ({bytes} of {} bytes); try again, and if it stays so, the file that the \
-             coordinator keeps is damaged",
+            "the weights of job {} arrived corrupt ({bytes} of {} bytes); try again, and if it stays so, the file that the \
+             coordinator keeps is corrupt",
             artifact.job, artifact.bytes
         )));
     }
     Ok(file)
 }
 
-/// Whether a file is the one that is kept.
+/// Whether a file is the kept one.
 async fn is_there(path: PathBuf, artifact: v1::Artifact) -> bool {
     let matches = move || -> std::io::Result<bool> {
         if fs::metadata(&path)?.len() != artifact.bytes {
@@ -205,8 +205,8 @@ async fn is_there(path: PathBuf, artifact: v1::Artifact) -> bool {
     matches.is_ok_and(|matches| matches.unwrap_or(false))
 }
 
-/// Gives finished files their names in `folder`. New weights come while no `model.json` is there: what is cut off is seen,
-/// and none ever describes others.
+/// Gives finished files their names in `folder`. While the weights change there is no `model.json`: an interruption is
+/// noticed, and it never describes other weights.
 fn put(weights: Option<NamedTempFile>, facts: NamedTempFile, folder: &Path) -> Result<(), Failure> {
     let facts_path = folder.join(FACTS_FILE);
     finish(&facts).map_err(cannot(&facts_path))?;
@@ -222,7 +222,7 @@ fn put(weights: Option<NamedTempFile>, facts: NamedTempFile, folder: &Path) -> R
     facts.persist(&facts_path).map(drop).map_err(|error| cannot(&facts_path)(error.error))
 }
 
-/// Has a finished file on the disk, and readable as other files are.
+/// Syncs a finished file to disk and makes it readable like other files.
 fn finish(file: &NamedTempFile) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
@@ -238,7 +238,7 @@ fn cannot(path: &Path) -> impl Fn(std::io::Error) -> Failure {
     }
 }
 
-/// What it takes to use the weights, and where they come from.
+/// What one needs to use the weights, and where they come from.
 async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Result<Value, Failure> {
     let request = v1::GetJobRequest { sweep_id: sweep.sweep_id, job: artifact.job };
     let job = target.call(async |client| client.get_job(request).await).await?.job.unwrap_or_default();
@@ -278,7 +278,7 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
     }))
 }
 
-/// What the weights are worth: they are those after the last epoch, whichever was the best.
+/// The metrics of the weights, which are those after the last epoch, even if another was better.
 fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
     let schema = rows::metrics(sweep, &sweep.metric_names);
     let objective = rows::objective(sweep).name;
@@ -295,9 +295,10 @@ fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
     Value::Object(metrics)
 }
 
-/// What was submitted first, whose model and data set are the sweep's.
+/// The first specification, whose model and data set are the sweep's.
 fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
-    let definition = SweepDefinition::from_stored(terms::SweepId(sweep.sweep_id), &sweep.specification);
+    let (id, manifest) = (terms::SweepId(sweep.sweep_id), Some(sweep.manifest.as_str()));
+    let definition = SweepDefinition::from_stored(id, &sweep.specification, manifest);
     let definition = definition.map_err(|error| Failure::operation(error.to_string()))?;
     Ok(definition.specification)
 }

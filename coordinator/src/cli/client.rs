@@ -1,19 +1,17 @@
-//! The connection to the coordinator: where it is, how to be let in, and when to ask again.
+//! The connection to the coordinator: its address, credentials, and when to retry.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use proto::v1::{
-    sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE,
+use proto::{
+    client::{self, ClientError},
+    v1::{sweep_service_client::SweepServiceClient, sweep_service_server::SERVICE_NAME as SWEEP_SERVICE},
 };
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -22,19 +20,17 @@ use tonic_health::pb::{
 use super::{failure::Failure, settings::Settings};
 
 const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7070";
-/// Longest wait for a connection, name look-up and TLS included.
+/// Longest wait for a connection, including name lookup and TLS.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for the answer of a call that is no stream.
+/// Longest wait for the answer of a call that is not a stream.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// A connection that does not answer for interval plus timeout is dead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A call is tried again this often while the coordinator cannot be reached: it may just be restarting.
+/// A call is retried this often while the coordinator cannot be reached: it may just be restarting.
 const CALL_RETRIES_MAX: usize = 3;
 /// Largest answer, in bytes: a page of a thousand jobs has a tenth of it.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-/// Largest file with a token, in bytes.
-const TOKEN_BYTES_MAX: usize = 4096;
 
 /// Options of every command that asks a coordinator.
 #[derive(Debug, clap::Args)]
@@ -52,7 +48,7 @@ pub(super) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// The coordinator that flags, environment and settings name, in this order.
+    /// The coordinator that flags, environment or settings name, in this order.
     pub(super) fn target(&self, settings: &Settings) -> Target {
         let coordinator = self.coordinator.clone().or_else(|| settings.coordinator.clone());
         Target {
@@ -68,14 +64,14 @@ impl ConnectionOptions {
 pub(super) enum Token {
     /// A file, read at every connection.
     File(PathBuf),
-    /// Known already.
+    /// Already read.
     Text(String),
 }
 
-/// A coordinator and how to be let in.
+/// A coordinator and the credentials for it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// `http://…` or `https://…`; several with commas between them.
+    /// `http://…` or `https://…`; several are separated by commas.
     pub(super) url: String,
     /// The bearer token.
     pub(super) token: Option<Token>,
@@ -86,7 +82,7 @@ pub(super) struct Target {
 /// A connected client.
 pub(super) type Client = SweepServiceClient<InterceptedService<Channel, Bearer>>;
 
-/// Puts the token into every call.
+/// Adds the token to every call.
 #[derive(Debug, Clone)]
 pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
@@ -100,7 +96,7 @@ impl Interceptor for Bearer {
 }
 
 impl Target {
-    /// Connects; of several coordinators, to the one that leads.
+    /// Connects; with several coordinators, to the one that leads.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
         self.connect_within(CONNECT_WITHIN).await
     }
@@ -116,8 +112,8 @@ impl Target {
                     return Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX));
                 }
                 Ok(Ok(_)) => continue,
-                Ok(Err(error)) => innermost(&error),
-                // A port may be open and say nothing, and the endpoint's own limit is for opening it.
+                Ok(Err(error)) => client::innermost(&error),
+                // A port may be open but silent, and the endpoint's own limit only covers opening it.
                 Err(_) => format!("no connection within {limit:?}"),
             };
             failure = Some(Failure::Unreachable(format!(
@@ -129,7 +125,7 @@ impl Target {
         Err(failure.unwrap_or_else(none_leads))
     }
 
-    /// Connects and makes one call that may be repeated; again a few times while nobody answers.
+    /// Connects and makes one call that may be repeated; retries a few times while no one answers.
     pub(super) async fn call<T>(
         &self,
         call: impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
@@ -158,7 +154,7 @@ impl Target {
         Ok(self.in_time(call(&mut client)).await?.into_inner())
     }
 
-    /// What the coordinator says to one call, or next on a stream that must not be silent for long.
+    /// The answer to one call, or the next message of a stream that must not be silent for long.
     pub(super) async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, Status>>,
@@ -181,83 +177,39 @@ impl Target {
     }
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, Failure> {
-        let wrong = |reason: &dyn std::fmt::Display| {
-            Failure::usage(format!(
-                "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
-            ))
-        };
-        let full = terms::coordinator_url(url).map_err(|reason| wrong(&reason))?;
-        let secure = full.starts_with("https://");
-        let endpoint = Endpoint::from_shared(full).map_err(|error| wrong(&innermost(&error)))?;
-        let endpoint = endpoint
+        let endpoint = client::endpoint(url, self.tls_ca.as_deref())?;
+        if self.tls_ca.is_some() && endpoint.uri().scheme_str() != Some("https") {
+            return Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {url}")));
+        }
+        Ok(endpoint
             .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        match (secure, &self.tls_ca) {
-            (false, None) => Ok(endpoint),
-            (false, Some(_)) => {
-                Err(Failure::usage(format!("--tls-ca is for https://, but the coordinator is {url}")))
-            }
-            (true, None) => Err(Failure::usage(format!(
-                "{url} needs certificates to trust; name their file with --tls-ca"
-            ))),
-            (true, Some(path)) => {
-                let pem = std::fs::read(path).map_err(|error| {
-                    Failure::usage(format!("cannot read {}: {error}; check --tls-ca", path.display()))
-                })?;
-                let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-                endpoint.tls_config(tls).map_err(|error| {
-                    Failure::usage(format!("{} holds no certificates: {}", path.display(), innermost(&error)))
-                })
-            }
-        }
+            .keep_alive_while_idle(true))
     }
 
     fn bearer(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
         let token = match &self.token {
             None => return Ok(None),
             Some(Token::Text(text)) => text.clone(),
-            Some(Token::File(path)) => read_token(path)?,
+            Some(Token::File(path)) => client::read_token(path)?,
         };
-        let header = format!("Bearer {token}").parse();
-        header.map(Some).map_err(|_| Failure::usage("the token has characters that no header can carry"))
+        Ok(Some(client::bearer(&token)?))
     }
 }
 
-/// Whether the coordinator at the other end leads; one that does not say so in time does not.
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// Whether the coordinator at the other end leads; one that does not answer in time does not.
 async fn leads(channel: &Channel) -> bool {
     let request = HealthCheckRequest { service: SWEEP_SERVICE.to_owned() };
     let mut health = HealthClient::new(channel.clone());
     let answer = tokio::time::timeout(CONNECT_WITHIN, health.check(request)).await;
     answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving))
-}
-
-/// The token in `path`, without the white space around it.
-pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
-    let wrong = |reason: &dyn std::fmt::Display| {
-        Failure::usage(format!("cannot use the token in {}: {reason}; check --token-file", path.display()))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    // Editors of Windows begin a file with a mark of its byte order.
-    let token = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
-    match token.len() {
-        0 => Err(wrong(&"the file is empty")),
-        1..=TOKEN_BYTES_MAX if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
-        1..=TOKEN_BYTES_MAX => {
-            Err(wrong(&"a token is one line of printable ASCII characters without spaces"))
-        }
-        length => Err(wrong(&format!("{length} bytes are more than the {TOKEN_BYTES_MAX} allowed"))),
-    }
-}
-
-/// The innermost cause, which says what really happened; the outer ones say "transport error".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
@@ -301,24 +253,6 @@ mod tests {
         assert!(matches!(error, Failure::Unreachable(_)) && error.is_passing(), "{error}");
         let error = target.within(SOON, std::future::pending::<Result<(), Status>>()).await.unwrap_err();
         assert!(matches!(error, Failure::TimedOut(_)), "{error}");
-    }
-
-    #[test]
-    fn a_token_is_one_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        for (content, token) in [
-            ("secret\n", Some("secret")),
-            ("\u{feff}secret\r\n", Some("secret")),
-            ("\u{feff}", None),
-            (" \n", None),
-            ("a b", None),
-            ("a\nb", None),
-        ] {
-            std::fs::write(&path, content).unwrap();
-            assert_eq!(read_token(&path).ok().as_deref(), token, "{content:?}");
-        }
-        assert!(read_token(&folder.path().join("none")).unwrap_err().to_string().contains("--token-file"));
     }
 
     #[test]

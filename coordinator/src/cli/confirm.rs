@@ -1,4 +1,4 @@
-//! Asking before something is ended, where there is a person to ask.
+//! Asks before something is ended, where there is a person to ask.
 
 use std::io::{BufRead, IsTerminal, stderr, stdin};
 
@@ -13,7 +13,7 @@ pub(super) struct Confirmation {
 }
 
 impl Confirmation {
-    /// Whether there is a person to ask who has not confirmed it yet: input and messages are a terminal's.
+    /// Whether there is a person to ask who has not confirmed yet: input and messages are on a terminal.
     pub(super) fn is_needed(self) -> bool {
         !self.yes && stdin().is_terminal() && stderr().is_terminal()
     }
@@ -26,12 +26,12 @@ impl Confirmation {
         if !self.is_needed() {
             return Ok(());
         }
-        terminal::say!("{consequences}\nType yes to go on:");
+        terminal::say!("{consequences}\nType yes to continue:");
         let mut answer = String::new();
         let read = stdin().lock().read_line(&mut answer);
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" if read.is_ok() => Ok(()),
-            _ => Err(Failure::operation("nothing was done; --yes goes on without asking")),
+            _ => Err(Failure::operation("nothing was done; --yes continues without asking")),
         }
     }
 }

@@ -10,16 +10,18 @@ use super::{
     confirm::Confirmation,
     failure::Failure,
     follow::{Follower, verdict},
-    inspect::{TargetId, sweep_row, sweep_state_name},
-    output::{Format, count, print, print_one},
+    ids::TargetId,
+    output::{Format, count, print},
     progress::{Progress, Standstill},
+    tables::sweep_state_name,
+    views::print_sweep,
 };
 
 /// A sweep on the command line.
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepArgument {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
 }
 
@@ -56,7 +58,7 @@ pub(super) struct EndArguments {
 }
 
 impl EndArguments {
-    /// Asks a person whether that is to end, after what it ends.
+    /// Asks a person to confirm, after saying what it ends.
     async fn confirmed(&self, verb: &str, running: &str, target: &Target) -> Result<TargetId, Failure> {
         let TargetId { sweep: sweep_id, job } = self.target;
         if self.confirmation.is_needed() {
@@ -69,7 +71,7 @@ impl EndArguments {
                     sweep.name
                 ),
                 None => format!(
-                    "{verb} sweep {sweep_id} ({}): {} {running}, {} not started; `sweep retry {sweep_id}` takes them up \
+                    "{verb} sweep {sweep_id} ({}): {} {running}, {} not started; `sweep retry {sweep_id}` runs them \
                      again",
                     sweep.name,
                     count(counts.running, "running job"),
@@ -146,8 +148,8 @@ async fn wait_for_sweep(sweep: u64, target: &Target) -> Result<(), Failure> {
 
 async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Failure> {
     let mut follower = Follower::new(target, sweep_id);
-    // Each snapshot or change of the job is a reason to look; the stream is open before the first look, so that
-    // no change falls between the two.
+    // Each snapshot or change of the job is a reason to check. The stream is open before the first check, so that no
+    // change is missed in between.
     let mut standstill = Standstill::default();
     while let Some(event) = follower.next().await? {
         if let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = &event
@@ -179,7 +181,9 @@ async fn wait_for_job(sweep_id: u64, job: u64, target: &Target) -> Result<(), Fa
             _ => {}
         }
     }
-    Err(Failure::operation(format!("job {sweep_id}/{job} has no end although its sweep has; this is a bug")))
+    Err(Failure::operation(format!(
+        "job {sweep_id}/{job} has not ended although its sweep has; this is a bug"
+    )))
 }
 
 /// `sweep pause`.
@@ -212,7 +216,7 @@ pub(super) async fn retry(
     let answer = target.call(async |client| client.retry_sweep(request).await).await?;
     let counts = answer.sweep.as_ref().and_then(|sweep| sweep.counts).unwrap_or_default();
     let left = counts.failed + if cancelled_too { counts.cancelled } else { 0 };
-    // One call takes so many.
+    // One call takes a limited number.
     let rest = if left > 0 { format!("; {left} are left: repeat this for them") } else { String::new() };
     if format == Format::Table {
         print(&match (job, answer.jobs) {
@@ -254,7 +258,7 @@ pub(super) async fn cancel(arguments: &EndArguments, target: &Target, format: Fo
     told_of(&sweep, job, "is cancelled", format)
 }
 
-/// Tells what was done to a sweep, or to one of its jobs.
+/// Reports what was done to a sweep, or to one of its jobs.
 fn told_of(sweep: &v1::Sweep, job: Option<u64>, what: &str, format: Format) -> Result<(), Failure> {
     match job.filter(|_| format == Format::Table) {
         Some(job) => print(&format!("job {}/{job} {what}\n", sweep.sweep_id)),
@@ -272,8 +276,7 @@ fn told(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
         };
         print(&format!("sweep {} is {}{rest}\n", sweep.sweep_id, sweep_state_name(sweep.state())))
     } else {
-        let (columns, row) = sweep_row(sweep);
-        print_one(format, columns, row)
+        print_sweep(sweep, format)
     }
 }
 

@@ -5,19 +5,19 @@ use std::process::ExitCode;
 use terminal::output::{self, OutputError};
 use tonic::{Code, Status};
 
-/// A command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The operation failed: exit code 1.
     #[error("{0}")]
     Operation(String),
-    /// What was asked for cannot be, whenever it is asked: exit code 1.
+    /// What was asked for is impossible, now and later: exit code 1.
     #[error("{0}")]
     Refused(String),
     /// The command line or the settings are wrong: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// Nobody answers there: exit code 3.
+    /// No one answers there: exit code 3.
     #[error("{0}")]
     Unreachable(String),
     /// It took longer than allowed: exit code 4.
@@ -26,7 +26,7 @@ pub(super) enum Failure {
     /// The reader of standard output has left: exit code 0, as nothing has failed.
     #[error("standard output was closed by its reader")]
     OutputClosed,
-    /// Ctrl-C or SIGTERM: exit code 130. What there was to say has been said.
+    /// Ctrl-C or SIGTERM: exit code 130. Everything has been reported already.
     #[error("interrupted")]
     Interrupted,
 }
@@ -40,12 +40,12 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// Whether asking again may help.
+    /// Whether a retry may help.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// Says it on standard error; the exit code.
+    /// Reports it on standard error; returns the exit code.
     pub(super) fn tell(&self) -> ExitCode {
         if !matches!(self, Self::Interrupted | Self::OutputClosed) {
             output::say(&format!("error: {self}"));
@@ -64,7 +64,7 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let message = status.message();
-        // A coordinator's answer has no cause within this process; a connection that broke has one.
+        // A coordinator's answer has no cause within this process; a broken connection has one.
         if std::error::Error::source(&status).is_some() {
             return Self::Unreachable(format!(
                 "the connection to the coordinator broke: {message}; check that it is http:// or https:// as the coordinator serves"
@@ -75,7 +75,7 @@ impl From<Status> for Failure {
             Code::DeadlineExceeded => {
                 Self::TimedOut(format!("the coordinator did not answer in time: {message}"))
             }
-            // A connection that broke within a call comes as unknown or cancelled.
+            // A connection that breaks during a call is reported as unknown or cancelled.
             Code::Unknown | Code::Cancelled => {
                 Self::Unreachable(format!("the connection to the coordinator broke: {message}"))
             }

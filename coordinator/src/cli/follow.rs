@@ -1,4 +1,4 @@
-//! Following a sweep: the stream of what happens, opened again where it breaks.
+//! Follows a sweep: the stream of events, reopened when it breaks.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use tonic::Streaming;
 
 use super::{client::Target, failure::Failure, output::count};
 
-/// How long a coordinator that was there may stay away: a restart, or its move to another machine.
+/// How long a coordinator may be away after it was connected: a restart, or its move to another machine.
 const AWAY_MAX: Duration = Duration::from_secs(120);
-/// Pause between two attempts to open the stream again.
+/// Pause between two attempts to reopen the stream.
 const REOPEN_DELAY: Duration = Duration::from_millis(500);
 
-/// What happens to one sweep, from now to its end.
+/// The events of one sweep, from now to its end.
 pub(super) struct Follower<'a> {
     target: &'a Target,
     sweep_id: u64,
@@ -69,13 +69,13 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Whether nothing can happen to the sweep any more.
+/// Whether the sweep has ended.
 pub(super) fn is_final(sweep: &v1::Sweep) -> bool {
     SweepState::try_from(sweep.state()).ok().is_some_and(SweepState::is_final)
 }
 
-/// Exit code of a sweep that has ended: only one whose every job has a result ended well. `reasons` says where to look
-/// for what went wrong.
+/// Exit code of a sweep that has ended: it ended well only if every job has a result. `reasons` says where to find the
+/// reasons.
 pub(super) fn verdict(sweep: &v1::Sweep, reasons: &str) -> Result<(), Failure> {
     let counts = sweep.counts.unwrap_or_default();
     let without_result = sweep.job_count.saturating_sub(counts.done + counts.diverged);

@@ -1,66 +1,25 @@
-//! What the coordinator knows, looked at: `ls`, `show`, `jobs`, `logs`, `workers`.
-
-use std::str::FromStr;
+//! Shows what the coordinator knows: `ls`, `show`, `jobs`, `logs`, `workers`.
 
 use proto::v1;
-use report::Columns;
 use terminal::output;
-use terms::{JobState, MetricSchema, ParameterValue, SweepState, VariantArray};
+use terms::{JobState, VariantArray};
 
 use super::{
     client::Target,
     failure::Failure,
-    output::{Cell, Format, Printer, count, print, print_json_with_lists, print_one},
+    ids::{TargetId, job_id, sweep_id},
+    output::{Cell, Format, Printer, count, print, print_json, print_one},
     report::rows,
+    tables::{
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, shown_parameters, sweep_row,
+    },
+    views,
 };
 
 /// Sweeps that `ls` shows to people.
 const SWEEPS_SHOWN: u64 = 100;
-/// Most parameters and metrics in a table for people: a terminal is no wider.
-const PARAMETERS_SHOWN_MAX: usize = 12;
-const METRICS_SHOWN_MAX: usize = 6;
-/// Rows asked for at a time.
+/// Rows per request.
 const PAGE_ROWS: u32 = 1_000;
-
-/// A sweep's number, or a job as SWEEP/JOB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TargetId {
-    pub(super) sweep: u64,
-    pub(super) job: Option<u64>,
-}
-
-impl FromStr for TargetId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |digits: &str| digits.parse::<u64>().ok().filter(|number| *number > 0);
-        let target = match text.split_once('/') {
-            None => number(text).map(|sweep| Self { sweep, job: None }),
-            Some((sweep, job)) => {
-                number(sweep).zip(number(job)).map(|(sweep, job)| Self { sweep, job: Some(job) })
-            }
-        };
-        target.ok_or_else(|| {
-            "give a sweep's number, such as 3, or a job, such as 3/14; see `sweep ls`".to_owned()
-        })
-    }
-}
-
-/// A sweep's number, for commands that take no job.
-pub(super) fn sweep_id(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(TargetId { sweep, job: None }) => Ok(sweep),
-        Ok(TargetId { sweep, job: Some(_) }) => {
-            Err(format!("give the sweep alone, as in {sweep}: this is not for one job"))
-        }
-        Err(_) => Err("give a sweep's number, such as 3; see `sweep ls`".to_owned()),
-    }
-}
-
-fn job_id(text: &str) -> Result<TargetId, String> {
-    let target: TargetId = text.parse()?;
-    if target.job.is_none() { Err("give a job as SWEEP/JOB, such as 3/14".to_owned()) } else { Ok(target) }
-}
 
 /// Arguments of `sweep ls`.
 #[derive(Debug, clap::Args)]
@@ -107,54 +66,6 @@ fn job_state(name: &str) -> Result<v1::JobState, String> {
     })
 }
 
-/// The state's name as people read it.
-pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
-    JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
-}
-
-/// The state's name as people read it.
-pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
-    SweepState::try_from(state).ok().map_or("unknown", SweepState::as_str)
-}
-
-fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// One sweep as a row with the names of its columns.
-pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
-    let counts = sweep.counts.unwrap_or_default();
-    let columns = names(&[
-        "id",
-        "name",
-        "state",
-        "jobs",
-        "pending",
-        "running",
-        "done",
-        "diverged",
-        "failed",
-        "cancelled",
-        "best",
-        "created",
-    ]);
-    let row = vec![
-        Cell::Integer(sweep.sweep_id),
-        Cell::Text(sweep.name.clone()),
-        Cell::Text(sweep_state_name(sweep.state()).to_owned()),
-        Cell::Integer(sweep.job_count),
-        Cell::Integer(counts.pending),
-        Cell::Integer(counts.running),
-        Cell::Integer(counts.done),
-        Cell::Integer(counts.diverged),
-        Cell::Integer(counts.failed),
-        Cell::Integer(counts.cancelled),
-        Cell::number(sweep.best.as_ref().map(|best| best.value), 4),
-        Cell::Time(sweep.created_unix_ms),
-    ];
-    (columns, row)
-}
-
 /// `sweep ls`.
 pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format) -> Result<(), Failure> {
     let mut printer = Printer::new(format, sweep_row(&v1::Sweep::default()).0);
@@ -164,9 +75,8 @@ pub(super) async fn ls(arguments: &LsArguments, target: &Target, format: Format)
         let page_size = u32::try_from(left).unwrap_or(PAGE_ROWS).min(PAGE_ROWS);
         let request = v1::ListSweepsRequest { page_size, page_token };
         let page = target.call(async |client| client.list_sweeps(request.clone()).await).await?;
-        let rows: Vec<_> = page.sweeps.iter().map(|sweep| sweep_row(sweep).1).collect();
-        printer.page(&rows)?;
-        left = left.saturating_sub(rows.len() as u64);
+        printer.page_of(&page.sweeps, |sweep| sweep_row(sweep).1, views::listed)?;
+        left = left.saturating_sub(page.sweeps.len() as u64);
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return printer.finish();
@@ -191,6 +101,9 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         return show_job(sweep_id, job, target, format).await;
     }
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
+    if format == Format::Json {
+        return print_json(&views::whole(&sweep));
+    }
     let (mut columns, mut row) = sweep_row(&sweep);
     columns.extend(names(&[
         "ended",
@@ -211,7 +124,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     let best = sweep.best.clone().and_then(|best| best.point);
     row.push(best.as_ref().map_or(Cell::Empty, |point| Cell::Integer(point.job)));
     row.push(best.map_or(Cell::Empty, |point| Cell::Point(shown_parameters(&point, &sweep.varying))));
-    row.push(weights_cell(&sweep));
+    row.push(views::listed(&sweep).weights.map_or(Cell::Empty, Cell::Text));
     let dataset = sweep.dataset.unwrap_or_default();
     let hash = dataset.content_hash.clone();
     row.push(if hash.is_empty() { Cell::Empty } else { Cell::Text(hash) });
@@ -230,29 +143,17 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
     }
 }
 
-/// Which weights are kept, for people.
-fn weights_cell(sweep: &v1::Sweep) -> Cell {
-    let awaited = match sweep.weights_awaited {
-        0 => String::new(),
-        awaited => format!("{awaited} on their way"),
-    };
-    let kept = sweep.best_weights.as_ref().map_or_else(String::new, |best| {
-        format!("of job {} kept; `sweep artifact get {}`", best.job, sweep.sweep_id)
-    });
-    match [kept, awaited].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ") {
-        text if text.is_empty() => Cell::Empty,
-        text => Cell::Text(text),
-    }
-}
-
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
     let request = v1::GetJobRequest { sweep_id, job };
     let detail = target.call(async |client| client.get_job(request).await).await?;
-    // Its metrics have the order that they have in the sweep.
+    // Its metrics are in the order of the sweep.
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
     let Some(job) = &detail.job else {
         return Err(Failure::operation("the coordinator's answer holds no job"));
     };
+    if format == Format::Json {
+        return print_json(&views::Jobs::new(&sweep).detail(detail));
+    }
     let parameters = proto::parameters_from_wire(job.point.clone().unwrap_or_default().parameters);
     let own: Vec<String> = parameters.0.iter().map(|(name, _)| name.clone()).collect();
     let table = JobTable::new(&own, &sweep);
@@ -260,15 +161,11 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     let attempts: Vec<_> = detail.attempts.iter().map(attempt_row).collect();
     let metrics = rows::metrics(&sweep, &sweep.metric_names);
     let (epoch_columns, epochs) = epoch_table(&metrics, &rows::objective(&sweep).name, detail.epochs);
-    let lists = vec![("attempts", names(&ATTEMPT_COLUMNS), attempts), ("epochs", epoch_columns, epochs)];
-    if format == Format::Json {
-        return print_json_with_lists(&columns, &row, lists);
-    }
     print_one(format, columns, row)?;
     if format != Format::Table {
         return Ok(());
     }
-    for (_, columns, rows) in lists {
+    for (columns, rows) in [(names(&ATTEMPT_COLUMNS), attempts), (epoch_columns, epochs)] {
         print("\n")?;
         let mut printer = Printer::new(format, columns);
         printer.page(&rows)?;
@@ -277,136 +174,7 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
     Ok(())
 }
 
-/// The columns of [`attempt_row`].
-const ATTEMPT_COLUMNS: [&str; 10] = [
-    "attempt",
-    "outcome",
-    "worker",
-    "slot",
-    "device",
-    "resumed_epochs",
-    "pack_size",
-    "granted",
-    "ended",
-    "reason",
-];
-
-fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
-    vec![
-        Cell::Integer(attempt.attempt.into()),
-        Cell::Text(attempt.outcome.clone()),
-        Cell::Text(attempt.worker.clone()),
-        Cell::Integer(attempt.slot.into()),
-        Cell::Text(attempt.device.clone()),
-        Cell::Integer(attempt.resumed_epochs.into()),
-        Cell::Integer(attempt.pack_size.into()),
-        Cell::Time(attempt.granted_unix_ms),
-        Cell::Time(attempt.ended_unix_ms),
-        Cell::Text(attempt.reason.clone()),
-    ]
-}
-
-/// The table of a sweep's epochs: its metrics in the order in which they first came in.
-fn epoch_table(
-    metrics: &MetricSchema,
-    objective: &str,
-    epochs: Vec<v1::EpochRow>,
-) -> (Vec<String>, Vec<Vec<Cell>>) {
-    let own = Columns::new(&[], metrics, objective).of_epochs;
-    let columns = names(&["epoch", "attempt"]).into_iter().chain(own).chain(names(&["epoch_seconds"]));
-    let row = |row: v1::EpochRow| {
-        let record = row.record.unwrap_or_default();
-        let mut cells = vec![Cell::Integer(record.epoch.into()), Cell::Integer(row.attempt.into())];
-        cells.extend(metrics.names().iter().map(|name| Cell::number(record.metric(name), 4)));
-        cells.push(Cell::Number(record.epoch_seconds, 2));
-        cells
-    };
-    (columns.collect(), epochs.into_iter().map(row).collect())
-}
-
-/// The table of a sweep's jobs.
-pub(super) struct JobTable {
-    parameters: Vec<String>,
-    /// The objective first.
-    metrics: Vec<String>,
-    columns: Columns,
-}
-
-impl JobTable {
-    /// A table with these parameters and with all metrics of the sweep.
-    pub(super) fn new(parameters: &[String], sweep: &v1::Sweep) -> Self {
-        let schema = rows::metrics(sweep, &sweep.metric_names);
-        let objective = rows::objective(sweep).name;
-        let columns = Columns::new(parameters, &schema, &objective);
-        let others = schema.names().iter().filter(|name| **name != objective);
-        let metrics = std::iter::once(&objective).chain(others).map(ToString::to_string).collect();
-        Self { parameters: parameters.to_vec(), metrics, columns }
-    }
-
-    /// As [`Self::new`], with as many columns as people can read; also how many there are not.
-    pub(super) fn for_people(parameters: &[String], sweep: &v1::Sweep) -> (Self, usize) {
-        let mut table = Self::new(parameters, sweep);
-        let left_out = table.parameters.len().saturating_sub(PARAMETERS_SHOWN_MAX)
-            + table.metrics.len().saturating_sub(METRICS_SHOWN_MAX);
-        table.parameters.truncate(PARAMETERS_SHOWN_MAX);
-        table.columns.parameters.truncate(PARAMETERS_SHOWN_MAX);
-        table.metrics.truncate(METRICS_SHOWN_MAX);
-        table.columns.metrics.truncate(METRICS_SHOWN_MAX);
-        (table, left_out)
-    }
-
-    /// The names of its columns.
-    pub(super) fn columns(&self) -> Vec<String> {
-        let Columns { parameters, metrics, best, .. } = &self.columns;
-        let mut columns = names(&["job"]);
-        columns.extend(parameters.iter().cloned());
-        columns.extend(names(&["state", "attempts", "worker", "epochs_done", "train_seconds"]));
-        columns.extend(metrics.iter().map(|(_, name)| name.clone()));
-        columns.extend(names(&["best_epoch", best, "weights", "reason"]));
-        columns
-    }
-
-    /// A job as a row.
-    pub(super) fn row(&self, job: &v1::Job) -> Vec<Cell> {
-        let point = job.point.clone().unwrap_or_default();
-        let parameters = proto::parameters_from_wire(point.parameters);
-        let value =
-            |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
-        let mut row = vec![Cell::Integer(point.job)];
-        row.extend(self.parameters.iter().map(value));
-        row.extend([
-            Cell::Text(job_state_name(job.state()).to_owned()),
-            Cell::Integer(job.attempts.into()),
-            Cell::Text(job.worker.clone()),
-            Cell::Integer(job.epochs_done.into()),
-            if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
-        ]);
-        row.extend(self.metrics.iter().map(|name| Cell::number(rows::metric_of(job, name), 4)));
-        row.extend([
-            job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
-            Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
-            Cell::Text(job.weights.clone()),
-            Cell::Text(job.reason.clone()),
-        ]);
-        row
-    }
-}
-
-/// The parameters that vary, for a line of text: `activation=relu learning_rate=0.0001`.
-pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
-    let pairs: Vec<_> =
-        shown_parameters(point, varying).iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join(" ")
-}
-
-/// The parameters that vary, all where none does.
-fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<(String, ParameterValue)> {
-    let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
-    parameters.retain(|(name, _)| varying.is_empty() || varying.contains(name));
-    parameters
-}
-
-/// Hands every job of a sweep to `page`, a page at a time.
+/// Calls `page` with every job of a sweep, a page at a time.
 pub(super) async fn each_job_page(
     target: &Target,
     sweep_id: u64,
@@ -435,21 +203,14 @@ pub(super) async fn jobs(arguments: &JobsArguments, target: &Target, format: For
         _ => (JobTable::new(&sweep.varying, &sweep), 0),
     };
     let mut printer = Printer::new(format, table.columns());
+    let mut views = views::Jobs::new(&sweep);
     each_job_page(target, sweep_id, &arguments.state, |jobs| {
-        let rows: Vec<_> = jobs.iter().map(|job| table.row(job)).collect();
-        printer.page(&rows)
+        printer.page_of(jobs, |job| table.row(job), |job| views.job(job.clone()))
     })
     .await?;
     printer.finish()?;
     say_left_out(left_out);
     Ok(())
-}
-
-/// Says how many columns a table for people lacks.
-pub(super) fn say_left_out(columns: usize) {
-    if columns > 0 {
-        output::say(&format!("… and {}; -o csv and -o json have all", count(columns as u64, "more column")));
-    }
 }
 
 /// `sweep logs`.
@@ -478,18 +239,17 @@ pub(super) async fn logs(arguments: &LogsArguments, target: &Target) -> Result<(
 /// `sweep workers`.
 pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failure> {
     let row = |worker: &v1::Worker| {
-        let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
-        devices.dedup();
+        let worker = views::worker(worker);
         vec![
-            Cell::Text(worker.name.clone()),
-            Cell::Text(worker.state.clone()),
-            Cell::Text(worker.host.clone()),
-            Cell::Integer(worker.slots.len() as u64),
-            Cell::Integer(worker.running.len() as u64),
-            Cell::Text(devices.join(" ")),
-            Cell::Text(worker.software_version.clone()),
-            Cell::Time(worker.last_seen_unix_ms),
-            Cell::Text(worker.reason.clone()),
+            Cell::Text(worker.name),
+            Cell::Text(worker.state),
+            Cell::Text(worker.host),
+            Cell::Integer(worker.slots),
+            Cell::Integer(worker.running),
+            Cell::Text(worker.devices),
+            Cell::Text(worker.version),
+            worker.last_seen.map_or(Cell::Empty, Cell::Text),
+            Cell::Text(worker.reason),
         ]
     };
     let columns =
@@ -498,25 +258,10 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
     loop {
         let request = v1::ListWorkersRequest { page_size: PAGE_ROWS, page_token };
         let page = target.call(async |client| client.list_workers(request.clone()).await).await?;
-        printer.page(&page.workers.iter().map(row).collect::<Vec<_>>())?;
+        printer.page_of(&page.workers, row, views::worker)?;
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return printer.finish();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sweeps_and_jobs_are_named_by_numbers() {
-        assert_eq!("3".parse(), Ok(TargetId { sweep: 3, job: None }));
-        assert_eq!("3/14".parse(), Ok(TargetId { sweep: 3, job: Some(14) }));
-        for wrong in ["", "0", "3/", "3/0", "-1", "a", "3/14/1"] {
-            assert!(wrong.parse::<TargetId>().is_err(), "{wrong:?}");
-        }
-        assert!(job_id("3").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! The command line of `sweep`: one file a group of commands, and what they share: the connection, the exit
-//! codes, the forms of output.
+//! The command line of `sweep`: one file per group of commands, and what they share: the connection, the exit codes,
+//! the forms of output.
 
 mod artifact;
 mod client;
@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod follow;
 mod identity;
+mod ids;
 mod inspect;
 mod output;
 mod progress;
@@ -21,6 +22,8 @@ mod settings;
 mod signals;
 mod submit;
 mod sweep_file;
+mod tables;
+mod views;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -29,7 +32,7 @@ use terminal::{logging, output::arguments};
 
 use self::failure::Failure;
 
-/// How long threads that still work may take after the command has its result.
+/// How long threads may continue after the command has its result.
 const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 the coordinator cannot be \
@@ -74,17 +77,17 @@ enum Command {
     Watch(control::SweepArgument),
     /// Wait for the end of a sweep or a job; exit 0 only if it ended well
     Wait(control::WaitArguments),
-    /// Start no more jobs of a sweep until it is resumed; running ones go on
+    /// Start no more jobs of a sweep until it is resumed; running ones continue
     Pause(control::SweepArgument),
     /// Start jobs of a paused sweep again
     Resume(control::SweepArgument),
     /// Change a limit, the name or the data set's path of a sweep, also while it runs
     Set(set::SetArguments),
-    /// Have the jobs of a sweep that failed or were cancelled, or one of them, tried again
+    /// Try the failed and cancelled jobs of a sweep again, or one job
     Retry(control::RetryArguments),
-    /// Have a worker leave as on SIGTERM; jobs that do not end within its --grace go back
+    /// Tell a worker to leave, as on SIGTERM; jobs that do not end within its --grace are handed back
     Drain(control::DrainArguments),
-    /// Start no more jobs of a sweep, or no more attempts of one job; what runs ends by itself
+    /// Start no more jobs of a sweep, or no more attempts of one job; what runs finishes
     Stop(control::EndArguments),
     /// Start no more jobs of a sweep and end the running ones, or end one job
     Cancel(control::EndArguments),
@@ -121,7 +124,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Refuses options of the command line that the command would ignore. Variables and settings are for all commands.
+/// Refuses options that the command would ignore. Variables and settings are for all commands.
 fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), Failure> {
     let (format, coordinator, token) =
         (("format", "-o"), ("coordinator", "--coordinator"), ("token_file", "--token-file"));

@@ -1,9 +1,8 @@
 //! The forms of output: tables for people; JSON, CSV and bare names for programs.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use comfy_table::{CellAlignment, Table, presets};
-use report::measured;
+use report::{measured, view};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::{output, text};
 use terms::ParameterValue;
@@ -20,7 +19,7 @@ pub(super) enum Format {
     Json,
     /// Comma-separated values with a header
     Csv,
-    /// The first column alone, one a line
+    /// Only the first column, one value a line
     Name,
 }
 
@@ -33,7 +32,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The form that flag, environment and settings name, in this order.
+    /// The form that flag, environment or settings name, in this order.
     pub(super) fn format(&self, settings: &Settings) -> Result<Format, Failure> {
         match (self.format, &settings.format) {
             (Some(format), _) => Ok(format),
@@ -54,9 +53,9 @@ pub(super) enum Cell {
     Empty,
     /// Text.
     Text(String),
-    /// A count or a number that names something.
+    /// A count or a number that identifies something.
     Integer(u64),
-    /// A measurement; the decimals are those of a table, where they tell it.
+    /// A measurement; the decimals are for tables.
     Number(f64, usize),
     /// The value of a parameter.
     Parameter(ParameterValue),
@@ -72,7 +71,7 @@ impl Cell {
         value.map_or(Self::Empty, |value| Self::Number(value, decimals))
     }
 
-    /// For people.
+    /// The text for people.
     fn display(&self) -> String {
         match self {
             Self::Empty => String::new(),
@@ -84,12 +83,11 @@ impl Cell {
             }
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => measured(*value, *decimals),
-            Self::Time(0) => String::new(),
-            Self::Time(unix_ms) => timestamp(*unix_ms),
+            Self::Time(unix_ms) => view::time(*unix_ms).unwrap_or_default(),
         }
     }
 
-    /// For programs: nothing rounded.
+    /// The text for programs: nothing is rounded.
     fn exact(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -98,7 +96,7 @@ impl Cell {
         }
     }
 
-    /// For a table of a spreadsheet: as [`Cell::exact`], but text is no formula.
+    /// The text for a spreadsheet: as [`Cell::exact`], but no text is a formula.
     fn csv(&self) -> String {
         match self {
             Self::Text(text) | Self::Parameter(ParameterValue::Text(text)) => {
@@ -112,7 +110,7 @@ impl Cell {
         match self {
             Self::Empty | Self::Time(0) => Value::Null,
             Self::Integer(value) => (*value).into(),
-            Self::Number(value, _) => report::view::number(Some(*value)),
+            Self::Number(value, _) => view::number(Some(*value)),
             Self::Parameter(value) => parameter_json(value),
             Self::Point(point) => Value::Object(
                 point.iter().map(|(name, value)| (name.clone(), parameter_json(value))).collect(),
@@ -136,19 +134,12 @@ fn parameter_json(value: &ParameterValue) -> Value {
     }
 }
 
-/// The first line of a text, with a sign that there are more.
+/// The first line of a text, with a mark if there are more.
 pub(super) fn first_line(text: &str) -> String {
     match text.split_once(['\n', '\r']) {
         Some((first, _)) => format!("{first} …"),
         None => text.to_owned(),
     }
-}
-
-/// A moment in ISO 8601, in UTC.
-fn timestamp(unix_ms: u64) -> String {
-    // Beyond the year 9999 humantime panics; nobody's clock is that wrong without being wrong otherwise.
-    const LAST_MS: u64 = 253_402_300_799_000;
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS))).to_string()
 }
 
 /// Prints rows, page by page, in one form.
@@ -163,12 +154,38 @@ impl Printer {
         Self { format, columns, rows_printed: 0 }
     }
 
-    /// Prints some rows.
+    /// Prints one page of rows.
     pub(super) fn page(&mut self, rows: &[Vec<Cell>]) -> Result<(), Failure> {
         print(&self.render(rows))
     }
 
-    /// Prints what ends the document.
+    /// Prints some rows of a list; of a JSON list, what `thing` makes of each.
+    pub(super) fn page_of<T, V: Serialize>(
+        &mut self,
+        rows: &[T],
+        row: impl Fn(&T) -> Vec<Cell>,
+        thing: impl FnMut(&T) -> V,
+    ) -> Result<(), Failure> {
+        if self.format != Format::Json {
+            return self.page(&rows.iter().map(row).collect::<Vec<_>>());
+        }
+        let things = rows.iter().map(thing).map(|thing| serde_json::to_string(&thing));
+        let things: Vec<String> = things.collect::<Result<_, _>>().map_err(unwritable)?;
+        print(&self.json(things))
+    }
+
+    /// Elements of a JSON list, a line each.
+    fn json(&mut self, things: Vec<String>) -> String {
+        let mut written = String::new();
+        for thing in things {
+            written.push_str(if self.rows_printed == 0 { "[\n  " } else { ",\n  " });
+            written.push_str(&text::json(&thing));
+            self.rows_printed += 1;
+        }
+        written
+    }
+
+    /// Prints the end of the document.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         print(&self.render_end())
     }
@@ -178,22 +195,18 @@ impl Printer {
         if rows.is_empty() {
             return String::new();
         }
+        if self.format == Format::Json {
+            let things = rows.iter().map(|row| object(&self.columns, row).to_string());
+            return self.json(things.collect());
+        }
         self.rows_printed += rows.len() as u64;
         match self.format {
-            Format::Table => table(first.then_some(&self.columns), rows),
             Format::Csv => csv_lines(first.then_some(&self.columns), rows),
             Format::Name => rows
                 .iter()
                 .filter_map(|row| Some(text::line(&row.first()?.exact()).into_owned() + "\n"))
                 .collect(),
-            Format::Json => {
-                let mut text = String::new();
-                for (index, row) in rows.iter().enumerate() {
-                    text.push_str(if first && index == 0 { "[\n  " } else { ",\n  " });
-                    text.push_str(&text::json(&object(&self.columns, row).to_string()));
-                }
-                text
-            }
+            Format::Table | Format::Json => table(first.then_some(&self.columns), rows),
         }
     }
 
@@ -213,7 +226,7 @@ impl Printer {
 /// Prints one thing: its fields below each other for people, else as [`Printer`] would.
 pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) -> Result<(), Failure> {
     match format {
-        Format::Json => print(&text::json(&format!("{:#}\n", object(&columns, &row)))),
+        Format::Json => print_json(&object(&columns, &row)),
         Format::Table => {
             let width = columns.iter().map(String::len).max().unwrap_or(0);
             let lines = columns.iter().zip(&row).filter(|(_, cell)| !cell.display().is_empty());
@@ -228,23 +241,18 @@ pub(super) fn print_one(format: Format, columns: Vec<String>, row: Vec<Cell>) ->
     }
 }
 
-/// Things of one kind below another: their key, their columns, their rows.
-type List<'a> = (&'a str, Vec<String>, Vec<Vec<Cell>>);
-
-/// Prints one thing as a JSON object whose last keys hold lists of others; a list takes the place of a column of its name.
-pub(super) fn print_json_with_lists(
-    columns: &[String],
-    row: &[Cell],
-    lists: Vec<List<'_>>,
-) -> Result<(), Failure> {
-    let mut thing = object(columns, row);
-    for (name, columns, rows) in lists {
-        thing[name] = rows.iter().map(|row| object(&columns, row)).collect();
-    }
-    print(&text::json(&format!("{thing:#}\n")))
+/// Prints one thing as a JSON document.
+pub(super) fn print_json(thing: &impl Serialize) -> Result<(), Failure> {
+    print(&text::json(&(serde_json::to_string_pretty(thing).map_err(unwritable)? + "\n")))
 }
 
-/// Rows as a table with aligned columns; numbers to the right.
+// Handed to `map_err`, which gives its argument away.
+#[allow(clippy::needless_pass_by_value)]
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::operation(format!("the answer cannot be written as JSON ({error}); this is a bug"))
+}
+
+/// Rows as a table with aligned columns, numbers to the right.
 pub(super) fn table(header: Option<&Vec<String>>, rows: &[Vec<Cell>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -278,23 +286,24 @@ fn object(columns: &[String], row: &[Cell]) -> Value {
     Value::Object(columns.iter().cloned().zip(row.iter().map(Cell::json)).collect::<Map<_, _>>())
 }
 
-/// Prints text on standard output. A command that prints lists ends at the first failure; where only the reader has left
-/// (`sweep ls | head`), quietly.
+/// Prints text on standard output. A command that prints lists ends at the first failure; quietly, if only the reader
+/// has left (`sweep ls | head`).
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     Ok(output::print(text)?)
 }
 
-/// What standard output refused of a command that goes on without it, as training does.
+/// The first failure to print, of a command that continues without standard output, as training does.
 #[derive(Debug, Default)]
 pub(super) struct Unprinted(Option<Failure>);
 
 impl Unprinted {
-    /// Notes how printing went. A first failure is reported on standard error at once, a reader that has left is not.
+    /// Notes whether printing worked. The first failure is reported on standard error at once; a reader that has left
+    /// is not.
     pub(super) fn note(&mut self, printed: Result<(), Failure>) {
         match printed {
             Ok(()) | Err(Failure::OutputClosed) => {}
             Err(failure) if self.0.is_none() => {
-                output::say(&format!("warning: {failure}; going on without it"));
+                output::say(&format!("warning: {failure}; continuing without it"));
                 self.0 = Some(failure);
             }
             Err(_) => {}

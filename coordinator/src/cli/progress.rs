@@ -1,4 +1,4 @@
-//! What a person sees while a sweep runs: bars on a terminal, plain lines everywhere else.
+//! What a person sees while a sweep runs: bars on a terminal, plain lines elsewhere.
 
 mod bars;
 mod lines;
@@ -20,12 +20,12 @@ use super::failure::Failure;
 pub(super) enum Progress {
     /// Redrawn in place, on standard error.
     Bars(Box<Bars>),
-    /// One line an event, on standard output.
+    /// One line per event, on standard output.
     Lines(Box<Lines>),
 }
 
 impl Progress {
-    /// Bars where both outputs are a terminal, else lines.
+    /// Bars if both outputs are a terminal, else lines.
     pub(super) fn new() -> Self {
         if stdout().is_terminal() && stderr().is_terminal() {
             Self::Bars(Box::new(Bars::new()))
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Says something beside the events.
+    /// Prints a message between the events.
     pub(super) fn say(&self, text: &str) {
         match self {
             Self::Bars(bars) => bars.say(text),
@@ -73,7 +73,7 @@ fn share_done(snapshot: &v1::WatchSnapshot) -> f64 {
     ((finished as f64 + running) / (sweep.job_count.max(1) as f64)).clamp(0.0, 1.0)
 }
 
-/// Share of a running job that is done, in [0, 1], 0 where nobody knows how long it is; preparing the data is no part of it.
+/// Share of a running job that is done, in [0, 1], 0 if no one knows how long it is; preparing the data does not count.
 fn share_of_job(job: &v1::RunningJob) -> f64 {
     if job.epochs_total == 0 {
         return 0.0;
@@ -82,24 +82,24 @@ fn share_of_job(job: &v1::RunningJob) -> f64 {
     ((f64::from(job.epochs_done) + current) / f64::from(job.epochs_total)).clamp(0.0, 1.0)
 }
 
-/// Tells why nothing moves: once that has lasted a while, and again when the reason changes.
+/// Reports why nothing runs: once that has lasted a while, and again when the reason changes.
 #[derive(Debug, Default)]
 pub(super) struct Standstill {
     told: String,
 }
 
 impl Standstill {
-    /// How long nothing must move before it is told, in milliseconds: workers take some seconds to start.
+    /// How long nothing must run before it is reported, in milliseconds: workers take some seconds to start.
     const TOLD_AFTER_MS: u64 = 10_000;
 
-    /// What is news of it.
+    /// What is new about it.
     pub(super) fn news(&mut self, sweep: &v1::Sweep) -> Option<String> {
         let waiting = sweep.waiting.as_ref().filter(|waiting| {
-            // That it is paused is told by itself.
+            // A pause is reported separately.
             waiting.idle_ms >= Self::TOLD_AFTER_MS && waiting.reason() != v1::WaitReason::Paused
         });
         let Some(waiting) = waiting else {
-            // Reasons that are back after something moved are news again.
+            // A reason that returns after jobs ran is new again.
             self.told.clear();
             return None;
         };
@@ -111,14 +111,14 @@ impl Standstill {
     }
 }
 
-/// Tells how long it will still take, from how long it took since watching began.
+/// Estimates the remaining time from how long it took since watching began.
 #[derive(Debug, Default)]
 struct TimeLeft {
     began: Option<(Instant, f64)>,
 }
 
 impl TimeLeft {
-    /// Least share that must have been done before a guess means something.
+    /// Smallest share that must be done before an estimate means something.
     const SHARE_MIN: f64 = 0.005;
 
     fn estimate(&mut self, share: f64, now: Instant) -> Option<Duration> {
@@ -142,7 +142,7 @@ fn spoken(duration: Duration) -> String {
     }
 }
 
-/// `3/5`, or `3` where it is not known how many epochs there are.
+/// `3/5`, or `3` if the number of epochs is not known.
 fn epoch_of(epoch: u32, total: u32) -> String {
     if total == 0 { epoch.to_string() } else { format!("{epoch}/{total}") }
 }
@@ -150,7 +150,7 @@ fn epoch_of(epoch: u32, total: u32) -> String {
 /// Most metrics that a line shows: with more, its parameters are out of sight.
 const METRICS_SHOWN_MAX: usize = 6;
 
-/// The metrics of an epoch, the objective first: `val_accuracy 0.7850`. How many there are not is said.
+/// The metrics of an epoch, the objective first: `val_accuracy 0.7850`. Says how many were left out.
 fn shown_metrics(record: &v1::EpochRecord, objective: &str) -> Vec<String> {
     let mut metrics = EpochReport::from(record.clone()).metrics;
     metrics.sort_by_key(|(name, _)| name != objective);
@@ -177,7 +177,7 @@ fn best(sweep: &v1::Sweep) -> Option<Best> {
     let best = sweep.best.as_ref()?;
     let point = best.point.as_ref()?;
     let metric = sweep.metric.as_ref().map_or("", |metric| metric.name.as_str());
-    let parameters = super::inspect::short_point(point, &sweep.varying);
+    let parameters = super::tables::short_point(point, &sweep.varying);
     let any = if sweep.metric.as_ref().is_some_and(|metric| metric.use_best) { " of any epoch" } else { "" };
     Some(Best {
         value: format!("best {metric}{any} {} (job {}", measured(best.value, 4), point.job),

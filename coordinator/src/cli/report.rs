@@ -29,7 +29,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArguments {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
     /// Folder to write into [default: sweep-results/NAME-SWEEP]
     #[arg(long, value_name = "DIR")]
@@ -63,13 +63,13 @@ pub(super) async fn report(arguments: &ReportArguments, target: &Target) -> Resu
         Some(folder) => folder.clone(),
         None => default_folder(&format!("{name}-{}", arguments.sweep)),
     };
-    // Given up, it removes what it has begun; one that is killed leaves that to the next.
+    // When interrupted, it removes what it has begun; after a kill, the next command does.
     let mut stop = StopRequests::new()?;
     let page = stop.unless_asked(write(target, arguments.sweep, place, arguments.lang.into())).await?;
     print(&format!("report written: {}\n", page.display()))
 }
 
-/// Refuses a folder that holds the report of another sweep: its results would be gone.
+/// Refuses a folder that holds the report of another sweep, which would be overwritten.
 pub(super) async fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failure> {
     let results = folder.join("results.json");
     let held = tokio::task::spawn_blocking(move || sweep_of(BufReader::new(File::open(results).ok()?)));
@@ -79,8 +79,8 @@ pub(super) async fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(),
     }
 }
 
-/// The sweep that a report's `results.json` is of: its first value, and no more of it is read. What is no report of ours is
-/// no other sweep's either.
+/// The sweep of a report's `results.json`: only its first value is read. A file that is not ours is not another sweep's
+/// either.
 fn sweep_of(results: impl Read) -> Option<Identity> {
     struct First<'a>(&'a mut Option<Identity>);
     impl<'de> Visitor<'de> for First<'_> {
@@ -98,7 +98,7 @@ fn sweep_of(results: impl Read) -> Option<Identity> {
         }
     }
     let mut found = None;
-    // It fails where more follows.
+    // It fails if more follows.
     let _ = serde_json::Deserializer::from_reader(results).deserialize_map(First(&mut found));
     found
 }
@@ -106,22 +106,22 @@ fn sweep_of(results: impl Read) -> Option<Identity> {
 /// Longest name of a folder, in bytes: file systems take 255, some that encrypt 143, and a suffix may follow.
 const FOLDER_BYTES_MAX: usize = 120;
 
-/// Where results go that have been given no place.
+/// Where results go if no folder is given.
 pub(super) fn default_folder(name: &str) -> PathBuf {
-    // A name may hold anything; a folder's name must not lead elsewhere.
+    // A sweep's name may contain anything; a folder's name must not lead elsewhere.
     let safe = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let folder: String = name.trim_start_matches('.').chars().map(safe).collect();
     let place = Path::new("sweep-results");
-    // One that an earlier version could make is still the sweep's.
+    // A folder that an earlier version made is still the sweep's.
     if folder.len() <= FOLDER_BYTES_MAX || place.join(&folder).is_dir() {
         return place.join(if folder.is_empty() { "sweep" } else { &folder });
     }
-    // What was cut off tells it from others that begin the same.
+    // A hash of what was cut off distinguishes it from others that begin alike.
     let end = (0..=FOLDER_BYTES_MAX - 9).rev().find(|end| folder.is_char_boundary(*end)).unwrap_or(0);
     place.join(format!("{}-{:08x}", &folder[..end], crc32fast::hash(name.as_bytes())))
 }
 
-/// Writes the report of a sweep into the folder that `place` gives for its name; the path of its page.
+/// Writes the report of a sweep into the folder that `place` gives for its name; returns the path of its page.
 pub(super) async fn write(
     target: &Target,
     sweep_id: u64,
@@ -135,7 +135,7 @@ pub(super) async fn write(
     let mut report: Option<(Rows, ReportWriter)> = None;
     let mut current: Option<(Job, Vec<Epoch>)> = None;
     while let Some(row) = target.in_time(rows.message()).await? {
-        // Rows may come in as fast as they are written, and who asks it to stop is to be heard.
+        // Rows may arrive as fast as they are written; a request to stop must still be noticed.
         tokio::task::consume_budget().await;
         match (row.row, &mut report) {
             (Some(Row::Header(header)), None) => {
@@ -166,11 +166,11 @@ pub(super) async fn write(
     if rows.later() > 0 {
         let values = count(rows.later(), "value");
         say(&format!(
-            "warning: {values} of metrics that came in while the report was written are not in it; write it again"
+            "warning: {values} of metrics that arrived while the report was written are missing from it; write it again"
         ));
     }
     let finished =
-        tokio::task::spawn_blocking(|| writer.finish()).await.context("the report is not whole")?;
+        tokio::task::spawn_blocking(|| writer.finish()).await.context("the report is incomplete")?;
     finished.map_err(failed)
 }
 

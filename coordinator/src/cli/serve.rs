@@ -2,11 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{
-    client::{ConnectionOptions, read_token},
-    failure::Failure,
-    signals::StopRequests,
-};
+use proto::client::read_token;
+
+use super::{client::ConnectionOptions, failure::Failure, signals::StopRequests};
 use crate::server::{Server, ServerConfig, TlsFiles};
 
 /// Arguments of `sweep serve`. The token of `--token-file` guards every call.
@@ -34,15 +32,15 @@ pub(super) struct ServeArguments {
     /// How long a worker may be silent before its jobs are given to others
     #[arg(long, env = "SWEEP_LEASE", value_name = "TIME", default_value = "20s", value_parser = lease)]
     lease: Duration,
-    /// Where others reach this coordinator, told to who asks one that stands by [default: the address and port of
+    /// Where others reach this coordinator, told to clients of one that stands by [default: the address and port of
     /// --listen, or the host's name]
     #[arg(long, env = "SWEEP_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
-    /// Where trained weights are kept: a folder or a URL (file, s3, gs, az), the same for coordinators that share a store
-    /// [default: beside the file of an sqlite: store; with postgres:// none are kept]
+    /// Where trained weights are kept: a folder or a URL (file, s3, gs, az), the same for coordinators that share a
+    /// store [default: next to the file of an sqlite: store; with postgres:// none are kept]
     #[arg(long, env = "SWEEP_ARTIFACTS", value_name = "URL")]
     artifacts: Option<String>,
-    /// Serve other machines without a token: whoever reaches the port may do everything
+    /// Serve other machines without a token: anyone who reaches the port may do everything
     #[arg(long, env = "SWEEP_INSECURE", value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
 }
@@ -70,7 +68,7 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
                 arguments.listen
             )));
         }
-        tracing::warn!(address = %arguments.listen, "served without a token: whoever reaches this port may do everything");
+        tracing::warn!(address = %arguments.listen, "served without a token: anyone who reaches this port may do everything");
     }
     let mut stop = StopRequests::new()?;
     let tls =
@@ -89,13 +87,13 @@ pub(super) async fn serve(arguments: ServeArguments, connection: &ConnectionOpti
         () = stop.asked() => {}
     }
     tracing::info!(
-        "stopping; workers keep training and come back to the next coordinator on this store (a second signal after a \
+        "stopping; workers keep training and reconnect to the next coordinator on this store (a second signal after a \
          moment: at once)"
     );
     tokio::select! {
         ended = server.shut_down() => Ok(ended?),
         () = stop.asked() => {
-            tracing::warn!("stopped at once: what was not answered has to be asked for again");
+            tracing::warn!("stopped at once: repeat the requests that were not answered");
             Err(Failure::Interrupted)
         }
     }

@@ -1,12 +1,12 @@
-//! `sweep set`: what may change of a sweep that is there.
+//! `sweep set`: changes settings of an existing sweep.
 
 use proto::v1;
 
 use super::{
     client::Target,
     failure::Failure,
-    inspect::sweep_row,
-    output::{Format, print, print_one},
+    output::{Format, print},
+    views::print_sweep,
 };
 
 /// Arguments of `sweep set`.
@@ -17,7 +17,7 @@ use super::{
 )]
 pub(super) struct SetArguments {
     /// Sweep's number
-    #[arg(value_parser = super::inspect::sweep_id)]
+    #[arg(value_parser = super::ids::sweep_id)]
     sweep: u64,
     /// name, dataset.path, metric.use, artifacts.keep or a key of `execution` with its new value, such as
     /// execution.max_parallel=8; none lifts a limit
@@ -31,8 +31,7 @@ pub(super) async fn set(arguments: &SetArguments, target: &Target, format: Forma
     let answer = target.call(async |client| client.set_sweep(request.clone()).await).await?;
     let sweep = answer.sweep.ok_or_else(|| Failure::operation("the coordinator's answer names no sweep"))?;
     if format != Format::Table {
-        let (columns, row) = sweep_row(&sweep);
-        return print_one(format, columns, row);
+        return print_sweep(&sweep, format);
     }
     match answer.changed.as_slice() {
         [] => print(&format!("sweep {} has these settings already\n", sweep.sweep_id)),
@@ -40,13 +39,13 @@ pub(super) async fn set(arguments: &SetArguments, target: &Target, format: Forma
     }
 }
 
-/// One line for each setting that changed, and what must be known of it.
+/// One line for each setting that changed, with its consequences.
 pub(super) fn changes(changed: &[v1::SettingChange]) -> String {
     let line = |change: &v1::SettingChange| {
         let v1::SettingChange { key, before, after } = change;
         let note = match key.as_str() {
             "execution.job_timeout" | "execution.checkpoint_every_epochs" | "execution.pack_size_max" => {
-                "; jobs that run already keep the one they began with"
+                "; running jobs keep the one they began with"
             }
             "execution.attempts_max" => "; jobs that have failed stay so until `sweep retry`",
             "dataset.path" => "; a worker that finds other pictures there refuses its jobs",

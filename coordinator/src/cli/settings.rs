@@ -13,7 +13,7 @@ use super::failure::Failure;
 /// Largest settings file, in bytes; it has four keys.
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
 
-/// What a settings file may say.
+/// The keys of a settings file.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
@@ -58,7 +58,7 @@ impl Settings {
         };
         if length > SETTINGS_BYTES_MAX {
             return Err(unreadable(format!(
-                "{length} bytes are more than settings have; is it another file?"
+                "it has {length} bytes, too many for settings; is it another file?"
             )));
         }
         let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
@@ -68,7 +68,7 @@ impl Settings {
         }
         let mut settings: Self =
             serde_yaml::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
-        // A relative path is meant where the file lies, not where a command happens to be given.
+        // A relative path is relative to the file, not to the working directory.
         let folder = path.parent().unwrap_or(Path::new(""));
         for named in [&mut settings.token_file, &mut settings.tls_ca].into_iter().flatten() {
             *named = folder.join(&named);
@@ -77,7 +77,7 @@ impl Settings {
     }
 }
 
-/// The text of a file that people write: UTF-8, with or without a mark of its byte order, which editors of Windows set.
+/// The text of a file that people write: UTF-8, with or without the byte order mark that editors on Windows add.
 pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("the file is UTF-16; save it as UTF-8".to_owned());

@@ -1,6 +1,6 @@
 //! Requests to stop: SIGTERM, SIGINT (Ctrl-C), and SIGHUP (the terminal or the ssh session closes) unless it was
-//! ignored when this process was started, as `nohup` has it. The first asks to stop in order, the next to stop at once;
-//! one request often comes as several signals, from a closing terminal, a shell and a supervisor.
+//! ignored when this process started, as `nohup` arranges. The first asks to stop in order, the next to stop at once.
+//! One request often arrives as several signals, from a closing terminal, a shell and a supervisor.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
 
-/// How soon after the first request to stop another signal is still the same request.
+/// Within this time after the first request to stop, another signal belongs to the same request.
 const SAME_REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
-/// Requests to stop, each told once.
+/// Requests to stop, each reported once.
 pub(super) struct StopRequests {
     signals: StopSignals,
     first: FirstRequest,
 }
 
 impl StopRequests {
-    /// From now on, these signals end nothing by themselves.
+    /// From now on, these signals no longer end the process.
     pub(super) fn new() -> Result<Self, Failure> {
         Ok(Self { signals: StopSignals::new()?, first: FirstRequest::default() })
     }
 
-    /// Gives `work` up where it is asked to stop.
+    /// Runs `work` until there is a request to stop.
     pub(super) async fn unless_asked<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -52,7 +52,7 @@ impl StopRequests {
 struct FirstRequest(Option<Instant>);
 
 impl FirstRequest {
-    /// Whether a signal that comes `now` is a request of its own: the first is, and after a while each.
+    /// Whether a signal that arrives `now` is a new request: the first is, and after a while each.
     fn counts(&mut self, now: Instant) -> bool {
         match self.0 {
             Some(first) => now.saturating_duration_since(first) > SAME_REQUEST_WITHIN,
@@ -74,7 +74,7 @@ struct StopSignals {
 impl StopSignals {
     fn new() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        // Before listening, which would end the ignoring.
+        // Checked before listening, which would end the ignoring.
         let hangup = (!is_hangup_ignored()).then(|| listen(SignalKind::hangup())).transpose()?;
         let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, hangup })

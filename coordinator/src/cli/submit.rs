@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-use domain::{definition::first_document, grid::Grid, help, space::Name, specification::Specification};
+use domain::{
+    definition::first_document,
+    grid::Grid,
+    help,
+    space::Name,
+    specification::{Models, Specification},
+};
 use proto::v1;
 use terminal::output::say;
 
@@ -10,12 +16,12 @@ use super::{
     client::Target,
     failure::Failure,
     files,
-    inspect::sweep_row,
-    output::{self, Cell, Format, Printer, print, print_one},
+    output::{self, Cell, Format, Printer, print},
     set::changes,
     sweep_file::SweepFile,
+    views::print_sweep,
 };
-use crate::rpc::convert::source_from_wire;
+use crate::api::Source;
 
 /// Arguments of `sweep validate`.
 #[derive(Debug, clap::Args)]
@@ -33,20 +39,22 @@ pub(super) struct ValidateArguments {
 pub(super) struct SubmitArguments {
     #[command(flatten)]
     file: SweepFile,
-    /// Add the file's points to this sweep, as far as it does not have them, and take over its limits; what is done stays
+    /// Add the file's points that this sweep lacks to it, and take over its limits; finished jobs stay
     #[arg(long, value_name = "SWEEP")]
     extend: Option<u64>,
 }
 
 /// Reads and checks a sweep file; a refusal is one line with file, line and key.
 pub(super) fn check(source: v1::SweepSource) -> Result<(Specification, Grid), Failure> {
-    Specification::parse_with_grid(&source_from_wire(source))
-        .map_err(|error| Failure::operation(error.to_string()))
+    let source =
+        Source::from(source).specification().map_err(|error| Failure::operation(error.to_string()))?;
+    Specification::parse_with_grid(&source).map_err(|error| Failure::operation(error.to_string()))
 }
 
 /// `sweep validate`: needs no coordinator.
 pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<(), Failure> {
     let (specification, grid) = check(arguments.file.source()?)?;
+    files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let varying = specification.varying();
     let columns = if varying.is_empty() {
@@ -74,19 +82,20 @@ pub(super) fn validate(arguments: &ValidateArguments, format: Format) -> Result<
         let more = format!("… and {} more", count - shown);
         match format {
             Format::Table => print(&format!("{more}\n"))?,
-            _ => say(&format!("{more}: --preview shows as many as are asked for")),
+            _ => say(&format!("{more}: --preview N shows N jobs")),
         }
     }
     Ok(())
 }
 
-/// The path of the data set, where it depends on who looks.
+/// The path of the data set, if it is relative.
 fn relative_dataset(sweep: &v1::Sweep) -> Option<PathBuf> {
-    let path = Specification::from_stored(first_document(&sweep.specification)).ok()?.dataset?.path;
+    let models = Models::from_json(&sweep.manifest).ok()?;
+    let path = Specification::from_stored(first_document(&sweep.specification), &models).ok()?.dataset?.path;
     path.is_relative().then_some(path)
 }
 
-/// `sweep submit`: hands the file's text over; the coordinator alone reads it.
+/// `sweep submit`: sends the file's text; only the coordinator reads it.
 pub(super) async fn submit(
     arguments: &SubmitArguments,
     target: &Target,
@@ -94,7 +103,7 @@ pub(super) async fn submit(
 ) -> Result<(), Failure> {
     let mut source = arguments.file.source()?;
     files::send_with(&mut source, arguments.file.folder(), target).await?;
-    // Chosen once, so that asking again after a broken connection gives the same sweep.
+    // Chosen once, so that a retry after a broken connection returns the same sweep.
     let request_id = uuid::Uuid::new_v4().to_string();
     let extend_sweep_id = arguments.extend.unwrap_or(0);
     let request = v1::SubmitRequest { source: Some(source), request_id, extend_sweep_id };
@@ -124,8 +133,7 @@ pub(super) async fn submit(
             output::count(sweep.job_count, "job")
         ))?;
     } else {
-        let (columns, row) = sweep_row(&sweep);
-        print_one(format, columns, row)?;
+        print_sweep(&sweep, format)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A sweep file as the command line names it, with the changes that the command line makes.
+//! A sweep file on the command line, with its overrides.
 
 use std::{
     io::{Read, stdin},
@@ -7,10 +7,11 @@ use std::{
 
 use domain::specification::FILE_BYTES_MAX;
 use proto::v1;
+use terms::manifest::{MANIFEST_BYTES_MAX, Manifest};
 
 use super::{failure::Failure, settings::text};
 
-/// A sweep file and what changes in it.
+/// A sweep file and its overrides.
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepFile {
     /// Sweep file (YAML), or - for standard input
@@ -21,15 +22,19 @@ pub(super) struct SweepFile {
     /// Change one key of the file, such as parameters.epochs.value=2 or epochs=2; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// What a model of a trainer says of itself, as `sweep-worker describe` prints it (JSON), where the file names one that is not
+    /// built in; may be repeated
+    #[arg(long, value_name = "FILE")]
+    manifest: Vec<PathBuf>,
 }
 
 impl SweepFile {
-    /// The folder from which the file names others: its own, or where the command was given where it is standard input.
+    /// The folder that relative paths of the file start from: its own, or the working directory for standard input.
     pub(super) fn folder(&self) -> &Path {
         if self.file == Path::new("-") { Path::new("") } else { self.file.parent().unwrap_or(Path::new("")) }
     }
 
-    /// The file's text and its changes.
+    /// The file's text and its overrides.
     pub(super) fn source(&self) -> Result<v1::SweepSource, Failure> {
         let dataset_path = match &self.dataset {
             None => String::new(),
@@ -40,8 +45,26 @@ impl SweepFile {
         };
         let (text, file_name) = read(&self.file)?;
         let overrides = self.overrides.clone();
-        Ok(v1::SweepSource { text, file_name, overrides, dataset_path, snapshot: String::new() })
+        let manifests =
+            self.manifest.iter().map(|path| manifests(path)).collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(v1::SweepSource { text, file_name, overrides, dataset_path, snapshot: String::new(), manifests })
     }
+}
+
+/// The manifests of a file, each as JSON.
+fn manifests(path: &Path) -> Result<Vec<String>, Failure> {
+    let refused = |reason: &dyn std::fmt::Display| {
+        Failure::operation(format!("--manifest {}: {reason}", path.display()))
+    };
+    let mut text = String::new();
+    let bound = MANIFEST_BYTES_MAX as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|file| file.take(bound).read_to_string(&mut text));
+    read.map_err(|error| refused(&error))?;
+    let read = Manifest::all_from_json(&text).map_err(|error| refused(&error))?;
+    if read.is_empty() {
+        return Err(refused(&"it holds no manifest; `sweep-worker describe --trainer COMMAND` prints one"));
+    }
+    Ok(read.iter().map(Manifest::to_json).collect())
 }
 
 /// The text of `path` and its name for messages; never more than a sweep file may have.

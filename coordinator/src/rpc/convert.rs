@@ -1,29 +1,37 @@
-//! Messages of workers into events of the engine, checked and cut to size; rows of the store into messages. What the
-//! engine says lies in files of its own: `to_worker`, and `shown` for users.
+//! Messages of workers into events of the engine, checked and cut to size. The rest has files of its own: `requests` of users, `shown` and
+//! `jobs` for users, `to_worker`, and `files` both ways.
 
+mod files;
+mod jobs;
+mod requests;
 mod shown;
 mod to_worker;
 
 use std::collections::HashSet;
 
-use domain::{
-    definition::SweepDefinition,
-    record::WeightsFile,
-    specification::{Change, SpecificationSource},
-};
+use domain::record::WeightsFile;
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
-use store::{ArtifactRow, AttemptRow, EpochRow, JobRow};
 use terms::{
-    AttemptState, EpochReport, JobState, LOG_LINES_MAX, Outcome, SweepState, TEXT_CHARACTERS_MAX,
-    manifest::Manifest, metrics::known,
+    EpochReport, LOG_LINES_MAX, Outcome, TEXT_CHARACTERS_MAX,
+    manifest::{Described, builtins_described},
 };
 use tonic::Status;
 
-pub(super) use self::shown::{listed, snapshot, sweep, worker};
 pub use self::to_worker::to_worker;
-use super::edge::{for_people, plain};
-use crate::artifacts::WEIGHTS_BYTES_MAX;
+pub(super) use self::{
+    files::{
+        WeightsSaid, artifact, content_piece, content_state, manifest, pieces, snapshot_id, weights_reply,
+        weights_said,
+    },
+    jobs::{attempt, change, epoch_row, epoch_seen, job, job_seen, report_header, submitted, validated},
+    requests::{job_or_all, page, source, worker_name},
+    shown::{listed, snapshot, sweep, worker},
+};
+use crate::{
+    api::{for_people, manifests, plain},
+    artifacts::WEIGHTS_BYTES_MAX,
+};
 
 /// Most slots of one worker; the largest machines have 16 GPUs and some hundred cores.
 const SLOTS_MAX: usize = 1_024;
@@ -46,8 +54,6 @@ const NAMES_BYTES_MAX: usize = 64 << 10;
 const PACK_SIZE_MAX: u32 = 1_024;
 /// Most attempts whose end a worker may still have to tell, whatever slots it has by now.
 const ENDED_MAX: usize = 65_536;
-/// Most manifests of a worker: more than there are models.
-const TRAINABLES_MAX: usize = 16;
 /// Most earlier processes of a worker that are looked at.
 const PREDECESSORS_MAX: usize = 16;
 /// Most classes kept of a data set, and most names of images that were left out.
@@ -56,12 +62,6 @@ const NAMES_MAX: usize = 256;
 const LEFT_OUT_MAX: usize = 32;
 /// Most examples of one reason; a worker tells three.
 const EXAMPLES_MAX: usize = 3;
-
-/// A setting that changed.
-pub(super) fn change(change: Change) -> v1::SettingChange {
-    let Change { key, before, after } = change;
-    v1::SettingChange { key, before, after }
-}
 
 /// A worker's first message.
 pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
@@ -73,7 +73,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     check_texts(&wire)?;
-    trainables(&wire.trainables)?;
+    let models = models(&wire.trainables)?;
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {
@@ -119,6 +119,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
         runs_programs: wire.allow_commands,
+        models,
     })
 }
 
@@ -145,16 +146,12 @@ fn check_texts(wire: &v1::Hello) -> Result<(), Status> {
     Ok(())
 }
 
-/// What a worker's trainers can train, by their manifests.
-fn trainables(wire: &[String]) -> Result<Vec<Manifest>, Status> {
-    if wire.len() > TRAINABLES_MAX {
-        let message = format!("a worker names at most {TRAINABLES_MAX} trainables, not {}", wire.len());
-        return Err(Status::invalid_argument(message));
+/// What a worker's trainer trains, by its manifests. One that names none trains the first of the built-in models.
+fn models(wire: &[String]) -> Result<Vec<Described>, Status> {
+    if wire.is_empty() {
+        return Ok(builtins_described().iter().take(1).cloned().collect());
     }
-    let read = |text: &String| {
-        Manifest::from_json(text).map_err(|error| Status::invalid_argument(error.to_string()))
-    };
-    wire.iter().map(read).collect()
+    Ok(manifests(wire)?)
 }
 
 /// Most attempts that a heartbeat of a worker with these slots may name: each may hold what it is given while it still ends
@@ -252,30 +249,12 @@ pub(super) fn weights_file(file: Option<v1::WeightsFile>) -> Result<WeightsFile,
     Ok(WeightsFile { bytes, blake3 })
 }
 
-/// The state of the weights of a job, for people, and all that is known of them.
-pub(super) fn artifact(row: ArtifactRow) -> v1::Artifact {
-    let ArtifactRow { job, attempt, state, worker, file, value, reason } = row;
-    let WeightsFile { bytes, blake3 } = file;
-    v1::Artifact { job, attempt, state: state.as_str().to_owned(), bytes, blake3, worker, value, reason }
-}
-
 fn epoch(record: v1::EpochRecord) -> AttemptEvent {
     let report = EpochReport::from(record);
     match report.check() {
         Ok(()) => AttemptEvent::Epoch(report),
         Err(error) => AttemptEvent::Unusable(format!("the worker sent an impossible epoch: {error}")),
     }
-}
-
-/// A sweep file as it came.
-pub fn source_from_wire(wire: v1::SweepSource) -> SpecificationSource {
-    let file_name = if wire.file_name.is_empty() { "sweep file".to_owned() } else { wire.file_name };
-    let dataset_path = (!wire.dataset_path.is_empty()).then_some(wire.dataset_path);
-    let mut overrides = wire.overrides;
-    if !wire.snapshot.is_empty() {
-        overrides.push(format!("execution.snapshot={}", wire.snapshot));
-    }
-    SpecificationSource { text: wire.text, file_name, overrides, dataset_path }
 }
 
 /// A data set's facts, its names cut to size; an error says why they cannot be.
@@ -314,73 +293,4 @@ fn dataset(mut summary: v1::DatasetSummary) -> Result<v1::DatasetSummary, String
 /// At most [`TEXT_CHARACTERS_MAX`] characters, kept as they are.
 fn cut(text: String) -> String {
     terms::cut(text, TEXT_CHARACTERS_MAX)
-}
-
-/// A job of the sweep: its row, or what its absence means.
-pub(super) fn job(
-    definition: &SweepDefinition,
-    state: SweepState,
-    number: u64,
-    row: Option<JobRow>,
-) -> v1::Job {
-    let point = Some(proto::job_point(number, definition.parameters(number)));
-    match row {
-        Some(row) => v1::Job {
-            point,
-            state: v1::JobState::from(row.state).into(),
-            attempts: row.attempts,
-            epochs_done: row.epochs_done,
-            train_seconds: row.train_seconds,
-            val_accuracy: row.names.get(&row.last, known::VAL_ACCURACY),
-            train_loss: row.names.get(&row.last, known::TRAIN_LOSS),
-            val_loss: row.names.get(&row.last, known::VAL_LOSS),
-            train_accuracy: row.names.get(&row.last, known::TRAIN_ACCURACY),
-            metrics: proto::metrics_to_wire(&row.names, &row.last),
-            objective: row.objective,
-            best_epoch: row.best.as_ref().map(|best| best.epoch),
-            best_val_accuracy: row
-                .best
-                .as_ref()
-                .and_then(|best| row.names.get(&best.row, known::VAL_ACCURACY)),
-            best_metrics: row
-                .best
-                .as_ref()
-                .map(|best| proto::metrics_to_wire(&row.names, &best.row))
-                .unwrap_or_default(),
-            best_objective: row.best.as_ref().map(|best| best.value),
-            worker: row.worker,
-            reason: row.reason,
-            pack_size: row.pack_size,
-            weights: String::new(),
-        },
-        None => {
-            let state = if state.is_final() { JobState::Cancelled } else { JobState::Pending };
-            v1::Job { point, state: v1::JobState::from(state).into(), ..v1::Job::default() }
-        }
-    }
-}
-
-pub(super) fn attempt(row: AttemptRow) -> v1::Attempt {
-    v1::Attempt {
-        attempt: row.attempt,
-        worker: row.worker,
-        slot: row.slot,
-        device: row.device,
-        granted_unix_ms: row.granted_unix_ms,
-        ended_unix_ms: row.ended_unix_ms.unwrap_or(0),
-        state: AttemptState::from_name(&row.state).map_or(0, |state| v1::AttemptState::from(state).into()),
-        outcome: row.state,
-        reason: row.reason,
-        log_tail: row.log_tail,
-        resumed_epochs: row.resumed_epochs,
-        pack_size: row.pack_size,
-    }
-}
-
-pub(super) fn epoch_row(row: &EpochRow) -> v1::EpochRow {
-    v1::EpochRow {
-        job: row.job,
-        attempt: row.attempt,
-        record: Some(proto::epoch_to_wire(&row.names, &row.epoch)),
-    }
 }

@@ -14,8 +14,11 @@ use terms::snapshot::ContentHash;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
-use super::{SweepServer, convert, test_leadership};
-use crate::driver::DriverHandle;
+use super::{SweepServer, convert};
+use crate::{
+    api::{Api, leader},
+    driver::DriverHandle,
+};
 
 /// Texts that a store may take for another, or that end what they stand in.
 const HOSTILE: [&str; 5] = ["a\0b", "a\u{1b}b", "a\u{7f}b", "a\u{9b}b", "\0"];
@@ -31,9 +34,10 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let (store, folder) = test_leadership::store().await;
-        let driver = test_leadership::driver(&store).await;
-        let server = SweepServer::new(test_leadership::led_by(&driver), store, None, TaskTracker::new());
+        let (store, folder) = leader::store().await;
+        let driver = leader::driver(&store).await;
+        let api = Api::new(leader::led_by(&driver), store, None, TaskTracker::new());
+        let server = SweepServer::new(api, TaskTracker::new());
         Self { server, driver, _folder: folder }
     }
 
@@ -73,6 +77,9 @@ impl Served {
             }
             "SweepSource.snapshot" => {
                 server.validate(changed(&|source| source.snapshot.clone_from(&text))).await.map(drop)
+            }
+            "SweepSource.manifests" => {
+                server.validate(changed(&|source| source.manifests = vec![text.clone()])).await.map(drop)
             }
             "SnapshotFile.path" => self.put_file(v1::SnapshotFile { path: text, ..a_file() }).await,
             "SnapshotFile.blake3" => self.put_file(v1::SnapshotFile { blake3: text, ..a_file() }).await,
@@ -279,7 +286,7 @@ async fn no_text_of_a_user_reaches_the_store_with_what_it_cannot_tell_apart() {
 }
 
 #[tokio::test]
-async fn no_number_of_a_user_is_taken_for_a_damaged_store() {
+async fn no_number_of_a_user_is_taken_for_a_corrupt_store() {
     let served = Served::start().await;
     served.submit("").await.unwrap();
     for field in fields("SweepService", Type::Uint64) {

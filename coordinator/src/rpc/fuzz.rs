@@ -1,11 +1,12 @@
-//! Bytes on a worker's stream, whole and damaged: whatever they say, the engine stays consistent.
+//! Bytes on a worker's stream, whole and corrupt: whatever they say, the engine stays consistent.
 
 use proptest::prelude::*;
 use prost::Message as _;
 use proto::v1;
 use terms::AttemptKey;
 
-use super::{bodies, convert, edge};
+use super::{bodies, convert};
+use crate::api;
 use domain::{
     definition::SweepDefinition,
     record::Record,
@@ -19,7 +20,7 @@ fn engine() -> Engine {
             .into(),
         file_name: "fuzz.yaml".into(),
         overrides: Vec::new(),
-        dataset_path: None,
+        ..SpecificationSource::default()
     };
     let definition = Box::new(SweepDefinition::parse(&source).unwrap());
     let mut engine = Engine::new(EngineConfig::with_lease_ms(1_000));
@@ -185,9 +186,9 @@ proptest! {
     #[test]
     fn whatever_bytes_a_user_sends_they_are_a_submission_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(request) = v1::SubmitRequest::decode(bytes.as_slice()) {
-            let source = convert::source_from_wire(request.source.unwrap_or_default());
+            let source = api::Source::from(request.source.unwrap_or_default());
             // Without a panic.
-            let _ = Specification::parse(&source);
+            let _ = source.specification().map(|source| Specification::parse(&source));
         }
     }
 
@@ -202,10 +203,11 @@ proptest! {
         let overrides = vec![format!("name={name}"), format!("dataset.path='{path}'")];
         for overrides in [Vec::new(), overrides] {
             let source = v1::SweepSource { text: text.clone(), overrides, ..v1::SweepSource::default() };
-            if edge::plain("request_id", &key).is_err() || edge::source(&source).is_err() {
+            let source = api::Source::from(source);
+            if api::plain("request_id", &key).is_err() || source.check().is_err() {
                 continue;
             }
-            let Ok(definition) = SweepDefinition::parse(&convert::source_from_wire(source)) else { continue };
+            let Ok(definition) = SweepDefinition::parse(&source.specification().unwrap()) else { continue };
             let command = Submit { definition: Box::new(definition), request_id: key.clone() };
             let output = submit(&mut engine(), command);
             prop_assert!(output.records.iter().all(can_be_kept), "{:?}", output.records);

@@ -35,7 +35,7 @@ fn an_epoch_has_a_possible_time_and_any_values() {
 #[test]
 fn an_epoch_has_the_metrics_that_its_worker_names() {
     let metrics = |record| match heard(Some(Wire::Epoch(record))) {
-        AttemptEvent::Epoch(report) => report.metrics,
+        AttemptEvent::Epoch(report) => report.metrics.to_vec(),
         _ => panic!(),
     };
     let older = v1::EpochRecord { epoch: 1, train_accuracy: Some(0.25), ..v1::EpochRecord::default() };

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, OwnedPermit, error::SendTimeoutError};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::task_ended;
+use crate::api::task_ended;
 
 /// What a reader reads.
 pub(super) type Messages<T> = ReceiverStream<Result<T, Status>>;
@@ -26,7 +26,7 @@ impl<T> Reader<T> {
     /// A reader for whom `waiting_max` messages may wait, each for `within` before it has room, and what it reads.
     pub(super) fn new(waiting_max: usize, within: Duration) -> Result<(Self, Messages<T>), Status> {
         let (messages, read) = mpsc::channel(waiting_max + 1);
-        let end = messages.clone().try_reserve_owned().map_err(|_| task_ended())?;
+        let end = messages.clone().try_reserve_owned().map_err(|_| Status::from(task_ended()))?;
         Ok((Self { messages, end, within }, ReceiverStream::new(read)))
     }
 

@@ -1,136 +1,45 @@
-//! The service that users call.
+//! The service that users call: each call is decoded, one use case is called, and its answer is encoded.
 
-mod definitions;
-mod pages;
-mod report;
-mod retry;
+use std::{collections::BTreeSet, time::Duration};
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use domain::definition::SweepDefinition;
-use engine::{
-    Command, Issuer, JobEnd, SweepView,
-    command::{Cancel, Pause, Resume, Stop, Submit},
-    query::{Define, Defined, DescribeSweep, ListSweeps, ListWorkers},
-};
-use proto::{
-    Message,
-    v1::{self, sweep_service_server::SweepService},
-};
-use store::{CountingEpochs, Store};
-use terms::{JobKey, JobState, SweepId, SweepState, WorkerName};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use proto::v1::{self, sweep_service_server::SweepService};
+use terms::{JobKey, JobState, SweepId};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
-use self::{
-    definitions::{given, validate},
-    pages::{PAGE_ROWS_MAX, bound_logs, check_job, cut_page, has_row, page_rows},
-    report::{REPORT_ROW_WITHIN, REPORT_ROWS_WAITING_MAX, REPORTS_MAX},
-};
 use super::{
-    artifacts,
     auth::issuer,
-    convert,
-    drain::{CONFIRMED_WITHIN, drain},
-    edge::{self, page_start},
+    convert::{self, job_or_all, page},
+    pages::{bound_logs, cut_page},
     readers::{Messages, Reader},
-    reading::Reading,
-    refused, snapshots, task_ended, unreadable,
-    watch::{self, Snapshots},
+    watch,
 };
-use crate::{artifacts::MaybeArtifacts, driver::Leadership};
+use crate::api::{self, Api, Report, ReportRow, RetryRequest, Snapshots, Submission};
 
-/// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
-/// megabytes.
-const ANSWERS_MADE_MAX: usize = 32;
-/// Files of weights that are sent at the same time: each is open, and descriptors are few where limits are low.
-const DOWNLOADS_MAX: usize = 64;
-/// Longest request id, in bytes.
-const REQUEST_ID_BYTES_MAX: usize = 100;
+/// Report rows that may wait for a slow reader: with the longest reasons, half a megabyte.
+const REPORT_ROWS_WAITING_MAX: usize = 128;
+/// How long a reader of a report may take for a row before the report is given up for others.
+const REPORT_ROW_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of a piece of weights: below what counts as a large answer, so that a slow reader is waited for.
+const DOWNLOAD_PIECE_BYTES: usize = 32 << 10;
+/// Pieces that may wait for a slow reader.
+const PIECES_WAITING_MAX: usize = 8;
+/// How long a reader may take for a piece before its file is closed for others. Who still wants it goes on from where it is.
+const PIECE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Implements `SweepService`.
 #[derive(Debug, Clone)]
 pub struct SweepServer {
-    leadership: Leadership,
-    store: Arc<dyn Store>,
-    artifacts: MaybeArtifacts,
+    api: Api,
+    /// For what streams run in.
     tasks: TaskTracker,
-    /// One retry at a time, so that none acts on failures that another has taken up.
-    retries: Arc<Mutex<()>>,
-    reading: Reading,
-    answers: Arc<Semaphore>,
-    /// The same for overviews, which do not wait until others have changed something.
-    overviews: Arc<Semaphore>,
-    reports: Arc<Semaphore>,
-    downloads: Arc<Semaphore>,
-    snapshots: Snapshots,
+    snapshots: Snapshots<v1::WatchSweepResponse>,
 }
 
 impl SweepServer {
-    /// A service that asks the driver of `leadership` and reads `store`; its streams run in `tasks`.
-    pub fn new(
-        leadership: Leadership,
-        store: Arc<dyn Store>,
-        artifacts: MaybeArtifacts,
-        tasks: TaskTracker,
-    ) -> Self {
-        Self {
-            leadership,
-            store,
-            artifacts,
-            tasks,
-            retries: Arc::default(),
-            reading: Reading::default(),
-            answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
-            overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
-            reports: Arc::new(Semaphore::new(REPORTS_MAX)),
-            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
-            snapshots: Snapshots::default(),
-        }
-    }
-
-    /// The right to make an answer with sweeps.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.answers.acquire().await.map_err(|_| task_ended())
-    }
-
-    /// The same where sweeps are only looked at.
-    async fn look(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.overviews.acquire().await.map_err(|_| task_ended())
-    }
-
-    /// Gives a command that is answered by the sweep as it is then.
-    async fn command<C: Command<Answer = SweepView>>(
-        &self,
-        issuer: Issuer,
-        command: C,
-    ) -> Result<Response<v1::Sweep>, Status> {
-        let _turn = self.turn().await?;
-        let sweep = self.leadership.command(issuer, command).await.map_err(refused)?;
-        Ok(Response::new(convert::sweep(&sweep)))
-    }
-
-    async fn describe(&self, sweep: SweepId) -> Result<Response<v1::Sweep>, Status> {
-        let _look = self.look().await?;
-        self.view(sweep).await.map(|view| Response::new(convert::sweep(&view)))
-    }
-
-    async fn view(&self, sweep: SweepId) -> Result<SweepView, Status> {
-        self.leadership.query(DescribeSweep::new(sweep)).await.map_err(refused)
-    }
-
-    /// Works on specifications off the runtime's threads: a large one takes a while.
-    async fn aside<T: Send + 'static, E: std::error::Error + Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, E> + Send + 'static,
-    ) -> Result<T, Status> {
-        self.reading.run(work).await?.map_err(|error| Status::invalid_argument(error.to_string()))
-    }
-
-    async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), Status> {
-        let Defined { definition, state } = self.leadership.query(Define(sweep)).await.map_err(refused)?;
-        Ok((definition, state))
+    /// A service of these use cases; its streams run in `tasks`.
+    pub fn new(api: Api, tasks: TaskTracker) -> Self {
+        Self { api, tasks, snapshots: Snapshots::new(convert::snapshot) }
     }
 }
 
@@ -141,9 +50,8 @@ impl SweepService for SweepServer {
         request: Request<v1::ValidateRequest>,
     ) -> Result<Response<v1::ValidateResponse>, Status> {
         let v1::ValidateRequest { source, preview } = request.into_inner();
-        let source = given(source)?;
-        let _place = self.reading.admit(source.encoded_len())?;
-        self.aside(move || validate(source, preview)).await.map(Response::new)
+        let validated = self.api.validate(convert::source(source)?, preview).await?;
+        Ok(Response::new(convert::validated(validated)))
     }
 
     async fn submit(
@@ -151,76 +59,50 @@ impl SweepService for SweepServer {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let issuer = issuer(&request);
-        let request = request.into_inner();
-        if request.request_id.len() > REQUEST_ID_BYTES_MAX {
-            return Err(Status::invalid_argument(format!(
-                "a request id has at most {REQUEST_ID_BYTES_MAX} bytes"
-            )));
-        }
-        edge::plain("request_id", &request.request_id)?;
-        let source = given(request.source)?;
-        // Until the answer: what was read takes up memory as well.
-        let _place = self.reading.admit(source.encoded_len())?;
-        if request.extend_sweep_id > 0 {
-            return self.extend(issuer, SweepId(request.extend_sweep_id), source).await;
-        }
-        let source = convert::source_from_wire(source);
-        let definition = Box::new(self.aside(move || SweepDefinition::parse(&source)).await?);
-        let snapshot = definition.specification.snapshot();
-        // Until it is marked, so that nobody takes its files for ones that no sweep needs.
-        let _held = match snapshot {
-            Some(id) => Some(snapshots::hold(&self.artifacts, id).await?),
-            None => None,
-        };
-        let notes = definition.specification.notes.clone();
-        let _turn = self.turn().await?;
-        let command = Submit { definition, request_id: request.request_id };
-        let submitted = self.leadership.command(issuer, command).await.map_err(refused)?;
-        if let Some(id) = snapshot {
-            snapshots::mark(&self.artifacts, id).await;
-        }
-        Ok(Response::new(v1::SubmitResponse {
-            sweep: Some(convert::sweep(&submitted.sweep)),
-            created: submitted.created,
-            notes,
-            ..v1::SubmitResponse::default()
-        }))
+        let v1::SubmitRequest { source, request_id, extend_sweep_id } = request.into_inner();
+        let extend = (extend_sweep_id > 0).then_some(SweepId(extend_sweep_id));
+        let submission = Submission { source: convert::source(source)?, request_id, extend };
+        let submitted = self.api.submit(issuer, submission).await?;
+        Ok(Response::new(submitted.encode(convert::submitted)))
     }
 
     async fn put_snapshot(
         &self,
         request: Request<v1::PutSnapshotRequest>,
     ) -> Result<Response<v1::PutSnapshotResponse>, Status> {
-        snapshots::put(&self.leadership, &self.artifacts, request.into_inner()).await.map(Response::new)
+        let manifest = convert::manifest(request.into_inner().snapshot)?;
+        let missing = self.api.put_snapshot(&manifest).await?;
+        Ok(Response::new(v1::PutSnapshotResponse {
+            snapshot_id: manifest.id().to_string(),
+            missing: missing.iter().map(ToString::to_string).collect(),
+        }))
     }
 
     async fn put_contents(
         &self,
         request: Request<v1::PutContentsRequest>,
     ) -> Result<Response<v1::PutContentsResponse>, Status> {
-        snapshots::put_contents(&self.leadership, &self.artifacts, request.into_inner())
-            .await
-            .map(Response::new)
+        let pieces = convert::pieces(request.into_inner().pieces)?;
+        let contents = self.api.put_contents(pieces).await?;
+        let contents = contents.into_iter().map(convert::content_state).collect();
+        Ok(Response::new(v1::PutContentsResponse { contents }))
     }
 
     async fn get_sweep(&self, request: Request<v1::GetSweepRequest>) -> Result<Response<v1::Sweep>, Status> {
-        self.describe(SweepId(request.into_inner().sweep_id)).await
+        let sweep = self.api.sweep(SweepId(request.into_inner().sweep_id)).await?;
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn list_sweeps(
         &self,
         request: Request<v1::ListSweepsRequest>,
     ) -> Result<Response<v1::ListSweepsResponse>, Status> {
-        let request = request.into_inner();
-        let limit = page_rows(request.page_size)? as usize;
-        let before = page_start(&request.page_token)?.map(SweepId);
-        let _look = self.look().await?;
-        let sweeps = self.leadership.query(ListSweeps { before, limit }).await.map_err(refused)?;
-        let full = sweeps.len() == limit;
-        let next_page_token =
-            sweeps.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
-        let sweeps = sweeps.iter().map(convert::listed).collect();
-        Ok(Response::new(v1::ListSweepsResponse { sweeps, next_page_token }))
+        let v1::ListSweepsRequest { page_size, page_token } = request.into_inner();
+        let listed = self.api.sweeps(&page(page_size, page_token)).await?;
+        Ok(Response::new(listed.encode(|listed| v1::ListSweepsResponse {
+            sweeps: listed.sweeps.iter().map(convert::listed).collect(),
+            next_page_token: listed.next,
+        })))
     }
 
     type WatchSweepStream = watch::Watched;
@@ -229,11 +111,9 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::WatchSweepRequest>,
     ) -> Result<Response<Self::WatchSweepStream>, Status> {
-        let sweep = SweepId(request.into_inner().sweep_id);
-        let (definition, _) = self.definition(sweep).await?;
+        let events = self.api.watch(SweepId(request.into_inner().sweep_id), &self.snapshots).await?;
         let (sender, watched) = watch::channel();
-        let driver = self.leadership.driver().map_err(refused)?;
-        self.tasks.spawn(watch::follow(driver, self.snapshots.clone(), sweep, definition, sender));
+        self.tasks.spawn(watch::send(events, sender));
         Ok(Response::new(watched))
     }
 
@@ -244,40 +124,20 @@ impl SweepService for SweepServer {
         let request = request.into_inner();
         let wanted: BTreeSet<JobState> =
             request.states().filter_map(|state| JobState::try_from(state).ok()).collect();
-        let limit = page_rows(request.page_size)?;
-        let (definition, state) = self.definition(SweepId(request.sweep_id)).await?;
-        let first = page_start(&request.page_token)?.unwrap_or(1).max(1);
-        let (jobs, next) = if !wanted.is_empty() && wanted.iter().all(|state| has_row(*state)) {
-            self.page_of_rows(&definition, state, &wanted, first, limit).await?
-        } else {
-            self.page(&definition, state, &wanted, first, limit).await?
-        };
-        let (jobs, next) = cut_page(jobs, next);
-        let next_page_token = if next <= definition.job_count() { next.to_string() } else { String::new() };
-        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
+        let page = page(request.page_size, request.page_token);
+        let found = self.api.jobs(SweepId(request.sweep_id), &wanted, &page).await?;
+        let (jobs, next) = cut_page(found.jobs.into_iter().map(convert::job).collect(), found.next);
+        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token: api::token(next) }))
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::JobDetail>, Status> {
         let v1::GetJobRequest { sweep_id, job } = request.into_inner();
-        let (definition, state) = self.definition(SweepId(sweep_id)).await?;
-        check_job(&definition, job)?;
-        let found = self.jobs(&definition, state, job, job).await?.pop();
-        let found = found.ok_or_else(|| Status::not_found(format!("there is no job {sweep_id}/{job}")))?;
-        let key = JobKey { sweep: definition.id, job };
-        let mut attempts = self.store.attempts(key).await.map_err(unreadable)?;
-        bound_logs(&mut attempts);
-        let mut counting = CountingEpochs::new(Arc::clone(&self.store), definition.id, job, job);
-        let mut epochs = Vec::new();
-        // As many as a job may have, at most.
-        while let Some(row) =
-            counting.next(job, found.attempts, found.epochs_done).await.map_err(unreadable)?
-        {
-            epochs.push(convert::epoch_row(&row));
-        }
+        let mut detail = self.api.job(JobKey { sweep: SweepId(sweep_id), job }).await?;
+        bound_logs(&mut detail.attempts);
         Ok(Response::new(v1::JobDetail {
-            job: Some(found),
-            attempts: attempts.into_iter().map(convert::attempt).collect(),
-            epochs,
+            job: Some(convert::job(detail.job)),
+            attempts: detail.attempts.into_iter().map(convert::attempt).collect(),
+            epochs: detail.epochs.iter().map(convert::epoch_row).collect(),
         }))
     }
 
@@ -285,14 +145,18 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::PauseSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.command(issuer(&request), Pause(SweepId(request.into_inner().sweep_id))).await
+        let issuer = issuer(&request);
+        let sweep = self.api.pause(issuer, SweepId(request.into_inner().sweep_id)).await?;
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn resume_sweep(
         &self,
         request: Request<v1::ResumeSweepRequest>,
     ) -> Result<Response<v1::Sweep>, Status> {
-        self.command(issuer(&request), Resume(SweepId(request.into_inner().sweep_id))).await
+        let issuer = issuer(&request);
+        let sweep = self.api.resume(issuer, SweepId(request.into_inner().sweep_id)).await?;
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn set_sweep(
@@ -300,18 +164,12 @@ impl SweepService for SweepServer {
         request: Request<v1::SetSweepRequest>,
     ) -> Result<Response<v1::SetSweepResponse>, Status> {
         let issuer = issuer(&request);
-        let request = request.into_inner();
-        let _place = self.reading.admit(request.encoded_len())?;
-        let v1::SetSweepRequest { sweep_id, settings } = request;
-        settings.iter().try_for_each(|setting| edge::lines("settings", setting))?;
-        if settings.is_empty() {
-            return Err(Status::invalid_argument(
-                "nothing is set; give KEY=VALUE, as in execution.max_parallel=8",
-            ));
-        }
-        let (sweep, _, changed) =
-            self.redefine(issuer, SweepId(sweep_id), move |before| before.set(&settings)).await?;
-        Ok(Response::new(v1::SetSweepResponse { sweep: Some(sweep), changed }))
+        let v1::SetSweepRequest { sweep_id, settings } = request.into_inner();
+        let changed = self.api.set(issuer, SweepId(sweep_id), settings).await?;
+        Ok(Response::new(changed.encode(|changed| v1::SetSweepResponse {
+            sweep: Some(convert::sweep(&changed.sweep)),
+            changed: changed.changes.into_iter().map(convert::change).collect(),
+        })))
     }
 
     async fn retry_sweep(
@@ -319,15 +177,13 @@ impl SweepService for SweepServer {
         request: Request<v1::RetrySweepRequest>,
     ) -> Result<Response<v1::RetrySweepResponse>, Status> {
         let issuer = issuer(&request);
-        let request = request.into_inner();
-        let alone = Arc::clone(&self.retries).lock_owned().await;
-        let server = self.clone();
-        // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
-        let retrying = self.tasks.spawn(async move {
-            let _alone = alone;
-            server.retry(issuer, &request).await
-        });
-        retrying.await.map_err(|_| task_ended())?.map(Response::new)
+        let v1::RetrySweepRequest { sweep_id, job, cancelled_too } = request.into_inner();
+        let request = RetryRequest { sweep: SweepId(sweep_id), job: job_or_all(job), cancelled_too };
+        let retried = self.api.retry(issuer, request).await?;
+        Ok(Response::new(retried.encode(|retried| v1::RetrySweepResponse {
+            sweep: Some(convert::sweep(&retried.sweep)),
+            jobs: retried.jobs,
+        })))
     }
 
     async fn drain_worker(
@@ -335,9 +191,8 @@ impl SweepService for SweepServer {
         request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::Worker>, Status> {
         let issuer = issuer(&request);
-        let name = request.into_inner().name.parse();
-        let name = name.map_err(|error| Status::invalid_argument(format!("{error}")))?;
-        drain(&self.leadership, issuer, name, CONFIRMED_WITHIN).await.map(Response::new)
+        let name = convert::worker_name(&request.into_inner().name)?;
+        Ok(Response::new(convert::worker(self.api.drain(issuer, name).await?)))
     }
 
     async fn stop_sweep(
@@ -346,10 +201,8 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Sweep>, Status> {
         let issuer = issuer(&request);
         let v1::StopSweepRequest { sweep_id, job } = request.into_inner();
-        match job {
-            0 => self.command(issuer, Stop(SweepId(sweep_id))).await,
-            job => self.end_job(issuer, SweepId(sweep_id), job, JobEnd::Stop).await,
-        }
+        let sweep = self.api.stop(issuer, SweepId(sweep_id), job_or_all(job)).await?;
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn cancel_sweep(
@@ -358,10 +211,8 @@ impl SweepService for SweepServer {
     ) -> Result<Response<v1::Sweep>, Status> {
         let issuer = issuer(&request);
         let v1::CancelSweepRequest { sweep_id, job } = request.into_inner();
-        match job {
-            0 => self.command(issuer, Cancel(SweepId(sweep_id))).await,
-            job => self.end_job(issuer, SweepId(sweep_id), job, JobEnd::Cancel).await,
-        }
+        let sweep = self.api.cancel(issuer, SweepId(sweep_id), job_or_all(job)).await?;
+        Ok(Response::new(sweep.encode(|sweep| convert::sweep(&sweep))))
     }
 
     async fn list_workers(
@@ -369,38 +220,24 @@ impl SweepService for SweepServer {
         request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
         let v1::ListWorkersRequest { page_size, page_token } = request.into_inner();
-        let limit = if page_size == 0 { PAGE_ROWS_MAX } else { page_rows(page_size)? } as usize;
-        // The name before the page.
-        let after = (!page_token.is_empty()).then(|| page_token.parse::<WorkerName>()).transpose();
-        let after = after.map_err(|_| edge::foreign_token())?;
-        let _turn = self.turn().await?;
-        let page = self.leadership.query(ListWorkers { after, limit }).await.map_err(refused)?;
-        let last = page.workers.last().filter(|_| page.has_more);
-        let next_page_token = last.map(|last| last.name.to_string()).unwrap_or_default();
-        let workers = page.workers.into_iter().map(convert::worker).collect();
-        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
+        let listed = self.api.workers(&page(page_size, page_token)).await?;
+        Ok(Response::new(listed.encode(|listed| v1::ListWorkersResponse {
+            workers: listed.workers.into_iter().map(convert::worker).collect(),
+            next_page_token: listed.next,
+        })))
     }
 
     async fn list_artifacts(
         &self,
         request: Request<v1::ListArtifactsRequest>,
     ) -> Result<Response<v1::ListArtifactsResponse>, Status> {
-        let request = request.into_inner();
-        let limit = page_rows(request.page_size)?;
-        let (definition, _) = self.definition(SweepId(request.sweep_id)).await?;
-        let (first, last) = match request.job {
-            0 => (page_start(&request.page_token)?.unwrap_or(1), definition.job_count()),
-            job => {
-                check_job(&definition, job)?;
-                (job, job)
-            }
-        };
-        let rows = self.store.artifacts(definition.id, first, last, limit).await.map_err(unreadable)?;
-        let full = rows.len() == limit as usize && request.job == 0;
-        let next_page_token =
-            rows.last().filter(|_| full).map(|row| (row.job + 1).to_string()).unwrap_or_default();
-        let artifacts = rows.into_iter().map(convert::artifact).collect();
-        Ok(Response::new(v1::ListArtifactsResponse { artifacts, next_page_token }))
+        let v1::ListArtifactsRequest { sweep_id, job, page_size, page_token } = request.into_inner();
+        let page = page(page_size, page_token);
+        let listed = self.api.weights(SweepId(sweep_id), job_or_all(job), &page).await?;
+        Ok(Response::new(v1::ListArtifactsResponse {
+            artifacts: listed.weights.into_iter().map(convert::artifact).collect(),
+            next_page_token: listed.next,
+        }))
     }
 
     type GetArtifactStream = Messages<v1::ArtifactPiece>;
@@ -410,28 +247,11 @@ impl SweepService for SweepServer {
         request: Request<v1::GetArtifactRequest>,
     ) -> Result<Response<Self::GetArtifactStream>, Status> {
         let v1::GetArtifactRequest { sweep_id, job, offset } = request.into_inner();
-        let sweep = self.view(SweepId(sweep_id)).await?;
-        if job > 0 {
-            check_job(&sweep.definition, job)?;
-        }
-        let found = artifacts::find(&*self.store, &sweep, job).await?;
-        if offset > found.0.bytes {
-            return Err(Status::out_of_range(format!("the file has {} bytes", found.0.bytes)));
-        }
-        let Some(place) = self.artifacts.clone() else {
-            return Err(Status::failed_precondition(
-                "this coordinator was started without the place where the weights lie; give it --artifacts URL",
-            ));
-        };
-        let turn = Arc::clone(&self.downloads).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "{DOWNLOADS_MAX} files of weights are being read already; try again in 10 s"
-            ))
-        })?;
-        let (reader, pieces) = Reader::new(artifacts::PIECES_WAITING_MAX, artifacts::PIECE_WITHIN)?;
+        let mut download = self.api.download(SweepId(sweep_id), job_or_all(job), offset).await?;
+        let (reader, pieces) = Reader::new(PIECES_WAITING_MAX, PIECE_WITHIN)?;
         self.tasks.spawn(async move {
-            let _turn = turn;
-            let sent = artifacts::send(place, found, offset, &reader).await;
+            let sent = send_weights(&mut download, &reader).await;
+            // The next may begin when this one has its end.
             reader.end(sent);
         });
         Ok(Response::new(pieces))
@@ -443,27 +263,42 @@ impl SweepService for SweepServer {
         &self,
         request: Request<v1::ReportRowsRequest>,
     ) -> Result<Response<Self::ReportRowsStream>, Status> {
-        let sweep = SweepId(request.into_inner().sweep_id);
-        let (definition, state) = self.definition(sweep).await?;
-        let place = Arc::clone(&self.reports).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "{REPORTS_MAX} reports are being read already; try again in 10 s"
-            ))
-        })?;
-        let header = self.describe(sweep).await?.into_inner();
-        let parameters = definition.specification.axes.iter().map(|axis| axis.name.to_string()).collect();
-        let metrics = header.metric_names.clone();
-        let header = v1::ReportHeader { sweep: Some(header), parameters, metrics };
+        let mut report = self.api.report(SweepId(request.into_inner().sweep_id)).await?;
         let (reader, rows) = Reader::new(REPORT_ROWS_WAITING_MAX, REPORT_ROW_WITHIN)?;
-        let server = self.clone();
         self.tasks.spawn(async move {
-            let _place = place;
-            let sent = server.send_rows(header, &definition, state, &reader).await;
+            let sent = send_report(&mut report, &reader).await;
             reader.end(sent);
         });
         Ok(Response::new(rows))
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Sends a report: its header, each job, and then the job's epochs.
+async fn send_report(report: &mut Report, reader: &Reader<v1::ReportRow>) -> Result<(), Status> {
+    use v1::report_row::Row;
+    let send = |row| reader.send(v1::ReportRow { row: Some(row) });
+    send(Row::Header(convert::report_header(report))).await?;
+    while let Some(row) = report.next().await? {
+        send(match row {
+            ReportRow::Job(job) => Row::Job(convert::job(job)),
+            ReportRow::Epoch(epoch) => Row::Epoch(convert::epoch_row(&epoch)),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Sends a file of weights: what it is, then its bytes.
+async fn send_weights(
+    download: &mut api::Download,
+    reader: &Reader<v1::ArtifactPiece>,
+) -> Result<(), Status> {
+    let artifact = Some(convert::artifact(download.weights.clone()));
+    reader.send(v1::ArtifactPiece { artifact, data: Vec::new() }).await?;
+    while let Some(piece) = download.next().await? {
+        for data in piece.chunks(DOWNLOAD_PIECE_BYTES) {
+            reader.send(v1::ArtifactPiece { artifact: None, data: data.to_vec() }).await?;
+        }
+    }
+    Ok(())
+}

@@ -24,9 +24,13 @@ use tokio_util::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{artifacts, auth::issuer, convert, refused, snapshots};
+use super::{
+    auth::issuer,
+    convert::{self, WeightsSaid},
+    errors::refused,
+};
 use crate::{
-    artifacts::MaybeArtifacts,
+    api::Api,
     driver::{CallError, DriverHandle, EVENTS_TOGETHER_MAX, Inbox, Leadership, Outbound, Outbox, Room},
 };
 
@@ -39,22 +43,18 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Implements `WorkerService`.
 #[derive(Debug, Clone)]
 pub struct WorkerServer {
+    api: Api,
     leadership: Leadership,
-    artifacts: MaybeArtifacts,
     sessions: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl WorkerServer {
-    /// A service that brings what workers say to the driver of `leadership` and puts their weights into `artifacts`; its tasks run in `tasks` until `stop`.
-    pub fn new(
-        leadership: Leadership,
-        artifacts: MaybeArtifacts,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { leadership, artifacts, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
+    /// A service that brings what workers say to the driver that leads, and their files to these use cases; its tasks run in `tasks`
+    /// until `stop`.
+    pub fn new(api: Api, leadership: Leadership, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { api, leadership, sessions: Arc::new(AtomicU64::new(1)), tasks, stop }
     }
 }
 
@@ -101,26 +101,30 @@ impl WorkerService for WorkerServer {
         request: Request<v1::WeightsRequest>,
     ) -> Result<Response<v1::WeightsResponse>, Status> {
         let issuer = issuer(&request);
-        let request = request.into_inner();
-        artifacts::offered(&self.leadership, &self.artifacts, &self.tasks, issuer, request)
-            .await
-            .map(Response::new)
+        let reply = match convert::weights_said(request.into_inner())? {
+            WeightsSaid::Offer(offer) => self.api.offer_weights(issuer, offer).await?,
+            WeightsSaid::GivenUp { attempt, file, reason } => {
+                self.api.give_up_weights(issuer, attempt, file, reason).await?
+            }
+        };
+        Ok(Response::new(convert::weights_reply(reply)))
     }
 
     async fn get_snapshot(
         &self,
         request: Request<v1::GetSnapshotRequest>,
     ) -> Result<Response<v1::Snapshot>, Status> {
-        snapshots::get(&self.leadership, &self.artifacts, request.into_inner()).await.map(Response::new)
+        let id = convert::snapshot_id(&request.into_inner().snapshot_id)?;
+        Ok(Response::new((&self.api.snapshot(id).await?).into()))
     }
 
     async fn get_contents(
         &self,
         request: Request<v1::GetContentsRequest>,
     ) -> Result<Response<v1::GetContentsResponse>, Status> {
-        snapshots::get_contents(&self.leadership, &self.artifacts, request.into_inner())
-            .await
-            .map(Response::new)
+        let pieces = self.api.contents(convert::pieces(request.into_inner().wanted)?).await?;
+        let pieces = pieces.into_iter().map(convert::content_piece).collect();
+        Ok(Response::new(v1::GetContentsResponse { pieces }))
     }
 }
 

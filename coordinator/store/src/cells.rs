@@ -1,4 +1,4 @@
-//! What a column may hold, which is less than what its type allows.
+//! Reads and writes columns, which may hold less than their types allow.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use terms::{DatasetSummary, JobState, MetricRow, SweepId, WorkerName};
 
 use super::StoreError;
 
-/// A row of any database: each column by its name, `None` for NULL.
+/// A row of any database, read by column name; `None` for NULL.
 pub(super) trait Cells: Send + Sync {
     /// A column of integers.
     fn integer(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
@@ -20,7 +20,7 @@ pub(super) trait Cells: Send + Sync {
     fn bytes(&self, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error>;
 }
 
-/// [`Cells`] for a row type of sqlx.
+/// Implements [`Cells`] for a row type of sqlx.
 macro_rules! cells {
     ($row:ty) => {
         impl $crate::cells::Cells for $row {
@@ -44,85 +44,85 @@ macro_rules! cells {
 }
 pub(super) use cells;
 
-/// A number as databases hold it.
+/// A number as databases store it.
 pub(super) fn integer(number: u64) -> Result<i64, StoreError> {
     i64::try_from(number)
         .map_err(|_| StoreError::Unfit(format!("{number} is more than a column of 64 bits holds")))
 }
 
-/// What the column of this name counts.
+/// The count in the column of this name.
 pub(super) fn number<N: TryFrom<i64>>(value: i64, column: &str) -> Result<N, StoreError> {
-    N::try_from(value).map_err(|_| StoreError::Damaged(format!("the column {column} holds {value}")))
+    N::try_from(value).map_err(|_| StoreError::Corrupt(format!("the column {column} holds {value}")))
 }
 
-/// A column that counts something.
+/// A column that holds a count.
 pub(super) fn natural<N: TryFrom<i64>>(row: &impl Cells, column: &str) -> Result<N, StoreError> {
     number(row.integer(column)?.ok_or_else(|| missing(column))?, column)
 }
 
-/// A column of text that is there.
+/// A column of text that is not NULL.
 pub(super) fn text(row: &impl Cells, column: &str) -> Result<String, StoreError> {
     row.text(column)?.ok_or_else(|| missing(column))
 }
 
 pub(super) fn missing(column: &str) -> StoreError {
-    StoreError::Damaged(format!("the column {column} holds nothing"))
+    StoreError::Corrupt(format!("the column {column} holds nothing"))
 }
 
 /// The state of a job.
 pub(super) fn job_state(name: &str) -> Result<JobState, StoreError> {
-    JobState::from_name(name).ok_or_else(|| StoreError::Damaged(format!("a job's state is {name:?}")))
+    JobState::from_name(name).ok_or_else(|| StoreError::Corrupt(format!("a job's state is {name:?}")))
 }
 
 /// The name of a worker.
 pub(super) fn worker(name: &str) -> Result<WorkerName, StoreError> {
-    name.parse().map_err(|error| StoreError::Damaged(format!("{error}")))
+    name.parse().map_err(|error| StoreError::Corrupt(format!("{error}")))
 }
 
 /// The values of an epoch.
 pub(super) fn metric_row(bytes: &[u8]) -> Result<MetricRow, StoreError> {
-    MetricRow::from_bytes(bytes).map_err(|error| StoreError::Damaged(error.to_string()))
+    MetricRow::from_bytes(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// The column `lost_with` of a job: nothing for no names, as most jobs have.
+/// Encodes the column `lost_with` of a job: empty for no names, as for most jobs.
 pub(super) fn names_json(names: &BTreeSet<WorkerName>) -> Result<String, StoreError> {
     if names.is_empty() {
         return Ok(String::new());
     }
     serde_json::to_string(names)
-        .map_err(|error| StoreError::Damaged(format!("names cannot be written: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("names cannot be written: {error}")))
 }
 
-/// What the column `lost_with` of a job holds.
+/// Decodes the column `lost_with` of a job.
 pub(super) fn names(json: &str) -> Result<BTreeSet<WorkerName>, StoreError> {
     if json.is_empty() {
         return Ok(BTreeSet::new());
     }
     serde_json::from_str(json)
-        .map_err(|error| StoreError::Damaged(format!("the workers that a job was lost with: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("the workers that a job was lost with: {error}")))
 }
 
-/// The column `log_tail` of an attempt: nothing for no lines, as most attempts have.
+/// Encodes the column `log_tail` of an attempt: empty for no lines, as for most attempts.
 pub(super) fn lines_json(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { serde_json::Value::from(lines).to_string() }
 }
 
-/// What the column `log_tail` of an attempt holds.
+/// Decodes the column `log_tail` of an attempt.
 pub(super) fn lines(json: &str) -> Result<Vec<String>, StoreError> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    serde_json::from_str(json).map_err(|error| StoreError::Damaged(format!("a log: {error}")))
+    serde_json::from_str(json).map_err(|error| StoreError::Corrupt(format!("a log: {error}")))
 }
 
-/// The column `dataset` of a sweep.
+/// Encodes the column `dataset` of a sweep.
 pub(super) fn dataset_json(dataset: &DatasetSummary) -> Result<String, StoreError> {
     serde_json::to_string(dataset)
-        .map_err(|error| StoreError::Damaged(format!("a data set cannot be written: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("a data set cannot be written: {error}")))
 }
 
-/// What the column `dataset` of a sweep holds.
+/// Decodes the column `dataset` of a sweep.
 pub(super) fn dataset(sweep: SweepId, json: &str) -> Result<DatasetSummary, StoreError> {
     serde_json::from_str(json)
-        .map_err(|error| StoreError::Damaged(format!("the data set of sweep {sweep}: {error}")))
+        .map_err(|error| StoreError::Corrupt(format!("the data set of sweep {sweep}: {error}")))
 }

@@ -1,25 +1,25 @@
-//! The checksum of a row: databases notice damage to their structure, not to a number.
+//! The checksum of a row: databases detect corruption of their structure, not of a number.
 
 use super::tables::Value;
 
 /// Bytes of a usual row.
 const ROW_BYTES: usize = 512;
 
-/// CRC-32 over the values, each with its kind and its length before it, as a signed number: SQLite keeps it in four bytes.
+/// CRC-32 over the values, each preceded by its kind and length, as a signed number, which SQLite stores in four bytes.
 pub(super) fn checksum(row: &[Value<'_>]) -> i64 {
     crc32(row).cast_signed().into()
 }
 
-/// Whether a number is the checksum of a row. Older versions wrote it as one without a sign.
+/// Whether a number is the checksum of a row. Older versions wrote it unsigned.
 pub(super) fn is_checksum(found: i64, row: &[Value<'_>]) -> bool {
     let crc = crc32(row);
     found == i64::from(crc.cast_signed()) || found == i64::from(crc)
 }
 
 fn crc32(row: &[Value<'_>]) -> u32 {
-    // In one piece, since a checksum over many short pieces takes several times as long.
+    // One buffer, because a checksum over many short pieces takes several times as long.
     let mut bytes = Vec::with_capacity(ROW_BYTES);
-    // Columns that came later and hold nothing, and none after them holds anything, are as if they were not there.
+    // Trailing columns of later versions do not count while they are empty.
     let is_there = |value: &Value<'_>| {
         !matches!(value, Value::Added(None) | Value::AddedText(None) | Value::AddedReal(None))
     };

@@ -6,33 +6,33 @@ use terms::SweepId;
 
 use super::{EpochPlace, EpochRow, Store, StoreError};
 
-/// Epochs read at a time: with what a database's driver makes of a row, some megabytes.
+/// Epochs read at a time: a few megabytes in a database driver's memory.
 const EPOCHS_READ_MAX: u32 = 1_000;
 
-/// Reads the epochs that count of jobs, in the order of their numbers: of each job those of its last attempt, as its row
-/// knows them. They are in the store before the row is, and stay.
+/// Reads the epochs that count, by job number: for each job those of its last attempt, as its row says. They are stored
+/// no later than the row, and stay.
 #[derive(Debug)]
 pub struct CountingEpochs {
     store: Arc<dyn Store>,
     sweep: SweepId,
     last_job: u64,
-    /// What was read and not asked for yet.
+    /// Epochs that were read and not returned yet.
     page: VecDeque<EpochRow>,
     /// Where the next page begins.
     place: EpochPlace,
-    /// Whether there is none.
+    /// Whether there is no next page.
     is_at_end: bool,
 }
 
 impl CountingEpochs {
-    /// Of the jobs `first` to `last`.
+    /// Reads those of the jobs `first` to `last`.
     pub fn new(store: Arc<dyn Store>, sweep: SweepId, first: u64, last: u64) -> Self {
         let place = EpochPlace::before(first, 0);
         Self { store, sweep, last_job: last, page: VecDeque::new(), place, is_at_end: false }
     }
 
     /// The next of the first `epochs_done` epochs of a job whose last attempt has this number; none after the last one. Jobs
-    /// that are passed over are so for good.
+    /// that are skipped cannot be read later.
     pub async fn next(
         &mut self,
         job: u64,
@@ -54,7 +54,7 @@ impl CountingEpochs {
             if self.is_at_end {
                 return Ok(None);
             }
-            // Earlier attempts may have many.
+            // Earlier attempts may have many epochs.
             self.place = self.place.max(first);
             let page = self.store.epochs(self.sweep, self.place, self.last_job, EPOCHS_READ_MAX).await?;
             self.is_at_end = page.len() < EPOCHS_READ_MAX as usize;

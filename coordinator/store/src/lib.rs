@@ -1,5 +1,5 @@
-//! Where results are kept. One trait; SQLite and PostgreSQL behind it. A store keeps records in the order of the commits, gives
-//! everything back at the next start, and answers the readers that need more than the engine holds.
+//! Stores results: one trait, implemented for SQLite and PostgreSQL. A store keeps records in commit order, returns
+//! everything at the next start, and answers queries that need more than the engine holds.
 
 mod cells;
 mod checksum;
@@ -22,31 +22,30 @@ pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::Sqlite
 /// Who is told the address of another leader.
 pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
-/// A durable store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Waits until this coordinator, which is reached at `address`, may write; meanwhile tells `leader` where who does is
-    /// reached. Where a store has only one coordinator, there is nothing to wait for.
+    /// Waits until this coordinator, which is reached at `address`, may write. Meanwhile reports the address of the
+    /// coordinator that may to `leader`. A store with only one coordinator does not wait.
     async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError>;
 
-    /// Keeps the right to write until it is lost; says why. To be awaited for as long as this coordinator leads.
+    /// Keeps the right to write until it is lost, and returns why. Must be awaited for as long as this coordinator leads.
     async fn deposed(&self) -> StoreError;
 
-    /// Gives up the right to write, if it can be given to others, without waiting for what stands still: for a leader that
-    /// stops, or cannot write any more.
+    /// Gives up the right to write, if others can take it, without waiting for what hangs: for a leader that stops or can
+    /// no longer write.
     async fn lay_down(&self) {}
 
-    /// Everything the engine needs to go on.
+    /// Everything the engine needs to continue.
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError>;
 
-    /// Keeps all of the records or none; they are durable when this returns. After an error, what was kept is unknown
+    /// Stores all of the records or none; they are durable when this returns. After an error, what was stored is unknown
     /// until it is loaded again.
     async fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
 
     /// At most `limit` jobs that had an attempt, from the number `first` on, in the order of their numbers.
     async fn jobs(&self, sweep: SweepId, first: u64, limit: u32) -> Result<Vec<JobRow>, StoreError>;
 
-    /// The same of the jobs in one state, without looking at the others where the state is rare.
+    /// The same for the jobs in one state. Does not scan the others if the state is rare.
     async fn jobs_in_state(
         &self,
         sweep: SweepId,
@@ -55,7 +54,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<JobRow>, StoreError>;
 
-    /// The attempts of a job in their order.
+    /// The attempts of a job, in order.
     async fn attempts(&self, job: JobKey) -> Result<Vec<AttemptRow>, StoreError>;
 
     /// At most `limit` epochs after a place, of jobs up to the number `last`, by job, attempt and epoch.
@@ -79,16 +78,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether there is room for commits again, after one that failed with [`StoreError::Full`].
     async fn has_room(&self) -> bool;
 
-    /// Ends all use of the store.
+    /// Closes the store.
     async fn close(&self);
 }
 
 /// A job that had an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {
-    /// Its number.
     pub job: u64,
-    /// Its state.
     pub state: JobState,
     /// Attempts begun.
     pub attempts: u32,
@@ -112,16 +109,12 @@ pub struct JobRow {
     pub pack_size: u32,
 }
 
-/// An attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptRow {
-    /// Its number.
     pub attempt: u32,
     /// Who ran it.
     pub worker: String,
-    /// On which slot.
     pub slot: u32,
-    /// The slot's device.
     pub device: String,
     /// Epochs that it took over from an earlier attempt.
     pub resumed_epochs: u32,
@@ -142,11 +135,8 @@ pub struct AttemptRow {
 /// A place in the order of a sweep's epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EpochPlace {
-    /// The job's number.
     pub job: u64,
-    /// The attempt's number.
     pub attempt: u32,
-    /// The epoch's number.
     pub epoch: u32,
 }
 
@@ -157,31 +147,25 @@ impl EpochPlace {
     }
 }
 
-/// An epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EpochRow {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained it.
     pub attempt: u32,
     /// The names of the sweep's metrics.
     pub names: MetricSchema,
-    /// What came out.
     pub epoch: Epoch,
 }
 
 /// The weights of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArtifactRow {
-    /// The job's number.
     pub job: u64,
     /// The attempt that trained them.
     pub attempt: u32,
     /// What became of them.
     pub state: WeightsState,
-    /// Who trained them.
     pub worker: String,
-    /// What they are.
     pub file: WeightsFile,
     /// The metric that ranked the job.
     pub value: f64,
@@ -203,27 +187,23 @@ pub enum StoreError {
     /// The folder of the database is missing or closed to us.
     #[error("cannot use {path} as a store: {source}; check that its folder exists and is writable")]
     Open {
-        /// The database file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Another coordinator has it.
+    /// Another coordinator uses it.
     #[error("{path} is in use by another coordinator; end that one first, or choose another store")]
-    InUse {
-        /// The database file.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// The linked SQLite has a known bug.
-    #[error("SQLite {found} can damage databases; sweep needs 3.51.3 or newer")]
+    #[error("SQLite {found} can corrupt databases; sweep needs 3.51.3 or newer")]
     Version {
-        /// What is linked.
+        /// The linked version.
         found: String,
     },
     /// Another coordinator leads.
     #[error("another coordinator leads now")]
     Superseded,
-    /// A commit took too long; what became of it is not known.
+    /// A commit took too long; its outcome is unknown.
     #[error("a commit has not ended within {0:?}; its connection to the database was given up")]
     Stalled(Duration),
     /// The leader's beat could not be written.
@@ -239,13 +219,13 @@ pub enum StoreError {
     /// A PostgreSQL that cannot be used as it is.
     #[error("this PostgreSQL database cannot be used: {0}")]
     Unsuitable(String),
-    /// The database said no.
+    /// The database reported an error.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
     /// SQLite did not write.
     #[error("the database failed: {0}")]
     Sqlite(#[source] rusqlite::Error),
-    /// What was to be written breaks a rule of the tables, or no column can hold it: a fault of who said it.
+    /// A value breaks a constraint, or no column can hold it: its sender is at fault.
     #[error("the store cannot keep this: {0}")]
     Unfit(String),
     /// There is no room on its disk.
@@ -256,16 +236,16 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row makes no sense.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
+        "the database is corrupt: {0}; restore it from a backup, or move it away and submit its sweeps again; `sqlite3 \
          FILE .recover` may save some of its rows"
     )]
-    Damaged(String),
+    Corrupt(String),
     /// A row makes no sense, in a database that is not a file.
     #[error(
-        "the database is damaged: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
+        "the database is corrupt: {0}; restore it from a backup, or name an empty database and submit its sweeps again; `pg_dump \
          --data-only` may save some of its rows"
     )]
-    DamagedTables(String),
+    CorruptTables(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -273,7 +253,7 @@ impl From<sqlx::Error> for StoreError {
         /// SQLite's SQLITE_FULL and SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
         const FULL: [&str; 3] = ["13", "4874", "53100"];
         /// SQLite's SQLITE_CORRUPT, that of an index and that of a sequence, and SQLITE_NOTADB.
-        const DAMAGED: [&str; 4] = ["11", "779", "523", "26"];
+        const CORRUPT: [&str; 4] = ["11", "779", "523", "26"];
         /// PostgreSQL's classes of SQLSTATE for values that no column holds, and for constraints.
         const UNFIT: [&str; 2] = ["22", "23"];
         let is_unfit = error
@@ -286,7 +266,7 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
             Some(code) if FULL.contains(&code) => Self::Full(error.to_string()),
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(error.to_string()),
+            Some(code) if CORRUPT.contains(&code) => Self::Corrupt(error.to_string()),
             _ => Self::Database(error),
         }
     }
@@ -311,7 +291,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error().map(|error| error.extended_code) {
             Some(SQLITE_FULL | SQLITE_IOERR_SHMSIZE) => Self::Full(error.to_string()),
             Some(SQLITE_CORRUPT | SQLITE_CORRUPT_INDEX | SQLITE_CORRUPT_SEQUENCE | SQLITE_NOTADB) => {
-                Self::Damaged(error.to_string())
+                Self::Corrupt(error.to_string())
             }
             _ => Self::Sqlite(error),
         }
@@ -319,8 +299,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the store may work again without the coordinator's end: it was restarted, cannot be reached, is full, or
-    /// belongs to another coordinator now.
+    /// Whether the store may work again without a restart of the coordinator: it was restarted, cannot be reached, is full,
+    /// or belongs to another coordinator now.
     pub fn is_passing(&self) -> bool {
         /// SQLite's SQLITE_CANTOPEN, as of a reader's connection where the process has no file descriptors left.
         const CANNOT_OPEN: i32 = 14;
@@ -357,7 +337,7 @@ impl StoreError {
     }
 }
 
-/// Opens the store that `url` names, and makes its tables where they are missing.
+/// Opens the store at `url` and creates missing tables.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(Arc::new(PostgresStore::open(url).await?));
@@ -369,7 +349,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// A store's URL as it may be shown: without user and password.
+/// A store's URL without user and password, safe to show.
 pub fn without_secrets(url: &str) -> String {
     match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
         Some((scheme, place)) => format!("{scheme}://{}", place.split('?').next().unwrap_or(place)),

@@ -1,6 +1,6 @@
-//! From the version whose metrics were four columns to the one whose sweeps name theirs. The tables of jobs and epochs are made
-//! again, in the caller's transaction and a page at a time; what the old ones said of the best epoch is found anew from the
-//! epochs, as they only knew that of the largest validation accuracy.
+//! Migrates from the version whose metrics were four columns to the one whose sweeps name theirs. The tables of jobs and
+//! epochs are rebuilt in the caller's transaction, a page at a time. The best epoch is computed again from the epochs,
+//! because the old tables only knew the one with the largest validation accuracy.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,13 +19,13 @@ use super::{
     tables::{self, OldEpoch, OldJob, TableRow, text},
 };
 
-/// Rows that are read and written at a time: some hundred kilobytes.
+/// Rows that are read and written at a time: a few hundred kilobytes.
 const ROWS_MAX: i64 = 1_000;
 
-/// A database whose tables are made again.
+/// A database whose tables are rebuilt.
 #[async_trait]
 pub(super) trait Database: Queries {
-    /// Writes rows that are not there yet.
+    /// Inserts rows.
     async fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 }
 
@@ -48,7 +48,7 @@ async fn metrics(database: &mut impl Queries, sweep: i64) -> Result<MetricSchema
     for name in [TRAIN_LOSS, VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY] {
         let found = format!("SELECT 1 FROM epochs_1 WHERE sweep_id = $1 AND {name} IS NOT NULL LIMIT 1");
         if !database.rows(found, &[sweep]).await?.is_empty() {
-            names.add(name).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            names.add(name).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         }
     }
     Ok(names)
@@ -62,7 +62,7 @@ struct Moved {
     are_sealed: bool,
 }
 
-/// What the epochs of an attempt came to.
+/// The result of an attempt's epochs.
 #[derive(Default)]
 struct Trained {
     last: Option<Epoch>,
@@ -96,7 +96,7 @@ impl Moved {
         }
     }
 
-    /// Moves the epochs of some jobs; what those of each job's last attempt came to.
+    /// Moves the epochs of some jobs. Returns the results of each job's last attempt.
     async fn epochs<D: Database>(
         &self,
         database: &mut D,
@@ -149,7 +149,7 @@ impl Moved {
         Ok(Epoch { number, seconds: old.epoch_seconds, row: MetricRow::new(&values) })
     }
 
-    /// Rows of an old table, which are as they were written where that can be known.
+    /// Rows of an old table, verified if they have checksums.
     async fn select<R: TableRow>(
         &self,
         database: &mut impl Queries,
@@ -177,7 +177,7 @@ fn new_job(old: OldJob, trained: &Trained) -> Result<tables::Job, StoreError> {
     if i64::from(last) != old.epochs_done {
         let OldJob { sweep_id, job, epochs_done, .. } = old;
         let found = format!("job {sweep_id}/{job} has {last} epochs, and its row says {epochs_done}");
-        return Err(StoreError::Damaged(found));
+        return Err(StoreError::Corrupt(found));
     }
     let mut job = tables::Job {
         sweep_id: old.sweep_id,

@@ -1,5 +1,5 @@
-//! Tables back into what the engine and its readers need. The tables have the same columns in every database, so
-//! each question is asked in words that all of them understand.
+//! Reads tables into what the engine and its readers need. The tables have the same columns in every database, so each
+//! query is written in SQL that all of them understand.
 
 mod shown;
 
@@ -18,24 +18,24 @@ use super::{
     tables::{self, TableRow},
 };
 
-/// A connection that can be asked.
+/// A connection that runs queries.
 #[async_trait]
 pub(super) trait Queries: Send {
-    /// A row of its answers.
+    /// A row of its results.
     type Row: Cells;
 
     /// All rows of a query with the placeholders `$1`, `$2` …, which stand for `numbers`. Nothing that came from
     /// outside may be part of the query.
     async fn rows(&mut self, query: String, numbers: &[i64]) -> Result<Vec<Self::Row>, sqlx::Error>;
 
-    /// The condition that a column of a key is one of the numbers of these placeholders, in words by which the database looks
-    /// up each of them.
+    /// The condition that a key column is one of the numbers of these placeholders, written so that the database looks up
+    /// each of them.
     fn one_of(&self, column: &str, places: &str) -> String {
         format!("{column} IN ({places})")
     }
 }
 
-/// [`Queries`] and [`Cells`] for a connection and a row of sqlx.
+/// Implements [`Queries`] and [`Cells`] for a connection and a row of sqlx.
 macro_rules! queries {
     ($connection:ty, $row:ty) => {
         #[async_trait::async_trait]
@@ -54,7 +54,7 @@ macro_rules! queries {
 }
 pub(super) use queries;
 
-/// Rows of a table, which are as they were written; `rest` says which, and in what order.
+/// Verified rows of a table; `rest` selects and orders them.
 pub(super) async fn select<Q: Queries, R: TableRow>(
     connection: &mut Q,
     rest: &str,
@@ -72,14 +72,14 @@ pub(super) async fn metric_names(
     let rows: Vec<tables::Metric> =
         select(connection, "WHERE sweep_id = $1 ORDER BY place", &[sweep]).await?;
     let schema = MetricSchema::of(rows.iter().map(|row| row.name.as_ref()))
-        .map_err(|error| StoreError::Damaged(format!("the metrics of sweep {sweep}: {error}")))?;
+        .map_err(|error| StoreError::Corrupt(format!("the metrics of sweep {sweep}: {error}")))?;
     if schema.len() == rows.len() && rows.last().is_none_or(|last| last.place + 1 == schema.len() as i64) {
         return Ok(schema);
     }
-    Err(StoreError::Damaged(format!("the metrics of sweep {sweep} are not one after the other")))
+    Err(StoreError::Corrupt(format!("the metrics of sweep {sweep} are not one after the other")))
 }
 
-/// Every sweep with its jobs that have no end, in the order of their numbers.
+/// Every sweep with its unfinished jobs, ordered by number.
 pub(super) async fn sweeps(connection: &mut impl Queries) -> Result<Vec<StoredSweep>, StoreError> {
     let rows: Vec<tables::Sweep> = select(connection, "ORDER BY sweep_id", &[]).await?;
     let mut sweeps = Vec::with_capacity(rows.len());
@@ -93,8 +93,8 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
     let key = row.sweep_id;
     let id = SweepId(number(key, "sweep_id")?);
     let state = SweepState::from_name(&row.state)
-        .ok_or_else(|| StoreError::Damaged(format!("sweep {id} has the state {:?}", row.state)))?;
-    let (next_fresh, ahead) = begun(connection, key).await?;
+        .ok_or_else(|| StoreError::Corrupt(format!("sweep {id} has the state {:?}", row.state)))?;
+    let (next_unstarted, out_of_order) = begun(connection, key).await?;
     let objective = objective(&row)?;
     let created_unix_ms = number(row.created_unix_ms, "created_unix_ms")?;
     let ended_unix_ms = row.ended_unix_ms.map(|at| number(at, "ended_unix_ms")).transpose()?;
@@ -108,8 +108,8 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         state,
         created_unix_ms,
         ended_unix_ms,
-        next_fresh,
-        ahead,
+        next_unstarted,
+        out_of_order,
         finals: finals(connection, key).await?,
         best: best(connection, key, &objective).await?,
         open_jobs: open_jobs(connection, key).await?,
@@ -117,7 +117,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
     })
 }
 
-/// The smallest number without a row, and the larger ones with one. Packs take jobs out of their order.
+/// The smallest number without a row, and the larger ones with one: packs start jobs out of order.
 async fn begun(connection: &mut impl Queries, sweep: i64) -> Result<(u64, BTreeSet<u64>), StoreError> {
     let count = "SELECT COUNT(*) AS jobs, COALESCE(MAX(job), 0) AS job FROM jobs WHERE sweep_id = $1";
     let rows = connection.rows(count.into(), &[sweep]).await?;
@@ -126,13 +126,13 @@ async fn begun(connection: &mut impl Queries, sweep: i64) -> Result<(u64, BTreeS
     if jobs == last {
         return Ok((last + 1, BTreeSet::new()));
     }
-    // The first row whose number is not its place.
-    let gap = "SELECT job FROM (SELECT job, ROW_NUMBER() OVER (ORDER BY job) AS place FROM jobs WHERE sweep_id = $1) \
-               AS placed WHERE job > place ORDER BY job LIMIT 1";
-    let ahead = format!("SELECT job FROM jobs WHERE sweep_id = $1 AND job >= ({gap}) ORDER BY job");
-    let rows = connection.rows(ahead, &[sweep]).await?;
-    let ahead = rows.iter().map(|row| natural(row, "job")).collect::<Result<BTreeSet<u64>, _>>()?;
-    Ok((jobs - ahead.len() as u64 + 1, ahead))
+    // The first row whose number differs from its position.
+    let gap = "SELECT job FROM (SELECT job, ROW_NUMBER() OVER (ORDER BY job) AS position FROM jobs WHERE sweep_id = $1) \
+               AS placed WHERE job > position ORDER BY job LIMIT 1";
+    let out_of_order = format!("SELECT job FROM jobs WHERE sweep_id = $1 AND job >= ({gap}) ORDER BY job");
+    let rows = connection.rows(out_of_order, &[sweep]).await?;
+    let out_of_order = rows.iter().map(|row| natural(row, "job")).collect::<Result<BTreeSet<u64>, _>>()?;
+    Ok((jobs - out_of_order.len() as u64 + 1, out_of_order))
 }
 
 async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobState, u64)>, StoreError> {
@@ -149,10 +149,10 @@ async fn finals(connection: &mut impl Queries, sweep: i64) -> Result<Vec<(JobSta
     Ok(finals)
 }
 
-/// What ranks the jobs of a sweep. Which epochs count is the specification's, and not asked for here.
+/// The objective of a sweep. Whether the last or the best epoch counts is in the specification and does not matter here.
 pub(super) fn objective(row: &tables::Sweep) -> Result<Objective, StoreError> {
     let goal = Goal::from_name(&row.goal)
-        .ok_or_else(|| StoreError::Damaged(format!("sweep {} has the goal {:?}", row.sweep_id, row.goal)))?;
+        .ok_or_else(|| StoreError::Corrupt(format!("sweep {} has the goal {:?}", row.sweep_id, row.goal)))?;
     Ok(Objective { name: row.metric.as_ref().into(), goal, used: MetricUse::default() })
 }
 
@@ -187,7 +187,7 @@ pub(super) fn best_epoch(row: &tables::Job) -> Result<Option<BestEpoch>, StoreEr
     let (value, bytes) =
         if is_last { (row.objective, &row.metrics) } else { (row.best_objective, &row.best_metrics) };
     let (Some(value), Some(bytes)) = (value, bytes) else {
-        return Err(StoreError::Damaged(format!("job {} does not say what its best epoch brought", row.job)));
+        return Err(StoreError::Corrupt(format!("job {} does not say what its best epoch brought", row.job)));
     };
     Ok(Some(BestEpoch { epoch: number(epoch, "best_epoch")?, value, row: metric_row(bytes)? }))
 }
@@ -239,7 +239,7 @@ fn running_attempt(
     attempt: Option<&tables::Attempt>,
     last: Option<&tables::Epoch>,
 ) -> Result<StoredAttempt, StoreError> {
-    let missing = |what| StoreError::Damaged(format!("job {} runs, but its {what} is not there", job.job));
+    let missing = |what| StoreError::Corrupt(format!("job {} runs, but its {what} is not there", job.job));
     let attempt = attempt.ok_or_else(|| missing("attempt"))?;
     if last.is_none() && job.epochs_done > 0 {
         return Err(missing("last epoch"));
@@ -256,12 +256,12 @@ fn running_attempt(
     })
 }
 
-/// The column `pack_size`: nothing for a job alone.
+/// The column `pack_size`: NULL for a job alone.
 fn pack_size(size: Option<i64>) -> Result<u32, StoreError> {
     size.map_or(Ok(1), |size| number(size, "pack_size"))
 }
 
-/// The weights of a sweep that are kept or on their way.
+/// The weights of a sweep that are kept or being uploaded.
 async fn weights(connection: &mut impl Queries, sweep: i64) -> Result<Vec<StoredWeights>, StoreError> {
     let of_sweep = "WHERE sweep_id = $1 AND state IN ('awaited', 'kept') ORDER BY job";
     let rows: Vec<tables::Artifact> = select(connection, of_sweep, &[sweep]).await?;

@@ -1,5 +1,5 @@
-//! Records into rows. Rows of what is not at its end are kept in memory, so that a commit writes each row that it
-//! changes once and whole, and reads hardly any: `fetch` reads those, before the commit's transaction begins.
+//! Turns records into rows. Rows of jobs and attempts that have not ended are cached, so that a commit writes each row
+//! that it changes once and in full, and reads few: `fetch` reads those before the commit's transaction begins.
 
 mod fetch;
 mod made;
@@ -19,7 +19,7 @@ use super::{
     tables::{self, Row, Table, TableRow, text},
 };
 
-/// Rows that further records are likely to change.
+/// Cached rows, which further records are likely to change.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     sweeps: HashMap<SweepId, Arc<tables::Sweep>>,
@@ -38,25 +38,25 @@ struct Changes {
     jobs: BTreeSet<JobKey>,
     attempts: BTreeSet<AttemptKey>,
     epochs: Vec<(AttemptKey, u32, Row)>,
-    /// As each job's weights are in the end.
+    /// The final state of each job's weights.
     weights: BTreeMap<JobKey, Row>,
-    /// Jobs and attempts that have come to their end: their rows are not kept in memory.
+    /// Jobs and attempts that have ended: their rows leave the cache.
     ended_jobs: BTreeSet<JobKey>,
     ended_attempts: BTreeSet<AttemptKey>,
 }
 
-/// What a table holds under the keys of rows that are to be written.
+/// What a table holds under the keys of the rows to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
     /// Nothing.
     Nothing,
-    /// A row under each, which the new one replaces.
+    /// A row for each, which the new one replaces.
     Rows,
-    /// Perhaps a row, which the new one replaces.
+    /// Possibly a row, which the new one replaces.
     Unknown,
 }
 
-/// Rows of one table to be written.
+/// Rows of one table to write.
 #[derive(Debug)]
 pub(super) struct Write {
     /// The table.
@@ -75,7 +75,7 @@ impl Write {
 }
 
 impl Rows {
-    /// Takes records in, whose rows have been fetched; what is to be written, in the order in which tables refer to each other.
+    /// Applies records, whose rows have been fetched. Returns what to write, referenced tables first.
     pub(super) fn take(&mut self, records: &[Record]) -> Result<Vec<Write>, StoreError> {
         let mut changes = Changes::default();
         for record in records {
@@ -147,11 +147,11 @@ impl Rows {
         Ok(())
     }
 
-    /// The job starts over: nothing of an earlier attempt counts any more. Its history stays.
+    /// The job starts over: nothing of an earlier attempt counts any more, but its history stays.
     fn grant(&mut self, key: AttemptKey, record: &Record, changes: &mut Changes) -> Result<(), StoreError> {
         let Record::AttemptGranted { is_first, .. } = record else { return Ok(()) };
         let attempt = made::attempt(record)?;
-        // The first attempt of a job makes its row, unless it was cancelled before.
+        // The first attempt of a job creates its row, unless the job was cancelled before.
         if *is_first {
             self.jobs.insert(key.job, Arc::new(made::job(key.job)?));
             changes.new_jobs.insert(key.job);
@@ -199,7 +199,7 @@ impl Rows {
     }
 }
 
-/// The rows of `keys`; those that have come to their end are not kept.
+/// The rows of `keys`. Those that have ended leave the cache.
 fn rows_of<K: Ord + Hash, R>(
     rows: &mut HashMap<K, Arc<R>>,
     keys: &BTreeSet<K>,
@@ -253,7 +253,7 @@ fn change_job(row: &mut tables::Job, record: &Record) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The best epoch of a job whose last one is `last`. Where they are the same, the columns of the last one say what it brought.
+/// Sets the best epoch of a job whose last one is `last`. If they are the same, its results are in the columns of the last.
 pub(super) fn set_best(row: &mut tables::Job, best: Option<&BestEpoch>, last: u32) {
     row.best_epoch = best.map(|best| best.epoch.into());
     let earlier = best.filter(|best| best.epoch != last);

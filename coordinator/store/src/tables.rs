@@ -1,4 +1,4 @@
-//! The tables: of each its columns, once, as the fields of a struct, and how a row becomes values and values a row.
+//! The tables. Each is declared once, as a struct with a field per column, which converts to values and back.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -16,8 +16,8 @@ pub(super) enum Kind {
     Text,
     Boolean,
     Bytes,
-    /// An integer that only newer rows have: rows without it have the checksum that they had before the column was there.
-    /// Columns of this kind and the next come last, in the order in which they were added.
+    /// An integer that only newer rows have: rows without it keep the checksum that they had before the column existed.
+    /// Columns of this kind and the next two come last, in the order in which they were added.
     Added,
     /// The same for text.
     AddedText,
@@ -43,7 +43,7 @@ pub(super) enum Value<'v> {
 pub(super) struct Table {
     /// Its name.
     pub(super) name: &'static str,
-    /// Its key: so many of its first columns.
+    /// How many of its first columns form its key.
     pub(super) keys: usize,
     /// All columns but the checksum, the key's first.
     pub(super) columns: &'static [(&'static str, Kind)],
@@ -54,10 +54,10 @@ pub(super) trait TableRow: Values + Sized + Send + Sync + 'static {
     /// The table.
     const TABLE: &'static Table;
 
-    /// The row as a database has it, whose checksum is another matter.
+    /// Reads a row without verifying its checksum.
     fn read(row: &impl Cells) -> Result<Self, StoreError>;
 
-    /// Makes sure that a row with all columns and its checksum is as it was written.
+    /// Reads a row and verifies its checksum.
     fn verified(cells: &impl Cells) -> Result<Self, StoreError> {
         let row = Self::read(cells)?;
         let mut values = Vec::with_capacity(Self::TABLE.columns.len());
@@ -72,11 +72,11 @@ pub(super) trait TableRow: Values + Sized + Send + Sync + 'static {
             }
         }
         let table = Self::TABLE.name;
-        Err(StoreError::Damaged(format!("the row{key} of the table {table} is not as it was written")))
+        Err(StoreError::Corrupt(format!("the row{key} of the table {table} is not as it was written")))
     }
 }
 
-/// What a row of whichever table holds.
+/// A row of any table.
 pub(super) trait Values: fmt::Debug {
     /// The values in the order of the table's columns.
     fn values<'v>(&'v self, into: &mut Vec<Value<'v>>);
@@ -89,24 +89,27 @@ pub(super) trait Values: fmt::Debug {
     }
 }
 
-/// A row to be written. It is shared, so that a commit writes the rows that are kept without copies of them.
+/// A row to write. Shared, so that a commit writes cached rows without copying them.
 pub(super) type Row = Arc<dyn Values + Send + Sync>;
 
-/// Text of a row: most of it is one of a few words.
+/// Text of a row: mostly one of a few constants.
 pub(super) type Text = Cow<'static, str>;
 
-/// A column that later rows have: see [`Kind::Added`].
+/// Bytes of a row. Shared, because the row of a job repeats those of its epochs.
+pub(super) type Bytes = Arc<[u8]>;
+
+/// A column that only newer rows have: see [`Kind::Added`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Added<T>(pub(super) Option<T>);
 
-/// What a field of a row may be.
+/// A type that a field of a row may have.
 trait Cell: Sized {
     const KIND: Kind;
     fn value(&self) -> Value<'_>;
     fn read(row: &impl Cells, column: &'static str) -> Result<Self, StoreError>;
 }
 
-/// [`Cell`] for a type and for one that may hold nothing.
+/// Implements [`Cell`] for a type and its optional counterpart.
 macro_rules! cell {
     ($type:ty, $optional:ty, $kind:ident, |$cell:ident| $value:expr, |$row:ident, $column:ident| $read:expr) => {
         impl Cell for $type {
@@ -134,7 +137,7 @@ macro_rules! cell {
 cell!(i64, Option<i64>, Integer, |cell| *cell, |row, column| row.integer(column)?);
 cell!(f64, Option<f64>, Real, |cell| *cell, |row, column| row.real(column)?);
 cell!(Text, Option<Text>, Text, |cell| &**cell, |row, column| row.text(column)?.map(Cow::Owned));
-cell!(Vec<u8>, Option<Vec<u8>>, Bytes, |cell| cell.as_slice(), |row, column| row.bytes(column)?);
+cell!(Bytes, Option<Bytes>, Bytes, |cell| &**cell, |row, column| row.bytes(column)?.map(Arc::from));
 
 impl Cell for bool {
     const KIND: Kind = Kind::Boolean;
@@ -176,7 +179,7 @@ impl Cell for Added<f64> {
     }
 }
 
-/// A table's rows: a struct with a field a column, the key's first.
+/// Declares a table's rows: a struct with a field per column, the key's first.
 macro_rules! table {
     (
         $(#[$meta:meta])* $name:ident, $table:literal, $keys:literal keys,
@@ -250,10 +253,10 @@ table! {
         epochs_done: i64,
         train_seconds: f64,
         objective: Option<f64>,
-        metrics: Option<Vec<u8>>,
+        metrics: Option<Bytes>,
         best_epoch: Option<i64>,
         best_objective: Option<f64>,
-        best_metrics: Option<Vec<u8>>,
+        best_metrics: Option<Bytes>,
     }
 }
 
@@ -281,7 +284,7 @@ table! {
 table! {
     /// An epoch.
     Epoch, "epochs", 4 keys,
-    { sweep_id: i64, job: i64, attempt: i64, epoch: i64, seconds: f64, metrics: Vec<u8>, }
+    { sweep_id: i64, job: i64, attempt: i64, epoch: i64, seconds: f64, metrics: Bytes, }
 }
 
 table! {
@@ -343,7 +346,7 @@ table! {
 }
 
 impl Table {
-    /// The columns' names with commas between them.
+    /// The columns' names, separated by commas.
     pub(super) fn column_list(&self) -> String {
         self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
@@ -358,11 +361,11 @@ impl Table {
     }
 }
 
-/// Characters of a refused text that its error shows.
+/// How many characters of a refused text its error shows.
 const SHOWN_CHARACTERS_MAX: usize = 60;
 
-/// Text from anywhere, kept as it is. PostgreSQL keeps every character but one; no store takes that, as to replace it would make
-/// two texts one.
+/// Foreign text, stored unchanged. PostgreSQL cannot store NUL, so no store accepts it: a replacement could make two texts
+/// equal.
 pub(super) fn text(text: &str) -> Result<Text, StoreError> {
     match text {
         "" => Ok("".into()),

@@ -1,7 +1,6 @@
-//! How the programs of sweep speak to people: [`text`] makes foreign text safe for each kind of output, [`output`] writes to
-//! standard output and standard error and reports what could not be written, [`logging`] sets up log lines,
-//! [`signals`] says which signals a program was started to ignore.
-//! No other crate of the workspace is imported.
+//! How the programs talk to people: [`text`] makes foreign text safe for each kind of output, [`output`] writes to
+//! standard output and standard error and reports what could not be written, [`logging`] sets up log lines, [`signals`]
+//! says which signals a program was started to ignore. The crate imports no other crate of the workspace.
 
 pub mod logging;
 pub mod output;

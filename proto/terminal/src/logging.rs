@@ -1,4 +1,4 @@
-//! Log lines go to standard error; standard output belongs to what a command prints.
+//! Log lines go to standard error; standard output is for what a command prints.
 
 use std::io::{self, IsTerminal, Write, stderr};
 
@@ -37,7 +37,7 @@ impl Options {
             Format::Text => Kind::Plain,
             Format::Json => Kind::Json,
         };
-        // A reader that is gone is no reason to panic, which telling of it on the same pipe would be.
+        // Reporting a closed pipe on the same pipe would panic.
         let lines = tracing_subscriber::fmt().log_internal_errors(false);
         let lines = lines.with_env_filter(filter).with_target(false).with_writer(move || LogWriter(kind));
         match self.log_format {
@@ -55,7 +55,7 @@ enum Kind {
     Json,
 }
 
-/// Standard error, which is given nothing unsafe. The formatter writes a whole record at a time.
+/// Standard error, which receives only safe text. The formatter writes a whole record at a time.
 struct LogWriter(Kind);
 
 impl Write for LogWriter {

@@ -1,5 +1,5 @@
-//! Standard output and standard error. Nothing here panics where they cannot be written, and nothing is lost in silence: what could
-//! not be printed is an error of the command.
+//! Standard output and standard error. Nothing here panics when they cannot be written, and nothing is lost silently:
+//! what could not be printed is an error of the command.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write, stderr, stdout};
@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use crate::text;
 
-/// Standard output did not take what was printed.
+/// Standard output could not be written.
 #[derive(Debug)]
 pub enum OutputError {
-    /// The reader has left (`| head`): no failure of the command, but nothing more is printed.
+    /// The reader has left (`| head`): not a failure of the command, but nothing more is printed.
     Closed,
     /// It cannot be written: a full disk, a device that refuses.
     Failed(io::Error),
@@ -33,15 +33,15 @@ impl From<io::Error> for OutputError {
     }
 }
 
-/// Prints text on standard output, safe for a terminal ([`text::lines`]).
+/// Prints text on standard output, made safe for a terminal ([`text::lines`]).
 ///
 /// # Errors
-/// What standard output says; all of the text was written where there is none.
+/// The text was not written in full.
 pub fn print(text: &str) -> Result<(), OutputError> {
     print_bytes(text::lines(text).as_bytes())
 }
 
-/// Prints bytes on standard output as they are: for documents of another kind than text.
+/// Prints bytes on standard output unchanged: for documents other than text.
 ///
 /// # Errors
 /// As [`print()`].
@@ -51,7 +51,8 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), OutputError> {
     Ok(output.flush()?)
 }
 
-/// Prints lines on standard error, safe for a terminal. A standard error that cannot be written has no one to be told.
+/// Prints lines on standard error, made safe for a terminal. Errors of standard error itself cannot be reported to
+/// anyone.
 pub fn say(text: &str) {
     let mut line = text::lines(text).into_owned();
     line.push('\n');
@@ -64,9 +65,8 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::say(&::std::format!($($text)*)) };
 }
 
-/// Reads the command line; with it, how each option came to its value. Help and version are printed, wrong usage is reported on
-/// standard error; so is a variable of the environment that is empty, which would otherwise be reported as an empty flag that no
-/// one gave.
+/// Reads the command line, and how each option got its value. Prints help and version; reports wrong usage on standard
+/// error, and also an empty environment variable, which clap would report as an empty flag that no one gave.
 ///
 /// # Errors
 /// The exit code with which the program must end: 0 after help, 2 for wrong usage, 1 where help could not be printed.
@@ -83,7 +83,7 @@ pub fn arguments<Arguments: clap::Parser>() -> Result<(Arguments, clap::ArgMatch
 }
 
 fn exit_code_of(usage: &clap::Error) -> ExitCode {
-    // Help for a reader that has left is no failure.
+    // A reader of the help that has left is not a failure.
     match usage.print().map_err(OutputError::from) {
         Err(OutputError::Failed(error)) if !usage.use_stderr() => {
             say(&format!("error: standard output cannot be written: {error}"));
@@ -93,7 +93,7 @@ fn exit_code_of(usage: &clap::Error) -> ExitCode {
     }
 }
 
-/// The first variable that stands for an option of this command line, is not overruled by it, and is set to nothing.
+/// The first empty environment variable that stands for an option of this command line, unless the option overrides it.
 fn empty_variable(
     command: &clap::Command,
     given: &[OsString],
@@ -123,7 +123,7 @@ fn empty_variable(
     Some(empty.next()?.get_env()?.to_string_lossy().into_owned())
 }
 
-/// An error with its causes, of which many repeat the next one's text already.
+/// An error with its causes; many already repeat the text of the next one.
 pub fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -134,8 +134,8 @@ pub fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// The exit code of a program that is done; an error goes to standard error first, with its causes. A reader of standard output that has left
-/// is no error.
+/// The exit code of a program that has finished; an error goes to standard error first, with its causes. A reader of
+/// standard output that has left is not an error.
 pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         if matches!(error.downcast_ref(), Some(OutputError::Closed)) {

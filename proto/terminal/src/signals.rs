@@ -1,7 +1,7 @@
 //! Which signals a program was started to ignore.
 
-/// Whether SIGHUP was ignored when this program was started, as `nohup` has it. To be asked before anything listens for
-/// it, which ends the ignoring.
+/// Whether SIGHUP was ignored when this program started, as `nohup` arranges. Call it before anything listens for the
+/// signal, which ends the ignoring.
 pub fn is_hangup_ignored() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }

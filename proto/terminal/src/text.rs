@@ -1,7 +1,6 @@
-//! Foreign text made safe for each kind of output. Names, reasons, log lines, paths and class names come from other machines
-//! and from files; printed as they are, their escape sequences move the cursor, change colours and titles, or reorder
-//! what a person reads. Every output passes its text through the function for its kind:
-//!
+//! Foreign text made safe for each kind of output. Names, reasons, log lines, paths and class names come from other
+//! machines and from files. Printed as they are, their escape sequences move the cursor, change colours and titles, or
+//! reorder what a person reads. Every output passes its text through the function for its kind:
 //! | output | function |
 //! |---|---|
 //! | one line on a terminal | [`line()`] |
@@ -49,8 +48,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A record of a log, which is one line: its last line break ends it, any other is shown, so that no text in it looks like a
-/// record of its own. With `colours`, which are our own, the escape character stays.
+/// A log record, which is one line: its last line break ends it, and any other is shown, so that no text in it can pass
+/// for a record of its own. With `colours`, which the program adds itself, the escape character stays.
 pub(crate) fn record(record: &str, colours: bool) -> String {
     let (text, end) = record.strip_suffix('\n').map_or((record, ""), |text| (text, "\n"));
     let safe = replace(text, |character, safe| match character {
@@ -61,17 +60,17 @@ pub(crate) fn record(record: &str, colours: bool) -> String {
     safe.into_owned() + end
 }
 
-/// Text for a cell of CSV, before quoting: unsafe characters but line breaks and tabs are shown as their code points, and what a
-/// spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection"). Numbers are not
-/// text: a cell that is meant as a number must not pass through here.
+/// Text for a cell of CSV, before quoting: unsafe characters except line breaks and tabs are shown as their code
+/// points, and what a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection"). Not for
+/// numbers: a cell that is meant as a number must not pass through here.
 pub fn csv_cell(text: &str) -> Cow<'_, str> {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     let safe = lines(text);
     if formula { Cow::Owned(format!("'{safe}")) } else { safe }
 }
 
-/// A serialised JSON document with every unsafe character that JSON lets stand written as `\uXXXX`, which reads back as the
-/// same text. Line breaks and tabs between values stay.
+/// A serialised JSON document in which every unsafe character that JSON allows is written as `\uXXXX`, which reads back
+/// as the same text. Line breaks and tabs between values stay.
 pub fn json(document: &str) -> Cow<'_, str> {
     if !document.contains(|character| is_unsafe(character) && !matches!(character, '\n' | '\t')) {
         return Cow::Borrowed(document);
@@ -108,8 +107,8 @@ pub fn html(text: &str) -> String {
     safe
 }
 
-/// Text for one line of Markdown, a table's cell included: line breaks become spaces, and whatever Markdown would act upon is
-/// escaped, what GitHub's would take for an address included: in `https://`, `www.` and `@`.
+/// Text for one line of Markdown, also a table's cell: line breaks become spaces, and everything with a meaning in
+/// Markdown is escaped, including what GitHub's takes for an address: `https://`, `www.` and `@`.
 pub fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
@@ -157,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// A text that acts on a terminal, reorders what is read, is markup and a formula.
+    /// A text that controls a terminal, reorders what is read, and is markup and a formula.
     const HOSTILE: &str = "=\u{1b}[2J\u{9b}31m\u{7}\u{202e}<b a='\"'>|`\r\n\u{2028}&\u{e0041}";
 
     #[test]

@@ -3,7 +3,7 @@
 /// The URL of a coordinator's address, where `HOST:PORT` stands for `http://HOST:PORT`.
 ///
 /// # Errors
-/// What is wrong with it, as a part of a sentence.
+/// What is wrong with it, as a clause of a sentence.
 pub fn coordinator_url(address: &str) -> Result<String, &'static str> {
     match address.split_once("://") {
         _ if address.is_empty() => Err("it is empty"),

@@ -1,4 +1,4 @@
-//! What was found of a data set, as people read it.
+//! What was found in a data set, for people.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// Such as `16 .gif files, which are not read (cat/1.gif, cat/2.gif, …)`.
+    /// For example `16 .gif files, which are not read (cat/1.gif, cat/2.gif, …)`.
     pub fn words(&self) -> String {
         let Self { reason, detail, count, examples } = self;
         let (one, many) = match reason.as_str() {
@@ -87,8 +87,8 @@ impl LeftOut {
     }
 }
 
-/// Which set of pictures a folder of this name holds, whatever its case: `train`, `validation` or `test`. A class may have
-/// such a name, too.
+/// Which set of pictures a folder of this name holds, in any case: `train`, `validation` or `test`. A class may also
+/// have such a name.
 pub fn set_of_pictures(folder: &str) -> Option<&'static str> {
     match folder.to_ascii_lowercase().as_str() {
         "train" | "training" | "train_set" | "training_set" => Some("train"),
@@ -106,7 +106,7 @@ pub fn notes_on_classes(classes: &[String]) -> impl Iterator<Item = String> {
 }
 
 impl DatasetSummary {
-    /// About how much memory its texts and lists take up.
+    /// Roughly the memory that its texts and lists take.
     pub fn bytes(&self) -> usize {
         let texts =
             |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
@@ -121,8 +121,8 @@ impl DatasetSummary {
             + self.left_out.iter().map(left_out).sum::<usize>()
     }
 
-    /// What is trained on, what it is measured with, and what is left out: some lines; none of what is trained without a data
-    /// set, as programs are.
+    /// A few lines: what is trained on, what it is validated with, and what is left out. None for programs, which have
+    /// no data set.
     pub fn lines(&self) -> Vec<String> {
         if *self == Self::default() {
             return Vec::new();

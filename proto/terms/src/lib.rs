@@ -1,11 +1,10 @@
-//! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, what is said of a data set,
-//! bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
+//! The vocabulary that every crate of the workspace shares: identifiers, states, parameter values, summaries of data
+//! sets, bounds. Pure data: no wire format, no I/O. The crate imports no other crate of the workspace.
 #![warn(missing_docs)]
 
 mod address;
 mod bounds;
 mod dataset;
-mod epoch;
 mod ids;
 pub mod manifest;
 pub mod metrics;
@@ -16,11 +15,10 @@ mod state;
 pub use address::coordinator_url;
 pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
-pub use epoch::EpochMetrics;
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
-    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
+    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
 };
 pub use parameter::{ParameterMap, ParameterValue};
 pub use state::{AttemptState, JobState, Outcome, SweepState};

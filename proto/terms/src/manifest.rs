@@ -1,13 +1,18 @@
-//! What a trainable says of itself: its parameters, its metrics and what it needs. A manifest is JSON; those of the built-in
-//! models are compiled in from `manifests/`, and each is the only list of its model's parameters in the workspace.
+//! What a trainable says about itself: its parameters, its metrics and what it needs. A manifest is JSON. Those of the
+//! built-in models are compiled in from `manifests/`, and each is the only list of its model's parameters in the
+//! workspace.
 
+mod described;
 mod parameter;
 
 use std::{collections::HashSet, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale};
+pub use self::{
+    described::{Described, ManifestHash, builtins_described},
+    parameter::{FloatRange, InPack, ManifestParameter, ParameterKind, Scale},
+};
 use crate::{Goal, cut};
 
 /// Most parameters of a trainable: each is a column of every table.
@@ -18,22 +23,24 @@ pub const METRICS_MAX: usize = 100;
 pub const NAME_CHARACTERS_MAX: usize = 100;
 /// Longest manifest, in bytes: a hundred parameters with a long list of choices each fit.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
-/// Longest text of a meaning or a unit, in characters: it is one line of help.
+/// Most trainables of one trainer, and most manifests that are given with a sweep: more than there are models.
+pub const TRAINABLES_MAX: usize = 16;
+/// Longest description or unit, in characters: it is one line of help.
 const MEANING_CHARACTERS_MAX: usize = 1_000;
 
-/// Longest message of what is wrong, in characters: it quotes the manifest.
+/// Longest error message, in characters: it quotes the manifest.
 const MESSAGE_CHARACTERS_MAX: usize = 1_000;
 
 /// The manifests that are compiled in, by file name.
 const BUILTIN: &[(&str, &str)] = &[("simple_cnn", include_str!("../manifests/simple_cnn.json"))];
 
-/// What a trainable says of itself.
+/// What a trainable says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Its name, which sweep files give as `model`.
     pub name: String,
-    /// Grows when the same parameters may give other numbers.
+    /// Grows when the same parameters may give other results.
     pub version: u32,
     /// What it is, for people.
     pub meaning: String,
@@ -47,10 +54,10 @@ pub struct Manifest {
     pub dataset: DatasetKind,
     /// What it counts.
     pub progress: Progress,
-    /// The parameter that says for how many units of progress a job trains; none where the trainable decides.
+    /// The parameter that says how many units of progress a job trains for; none where the trainable decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
-    /// Whether it can go on from a checkpoint.
+    /// Whether it can continue from a checkpoint.
     pub resumes: bool,
     /// Whether it can train several jobs at the same time, as a pack.
     pub packs: bool,
@@ -92,10 +99,16 @@ pub enum Progress {
     Step,
 }
 
-/// Why a text is no manifest: what is wrong, where, and what would be right.
+/// Why a text is not a manifest: what is wrong, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the manifest cannot be used: {0}")]
 pub struct ManifestError(String);
+
+impl ManifestError {
+    fn new(message: String) -> Self {
+        Self(cut(message, MESSAGE_CHARACTERS_MAX))
+    }
+}
 
 impl Manifest {
     /// Reads and checks a manifest.
@@ -105,12 +118,34 @@ impl Manifest {
     pub fn from_json(text: &str) -> Result<Self, ManifestError> {
         if text.len() > MANIFEST_BYTES_MAX {
             let message = format!("it has {} bytes, at most {MANIFEST_BYTES_MAX} are read", text.len());
-            return Err(ManifestError(message));
+            return Err(ManifestError::new(message));
         }
-        let manifest: Self = serde_json::from_str(text)
-            .map_err(|error| ManifestError(cut(error.to_string(), MESSAGE_CHARACTERS_MAX)))?;
-        manifest.check().map_err(|message| ManifestError(cut(message, MESSAGE_CHARACTERS_MAX)))?;
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|error| ManifestError::new(error.to_string()))?;
+        manifest.check().map_err(ManifestError::new)?;
         Ok(manifest)
+    }
+
+    /// The same for a text with several, one after another.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the first of them that cannot be used.
+    pub fn all_from_json(text: &str) -> Result<Vec<Self>, ManifestError> {
+        if text.len() > MANIFEST_BYTES_MAX {
+            let message = format!("it has {} bytes, at most {MANIFEST_BYTES_MAX} are read", text.len());
+            return Err(ManifestError::new(message));
+        }
+        let mut all = Vec::new();
+        for manifest in serde_json::Deserializer::from_str(text).into_iter::<Self>() {
+            let manifest = manifest.map_err(|error| ManifestError::new(error.to_string()))?;
+            manifest.check().map_err(ManifestError::new)?;
+            all.push(manifest);
+            if all.len() > TRAINABLES_MAX {
+                let message = format!("the text has more than the {TRAINABLES_MAX} manifests that are read");
+                return Err(ManifestError::new(message));
+            }
+        }
+        Ok(all)
     }
 
     /// The manifest as JSON on one line, the same text for equal manifests.
@@ -128,7 +163,8 @@ impl Manifest {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
-    /// Everything that types do not say. A manifest that was not read by [`Self::from_json`] must pass it before it is used.
+    /// Checks everything that the types do not. A manifest that was not read by [`Self::from_json`] must pass it before
+    /// it is used.
     ///
     /// # Errors
     /// What is wrong and what would be right.
@@ -188,7 +224,8 @@ pub fn builtins() -> &'static [Manifest] {
     &MANIFESTS
 }
 
-/// Whether a parameter of a sweep may have this name: it is a column, a key of `--set` and an argument of a command.
+/// Whether a parameter of a sweep may have this name: it becomes a column, a key of `--set` and an argument of a
+/// command.
 ///
 /// # Errors
 /// What would be right.

@@ -1,11 +1,13 @@
-//! Metrics: their names belong to the sweep, in the order in which they first came; what an epoch brought is a row of values
-//! in that order.
+//! Metrics. Their names belong to the sweep, in the order in which they first came; the results of an epoch are a row
+//! of values in that order.
 
 mod objective;
 mod row;
 mod schema;
 
 use std::borrow::Cow;
+
+use smallvec::SmallVec;
 
 pub use self::{
     objective::{Goal, MetricUse, Objective},
@@ -18,22 +20,22 @@ use crate::EPOCH_SECONDS_MAX;
 pub const METRICS_MAX: usize = 100;
 /// Longest name of a metric, in characters: it is the head of a column.
 pub const METRIC_NAME_CHARACTERS_MAX: usize = 100;
-/// Most values of one epoch that are looked at: ten times as many as are kept, so that a report says which were too many.
+/// Most values of one epoch that are read: ten times as many as are kept, so that a report can name the excess ones.
 pub const METRICS_REPORTED_MAX: usize = 10 * METRICS_MAX;
 
-/// SimpleCNN's metrics, which the wire format and trainers of the first protocol have as fields of their own.
+/// SimpleCNN's metrics, for which the wire format and the first revision of the trainer protocol have fields.
 pub mod known {
     /// Mean cross-entropy over the training images, in nats.
     pub const TRAIN_LOSS: &str = "train_loss";
-    /// Share of validation images classified rightly, in [0, 1].
+    /// Share of validation images classified correctly, in [0, 1].
     pub const VAL_ACCURACY: &str = "val_accuracy";
     /// Mean cross-entropy over the validation images, in nats.
     pub const VAL_LOSS: &str = "val_loss";
-    /// Share of the training images classified rightly during training, in [0, 1].
+    /// Share of the training images classified correctly during training, in [0, 1].
     pub const TRAIN_ACCURACY: &str = "train_accuracy";
 }
 
-/// What one epoch brought, as a sweep keeps it.
+/// The results of one epoch, as a sweep keeps them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Epoch {
     /// Its number, from 1.
@@ -44,23 +46,26 @@ pub struct Epoch {
     pub row: MetricRow,
 }
 
-/// What one epoch brought, as a worker reports it.
+/// Names and values of metrics. Up to four, as most epochs have, are stored inline: reports are built on one thread and
+/// dropped on another, where allocations cost most.
+pub type ReportedMetrics = SmallVec<[(Cow<'static, str>, f64); 4]>;
+
+/// The results of one epoch, as a worker reports them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EpochReport {
     /// Its number, from 1.
     pub number: u32,
     /// Time of the training loop alone.
     pub seconds: f64,
-    /// Names and values. Of a name that comes twice, the last value counts.
-    pub metrics: Vec<(Cow<'static, str>, f64)>,
+    /// Names and values. Of a repeated name, the last value counts.
+    pub metrics: ReportedMetrics,
 }
 
 impl EpochReport {
-    /// Whether an epoch can be kept; an error says why not. Values may be anything: what cannot be ranked is no result of this
-    /// epoch, but one all the same.
+    /// Whether an epoch can be kept. A value may be anything, also one that cannot be ranked.
     ///
     /// # Errors
-    /// It has no number or an impossible time.
+    /// The epoch has no number or an impossible time.
     pub fn check(&self) -> Result<(), String> {
         let Self { number, seconds, .. } = self;
         if *number == 0 {
@@ -87,7 +92,7 @@ mod tests {
         let report = |number, seconds, value| EpochReport {
             number,
             seconds,
-            metrics: vec![("x".into(), value), ("x".into(), 2.0)],
+            metrics: [("x".into(), value), ("x".into(), 2.0)].into_iter().collect(),
         };
         assert_eq!(report(1, 0.0, f64::NAN).check(), Ok(()));
         assert_eq!(report(1, 0.0, f64::INFINITY).get("x"), Some(2.0));

@@ -21,8 +21,8 @@ pub enum ParameterValue {
 }
 
 impl ParameterValue {
-    /// A whole number, also one that is written as a decimal one, such as `32.0` or `1e2`. Beyond 2^53 a decimal one may be
-    /// another than was written, so it is none.
+    /// A whole number, also one written as a decimal, such as `32.0` or `1e2`. Beyond 2^53 a decimal may differ from
+    /// what was written, and is not accepted.
     pub fn whole(&self) -> Option<i64> {
         const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
         match self {
@@ -33,7 +33,7 @@ impl ParameterValue {
         }
     }
 
-    /// The value as it is written in a file, with what tells it from another that looks like it.
+    /// The value as written in a file, with what distinguishes it from values that look alike.
     pub fn written(&self) -> String {
         match self {
             Self::Null | Self::Boolean(_) | Self::Integer(_) => format!("`{self}`"),

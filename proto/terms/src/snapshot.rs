@@ -1,6 +1,6 @@
-//! The files that are sent with a sweep, as a snapshot by content: what each is called, and the hash of what it holds. Two
-//! sweeps with the same files have the same snapshot. Which files belong to a sweep, the command line finds out; where their
-//! contents lie, the coordinator and the workers know.
+//! The files that are sent with a sweep, as a snapshot by content: the path of each, and the hash of its content. Two
+//! sweeps with the same files have the same snapshot. The command line decides which files belong to a sweep;
+//! coordinator and workers decide where contents are stored.
 
 mod path;
 
@@ -18,9 +18,9 @@ pub const SNAPSHOT_FILE_BYTES_MAX: u64 = 64 << 20;
 pub const SNAPSHOT_BYTES_MAX: u64 = 256 << 20;
 /// All paths together, in bytes: a manifest travels in one message, whose bound is 4 MiB.
 pub const SNAPSHOT_PATHS_BYTES_MAX: usize = 1 << 20;
-/// Longest piece of a content that travels at a time, in bytes, and of several that travel together.
+/// Longest piece of a content in one message, in bytes, and of all pieces in it together.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1 << 20;
-/// Most pieces that travel together: with their hashes, small next to the bytes.
+/// Most pieces in one message: their hashes are small next to their bytes.
 pub const SNAPSHOT_PIECES_MAX: usize = 256;
 
 /// BLAKE3 of a content.
@@ -33,7 +33,7 @@ pub struct ContentHash([u8; 32]);
 #[serde(transparent)]
 pub struct SnapshotId(ContentHash);
 
-/// A text is no hash.
+/// A text that is not a hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a BLAKE3 hash has 64 of the digits 0-9 and a-f")]
 pub struct HashError;
@@ -55,7 +55,7 @@ impl FromStr for ContentHash {
     type Err = HashError;
 
     fn from_str(text: &str) -> Result<Self, HashError> {
-        // One spelling alone, as hashes name files.
+        // Only one spelling, as hashes name files.
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(HashError);
         }
@@ -106,9 +106,9 @@ impl fmt::Display for SnapshotId {
 /// One file of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotFile {
-    /// Its place below the folder of the attempt: names with `/` between them.
+    /// Its path below the folder of the attempt: names separated by `/`.
     pub path: String,
-    /// Whether it can be run.
+    /// Whether it is executable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
     /// Its length.
@@ -117,7 +117,7 @@ pub struct SnapshotFile {
     pub blake3: ContentHash,
 }
 
-/// Why files are no snapshot.
+/// Why files do not form a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// There are none.
@@ -154,7 +154,7 @@ pub enum SnapshotError {
          fewer files"
     )]
     PathsTooLong(usize),
-    /// A path cannot be.
+    /// A path is not allowed.
     #[error("the path {path:?} cannot be sent: {problem}")]
     Path {
         /// Which.
@@ -162,7 +162,7 @@ pub enum SnapshotError {
         /// What is wrong with it.
         problem: PathProblem,
     },
-    /// Two paths lead to one file, at least where case does not count.
+    /// Two paths name the same file, at least where case does not count.
     #[error(
         "{one:?} and {other:?} are one and the same where upper and lower case do not count; rename one of them"
     )]
@@ -187,7 +187,7 @@ pub struct SnapshotManifest {
     files: Vec<SnapshotFile>,
 }
 
-/// As it lies on disks.
+/// As stored on disk.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawManifest {
@@ -209,10 +209,10 @@ impl TryFrom<RawManifest> for SnapshotManifest {
 }
 
 impl SnapshotManifest {
-    /// The snapshot of these files, in whichever order.
+    /// The snapshot of these files, in any order.
     ///
     /// # Errors
-    /// They are too many or too long, or a path is not one that every worker can have.
+    /// They are too many or too long, or a path is not possible on every worker.
     pub fn new(mut files: Vec<SnapshotFile>) -> Result<Self, SnapshotError> {
         if files.is_empty() {
             return Err(SnapshotError::Empty);
@@ -247,7 +247,7 @@ impl SnapshotManifest {
         Ok(Self { files })
     }
 
-    /// In the order of their paths.
+    /// By path.
     pub fn files(&self) -> &[SnapshotFile] {
         &self.files
     }
@@ -270,7 +270,7 @@ impl SnapshotManifest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"sweep snapshot 1\0");
         for file in &self.files {
-            // Lengths first, so that no two manifests have the same bytes.
+            // Lengths first, so that no two manifests are hashed from the same bytes.
             hasher.update(&(file.path.len() as u64).to_le_bytes());
             hasher.update(file.path.as_bytes());
             hasher.update(&[u8::from(file.executable)]);

@@ -22,11 +22,11 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 pub enum SweepState {
     /// Jobs run or wait.
     Running,
-    /// No more jobs start until it is resumed; running ones go on.
+    /// No more jobs start until it is resumed; running ones continue.
     Paused,
-    /// No more jobs start; running ones end.
+    /// No more jobs start; running ones finish.
     Stopping,
-    /// Final: every job has its end.
+    /// Final: every job has ended.
     Finished,
     /// Final: ended by `stop`.
     Stopped,
@@ -54,7 +54,7 @@ pub enum JobState {
     Running,
     /// Final: all epochs were trained.
     Done,
-    /// Final: the loss is not a number any more; a result.
+    /// Final: the loss is no longer a number. This is a result.
     Diverged,
     /// Final: no attempts are left.
     Failed,
@@ -74,7 +74,7 @@ pub enum AttemptState {
     Running,
     /// All epochs were trained.
     Done,
-    /// The loss is not a number any more.
+    /// The loss is no longer a number.
     Diverged,
     /// The trainer failed.
     Failed,
@@ -84,7 +84,7 @@ pub enum AttemptState {
     Revoked,
     /// The worker cannot run it at all.
     Rejected,
-    /// What it needs is not there at the moment.
+    /// What it needs is not available at the moment.
     Unavailable,
     /// Its worker fell silent or lost it.
     Lost,
@@ -96,27 +96,27 @@ pub enum AttemptState {
 pub enum Outcome {
     /// All epochs were trained.
     Done,
-    /// The training loss is not a number any more; a result, never tried again.
+    /// The training loss is no longer a number; a result, never tried again.
     Diverged,
     /// The trainer failed; tried again while attempts are left.
     Failed,
-    /// The worker gave the job back unfinished, by its own will; not charged to the job.
+    /// The worker gave the unfinished job back on its own initiative; not charged to the job.
     HandedBack,
     /// Stopped because the coordinator revoked it.
     Revoked,
     /// The worker cannot train the job at all.
     Rejected,
-    /// Memory ran out while the job was trained in a pack; not charged to the job, which is tried again in a smaller pack.
+    /// Memory ran out while the job trained in a pack; not charged to the job, which is tried again in a smaller pack.
     OutOfMemory,
-    /// The trainer of the job's pack ended or broke its protocol, through whichever of its jobs; not charged to the job,
-    /// which is tried again in a smaller pack, so that in the end only the job that does it is left alone with it.
+    /// The trainer of the job's pack ended or broke its protocol, because of any of its jobs; not charged to the job,
+    /// which is tried again in a smaller pack, so that in the end the job that causes it is alone.
     PackLost,
-    /// What the job needs is not there at the moment; not charged to the job.
+    /// What the job needs is not available at the moment; not charged to the job.
     Unavailable,
 }
 
 impl SweepState {
-    /// Whether a sweep in this state may be in the other one next.
+    /// Whether a sweep may change from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
         use SweepState::{Cancelled, Finished, Paused, Running, Stopped, Stopping};
         match self {
@@ -127,14 +127,14 @@ impl SweepState {
         }
     }
 
-    /// Whether nothing can change any more.
+    /// Whether it can never change again without a user.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Finished | Self::Stopped | Self::Cancelled)
     }
 }
 
 impl JobState {
-    /// Whether a job in this state may be in the other one next.
+    /// Whether a job may change from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
         use JobState::{Cancelled, Diverged, Done, Failed, Pending, Running};
         match self {
@@ -145,20 +145,20 @@ impl JobState {
         }
     }
 
-    /// Whether nothing can change any more.
+    /// Whether it can never change again without a user.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
 }
 
 impl AttemptState {
-    /// Whether an attempt in this state may be in the other one next.
+    /// Whether an attempt may change from this state to `next`.
     pub fn may_become(self, next: Self) -> bool {
         self == Self::Running && next != Self::Running
     }
 }
 
-/// What all of these enums have: a name that stands in the store, on the wire and in reports.
+/// What all of these enums have: a name in the store, on the wire and in reports.
 macro_rules! named {
     ($($state:ident),*) => {$(
         impl $state {

@@ -1,4 +1,4 @@
-//! `make bench`: what the coordinator does under load, with durability as in production. Every figure is a line of
+//! `make bench`: the coordinator under load, with durability as in production. Every figure is a line of
 //! `target/bench.jsonl` and of the table at the end.
 
 use std::{
@@ -19,26 +19,29 @@ use tonic::transport::{Channel, Endpoint};
 const RUNS: usize = 5;
 /// Jobs of a short benchmark.
 const JOBS: u64 = 40_000;
-/// How long idle workers are watched.
+/// Metrics that are not SimpleCNN's.
+const OWN_METRICS: &str = "loss,accuracy,val/loss,val/f1";
+/// How long idle workers are observed.
 const IDLE: Duration = Duration::from_secs(10);
-/// Calls of each kind of question.
+/// Calls of each kind of query.
 const QUESTIONS: u64 = 200;
-/// Jobs a second that a thousand workers are offered: each ends one every 500, 200 and 100 ms. A thousand workers whose jobs
-/// take ten seconds bring about 100.
+/// Jobs a second offered to a thousand workers: each ends one every 500, 200 and 100 ms. A thousand workers whose jobs
+/// take ten seconds end about 100.
 const OFFERED: [u64; 3] = [2_000, 5_000, 10_000];
-/// How long they are, in seconds.
+/// How long each of these runs lasts, in seconds.
 const OFFERED_SECONDS: u64 = 10;
 
-/// HyperQueue 0.26 on such a machine, tasks that do nothing.
+/// HyperQueue 0.26 on such a machine, with tasks that do nothing.
 const HYPERQUEUE_64_SLOTS: f64 = 2_360.0;
 const HYPERQUEUE_1024_SLOTS: f64 = 22_100.0;
-/// What Ray Tune's documentation says of results a second.
+/// Results a second according to Ray Tune's documentation.
 const RAY_TUNE_RESULTS: f64 = 500.0;
 
 #[tokio::main]
 async fn main() {
     let mut results = Results::new();
     throughput(&mut results);
+    own_metrics(&mut results);
     postgres(&mut results);
     many_workers(&mut results);
     for jobs in [10_000, 100_000, 1_000_000] {
@@ -57,15 +60,26 @@ fn throughput(results: &mut Results) {
     ] {
         let key = if epochs > 1 { "epochs_per_second" } else { "jobs_per_second" };
         let jobs = JOBS / epochs.min(10);
-        let mut values: Vec<f64> = (0..RUNS)
-            .map(|_| {
-                let coordinator = Coordinator::start(tls);
-                number(&coordinator.load(&["run"], &[jobs, epochs, 4, slots]), key)
-            })
-            .collect();
-        values.sort_by(f64::total_cmp);
-        results.add(name, values[RUNS / 2], "1/s", baseline);
+        let run = || number(&Coordinator::start(tls).load(&["run"], &[jobs, epochs, 4, slots]), key);
+        results.add(name, median(run), "1/s", baseline);
     }
+}
+
+/// Epochs a second of a sweep that has metrics of its own: their names are sent with each epoch.
+fn own_metrics(results: &mut Results) {
+    let run = || {
+        let coordinator = Coordinator::start(false);
+        let mut command = coordinator.load_command(&["run"], &[JOBS / 10, 20, 4, 16]);
+        number(&finish(command.env("LOAD_METRICS", OWN_METRICS)), "epochs_per_second")
+    };
+    results.add("epochs, 64 slots, four metrics of its own", median(run), "1/s", Some(RAY_TUNE_RESULTS));
+}
+
+/// The median of [`RUNS`] values.
+fn median(run: impl FnMut() -> f64) -> f64 {
+    let mut values: Vec<f64> = std::iter::repeat_with(run).take(RUNS).collect();
+    values.sort_by(f64::total_cmp);
+    values[RUNS / 2]
 }
 
 /// Jobs a second with PostgreSQL on the same machine, for information.
@@ -98,7 +112,7 @@ fn many_workers(results: &mut Results) {
     loaded(results, "1,000 workers, all they take", &reached);
 }
 
-/// What was reached, and from a job's end to the slot's next grant.
+/// The rate reached, and the time from a job's end to the slot's next grant.
 fn loaded(results: &mut Results, name: &str, reached: &Value) {
     results.add(&format!("{name}: jobs"), number(reached, "jobs_per_second"), "1/s", None);
     results.add(
@@ -110,7 +124,7 @@ fn loaded(results: &mut Results, name: &str, reached: &Value) {
     results.add(&format!("{name}: grant after an end, p99"), number(reached, "grant_ms_p99"), "ms", None);
 }
 
-/// A sweep of so many jobs: time, memory, questions, restart.
+/// A sweep of `jobs` jobs: time, memory, queries, restart.
 async fn size(results: &mut Results, jobs: u64) {
     let mut coordinator = Coordinator::start(false);
     let reached = coordinator.load(&["run"], &[jobs, 1, 16, 64]);
@@ -143,7 +157,8 @@ async fn size(results: &mut Results, jobs: u64) {
     results.add(&name("database"), bytes as f64 / f64::from(1 << 20), "MiB", None);
 }
 
-/// Asks for pages of jobs in `states` all over a sweep, and for the sweep; the time of the slowest but one in a hundred.
+/// Asks for pages of jobs in `states` from all parts of a sweep, and for the sweep; returns the 99th percentile of the
+/// times.
 async fn questions(client: &mut SweepServiceClient<Channel>, jobs: u64, states: &[i32]) -> f64 {
     let mut slowest = Vec::new();
     for question in 0..QUESTIONS {
@@ -177,7 +192,7 @@ impl Coordinator {
         Self::start_on(tls, None)
     }
 
-    /// One with that store; without, with one of its own in SQLite.
+    /// With the given store; otherwise with its own SQLite file.
     fn start_on(tls: bool, store: Option<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certificates = tls.then(|| make_certificates(folder.path()));
@@ -186,7 +201,7 @@ impl Coordinator {
         Self { folder, store, child, address, certificates }
     }
 
-    /// Another one on the same store, in its place; waits until it leads.
+    /// Starts another one on the same store in its place; waits until it leads.
     fn restart(&mut self) {
         self.stop();
         let certificates = self.certificates.as_deref();
@@ -211,14 +226,10 @@ impl Coordinator {
     }
 
     fn load(&self, mode: &[&str], numbers: &[u64]) -> Value {
-        let output = self.load_command(mode, numbers).stderr(Stdio::inherit()).output();
-        let output = output.expect("the generator is built");
-        assert!(output.status.success(), "the load generator failed");
-        serde_json::from_slice(&output.stdout).expect("it prints JSON")
+        finish(&mut self.load_command(mode, numbers))
     }
 
-    /// Writes the report of the first sweep as a user does: how long it takes, in seconds, and the most memory that it
-    /// needs, in MiB.
+    /// Writes the report of the first sweep as a user does: returns the time in seconds and the peak memory in MiB.
     fn report(&self) -> (f64, f64) {
         let start = Instant::now();
         let mut command = Command::new(program("sweep"));
@@ -227,7 +238,7 @@ impl Coordinator {
         let mut child = command.stdout(Stdio::null()).spawn().expect("the program is built");
         let mut memory: f64 = 0.0;
         while child.try_wait().expect("it is a child").is_none() {
-            // Gone where it has just ended.
+            // It may just have ended.
             memory = memory.max(resident_mib(child.id(), "VmHWM").unwrap_or(0.0));
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -251,6 +262,13 @@ impl Coordinator {
     fn memory_mib(&self, field: &str) -> f64 {
         resident_mib(self.child.id(), field).expect("the kernel counts memory")
     }
+}
+
+/// Runs the load generator; what it prints.
+fn finish(load: &mut Command) -> Value {
+    let output = load.stderr(Stdio::inherit()).output().expect("the generator is built");
+    assert!(output.status.success(), "the load generator failed");
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 fn resident_mib(process: u32, field: &str) -> Option<f64> {
@@ -289,7 +307,7 @@ fn serve(
             break line["fields"]["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
         }
     };
-    // Its log goes nowhere, but somewhere.
+    // Its log is read and dropped.
     std::thread::spawn(move || lines.for_each(drop));
     (child, address)
 }
@@ -303,7 +321,6 @@ fn make_certificates(folder: &Path) -> PathBuf {
     path
 }
 
-/// What was measured.
 struct Results {
     file: File,
     rows: Vec<(String, f64, &'static str, Option<f64>)>,

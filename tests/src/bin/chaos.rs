@@ -1,4 +1,4 @@
-//! `make chaos KILLS=N`: kills, freezes, sends away and cuts off processes at random, and prints the accounts.
+//! `make chaos KILLS=N`: kills, freezes, drains and cuts off processes at random, and prints the results.
 
 use tests::chaos::{
     FailOvers, Freezes, Kills, Leavings, Partitions, Victim, fail_over, freezes, kills, leavings, partitions,

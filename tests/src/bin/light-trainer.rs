@@ -1,7 +1,7 @@
-//! A trainer that trains nothing: it speaks the trainer protocol and gives numbers that follow from the job alone,
-//! so that faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by
-//! default), and its weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), which follow from the job, too. No job
-//! ends its last epoch before the file `LIGHT_TRAINER_GATE` is there, where that is set.
+//! A trainer that trains nothing: it speaks the trainer protocol and reports numbers derived only from the job, so that
+//! faults can be tried on thousands of jobs. Epochs take `LIGHT_TRAINER_EPOCH_MS` milliseconds (10 by default), and its
+//! weights have `LIGHT_TRAINER_WEIGHTS_BYTES` bytes (1,000 by default), also derived from the job. If
+//! `LIGHT_TRAINER_GATE` is set, no job ends its last epoch before that file exists.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},
@@ -17,7 +17,7 @@ fn main() -> std::io::Result<()> {
     let (sender, requests) = channel();
     std::thread::spawn(move || {
         for line in stdin().lock().lines().map_while(Result::ok) {
-            // What cannot be read is nothing that could be answered.
+            // An unreadable line gets no answer.
             let request: Value = serde_json::from_str(&line).unwrap_or_default();
             if sender.send(request).is_err() {
                 return;
@@ -77,7 +77,7 @@ fn train(mut jobs: Vec<Value>, pause: Duration, requests: &Receiver<Value>) -> s
     Ok(())
 }
 
-/// Whether a job has no epoch after this one.
+/// Whether this is the job's last epoch.
 fn is_last(job: &Value, epoch: u32) -> bool {
     job["parameters"]["epochs"].as_u64() <= Some(epoch.into())
 }
@@ -92,20 +92,20 @@ fn weights_bytes() -> usize {
     std::env::var("LIGHT_TRAINER_WEIGHTS_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
 }
 
-/// What tells a job from the others of its sweep: its seed, or its learning rate where that counts from 1.
+/// What distinguishes a job from the others of its sweep: its seed, or its learning rate where that counts from 1.
 fn identity(job: &Value) -> u64 {
     let parameters = &job["parameters"];
     parameters["seed"].as_u64().unwrap_or(0) + parameters["learning_rate"].as_f64().unwrap_or(0.0) as u64
 }
 
-/// Lets an epoch's time go by; which jobs are asked to end meanwhile.
+/// Waits for the time of an epoch; returns which jobs are asked to end meanwhile.
 fn stopped(pause: Duration, requests: &Receiver<Value>) -> Vec<Value> {
     let end = Instant::now() + pause;
     let mut ids = Vec::new();
     loop {
         match requests.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(request) if request["type"] == "stop" => ids.push(request["id"].clone()),
-            // Nothing else can be asked for while jobs are trained.
+            // No other request is valid while jobs are trained.
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => return ids,
             // The agent is gone.

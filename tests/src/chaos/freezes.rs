@@ -1,4 +1,4 @@
-//! Workers that stand still for longer than their lease, and go on.
+//! Workers that are stopped for longer than their lease, and continue.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,26 +7,25 @@ use proto::v1::{self, watch_sweep_response::Event};
 use super::{WORKERS, check, check_database, light, listen, parameters};
 use crate::{Cluster, ClusterOptions, Random, Worker, freeze, thaw};
 
-/// How long the loss of a frozen worker's job is waited for; one that held none loses none.
+/// How long to wait for the loss of a frozen worker's job; one that held none loses none.
 const LOSS_WITHIN: Duration = Duration::from_secs(4);
 
-/// What came of workers that stood still.
+/// Results of stopping workers.
 #[derive(Debug)]
 pub struct Freezes {
     /// How often one was frozen.
     pub rounds: u32,
-    /// How often it had a job, which was taken from it meanwhile; the others had just ended one.
+    /// How often its job was taken from it meanwhile; the others had just ended theirs.
     pub taken: u32,
     /// Attempts that were lost, by the database.
     pub lost: u64,
-    /// Jobs of the sweep; all were done once.
+    /// Jobs of the sweep; each was done once.
     pub jobs: u64,
-    /// Epochs that a watcher was told of before; all were there at the end.
+    /// Epochs reported to a watcher before; all were there at the end.
     pub told: usize,
 }
 
-/// Stops a worker that has a job past its lease and lets it go on, `wanted` times: what it says afterwards changes
-/// nothing.
+/// Stops a worker that has a job past its lease and lets it continue, `wanted` times: its late reports change nothing.
 ///
 /// # Panics
 /// Something was lost or counted twice.

@@ -5,42 +5,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{WORKERS, check, check_best_weights, check_database, light, listen, mates, parameters};
+use super::{WORKERS, check, check_best_weights, check_database, light, listen, packable, parameters};
 use crate::{Cluster, Random, Worker, kill};
 
-/// Jobs for each kill, so that there is always something running.
+/// Jobs per kill, so that there is always something running.
 const JOBS_PER_KILL: f64 = 2.5;
 const JOBS_MIN: u64 = 40;
 
-/// Whom to kill.
+/// The process to kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
-    /// The coordinator; another starts on its store and port.
+    /// The coordinator; another one starts on its store and port.
     Coordinator,
-    /// A worker or the trainer of one, in turn; a worker comes back with its name and spool.
+    /// A worker or the trainer of one, in turn; a worker restarts with its name and spool.
     Worker,
     /// As `Worker`, while each trains several jobs at a time.
     Packer,
 }
 
-/// What came of it.
+/// Results of the kills.
 #[derive(Debug)]
 pub struct Kills {
     /// How many were killed.
     pub kills: u32,
-    /// Jobs of the sweep; all were done once.
+    /// Jobs of the sweep; each was done once.
     pub jobs: u64,
-    /// Epochs that a watcher was told of before a kill; all were there at the end.
+    /// Epochs reported to a watcher before a kill; all were there at the end.
     pub told: usize,
-    /// Attempts in all.
     pub attempts: u64,
-    /// Attempts that had begun and did not come to their job's end.
+    /// Attempts that did not reach their job's end.
     pub begun_again: u64,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Kills `kills` times and checks that nothing told was lost and nothing counted twice.
+/// Kills `kills` times and checks that nothing reported was lost and nothing counted twice.
 ///
 /// # Panics
 /// Something was.
@@ -54,7 +53,7 @@ pub async fn kills(victim: Victim, kills: u32, seed: u64) -> Kills {
     }
     let mut cluster = Cluster::start(options);
     let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();
-    let sweep = cluster.submit(&if packs { mates(jobs) } else { parameters(jobs) }).await;
+    let sweep = cluster.submit(&if packs { packable(jobs) } else { parameters(jobs) }).await;
     let mut random = Random(seed);
     let mut told = BTreeMap::new();
     for round in 0..kills {

@@ -1,4 +1,4 @@
-//! Two coordinators on one database: leaders that are killed or stand still.
+//! Two coordinators on one database: leaders that are killed or stopped.
 
 use std::{
     collections::BTreeMap,
@@ -8,21 +8,20 @@ use std::{
 use super::{WORKERS, check, light, listen, parameters};
 use crate::{Cluster, ClusterOptions, Postgres, Random, Worker, freeze, thaw};
 
-/// What came of leaders that were killed or frozen.
+/// Results of leaders that were killed or frozen.
 #[derive(Debug)]
 pub struct FailOvers {
-    /// From the end or the freeze of a leader to the moment when the other one led, the shortest first.
+    /// From the end or the freeze of a leader to the moment when the other one leads, shortest first.
     pub times: Vec<Duration>,
-    /// Jobs of the sweep; all were done once.
+    /// Jobs of the sweep; each was done once.
     pub jobs: u64,
-    /// Epochs that a watcher was told of before; all were there at the end.
+    /// Epochs reported to a watcher before; all were there at the end.
     pub told: usize,
-    /// Attempts in all.
     pub attempts: u64,
 }
 
 /// Two coordinators on one PostgreSQL: kills the leader or freezes it until the other leads, in turn, `rounds` times,
-/// and checks as [`super::kills`] does. None where there is no PostgreSQL.
+/// and checks as [`super::kills`] does. None if there is no PostgreSQL.
 ///
 /// # Panics
 /// Something was lost or counted twice.

@@ -1,31 +1,31 @@
-//! Workers that are told to leave, as on a node that is taken away.
+//! Workers that are told to leave, as when a node is taken away.
 
 use std::collections::BTreeMap;
 
 use super::{WORKERS, check, check_database, light, listen, parameters};
 use crate::{Cluster, Random, Worker, terminate};
 
-/// What came of workers that were told to leave.
+/// Results of workers that were told to leave.
 #[derive(Debug)]
 pub struct Leavings {
-    /// How often one was.
+    /// How often one was told to.
     pub rounds: u32,
     /// Attempts that were handed back; none was charged.
     pub handed_back: u64,
-    /// Jobs of the sweep; all were done once.
+    /// Jobs of the sweep; each was done once.
     pub jobs: u64,
-    /// Epochs that a watcher was told of before; all were there at the end.
+    /// Epochs reported to a watcher before; all were there at the end.
     pub told: usize,
 }
 
-/// SIGTERM to a worker, `rounds` times; it comes back when it has left.
+/// Sends SIGTERM to a worker `rounds` times, and restarts it when it has left.
 ///
 /// # Panics
 /// Something was lost, counted twice or charged.
 pub async fn leavings(rounds: u32, seed: u64) -> Leavings {
     let jobs = u64::from(rounds) * 12;
     let mut options = light(100);
-    // Shorter than a job, which therefore does not come to its end.
+    // Shorter than a job, which therefore does not finish.
     options.worker.extend(["--grace", "300ms"].map(str::to_owned));
     let mut cluster = Cluster::start(options);
     let mut workers: Vec<Worker> = WORKERS.iter().map(|name| cluster.worker(name)).collect();

@@ -1,5 +1,5 @@
-//! Faults at random, many of them: short jobs with the light trainer while processes are ended or stopped and networks
-//! are cut, and an account of what was told before each fault.
+//! Many faults at random: short jobs with the light trainer while processes are ended or stopped and networks are cut,
+//! and a check of everything that was reported before each fault.
 
 mod freezes;
 mod kills;
@@ -27,14 +27,14 @@ use crate::{Cluster, ClusterOptions, program};
 const EPOCHS: u32 = 5;
 const WORKERS: [&str; 3] = ["one", "two", "three"];
 
-/// Loss and accuracy of the light trainer: any function of the job and the epoch alone.
+/// Loss and accuracy of the light trainer: any function of only the job and the epoch.
 pub fn light_metrics(seed: u64, epoch: u64) -> (f64, f64) {
     let mixed = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ epoch.wrapping_mul(0xBF58_476D_1CE4_E5B9)) >> 40;
     let share = mixed as f64 / f64::from(1u32 << 24);
     (1.0 / (epoch as f64 + share), share)
 }
 
-/// All of an epoch of the light trainer but its time, which is not told here.
+/// An epoch of the light trainer, without its time, which is not known here.
 pub fn light_epoch(seed: u64, epoch: u32) -> v1::EpochRecord {
     let (train_loss, val_accuracy) = light_metrics(seed, epoch.into());
     let metrics = [
@@ -47,7 +47,7 @@ pub fn light_epoch(seed: u64, epoch: u32) -> v1::EpochRecord {
     EpochReport { number: epoch, seconds: 0.0, metrics }.into()
 }
 
-/// Weights of the light trainer: a `.safetensors` file with a tensor of so many bytes that follow from the job alone.
+/// Weights of the light trainer: a `.safetensors` file with a tensor of `bytes` bytes derived from the job.
 pub fn light_weights(seed: u64, bytes: usize) -> Vec<u8> {
     let header = format!("{{\"x\":{{\"dtype\":\"U8\",\"shape\":[{bytes}],\"data_offsets\":[0,{bytes}]}}}}");
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -60,13 +60,13 @@ pub fn light_weights(seed: u64, bytes: usize) -> Vec<u8> {
     file
 }
 
-/// A cluster's options with the light trainer, whose epochs take so many milliseconds.
+/// A cluster's options with the light trainer, whose epochs take `epoch_ms` milliseconds.
 pub fn light(epoch_ms: u32) -> ClusterOptions {
     let trainer = format!("LIGHT_TRAINER_EPOCH_MS={epoch_ms} exec '{}'", program("light-trainer").display());
     ClusterOptions { worker: vec!["--trainer".to_owned(), trainer], ..ClusterOptions::default() }
 }
 
-/// So many jobs, and attempts enough for one whose trainer is killed again and again.
+/// `jobs` jobs, with enough attempts for one whose trainer is killed again and again.
 fn parameters(jobs: u64) -> String {
     format!(
         "{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
@@ -74,16 +74,16 @@ fn parameters(jobs: u64) -> String {
 }
 
 /// As [`parameters`], for jobs that may all be trained in one pack; at most a thousand.
-fn mates(jobs: u64) -> String {
+fn packable(jobs: u64) -> String {
     format!(
         "{{epochs: {{value: {EPOCHS}}}, learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}}}\nexecution: {{attempts_max: 20}}"
     )
 }
 
-/// Writes down the next epochs that a watcher is told of.
+/// Records the next epochs that a watcher receives.
 ///
 /// # Panics
-/// The sweep ends before, for want of jobs.
+/// The sweep ends before, as it has too few jobs.
 async fn listen(
     cluster: &Cluster,
     sweep: u64,
@@ -97,7 +97,7 @@ async fn listen(
     cluster.watch(sweep).await.until("epochs of a sweep that has jobs for all kills", observe).await;
 }
 
-/// Writes down the epoch that an event tells of, if it does.
+/// Records the epoch of an event, if it is one.
 fn told(event: &Event, told: &mut BTreeMap<(u64, u32), (u64, u64)>) -> bool {
     let Event::Epoch(v1::EpochObserved { point: Some(point), record: Some(record), .. }) = event else {
         return false;
@@ -129,7 +129,7 @@ fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u
     }
 }
 
-/// What a database says after the end.
+/// The content of a database after the end.
 #[derive(Debug)]
 struct Database {
     /// Attempts that had begun and did not end as done.
@@ -138,11 +138,11 @@ struct Database {
     lost: u64,
     /// Attempts that were handed back.
     handed_back: u64,
-    /// Failures and losses that are held against jobs.
+    /// Failures and losses that are charged to jobs.
     charged: u64,
 }
 
-/// SQLite's own check of a database and of its references, and what it counts.
+/// SQLite's own check of a database and of its references, and the counts.
 fn check_database(path: &std::path::Path) -> Database {
     let script = "import sqlite3, sys\n\
                   store = sqlite3.connect(sys.argv[1])\n\

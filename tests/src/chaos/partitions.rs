@@ -1,4 +1,4 @@
-//! Networks that are cut, one way or both, between a coordinator and workers in network namespaces of their own.
+//! Networks that are cut, one way or both, between a coordinator and workers, each in its own network namespace.
 
 use std::{
     collections::BTreeMap,
@@ -10,23 +10,23 @@ use std::{
 use super::{check, check_database, light, parameters, told};
 use crate::{Cluster, ClusterOptions, Random, Worker, process::skipped, program};
 
-/// Workers, each on a network of its own.
+/// Workers, each on its own network.
 const LINKS: u32 = 10;
-/// Jobs for each cut, so that there is nearly always something running.
+/// Jobs per cut, so that there is nearly always something running.
 const JOBS_PER_CUT: u32 = 25;
-/// How long a network is whole between two cuts, in milliseconds.
+/// How long a network works between two cuts, in milliseconds.
 const WHOLE_MS: Range<u64> = 1_000..4_000;
 
-/// What came of networks that were cut.
+/// Results of cut networks.
 #[derive(Debug)]
 pub struct Partitions {
-    /// How often one was.
+    /// How often one was cut.
     pub cuts: u32,
     /// Attempts that were lost meanwhile.
     pub lost: u64,
-    /// Jobs of the sweep; all were done once.
+    /// Jobs of the sweep; each was done once.
     pub jobs: u64,
-    /// Epochs that a watcher was told of; all were there at the end.
+    /// Epochs reported to a watcher; all were there at the end.
     pub told: usize,
 }
 
@@ -38,14 +38,14 @@ enum Cut {
     ToCoordinator,
 }
 
-/// Namespaces, one for the coordinator and one for each worker, which go with this.
+/// Namespaces, one for the coordinator and one for each worker; dropping this removes them.
 #[derive(Debug)]
 struct Networks {
     name: String,
 }
 
 impl Networks {
-    /// Makes them, where the system allows it.
+    /// Creates them, if the system allows it.
     fn new() -> Option<Self> {
         let networks = Self { name: format!("sweep{}", std::process::id()) };
         let coordinator = networks.coordinator();
@@ -75,7 +75,7 @@ impl Networks {
             && ip(&["-n", &there, "link", "set", &far, "up"])
     }
 
-    /// Cuts a cable, or mends it.
+    /// Cuts or repairs a cable.
     fn cut(&self, link: u32, cut: Cut, is_cut: bool) {
         let (here, there) = (self.coordinator(), self.worker(link));
         let way = if is_cut { "add" } else { "del" };
@@ -108,8 +108,8 @@ fn ip(arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Cuts networks `cuts` times for a number of seconds in `seconds`, several at a time, with a lease of `lease`; the
-/// account. None where namespaces cannot be made; says so.
+/// Cuts networks `cuts` times for a number of seconds in `seconds`, several at a time, with a lease of `lease`; returns
+/// a summary. None if namespaces cannot be created, which is printed.
 ///
 /// # Panics
 /// Something was lost or counted twice.
@@ -118,7 +118,7 @@ pub fn partitions(cuts: u32, seconds: Range<u64>, lease: &str, seed: u64) -> Opt
         skipped("network namespaces cannot be made here (root is needed): partitions are not tested");
         return None;
     };
-    // The rest has to happen inside the coordinator's namespace, which a process enters as a whole.
+    // The rest must happen inside the coordinator's namespace, which a process enters as a whole.
     let inside = Command::new("ip")
         .args(["netns", "exec", &networks.coordinator()])
         .arg(program("chaos"))
@@ -143,7 +143,7 @@ impl Partitions {
         seconds: Range<u64>,
         seed: u64,
     ) -> Self {
-        // The one that made the networks removes them.
+        // The process that made the networks removes them.
         let networks = std::mem::ManuallyDrop::new(Networks { name });
         let jobs = u64::from(cuts * JOBS_PER_CUT);
         let mut cluster = Cluster::start(ClusterOptions {

@@ -1,4 +1,4 @@
-//! The account of weights: what the record says is kept lies there as it was trained, and nothing else does.
+//! Checks weights: what the records say is kept is stored as it was trained, and nothing else is.
 
 use std::{
     collections::BTreeMap,
@@ -11,24 +11,24 @@ use proto::v1;
 use super::{EPOCHS, light_metrics, light_weights};
 use crate::{Cluster, PATIENCE, cluster::Client};
 
-/// Bytes of the light trainer's weights, beside the header, where nothing else is said.
+/// Bytes of the light trainer's weights, without the header, by default.
 const LIGHT_WEIGHTS_BYTES: usize = 1_000;
-/// How often a coordinator is asked whether all weights have come.
+/// How often a coordinator is asked whether all weights have arrived.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Weights that a sweep keeps in the end.
 #[derive(Debug)]
 pub struct KeptWeights {
-    /// What the coordinator says of each job's, by job.
+    /// What the coordinator reports for each job, by job.
     pub listed: BTreeMap<u64, v1::Artifact>,
-    /// The content of each job's that is kept.
+    /// The content of each job's weights that are kept.
     pub contents: BTreeMap<u64, Vec<u8>>,
 }
 
 /// Waits until no weights of a sweep are on their way, and until the folder holds what is kept and nothing else.
 ///
 /// # Panics
-/// That never happens, or what lies there has another hash than its record.
+/// That never happens, or a file has another hash than its record.
 pub async fn settled_weights(cluster: &Cluster, sweep: u64, folder: &Path) -> KeptWeights {
     let give_up_at = Instant::now() + PATIENCE;
     let mut client = cluster.client().await;
@@ -37,7 +37,7 @@ pub async fn settled_weights(cluster: &Cluster, sweep: u64, folder: &Path) -> Ke
         let kept: Vec<&v1::Artifact> = listed.iter().filter(|one| one.state == "kept").collect();
         let is_awaited = listed.iter().any(|one| one.state == "awaited");
         let files = files(folder);
-        // What is not kept any more is removed soon after its record.
+        // What is no longer kept is removed soon after its record.
         if !is_awaited && files.len() == kept.len() {
             let contents = kept.iter().map(|one| (one.job, content(&files, one))).collect();
             return KeptWeights { listed: listed.into_iter().map(|one| (one.job, one)).collect(), contents };
@@ -47,7 +47,7 @@ pub async fn settled_weights(cluster: &Cluster, sweep: u64, folder: &Path) -> Ke
     }
 }
 
-/// Whatever happened, the weights of the best of the light trainer's `jobs` are there in the end, and no others.
+/// Checks that the weights of the best of the light trainer's `jobs` are there in the end, and no others.
 ///
 /// # Panics
 /// They are not.
@@ -65,7 +65,7 @@ async fn list(client: &mut Client, sweep_id: u64) -> Vec<v1::Artifact> {
     client.list_artifacts(request).await.expect("weights are listed").into_inner().artifacts
 }
 
-/// The file of an artifact, which has its hash.
+/// The file of an artifact, found by its hash.
 fn content(files: &[PathBuf], artifact: &v1::Artifact) -> Vec<u8> {
     let named = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,23 +1,23 @@
-//! What a disk holds, and what it may hold.
+//! What a disk holds, and what it may hold after a cut.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::Call;
 use crate::Random;
 
-/// The sizes of what a disk writes whole.
+/// Sector sizes: a disk writes a sector whole.
 const SECTORS: [usize; 2] = [512, 4_096];
 
-/// A folder on a disk: what is on it for certain, and what was done since.
+/// A folder on a disk: what is certainly on it, and what was done since.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     files: Vec<File>,
-    /// Which file a program sees under each name.
+    /// The file that a program sees under each name.
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
     /// What was done to names since the folder was synced.
     name_changes: Vec<NameChange>,
-    /// Where the next write goes that does not say where.
+    /// Where the next write goes that gives no offset.
     cursors: HashMap<usize, u64>,
 }
 
@@ -41,7 +41,7 @@ enum NameChange {
 }
 
 impl Disk {
-    /// Does what a program did.
+    /// Applies a program's call.
     pub(super) fn apply(&mut self, call: &Call) {
         match call {
             Call::Open { name, empties } => self.open(name, *empties),
@@ -72,7 +72,7 @@ impl Disk {
             Call::Rename { from, to } => {
                 if let Some(id) = self.names.remove(from) {
                     self.names.insert(to.clone(), id);
-                    // One step: the other name is there before and this one after.
+                    // One step: before it the other name exists, and after it this one.
                     self.name_changes.push(NameChange::Set(to.clone(), id));
                     self.name_changes.push(NameChange::Remove(from.clone()));
                 }
@@ -103,7 +103,7 @@ impl Disk {
         }
     }
 
-    /// One of the states that a cut at this moment may leave.
+    /// One of the states that a cut may leave now.
     pub(super) fn cut(&self, random: &mut Random) -> Vec<(String, Vec<u8>)> {
         let mut names = self.synced_names.clone();
         let kept = bytes(random.below(self.name_changes.len() as u64 + 1));
@@ -122,7 +122,7 @@ impl File {
     fn cut(&self, random: &mut Random) -> Vec<u8> {
         let mut content = self.synced.clone();
         let sector = SECTORS[bytes(random.below(SECTORS.len() as u64))];
-        // From nothing of what was not synced to everything, by way of mixtures.
+        // From nothing of what was not synced, through mixtures, to everything.
         let kept_of_eight = [0, 1, 4, 7, 8][bytes(random.below(5))];
         for change in &self.changes {
             match change {

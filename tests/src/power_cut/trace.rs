@@ -1,10 +1,10 @@
-//! What `strace -f -y -xx` wrote, read.
+//! Reads the output of `strace -f -y -xx`.
 
 use std::{collections::HashMap, path::Path};
 
 use super::Call;
 
-/// The calls that matter. What a program says comes by `write`.
+/// The calls that matter. A program's marks appear as `write`.
 pub(super) const CALLS: &str = "trace=open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,fsync,\
                                 fdatasync,sync_file_range,rename,renameat,renameat2,unlink,unlinkat,link,linkat";
 
@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str, folder: &Path) -> Vec<Call> {
     for line in text.lines() {
         let Some((thread, rest)) = line.split_once(char::is_whitespace) else { continue };
         let rest = rest.trim_start();
-        // Calls of two threads at the same time come in two parts.
+        // Concurrent calls of two threads come in two parts.
         let whole = if let Some(start) = rest.strip_suffix("<unfinished ...>") {
             begun.insert(thread, start.trim_end().to_owned());
             continue;
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str, folder: &Path) -> Vec<Call> {
     calls
 }
 
-/// One call that went well, as `name(arguments) = result`.
+/// One successful call, as `name(arguments) = result`.
 fn call(line: &str, folder: &Path) -> Option<Call> {
     let (name, rest) = line.split_once('(')?;
     let (arguments, result) = rest.rsplit_once(" = ")?;
@@ -49,7 +49,7 @@ fn call(line: &str, folder: &Path) -> Option<Call> {
     let strings = || {
         arguments.split('"').skip(1).step_by(2).map(|hex| String::from_utf8(decode(hex)).unwrap_or_default())
     };
-    // The file of the descriptor that comes first.
+    // The file of the first argument's descriptor.
     let file = || within(&path_of(parts[0])?);
     match name {
         "write" if parts[0].starts_with("1<") => {
@@ -89,7 +89,7 @@ fn path_of(descriptor: &str) -> Option<String> {
     String::from_utf8(decode(hex)).ok()
 }
 
-/// What was written of the string `"\x…"`.
+/// The written part of the string `"\x…"`.
 fn data(string: &str, written: i64) -> Vec<u8> {
     let mut data = decode(string);
     let written = usize::try_from(written).unwrap_or_default();

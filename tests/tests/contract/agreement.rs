@@ -1,8 +1,8 @@
-//! The stores give the same answers, whatever shares a commit.
+//! All stores give the same answers, however records are grouped into commits.
 
 use super::*;
 
-/// Commits of records as the engine may ask for them, of a few jobs that are tried again and again.
+/// Commits of records as the engine may write them, for a few jobs that are tried again and again.
 pub(super) fn commits(random: &mut Random) -> Vec<Vec<Record>> {
     let mut records = Vec::new();
     let mut attempts = [0_u32; 4];
@@ -56,8 +56,8 @@ async fn the_stores_agree_whatever_shares_a_commit() {
         let (first, second) = (first.load().await.unwrap(), second.load().await.unwrap());
         assert_eq!(format!("{:?}", first[0].open_jobs), format!("{:?}", second[0].open_jobs), "{seed}");
         assert_eq!(
-            (first[0].next_fresh, &first[0].ahead, first[0].best),
-            (second[0].next_fresh, &second[0].ahead, second[0].best),
+            (first[0].next_unstarted, &first[0].out_of_order, first[0].best),
+            (second[0].next_unstarted, &second[0].out_of_order, second[0].best),
             "{seed}"
         );
     }

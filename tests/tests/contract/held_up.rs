@@ -1,4 +1,4 @@
-//! A process of the database that keeps others from leading, and what is said of it.
+//! A process of the database that prevents others from leading, and the message about it.
 
 use std::{thread, time::Instant};
 

@@ -1,8 +1,8 @@
-//! Who may write where several coordinators share a store.
+//! Who may write when several coordinators share a store.
 
 use super::*;
 
-/// A coordinator on a shared database, and what it was told of others.
+/// A coordinator on a shared database, and the address of the leader that it was told.
 async fn contender(
     url: &str,
     address: &'static str,
@@ -24,7 +24,7 @@ async fn one_coordinator_leads_and_a_replaced_one_cannot_write() {
     let url = server.database();
     let (first, _, leads) = contender(&url, "http://first").await;
     leads.await.unwrap();
-    // It leads, but does not show that it lives.
+    // It leads, but shows no sign of life.
     let (second, mut told, leads) = contender(&url, "http://second").await;
     assert_eq!(told.recv().await.as_deref(), Some("http://first"));
     first.commit(&[submitted(1, "")]).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_leader_that_lays_the_lead_down_is_replaced_while_it_is_still_there() 
     leads.await.unwrap();
     first.commit(&[submitted(1, "")]).await.unwrap();
     first.lay_down().await;
-    // Not by way of a beat that stands still: this one would have seen it beat.
+    // Not because of a stalled heartbeat: this one would have seen it.
     let second = open(&url).await.unwrap();
     second.lead("http://second", &|leader| panic!("{leader} leads")).await.unwrap();
     let late = first.commit(&[granted(1, 1)]).await;

@@ -1,4 +1,4 @@
-//! A database has one coordinator, by whichever name it is called.
+//! A database has one coordinator, whichever name it is opened by.
 
 use std::os::unix::fs::symlink;
 
@@ -11,7 +11,7 @@ async fn two_coordinators_cannot_share_a_file_through_links() {
     for folder in [&here, &there] {
         std::fs::create_dir(folder).unwrap();
     }
-    // Links to the file, to a link, to its folder, relative, and all of them before the file is there.
+    // Links to the file, to a link, to its folder, relative ones, and all of them before the file exists.
     symlink("../here/sweep.db", there.join("link.db")).unwrap();
     symlink(there.join("link.db"), there.join("twice.db")).unwrap();
     symlink(&here, folder.path().join("folder")).unwrap();

@@ -1,4 +1,4 @@
-//! As many jobs as a user's word can change at once.
+//! As many jobs as one user command can change.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use terms::{JobKey, JobState, SweepId};
 
 use super::{epoch, granted, jobs_in, places, submitted};
 
-/// Twice what a retry brings.
+/// Twice as many as one retry takes.
 const JOBS: u64 = 50_000;
 
 fn changed(job: u64, state: JobState) -> Record {
@@ -26,7 +26,7 @@ async fn fifty_thousand_jobs_that_had_their_end_change_in_one_commit() {
             let cancelled: Vec<_> = jobs.iter().map(|job| changed(*job, JobState::Cancelled)).collect();
             store.commit(&cancelled).await.unwrap();
         }
-        // Once where they had their end, and once after a restart, of jobs that wait.
+        // Once for jobs that had ended, and once after a restart, for jobs that wait.
         for state in [JobState::Pending, JobState::Cancelled] {
             let records: Vec<_> = jobs.iter().map(|job| changed(*job, state)).collect();
             let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! How PostgreSQL finds rows. It plans the check of a reference once a session, when the tables are often still empty; a plan that
-//! reads all jobs of a sweep makes each commit slower than the one before.
+//! How PostgreSQL finds rows. It plans the check of a reference once per session, often while the tables are still
+//! empty; a plan that reads all jobs of a sweep makes each commit slower than the one before.
 
 use store::open;
 use tests::Postgres;
@@ -25,7 +25,7 @@ async fn references_are_checked_by_primary_key_also_when_planned_on_empty_tables
         let conditions: Vec<String> =
             columns.split(' ').zip(numbers.clone()).map(|(column, n)| format!("{column} = ${n}")).collect();
         let (kinds, values): (Vec<_>, Vec<_>) = numbers.map(|_| ("bigint", "1")).unzip();
-        // What the server asks itself for each row that refers to this table.
+        // The query that the server runs for each row that refers to this table.
         let plan = server.psql(
             &database,
             &format!(

@@ -1,5 +1,5 @@
-//! A pooler in transaction mode, as small as one can be: every client's transactions run in one session of the server. It
-//! speaks as much of PostgreSQL's protocol as tells where a transaction ends.
+//! A minimal pooler in transaction mode: every client's transactions run in one session of the server. It understands
+//! just enough of PostgreSQL's protocol to see where a transaction ends.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ const ENCRYPTION_REQUEST: u32 = 80_877_103;
 /// Version 3.0 of the protocol.
 const PROTOCOL: u32 = 196_608;
 
-/// Starts a pooler before the server whose socket lies in `folder`; the port on which it listens.
+/// Starts a pooler before the server whose socket is in `folder`; returns its port.
 pub(super) async fn start(folder: PathBuf, database: &str) -> u16 {
     let mut server = UnixStream::connect(folder.join(".s.PGSQL.5432")).await.unwrap();
     let words = format!("user\0sweep\0database\0{database}\0\0");
@@ -28,7 +28,7 @@ pub(super) async fn start(folder: PathBuf, database: &str) -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            // A client that goes is no failure.
+            // A client that leaves is not a failure.
             tokio::spawn(serve(client, Arc::clone(&server)));
         }
     });
@@ -64,7 +64,7 @@ async fn serve(mut client: TcpStream, server: Arc<Mutex<UnixStream>>) -> io::Res
     }
 }
 
-/// Passes an answer on; whether no transaction is open after it.
+/// Forwards an answer; returns whether no transaction is open after it.
 async fn answer(server: &mut UnixStream, client: &mut TcpStream) -> io::Result<bool> {
     loop {
         let said = message(server).await?;

@@ -1,5 +1,5 @@
-//! Power cuts under SQLite: whatever of its unsynced writes a disk kept, what was acknowledged is there, once, and nothing
-//! that never was.
+//! Power cuts under SQLite: whatever the disk kept of unsynced writes, everything acknowledged is there, once, and
+//! nothing else.
 
 use domain::record::Record;
 use store::{Store, StoreError, open};
@@ -9,15 +9,15 @@ use tests::{
     power_cut::{Recording, mark},
 };
 
-use super::{agreement::commits, damaged::dump};
+use super::{agreement::commits, corruption::dump};
 
-/// Cuts at random; `POWER_CUTS` asks for more.
+/// Random cuts; `POWER_CUTS` asks for more.
 const CUTS: u64 = 300;
-/// Above: enough that a rule which is gone is noticed, in a fraction of the cuts.
+/// Enough cuts to notice a missing rule in some of them.
 const CUTS_OF_A_MUTANT: u64 = 300;
 /// Sweeps, one after the other.
 const SWEEPS: std::ops::RangeInclusive<u64> = 1..=10;
-/// Sweeps after which the program is started anew, which writes the log into the database. After the others the log grows
+/// Sweeps after which the program is restarted, which writes the log into the database. After the others the log grows
 /// until SQLite writes it into the database by itself.
 const RESTARTS: std::ops::RangeInclusive<u64> = 1..=2;
 
@@ -25,7 +25,7 @@ fn cuts() -> u64 {
     std::env::var("POWER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(CUTS)
 }
 
-/// The commits of a sweep with a history of its own.
+/// The commits of a sweep with its own history.
 fn of_sweep(number: u64) -> Vec<Vec<Record>> {
     let id = SweepId(number);
     let mut commits = commits(&mut Random(number));
@@ -53,7 +53,7 @@ async fn whole(store: &dyn Store) -> Result<String, StoreError> {
     Ok(text)
 }
 
-/// What is recorded: commits, each marked when it was acknowledged, and a new start after each sweep.
+/// The recorded program: commits, each marked when it was acknowledged, and a restart after some sweeps.
 #[tokio::test]
 #[ignore = "run by the tests below, recorded"]
 async fn commits_that_are_recorded() {
@@ -88,7 +88,7 @@ async fn dumps() -> Vec<String> {
     dumps
 }
 
-/// Starts on what each cut left; how many were not right, and the first of them.
+/// Starts on what each cut left; returns how many were wrong, and the first of them.
 async fn wrong(recording: &Recording, dumps: &[String], cuts: u64, seed: u64) -> (u64, Option<String>) {
     let (mut wrong, mut first) = (0, None);
     // Nothing here needs a disk that is slow to sync.
@@ -105,7 +105,7 @@ async fn wrong(recording: &Recording, dumps: &[String], cuts: u64, seed: u64) ->
             }
             Err(error) => Err(error.to_string()),
         };
-        // The commit that was on its way may be there.
+        // The commit in progress may be there.
         let acknowledged = usize::try_from(cut.mark).unwrap();
         let may_be = &dumps[acknowledged..(acknowledged + 2).min(dumps.len())];
         if !told.as_ref().is_ok_and(|read| may_be.contains(read)) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Commits jobs that are done, from job 1 on, and one that runs; each epoch is a validation accuracy and a loss.
+/// Commits jobs that are done, from job 1, and one that runs; each epoch is a validation accuracy and a loss.
 async fn commit_jobs(store: &dyn Store, ranked_by: &Objective, jobs: &[&[(f64, Option<f64>)]]) {
     let mut sweep = submitted(1, "");
     if let Record::SweepSubmitted { objective, .. } = &mut sweep {

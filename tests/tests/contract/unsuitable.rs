@@ -13,7 +13,7 @@ pub(super) fn name_of(url: &str) -> String {
     rest.split('?').next().unwrap().to_owned()
 }
 
-/// What a coordinator says that is to use this database.
+/// The message of a coordinator that is started on this database.
 async fn refusal(url: &str) -> String {
     match open(url).await {
         Err(error @ StoreError::Unsuitable(_)) => error.to_string(),
@@ -69,7 +69,7 @@ async fn a_wrong_password_is_told() {
     fs::write(&rules, format!("local all locked scram-sha-256\n{open_to_all}")).unwrap();
     server.psql("postgres", "SELECT pg_reload_conf()");
     let told = async {
-        // The server takes the new rules when it comes to it; before, it asks for no password.
+        // The server applies the new rules some time later; until then, it asks for no password.
         loop {
             match open(&url.replace("sweep@", "locked:wrong@")).await {
                 Err(StoreError::Unsuitable(said)) if said.contains("password") => return said,

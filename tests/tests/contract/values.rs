@@ -1,8 +1,8 @@
-//! Texts, keys and numbers that a store cannot keep, or takes for others.
+//! Texts, keys and numbers that a store cannot keep, or would confuse with others.
 
 use super::*;
 
-/// A text in each column that takes texts from outside.
+/// The text in each column that accepts text from outside.
 fn with_text(text: &str) -> Vec<(&'static str, Vec<Record>)> {
     let text = || text.to_owned();
     let attempt = AttemptKey::new(1, 1, 1);
@@ -72,7 +72,7 @@ async fn a_text_is_kept_as_it_is_or_refused_in_every_column() {
                 if text.contains('\0') && !keeps_all(column) {
                     assert!(matches!(kept, Err(StoreError::Unfit(_))), "{column} {text:?}: {kept:?}");
                     assert!(store.load().await.unwrap().is_empty(), "{column}: nothing of it is there");
-                    // And the store goes on.
+                    // And the store still works.
                     store.commit(&[submitted(1, "next")]).await.unwrap();
                     continue;
                 }
@@ -88,7 +88,7 @@ async fn a_text_is_kept_as_it_is_or_refused_in_every_column() {
                     "attempts.device" => attempts[0].device.clone(),
                     "attempts.reason" => attempts[0].reason.clone(),
                     "attempts.log_tail" => attempts[0].log_tail.concat(),
-                    // The name is in the specification, too, from where it is read.
+                    // The name is also in the specification, and is read from there.
                     _ => text.to_owned(),
                 };
                 assert_eq!(found, text, "{column}");

@@ -1,8 +1,8 @@
-//! Databases of earlier versions: what they hold is there afterwards, and as whole as it was.
+//! Databases of earlier versions: their content is there afterwards, intact.
 
 use super::*;
 
-/// What sweep 0.1.0 left behind, before metrics had names: with migration 5, and with the last one.
+/// What sweep 0.1.0 left, before metrics had names: with migration 5, and with the last one.
 const BEFORE: &str = include_str!("../../fixtures/before.sqlite.sql");
 const FOUR_COLUMNS: &str = include_str!("../../fixtures/four-columns.sqlite.sql");
 const FOUR_COLUMNS_POSTGRES: &str = include_str!("../../fixtures/four-columns.postgres.sql");
@@ -37,7 +37,7 @@ async fn four_columns_of_metrics_become_metrics_with_names() {
         let sweeps = store.load().await.unwrap();
         let names: Vec<_> = sweeps.iter().map(|sweep| sweep.metrics.names().len()).collect();
         assert_eq!(names, [4, 2, 0], "as far as anything was said");
-        // By the largest accuracy, and by the smallest loss of whichever epoch.
+        // By the largest accuracy, and by the smallest loss of any epoch.
         let best = BestJobs { by_last: Some((2, 0.75)), by_best: Some((1, 0.875)) };
         assert_eq!(sweeps[0].best, best);
         let best = BestJobs { by_last: Some((1, 0.5)), by_best: Some((1, 0.25)) };
@@ -84,14 +84,14 @@ async fn a_database_without_checksums_for_some_columns_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_damaged_row_is_not_taken_over() {
+async fn a_corrupt_row_is_not_taken_over() {
     for change in ["UPDATE epochs SET val_loss = 7 WHERE epoch = 2", "UPDATE jobs SET epochs_done = 9"] {
         let place = place_with(FOUR_COLUMNS);
         let path = place.url.strip_prefix("sqlite:").unwrap();
         rusqlite::Connection::open(path).unwrap().execute_batch(change).unwrap();
         for _ in 0..2 {
             let error = open(&place.url).await.unwrap_err().to_string();
-            assert!(error.contains("damaged"), "nothing was changed: {error}");
+            assert!(error.contains("corrupt"), "nothing was changed: {error}");
         }
     }
 }

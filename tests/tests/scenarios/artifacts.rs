@@ -1,4 +1,4 @@
-//! Trained weights: kept where the coordinator keeps its data, over kills and full disks, and good for what they are for.
+//! Trained weights: kept where the coordinator keeps its data, across kills and full disks, and usable.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tests::{
 
 use crate::disk::{fill, small_disk};
 
-/// Bytes of weights that take long enough to hand over that a kill finds them on their way.
+/// Bytes of weights that take long enough to upload that a kill hits them in transit.
 const LARGE: usize = 48 << 20;
 
 fn folder_of(cluster: &Cluster) -> PathBuf {
@@ -47,13 +47,13 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Bytes of what is on its way in.
+/// Bytes of uploads in progress.
 fn incoming(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder.join("incoming")) else { return 0 };
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
 }
 
-/// Waits until more than `beyond` bytes of weights have come in, and not all.
+/// Waits until more than `beyond` bytes of weights have arrived, but not all.
 async fn until_more_came(folder: &Path, beyond: u64) -> u64 {
     loop {
         let bytes = incoming(folder);
@@ -106,7 +106,7 @@ async fn of_real_training_are_those_of_the_best_job_and_give_its_accuracy_to_the
             "job {number}"
         );
     }
-    // The best without naming it, and what it makes of the pictures.
+    // The best job without naming it, and its predictions.
     let best =
         cluster.client().await.get_sweep(v1::GetSweepRequest { sweep_id: sweep }).await.unwrap().into_inner();
     let place = cluster.folder.path().join("best").display().to_string();
@@ -166,7 +166,7 @@ async fn of_the_best_jobs_alone_are_left_in_the_end() {
         ranked[..3].iter().map(|seed| (*seed, light_weights(*seed, 1_000))).collect();
     assert_eq!(kept.contents, best);
     for spool in ["spool-one", "spool-two"] {
-        // A worker keeps nothing that the coordinator has or does not want; it hears of that a moment later.
+        // A worker keeps nothing that the coordinator has or does not want; it learns that a moment later.
         let folder = cluster.folder.path().join(spool).join("weights");
         let emptied = async {
             while fs::read_dir(&folder).unwrap().count() > 0 {

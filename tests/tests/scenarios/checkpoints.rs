@@ -1,4 +1,4 @@
-//! A job that is interrupted goes on elsewhere, and its numbers are those of a run that nothing happened to.
+//! An interrupted job continues elsewhere, with the same numbers as without the interruption.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +23,8 @@ async fn undisturbed() -> Vec<Numbers> {
     numbers(&cluster.results(sweep).await)
 }
 
-/// Ends a worker in the middle of its job by `end`, has another go on, and gives the outcomes of the two attempts
-/// and how many epochs the second took over. `kept` counts the checkpoints that there are.
+/// Ends a worker in the middle of its job by `end`, lets another continue, and returns the outcomes of the two attempts
+/// and how many epochs the second took over. `kept` counts the checkpoints.
 async fn interrupted(
     options: ClusterOptions,
     end: impl AsyncFnOnce(&Cluster, Worker),
@@ -34,7 +34,7 @@ async fn interrupted(
     let one = cluster.worker("one");
     let sweep = cluster.submit(PARAMETERS).await;
     let mut watch = cluster.watch(sweep).await;
-    // The checkpoint after the first epoch is written before the one after the second begins to be.
+    // The checkpoint after the first epoch is complete before the next one is begun.
     let job = watch.until_epoch(3).await;
     end(&cluster, one).await;
     assert!((1..=4).contains(&kept(&cluster)), "the newest two, and what was being written and removed");
@@ -74,7 +74,7 @@ async fn leave(_: &Cluster, worker: Worker) {
 async fn drain(cluster: &Cluster, worker: Worker) {
     let request = v1::DrainWorkerRequest { name: "one".into() };
     let told = cluster.client().await.drain_worker(request).await.unwrap().into_inner();
-    // The answer comes when the worker has said that it leaves; without grace it may have left by then.
+    // The answer comes when the worker has confirmed; without grace it may have left by then.
     assert!(["draining", "disconnected"].contains(&told.state.as_str()), "{told:?}");
     assert_eq!(worker.wait(), Some(0));
 }
@@ -122,13 +122,13 @@ async fn take_a_job_on_from_a_bucket() {
     assert!((1..EPOCHS).contains(&resumed), "{resumed}");
     let (outcomes, resumed) = interrupted(options(), leave, keys).await;
     assert_eq!(outcomes, ["handed_back", "done"]);
-    // A slow server may not have the last one within the little grace that there is.
+    // A slow server may not have the last one within the short grace period.
     assert!((1..EPOCHS).contains(&resumed), "{resumed}");
 }
 
-/// Epochs of a job that is looked at in its middle.
+/// Epochs of a job that is examined in the middle.
 const LONG: u32 = 40;
-/// From which epoch on it is.
+/// The epoch from which it is examined.
 const LOOKED_AT: u32 = 15;
 
 /// A job with a checkpoint every other epoch.
@@ -139,7 +139,7 @@ async fn long_job(cluster: &Cluster) -> u64 {
     cluster.client().await.submit(request).await.unwrap().into_inner().sweep.unwrap().sweep_id
 }
 
-/// What a checkpoint's place in the training is, by its name: epoch and images.
+/// A checkpoint's place in the training, from its name: epoch and images.
 fn position(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap();
     name.split('-').take(2).collect::<Vec<_>>().join("-")
@@ -156,7 +156,7 @@ fn tensors(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
 /// The tensors of a job's checkpoints once it is far enough, by their places in the training.
 async fn far_tensors(cluster: &Cluster, sweep: u64) -> BTreeMap<String, (serde_json::Value, Vec<u8>)> {
     cluster.watch(sweep).await.until_epoch(LOOKED_AT).await;
-    // One that is removed while it is read is none of the newest two.
+    // A checkpoint that is removed while it is read is not one of the newest two.
     let files = files(&cluster.folder.path().join("checkpoints"));
     let whole = files.iter().filter(|path| path.extension().is_some_and(|end| end == "safetensors"));
     whole.filter_map(|path| Some((position(path), tensors(&fs::read(path).ok()?)))).collect()

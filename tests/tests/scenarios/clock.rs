@@ -16,7 +16,7 @@ async fn jumps_cost_no_lease() {
     let folder = tempfile::tempdir().unwrap();
     let offset = folder.path().join("offset");
     fs::write(&offset, "+0").unwrap();
-    // The coordinator alone sees the other time, and reads at each look how far away it is.
+    // Only the coordinator sees the shifted time, and reads the shift at each call.
     let through = vec![
         "env".to_owned(),
         format!("LD_PRELOAD={}", library.display()),

@@ -1,6 +1,7 @@
 //! The commands that scripts rely on: what they print and how they end.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     path::Path,
@@ -37,7 +38,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     let file = write(folder, "sweep.yaml", &tests::source("{learning_rate: {values: [0.001, 0.0001]}}").text);
     let submitted = sweep(&cluster, &["submit", &file, "--set", "epochs=2", "-o", "name"]);
     assert_eq!((text(&submitted.stdout).as_str(), text(&submitted.stderr).as_str()), ("1\n", ""));
-    // No worker yet: waiting runs out of time, with a code of its own.
+    // No worker yet: waiting times out, with its own exit code.
     assert_eq!(sweep(&cluster, &["wait", "1", "--timeout", "10ms"]).status.code(), Some(4));
     let _worker = cluster.worker("one");
     let watched = text(&sweep(&cluster, &["watch", "1"]).stdout);
@@ -78,6 +79,7 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     ));
     assert_eq!(results.lines().count(), 3);
     assert_eq!(fs::read_to_string(report.join("epochs.csv")).unwrap().lines().count(), 5);
+    each_thing_has_one_shape(&cluster, &report);
     let other = cluster.submit("{epochs: {value: 2}}").await.to_string();
     let refused = sweep(&cluster, &["report", &other, "--output", report.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
@@ -87,6 +89,29 @@ async fn a_sweep_is_submitted_followed_inspected_and_reported() {
     assert!(again.status.success(), "{}", text(&again.stderr));
     let relative = sweep(&cluster, &["submit", &file, "--dataset", "pictures"]);
     assert!(text(&relative.stderr).contains("looks for the data set pictures below its --data-root"));
+}
+
+/// Whatever prints sweep 1 and its first job as JSON gives them the same keys; a list of sweeps lacks those that are long.
+fn each_thing_has_one_shape(cluster: &Cluster, report: &Path) {
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&sweep(cluster, &[arguments, &["-o", "json"]].concat()).stdout).unwrap()
+    };
+    let keys = |thing: &serde_json::Value| -> BTreeSet<String> {
+        thing.as_object().unwrap().keys().cloned().collect()
+    };
+    let results = fs::read_to_string(report.join("results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    let (shown, listed) = (json(&["show", "1"]), json(&["ls"]));
+    assert_eq!(keys(&results["sweep"]), keys(&shown));
+    let long = ["dataset", "images", "specification", "waiting"].map(str::to_owned);
+    assert_eq!(&keys(&shown) - &keys(&listed[0]), BTreeSet::from(long));
+    let (job, jobs) = (json(&["show", "1/1"]), json(&["jobs", "1"]));
+    assert_eq!(keys(&results["jobs"][0]), keys(&job));
+    assert_eq!(keys(&jobs[0]), keys(&job));
+    assert_eq!(keys(&results["jobs"][0]["epochs"][0]), keys(&job["epochs"][0]));
+    for job in [&job, &jobs[0]] {
+        assert_eq!(job["parameters"]["learning_rate"], job["learning_rate"], "{job}");
+    }
 }
 
 #[tokio::test]
@@ -107,7 +132,7 @@ async fn people_see_a_hundred_sweeps_and_programs_all() {
     assert_eq!(listed(&["ls", "-o", "name", "--limit", "2"]).0, 2);
 }
 
-/// Runs a command on a terminal of its own, on which `typed` is typed; what the terminal showed.
+/// Runs a command on a terminal, with `typed` as input; returns what the terminal showed.
 fn on_a_terminal(cluster: &Cluster, arguments: &str, typed: &str) -> String {
     let line = format!(
         "'{}' --coordinator http://{} {arguments}",
@@ -141,7 +166,7 @@ async fn a_person_is_asked_before_a_sweep_is_ended_and_told_what_takes_it_up_aga
         "{asked}"
     );
     assert!(
-        asked.contains("`sweep retry 1` takes them up again") && asked.contains("nothing was done"),
+        asked.contains("`sweep retry 1` runs them again") && asked.contains("nothing was done"),
         "{asked}"
     );
     assert_eq!(state("1"), "running");
@@ -235,7 +260,7 @@ fn wrong_input_ends_with_one_line_and_its_code() {
 
 #[test]
 fn what_writes_files_can_be_interrupted() {
-    // A coordinator that says nothing.
+    // A coordinator that does not answer.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     for arguments in [&["report", "1"][..], &["artifact", "get", "1"]] {
@@ -274,7 +299,7 @@ async fn settings_of_a_sweep_change_while_it_is_there_and_survive_a_restart() {
     let set = |cluster: &Cluster, settings: &[&str]| sweep(cluster, &[&["set", "1"], settings].concat());
     let changed = set(&cluster, &["execution.max_parallel=1", "name=a: #b", "execution.job_timeout=2h"]);
     let told = "sweep 1 changed\n  name: scenario -> a: #b\n  execution.max_parallel: none -> 1\n  \
-                execution.job_timeout: none -> 2h; jobs that run already keep the one they began with\n";
+                execution.job_timeout: none -> 2h; running jobs keep the one they began with\n";
     assert_eq!(text(&changed.stdout), told, "{}", text(&changed.stderr));
     cluster.coordinator.kill();
     cluster.coordinator = cluster.coordinator_at(cluster.coordinator.address);

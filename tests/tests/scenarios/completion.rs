@@ -9,7 +9,7 @@ const PARAMETERS: &str =
 /// A job's number and its epochs: each one's number and the bits of its losses and its accuracies.
 pub(crate) type Numbers = (u64, Vec<(u32, [u64; 4])>);
 
-/// What must be the same whoever trains: everything but times and places.
+/// What must be the same on every worker: everything but times and devices.
 pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<Numbers> {
     let record = |row: &v1::EpochRow| {
         let record = row.record.as_ref().expect("an epoch has its record");
@@ -20,7 +20,7 @@ pub(crate) fn numbers(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<Numbers> 
     results.iter().map(|(found, epochs)| (job(found), epochs.iter().map(record).collect())).collect()
 }
 
-/// As [`assert_counted`], by a trainer that says all four numbers.
+/// As [`assert_counted`], for a trainer that reports all four numbers.
 pub(crate) fn assert_whole(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: usize, epochs: u32) {
     assert_counted(results, jobs, epochs);
     for (job, _) in results {
@@ -127,7 +127,7 @@ async fn a_loss_that_is_no_number_is_a_result() {
     assert_eq!(ended.state(), SweepState::Finished);
     let states: Vec<_> = cluster.results(sweep).await.iter().map(|(job, _)| job.state()).collect();
     assert_eq!(states[1], JobState::Done, "{:?}", cluster.job(sweep, 2).await);
-    // Whether a rate of 1000 overflows is arithmetic; that it is no failure is what counts.
+    // Whether a rate of 1000 overflows depends on the arithmetic; it must not be a failure.
     assert!([JobState::Diverged, JobState::Done].contains(&states[0]), "{states:?}");
 }
 

@@ -21,7 +21,7 @@ fn can(command: &[&str]) -> bool {
     tried.status().is_ok_and(|status| status.success())
 }
 
-/// A folder on which a command mounts a small file system of its own, and the command.
+/// A folder on which a command mounts a small file system, and the command.
 pub(crate) fn small_disk() -> Option<(TempDir, Vec<String>)> {
     let unshare: &[&str] = match () {
         () if can(&["unshare", "-m", "true"]) => &["unshare", "-m"],
@@ -39,7 +39,7 @@ pub(crate) fn small_disk() -> Option<(TempDir, Vec<String>)> {
     Some((folder, command))
 }
 
-/// A coordinator whose file system calls go through `strace` with these options; none without it.
+/// A coordinator whose file system calls go through `strace` with these options; none without strace.
 fn traced(options: &[&str]) -> Option<(TempDir, Cluster)> {
     if !can(&["strace", "-o", "/dev/null", "true"]) {
         skipped("strace is not there or may not be used, so what happens below the store is not tested");
@@ -47,7 +47,7 @@ fn traced(options: &[&str]) -> Option<(TempDir, Cluster)> {
     }
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace").display().to_string();
-    // -D leaves the program the process that was started.
+    // -D makes the program the process that was started.
     let through = ["strace", "-D", "-f", "-yy", "-o", &trace].into_iter().chain(options.iter().copied());
     let through = through.map(str::to_owned).collect();
     Some((folder, Cluster::start(ClusterOptions { through, ..ClusterOptions::default() })))
@@ -96,7 +96,7 @@ async fn fill_and_make_room(cluster: &Cluster, disk: &Path) {
         assert_eq!(listed(cluster).await, acknowledged, "what is kept can be read, and nothing else");
     }
     assert_eq!(cluster.results(sweep).await.len() as u64, JOBS);
-    // Each second would be more: rooms are looked for as often.
+    // One message per second would be more: that is how often free space is checked.
     let told = cluster.coordinator.log().matches("are refused until there is room").count();
     assert!((1..=3).contains(&told), "told {told} times: {}", cluster.coordinator.log());
     fs::remove_file(disk.join("filler")).unwrap();
@@ -133,7 +133,7 @@ async fn that_are_full_under_postgresql_do_the_same() {
 }
 
 #[tokio::test]
-async fn whose_database_is_damaged_are_refused_with_what_to_do() {
+async fn whose_database_is_corrupt_are_refused_with_what_to_do() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     submit(&cluster).await.unwrap();
     assert_eq!(cluster.coordinator.leave(), Some(0));
@@ -149,7 +149,7 @@ async fn whose_database_is_damaged_are_refused_with_what_to_do() {
         let refused = serve.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]).output().unwrap();
         assert_eq!(refused.status.code(), Some(1), "{harmed:?}");
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(told.contains("the database is damaged"), "{harmed:?}: {told}");
+        assert!(told.contains("the database is corrupt"), "{harmed:?}: {told}");
         assert!(told.contains("restore it from a backup"), "{harmed:?}: {told}");
     }
 }

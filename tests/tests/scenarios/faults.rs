@@ -12,7 +12,7 @@ use tests::{Cluster, ClusterOptions, kill, program, terminate, wait_for_end};
 
 use crate::completion::assert_whole;
 
-/// The real trainer behind a script that dies of jobs with a learning rate of 0.005.
+/// The real trainer behind a script that crashes on jobs with a learning rate of 0.005.
 fn crashing_trainer(folder: &Path) -> String {
     let script = folder.join("trainer.sh");
     let real = program("sweep-trainer");
@@ -27,14 +27,14 @@ fn crashing_trainer(folder: &Path) -> String {
     run_by_shell(&script, &text)
 }
 
-/// A command that runs this script. The script itself is not executed: whoever is forked while it is written would have
+/// A command that runs this script. The script itself is not executed: a process forked while it is written would have
 /// it open.
 fn run_by_shell(script: &Path, text: &str) -> String {
     std::fs::write(script, text).unwrap();
     format!("sh {}", script.display())
 }
 
-/// Copies a program in a process of its own, for the same reason.
+/// Copies a program in a separate process, for the same reason.
 fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
     assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
@@ -95,7 +95,7 @@ async fn jobs_are_not_blamed_for_trainers_that_never_get_ready_and_their_worker_
     assert_eq!(cluster.results(sweep).await[0].0.state(), JobState::Pending);
 }
 
-/// The jobs in these states, page by page of one job each.
+/// The jobs in these states, in pages of one job.
 async fn listed(cluster: &Cluster, sweep_id: u64, states: &[JobState]) -> Vec<u64> {
     let mut client = cluster.client().await;
     let (mut jobs, mut page_token) = (Vec::new(), String::new());
@@ -182,7 +182,7 @@ async fn a_data_set_that_is_away_for_a_while_fails_no_job() {
     };
     watch.until("jobs that wait for the data set", waits).await;
     let worker = cluster.workers().await.remove(0);
-    assert_eq!(worker.state, "set_aside");
+    assert_eq!(worker.state, "quarantined");
     assert!(worker.reason.contains("pictures") && worker.reason.contains("tried again"), "{}", worker.reason);
     std::fs::rename(&gone, &here).unwrap();
     let ended = watch.until_end().await;
@@ -205,7 +205,7 @@ async fn two_workers_of_one_name_do_not_take_it_from_each_other() {
     watch.until_some_job_is_in_the_middle().await;
     let shown = cluster.workers().await.remove(0);
     assert!(shown.reason.contains("another worker named twin"), "{}", shown.reason);
-    // The one that was turned away is let in once the first is gone.
+    // The one that was turned away is accepted once the first is gone.
     first.kill();
     twin.until_connected();
     watch.until_end().await;
@@ -275,7 +275,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
             "{said}"
         );
     }
-    // Without a look at its trainer it would wait for a coordinator.
+    // Without a check of its trainer it would wait for a coordinator.
     let folder = tempfile::tempdir().unwrap();
     let mut start = std::process::Command::new("timeout");
     start.arg("60").arg(program("sweep-worker"));
@@ -284,12 +284,12 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
     let ended = start.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("exit status 7; mend the command that --trainer names"), "{said}");
+    assert!(said.contains("exit status 7; fix the command that --trainer names"), "{said}");
     let mut other = std::process::Command::new(program("sweep-trainer"));
     let ended = other.args(["train", "--device", "cpu", "--for-worker", "0.0.0"]).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("sweep-worker of 0.0.0"), "{said}");
+    assert!(said.contains("sweep-worker 0.0.0"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Strangers who take what they can get: connections that say nothing, streams that are never read.
+//! Strangers that exhaust resources: connections that send nothing, streams that are never read.
 
 use std::net::TcpStream;
 
@@ -41,7 +41,7 @@ async fn of_connections_and_streams_costs_no_lease() {
             }
         }
     }
-    // The flood stands while the jobs come to their end.
+    // The flood stays while the jobs finish.
     cluster.watch(sweep).await.until_end().await;
     for (job, epochs) in cluster.results(sweep).await {
         assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");

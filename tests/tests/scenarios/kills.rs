@@ -1,5 +1,5 @@
-//! SIGKILL in the middle of an epoch: nothing acknowledged is lost, no finished job runs again, and the numbers are
-//! those of a run that nothing happened to.
+//! SIGKILL in the middle of an epoch: nothing acknowledged is lost, no finished job runs again, and the numbers are the
+//! same as without the kill.
 
 use proto::v1::{self, watch_sweep_response::Event};
 use tests::{Cluster, ClusterOptions, freeze, kill, thaw, wait_for_end};
@@ -10,14 +10,14 @@ const EPOCHS: u32 = 12;
 const JOBS: usize = 4;
 const PARAMETERS: &str = "{learning_rate: {values: [0.002, 0.001, 0.0005, 0.0001]}, epochs: {value: 12}}";
 
-/// Attempts by job, of those that are done by now.
+/// Attempts by job, for those that are done.
 async fn finished(cluster: &Cluster, sweep: u64) -> Vec<(u64, u32)> {
     let results = cluster.results(sweep).await;
     let done = results.iter().filter(|(job, _)| job.state() == v1::JobState::Done);
     done.map(|(job, _)| (job.point.as_ref().map_or(0, |point| point.job), job.attempts)).collect()
 }
 
-/// The sweep's numbers after its end; what was `finished` has had no other attempt.
+/// The sweep's numbers after its end; jobs in `finished` have had no other attempt.
 async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<Numbers> {
     cluster.watch(sweep).await.until_end().await;
     let results = cluster.results(sweep).await;
@@ -28,7 +28,7 @@ async fn end(cluster: &Cluster, sweep: u64, finished: &[(u64, u32)]) -> Vec<Numb
     numbers(&results)
 }
 
-/// What comes out when nothing is killed.
+/// The numbers when nothing is killed.
 async fn undisturbed() -> Vec<Numbers> {
     let cluster = Cluster::start(ClusterOptions::default());
     let _workers = [cluster.worker("one"), cluster.worker("two")];
@@ -38,7 +38,7 @@ async fn undisturbed() -> Vec<Numbers> {
 
 #[tokio::test]
 async fn of_a_worker() {
-    // A dead worker is noticed when its lease runs out, or when another of its name says what it still holds.
+    // A dead worker is noticed when its lease runs out, or when another of its name says what it holds.
     let cluster = Cluster::start(ClusterOptions { lease: "2s", ..ClusterOptions::default() });
     let (one, _two) = (cluster.worker("one"), cluster.worker("two"));
     let sweep = cluster.submit(PARAMETERS).await;
@@ -102,7 +102,7 @@ async fn of_the_coordinator() {
     let finished = finished(&cluster, sweep).await;
     cluster.replace_coordinator();
     let disturbed = end(&cluster, sweep, &finished).await;
-    // The trainings went on: not even the running ones have had another attempt.
+    // The trainings continued: not even the running ones have had another attempt.
     assert!(cluster.results(sweep).await.iter().all(|(job, _)| job.attempts == 1));
     assert_eq!(disturbed, undisturbed().await);
 }
@@ -114,7 +114,7 @@ async fn of_a_lease_by_a_worker_that_was_frozen() {
     let sweep = cluster.submit(PARAMETERS).await;
     let mut watch = cluster.watch(sweep).await;
     let job = watch.until_some_job_is_in_the_middle().await;
-    // The trainer goes on; what it says waits in the frozen worker.
+    // The trainer continues; its reports wait in the frozen worker.
     freeze(one.pid());
     let _two = cluster.worker("two");
     watch

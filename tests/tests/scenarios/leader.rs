@@ -9,10 +9,10 @@ use tonic::Code;
 const EPOCHS: u32 = 60;
 const JOBS: u64 = 6;
 
-/// A leader and one that stands by, on a new database; none where there is no PostgreSQL.
+/// A leader and one that stands by, on a new database; none if there is no PostgreSQL.
 fn pair() -> Option<(Cluster, Coordinator)> {
     let server = Postgres::shared()?;
-    // Slow enough that jobs run when the leader goes and when the other leads.
+    // Slow enough that jobs run when the leader ends and when the other leads.
     let mut cluster = Cluster::start(ClusterOptions { store: Some(server.database()), ..chaos::light(100) });
     let other = cluster.stand_by();
     Some((cluster, other))
@@ -101,7 +101,7 @@ async fn a_leader_that_is_told_to_leave_hands_over() {
 #[tokio::test]
 async fn a_leader_that_is_told_to_leave_lays_the_lead_down_before_its_streams_have_ended() {
     let Some((mut cluster, other)) = pair() else { return };
-    // Who asks for its health keeps a stream open until it is cut off.
+    // A health check keeps a stream open until it is cut off.
     let channel = cluster.coordinator.channel().await;
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
     let request = tonic_health::pb::HealthCheckRequest { service: String::new() };

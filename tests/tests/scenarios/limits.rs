@@ -1,5 +1,5 @@
-//! What strangers and broken peers may not: messages, headers, streams, connections and descriptors without end, and
-//! workers that say what cannot be.
+//! What strangers and broken peers cannot do: send messages, headers, streams, connections and descriptors without end,
+//! or invalid reports.
 
 use std::{
     fs,
@@ -21,9 +21,9 @@ use tonic::{
 
 /// As many as the coordinator allows on one connection.
 const STREAMS_MAX: usize = 200;
-/// How long a message may wait for somebody to take it, before nobody does.
+/// How long a message may wait to be accepted before the stream counts as dead.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// What a coordinator keeps of its descriptors for itself.
+/// Descriptors that a coordinator reserves for itself.
 const DESCRIPTORS_RESERVED: usize = 64;
 
 async fn answers(client: &mut Client) -> bool {
@@ -43,7 +43,7 @@ async fn of_messages_and_headers_cost_the_sender_alone() {
     let long: MetadataValue<Ascii> = "x".repeat(20 << 10).parse().unwrap();
     request.metadata_mut().insert("authorization", long);
     assert!(cluster.client().await.list_sweeps(request).await.is_err());
-    // A file that is one message, and more than a sweep file may be.
+    // A file that fits into one message, but is too large for a sweep file.
     let text = "#".repeat(2 << 20);
     let source = Some(v1::SweepSource { text, ..v1::SweepSource::default() });
     let request = v1::SubmitRequest { source, ..v1::SubmitRequest::default() };
@@ -145,7 +145,7 @@ async fn of_descriptors_are_waited_for_in_peace() {
     }
 }
 
-/// A worker that says what the test wants.
+/// A worker that sends what the test wants.
 pub(super) struct Stranger {
     says: mpsc::Sender<v1::WorkerMessage>,
     hears: tonic::Streaming<v1::CoordinatorMessage>,
@@ -153,7 +153,7 @@ pub(super) struct Stranger {
 }
 
 impl Stranger {
-    /// Says hello and is welcome.
+    /// Says hello and is welcomed.
     async fn connect(cluster: &Cluster, name: &str) -> Self {
         let slot = v1::Slot { index: 0, device: "cpu".into(), description: String::new(), pack_size_max: 1 };
         Self::connect_with(cluster, name, vec![slot]).await
@@ -176,7 +176,7 @@ impl Stranger {
         stranger
     }
 
-    /// Says something, unless its stream has ended or nobody takes what it says; whether it did.
+    /// Sends something, unless its stream has ended or no one accepts it; returns whether it did.
     pub(super) async fn try_say(&self, message: Message) -> bool {
         let said = self.says.send(v1::WorkerMessage { message: Some(message) });
         matches!(tokio::time::timeout(TAKEN_WITHIN, said).await, Ok(Ok(())))
@@ -195,7 +195,7 @@ impl Stranger {
     async fn hear<T>(&mut self, what: &str, pick: impl Fn(Said) -> Option<T>) -> T {
         loop {
             let heard = tokio::time::timeout(PATIENCE, self.hears.message()).await;
-            let heard = heard.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            let heard = heard.unwrap_or_else(|_| panic!("gave up waiting for {what}"));
             let message = heard.unwrap().unwrap_or_else(|| panic!("the stream ended before {what}"));
             if let Some(found) = message.message.and_then(&pick) {
                 return found;
@@ -203,7 +203,7 @@ impl Stranger {
         }
     }
 
-    /// The attempt that it is given.
+    /// The attempt that it is granted.
     async fn grant(&mut self) -> Option<v1::AttemptRef> {
         let grant = |said| match said {
             Said::Grant(grant) => Some(grant.jobs[0].attempt),
@@ -214,7 +214,7 @@ impl Stranger {
 }
 
 fn epoch(epoch: u32, train_loss: f64, val_accuracy: f64) -> Event {
-    // What a worker may leave out, and a loss that is not finite, are nobody's fault.
+    // Optional values that are missing, and a loss that is not finite, are valid.
     let (val_loss, train_accuracy) = (Some(f64::NAN), None);
     Event::Epoch(v1::EpochRecord {
         epoch,
@@ -243,13 +243,13 @@ async fn of_messages_that_are_not_read_end_the_stream() {
         let attempt = Some(v1::AttemptRef { sweep_id: 9, job, attempt: 1 });
         v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }
     };
-    // It is told to stop each of these, and never listens. Windows and queues hold a few megabytes.
+    // It receives an order to stop each of these, and never reads. Windows and queues hold a few megabytes.
     let beat = v1::Heartbeat { running: (1..100).map(progress).collect() };
-    // Once it is cut off, nobody takes what it says.
+    // Once it is cut off, no one accepts its messages.
     let talks = async { while stranger.try_say(Message::Heartbeat(beat.clone())).await {} };
     let cut_off = async { while cluster.workers().await[0].state != "disconnected" {} };
     let both = async { tokio::join!(talks, cut_off) };
-    tokio::time::timeout(PATIENCE, both).await.expect("it is not listened to for ever");
+    tokio::time::timeout(PATIENCE, both).await.expect("it is cut off in time");
     cluster.coordinator.until_it_says("does not read its messages");
 }
 
@@ -258,19 +258,19 @@ async fn of_answers_mean_that_nothing_is_listened_to_either() {
     let cluster = Cluster::start(ClusterOptions::default());
     let replaced = Stranger::connect(&cluster, "same").await;
     let _newer = Stranger::connect(&cluster, "same").await;
-    // Its answers have ended, and it talks on.
+    // Its answers have ended, and it keeps sending.
     let talks = async { while replaced.try_say(Message::Heartbeat(v1::Heartbeat::default())).await {} };
-    tokio::time::timeout(PATIENCE, talks).await.expect("nobody takes what it says");
+    tokio::time::timeout(PATIENCE, talks).await.expect("no one accepts its messages");
     assert_eq!(cluster.workers().await[0].state, "connected", "the newer one is");
 }
 
 #[tokio::test]
-async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
+async fn of_sense_quarantine_a_worker_and_the_others_go_on() {
     let cluster = Cluster::start(chaos::light(10));
     let parameters = "{epochs: {value: 2}, seed: {min: 1, max: 6, count: 6}}\nexecution: {attempts_max: 100}";
     let sweep = cluster.submit(parameters).await;
     let mut stranger = Stranger::connect(&cluster, "stranger").await;
-    // Each of these breaks its attempt off; the job is given to it again.
+    // Each of these ends its attempt; the job is granted to it again.
     let impossible =
         [(1, f64::NAN), (1, f64::INFINITY), (1, f64::NEG_INFINITY), (1, -0.1), (1, 4e7), (0, 1.0)];
     for (epoch, epoch_seconds) in impossible {
@@ -286,7 +286,7 @@ async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
         stranger.tell(attempt, epoch(number, 0.5, 0.5)).await;
         stranger.tell(attempt, ended(v1::Outcome::Revoked)).await;
     }
-    // Of sweeps and jobs that it never was given, until it is enough.
+    // About sweeps and jobs that it never was given, until it is quarantined.
     let own = stranger.grant().await;
     for foreign in 0..12 {
         let attempt = v1::AttemptRef { sweep_id: 1 + foreign % 3, job: 6 + foreign, attempt: 1 };
@@ -299,8 +299,8 @@ async fn of_sense_set_a_worker_aside_and_the_others_go_on() {
     };
     stranger.hear("the last acknowledgement", acknowledged).await;
     let workers = cluster.workers().await;
-    assert_eq!(workers[0].state, "set_aside", "{workers:?}");
-    assert!(workers[0].reason.contains("said 21 things that cannot be"), "{workers:?}");
+    assert_eq!(workers[0].state, "quarantined", "{workers:?}");
+    assert!(workers[0].reason.contains("sent 21 invalid reports"), "{workers:?}");
     stranger.tell(own, ended(v1::Outcome::HandedBack)).await;
     let _worker = cluster.worker("honest");
     cluster.watch(sweep).await.until_end().await;

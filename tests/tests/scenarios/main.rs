@@ -1,6 +1,6 @@
 //! Scenarios across processes: real coordinators, real workers, real training.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic reports a failure.
 #![allow(clippy::unwrap_used)]
 
 mod artifacts;
@@ -15,6 +15,7 @@ mod flood;
 mod kills;
 mod leader;
 mod limits;
+mod models;
 mod output;
 mod packs;
 mod processes;

@@ -1,4 +1,4 @@
-//! What commands do where their output cannot be written, and what of foreign text reaches a terminal.
+//! What commands do when their output cannot be written, and what of foreign text reaches a terminal.
 
 use std::{
     fs::{self, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
 
 use tests::{Cluster, ClusterOptions, chaos, dataset, program};
 
-/// Something that takes no byte.
+/// An output that accepts no byte.
 fn full() -> Stdio {
     OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
@@ -80,7 +80,7 @@ async fn that_is_not_taken_fails_the_command_and_a_reader_that_left_does_not() {
     let report = cluster.folder.path().join("report").display().to_string();
     for (name, arguments) in printing(&address, &file, &report) {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        // Refused since the sweep has ended: an error of its own, told without standard output.
+        // Refused because the sweep has ended: another error, reported without standard output.
         if arguments.contains(&"pause") {
             continue;
         }
@@ -140,7 +140,7 @@ fn of_a_run_may_be_lost_but_its_report_is_not() {
     }
 }
 
-/// A trainer whose job fails with text that acts on terminals, reorders what is read, and looks like lines of our own.
+/// A trainer whose job fails with text that controls terminals, reorders what is read, and looks like lines of our own.
 const HOSTILE_TRAINER: &str = r#"echo '{"type": "ready", "protocol": 1, "device": "cpu"}'
 read -r request
 printf '\033[2J\033]0;owned\007\302\233\061m\342\200\256evil\r\nerror: forged\n' >&2
@@ -172,7 +172,7 @@ async fn holds_no_escape_sequences_of_others() {
     assert!(shown >= 6, "the reason is shown in {shown} places only");
 }
 
-/// That neither output has an unsafe character; whether it shows the hostile reason or log line.
+/// Checks that neither output has an unsafe character; returns whether it shows the hostile reason or log line.
 fn is_safe(arguments: &[&str]) -> bool {
     let output = run("sweep", arguments, Stdio::piped(), Stdio::piped());
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();

@@ -6,7 +6,7 @@ use tests::{Cluster, ClusterOptions, kill};
 use crate::completion::assert_whole;
 
 /// Four jobs that may all share a pack.
-const MATES: &str =
+const PACKABLE: &str =
     "{activation: {values: [relu, sigmoid]}, learning_rate: {values: [0.001, 0.0001]}, epochs: {value: 4}}";
 const VAL_IMAGES: f64 = 48.0;
 
@@ -20,7 +20,7 @@ fn packing() -> ClusterOptions {
 async fn alone() -> Results {
     let cluster = Cluster::start(ClusterOptions::default());
     let _worker = cluster.worker("one");
-    let sweep = cluster.submit(MATES).await;
+    let sweep = cluster.submit(PACKABLE).await;
     cluster.watch(sweep).await.until_end().await;
     cluster.results(sweep).await
 }
@@ -45,7 +45,7 @@ fn assert_near(packed: &Results, alone: &Results) {
 async fn give_each_job_its_numbers_and_say_how_many_there_were() {
     let cluster = Cluster::start(packing());
     let _worker = cluster.worker("one");
-    let sweep = cluster.submit(MATES).await;
+    let sweep = cluster.submit(PACKABLE).await;
     let ended = cluster.watch(sweep).await.until_end().await;
     assert_eq!(ended.state(), SweepState::Finished);
     let results = cluster.results(sweep).await;
@@ -60,7 +60,7 @@ async fn give_each_job_its_numbers_and_say_how_many_there_were() {
 async fn go_on_in_halves_from_their_checkpoints_when_their_trainer_is_killed_and_nobody_is_charged() {
     let cluster = Cluster::start(packing());
     let worker = cluster.worker("one");
-    let sweep = cluster.submit(&format!("{MATES}\nexecution: {{attempts_max: 1}}")).await;
+    let sweep = cluster.submit(&format!("{PACKABLE}\nexecution: {{attempts_max: 1}}")).await;
     let mut watch = cluster.watch(sweep).await;
     watch.until_epoch(3).await;
     kill(worker.trainer());

@@ -1,4 +1,4 @@
-//! Signals, processes that stand still, and what processes leave behind.
+//! Signals, stopped processes, and what processes leave behind.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ fn light_trainer(first: &str, epoch_ms: u32) -> String {
     format!("{first} LIGHT_TRAINER_EPOCH_MS={epoch_ms} exec '{}'", program("light-trainer").display())
 }
 
-/// A job that may fail no attempt.
+/// A job with a single attempt.
 async fn submit(cluster: &Cluster, epochs: u32) -> u64 {
     let mut source = source(&format!("{{epochs: {{value: {epochs}}}}}"));
     source.overrides.push("execution.attempts_max=1".to_owned());
@@ -38,7 +38,8 @@ async fn submit(cluster: &Cluster, epochs: u32) -> u64 {
     answer.sweep.unwrap().sweep_id
 }
 
-/// A signal to a worker and all that it has started, as systemd sends it: to trainers first, which is the harder order.
+/// Sends a signal to a worker and everything that it has started, as systemd does: to trainers first, which is the
+/// harder order.
 fn send_to_all(worker: &Worker, signal: Signal) {
     for pid in descendants(worker.pid()).into_iter().rev().filter_map(|pid| Pid::from_raw(pid as i32)) {
         // A keeper may have ended with its trainer.
@@ -117,7 +118,7 @@ async fn a_trainer_that_stands_still_is_ended_and_its_job_is_tried_again() {
 #[tokio::test]
 async fn a_data_set_whose_preparation_stands_still_costs_no_job_an_attempt() {
     let cluster = cluster(None, &["--trainer-silence", "2s"]);
-    // As another process that prepares it, and whose disk does not answer.
+    // Like another process that prepares it, and whose disk does not answer.
     let lock = dataset::lock_path(&dataset::PrepareOptions {
         path: tests::dataset(),
         val_path: None,
@@ -182,7 +183,7 @@ async fn nothing_that_a_trainer_started_is_left_behind() {
     for end in [End::OfTheTrainer, End::ByTheWorkersLeaving, End::OfTheWorker] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pids");
-        // One in a session of its own, one whose parent has ended besides.
+        // One in another session, and one whose parent has ended as well.
         let start = "setsid sleep 1000 & echo $! >> 'FILE'; (setsid sleep 1001 & echo $! >> 'FILE');";
         let first = start.replace("FILE", file.to_str().unwrap());
         let cluster = cluster(Some(light_trainer(&first, 20)), &[]);
@@ -217,7 +218,7 @@ fn example(folder: &Path) -> String {
 
 #[tokio::test]
 async fn the_manuals_example_is_a_trainer() {
-    // It keeps a checkpoint of all its epochs each time, so that so many take some seconds.
+    // Each checkpoint holds all its epochs, so that this many take some seconds.
     const EPOCHS: u32 = 1_000;
     let folder = tempfile::tempdir().unwrap();
     let cluster = cluster(Some(example(folder.path())), &[]);
@@ -241,12 +242,12 @@ async fn the_manuals_example_is_a_trainer() {
     assert_eq!(detail.job.unwrap().state(), JobState::Done);
 }
 
-/// Copies the programs to where the trainer, asked for the GPUs, says nothing, as where a driver hangs.
+/// Copies the programs to where a trainer that is asked for the GPUs does not answer, as when a driver hangs.
 pub(crate) fn with_a_driver_that_hangs(folder: &Path) {
     for name in ["sweep", "sweep-worker"] {
         fs::copy(program(name), folder.join(name)).unwrap();
     }
-    // It runs the script that is called as what the trainer is asked for.
+    // It runs the script that is named like the trainer's argument.
     fs::copy("/bin/sh", folder.join("sweep-trainer")).unwrap();
     fs::write(folder.join("devices"), "echo $$ > pid.new\nmv pid.new pid\nexec sleep 1000\n").unwrap();
 }

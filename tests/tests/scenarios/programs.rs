@@ -11,10 +11,10 @@ use std::{
 use proto::v1;
 use tests::{Cluster, ClusterOptions, program};
 
-/// What is as long as anything here may take to look again for a file.
+/// How often to look for a file.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Three lines of it know of the sweep.
+/// Three of its lines know of the sweep.
 const REPORTING: &str = "\
 import sweep
 p = sweep.parameters(rate=0.5, width=1)
@@ -22,7 +22,7 @@ for epoch in range(1, 4):
     sweep.report(epoch, **{'pain/night': p.rate * epoch, 'recall': p.width / epoch})
 ";
 
-/// Knows nothing of any sweep.
+/// Does not know of any sweep.
 const UNCHANGED: &str = "\
 import argparse
 parser = argparse.ArgumentParser()
@@ -34,7 +34,7 @@ for epoch in (1, 2):
     print(f'epoch {epoch}: loss={given.rate / epoch} fast={given.fast:d}', flush=True)
 ";
 
-/// Keeps a checkpoint after each epoch; in the middle of the fourth, its first attempt waits until there is a gate.
+/// Keeps a checkpoint after each epoch; in the middle of the fourth, its first attempt waits for the gate file.
 const RESUMING: &str = "\
 import json, os, time
 import sweep
@@ -58,7 +58,69 @@ for epoch in range(start, 9):
     sweep.report(epoch, value=value)
 ";
 
-/// Prints what is no text, leaves a child in a session of its own, and neither of them heeds SIGTERM.
+/// Keeps a checkpoint after each epoch; between the fourth one and its report, it waits until there is a gate;
+/// before the fourth epoch, until there is another one.
+const BETWEEN: &str = "\
+import json, os, time
+import sweep
+p = sweep.parameters(rate=0.5)
+value, start = 1.0, 1
+found = sweep.load()
+if found:
+    with open(os.path.join(found, 'state.json')) as file:
+        value, start = json.load(file)
+def save(folder):
+    with open(os.path.join(folder, 'state.json'), 'w') as file:
+        json.dump([value, epoch + 1], file)
+def wait(ending):
+    while not os.path.exists(os.environ['GATE'] + ending):
+        time.sleep(0.01)
+for epoch in range(start, 9):
+    if epoch == 4:
+        wait('.begin')
+    value = value * p.rate + 1 / epoch
+    sweep.checkpoint(save)
+    if epoch == 4:
+        wait('')
+    with open(os.environ['REACHED'], 'a') as file:
+        file.write('%s %d\\n' % (os.environ['SWEEP_ATTEMPT'], epoch))
+    sweep.report(epoch, value=value)
+";
+
+/// Knows of the folder for checkpoints, and nothing else of any sweep. Its first attempt dies between its third state and what it
+/// would have printed.
+const FOLDER_ALONE: &str = "\
+import json, os
+path = os.path.join(os.environ['SWEEP_CHECKPOINT_DIR'], 'state.json')
+value, start = 1.0, 1
+if os.path.exists(path):
+    with open(path) as file:
+        value, start = json.load(file)
+for epoch in range(start, 6):
+    value = value * 0.5 + 1 / epoch
+    with open(path + '.new', 'w') as file:
+        json.dump([value, epoch + 1], file)
+    os.replace(path + '.new', path)
+    if epoch == 3 and os.environ['SWEEP_ATTEMPT'] == '1':
+        os._exit(3)
+    print(f'epoch {epoch}: value={value!r}', flush=True)
+";
+
+/// A ridge regression with numpy; three lines of it know of the sweep.
+const NUMPY: &str = "\
+import numpy
+import sweep
+p = sweep.parameters(rate=0.1, penalty=0.0)
+random = numpy.random.default_rng(0)
+x = random.normal(size=(200, 3))
+y = x @ [1.0, -2.0, 0.5] + random.normal(scale=0.1, size=200)
+weights = numpy.zeros(3)
+for epoch in range(1, 21):
+    weights -= p.rate * (x.T @ (x @ weights - y) / len(y) + p.penalty * weights)
+    sweep.report(epoch, loss=numpy.mean((x @ weights - y) ** 2), norm=numpy.linalg.norm(weights))
+";
+
+/// Prints invalid text, leaves a child in another session, and neither of them obeys SIGTERM.
 const STUBBORN: &str = "\
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -76,7 +138,7 @@ while True:
     time.sleep(60)
 ";
 
-/// A folder with a script and a sweep file for it; the sweep file.
+/// A folder with a script and a sweep file for it; returns the sweep file.
 fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("train.py"), script).unwrap();
@@ -85,12 +147,12 @@ fn project(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     file
 }
 
-/// `sweep run` of such a project; what lies in its output folder are its results.
+/// Runs `sweep run` on such a project; returns its output folder.
 fn run(folder: &Path, script: &str, sweep: &str) -> PathBuf {
     run_by(&program("sweep"), folder, script, sweep)
 }
 
-/// The same by a certain `sweep`.
+/// The same, with another `sweep` program.
 fn run_by(program: &Path, folder: &Path, script: &str, sweep: &str) -> PathBuf {
     let file = project(&folder.join("own"), script, sweep);
     let results = folder.join("results");
@@ -130,7 +192,7 @@ fn command(cluster: &Cluster, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a command printed that must succeed.
+/// The output of a command that must succeed.
 fn printed(cluster: &Cluster, arguments: &[&str]) -> String {
     let output = command(cluster, arguments);
     assert!(output.status.success(), "{output:?}");
@@ -143,14 +205,14 @@ fn permissive() -> Cluster {
     Cluster::start(ClusterOptions { lease: "2s", worker, ..ClusterOptions::default() })
 }
 
-/// Waits until `found` gives something.
+/// Waits until `found` returns something.
 fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
     let patience = Instant::now() + tests::PATIENCE;
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(Instant::now() < patience, "waited in vain for: {what}");
+        assert!(Instant::now() < patience, "gave up waiting for: {what}");
         std::thread::sleep(LOOK_INTERVAL);
     }
 }
@@ -181,6 +243,29 @@ fn a_script_that_reports_has_its_own_parameters_and_metrics_in_the_results() {
 }
 
 #[test]
+fn a_numpy_script_that_was_changed_by_three_lines_is_swept() {
+    let Some(numpy) = tests::tool("numpy").filter(|folder| folder.is_dir()) else {
+        tests::skipped("the cache of `make test` holds no numpy: a script that uses it is not tested");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = format!(
+        "program: train.py\nmetric: {{name: loss, goal: minimize}}\nexecution: {{env: {{PYTHONPATH: {numpy:?}}}}}\n\
+         parameters: {{rate: {{values: [0.1, 0.5]}}, penalty: {{values: [0.0, 1.0]}}}}\n"
+    );
+    let results = run(folder.path(), NUMPY, &sweep);
+    let jobs = rows(&results.join("results.csv"));
+    assert_eq!(jobs.len(), 4);
+    let of = |rate: f64, penalty: f64, column: &str| {
+        let is_it = |row: &&BTreeMap<_, _>| number(row, "rate") == rate && number(row, "penalty") == penalty;
+        number(jobs.iter().find(is_it).unwrap(), column)
+    };
+    assert!(of(0.5, 0.0, "loss") < 0.02 && of(0.1, 0.0, "loss") > of(0.5, 0.0, "loss"), "{jobs:?}");
+    assert!(of(0.5, 1.0, "norm") < of(0.5, 0.0, "norm"), "{jobs:?}");
+    assert_eq!(rows(&results.join("epochs.csv")).len(), 4 * 20);
+}
+
+#[test]
 fn a_script_that_was_not_changed_is_read_by_a_pattern() {
     let folder = tempfile::tempdir().unwrap();
     let sweep = "program: train.py\nmetric: {name: loss, goal: minimize}\n\
@@ -205,7 +290,7 @@ fn a_script_is_swept_where_no_trainer_of_models_is_installed() {
     }
     let sweep = "program: train.py\nmetric: {name: recall, goal: maximize}\nparameters: {width: {values: [3, 6]}}\n\
                  execution: {files: [\"more/*.txt\"]}\n";
-    // What is listed is sent next to the script, which is sent in any case.
+    // Listed files are sent in addition to the script, which is always sent.
     fs::create_dir_all(folder.path().join("own/more")).unwrap();
     fs::write(folder.path().join("own/more/scale.txt"), "2").unwrap();
     let script = format!("assert open('more/scale.txt').read() == '2'\n{REPORTING}");
@@ -213,14 +298,14 @@ fn a_script_is_swept_where_no_trainer_of_models_is_installed() {
     assert!(rows(&results.join("results.csv")).iter().all(|row| row["state"] == "done"));
 }
 
-/// Submits the program that resumes, with its gate at `gate`.
-fn submit_resuming(cluster: &Cluster, gate: &Path) {
+/// Submits a program that resumes, with its gate at `gate`.
+fn submit_resuming(cluster: &Cluster, script: &str, gate: &Path) {
     let reached = cluster.folder.path().join("reached");
     let sweep = format!(
         "program: train.py\nmetric: {{name: value, goal: minimize}}\nparameters: {{rate: {{value: 0.3}}}}\n\
          execution: {{env: {{REACHED: {reached:?}, GATE: {gate:?}}}}}\n"
     );
-    let file = project(&cluster.folder.path().join("own"), RESUMING, &sweep);
+    let file = project(&cluster.folder.path().join("own"), script, &sweep);
     printed(cluster, &["submit", file.to_str().unwrap()]);
 }
 
@@ -235,12 +320,12 @@ fn values(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u32, Vec<(String, u6
     records.map(|record| (record.epoch, metrics(record))).collect()
 }
 
-/// Whether the third epoch, which was reported after its checkpoint, is kept with it below the folder.
-fn third_epoch_is_kept(folder: &Path) -> bool {
+/// Whether a file whose name begins and ends so lies below the folder.
+fn has_file(folder: &Path, prefix: &str, ending: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        (name.starts_with("0000000002-") && name.ends_with(".tail")) || third_epoch_is_kept(&path)
+        (name.starts_with(prefix) && name.ends_with(ending)) || has_file(&path, prefix, ending)
     })
 }
 
@@ -248,13 +333,14 @@ fn third_epoch_is_kept(folder: &Path) -> bool {
 async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_same_numbers() {
     let cluster = permissive();
     let gate = cluster.folder.path().join("gate");
-    submit_resuming(&cluster, &gate);
+    submit_resuming(&cluster, RESUMING, &gate);
     let one = cluster.worker("one");
     let mut watch = cluster.watch(1).await;
     let reached = cluster.folder.path().join("reached");
     until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
     let checkpoints = cluster.folder.path().join("checkpoints");
-    until("the third checkpoint", || third_epoch_is_kept(&checkpoints).then_some(()));
+    let third = || has_file(&checkpoints, "0000000002-", ".tail").then_some(());
+    until("the third epoch, which was reported after its checkpoint", third);
     watch.until_epoch(3).await;
     let processes = tests::descendants(one.pid());
     one.kill();
@@ -265,16 +351,126 @@ async fn a_program_that_is_killed_with_its_worker_goes_on_elsewhere_with_the_sam
     let attempts = cluster.job(1, 1).await.attempts;
     let [first, second] = attempts.as_slice() else { panic!("{attempts:?}") };
     assert_eq!((first.worker.as_str(), second.worker.as_str()), ("one", "two"));
-    // The third epoch was reported after its checkpoint: it is taken over, but not counted.
-    assert_eq!(second.resumed_epochs, 2, "{second:?}");
+    assert_eq!(second.resumed_epochs, 3, "{second:?}");
     assert_eq!(fs::read_to_string(&reached).unwrap(), "1 1\n2 4\n", "no epoch is trained twice");
     let undisturbed = permissive();
-    submit_resuming(&undisturbed, &gate);
+    submit_resuming(&undisturbed, RESUMING, &gate);
     let _worker = undisturbed.worker("one");
     undisturbed.watch(1).await.until_end().await;
     let expected = values(&undisturbed.results(1).await);
     assert_eq!(expected.len(), 8);
     assert_eq!(values(&cluster.results(1).await), expected);
+}
+
+#[tokio::test]
+async fn a_program_continues_on_its_machine_where_no_place_for_checkpoints_is_given() {
+    let cluster = Cluster::start(ClusterOptions { lease: "2s", ..ClusterOptions::default() });
+    let gate = cluster.folder.path().join("gate");
+    submit_resuming(&cluster, RESUMING, &gate);
+    let worker = permissive_worker(&cluster);
+    let mut watch = cluster.watch(1).await;
+    watch.until_epoch(3).await;
+    let kept = cluster.folder.path().join("spool-may/checkpoints");
+    let third = || has_file(&kept, "0000000002-", ".tail").then_some(());
+    until("the third epoch, which was reported after its checkpoint", third);
+    let reached = cluster.folder.path().join("reached");
+    until("the middle of the fourth epoch", || fs::exists(&reached).unwrap().then_some(()));
+    let processes = tests::descendants(worker.0.id());
+    drop(worker);
+    processes.into_iter().for_each(tests::wait_for_end);
+    fs::write(&gate, "").unwrap();
+    let _again = permissive_worker(&cluster);
+    watch.until_end().await;
+    assert_eq!(fs::read_to_string(&reached).unwrap(), "1 1\n2 4\n", "no epoch is trained twice");
+    let attempts = cluster.job(1, 1).await.attempts;
+    assert_eq!(attempts.last().unwrap().resumed_epochs, 3, "{attempts:?}");
+    until("the end of what was kept", || (!has_file(&kept, "", ".checkpoint")).then_some(()));
+}
+
+#[tokio::test]
+async fn a_program_whose_files_are_not_there_is_refused_before_anything_is_kept() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let folder = cluster.folder.path().join("own");
+    let sweep = "name: own\ncommand: [python3, train.py]\nmetric: {name: recall, goal: maximize}\n\
+                 parameters: {width: {values: [1, 2]}}\n";
+    let file = project(&folder, REPORTING, sweep);
+    let file = file.to_str().unwrap();
+    let results = folder.join("results").to_str().unwrap().to_owned();
+    for arguments in [&["validate", file][..], &["submit", file], &["run", file, "--output", &results]] {
+        let output = match arguments[0] {
+            "submit" => command(&cluster, arguments),
+            _ => Command::new(program("sweep")).args(arguments).output().unwrap(),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("\"train.py\" is a file next to the sweep file"), "{arguments:?}: {said}");
+    }
+    assert!(!fs::exists(&results).unwrap());
+    // Who does not send them is refused, too.
+    let text = "program: train.py\nmetric: {name: recall, goal: maximize}\n".to_owned();
+    let source = v1::SweepSource { text, ..v1::SweepSource::default() };
+    let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
+    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    assert!(refused.message().contains("execution.files"), "{refused:?}");
+    let sweeps = cluster.client().await.list_sweeps(v1::ListSweepsRequest::default()).await.unwrap();
+    assert!(sweeps.into_inner().sweeps.is_empty());
+}
+
+#[tokio::test]
+async fn an_epoch_whose_report_was_lost_after_its_checkpoint_is_trained_again() {
+    let cluster = permissive();
+    let gate = cluster.folder.path().join("gate");
+    submit_resuming(&cluster, BETWEEN, &gate);
+    let one = cluster.worker("one");
+    let mut watch = cluster.watch(1).await;
+    watch.until_epoch(3).await;
+    let checkpoints = cluster.folder.path().join("checkpoints");
+    let third = || has_file(&checkpoints, "0000000002-", ".tail").then_some(());
+    until("the third checkpoint and the report after it", third);
+    fs::write(gate.with_extension("begin"), "").unwrap();
+    let fourth = || has_file(&checkpoints, "0000000003-0000000001-", ".checkpoint").then_some(());
+    until("the fourth checkpoint", fourth);
+    let processes = tests::descendants(one.pid());
+    one.kill();
+    processes.into_iter().for_each(tests::wait_for_end);
+    fs::write(&gate, "").unwrap();
+    let _two = cluster.worker("two");
+    watch.until_end().await;
+    let attempts = cluster.job(1, 1).await.attempts;
+    let [_, ahead, last] = attempts.as_slice() else { panic!("{attempts:?}") };
+    assert!(ahead.reason.contains("ahead of the reported epochs"), "{ahead:?}");
+    assert_eq!(last.resumed_epochs, 3, "{last:?}");
+    let reached = fs::read_to_string(cluster.folder.path().join("reached")).unwrap();
+    assert_eq!(reached, "1 1\n1 2\n1 3\n2 5\n3 4\n3 5\n3 6\n3 7\n3 8\n");
+    let undisturbed = permissive();
+    submit_resuming(&undisturbed, BETWEEN, &gate);
+    let _worker = undisturbed.worker("one");
+    undisturbed.watch(1).await.until_end().await;
+    let expected = values(&undisturbed.results(1).await);
+    assert_eq!(expected.len(), 8);
+    assert_eq!(values(&cluster.results(1).await), expected);
+}
+
+#[test]
+fn no_epoch_is_missing_of_a_script_that_uses_the_folder_for_checkpoints_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = "program: train.py\nmetric: {name: value, goal: minimize}\nparameters: {rate: {value: 1}}\n\
+                 metrics: {pattern: 'epoch (?P<epoch>\\d+): value=(?P<value>\\S+)'}\n";
+    let results = run(folder.path(), FOLDER_ALONE, sweep);
+    let jobs = rows(&results.join("results.csv"));
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    // It failed, was ahead of what was printed, and started over.
+    assert_eq!((job["state"].as_str(), job["attempts"].as_str()), ("done", "3"), "{job:?}");
+    let mut value = 1.0;
+    let expected: Vec<(f64, f64)> = (1..=5)
+        .map(|epoch| {
+            value = value * 0.5 + 1.0 / f64::from(epoch);
+            (f64::from(epoch), value)
+        })
+        .collect();
+    let epochs = rows(&results.join("epochs.csv"));
+    let told: Vec<_> = epochs.iter().map(|row| (number(row, "epoch"), number(row, "value"))).collect();
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
@@ -291,7 +487,7 @@ async fn a_worker_that_may_run_no_programs_is_given_none_and_the_sweep_says_why_
         "{shown}"
     );
     assert!(cluster.job(1, 1).await.attempts.is_empty(), "it was given nothing");
-    // The next worker may, and the sweep goes on.
+    // The next worker may, and the sweep continues.
     let may = permissive_worker(&cluster);
     cluster.watch(1).await.until_end().await;
     let attempts = cluster.job(1, 1).await.attempts;

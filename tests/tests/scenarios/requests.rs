@@ -1,4 +1,4 @@
-//! Users and workers who are let in and ask for too much: nobody else waits for them, and memory stays bounded.
+//! Accepted users and workers that ask for too much: no one else waits for them, and memory stays bounded.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use tonic::Code;
 
 use super::limits::Stranger;
 
-/// How long a list may take while others have much read: it should be there within a second, and is within a tenth where
-/// two cores do nothing else; three times as long, as the tests share their cores with others.
+/// How long a list may take while others have much read: it should take at most a second, and takes a tenth on two idle
+/// cores; three times as long, as the tests share their cores.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-/// The most memory that the coordinator ever had, in MiB.
+/// The peak memory of the coordinator, in MiB.
 fn memory_mib(cluster: &Cluster) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", cluster.coordinator.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -34,7 +34,7 @@ async fn submit(
     client.submit(request).await.map(tonic::Response::into_inner)
 }
 
-/// A sweep over so many learning rates, written out.
+/// A sweep over `count` learning rates, written out.
 fn rates(count: u32) -> String {
     let rates: Vec<String> = (1..=count).map(|rate| format!("0.{rate:05}123456789")).collect();
     format!(
@@ -71,7 +71,7 @@ async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
     let sweep =
         cluster.submit(&format!("{{epochs: {{value: {EPOCHS}}}, seed: {{min: 1, max: 2, count: 2}}}}")).await;
     cluster.watch(sweep).await.until_some_job_is_in_the_middle().await;
-    // Half of a million points is marked again and again.
+    // Half of a million points are marked again and again.
     let exclude = vec!["{activation: relu}"; 40].join(", ");
     let text = format!(
         "name: slow\ndataset: {{path: d}}\nparameters: {{activation: {{values: [relu, sigmoid]}}, \
@@ -107,12 +107,12 @@ async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
     assert!(longest < ANSWERED_WITHIN, "others wait for {longest:?}");
     assert!(refused > 0, "as many were read at the same time as were sent");
     assert!(memory_mib(&cluster) < 700, "{} MiB", memory_mib(&cluster));
-    // Who goes away has nothing read any more, so that there is room for the next one.
+    // A client that leaves frees its place for the next one.
     calls.shutdown().await;
     let asked = Instant::now();
     while let Err(status) = submit(&mut witness, rates(1), "").await {
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-        assert!(asked.elapsed() < PATIENCE, "what nobody waits for is read all the same");
+        assert!(asked.elapsed() < PATIENCE, "it is read although no one waits for it");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.watch(sweep).await.until_end().await;
@@ -134,12 +134,12 @@ async fn of_workers_that_read_nothing_fill_no_memory() {
         let attempt = Some(v1::AttemptRef { sweep_id: 9, job, attempt: 1 });
         v1::AttemptProgress { attempt, epoch: 1, fraction: 0.5 }
     };
-    // It is told to stop each of these, and never listens.
+    // It receives an order to stop each of these, and never reads.
     let beat = v1::Heartbeat { running: (1..=20_000).map(progress).collect() };
     let mut cut_off = Vec::new();
     for _ in 0..200 {
         for stranger in std::mem::take(&mut deaf) {
-            // One that was cut off is not asked any more; it stays, and does not listen to that either.
+            // A worker that was cut off gets no more orders; it stays and reads nothing.
             let is_heard = stranger.try_say(Message::Heartbeat(beat.clone())).await;
             if is_heard { deaf.push(stranger) } else { cut_off.push(stranger) }
         }

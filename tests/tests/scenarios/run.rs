@@ -56,7 +56,7 @@ fn checkpoints(folder: &Path) -> usize {
 fn read_until(child: &mut Child, found: impl Fn(&str) -> bool) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| found(&line.unwrap())), "the run ended before");
-    // Whoever prints after this must not be stopped by a closed pipe.
+    // Later output must not hit a closed pipe.
     std::thread::spawn(move || lines.for_each(drop));
 }
 
@@ -73,7 +73,7 @@ fn one_command_makes_the_report() {
     for name in ["report.html", "report.md", "results.json", "epochs.csv", "figures/time-vs-accuracy.png"] {
         assert!(folder.path().join("results").join(name).is_file(), "{name}");
     }
-    // The best job's weights, and what they are.
+    // The best job's weights, and their description.
     let best = folder.path().join("results/best");
     let facts: serde_json::Value =
         serde_json::from_slice(&fs::read(best.join("model.json")).unwrap()).unwrap();
@@ -94,10 +94,11 @@ fn one_command_makes_the_report() {
     assert_eq!(other.status.code(), Some(1));
     let told = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        told.contains("cannot go on with this file") && told.contains("`dataset.split_seed` cannot change"),
+        told.contains("cannot continue with this file")
+            && told.contains("`dataset.split_seed` cannot change"),
         "{told}"
     );
-    // More values are more jobs; what is done stays, also what the file has no more.
+    // More values are more jobs; finished jobs stay, even those that the file no longer has.
     let more = "{learning_rate: {values: [0.001, 0.01]}, epochs: {value: 2}}";
     let grown = command(folder.path(), more).args(["--set", "name=grown"]).output().unwrap();
     let told = String::from_utf8_lossy(&grown.stderr).into_owned();
@@ -140,7 +141,7 @@ fn a_run_that_was_stopped_goes_on_where_it_was() {
         let resumed = folder.path().join("results").exists();
         let mut child = command(folder.path(), parameters).stdout(Stdio::piped()).spawn().unwrap();
         read_until(&mut child, |line| line.contains("epoch 5/12"));
-        // Seven epochs later they are removed; of a job that was resumed, nobody knows how far it is.
+        // Seven epochs later they are removed; of a resumed job it is not known how far it is.
         assert!(resumed || checkpoints(folder.path()) > 0, "checkpoints lie in the output directory");
         stop(child.id());
         let code = child.wait().unwrap().code();
@@ -169,7 +170,7 @@ fn a_worker_that_dies_is_started_again() {
     assert_eq!((rows[0]["state"].as_str(), rows[0]["attempts"].as_str()), ("done", "2"), "{rows:?}");
 }
 
-/// Waits until three workers run and `dead` is none of them; the one that has run for longest.
+/// Waits until three workers run and `dead` is none of them; returns the oldest one.
 fn oldest_of_three(run: u32, dead: u32) -> u32 {
     let patience = Instant::now() + tests::PATIENCE;
     loop {
@@ -187,13 +188,13 @@ fn workers_that_die_one_after_another_are_started_again_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut run =
         command_with_workers("3", folder.path(), "{seed: {values: [1, 2, 3, 4, 5, 6]}, epochs: {value: 5}}");
-    // However long the kills take, no job ends before them.
+    // No job ends before the kills, however long they take.
     let gate = folder.path().join("gate");
     run.env("SWEEP_TRAINER", program("light-trainer")).env("LIGHT_TRAINER_GATE", &gate);
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut child = run.args(["--slots", "2"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     read_until(&mut child, |line| line.contains("epoch 2/5"));
-    // In turn, each three times: together more often than one of them may.
+    // In turn, each three times: together more often than a single one may.
     let mut dead = 0;
     for _ in 0..9 {
         dead = oldest_of_three(child.id(), dead);

@@ -104,7 +104,7 @@ fn other_machines_are_not_served_without_a_token() {
     assert!(text.contains("--token-file") && text.contains("--insecure"), "{text}");
 }
 
-/// A command that leaves the coordinator so few descriptors that sixteen connections are all it takes.
+/// A command that leaves the coordinator so few descriptors that it accepts only sixteen connections.
 fn few_descriptors() -> Vec<String> {
     ["sh", "-c", "ulimit -n 80 && exec \"$@\"", "sh"].map(str::to_owned).to_vec()
 }
@@ -118,13 +118,13 @@ async fn who_begins_a_handshake_and_falls_silent_locks_nobody_out() {
     let serve = ["--tls-cert", &certificate, "--tls-key", &key].map(str::to_owned).to_vec();
     let cluster =
         Cluster::start(ClusterOptions { serve, through: few_descriptors(), ..ClusterOptions::default() });
-    // The head of a TLS record and of a ClientHello, and some of its random bytes.
+    // The header of a TLS record and of a ClientHello, and some of its random bytes.
     let mut begun = vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
     begun.resize(41, 7);
     let silent: Vec<TcpStream> = (0..50)
         .map(|_| {
             let mut stream = TcpStream::connect(cluster.coordinator.address).unwrap();
-            // One that had to give way already.
+            // This connection may already have been closed.
             let _ = stream.write_all(&begun);
             stream
         })

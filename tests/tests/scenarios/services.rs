@@ -1,4 +1,4 @@
-//! What every gRPC tool expects of a server, health and reflection; and what supervisors do: signals.
+//! What gRPC tools expect of a server, health and reflection; and what supervisors do: signals.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn reflection_names_the_services() {
     }
 }
 
-/// Keeps a stream open, so that a stop in order takes some seconds.
+/// Keeps a stream open, so that an orderly stop takes some seconds.
 async fn listen(cluster: &Cluster) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
     let mut client = HealthClient::new(cluster.channel().await);
     let mut changes = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();

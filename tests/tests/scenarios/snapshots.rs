@@ -1,5 +1,5 @@
-//! The files of programs: sent by content, over a coordinator that is killed meanwhile, once whoever sends them, and read by
-//! workers as they are.
+//! The files of programs: uploaded by content, across a kill of the coordinator, once for all senders, and read by
+//! workers unchanged.
 
 use std::{
     fs,
@@ -49,7 +49,7 @@ fn told(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The files of `folder` as `sweep submit` names them.
+/// The files of `folder`, in the form in which `sweep submit` names them.
 fn snapshot(folder: &Path) -> v1::Snapshot {
     let file = |path: &str| {
         let content = fs::read(folder.join(path)).unwrap();
@@ -75,7 +75,7 @@ async fn files_are_sent_once_also_over_a_coordinator_that_is_killed_half_way() {
     let wanted = snapshot(&folder);
     let asked = put(&cluster, &wanted).await;
     assert_eq!(asked.missing.len(), 3);
-    // A submission that comes as far as the first piece of the large file.
+    // A submission that gets as far as the first piece of the large file.
     let table = table();
     let first = v1::ContentPiece {
         blake3: ContentHash::of(&table).to_string(),
@@ -102,7 +102,7 @@ async fn files_are_sent_once_also_over_a_coordinator_that_is_killed_half_way() {
     let other = project(&cluster, "other");
     fs::rename(other.join("lib/empty.py"), other.join("lib/renamed.py")).unwrap();
     assert!(told(&submit(&cluster, &other)).contains("sent: nothing"));
-    // The sweep names its files after a restart, too, which removes what nobody names.
+    // The sweep still names its files after a restart, which removes what no sweep names.
     cluster.replace_coordinator();
     let request = v1::GetSweepRequest { sweep_id: 1 };
     let sweep = cluster.client().await.get_sweep(request).await.unwrap().into_inner();

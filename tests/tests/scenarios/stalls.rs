@@ -1,5 +1,5 @@
-//! Connections to the database that stand still: a stopped process of the server looks to its client as a firewall that
-//! forgot the connection does.
+//! Stalled connections to the database: to its client, a stopped process of the server looks like a firewall that
+//! forgot the connection.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,8 +19,8 @@ use tokio::{
     sync::Notify,
 };
 
-/// How long a connection that stands still may stop writes: another coordinator takes over within 10 s; three times that,
-/// as the tests share their cores with others.
+/// How long a stalled connection may stop writes: another coordinator takes over within 10 s; three times that, as the
+/// tests share their cores.
 const WRITES_GO_ON_WITHIN: Duration = Duration::from_secs(30);
 
 /// The name of the database in a URL of the tests' server.
@@ -40,8 +40,8 @@ fn backends(server: &Postgres, database: &str, rest: &str) -> Vec<u32> {
     server.psql("postgres", &query).lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Stops a process of the server that does nothing just now: one that is stopped within a transaction holds its locks, and nobody
-/// can write what it may still write. False where it is gone.
+/// Stops a process of the server that is idle: one that is stopped within a transaction holds its locks, and no one can
+/// write what it may still write. False if it is gone.
 fn stop_between_transactions(server: &Postgres, database: &str, pid: u32) -> bool {
     loop {
         if backends(server, database, &format!("AND pid = {pid}")).is_empty() {
@@ -55,7 +55,7 @@ fn stop_between_transactions(server: &Postgres, database: &str, pid: u32) -> boo
     }
 }
 
-/// Submits a sweep to whoever leads, again and again with one key until it is acknowledged.
+/// Submits a sweep to the leader, repeatedly with the same key until it is acknowledged.
 async fn submit(coordinators: [&Coordinator; 2], key: &str) -> u64 {
     let asked = async {
         loop {
@@ -78,7 +78,7 @@ async fn submit(coordinators: [&Coordinator; 2], key: &str) -> u64 {
 
 #[tokio::test]
 async fn of_any_one_connection_does_not_stop_writes() {
-    // A server of its own: others would see its processes stand still.
+    // A separate server: others would notice its stopped processes.
     let Some(server) = Postgres::start() else { return };
     let url = server.database();
     let name = database(&url);
@@ -87,7 +87,7 @@ async fn of_any_one_connection_does_not_stop_writes() {
     cluster.coordinator.until_it_leads(true).await;
     let coordinators = [&cluster.coordinator, &other];
     let mut sweeps = vec![submit(coordinators, "before").await];
-    // The report reads by a connection that is neither the writer's nor the beat's.
+    // The report reads over a connection that is neither the writer's nor the heartbeat's.
     assert_eq!(cluster.results(sweeps[0]).await.len(), 1);
     let mut stopped = 0;
     for pid in backends(&server, &name, "") {
@@ -140,17 +140,17 @@ async fn of_the_writers_connection_costs_running_jobs_nothing() {
     }
 }
 
-/// A network between coordinators and a PostgreSQL that can lose one connection: it goes on carrying the others, and tells
-/// neither end.
+/// A network between coordinators and a PostgreSQL that can lose one connection: it keeps carrying the others, and
+/// tells neither end.
 struct Network {
-    /// Whether the connection that next begins a transaction is lost right after it.
+    /// Whether the connection that begins the next transaction is lost right after it.
     loses_next: Arc<AtomicBool>,
     lost: Arc<Notify>,
     folder: TempDir,
 }
 
 impl Network {
-    /// One that carries all connections to the server at this socket.
+    /// A network that carries all connections to the server at this socket.
     fn before(server: PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
@@ -173,7 +173,7 @@ impl Network {
     }
 }
 
-/// Carries what both ends say until one of them closes, or the connection is lost.
+/// Carries data both ways until one end closes, or the connection is lost.
 async fn carry(client: UnixStream, server: UnixStream, loses_next: Arc<AtomicBool>, lost: Arc<Notify>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -186,7 +186,7 @@ async fn carry(client: UnixStream, server: UnixStream, loses_next: Arc<AtomicBoo
         let begins = piece[..length].windows(BEGIN.len()).any(|words| words == BEGIN);
         if begins && loses_next.swap(false, Ordering::SeqCst) {
             lost.notify_one();
-            // Both ends stay open, and hear nothing any more.
+            // Both ends stay open, and receive nothing more.
             std::future::pending::<()>().await;
         }
     }
@@ -198,7 +198,7 @@ const SOCKET: &str = ".s.PGSQL.5432";
 /// What a transaction begins with.
 const BEGIN: &[u8] = b"BEGIN";
 
-// The network carries on while the test waits for programs to start.
+// The network keeps running while the test waits for programs to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn of_a_connection_that_the_network_lost_in_a_transaction_stops_no_writes() {
     let Some(server) = Postgres::start() else { return };

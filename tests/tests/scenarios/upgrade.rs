@@ -1,12 +1,12 @@
-//! A newer program on a database of an older one: what is there counts, and what was under way goes on.
+//! A newer program on a database of an older one: its content counts, and running work continues.
 
 use proto::v1;
 use tests::{Cluster, ClusterOptions, Postgres, chaos};
 
-/// Databases that sweep 0.1.0 left behind when it was killed half-way through the first of two sweeps.
+/// Databases that sweep 0.1.0 left when it was killed half-way through the first of two sweeps.
 const SQLITE: &str = include_str!("../../fixtures/before.sqlite.sql");
 const POSTGRES: &str = include_str!("../../fixtures/before.postgres.sql");
-/// The same of the version before metrics had names: a job runs, one is cancelled, and one set of weights is kept.
+/// The same for the version before metrics had names: a job runs, one is cancelled, and one set of weights is kept.
 const FOUR_COLUMNS: &str = include_str!("../../fixtures/four-columns.sqlite.sql");
 const FOUR_COLUMNS_POSTGRES: &str = include_str!("../../fixtures/four-columns.postgres.sql");
 /// Seeds of both sweeps, by their jobs: the fixtures' parameters.
@@ -15,7 +15,7 @@ const EPOCHS: [u32; 2] = [4, 2];
 /// The times of the fixtures' epochs, which new ones do not have.
 const SECONDS_BEFORE: f64 = 0.4;
 
-/// Lets a coordinator go on with a store of before, in which so many jobs of the first sweep were done.
+/// Lets a coordinator continue with an old store, in which `done_before` jobs of the first sweep were done.
 async fn goes_on(store: String, done_before: usize) {
     let cluster = Cluster::start(ClusterOptions { store: Some(store), ..chaos::light(10) });
     cluster.coordinator.until_it_leads(true).await;
@@ -53,7 +53,7 @@ async fn a_file_of_the_version_before_is_gone_on_with() {
     goes_on(format!("sqlite:{}", path.display()), 3).await;
 }
 
-/// A PostgreSQL database with the content of a dump; none where this machine has no PostgreSQL.
+/// A PostgreSQL database with the content of a dump; none if this machine has no PostgreSQL.
 fn postgres_with(dump: &str) -> Option<String> {
     let server = Postgres::shared()?;
     let url = server.database();
@@ -69,7 +69,7 @@ async fn a_postgresql_database_of_the_version_before_is_gone_on_with() {
     goes_on(url, 4).await;
 }
 
-/// Lets a coordinator go on with a store from before metrics had names.
+/// Lets a coordinator continue with a store from before metrics had names.
 async fn goes_on_with_names(store: String) {
     let cluster = Cluster::start(ClusterOptions { store: Some(store), ..chaos::light(10) });
     cluster.coordinator.until_it_leads(true).await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::v1;
-use terms::{AttemptKey, EpochMetrics, JobKey};
+use terms::{AttemptKey, JobKey};
 use trainer_protocol::{DatasetSummary, EpochLine, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 use worker::agent::{
     session::{
@@ -108,6 +108,7 @@ impl Node {
             |index| v1::Slot { index, device: "cpu".to_owned(), description: String::new(), pack_size_max };
         let name = format!("w{name}").parse().expect("a letter and a digit name a worker");
         let identity = Identity {
+            trainables: Vec::new(),
             name,
             instance: String::new(),
             predecessors: Vec::new(),
@@ -239,7 +240,7 @@ impl Trainer {
 }
 
 fn line(attempt: AttemptKey, epoch: u32) -> FromTrainer {
-    let EpochMetrics { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
+    let v1::EpochRecord { train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy, .. } =
         expected(attempt.job.job, epoch);
     let values = [
         ("train_loss", Some(train_loss)),

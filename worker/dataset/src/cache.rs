@@ -1,4 +1,4 @@
-//! The cache of packed data sets: each content and size is packed once on a machine, whoever asks, and shared.
+//! The cache of packed data sets: each content and size is packed once per machine, and all processes share it.
 
 use std::{
     env,
@@ -29,11 +29,10 @@ pub fn default_cache_dir() -> PathBuf {
         .join("datasets")
 }
 
-/// The packed form of a data set, from the cache where it is there, else made now. `listener` is told how far it is.
+/// The packed form of a data set: from the cache if it is there, else made now. Progress goes to `listener`.
 ///
 /// # Errors
-/// A data set that cannot be used; one that was used from this path before and is not there now is
-/// [`DataError::Away`].
+/// A data set that cannot be used. One that was used from this path before and is missing now is [`DataError::Away`].
 pub fn prepare(options: &PrepareOptions, listener: Listener<'_>) -> Result<PackedDataset, DataError> {
     prepare_now(options, listener).map_err(|error| {
         let (val_path, memos) = (options.val_path.as_deref(), options.cache_dir.join("sources"));
@@ -46,7 +45,7 @@ fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<Packe
     let is_pack = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
     if let Some(val_path) = options.val_path.as_ref().filter(|path| is_pack(&options.path) || is_pack(path)) {
         let reason = format!(
-            "{} is asked for, but packs hold their own: make one with `sweep-worker dataset pack --val-path`",
+            "{} was given, but packs hold their own: make one with `sweep-worker dataset pack --val-path`",
             val_path.display()
         );
         return Err(DataError::Validation { path: options.path.clone(), reason });
@@ -54,7 +53,7 @@ fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<Packe
     if is_pack(&options.path) {
         let packed = PackedDataset::open(&options.path)?;
         if !is_intact(&packed, options, listener)? {
-            let reason = "its images are not those that were packed: the file was damaged".to_owned();
+            let reason = "its images are not those that were packed: the file was corrupted".to_owned();
             return Err(DataError::Packed { path: options.path.clone(), reason });
         }
         if packed.image_size() != options.image_size {
@@ -70,14 +69,14 @@ fn prepare_now(options: &PrepareOptions, listener: Listener<'_>) -> Result<Packe
 fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<PackedDataset, DataError> {
     let source = Source::open(&options.path, options.val_path.as_deref(), listener)?;
     let (content_hash, memos) = hash_pictures(options, &source, listener)?;
-    // The same pictures may be prepared from another path.
+    // Another process may prepare the same pictures from another path.
     let path = locks(options).join(format!("{content_hash}-{}", options.image_size));
     let lock = lock(&path, listener)?;
     let place = |mark: &str| {
         let size = options.image_size;
         options.cache_dir.join(format!("{content_hash}-{size}-v{TRANSFORM_VERSION}{mark}.safetensors"))
     };
-    // Packs called `-skipped` are of a time when more pictures could not be decoded.
+    // Older versions made packs called `-skipped`, when fewer pictures could be decoded.
     let (whole, without_corrupt) = (place(""), place("-without-damaged"));
     let candidates = if options.skip_corrupt { vec![&whole, &without_corrupt] } else { vec![&whole] };
     let checking = |progress: Progress| {
@@ -89,7 +88,7 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
         if is_intact(&packed, options, &checking)? {
             return Ok(packed.of_source(&source));
         }
-        tracing::warn!(path = %candidate.display(), "a pack of the cache is damaged and is made again");
+        tracing::warn!(path = %candidate.display(), "a pack of the cache is corrupt and is made again");
     }
     let packing = |progress: Progress| {
         let share = READING_SHARE + progress.share * (1.0 - READING_SHARE);
@@ -107,7 +106,7 @@ fn prepare_pictures(options: &PrepareOptions, listener: Listener<'_>) -> Result<
     }
     .run(&whole, &packing);
     if matches!(packed, Err(DataError::Changed { .. })) {
-        // The memo may be what is wrong: the next try reads everything.
+        // The memo may be wrong: the next try reads everything.
         fingerprint::forget(&source, &memos);
     }
     let Packed { file, whole: is_whole, .. } = packed?;
@@ -124,7 +123,7 @@ fn hash_pictures(
 ) -> Result<(String, PathBuf), DataError> {
     let memos = options.cache_dir.join("sources");
     fs::create_dir_all(&memos).map_err(|error| DataError::writing(&memos, error))?;
-    // One process reads a data set; the others wait for the lock and then find what it remembered.
+    // One process reads a data set; the others wait for the lock and then find its memo.
     let lock = lock(&lock_path(options), listener)?;
     let reading = |progress: Progress| {
         let progress = Progress { share: progress.share * READING_SHARE, ..progress };
@@ -141,7 +140,7 @@ fn pool(options: &PrepareOptions) -> Result<rayon::ThreadPool, DataError> {
     pool.map_err(|error| DataError::Read { path: options.path.clone(), source: std::io::Error::other(error) })
 }
 
-/// Whether a pack still holds what was packed; `listener` is told how far the reading is.
+/// Whether a pack is as it was packed; progress goes to `listener`.
 fn is_intact(
     packed: &PackedDataset,
     options: &PrepareOptions,
@@ -152,8 +151,8 @@ fn is_intact(
     Ok(pool(options)?.install(|| packed.is_intact(&told)))
 }
 
-/// The lock that is held while the pictures of this data set are read. Another data set has another one, so that nobody
-/// waits for a disk that its own data set is not on.
+/// The lock that is held while the pictures of this data set are read. Each data set has its own, so that no one waits
+/// for a disk that its own data set is not on.
 pub fn lock_path(options: &PrepareOptions) -> PathBuf {
     locks(options).join(fingerprint::name_of(&options.path, options.val_path.as_deref()))
 }
@@ -167,13 +166,13 @@ fn lock(path: &Path, listener: Listener<'_>) -> Result<CacheLock, DataError> {
     made.and_then(|()| CacheLock::wait(path, listener)).map_err(|error| DataError::writing(path, error))
 }
 
-/// A pack of the cache, unless it is missing or broken, in which case it is made again.
+/// A pack of the cache; none if it is missing or broken, in which case it is made again.
 fn open_cached(path: &Path, content_hash: &str) -> Option<PackedDataset> {
     match PackedDataset::open(path) {
         Ok(packed) if packed.content_hash() == content_hash => Some(packed),
         Ok(_) | Err(DataError::Missing { .. }) => None,
         Err(error) => {
-            tracing::warn!(%error, "a pack of the cache is damaged and is made again");
+            tracing::warn!(%error, "a pack of the cache is corrupt and is made again");
             None
         }
     }

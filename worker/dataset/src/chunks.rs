@@ -1,4 +1,4 @@
-//! Pictures decoded by many threads and handed over in their order, a chunk of them at a time.
+//! Pictures decoded by many threads and handed over in order, a chunk at a time.
 
 use std::io;
 
@@ -10,9 +10,9 @@ use super::{
     source::{Picture, Reader, Source},
 };
 
-/// Pixels of a chunk, in bytes, unless one image has more: so many that handing them over costs nothing.
+/// Bytes of pixels per chunk, unless one image has more: enough that handing them over costs nothing.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Pictures of a chunk, at most: small images are of large pictures, too, and small data sets are for all threads.
+/// Most pictures per chunk: small images may come from large pictures, and small data sets must occupy all threads.
 const CHUNK_PICTURES_MAX: usize = 32;
 
 /// What to decode, and how.
@@ -25,10 +25,9 @@ pub(super) struct Decoding<'a> {
     pub(super) threads: usize,
 }
 
-/// A decoded picture.
 pub(super) struct Decoded<'a> {
     pub(super) picture: &'a Picture,
-    /// Of the picture's bytes.
+    /// Hash of the picture's bytes.
     pub(super) hash: &'a blake3::Hash,
     /// S·S·3 bytes.
     pub(super) image: Result<&'a [u8], &'a DecodeError>,
@@ -38,7 +37,7 @@ impl Decoding<'_> {
     /// Decodes all pictures and gives them to `take`, in the source's order.
     ///
     /// # Errors
-    /// What `take` fails with; a picture that cannot be read; no threads.
+    /// An error of `take`; a picture that cannot be read; no threads.
     pub(super) fn run(
         self,
         mut take: impl FnMut(Decoded<'_>) -> Result<(), DataError>,

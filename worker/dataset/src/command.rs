@@ -23,7 +23,7 @@ use super::{
 };
 use terms::LeftOut;
 
-/// Lines that a bar writes where there is no terminal: one each tenth.
+/// Lines that a bar writes where there is no terminal: one for each tenth.
 const PLAIN_STEPS: u32 = 10;
 
 /// What to do with data sets.
@@ -33,14 +33,14 @@ pub enum DatasetCommand {
     Synth(SynthArgs),
     /// Pack a folder, a flat folder or a .zip of pictures into one .safetensors file.
     Pack(PackArgs),
-    /// Tell what a folder, a .zip or a packed file holds.
+    /// Show what a folder, a .zip or a packed file holds.
     Inspect(InspectArgs),
 }
 
 /// Arguments of `dataset synth`.
 #[derive(Debug, clap::Args)]
 pub struct SynthArgs {
-    /// Folder to make; reused where the same pictures are there already.
+    /// Folder to create; reused if it holds the same pictures already.
     folder: PathBuf,
     /// How many pictures, half of each class.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
@@ -48,7 +48,7 @@ pub struct SynthArgs {
     /// The same seed makes the same pictures.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// All in one folder as Kaggle delivers them, or a folder a class.
+    /// All in one folder as Kaggle delivers them, or one folder per class.
     #[arg(long, value_enum, default_value = "flat")]
     format: Layout,
 }
@@ -63,10 +63,10 @@ pub struct PackArgs {
     /// Side of the square images, in pixels.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(8..=1024))]
     image_size: u32,
-    /// Leave pictures out that cannot be decoded.
+    /// Leave out pictures that cannot be decoded.
     #[arg(long)]
     skip_corrupt: bool,
-    /// Folder or .zip with the validation set, where it is not a folder `val` next to `train`.
+    /// Folder or .zip with the validation set, if it is not a folder `val` next to `train`.
     #[arg(long, value_name = "PATH")]
     val_path: Option<PathBuf>,
 }
@@ -90,7 +90,7 @@ enum InspectFormat {
     Json,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(command: &DatasetCommand) -> anyhow::Result<()> {
     match command {
         DatasetCommand::Synth(arguments) => synth(arguments),
@@ -139,7 +139,7 @@ fn pack_file(arguments: &PackArgs) -> anyhow::Result<()> {
     Ok(output::print(&told)?)
 }
 
-/// Packs, with the help of what the folder `memos` remembers.
+/// Packs, with the help of the memos in the folder `memos`.
 fn pack(arguments: &PackArgs, memos: &Path) -> Result<PackedDataset, DataError> {
     let bar = Bar::new("packing");
     let told = |progress| bar.tell(progress);
@@ -155,7 +155,7 @@ fn pack(arguments: &PackArgs, memos: &Path) -> Result<PackedDataset, DataError> 
     };
     let packed = packing.run(target, &told);
     if matches!(packed, Err(DataError::Changed { .. })) {
-        // The memo may be what is wrong: the next try reads everything.
+        // The memo may be wrong: the next try reads everything.
         fingerprint::forget(&source, memos);
     }
     let packed = packed?;
@@ -165,7 +165,7 @@ fn pack(arguments: &PackArgs, memos: &Path) -> Result<PackedDataset, DataError> 
     PackedDataset::open(target)
 }
 
-/// What `inspect` tells.
+/// What `inspect` shows.
 struct Findings {
     kind: &'static str,
     classes: Vec<(String, usize)>,
@@ -279,12 +279,12 @@ fn text(path: &Path, findings: &Findings) -> String {
     text
 }
 
-/// A line for each reason for which something is not used.
+/// A line for each reason why something is not used.
 fn left_out_lines(left_out: &[LeftOut]) -> String {
     left_out.iter().map(|left_out| format!("left out: {}\n", left_out.words())).collect()
 }
 
-/// A bar on a terminal, a line each tenth elsewhere.
+/// A bar on a terminal, a line for each tenth elsewhere.
 struct Bar {
     what: &'static str,
     bar: Option<ProgressBar>,

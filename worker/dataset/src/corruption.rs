@@ -1,8 +1,8 @@
-//! Corrupted bytes, for tests of whatever reads bytes.
+//! Corrupted bytes, for tests of code that reads bytes.
 
 use proptest::prelude::*;
 
-/// One thing that happens to bytes; places are shares of their length, so that they shrink well.
+/// One way to corrupt bytes; positions are shares of their length, so that they shrink well.
 #[derive(Debug, Clone)]
 enum Corruption {
     Flip { place: u16, bit: u8 },
@@ -25,7 +25,7 @@ fn corruption() -> impl Strategy<Value = Corruption> {
     ]
 }
 
-/// `whole` after some corruptions, or bytes that never were whole.
+/// `whole` after some corruptions, or random bytes.
 pub(crate) fn corrupted(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let corrupted = prop::collection::vec(corruption(), 1..6).prop_map(move |corruptions| {
         let mut bytes = whole.clone();

@@ -1,32 +1,25 @@
-//! What can be wrong with a data set; every message ends with what to do. [`DataError::is_passing`] tells the faults
-//! that may be over at the next try from those that stay until someone changes something.
+//! What can be wrong with a data set; every message ends with what to do. [`DataError::is_passing`] separates faults
+//! that may be gone at the next try from those that stay until someone changes something.
 
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-/// Bad files named in one message; the rest is counted.
+/// Bad files listed in one message; the rest are counted.
 const LISTED_MAX: usize = 20;
 
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Nothing is there.
     #[error("there is no data set at {path}; check the path, which is looked up on the worker's machine")]
-    Missing {
-        /// Where.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// Nothing is there for validation.
     #[error(
         "there is no validation set at {path} (dataset.val_path), though the training set is there; check the path, which is \
          looked up on the worker's machine, or leave dataset.val_path out to hold out a share of the training set"
     )]
-    ValidationMissing {
-        /// Where.
-        path: PathBuf,
-    },
+    ValidationMissing { path: PathBuf },
     /// A folder may be a class or a set of pictures.
     #[error("{path}: {what}")]
     Ambiguous {
@@ -41,23 +34,17 @@ pub enum DataError {
          .pgm files, or files named like cat.0.jpg"
     )]
     NoImages {
-        /// Where.
         path: PathBuf,
-        /// What is there instead, or nothing.
+        /// What is there instead, or empty.
         found: String,
     },
     /// Neither a folder nor an archive nor a pack.
     #[error(
-        "{path} is {found}, and no data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
+        "{path} is {found}, not a data set; give an image folder, a .zip of one, or a packed .safetensors (unpack other \
          archives first)"
     )]
-    NotADataset {
-        /// Where.
-        path: PathBuf,
-        /// What it is.
-        found: String,
-    },
-    /// The validation set does not go with the training set.
+    NotADataset { path: PathBuf, found: String },
+    /// The validation set does not match the training set.
     #[error(
         "the validation set of {path} cannot be used: {reason}; make both hold the same class folders, or name another one \
          with dataset.val_path"
@@ -65,10 +52,9 @@ pub enum DataError {
     Validation {
         /// The data set.
         path: PathBuf,
-        /// Why.
         reason: String,
     },
-    /// A picture's class cannot be told.
+    /// A picture's class is unclear.
     #[error(
         "{path}: the name of {file:?} does not tell its class; put the pictures into class folders, or name them like \
          cat.0.jpg"
@@ -76,7 +62,6 @@ pub enum DataError {
     NoClass {
         /// The data set.
         path: PathBuf,
-        /// The picture.
         file: String,
     },
     /// A class has no pictures.
@@ -87,12 +72,11 @@ pub enum DataError {
     EmptyClass {
         /// The data set.
         path: PathBuf,
-        /// The class.
         class: String,
-        /// What is there instead, or nothing.
+        /// What is there instead, or empty.
         found: String,
     },
-    /// There is nothing to tell apart.
+    /// There is only one class.
     #[error(
         "{path} has the one class {class:?}{found}; a classifier needs two or more: give the folder that holds a folder for \
          each class, or files named like cat.0.jpg and dog.0.jpg"
@@ -100,9 +84,8 @@ pub enum DataError {
     OneClass {
         /// The data set.
         path: PathBuf,
-        /// The class.
         class: String,
-        /// What else is there, or nothing.
+        /// What else is there, or empty.
         found: String,
     },
     /// More classes than labels.
@@ -110,10 +93,9 @@ pub enum DataError {
     TooManyClasses {
         /// The data set.
         path: PathBuf,
-        /// How many.
         found: usize,
     },
-    /// More or larger files than is sane.
+    /// More or larger files than is reasonable.
     #[error("{path}: {what}; split the data set or remove the file")]
     TooLarge {
         /// The data set.
@@ -129,20 +111,18 @@ pub enum DataError {
     Corrupt {
         /// The data set.
         path: PathBuf,
-        /// How many.
         count: usize,
-        /// The first of them with their reasons, a line each.
+        /// The first of them with their reasons, one per line.
         list: String,
     },
     /// Something cannot be read.
     #[error("cannot read {path}: {source}; check that it exists and that the worker may read it")]
     Read {
-        /// What.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Somebody writes to it.
+    /// Someone writes to it.
     #[error(
         "the pictures of {path} changed while they were packed; try again when nothing writes to it any more"
     )]
@@ -154,54 +134,36 @@ pub enum DataError {
     #[error(
         "no space left for the packed data set in {path}; make room, or choose another place with --cache-dir"
     )]
-    NoSpace {
-        /// Where.
-        path: PathBuf,
-    },
+    NoSpace { path: PathBuf },
     /// Something cannot be written.
     #[error("cannot write {path}: {source}; check that the folder is writable, or choose another place")]
     Write {
-        /// What.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A folder to be made is there already with something else in it.
+    /// A folder to be created exists with other content.
     #[error("{path} holds other files than the ones asked for; remove it, or choose another folder")]
-    Occupied {
-        /// The folder.
-        path: PathBuf,
-    },
+    Occupied { path: PathBuf },
     /// An archive cannot be used.
     #[error("{path} cannot be used as a .zip archive: {reason}; unpack it and give the folder instead")]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    Archive { path: PathBuf, reason: String },
     /// A packed data set cannot be used.
     #[error("{path} is not a packed data set: {reason}; make it again with `sweep-worker dataset pack`")]
-    Packed {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    Packed { path: PathBuf, reason: String },
     /// A packed data set has another size.
     #[error(
         "{path} holds images of {found} pixels a side, but {wanted} are asked for; set dataset.image_size to {found}, or \
          pack the pictures again"
     )]
     ImageSize {
-        /// The file.
         path: PathBuf,
         /// What it holds.
         found: u32,
         /// What was asked for.
         wanted: u32,
     },
-    /// It was used from here before and is away now, as with a mount that hiccups.
+    /// It was used from this path before and is missing now, as with an unreliable mount.
     #[error("{fault} (it was there before: is the disk or the share mounted?)")]
     Away {
         /// What is wrong now.
@@ -210,13 +172,13 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// Whether the same data set may be there at the next try, without anyone changing it: a path that was there and
-    /// is away, a read that the device or the network failed, a full disk. What is wrong with the data set itself
-    /// (no pictures, broken ones, another content) stays.
+    /// Whether the next try may find the same data set without anyone changing it: a path that existed is missing, the
+    /// device or the network failed a read, or the disk is full. Faults of the data set itself (no pictures, broken
+    /// ones, another content) stay.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Changed { .. } | Self::NoSpace { .. } => true,
-            // A picture that was listed a moment ago and is missing: the path itself is `Missing`.
+            // A picture that was just listed is missing; for the path itself the error is `Missing`.
             Self::Read { source, .. } => source.kind() == ErrorKind::NotFound || is_passing(source),
             Self::Write { source, .. } => is_passing(source),
             Self::Missing { .. }
@@ -238,8 +200,8 @@ impl DataError {
         }
     }
 
-    /// The same fault of a data set that was used from this path before: what looks as a path that is away or may
-    /// not be read passes then. An empty folder is what a mount leaves behind.
+    /// The same fault of a data set that was used from this path before: a missing or unreadable path may then come
+    /// back. An unmounted share leaves an empty folder.
     pub(super) fn of_known_path(self) -> Self {
         let away = match &self {
             Self::Missing { .. } | Self::ValidationMissing { .. } | Self::NoImages { .. } => true,
@@ -254,7 +216,7 @@ impl DataError {
         if away { Self::Away { fault: Box::new(self) } } else { self }
     }
 
-    /// A failure to write, with a full disk told apart.
+    /// An error while writing, with a full disk told apart.
     pub(super) fn writing(path: &Path, source: std::io::Error) -> Self {
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -275,8 +237,8 @@ impl DataError {
     }
 }
 
-/// Whether the system's error is one of devices, networks and limits (EIO, ESTALE, ETIMEDOUT, EMFILE, …), not one of
-/// what was asked for.
+/// Whether the system's error comes from devices, networks or limits (EIO, ESTALE, ETIMEDOUT, EMFILE, …), not from what
+/// was asked for.
 fn is_passing(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some()
         && !matches!(
@@ -319,7 +281,7 @@ mod tests {
         assert!(!DataError::Missing { path: path.clone() }.is_passing());
         assert!(!DataError::NoImages { path: path.clone(), found: String::new() }.is_passing());
         assert!(!DataError::corrupt(&path, &[("a.jpg".into(), "cut off".into())]).is_passing());
-        let damaged = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
-        assert!(!damaged.is_passing());
+        let corrupt = DataError::Read { path, source: Error::new(ErrorKind::InvalidData, "checksum") };
+        assert!(!corrupt.is_passing());
     }
 }

@@ -1,5 +1,5 @@
-//! What a data set is, whatever holds it: a hash over classes, names and bytes. The same pictures in a folder, a
-//! flat folder or a .zip have the same. A memo beside the packs saves reading everything at each start.
+//! The identity of a data set, however it is stored: a hash over classes, names and bytes. The same pictures in a
+//! folder, a flat folder or a .zip have the same hash. A memo next to the packs saves reading everything at each start.
 
 use std::{
     fs,
@@ -15,33 +15,33 @@ use super::{
     source::{Reader, Source},
 };
 
-/// No length of a name is as large as its first eight bytes say.
+/// No name is as long as its first eight bytes say.
 const VALIDATION_MARK: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xffvalidation";
 
-/// What counts as the bytes of a picture that cannot be read.
+/// Hashed in place of the bytes of a picture that cannot be read.
 const UNREADABLE_MARK: &[u8] = b"a picture that cannot be read";
 
-/// What was found the last time, and how to tell that nothing has changed since.
+/// The last content hash, and what shows that nothing has changed since.
 #[derive(Serialize, Deserialize)]
 struct Memo {
     stamp: String,
     content_hash: String,
 }
 
-/// Where the content hash of a source is remembered, and what the source looked like before it was read.
+/// Where the content hash of a source is remembered, and the state of the source before it was read.
 pub(super) struct Fingerprint {
     place: PathBuf,
-    /// Pictures that change while they are read are told by the stamp of before.
+    /// Taken before reading, so that pictures that change meanwhile are noticed.
     stamp: String,
 }
 
 impl Fingerprint {
-    /// Looks at the source without reading its pictures. `memos` is the folder of what is remembered.
+    /// Examines the source without reading its pictures. `memos` is the folder of memos.
     pub(super) fn of(source: &Source, memos: &Path, listener: Listener<'_>) -> Result<Self, DataError> {
         Ok(Self { place: place_of(source, memos), stamp: stamp(source, listener)? })
     }
 
-    /// The content hash, where nothing has changed since it was remembered.
+    /// The remembered content hash, if nothing has changed since.
     pub(super) fn remembered(&self) -> Option<String> {
         let memo: Memo = serde_json::from_slice(&fs::read(&self.place).ok()?).ok()?;
         (memo.stamp == self.stamp).then_some(memo.content_hash)
@@ -76,8 +76,8 @@ fn keep(place: &Path, memo: &Memo) {
 pub(super) struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
-    /// Adds the next picture; `bytes` is the hash of its bytes. A validation set of its own begins with a mark, so that
-    /// it is another data set than the same pictures for training; without one, nothing is added.
+    /// Adds the next picture; `bytes` is the hash of its bytes. A separate validation set begins with a mark, so that
+    /// it differs from the same pictures used for training; without one, nothing is added.
     pub(super) fn add(&mut self, source: &Source, number: usize, bytes: &blake3::Hash) {
         let picture = &source.pictures[number];
         if number == source.train {
@@ -95,12 +95,13 @@ impl ContentHasher {
     }
 }
 
-/// The hash of a picture's bytes. How many there are of one that cannot be read to its end is left to chance.
+/// The hash of a picture's bytes. One that cannot be read to its end has a fixed hash, as the number of bytes read is
+/// random.
 pub(super) fn picture_hash(read: &Result<(), DecodeError>, bytes: &[u8]) -> blake3::Hash {
     blake3::hash(if read.is_ok() { bytes } else { UNREADABLE_MARK })
 }
 
-/// The content hash of a source, from the memo where nothing has changed. `listener` is told the share read.
+/// The content hash of a source, from the memo if nothing has changed. The share read goes to `listener`.
 pub(super) fn content_hash(
     source: &Source,
     memos: &Path,
@@ -115,12 +116,12 @@ pub(super) fn content_hash(
     Ok(content_hash)
 }
 
-/// Remembers no content of the source any more, only that it was known.
+/// Forgets the content of the source, but not that it was known.
 pub(super) fn forget(source: &Source, memos: &Path) {
     keep(&place_of(source, memos), &Memo { stamp: String::new(), content_hash: String::new() });
 }
 
-/// Whether the data set at `path`, with the validation set at `val_path`, was known at an earlier time.
+/// Whether the data set at `path`, with the validation set at `val_path`, was known before.
 pub(super) fn is_known(path: &Path, val_path: Option<&Path>, memos: &Path) -> bool {
     memo_place(path, val_path, memos).exists()
 }
@@ -133,13 +134,13 @@ fn memo_place(path: &Path, val_path: Option<&Path>, memos: &Path) -> PathBuf {
     memos.join(format!("{}.json", name_of(path, val_path)))
 }
 
-/// A name for a data set, by the paths as they were named: where a link leads cannot be found out while it is away.
+/// A name for a data set, from its paths as given: while a link's target is missing, it cannot be resolved.
 pub(super) fn name_of(path: &Path, val_path: Option<&Path>) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut hasher = blake3::Hasher::new();
     hasher.update(absolute(path).as_os_str().as_encoded_bytes());
     if let Some(val_path) = val_path {
-        // No path has a zero in it.
+        // No path contains a zero byte.
         hasher.update(&[0]).update(absolute(val_path).as_os_str().as_encoded_bytes());
     }
     hasher.finalize().to_hex().to_string()

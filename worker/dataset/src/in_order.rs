@@ -1,5 +1,5 @@
-//! Work on numbered chunks by many threads, handed over in the order of the numbers. What is in memory depends on the
-//! number of threads, not on the number of chunks.
+//! Processes numbered chunks in many threads and hands them over in order. Memory depends on the number of threads, not
+//! on the number of chunks.
 
 use std::{
     any::Any,
@@ -13,25 +13,24 @@ use std::{
     thread,
 };
 
-/// Chunks for each thread: the one that it fills, and one that waits for those before it or for the one who takes them.
+/// Chunks for each thread: one being filled, and one that waits for its turn or for the consumer.
 const CHUNKS_PER_THREAD: usize = 2;
 
-/// What is done with the chunks.
+/// How to process the chunks.
 pub(super) trait Work: Sync {
-    /// What is in a chunk; used again and again.
+    /// The content of a chunk, which is reused.
     type Chunk: Default + Send;
     /// What a thread keeps from chunk to chunk.
     type State;
     /// What can go wrong.
     type Error: From<io::Error> + Send;
 
-    /// Begins a thread.
     fn begin(&self) -> Self::State;
 
-    /// Fills the chunk with this number, whatever is left in it of another one.
+    /// Fills the chunk with this number, which may hold another chunk's content.
     ///
     /// # Errors
-    /// Ends the whole work; of several, that of the smallest number counts.
+    /// Ends all work; of several errors, that of the smallest number counts.
     fn fill(
         &self,
         state: &mut Self::State,
@@ -40,10 +39,10 @@ pub(super) trait Work: Sync {
     ) -> Result<(), Self::Error>;
 }
 
-/// Fills the chunks 0 to `count` - 1 with at most `threads` threads and gives them to `take`, in their order.
+/// Fills the chunks 0 to `count` - 1 with at most `threads` threads and gives them to `take`, in order.
 ///
 /// # Errors
-/// What filling or `take` fails with; a thread that panics; no thread to be had.
+/// An error of filling or `take`; a thread that panics; no threads.
 pub(super) fn in_order<W: Work>(
     work: &W,
     count: usize,
@@ -54,7 +53,7 @@ pub(super) fn in_order<W: Work>(
     let queue = Mutex::new(Queue { next: 0, empties });
     let (full, filled) = channel();
     thread::scope(|scope| {
-        // Both ends go when this returns, however it does, and the threads with them.
+        // Both ends are dropped when this returns, in any way, and the threads end.
         let (empty, filled) = (empty, filled);
         let mut started = 0;
         for _ in 0..threads.clamp(1, count.max(1)) {
@@ -62,14 +61,14 @@ pub(super) fn in_order<W: Work>(
             let run = move || fill_chunks(work, queue, count, &full);
             match thread::Builder::new().name("packing".into()).spawn_scoped(scope, run) {
                 Ok(_) => started += 1,
-                // Fewer do it too.
+                // Fewer are enough.
                 Err(_) if started > 0 => break,
                 Err(error) => return Err(error.into()),
             }
         }
         drop(full);
         for _ in 0..started * CHUNKS_PER_THREAD {
-            // The threads are there, or have ended for good.
+            // The threads are running, or have ended.
             let _ = empty.send(W::Chunk::default());
         }
         let mut early = BTreeMap::new();
@@ -84,7 +83,7 @@ pub(super) fn in_order<W: Work>(
             };
             let chunk = chunk?;
             take(number, &chunk)?;
-            // Nobody wants it when all chunks have been handed out.
+            // No one wants it when all chunks have been handed out.
             let _ = empty.send(chunk);
         }
         Ok(())
@@ -94,11 +93,11 @@ pub(super) fn in_order<W: Work>(
 /// Chunks that one thread has filled, by number.
 type Filled<W> = Sender<(usize, Result<<W as Work>::Chunk, <W as Work>::Error>)>;
 
-/// One thread: fills chunk after chunk, until there is none or nobody waits for it.
+/// One thread: fills chunk after chunk, until there are none left or no one waits for them.
 fn fill_chunks<W: Work>(work: &W, queue: &Mutex<Queue<W::Chunk>>, count: usize, full: &Filled<W>) {
     let mut state = work.begin();
     while let Some((number, mut chunk)) = next(queue, count) {
-        // Whoever waits for this number must hear of it.
+        // The consumer waits for this number, so an error must reach it.
         let filled = catch_unwind(AssertUnwindSafe(|| work.fill(&mut state, number, &mut chunk)))
             .unwrap_or_else(|panic| Err(io::Error::other(words(&*panic)).into()));
         if full.send((number, filled.map(|()| chunk))).is_err() {
@@ -119,8 +118,8 @@ struct Queue<Chunk> {
     empties: Receiver<Chunk>,
 }
 
-/// The next chunk's number, and memory for it. Numbers go to those who have memory, so that the first chunk that is
-/// missing is always being filled.
+/// The next chunk's number, and memory for it. A number is only taken together with memory, so that the first missing
+/// chunk is always being filled.
 fn next<Chunk>(queue: &Mutex<Queue<Chunk>>, count: usize) -> Option<(usize, Chunk)> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let number = queue.next;

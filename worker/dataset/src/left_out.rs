@@ -1,22 +1,22 @@
-//! What lies in a data set and is not used, counted by reason, so that nothing is left out in silence.
+//! What lies in a data set and is not used, counted by reason, so that nothing is left out silently.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use terms::LeftOut;
 
-/// Most reasons that are told apart; endings of files beyond that count together.
+/// Most reasons that are told apart; further file endings are counted together.
 const REASONS_MAX: usize = 24;
-/// Examples named of each reason.
+/// Examples listed for each reason.
 const EXAMPLES_MAX: usize = 3;
 /// Longest example, in characters.
 const EXAMPLE_CHARACTERS_MAX: usize = 100;
-/// Longest ending of a file that is told apart, in bytes.
+/// Longest file ending that is told apart, in bytes.
 const ENDING_BYTES_MAX: usize = 12;
 
 /// Why something is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
-    /// A file of another ending than pictures have; the detail is the ending.
+    /// A file whose ending is not that of a picture; the detail is the ending.
     OtherFormat,
     /// A file or folder whose name begins with a dot.
     Hidden,
@@ -36,8 +36,8 @@ pub(super) enum Reason {
     Loose,
     /// A picture in a folder for tests; the detail is the folder.
     TestFolder,
-    /// A picture in a folder next to `train`, or in a validation folder where another one was named; the detail is
-    /// the folder.
+    /// A picture in a folder next to `train`, or in a validation folder where another one was given; the detail is the
+    /// folder.
     OtherFolder,
 }
 
@@ -73,7 +73,7 @@ impl LeftOuts {
         }
     }
 
-    /// Counts a file that is no picture, by its ending.
+    /// Counts a file that is not a picture, by its ending.
     pub(super) fn add_file(&mut self, path: &[u8]) {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let ending = name.iter().rposition(|byte| *byte == b'.').map_or(&[][..], |dot| &name[dot..]);
@@ -81,7 +81,7 @@ impl LeftOuts {
         self.add(Reason::OtherFormat, &shown(ending).to_lowercase(), path);
     }
 
-    /// Takes in what another source left out.
+    /// Adds what another source left out.
     pub(super) fn extend(&mut self, other: Self) {
         for (key, (count, examples)) in other.0 {
             let own = self.0.entry(key).or_default();
@@ -91,7 +91,7 @@ impl LeftOuts {
         }
     }
 
-    /// By reason, those with the most first; what is beyond the bound counts together.
+    /// By reason, the most frequent first; those beyond the bound are counted together.
     pub(super) fn list(&self) -> Vec<LeftOut> {
         let mut list: Vec<LeftOut> = self
             .0
@@ -115,7 +115,7 @@ impl LeftOuts {
     }
 }
 
-/// A name as people see it: bytes that are no UTF-8 as `\xE4`.
+/// A name for people: bytes that are not UTF-8 as `\xE4`.
 pub(super) fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
@@ -128,7 +128,7 @@ pub(super) fn shown(name: &[u8]) -> String {
     text
 }
 
-/// Whether operating systems or storage boxes put a file or folder of this name wherever they like.
+/// Whether operating systems or storage boxes create files or folders of this name anywhere.
 pub(super) fn is_system(name: &[u8]) -> bool {
     const NAMES: [&str; 24] = [
         "lost+found",

@@ -1,6 +1,6 @@
-//! What a packing that was killed leaves behind: files of hundreds of megabytes that nobody would ever find. The next
-//! packing in the same folder removes them, where they are certainly dead: the folder may be a user's own, or one that
-//! several machines share.
+//! What a killed packing leaves behind: files of hundreds of megabytes that no one would find. The next packing in the
+//! same folder removes them if they are certainly dead: the folder may be a user's own, or one that several machines
+//! share.
 
 use std::{
     ffi::OsStr,
@@ -9,29 +9,29 @@ use std::{
     time::Duration,
 };
 
-/// How names of unfinished packs begin. Whoever writes one holds a lock on it, which the system lets go when the process
-/// ends, however it ends.
+/// Prefix of unfinished packs. Whoever writes one holds a lock on it, which the system releases when the process ends,
+/// in any way.
 const PREFIX: &str = ".sweep-packing-";
-/// The same in versions before.
+/// The prefix in older versions.
 const OLD_PREFIX: &str = ".packing-";
-/// Random letters and digits at the end of such a name, as `tempfile` makes them.
+/// Random letters and digits at the end of such a name, as made by `tempfile`.
 const RANDOM_CHARACTERS: usize = 6;
 
-/// After this time without a write, an unfinished pack is dead whose lock says nothing: on a share, a lock may be one among
-/// the processes of its machine alone.
+/// After this time without a write, an unfinished pack is dead even if its lock shows nothing: on a share, locks may
+/// only work among the processes of one machine.
 const UNWRITTEN_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the writing of a memo, a hundred bytes, may take on the slowest disk.
+/// How long writing a memo of a hundred bytes may take on the slowest disk.
 const MEMO_WRITTEN_WITHIN: Duration = Duration::from_secs(3600);
 
-/// How names of unfinished packs begin that this machine makes until it is started again.
+/// Prefix of the unfinished packs of this machine since it was booted.
 pub(super) fn prefix() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot: String = boot.chars().filter(char::is_ascii_hexdigit).take(8).collect();
     format!("{PREFIX}{boot}-")
 }
 
-/// Removes the unfinished packs in `folder` that nobody writes any more. What cannot be removed stays.
+/// Removes the unfinished packs in `folder` that no one writes any more. What cannot be removed stays.
 pub(super) fn remove(folder: &Path) {
     let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
     else {
@@ -44,12 +44,12 @@ pub(super) fn remove(folder: &Path) {
         let path = entry.path();
         let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { continue };
         if is_dead(&path, &file, name.starts_with(&own)) && fs::remove_file(&path).is_ok() {
-            tracing::info!("removed {}, which a packing that was ended left behind", path.display());
+            tracing::info!("removed {}, which a killed packing left behind", path.display());
         }
     }
 }
 
-/// Whether the name is one that an unfinished pack has, and not that of a file of somebody else.
+/// Whether the name is that of an unfinished pack, and not of someone else's file.
 fn is_unfinished(name: &str) -> bool {
     let is_random =
         |text: &str| text.len() == RANDOM_CHARACTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -62,15 +62,15 @@ fn is_unfinished(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(of_boot) || name.strip_prefix(OLD_PREFIX).is_some_and(is_random)
 }
 
-/// Whether nobody writes an unfinished pack any more. `own` where this machine made it since it was started.
+/// Whether no one writes an unfinished pack any more. `own` if this machine made it since it was booted.
 fn is_dead(path: &Path, file: &File, own: bool) -> bool {
-    // Made a moment ago by someone who is about to lock it: nothing is in it yet.
+    // It is still empty: its process may be about to lock it.
     let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
     let may_be_dead = if own { !is_empty } else { is_older_than(path, UNWRITTEN_FOR) };
     may_be_dead && file.try_lock().is_ok()
 }
 
-/// Removes memos whose writing was cut off.
+/// Removes memos whose writing was interrupted.
 pub(super) fn remove_memos(memos: &Path) {
     let Ok(entries) = fs::read_dir(memos) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -80,7 +80,7 @@ pub(super) fn remove_memos(memos: &Path) {
     }
 }
 
-/// Whether nothing was written to a file for so long.
+/// Whether nothing was written to a file for this long.
 fn is_older_than(path: &Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|elapsed| elapsed > age)
@@ -103,7 +103,7 @@ mod tests {
             }
             file
         };
-        // Of this machine: dead where it is not locked. Of another one, or an older version: where it is old, too.
+        // Of this machine: dead if it is not locked. Of another machine or an older version: only if it is also old.
         let cases = [
             (format!("{own}dead01"), &b"x"[..], false, false),
             (format!("{own}alive1"), b"x", true, true),

@@ -35,19 +35,18 @@ pub use self::{
 pub struct PrepareOptions {
     /// Image folder, flat folder, .zip of either, or packed .safetensors.
     pub path: PathBuf,
-    /// The validation set, where it is a place of its own.
+    /// A separate validation set.
     pub val_path: Option<PathBuf>,
     /// Side of the square images, in pixels.
     pub image_size: u32,
-    /// Leave pictures out that cannot be decoded, instead of stopping.
+    /// Leave out pictures that cannot be decoded, instead of stopping.
     pub skip_corrupt: bool,
     /// Where packed data sets are kept.
     pub cache_dir: PathBuf,
-    /// Threads that decode.
     pub threads: usize,
 }
 
-/// Corruption for the tests of what is read.
+/// Corrupted bytes for tests of what is read.
 #[cfg(test)]
 mod corruption;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pictures into a pack, which appears whole or not at all.
+//! Writes pictures into a pack, which appears complete or not at all.
 
 use std::{
     fs::{self, Permissions},
@@ -21,37 +21,37 @@ use super::{
 /// What to pack, and how.
 pub(super) struct Packing<'a> {
     pub(super) source: &'a Source,
-    /// Of the source, where it is known; other pictures than its are refused.
+    /// The source's hash, if known; other pictures are refused.
     pub(super) content_hash: Option<String>,
     /// Side of the images, in pixels.
     pub(super) image_size: u32,
-    /// Leave pictures out that cannot be decoded, instead of refusing the source.
+    /// Leave out pictures that cannot be decoded, instead of refusing the source.
     pub(super) skip_corrupt: bool,
     /// Threads that decode, at least 1.
     pub(super) threads: usize,
 }
 
-/// A pack that is on the disk, and removed when this is dropped without giving it its name.
+/// A pack that is on disk; dropping it removes it, unless it was given its name.
 pub(super) struct Packed {
     pub(super) file: tempfile::NamedTempFile,
     pub(super) content_hash: String,
-    /// Whether every picture is in.
+    /// Whether no picture was left out.
     pub(super) whole: bool,
 }
 
 impl Packing<'_> {
-    /// Packs into a temporary file beside `target`; `listener` is told how far it is.
+    /// Packs into a temporary file next to `target`; progress goes to `listener`.
     pub(super) fn run(self, target: &Path, listener: Listener<'_>) -> Result<Packed, DataError> {
         let write = |source| DataError::writing(target, source);
         let folder = target.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(write)?;
-        // As any file of the user's, not as a secret.
+        // Readable like any other file of the user.
         let mode = Permissions::from_mode(0o666);
         leftovers::remove(folder);
         let file =
             tempfile::Builder::new().prefix(&leftovers::prefix()).permissions(mode).tempfile_in(folder);
         let file = file.map_err(write)?;
-        // Until it has its name or this process ends, nobody takes it for a leftover.
+        // Until it has its name or this process ends, no one takes it for a leftover.
         let _ = file.as_file().lock();
         let out = file.reopen().and_then(SyncedFile::new).map_err(write)?;
         let mut writer = PackWriter::new(BufWriter::new(out), self.image_size).map_err(write)?;

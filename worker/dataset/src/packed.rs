@@ -1,5 +1,5 @@
-//! A packed data set: one .safetensors file with the images as bytes, mapped into memory and shared by every
-//! process that reads it.
+//! A packed data set: one .safetensors file with the images as bytes, mapped into memory and shared by every process
+//! that reads it.
 
 use std::{
     collections::HashMap,
@@ -17,20 +17,20 @@ use safetensors::{Dtype, SafeTensors};
 use super::{DataError, source::Source};
 use terms::LeftOut;
 
-/// Room for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
+/// Space for the header, in bytes; it is written last, when the number of images is known, and padded with spaces.
 const HEADER_BYTES: usize = 256 << 10;
-/// Revision of decoding and resizing: packs of another one in the cache are made again. Version 2 refuses damaged
-/// pictures as Pillow does, and knows a validation set; version 3 reads four colours without Adobe's mark and grey of 16 bits
-/// with a transparent value as Pillow does, and has a hash of the images.
+/// Revision of decoding and resizing: packs of another revision in the cache are made again. Version 2 refuses corrupt
+/// pictures as Pillow does, and supports a validation set. Version 3 reads four colours without Adobe's mark and 16-bit
+/// grey with a transparent value as Pillow does, and has a hash of the images.
 pub(super) const TRANSFORM_VERSION: u32 = 3;
-/// Oldest revision of a pack that a user made and that is still read.
+/// Oldest revision of a user's own pack that is still read.
 const TRANSFORM_VERSION_MIN: u32 = 1;
-/// Images that could not be decoded named in a pack; the rest is counted.
+/// Images that could not be decoded and are listed in a pack; the rest are counted.
 pub(super) const SKIPPED_NAMED_MAX: usize = 100;
 /// Longest name kept of such an image, in characters.
 const NAME_CHARACTERS_MAX: usize = 200;
 
-/// What a pack says of itself.
+/// What a pack says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PackFacts {
     pub(super) classes: Vec<String>,
@@ -45,9 +45,9 @@ pub(super) struct PackFacts {
     pub(super) left_out: Vec<LeftOut>,
 }
 
-/// Bytes between two signs of life of whoever checks a pack.
+/// Bytes between two progress reports while a pack is checked.
 const CHECKED_BYTES: usize = 256 << 20;
-/// Packs remembered as checked by a process: a trainer has a few at a time.
+/// Packs that a process remembers as checked: a trainer uses a few at a time.
 const CHECKED_MAX: usize = 64;
 
 /// A packed data set, mapped.
@@ -61,15 +61,15 @@ pub struct PackedDataset {
     file: FileState,
 }
 
-/// How the images were made, and how to tell that they are still the same.
+/// How the images were made, and what shows that they have not changed.
 #[derive(Debug)]
 struct Seal {
     transform_version: u64,
-    /// BLAKE3 of images and labels; packs of before version 3 have none.
+    /// BLAKE3 of images and labels; packs older than version 3 have none.
     pixels_hash: Option<String>,
 }
 
-/// A file as it was when it was opened: device, inode, and time of change in seconds and nanoseconds.
+/// The state of a file when it was opened: device, inode, and time of change in seconds and nanoseconds.
 type FileState = (u64, u64, i64, i64);
 
 impl PackedDataset {
@@ -118,12 +118,12 @@ impl PackedDataset {
         self.facts.skipped_count
     }
 
-    /// How many of the last images are a validation set of its own; 0 where there is none.
+    /// How many of the last images are a separate validation set; 0 if there is none.
     pub fn validation_count(&self) -> usize {
         self.facts.validation_count
     }
 
-    /// Where the validation set came from, for people; none where there is none.
+    /// Where the validation set came from, for people; none if there is none.
     pub fn validation(&self) -> Option<&str> {
         self.facts.validation.as_deref()
     }
@@ -133,15 +133,15 @@ impl PackedDataset {
         &self.facts.left_out
     }
 
-    /// The same images out of a source that has the same content, and other files next to it.
+    /// The same images, for a source with the same content but other files next to it.
     pub(super) fn of_source(mut self, source: &Source) -> Self {
         self.facts.validation.clone_from(&source.validation);
         self.facts.left_out = source.left_out.list();
         self
     }
 
-    /// Tells packs apart: those of the same pictures may hold other images, made by another version or without those
-    /// that were damaged.
+    /// Identifies a pack: packs of the same pictures may hold other images, made by another version or without corrupt
+    /// ones.
     pub fn identity(&self) -> String {
         let PackFacts { content_hash, image_size, skipped_count, validation_count, .. } = &self.facts;
         let Seal { transform_version, pixels_hash } = &self.seal;
@@ -151,8 +151,8 @@ impl PackedDataset {
         )
     }
 
-    /// Whether images and labels still are what was packed: disks lose bits. Each process reads a file once for it; what
-    /// carries no hash is taken as it is. `listener` is told how many bytes were read.
+    /// Whether images and labels are as they were packed: disks lose bits. Each process reads a file once for this; a
+    /// pack without a hash is trusted. The number of bytes read goes to `listener`.
     pub(super) fn is_intact(&self, listener: &(dyn Fn(u64) + Sync)) -> bool {
         static CHECKED: Mutex<Vec<FileState>> = Mutex::new(Vec::new());
         let checked = || CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +179,7 @@ impl PackedDataset {
         is_intact
     }
 
-    /// Maps a packed file and checks all of its structure: it may come from anywhere.
+    /// Maps a packed file and checks its whole structure: it may come from anywhere.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::NotFound => DataError::Missing { path: path.to_owned() },
@@ -188,8 +188,8 @@ impl PackedDataset {
         let file = File::open(path).map_err(read)?;
         let state = file.metadata().map_err(read)?;
         let state = (state.dev(), state.ino(), state.ctime(), state.ctime_nsec());
-        // SAFETY: packs are written under another name and renamed, never changed in place; a file that is cut
-        // short under the map raises a signal instead of reading wrong memory.
+        // SAFETY: packs are written under another name and renamed, never changed in place; a file that is truncated
+        // under the map raises a signal instead of reading wrong memory.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         let refuse = |reason: String| DataError::Packed { path: path.to_owned(), reason };
@@ -200,7 +200,7 @@ impl PackedDataset {
 
 fn check(map: &[u8]) -> Result<(Range<usize>, Range<usize>, PackFacts, Seal), String> {
     let (_, metadata) = SafeTensors::read_metadata(map).map_err(|error| error.to_string())?;
-    let (facts, seal) = read_facts(metadata.metadata().as_ref().ok_or("it says nothing of itself")?)?;
+    let (facts, seal) = read_facts(metadata.metadata().as_ref().ok_or("it does not describe itself")?)?;
     let tensors = SafeTensors::deserialize(map).map_err(|error| error.to_string())?;
     let images = tensors.tensor("images").map_err(|error| error.to_string())?;
     let labels = tensors.tensor("labels").map_err(|error| error.to_string())?;
@@ -236,7 +236,7 @@ fn read_facts(metadata: &HashMap<String, String>) -> Result<(PackFacts, Seal), S
     if !(u64::from(TRANSFORM_VERSION_MIN)..=u64::from(TRANSFORM_VERSION)).contains(&version) {
         return Err("it was packed by another version of sweep".to_owned());
     }
-    // Version 1 knows neither.
+    // Version 1 has neither.
     let has_more = metadata.contains_key("validation_count");
     let validation_count = if has_more { number("validation_count")? } else { 0 };
     let facts = PackFacts {
@@ -256,7 +256,7 @@ fn read_facts(metadata: &HashMap<String, String>) -> Result<(PackFacts, Seal), S
         return Err(format!("it has {} classes", facts.classes.len()));
     }
     if facts.content_hash.len() != 64 || !facts.content_hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err("its content hash is none".to_owned());
+        return Err("its content hash is invalid".to_owned());
     }
     Ok((facts, Seal { transform_version: version, pixels_hash: metadata.get("pixels_hash").cloned() }))
 }
@@ -291,7 +291,7 @@ impl<W: Write + Seek> PackWriter<W> {
         self.labels.len()
     }
 
-    /// Writes labels and header; gives back what was written to.
+    /// Writes labels and header; returns the writer.
     pub(super) fn finish(mut self, facts: &PackFacts) -> std::io::Result<W> {
         self.out.write_all(&self.labels)?;
         let pixels_hash = self.hasher.update(&self.labels).finalize().to_hex();

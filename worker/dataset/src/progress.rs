@@ -1,5 +1,5 @@
-//! How far the preparation of a data set is, and what it is at. It is told from the loops over files and pictures, so that
-//! whoever waits can tell work, however slow the disk, from a standstill.
+//! The progress of a data set's preparation, and its current step. It is reported from the loops over files and
+//! pictures, so that whoever waits can tell slow work from a standstill.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Step {
     /// Finds the files: their number is not known yet.
     Listing,
-    /// Asks for sizes and times of change.
+    /// Reads sizes and times of change.
     Looking,
     /// Reads the pictures for the content hash.
     Reading,
@@ -22,22 +22,22 @@ pub enum Step {
     Copying,
 }
 
-/// How far a preparation is.
+/// The progress of a preparation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// What it does.
+    /// The current step.
     pub step: Step,
-    /// Share of the whole that is done, in [0, 1].
+    /// Share of the whole, in [0, 1].
     pub share: f64,
-    /// Files, pictures or bytes of this step so far: it grows as long as anything happens.
+    /// Files, pictures or bytes of this step so far: grows as long as anything happens.
     pub done: u64,
 }
 
-/// Hears of progress, from any thread and often: it must be cheap.
+/// Receives progress, from any thread and often: it must be cheap.
 pub type Listener<'a> = &'a (dyn Fn(Progress) + Sync);
 
 impl fmt::Display for Progress {
-    /// Such as `listing its files, 12000 so far`.
+    /// For example `listing its files, 12000 so far`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let done = self.done;
         match self.step {

@@ -1,4 +1,4 @@
-//! A file that goes to the disk while it is written, so that little is left to wait for in the end.
+//! A file that is synced to disk while it is written, so that little is left to wait for at the end.
 
 use std::{
     fs::File,
@@ -7,22 +7,21 @@ use std::{
     thread::JoinHandle,
 };
 
-/// After so many bytes, the system is told to write them, beside what goes on.
+/// After this many bytes, a sync is started in the background.
 const SYNCED_BYTES: usize = 16 << 20;
 
-/// Such a file.
 #[derive(Debug)]
 pub(super) struct SyncedFile {
     file: File,
-    /// Written since the disk was thought of.
+    /// Bytes written since the last sync was started.
     unsynced: usize,
     syncs: SyncSender<()>,
-    /// Until it has failed. The system tells an error to one call only, so what this one was told counts.
+    /// Ends at the first failure. The system reports an error to only one call, so this thread's result counts.
     syncing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl SyncedFile {
-    /// Takes a file that is to be written.
+    /// Wraps a file that is to be written.
     pub(super) fn new(file: File) -> io::Result<Self> {
         let (syncs, asked) = sync_channel(1);
         let same = file.try_clone()?;
@@ -31,7 +30,7 @@ impl SyncedFile {
         Ok(Self { file, unsynced: 0, syncs, syncing: Some(syncing) })
     }
 
-    /// Waits until everything is on the disk.
+    /// Waits until everything is on disk.
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { file, syncs, syncing, .. } = self;
         drop(syncs);
@@ -40,7 +39,7 @@ impl SyncedFile {
     }
 }
 
-/// How the thread that syncs has ended.
+/// The result of the thread that syncs.
 fn join(syncing: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     let ended = syncing.map(JoinHandle::join).unwrap_or_else(|| Ok(Err(io::Error::other("syncing failed"))));
     ended.unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))
@@ -52,7 +51,7 @@ impl Write for SyncedFile {
         self.unsynced += written;
         if self.unsynced >= SYNCED_BYTES {
             self.unsynced = 0;
-            // One that is asked for already is enough.
+            // One pending request is enough.
             if let Err(TrySendError::Disconnected(())) = self.syncs.try_send(()) {
                 join(self.syncing.take())?;
             }

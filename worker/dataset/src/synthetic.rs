@@ -1,6 +1,6 @@
-//! A synthetic stand-in for Dogs vs. Cats: photographs in miniature of striped and of blotched bodies. The classes
-//! differ in the texture alone. Colours, brightness, backgrounds, places, sizes and noise are drawn from the same
-//! distributions for both, so that no pixel, no mean colour and no file name tells the class.
+//! A synthetic stand-in for Dogs vs. Cats: miniature photographs of striped and of blotched bodies. The classes only
+//! differ in texture. Colours, brightness, backgrounds, positions, sizes and noise are drawn from the same
+//! distributions for both, so that no pixel, no mean colour and no file name reveals the class.
 
 use std::{
     f32::consts::TAU,
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 
-/// Revision of the drawing: another one makes other pictures of the same seed.
+/// Revision of the drawing: another one makes other pictures from the same seed.
 const DRAWING_VERSION: u32 = 1;
-/// The file that says what a folder was made of.
+/// The file that says how a folder was made.
 const MARKER: &str = ".synthetic.json";
 /// Sides of the pictures, in pixels.
 const SIDES: RangeInclusive<u32> = 200..=500;
-/// Plane waves that make one blotched texture; with more, it hardly changes.
+/// Plane waves in one blotched texture; more hardly change it.
 const BLOTCH_WAVES: usize = 10;
 /// Textures are computed at every second pixel and interpolated; their periods are several times that.
 const GRID_STEP: usize = 2;
@@ -34,11 +34,11 @@ const GRID_STEP: usize = 2;
 pub(super) enum Layout {
     /// All in one folder, as Kaggle delivers them: `cat.0.jpg`.
     Flat,
-    /// A folder a class: `cat/cat.0.jpg`.
+    /// One folder per class: `cat/cat.0.jpg`.
     Folder,
 }
 
-/// What a folder is made of.
+/// How to make a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recipe {
     pub(super) images: u32,
@@ -47,7 +47,7 @@ pub(super) struct Recipe {
     drawing_version: u32,
 }
 
-/// What came of making a folder.
+/// The result of making a folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Made {
     Now,
@@ -60,8 +60,8 @@ impl Recipe {
     }
 }
 
-/// Makes the folder, or finds that it was made before; it appears whole or not at all. `progress` is told how many
-/// pictures are done.
+/// Makes the folder, or finds that it was made before; it appears complete or not at all. The number of finished
+/// pictures goes to `progress`.
 pub(super) fn make(
     folder: &Path,
     recipe: &Recipe,
@@ -91,7 +91,7 @@ pub(super) fn make(
     Ok(Made::Now)
 }
 
-/// Temporary folders are closed to others; data sets are not.
+/// Temporary folders are private; data sets are not.
 fn open_to_all(folder: &Path) -> Result<(), DataError> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
@@ -134,8 +134,8 @@ pub(super) enum Texture {
 }
 
 impl Texture {
-    /// Distance of one mark to the next in pixels, once the picture has 128 a side: a cat's stripes lie closer
-    /// than a dog's patches.
+    /// Distance between marks in pixels, for a picture of 128 pixels a side: a cat's stripes are closer together than a
+    /// dog's patches.
     fn periods(self) -> Range<f32> {
         match self {
             Self::Stripes => 5.0..9.0,
@@ -170,7 +170,7 @@ pub(super) fn draw(texture: Texture, width: usize, height: usize, random: &mut C
     let body = Ellipse::random(w, h, random);
     let (coat, marks) = loop {
         let (coat, marks) = (colour(random), colour(random));
-        // A coat whose marks cannot be seen would tell nobody anything.
+        // Marks that cannot be seen on the coat would be useless.
         if coat.iter().zip(&marks).map(|(a, b)| (a - b).abs()).sum::<f32>() > 220.0 {
             break (coat, marks);
         }
@@ -198,7 +198,7 @@ pub(super) fn draw(texture: Texture, width: usize, height: usize, random: &mut C
     pixels
 }
 
-/// From 0 to 1 with 0.5 at 0.
+/// From 0 to 1, with 0.5 at 0.
 fn soft_step(value: f32) -> f32 {
     0.5 + 0.5 * value.tanh()
 }
@@ -229,11 +229,11 @@ impl Ellipse {
     }
 }
 
-/// A sum of plane waves: all in one direction they are stripes, in all directions blotches.
+/// A sum of plane waves: in one direction they are stripes, in all directions blotches.
 struct Waves {
     /// (cycles a pixel along x, along y, phase)
     waves: Vec<(f32, f32, f32)>,
-    /// So that both textures vary by the same amount.
+    /// Makes both textures vary by the same amount.
     amplitude: f32,
 }
 
@@ -242,7 +242,7 @@ impl Waves {
         let direction = random.random_range(0.0..TAU);
         let wave = |index: usize, random: &mut dyn FnMut(f32, f32) -> f32| {
             let (turn, stretch) = match texture {
-                // A second wave with nearly the same direction makes stripes fork and bend as real ones do.
+                // A second wave in nearly the same direction makes stripes fork and bend like real ones.
                 Texture::Stripes => (direction + random(-0.12, 0.12), random(0.92, 1.08)),
                 Texture::Blotches => {
                     (TAU * index as f32 / BLOTCH_WAVES as f32 + random(-0.2, 0.2), random(0.85, 1.15))
@@ -313,7 +313,7 @@ mod tests {
         [sums[0] / count, sums[1] / count, sums[2] / count, mean, (squares / count - mean * mean).sqrt()]
     }
 
-    /// The share of the second half that the nearest mean of the first half's classes tells rightly.
+    /// The share of the second half that the nearest mean of the first half's classes classifies correctly.
     fn nearest_centroid(samples: &[(bool, Vec<f64>)]) -> f64 {
         let (known, asked) = samples.split_at(samples.len() / 2);
         let centroid = |class: bool| {

@@ -441,7 +441,6 @@ fn a_picture_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
     assert!(matches!(decode_resized(&huge, 8), Err(super::DecodeError::TooLarge { .. })));
 }
 
-/// A small PNG.
 fn png() -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(9, 7, image::Rgb([1, 2, 3]))
@@ -450,7 +449,6 @@ fn png() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A small archive.
 fn archive() -> Vec<u8> {
     let world = World::new();
     let entries: Vec<_> =
@@ -458,7 +456,6 @@ fn archive() -> Vec<u8> {
     fs::read(world.zip("whole.zip", &entries)).unwrap()
 }
 
-/// A small pack.
 fn pack() -> Vec<u8> {
     let world = World::new();
     drop(world.prepare(&world.image_folder()).unwrap());

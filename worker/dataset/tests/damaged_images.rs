@@ -1,5 +1,5 @@
-//! Damaged pictures against Pillow: what it refuses is refused, and what it reads is read, to the same pixels. The pixels
-//! of JPEGs that are damaged within are not compared: what wild coefficients become depends on how libjpeg was built (its
+//! Corrupt pictures against Pillow: what it refuses is refused, and what it reads is read, to the same pixels. The pixels
+//! of JPEGs that are corrupt within are not compared: what wild coefficients become depends on how libjpeg was built (its
 //! assembly, which is left out where there is no nasm, overflows in other ways than its C), also in Pillow's own.
 //! `make_damaged.py`, next to the corpus, made both.
 
@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 
 /// Side of the resized pictures in the corpus, in pixels.
 const SIDE: u32 = 8;
-/// Largest mean difference of a byte from what Pillow makes of the same damaged picture.
+/// Largest mean difference of a byte from what Pillow makes of the same corrupt picture.
 const MEAN_DIFFERENCE_MAX: f64 = 4.0;
 /// Pictures that Pillow reads and we refuse, by name, with the reason why that is right.
 const REFUSED: [&str; 1] = [
@@ -42,7 +42,7 @@ fn has_certain_pixels(name: &str) -> bool {
 }
 
 #[test]
-fn damaged_pictures_are_refused_and_read_as_by_pillow() {
+fn corrupt_pictures_are_refused_and_read_as_by_pillow() {
     let packed = fs::read(corpus().join("corpus.safetensors")).expect("the folder has corpus.safetensors");
     let corpus = SafeTensors::deserialize(&packed).expect("the corpus can be read");
     let mut wrong = Vec::new();

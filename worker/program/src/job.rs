@@ -23,6 +23,7 @@ use crate::{
     checkpoint::{
         archive::Facts,
         keeper::{Keeper, Snapshot},
+        shelf::Tail,
     },
     ending::describe,
     events::{Answer, Event, JobEvent},
@@ -30,7 +31,7 @@ use crate::{
     metrics::{
         Report,
         channel::Channel,
-        tally::{EPOCHS_MAX, Tallied, Tally},
+        tally::{EPOCHS_MAX, EpochRecord, Tallied, Tally},
     },
     processes::{cpu_time, end_descendants, has_descendants, kill_descendants},
     protocol::Output,
@@ -83,6 +84,8 @@ enum Why {
     Diverged(String),
     /// It goes on after its budget.
     Beyond,
+    /// The checkpoint that it went on from is ahead of the records.
+    Ahead,
 }
 
 /// A job whose program runs.
@@ -118,22 +121,25 @@ pub(crate) struct State {
     has_exited: bool,
     /// Folders of checkpoints that the program has committed, the oldest first.
     committed: Vec<String>,
-    /// Whether an epoch was reported since the last checkpoint.
-    is_reported: bool,
+    /// Checkpoints since the last report, those of earlier attempts included.
+    unreported: u32,
+    /// Whether what came after this attempt's last checkpoint is still to be kept with it.
+    awaits_tail: bool,
     has_repeated: bool,
     work: Duration,
     look_at: Instant,
 }
 
 impl State {
-    /// Of a program that starts with these folders of checkpoints.
-    pub(crate) fn new(committed: Vec<String>, now: Instant) -> Self {
+    /// Of a program that starts with these folders of checkpoints, of which the last ones came after its last report.
+    pub(crate) fn new(committed: Vec<String>, unreported: u32, now: Instant) -> Self {
         Self {
             why: None,
             kill_at: None,
             has_exited: false,
             committed,
-            is_reported: true,
+            unreported,
+            awaits_tail: false,
             has_repeated: false,
             work: Duration::ZERO,
             look_at: now + LIFE_INTERVAL,
@@ -177,8 +183,16 @@ impl<W: Write> Run<'_, W> {
             let code = status.exit_status().map(|code| code << 8);
             ExitStatus::from_raw(code.or_else(|| status.terminating_signal()).unwrap_or(1 << 8))
         });
+        let has_ended_well = status.is_some_and(|status| status.success());
+        if has_ended_well && self.state.why.is_none() {
+            match self.tally.end() {
+                Tallied::Ahead => self.state.why = Some(Why::Ahead),
+                Tallied::Epochs(records) => self.tell_taken_over(&records)?,
+                Tallied::Repeated | Tallied::Beyond | Tallied::Diverged(_) => {}
+            }
+        }
         let end = self.judge(status);
-        self.settle(&end)?;
+        self.settle(&end, has_ended_well)?;
         Ok(end)
     }
 
@@ -233,17 +247,19 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn report(&mut self, report: Report) -> Result<(), Gone> {
+        if self.state.why == Some(Why::Ahead) {
+            return Ok(());
+        }
         let number = report.number;
         match self.tally.take(report, self.began.elapsed()) {
-            Tallied::Epochs(records) => {
-                for record in &records {
+            Tallied::Epochs(mut records) => {
+                let new = records.pop();
+                self.tell_taken_over(&records)?;
+                if let Some(record) = &new {
                     self.output.epoch(self.id, record)?;
                 }
-                if !std::mem::replace(&mut self.state.is_reported, true)
-                    && let (Some(keeper), Some(record)) = (&self.keeper, records.into_iter().next_back())
-                {
-                    keeper.follow(record);
-                }
+                self.state.unreported = 0;
+                self.settle_checkpoint(new);
             }
             Tallied::Repeated => {
                 if !std::mem::replace(&mut self.state.has_repeated, true) {
@@ -255,11 +271,39 @@ impl<W: Write> Run<'_, W> {
             }
             Tallied::Beyond => self.ask_to_end(Why::Beyond),
             Tallied::Diverged(reason) => self.ask_to_end(Why::Diverged(reason)),
+            Tallied::Ahead => {
+                self.ask_to_end(Why::Ahead);
+                // Nothing of it is wanted.
+                self.kill();
+            }
         }
         Ok(())
     }
 
+    /// Tells epochs of an earlier attempt that turned out to be part of the checkpoint.
+    fn tell_taken_over(&self, records: &[EpochRecord]) -> Result<(), Gone> {
+        if let Some(last) = records.last() {
+            self.output.started(self.id, last.epoch)?;
+        }
+        for record in records {
+            self.output.epoch(self.id, record)?;
+        }
+        Ok(())
+    }
+
+    /// Has kept what came after the last checkpoint, where that is not known yet.
+    fn settle_checkpoint(&mut self, tail: Tail) {
+        if std::mem::replace(&mut self.state.awaits_tail, false)
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.follow(tail);
+        }
+    }
+
     fn commit(&mut self, name: String) {
+        if self.state.why == Some(Why::Ahead) {
+            return;
+        }
         if !self.scratch.checkpoints().join(&name).is_dir() {
             terminal::say!(
                 "the checkpoint {name:?} is not kept: there is no such folder in SWEEP_CHECKPOINT_DIR"
@@ -270,10 +314,14 @@ impl<W: Write> Run<'_, W> {
         self.state.committed.push(name.clone());
         let outdated = self.state.committed.len().saturating_sub(FOLDERS_KEPT);
         let outdated: Vec<String> = self.state.committed.drain(..outdated).collect();
-        self.state.is_reported = false;
+        self.state.unreported = self.state.unreported.saturating_add(1);
         if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {
+            self.state.awaits_tail = true;
             keeper.keep(Snapshot { part: Some(name), facts, outdated });
         } else {
+            if let Some(why) = self.tally.why_not() {
+                terminal::say!("checkpoints of this job are no longer kept: {why}");
+            }
             for folder in outdated {
                 // It may be gone already.
                 let _ = fs::remove_dir_all(self.scratch.checkpoints().join(folder));
@@ -283,8 +331,13 @@ impl<W: Write> Run<'_, W> {
 
     /// Nothing where there are too many records to be kept.
     fn facts(&self) -> Option<Facts> {
-        let records = self.tally.records_and_reserve()?;
-        Some(Facts { identity: self.identity.clone(), records })
+        let (records, reserve) = self.tally.kept()?;
+        Some(Facts {
+            identity: self.identity.clone(),
+            records: records.to_vec(),
+            reserve: reserve.to_vec(),
+            unreported: self.state.unreported,
+        })
     }
 
     /// SIGTERM, and after a while SIGKILL. The first reason counts.
@@ -304,9 +357,7 @@ impl<W: Write> Run<'_, W> {
                 "the program did not end in {} s after SIGTERM and is killed",
                 self.grace.as_secs_f64()
             );
-            self.state.kill_at = None;
-            let _ = kill_process_group(self.pid, Signal::KILL);
-            kill_descendants(rustix::process::getpid());
+            self.kill();
         }
         if now >= self.state.look_at {
             self.state.look_at = now + LIFE_INTERVAL;
@@ -319,6 +370,13 @@ impl<W: Write> Run<'_, W> {
             }
         }
         Ok(())
+    }
+
+    fn kill(&mut self) {
+        self.state.kill_at = None;
+        // It may be gone already, which is what is wanted.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        kill_descendants(rustix::process::getpid());
     }
 
     fn say_alive(&self) -> Result<(), Gone> {
@@ -356,6 +414,7 @@ impl<W: Write> Run<'_, W> {
         match &self.state.why {
             Some(Why::Diverged(reason)) => return end(TrainerOutcome::Diverged, reason.clone()),
             Some(Why::Beyond) => return self.judge_full(),
+            Some(Why::Ahead) => return end(TrainerOutcome::Unavailable, AHEAD.to_owned()),
             Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
                 return end(TrainerOutcome::Stopped, String::new());
             }
@@ -389,26 +448,24 @@ impl<W: Write> Run<'_, W> {
     }
 
     /// Keeps what another attempt, or the sweep, is to have.
-    fn settle(&mut self, end: &End) -> Result<(), Gone> {
+    fn settle(&mut self, end: &End, has_ended_well: bool) -> Result<(), Gone> {
         if end.outcome == TrainerOutcome::Done
             && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }
-        let Some(keeper) = &self.keeper else { return Ok(()) };
+        if self.keeper.is_none() {
+            return Ok(());
+        }
         let is_given_up = self.state.why == Some(Why::Asked { goes_on: false });
         if matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Failed) && !is_given_up {
-            let has_any =
-                fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
-            // A program that knows no channel has its folder as it is.
-            if self.state.committed.is_empty()
-                && has_any
-                && let Some(facts) = self.facts()
-            {
-                keeper.keep(Snapshot { part: None, facts, outdated: Vec::new() });
+            self.keep_folder();
+            // It has said all that it had to say.
+            if has_ended_well && !self.tally.is_untested() {
+                self.settle_checkpoint(None);
             }
             let until = Instant::now() + KEEPING_MAX;
-            while !keeper.wait(WAIT_INTERVAL) {
+            while self.keeper.as_ref().is_some_and(|keeper| !keeper.wait(WAIT_INTERVAL)) {
                 if Instant::now() >= until {
                     terminal::say!("the last checkpoint could not be kept in {} s", KEEPING_MAX.as_secs());
                     break;
@@ -418,7 +475,24 @@ impl<W: Write> Run<'_, W> {
         }
         Ok(())
     }
+
+    /// Keeps the folder for checkpoints as it is, of a program that uses no channel.
+    fn keep_folder(&mut self) {
+        let has_any = fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
+        if !self.state.committed.is_empty() || !has_any {
+            return;
+        }
+        if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {
+            self.state.awaits_tail = true;
+            keeper.keep(Snapshot { part: None, facts, outdated: Vec::new() });
+        } else if let Some(why) = self.tally.why_not() {
+            terminal::say!("the folder for checkpoints is not kept: {why}");
+        }
+    }
 }
+
+/// Said of a program that went on from a checkpoint that is ahead of the records.
+const AHEAD: &str = "the checkpoint is ahead of the reported epochs; the job goes on from an earlier one, so that no epoch is missing";
 
 /// Said of a program that reported nothing.
 const NO_METRICS: &str = "the program ended well, but reported no metrics; have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file";

@@ -131,11 +131,16 @@ impl<W: Write> Session<W> {
             Err(refused) => return Ok(Err(refused)),
         };
         let end = run.until_its_end()?;
-        if matches!(end.outcome, TrainerOutcome::Done | TrainerOutcome::Diverged)
-            && let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints)
-            && let Err(error) = shelf.remove(&plan.key)
-        {
-            terminal::say!("old checkpoints could not be removed: {error}");
+        if let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints) {
+            let is_settled = found.as_ref().is_some_and(|found| found.is_settled);
+            let removed = match end.outcome {
+                TrainerOutcome::Done | TrainerOutcome::Diverged => shelf.remove(&plan.key),
+                // Of no use, whatever came after it.
+                TrainerOutcome::Unavailable if is_settled => shelf.remove(&plan.key),
+                TrainerOutcome::Unavailable => shelf.remove_unsettled(&plan.key),
+                _ => Ok(()),
+            };
+            removed.unwrap_or_else(|error| terminal::say!("old checkpoints could not be removed: {error}"));
         }
         drop(fs::remove_dir_all(scratch.work()));
         Ok(Ok(end))
@@ -186,13 +191,15 @@ impl<W: Write> Session<W> {
         scratch: &Scratch,
     ) -> Result<Option<Found>, Refused> {
         let (Some(shelf), Some(plan)) = (&self.shelf, &job.checkpoints) else { return Ok(None) };
-        shelf.read(&plan.key, identity, &scratch.checkpoints()).or_else(|error| {
-            terminal::say!("the job starts over, as its checkpoints cannot be read: {error}");
-            let emptied = empty(&scratch.checkpoints());
-            emptied
-                .map_err(|error| Refused::unavailable("the folder for checkpoints cannot be made", &error))?;
-            Ok(None)
-        })
+        let why = match shelf.read(&plan.key, identity, &scratch.checkpoints()) {
+            Ok(found) if found.as_ref().is_none_or(Found::can_be_used) => return Ok(found),
+            Ok(_) => "no epoch was reported before or after its checkpoint".to_owned(),
+            Err(error) => format!("its checkpoints cannot be read: {error}"),
+        };
+        terminal::say!("the job starts over: {why}");
+        empty(&scratch.checkpoints())
+            .map_err(|error| Refused::unavailable("the folder for checkpoints cannot be made", &error))?;
+        Ok(None)
     }
 
     fn start<'a>(
@@ -217,14 +224,13 @@ impl<W: Write> Session<W> {
         let keeper = keeper.map(Keeper::start).transpose().map_err(unavailable)?;
         let mut tally = Tally::new(program.metrics.objective.clone(), job.budget, keeper.is_some());
         if let Some(found) = found {
-            tally.resume(found.facts.records.clone(), found.reserve.clone());
+            tally.resume(found.facts.records.clone(), found.reserve.clone(), found.is_settled);
         }
         let source = Source::new(self.sender.clone(), self.jobs);
         let sources = source.counter();
         let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;
         let table = program.metrics.csv.as_ref().map(|csv| folder.join(csv));
-        let table =
-            table.map(|path| watch(path, tally.epochs(), source.clone())).transpose().map_err(unavailable)?;
+        let table = table.map(|path| watch(path, source.clone())).transpose().map_err(unavailable)?;
         let (log, began) = (Log::new(), Instant::now());
         let pattern = prepared.pattern.clone();
         let pid = start(&command, folder, variables, &source, &log, pattern).map_err(|error| {
@@ -252,7 +258,11 @@ impl<W: Write> Session<W> {
             channel,
             table,
             sources,
-            state: State::new(folders(scratch), began),
+            state: State::new(
+                folders(scratch),
+                found.as_ref().map_or(0, |found| found.facts.unreported),
+                began,
+            ),
         })
     }
 }

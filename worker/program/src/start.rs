@@ -114,9 +114,9 @@ fn ended_child() -> io::Result<Pid> {
 ///
 /// # Errors
 /// No thread can be started.
-pub(crate) fn watch(path: PathBuf, epochs: u32, source: Source) -> io::Result<Sender<()>> {
+pub(crate) fn watch(path: PathBuf, source: Source) -> io::Result<Sender<()>> {
     let (sender, dropped) = channel::<()>();
-    let mut table = Table::new(path, epochs);
+    let mut table = Table::new(path);
     thread::Builder::new().name("table".to_owned()).spawn(move || {
         let mut complaints = Complaints::default();
         loop {

@@ -1,5 +1,5 @@
-//! The weights that one trainer process was asked for: taken when their job is done, removed when it ends in any other way,
-//! so that what nobody will ask for takes up no room on the disk. What it says of other attempts touches no file.
+//! The weights that one trainer process was asked for: taken when their job is done, removed when it ends in any other
+//! way, so that useless files occupy no disk space. What the trainer says about other attempts touches no file.
 
 use std::{
     collections::BTreeSet,
@@ -15,24 +15,24 @@ use trainer_protocol::ToTrainer;
 #[derive(Debug, Clone)]
 pub(super) struct AskedWeights {
     folder: Arc<WeightsFolder>,
-    /// The attempts that have not ended, as trainers know them.
+    /// The attempts that have not ended, by their ids in the trainer protocol.
     ids: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl AskedWeights {
-    /// Of a trainer that has no jobs yet and writes into `folder`.
+    /// For a trainer that has no jobs yet and writes into `folder`.
     pub(super) fn new(folder: Arc<WeightsFolder>) -> Self {
         Self { folder, ids: Arc::default() }
     }
 
-    /// Notes what a request to the trainer asks for.
+    /// Notes the weights that a request to the trainer asks for.
     pub(super) fn note(&self, request: &ToTrainer) {
         let ToTrainer::Train { jobs, .. } = request else { return };
         let asked = jobs.iter().filter(|job| job.weights.is_some());
         self.ids().extend(asked.map(|job| job.id.clone()));
     }
 
-    /// An attempt has ended: its weights, where it is done and they were asked for.
+    /// The weights of an attempt that has ended, if it is done and they were asked for.
     pub(super) async fn left_by(&self, id: &str, is_done: bool) -> Option<Weights> {
         if !self.ids().remove(id) {
             return None;
@@ -48,11 +48,11 @@ impl AskedWeights {
         left.await.unwrap_or_else(|error| is_done.then(|| Weights::Absent(error.to_string())))
     }
 
-    /// The trainer is gone, and with it the attempts that had no end.
+    /// The trainer is gone, and with it the attempts that had not ended.
     pub(super) async fn end(&self) {
         let ids = std::mem::take(&mut *self.ids());
         let folder = Arc::clone(&self.folder);
-        // Fails only by a panic, and what is left is removed at the next start.
+        // Only fails by a panic; the next start removes what is left.
         let _ = spawn_blocking(move || ids.iter().for_each(|id| folder.discard(id))).await;
     }
 

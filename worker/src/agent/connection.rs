@@ -1,26 +1,32 @@
-//! The stream to the coordinator: opened, and opened again whenever it is lost. Knows tonic; decides nothing
-//! but when to try again and when there is no point in it.
+//! The stream to the coordinator: opened, and reopened whenever it is lost. Knows tonic; only decides when to try again
+//! and when that is pointless.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+mod refusals;
+
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use proto::v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{CoordinatorMessage, WorkerMessage, worker_service_client::WorkerServiceClient},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status,
-    metadata::MetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, Endpoint},
 };
 
-use super::session::EVENTS_IN_FLIGHT_MAX;
+pub(crate) use self::refusals::REFUSED_WITHIN;
+use self::refusals::{Refusals, refusal};
+use super::{
+    session::EVENTS_IN_FLIGHT_MAX,
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, chain, endpoints, token},
+};
 
-/// Messages on their way out: all events that may be in flight, and room for everything that is not an event.
-/// When it is full all the same, the coordinator does not read, and the stream is given up.
+/// Messages on their way out: all events that may be in flight, and room for everything that is not an event. If it is
+/// full all the same, the coordinator is not reading, and the stream is abandoned.
 const OUTGOING_MAX: usize = 2 * EVENTS_IN_FLIGHT_MAX;
 
 /// Messages that wait for the session; beyond it the coordinator waits in its writes.
@@ -32,145 +38,48 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before another try, without its jitter: a restarted coordinator is found soon.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// How long a coordinator that had let this worker in may refuse it, before it is believed: a token that is changed at the
-/// coordinator first, or a proxy in between that starts, must not cost what is being trained.
-pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(5 * 60);
-
-/// Longest wait for a connection, name look-up and TLS included.
-pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
 /// Longest wait for the stream once there is a connection.
 const STREAM_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often an idle connection is probed, and how long the answer may take: a cut cable or a coordinator that
-/// stands still is noticed in 10 s, half of the usual lease.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Longest message that is accepted. A grant is a few kilobytes.
-pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
-
-/// Where the coordinator is and how to be let in.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// `http://…` or `https://…`; of several coordinators, all, with commas between them.
-    pub(crate) url: String,
-    /// File with the bearer token.
-    pub(crate) token_file: Option<PathBuf>,
-    /// File with the certificates to trust.
-    pub(crate) tls_ca: Option<PathBuf>,
-}
-
-/// The target cannot be used at all.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
-    /// Not an address.
-    #[error(
-        "{url:?} is not the address of a coordinator ({reason}); use http://HOST:PORT or https://HOST:PORT"
-    )]
-    Url {
-        /// What was given.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// https without certificates.
-    #[error("an https:// coordinator needs --tls-ca FILE, the certificates to trust")]
-    NoCertificates,
-    /// The file cannot be read or used.
-    #[error("cannot use {path} ({reason}); see --token-file and --tls-ca")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// What happens on the stream.
+/// An event on the stream.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// There is a new stream: what is said goes into `outgoing`; `close` gives the stream up.
+    /// There is a new stream: messages for it go into `outgoing`; `close` abandons it.
     Connected {
-        /// Messages to send.
         outgoing: mpsc::Sender<WorkerMessage>,
         /// Ends this stream; another one is opened.
         close: CancellationToken,
     },
-    /// The coordinator said something.
+    /// A message of the coordinator.
     Message(CoordinatorMessage),
-    /// The stream is gone.
+    /// The stream is lost.
     Lost,
-    /// Another worker has this one's name. It is tried again: the other may be this one's own stream of before, which
-    /// nobody has noticed yet to be gone.
+    /// Another worker has this one's name. It is tried again: the other may be this worker's own earlier stream, whose
+    /// end no one has noticed yet.
     NameTaken(String),
-    /// The coordinator does not want this worker; there is no point in trying again.
+    /// The coordinator refuses this worker; trying again is pointless.
     Refused(String),
-    /// The coordinator had let this worker in, and has refused it for long. It is tried again, for what the worker still has to
-    /// tell.
+    /// The coordinator had accepted this worker, and has refused it for long. It is tried again, for what the worker
+    /// still has to report.
     RefusedForLong(String),
 }
 
-/// Keeps a stream to `target` until it is dropped. Events arrive in order. A coordinator that has let this worker in before is
-/// believed that it refuses it when it has done so for `refused_within`.
+/// Keeps a stream to `target` until it is dropped. Events arrive in order. If the coordinator has accepted this worker
+/// before, its refusal counts after `refused_within`.
 pub(crate) fn keep(
     target: Target,
     refused_within: Duration,
-) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), TargetError> {
+) -> Result<(impl Future<Output = ()>, mpsc::Receiver<LinkEvent>), ClientError> {
     let endpoints = endpoints(&target)?;
-    // Only to complain at once about a file that is not there.
+    // Only to report a missing file at once.
     token(&target)?;
     let (sender, events) = mpsc::channel(INCOMING_MAX);
-    let refusals = Refusals { within: refused_within, was_let_in: false, since: None, told: false };
+    let refusals = Refusals::new(refused_within);
     let keeper = Keeper { target, endpoints, next: 0, events: sender, refusals, told: None };
     Ok((keeper.run(), events))
 }
 
-pub(super) fn endpoints(target: &Target) -> Result<Vec<Endpoint>, TargetError> {
-    target.url.split(',').map(|url| endpoint(target, url.trim())).collect()
-}
-
-fn endpoint(target: &Target, given: &str) -> Result<Endpoint, TargetError> {
-    let wrong = |reason: String| TargetError::Url { url: given.to_owned(), reason };
-    let url = terms::coordinator_url(given).map_err(|reason| wrong(reason.to_owned()))?;
-    let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(chain(&error)))?;
-    let endpoint = match endpoint.uri().scheme_str() {
-        Some("http") => endpoint,
-        Some("https") => {
-            let path = target.tls_ca.clone().ok_or(TargetError::NoCertificates)?;
-            let unusable = |reason| TargetError::File { path: path.clone(), reason };
-            let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-            endpoint.tls_config(tls).map_err(|error| unusable(chain(&error)))?
-        }
-        _ => return Err(wrong("its scheme is neither http nor https".to_owned())),
-    };
-    Ok(endpoint
-        .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-        .keep_alive_while_idle(true))
-}
-
-pub(super) fn token(target: &Target) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, TargetError> {
-    let Some(path) = &target.token_file else { return Ok(None) };
-    let unusable = |reason: String| TargetError::File { path: path.clone(), reason };
-    let content = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    // Editors of Windows begin a file with a mark of its byte order.
-    let token = content.strip_prefix('\u{feff}').unwrap_or(&content).trim();
-    if token.is_empty() {
-        return Err(unusable("it holds no token".to_owned()));
-    }
-    let value = format!("Bearer {token}");
-    let mut value: MetadataValue<_> = value
-        .parse()
-        .map_err(|_| unusable("its token holds characters that HTTP does not allow".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-/// What keeps a worker from its coordinator.
+/// What prevents a worker from reaching its coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
@@ -178,47 +87,14 @@ enum Trouble {
     Refused,
 }
 
-/// How long the coordinator has refused this worker.
-#[derive(Debug)]
-struct Refusals {
-    /// How long it may.
-    within: Duration,
-    /// Whether it ever let it in.
-    was_let_in: bool,
-    /// Since when it does not any more.
-    since: Option<Instant>,
-    /// Whether the agent was told.
-    told: bool,
-}
-
-impl Refusals {
-    fn let_in(&mut self) {
-        (self.was_let_in, self.since, self.told) = (true, None, false);
-    }
-
-    /// What the agent is to know of a refusal that came `now`; nothing where it may pass, and where it was told already.
-    fn event(&mut self, now: Instant, code: Code, reason: String) -> Option<LinkEvent> {
-        if !self.was_let_in || !may_pass(code) {
-            return Some(LinkEvent::Refused(reason));
-        }
-        let refused_for = now.saturating_duration_since(*self.since.get_or_insert(now));
-        if refused_for < self.within || std::mem::replace(&mut self.told, true) {
-            return None;
-        }
-        let within = humantime::format_duration(self.within);
-        Some(LinkEvent::RefusedForLong(format!("{reason}; it was tried again for {within}")))
-    }
-}
-
 struct Keeper {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     /// Which is tried next, in turn: one that stands by says so at once.
     next: usize,
     events: mpsc::Sender<LinkEvent>,
     refusals: Refusals,
-    /// What people were told of since the coordinator spoke last.
+    /// What was logged since the coordinator last answered.
     told: Option<Trouble>,
 }
 
@@ -230,7 +106,7 @@ impl Keeper {
                 .with_max_delay(RETRY_DELAY_MAX)
                 .without_max_times()
                 .with_jitter();
-            // A new series of delays after every stream on which the coordinator spoke.
+            // The delays start again after every stream on which the coordinator answered.
             for delay in delays.build() {
                 let mut spoke = false;
                 let Err(status) = self.converse(&mut spoke).await else { return };
@@ -244,7 +120,7 @@ impl Keeper {
                     .and_then(|reason| self.refusals.event(Instant::now(), status.code(), reason.clone()));
                 if let Some(event) = event {
                     let is_final = matches!(event, LinkEvent::Refused(_));
-                    // Fails only when nobody listens any more.
+                    // Only fails when no one listens any more.
                     if self.events.send(event).await.is_err() || is_final {
                         return;
                     }
@@ -264,7 +140,7 @@ impl Keeper {
         }
     }
 
-    /// One stream, from connecting to its end. `Ok` when nobody listens any more.
+    /// One stream, from connecting to its end. `Ok` when no one listens any more.
     async fn converse(&mut self, spoke: &mut bool) -> Result<(), Status> {
         let endpoint = &self.endpoints[self.next % self.endpoints.len()];
         self.next = (self.next + 1) % self.endpoints.len();
@@ -281,10 +157,10 @@ impl Keeper {
         }
         let ended = tokio::select! {
             ended = self.listen(channel, messages, spoke) => ended,
-            () = close.cancelled() => Some(Status::unavailable("the stream was given up")),
+            () = close.cancelled() => Some(Status::unavailable("the stream was abandoned")),
         };
         let Some(status) = ended else { return Ok(()) };
-        // Without being given up: this worker has said all that it had to say, and leaves.
+        // Not abandoned: this worker has sent everything, and leaves.
         let is_farewell = ours.upgrade().is_none() && !close.is_cancelled();
         if self.events.send(LinkEvent::Lost).await.is_err() || is_farewell {
             return Ok(());
@@ -292,7 +168,7 @@ impl Keeper {
         Err(status)
     }
 
-    /// Why the stream ended; `None` when nobody listens any more.
+    /// Why the stream ended; `None` when no one listens any more.
     async fn listen(
         &mut self,
         channel: Channel,
@@ -329,7 +205,7 @@ impl Keeper {
         }
     }
 
-    /// One line when the coordinator goes, not one for each try.
+    /// Logs once that the coordinator is gone, not at each try.
     fn tell_lost(&mut self, status: &Status, refusal: Option<String>) {
         let coordinator = &self.target.url;
         let trouble = match status.code() {
@@ -344,43 +220,20 @@ impl Keeper {
         match trouble {
             Trouble::NameTaken => tracing::warn!(
                 coordinator,
-                "{reason}; this one is let in when that one has left. Give each worker of a coordinator its own --name"
+                "{reason}; this one is accepted when that one has left. Give each worker of a coordinator its own --name"
             ),
             Trouble::Refused => tracing::warn!(
                 coordinator,
-                "{reason}; running trainings go on, and it is tried again for {}, then the worker leaves",
+                "{reason}; running trainings continue; the worker tries again for {}, then leaves",
                 humantime::format_duration(self.refusals.within)
             ),
             Trouble::Unreachable => tracing::warn!(
                 coordinator,
-                "the coordinator is not reachable: {reason}; running trainings go on, and it is tried again until it \
+                "the coordinator is not reachable: {reason}; running trainings continue, and the worker tries until it \
                  answers"
             ),
         }
     }
-}
-
-/// Whether a refusal may end by itself, when somebody puts token or version right.
-fn may_pass(code: Code) -> bool {
-    matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition)
-}
-
-/// The message for people, if the coordinator, or what is in front of it, does not want this worker.
-fn refusal(status: &Status) -> Option<String> {
-    let said = status.message();
-    Some(match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => {
-            format!("the coordinator does not accept this worker's token ({said}); see --token-file")
-        }
-        Code::FailedPrecondition => {
-            format!(
-                "the coordinator does not work with this version of the worker ({said}); use the same version of both"
-            )
-        }
-        Code::AlreadyExists => format!("another process has taken this worker's place: {said}"),
-        Code::InvalidArgument => format!("the coordinator does not accept this worker ({said})"),
-        _ => return None,
-    })
 }
 
 fn describe(status: &Status) -> String {
@@ -389,105 +242,5 @@ fn describe(status: &Status) -> String {
         Some(source) => format!("{}: {}", status.message(), chain(source)),
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
-    }
-}
-
-/// An error and what caused it; tonic's own text says only "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(url: &str) -> Target {
-        Target { url: url.into(), token_file: None, tls_ca: None }
-    }
-
-    #[test]
-    fn a_host_and_port_alone_are_an_address() {
-        let endpoints = endpoints(&target("127.0.0.1:7070, http://other:1")).unwrap();
-        let uris: Vec<String> = endpoints.iter().map(|endpoint| endpoint.uri().to_string()).collect();
-        assert_eq!(uris, ["http://127.0.0.1:7070/", "http://other:1/"]);
-    }
-
-    #[test]
-    fn addresses_that_cannot_work_are_refused_with_what_would() {
-        let error = |url| endpoints(&target(url)).unwrap_err().to_string();
-        assert!(error("ftp://host").contains("use http://HOST:PORT"));
-        assert!(error("http://[broken").contains("use http://HOST:PORT"));
-        assert_eq!(
-            error("https://host:1"),
-            "an https:// coordinator needs --tls-ca FILE, the certificates to trust"
-        );
-    }
-
-    #[test]
-    fn a_token_file_that_is_missing_or_empty_is_an_error_that_names_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        let with_file = Target { token_file: Some(path.clone()), ..target("http://host") };
-        assert!(token(&with_file).unwrap_err().to_string().contains(&path.display().to_string()));
-        std::fs::write(&path, " \n").unwrap();
-        assert!(token(&with_file).unwrap_err().to_string().contains("it holds no token"));
-        std::fs::write(&path, "secret\n").unwrap();
-        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
-        std::fs::write(&path, "\u{feff}secret\r\n").unwrap();
-        assert_eq!(token(&with_file).unwrap().unwrap(), "Bearer secret");
-    }
-
-    #[test]
-    fn only_what_stays_as_it_is_is_a_refusal() {
-        for code in
-            [Code::Unauthenticated, Code::FailedPrecondition, Code::AlreadyExists, Code::InvalidArgument]
-        {
-            assert!(refusal(&Status::new(code, "no")).is_some(), "{code}");
-        }
-        for code in [
-            Code::Unavailable,
-            Code::Aborted,
-            Code::Internal,
-            Code::Unknown,
-            Code::ResourceExhausted,
-            Code::Unimplemented,
-        ] {
-            assert!(refusal(&Status::new(code, "no")).is_none(), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_by_a_coordinator_that_let_the_worker_in_before_is_believed_after_a_while() {
-        let within = Duration::from_secs(60);
-        let mut refusals = Refusals { within, was_let_in: false, since: None, told: false };
-        let begin = Instant::now();
-        let hear = |refusals: &mut Refusals, seconds: u64, code| match refusals.event(
-            begin + Duration::from_secs(seconds),
-            code,
-            "no".into(),
-        ) {
-            None => "it may pass",
-            Some(LinkEvent::Refused(_)) => "at once",
-            Some(LinkEvent::RefusedForLong(_)) => "for long",
-            Some(other) => panic!("{other:?}"),
-        };
-        assert_eq!(hear(&mut refusals, 0, Code::Unauthenticated), "at once", "it was never let in");
-        refusals.let_in();
-        assert_eq!(hear(&mut refusals, 100, Code::Unauthenticated), "it may pass");
-        assert_eq!(hear(&mut refusals, 159, Code::PermissionDenied), "it may pass");
-        refusals.let_in();
-        assert_eq!(hear(&mut refusals, 161, Code::FailedPrecondition), "it may pass");
-        assert_eq!(hear(&mut refusals, 221, Code::Unauthenticated), "for long");
-        assert_eq!(hear(&mut refusals, 300, Code::Unauthenticated), "it may pass", "it is told once");
-        assert_eq!(hear(&mut refusals, 300, Code::AlreadyExists), "at once", "its place is taken");
     }
 }

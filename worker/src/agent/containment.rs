@@ -1,7 +1,7 @@
-//! A keeper between the worker and a trainer that is somebody else's program: a process of this program that does nothing
-//! but wait. Whatever the trainer starts, also in sessions of its own, stays a descendant of the keeper, which adopts what
-//! loses its parent, and is killed when the trainer has ended and when the worker is gone. What it cannot do without a
-//! control group: outlive its own SIGKILL. Then the trainer dies, too, but not what that has started.
+//! A keeper between the worker and a trainer that is someone else's program: a process of this program that only waits.
+//! Everything that the trainer starts, even in sessions of its own, stays a descendant of the keeper, which adopts
+//! orphans, and is killed when the trainer has ended or the worker is gone. Without a control group, the keeper's own
+//! SIGKILL is not covered: then the trainer dies as well, but not what it has started.
 
 use std::{
     ffi::OsString,
@@ -20,28 +20,28 @@ use rustix::{
     process::{WaitOptions, WaitStatus, wait},
 };
 
-/// What shells add to the number of the signal that ended their child.
+/// Shells add this to the number of the signal that ended their child.
 pub(super) const SHELL_SIGNAL: i32 = 128;
 
-/// How long a trainer may go on when its worker is gone, which it sees by the end of its input.
+/// How long a trainer may run after its worker is gone, which it sees by the end of its input.
 const ALONE_MAX: Duration = Duration::from_secs(2);
 
-/// Runs `command` until it ends or standard input does, and then ends all that it has started. Its exit code is the
-/// command's; where a signal ended that, 128 and the signal's number, as shells have it.
+/// Runs `command` until it ends or standard input does, and then ends everything that it has started. The exit code is
+/// the command's; if a signal ended it, 128 plus the signal's number, as in shells.
 ///
 /// # Errors
 /// The command cannot be started.
 pub fn contain(command: &[OsString]) -> anyhow::Result<ExitCode> {
     let (program, arguments) = command.split_first().context("there is nothing to run")?;
-    adopt_orphans().context("this system cannot have it keep what it starts")?;
+    adopt_orphans().context("this system cannot track what a command starts")?;
     let mut command = Command::new(program);
     command.args(arguments);
     detach(&mut command, Role::Program);
     let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-    // When the trainer closes these, the worker is to see it.
+    // When the trainer closes these, the worker must notice.
     let nothing = fs::File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
     for output in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        // SAFETY: both descriptors are open, and nothing in this process owns what the second was.
+        // SAFETY: both descriptors are open, and nothing in this process owns the second one's old file.
         #[allow(unsafe_code)]
         let replaced = unsafe { libc::dup2(nothing.as_raw_fd(), output) };
         anyhow::ensure!(replaced >= 0, "cannot close the outputs: {}", std::io::Error::last_os_error());
@@ -55,7 +55,7 @@ pub fn contain(command: &[OsString]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Waits for one child, and takes in the ends of those that were adopted meanwhile.
+/// Waits for one child, and reaps those that were adopted meanwhile.
 fn wait_for(child: u32) -> u8 {
     loop {
         match wait(WaitOptions::empty()) {
@@ -63,7 +63,7 @@ fn wait_for(child: u32) -> u8 {
                 return exit_code(status);
             }
             Ok(_) | Err(Errno::INTR) => {}
-            // The input has ended, and the other thread was faster: nobody asks for the code any more.
+            // The input has ended, and the other thread was faster: no one needs the code any more.
             Err(_) => return 1,
         }
     }
@@ -75,13 +75,13 @@ fn exit_code(status: WaitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Ends everything some time after whoever writes to standard input has closed it.
+/// Ends everything some time after standard input was closed.
 fn end_with_input() {
     let input = std::io::stdin();
-    // Without events that are asked for, only the end is told.
+    // Without requested events, only the end is reported.
     let mut polled = [PollFd::new(&input, PollFlags::empty())];
     while matches!(poll(&mut polled, None), Err(Errno::INTR)) {}
     thread::sleep(ALONE_MAX);
-    // The other thread hears of the trainer's end.
+    // The other thread notices the trainer's end.
     end_descendants();
 }

@@ -2,14 +2,14 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The connection, the spool, the log, the runtime, and what looks for GPUs.
+/// The connection, the spool, the log, the runtime, and the search for GPUs.
 const RESERVED: u64 = 64;
-/// A slot's streams to and from its trainer, and those of the next trainer, which is started before the last is gone.
+/// A slot's streams to and from its trainer, and those of the next trainer, which starts before the last is gone.
 const A_SLOT: u64 = 8;
-/// What to raise the limit to: the usual one.
+/// The limit to suggest: the usual one.
 const SUGGESTED: u64 = 1_024;
 
-/// Makes sure that a worker with so many slots may open the files that it needs.
+/// Makes sure that a worker with this many slots may open the files that it needs.
 ///
 /// # Errors
 /// The system does not allow it.

@@ -1,4 +1,4 @@
-//! Which slots this machine has. A child process looks for GPUs, where there is a driver for them at all.
+//! The slots of this machine. A child process looks for GPUs, if there is a driver for them at all.
 
 use std::{
     num::NonZeroUsize,
@@ -19,13 +19,13 @@ use tokio::process::Command;
 
 use super::own_trainer::{self, OwnTrainer};
 
-/// How long looking for devices may take: loading CUDA from a slow disk takes a minute at worst.
+/// How long the search for devices may take: loading CUDA from a slow disk takes a minute at worst.
 const DEVICES_WITHIN: Duration = Duration::from_secs(120);
 
-/// Where NVIDIA's driver shows itself: on Linux and in containers, in WSL, on Jetson boards.
+/// Traces of NVIDIA's driver: on Linux and in containers, in WSL, on Jetson boards.
 const TRACES_OF_DRIVER: [&str; 4] = ["/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/nvmap"];
 
-/// Most slots of one worker; more trainers than this on one machine are a slip of the pen.
+/// Most slots of one worker; more trainers on one machine are a typing error.
 const SLOTS_MAX: usize = 1_024;
 
 /// What the slots run on.
@@ -50,12 +50,12 @@ impl DeviceChoice {
     }
 }
 
-/// Whether there is a card for which the driver may be loaded as soon as somebody asks for it.
+/// Whether there is a card whose driver may be loaded as soon as someone asks for it.
 fn has_nvidia_card() -> bool {
     let cards = std::fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
     let read =
         |card: &std::fs::DirEntry, name| std::fs::read_to_string(card.path().join(name)).unwrap_or_default();
-    // NVIDIA's number, and the class of displays, which compute cards are in too.
+    // NVIDIA's number, and the class of displays, which includes compute cards.
     cards
         .into_iter()
         .any(|card| read(&card, "vendor").trim() == "0x10de" && read(&card, "class").starts_with("0x03"))
@@ -66,13 +66,13 @@ fn has_nvidia_card() -> bool {
 pub enum SlotCount {
     /// One for each GPU, or one for each processor core that this process may use.
     Auto,
-    /// That many, dealt out over the devices in turn.
+    /// That many, assigned to the devices in turn.
     Fixed(NonZeroUsize),
 }
 
-/// Text that is no number of slots.
+/// Text that is not a number of slots.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no number of slots: use auto, or a number from 1 to {SLOTS_MAX}")]
+#[error("{0:?} is not a number of slots: use auto, or a number from 1 to {SLOTS_MAX}")]
 pub struct SlotCountError(String);
 
 impl FromStr for SlotCount {
@@ -108,10 +108,10 @@ struct Device {
     description: String,
 }
 
-/// The slots of this machine, from 0. `own_trainer` is asked for GPUs where there may be some.
+/// The slots of this machine, from 0. Asks `own_trainer` for GPUs if there may be some.
 ///
 /// # Errors
-/// The devices cannot be found out, or there is none of the kind asked for.
+/// The devices cannot be determined, or none is of the kind asked for.
 pub(crate) async fn slots(
     choice: DeviceChoice,
     count: SlotCount,
@@ -125,13 +125,13 @@ pub(crate) async fn slots(
     lay_out(choice, count, cores, &found)
 }
 
-/// Becomes the trainer's program, which lists the GPUs, and ends with whoever started this.
+/// Becomes the trainer's program, which lists the GPUs, and ends together with its parent.
 ///
 /// # Errors
 /// The program cannot be started.
 pub fn list_devices() -> anyhow::Result<ExitCode> {
     let trainer = OwnTrainer::find()?;
-    // It stays set in the program that this one becomes.
+    // It stays set after exec.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot end with the parent process")?;
     let error = std::process::Command::new(trainer.executable()).arg("devices").exec();
     Err(anyhow::Error::new(error).context("sweep-trainer cannot be started"))
@@ -152,7 +152,7 @@ async fn probe(trainer: &OwnTrainer) -> Result<Vec<Device>, DevicesError> {
         command.spawn().map_err(|error| failed(format!("sweep-trainer cannot be started ({error})")))?;
     let output = tokio::time::timeout(DEVICES_WITHIN, child.wait_with_output())
         .await
-        .map_err(|_| failed(format!("looking for them took more than {} s", DEVICES_WITHIN.as_secs())))?
+        .map_err(|_| failed(format!("the search took more than {} s", DEVICES_WITHIN.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     let log = String::from_utf8_lossy(&output.stderr);
     log.lines().for_each(|line| tracing::info!("devices: {line}"));

@@ -1,4 +1,4 @@
-//! Bytes of a coordinator and lines of a trainer, whole and damaged: whatever they say, the session goes on.
+//! Bytes of a coordinator and lines of a trainer, whole and corrupt: whatever they say, the session goes on.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ enum Heard {
     Wait(u64),
 }
 
-/// One of them, whole or damaged.
+/// One of them, whole or corrupt.
 fn heard() -> impl Strategy<Value = Heard> {
     let of = |whole: Vec<Vec<u8>>| {
         prop::sample::select(whole)

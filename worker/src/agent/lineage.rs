@@ -1,5 +1,5 @@
-//! Which processes had a spool, and the name of a worker that was given none. By the first, a coordinator tells a worker
-//! that was started again from another one of the same name; a copy of a spool is told apart as soon as both have been
+//! Which processes had a spool, and the name of a worker that was given none. By the former, a coordinator tells a
+//! restarted worker from another one of the same name. A copy of a spool is recognised as soon as both have been
 //! started, since each adds itself to its own list.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use terms::WorkerName;
 
-/// Processes that are remembered: as many starts may have come to nothing before one connects.
+/// Processes that are remembered: as many starts may fail before one connects.
 const PROCESSES_MAX: usize = 16;
 
 /// Longest list that is read; an identity has 36 characters.
@@ -19,10 +19,11 @@ const FILE_BYTES_MAX: u64 = 4_096;
 /// The list within the spool's folder.
 const PROCESSES: &str = "processes";
 
-/// The name within the folder that it is kept in.
+/// The file of the name, within its folder.
 const NAME: &str = "name";
 
-/// Adds this process to those that had the spool in `folder`, whose lock it holds; those before it, newest first.
+/// Adds this process to those that had the spool in `folder`, whose lock it holds; returns those before it, newest
+/// first.
 ///
 /// # Errors
 /// The file system refuses.
@@ -36,8 +37,8 @@ pub(super) fn succeed(folder: &Path, instance: &str) -> io::Result<Vec<String>> 
     Ok(before)
 }
 
-/// The name kept in `folder`, or else one made of the machine's and a few random characters, which is kept from now on:
-/// machines that were made from one image often have one name.
+/// The name kept in `folder`, or else a new one made of the machine's and a few random characters, which is then kept:
+/// machines made from one image often have one name.
 ///
 /// # Errors
 /// The file system refuses.
@@ -49,7 +50,7 @@ pub(super) fn kept_name(folder: &Path, host: &str) -> io::Result<WorkerName> {
     }
 }
 
-/// Another name than the one kept in `folder`, kept in its place.
+/// Replaces the name kept in `folder` by another one.
 ///
 /// # Errors
 /// The file system refuses.
@@ -70,26 +71,26 @@ pub(super) fn keep_name(folder: &Path, name: &WorkerName) -> io::Result<()> {
     write(folder, NAME, &format!("{name}\n"))
 }
 
-/// Random characters of a name; where they are the same on two machines, one of them takes others when it is refused.
+/// Random characters of a name; if two machines draw the same, the one that is refused draws again.
 const SUFFIX_CHARACTERS: usize = 4;
 
 /// Longest part of a machine's name in a worker's, which has at most 100 characters.
 const HOST_CHARACTERS_MAX: usize = 90;
 
-/// A worker's name made of a machine's, whatever that holds.
+/// A worker's name made from a machine's, whatever that contains.
 fn name_of(host: &str, suffix: &str) -> WorkerName {
     let name = format!("{}-{suffix}", plain(host));
     name.parse().expect("letters, digits, points, lines and dashes, less than 100 of them, name a worker")
 }
 
-/// A machine's name as far as it can be part of a worker's.
+/// The characters of a machine's name that a worker's may have.
 pub(super) fn plain(host: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let plain: String = host.chars().map(keep).take(HOST_CHARACTERS_MAX).collect();
     if plain.is_empty() { "worker".to_owned() } else { plain }
 }
 
-/// A small file's text; empty where there is none.
+/// A small file's text; empty if there is none.
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     match File::open(path) {
@@ -100,7 +101,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Puts a text in the place of a file, whole or not at all.
+/// Replaces a file by a text, completely or not at all.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let new = folder.join(format!("{name}.{}", std::process::id()));
     let mut file = File::create(&new)?;

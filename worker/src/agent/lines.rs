@@ -1,5 +1,5 @@
-//! Lines out of a pipe, with a bound on their length. Unlike the readers of tokio it may be dropped between
-//! any two polls without losing bytes, so that it can be one of several things that are waited for.
+//! Lines from a pipe, of bounded length. Unlike tokio's readers it may be dropped between any two polls without losing
+//! bytes, so that it can be one branch of a select.
 
 use std::io;
 
@@ -22,13 +22,12 @@ pub(crate) enum Line {
 pub(crate) struct LineReader<R> {
     reader: BufReader<R>,
     partial: Vec<u8>,
-    /// The line in hand was handed out as too long; its rest is thrown away.
+    /// The current line was returned as too long; its rest is dropped.
     skips: bool,
     bytes_max: usize,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
-    /// Lines of `reader`.
     pub(crate) fn new(reader: R, bytes_max: usize) -> Self {
         let reader = BufReader::with_capacity(CHUNK_BYTES, reader);
         Self { reader, partial: Vec::new(), skips: false, bytes_max }

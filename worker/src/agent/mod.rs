@@ -1,12 +1,16 @@
-//! The daemon. `session` decides (pure); `shell` collects what happens and does what is decided; `connection` is
-//! the stream to the coordinator; `spool` keeps unacknowledged events on disk, `lineage` whose it was; `slots` and `trainer_process` run
-//! the trainers; `asked_weights` takes what they trained, and `weights` keeps it until `uploads` has handed it over; `devices`, `options`, `own_trainer` and `start` make a daemon of a command line.
+//! The daemon. `session` decides (pure); `shell` collects events and carries out decisions; `connection` is the stream to
+//! the coordinator at a `target`; `spool` keeps unacknowledged events on disk, and `lineage` remembers whose it was;
+//! `slots` and `trainer_process` run the trainers; `asked_weights` takes the weights they trained, and `weights` keeps
+//! them until `uploads` has delivered them; `devices`, `options`, `own_trainer` and `start` turn a command line into a
+//! daemon; `describe` asks a trainer what it trains.
 
 mod asked_weights;
 mod connection;
 mod containment;
+mod describe;
 mod descriptors;
 mod devices;
+mod kept_checkpoints;
 mod lineage;
 mod lines;
 mod options;
@@ -18,12 +22,14 @@ mod snapshots;
 mod spool;
 mod spool_format;
 mod start;
+mod target;
 mod trainer_process;
 mod uploads;
 mod weights;
 pub mod wire;
 
 pub use containment::contain;
+pub use describe::describe;
 pub use devices::{DeviceChoice, SlotCount, SlotCountError, list_devices};
 pub use options::StartOptions;
 pub use own_trainer::OwnTrainer;

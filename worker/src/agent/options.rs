@@ -14,29 +14,28 @@ use terms::WorkerName;
 
 use super::{
     devices::{DeviceChoice, SlotCount},
-    lineage,
+    kept_checkpoints, lineage,
     own_trainer::{self, OwnTrainer},
     slots::Trainers,
     trainer_process::{CHECKPOINTS_VARIABLE, TrainerCommand},
 };
 use trainer_protocol::PACK_SIZE_MAX;
 
-/// Most jobs at the same time on a GPU unless the user says otherwise: past it, small models fill every GPU of today.
+/// Most jobs at the same time on a GPU by default: beyond it, small models fill every current GPU.
 const PACK_SIZE_MAX_ON_GPU: u16 = 64;
 
-/// The hidden command of this program that keeps somebody else's trainer.
+/// The hidden command of this program that keeps someone else's trainer.
 const KEEPER: &str = "contain";
-/// This program's file: what runs, even when another file has taken its name.
+/// This program's file: what runs, even if another file has taken its name.
 const OWN_FILE: &str = "/proc/self/exe";
 
 /// Options of `sweep-worker start`. Each has an environment variable of the same meaning; the flag wins.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StartOptions {
-    /// Address of the coordinator, http:// or https://; of several that share a database, all, with commas between
-    /// them
+    /// Address of the coordinator, http:// or https://; if several share a database, all of them, separated by commas
     #[arg(long, env = "SWEEP_COORDINATOR", value_name = "URL", default_value = "http://127.0.0.1:7070")]
     pub coordinator: String,
-    /// How many jobs run at a time: a number, or auto for one a GPU, else one a processor core
+    /// How many jobs run at a time: a number, or auto for one per GPU, else one per processor core
     #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", default_value = "auto")]
     pub slots: SlotCount,
     /// What to train on
@@ -46,7 +45,7 @@ pub struct StartOptions {
     /// the next start]
     #[arg(long, env = "SWEEP_NAME", value_name = "NAME")]
     pub name: Option<WorkerName>,
-    /// File that holds the token the coordinator asks for; read anew at every connection
+    /// File that holds the token the coordinator asks for; read again at every connection
     #[arg(long, env = "SWEEP_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust for an https:// coordinator
@@ -59,42 +58,41 @@ pub struct StartOptions {
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Folder or URL (file, s3, gs, az) for checkpoints, the same at every worker; without one, a job that is killed
-    /// starts over
+    /// starts over, except that a program continues on the same machine
     #[arg(long, env = "SWEEP_CHECKPOINTS", value_name = "URL")]
     pub checkpoints: Option<String>,
     /// Where relative paths of data sets start [default: the working directory]
     #[arg(long, env = "SWEEP_DATA_ROOT", value_name = "DIR")]
     pub data_root: Option<PathBuf>,
-    /// Leave images out that cannot be decoded, instead of refusing their data set
+    /// Leave out images that cannot be decoded, instead of refusing their data set
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     pub skip_corrupt: bool,
-    /// How long running jobs may go on after SIGTERM, SIGINT or SIGHUP, before they are handed back
+    /// How long running jobs may continue after SIGTERM, SIGINT or SIGHUP, before they are handed back
     #[arg(long, env = "SWEEP_GRACE", value_name = "TIME", default_value = "30s", value_parser = time)]
     pub grace: Duration,
     /// Another program that trains, run by /bin/sh; it speaks JSON lines on standard input and output (see
     /// worker/TRAINER.md) and finds SWEEP_TRAINER_DEVICE, _THREADS, _SLOT and _CHECKPOINTS in its environment
     #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
     pub trainer: Option<OsString>,
-    /// Run the programs of sweep files (`program:` and `command:`) as this worker's user, with its rights: whoever may submit
-    /// sweeps may then run anything here
+    /// Run the programs of sweep files (`program:` and `command:`) as this worker's user, with its rights: anyone who
+    /// may submit sweeps may then run anything here
     #[arg(long, env = "SWEEP_ALLOW_COMMANDS", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_commands: bool,
-    /// Start without sweep-trainer where it cannot be had: what is to be trained are programs. `sweep run` says so.
+    /// Start without sweep-trainer if it is missing, because only programs will run. Set by `sweep run`.
     #[arg(long, hide = true, requires = "allow_commands")]
     pub programs_only: bool,
-    /// How long a trainer may say nothing while it has a job, before it is taken to stand still and ended, and the job is
-    /// tried again; 0 for ever
+    /// How long a trainer with a job may be silent before it counts as hung and is ended, and the job is tried again; 0
+    /// for no limit
     #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = time)]
     pub trainer_silence: Duration,
-    /// Threads of each trainer on the CPU; the numbers of a training depend on it in their last bits
+    /// Threads of each trainer on the CPU; the results of a training depend on it in their last bits
     #[arg(long, env = "SWEEP_THREADS_PER_SLOT", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads_per_slot: u16,
-    /// Most jobs that a slot trains at the same time as one model; how many it is given is found out by measuring
-    /// [default: 64 on a GPU; 1 on the CPU, where it does not pay and a job's numbers must not depend on others, and
-    /// for --trainer]
+    /// Most jobs that a slot trains at the same time as one model; how many it gets is found by measuring [default: 64
+    /// on a GPU; 1 on the CPU, where it does not pay and a job's numbers must not depend on others, and for --trainer]
     #[arg(long, env = "SWEEP_PACK_SIZE_MAX", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(PACK_SIZE_MAX)))]
     pub pack_size_max: Option<u16>,
-    /// Leave as on SIGTERM when standard input ends, so that the worker does not outlive who started it
+    /// Leave as on SIGTERM when standard input ends, so that the worker does not outlive its parent
     #[arg(long, env = "SWEEP_EXIT_WITH_STDIN", value_parser = clap::builder::BoolishValueParser::new())]
     pub exit_with_stdin: bool,
 }
@@ -105,7 +103,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl StartOptions {
-    /// The name given, or the one that this machine keeps; one that worked before names were kept goes on with its own.
+    /// The name given, or the one that this machine keeps; a worker from before names were kept continues with its own.
     ///
     /// # Errors
     /// There is no place to keep a name.
@@ -125,7 +123,7 @@ impl StartOptions {
         })
     }
 
-    /// Another name, where the one that this machine kept turned out to be another worker's.
+    /// Another name, because the one that this machine kept turned out to be another worker's.
     ///
     /// # Errors
     /// There is no place to keep it.
@@ -137,7 +135,7 @@ impl StartOptions {
         })
     }
 
-    /// Where a name that was not given is kept.
+    /// Where a chosen name is kept.
     fn name_folder(&self) -> anyhow::Result<PathBuf> {
         let folder = self.spool.clone().or_else(|| Some(state_home(|name| env::var_os(name))?.join("sweep")));
         folder.context(
@@ -171,7 +169,7 @@ impl StartOptions {
     /// It is relative and the working directory is gone.
     pub(crate) fn absolute_data_root(&self) -> anyhow::Result<PathBuf> {
         let root = self.data_root.clone().unwrap_or_else(|| PathBuf::from("."));
-        std::path::absolute(&root).with_context(|| format!("--data-root {} is no folder", root.display()))
+        std::path::absolute(&root).with_context(|| format!("--data-root {} is not a folder", root.display()))
     }
 
     /// Most jobs that a slot of this device trains at the same time.
@@ -181,12 +179,12 @@ impl StartOptions {
         self.pack_size_max.unwrap_or(default).into()
     }
 
-    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    /// How long a trainer that has jobs may be silent; none for no limit.
     pub(crate) fn trainer_silence(&self) -> Option<Duration> {
         Some(self.trainer_silence).filter(|silence| !silence.is_zero())
     }
 
-    /// The trainer that comes with this program, where it is needed, to train or to look for GPUs.
+    /// The trainer that comes with this program, if it is needed, to train or to look for GPUs.
     pub(crate) fn own_trainer(&self) -> anyhow::Result<Option<OwnTrainer>> {
         if self.programs_only {
             return Ok(OwnTrainer::find().ok());
@@ -198,22 +196,28 @@ impl StartOptions {
         self.trainer.is_none() || self.device.asks_for_gpus()
     }
 
-    /// What a slot may start; `own` starts the trainer that comes with this program.
-    pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path) -> Trainers {
+    /// What a slot may start; `own` is the path of the trainer that comes with this program.
+    pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path, spool: &Path) -> Trainers {
         Trainers {
             model: self.trainer_command(slot, own),
-            program: self.allow_commands.then(|| self.program_command(slot)),
+            program: self.allow_commands.then(|| self.program_command(slot, spool)),
         }
     }
 
-    /// How what runs users' programs is started.
-    fn program_command(&self, slot: &v1::Slot) -> TrainerCommand {
+    /// How the runner of users' programs is started.
+    fn program_command(&self, slot: &v1::Slot, spool: &Path) -> TrainerCommand {
+        let mut environment = self.trainer_environment(slot);
+        if self.checkpoints.is_none()
+            && let Some(place) = kept_checkpoints::folder(spool).to_str()
+        {
+            environment.push((CHECKPOINTS_VARIABLE, place.to_owned()));
+        }
         let words = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from);
         TrainerCommand {
             name: "sweep-worker program",
             program: OWN_FILE.into(),
             arguments: words.into(),
-            environment: self.trainer_environment(slot),
+            environment,
             mend: "look at the worker's log",
             role: Role::Keeper,
             ahead: false,
@@ -221,13 +225,13 @@ impl StartOptions {
         }
     }
 
-    /// What every trainer of a slot finds in its environment.
+    /// The environment of every trainer of a slot.
     fn trainer_environment(&self, slot: &v1::Slot) -> Vec<(&'static str, String)> {
         let threads = self.threads_per_slot.to_string();
         let mut environment = vec![
             ("OMP_NUM_THREADS", threads.clone()),
             ("MKL_NUM_THREADS", threads.clone()),
-            // Its log lines are shown to people.
+            // Its log lines are for people.
             ("SWEEP_LOG_FORMAT", "text".to_owned()),
             ("SWEEP_TRAINER_DEVICE", slot.device.clone()),
             ("SWEEP_TRAINER_THREADS", threads),
@@ -238,7 +242,7 @@ impl StartOptions {
     }
 
     /// How the trainer of models is started.
-    fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
+    pub(crate) fn trainer_command(&self, slot: &v1::Slot, own: &Path) -> TrainerCommand {
         let threads = self.threads_per_slot.to_string();
         let environment = self.trainer_environment(slot);
         if let Some(command) = &self.trainer {
@@ -249,7 +253,7 @@ impl StartOptions {
                 program: OWN_FILE.into(),
                 arguments,
                 environment,
-                mend: "mend the command that --trainer names",
+                mend: "fix the command that --trainer names",
                 role: Role::Keeper,
                 ahead: true,
                 weights: None,
@@ -286,12 +290,12 @@ impl StartOptions {
     }
 }
 
-/// The machine's name as the operating system knows it.
+/// The machine's name in the operating system.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// `$XDG_STATE_HOME`, which must be absolute to count, else `~/.local/state`.
+/// `$XDG_STATE_HOME`, which only counts if it is absolute, else `~/.local/state`.
 fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
@@ -378,6 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_place_for_checkpoints_those_of_programs_are_kept_next_to_the_spool() {
+        let place = |arguments: &[&str]| {
+            let options = options(&[&["--allow-commands"], arguments].concat());
+            let trainers = options.trainers(&slot(), Path::new("/t"), Path::new("/s"));
+            let place = |trainer: TrainerCommand| {
+                let found = trainer.environment.into_iter().find(|(name, _)| *name == CHECKPOINTS_VARIABLE);
+                found.map(|(_, place)| place)
+            };
+            (place(trainers.model), trainers.program.and_then(place))
+        };
+        assert_eq!(place(&[]), (None, Some("/s/checkpoints".to_owned())));
+        let given = Some("s3://b".to_owned());
+        assert_eq!(place(&["--checkpoints", "s3://b"]), (given.clone(), given));
+    }
+
+    #[test]
     fn without_the_own_trainer_another_one_trains_on_the_cpu() {
         let needed = |arguments: &[&str]| options(arguments).needs_own_trainer();
         assert!(needed(&[]) && needed(&["--device", "cpu"]));
@@ -387,7 +407,9 @@ mod tests {
 
     #[test]
     fn a_worker_for_programs_alone_starts_no_trainer_ahead() {
-        let ahead = |arguments: &[&str]| options(arguments).trainers(&slot(), Path::new("/t")).model.ahead;
+        let ahead = |arguments: &[&str]| {
+            options(arguments).trainers(&slot(), Path::new("/t"), Path::new("/s")).model.ahead
+        };
         assert!(ahead(&["--allow-commands"]));
         assert!(!ahead(&["--allow-commands", "--programs-only"]));
     }

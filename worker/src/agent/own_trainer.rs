@@ -1,4 +1,4 @@
-//! The trainer that comes with this program: `sweep-trainer`, beside it or on the PATH.
+//! The trainer that comes with this program: `sweep-trainer`, next to it or on the PATH.
 
 use std::{
     env,
@@ -10,14 +10,13 @@ use std::{
 
 use anyhow::Context;
 
-/// Its name.
 pub(super) const PROGRAM: &str = "sweep-trainer";
 
-/// How a program begins.
+/// The first bytes of a program.
 const ELF: [u8; 4] = *b"\x7fELF";
 
-/// The program, held open: what is started from it later is what was found, even when another file has taken its
-/// name meanwhile, as trainers must be of the daemon's version.
+/// The program, held open: later starts run what was found, even if another file has taken its name meanwhile, because
+/// trainers must have the daemon's version.
 #[derive(Debug)]
 pub struct OwnTrainer {
     file: File,
@@ -27,29 +26,29 @@ impl OwnTrainer {
     /// Looks for it.
     ///
     /// # Errors
-    /// It is not there, or cannot be opened.
+    /// It does not exist, or cannot be opened.
     pub fn find() -> anyhow::Result<Self> {
         let own = env::current_exe().ok();
-        let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let next_to_this = own.as_deref().and_then(Path::parent).map(Path::to_owned);
         let on_path = env::var_os("PATH").unwrap_or_default();
-        let folders = beside.into_iter().chain(env::split_paths(&on_path));
+        let folders = next_to_this.into_iter().chain(env::split_paths(&on_path));
         let found = folders.map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
         let path = found.with_context(|| {
             format!(
-                "{PROGRAM} is neither beside sweep-worker nor on the PATH; install the programs of `make build` into one \
+                "{PROGRAM} is neither next to sweep-worker nor on the PATH; install the programs of `make build` into one \
                  folder. Only with --trainer and --device cpu together can a worker do without it"
             )
         })?;
         let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut start = [0; ELF.len()];
-        // A script's interpreter could not open it any more: the descriptor is closed by then.
+        // A script's interpreter could not open it: by then the descriptor is closed.
         if file.read_exact(&mut start).is_err() || start != ELF {
             anyhow::bail!("{} is not the program of that name; name a script with --trainer", path.display());
         }
         Ok(Self { file })
     }
 
-    /// A path to start it by, good in a child of this process for as long as this value lives.
+    /// A path to start it by, valid in a child of this process for as long as this value lives.
     pub fn executable(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }

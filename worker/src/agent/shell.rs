@@ -1,11 +1,16 @@
-//! The agent's asynchronous shell: collects what happens, has the session decide, does what it says. One loop
+//! The agent's asynchronous shell: collects events, lets the session decide, and carries out its decisions. One loop
 //! owns the session and the spool; nothing else touches them.
 
 mod log;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use proto::v1::WorkerMessage;
+use proto::{client::ClientError, v1::WorkerMessage};
+use terms::{AttemptKey, manifest::Manifest};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -17,8 +22,8 @@ use tokio_util::{
 
 use self::log::{Told, log_event};
 use super::{
-    connection::{self, LinkEvent, Target, TargetError},
-    lineage,
+    connection::{self, LinkEvent},
+    kept_checkpoints, lineage,
     session::{
         Session,
         types::{Departure, End, EventKind, FromCoordinator, Input, Output, ToCoordinator, TrainerEvent},
@@ -26,38 +31,38 @@ use super::{
     slots::{Slots, Trainers},
     snapshots::{Remote, Snapshots},
     spool::{Spool, SpoolError},
+    target::Target,
     uploads::Uploads,
     weights::WeightsFolder,
     wire::{self, Identity},
 };
 
-/// How often a spool that the disk refused is tried again.
+/// How often to retry a spool that the disk refused.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
 /// How long the last messages may take to leave the process.
 const FAREWELL_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long a worker that leaves in order goes on handing weights over, at least and at most; what is left stays in its
-/// spool and is handed over when it is started again.
+/// How long a worker that leaves in order continues to upload weights, at least and at most; the rest stays in its
+/// spool and is uploaded after the next start.
 const UPLOADS_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 
-/// How long a worker that starts waits for its predecessor of the same name to end. One whose `sweep run` was killed has its
-/// grace of 5 s, as long again for weights, and ends its trainers.
+/// How long a starting worker waits for its predecessor of the same name to end. One whose `sweep run` was killed has
+/// its grace of 5 s, as long again for weights, and ends its trainers.
 const SPOOL_FREE_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often that is looked at.
+/// How often to check that.
 const SPOOL_POLL: Duration = Duration::from_millis(100);
 
-/// A loop that wakes so much later than it wanted to has not run meanwhile: the machine is overloaded, or the process was
+/// A loop that wakes this much later than planned has not run meanwhile: the machine is overloaded, or the process was
 /// stopped.
 const STANDSTILL_MIN: Duration = Duration::from_secs(1);
 
-/// Everything an agent needs to know.
+/// Everything that an agent needs to know.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    /// The coordinator.
     pub(crate) target: Target,
-    /// Who this worker is, with its slots.
+    /// The identity of this worker, with its slots.
     pub(crate) identity: Identity,
     /// How each slot's trainer is started.
     pub(crate) trainers: Vec<Trainers>,
@@ -67,33 +72,33 @@ pub(crate) struct Configuration {
     pub(crate) files_cache: PathBuf,
     /// Where relative paths of data sets start; absolute.
     pub(crate) data_root: PathBuf,
-    /// How long running jobs may go on after the first request to leave.
+    /// How long running jobs may continue after the first request to leave.
     pub(crate) grace: Duration,
-    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    /// How long a trainer that has jobs may be silent; none for no limit.
     pub(crate) trainer_silence: Option<Duration>,
-    /// Whether it ends with [`AgentError::NameTaken`] where another worker has its name, instead of trying again.
+    /// Whether it ends with [`AgentError::NameTaken`] if another worker has its name, instead of trying again.
     pub(crate) leaves_its_name: bool,
-    /// Most bytes of events that the coordinator has not acknowledged; then the trainers wait.
+    /// Most bytes of events that the coordinator has not acknowledged; beyond it the trainers wait.
     pub(crate) spool_bytes_max: u64,
-    /// How long the coordinator may refuse this worker after it had let it in.
+    /// How long the coordinator may refuse this worker after it had accepted it.
     pub(crate) refused_within: Duration,
-    /// Most bytes of weights that wait for it; then, too.
+    /// Most bytes of weights that wait for the coordinator; beyond it the trainers wait, too.
     pub(crate) weights_bytes_max: u64,
 }
 
-/// Why an agent ends that was not asked to.
+/// Why an agent ends without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
-    /// The coordinator's address or a file of its is wrong.
+    /// The coordinator's address or a file for it is wrong.
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Target(#[from] ClientError),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// It cannot train.
     #[error("the trainer cannot work here, {0}")]
     Trainer(String),
-    /// The coordinator does not want it.
+    /// The coordinator refuses it.
     #[error("{0}")]
     Refused(String),
     /// Another worker has its name.
@@ -104,7 +109,7 @@ pub(crate) enum AgentError {
 /// Runs the agent until it leaves. Each message on `shutdown` is a request to leave; the second means at once.
 ///
 /// # Errors
-/// The configuration cannot work, or the coordinator refuses this worker for good.
+/// The configuration is unusable, or the coordinator refuses this worker for good.
 pub(crate) async fn run(
     mut configuration: Configuration,
     shutdown: &mut mpsc::Receiver<()>,
@@ -134,13 +139,18 @@ pub(crate) async fn run(
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
     let snapshots = runs_programs.then(|| open_snapshots(&configuration)).transpose()?;
-    let name = configuration.identity.name.as_str();
+    let kept = kept_checkpoints::folder(&configuration.spool);
+    if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
+        tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
+    }
+    let name = configuration.identity.name.clone();
     let (mut slots, mut trainers) = Slots::start(configuration.trainers, snapshots.as_ref());
-    tokio::select! {
+    let trainables = tokio::select! {
         prepared = slots.prepared() => prepared.map_err(AgentError::Trainer)?,
         _ = shutdown.recv() => return Ok(Departure::Orderly),
-    }
-    tracing::info!(name, slots = slot_count, coordinator, "the worker is up");
+    };
+    configuration.identity.trainables = trainables.iter().map(Manifest::to_json).collect();
+    tracing::info!(name = name.as_str(), slots = slot_count, coordinator, "the worker is up");
     let session = Session::new(slot_count, configuration.grace, recovered.next_sequence, events.collect())
         .with_silence_max(configuration.trainer_silence)
         .with_programs(runs_programs);
@@ -162,7 +172,7 @@ pub(crate) async fn run(
         start: Instant::now(),
     };
     let departure = shell.work(&mut link, &mut trainers, shutdown).await;
-    // Closing our half lets the last messages out.
+    // Closing our half flushes the last messages.
     if shell.stream.take().is_some() && !matches!(departure, Ok(Departure::AtOnce)) {
         let ended = async { while link.recv().await.as_ref().is_some_and(is_no_end) {} };
         let _ = tokio::time::timeout(FAREWELL_WITHIN, ended).await;
@@ -171,7 +181,7 @@ pub(crate) async fn run(
     shell.leave(departure, configuration.grace, shutdown).await
 }
 
-/// What brings the files of users' programs. The caller holds the spool's lock.
+/// Opens the store of users' program files. The caller holds the spool's lock.
 fn open_snapshots(configuration: &Configuration) -> Result<Arc<Snapshots>, AgentError> {
     let source = Remote::new(configuration.target.clone())?;
     let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool);
@@ -183,7 +193,7 @@ fn open_snapshots(configuration: &Configuration) -> Result<Arc<Snapshots>, Agent
 async fn second_request(was_asked: bool, shutdown: &mut mpsc::Receiver<()>) {
     for _ in usize::from(was_asked)..2 {
         if shutdown.recv().await.is_none() {
-            // Nobody is left who could ask.
+            // No one is left who could ask.
             std::future::pending::<()>().await;
         }
     }
@@ -193,7 +203,7 @@ fn is_no_end(event: &LinkEvent) -> bool {
     !matches!(event, LinkEvent::Lost | LinkEvent::Refused(_))
 }
 
-/// Opens the spool, waiting a little for a predecessor to leave it. `None` when asked to leave meanwhile.
+/// Opens the spool, waiting a little for a predecessor to release it. `None` if asked to leave meanwhile.
 async fn open_spool(
     folder: &std::path::Path,
     shutdown: &mut mpsc::Receiver<()>,
@@ -219,13 +229,13 @@ struct Shell {
     slots: Slots,
     identity: Identity,
     data_root: PathBuf,
-    /// Brings the files of users' programs, where those may be run.
+    /// Provides the files of users' programs, if those may be run.
     snapshots: Option<Arc<Snapshots>>,
     /// Removes their folders.
     tidying: TaskTracker,
-    /// What the log has told.
+    /// What was logged already.
     told: Told,
-    /// By a signal or its like; the next one means at once.
+    /// By a signal or the end of its input; the next one means at once.
     was_asked_to_leave: bool,
     leaves_its_name: bool,
     stream: Option<Stream>,
@@ -238,7 +248,7 @@ struct Stream {
 }
 
 impl Shell {
-    /// Ends the trainers, removes what jobs leave behind, and hands over weights for as long as `grace` allows.
+    /// Ends the trainers, removes what jobs leave behind, and uploads weights for as long as `grace` allows.
     async fn leave(
         self,
         departure: Result<Departure, AgentError>,
@@ -250,7 +260,7 @@ impl Shell {
             return departure;
         }
         let within = grace.clamp(*UPLOADS_WITHIN.start(), *UPLOADS_WITHIN.end());
-        // What a disk that does not answer keeps from being removed is removed by the next start.
+        // What a stalled disk keeps from being removed is removed at the next start.
         self.tidying.close();
         let _ = tokio::time::timeout(within, self.tidying.wait()).await;
         let mut at_once = false;
@@ -291,12 +301,12 @@ impl Shell {
                     Some(event) => self.hear_link(event),
                     None => return Err(AgentError::Refused("the connection's task has ended".to_owned())),
                 },
-                // While the spool is full, trainers wait; one that shall end must be heard.
+                // While the spool is full, trainers wait; but one that must end has to be heard.
                 Some((slot, event)) = trainers.recv(), if listens => Some(Input::Trainer { slot, event }),
                 () = until(wake_at) => Some(Input::Tick),
                 () = tokio::time::sleep(SPOOL_RETRY), if !spool_is_whole => None,
             };
-            // A process that stood still itself has heard nothing.
+            // A process that was stopped itself has heard nothing.
             let slept = wake_at.is_some_and(|wake_at| Instant::now() > wake_at + STANDSTILL_MIN);
             if !listens || slept {
                 self.session.was_deaf(self.start.elapsed());
@@ -315,7 +325,7 @@ impl Shell {
         }
     }
 
-    /// Whether no more results may be made: what waits for the coordinator takes up all the room that it may.
+    /// Whether no more results may be made, because what waits for the coordinator occupies all the room allowed.
     fn is_full(&self) -> bool {
         self.spool.is_full() || self.weights.is_full()
     }
@@ -339,12 +349,12 @@ impl Shell {
             LinkEvent::Message(message) => match wire::decode(message) {
                 Ok(message) => {
                     if message == FromCoordinator::Drain {
-                        tracing::info!("the coordinator has this worker leave");
+                        tracing::info!("the coordinator tells this worker to leave");
                     }
                     Some(Input::Message(message))
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a message of the coordinator is not understood and left out");
+                    tracing::warn!(%error, "a message of the coordinator is not understood and ignored");
                     None
                 }
             },
@@ -358,16 +368,15 @@ impl Shell {
                 if let EventKind::Ended(End { weights: Some(weights), .. }) = &event.kind {
                     self.weights.count(event.attempt, weights);
                 }
-                if let (EventKind::Ended(_), Some(snapshots)) = (&event.kind, &self.snapshots) {
-                    let (snapshots, attempt) = (Arc::clone(snapshots), event.attempt);
-                    self.tidying.spawn(async move { snapshots.remove(attempt).await });
+                if matches!(event.kind, EventKind::Ended(_)) {
+                    self.tidy_after(event.attempt);
                 }
                 self.spool.append(&wire::encode_event(event));
             }
             Output::Send(message) => self.send(message),
             Output::Forget { through } => {
                 self.spool.forget(through);
-                // The coordinator knows more ends now, and so whose weights it wants.
+                // The coordinator knows more ends now, and so which weights it wants.
                 self.uploads.wake();
             }
             Output::StartJobs { slot, mut jobs, fresh } => {
@@ -389,16 +398,24 @@ impl Shell {
                 tracing::warn!(slot, "killing the trainer");
                 self.slots.kill_trainer(slot);
             }
+            Output::Dropped(attempt) => self.tidy_after(attempt),
             Output::CloseSession => self.close(),
             Output::Exit(departure) => return Some(departure),
         }
         None
     }
 
+    /// Removes the folder with the files of an attempt that has ended.
+    fn tidy_after(&self, attempt: AttemptKey) {
+        if let Some(snapshots) = self.snapshots.clone() {
+            self.tidying.spawn(async move { snapshots.remove(attempt).await });
+        }
+    }
+
     fn send(&mut self, message: ToCoordinator) {
         let Some(stream) = &self.stream else { return };
         if stream.outgoing.try_send(wire::encode(message, &self.identity)).is_err() {
-            // Either the stream has ended, or the coordinator does not read: both end in a new stream.
+            // Either the stream has ended, or the coordinator does not read: both need a new stream.
             self.close();
         }
     }

@@ -3,7 +3,10 @@
 
 use std::{process::ExitStatus, sync::Arc, time::Duration};
 
-use terms::AttemptKey;
+use terms::{
+    AttemptKey,
+    manifest::{Manifest, TRAINABLES_MAX},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -43,7 +46,7 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Slots {
     commands: Vec<mpsc::Sender<Command>>,
-    prepared: Vec<oneshot::Receiver<Result<(), String>>>,
+    prepared: Vec<oneshot::Receiver<Result<Vec<Manifest>, String>>>,
     tasks: JoinSet<()>,
 }
 
@@ -75,16 +78,44 @@ impl Slots {
         (Self { commands, prepared, tasks }, received)
     }
 
-    /// Waits until every trainer that is started ahead is ready.
+    /// Waits until every trainer that is started ahead is ready; what all of them train, as they say. One that says nothing
+    /// of it, or is not started ahead, has no say.
     ///
     /// # Errors
     /// One cannot work, and why.
-    pub(crate) async fn prepared(&mut self) -> Result<(), String> {
+    pub(crate) async fn prepared(&mut self) -> Result<Vec<Manifest>, String> {
+        let mut common: Option<Vec<Manifest>> = None;
         for (slot, prepared) in std::mem::take(&mut self.prepared).into_iter().enumerate() {
             let prepared = prepared.await.unwrap_or_else(|_| Err("its task has ended".to_owned()));
-            prepared.map_err(|reason| format!("of slot {slot}: {reason}"))?;
+            let trainables = prepared.map_err(|reason| format!("of slot {slot}: {reason}"))?;
+            if trainables.len() > TRAINABLES_MAX {
+                let count = trainables.len();
+                return Err(format!(
+                    "of slot {slot}: it says that it trains {count} models, more than {TRAINABLES_MAX}"
+                ));
+            }
+            for manifest in &trainables {
+                manifest.check().map_err(|reason| {
+                    format!(
+                        "of slot {slot}: what it says of the model {} cannot be used: {reason}",
+                        manifest.name
+                    )
+                })?;
+            }
+            if let Some(common) = &mut common {
+                let before = common.len();
+                common.retain(|manifest| trainables.contains(manifest));
+                if common.len() < before {
+                    tracing::warn!(
+                        slot,
+                        "this slot's trainer has other models than those before; what all have counts"
+                    );
+                }
+            } else {
+                common = Some(trainables);
+            }
         }
-        Ok(())
+        Ok(common.unwrap_or_default())
     }
 
     /// Gives jobs with one data set to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that
@@ -118,7 +149,6 @@ impl Slots {
 /// What a slot may start.
 #[derive(Debug, Clone)]
 pub(crate) struct Trainers {
-    /// For models.
     pub(crate) model: TrainerCommand,
     /// For users' programs, where they may be run.
     pub(crate) program: Option<TrainerCommand>,
@@ -191,11 +221,11 @@ impl SlotProcess {
 impl SlotTask {
     async fn run(
         mut self,
-        ready: oneshot::Sender<Result<(), String>>,
+        ready: oneshot::Sender<Result<Vec<Manifest>, String>>,
         mut commands: mpsc::Receiver<Command>,
     ) {
         let prepared =
-            if self.trainers.model.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(()) };
+            if self.trainers.model.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(Vec::new()) };
         let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainers.model.mend));
         // Nobody waits for it where the worker is to leave already.
         let _ = ready.send(prepared);
@@ -248,8 +278,8 @@ impl SlotTask {
         }
     }
 
-    /// Starts the trainer and waits until it is ready.
-    async fn prepare(&mut self, within: Duration) -> Result<(), String> {
+    /// Starts the trainer and waits until it is ready; what it says that it trains.
+    async fn prepare(&mut self, within: Duration) -> Result<Vec<Manifest>, String> {
         let started = TrainerProcess::start_ahead(self.slot, &self.trainers.model, self.events.clone());
         let (mut process, first) = started.map_err(|error| format!("it cannot be started ({error})"))?;
         let first = async {
@@ -268,11 +298,11 @@ impl SlotTask {
         let limit = within.as_secs();
         let first = tokio::time::timeout(within, first).await;
         match first.map_err(|_| format!("it was not ready within {limit} s"))? {
-            Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, .. }, .. })
+            Ok(TrainerEvent::Said { message: FromTrainer::Ready { protocol, trainables, .. }, .. })
                 if (TRAINER_PROTOCOL_MIN..=TRAINER_PROTOCOL_VERSION).contains(&protocol) =>
             {
                 self.process = SlotProcess::Spare(process);
-                Ok(())
+                Ok(trainables)
             }
             Ok(TrainerEvent::Broken { reason }) => Err(reason),
             Ok(_) => Err("it did not begin with being ready for this worker".to_owned()),

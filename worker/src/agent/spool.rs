@@ -1,9 +1,9 @@
-//! The spool: numbered events on disk that outlive the agent's process. An append-only file of records, each
-//! with its length and checksum; what is torn at its end was never promised and is cut when it is opened.
+//! The spool: numbered events on disk that outlive the agent's process. An append-only file of records, each with its
+//! length and checksum; a torn end was never promised and is cut when the file is opened.
 //!
-//! A record that was written survives `kill -9`; the end of an attempt is also forced to the disk. Nothing is
-//! lost by a write that fails: the coordinator keeps what it acknowledges, and until then the event is in memory
-//! and written as soon as there is room. One directory belongs to one process, by a lock.
+//! A record that was written survives `kill -9`; the end of an attempt is also synced to disk. A failed write loses
+//! nothing: the coordinator keeps what it acknowledges, and until then the event is in memory and written as soon as
+//! there is room. One directory belongs to one process, by a lock.
 
 use std::{
     borrow::Cow,
@@ -25,7 +25,7 @@ use super::{
     wire,
 };
 
-/// Most bytes of unacknowledged events; then the trainers wait. About 700,000 epochs.
+/// Most bytes of unacknowledged events; beyond it the trainers wait. About 700,000 epochs.
 pub(crate) const UNACKNOWLEDGED_BYTES_MAX: u64 = 64 << 20;
 
 /// Size from which the file is rewritten without the acknowledged events, if these are most of it.
@@ -47,7 +47,7 @@ pub(crate) enum SpoolError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -57,17 +57,16 @@ pub(crate) enum SpoolError {
 pub(crate) struct Recovered {
     /// The number of the next event.
     pub(crate) next_sequence: u64,
-    /// The unacknowledged events of attempts that have ended, in order. Those of attempts without an end are
-    /// gone: their trainers died with the process.
+    /// The unacknowledged events of attempts that have ended, in order. Those of attempts that have not are dropped:
+    /// their trainers died with the process.
     pub(crate) events: Vec<v1::Event>,
 }
 
-/// An open spool.
 #[derive(Debug)]
 pub(crate) struct Spool {
     folder: PathBuf,
     file: File,
-    /// Bytes of the file that are known to be whole.
+    /// Bytes of the file that are known to be complete.
     written: u64,
     /// Records that follow `written` and could not be written yet.
     unwritten: Vec<u8>,
@@ -75,14 +74,22 @@ pub(crate) struct Spool {
     live: VecDeque<(u64, u64)>,
     next_sequence: u64,
     bytes_max: u64,
-    /// What the log was told of a disk that refuses: it may refuse each event.
+    /// What was logged about a disk that refuses: it may refuse each event.
     told: BTreeSet<String>,
-    /// Held for its lock, which the operating system releases with the process.
-    _lock: File,
+    /// Held for its lock, which the operating system releases with the process at the latest.
+    lock: File,
+}
+
+impl Drop for Spool {
+    /// A child of this process that is between fork and exec shares the lock, which would outlive this until then.
+    fn drop(&mut self) {
+        // It ends with its descriptors at the latest.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, which is made where it is missing.
+    /// Opens the spool in `folder`, which is created if missing.
     ///
     /// # Errors
     /// Another process has it, it is not a spool, or the file system refuses.
@@ -114,12 +121,12 @@ impl Spool {
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
             told: BTreeSet::new(),
-            _lock: lock,
+            lock,
         };
         Ok((spool, recovered))
     }
 
-    /// Keeps an event. Where the disk refuses, it is kept in memory and written later: see `flush`.
+    /// Keeps an event. If the disk refuses, the event stays in memory and is written later: see `flush`.
     pub(crate) fn append(&mut self, event: &v1::Event) {
         self.next_sequence = event.sequence + 1;
         let Some(event) = fitting(Cow::Borrowed(event)) else { return };
@@ -131,16 +138,16 @@ impl Spool {
             && let Err(error) = self.file.sync_data()
             && self.is_news("sync", &error)
         {
-            tracing::warn!(%error, "the spool cannot be forced to the disk");
+            tracing::warn!(%error, "the spool cannot be synced to disk");
         }
     }
 
-    /// Tries to write what the disk refused before; true when nothing waits.
+    /// Tries to write what the disk refused before; true if nothing waits.
     pub(crate) fn flush(&mut self) -> bool {
         if self.unwritten.is_empty() {
             return true;
         }
-        // What a failed write left beyond `written` is overwritten by the next one.
+        // The next write overwrites what a failed one left beyond `written`.
         match self.file.write_all_at(&self.unwritten, self.written) {
             Ok(()) => {
                 self.written += self.unwritten.len() as u64;
@@ -174,7 +181,7 @@ impl Spool {
         if self.unwritten.is_empty() && start >= COMPACT_BYTES && start >= self.written / 2 {
             return self.compact(start);
         }
-        // Losing this note only means that events are sent again after a crash.
+        // Losing this write only means that events are sent again after a crash.
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
         let note = header(first, self.next_sequence);
         if let Err(error) = self.file.write_all_at(&note, 0)
@@ -184,7 +191,7 @@ impl Spool {
         }
     }
 
-    /// Drops what was acknowledged before it could be written: where the disk stays full, memory would grow without end.
+    /// Drops what was acknowledged before it could be written: otherwise memory would grow while the disk stays full.
     fn drop_unwritten(&mut self) {
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
         let dropped = start.saturating_sub(self.written);
@@ -192,18 +199,18 @@ impl Spool {
         self.live.iter_mut().for_each(|(_, position)| *position -= dropped);
     }
 
-    /// Has the spool be full at another size than [`UNACKNOWLEDGED_BYTES_MAX`].
+    /// Sets another limit than [`UNACKNOWLEDGED_BYTES_MAX`].
     pub(crate) fn limit(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }
 
-    /// True while no more events shall be made: the coordinator has been away for long, or the disk is full.
+    /// True while no more events may be made: the coordinator has been away for long, or the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         let start = self.live.front().map_or(self.end(), |(_, position)| *position);
         self.end() - start >= self.bytes_max
     }
 
-    /// Whether the log was not told of this yet.
+    /// Whether this was not logged yet.
     fn is_news(&mut self, what: &str, error: &io::Error) -> bool {
         self.told.insert(format!("{what}: {error}"))
     }
@@ -212,7 +219,7 @@ impl Spool {
         self.written + self.unwritten.len() as u64
     }
 
-    /// Rewrites the file with only what lies from `start`.
+    /// Rewrites the file with only what follows `start`.
     fn compact(&mut self, start: u64) {
         let first = self.live.front().map_or(self.next_sequence, |(sequence, _)| *sequence);
         let mut content = header(first, self.next_sequence);
@@ -241,7 +248,7 @@ impl Spool {
 /// The spool's file within its folder.
 const FILE_NAME: &str = "events";
 
-/// Puts `content` in the place of the spool's file, whole or not at all, and opens it.
+/// Replaces the spool's file by `content`, completely or not at all, and opens it.
 fn replace(folder: &Path, content: &[u8]) -> io::Result<File> {
     let new = folder.join("events.new");
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&new)?;
@@ -274,8 +281,8 @@ fn recover(path: &Path) -> Result<Recovered, SpoolError> {
     Ok(Recovered { next_sequence, events })
 }
 
-/// The event as a coordinator takes it: one that is too large would be refused each time, and hold up what is behind it for
-/// ever. Nothing where it stays too large without its texts, which the end of an attempt never does.
+/// The event in a size that a coordinator accepts: a larger one would be refused each time, and hold up what is behind
+/// it indefinitely. None if it stays too large without its texts, which the end of an attempt never does.
 fn fitting(event: Cow<'_, v1::Event>) -> Option<Cow<'_, v1::Event>> {
     let (sequence, bytes) = (event.sequence, event.encoded_len());
     if bytes <= EVENT_BYTES_MAX {

@@ -17,13 +17,14 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connection::{REFUSED_WITHIN, Target},
+    connection::REFUSED_WITHIN,
     descriptors, devices,
     options::{StartOptions, host},
     own_trainer::OwnTrainer,
     session::types::Departure,
     shell::{self, AgentError, Configuration},
     spool::UNACKNOWLEDGED_BYTES_MAX,
+    target::Target,
     weights::WAITING_BYTES_MAX,
     wire::Identity,
 };
@@ -31,14 +32,14 @@ use super::{
 /// Exit status of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
-/// How often a worker may choose another name: with 65,536 to choose from, more often than chance needs.
+/// How often a worker may choose another name: with 65,536 suffixes, more often than happens by chance.
 const RENAMINGS_MAX: usize = 10;
 
-/// Requests to leave that wait for the agent; two are all that matter.
+/// Requests to leave that wait for the agent; only two matter.
 const SHUTDOWNS_MAX: usize = 2;
 
-/// How soon after the first request to leave another one is still the same: who ends a worker may send a signal, close its
-/// input and send the signal to its whole group.
+/// Within this time after the first request to leave, another one belongs to it: whoever ends a worker may send a
+/// signal, close its input and send the signal to its whole group.
 const SAME_REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
 /// When this worker was first asked to leave.
@@ -46,7 +47,7 @@ const SAME_REQUEST_WITHIN: Duration = Duration::from_secs(2);
 struct FirstRequest(Mutex<Option<Instant>>);
 
 impl FirstRequest {
-    /// Whether a request that comes `now` is one of its own: the first is, and after a while each signal.
+    /// Whether a request at `now` is a new one: the first is, and after a while each signal.
     fn counts(&self, now: Instant, is_signal: bool) -> bool {
         let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *first.get_or_insert(now);
@@ -57,26 +58,26 @@ impl FirstRequest {
 /// Runs a worker daemon until it is told to leave. Blocks; brings its own runtime.
 ///
 /// # Errors
-/// The options cannot work, or the coordinator refuses this worker for good.
+/// The options are unusable, or the coordinator refuses this worker for good.
 pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2) // It only passes messages on; the cores are the trainers'.
+        .worker_threads(2) // It only passes messages on; the cores are for the trainers.
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
     let code = runtime.block_on(async {
-        // First of all, so that nothing that was started outlives a signal.
+        // First, so that nothing that was started outlives a signal.
         let (shutdown, requests) = mpsc::channel(SHUTDOWNS_MAX);
         let asked = Arc::new(FirstRequest::default());
         let _signals = watch_signals(shutdown.clone(), Arc::clone(&asked))?;
         if options.exit_with_stdin {
             watch_stdin(shutdown, asked)?;
         }
-        // Looked for only where it is needed; kept open until the end.
+        // Only searched for if it is needed; kept open until the end.
         let own_trainer = options.own_trainer()?;
         match serve(options, own_trainer.as_ref(), requests).await? {
             Departure::Failed(reason) => {
-                anyhow::bail!("trainers do not get ready here any more ({reason}); the worker has left")
+                anyhow::bail!("trainers no longer become ready here ({reason}); the worker has left")
             }
             Departure::Refused(reason) => anyhow::bail!("{reason}; the worker has left"),
             Departure::Orderly => {
@@ -86,13 +87,13 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             Departure::AtOnce => Ok(ExitCode::from(INTERRUPTED)),
         }
     });
-    // A name look-up that hangs must not hold up the end.
+    // A hanging name lookup must not delay the end.
     runtime.shutdown_background();
     code
 }
 
-/// Runs the agent; under another name where it was given none and another worker has the one that it kept, as happens
-/// on machines that were made from one image.
+/// Runs the agent. If it chose its own name and another worker has it, as happens on machines made from one image, the
+/// agent runs again under another name.
 async fn serve(
     options: &StartOptions,
     own_trainer: Option<&OwnTrainer>,
@@ -102,7 +103,7 @@ async fn serve(
     for _ in 0..RENAMINGS_MAX {
         let mut configuration = tokio::select! {
             configuration = configure(options, own_trainer, name.clone()) => configuration?,
-            // Looking for GPUs may take minutes.
+            // The search for GPUs may take minutes.
             Some(()) = requests.recv() => return Ok(Departure::Orderly),
         };
         configuration.leaves_its_name = options.name.is_none();
@@ -110,13 +111,13 @@ async fn serve(
             Err(AgentError::NameTaken(reason)) => {
                 let before = std::mem::replace(&mut name, options.another_name()?);
                 tracing::warn!(
-                    "{reason}: this worker, which was called {before} by itself, is called {name} from now on"
+                    "{reason}: this worker, which had chosen the name {before}, is called {name} from now on"
                 );
             }
             ended => return Ok(ended?),
         }
     }
-    anyhow::bail!("every name that this worker chose is another's; give it a --name")
+    anyhow::bail!("every name that this worker chose belongs to another; give it a --name")
 }
 
 async fn configure(
@@ -131,14 +132,16 @@ async fn configure(
         tracing::info!(slot = slot.index, device = slot.device, "{}", slot.description);
     }
     let program = own_trainer.map(OwnTrainer::executable).unwrap_or_default();
+    let spool =
+        std::path::absolute(options.spool_folder(&name)?).context("cannot find the spool's folder")?;
     Ok(Configuration {
         target: Target {
             url: options.coordinator.clone(),
             token_file: options.token_file.clone(),
             tls_ca: options.tls_ca.clone(),
         },
-        trainers: slots.iter().map(|slot| options.trainers(slot, &program)).collect(),
-        spool: options.spool_folder(&name)?,
+        trainers: slots.iter().map(|slot| options.trainers(slot, &program, &spool)).collect(),
+        spool,
         files_cache: options.files_cache(),
         data_root: options.absolute_data_root()?,
         grace: options.grace,
@@ -154,6 +157,7 @@ async fn configure(
             host: host(),
             slots,
             allow_commands: options.allow_commands,
+            trainables: Vec::new(),
         },
     })
 }
@@ -163,7 +167,7 @@ fn watch_signals(
     shutdown: mpsc::Sender<()>,
     asked: Arc<FirstRequest>,
 ) -> anyhow::Result<AbortOnDropHandle<()>> {
-    // A hangup is the end of the terminal or the ssh session. Asked before listening, which would end the ignoring.
+    // A hangup is the end of the terminal or the ssh session. Checked before listening, which would end the ignoring.
     let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()));
     let mut hangup = hangup.transpose().context("cannot watch for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
@@ -192,19 +196,19 @@ fn watch_signals(
     })))
 }
 
-/// The end of standard input becomes a request to leave. A thread of its own, which ends with the process:
-/// nothing can interrupt its read.
+/// The end of standard input becomes a request to leave. Uses its own thread, which ends with the process: nothing can
+/// interrupt its read.
 fn watch_stdin(shutdown: mpsc::Sender<()>, asked: Arc<FirstRequest>) -> anyhow::Result<()> {
     let watch = move || {
         let mut buffer = [0; 256];
         let mut stdin = std::io::stdin().lock();
-        // An error is as good an end as any.
+        // An error counts as the end.
         while stdin.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
         if !asked.counts(Instant::now(), false) {
             return;
         }
         tracing::info!("standard input has ended: leaving");
-        // Fails only when the agent is gone already.
+        // Only fails if the agent is gone already.
         let _ = shutdown.blocking_send(());
     };
     std::thread::Builder::new()
@@ -225,7 +229,7 @@ mod tests {
             |milliseconds, is_signal| asked.counts(begin + Duration::from_millis(milliseconds), is_signal);
         assert!(counts(0, true));
         assert!(!counts(5, true) && !counts(10, false) && !counts(2_000, true));
-        assert!(!counts(3_000, false), "the input's end is told by what came before it");
+        assert!(!counts(3_000, false), "the input's end belongs to the request before it");
         assert!(counts(3_000, true));
     }
 }

@@ -1,5 +1,5 @@
-//! One trainer process: how it is started, how its lines become events, how it is killed. What a line means is decided by
-//! the session.
+//! One trainer process: how it is started, how its lines become events, how it is killed. The session decides what a
+//! line means.
 
 mod ending;
 mod input;
@@ -34,14 +34,14 @@ use self::{
 use super::{asked_weights::AskedWeights, session::types::TrainerEvent, weights::WeightsFolder};
 use trainer_protocol::{PACK_SIZE_MAX, ToTrainer};
 
-/// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, and room to spare.
+/// Lines that wait for a trainer that does not read: a `Train` and a `Stop` for each of its jobs, with a margin.
 const LINES_TO_TRAINER_MAX: usize = 2 * PACK_SIZE_MAX as usize;
 
 /// How long a pipe may stay open after the trainer's end, held by a process that left its group.
 const PIPES_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often a trainer that was killed and is still there is killed again: it may have started something after the look
-/// for what it had started, and stopped its keeper.
+/// How often a killed trainer that is still there is killed again: it may have started a process after the search for
+/// its descendants, and stopped its keeper.
 const KILLED_AGAIN_EVERY: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// The signals that ask a program to leave.
@@ -50,25 +50,23 @@ const LEAVING: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::
 /// How a trainer is started.
 #[derive(Debug, Clone)]
 pub(crate) struct TrainerCommand {
-    /// What people see of it.
+    /// Its name for people.
     pub(crate) name: &'static str,
-    /// The program.
     pub(crate) program: std::path::PathBuf,
-    /// Its arguments.
     pub(crate) arguments: Vec<std::ffi::OsString>,
     /// Variables besides those of the agent.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// What to do where it cannot work.
+    /// What to do if it cannot work.
     pub(crate) mend: &'static str,
-    /// What it is to this process.
+    /// Its relation to this process.
     pub(crate) role: Role,
     /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.
     pub(crate) ahead: bool,
-    /// Where it leaves trained weights, where any are kept.
+    /// Where it leaves trained weights, if any are kept.
     pub(crate) weights: Option<Arc<WeightsFolder>>,
 }
 
-/// Names the place for checkpoints to the trainer.
+/// Tells the trainer the place for checkpoints.
 pub(super) const CHECKPOINTS_VARIABLE: &str = "SWEEP_TRAINER_CHECKPOINTS";
 
 impl TrainerCommand {
@@ -78,27 +76,27 @@ impl TrainerCommand {
     }
 }
 
-/// A trainer that runs, or has run and was not reaped yet.
+/// A trainer that runs, or has ended and was not reaped yet.
 #[derive(Debug)]
 pub(crate) struct TrainerProcess {
     child: Child,
-    /// Until it has ended.
+    /// None once it has ended.
     pid: Option<Pid>,
     role: Role,
     to_trainer: mpsc::Sender<ToTrainer>,
-    /// Says how many requests to train the trainer has read.
+    /// Returns how many requests to train the trainer has read.
     writer: JoinHandle<u32>,
-    /// Dropped when the trainer's input is to end.
+    /// Dropped to end the trainer's input.
     input: Option<oneshot::Sender<()>>,
     reader: JoinHandle<Vec<String>>,
-    /// The reader works on a message, and so waits for this worker and not for a pipe.
+    /// The reader handles a message, and so waits for this worker and not for a pipe.
     is_busy: Arc<AtomicBool>,
     adopted: Option<oneshot::Sender<()>>,
     has_had_jobs: AtomicBool,
     was_killed: bool,
     /// Dropped when the process has ended.
     lives: Option<oneshot::Sender<()>>,
-    /// Its log so far is of jobs that are over.
+    /// Its log so far belongs to jobs that are over.
     log_is_old: Arc<AtomicBool>,
     weights: Option<AskedWeights>,
 }
@@ -116,8 +114,8 @@ impl TrainerProcess {
         Self::start_behind(None, slot, command, events)
     }
 
-    /// The same for a trainer that is not needed yet: only its first line is told, and nothing goes to `events` before
-    /// it is adopted.
+    /// The same for a trainer that is not needed yet: only its first line is reported, and nothing goes to `events`
+    /// before it is adopted.
     ///
     /// # Errors
     /// The program cannot be started.
@@ -133,10 +131,10 @@ impl TrainerProcess {
         Ok((process, told))
     }
 
-    /// From now on, its lines become events, from the first on.
+    /// From now on, its lines become events, including the first.
     pub(crate) fn adopt(&mut self) {
         if let Some(adopted) = self.adopted.take() {
-            // Fails where it has ended, which its exit tells.
+            // Only fails if it has ended, which its exit reports.
             let _ = adopted.send(());
         }
     }
@@ -155,7 +153,7 @@ impl TrainerProcess {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A keeper ends by itself, when it has ended what it keeps.
+            // A keeper ends by itself, after what it keeps.
             .kill_on_drop(command.role != Role::Keeper);
         detach(starting.as_std_mut(), command.role);
         let mut child = starting.spawn()?;
@@ -202,8 +200,8 @@ impl TrainerProcess {
         })
     }
 
-    /// Sends a line, without waiting: a trainer that has not read as many as wait is stuck, and is killed when it does
-    /// not stop.
+    /// Sends a line, without waiting: a trainer that leaves this many unread is stuck, and is killed if it does not
+    /// stop.
     pub(crate) fn send(&self, message: ToTrainer) {
         if matches!(message, ToTrainer::Train { .. }) && self.has_had_jobs.swap(true, Ordering::Relaxed) {
             self.log_is_old.store(true, Ordering::Relaxed);
@@ -222,32 +220,32 @@ impl TrainerProcess {
 
     fn kill_all(&mut self) {
         match self.pid {
-            // The keeper finds what comes after this look: its input ends.
+            // The keeper finds what is started after this search: its input ends.
             Some(keeper) if self.role == Role::Keeper => {
                 self.input = None;
                 let found = kill_descendants(keeper);
-                // What it keeps may have stopped it. It may be gone already, which is what is wanted.
+                // What it keeps may have stopped it. If it is gone already, all is well.
                 let _ = kill_process(keeper, Signal::CONT);
                 if found == 0 {
                     let _ = kill_process(keeper, Signal::KILL);
                 }
             }
             Some(leader) => {
-                // It may be gone already, which is what is wanted.
+                // If it is gone already, all is well.
                 let _ = kill_process_group(leader, Signal::KILL);
             }
             None => {}
         }
     }
 
-    /// Waits for the process's end, without reaping what it still has to say. May be dropped and called again.
+    /// Waits for the end of the process, without losing its last output. May be dropped and called again.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         loop {
             tokio::select! {
                 biased;
                 status = self.child.wait() => {
                     if self.role == Role::Keeper {
-                        // Its number may soon be another process's.
+                        // Its number may soon belong to another process.
                         self.pid = None;
                     }
                     return status;
@@ -257,47 +255,47 @@ impl TrainerProcess {
         }
     }
 
-    /// The end of the process, in words.
+    /// The end of the process, as text.
     pub(crate) fn describe(&self, status: io::Result<ExitStatus>) -> String {
         if self.was_killed { "the worker killed the trainer".to_owned() } else { describe(status) }
     }
 
-    /// Whether the process, which has ended, was asked to leave by somebody else than this worker, who may have asked this
-    /// worker, too.
+    /// Whether the process, which has ended, was asked to leave by someone other than this worker, who may have asked
+    /// this worker, too.
     pub(crate) fn was_sent_away(&self, status: &io::Result<ExitStatus>) -> bool {
         let Ok(status) = status else { return false };
         let signal = status.signal().or_else(|| status.code().and_then(signal_of_code));
         !self.was_killed && signal.is_some_and(|signal| LEAVING.contains(&signal))
     }
 
-    /// Whether the process, which has ended, lost the file of its data set, which it reads by memory map. Of somebody else's
-    /// program it is not known what it maps: PyTorch's loaders die so where `/dev/shm` is full.
+    /// Whether the process, which has ended, lost the file of its data set, which it reads by memory map. For someone
+    /// else's program it is not known what it maps: PyTorch's loaders die like this if `/dev/shm` is full.
     pub(crate) fn lost_data(&self, status: &io::Result<ExitStatus>) -> bool {
         let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
         self.role == Role::Trainer && !self.was_killed && signal == Some(Signal::BUS.as_raw())
     }
 
-    /// After `exited`: that its output is closed is no fault any more, however long its end is kept back.
+    /// After `exited`: a closed output is no longer a fault, however long the end is held back.
     pub(crate) fn note_end(&mut self) {
         self.lives = None;
     }
 
-    /// After `exited`: delivers what the trainer wrote before its end, and removes the weights of what it did not end. Returns
-    /// its last log lines and how many requests to train it had read.
+    /// After `exited`: delivers what the trainer wrote before its end, and removes the weights of jobs that it did not
+    /// end. Returns its last log lines and how many requests to train it had read.
     pub(crate) async fn last_words(mut self) -> (Vec<String>, u32) {
-        // What it left behind in its group would keep the pipes open; what is left of a keeper is none of its own.
+        // Processes left in its group would keep the pipes open; a keeper leaves none.
         if self.role != Role::Keeper {
             self.kill_all();
         }
         self.pid = None;
         self.note_end();
-        // Who was not adopted by now is not going to be.
+        // If it was not adopted by now, it never will be.
         (self.adopted, self.input) = (None, None);
         let trains_heard = (&mut self.writer).await.unwrap_or_default();
         let log = loop {
             match tokio::time::timeout(PIPES_CLOSED_WITHIN, &mut self.reader).await {
                 Ok(log) => break log.unwrap_or_default(),
-                // It waits for room in the spool, or for the disk that weights are forced to.
+                // It waits for room in the spool, or for a sync of weights.
                 Err(_) if self.is_busy.load(Ordering::Relaxed) => {}
                 Err(_) => break Vec::new(),
             }

@@ -1,10 +1,13 @@
-//! Handing trained weights over to the coordinator, piece by piece, over a connection of its own: what takes minutes must
-//! not hold up events and heartbeats. The coordinator says which it wants and from where on; a worker asks again until
-//! each is durable there or not wanted, over breaks, restarts and coordinators that have no room.
+//! Uploads trained weights to the coordinator, piece by piece, over a separate connection: what takes minutes must not
+//! hold up events and heartbeats. The coordinator says which it wants and from which offset. A worker asks again until
+//! each is durable there or not wanted, across broken connections, restarts and coordinators without room.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
-use proto::v1::{self, WeightsState, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{self, WeightsState, worker_service_client::WorkerServiceClient},
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{
@@ -13,7 +16,7 @@ use tonic::{
 };
 
 use super::{
-    connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token},
+    target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token},
     weights::{Waiting, WeightsFolder, hash},
 };
 
@@ -21,13 +24,14 @@ use super::{
 const PIECE_BYTES: u64 = 1 << 20;
 /// Longest wait for the answer to a piece: a megabyte over a slow line, and a commit to a slow disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Shortest and longest pause before what is left is offered again.
+/// Shortest and longest pause before the rest is offered again.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Calls for one file in one round beside those that a straight transfer takes: the coordinator may have lost what it had.
+/// Calls for one file in one round beyond those of an uninterrupted transfer: the coordinator may have lost what it
+/// had.
 const CALLS_SPARE: u64 = 16;
 
-/// The task that hands weights over; ends when it is dropped.
+/// The task that uploads weights; ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Uploads {
     wake: Arc<Notify>,
@@ -38,11 +42,11 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Begins with what lies in `folder`.
+    /// Starts with the files in `folder`.
     ///
     /// # Errors
-    /// The target cannot be used.
-    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, TargetError> {
+    /// The target is unusable.
+    pub(crate) fn start(target: Target, folder: Arc<WeightsFolder>) -> Result<Self, ClientError> {
         let wake = Arc::new(Notify::new());
         let (told, rounds) = watch::channel(0);
         let endpoints = endpoints(&target)?;
@@ -56,7 +60,7 @@ impl Uploads {
         self.wake.notify_one();
     }
 
-    /// Waits until nothing is left, but no longer than for `given_up`.
+    /// Waits until nothing is left, but no longer than `given_up`.
     pub(crate) async fn finish(mut self, given_up: impl Future<Output = ()>) {
         let none_left = async {
             while !self.folder.waiting().is_ok_and(|waiting| waiting.is_empty()) {
@@ -74,17 +78,16 @@ impl Uploads {
     }
 }
 
-/// What became of an offer.
+/// The result of an offer.
 enum Offered {
-    /// The file is of no use here any more.
+    /// The file is no longer needed here.
     Over,
-    /// It is to be offered again.
+    /// It must be offered again.
     Later,
 }
 
 struct Uploader {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     /// Which is tried next.
     next: usize,
@@ -102,14 +105,14 @@ impl Uploader {
             if left == 0 {
                 wake.notified().await;
             } else {
-                // Acknowledgements wake it often, and each may be the one of the end that is waited for.
+                // Acknowledgements wake it often, and each may be that of the awaited end.
                 let _ = tokio::time::timeout(pause, wake.notified()).await;
                 tokio::time::sleep(PAUSE_MIN / 5).await;
             }
         }
     }
 
-    /// Offers everything once. How many are left, and whether any was handed over.
+    /// Offers everything once. Returns how many are left, and whether any was delivered.
     async fn round(&mut self) -> (usize, bool) {
         let waiting = match self.folder.waiting() {
             Ok(waiting) => waiting,
@@ -129,7 +132,7 @@ impl Uploader {
                 Err(status) => {
                     tracing::debug!(attempt = %file.attempt, "weights are offered again later: {}", status.message());
                     if status.code() != Code::ResourceExhausted {
-                        // The next one goes to the next coordinator.
+                        // The next try goes to the next coordinator.
                         self.channel = None;
                     }
                     if matches!(
@@ -144,7 +147,7 @@ impl Uploader {
         (left, went_on)
     }
 
-    /// Offers a file, and hands it over where it is wanted.
+    /// Offers a file, and uploads it if it is wanted.
     async fn offer(&mut self, file: &Waiting) -> Result<Offered, Status> {
         let mut request = v1::WeightsRequest {
             attempt: Some(file.attempt.into()),
@@ -182,19 +185,19 @@ impl Uploader {
         Ok(Offered::Later)
     }
 
-    /// What arrived was not what had been announced: whether it is still here.
+    /// What arrived differs from what was announced: checks whether the file here is still right.
     async fn check(&mut self, file: &Waiting, request: v1::WeightsRequest) -> Result<Offered, Status> {
         let path = file.path.clone();
         let found = tokio::task::spawn_blocking(move || hash(&path)).await;
         match found {
             Ok(Ok(found)) if found == file.blake3 => Ok(Offered::Later),
-            Ok(Ok(_)) => self.give_up(request, "the file was damaged on the worker's disk").await,
+            Ok(Ok(_)) => self.give_up(request, "the file was corrupted on the worker's disk").await,
             Ok(Err(error)) => self.give_up(request, &error.to_string()).await,
             Err(_) => Ok(Offered::Later),
         }
     }
 
-    /// Tells that there are no weights after all.
+    /// Reports that there are no weights after all.
     async fn give_up(&mut self, request: v1::WeightsRequest, problem: &str) -> Result<Offered, Status> {
         tracing::warn!("weights are lost: {problem}");
         let file = request.file.map(|file| v1::WeightsFile { problem: problem.to_owned(), ..file });
@@ -228,7 +231,7 @@ impl Uploader {
     }
 }
 
-/// The piece of a file that begins at `offset`.
+/// The piece of a file at `offset`.
 fn read(file: &Waiting, offset: u64) -> io::Result<Vec<u8>> {
     let bytes = PIECE_BYTES.min(file.bytes.saturating_sub(offset));
     let mut piece = vec![0; usize::try_from(bytes).unwrap_or(0)];

@@ -1,6 +1,6 @@
 //! Trained weights on this machine's disk, from the end of their job until the coordinator has them or does not want
-//! them. They lie beside the spool and outlive the process as it does. A file's name says whose it is and, once it is
-//! whole, what its content is: `SWEEP-JOB-ATTEMPT.BLAKE3.safetensors`.
+//! them. They are stored next to the spool and outlive the process like it. A file's name contains its attempt and,
+//! once it is complete, the hash of its content: `SWEEP-JOB-ATTEMPT.BLAKE3.safetensors`.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,14 @@ use super::{session::types::Weights, spool::SpoolError};
 
 /// Longest file, in bytes; the coordinator's bound. The weights of SimpleCNN at its largest images have half of it.
 const FILE_BYTES_MAX: u64 = 2 << 30;
-/// Bytes of weights that may wait for the coordinator; then the trainers wait. Five hundred files at the report's size.
+/// Bytes of weights that may wait for the coordinator; beyond it the trainers wait. Five hundred files at the report's
+/// size.
 pub(crate) const WAITING_BYTES_MAX: u64 = 8 << 30;
 /// Longest header of a `.safetensors` file, in bytes; the format's own bound.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Bytes that are hashed at a time.
 const PIECE_BYTES: usize = 1 << 20;
-/// What the names end with.
+/// The ending of file names.
 const ENDING: &str = ".safetensors";
 
 /// Weights that wait for the coordinator.
@@ -34,7 +35,6 @@ pub(crate) struct Waiting {
     pub(crate) blake3: String,
     /// Length of the file.
     pub(crate) bytes: u64,
-    /// The file.
     pub(crate) path: PathBuf,
 }
 
@@ -46,11 +46,11 @@ pub(crate) struct WeightsFolder {
     bytes_max: u64,
 }
 
-/// The files that fill the room for weights: those that lie in the folder and whose attempts' ends were heard.
+/// The files that count towards the limit: those in the folder whose attempts' ends were reported.
 #[derive(Debug, Default)]
 struct Counted {
     files: BTreeMap<AttemptKey, u64>,
-    /// Of all of them.
+    /// Their total size.
     bytes: u64,
 }
 
@@ -67,8 +67,8 @@ impl Counted {
 }
 
 impl WeightsFolder {
-    /// The folder within that of the spool, whose lock the caller holds. Files that an earlier process did not finish are
-    /// removed: their jobs have no end.
+    /// The folder within that of the spool, whose lock the caller holds. Removes files that an earlier process did not
+    /// finish: their jobs have not ended.
     ///
     /// # Errors
     /// The file system refuses.
@@ -89,28 +89,34 @@ impl WeightsFolder {
         Ok(opened)
     }
 
-    /// Has the folder be full at another size than [`WAITING_BYTES_MAX`].
+    /// Sets another limit than [`WAITING_BYTES_MAX`].
     pub(crate) fn limit(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }
 
-    /// Where the trainer of an attempt, which is named as trainers know it, writes its weights.
+    /// Where the trainer of an attempt writes its weights; `id` is its name in the trainer protocol.
     pub(crate) fn place(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{}{ENDING}", stem(id)))
     }
 
-    /// Takes what the trainer of an attempt that is done left: forced to the disk, hashed and named by its hash. Blocks.
+    /// Takes the weights that the trainer left for an attempt that is done: synced, hashed and named by its hash.
+    /// Blocks.
     pub(crate) fn finish(&self, id: &str) -> Weights {
         let path = self.place(id);
         match self.try_finish(id, &path) {
             Ok(weights) => weights,
             Err(error) => {
                 self.discard(id);
-                let reason = match error.kind() {
-                    io::ErrorKind::NotFound => "the trainer wrote none; its log may say why".to_owned(),
-                    _ => error.to_string(),
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                let reason = if is_missing {
+                    // As most programs do; it is no fault.
+                    let reason = "the trainer wrote none; its log may say why".to_owned();
+                    tracing::info!(attempt = id, "no weights are kept: {reason}");
+                    reason
+                } else {
+                    tracing::warn!(attempt = id, "no weights are kept: {error}");
+                    error.to_string()
                 };
-                tracing::warn!(attempt = id, "no weights are kept: {reason}");
                 Weights::Absent(reason)
             }
         }
@@ -130,11 +136,11 @@ impl WeightsFolder {
         }
         let mut file = File::open(path)?;
         check_header(&mut file, bytes)?;
-        // The end of the attempt, which names the hash, is forced to the disk too.
+        // The end of the attempt, which names the hash, is synced as well.
         file.sync_data()?;
         let blake3 = hash(path)?;
         fs::rename(path, self.finished(id, &blake3))?;
-        // Where this fails, the attempt has no weights, and the coordinator does not want the file.
+        // If this fails, the attempt has no weights, and the coordinator does not want the file.
         File::open(&self.folder)?.sync_all()?;
         Ok(Weights::File { bytes, blake3 })
     }
@@ -143,22 +149,23 @@ impl WeightsFolder {
         self.folder.join(format!("{}.{blake3}{ENDING}", stem(id)))
     }
 
-    /// Removes what the trainer of an attempt wrote and nobody will use; it may not be there at all. Blocks.
+    /// Removes what the trainer of an attempt wrote and no one will use; it may not exist at all. Blocks.
     pub(crate) fn discard(&self, id: &str) {
         let path = self.place(id);
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(path = %path.display(), %error, "weights that are of no use cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "useless weights cannot be removed");
         }
     }
 
-    /// The end of an attempt was heard, and with it of these weights, which count from now on until they are forgotten. They
-    /// must not before: while the room is full no ends are heard, and no coordinator takes weights whose end it does not know.
+    /// The end of an attempt was reported, and with it these weights, which count from now on until they are forgotten.
+    /// They must not count before: while the folder is full no ends are processed, and no coordinator accepts weights
+    /// whose end it does not know.
     pub(crate) fn count(&self, attempt: AttemptKey, weights: &Weights) {
         let Weights::File { bytes, blake3 } = weights else { return };
         let mut counted = self.counted();
-        // Of an attempt that does not count, they may have been forgotten before.
+        // Weights of an attempt that does not count may have been forgotten before.
         if self.finished(&attempt.to_string(), blake3).exists() {
             counted.insert(attempt, *bytes);
         }
@@ -188,7 +195,7 @@ impl WeightsFolder {
         Ok(waiting)
     }
 
-    /// Forgets weights that the coordinator has or does not want.
+    /// Removes weights that the coordinator has or does not want.
     pub(crate) fn forget(&self, file: &Waiting) {
         match fs::remove_file(&file.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -219,12 +226,12 @@ pub(super) fn hash(path: &Path) -> io::Result<String> {
     }
 }
 
-/// An attempt's name as a part of a file's.
+/// An attempt's name as part of a file's.
 fn stem(id: &str) -> String {
     id.chars().map(|sign| if sign.is_ascii_digit() { sign } else { '-' }).collect()
 }
 
-/// Whose weights a finished file holds, and their hash.
+/// The attempt of a finished file, and its hash.
 fn parse(path: &Path) -> Option<(AttemptKey, String)> {
     let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
     let (stem, blake3) = name.split_once('.')?;
@@ -238,10 +245,10 @@ fn parse(path: &Path) -> Option<(AttemptKey, String)> {
     (numbers.next().is_none() && is_hash).then(|| (attempt, blake3.to_owned()))
 }
 
-/// Refuses what is no `.safetensors` file: other formats can hold code that runs when they are read.
+/// Refuses everything but `.safetensors` files: other formats can hold code that runs when they are read.
 fn check_header(file: &mut File, bytes: u64) -> io::Result<()> {
     let refuse =
-        || io::Error::new(io::ErrorKind::InvalidData, "what the trainer wrote is no .safetensors file");
+        || io::Error::new(io::ErrorKind::InvalidData, "what the trainer wrote is not a .safetensors file");
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| refuse())?;
     let length = u64::from_le_bytes(length);
@@ -306,7 +313,7 @@ mod tests {
         let [first, second, third] = [1, 2, 3].map(|job| AttemptKey::new(1, job, 1));
         let weights = finish(&folder, first);
         let more = finish(&folder, second);
-        assert!(!folder.is_full(), "of ends that nobody has heard, no coordinator takes any");
+        assert!(!folder.is_full(), "no coordinator accepts weights of an unreported end");
         folder.count(first, &weights);
         folder.count(first, &weights);
         folder.count(second, &more);
@@ -330,7 +337,7 @@ mod tests {
         assert!(absent(&folder).contains("wrote none"));
         for content in [&b""[..], b"\x80\x04pickle", &[0xff; 32], b"\x02\0\0\0\0\0\0\0[]"] {
             fs::write(folder.place("1/1#1"), content).unwrap();
-            assert!(absent(&folder).contains("no .safetensors"), "{content:?}");
+            assert!(absent(&folder).contains("not a .safetensors file"), "{content:?}");
         }
         std::os::unix::fs::symlink("/etc/passwd", folder.place("1/1#1")).unwrap();
         assert!(absent(&folder).contains("is not a file"));

@@ -1,4 +1,4 @@
-//! Between the session's plain values and the generated messages of `proto`: the only place that knows both.
+//! Conversions between the session's plain values and the generated messages of `proto`; only this file knows both.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ use super::session::types::{
     End, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator, Weights, Work,
 };
 
-/// What `Hello` says besides what the session knows; the same for the life of the process.
+/// What `Hello` contains besides what the session knows; constant for the life of the process.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The worker's name.
     pub name: terms::WorkerName,
     /// Random identity of this process.
     pub instance: String,
     /// The processes that had its spool before, newest first.
     pub predecessors: Vec<String>,
-    /// The machine's name.
     pub host: String,
     /// The slots, in the order of their indices.
     pub slots: Vec<v1::Slot>,
     /// Whether it runs the programs of sweep files.
     pub allow_commands: bool,
+    /// The manifests of what its trainer trains, each as JSON; none of one that names none.
+    pub trainables: Vec<String>,
 }
 
-/// The message as it travels.
+/// The message for the wire.
 pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage {
     let message = match message {
         ToCoordinator::Hello { held, draining } => Outgoing::Hello(v1::Hello {
@@ -48,7 +48,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             held: held.into_iter().map(encode_held).collect(),
             draining,
             allow_commands: identity.allow_commands,
-            ..v1::Hello::default()
+            trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
         ToCoordinator::Heartbeat(running) => {
@@ -62,7 +62,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
 fn encode_held(held: Held) -> v1::HeldAttempt {
     let attempt = Some(held.attempt().into());
     match held {
-        // A number beyond all slots stands for one that the coordinator cannot know.
+        // A number beyond all slots stands for a slot that the coordinator cannot know.
         Held::Running { slot, .. } => {
             v1::HeldAttempt { attempt, slot: u32::try_from(slot).unwrap_or(u32::MAX), ended: false }
         }
@@ -78,7 +78,7 @@ fn encode_progress(progress: Progress) -> v1::AttemptProgress {
     }
 }
 
-/// A file of weights as it travels.
+/// A file of weights for the wire.
 pub fn encode_weights(weights: Weights) -> v1::WeightsFile {
     match weights {
         Weights::File { bytes, blake3 } => v1::WeightsFile { bytes, blake3, problem: String::new() },
@@ -93,7 +93,7 @@ fn decode_weights(file: v1::WeightsFile) -> Weights {
     }
 }
 
-/// An event as it travels and as it lies in the spool.
+/// An event for the wire and the spool.
 pub fn encode_event(event: Event) -> v1::Event {
     let kind = match event.kind {
         EventKind::Started(Start { dataset, resumed_epochs }) => {
@@ -110,10 +110,10 @@ pub fn encode_event(event: Event) -> v1::Event {
     v1::Event { sequence: event.sequence, attempt: Some(event.attempt.into()), event: Some(kind) }
 }
 
-/// An event out of the spool.
+/// An event from the spool.
 ///
 /// # Errors
-/// It lacks its attempt or its content, as no event that this program wrote does.
+/// It lacks its attempt or its content, which never happens to an event of this program.
 pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
     let attempt = proto::attempt_from_wire(wire.attempt)?;
     let kind = match wire.event.ok_or(MissingField("event"))? {
@@ -131,10 +131,10 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
     Ok(Event { sequence: wire.sequence, attempt, kind })
 }
 
-/// What the coordinator said.
+/// A message of the coordinator.
 ///
 /// # Errors
-/// A field is missing without which the message means nothing.
+/// A field is missing without which the message has no meaning.
 pub fn decode(wire: v1::CoordinatorMessage) -> Result<FromCoordinator, MissingField> {
     Ok(match wire.message.ok_or(MissingField("message"))? {
         Incoming::Welcome(welcome) => FromCoordinator::Welcome {
@@ -162,11 +162,11 @@ fn decode_job(wire: v1::JobAssignment) -> Result<GrantedJob, MissingField> {
 }
 
 fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, String> {
-    if wire.program.is_none() && wire.dataset.is_none() {
-        return Err("the coordinator's grant names neither a data set nor a program".to_owned());
+    if wire.program.is_none() && wire.model.is_empty() {
+        return Err("the coordinator's grant names neither a model nor a program".to_owned());
     }
     let parameters = proto::parameters_from_wire(wire.parameters);
-    // Coordinators of before say it by the parameter alone.
+    // Older coordinators only have the parameter.
     let by_name = || parameters.positive_integer("epochs").and_then(|epochs| u32::try_from(epochs).ok());
     let epochs = Some(wire.budget).filter(|epochs| *epochs > 0);
     let epochs = epochs.or_else(|| wire.program.is_none().then(by_name).flatten());
@@ -273,9 +273,15 @@ mod tests {
 
     #[test]
     fn a_job_that_cannot_be_trained_is_still_known_by_its_attempt() {
-        let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
+        let job = decode_job(v1::JobAssignment { model: String::new(), ..assignment() }).unwrap();
         assert_eq!(job.attempt, AttemptKey::new(1, 2, 3));
-        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a data set nor a program");
+        assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a model nor a program");
+    }
+
+    #[test]
+    fn a_model_may_do_without_a_data_set() {
+        let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
+        assert_eq!(job.work.unwrap().dataset, None);
     }
 
     #[test]
@@ -304,9 +310,9 @@ mod tests {
             EventKind::Epoch(EpochReport {
                 number: 1,
                 seconds: 2.0,
-                metrics: vec![("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)],
+                metrics: [("train_loss".into(), 0.5), ("f1".into(), f64::INFINITY)].into_iter().collect(),
             }),
-            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: Vec::new() }),
+            EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: [].into_iter().collect() }),
             EventKind::Ended(End {
                 outcome: v1::Outcome::Failed,
                 reason: "so".into(),

@@ -59,7 +59,6 @@ impl Trainer {
         trainer
     }
 
-    /// The next message.
     pub(crate) fn next(&mut self) -> Value {
         self.said.recv_timeout(PATIENCE).expect("the trainer says something")
     }

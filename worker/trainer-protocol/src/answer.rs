@@ -24,7 +24,7 @@ pub enum FromTrainer {
     Preparing {
         /// Share that is done, in [0, 1].
         fraction: f64,
-        /// What is done at the moment, for people: `listing its files, 1200 so far`; may be left out.
+        /// What it does at the moment, for people: `listing its files, 1200 so far`; may be left out.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         doing: String,
     },
@@ -35,7 +35,7 @@ pub enum FromTrainer {
         /// What was found; may be left out where there is no data set.
         #[serde(default)]
         dataset: DatasetSummary,
-        /// How many epochs an earlier attempt trained; they are told again, with the numbers of then.
+        /// How many epochs an earlier attempt trained; they are reported again, with their original numbers.
         #[serde(default)]
         resumed_epochs: u32,
     },
@@ -47,13 +47,13 @@ pub enum FromTrainer {
         epoch: u32,
         /// Share of its batches that is done, in [0, 1].
         fraction: f64,
-        /// Its batches are done, and the validation is under way; may be left out.
+        /// Its batches are done, and validation runs; may be left out.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         validating: bool,
     },
     /// One epoch and the validation after it are done.
     Epoch(EpochLine),
-    /// The job has its end; the trainer waits for the next `Train` once every job of the last has.
+    /// The job has ended. The trainer waits for the next `Train` once every job of the last one has.
     Ended {
         /// The job.
         id: String,
@@ -70,7 +70,7 @@ pub enum FromTrainer {
 pub enum TrainerOutcome {
     /// All epochs were trained.
     Done,
-    /// What is trained is not finite any more, such as the training loss; a result.
+    /// What is trained is no longer finite, such as the training loss; a result.
     Diverged,
     /// This attempt failed; another may succeed (out of memory, a device error).
     Failed,
@@ -78,9 +78,9 @@ pub enum TrainerOutcome {
     OutOfMemory,
     /// No attempt can succeed: the data set or the parameters cannot be used.
     Rejected,
-    /// What the job needs is not there at the moment, its data set for example: another attempt may succeed later. The
-    /// worker is given no job with this data set for a while.
+    /// What the job needs is not available at the moment, its data set for example: another attempt may succeed later.
+    /// The worker gets no job with this data set for a while.
     Unavailable,
-    /// `Stop` was obeyed.
+    /// It stopped because of `Stop`.
     Stopped,
 }

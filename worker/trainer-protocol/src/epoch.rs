@@ -1,4 +1,4 @@
-//! One epoch, in the words of either revision.
+//! One epoch, in either revision of the protocol.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,13 @@ pub struct EpochLine {
     pub id: String,
     /// The epoch's number, from 1.
     pub epoch: u32,
-    /// What it brought, by name.
+    /// Its results, by name.
     pub metrics: Metrics,
     /// Time of the training loop alone, in seconds; of a job in a pack, that of the pack.
     pub epoch_seconds: f64,
 }
 
-/// An epoch as it comes in: `metrics` are of revision 2, the four by themselves of revision 1.
+/// An epoch as received: `metrics` are of revision 2, the four fields of revision 1.
 #[derive(Deserialize)]
 struct EitherRevision {
     id: String,
@@ -46,7 +46,7 @@ impl From<EitherRevision> for EpochLine {
             ("train_accuracy", line.train_accuracy),
         ];
         for (name, value) in fields {
-            // Of a line that has both, what it says by name counts.
+            // Where a line has both, the named value counts.
             if let Some(value) = value.filter(|_| metrics.get(name).is_none()) {
                 metrics.set(name, value);
             }

@@ -9,10 +9,10 @@ use serde::{
     ser::SerializeMap,
 };
 
-/// Most metrics of one epoch that are read: ten times as many as a sweep keeps, so that it can say which were too many.
+/// Most metrics of one epoch that are read: ten times as many as a sweep keeps, so that it can name the excess ones.
 pub const METRICS_MAX: usize = 1_000;
 
-/// Values by name, in the order in which they were said; each name once.
+/// Values by name, in the order in which they came; each name once.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Vec<(String, f64)>);
 
@@ -22,7 +22,7 @@ impl Metrics {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// Gives a name its value, in place of the one that it had.
+    /// Sets the value of a name, replacing any it had.
     pub fn set(&mut self, name: impl Into<String> + AsRef<str>, value: f64) {
         match self.0.iter_mut().find(|(known, _)| known == name.as_ref()) {
             Some((_, known)) => *known = value,
@@ -30,7 +30,7 @@ impl Metrics {
         }
     }
 
-    /// Names and values in their order.
+    /// Names and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
@@ -47,7 +47,7 @@ impl Metrics {
 }
 
 impl<Name: Into<String> + AsRef<str>> FromIterator<(Name, f64)> for Metrics {
-    /// Of a name that comes twice, the last value counts.
+    /// Of a repeated name, the last value counts.
     fn from_iter<Pairs: IntoIterator<Item = (Name, f64)>>(pairs: Pairs) -> Self {
         let mut metrics = Self::default();
         pairs.into_iter().for_each(|(name, value)| metrics.set(name, value));
@@ -56,7 +56,7 @@ impl<Name: Into<String> + AsRef<str>> FromIterator<(Name, f64)> for Metrics {
 }
 
 impl PartialEq for Metrics {
-    /// Bit for bit; all values that are not a number are alike.
+    /// Bit for bit; all NaNs are equal.
     fn eq(&self, other: &Self) -> bool {
         let same =
             |one: f64, other: f64| one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan());
@@ -65,7 +65,7 @@ impl PartialEq for Metrics {
     }
 }
 
-/// A value as JSON can say it.
+/// A value in its JSON form.
 struct Written(f64);
 
 impl Serialize for Written {

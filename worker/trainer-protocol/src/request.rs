@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum ToTrainer {
     /// Train these jobs now; sent only while nothing is being trained.
     Train {
-        /// The jobs: one, or where the worker was started with `--pack-size-max` above 1, a pack. Jobs that agree in
-        /// model and all parameters but `activation` and `learning_rate` train together as one model; those that do
-        /// not, one after another. Everything is told of each job by itself.
+        /// The jobs: one or, where the worker was started with `--pack-size-max` above 1, a pack. Jobs with the same
+        /// model and the same parameters except `activation` and `learning_rate` train together as one model; others
+        /// train one after another. Each job is reported on separately.
         jobs: Vec<TrainJob>,
         /// The data set that all of them use; absent for users' programs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub enum ToTrainer {
     Stop {
         /// The job to stop.
         id: String,
-        /// Keep what it takes to go on first: another attempt will follow.
+        /// First keep what is needed to continue: another attempt will follow.
         #[serde(default)]
         checkpoint: bool,
     },
@@ -37,30 +37,29 @@ pub struct TrainJob {
     pub model: String,
     /// Every parameter by name: numbers, texts, booleans or null.
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// Where and how often to keep what it takes to go on; absent where nothing is kept.
+    /// Where and how often to keep what is needed to continue; absent where nothing is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<CheckpointPlan>,
     /// How many epochs to train in all, where that is known; those of a checkpoint count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// What to run, of a job of a user's program.
+    /// What to run, for a job of a user's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
-    /// Where to write the trained weights, as one `.safetensors` file, before the job is said to be done; absent where
-    /// nobody wants them. A job is as good without the file, which is then the report's loss alone.
+    /// Where to write the trained weights, as one `.safetensors` file, before the job is reported done; absent where no
+    /// one wants them. A job without the file is still done; only the weights are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
 }
 
-/// What to keep of a job so that another attempt can go on.
+/// What to keep of a job so that another attempt can continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointPlan {
-    /// The job's place below the trainer's checkpoint URL: the same for all attempts of a job, another for every
-    /// other job.
+    /// The job's path below the trainer's checkpoint URL: the same for all attempts of a job, and for no other job.
     pub key: String,
     /// The attempt's number.
     pub attempt: u32,
-    /// A checkpoint after each so many epochs; 0 where the trainer may choose.
+    /// A checkpoint every N epochs; 0 where the trainer may choose.
     pub every_epochs: u32,
 }
 
@@ -75,7 +74,7 @@ pub struct DatasetSpec {
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
-    /// Folder or .zip with the validation set; `val_fraction` is of no meaning then.
+    /// Folder or .zip with the validation set; `val_fraction` then has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_path: Option<PathBuf>,
 }
@@ -96,7 +95,7 @@ pub struct Program {
     /// Where it runs: the folder with its files, which is the attempt's own. Absent: a new, empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// Why its files are not there at the moment; the job's answer is then `unavailable`, with this reason.
+    /// Why its files are not available at the moment; the job's answer is then `unavailable`, with this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// Added to the worker's environment.

@@ -1,10 +1,10 @@
-//! What a layer does to its sums, by the name that sweep files have for it.
+//! Activations, by their names in sweep files.
 
 use std::str::FromStr;
 
 use tch::{TchError, Tensor};
 
-/// What a layer does to its sums.
+/// The function that a layer applies to its sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// max(0, x).
@@ -13,7 +13,7 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// An activation that does not exist here.
+/// An unknown activation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("activation \"{found}\" is not known; use \"relu\" or \"sigmoid\"")]
 pub struct UnknownActivation {

@@ -1,5 +1,5 @@
-//! Adam (Kingma and Ba, 2015) as `torch.optim.Adam(parameters, lr, fused=True)` does it: one pass over all
-//! parameters instead of a dozen temporaries each.
+//! Adam (Kingma and Ba, 2015) as in `torch.optim.Adam(parameters, lr, fused=True)`: one pass over all parameters
+//! instead of a dozen temporaries each.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -17,7 +17,7 @@ pub struct Adam {
     step: Tensor,
 }
 
-/// The optimiser's state by itself: contiguous, float32, on the CPU.
+/// A copy of the optimiser's state: contiguous, float32, on the CPU.
 #[derive(Debug)]
 pub struct AdamState {
     /// Mean of the gradients, in the order of the parameters.
@@ -36,7 +36,7 @@ pub(super) fn host_copy(tensor: &Tensor) -> Result<Tensor, TchError> {
 }
 
 impl Adam {
-    /// An optimiser that has not stepped yet, for parameters with these shapes and layouts.
+    /// An optimiser before its first step, for parameters with these shapes and layouts.
     ///
     /// # Errors
     /// What libtorch says.
@@ -51,10 +51,10 @@ impl Adam {
         })
     }
 
-    /// An optimiser that goes on from `state`, laid out in memory as `parameters` are.
+    /// An optimiser that continues from `state`, laid out in memory as `parameters` are.
     ///
     /// # Errors
-    /// What libtorch says, and states of other shapes than the parameters'.
+    /// What libtorch says, and states whose shapes differ from the parameters'.
     pub fn resume(
         parameters: &[Tensor],
         settings: AdamSettings,
@@ -82,7 +82,7 @@ impl Adam {
         })
     }
 
-    /// Moves `parameters` against `gradients`, which come in the same order.
+    /// Moves `parameters` against `gradients`, which are in the same order.
     ///
     /// # Errors
     /// What libtorch says, and tensors that do not match those of [`Adam::new`].
@@ -162,7 +162,7 @@ mod tests {
         let mut adam = Adam::new(&parameters, AdamSettings::pytorch(0.1)).unwrap();
         assert!(adam.step(&parameters, &[]).is_err());
         assert!(adam.step(&parameters, &[Tensor::zeros([3, 2], (Kind::Float, Device::Cpu))]).is_err());
-        // Found by libtorch itself, whose exception arrives as an error.
+        // libtorch itself notices it, and its exception becomes an error.
         assert!(adam.step(&parameters, &[Tensor::zeros([2, 3], (Kind::Int64, Device::Cpu))]).is_err());
     }
 }

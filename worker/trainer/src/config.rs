@@ -1,6 +1,6 @@
-//! The parameters of a job, read from the map that the coordinator sends. Their names, ranges and defaults are those of the
-//! model's manifest. The coordinator has checked them against it with line and key; this is the trainer's own check, for nothing
-//! may be trained other than what was asked.
+//! The parameters of a job, read from the map that the coordinator sends. Their names, ranges and defaults are in the
+//! model's manifest. The coordinator has checked them with line and key; the trainer checks again, because it must not
+//! train anything else than what was asked.
 
 use std::str::FromStr;
 
@@ -16,38 +16,37 @@ use super::model::{Activation, Precision};
 /// The model family that this trainer knows.
 pub const MODEL: &str = "simple_cnn";
 
-/// Parameters that came later: a coordinator that does not know of one leaves it out, and means the default.
+/// Parameters that were added later: an older coordinator leaves them out, and means the default.
 const LATER_PARAMETERS: [&str; 1] = ["precision"];
 
-/// What SimpleCNN says of itself.
+/// SimpleCNN's manifest.
 pub fn simple_cnn() -> &'static Manifest {
     manifest::builtin(MODEL).expect("the manifest of simple_cnn is compiled in")
 }
 
-/// The parameters, as they are listed in messages.
+/// The parameters, for messages.
 fn names() -> String {
     let names: Vec<&str> = simple_cnn().parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     names.join(", ")
 }
 
-/// What to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingConfig {
     /// The activation at all three places of the model.
     pub activation: Activation,
     /// Adam's learning rate; finite and positive.
     pub learning_rate: f64,
-    /// Images a training batch, at least 1; the last batch of an epoch may hold fewer.
+    /// Images in a training batch, at least 1; the last batch of an epoch may hold fewer.
     pub batch_size: i64,
     /// Passes over the training images, at least 1.
     pub epochs: u32,
     /// Seed of the initial weights and the batch orders.
     pub seed: u64,
-    /// The numbers that layers compute with.
+    /// The number format that layers compute with.
     pub precision: Precision,
 }
 
-/// Why a job cannot be trained as it is described.
+/// Why a job cannot be trained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Another model.
@@ -56,18 +55,12 @@ pub enum ConfigError {
         /// What was asked for.
         found: String,
     },
-    /// A parameter is not there.
+    /// A parameter is missing.
     #[error("parameter `{name}` is missing; {MODEL} needs {}", names())]
-    Missing {
-        /// The parameter.
-        name: &'static str,
-    },
+    Missing { name: &'static str },
     /// A parameter that the model does not have: training without it would answer another question.
     #[error("parameter `{name}` is not known to {MODEL}; it has {}", names())]
-    Unknown {
-        /// The parameter.
-        name: String,
-    },
+    Unknown { name: String },
     /// A parameter of the wrong type or out of its range.
     #[error("parameter {0}")]
     Value(String),
@@ -107,14 +100,14 @@ impl TrainingConfig {
     }
 }
 
-/// The parameters that a job was given, and what they may be.
+/// The parameters of a job, and their allowed values.
 struct Given<'a> {
     manifest: &'a Manifest,
     parameters: &'a Map<String, Value>,
 }
 
 impl Given<'_> {
-    /// One of them, converted from a value that the manifest allows.
+    /// Reads one of them, converted from a value that the manifest allows.
     fn read<Read>(
         &self,
         name: &'static str,
@@ -135,7 +128,7 @@ impl Given<'_> {
     }
 }
 
-/// What a text names.
+/// Parses the name in a text value.
 fn named<Read: FromStr>(value: &ParameterValue) -> Option<Read> {
     match value {
         ParameterValue::Text(name) => name.parse().ok(),
@@ -176,7 +169,7 @@ mod tests {
         assert_eq!(config, expected);
     }
 
-    /// The given values of a job of the report, with another allowed value of the parameter.
+    /// The values of the report's job, with another allowed value of one parameter.
     fn with_another(parameter: &ManifestParameter) -> TrainingConfig {
         let other = match &parameter.kind {
             ParameterKind::Choice(names) => json!(names.last()),

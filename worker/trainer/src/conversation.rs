@@ -1,4 +1,4 @@
-//! What the trainer's side of a conversation with an agent keeps: both directions, and which jobs were told to stop.
+//! The trainer's side of a conversation with an agent: both directions, and which jobs were told to stop.
 
 use std::{
     collections::HashMap,
@@ -13,20 +13,20 @@ use super::{
     lines::{Output, Request, SessionError},
 };
 
-/// The lines that come from the agent and go to it, and what holds for the jobs of the present request.
+/// The lines to and from the agent, and the state of the current request's jobs.
 pub(super) struct Conversation<'a, W> {
     pub(super) requests: &'a Receiver<Request>,
     pub(super) output: Output<W>,
-    /// Jobs of the present request that were told to stop, and whether to keep a checkpoint of them.
+    /// Jobs of the current request that were told to stop, and whether to keep a checkpoint of them.
     pub(super) stopped: HashMap<String, bool>,
-    /// The epoch of which a batch was trained last; 0 before any was.
+    /// The epoch of the last trained batch; 0 before any.
     pub(super) epoch: u32,
-    /// Where checkpoints lie, where any are kept.
+    /// Where checkpoints are kept, if any are.
     pub(super) checkpoints: Option<CheckpointStore>,
 }
 
 impl<W: Write + Send> Conversation<'_, W> {
-    /// Takes in what the agent said meanwhile.
+    /// Reads what the agent has sent meanwhile.
     pub(super) fn look_for_stops(&mut self) -> Result<(), SessionError> {
         loop {
             match self.requests.try_recv() {
@@ -35,7 +35,7 @@ impl<W: Write + Send> Conversation<'_, W> {
                 }
                 Ok(Ok(ToTrainer::Train { .. })) => return Err(SessionError::Busy),
                 Ok(Err(error)) => return Err(error),
-                // A process whose input ended is gone before this; in a test the job may end.
+                // A process whose input ended has exited before this; in a test the job may end.
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
             }
         }

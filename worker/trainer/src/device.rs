@@ -1,4 +1,4 @@
-//! The device to train on: chosen from what the user asked for and what the machine has.
+//! The device to train on, chosen from what the user asked for and what the machine has.
 
 use std::{path::Path, str::FromStr};
 
@@ -11,9 +11,8 @@ use super::{ffi, torch_errors::first_line};
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, else the CPU.
     Auto,
-    /// The CPU.
     Cpu,
-    /// The CUDA device with this index, as `CUDA_VISIBLE_DEVICES` leaves them.
+    /// The CUDA device with this index, among those in `CUDA_VISIBLE_DEVICES`.
     Cuda(usize),
 }
 
@@ -29,12 +28,11 @@ pub enum DeviceError {
     /// CUDA cannot be used.
     #[error("device cuda:{index} was asked for, but {reason}; use --device cpu, or {CUDA_HELP}")]
     NoCuda {
-        /// The device.
         index: usize,
-        /// What is in the way.
+        /// Why it cannot.
         reason: String,
     },
-    /// The device is there and does not compute.
+    /// The device exists, but does not compute.
     #[error("{device} cannot be used: {reason}; see what else runs on it, or use --device cpu")]
     Unusable {
         /// As libtorch names it.
@@ -42,7 +40,6 @@ pub enum DeviceError {
         /// What libtorch says.
         reason: String,
     },
-    /// libtorch failed.
     #[error("libtorch could not be set up: {0}")]
     Torch(#[from] TchError),
 }
@@ -60,7 +57,7 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(Self::Cuda(0)),
             _ => {
                 let index = name.strip_prefix("cuda:").ok_or_else(unknown)?;
-                // `parse` alone would take "+1".
+                // `parse` alone would accept "+1".
                 let digits = index.bytes().all(|byte| byte.is_ascii_digit());
                 index.parse().ok().filter(|_| digits).map(Self::Cuda).ok_or_else(unknown)
             }
@@ -68,7 +65,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// A GPU and what people call it.
+/// A GPU and its product name.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceDescription {
     /// As libtorch names it: `cuda:0`.
@@ -77,11 +74,11 @@ pub struct DeviceDescription {
     pub description: String,
 }
 
-/// Opens a device and makes libtorch's kernels deterministic. Must come before every other use of libtorch in
-/// this process, for libtorch looks for CUDA once.
+/// Opens a device and makes libtorch's kernels deterministic. Must come before every other use of libtorch in this
+/// process, because libtorch looks for CUDA once.
 ///
 /// # Errors
-/// A CUDA device that is not there, or that other programs or a fault keep from computing.
+/// A CUDA device that does not exist, or cannot compute because of a fault or other programs.
 pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     let device = match choice {
         // Without loading CUDA, which takes seconds and hundreds of megabytes.
@@ -112,7 +109,7 @@ pub fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// Has the device compute something. That also loads what the first job would wait for.
+/// Computes something on the device. This also loads what the first job would wait for.
 fn try_out(device: Device) -> Result<(), DeviceError> {
     let compute = || {
         let ones = |shape: &[i64]| Tensor::f_ones(shape, (Kind::Float, device));
@@ -123,7 +120,7 @@ fn try_out(device: Device) -> Result<(), DeviceError> {
     };
     let unusable = |reason| DeviceError::Unusable { device: name(device), reason };
     match compute() {
-        // Of each of the 4 channels: the values within reach of 64 pixels, in 3 channels, and 64 biases.
+        // For each of the 4 channels: the values within reach of 64 pixels, in 3 channels, and 64 biases.
         Ok(sum) if (sum - 4.0 * (3.0 * 22.0 * 22.0 + 64.0)).abs() < 1.0 => Ok(()),
         Ok(sum) => Err(unusable(format!("its first result was wrong ({sum})"))),
         Err(error) => Err(unusable(first_line(&error))),
@@ -156,7 +153,7 @@ fn cuda_devices() -> Result<usize, String> {
     Ok(usize::try_from(Cuda::device_count()).unwrap_or(0))
 }
 
-/// A machine without a GPU need not hear of CUDA; one with a GPU should not train on its CPU unnoticed.
+/// A machine without a GPU needs no message about CUDA; one with a GPU must not train on its CPU unnoticed.
 fn warn_of_idle_gpu(reason: &str) {
     if Path::new("/dev/nvidiactl").exists() {
         terminal::say!("warning: this machine has an NVIDIA GPU that is not used: {reason}; {CUDA_HELP}");

@@ -1,7 +1,7 @@
-//! The training of one job: epochs over shuffled batches, each followed by the validation. What happens is told
-//! through one callback, which may also stop it, at any batch; a snapshot taken then goes on with the same bits. A
-//! job's numbers depend on its parameters, its data set, the device and the number of threads alone. The loop itself
-//! is that of packs, `pack`, with one member.
+//! The training of one job: epochs over shuffled batches, each followed by validation. Progress is reported through one
+//! callback, which may also stop the training at any batch; a snapshot taken then continues bit for bit. A job's
+//! results only depend on its parameters, its data set, the device and the number of threads. The loop itself is that
+//! of packs, in `pack`, with one member.
 
 use tch::TchError;
 
@@ -17,12 +17,12 @@ use super::{
 pub enum TrainingEnd {
     /// All epochs are done.
     Done,
-    /// The training loss was not finite any more.
+    /// The training loss was no longer finite.
     Diverged {
         /// The epoch in which that happened, from 1.
         epoch: u32,
     },
-    /// The listener said so.
+    /// The listener stopped it.
     Stopped,
 }
 
@@ -58,9 +58,9 @@ pub fn train(
 pub enum EpochEnd {
     /// It and its validation are done.
     Done(EpochRecord),
-    /// The training loss is not finite any more.
+    /// The training loss is no longer finite.
     Diverged,
-    /// The listener said so; the next call goes on at the same batch.
+    /// The listener stopped it; the next call continues at the same batch.
     Stopped,
 }
 
@@ -82,10 +82,10 @@ impl<'a> Training<'a> {
         Ok(Self { pack: Pack::new(vec![Start { config, snapshot: None }], data)? })
     }
 
-    /// A training that goes on where `snapshot` was taken; it must be of the same job and data set.
+    /// A training that continues where `snapshot` was taken; it must be of the same job and data set.
     ///
     /// # Errors
-    /// What libtorch says, and tensors of other shapes than the model's.
+    /// What libtorch says, and tensors whose shapes differ from the model's.
     pub fn resume(
         config: &'a TrainingConfig,
         data: &'a TrainingData,
@@ -94,7 +94,7 @@ impl<'a> Training<'a> {
         Ok(Self { pack: Pack::new(vec![Start { config, snapshot: Some(snapshot) }], data)? })
     }
 
-    /// What it takes to go on from here another time.
+    /// What is needed to continue from here later.
     ///
     /// # Errors
     /// What libtorch says.
@@ -112,12 +112,12 @@ impl<'a> Training<'a> {
         self.pack.place().epoch
     }
 
-    /// What the epochs so far brought.
+    /// The records of the epochs so far.
     pub fn records(&self) -> &[EpochRecord] {
         self.pack.records(ITSELF)
     }
 
-    /// Trains and validates the epoch at hand, or what is left of it.
+    /// Trains and validates the current epoch, or the rest of it.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.

@@ -1,5 +1,5 @@
 //! `sweep-trainer evaluate`: how good weights are on a data set. The arithmetic is that of a job's validation, batch by
-//! batch, so that on the job's own validation images the job's own accuracy comes out, to the bit.
+//! batch, so that the job's own validation images give the job's own accuracy, to the bit.
 
 use std::{fmt::Write as _, path::PathBuf};
 
@@ -17,7 +17,7 @@ use super::{
     weights::{self, Facts},
 };
 
-/// Which images of the data set.
+/// Images of the data set to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
     /// Every image
@@ -40,7 +40,7 @@ pub struct EvaluateOptions {
     /// Which of its images; the split is that of the job
     #[arg(long, value_enum, default_value_t = Part::All)]
     part: Part,
-    /// Folder or .zip with the validation set, as `dataset.val_path` of the sweep file
+    /// Folder or .zip with the validation set, as `dataset.val_path` in the sweep file
     #[arg(long, value_name = "PATH")]
     val_path: Option<PathBuf>,
     /// auto, cpu, cuda or cuda:N
@@ -52,7 +52,7 @@ pub struct EvaluateOptions {
     /// Where packed data sets are kept
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Leave pictures out that cannot be decoded
+    /// Leave out pictures that cannot be decoded
     #[arg(long)]
     skip_corrupt: bool,
     /// Print one JSON object instead of tables
@@ -60,7 +60,7 @@ pub struct EvaluateOptions {
     json: bool,
 }
 
-/// What came out.
+/// The results.
 #[derive(Debug, PartialEq)]
 struct Evaluation {
     classes: Vec<String>,
@@ -69,7 +69,7 @@ struct Evaluation {
     loss_sum: f64,
     /// Images by true class and predicted class.
     confusion: Vec<Vec<i64>>,
-    /// Images by true class whose logits are not all numbers: they count as wrong, and as no other class.
+    /// Images by true class whose logits are not all numbers: they count as wrong, and for no other class.
     no_answer: Vec<i64>,
 }
 
@@ -78,7 +78,7 @@ impl Evaluation {
         self.confusion.iter().flatten().chain(&self.no_answer).sum()
     }
 
-    /// Share of the images classified rightly, as a job's `val_accuracy` is computed.
+    /// Share of the images classified correctly, computed as a job's `val_accuracy`.
     fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images() as f64
     }
@@ -87,14 +87,14 @@ impl Evaluation {
         self.loss_sum / self.images() as f64
     }
 
-    /// Images of a class, and the share of them classified rightly; nothing where there are none.
+    /// The number of images of a class, and the share of them classified correctly; none if there are none.
     fn of_class(&self, class: usize) -> (i64, Option<f64>) {
         let images: i64 = self.confusion[class].iter().sum::<i64>() + self.no_answer[class];
         (images, (images > 0).then(|| self.confusion[class][class] as f64 / images as f64))
     }
 }
 
-/// Evaluates weights on a data set and prints what came out.
+/// Evaluates weights on a data set and prints the results.
 ///
 /// Must be called once, on the main thread, before any other use of libtorch.
 ///
@@ -109,7 +109,7 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     let dataset = DatasetSpec {
         path: options.dataset.clone(),
         image_size: facts.image_size,
-        // All images are needed in any case; of two there is one in each part.
+        // All images are used anyway; with 0.5, even two images can be split.
         val_fraction: if options.part == Part::All { 0.5 } else { facts.val_fraction },
         split_seed: facts.split_seed,
         val_path: options.val_path.clone(),
@@ -119,7 +119,7 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     notes(found).iter().for_each(|note| terminal::say!("{note}"));
     if options.part != Part::All && found.content_hash != facts.content_hash {
         anyhow::bail!(
-            "{} is not the data set of the job (content {}, not {}), so nobody knows which of its images the job was \
+            "{} is not the data set of the job (content {}, not {}), so it is not known which of its images the job was \
              trained on; use --part all",
             options.dataset.display(),
             found.content_hash,
@@ -136,7 +136,7 @@ pub fn evaluate(options: &EvaluateOptions) -> anyhow::Result<()> {
     Ok(terminal::output::print(&text)?)
 }
 
-/// What of the data set is not looked at, and where its validation set is from, where it has one of its own.
+/// What is left out of the data set, and where its separate validation set is from.
 fn notes(found: &DatasetSummary) -> Vec<String> {
     let mut notes = Vec::new();
     if !found.validation.is_empty() {
@@ -150,7 +150,7 @@ fn notes(found: &DatasetSummary) -> Vec<String> {
     notes
 }
 
-/// The labels of the data set's classes among the model's, which may have more.
+/// The data set's classes as labels of the model, which may have more.
 fn labels(facts: &Facts, found: &[String]) -> anyhow::Result<Vec<i64>> {
     let label = |class: &String| {
         let place = facts.classes.iter().position(|known| known == class);
@@ -257,8 +257,7 @@ fn table(evaluation: &Evaluation) -> String {
     }
     let silent: i64 = evaluation.no_answer.iter().sum();
     if silent > 0 {
-        let _ =
-            writeln!(text, "\n{silent} images have no answer, as what the weights make of them is no number");
+        let _ = writeln!(text, "\n{silent} images have no answer, because their logits are not numbers");
     }
     text
 }

@@ -59,43 +59,42 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Turns the shim's answer into a result and frees its message.
+/// Converts the shim's answer to a result and frees its message.
 fn shim_result(message: *mut c_char) -> Result<(), TchError> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: a message that is not null is a terminated string from `strdup`, which the shim gives away.
+    // SAFETY: a message that is not null is a terminated string from `strdup`, owned by the caller.
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
     // SAFETY: it came from malloc, is ours, and `text` is a copy.
     unsafe { libc::free(message.cast()) };
     Err(TchError::Torch(text))
 }
 
-/// Runs a function of the C++ that makes a tensor.
+/// Runs a C++ function that creates a tensor.
 fn shim_tensor(make: impl FnOnce(*mut *mut torch_sys::C_tensor) -> *mut c_char) -> Result<Tensor, TchError> {
     let mut made = std::ptr::null_mut();
     shim_result(make(&raw mut made))?;
     if made.is_null() {
-        // Not even its message found memory.
+        // There was not even memory for the message.
         return Err(TchError::Torch("out of memory".into()));
     }
-    // SAFETY: when it says that it succeeded, it has written a tensor from `new`, which nobody else owns.
+    // SAFETY: on success it has written a tensor from `new`, which no one else owns.
     Ok(unsafe { Tensor::from_ptr(made) })
 }
 
-/// Both convolutions on the CPU, each with 2×2 pooling and activation, flattened to `[N, features]`.
-/// `images` are float32 or bfloat16, which is what is computed with; the parameters and their
-/// gradients are float32.
+/// Both convolutions on the CPU, each with 2×2 pooling and activation, flattened to `[N, features]`. `images` are
+/// float32 or bfloat16, which is also the type of the computation; the parameters and their gradients are float32.
 ///
 /// # Errors
-/// What libtorch says, for instance of shapes that do not fit each other.
+/// What libtorch says, for instance about shapes that do not match.
 pub(super) fn features(
     images: &Tensor,
     [first, second]: [Layer<'_>; 2],
     activation: Activation,
 ) -> Result<Tensor, TchError> {
     let pointers = [first.weight, first.bias, second.weight, second.bias].map(Tensor::as_ptr);
-    // SAFETY: the pointers are of tensors that are borrowed for the call; whatever is kept is counted by libtorch.
+    // SAFETY: the pointers are of tensors that are borrowed for the call; libtorch counts its own references.
     shim_tensor(|made| unsafe { sweep_features(images.as_ptr(), pointers.as_ptr(), activation.into(), made) })
 }
 
@@ -109,7 +108,6 @@ pub(super) fn dense(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchErro
     shim_tensor(|made| unsafe { sweep_dense(inputs.as_ptr(), weight.as_ptr(), bias.as_ptr(), made) })
 }
 
-/// Adam's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamSettings {
     /// Step size.
@@ -129,7 +127,7 @@ impl AdamSettings {
     }
 }
 
-/// The tensors that one fused Adam step reads and changes; the four slices run in parallel.
+/// The tensors that one fused Adam step reads and changes; the four slices are parallel.
 pub(super) struct AdamTensors<'a> {
     pub(super) parameters: &'a [Tensor],
     pub(super) gradients: &'a [Tensor],
@@ -155,9 +153,9 @@ pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> 
     let pointers = |list: &[Tensor]| list.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
     let parameters = pointers(tensors.parameters);
     let [gradients, first_moments, second_moments] = lists.map(pointers);
-    // SAFETY: each array holds `parameters.len()` pointers to tensors that the borrowed slices keep alive; their
-    // shapes agree. The shim makes the gradients' layout agree and lets no exception out. libtorch synchronises
-    // nothing here, but `Tensor` is not `Sync`, so nobody else uses these handles.
+    // SAFETY: each array holds `parameters.len()` pointers to tensors that the borrowed slices keep alive; their shapes
+    // agree. The shim makes the gradients' layout agree and lets no exception out. libtorch synchronises nothing here,
+    // but `Tensor` is not `Sync`, so no one else uses these handles.
     let message = unsafe {
         sweep_fused_adam(
             parameters.len(),
@@ -175,7 +173,7 @@ pub(super) fn fused_adam(tensors: &AdamTensors<'_>, settings: &AdamSettings) -> 
     shim_result(message)
 }
 
-/// Asks cuDNN and oneDNN for kernels that give the same bits in each run.
+/// Makes cuDNN and oneDNN use kernels that give the same bits in each run.
 ///
 /// # Errors
 /// What libtorch says.
@@ -184,10 +182,10 @@ pub(super) fn set_deterministic() -> Result<(), TchError> {
     shim_result(unsafe { sweep_set_deterministic() })
 }
 
-/// Gives memory that is kept for reuse, and that nothing uses, back to the device.
+/// Returns cached memory that is not in use to the device.
 ///
 /// # Errors
-/// A CUDA device that has failed: nothing that this process asks of it will be done.
+/// A CUDA device that has failed: it will do nothing more for this process.
 pub(super) fn empty_cache(device: Device) -> Result<(), TchError> {
     if let Device::Cuda(index) = device {
         let index = c_int::try_from(index).unwrap_or(c_int::MAX);
@@ -201,18 +199,18 @@ pub(super) fn empty_cache(device: Device) -> Result<(), TchError> {
 /// Undoes [`keep_freed_memory`] for what is free now.
 #[cfg(target_env = "gnu")]
 fn trim_heap() {
-    // SAFETY: `malloc_trim` may be called at any time; memory in use is not touched.
+    // SAFETY: `malloc_trim` may be called at any time and does not touch memory in use.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Other C libraries give memory back by themselves.
+/// Other C libraries return memory by themselves.
 #[cfg(not(target_env = "gnu"))]
 fn trim_heap() {}
 
-/// Loads libtorch's CUDA half for the rest of the process. Only of use before the first call into tch: libtorch
-/// looks for CUDA once and remembers what it found.
+/// Loads libtorch's CUDA half for the rest of the process. Must come before the first call into tch, because libtorch
+/// looks for CUDA once and remembers the result.
 ///
 /// # Errors
 /// The dynamic linker's message.
@@ -221,14 +219,14 @@ pub(super) fn load_cuda() -> Result<(), String> {
     // because unregistering at exit would race with its own threads.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     std::mem::forget(library.map_err(|error| {
-        // What the linker said is one level down.
+        // The linker's message is one level down.
         let said = std::error::Error::source(&error).map(ToString::to_string);
         format!("libtorch's CUDA half cannot be loaded ({})", said.unwrap_or_else(|| error.to_string()))
     })?);
     Ok(())
 }
 
-/// The driver's name for the CUDA device `index`, such as `NVIDIA H200`; nothing when the driver cannot tell.
+/// The driver's name for the CUDA device `index`, such as `NVIDIA H200`; none if the driver cannot tell.
 pub(super) fn cuda_device_name(index: usize) -> Option<String> {
     type Initialise = unsafe extern "C" fn(flags: u32) -> c_int;
     type GetDevice = unsafe extern "C" fn(device: *mut c_int, ordinal: c_int) -> c_int;
@@ -249,7 +247,7 @@ pub(super) fn cuda_device_name(index: usize) -> Option<String> {
         let named = initialise(0) == SUCCESS
             && get_device(&raw mut device, ordinal) == SUCCESS
             && get_name(name.as_mut_ptr(), NAME_BYTES_MAX as c_int, device) == SUCCESS;
-        // libtorch uses the driver too; it must stay.
+        // libtorch also uses the driver, so it must stay loaded.
         std::mem::forget(driver);
         if !named {
             return None;
@@ -259,9 +257,9 @@ pub(super) fn cuda_device_name(index: usize) -> Option<String> {
     }
 }
 
-/// Lets malloc keep what it has: by default, glibc maps each tensor of more than 32 MB anew and gives it back when
-/// it is freed, and so has the kernel clear all its pages in every step. Keeping them makes a step on the CPU 1.25
-/// times faster; a trainer allocates the same sizes over and over.
+/// Makes malloc keep memory: by default, glibc maps each tensor of more than 32 MB separately and unmaps it when it is
+/// freed, so that the kernel clears all its pages in every step. Keeping them makes a step on the CPU 1.25 times
+/// faster; a trainer allocates the same sizes again and again.
 #[cfg(target_env = "gnu")]
 pub(super) fn keep_freed_memory() {
     // SAFETY: `mallopt` may be called at any time; a setting that it refuses changes nothing but the speed.
@@ -275,17 +273,17 @@ pub(super) fn keep_freed_memory() {
 #[cfg(not(target_env = "gnu"))]
 pub(super) fn keep_freed_memory() {}
 
-/// Ends the process without running destructors: libtorch's would run while another thread is inside it.
+/// Ends the process without running destructors: libtorch's would run while another thread uses it.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no precondition.
     unsafe { libc::_exit(code) }
 }
 
-/// Bytes that are copied to a device before that is told: a tenth of a second from a disk.
+/// Bytes that are copied to a device between two progress reports: a tenth of a second from a disk.
 const COPIED_BYTES: u64 = 64 << 20;
 
-/// The images of a packed data set as a tensor, without a copy: `[N, S, S, 3]` of bytes on the CPU. The tensor
-/// never leaves this type, for it must not outlive the map nor be written to.
+/// The images of a packed data set as a tensor, without a copy: `[N, S, S, 3]` of bytes on the CPU. The tensor never
+/// leaves this type, because it must not outlive the map or be written to.
 #[derive(Debug)]
 pub(super) struct MappedImages {
     tensor: Tensor,
@@ -304,8 +302,8 @@ impl MappedImages {
             return Err(TchError::Shape(format!("{} bytes are not images of shape {shape:?}", bytes.len())));
         }
         let shape = shape.map(|extent| extent as i64);
-        // SAFETY: the pointer is valid for as many bytes as the shape has, and stays so while `_owner` lives: a
-        // map does not move with its handle. Everything below only reads.
+        // SAFETY: the pointer is valid for as many bytes as the shape has, and stays so while `_owner` lives: a map
+        // does not move with its handle. Everything below only reads.
         let tensor = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], Kind::Uint8, Device::Cpu)? };
         Ok(Self { tensor, _owner: packed })
     }
@@ -315,8 +313,8 @@ impl MappedImages {
         self.tensor.f_index_select(0, indices)
     }
 
-    /// A copy of all images on `device`. `goes_on` is told how many bytes are copied, of how many, and says whether to go
-    /// on; what is not copied then holds anything.
+    /// A copy of all images on `device`. `goes_on` receives the bytes copied and their total, and says whether to
+    /// continue; what is not copied then has undefined content.
     pub(super) fn copy_to(
         &self,
         device: Device,

@@ -1,5 +1,5 @@
-//! The jobs of a request that agree, from their first lines to their last: what each goes on from, what is told of
-//! each, and how each ends; `members` says who trains next. A job alone is a group of one.
+//! The jobs of a request that can train together, from their first lines to their last: what each continues from, what
+//! is reported about each, and how each ends; `members` says who trains next. A single job is a group of one.
 
 use std::{io::Write, time::Instant};
 
@@ -20,11 +20,10 @@ use super::{
     weights::{self, Facts, WeightsError},
 };
 
-/// Why a segment broke off.
+/// Why a segment was interrupted.
 enum Trouble {
-    /// libtorch failed.
     Torch(TchError),
-    /// The agent cannot be understood or is gone.
+    /// The agent's input is invalid, or the agent is gone.
     Agent(SessionError),
 }
 
@@ -40,17 +39,17 @@ impl From<SessionError> for Trouble {
     }
 }
 
-/// Where a group is trained: what the agent hears of it, and what it learns from.
+/// The context of a group: its data, and the conversation with the agent.
 pub(super) struct Group<'a, 'c, W> {
     pub(super) conversation: &'a mut Conversation<'c, W>,
     pub(super) data: &'a TrainingData,
 }
 
 impl<W: Write + Send> Group<'_, '_, W> {
-    /// Trains jobs that agree, each to its end.
+    /// Trains the jobs of a group, each to its end.
     ///
     /// # Errors
-    /// An agent that cannot be understood or is gone, and a device that is lost.
+    /// An agent whose input is invalid or who is gone, and a device that is lost.
     pub(super) fn train(&mut self, jobs: &[Job<'_>]) -> Result<(), SessionError> {
         self.conversation.look_for_stops()?;
         let mut policy = CheckpointPolicy::new(Instant::now());
@@ -77,7 +76,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         }
     }
 
-    /// Finds what a job goes on from, and says that it begins.
+    /// Finds what a job continues from, and reports that it begins.
     fn begin<'a>(&mut self, job: &'a Job<'_>) -> Result<Member<'a>, SessionError> {
         let Job { request, config, dataset } = job;
         let identity = checkpoint::identity(request, dataset, self.data.summary());
@@ -93,13 +92,13 @@ impl<W: Write + Send> Group<'_, '_, W> {
             resumed_epochs,
         })?;
         if resumed_epochs > 0 {
-            terminal::say!("going on after epoch {resumed_epochs}");
+            terminal::say!("continuing after epoch {resumed_epochs}");
         }
         records.iter().try_for_each(|record| self.conversation.output.send(&line(id, *record)))?;
         Ok(Member { request, config, dataset, identity, state: State::Waiting(snapshot) })
     }
 
-    /// Trains some members together, to their ends or until they are as far as those that wait for them.
+    /// Trains some members together, to their ends or until they have caught up with those that wait for them.
     fn train_segment(
         &mut self,
         members: &mut [Member<'_>],
@@ -118,7 +117,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             let epoch = pack.place().epoch;
             let images_max =
                 segment.until.filter(|place| place.epoch == epoch).map(|place| place.images_done);
-            // The pack knows no session: what goes wrong with the agent is kept aside and stops it.
+            // The pack does not know the session: an error of the agent is stored here and stops the pack.
             let mut heard = Ok(());
             let end = pack.run_epoch(images_max, &mut |event| {
                 self.hear(members, event).unwrap_or_else(|error| {
@@ -145,14 +144,14 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(())
     }
 
-    /// Passes an event on and says whether a member was told to stop.
+    /// Reports an event, and says whether a member was told to stop.
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
         let place = match event {
             TrainingEvent::Batch { epoch, fraction } => {
                 self.conversation.epoch = epoch;
                 Some((epoch, fraction, false))
             }
-            // Told in any case: one batch may take longer than all that the time allows.
+            // Always reported: one batch may take longer than the interval between hints.
             TrainingEvent::ValidationBegins => {
                 self.conversation.output.next_hint_is_due();
                 Some((self.conversation.epoch, 1.0, true))
@@ -161,7 +160,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             TrainingEvent::ValidationBatch => Some((self.conversation.epoch, 1.0, true)),
             TrainingEvent::Epoch(_) => None,
         };
-        // Before the first batch, the epoch is not known: a job that goes on in a validation.
+        // Before the first batch, the epoch is not known: a job that continues in a validation.
         if let Some((epoch, fraction, validating)) = place.filter(|(epoch, ..)| *epoch > 0) {
             self.conversation.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
@@ -179,7 +178,8 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(if members.iter().any(stops) { Flow::Stop } else { Flow::Continue })
     }
 
-    /// Tells what the epoch brought, ends the members whose last it was and keeps of the others what is to be kept.
+    /// Reports the results of the epoch, ends the members whose last epoch it was, and keeps checkpoints of the others
+    /// if due.
     fn tell_epoch(
         &mut self,
         members: &mut [Member<'_>],
@@ -202,7 +202,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             }
         }
         if members.iter().all(Member::has_ended) {
-            // What the agent says now is no stop but the next request.
+            // After this, the agent's next line is a request and not a stop.
             return Ok(());
         }
         self.conversation.look_for_stops()?;
@@ -211,7 +211,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             let State::Training(place) = member.state else { continue };
             let epochs = pack.records(place).len() as u32;
             let is_due = |plan: &CheckpointPlan| policy.is_due(plan.every_epochs, epochs, began);
-            // One that was told to stop says itself what is to be kept.
+            // A member that was told to stop keeps its own checkpoint.
             if member.request.checkpoints.as_ref().is_some_and(is_due)
                 && self.conversation.checkpoints.is_some()
                 && !self.conversation.stopped.contains_key(member.id())
@@ -252,7 +252,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         place: usize,
     ) -> Result<(), SessionError> {
         if let Some(path) = &member.request.weights {
-            // Its numbers are what the job is for: they count with the weights or without.
+            // The metrics are the result: they count with or without the weights.
             if let Err(error) = write_weights(path, member, pack, place, self.data.summary()) {
                 terminal::say!("the weights are lost: {error}");
             }
@@ -261,7 +261,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         self.end_member(member, TrainerOutcome::Done, String::new())
     }
 
-    /// Ends the members that were told to stop, with a checkpoint where one was asked for.
+    /// Ends the members that were told to stop, with a checkpoint if one was requested.
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
         let mut stopped = Vec::new();
         for member in members.iter_mut().filter(|member| !member.has_ended()) {
@@ -285,7 +285,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         if stopped.is_empty() {
             return Ok(());
         }
-        // Once for all: those who asked have little patience.
+        // Once for all of them: whoever stops jobs has little patience.
         self.conversation.checkpoints.iter_mut().for_each(CheckpointStore::flush);
         for member in stopped {
             self.end_member(member, TrainerOutcome::Stopped, "stopped as asked".into())?;
@@ -293,9 +293,9 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(())
     }
 
-    /// Ends those that trained when libtorch failed. Where memory ran out for several together, whoever has not ended
-    /// can go on in a smaller pack. After any other failure of a CUDA device, nobody can: the process ends, without
-    /// a word on any job, lest the next one is sent to it meanwhile.
+    /// Ends those that trained when libtorch failed. If memory ran out for several together, each that has not ended
+    /// can continue in a smaller pack. After any other failure of a CUDA device, none can: the process ends without a
+    /// report on any job, or the agent might send it the next one meanwhile.
     fn fail(
         &mut self,
         members: &mut [Member<'_>],
@@ -309,8 +309,8 @@ impl<W: Write + Send> Group<'_, '_, W> {
             return Err(SessionError::DeviceLost(reason));
         }
         if out_of_memory {
-            // What the pack held goes back to the device, for others that share it. A device that has failed may
-            // say that it is out of memory, too.
+            // The pack's memory goes back to the device, for others that share it. A device that has failed may also
+            // report that it is out of memory.
             ffi::empty_cache(device).map_err(|error| SessionError::DeviceLost(first_line(&error)))?;
         }
         if out_of_memory && together > 1 {
@@ -343,14 +343,14 @@ impl<W: Write + Send> Group<'_, '_, W> {
         };
         let bytes = checkpoint::encode(&member.identity, snapshot)?;
         let (epoch, images_done) = (snapshot.position.epoch, snapshot.position.images_done);
-        // A sign of life: a pack keeps hundreds of them, and a disk may be slow.
+        // A sign of life: a pack writes hundreds of them, and a disk may be slow.
         let hint = FromTrainer::Progress {
             id: member.id().to_owned(),
             epoch: epoch.min(member.config.epochs),
             fraction: 0.0,
             validating: false,
         };
-        // An agent that is gone is noticed by the next line that matters.
+        // If the agent is gone, the next important line notices it.
         let mut waits = || drop(self.conversation.output.hint(&hint));
         waits();
         store.write(plan, epoch, images_done, bytes, &mut waits);
@@ -364,7 +364,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
     }
 }
 
-/// Writes the weights that a member has come to.
+/// Writes a member's trained weights.
 fn write_weights(
     path: &std::path::Path,
     member: &Member<'_>,
@@ -377,7 +377,7 @@ fn write_weights(
     weights::write(path, &facts, &pack.parameters(place)?)
 }
 
-/// An epoch as it is told.
+/// The line that reports an epoch.
 fn line(id: &str, record: EpochRecord) -> FromTrainer {
     let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, val_loss, train_accuracy } = record;
     let values = [

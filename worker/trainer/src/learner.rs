@@ -1,4 +1,4 @@
-//! What learns in a pack: one job as a SimpleCNN, or several as one array model, each with an optimiser of its own.
+//! What learns in a pack: a single job as a SimpleCNN, or several as one array model, each with its own optimiser.
 
 use tch::{Device, TchError, Tensor};
 
@@ -17,7 +17,7 @@ pub struct Learner(Models);
 
 #[derive(Debug)]
 enum Models {
-    /// A job alone.
+    /// A single job.
     One(SimpleCnn, Adam),
     /// Several jobs.
     Many(Array),
@@ -27,14 +27,14 @@ enum Models {
 #[derive(Debug)]
 struct Array {
     model: PackModel,
-    /// In the order of the jobs, which need not be the model's.
+    /// In the order of the jobs, which may differ from the model's.
     members: Vec<ArrayMember>,
 }
 
 /// One member of an array model.
 #[derive(Debug)]
 struct ArrayMember {
-    /// Where it is in the model.
+    /// Its index in the model.
     place: i64,
     /// Its part of the model's parameters.
     parameters: Parameters,
@@ -43,7 +43,7 @@ struct ArrayMember {
 }
 
 impl Learner {
-    /// The jobs' models, which agree in all but activation and learning rate.
+    /// The jobs' models, which may only differ in activation and learning rate.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
@@ -53,7 +53,7 @@ impl Learner {
         device: Device,
         layout: Layout,
     ) -> Result<Self, TchError> {
-        // They agree in the seed, and so in the weights that they begin with.
+        // They have the same seed, and so the same initial weights.
         let initial = match jobs.iter().find(|job| job.snapshot.is_none()) {
             Some(job) => Some(model::initial_parameters(job.config.seed, image_size, classes)?),
             None => None,
@@ -71,7 +71,7 @@ impl Learner {
         Array::new(jobs, &weights, device, layout).map(|array| Self(Models::Many(array)))
     }
 
-    /// One step of every member: forward, mean cross-entropy, backward, Adam. Members are in the order of the jobs.
+    /// One step of every member: forward, mean cross-entropy, backward, Adam. Results are in the order of the jobs.
     ///
     /// # Errors
     /// What libtorch says.
@@ -119,7 +119,7 @@ impl Learner {
         }
     }
 
-    /// Lets a member learn no more. It stays in the array, so that nothing changes for the others.
+    /// Stops a member from learning. It stays in the array, so that nothing changes for the others.
     pub fn freeze(&mut self, member: usize) {
         if let Models::Many(array) = &mut self.0 {
             array.members[member].frozen = true;
@@ -153,7 +153,7 @@ impl Array {
     fn step(&mut self, images: &Tensor, classes: &Tensor) -> Result<Step, TchError> {
         let logits = self.model.forward(images)?;
         let losses = pack_model::losses(&logits, classes)?;
-        // A member's loss depends on its own parameters alone, so that the sum's gradients are the members' own.
+        // A member's loss only depends on its own parameters, so the sum's gradients are the members' own.
         let sum = losses.f_sum(losses.kind())?;
         let gradients = Tensor::f_run_backward(&[&sum], self.model.parameters(), false, false)?;
         let pairs = gradients.iter().zip(self.model.parameters());
@@ -169,12 +169,12 @@ impl Array {
         })
     }
 
-    /// What the model gives, `[members, …]`, in the order of the jobs.
+    /// A result of the model, `[members, …]`, in the order of the jobs.
     fn in_order_of_jobs(&self, given: &Tensor) -> Result<Tensor, TchError> {
         if self.members.iter().enumerate().all(|(job, member)| member.place == job as i64) {
             return Ok(given.shallow_clone());
         }
-        // Views, for an index would have to be copied to the device.
+        // Views, because an index would have to be copied to the device.
         let rows = self.members.iter().map(|member| given.f_select(0, member.place));
         Tensor::f_stack(&rows.collect::<Result<Vec<_>, _>>()?, 0)
     }
@@ -188,7 +188,7 @@ fn optimiser(parameters: &[Tensor], job: &Start<'_>) -> Result<Adam, TchError> {
     }
 }
 
-/// The gradient in the parameter's layout: at once for all members where they differ, and not by member in Adam.
+/// The gradient in the parameter's layout: converted once for all members, and not for each member in Adam.
 fn laid_out_as(gradient: &Tensor, parameter: &Tensor) -> Result<Tensor, TchError> {
     if gradient.stride() == parameter.stride() {
         return Ok(gradient.shallow_clone());

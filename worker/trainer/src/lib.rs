@@ -1,6 +1,6 @@
-//! The training process, `sweep-trainer train`: one a slot, a child of the agent, which talks to it in JSON lines
-//! on standard input and output (`trainer_protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends when its
-//! standard input does, at once, and with 101 when it panics.
+//! The training process, `sweep-trainer train`: one per slot, a child of the agent, with which it exchanges JSON lines
+//! on standard input and output (`trainer_protocol`). It trains SimpleCNN and knows nothing of gRPC. It ends at once
+//! when its standard input does, and with status 101 when it panics.
 #![deny(unsafe_code, clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
@@ -22,6 +22,7 @@ pub mod epoch;
 mod evaluate;
 #[allow(unsafe_code)]
 mod ffi;
+mod forward;
 mod group;
 pub mod learner;
 mod lines;
@@ -30,6 +31,7 @@ pub mod model;
 pub mod pack;
 pub mod pack_model;
 pub mod parameters;
+mod precision;
 mod predict;
 mod preparing;
 pub mod random;
@@ -41,7 +43,7 @@ pub mod training;
 pub mod training_data;
 pub mod weights;
 
-/// Corruption for the tests of what is read.
+/// Corrupted bytes for tests of what is read.
 #[cfg(test)]
 #[path = "../../dataset/src/corruption.rs"]
 mod corruption;
@@ -53,18 +55,17 @@ use lines::RequestsEnd;
 pub use predict::{PredictOptions, predict};
 use training_data::DatasetLoader;
 
-/// Exit status of a trainer that cannot go on.
+/// Exit status of a trainer that cannot continue.
 const FAILURE_EXIT_CODE: i32 = 1;
 
 /// Exit status of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// How a trainer works.
+/// Options of a trainer.
 #[derive(Debug, Clone)]
 pub struct TrainerOptions {
-    /// Where to train.
     pub device: DeviceChoice,
-    /// Threads of libtorch on the CPU, at least 1. The numbers of a training depend on it in their last bits.
+    /// Threads of libtorch on the CPU, at least 1. The results depend on it in their last bits.
     pub threads: usize,
     /// Where packed data sets are kept.
     pub cache_dir: PathBuf,
@@ -74,12 +75,12 @@ pub struct TrainerOptions {
     pub checkpoints: Option<String>,
 }
 
-/// Trains what the agent asks for on standard input until that ends, which ends the process.
+/// Trains what the agent requests on standard input until that ends, which ends the process.
 ///
 /// Must be called once, on the main thread, before any other use of libtorch.
 ///
 /// # Errors
-/// A device that is not there, an agent that cannot be understood.
+/// A device that does not exist, an agent whose input is invalid.
 pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
     exit_on_panic();
     let device = device::open(options.device)?;
@@ -87,14 +88,14 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
 
     let (sender, requests) = mpsc::sync_channel(lines::REQUESTS_WAITING_MAX);
     thread::Builder::new().name("requests".into()).spawn(move || {
-        // The agent is gone or is done with this trainer: whatever is in training is of no use to anybody.
-        // What is broken instead, the main thread says.
+        // The agent is gone or no longer needs this trainer: no one needs what is in training. If the input is broken
+        // instead, the main thread reports it.
         if lines::read_requests(io::stdin().lock(), &sender) == RequestsEnd::Closed {
             ffi::exit_now(0);
         }
     })?;
     let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt);
-    // The clouds' clients and tonic share one implementation of TLS; it is set once.
+    // The clouds' clients and tonic share one implementation of TLS, which is set once.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let checkpoints = options.checkpoints.as_deref().map(CheckpointStore::open).transpose()?;
     let served =
@@ -102,22 +103,22 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
             loader.load(spec, progress)
         });
     if let Err(error) = served {
-        // Without the data set's destructors: those of a device that has failed may not return.
+        // Skips the data set's destructors: those of a failed device may not return.
         terminal::say!("error: {error}");
         ffi::exit_now(FAILURE_EXIT_CODE);
     }
     Ok(())
 }
 
-/// Settings of libtorch and the allocator that hold for the process; once, on the thread that trains, and before
-/// any work.
+/// Settings of libtorch and the allocator for the whole process; called once, on the thread that trains, before any
+/// work.
 ///
 /// # Errors
 /// More threads than libtorch can count.
 pub fn set_up_process(threads: usize) -> anyhow::Result<()> {
     ffi::keep_freed_memory();
     tch::set_num_threads(i32::try_from(threads.max(1)).context("more threads than libtorch can count")?);
-    // Nothing here forks work between operations; the pool would only take memory.
+    // Nothing here runs operations in parallel; the pool would only take memory.
     tch::set_num_interop_threads(1);
     Ok(())
 }
@@ -132,7 +133,7 @@ pub fn describe() -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// Prints every GPU that libtorch can use, one JSON object a line. In a process of its own, because it loads CUDA.
+/// Prints every GPU that libtorch can use, one JSON object per line. Runs in its own process, because it loads CUDA.
 ///
 /// # Errors
 /// Standard output that is closed.
@@ -144,8 +145,8 @@ pub fn list_devices() -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// A panic in any thread ends the process after its message: the agent sees a crash and never a trainer that
-/// hangs with half its threads. One in a decoder means a broken picture, and is caught.
+/// A panic in any thread ends the process after its message: the agent sees a crash and never a trainer that hangs with
+/// half its threads. A panic in a decoder means a broken picture, and is caught.
 fn exit_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,5 +1,5 @@
-//! The lines between agent and trainer: requests read from the input and passed on by a reader thread, events
-//! written to the output whole.
+//! The lines between agent and trainer: a reader thread reads requests from the input and passes them on; events are
+//! written to the output as whole lines.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -12,26 +12,26 @@ use std::{
 
 use trainer_protocol::{FromTrainer, LINE_BYTES_MAX, ToTrainer};
 
-/// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` for each of its jobs,
-/// which no device holds so many of at a time; more that wait mean an agent that is broken.
+/// Requests that wait while a data set is prepared. An agent sends one `Train` and one `Stop` for each of its jobs, and
+/// no device holds this many jobs; more waiting requests mean a broken agent.
 pub(super) const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// Time between two hints about the same thing (preparing, a job's progress): five a second look alive.
 pub(super) const HINT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why a trainer cannot go on talking.
+/// Why a trainer cannot continue the conversation.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionError {
     /// Standard input failed.
     #[error("the agent's requests cannot be read: {0}")]
     Input(io::Error),
     /// Standard output failed; the agent is gone.
-    #[error("the agent does not take events any more: {0}")]
+    #[error("the agent no longer accepts events: {0}")]
     Output(io::Error),
-    /// A line that is too long to be a request.
+    /// A line that is too long for a request.
     #[error("a request of more than {LINE_BYTES_MAX} bytes; is the other side an agent of this version?")]
     LineTooLong,
-    /// A line that is no request.
+    /// A line that is not a request.
     #[error("not a request: {0}; is the other side an agent of this version?")]
     Malformed(serde_json::Error),
     /// `Train` while a job was in training.
@@ -41,7 +41,7 @@ pub(super) enum SessionError {
     Busy,
     /// Requests piled up.
     #[error(
-        "more than {REQUESTS_WAITING_MAX} requests wait; a trainer expects one to train and a stop a job"
+        "more than {REQUESTS_WAITING_MAX} requests wait; a trainer expects one to train, and one to stop for each job"
     )]
     TooManyRequests,
     /// An error on a CUDA device, after which it may be unusable for this process.
@@ -57,11 +57,11 @@ pub(super) type Request = Result<ToTrainer, SessionError>;
 pub(super) enum RequestsEnd {
     /// The agent closed its end.
     Closed,
-    /// The last thing that was passed on says what is wrong.
+    /// The last request that was passed on says what is wrong.
     Broken,
 }
 
-/// Reads requests until the input ends or is not a request; an error is passed on, and is the last thing.
+/// Reads requests until the input ends or is not a request; an error is passed on last.
 pub(super) fn read_requests(mut input: impl BufRead, requests: &SyncSender<Request>) -> RequestsEnd {
     loop {
         let request = match read_request(&mut input) {
@@ -74,7 +74,7 @@ pub(super) fn read_requests(mut input: impl BufRead, requests: &SyncSender<Reque
             Ok(()) if !last => {}
             Ok(()) | Err(TrySendError::Disconnected(_)) => return RequestsEnd::Broken,
             Err(TrySendError::Full(_)) => {
-                // Waits until the trainer looks at its requests, between two batches at the latest.
+                // Waits until the trainer reads its requests, between two batches at the latest.
                 let _ = requests.send(Err(SessionError::TooManyRequests));
                 return RequestsEnd::Broken;
             }
@@ -94,7 +94,7 @@ fn read_request(input: &mut impl BufRead) -> Result<Option<ToTrainer>, SessionEr
     serde_json::from_slice(&line).map(Some).map_err(SessionError::Malformed)
 }
 
-/// The output: whole lines, each flushed, from whatever thread.
+/// The output: whole lines, each flushed, from any thread.
 pub(super) struct Output<W> {
     state: Mutex<OutputState<W>>,
 }
@@ -118,17 +118,17 @@ impl<W: Write> Output<W> {
         state.writer.write_all(&line).and_then(|()| state.writer.flush()).map_err(SessionError::Output)
     }
 
-    /// Sends a hint unless the last one was just now.
+    /// Sends a hint unless the last one was just sent.
     pub(super) fn hint(&self, event: &FromTrainer) -> Result<(), SessionError> {
         self.hints(|| std::iter::once(event.clone()))
     }
 
-    /// Has the next hint sent however short ago the last one was.
+    /// Lets the next hint through, however recent the last one was.
     pub(super) fn next_hint_is_due(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_hint = None;
     }
 
-    /// Sends some hints, which are only then made, unless the last ones were just now.
+    /// Sends some hints, which are only made if they are due.
     pub(super) fn hints<Hints: Iterator<Item = FromTrainer>>(
         &self,
         hints: impl FnOnce() -> Hints,

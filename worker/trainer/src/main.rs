@@ -1,11 +1,11 @@
-//! `sweep-trainer`: what `sweep-worker` starts once for each slot.
+//! `sweep-trainer`: `sweep-worker` starts it once for each slot.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use terminal::{logging, output};
 use trainer::{DeviceChoice, EvaluateOptions, PredictOptions, TrainerOptions};
 
-/// Trains jobs that standard input asks for, started by sweep-worker once for each slot; uses the weights that came out
+/// Trains jobs requested on standard input, started by sweep-worker once for each slot; uses trained weights
 #[derive(Debug, clap::Parser)]
 #[command(name = "sweep-trainer", version, arg_required_else_help = true)]
 struct Arguments {
@@ -17,15 +17,15 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Train what standard input asks for, in lines of JSON (worker/TRAINER.md)
+    /// Train what standard input requests, in lines of JSON (worker/TRAINER.md)
     Train(TrainArguments),
     /// Classify pictures with trained weights: CSV of file, class and probabilities
     Predict(PredictOptions),
-    /// Say how good trained weights are on a data set: accuracy, loss, accuracy by class, confusion matrix
+    /// Show how good trained weights are on a data set: accuracy, loss, accuracy by class, confusion matrix
     Evaluate(EvaluateOptions),
     /// Print the manifest of what this program trains: parameters, metrics, what it can do
     Describe,
-    /// List the GPUs that libtorch can use, one JSON object a line
+    /// List the GPUs that libtorch can use, one JSON object per line
     Devices,
 }
 
@@ -43,7 +43,7 @@ struct TrainArguments {
     /// Where packed data sets are kept
     #[arg(long)]
     cache_dir: Option<PathBuf>,
-    /// Leave pictures out that cannot be decoded
+    /// Leave out pictures that cannot be decoded
     #[arg(long)]
     skip_corrupt: bool,
     /// Folder or URL for checkpoints; none keeps none
@@ -52,7 +52,7 @@ struct TrainArguments {
 }
 
 fn main() -> ExitCode {
-    // The daemon starts it from a file that is open, which would name it after a number in lists of processes.
+    // The daemon starts it from an open file, so that lists of processes would show a number as its name.
     let _ = rustix::thread::set_name(c"sweep-trainer");
     let Arguments { logging, command } = match output::arguments() {
         Ok((arguments, _)) => arguments,
@@ -73,7 +73,7 @@ fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     let TrainArguments { for_worker, device, threads, cache_dir, skip_corrupt, checkpoints } = arguments;
     let own = env!("CARGO_PKG_VERSION");
     if let Some(worker) = for_worker.filter(|version| version != own) {
-        anyhow::bail!("sweep-trainer is of version {own}, sweep-worker of {worker}");
+        anyhow::bail!("sweep-trainer has version {own}, sweep-worker {worker}");
     }
     let cache_dir = cache_dir.unwrap_or_else(dataset::default_cache_dir);
     trainer::run(TrainerOptions {

@@ -1,5 +1,5 @@
-//! The members of a group of jobs, and who of them trains next. Jobs that were interrupted at different places train
-//! until they are equally far, those furthest behind first; from then on as one pack.
+//! The members of a group of jobs, and which of them train next. Jobs that were interrupted at different places train
+//! until they are at the same place, those furthest behind first; from then on they train as one pack.
 
 use trainer_protocol::{DatasetSpec, TrainJob};
 
@@ -20,17 +20,17 @@ pub(super) struct Member<'a> {
     pub(super) request: &'a TrainJob,
     pub(super) config: &'a TrainingConfig,
     pub(super) dataset: &'a DatasetSpec,
-    /// What its checkpoints are known by.
+    /// The identity of its checkpoints.
     pub(super) identity: String,
     pub(super) state: State,
 }
 
 pub(super) enum State {
-    /// Not in training now; with what it goes on from, its initial weights where there is nothing.
+    /// Not in training now; with what it continues from, or nothing for its initial weights.
     Waiting(Option<Snapshot>),
-    /// In the pack at hand, as this member of it.
+    /// In the current pack, as this member of it.
     Training(usize),
-    /// Told to have ended.
+    /// Its end has been reported.
     Ended,
 }
 
@@ -43,7 +43,7 @@ impl Member<'_> {
         matches!(self.state, State::Ended)
     }
 
-    /// Its place in its training; nothing while the pack at hand knows it, or once it has ended.
+    /// Its place in its training; none while the current pack knows it, or once it has ended.
     pub(super) fn waiting_place(&self) -> Option<Place> {
         match &self.state {
             State::Waiting(Some(snapshot)) => Some(snapshot.position.place()),
@@ -53,16 +53,16 @@ impl Member<'_> {
     }
 }
 
-/// Who trains next, and how far.
+/// Which members train next, and how far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Members by their numbers in the group.
+    /// Members by their indexes in the group.
     pub(super) members: Vec<usize>,
     /// The place at which others wait for them.
     pub(super) until: Option<Place>,
 }
 
-/// Those furthest behind of members at these places, up to the place of the next.
+/// Of members at these places, those furthest behind, up to the place of the next.
 pub(super) fn next_segment(places: &[Option<Place>]) -> Option<Segment> {
     let behind = places.iter().flatten().min()?;
     let members = (0..places.len()).filter(|&member| places[member].as_ref() == Some(behind)).collect();

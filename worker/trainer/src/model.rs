@@ -1,73 +1,30 @@
-//! SimpleCNN, the report's network: conv1 3→16 · pool · conv2 16→32 · pool · fc1 →128 · fc2 → one logit a class,
-//! with the activation after each pool and after fc1. PyTorch's parameters, names, order, shapes and initial
-//! values; memory is laid out channels-last, which is 1.2 times faster on a CPU and changes no meaning.
+//! SimpleCNN, the report's network: conv1 3→16 · pool · conv2 16→32 · pool · fc1 →128 · fc2 → one logit per class, with
+//! the activation after each pool and after fc1. Parameters, names, order, shapes and initial values are PyTorch's;
+//! memory is channels-last, which is 1.2 times faster on a CPU and does not change the meaning.
 
-use std::{str::FromStr, time::Instant};
+use std::time::Instant;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     ffi,
+    forward::{self, Operations},
     parameters::{Layer, Layers, ParameterShapes, Parameters},
     random,
 };
 
-pub use super::activation::{Activation, UnknownActivation};
-
-/// The numbers that a model computes with. Parameters, their gradients, Adam and the loss are float32 in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// float32 throughout, as PyTorch by default.
-    Fp32,
-    /// bfloat16 within the layers, as under `torch.autocast(dtype=torch.bfloat16)`.
-    Bf16,
-}
-
-/// A precision that does not exist here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("precision \"{found}\" is not known; use \"fp32\" or \"bf16\"")]
-pub struct UnknownPrecision {
-    /// What was asked for.
-    pub found: String,
-}
-
-impl FromStr for Precision {
-    type Err = UnknownPrecision;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "fp32" => Ok(Self::Fp32),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(UnknownPrecision { found: name.to_owned() }),
-        }
-    }
-}
-
-impl Precision {
-    /// Its name in sweep files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// The tensor in the numbers that layers compute with; its gradient comes back in its own.
-    pub(super) fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Fp32 => Ok(tensor.shallow_clone()),
-            Self::Bf16 => tensor.f_to_kind(Kind::BFloat16),
-        }
-    }
-}
+pub use super::{
+    activation::{Activation, UnknownActivation},
+    precision::{Precision, UnknownPrecision},
+};
 
 /// Colours of an image.
 const CHANNELS: i64 = 3;
 /// Output channels of conv1 and conv2 and outputs of fc1.
 const WIDTHS: [i64; 3] = [16, 32, 128];
 
-/// The shape of every parameter, for square images of `image_size` pixels (a multiple of 4, for two poolings
-/// halve it) and one logit a class.
+/// The shape of every parameter, for square images of `image_size` pixels (a multiple of 4, as two poolings halve it
+/// twice) and one logit per class.
 pub fn parameter_shapes(image_size: i64, classes: i64) -> ParameterShapes {
     let [conv1, conv2, fc1] = WIDTHS;
     let flat = conv2 * (image_size / 4) * (image_size / 4);
@@ -83,13 +40,14 @@ pub fn parameter_shapes(image_size: i64, classes: i64) -> ParameterShapes {
     ]
 }
 
-/// How many numbers the widest layer has for one image: conv1's sums.
+/// How many values the widest layer has for one image: conv1's sums.
 pub(super) fn widest_layer(image_size: i64) -> i64 {
     WIDTHS[0] * image_size * image_size
 }
 
-/// The parameters that `torch.manual_seed(seed)` followed by building the model in PyTorch gives, on the CPU:
-/// weights and biases of a layer alike from U(±1/√fan_in), drawn in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
+/// The parameters that `torch.manual_seed(seed)` followed by building the model in PyTorch gives, on the CPU: weights
+/// and biases of a layer alike from U(±1/√fan_in), drawn in the order of
+/// [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES).
 ///
 /// # Errors
 /// What libtorch says.
@@ -121,8 +79,8 @@ pub struct SimpleCnn {
 }
 
 impl SimpleCnn {
-    /// A model with the values of `parameters`, which come in the order of [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES), as float32, with
-    /// the shapes of [`parameter_shapes`].
+    /// A model with float32 copies of `parameters`, which are in the order of
+    /// [`PARAMETER_NAMES`](crate::parameters::PARAMETER_NAMES) with the shapes of [`parameter_shapes`].
     ///
     /// # Errors
     /// What libtorch says.
@@ -147,37 +105,52 @@ impl SimpleCnn {
         &self.parameters
     }
 
-    /// The logits `[N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1]; float32 themselves.
+    /// The logits `[N, classes]` of images `[N, 3, S, S]`, which are float32 in [-1, 1]; the logits are float32.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let parameters = self.parameters.try_map(|parameter| self.precision.of(parameter))?;
-        let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
-        let images = self.precision.of(images)?;
-        let features = if images.device() == Device::Cpu {
-            // As float32, which the function rounds itself.
-            let Layers { conv1, conv2, .. } = self.parameters.layers();
-            ffi::features(&images, [conv1, conv2], self.activation)?
-        } else {
-            let features = self.convolve(&images, conv1)?;
-            // Flattening means channel, row, column as in PyTorch, whatever the layout in memory.
-            self.convolve(&features, conv2)?.f_flatten(1, -1)?
-        };
-        let hidden = if images.device() == Device::Cpu && self.precision == Precision::Fp32 {
-            ffi::dense(&features, fc1)?
-        } else {
-            features.f_linear(fc1.weight, Some(fc1.bias))?
-        };
-        let logits = self.activation.apply(hidden)?.f_linear(fc2.weight, Some(fc2.bias))?;
-        if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
+        forward::logits(self, images)
     }
 
-    /// Convolution, pool and activation. The report activates before it pools; both activations increase, so the
-    /// order does not matter to the values, and a pooled image has a quarter of the activations.
     fn convolve(&self, images: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
-        let sums = images.f_conv2d(layer.weight, Some(layer.bias), 1, 1, 1, 1)?;
-        self.activation.apply(sums.f_max_pool2d(2, 2, 0, 1, false)?)
+        self.activation.apply(forward::convolve(images, layer.weight, layer.bias, 1)?)
+    }
+}
+
+impl Operations for SimpleCnn {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn features(&self, images: &Tensor, [conv1, conv2]: [Layer<'_>; 2]) -> Result<Tensor, TchError> {
+        if images.device() == Device::Cpu {
+            // As float32: the function rounds by itself.
+            let Layers { conv1, conv2, .. } = self.parameters.layers();
+            return ffi::features(images, [conv1, conv2], self.activation);
+        }
+        let features = self.convolve(images, conv1)?;
+        // Flattening is by channel, row, column as in PyTorch, whatever the layout in memory.
+        self.convolve(&features, conv2)?.f_flatten(1, -1)
+    }
+
+    fn linear(&self, inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+        inputs.f_linear(layer.weight, Some(layer.bias))
+    }
+
+    fn widest_linear(&self, inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+        if inputs.device() == Device::Cpu && self.precision == Precision::Fp32 {
+            return ffi::dense(inputs, layer);
+        }
+        self.linear(inputs, layer)
+    }
+
+    fn activate(&self, sums: Tensor) -> Result<Tensor, TchError> {
+        self.activation.apply(sums)
     }
 }
 
@@ -189,8 +162,8 @@ pub fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
-/// Bytes `[N, S, S, 3]` as the model wants them: float32 `[N, 3, S, S]`, from [0, 255] to [-1, 1]. The layout
-/// stays, so that the result is channels-last without a copy of its own.
+/// Bytes `[N, S, S, 3]` in the model's format: float32 `[N, 3, S, S]`, from [0, 255] to [-1, 1]. The layout stays, so
+/// that the result is channels-last without another copy.
 ///
 /// `v / 127.5 - 1` is torchvision's `(v / 255 - 0.5) / 0.5` to the last bit, because scaling by two is exact.
 ///
@@ -201,13 +174,13 @@ pub fn normalise(images: &Tensor) -> Result<Tensor, TchError> {
     values.f_div_scalar_(127.5)?.f_sub_scalar_(1.0)
 }
 
-/// What this machine's CPU reaches in matrix products of this precision with the threads at hand, in GFLOP a second: the
-/// floor that a training step is held against.
+/// The speed of this machine's CPU in matrix products of this precision with the current threads, in GFLOP a second:
+/// the reference for a training step.
 ///
 /// # Errors
 /// What libtorch says.
 pub fn product_gflops(precision: Precision) -> Result<f64, TchError> {
-    /// The operands and the result, 17 MB each, are as large as the model's largest weights.
+    /// The operands and the result have 17 MB each, as large as the model's largest weights.
     const SIDE: i64 = 2048;
     const TRIES: usize = 5;
     let _no_gradients = tch::no_grad_guard();

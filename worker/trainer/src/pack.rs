@@ -1,6 +1,6 @@
-//! The training of a pack: jobs that agree in all but activation and learning rate, over the same batches at the same
-//! time; a job alone is a pack of one. Members are independent: one that is retired, for it diverged or was stopped, stays
-//! in the array and learns no more, so that nothing changes for the others.
+//! The training of a pack: jobs that only differ in activation and learning rate, over the same batches at the same
+//! time; a single job is a pack of one. Members are independent: one that is retired, because it diverged or was
+//! stopped, stays in the array without learning, so that nothing changes for the others.
 
 use std::time::Instant;
 
@@ -16,36 +16,36 @@ use super::{
     training_data::TrainingData,
 };
 
-/// Batches between two looks at the losses within an epoch on a CPU, where a look costs nothing. On other devices
-/// it would wait for all that is queued there, and leave them idle; there the epoch's end shows what diverged.
+/// Batches between two checks of the losses within an epoch on a CPU, where a check costs nothing. On other devices a
+/// check would wait for all queued work and leave them idle; there, divergence is only noticed at the epoch's end.
 const BATCHES_BETWEEN_LOOKS: usize = 64;
 
-/// Pixels of one validation batch: 64 images of 128×128. Without gradients an image needs little memory, but
-/// larger batches leave the CPU's cache and are slower.
+/// Pixels of one validation batch: 64 images of 128×128. Without gradients an image needs little memory, but larger
+/// batches exceed the CPU's cache and are slower.
 const VALIDATION_PIXELS: i64 = 64 * 128 * 128;
 
-/// Numbers of one layer of an array model: kernels count them in 32 bits, and some refuse more. At the report's
-/// size that is 127 members with batches of 64.
+/// Values in one layer of an array model: kernels count them in 32 bits, and some refuse more. At the report's size
+/// that is 127 members with batches of 64.
 const LAYER_NUMBERS_MAX: i64 = i32::MAX as i64;
 
-/// How far a pack came.
+/// How far a pack got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PackEnd {
-    /// The epoch and its validation are done; each member that is live has a record more.
+    /// The epoch and its validation are done; each live member has one more record.
     Done,
-    /// The training loss of these members is not finite any more; they are to be retired. The next call goes on at the
+    /// The training loss of these members is no longer finite; they must be retired. The next call continues at the
     /// same batch.
     Diverged(Vec<usize>),
-    /// As many images of the epoch as were asked for are trained.
+    /// As many images of the epoch as requested are trained.
     Reached,
-    /// The listener said so; the next call goes on at the same batch.
+    /// The listener stopped it; the next call continues at the same batch.
     Stopped,
 }
 
-/// Jobs in training. Members are numbered as they were given.
+/// Jobs in training. Members are numbered in the order they were given.
 #[derive(Debug)]
 pub struct Pack<'a> {
-    /// What all members agree in is read from the first's.
+    /// Read for everything that all members have in common: the first member's.
     config: &'a TrainingConfig,
     data: &'a TrainingData,
     learner: Learner,
@@ -54,26 +54,26 @@ pub struct Pack<'a> {
 
 #[derive(Debug)]
 struct Member {
-    /// The epoch and the images that are done are the same for all.
+    /// The epoch and the trained images are the same for all.
     position: Position,
     records: Vec<EpochRecord>,
     live: bool,
 }
 
 impl<'a> Pack<'a> {
-    /// A pack of jobs that agree and are equally far.
+    /// A pack of jobs that can train together and are at the same place.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     ///
     /// # Panics
-    /// Without jobs, and with jobs that do not agree or are not equally far.
+    /// Without jobs, and with jobs that cannot train together or are at different places.
     pub fn new(jobs: Vec<Start<'a>>, data: &'a TrainingData) -> Result<Self, TchError> {
-        // As cuDNN's tensor cores want it; `pack_speed --channels-first` measures the other one.
+        // cuDNN's tensor cores want it; `pack_speed --channels-first` measures the other layout.
         Self::with_layout(jobs, data, Layout::ChannelsLast)
     }
 
-    /// [`Pack::new`] with a layout of one's own choice, for measurements.
+    /// [`Pack::new`] with another layout, for measurements.
     ///
     /// # Errors
     /// As [`Pack::new`].
@@ -101,7 +101,7 @@ impl<'a> Pack<'a> {
         Ok(Self { config, data, learner, members })
     }
 
-    /// Where the pack is: the epoch in training and how many of its images are done.
+    /// The place of the pack: the epoch in training and how many of its images are trained.
     pub fn place(&self) -> Place {
         self.members[0].position.place()
     }
@@ -116,18 +116,18 @@ impl<'a> Pack<'a> {
         self.members.iter().enumerate().filter(|(_, member)| member.live).map(|(number, _)| number)
     }
 
-    /// What a member's epochs so far brought.
+    /// The records of a member's epochs so far.
     pub fn records(&self, member: usize) -> &[EpochRecord] {
         &self.members[member].records
     }
 
-    /// Lets a member learn no more.
+    /// Stops a member from learning.
     pub fn retire(&mut self, member: usize) {
         self.members[member].live = false;
         self.learner.freeze(member);
     }
 
-    /// What it takes to go on with a member from here another time, alone or in another pack.
+    /// What a member needs to continue from here later, alone or in another pack.
     ///
     /// # Errors
     /// What libtorch says.
@@ -137,7 +137,7 @@ impl<'a> Pack<'a> {
         Ok(Snapshot { position: *position, records: records.clone(), parameters, adam })
     }
 
-    /// A member's weights as they are now: contiguous, float32 and on the CPU, whatever it computes with.
+    /// A member's current weights: contiguous, float32 and on the CPU, whatever it computes with.
     ///
     /// # Errors
     /// What libtorch says.
@@ -145,8 +145,8 @@ impl<'a> Pack<'a> {
         self.learner.parameters(member)
     }
 
-    /// Trains and validates the epoch at hand, or what is left of it; only as far as `images_max` images where there
-    /// is such a limit, and then without the validation.
+    /// Trains and validates the current epoch, or the rest of it; with `images_max` only up to that many images, and
+    /// then without the validation.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
@@ -192,20 +192,20 @@ impl<'a> Pack<'a> {
         self.members[member].position.loss_sum / self.data.train_images() as f64
     }
 
-    /// Trains the epoch's batches from the pack's place on, and moves it.
+    /// Trains the epoch's batches from the pack's place on, and advances it.
     fn train_batches(&mut self, images_max: Option<i64>, listener: Listener<'_>) -> Result<Flow, TchError> {
         let Place { epoch, images_done: mut done } = self.place();
         let device = self.data.device();
         let sums: Vec<f64> = self.members.iter().map(|member| member.position.loss_sum).collect();
         let mut loss_sums = Tensor::f_from_slice(&sums)?.f_to_device(device)?;
-        // Reading a value waits until the device has done all that was asked of it before, and only then does
-        // the clock say something about the device: here, and before the seconds are taken.
+        // Reading a value waits until the device has finished its queue, and only then does the clock measure the
+        // device: so before the start and before the end of the time.
         host_values(&loss_sums)?;
         let started = Instant::now();
         let order = self.data.epoch_order(self.config.seed, epoch)?;
         let images = order.numel() as i64;
         let last = images_max.map_or(images, |limit| limit.min(images));
-        // Counted once at the end: a sum each batch would be one kernel more.
+        // Counted once at the end: a sum per batch would be one more kernel.
         let (first, members) = (done, self.members.len() as i64);
         let right = Tensor::f_zeros([members, (last - first).max(0)], (Kind::Bool, device))?;
         let mut flow = Flow::Continue;
@@ -220,7 +220,7 @@ impl<'a> Pack<'a> {
             batches += 1;
             if batches % BATCHES_BETWEEN_LOOKS == 0 && device == Device::Cpu {
                 let sums = host_values(&loss_sums)?;
-                // Once it is not finite, a sum never is again.
+                // Once a sum is not finite, it stays so.
                 if self.live().any(|member| !sums[member].is_finite()) {
                     break;
                 }
@@ -238,7 +238,7 @@ impl<'a> Pack<'a> {
         Ok(flow)
     }
 
-    /// What the members make of the validation images; nothing when the listener stopped it.
+    /// Validates the members; none if the listener stopped it.
     fn validate(&self, listener: Listener<'_>) -> Result<Option<Vec<Validation>>, TchError> {
         let _no_gradients = tch::no_grad_guard();
         let order = self.data.validation();
@@ -272,11 +272,11 @@ impl<'a> Pack<'a> {
     }
 }
 
-/// What a member makes of the validation images.
+/// A member's validation results.
 struct Validation {
-    /// Mean cross-entropy, in nats; it need not be finite.
+    /// Mean cross-entropy, in nats; may not be finite.
     loss: f64,
-    /// Share that is classified rightly.
+    /// Share that is classified correctly.
     accuracy: f64,
 }
 
@@ -285,12 +285,12 @@ fn validation_batch(data: &TrainingData) -> i64 {
     evaluation_batch(data.image_size(), data.validation().numel() as i64)
 }
 
-/// Images of a batch of those that are only looked at, where there are so many; the last may hold fewer.
+/// Images of a batch without training, if there are as many; the last may hold fewer.
 pub(super) fn evaluation_batch(image_size: i64, images: i64) -> i64 {
     (VALIDATION_PIXELS / image_size.pow(2)).clamp(1, images.max(1))
 }
 
-/// Refuses packs with layers that kernels cannot count, as if memory ran out: a smaller pack can be trained.
+/// Refuses packs with layers that kernels cannot count, as if memory ran out: a smaller pack can train.
 fn check_layers(members: i64, images: i64, image_size: i64) -> Result<(), TchError> {
     let numbers = model::widest_layer(image_size).saturating_mul(images).saturating_mul(members);
     if members == 1 || numbers <= LAYER_NUMBERS_MAX {
@@ -312,7 +312,7 @@ fn host_pairs(one: &Tensor, other: &Tensor) -> Result<[Vec<f64>; 2], TchError> {
     Ok([one, other])
 }
 
-/// How many images have all logits finite and the largest at their class: `[…]` of logits `[…, N, classes]` and
+/// How many images have only finite logits and the largest at their class: `[…]` of logits `[…, N, classes]` and
 /// classes `[N]`.
 pub(super) fn count_correct(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
     let said = logits.f_isfinite()?.f_all_dim(-1, false)?;

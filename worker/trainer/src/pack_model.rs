@@ -1,20 +1,21 @@
-//! Many SimpleCNNs of the same shapes as one array model (Wang et al., *Horizontally Fused Training Arrays*,
-//! MLSys 2021): one wide conv1 over the batch that all share, a conv2 with a group a member, batched matrix products. The
-//! numbers of a member depend on its own parameters alone; only the order of float additions may differ from
-//! `SimpleCnn`'s. A device that a single such model leaves idle has more to do at a time.
+//! Many SimpleCNNs of the same shapes as one array model (Wang et al., *Horizontally Fused Training Arrays*, MLSys
+//! 2021): one wide conv1 over the shared batch, a conv2 with one group per member, batched matrix products. A member's
+//! results only depend on its own parameters; only the order of float additions may differ from `SimpleCnn`'s. A device
+//! that a single such model leaves idle has more to do.
 
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 use super::{
+    forward::{self, Operations},
     model::{Activation, Precision},
-    parameters::{Layer, Layers, PARAMETER_NAMES, Parameters},
+    parameters::{Layer, PARAMETER_NAMES, Parameters},
     training::IGNORED_CLASS,
 };
 
-/// How images lie in the memory of the model's device.
+/// The memory layout of images on the model's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Row, column, channel, as the data set's bytes lie.
+    /// Row, column, channel, as in the data set's bytes.
     ChannelsLast,
     /// Channel, row, column.
     ChannelsFirst,
@@ -23,7 +24,7 @@ pub enum Layout {
 /// The members' parameters on one device. In array tensors `M` is the number of members.
 #[derive(Debug)]
 pub struct PackModel {
-    /// In the order of [`PARAMETER_NAMES`], each `[M, …]` with the shape of a single model's behind the members.
+    /// In the order of [`PARAMETER_NAMES`], each `[M, …]`, where `…` is the shape in a single model.
     parameters: Parameters,
     members: i64,
     /// How many members use relu; they come first, the others use sigmoid.
@@ -33,8 +34,8 @@ pub struct PackModel {
 }
 
 impl PackModel {
-    /// A model of the members whose values are `parameters`, each in the order of [`PARAMETER_NAMES`]. Members with
-    /// relu come before those with sigmoid.
+    /// A model of members with the values of `parameters`, each in the order of [`PARAMETER_NAMES`]. Members with relu
+    /// come before those with sigmoid.
     ///
     /// # Errors
     /// What libtorch says, and shapes that differ.
@@ -71,7 +72,7 @@ impl PackModel {
         &self.parameters
     }
 
-    /// One member's parameters as views without gradients: what changes in them changes in the model.
+    /// One member's parameters as views without gradients: changing them changes the model.
     ///
     /// # Errors
     /// What libtorch says.
@@ -79,37 +80,24 @@ impl PackModel {
         self.parameters.try_map(|parameter| parameter.f_detach()?.f_select(0, member))
     }
 
-    /// The logits `[M, N, classes]` of images `[N, 3, S, S]`, float32 in [-1, 1]; float32 themselves.
+    /// The logits `[M, N, classes]` of images `[N, 3, S, S]`, which are float32 in [-1, 1]; the logits are float32.
     ///
     /// # Errors
     /// What libtorch says, for instance that memory ran out.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let parameters = self.parameters.try_map(|parameter| self.precision.of(parameter))?;
-        let Layers { conv1, conv2, fc1, fc2 } = parameters.layers();
-        let images = self.precision.of(images)?;
-        let images = if self.layout == Layout::ChannelsFirst { images.f_contiguous()? } else { images };
-        let count = images.size()[0];
-        let features = self.convolve(&images, conv1, 1)?;
-        let features = self.convolve(&features, conv2, self.members)?;
-        // Flattening means channel, row, column within a member, as in PyTorch, whatever the layout in memory.
-        let (_, channels, height, width) = features.size4()?;
-        let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
-        let flat = of_members.f_transpose(0, 1)?.f_flatten(2, -1)?;
-        let hidden = self.activate(linear(&flat, fc1)?, 0)?;
-        let logits = linear(&hidden, fc2)?;
-        if self.precision == Precision::Fp32 { Ok(logits) } else { logits.f_to_kind(Kind::Float) }
+        forward::logits(self, images)
     }
 
-    /// Convolution, pool and activation, as `SimpleCnn` has them. The weights `[M, outputs, …]` become one wide
-    /// convolution; with as many `groups` as members each sees its own channels alone.
+    /// Convolution, pooling and activation, as in `SimpleCnn`. The weights `[M, outputs, …]` become one wide
+    /// convolution; with as many `groups` as members each only sees its own channels.
     fn convolve(&self, images: &Tensor, layer: Layer<'_>, groups: i64) -> Result<Tensor, TchError> {
         let wide = layer.weight.f_flatten(0, 1)?;
-        let sums = images.f_conv2d(&wide, Some(layer.bias.f_flatten(0, 1)?), 1, 1, 1, groups)?;
-        self.activate(sums.f_max_pool2d(2, 2, 0, 1, false)?, 1)
+        let bias = layer.bias.f_flatten(0, 1)?;
+        self.activate_along(forward::convolve(images, &wide, &bias, groups)?, 1)
     }
 
-    /// Each member's activation on its part of `sums`, which lies along `dim`. In place where all have the same one.
-    fn activate(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
+    /// Each member's activation on its part of `sums`, along `dim`. In place if all have the same one.
+    fn activate_along(&self, sums: Tensor, dim: i64) -> Result<Tensor, TchError> {
         if self.relu_members == self.members {
             return Activation::Relu.apply(sums);
         }
@@ -120,6 +108,39 @@ impl PackModel {
         let sigmoid = sums.size()[dim as usize] - relu;
         let parts = sums.f_split_with_sizes([relu, sigmoid], dim)?;
         Tensor::f_cat(&[parts[0].f_relu()?, parts[1].f_sigmoid()?], dim)
+    }
+}
+
+impl Operations for PackModel {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn features(&self, images: &Tensor, [conv1, conv2]: [Layer<'_>; 2]) -> Result<Tensor, TchError> {
+        let count = images.size()[0];
+        let features = if self.layout == Layout::ChannelsFirst {
+            self.convolve(&images.f_contiguous()?, conv1, 1)?
+        } else {
+            self.convolve(images, conv1, 1)?
+        };
+        let features = self.convolve(&features, conv2, self.members)?;
+        // Flattening is by channel, row, column within a member, as in PyTorch, whatever the layout in memory.
+        let (_, channels, height, width) = features.size4()?;
+        let of_members = features.f_view([count, self.members, channels / self.members, height, width])?;
+        of_members.f_transpose(0, 1)?.f_flatten(2, -1)
+    }
+
+    /// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
+    fn linear(&self, inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
+        layer.bias.f_unsqueeze(1)?.f_baddbmm(inputs, &layer.weight.f_transpose(1, 2)?, 1.0, 1.0)
+    }
+
+    fn activate(&self, sums: Tensor) -> Result<Tensor, TchError> {
+        self.activate_along(sums, 0)
     }
 }
 
@@ -135,13 +156,8 @@ pub fn losses(logits: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
     each.f_view([members, images])?.f_mean_dim([1_i64].as_slice(), false, Kind::Float)
 }
 
-/// `[M, N, outputs]` of `[M, N, inputs]` and the members' weights and biases.
-fn linear(inputs: &Tensor, layer: Layer<'_>) -> Result<Tensor, TchError> {
-    layer.bias.f_unsqueeze(1)?.f_baddbmm(inputs, &layer.weight.f_transpose(1, 2)?, 1.0, 1.0)
-}
-
-/// One parameter of all members as a copy `[M, …]`, laid out so that its gradient comes in the same layout: a batched
-/// product gives that of its second factor, which is the weight transposed, as rows of it.
+/// One parameter of all members as a copy `[M, …]`, laid out like its gradient: a batched product returns the gradient
+/// of its second factor, the transposed weight, in rows of it.
 fn stack(of_members: &[&Tensor], layout: Layout, device: Device) -> Result<Tensor, TchError> {
     let members = of_members.len() as i64;
     let sizes = |extents: &[i64]| [&[members], extents].concat();

@@ -1,10 +1,10 @@
-//! The tensors of a SimpleCNN, or of several as one array: what they are called, and which layer they belong to.
+//! The tensors of a SimpleCNN, or of several as one array: their names, and the layers they belong to.
 
 use std::ops::Deref;
 
 use tch::Tensor;
 
-/// Parameters of a model: weight and bias of four layers.
+/// Number of parameters of a model: weight and bias of four layers.
 pub const PARAMETER_COUNT: usize = 8;
 
 /// The parameters' names in PyTorch, in the order in which the model keeps them and draws their initial values.
@@ -29,7 +29,7 @@ pub struct Parameters([Tensor; PARAMETER_COUNT]);
 /// Weight and bias of one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Layer<'a> {
-    /// What its inputs are multiplied by.
+    /// The factors of its inputs.
     pub weight: &'a Tensor,
     /// What is added.
     pub bias: &'a Tensor,
@@ -38,9 +38,7 @@ pub struct Layer<'a> {
 /// The layers from the images to the logits.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
-    /// The first convolution.
     pub conv1: Layer<'a>,
-    /// The second convolution.
     pub conv2: Layer<'a>,
     /// The first linear layer.
     pub fc1: Layer<'a>,
@@ -61,7 +59,7 @@ impl Parameters {
         }
     }
 
-    /// What `make` makes of each.
+    /// The result of `make` for each.
     ///
     /// # Errors
     /// The first failure of `make`.
@@ -77,7 +75,7 @@ impl From<[Tensor; PARAMETER_COUNT]> for Parameters {
     }
 }
 
-/// Fails, and gives the tensors back, where they are not as many as there are names.
+/// Fails, and returns the tensors, if they are not as many as there are names.
 impl TryFrom<Vec<Tensor>> for Parameters {
     type Error = Vec<Tensor>;
 

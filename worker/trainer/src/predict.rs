@@ -1,4 +1,5 @@
-//! `sweep-trainer predict`: what weights make of pictures, as CSV: file, class, and a column of probabilities a class.
+//! `sweep-trainer predict`: classifies pictures with trained weights. Prints CSV: file, class, and one column of
+//! probabilities per class.
 
 use std::{
     fs::File,
@@ -18,7 +19,7 @@ use super::{
     weights::{self, Facts},
 };
 
-/// Pictures that go through the model at a time: as in a validation at the report's size.
+/// Pictures per forward pass: as in a validation at the report's size.
 const BATCH: usize = 64;
 
 /// Arguments of `sweep-trainer predict`.
@@ -27,7 +28,7 @@ pub struct PredictOptions {
     /// Weights, as `sweep run` and `sweep artifact get` write them
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Pictures, and folders of pictures with all that is below them
+    /// Pictures, and folders of pictures including everything below them
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// auto, cpu, cuda or cuda:N
@@ -38,13 +39,13 @@ pub struct PredictOptions {
     threads: u16,
 }
 
-/// Classifies pictures and prints a row for each. Those that cannot be read are named on standard error, and the rest goes
-/// on.
+/// Classifies pictures and prints a row for each. Those that cannot be read are named on standard error, and the others
+/// are still classified.
 ///
 /// Must be called once, on the main thread, before any other use of libtorch.
 ///
 /// # Errors
-/// Weights that cannot be read, pictures that could not be, standard output that fails.
+/// Weights or pictures that cannot be read, standard output that fails.
 pub fn predict(options: &PredictOptions) -> anyhow::Result<()> {
     let device = device::open(options.device)?;
     set_up_process(usize::from(options.threads))?;
@@ -83,7 +84,7 @@ pub fn predict(options: &PredictOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether nobody reads the output any more, as after `| head`.
+/// Whether no one reads the output any more, as after `| head`.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let of = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| {
@@ -95,8 +96,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The pictures at a path, those of a folder in the order of their names, and lines on what is left out. What is named itself
-/// is a picture, whatever its name.
+/// The pictures at a path, those of a folder in the order of their names, and lines about what is left out. A path that
+/// is given itself is a picture, whatever its name.
 fn collect(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
     if !std::fs::metadata(path)?.is_dir() {
         return Ok((vec![path.to_owned()], Vec::new()));
@@ -139,7 +140,7 @@ impl Classify {
                 continue;
             }
             for (path, probabilities) in read.iter().zip(self.probabilities(&pixels, read.len())?) {
-                // Weights that are no numbers have no answer.
+                // Weights that are not numbers give no answer.
                 let said = probabilities.iter().all(|one| one.is_finite());
                 let best = (0..probabilities.len())
                     .reduce(|best, next| if probabilities[next] > probabilities[best] { next } else { best });
@@ -157,7 +158,7 @@ impl Classify {
         Ok(())
     }
 
-    /// The classes' probabilities of pictures of S·S·3 bytes, one after another.
+    /// The classes' probabilities for consecutive pictures of S·S·3 bytes.
     fn probabilities(&self, pixels: &[u8], pictures: usize) -> Result<Vec<Vec<f32>>, TchError> {
         let _no_gradients = tch::no_grad_guard();
         let side = i64::from(self.facts.image_size);
@@ -172,7 +173,7 @@ impl Classify {
 
 fn decode(path: &Path, side: u32) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Of what is named itself nobody knows its size: it may be a device.
+    // The size of a given path is not known: it may be a device.
     File::open(path)?.take(dataset::PICTURE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > dataset::PICTURE_BYTES_MAX {
         anyhow::bail!("it has more than {} MiB, which no picture has", dataset::PICTURE_BYTES_MAX >> 20);

@@ -1,5 +1,5 @@
-//! A data set that is being prepared on a thread of its own, so that whoever waits for it can be told to stop, and so that
-//! what was packed is not lost when that happens.
+//! A data set that is being prepared on its own thread, so that a job waiting for it can be stopped without losing what
+//! was packed.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use dataset::{
     progress::{Progress, Step},
 };
 
-/// What is being prepared. Dropping it ends nothing.
+/// A preparation in progress. Dropping it does not stop it.
 #[derive(Debug)]
 pub(super) struct Preparing {
     options: PrepareOptions,
@@ -26,7 +26,7 @@ pub(super) struct Preparing {
 }
 
 impl Preparing {
-    /// Begins.
+    /// Starts it.
     pub(super) fn start(options: PrepareOptions) -> Self {
         let begun = Progress { step: Step::Listing, share: 0.0, done: 0 };
         let progress = Arc::new(Mutex::new(begun));
@@ -34,15 +34,15 @@ impl Preparing {
         let (wanted, done) = (options.clone(), Arc::clone(&progress));
         let prepare = move || {
             let told = |progress| *done.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-            // Fails only where nobody waits any more.
+            // Fails only if no one waits any more.
             let _ = sender.send(dataset::prepare(&wanted, &told));
         };
-        // Without a thread, the channel is closed, which is told as an error.
+        // Without a thread, the channel is closed, which is reported as an error.
         let thread = thread::Builder::new().name("preparing".into()).spawn(prepare).ok();
         Self { options, progress, prepared, thread }
     }
 
-    /// What came of it; nothing where it takes longer than this.
+    /// The result; none if it takes longer than this.
     pub(super) fn wait(&self, patience: Duration) -> Option<Result<PackedDataset, DataError>> {
         match self.prepared.recv_timeout(patience) {
             Ok(prepared) => Some(prepared),
@@ -54,17 +54,17 @@ impl Preparing {
         }
     }
 
-    /// How far it is.
+    /// Its progress.
     pub(super) fn progress(&self) -> Progress {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this is what `options` ask for.
+    /// Whether this prepares what `options` ask for.
     pub(super) fn is_of(&self, options: &PrepareOptions) -> bool {
         self.options == *options
     }
 
-    /// Whether nothing is done any more.
+    /// Whether the thread has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }

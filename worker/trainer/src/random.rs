@@ -1,15 +1,15 @@
-//! Random numbers that depend on nothing but a seed: libtorch's CPU generator, seeded anew for every draw, so
-//! that they are PyTorch's own and the same whatever the device.
+//! Random numbers that only depend on a seed: libtorch's CPU generator, seeded again for every draw, so that they are
+//! PyTorch's own and the same on every device.
 
 use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// libtorch has one CPU generator a process; it must not be re-seeded between a seed and its draw.
+/// libtorch has one CPU generator per process; it must not be re-seeded between a seed and its draw.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-/// Runs `draw` right after `torch.manual_seed(seed)`, with nobody else drawing. Of the seed, the generator
-/// (MT19937) uses the lower 32 bits, as PyTorch's does.
+/// Runs `draw` right after `torch.manual_seed(seed)`, while no one else draws. Like PyTorch's, the generator (MT19937)
+/// uses the lower 32 bits of the seed.
 pub fn with_seed<Drawn>(seed: u64, draw: impl FnOnce() -> Drawn) -> Drawn {
     let _guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed.cast_signed());
@@ -24,15 +24,15 @@ pub fn permutation(length: i64, seed: u64) -> Result<Tensor, TchError> {
     with_seed(seed, || Tensor::f_randperm(length, (Kind::Int64, Device::Cpu)))
 }
 
-/// The seed of an epoch's batch order: `mix(mix(job_seed) + epoch)`. It depends on nothing that happened before,
-/// so that a training that continues at any epoch finds the same order; mixing twice keeps `(seed, epoch + 1)`
-/// and `(seed + 1, epoch)` apart.
+/// The seed of an epoch's batch order: `mix(mix(job_seed) + epoch)`. It does not depend on anything that happened
+/// before, so that a training that continues at any epoch finds the same order; mixing twice makes `(seed, epoch + 1)`
+/// and `(seed + 1, epoch)` differ.
 pub fn epoch_seed(job_seed: u64, epoch: u32) -> u64 {
     mix(mix(job_seed).wrapping_add(u64::from(epoch)))
 }
 
-/// SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014), which spreads neighbouring seeds over all
-/// bits, and so over the 32 that the generator uses.
+/// SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014), which spreads similar seeds over all bits, and so
+/// over the 32 that the generator uses.
 fn mix(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,8 +44,8 @@ fn mix(value: u64) -> u64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// The 32-bit Mersenne Twister (Matsumoto and Nishimura, 1998), written down independently of libtorch to
-    /// say what its draws must be.
+    /// The 32-bit Mersenne Twister (Matsumoto and Nishimura, 1998), written independently of libtorch to define what
+    /// its draws must be.
     pub(crate) struct MersenneTwister {
         state: [u32; 624],
         next: usize,
@@ -94,7 +94,7 @@ pub(crate) mod tests {
             let drawn = Vec::<i64>::try_from(permutation(length, seed).unwrap()).unwrap();
             assert_eq!(drawn, MersenneTwister::new(seed as u32).permutation(length as usize));
         }
-        // As an interactive PyTorch shows it.
+        // As printed by an interactive PyTorch.
         let drawn = Vec::<i64>::try_from(permutation(10, 0).unwrap()).unwrap();
         assert_eq!(drawn, [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
     }

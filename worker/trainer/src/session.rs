@@ -1,6 +1,6 @@
 //! The conversation with the agent: requests come from a reader thread, the jobs of a request are trained on the
-//! calling thread (`group`), those that agree together and others one after another, and each event is one line of
-//! output. Nothing here knows of processes or devices, so that tests talk to it through pipes in memory.
+//! calling thread (`group`), together where possible and otherwise one after another, and each event is one line of
+//! output. No code here knows of processes or devices, so that tests use pipes in memory.
 
 use std::{collections::HashMap, io::Write, rc::Rc, sync::mpsc::Receiver};
 
@@ -22,14 +22,15 @@ use super::{
     training_data::{DatasetError, TrainingData},
 };
 
-/// Brings a data set to the device; the second argument hears how far that is, and says whether it is still wanted.
+/// Brings a data set to the device; the second argument receives the progress, and says whether the data set is still
+/// wanted.
 pub(super) type Load<'a> =
     dyn FnMut(&DatasetSpec, &mut dyn FnMut(Progress) -> Flow) -> Result<Rc<TrainingData>, DatasetError> + 'a;
 
 /// Trains what is requested until the requests end.
 ///
 /// # Errors
-/// An agent that cannot be understood or is gone, and a device that is lost.
+/// An agent whose input is invalid or who is gone, and a device that is lost.
 pub(super) fn serve<W: Write + Send>(
     requests: &Receiver<Request>,
     output: W,
@@ -55,7 +56,7 @@ pub(super) fn serve<W: Write + Send>(
                     }
                 }
             },
-            // It crossed the job's end on its way.
+            // It crossed the job's end in transit.
             ToTrainer::Stop { .. } => {}
         }
     }
@@ -81,7 +82,7 @@ fn train<W: Write + Send>(
     if accepted.is_empty() {
         return Ok(());
     }
-    // The loader knows no conversation: what goes wrong with the agent is kept aside and stops it.
+    // The loader does not know the conversation: an error of the agent is stored here and stops the loading.
     let (mut heard, mut told) = (Ok(()), None);
     let loaded = load(dataset, &mut |progress| {
         while_preparing(conversation, &mut accepted, &mut told, progress).unwrap_or_else(|error| {
@@ -112,7 +113,7 @@ fn train<W: Write + Send>(
     Ok(())
 }
 
-/// Tells how far the data set is, where anything happened since it was told, and ends the jobs that were told to stop.
+/// Reports the progress of the data set, if there is any, and ends the jobs that were told to stop.
 fn while_preparing<W: Write + Send>(
     conversation: &mut Conversation<'_, W>,
     jobs: &mut Vec<Job<'_>>,
@@ -130,7 +131,7 @@ fn while_preparing<W: Write + Send>(
     Ok(if jobs.is_empty() { Flow::Stop } else { Flow::Continue })
 }
 
-/// The jobs that agree together, in the order in which they came.
+/// Groups the jobs that can train together, in the order in which they came.
 fn groups(jobs: Vec<Job<'_>>) -> Vec<Vec<Job<'_>>> {
     let mut groups: Vec<Vec<Job<'_>>> = Vec::new();
     for job in jobs {
@@ -142,12 +143,12 @@ fn groups(jobs: Vec<Job<'_>>) -> Vec<Vec<Job<'_>>> {
     groups
 }
 
-/// Whether another attempt can succeed where this data set failed, and the reason.
+/// Whether another attempt can succeed after this data set failed, and the reason.
 fn dataset_failure(error: &DatasetError) -> (TrainerOutcome, String) {
     match error {
-        // It is told to nobody.
+        // It is not reported to anyone.
         DatasetError::GivenUp => (TrainerOutcome::Stopped, error.to_string()),
-        // Another attempt finds it back; nothing was wrong with this one.
+        // Another attempt may find it again; nothing was wrong with this one.
         _ if error.is_passing() => (TrainerOutcome::Unavailable, error.to_string()),
         DatasetError::ImageSize { .. } | DatasetError::Data(_) => {
             (TrainerOutcome::Rejected, error.to_string())

@@ -1,24 +1,22 @@
-//! Which images are for training and which for validation: PyTorch's
-//! `random_split(dataset, [train, rest], generator=torch.Generator().manual_seed(seed))`, a function of the
-//! number of images, the fraction and the seed alone, so that all jobs of a sweep see the same split.
+//! Which images are for training and which for validation: PyTorch's `random_split(dataset, [train, rest],
+//! generator=torch.Generator().manual_seed(seed))`. It only depends on the number of images, the fraction and the seed,
+//! so that all jobs of a sweep see the same split.
 
 use crate::random;
 
-/// Added before rounding down, so that `(1 - 0.2) * 1000` counts as 800 although it is 800 less 1e-13 for some
-/// fractions.
+/// Added before rounding down, so that `(1 - 0.2) * 1000` counts as 800 although for some fractions the product is
+/// 1e-13 less.
 const ROUNDING: f64 = 1e-9;
 
-/// Image numbers, each in exactly one part, in the order that the permutation gave them.
+/// Image numbers, each in exactly one part, in the order of the permutation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
-    /// The training images.
     pub train: Vec<i64>,
-    /// The validation images.
     pub validation: Vec<i64>,
 }
 
 impl Split {
-    /// The last `validation` of `images` images are the validation set, as a data set with one of its own has them.
+    /// The last `validation` of `images` images are the validation set, for a data set with a separate one.
     pub fn with_last(images: usize, validation: usize) -> Self {
         let train = images.saturating_sub(validation) as i64;
         Self { train: (0..train).collect(), validation: (train..images as i64).collect() }
@@ -28,7 +26,7 @@ impl Split {
 /// Why a data set cannot be split.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
-    /// Not a share.
+    /// Not a fraction.
     #[error("val_fraction must lie between 0 and 1, both excluded, but is {found}; the report uses 0.2")]
     Fraction {
         /// What was asked for.
@@ -40,16 +38,12 @@ pub enum SplitError {
          validation, but both parts need one at least; add images or change val_fraction"
     )]
     EmptyPart {
-        /// Images in all.
         images: usize,
         /// What was asked for.
         val_fraction: f64,
-        /// Training images.
         train: usize,
-        /// Validation images.
         validation: usize,
     },
-    /// libtorch failed.
     #[error("the split's permutation could not be drawn: {0}")]
     Torch(#[from] tch::TchError),
 }

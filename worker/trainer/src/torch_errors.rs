@@ -1,8 +1,8 @@
-//! What libtorch's errors mean, which it says in words alone.
+//! The meaning of libtorch's errors, which are only text.
 
 use tch::TchError;
 
-/// libtorch's message without the C++ stack below it.
+/// libtorch's message without the C++ stack trace.
 pub(super) fn first_line(error: &TchError) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
@@ -13,8 +13,8 @@ pub(super) fn is_device_lost(error: &TchError) -> bool {
     error.to_string().contains("CUDA error") && !is_out_of_memory(error)
 }
 
-/// Whether libtorch failed for want of memory, on whatever device: its own allocators' words, C++'s, and those of
-/// NVIDIA's libraries that allocate for themselves (`CUBLAS_STATUS_ALLOC_FAILED`, `CUDNN_STATUS_ALLOCATION_FAILED`).
+/// Whether libtorch ran out of memory, on any device: the texts of its own allocators, C++'s, and those of NVIDIA's
+/// libraries that allocate by themselves (`CUBLAS_STATUS_ALLOC_FAILED`, `CUDNN_STATUS_ALLOCATION_FAILED`).
 pub(super) fn is_out_of_memory(error: &TchError) -> bool {
     let text = error.to_string();
     const WORDS: [&str; 6] = [

@@ -1,32 +1,31 @@
-//! The vocabulary of training: what an epoch brings, where a training is, what it goes on from, and what its listener hears
-//! and answers. Nothing here trains.
+//! The vocabulary of training: the results of an epoch, the place of a training, what it continues from, and the events
+//! and answers of its listener. Nothing here trains.
 
 use super::{adam::AdamState, config::TrainingConfig, parameters::Parameters};
 
 /// `ignore_index` of PyTorch's cross-entropy: a class that no image has.
 pub(super) const IGNORED_CLASS: i64 = -100;
 
-/// One epoch's results.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochRecord {
     /// The epoch's number, from 1.
     pub epoch: u32,
     /// Sum of batch loss × batch size over the number of training images, in nats; finite.
     pub train_loss: f64,
-    /// Share of validation images whose largest logit is their class's. An image with a logit that is not finite
-    /// counts as wrong: the model said nothing about it.
+    /// Share of validation images whose largest logit is their class's. An image with a logit that is not finite counts
+    /// as wrong, as the model gave no answer.
     pub val_accuracy: f64,
     /// Time of the loop over the training batches, in seconds, without the validation.
     pub epoch_seconds: f64,
     /// Mean cross-entropy over the validation images, in nats: sum of batch loss × batch size over their number, of the
-    /// same logits as `val_accuracy`. Nothing where it is not finite; the other numbers stand all the same.
+    /// same logits as `val_accuracy`. None if it is not finite; the other values stay valid.
     pub val_loss: Option<f64>,
-    /// Share of the training images whose largest logit was their class's in the training step itself, so by the weights
-    /// before that step and without a pass of its own. Nothing where an interrupted epoch's first part did not count.
+    /// Share of the training images whose largest logit was their class's in the training step itself, so with the
+    /// weights before that step and without another pass. None if an interrupted epoch's first part did not count it.
     pub train_accuracy: Option<f64>,
 }
 
-/// What a training tells while it runs.
+/// What a running training reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TrainingEvent {
     /// A batch is done (or queued on the device).
@@ -47,16 +46,14 @@ pub enum TrainingEvent {
 /// The listener's answer to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
     Continue,
-    /// Stop now.
     Stop,
 }
 
-/// Who listens to a training.
+/// The listener of a training.
 pub type Listener<'a> = &'a mut dyn FnMut(TrainingEvent) -> Flow;
 
-/// Where a training is.
+/// The state of an epoch in training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Position {
     /// The epoch in training, from 1; one past the last when all are done.
@@ -65,7 +62,7 @@ pub struct Position {
     pub images_done: i64,
     /// Sum of batch loss × batch size over them, in nats.
     pub loss_sum: f64,
-    /// How many of them were classified rightly; nothing where a checkpoint of an older version does not say it.
+    /// How many of them were classified correctly; none if a checkpoint of an older version lacks it.
     pub right: Option<i64>,
     /// Time that they took, in seconds.
     pub seconds: f64,
@@ -76,13 +73,13 @@ impl Position {
         Self { epoch, images_done: 0, loss_sum: 0.0, right: Some(0), seconds: 0.0 }
     }
 
-    /// How far it is.
+    /// Its place.
     pub(super) fn place(&self) -> Place {
         Place { epoch: self.epoch, images_done: self.images_done }
     }
 }
 
-/// How far a training is; less is further behind. Trainings of jobs that agree, at the same place, have the same batch next.
+/// The place of a training; less is further behind. Trainings of a group at the same place have the same batch next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The epoch in training, from 1; one past the last when all are done.
@@ -96,13 +93,12 @@ impl Place {
     pub(super) const START: Self = Self { epoch: 1, images_done: 0 };
 }
 
-/// Everything that decides how a training goes on. Batch orders come from the seed and the epoch alone, so no
-/// generator's state is among it. All tensors are contiguous, float32 and on the CPU.
+/// Everything that decides how a training continues. Batch orders only depend on the seed and the epoch, so no
+/// generator's state is needed. All tensors are contiguous, float32 and on the CPU.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it is.
     pub position: Position,
-    /// What the epochs before brought.
+    /// The records of the epochs before.
     pub records: Vec<EpochRecord>,
     /// The model's parameters in the order of [`super::parameters::PARAMETER_NAMES`].
     pub parameters: Parameters,
@@ -110,11 +106,10 @@ pub struct Snapshot {
     pub adam: AdamState,
 }
 
-/// A job that is to learn, and what it goes on from; from its initial weights where there is nothing.
+/// A job to train, and what it continues from.
 #[derive(Debug)]
 pub struct Start<'a> {
-    /// What to train.
     pub config: &'a TrainingConfig,
-    /// What an earlier training of the same job and data set has come to.
+    /// What an earlier training of the same job and data set reached; none for the initial weights.
     pub snapshot: Option<Snapshot>,
 }

@@ -1,6 +1,6 @@
-//! The data set of the jobs at hand: prepared by `data`, split, and kept where the training reads it. On the CPU
-//! that is the packed file's map itself, which all trainers of a machine share; on CUDA a copy on the device,
-//! which stays from job to job as long as the content is the same.
+//! The data set of the current jobs: prepared by `data`, split, and kept where the training reads it. On the CPU that
+//! is the map of the packed file, which all trainers of a machine share; on CUDA it is a copy on the device, which
+//! stays from job to job as long as the content is the same.
 
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
@@ -21,14 +21,14 @@ use super::{
     training::Flow,
 };
 
-/// Sides that SimpleCNN can take: two poolings halve each, and 1024 keeps one image's activations near 100 MB.
+/// Sides that SimpleCNN supports: two poolings halve each, and 1024 keeps one image's activations near 100 MB.
 const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 8..=1024;
 const IMAGE_SIZE_STEP: u32 = 4;
 
 /// Why there is nothing to train on.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// A size that the model cannot take.
+    /// A size that the model does not support.
     #[error("image_size must be a multiple of 4 from 8 to 1024, but is {found}; the report uses 128")]
     ImageSize {
         /// What was asked for.
@@ -40,28 +40,28 @@ pub enum DatasetError {
     /// The data set cannot be split.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// Whoever wanted it does not any more; it is still being prepared.
-    #[error("nobody waits for the data set any more")]
+    /// No one waits for it any more; it is still being prepared.
+    #[error("no one waits for the data set any more")]
     GivenUp,
-    /// libtorch failed, for instance for want of memory.
+    /// libtorch failed, for instance because memory ran out.
     #[error("the data set could not be brought to the device: {0}")]
     Torch(#[from] TchError),
 }
 
 impl DatasetError {
-    /// Whether the same data set may be used at the next try, without anyone changing it.
+    /// Whether the next try may use the same data set without anyone changing it.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Data(error) if error.is_passing())
     }
 }
 
-/// Images and labels at their place.
+/// Images and labels, where training reads them.
 #[derive(Debug)]
 struct Pixels {
     images: Images,
     /// Class of each image: int64 on the device.
     labels: Tensor,
-    /// Which pack the images are of. Nothing for images that were made in memory.
+    /// Identifies the pack of the images. None for images that were made in memory.
     source: Option<String>,
 }
 
@@ -128,7 +128,7 @@ impl TrainingData {
         Ok(Self { pixels, device, image_size, train, validation, summary })
     }
 
-    /// What was found, for the report.
+    /// The summary for the report.
     pub fn summary(&self) -> &DatasetSummary {
         &self.summary
     }
@@ -153,8 +153,8 @@ impl TrainingData {
         self.summary.train_images
     }
 
-    /// The training images' numbers in the order of one epoch: int64 on the device. A function of the job's seed
-    /// and the epoch alone.
+    /// The training images' numbers in the order of one epoch: int64 on the device. Only depends on the job's seed and
+    /// the epoch.
     ///
     /// # Errors
     /// What libtorch says.
@@ -164,7 +164,7 @@ impl TrainingData {
         self.train.f_index_select(0, &permutation)?.f_to_device(self.device)
     }
 
-    /// The training images' numbers: int64 on the CPU, in no order that matters.
+    /// The training images' numbers: int64 on the CPU, in no particular order.
     pub fn train(&self) -> &Tensor {
         &self.train
     }
@@ -174,7 +174,7 @@ impl TrainingData {
         &self.validation
     }
 
-    /// Some images as the model wants them, `[n, 3, S, S]` float32, and their classes `[n]`.
+    /// Some images in the model's format, `[n, 3, S, S]` float32, and their classes `[n]`.
     ///
     /// # Errors
     /// What libtorch says.
@@ -191,7 +191,7 @@ fn device_labels(labels: &[u8], device: Device) -> Result<Tensor, TchError> {
     Tensor::f_from_slice(labels)?.f_to_kind(Kind::Int64)?.f_to_device(device)
 }
 
-/// Refuses sides that the model cannot take.
+/// Refuses sides that the model does not support.
 pub(super) fn check_image_size(found: u32) -> Result<(), DatasetError> {
     if IMAGE_SIZES.contains(&found) && found.is_multiple_of(IMAGE_SIZE_STEP) {
         return Ok(());
@@ -206,11 +206,11 @@ pub(super) struct DatasetLoader {
     cache_dir: PathBuf,
     skip_corrupt: bool,
     held: Option<Rc<Pixels>>,
-    /// What nobody waited for to its end: each of another data set.
+    /// Preparations that no one waited for to the end: each of another data set.
     left: Vec<Preparing>,
 }
 
-/// How often whoever waits for a data set is asked whether it still does.
+/// How often `progress` is called while a data set is prepared.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl DatasetLoader {
@@ -218,13 +218,14 @@ impl DatasetLoader {
         Self { device, cache_dir, skip_corrupt, held: None, left: Vec::new() }
     }
 
-    /// Prepares what `spec` asks for. `progress` hears how far that is, and says whether it is still wanted. Where it is not, the packing goes on: the next attempt finds what it has done.
+    /// Prepares what `spec` asks for. `progress` receives the progress and says whether the data set is still wanted.
+    /// If not, packing continues: the next attempt finds its result.
     ///
-    /// The folder is looked at for every job, because it may have changed; what the cache holds is not read
-    /// again, and what the device holds is not copied again.
+    /// The folder is examined for every job, because it may have changed; what the cache holds is not read again, and
+    /// what the device holds is not copied again.
     ///
     /// # Errors
-    /// A data set that cannot be read or split, or does not fit into memory, or is not wanted any more.
+    /// A data set that cannot be read or split, or does not fit into memory, or is no longer wanted.
     pub(super) fn load(
         &mut self,
         spec: &DatasetSpec,
@@ -237,7 +238,7 @@ impl DatasetLoader {
             image_size: spec.image_size,
             skip_corrupt: self.skip_corrupt,
             cache_dir: self.cache_dir.clone(),
-            // Packing happens once a machine, before anything trains: it may use all cores.
+            // Packing happens once per machine, before anything trains: it may use all cores.
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let packed = self.prepare(options, progress)?;
@@ -275,10 +276,10 @@ impl DatasetLoader {
         progress: &mut dyn FnMut(Progress) -> Flow,
     ) -> Result<PackedDataset, DatasetError> {
         self.left.retain(|left| !left.has_ended());
-        // Another data set's disk may not answer for as long as it likes.
+        // Another data set's disk may never answer; that does not matter here.
         if let Some(position) = self.left.iter().position(|left| left.is_of(&options)) {
             let left = self.left.swap_remove(position);
-            // What came of it may be of another state of the folder: only the cache is of use.
+            // Its result may belong to an earlier state of the folder: only the cache is used.
             drop(self.wait(left, progress)?);
         }
         let begun = Preparing::start(options);
@@ -310,7 +311,7 @@ impl DatasetLoader {
         if let Some(held) = self.held.take_if(|held| held.source == source) {
             return Ok(Rc::clone(self.held.insert(held)));
         }
-        // The old images go first, so that the device need not hold two data sets.
+        // The old images are freed first, so that the device need not hold two data sets.
         self.held = None;
         let labels = device_labels(packed.labels(), self.device)?;
         let mapped = MappedImages::new(Arc::new(packed))?;
@@ -324,7 +325,7 @@ impl DatasetLoader {
     }
 }
 
-/// A copy on the device, a part at a time: a disk on a slow network may take long to read them.
+/// A copy on the device, in parts: a disk on a slow network may take long to read them.
 fn copied(
     mapped: &MappedImages,
     device: Device,

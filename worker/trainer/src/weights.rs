@@ -1,6 +1,6 @@
 //! Trained weights as a `.safetensors` file: tensors with the names and shapes of PyTorch's `state_dict` (float32,
-//! contiguous), so that `model.load_state_dict(load_file(path))` takes them as they are, and in the metadata all that it
-//! takes to use them: classes, size and normalisation of the images, activation, precision, and what they were trained on.
+//! contiguous), so that `model.load_state_dict(load_file(path))` works, and in the metadata everything needed to use
+//! them: classes, size and normalisation of the images, activation, precision, and what they were trained on.
 
 use std::{
     collections::HashMap,
@@ -25,30 +25,28 @@ use super::{
 
 /// Revision of the metadata; a file without it was not written here.
 const FORMAT: &str = "1";
-/// Mean and standard deviation of each channel that the normalisation takes away, of values in [0, 1].
+/// Mean and standard deviation for the normalisation of each channel, for values in [0, 1].
 const CHANNEL: [f64; 3] = [0.5; 3];
-/// Largest file that is read, in bytes: fc1 of the largest images has half of it.
+/// Largest file that is read, in bytes: twice fc1 of the largest images.
 const FILE_BYTES_MAX: u64 = 2 << 30;
-/// Most classes of a model, as of a data set.
+/// Most classes of a model, as for a data set.
 const CLASSES_MAX: usize = 256;
 
-/// Why there are no weights.
+/// Why weights cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file cannot be read.
     #[error("cannot read {path}: {source}; check --weights")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file holds something else.
@@ -57,17 +55,15 @@ pub enum WeightsError {
          artifact get` wrote"
     )]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// libtorch failed.
     #[error(transparent)]
     Torch(#[from] TchError),
 }
 
-/// What a file says of its weights.
+/// What a file says about its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// Class names in the order of their labels.
@@ -76,9 +72,9 @@ pub struct Facts {
     pub image_size: u32,
     /// The activation at all three places.
     pub activation: Activation,
-    /// The numbers that the layers computed with.
+    /// The number format that the layers computed with.
     pub precision: Precision,
-    /// Share of the images that was held out for validation.
+    /// Share of the images held out for validation.
     pub val_fraction: f64,
     /// Seed of that split.
     pub split_seed: u64,
@@ -86,7 +82,7 @@ pub struct Facts {
     pub content_hash: String,
     /// The job's parameters, as JSON.
     pub parameters: String,
-    /// What the last epoch brought, as JSON.
+    /// The metrics of the last epoch, as JSON.
     pub metrics: String,
     /// The attempt, as SWEEP/JOB#ATTEMPT.
     pub job: String,
@@ -175,8 +171,8 @@ fn parsed<T: serde::de::DeserializeOwned>(key: &str, text: &str) -> Result<T, St
     serde_json::from_str(text).map_err(|error| format!("`{key}`: {error}"))
 }
 
-/// Writes weights in the order of [`PARAMETER_NAMES`], contiguous float32 on the CPU. A file that could not be written
-/// whole is removed again.
+/// Writes weights in the order of [`PARAMETER_NAMES`], contiguous float32 on the CPU. Removes a file that could not be
+/// written completely.
 ///
 /// # Errors
 /// The disk refuses.
@@ -184,7 +180,7 @@ pub fn write(path: &Path, facts: &Facts, parameters: &Parameters) -> Result<(), 
     let bytes = encode(facts, parameters)?;
     let written = File::create(path).and_then(|mut file| file.write_all(&bytes));
     written.map_err(|source| {
-        // Half of the weights are of no use, and take up the room that is missing.
+        // Incomplete weights are useless, and occupy the missing space.
         let _ = std::fs::remove_file(path);
         WeightsError::Write { path: path.to_owned(), source }
     })
@@ -195,7 +191,7 @@ fn encode(facts: &Facts, parameters: &Parameters) -> Result<Vec<u8>, TchError> {
     let mut contents = Vec::with_capacity(parameters.len());
     for tensor in parameters {
         let shape: Vec<usize> = tensor.size().into_iter().map(|extent| extent as usize).collect();
-        // A copy row by row, whatever the layout in memory is.
+        // Contiguous rows, whatever the layout in memory.
         let tensor = tensor.f_contiguous()?;
         let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
         tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
@@ -208,7 +204,7 @@ fn encode(facts: &Facts, parameters: &Parameters) -> Result<Vec<u8>, TchError> {
     safetensors::serialize(views, Some(facts.metadata())).map_err(|error| refuse(&error))
 }
 
-/// Reads weights and what the file says of them.
+/// Reads weights and their metadata.
 ///
 /// # Errors
 /// The file cannot be read, or holds something else.
@@ -335,7 +331,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_damaged_file_is_a_panic(
+        fn no_corrupt_file_is_a_panic(
             bytes in corrupted(encode(&facts(), &model::initial_parameters(3, 16, 3).unwrap()).unwrap())
         ) {
             let _ = decode(&bytes);

@@ -27,7 +27,7 @@ fn an_extension_adds_what_is_new_and_leaves_the_numbers_of_the_old() {
     let third = second.extended(specification("[0.4, 0.1]", "include: [{learning_rate: 0.9}]")).unwrap();
     assert_eq!(rates(&third), ["0.1", "0.2", "0.3", "0.4", "0.9"]);
     assert_eq!(third.parameters(6), ParameterMap::default());
-    let stored = SweepDefinition::from_stored(SweepId(1), &third.text()).unwrap();
+    let stored = SweepDefinition::from_stored(SweepId(1), &third.text(), None).unwrap();
     assert_eq!((rates(&stored), stored.text()), (rates(&third), third.text()));
     assert_eq!(stored.execution, third.execution);
 }
@@ -46,9 +46,10 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
                 learning_rate: {values: [0.1, 0.2]}\n  batch_size: {values: [32, 64]}\n  seed: {values: [1, 2]}\n";
     let source = SpecificationSource { text: text.into(), ..SpecificationSource::default() };
     let first = SweepDefinition::new(SweepId(1), Specification::parse(&source).unwrap()).unwrap();
-    let mates = |definition: &SweepDefinition, job| definition.mates(job, 99).collect::<Vec<_>>();
-    assert_eq!(mates(&first, 2), [6, 10, 14]);
-    assert_eq!(mates(&first, 6), [10, 14, 2]);
+    let candidates =
+        |definition: &SweepDefinition, job| definition.pack_candidates(job, 99).collect::<Vec<_>>();
+    assert_eq!(candidates(&first, 2), [6, 10, 14]);
+    assert_eq!(candidates(&first, 6), [10, 14, 2]);
     assert_eq!(first.shape(2), "simple_cnn image_size=128 batch_size=32 precision=fp32");
     assert_eq!(first.shape(4), "simple_cnn image_size=128 batch_size=64 precision=fp32");
     let more = SpecificationSource {
@@ -56,9 +57,9 @@ fn jobs_of_one_shape_and_order_are_mates_within_their_specification() {
         ..SpecificationSource::default()
     };
     let second = first.extended(Specification::parse(&more).unwrap()).unwrap();
-    assert_eq!(mates(&second, 2), [6, 10, 14]);
-    assert_eq!(mates(&second, 17), [21, 25, 29]);
-    assert!(mates(&second, 33).is_empty());
+    assert_eq!(candidates(&second, 2), [6, 10, 14]);
+    assert_eq!(candidates(&second, 17), [21, 25, 29]);
+    assert!(candidates(&second, 33).is_empty());
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn an_extension_is_of_the_same_kind() {
     let others = [
         ("`metric.name`", specification("[0.2]", "metric: {name: train_loss}")),
         (
-            "`dataset.split_seed` cannot change, as numbers that are there would be of another kind: the sweep has 0, this has 9",
+            "`dataset.split_seed` cannot change, as existing results would not be comparable: the sweep has 0, this has 9",
             {
                 let mut other = specification("[0.2]", "");
                 other.dataset.as_mut().unwrap().split_seed = 9;
@@ -125,7 +126,7 @@ fn settings_are_those_of_the_latest_change_also_when_read_back() {
     // Without new points, an extension is its settings.
     let fourth = third.extended(specification("[0.2]", "execution: {attempts_max: 4}")).unwrap();
     for (definition, attempts_max, name) in [(&second, 2, "x"), (&third, 3, "z"), (&fourth, 4, "x")] {
-        let stored = SweepDefinition::from_stored(SweepId(1), &definition.text()).unwrap();
+        let stored = SweepDefinition::from_stored(SweepId(1), &definition.text(), None).unwrap();
         for read in [definition, &stored] {
             assert_eq!(read.execution.attempts_max, attempts_max);
             assert_eq!(read.specification.execution.attempts_max, attempts_max);
@@ -151,7 +152,7 @@ fn what_is_shown_of_a_very_long_text_is_its_ends() {
     assert!(text.len() > SHOWN_BYTES_MAX && shown.len() <= SHOWN_BYTES_MAX + 200, "{}", shown.len());
     assert_eq!(first_document(&shown), first_document(&text));
     assert!(shown.contains("extensions are left out here") && text.ends_with(&shown[shown.len() - 1_000..]));
-    let stored = SweepDefinition::from_stored(SweepId(1), &text).unwrap();
+    let stored = SweepDefinition::from_stored(SweepId(1), &text, None).unwrap();
     assert_eq!((stored.job_count(), stored.varying.as_slice()), (300_000, ["seed".into()].as_slice()));
     for job in [1, 10_000, 10_001, 299_999] {
         assert_eq!(stored.parameters(job), definition.parameters(job));

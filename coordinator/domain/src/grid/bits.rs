@@ -1,4 +1,4 @@
-//! A bitmap with a rank index: which raw points of a grid are left out.
+//! A bitmap with a rank index: which raw points of a grid are excluded.
 
 /// A bitmap that finds its n-th clear bit.
 #[derive(Debug, Clone)]

@@ -53,21 +53,21 @@ fn a_grid_has_bounds() {
 fn mates_differ_only_where_they_may_and_come_by_number_from_the_job_on() {
     let axes = [axis("a", 0..2), axis("b", 0..3), axis("c", 0..2)];
     let whole = Grid::new(&axes, &[], &[point(&[("a", 7)])]).unwrap();
-    let mates = |grid: &Grid, job, free: &[&str]| {
-        grid.mates(job, |name| free.contains(&name), 99).collect::<Vec<_>>()
+    let similar = |grid: &Grid, job, free: &[&str]| {
+        grid.differing_only_in(job, |name| free.contains(&name), 99).collect::<Vec<_>>()
     };
     // Job 6 is a=0, b=2, c=1.
-    assert_eq!(mates(&whole, 6, &["a", "b"]), [8, 10, 12, 2, 4]);
-    let few: Vec<_> = whole.mates(6, |name| name != "c", 4).collect();
+    assert_eq!(similar(&whole, 6, &["a", "b"]), [8, 10, 12, 2, 4]);
+    let few: Vec<_> = whole.differing_only_in(6, |name| name != "c", 4).collect();
     assert_eq!(few, [8, 10, 12, 2]);
-    assert_eq!(mates(&whole, 6, &["c"]), [5]);
-    assert!(mates(&whole, 6, &[]).is_empty());
-    assert!(mates(&whole, 13, &["a", "b"]).is_empty(), "an included point");
-    assert!(mates(&whole, 14, &["a", "b"]).is_empty() && mates(&whole, 0, &["a"]).is_empty());
+    assert_eq!(similar(&whole, 6, &["c"]), [5]);
+    assert!(similar(&whole, 6, &[]).is_empty());
+    assert!(similar(&whole, 13, &["a", "b"]).is_empty(), "an included point");
+    assert!(similar(&whole, 14, &["a", "b"]).is_empty() && similar(&whole, 0, &["a"]).is_empty());
     // Without a=0, b=1 and without a=1, b=0: jobs 1, 2 | 3, 4 | 5, 6 | 7, 8.
     let exclude = [point(&[("a", 0), ("b", 1)]), point(&[("a", 1), ("b", 0)])];
     let some = Grid::new(&axes, &exclude, &[]).unwrap();
-    assert_eq!(mates(&some, 3, &["a", "b"]), [5, 7, 1]);
+    assert_eq!(similar(&some, 3, &["a", "b"]), [5, 7, 1]);
 }
 
 /// `axis`, which has a value only where `on` has one of `values`.
@@ -174,7 +174,7 @@ proptest! {
             };
             let numbered: Vec<_> = (1..).zip(&jobs).collect();
             let expected: Vec<u64> = numbered.iter().filter(alike).map(|(job, _)| *job).collect();
-            let mut found: Vec<_> = grid.mates(index as u64 + 1, may_differ, u64::MAX).collect();
+            let mut found: Vec<_> = grid.differing_only_in(index as u64 + 1, may_differ, u64::MAX).collect();
             found.sort_unstable();
             prop_assert_eq!(found, expected);
         }

@@ -1,5 +1,5 @@
-//! The sweep file: its YAML shape, its overrides, and the way back from a specification to a file. Each value
-//! is checked while it is read, so that the parser itself knows the line and the key of what is wrong.
+//! The sweep file: its YAML, its overrides, and the way back from a specification to a file. Each value is checked
+//! while it is read, so that the parser itself knows the line and the key of an error.
 
 mod axis;
 mod build;
@@ -34,7 +34,8 @@ use self::{
     write::document,
 };
 use super::{
-    Change, FILE_BYTES_MAX, Objective, Specification, SpecificationError, SpecificationSource, Trainable,
+    Change, FILE_BYTES_MAX, Models, Objective, Specification, SpecificationError, SpecificationSource,
+    Trainable,
 };
 use crate::{
     grid::{Grid, GridError, POINTS_MAX},
@@ -47,12 +48,12 @@ const VALUE_BYTES_MAX: usize = 200;
 /// Reads and checks a file with its overrides.
 pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid), SpecificationError> {
     let file = &source.file_name;
-    // Editors of Windows begin a file with a mark of its byte order.
+    // Editors on Windows begin a file with a byte order mark.
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
     let set: usize = source.overrides.iter().map(String::len).sum();
     if text.len() + set > FILE_BYTES_MAX {
         return Err(SpecificationError::new(&format!(
-            "{file}: the file has {} bytes with what is set over it, more than the {FILE_BYTES_MAX} that a sweep file may \
+            "{file}: the file has {} bytes with its overrides, more than the {FILE_BYTES_MAX} that a sweep file may \
              have; write ranges instead of long lists",
             text.len() + set
         )));
@@ -62,25 +63,27 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
             "{file}:{line}: lists and mappings nest more than {DEPTH_MAX} levels deep; is a bracket not closed?"
         )));
     }
-    let known = Head::read(text, &source.overrides).known();
+    let known = Head::read(text, &source.overrides).known(&source.models);
     let mut raw = parsed(text, known).map_err(|error| located(file, &error))?;
     lay_over(&mut raw, &source.overrides, known)?;
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    build(raw).and_then(check_metric).and_then(check_grid).map_err(|problem| {
-        let line = problem.section.and_then(|section| section_line(text, section));
-        let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
-        SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
-    })
+    build(raw, &source.models).and_then(check_resources).and_then(check_metric).and_then(check_grid).map_err(
+        |problem| {
+            let line = problem.section.and_then(|section| section_line(text, section));
+            let place = line.map_or_else(String::new, |line| format!(":{line}"));
+            let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
+            SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
+        },
+    )
 }
 
 fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {
     FileSection::seed(known).deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
-/// Puts `KEY=VALUE` changes over a file. Those of a program may name the parameters that the file has.
+/// Applies `KEY=VALUE` overrides to a file. Those of a program may name the parameters that the file has.
 fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result<(), SpecificationError> {
     let names = raw.parameters.as_ref().map(axis::RawParameters::names).unwrap_or_default();
     let known = match known {
@@ -91,11 +94,26 @@ fn lay_over(raw: &mut RawFile, overrides: &[String], known: Known<'_>) -> Result
     Ok(())
 }
 
-/// Reads what [`write()`] wrote.
-pub(super) fn read_stored(text: &str) -> Result<Specification, SpecificationError> {
+/// Reads the output of [`write()`].
+pub(super) fn read_stored(text: &str, models: &Models) -> Result<Specification, SpecificationError> {
     let stored = "the stored specification";
-    let raw = parsed(text, Head::read(text, &[]).known()).map_err(|error| located(stored, &error))?;
-    build(raw).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
+    let raw = parsed(text, Head::read(text, &[]).known(models)).map_err(|error| located(stored, &error))?;
+    build(raw, models).map_err(|problem| SpecificationError::new(&format!("{stored}: {}", problem.message)))
+}
+
+/// See [`SpecificationSource::lacks_model`].
+pub(super) fn lacks_model(source: &SpecificationSource) -> bool {
+    let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
+    let may_name = text.contains("model") || source.overrides.iter().any(|set| set.contains("model"));
+    may_name
+        && text.len() <= FILE_BYTES_MAX
+        && too_deep(text).is_none()
+        && Head::read(text, &source.overrides).lacks_model(&source.models)
+}
+
+/// Whether what [`write()`] wrote is of a program.
+pub(super) fn is_of_program(text: &str) -> bool {
+    Head::read(text, &[]).is_of_program()
 }
 
 /// `file:line:column: key: message`.
@@ -116,14 +134,28 @@ fn located(file: &str, error: &serde_yaml::Error) -> SpecificationError {
     SpecificationError::new(&format!("{file}:{line}:{column}: {message}{hint}"))
 }
 
-/// The line, from 1, on which a top-level key stands.
+/// The line, from 1, of a top-level key.
 fn section_line(text: &str, section: &str) -> Option<usize> {
     let is_key =
         |line: &str| line.strip_prefix(section).is_some_and(|rest| rest.trim_start().starts_with(':'));
     text.lines().position(is_key).map(|index| index + 1)
 }
 
-/// Not checked of what is stored: older versions let a file ask for the largest loss.
+/// Refuses several GPUs for one job. Not checked for stored sweeps: older versions read and kept it.
+fn check_resources(specification: Specification) -> Result<Specification, Problem> {
+    match specification.resources.gpus {
+        None | Some(0 | 1) => Ok(specification),
+        Some(gpus) => Err(Problem::of(
+            "resources",
+            format!(
+                "`gpus: {gpus}` is not there, as a job takes one slot; leave it out, and start a worker for each group of GPUs, as in \
+                 `CUDA_VISIBLE_DEVICES=0,1 sweep-worker start --device cpu --slots 1 --allow-commands`"
+            ),
+        )),
+    }
+}
+
+/// Not checked for stored sweeps: older versions let a file ask for the largest loss.
 fn check_metric(specification: Specification) -> Result<Specification, Problem> {
     let Objective { name, goal, .. } = &specification.metric;
     let known = match &specification.trainable {
@@ -184,15 +216,16 @@ pub(super) fn overlaid(
     let mut raw =
         parsed(&write(specification), known).map_err(|error| located("the specification", &error))?;
     lay_over(&mut raw, overrides, known)?;
-    build(raw).map_err(|problem| SpecificationError::new(&problem.message))
+    let models = Models::given(specification.trainable.model().cloned().into_iter().collect());
+    build(raw, &models).and_then(check_resources).map_err(|problem| SpecificationError::new(&problem.message))
 }
 
-/// What differs between two specifications, key by key, such as `parameters.epochs`.
+/// The keys in which two specifications differ, such as `parameters.epochs`.
 pub(super) fn changes(before: &Specification, after: &Specification) -> Vec<Change> {
     differing("", &document(before, true), &document(after, true))
 }
 
-/// The same but for the points, which may be many.
+/// The same, without the points, which may be many.
 pub(super) fn kind_changes(before: &Specification, after: &Specification) -> Vec<Change> {
     differing("", &document(before, false), &document(after, false))
 }
@@ -205,7 +238,7 @@ fn differing(prefix: &str, before: &Mapping, after: &Mapping) -> Vec<Change> {
         let name = format!("{prefix}{}", key.as_str().unwrap_or_default());
         match (before.get(key), after.get(key)) {
             (Some(a), Some(b)) if a == b => {}
-            // A section's keys; what is below those is one value.
+            // A section's keys; anything below them counts as one value.
             (Some(Value::Mapping(a)), Some(Value::Mapping(b))) if prefix.is_empty() => {
                 found.extend(differing(&format!("{name}."), a, b));
             }

@@ -1,5 +1,5 @@
-//! The numbers that a sweep file sets by name: how a sweep is run, and what a job takes up. Each is one row of a table, from
-//! which it is read, written, compared and known to be a setting.
+//! The numbers that a sweep file sets by name: how a sweep is run, and what a job occupies. Each is one row of a table,
+//! by which it is read, written, compared and known to be a setting.
 
 use serde_yaml::Value;
 use terms::ParameterValue;
@@ -8,7 +8,7 @@ use super::Resources;
 
 /// Most failed attempts a file may ask for.
 const ATTEMPTS_MAX_LIMIT: u64 = 100;
-/// Attempts that may fail where a file says nothing: a flaky machine is forgiven twice.
+/// Attempts that may fail where a file says nothing: a flaky machine is tolerated twice.
 const ATTEMPTS_MAX_DEFAULT: u32 = 3;
 /// Most jobs at a time that a file may ask for: more than any cluster has slots.
 const MAX_PARALLEL_LIMIT: u64 = 1_000_000;
@@ -30,7 +30,7 @@ pub struct Execution {
     pub attempts_max: u32,
     /// Longest time of one attempt, in milliseconds.
     pub job_timeout_ms: Option<u64>,
-    /// A checkpoint after each so many epochs, at least 1; none for as often as costs little.
+    /// A checkpoint every N epochs, at least 1; none for as often as costs little.
     pub checkpoint_every_epochs: Option<u32>,
     /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
     pub pack_size_max: Option<u32>,
@@ -56,7 +56,7 @@ pub(super) struct NumberKey<T> {
     pub(super) expected: &'static str,
     /// Whether `none` lifts it.
     pub(super) is_liftable: bool,
-    /// Whether only models have it, and programs decide for themselves.
+    /// Whether only models have it, while programs decide it themselves.
     pub(super) is_of_models: bool,
     /// The number that a value of the file stands for; none where it is wrong.
     pub(super) read: fn(&ParameterValue) -> Option<u64>,
@@ -163,11 +163,11 @@ pub(super) const RESOURCES: &[NumberKey<Resources>] = &[
     },
 ];
 
-/// Keys that cannot change a number of a sweep's results, next to those of the tables above.
+/// Keys that cannot change a result, besides those of the tables above.
 const OTHER_SETTINGS: [&str; 5] = ["name", "description", "dataset.path", "metric.use", "artifacts.keep"];
 
-/// Whether a key cannot change a number of a sweep's results, so that it may change while the sweep runs. Whether the
-/// pictures at another path are the same, the workers find out.
+/// Whether a key cannot change a sweep's results, so that it may change while the sweep runs. Whether the pictures at
+/// another path are the same is checked by the workers.
 pub fn is_setting(key: &str) -> bool {
     match key.split_once('.') {
         Some(("execution", name)) => EXECUTION.iter().any(|number| number.name == name),

@@ -1,8 +1,9 @@
-//! A sweep specification: what one sweep file says once it has been checked. `file` reads the YAML, this
-//! file gives it meaning; errors name the file, the line and the key.
+//! A sweep specification: what a sweep file says once it has been checked. `file` reads the YAML, this file gives it
+//! meaning. Errors name the file, the line and the key.
 
 mod file;
 mod limits;
+mod models;
 mod trainable;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -12,6 +13,7 @@ use terms::{manifest::Manifest, snapshot::SnapshotId};
 
 pub use self::{
     limits::{Execution, is_setting},
+    models::Models,
     trainable::{ArgumentStyle, MetricSource, PROGRAM, Program, Resources, Trainable},
 };
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Most `exclude` and most `include` entries.
 pub const POINT_PATTERNS_MAX: usize = 1_000;
-/// Most jobs whose weights a sweep may keep by number: each job's end is compared with all of them. More is `all`.
+/// Most jobs whose weights a sweep may keep by number: each finished job is compared with all of them. More is `all`.
 pub const KEEP_MAX: u32 = 1_000;
 /// Most values of one parameter, listed or by range.
 pub const VALUES_MAX: usize = 10_000;
@@ -32,7 +34,6 @@ pub const VALUES_MAX: usize = 10_000;
 /// The text of a sweep file, and what the command line changes in it.
 #[derive(Debug, Clone, Default)]
 pub struct SpecificationSource {
-    /// The YAML.
     pub text: String,
     /// Its name, for error messages.
     pub file_name: String,
@@ -40,6 +41,15 @@ pub struct SpecificationSource {
     pub overrides: Vec<String>,
     /// Replaces `dataset.path`.
     pub dataset_path: Option<String>,
+    /// The models that it may name.
+    pub models: Models,
+}
+
+impl SpecificationSource {
+    /// Whether it names a model that is none of its `models`.
+    pub fn lacks_model(&self) -> bool {
+        file::lacks_model(self)
+    }
 }
 
 /// Why a specification was refused: one message that says where and what would be right.
@@ -74,21 +84,19 @@ impl fmt::Display for Change {
     }
 }
 
-/// One checked sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Specification {
     /// The sweep's name, for people and for folders.
     pub name: String,
     /// What it is about, for people; empty where the file does not say.
     pub description: String,
-    /// What is swept.
     pub trainable: Trainable,
     /// What ranks the jobs.
     pub metric: Objective,
     /// The images; none for a program, which finds its data by itself.
     pub dataset: Option<DatasetSpecification>,
-    /// Every parameter, each with at least one value, without duplicates: a model's in the model's order, a program's in the
-    /// order of the file.
+    /// Every parameter, each with at least one value, without duplicates: a model's in the model's order, a program's
+    /// in the order of the file.
     pub axes: Vec<Axis>,
     /// Points of the grid to leave out; each names some parameters.
     pub exclude: Vec<PartialPoint>,
@@ -96,11 +104,11 @@ pub struct Specification {
     pub include: Vec<PartialPoint>,
     /// How to run it.
     pub execution: Execution,
-    /// What a job of a program takes up.
+    /// What a job of a program occupies.
     pub resources: Resources,
     /// What is kept of its jobs.
     pub artifacts: Artifacts,
-    /// What the file says that has no meaning here, for people. It is not kept with the sweep.
+    /// What the file says that has no effect here, for people. It is not kept with the sweep.
     pub notes: Vec<String>,
 }
 
@@ -113,13 +121,13 @@ pub struct DatasetSpecification {
     pub val_path: Option<PathBuf>,
     /// Side of the square images, in pixels; a multiple of 4 because two 2×2 poolings halve it twice.
     pub image_size: u32,
-    /// Share held out for validation, in (0, 1); of no meaning where there is a validation set.
+    /// Share held out for validation, in (0, 1); has no effect where there is a validation set.
     pub val_fraction: f64,
     /// Seed of the split.
     pub split_seed: u64,
 }
 
-/// What a sweep keeps of its jobs beside their numbers.
+/// What a sweep keeps of its jobs besides their metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Artifacts {
     /// Whose trained weights.
@@ -129,16 +137,15 @@ pub struct Artifacts {
 /// Whose weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// Those of the best jobs, so many, at least 1 and at most [`KEEP_MAX`].
+    /// Those of the best N jobs, at least 1 and at most [`KEEP_MAX`].
     Best(u32),
     /// Those of every job that is done.
     All,
-    /// Nobody's.
     None,
 }
 
 impl Default for Artifacts {
-    /// The best job's: one file, which everybody asks for in the end.
+    /// The best job's: one file, which everyone wants in the end.
     fn default() -> Self {
         Self { keep: Keep::Best(1) }
     }
@@ -154,20 +161,25 @@ impl fmt::Display for Keep {
     }
 }
 
+/// Whether what [`Specification::to_yaml`] wrote is of a program.
+pub(crate) fn is_of_program(text: &str) -> bool {
+    file::is_of_program(text)
+}
+
 impl Specification {
     /// Reads and checks a sweep file with its overrides.
     pub fn parse(source: &SpecificationSource) -> Result<Self, SpecificationError> {
         Ok(Self::parse_with_grid(source)?.0)
     }
 
-    /// The same, with the grid that the check has built.
+    /// The same, with the grid that the check built.
     pub fn parse_with_grid(source: &SpecificationSource) -> Result<(Self, Grid), SpecificationError> {
         file::read(source)
     }
 
-    /// Reads what [`Self::to_yaml`] wrote.
-    pub fn from_stored(text: &str) -> Result<Self, SpecificationError> {
-        file::read_stored(text)
+    /// Reads the output of [`Self::to_yaml`]; its model is one of `models`.
+    pub fn from_stored(text: &str, models: &Models) -> Result<Self, SpecificationError> {
+        file::read_stored(text, models)
     }
 
     /// The specification as a sweep file, overrides applied and defaults filled in.
@@ -175,25 +187,25 @@ impl Specification {
         file::write(self)
     }
 
-    /// This specification with `KEY=VALUE` changes, which name what is wrong with them. Its points are not counted.
+    /// This specification with `KEY=VALUE` overrides; errors name the override. Points are not counted.
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Self, SpecificationError> {
         file::overlaid(self, overrides)
     }
 
-    /// The keys of the sweep file at which this one and an earlier one differ, such as `parameters.epochs`.
+    /// The keys of the sweep file in which this one and an earlier one differ, such as `parameters.epochs`.
     pub fn changes_from(&self, before: &Self) -> Vec<Change> {
         file::changes(before, self)
     }
 
-    /// The same but for the points.
+    /// The same, without the points.
     pub fn kind_changes_from(&self, before: &Self) -> Vec<Change> {
         file::kind_changes(before, self)
     }
 
-    /// What the trainable says of itself; of a program, what the file says of it.
+    /// What the trainable says about itself; for a program, what the file says about it.
     pub fn manifest(&self) -> Arc<Manifest> {
         match &self.trainable {
-            Trainable::Model(manifest) => Arc::clone(manifest),
+            Trainable::Model(model) => Arc::clone(model.manifest()),
             Trainable::Program(program) => Arc::new(program.manifest(&self.axes, &self.metric)),
         }
     }
@@ -203,12 +215,12 @@ impl Specification {
         self.trainable.program()?.snapshot
     }
 
-    /// Where the images lie; empty where there are none.
+    /// Where the images are; empty where there are none.
     pub fn dataset_path(&self) -> &std::path::Path {
         self.dataset.as_ref().map_or(std::path::Path::new(""), |dataset| dataset.path.as_path())
     }
 
-    /// Takes over all for which [`is_setting`] holds.
+    /// Takes over all keys for which [`is_setting`] holds.
     pub fn take_settings(&mut self, other: &Self) {
         self.name.clone_from(&other.name);
         self.description.clone_from(&other.description);
@@ -232,7 +244,7 @@ impl Specification {
             && self.artifacts == other.artifacts
     }
 
-    /// About how much memory it takes up.
+    /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let values = |axis: &Axis| size_of::<Axis>() + axis.name.len() + size_of_val(axis.values.as_slice());
         let values = self.axes.iter().map(values).sum::<usize>();
@@ -245,7 +257,7 @@ impl Specification {
         Grid::new(&self.axes, &self.exclude, &self.include)
     }
 
-    /// Names of the parameters that differ between jobs, in their order. One that has a value in some jobs only differs.
+    /// Names of the parameters that differ between jobs, in order. A parameter with a value in only some jobs differs.
     pub fn varying(&self) -> Vec<Name> {
         let constant = |axis: &&Axis| {
             let included = |point: &PartialPoint| point.iter().find(|(name, _)| *name == axis.name).cloned();

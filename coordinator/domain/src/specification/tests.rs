@@ -1,5 +1,6 @@
 //! What sweep files mean, and what is said of wrong ones.
 
+mod models;
 mod programs;
 
 use std::{fmt::Write as _, path::Path};
@@ -31,7 +32,7 @@ fn parse_with(text: &str, overrides: &[&str]) -> Result<Specification, Specifica
         text: text.to_owned(),
         file_name: "grid.yaml".into(),
         overrides,
-        dataset_path: None,
+        ..SpecificationSource::default()
     };
     Specification::parse(&source)
 }
@@ -79,20 +80,26 @@ fn whose_weights_are_kept_is_a_number_of_jobs_or_a_word() {
     ] {
         let specification = parse(&format!("{REPORT}artifacts: {{keep: {written}}}\n")).unwrap();
         assert_eq!(specification.artifacts.keep, keep);
-        let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
+        let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
         assert_eq!(stored.artifacts, specification.artifacts);
         let set = parse_with(REPORT, &[&format!("artifacts.keep={written}")]).unwrap();
         assert_eq!(set.artifacts, specification.artifacts);
     }
     // What was stored before there was such a key.
     let older = parse(REPORT).unwrap().to_yaml().replace("artifacts:\n  keep: 1\n", "");
-    assert_eq!(Specification::from_stored(&older).unwrap().artifacts, Artifacts::default());
+    assert_eq!(
+        Specification::from_stored(&older, &Models::default()).unwrap().artifacts,
+        Artifacts::default()
+    );
 }
 
 #[test]
 fn a_specification_survives_being_stored() {
     let specification = parse(REPORT).unwrap();
-    assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    assert_eq!(
+        Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+        specification
+    );
     insta::assert_snapshot!(specification.to_yaml());
 }
 
@@ -108,7 +115,10 @@ fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
     ] {
         let specification = metric(text);
         assert_eq!(specification.metric, Objective { name: name.into(), goal, used }, "{text}");
-        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+        assert_eq!(
+            Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+            specification
+        );
     }
     let set = parse_with(REPORT, &["metric.use=best"]).unwrap();
     assert_eq!(set.metric.used, MetricUse::Best);
@@ -120,7 +130,7 @@ fn which_epoch_ranks_is_the_last_unless_the_file_says_the_best() {
 #[test]
 fn a_stored_sweep_may_rank_by_the_goal_that_older_versions_took() {
     let worst = parse(REPORT).unwrap().to_yaml().replace("goal: maximize", "goal: minimize");
-    assert_eq!(Specification::from_stored(&worst).unwrap().metric.goal, Goal::Minimize);
+    assert_eq!(Specification::from_stored(&worst, &Models::default()).unwrap().metric.goal, Goal::Minimize);
 }
 
 #[test]
@@ -163,7 +173,7 @@ fn overrides_go_over_the_file_in_order() {
 fn a_validation_set_that_is_named_is_kept_and_leaves_nothing_to_hold_out() {
     let specification = parse("name: x\ndataset: {path: d, val_path: d/other}\n").unwrap();
     assert_eq!(images(&specification).val_path, Some(PathBuf::from("d/other")));
-    let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
+    let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
     assert_eq!(stored, specification);
     let other = parse("name: x\ndataset: {path: d}\n").unwrap();
     assert!(specification.changes_from(&other).iter().any(|change| change.key == "dataset.val_path"));
@@ -205,7 +215,10 @@ fn a_text_is_set_as_it_stands() {
     ] {
         let specification = parse_with(REPORT, &[&format!("dataset.path={text}")]).unwrap();
         assert_eq!(specification.dataset_path(), Path::new(text));
-        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+        assert_eq!(
+            Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+            specification
+        );
         if !text.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
             assert_eq!(parse_with(REPORT, &[&format!("name={text}")]).unwrap().name, text);
         }
@@ -220,7 +233,10 @@ fn a_text_in_a_file_is_no_number() {
             (specification.name.as_str(), specification.dataset_path().to_str().unwrap()),
             (text, text)
         );
-        assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+        assert_eq!(
+            Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+            specification
+        );
     }
 }
 
@@ -294,7 +310,10 @@ fn what_is_set_is_bounded_and_so_is_what_is_said_of_it() {
     }
     assert!(parse_with(REPORT, &[&dots]).unwrap_err().to_string().contains("at most 4 parts"));
     assert!(
-        parse_with(REPORT, &vec!["epochs=1"; 1_001]).unwrap_err().to_string().contains("1001 values are set")
+        parse_with(REPORT, &vec!["epochs=1"; 1_001])
+            .unwrap_err()
+            .to_string()
+            .contains("there are 1001 overrides")
     );
     let large = format!("name={}", "x".repeat(FILE_BYTES_MAX));
     assert!(parse_with(REPORT, &[&large]).unwrap_err().to_string().contains("more than the 1048576"));
@@ -467,7 +486,7 @@ fn a_file_of_ten_megabytes_is_refused_unread() {
 }
 
 /// A sweep file in which some pieces are something else.
-fn damaged_file() -> impl Strategy<Value = String> {
+fn corrupt_file() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(String::new()),
         Just("&a [*a, *a]".to_owned()),
@@ -497,10 +516,10 @@ fn damaged_file() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in damaged_file()) {
+    fn whatever_a_file_says_it_is_a_sweep_that_can_be_kept_or_an_error_that_names_the_file(text in corrupt_file()) {
         match parse(&text) {
             Ok(specification) => {
-                let stored = Specification::from_stored(&specification.to_yaml());
+                let stored = Specification::from_stored(&specification.to_yaml(), &Models::default());
                 // Notes are of the file, not of the sweep.
                 let specification = Specification { notes: Vec::new(), ..specification };
                 prop_assert_eq!(stored.map_err(|error| error.to_string()), Ok(specification));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use terms::{
     Objective,
     manifest::{
-        DatasetKind, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress, Scale,
-        builtin,
+        DatasetKind, Described, InPack, Manifest, ManifestMetric, ManifestParameter, ParameterKind, Progress,
+        Scale,
     },
     snapshot::SnapshotId,
 };
@@ -16,11 +16,10 @@ use crate::space::Axis;
 /// The name of the manifest of a program.
 pub const PROGRAM: &str = "program";
 
-/// What is swept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trainable {
     /// A model that trainers know, as its manifest describes it.
-    Model(Arc<Manifest>),
+    Model(Described),
     /// A program that each job runs.
     Program(Arc<Program>),
 }
@@ -38,9 +37,9 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Which files next to the sweep file are sent to workers: paths and globs relative to it.
     pub files: Vec<String>,
-    /// Those files as they were sent, which decides numbers; none where none were.
+    /// Those files as they were sent, which decide results; none where none were.
     pub snapshot: Option<SnapshotId>,
-    /// Where its metrics come from, next to the channel that is always there.
+    /// Where its metrics come from, besides the channel, which is always available.
     pub metrics: MetricSource,
 }
 
@@ -54,7 +53,7 @@ pub enum ArgumentStyle {
     Wandb,
 }
 
-/// Where the metrics of a program come from, next to the channel that is always there.
+/// Where the metrics of a program come from, besides the channel, which is always available.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MetricSource {
     /// A regular expression with named groups, for lines that the program prints.
@@ -63,10 +62,10 @@ pub struct MetricSource {
     pub csv: Option<String>,
 }
 
-/// What one job takes up; none for one slot.
+/// What one job occupies; none for one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resources {
-    /// GPUs of the job; 0 to leave them to others.
+    /// GPUs of the job: 1 has it run on the slot of a GPU, 0 hides the slot's GPU from it.
     pub gpus: Option<u32>,
     /// Processors of the job.
     pub cpus: Option<u32>,
@@ -75,16 +74,19 @@ pub struct Resources {
 }
 
 impl Trainable {
-    /// The built-in model of this name.
-    pub fn model(name: &str) -> Option<Self> {
-        builtin(name).map(|manifest| Self::Model(Arc::new(manifest.clone())))
-    }
-
     /// Its name: a model's own, or [`PROGRAM`].
     pub fn name(&self) -> &str {
         match self {
             Self::Model(manifest) => &manifest.name,
             Self::Program(_) => PROGRAM,
+        }
+    }
+
+    /// The model, where it is one.
+    pub fn model(&self) -> Option<&Described> {
+        match self {
+            Self::Model(model) => Some(model),
+            Self::Program(_) => None,
         }
     }
 
@@ -98,7 +100,6 @@ impl Trainable {
 }
 
 impl ArgumentStyle {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::Argparse, Self::Wandb];
 
     /// The name in sweep files.
@@ -110,8 +111,29 @@ impl ArgumentStyle {
     }
 }
 
+/// How many threads the usual libraries take, by their own variables.
+const THREAD_VARIABLES: [&str; 4] =
+    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"];
+
 impl Program {
-    /// About how much memory it takes up.
+    /// The same with what its jobs' resources mean for its environment. What the sweep file says of a variable itself counts.
+    pub fn with_resources(self: &Arc<Self>, resources: &Resources) -> Arc<Self> {
+        let threads = resources.cpus.map(|cpus| THREAD_VARIABLES.map(|name| (name, cpus.to_string())));
+        let hidden = (resources.gpus == Some(0)).then(|| ("CUDA_VISIBLE_DEVICES", String::new()));
+        let mut added = threads.into_iter().flatten().chain(hidden).peekable();
+        if added.peek().is_none() {
+            return Arc::clone(self);
+        }
+        let mut program = Self::clone(self);
+        for (name, value) in added {
+            if !program.env.iter().any(|(known, _)| known == name) {
+                program.env.push((name.to_owned(), value));
+            }
+        }
+        Arc::new(program)
+    }
+
+    /// Roughly the memory that it takes.
     pub fn bytes(&self) -> usize {
         let texts = self
             .command

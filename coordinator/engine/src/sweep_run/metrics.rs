@@ -1,5 +1,5 @@
-//! The metrics of a sweep: what a worker reports by name becomes a row of values in the order of the sweep's names, which grow
-//! with what comes in.
+//! The metrics of a sweep: a worker's named values become a row in the order of the sweep's metric names, to which new
+//! ones are added.
 
 use std::sync::Arc;
 
@@ -7,21 +7,20 @@ use terms::{EpochReport, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, MISSING, Metri
 
 use super::SweepRun;
 
-/// Values that were not kept, since the coordinator started.
+/// Values that were dropped since the coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOutMetrics {
-    /// How many.
     pub values: u64,
-    /// Why, with the first such name, for people; empty where all were kept.
+    /// Why, with the first such name, for people; empty where none was dropped.
     pub reason: String,
 }
 
-/// What an epoch brought, in the order of its sweep's names.
+/// The results of an epoch, in the order of its sweep's metric names.
 pub(crate) struct Measured {
     pub(crate) row: MetricRow,
-    /// Names that the sweep did not have.
+    /// Names that are new to the sweep.
     pub(crate) named: Vec<Arc<str>>,
-    /// The value of the objective, where it can be ranked: a number, and no infinity.
+    /// The value of the objective, where it can be ranked: a finite number.
     pub(crate) objective: Option<f64>,
 }
 
@@ -31,19 +30,13 @@ impl SweepRun {
         self.metrics.get(row, &self.definition.metric.name).filter(|value| value.is_finite())
     }
 
-    /// Takes in what an epoch brought. New names are the sweep's from now on; what has no room, or no proper name, is counted.
+    /// Takes in the results of an epoch. New names become the sweep's; what has no room, or no valid name, is counted.
     pub(crate) fn measure(&mut self, report: &EpochReport) -> Measured {
         let known = self.metrics.len();
-        let definition = Arc::clone(&self.definition);
         let mut values = [MISSING; METRICS_MAX];
-        let mut objective = None;
         for (place, (name, value)) in report.metrics.iter().enumerate() {
-            let is_objective = **name == *definition.metric.name;
-            match self.place_of(place, name, is_objective) {
-                Ok(index) => {
-                    values[index] = *value;
-                    objective = if is_objective { Some(*value) } else { objective };
-                }
+            match self.place_of(place, name) {
+                Ok(index) => values[index] = *value,
                 Err(error) => {
                     self.left_out.values += 1;
                     if self.left_out.reason.is_empty() {
@@ -53,21 +46,20 @@ impl SweepRun {
                 }
             }
         }
-        Measured {
-            row: MetricRow::new(&values[..self.metrics.len()]),
-            named: self.metrics.names()[known..].to_vec(),
-            objective: objective.filter(|value| value.is_finite()),
-        }
+        let row = MetricRow::new(&values[..self.metrics.len()]);
+        let objective = self.objective_of(&row);
+        Measured { row, named: self.metrics.names()[known..].to_vec(), objective }
     }
 
-    /// The place of a metric, which may be new. The last one is kept free for the objective.
-    fn place_of(&mut self, guess: usize, name: &str, is_objective: bool) -> Result<usize, MetricNameError> {
+    /// The index of a metric, which may be new. The last one is reserved for the objective.
+    fn place_of(&mut self, guess: usize, name: &str) -> Result<usize, MetricNameError> {
         if let Some(index) = self.metrics.index_near(guess, name) {
             return Ok(index);
         }
+        let objective = &*self.definition.metric.name;
         let is_full = self.metrics.len() == METRICS_MAX - 1
-            && !is_objective
-            && self.metrics.index(&self.definition.metric.name).is_none();
+            && name != objective
+            && self.metrics.index(objective).is_none();
         if is_full { Err(MetricNameError::TooMany) } else { self.metrics.add(name) }
     }
 }

@@ -1,4 +1,4 @@
-//! A sweep made of what the store kept.
+//! Rebuilds a sweep from what the store kept.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use domain::{
 };
 use terms::JobState;
 
-use super::{ActiveAttempt, SweepRun, WaitingJob};
+use super::{ActiveAttempt, Lease, Progress, SweepRun, WaitingJob};
 use crate::{
     job_control::STOPPED,
     mutants::{self, Mutant},
@@ -17,12 +17,13 @@ use crate::{
 };
 
 impl SweepRun {
-    /// As the store has it; every lease lasts until `deadline_ms`.
+    /// The sweep as the store has it; every lease lasts until `deadline_ms`.
     pub(crate) fn restored(stored: StoredSweep, deadline_ms: u64) -> Result<Self, RestoreError> {
         let id = stored.sweep;
-        let definition = SweepDefinition::from_stored(id, &stored.specification)
+        let definition = SweepDefinition::from_stored(id, &stored.specification, stored.manifest.as_deref())
             .map_err(|source| RestoreError::Definition { sweep: id, source })?;
-        if stored.next_fresh.max(stored.ahead.last().map_or(0, |last| last + 1)) > definition.job_count() + 1
+        if stored.next_unstarted.max(stored.out_of_order.last().map_or(0, |last| last + 1))
+            > definition.job_count() + 1
         {
             return Err(RestoreError::Contradiction(format!("sweep {id} has results beyond its last job")));
         }
@@ -30,9 +31,12 @@ impl SweepRun {
         run.state = stored.state;
         run.ended_unix_ms = stored.ended_unix_ms;
         run.dataset = stored.dataset.map(Arc::new);
-        run.next_unstarted = stored.next_fresh;
-        run.out_of_order =
-            if mutants::is_on(Mutant::JobsAheadForgotten) { Default::default() } else { stored.ahead };
+        run.next_unstarted = stored.next_unstarted;
+        run.out_of_order = if mutants::is_on(Mutant::OutOfOrderForgotten) {
+            Default::default()
+        } else {
+            stored.out_of_order
+        };
         run.best = stored.best;
         run.metrics = stored.metrics;
         run.weights = Weights::restored(stored.weights);
@@ -72,14 +76,14 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
                 pack_key: None,
                 pack_size_max: None,
                 dataset_path: run.dataset_path().into(),
-                deadline_ms,
+                lease: Lease::until(deadline_ms),
                 started: attempt.started,
                 resumed_epochs: 0,
                 is_last: reason == STOPPED,
                 history,
                 epochs_total: run.definition.budget(job),
                 train_seconds: attempt.train_seconds,
-                progress: (
+                progress: Progress::reported(
                     attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),
                     0.0,
                 ),

@@ -1,4 +1,4 @@
-//! How a sweep and its jobs change. Each change gives back the record of it, for whoever changes them to make durable.
+//! How a sweep and its jobs change. Each change returns its record, which the caller makes durable.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use super::{ActiveAttempt, SweepRun, WaitingJob};
 use crate::EndsSeen;
 
 impl SweepRun {
-    /// Takes a state that is not final.
+    /// Enters a state that is not final.
     pub(crate) fn change_state(&mut self, state: SweepState) -> Record {
         debug_assert!(!state.is_final(), "a sweep ends by `finish`");
         self.become_state(state, None)
     }
 
-    /// Has its end.
+    /// Enters a final state.
     pub(crate) fn finish(&mut self, state: SweepState, unix_ms: u64) -> Record {
         debug_assert!(state.is_final(), "a sweep ends in a final state");
-        // Jobs may have been cancelled that a list lacks which is taken for all of them.
+        // A list that was read as complete may lack jobs that are cancelled now.
         self.ends = EndsSeen::default();
         self.become_state(state, Some(unix_ms))
     }
@@ -37,7 +37,7 @@ impl SweepRun {
         Record::SweepChanged { sweep: self.id, state, ended_unix_ms }
     }
 
-    /// Has other jobs or settings from now on.
+    /// Takes a definition with other jobs or settings.
     pub(crate) fn redefine(&mut self, definition: Arc<SweepDefinition>) -> Record {
         let record = Record::SweepExtended {
             sweep: self.id,
@@ -49,7 +49,7 @@ impl SweepRun {
         record
     }
 
-    /// Trains on this data set from now on; nothing changes where it does already.
+    /// Sets the data set that the sweep trains on; nothing changes where it is the same.
     pub(crate) fn find_dataset(&mut self, dataset: DatasetSummary) -> Option<Record> {
         if self.dataset.as_deref() == Some(&dataset) {
             return None;
@@ -64,13 +64,13 @@ impl SweepRun {
         self.active.insert(job, active);
     }
 
-    /// An attempt gives its lease up; nothing where it has none.
+    /// Ends the lease of an attempt; nothing where it has none.
     pub(crate) fn end(&mut self, attempt: AttemptKey) -> Option<ActiveAttempt> {
         self.active(attempt)?;
         self.active.remove(&attempt.job.job)
     }
 
-    /// A job whose attempt has ended is tried again, in a pack of at most `pack_size_max`.
+    /// Puts a job whose attempt has ended back to wait, with packs of at most `pack_size_max`.
     pub(crate) fn wait_again(
         &mut self,
         ended: &ActiveAttempt,
@@ -83,7 +83,7 @@ impl SweepRun {
         self.waiting.insert(job, waiting);
     }
 
-    /// A job whose attempt has ended has its end.
+    /// Ends a job whose attempt has ended.
     pub(crate) fn end_job(&mut self, ended: &ActiveAttempt, job: u64, state: JobState) {
         debug_assert!(JobState::Running.may_become(state) && state.is_final(), "{state:?} is no end");
         self.count_end(job, state, ended.objective, ended.best.as_ref().map(|best| best.value));
@@ -102,7 +102,7 @@ impl SweepRun {
         Some(self.cancelled(job, history, reason))
     }
 
-    /// Jobs that wait for another attempt get none.
+    /// Cancels all jobs that wait for another attempt.
     pub(crate) fn cancel_waiting(&mut self, reason: &str) -> Vec<Record> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting.into_iter().map(|(job, waiting)| self.cancelled(job, waiting.history, reason)).collect()
@@ -115,7 +115,8 @@ impl SweepRun {
         Record::JobChanged { job: self.job_key(job), state, history, reason: reason.to_owned() }
     }
 
-    /// Has a job that failed or was cancelled wait again, its failures forgotten; nothing where it is no such job any more.
+    /// Puts a job that failed or was cancelled back to wait, with its failures forgotten; nothing where it no longer is
+    /// such a job.
     pub(crate) fn try_again(&mut self, EndedJob { job, attempts, state }: EndedJob) -> Option<Record> {
         let is_open = self.state_of(job).is_some();
         let count = match state {
@@ -137,12 +138,12 @@ impl SweepRun {
         })
     }
 
-    /// What was seen of the ends of its jobs is of no use from now on.
+    /// Invalidates lists of ended jobs that were read before.
     pub(crate) fn outdate_ends(&mut self) {
         self.ends = EndsSeen::default();
     }
 
-    /// The state of a job without an end.
+    /// The state of a job that has not ended.
     fn state_of(&self, job: u64) -> Option<JobState> {
         if self.active.contains_key(&job) {
             return Some(JobState::Running);
@@ -155,7 +156,7 @@ impl SweepRun {
         JobKey { sweep: self.id, job }
     }
 
-    /// Jobs wait and none runs, since then; or that is not so.
+    /// Notes since when jobs wait and none runs; or that this is not so.
     pub(crate) fn idle(&mut self, since_ms: Option<u64>) {
         if since_ms.is_none() {
             return self.moves();
@@ -163,7 +164,7 @@ impl SweepRun {
         self.idle_since_ms = since_ms;
     }
 
-    /// Watchers are told why nothing runs; whether that is news.
+    /// Notes what watchers are told about why nothing runs; returns whether it is new.
     pub(crate) fn tell_idle(&mut self, text: String) -> bool {
         let is_new = text != self.idle_told;
         self.idle_told = text;

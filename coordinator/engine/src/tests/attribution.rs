@@ -69,7 +69,7 @@ fn three_jobs_that_crash_on_one_worker_alone_set_it_aside() {
 }
 
 #[test]
-fn a_worker_that_is_all_there_is_is_never_set_aside_for_its_jobs() {
+fn a_worker_that_is_all_there_is_is_never_quarantined_for_its_jobs() {
     let mut cluster = Cluster::with_sweep(9, "execution: {attempts_max: 1}");
     cluster.connect(1, "bad", 1, &[]);
     cluster.connect(2, "good", 1, &[]);
@@ -96,11 +96,11 @@ fn a_job_that_crashes_everywhere_is_no_workers_fault() {
         given.extend(cluster.grants());
         given.sort_by_key(|(_, attempt)| std::cmp::Reverse(attempt.attempt));
     }
-    assert_eq!(cluster.counts(), [0, 0, 0, 0, 6, 0], "nothing waits for ever");
+    assert_eq!(cluster.counts(), [0, 0, 0, 0, 6, 0], "nothing waits indefinitely");
 }
 
 #[test]
-fn a_worker_that_keeps_saying_what_cannot_be_is_set_aside() {
+fn a_worker_that_keeps_saying_what_cannot_be_is_quarantined() {
     let mut cluster = Cluster::with_sweep(9, "");
     cluster.connect(1, "odd", 1, &[]);
     for _ in 0..20 {

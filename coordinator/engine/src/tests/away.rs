@@ -232,7 +232,7 @@ fn the_reason_why_jobs_wait_is_the_schedulers_own() {
     cluster.train(1, key(1, 1));
     assert_eq!(
         waiting(&mut cluster),
-        (Why::NoWorker, "every connected worker leaves: a: it is tired".to_owned())
+        (Why::NoWorker, "every connected worker is leaving: a: it is tired".to_owned())
     );
     cluster.connect(2, "b", 1, &[]);
     assert_eq!(waiting(&mut cluster).0, Why::MaxParallel);

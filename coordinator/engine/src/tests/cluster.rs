@@ -8,8 +8,12 @@ use domain::{
     record::{History, Record, StoredAttempt, StoredJob, StoredSweep},
     specification::{Specification, SpecificationSource},
 };
-use terms::{AttemptKey, EpochMetrics, MetricSchema, Outcome, SweepId, SweepState};
+use terms::{
+    AttemptKey, MetricSchema, Outcome, SweepId, SweepState,
+    manifest::{Described, builtins_described},
+};
 
+use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, Command, ControlError, Effect, EndsSeen, Engine, EngineConfig, Event, Heartbeat,
     HeldAttempt, Hello, Issued, Issuer, Now, Output, Query, SessionId, SlotDescription, SweepView, ToWorker,
@@ -36,6 +40,10 @@ pub(super) struct Cluster {
     pub(super) disk_stands_still: bool,
     /// Whether workers that connect run users' programs.
     pub(super) runs_programs: bool,
+    /// The devices of the slots of workers that connect, in turn.
+    pub(super) devices: Vec<&'static str>,
+    /// What the trainers of workers that connect train.
+    pub(super) models: Vec<Described>,
 }
 
 /// A sweep of `jobs` jobs of two epochs, with more keys of the file.
@@ -48,7 +56,7 @@ pub(super) fn specification(jobs: u32, more: &str) -> Specification {
 }
 
 /// A sweep of `jobs` jobs of two epochs that may all be trained in one pack, with more keys of the file.
-pub(super) fn mates(jobs: u32, more: &str) -> Specification {
+pub(super) fn packable(jobs: u32, more: &str) -> Specification {
     let text = format!(
         "name: test\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: 2}}\n  \
          learning_rate: {{min: 1, max: {jobs}, count: {jobs}}}\n{more}"
@@ -90,6 +98,8 @@ impl Cluster {
             predecessors: Vec::new(),
             disk_stands_still: false,
             runs_programs: false,
+            devices: vec!["cpu"],
+            models: builtins_described().to_vec(),
         }
     }
 
@@ -124,8 +134,8 @@ impl Cluster {
             created_unix_ms: 0,
             ended_unix_ms: None,
             dataset: None,
-            next_fresh: 2,
-            ahead: Default::default(),
+            next_unstarted: 2,
+            out_of_order: Default::default(),
             finals: Vec::new(),
             best: Default::default(),
             weights: Vec::new(),
@@ -140,7 +150,6 @@ impl Cluster {
         Now { monotonic_ms: self.now_ms, unix_ms: 1_000_000 + self.now_ms }
     }
 
-    /// Something happens.
     pub(super) fn hear(&mut self, event: Event) {
         let output = self.engine.hear(self.now(), event);
         self.take(output);
@@ -223,7 +232,7 @@ impl Cluster {
         self.connect_packing(session, name, instance, (slots, 1), held);
     }
 
-    /// As [`Self::connect_process`], with slots that take packs of so many jobs.
+    /// As [`Self::connect_process`], with slots that take packs of up to this many jobs.
     pub(super) fn connect_packing(
         &mut self,
         session: u64,
@@ -234,7 +243,7 @@ impl Cluster {
     ) {
         let slot = |index| SlotDescription {
             index,
-            device: "cpu".into(),
+            device: self.devices[index as usize % self.devices.len()].into(),
             description: String::new(),
             pack_size_max,
         };
@@ -251,6 +260,7 @@ impl Cluster {
                 .collect(),
             draining: false,
             runs_programs: self.runs_programs,
+            models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });
     }
@@ -325,7 +335,7 @@ impl Cluster {
         self.ask(&DescribeSweep::new(SweepId(1)))
     }
 
-    /// What to show with jobs that have ended as they have by now.
+    /// The current state of the ends of the sweep's jobs.
     pub(super) fn ends(&mut self) -> EndsSeen {
         self.ask(&SeeEnds(SweepId(1)))
     }

@@ -170,7 +170,7 @@ fn a_worker_that_refused_a_sweep_may_try_it_again() {
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
 }
 
-/// How often a worker was told to leave since the last look.
+/// How often a worker was told to leave since the last call.
 fn drains(cluster: &mut Cluster) -> usize {
     let told = |effect: &Effect| matches!(effect, Effect::Send { message: ToWorker::Drain { .. }, .. });
     cluster.take_effects().into_iter().filter(told).count()
@@ -226,7 +226,7 @@ fn a_limit_that_changes_counts_for_what_is_granted_from_then_on() {
     let raised = cluster.order(raise.clone());
     assert_eq!((raised.added_jobs, raised.sweep.job_count()), (0, 6));
     assert_eq!(cluster.grants().len(), 2);
-    // Asked again, and by somebody who had not seen it: refused, so that nothing is lost.
+    // Asked again, and by someone who had not seen it: refused, so that nothing is lost.
     for stale in [raise, late] {
         assert_eq!(cluster.refusal(stale), ControlError::Overtaken);
     }
@@ -421,7 +421,7 @@ fn whether_a_worker_knows_that_it_was_drained_is_what_it_says_itself() {
         (worker.status, worker.has_said_draining)
     };
     let draining = WorkerStatus::Draining;
-    // So it is after a restart, too, that has forgotten what it was told: it will not say so.
+    // The same after a restart, when it has forgotten the order: it will not confirm it.
     assert_eq!(knows(cluster.ask(&DescribeWorker(a()))), (WorkerStatus::Connected, false));
     assert_eq!(knows(cluster.order(Drain(a()))), (draining, false));
     // The stream breaks before it has heard of it.

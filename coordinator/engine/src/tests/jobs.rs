@@ -1,9 +1,10 @@
 //! Grants, events, ends and retries.
 
 use domain::record::{History, Record};
-use terms::{AttemptState, EpochMetrics, EpochReport, JobState, Outcome, SweepId, SweepState};
+use terms::{AttemptState, EpochReport, JobState, Outcome, SweepId, SweepState};
 
 use super::cluster::{Cluster, dataset, ended, key, metrics, specification};
+use super::epoch::EpochMetrics;
 use crate::{AttemptEvent, Effect, command::Extend};
 
 #[test]
@@ -232,7 +233,7 @@ fn an_extension_may_rank_by_other_epochs() {
     let definition = cluster.definition();
     let more = definition.extended(specification(3, "metric: {use: best}")).unwrap();
     cluster.order(Extend { sweep: SweepId(1), base: definition, definition: more.into() });
-    assert_eq!(best(&mut cluster), Some((1, 0.9)), "what is done is ranked anew");
+    assert_eq!(best(&mut cluster), Some((1, 0.9)), "finished jobs are ranked again");
     train_to(&mut cluster, 3, [(0.95, None), (0.1, None)]);
     assert_eq!(best(&mut cluster), Some((3, 0.95)));
 }

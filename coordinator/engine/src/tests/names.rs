@@ -202,7 +202,7 @@ fn after_a_restart_a_name_is_the_one_workers_that_holds_what_runs_there() {
     cluster.epoch(2, key(1, 1), 2);
     cluster.event(2, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!((cluster.counts(), cluster.history()), ([0, 0, 1, 0, 0, 0], History::default()));
-    // Where nobody comes back with it within its lease, a newcomer is as good as any.
+    // If no one comes back with it within its lease, any newcomer is accepted.
     let mut cluster = Cluster::restarted(History::default(), "", true);
     cluster.pass(LEASE_MS);
     cluster.connect_process(1, "a", "twin", 1, &[]);

@@ -1,16 +1,17 @@
 //! Packs: several jobs of one slot.
 
 use domain::record::Record;
-use terms::{AttemptKey, AttemptState, EpochMetrics, JobState, Outcome};
+use terms::{AttemptKey, AttemptState, JobState, Outcome};
 
-use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, mates, metrics};
+use super::cluster::{Cluster, LEASE_MS, dataset, ended, key, metrics, packable};
+use super::epoch::EpochMetrics;
 use crate::{AttemptEvent, Event, SessionId};
 
-/// One worker with so many slots that take packs, and a sweep of mates.
+/// One worker with `slots` slots that take packs, and a sweep whose jobs can share a pack.
 fn cluster(jobs: u32, more: &str, slots: u32) -> Cluster {
     let mut cluster = Cluster::new();
     cluster.connect_packing(1, "a", "one", (slots, 64), &[]);
-    cluster.submit_this(mates(jobs, more));
+    cluster.submit_this(packable(jobs, more));
     cluster
 }
 
@@ -20,7 +21,7 @@ fn packs(cluster: &mut Cluster) -> Vec<Vec<u64>> {
     cluster.packs().into_iter().map(jobs).collect()
 }
 
-/// Every job of a pack trains both of its epochs, each of which takes so many seconds.
+/// Every job of a pack trains both of its epochs, each of which takes `epoch_seconds`.
 fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) {
     for &job in jobs {
         cluster.start(1, key(job, attempt));
@@ -33,7 +34,7 @@ fn train(cluster: &mut Cluster, jobs: &[u64], attempt: u32, epoch_seconds: f64) 
 }
 
 #[test]
-fn a_slot_that_takes_packs_is_given_mates_and_the_record_says_how_many() {
+fn a_slot_that_takes_packs_is_given_a_pack_and_the_record_says_how_many() {
     let mut cluster = cluster(5, "", 1);
     assert_eq!(packs(&mut cluster), [[1, 2, 3, 4]]);
     let sizes = cluster.records.iter().filter_map(|record| match record {
@@ -47,12 +48,12 @@ fn a_slot_that_takes_packs_is_given_mates_and_the_record_says_how_many() {
 #[test]
 fn only_jobs_of_one_shape_and_order_share_a_pack_and_none_is_forgotten() {
     let mut cluster = cluster(3, "exclude: [{learning_rate: 2, batch_size: 64}]\n", 1);
-    cluster.submit_this(mates(1, ""));
+    cluster.submit_this(packable(1, ""));
     let mut two = Cluster::new();
     two.connect_packing(1, "a", "one", (1, 64), &[]);
-    let text = mates(3, "").to_yaml().replace("batch_size: {value: 32}", "batch_size: {values: [32, 64]}");
+    let text = packable(3, "").to_yaml().replace("batch_size: {value: 32}", "batch_size: {values: [32, 64]}");
     let text = text.replace("batch_size:\n    value: 32", "batch_size:\n    values: [32, 64]");
-    two.submit_this(domain::specification::Specification::from_stored(&text).unwrap());
+    two.submit_this(domain::specification::Specification::from_stored(&text, &Default::default()).unwrap());
     assert_eq!(packs(&mut two), [[1, 3, 5]], "{text}");
     train(&mut two, &[1, 3, 5], 1, 1.0);
     assert_eq!(packs(&mut two), [[2, 4, 6]]);
@@ -66,7 +67,7 @@ fn what_waits_is_dealt_out_over_the_free_slots() {
     assert_eq!(packs(&mut three), [[1, 2], [3, 4], [5, 6]]);
     let mut tail = cluster(8, "", 2);
     assert_eq!(packs(&mut tail), [[1, 2, 3, 4], [5, 6, 7, 8]]);
-    tail.submit_this(mates(6, ""));
+    tail.submit_this(packable(6, ""));
     (1..=4).for_each(|job| tail.train(1, key(job, 1)));
     assert_eq!(packs(&mut tail), [[1, 2, 3]], "the other slot is free soon");
     let mut limited = cluster(6, "execution: {max_parallel: 3}", 1);
@@ -82,7 +83,7 @@ fn slots_that_take_no_packs_take_nothing_from_the_share_of_those_that_do() {
     let mut cluster = Cluster::new();
     cluster.connect(1, "a", 3, &[]);
     cluster.connect_packing(2, "b", "one", (2, 64), &[]);
-    cluster.submit_this(mates(9, ""));
+    cluster.submit_this(packable(9, ""));
     assert_eq!(packs(&mut cluster), [vec![1], vec![2], vec![3], vec![4, 5, 6], vec![7, 8, 9]]);
 }
 
@@ -185,7 +186,7 @@ fn a_job_that_takes_its_pack_with_it_ends_up_alone_and_is_charged_alone() {
 #[test]
 fn a_job_is_not_blamed_for_workers_that_its_pack_was_lost_with() {
     let mut cluster = Cluster::new();
-    cluster.submit_this(mates(2, ""));
+    cluster.submit_this(packable(2, ""));
     for (session, name) in (1..).zip(["a", "b", "c", "d"]) {
         cluster.connect_packing(session, name, "one", (1, 64), &[]);
         cluster.pass(LEASE_MS + 1);

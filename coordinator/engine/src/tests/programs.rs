@@ -46,7 +46,7 @@ fn a_program_that_the_only_worker_for_it_rejects_fails_whatever_others_could_run
     cluster.connect(2, "open", 1, &[]);
     assert_eq!(cluster.grants(), [(2, key(1, 1))]);
     cluster.event(2, key(1, 1), ended(Outcome::Rejected, "there is no python3"));
-    // It is asked for the next one, as nobody else can be.
+    // It gets the next one, as no other worker can.
     assert_eq!(cluster.grants(), [(2, key(2, 1))]);
     cluster.event(2, key(2, 1), ended(Outcome::Rejected, "there is no python3"));
     assert_eq!(cluster.grants(), []);

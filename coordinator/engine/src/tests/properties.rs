@@ -7,7 +7,7 @@ use domain::record::{EndedJob, Record};
 use proptest::prelude::*;
 use terms::{AttemptKey, AttemptState, JobKey, JobState, Outcome, SweepId, SweepState, VariantArray};
 
-use super::cluster::{Cluster, ended, key, mates, specification};
+use super::cluster::{Cluster, ended, key, packable, specification};
 use crate::{
     AttemptEvent, Event, JobEnd, SessionId,
     command::{Cancel, Drain, EndJob, Pause, Resume, Retry, Stop},
@@ -225,7 +225,7 @@ proptest! {
         packs in any::<bool>(),
     ) {
         let mut cluster = Cluster::new();
-        cluster.submit_this(if packs { mates(JOBS, "") } else { specification(JOBS, "") });
+        cluster.submit_this(if packs { packable(JOBS, "") } else { specification(JOBS, "") });
         let mut ledger = Ledger::default();
         let mut next_session = 1;
         for step in steps {

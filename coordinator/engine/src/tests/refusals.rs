@@ -16,8 +16,8 @@ fn states(cluster: &mut Cluster) -> Vec<WorkerStatus> {
     page.workers.into_iter().map(|worker| worker.status).collect()
 }
 
-/// `good` has begun job 1, and three jobs crashed on `bad`, which is set aside.
-fn with_one_set_aside() -> Cluster {
+/// `good` has begun job 1, and three jobs crashed on `bad`, which is quarantined.
+fn with_one_quarantined() -> Cluster {
     let mut cluster = Cluster::with_sweep(9, "execution: {attempts_max: 1}");
     cluster.connect(1, "good", 1, &[]);
     cluster.connect(2, "bad", 1, &[]);
@@ -32,7 +32,7 @@ fn with_one_set_aside() -> Cluster {
 
 #[test]
 fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
-    let mut cluster = with_one_set_aside();
+    let mut cluster = with_one_quarantined();
     cluster.event(1, key(1, 1), ended(Outcome::Rejected, "no such data set"));
     assert_eq!(cluster.grants(), [(2, key(1, 2))], "the other one is all that is left");
     assert_eq!(states(&mut cluster), [WorkerStatus::Connected, WorkerStatus::Connected]);
@@ -41,8 +41,8 @@ fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
 }
 
 #[test]
-fn a_worker_that_is_set_aside_is_given_the_sweeps_that_only_it_can_run() {
-    let mut cluster = with_one_set_aside();
+fn a_worker_that_is_quarantined_is_given_the_sweeps_that_only_it_can_run() {
+    let mut cluster = with_one_quarantined();
     cluster.order(Pause(terms::SweepId(1)));
     cluster.submit(2, "execution: {attempts_max: 1}");
     cluster.train(1, key(1, 1));

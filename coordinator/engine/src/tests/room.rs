@@ -1,4 +1,4 @@
-//! What is kept in memory of what others send is bounded, whoever sends how much.
+//! What is kept in memory of what others send is bounded, however much they send.
 
 use domain::definition::SweepDefinition;
 
@@ -25,6 +25,7 @@ fn hello(name: &str, slots: u32, description: &str) -> Hello {
         held: Vec::new(),
         draining: false,
         runs_programs: false,
+        models: terms::manifest::builtins_described().to_vec(),
     }
 }
 
@@ -63,7 +64,7 @@ fn what_is_kept_of_workers_hellos_is_bounded_in_bytes_for_all_together() {
 fn so_is_the_number_of_workers() {
     let (workers, reason, again) = let_in(1, "");
     assert_eq!(workers, 10_000);
-    assert!(reason.contains("10000 workers are connected already"), "{reason}");
+    assert!(reason.contains("10000 workers are already connected"), "{reason}");
     assert!(again);
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use domain::record::{Record, WeightsFile, WeightsState};
-use terms::{AttemptKey, EpochMetrics, JobKey, Outcome};
+use terms::{AttemptKey, JobKey, Outcome};
 
 use super::cluster::{Cluster, dataset, ended, metrics};
+use super::epoch::EpochMetrics;
 use crate::{
     AttemptEvent, ControlError, Effect, Event, SessionId, ToWorker, WeightsAnswer, WeightsNames,
     command::{Extend, GiveUpWeights, KeepWeights},

@@ -3,9 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
-use terms::{AttemptKey, WorkerName};
+use terms::{
+    AttemptKey, WorkerName,
+    manifest::{Described, ManifestHash},
+};
 
 use super::WorkerState;
 use crate::mutants::{self, Mutant};
@@ -16,6 +20,8 @@ pub(crate) struct Workers {
     all: BTreeMap<WorkerName, WorkerState>,
     /// Every worker with a free slot, and perhaps others. Slots become free here alone.
     may_have_free_slots: BTreeSet<WorkerName>,
+    /// The manifests of workers, each once however many workers have it.
+    manifests: BTreeMap<ManifestHash, Described>,
 }
 
 impl Workers {
@@ -28,16 +34,26 @@ impl Workers {
     }
 
     /// Puts a worker in the place of the one that had its name, all of its slots free.
-    pub(crate) fn insert(&mut self, name: WorkerName, worker: WorkerState) {
+    pub(crate) fn insert(&mut self, name: WorkerName, mut worker: WorkerState) {
+        worker.models.iter_mut().for_each(|model| *model = self.kept_once(model));
         self.may_have_free_slots.insert(name.clone());
         self.all.insert(name, worker);
+    }
+
+    /// The manifest as another worker has it already, where one does.
+    fn kept_once(&mut self, model: &Described) -> Described {
+        if let Some(known) = self.manifests.get(&model.hash()) {
+            return known.clone();
+        }
+        self.manifests.retain(|_, known| Arc::strong_count(known.manifest()) > 1);
+        self.manifests.insert(model.hash(), model.clone());
+        model.clone()
     }
 
     pub(crate) fn remove(&mut self, name: &WorkerName) -> Option<WorkerState> {
         self.all.remove(name)
     }
 
-    /// By name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&WorkerName, &WorkerState)> {
         self.all.iter()
     }

@@ -4,7 +4,7 @@ use super::numbers::{rounded, short};
 
 /// Largest number on an axis, so that no sum or difference of two is infinite; what is beyond it is beyond the axis.
 const LARGEST: f64 = 1e307;
-/// What is smaller than this is drawn as 0: a part of it may be no number any more.
+/// Smaller values are drawn as 0: a fraction of them may no longer be a number.
 const SMALLEST: f64 = 1e-300;
 /// Longest number that an axis shows in full.
 const FULL_CHARACTERS_MAX: usize = 7;
@@ -12,14 +12,14 @@ const FULL_CHARACTERS_MAX: usize = 7;
 /// Positive values whose largest is this many times their smallest are drawn on a logarithmic axis.
 pub(super) const LOGARITHMIC_FROM: f64 = 1_000.0;
 
-/// How numbers lie on an axis.
+/// How an axis maps numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
     Linear,
     Logarithmic,
 }
 
-/// An axis: what it spans and where its numbers stand. Ends and ticks of a logarithmic one are logarithms.
+/// An axis: its range and its ticks. On a logarithmic one, ends and ticks are logarithms.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
     low: f64,
@@ -40,8 +40,8 @@ impl Axis {
         Self { low: 1.0 - margin, high: last + margin, scale: Scale::Linear, ticks }
     }
 
-    /// Over all of `values` with room on both sides, in proportion to what they span; from 0 where the room would go below
-    /// and no value does.
+    /// Covers all of `values` with a margin on both sides in proportion to their range; starts at 0 if only the margin
+    /// would be negative.
     pub(super) fn around(values: impl Iterator<Item = f64>, margin: f64) -> Self {
         let mut lowest = f64::INFINITY;
         let values =
@@ -57,7 +57,7 @@ impl Axis {
         Self { low, high, scale: Scale::Logarithmic, ticks: logarithmic_ticks(low, high) }
     }
 
-    /// Over all of `values`: logarithmic where they are positive and span more than a linear one shows.
+    /// Covers all of `values`: logarithmic if they are positive and span more than a linear axis shows.
     pub(super) fn fitting<I: Iterator<Item = f64>>(values: impl Fn() -> I, margin: f64) -> Self {
         let (low, high) = values().fold((f64::INFINITY, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
         if low > 0.0 && high / low >= LOGARITHMIC_FROM {
@@ -71,28 +71,28 @@ impl Axis {
         self.scale
     }
 
-    /// Where a value lies: 0 at the axis's beginning, 1 at its end, and beyond them what is beyond it.
+    /// The position of a value: 0 at the axis's beginning, 1 at its end, and beyond them for values off the axis.
     pub(super) fn share(&self, value: f64) -> f64 {
-        // What has no logarithm is below everything.
+        // A value without a logarithm is below everything.
         let value = if self.scale == Scale::Logarithmic { value.max(0.0).log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
-    /// The numbers on the axis: their shares and texts.
+    /// The ticks: their positions and texts.
     pub(super) fn ticks(&self) -> impl Iterator<Item = (f64, &str)> {
         self.ticks.iter().map(|(tick, text)| ((tick - self.low) / (self.high - self.low), text.as_str()))
     }
 }
 
-/// The range of `values` with `margin` of its width on both sides; where they are all one, something around it that is in
-/// proportion to it, and 0 to 1 around 0.
+/// The range of `values` with `margin` of its width on both sides; where they are all equal, a range around the value
+/// in proportion to it, and 0 to 1 around 0.
 fn padded(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return (0.0, 1.0);
     }
-    // What rounding alone tells apart is one value.
+    // Values that differ only by rounding count as one.
     let (width, size) = (high - low, low.abs().max(high.abs()));
     match (width > size * 1e-9, size > SMALLEST) {
         (_, false) => (0.0, 1.0),
@@ -108,7 +108,8 @@ fn nice_step(raw: f64) -> f64 {
     steps.into_iter().find(|step| *step >= raw * (1.0 - 1e-9)).unwrap_or(raw)
 }
 
-/// Round numbers within the range, with as many decimals as tell them apart, or with a power of ten where that is long.
+/// Round numbers within the range, with as many decimals as tell them apart, or with a power of ten where that would be
+/// long.
 fn linear_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let step = nice_step((high - low) / 6.0);
     if !step.is_finite() || step <= 0.0 {
@@ -125,7 +126,7 @@ fn linear_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     ticks.into_iter().zip(texts).collect()
 }
 
-/// Ticks as texts that tell them apart, all in one form where their full lengths allow it.
+/// Ticks as distinct texts, all in one form where their length allows it.
 fn tick_texts(ticks: &[f64], step: f64) -> Vec<String> {
     let finest = step.log10().floor() as i32;
     let decimals = usize::try_from(-finest).unwrap_or(0);
@@ -152,7 +153,7 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
         .filter(|tick| (low..=high).contains(tick))
         .map(|tick| (tick, short(10f64.powf(tick))))
         .collect();
-    // Within less than one of these steps, a linear axis's numbers are the round ones.
+    // Within less than one of these steps, linear ticks are rounder.
     if ticks.len() >= 2 {
         return ticks;
     }

@@ -1,4 +1,4 @@
-//! The points of learning curves: few enough to be drawn, and where a loss has exploded.
+//! The points of learning curves: few enough to be drawn, and which losses have exploded.
 
 use super::Curve;
 use crate::headings::Metric;
@@ -6,14 +6,14 @@ use crate::headings::Metric;
 /// Epochs and values of one line.
 pub(super) type Points = Vec<(f64, f64)>;
 
-/// Most points of a line: more are not to be seen.
+/// Most points of a line: more cannot be seen.
 const POINTS_MAX: usize = 600;
-/// A loss of more than this many times what the drawn jobs have after their first epoch has exploded.
+/// A loss of more than this multiple of the drawn jobs' losses after their first epoch has exploded.
 const EXPLODED_FROM: f64 = 100.0;
 
 /// One line of a metric.
 pub(super) struct Line {
-    /// Values that are numbers, infinite ones too.
+    /// Values that are numbers, including infinite ones.
     pub(super) points: Points,
     /// Epochs whose value is not a number.
     pub(super) gaps: Vec<f64>,
@@ -32,7 +32,7 @@ pub(super) fn lines(curves: &[Curve], metric: &Metric) -> Vec<Line> {
 }
 
 impl Line {
-    /// The points without a gap between them.
+    /// The runs of points without a gap between them.
     pub(super) fn segments(&self) -> impl Iterator<Item = &[(f64, f64)]> {
         let is_whole = |one: &(f64, f64), next: &(f64, f64)| {
             let gap = self.gaps.partition_point(|gap| *gap < one.0);
@@ -42,29 +42,29 @@ impl Line {
     }
 }
 
-/// A line with as many points as can be seen: of each stretch the lowest and the highest.
+/// A line with as many points as can be seen: of each segment the lowest and the highest.
 fn thinned(points: Points) -> Points {
     if points.len() <= POINTS_MAX {
         return points;
     }
-    let stretch = points.len().div_ceil(POINTS_MAX / 2);
-    let ends = |stretch: &[(f64, f64)]| {
+    let segment = points.len().div_ceil(POINTS_MAX / 2);
+    let ends = |segment: &[(f64, f64)]| {
         let by_value = |one: &&(f64, f64), two: &&(f64, f64)| one.1.total_cmp(&two.1);
-        let ends = [stretch.iter().min_by(by_value), stretch.iter().max_by(by_value)];
+        let ends = [segment.iter().min_by(by_value), segment.iter().max_by(by_value)];
         let mut ends: Points = ends.into_iter().flatten().copied().collect();
         ends.sort_by(|one, two| one.0.total_cmp(&two.0));
         ends.dedup();
         ends
     };
-    points.chunks(stretch).flat_map(ends).collect()
+    points.chunks(segment).flat_map(ends).collect()
 }
 
-/// The largest loss that is shown as it is, where some have exploded.
+/// The largest loss that is shown in full, where some have exploded.
 pub(super) fn ceiling(losses: &[Line]) -> Option<f64> {
     let first = losses.iter().filter_map(|line| line.points.first().map(|(_, loss)| *loss));
     let mut first: Vec<f64> = first.filter(|loss| loss.is_finite()).collect();
     first.sort_by(f64::total_cmp);
-    // The lower one of two in the middle: where half of the lines have exploded, the others are to be seen.
+    // The lower median: where half of the lines have exploded, the others must be visible.
     let median = *first.get(first.len().saturating_sub(1) / 2)?;
     let ceiling = median * EXPLODED_FROM;
     let exploded = losses.iter().flat_map(|line| &line.points).any(|(_, loss)| *loss > ceiling);
@@ -82,7 +82,7 @@ mod tests {
             Line { points, gaps: Vec::new() }
         };
         let usual = || line(&[2.3, 0.5, 0.001]);
-        assert_eq!(ceiling(&[usual(), line(&[3.0, 2.0])]), None, "learning well is no explosion");
+        assert_eq!(ceiling(&[usual(), line(&[3.0, 2.0])]), None, "learning well is not an explosion");
         for exploded in [line(&[2.3, 1e9]), line(&[1e9, 1e12]), line(&[2.3, f64::INFINITY])] {
             let ceiling = ceiling(&[usual(), exploded]).unwrap();
             assert!((229.0..231.0).contains(&ceiling), "{ceiling}");

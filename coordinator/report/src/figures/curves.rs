@@ -1,4 +1,5 @@
-//! The objective, and the metric of the training data next to it, epoch by epoch: one line a job, of the best and the worst.
+//! The objective, and the metric of the training data next to it, epoch by epoch: one line per job, of the best and the
+//! worst.
 
 use std::collections::BTreeSet;
 
@@ -28,22 +29,22 @@ const NUMBER_SIZE: f64 = 13.0;
 const LEGEND_SIZE: f64 = 14.0;
 /// Length of a line in the legend.
 const SAMPLE: f64 = 34.0;
-/// Cross-entropies whose largest is this many times their smallest are drawn on a logarithmic axis.
+/// Cross-entropies whose largest is this multiple of their smallest are drawn on a logarithmic axis.
 const LOSS_LOGARITHMIC_FROM: f64 = 8.0;
-/// Lines with no more epochs than this have a dot at each.
+/// Lines with at most this many epochs have a dot at each.
 const DOTS_MAX: usize = 30;
 
-/// What the figure shows, and what it does not.
+/// What the figure shows, and how much it leaves out.
 pub(super) struct Jobs<'a> {
     /// The best first, the worst last.
     pub(super) curves: &'a [Curve],
-    /// How many of them are there as the best; all where nothing is left out.
+    /// How many of them are shown as the best; all where nothing is left out.
     pub(super) best: usize,
     pub(super) all: u64,
     pub(super) varying: &'a [String],
 }
 
-/// What the lines of a panel leave out: how many lines go beyond the axis, to minus infinity, or have gaps.
+/// What the lines of a panel do not show: how many lines leave the axis, go to minus infinity, or have gaps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unseen {
     beyond: usize,
@@ -120,7 +121,7 @@ fn metric_panel(
     unseen
 }
 
-/// The axis of a metric: a share is linear, and what is to be small may have exploded.
+/// The axis of a metric: a share is linear, and a value to minimise may have exploded.
 fn axis_of(metric: &Metric, lines: &[Line]) -> Axis {
     let finite = || {
         let all = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
@@ -142,7 +143,7 @@ fn axis_of(metric: &Metric, lines: &[Line]) -> Axis {
 }
 
 /// Draws the lines of one panel, with the jobs' numbers at their ends.
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one call")]
+#[expect(clippy::too_many_arguments, reason = "they have nothing in common, and there is one call")]
 fn panel(
     drawing: &mut Drawing,
     area: Area,
@@ -175,7 +176,7 @@ fn panel(
                 shown.for_each(|(x, y)| drawing.circle(panel.at(*x, *y), 2.4, ink));
             }
         });
-        // Each where points are drawn at all: a line along the top is not to look like a loss that stays.
+        // One mark each where points are drawn: a line along the top must not look like a constant loss.
         let marks_max = if has_dots { DOTS_MAX } else { 1 };
         for (epoch, _) in line.points.iter().filter(is_beyond).take(marks_max) {
             beyond_mark(drawing, panel.at(*epoch, f64::INFINITY), ink);
@@ -204,17 +205,17 @@ fn beyond_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y - 10.0), (x + 5.5, y), (x - 5.5, y)], ink, true);
 }
 
-/// The same at the lower end.
+/// The same, at the lower end.
 fn below_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y + 10.0), (x + 5.5, y), (x - 5.5, y)], ink, true);
 }
 
-/// A hollow diamond at the lower end: at this epoch there is no number.
+/// A hollow diamond at the lower end: there is no number at this epoch.
 fn gap_mark(drawing: &mut Drawing, (x, y): At, ink: Ink) {
     drawing.polygon(&[(x, y - 11.0), (x + 5.5, y - 5.5), (x, y), (x - 5.5, y - 5.5)], ink, false);
 }
 
-/// The jobs' numbers in a column to the right of the lines, each level with its line's end as far as there is room.
+/// The jobs' numbers in a column to the right of the lines, each level with its line's end where there is room.
 fn write_numbers(drawing: &mut Drawing, panel: &Panel, lines: &[Line], looks: &[Look], numbers: &[String]) {
     let ends: Vec<(usize, At)> = lines
         .iter()

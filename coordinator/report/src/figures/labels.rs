@@ -1,4 +1,4 @@
-//! Where labels go: next to their points, on top of nothing, and nearer to no other point than to their own.
+//! Where labels go: next to their points, overlapping nothing, and nearer to their own point than to any other.
 
 use super::svg::At;
 
@@ -36,17 +36,17 @@ impl Area {
         (x - nearest_x).hypot(y - nearest_y)
     }
 
-    /// The rectangle's point that is nearest.
+    /// The rectangle's nearest point.
     pub(super) fn nearest(&self, (x, y): At) -> At {
         (x.clamp(self.left, self.right), y.clamp(self.top, self.bottom))
     }
 }
 
-/// Distances from a point at which a place for its label is looked for; further away, readers do not see what it belongs to.
+/// Distances from a point at which a place for its label is tried; further away, readers do not see what it belongs to.
 const DISTANCES: [f64; 6] = [9.0, 13.0, 18.0, 26.0, 36.0, 48.0];
-/// From this distance on, a line leads from the label to its point.
+/// From this distance on, a line connects the label to its point.
 const LINE_FROM: f64 = 17.0;
-/// Directions that are tried, in this order, in units of 1/16.
+/// Directions to try, in this order, in units of 1/16.
 const DIRECTIONS: [(f64, f64); 16] = [
     (16.0, 0.0),
     (-16.0, 0.0),
@@ -70,19 +70,19 @@ const MARKER_REACH: f64 = 7.0;
 /// How much nearer a label is to its own point than to any other.
 const NEARER_BY: f64 = 3.0;
 
-/// A label and where it goes.
+/// A label and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Placed {
     /// Position in the list of points.
     pub(super) point: usize,
-    /// Which of the point's texts it is.
+    /// Which of the point's texts it shows.
     pub(super) text: usize,
     pub(super) area: Area,
     pub(super) needs_line: bool,
 }
 
-/// Finds a place within `bounds` for one label a point, the first points first. `points` are all markers; `sizes` has, for
-/// the first of them, the width and height of each text that would do, the best first. A point whose texts have no
+/// Finds a place within `bounds` for one label per point, the first points first. `points` are all markers; `sizes`
+/// has, for the first of them, the width and height of each possible text, the best first. A point whose texts have no
 /// place gets no label.
 pub(super) fn place(points: &[At], sizes: &[Vec<(f64, f64)>], bounds: Area) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
@@ -131,8 +131,8 @@ fn free_place(
         .find(|(area, _)| free(area))
 }
 
-/// Moves texts of one column apart that would lie on each other: `wanted` are their middles, `apart` is the least distance
-/// of two. All stay between `top` and `bottom` as far as there is room; their order stays.
+/// Moves overlapping texts of one column apart: `wanted` are their middles, `apart` is the smallest distance. All stay
+/// between `top` and `bottom` where there is room; their order stays.
 pub(super) fn spread(wanted: &[f64], apart: f64, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|one, two| wanted[*one].total_cmp(&wanted[*two]));

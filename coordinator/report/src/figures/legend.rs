@@ -1,11 +1,12 @@
-//! A legend's places: entries in rows that never leave the picture.
+//! The layout of a legend: entries in rows that stay within the picture.
 
 /// Height of a row.
 pub(super) const ROW: f64 = 22.0;
-/// Between two entries.
+/// Space between two entries.
 const GAP: f64 = 22.0;
 
-/// The left end and the row of each entry, of these widths, in rows of at most `room`; a wider one has a row to itself.
+/// The left end and the row of each entry of these widths, in rows of at most `room`; a wider entry has a row to
+/// itself.
 pub(super) fn flow(widths: &[f64], room: f64) -> Vec<(f64, usize)> {
     let (mut left, mut row) = (0.0, 0);
     let place = |width: &f64| {

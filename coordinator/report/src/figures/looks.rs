@@ -1,4 +1,4 @@
-//! How the lines of the learning curves are told apart: by colour and dashes.
+//! How the lines of the learning curves differ: by colour and dashes.
 
 use super::svg::{DASHES, Ink, SERIES};
 
@@ -9,15 +9,15 @@ pub(super) struct Look {
     pub(super) dash: &'static str,
 }
 
-/// What colours and dashes stand for: positions of parameters.
+/// The parameters that colours and dashes stand for, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meaning {
     pub(super) colour: usize,
     pub(super) dash: Option<usize>,
 }
 
-/// The look of each line, of which `values` has the parameters. Colours are the values of one parameter and dashes those of
-/// another where that gives every line a look of its own; otherwise they mean nothing.
+/// The look of each line, of which `values` has the parameters. Colours show the values of one parameter and dashes
+/// those of another where that gives every line its own look; otherwise they have no meaning.
 pub(super) fn looks(values: &[Vec<String>]) -> (Vec<Look>, Option<Meaning>) {
     if let Some(meaning) = meaning(values) {
         let colours = distinct(values, meaning.colour);
@@ -34,7 +34,7 @@ pub(super) fn looks(values: &[Vec<String>]) -> (Vec<Look>, Option<Meaning>) {
     ((0..values.len()).map(look).collect(), None)
 }
 
-/// The parameters whose values give every line a look of its own, the one with more values as colour.
+/// The parameters whose values give every line its own look, the one with more values as colour.
 fn meaning(values: &[Vec<String>]) -> Option<Meaning> {
     let parameters = values.iter().map(Vec::len).min()?;
     if values.len() < 2 {
@@ -59,7 +59,7 @@ fn meaning(values: &[Vec<String>]) -> Option<Meaning> {
     })
 }
 
-/// The different values of a parameter, in the order of numbers where they are numbers.
+/// The distinct values of a parameter, in numerical order where they are numbers.
 fn distinct(values: &[Vec<String>], parameter: usize) -> Vec<&str> {
     let mut all: Vec<&str> = values.iter().map(|line| line[parameter].as_str()).collect();
     all.sort_by(|one, two| match (one.parse::<f64>(), two.parse::<f64>()) {

@@ -1,8 +1,8 @@
-//! The marks of jobs in the scatter plot: by their state, and those that are done by the value of a parameter.
+//! The marks of jobs in the scatter plot: by state, and for jobs that are done by the value of a parameter.
 
 use super::svg::{At, Drawing, Ink, SERIES};
 
-/// Most values of the parameter that have a mark of their own.
+/// Most values of the parameter that have their own mark.
 pub(super) const GROUPS_MAX: usize = 14;
 
 /// How a job is drawn.
@@ -42,7 +42,7 @@ impl Mark {
         }
     }
 
-    /// Groups differ in colour and, beyond the colours, in shape; what is not done is a line drawing.
+    /// Groups differ in colour and, beyond the number of colours, in shape; what is not done is an outline.
     pub(super) fn draw(self, drawing: &mut Drawing, at: At) {
         let (x, y) = at;
         let square = |reach: f64| {

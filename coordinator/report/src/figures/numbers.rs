@@ -1,14 +1,14 @@
-//! Numbers as figures write them: short.
+//! Numbers in figures, which are short.
 
 /// Three significant digits: `2.15e-5` for 0.0000215443469, `0.0001`, `12.3`, `1e8`.
 pub(crate) fn short(value: f64) -> String {
     rounded(value, 3)
 }
 
-/// From this size on, a number of fixed decimals is mostly digits that nobody reads.
+/// From this size on, a number with fixed decimals is mostly digits that no one reads.
 const FIXED_BELOW: f64 = 1e6;
 
-/// A measurement for people, with fixed decimals; with four significant digits where those would say nothing of it, or too
+/// A measurement for people, with fixed decimals; with four significant digits where those would show too little or too
 /// much.
 pub fn measured(value: f64, decimals: usize) -> String {
     let smallest = 10f64.powi(1 - i32::try_from(decimals).unwrap_or(0));
@@ -28,12 +28,12 @@ pub(crate) fn readable(value: f64) -> String {
     if full.len() <= FULL_CHARACTERS_MAX { full } else { rounded(value, 6) }
 }
 
-/// So many significant digits.
+/// This many significant digits.
 pub(super) fn rounded(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { value.to_string() };
     }
-    // Rounded first: 0.99996 is 1, and has no decimals to spare.
+    // Rounded first: 0.99996 becomes 1, which needs fewer decimals.
     let scientific = format!("{value:.*e}", digits - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -56,7 +56,7 @@ fn without_zeros(text: &str) -> String {
 /// Most characters of a value in a label.
 const VALUE_CHARACTERS_MAX: usize = 20;
 
-/// A value's text of bounded length: its beginning and its end, as values of one parameter often begin the same.
+/// A value's text of bounded length: its beginning and its end, as values of one parameter often begin alike.
 pub(crate) fn short_text(text: &str) -> String {
     let length = text.chars().count();
     if length <= VALUE_CHARACTERS_MAX {
@@ -68,7 +68,7 @@ pub(crate) fn short_text(text: &str) -> String {
     format!("{beginning}…{ending}")
 }
 
-/// A value's text as labels have it, whether it is a number or not.
+/// A value's text for labels, number or not.
 pub(super) fn short_value(text: &str) -> String {
     match text.parse::<f64>() {
         Ok(value) if text.contains('.') => short(value),
@@ -76,7 +76,7 @@ pub(super) fn short_value(text: &str) -> String {
     }
 }
 
-/// The first characters, and an ellipsis where that is not all.
+/// The first characters, with an ellipsis where that is not all.
 fn cut(text: &str, characters_max: usize) -> String {
     match text.char_indices().nth(characters_max) {
         Some(_) => {
@@ -87,7 +87,7 @@ fn cut(text: &str, characters_max: usize) -> String {
     }
 }
 
-/// A text that is no wider than `room` in a font of `size`.
+/// A text no wider than `room` in a font of `size`.
 pub(super) fn fitted(text: &str, size: f64, room: f64) -> String {
     let mut characters = text.chars().count();
     let mut fitted = text.to_owned();
@@ -98,7 +98,7 @@ pub(super) fn fitted(text: &str, size: f64, room: f64) -> String {
     fitted
 }
 
-/// Width of a text in the drawing's units: measured for Noto Sans, a little generous.
+/// Width of a text in the drawing's units: measured for Noto Sans, slightly generous.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let share = |sign: char| match sign {
         '.' | ',' | ' ' | 'i' | 'l' | 'j' | ':' | '|' | '\'' => 0.32,

@@ -1,4 +1,4 @@
-//! A panel: two axes with their numbers, grid and names, and where values lie in it.
+//! A panel: two axes with their numbers, grid and names, and the mapping of values into it.
 
 use super::{
     axis::Axis,
@@ -11,12 +11,12 @@ use super::{
 pub(super) const NUMBER_SIZE: f64 = 13.0;
 /// Size of the axes' names.
 const NAME_SIZE: f64 = 14.0;
-/// Room to the left for the numbers of a vertical axis, where none is long.
+/// Space to the left for the numbers of a vertical axis, if none is long.
 const NUMBER_ROOM: f64 = 58.0;
-/// Between the numbers of a vertical axis and the axis, and between two numbers of a horizontal one.
+/// Space between the numbers of a vertical axis and the axis, and between two numbers of a horizontal one.
 const NUMBER_GAP: f64 = 8.0;
 
-/// A place for values.
+/// An area with two axes.
 #[derive(Debug)]
 pub(super) struct Panel {
     pub(super) plot: Area,
@@ -25,7 +25,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Draws axes into `area`, with names: of the vertical axis above it, of the horizontal one below.
+    /// Draws axes into `area`, with names: that of the vertical axis above it, that of the horizontal one below.
     pub(super) fn draw(drawing: &mut Drawing, area: Area, (x, y): (Axis, Axis), names: (&str, &str)) -> Self {
         let widest = y.ticks().map(|(_, text)| numbers::width(text, NUMBER_SIZE)).fold(0.0, f64::max);
         let plot = Area {
@@ -54,7 +54,7 @@ impl Panel {
             let at = plot.left + share * (plot.right - plot.left);
             drawing.line((at, plot.bottom), (at, plot.bottom + 5.0), Ink::Soft, 1.0);
             let half = numbers::width(text, NUMBER_SIZE) / 2.0;
-            // Numbers that are long have no room at each of their ticks.
+            // Long numbers do not fit at every tick.
             if at - half >= free_from && at + half <= area.right + 2.0 * NUMBER_GAP {
                 drawing.text((at, plot.bottom + 16.0), text, NUMBER_SIZE, Anchor::Middle, Ink::Soft);
                 free_from = at + half + NUMBER_GAP;
@@ -64,7 +64,7 @@ impl Panel {
         Self { plot, x, y }
     }
 
-    /// Where a pair of values lies; beyond an axis's end, at its end.
+    /// The position of a pair of values; beyond an axis's end, at its end.
     pub(super) fn at(&self, x: f64, y: f64) -> At {
         let Area { left, top, right, bottom } = self.plot;
         let (x, y) = (self.x.share(x).clamp(0.0, 1.0), self.y.share(y).clamp(0.0, 1.0));

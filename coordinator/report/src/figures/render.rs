@@ -1,4 +1,4 @@
-//! Pixels of a drawing.
+//! Renders a drawing to pixels.
 
 use std::{
     borrow::Cow,
@@ -7,10 +7,10 @@ use std::{
 
 use resvg::{tiny_skia, usvg};
 
-/// Pixels for each unit of the drawing: sharp on dense screens and on paper.
+/// Pixels per unit of the drawing: sharp on dense screens and on paper.
 const SCALE: f32 = 2.0;
 
-/// The font of every figure: the machine's own fonts are not asked, so that pictures are the same everywhere.
+/// The font of every figure: the machine's own fonts are not used, so that pictures are the same everywhere.
 const FONT_DATA: &[u8] = include_bytes!("../../assets/NotoSansCJKjp-subset.otf");
 
 fn fonts() -> Arc<usvg::fontdb::Database> {
@@ -27,20 +27,20 @@ fn fonts() -> Arc<usvg::fontdb::Database> {
     Arc::clone(FONTS.get_or_init(load))
 }
 
-/// The signs beyond Latin, Greek, Cyrillic and kana that the font has, by which it was made.
+/// The characters beyond Latin, Greek, Cyrillic and kana that the font was made with.
 const FURTHER_SIGNS: &str = include_str!("../../assets/NotoSansCJKjp-subset.txt");
 
-/// What stands for a sign that the font does not have, as Japanese printers have it.
+/// Stands for a character that the font lacks, as Japanese printers do.
 pub(super) const MISSING: char = '〓';
 
-/// Whether the font has a picture of a sign.
+/// Whether the font has a glyph for a character.
 fn has_picture(sign: char) -> bool {
     matches!(sign, '\n' | ' '..='~' | '\u{a0}'..='ÿ' | 'Α'..='Ρ' | 'Σ'..='Ω' | 'α'..='ω' | 'Ё' | 'А'..='я' | 'ё' | '‐' | '–'..='―'
         | '‘' | '’' | '“' | '”' | '…' | '、'..='〃' | '々'..='】' | '〓'..='〕' | 'ぁ'..='ん' | 'ァ'..='ー' | '！'..='～')
         || FURTHER_SIGNS.contains(sign)
 }
 
-/// A drawing whose every sign has a picture, and whether some had to be replaced.
+/// A drawing whose every character has a glyph, and whether some had to be replaced.
 pub(super) fn with_pictures(svg: &str) -> (Cow<'_, str>, bool) {
     if svg.chars().all(has_picture) {
         return (Cow::Borrowed(svg), false);

@@ -1,4 +1,4 @@
-//! Total training time against the objective: one point a job.
+//! Total training time against the objective: one point per job.
 
 use super::{
     Drawn, Point,
@@ -27,25 +27,24 @@ const LABEL_HEIGHT: f64 = 16.0;
 const LEGEND_SIZE: f64 = 14.0;
 /// Widest text of the legend.
 const LEGEND_TEXT_MAX: f64 = 220.0;
-/// Points that are no further apart than this look like one.
+/// Points within this distance look like one.
 const ONE_POINT: f64 = 6.0;
 /// Most job numbers in the label of a point.
 const NUMBERS_MAX: usize = 3;
 
-/// What the figure shows, and what it does not.
+/// What the figure shows, and how much it leaves out.
 pub(super) struct Jobs<'a> {
-    /// The best first.
     pub(super) points: &'a [Point],
     pub(super) with_results: u64,
     pub(super) without_results: u64,
-    /// The parameter whose values have marks of their own.
+    /// The parameter whose values have their own marks.
     pub(super) group: Option<&'a str>,
     pub(super) without_values: u64,
-    /// Of which epoch the values are.
+    /// The epoch that the values belong to.
     pub(super) at: AtEpoch,
 }
 
-/// Points that look like one: where, and which they are, the best first.
+/// Points that look like one: their position, and which they are, the best first.
 struct Cluster {
     at: At,
     members: Vec<usize>,
@@ -55,7 +54,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     let (points, strings, objective) = (jobs.points, headings.strings, headings.objective());
     let title = strings.time_and(&objective.topic, jobs.at);
     let mut drawing = Drawing::new(WIDTH);
-    // Bold signs are wider than those that are measured.
+    // Bold text is wider than what is measured.
     let shown = fitted(&title, TITLE_SIZE, 0.9 * (WIDTH - 2.0 * MARGIN));
     drawing.bold((WIDTH / 2.0, 24.0), &shown, TITLE_SIZE, Anchor::Middle, Ink::Text);
     if points.is_empty() {
@@ -107,7 +106,7 @@ pub(super) fn draw(jobs: &Jobs<'_>, headings: &Headings) -> Drawn {
     Drawn { svg: drawing.finish(area.bottom + 6.0), title, notes }
 }
 
-/// The values that have a mark of their own, in the order of numbers where they are numbers.
+/// The values that have their own mark, in numerical order where they are numbers.
 fn groups(points: &[Point]) -> Vec<&str> {
     let done = points.iter().filter(|point| Mark::of_state(point.state).is_none());
     let mut groups: Vec<&str> = done.map(|point| point.group.as_str()).collect();
@@ -120,7 +119,7 @@ fn groups(points: &[Point]) -> Vec<&str> {
     groups
 }
 
-/// Points that look like one, in the order of their best.
+/// Groups of points that look like one, in the order of their best.
 fn clusters(places: &[At]) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     for (index, (x, y)) in places.iter().enumerate() {
@@ -135,7 +134,7 @@ fn clusters(places: &[At]) -> Vec<Cluster> {
     clusters
 }
 
-/// The texts that would do for a point, the best first: the parameters of a lone job, or else the numbers of jobs.
+/// The possible texts for a point, the best first: the parameters of a single job, or else the numbers of jobs.
 fn label_texts(cluster: &Cluster, points: &[Point], strings: &Strings) -> Vec<String> {
     let mut numbers: Vec<u64> = cluster.members.iter().map(|member| points[*member].number).collect();
     match numbers.len() {
@@ -160,7 +159,7 @@ fn place_labels(clusters: &[Cluster], texts: &[Vec<String>], plot: Area) -> Vec<
 }
 
 fn write_label(drawing: &mut Drawing, text: &str, point: At, area: &Area) {
-    // The text begins or ends next to its point, wherever its true width ends.
+    // The text begins or ends next to its point, whatever its true width is.
     let (anchor, x) = match (area.left > point.0, area.right < point.0) {
         (true, _) => (Anchor::Start, area.left),
         (_, true) => (Anchor::End, area.right),
@@ -221,7 +220,7 @@ fn write_legend(
     legend::height(&places)
 }
 
-/// What the figure does not show, and what its labels are.
+/// What the figure does not show, and what its labels mean.
 fn notes(jobs: &Jobs<'_>, unlabelled: usize, has_numbers: bool, headings: &Headings) -> Vec<String> {
     let strings = headings.strings;
     let mut notes = Vec::new();

@@ -1,17 +1,17 @@
-//! A drawing as SVG, element by element. Every colour is an [`Ink`]: written as it is on white paper, and with a class, by
-//! which a dark page gives it another one. Foreign text is made safe here, and only here.
+//! A drawing as SVG, element by element. Every colour is an [`Ink`], written with its value for white paper and with a
+//! class, by which a dark page replaces it. Foreign text is made safe here, and only here.
 
 use std::fmt::Write;
 
-/// Every text of a figure is in this font, of which a part is embedded for the pixels.
+/// The font of every text of a figure; a subset of it is embedded for rendering.
 const FONT: &str = "Noto Sans CJK JP, Noto Sans JP, sans-serif";
 
 /// A point of the drawing: x to the right, y downwards.
 pub(super) type At = (f64, f64);
 
-/// How many lines or groups have a colour of their own.
+/// How many lines or groups have their own colour.
 pub(super) const SERIES: usize = 7;
-/// Colours that people with any colour vision tell apart (Okabe and Ito 2008), dark enough for white paper.
+/// Colours that people with any colour vision can tell apart (Okabe and Ito 2008), dark enough for white paper.
 const SERIES_ON_LIGHT: [&str; SERIES] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#947000", "#56b4e9", "#464646"];
 /// The same, light enough for a dark page.
@@ -23,7 +23,7 @@ const SERIES_ON_DARK: [&str; SERIES] =
 pub(super) enum Ink {
     Paper,
     Text,
-    /// Of what is less important: axes, jobs that did not finish.
+    /// For what is less important: axes, jobs that did not finish.
     Soft,
     Grid,
     Series(usize),
@@ -63,7 +63,7 @@ impl Ink {
     }
 }
 
-/// Rules by which the figures within a page are dark.
+/// The rules that make figures within a page dark.
 pub(crate) fn dark_style() -> String {
     let inks = Ink::PLAIN.into_iter().chain((0..SERIES).map(Ink::Series));
     let halo = format!("  figure [paint-order] {{ stroke: {}; }}\n", Ink::Paper.on_dark());
@@ -77,7 +77,7 @@ pub(crate) fn dark_style() -> String {
     })
 }
 
-/// Where a text stands at its place.
+/// Which end of a text is at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -85,10 +85,10 @@ pub(super) enum Anchor {
     End,
 }
 
-/// How a line is drawn: `stroke-dasharray`, empty for a whole one.
+/// How a line is drawn: `stroke-dasharray`, empty for a solid one.
 pub(super) const DASHES: [&str; 4] = ["", "8 4", "2 3", "10 3 2 3"];
 
-/// A drawing that is being made.
+/// A drawing in progress.
 #[derive(Debug)]
 pub(super) struct Drawing {
     width: f64,
@@ -166,7 +166,7 @@ impl Drawing {
         let _ = writeln!(self.body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"{}/>", fill(ink));
     }
 
-    /// A closed shape: full, or of paper with a line around.
+    /// A closed shape: filled, or outlined on paper.
     pub(super) fn polygon(&mut self, corners: &[At], ink: Ink, is_full: bool) {
         let corners: Vec<String> =
             corners.iter().map(|(x, y)| format!("{},{}", number(*x), number(*y))).collect();
@@ -174,14 +174,14 @@ impl Drawing {
         let _ = writeln!(self.body, "<polygon points=\"{}\"{colours}/>", corners.join(" "));
     }
 
-    /// What `draw` draws, with a text that appears where it is pointed at.
+    /// What `draw` draws, with a tooltip.
     pub(super) fn titled(&mut self, title: &str, draw: impl FnOnce(&mut Self)) {
         let _ = writeln!(self.body, "<g><title>{}</title>", escaped(title));
         draw(self);
         self.body.push_str("</g>\n");
     }
 
-    /// The whole drawing, as high as it became.
+    /// The whole drawing, with its final height.
     pub(super) fn finish(self, height: f64) -> String {
         let [width, height] = [self.width, height].map(number);
         format!(
@@ -202,7 +202,7 @@ fn stroke(ink: Ink, width: f64) -> String {
     format!(" stroke=\"{}\" stroke-width=\"{}\" class=\"s-{}\"", ink.on_light(), number(width), ink.class())
 }
 
-/// Paper with a line around.
+/// Paper with an outline.
 fn hollow(ink: Ink) -> String {
     let (paper, class) = (Ink::Paper, ink.class());
     format!(
@@ -213,13 +213,13 @@ fn hollow(ink: Ink) -> String {
     )
 }
 
-/// A tenth of a unit is less than a pixel of any picture.
+/// One decimal: a tenth of a unit is less than a pixel.
 fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// Foreign text as one line of XML: what a document must not hold at all is replaced.
+/// Foreign text as one line of XML: what a document cannot contain at all is replaced.
 fn escaped(text: &str) -> String {
     terminal::text::html(&terminal::text::line(text)).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -1,4 +1,4 @@
-//! How a table's columns go on paper: into one table where they fit, into several otherwise, each with the first column.
+//! How a table's columns are printed: in one table where they fit, in several otherwise, each with the first column.
 
 use std::ops::Range;
 
@@ -6,40 +6,45 @@ use std::ops::Range;
 const PAPER: usize = 112;
 /// Between two columns.
 const GAP: usize = 2;
-/// A text's column is no wider than this: longer ones have several lines.
+/// Widest column of text: longer texts wrap.
 const TEXT_MAX: usize = 26;
 /// Pixels of a digit on a screen, where a table has the page's own size: those of the widest common fonts.
 const DIGIT_PIXELS: usize = 10;
-/// Widest page, and its margins, in pixels (`style.css`).
+/// Widest page, with its margins, in pixels (`style.css`).
 const PAGE_PIXELS: usize = 1_240;
 const MARGIN_PIXELS: usize = 40;
 
-/// Least width of a column with this heading and these cells, in widths of a digit; `numeric` cells have one line.
+/// Smallest width of a column with this heading and these cells, in widths of a digit; `numeric` cells do not wrap.
 pub(super) fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>, numeric: bool) -> usize {
     let words = |text: &str| text.split_whitespace().map(signs).max().unwrap_or(0);
     let cell = |text: &str| if numeric { signs(text) } else { signs(text).min(TEXT_MAX) };
-    // Japanese headings have several lines anywhere.
+    // Japanese headings wrap anywhere.
     let heading = if heading.is_ascii() { words(heading) } else { words(heading).min(8) };
     cells.map(cell).max().unwrap_or(0).max(heading) + GAP
 }
 
-/// Whether a column of texts has some of several lines.
+/// Whether a cell may be in a column of numbers.
+pub(super) fn is_number(cell: &str) -> bool {
+    cell.is_empty() || cell.parse::<f64>().is_ok()
+}
+
+/// Whether some text of a column wraps.
 pub(super) fn has_long_texts<'a>(mut cells: impl Iterator<Item = &'a str>) -> bool {
     cells.any(|text| signs(text) > TEXT_MAX)
 }
 
-/// Widths of a text; signs that are not Latin count twice.
+/// Width of a text; characters that are not Latin count twice.
 fn signs(text: &str) -> usize {
     text.chars().map(|sign| if u32::from(sign) < 0x2e80 { 1 } else { 2 }).sum()
 }
 
-/// The widest screen, in pixels, on which the table is wider than the page; none where that is every screen.
+/// The widest screen, in pixels, on which the table does not fit the page; none where it never does.
 pub(super) fn too_narrow(widths: &[usize]) -> Option<usize> {
     let pixels = widths.iter().sum::<usize>() * DIGIT_PIXELS;
     (pixels <= PAGE_PIXELS).then_some(pixels + MARGIN_PIXELS)
 }
 
-/// The columns of each table on paper, without the first column, which each of them has.
+/// The columns of each table on paper, without the first column, which all of them have.
 pub(super) fn on_paper(widths: &[usize]) -> Vec<Range<usize>> {
     let first = widths.first().copied().unwrap_or(0);
     let mut tables = Vec::new();

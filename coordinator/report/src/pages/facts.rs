@@ -7,7 +7,7 @@ use crate::strings::Strings;
 
 /// Most names of left-out images on a page.
 const SKIPPED_SHOWN_MAX: usize = 20;
-/// Most classes that are named with their numbers of images.
+/// Most classes that are listed with their numbers of images.
 const CLASSES_SHOWN_MAX: usize = 50;
 
 impl Content<'_> {
@@ -108,7 +108,7 @@ impl Content<'_> {
     }
 }
 
-/// `36 (cat 20, dog 16)`, or the number alone where nothing is known of the classes.
+/// `36 (cat 20, dog 16)`, or the number alone where the classes are unknown.
 fn by_class(all: u64, dataset: &DatasetSummary, counts: &[u64], strings: &Strings) -> String {
     if counts.is_empty() || counts.len() != dataset.classes.len() {
         return all.to_string();
@@ -117,7 +117,7 @@ fn by_class(all: u64, dataset: &DatasetSummary, counts: &[u64], strings: &String
     format!("{all} ({})", bounded(each, strings))
 }
 
-/// A list of names with commas, of bounded length.
+/// A comma-separated list of names, of bounded length.
 fn bounded(names: impl ExactSizeIterator<Item = String>, strings: &Strings) -> String {
     let more = names.len().saturating_sub(CLASSES_SHOWN_MAX) as u64;
     let shown = names.take(CLASSES_SHOWN_MAX).collect::<Vec<_>>().join(", ");

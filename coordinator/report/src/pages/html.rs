@@ -1,4 +1,4 @@
-//! `report.html`: one file without anything from elsewhere, for screens of any width, light and dark, and for paper.
+//! `report.html`: one self-contained file, for screens of any width, light and dark, and for paper.
 
 use std::fmt::Write;
 
@@ -69,8 +69,8 @@ fn write_figure(page: &mut String, figure: &Figure, hint: &str) {
     }
 }
 
-/// The table of jobs: for screens as one that scrolls in its box, for paper in parts where it is too wide. Returns the
-/// rule by which screens that are too narrow have a hint.
+/// The table of jobs: on screens it scrolls in its box, on paper it is split where it is too wide. Returns the CSS rule
+/// that shows a hint on screens that are too narrow.
 fn results(page: &mut String, content: &Content<'_>) -> String {
     let Table { headings, rows } = content.table();
     let numeric = numeric(&headings, &rows);
@@ -103,7 +103,7 @@ fn results(page: &mut String, content: &Content<'_>) -> String {
     format!("@media {screens} {{ .table-hint {{ display: block; }} }}")
 }
 
-/// The columns that the table has no room for, in a box that opens; not on paper.
+/// The columns that do not fit into the table, in a box that opens; not printed.
 fn other_columns(page: &mut String, content: &Content<'_>) {
     let Some(Table { headings, rows }) = content.folded() else { return };
     let strings = content.strings;
@@ -122,10 +122,10 @@ fn other_columns(page: &mut String, content: &Content<'_>) {
     page.push_str("</details>\n");
 }
 
-/// Which columns hold numbers alone.
+/// Which columns hold only numbers.
 fn numeric(headings: &[String], rows: &[TableRow]) -> Vec<bool> {
-    let is_number = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok();
-    (0..headings.len()).map(|column| rows.iter().all(|row| is_number(&row.cells[column]))).collect()
+    let is_numeric = |column: usize| rows.iter().all(|row| columns::is_number(&row.cells[column]));
+    (0..headings.len()).map(is_numeric).collect()
 }
 
 /// The class attribute of each column.
@@ -133,7 +133,7 @@ fn classes(rows: &[TableRow], numeric: &[bool]) -> Vec<&'static str> {
     let class = |(column, numeric): (usize, &bool)| {
         let mut cells = rows.iter().map(|row| row.cells[column].as_str());
         match numeric {
-            // A column of numbers is aligned to the right, its heading too.
+            // A column of numbers is aligned to the right, and so is its heading.
             true => " class=\"n\"",
             false if columns::has_long_texts(&mut cells) => " class=\"t\"",
             false => "",
@@ -175,7 +175,7 @@ impl Written<'_> {
     }
 }
 
-/// A drawing within a page: it grows with the page instead of keeping its size.
+/// A drawing within a page, which scales with the page.
 fn inline(svg: &str) -> String {
     let (head, rest) = svg.split_once('>').unwrap_or((svg, ""));
     let kept: Vec<&str> =
@@ -183,7 +183,7 @@ fn inline(svg: &str) -> String {
     format!("{}>{rest}", kept.join(" "))
 }
 
-/// Text without a meaning to HTML, in elements and in attributes.
+/// Text escaped for HTML elements and attributes.
 fn text(text: &str) -> String {
     terminal::text::html(text)
 }

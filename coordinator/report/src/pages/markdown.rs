@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Content;
 
-/// Most columns that are named because the table has no room for them.
+/// Most columns that are listed because they do not fit into the table.
 const COLUMNS_NAMED_MAX: usize = 50;
 
 /// The page as Markdown.
@@ -62,7 +62,7 @@ pub(crate) fn markdown(content: &Content<'_>) -> String {
     page
 }
 
-/// Text without a meaning to Markdown.
+/// Text escaped for Markdown.
 fn text(text: &str) -> String {
     terminal::text::markdown(text)
 }

@@ -1,4 +1,4 @@
-//! What parameters and metrics of built-in models are called. Others are called by their own names.
+//! Names of the parameters and metrics of built-in models. Others go by their own names.
 
 use crate::Language;
 
@@ -21,16 +21,16 @@ struct ParameterTexts {
     in_label: InLabel,
 }
 
-/// How a parameter is written where the parameters of a job are its label.
+/// How a parameter is written in a job's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum InLabel {
-    /// Among the first, at this place, with a short name.
+    /// Among the first, at this position, with a short name.
     First(usize, &'static str),
-    /// By its name.
+    /// With its name.
     Named,
-    /// As its value alone.
+    /// Only its value.
     Bare,
-    /// As its value alone, after all others.
+    /// Only its value, after all others.
     BareLast,
 }
 
@@ -44,7 +44,7 @@ struct MetricTexts {
     at_best: Text,
 }
 
-/// The texts of SimpleCNN, those of the original report where it has them.
+/// The texts of SimpleCNN: those of the original report where it has them.
 static SIMPLE_CNN: ModelTexts = ModelTexts {
     model: "simple_cnn",
     parameters: &[
@@ -93,7 +93,6 @@ impl ModelTexts {
         [&SIMPLE_CNN].into_iter().find(|texts| texts.model == model)
     }
 
-    /// A parameter's heading.
     pub(crate) fn parameter(&self, name: &str, language: Language) -> Option<&'static str> {
         let texts = self.parameters.iter().find(|texts| texts.name == name)?;
         Some(texts.heading[place(language)])

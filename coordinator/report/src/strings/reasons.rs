@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use self::known::{EXITS, KNOWN, PLACED, PLACES, WRAPPED};
 use super::Strings;
 
-/// Every form of a reason in both languages, the more special first. English has its holes in order, Japanese by position or
-/// in order. A hole may hold a reason itself.
+/// Every form of a reason in both languages, the more specific first. English has its holes in order, Japanese by
+/// position or in order. A hole may hold a reason itself.
 static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let owned = |(english, japanese): &(&str, &str)| ((*english).to_owned(), (*japanese).to_owned());
     let mut forms: Vec<(String, String)> = WRAPPED.iter().map(owned).collect();
@@ -27,7 +27,7 @@ static FORMS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     forms
 });
 
-/// A form that says where the job was, with one such place in it.
+/// A form that says where the job was, with one such place filled in.
 fn placed(english: &str, japanese: &str, (place, place_japanese): (&str, &str)) -> (String, String) {
     let count = |text: &str| text.matches("{}").count();
     let (before, _) = english.split_once("{place}").unwrap_or((english, ""));
@@ -39,10 +39,10 @@ fn placed(english: &str, japanese: &str, (place, place_japanese): (&str, &str)) 
     (english.replace("{place}", place), japanese)
 }
 
-/// Where a Japanese form has its place: no hole, as those are filled first.
+/// Marks the place in a Japanese form: not a hole, as holes are filled first.
 const PLACE_JAPANESE: &str = "<place>";
 
-/// Reasons within reasons: more, the system does not write.
+/// Deepest nesting of reasons: the system writes no deeper one.
 const NESTED_MAX: usize = 5;
 
 impl Strings {
@@ -59,14 +59,14 @@ fn japanese(reason: &str, nested_max: usize) -> String {
     filled(template, &held)
 }
 
-/// What `text` has in the holes of `template`, if that is its form.
+/// What `text` has in the holes of `template`, if it has that form.
 fn holes<'a>(text: &'a str, template: &str) -> Option<Vec<&'a str>> {
     let mut parts = template.split("{}");
     let mut rest = text.strip_prefix(parts.next()?)?;
     let mut held = Vec::new();
     let mut parts = parts.peekable();
     while let Some(part) = parts.next() {
-        // The last part is the text's end, whatever is before it.
+        // The last part must be the text's end.
         let end = if parts.peek().is_none() {
             rest.len().checked_sub(part.len()).filter(|_| rest.ends_with(part))?
         } else {
@@ -78,7 +78,7 @@ fn holes<'a>(text: &'a str, template: &str) -> Option<Vec<&'a str>> {
     rest.is_empty().then_some(held)
 }
 
-/// The template with what is held in its holes: `{}` in order, or `{2}` by position.
+/// The template with its holes filled: `{}` in order, or `{2}` by position.
 fn filled(template: &str, held: &[String]) -> String {
     let mut text = String::new();
     let mut next = 0;
@@ -212,8 +212,8 @@ mod tests {
 
     /// How texts of these files begin that are no reasons of jobs.
     const OTHER_TEXTS: &[&str] = &[
-        "it spoke of",
-        "it said to run",
+        "it reported on",
+        "it claimed to run",
         "slot {}, {} times in a row",
         "the trainer's pipes are missing",
         "the trainer does not read its input",

@@ -1,4 +1,4 @@
-//! Texts with numbers in them: singular and plural, and the order of words, are each language's own.
+//! Texts with numbers: singular, plural and word order depend on the language.
 
 use terminal::count as counted;
 
@@ -12,14 +12,14 @@ fn agreeing(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-/// Of which epoch a value is.
+/// The epoch that a value belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
-    /// Of this one, for every job.
+    /// This one, for every job.
     Epoch(u32),
-    /// Of each job's last.
+    /// Each job's last.
     Last,
-    /// Of each job's best.
+    /// Each job's best.
     Best,
 }
 
@@ -34,12 +34,12 @@ impl Strings {
         self.either_of(|| format!("{count} {state}"), || format!("{state} {count}"))
     }
 
-    /// That something is of an epoch.
+    /// Says that something belongs to an epoch.
     pub(crate) fn of_epoch(&self, epoch: u32) -> String {
         self.either_of(|| format!("epoch {epoch}"), || format!("エポック{epoch}"))
     }
 
-    /// Time of all jobs, in seconds; of packs it is an estimate.
+    /// Time of all jobs, in seconds; with packs, an estimate.
     pub(crate) fn seconds_in_all(&self, seconds: f64, packed: bool) -> String {
         // Small models on a few pictures take milliseconds.
         let is_short = seconds > 0.0 && seconds < 1.0;
@@ -54,23 +54,23 @@ impl Strings {
         }
     }
 
-    /// The end of a list that leaves some out.
+    /// The end of a list that is not complete.
     pub(crate) fn more(&self, count: u64) -> String {
         self.either_of(|| format!(", … {count} more"), || format!("、ほか {count} 件"))
     }
 
-    /// What stands before the numbers of jobs.
+    /// What precedes the numbers of jobs.
     pub(crate) fn job_numbers(&self, count: u64) -> &'static str {
         self.either(agreeing(count, "job", "jobs"), "ジョブ")
     }
 
-    /// A job by its number, and by its parameters where some vary.
+    /// A job by its number, and by its parameters if some vary.
     pub(crate) fn job_titled(&self, number: u64, label: &str) -> String {
         let colon = if label.is_empty() { "" } else { ": " };
         format!("{} {number}{colon}{label}", self.job)
     }
 
-    /// One job of several that are at the same place.
+    /// One job of several at the same position.
     pub(crate) fn and_others(&self, number: u64, others: usize) -> String {
         let others = others as u64;
         self.either_of(
@@ -79,7 +79,7 @@ impl Strings {
         )
     }
 
-    /// A metric's own name within a sentence: between Japanese words it needs spaces.
+    /// A metric's own name within a sentence: Japanese text needs spaces around it.
     pub(crate) fn name_within(&self, name: &str) -> String {
         self.either_of(|| name.to_owned(), || format!(" {name} "))
     }
@@ -118,7 +118,7 @@ impl Strings {
         }
     }
 
-    /// An axis's name, with its scale where that is not the usual one.
+    /// An axis's name, with its scale unless that is linear.
     pub(crate) fn on_axis(&self, name: &str, logarithmic: bool) -> String {
         let scale = self.either("logarithmic scale", "対数目盛");
         if logarithmic { format!("{name} ({scale})") } else { name.to_owned() }
@@ -154,7 +154,7 @@ impl Strings {
         }
     }
 
-    /// That lines go beyond the axis; `largest` is the largest finite value beyond it.
+    /// Says that lines leave the axis; `largest` is the largest finite value beyond it.
     pub(crate) fn beyond_axis(&self, lines: usize, largest: Option<f64>, is_loss: bool) -> String {
         let lines = lines as u64;
         let (one, many, japanese) =
@@ -171,7 +171,7 @@ impl Strings {
         )
     }
 
-    /// That lines go below everything.
+    /// Says that lines go to minus infinity.
     pub(crate) fn below_axis(&self, lines: usize) -> String {
         let lines = lines as u64;
         let go = agreeing(lines, "value goes", "values go");
@@ -181,7 +181,7 @@ impl Strings {
         )
     }
 
-    /// That lines have gaps.
+    /// Says that lines have gaps.
     pub(crate) fn not_numbers(&self, lines: usize) -> String {
         let lines = lines as u64;
         let have = agreeing(lines, "has", "have");
@@ -191,7 +191,7 @@ impl Strings {
         )
     }
 
-    /// That not every job is a point.
+    /// Says that not every job is a point.
     pub(crate) fn points_shown(&self, shown: usize, all: u64) -> String {
         self.either_of(
             || {
@@ -208,7 +208,7 @@ impl Strings {
         )
     }
 
-    /// That jobs have no point.
+    /// Says that jobs have no point.
     pub(crate) fn without_results(&self, jobs: u64) -> String {
         let (are, have) = (agreeing(jobs, "is", "are"), agreeing(jobs, "has", "have"));
         self.either_of(
@@ -223,7 +223,7 @@ impl Strings {
         )
     }
 
-    /// That jobs have no point, as what would be drawn is none.
+    /// Says that jobs have no point because they have no value.
     pub(crate) fn without_values(&self, jobs: u64, metric: &str) -> String {
         let (are, have) = (agreeing(jobs, "is", "are"), agreeing(jobs, "has", "have"));
         let it = agreeing(jobs, "it", "they");
@@ -238,7 +238,7 @@ impl Strings {
         )
     }
 
-    /// Columns that a table has no room for.
+    /// The columns that do not fit into a table.
     pub(crate) fn more_columns(&self, columns: usize) -> String {
         let columns = columns as u64;
         self.either_of(
@@ -247,7 +247,7 @@ impl Strings {
         )
     }
 
-    /// That a table has rows that another lacks.
+    /// Says that a table lists only its first rows.
     pub(crate) fn first_rows_only(&self, rows: usize) -> String {
         let rows = rows as u64;
         self.either_of(
@@ -256,7 +256,7 @@ impl Strings {
         )
     }
 
-    /// That points have no label: others than those of the best were not given one.
+    /// Says that points have no label, although they are among the best.
     pub(crate) fn unlabelled(&self, points: usize) -> String {
         let points = points as u64;
         let have = agreeing(points, "has", "have");
@@ -275,7 +275,7 @@ impl Strings {
         )
     }
 
-    /// That the pixels show some signs of a text as another one.
+    /// Says that the pixels show one character in place of some others.
     pub(crate) fn missing_signs(&self, sign: char) -> String {
         self.either_of(
             || {

@@ -166,6 +166,25 @@ fn long_names() -> Kind {
     ("long-names", header, jobs)
 }
 
+/// As many parameters as a page shows, all with long names.
+fn many_parameters() -> Kind {
+    let mut header = header(6, JobCounts { done: 6, ..JobCounts::default() });
+    let names: Vec<String> =
+        (1..=12).map(|number| format!("a_parameter_with_a_long_name_{number}")).collect();
+    header.parameters.clone_from(&names);
+    header.varying.clone_from(&names);
+    let jobs = (1..=6u64)
+        .map(|number| {
+            let (mut job, epochs) =
+                trained(point(number, "relu", 1e-4, 32), 0.5 + 0.04 * number as f64, 4, 12.0);
+            job.parameters.0 =
+                names.iter().map(|name| (name.clone(), ParameterValue::Float(number as f64 / 8.0))).collect();
+            (job, epochs)
+        })
+        .collect();
+    ("many-parameters", header, jobs)
+}
+
 /// Numbers as large, as small and as alike as a trainer may tell them.
 fn extremes() -> Kind {
     let jobs = (1..=12u64)
@@ -249,6 +268,7 @@ pub(super) fn kinds() -> Vec<Kind> {
         extremes(),
         ties(),
         long_names(),
+        many_parameters(),
         program("program", 12, 5),
         program("program-wide", 300, 100),
         ("one-job", one, vec![trained(point(1, "relu", 0.0001, 32), 0.8, 5, 0.013)]),

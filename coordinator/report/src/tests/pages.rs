@@ -51,6 +51,21 @@ fn a_table_that_is_too_wide_for_paper_is_printed_in_parts_that_have_every_column
 }
 
 #[test]
+fn the_objective_is_next_to_the_job_where_many_parameters_would_hide_it() {
+    let headings = |kind: &str| -> Vec<String> {
+        let (_, header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == kind).unwrap();
+        let page = read(&write(&header, &jobs, Language::English), "report.html");
+        let head = page.split("</thead>").next().unwrap();
+        head.split("</th>").filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned())).collect()
+    };
+    let many = headings("many-parameters");
+    assert_eq!(many[..2], ["Job", "Validation accuracy"], "{many:?}");
+    assert!(many[2].starts_with("a_parameter_with_a_long_name"), "{many:?}");
+    let few = headings("ties");
+    assert_eq!(few[1], "Activation", "{few:?}");
+}
+
+#[test]
 fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
     let (_, mut header, jobs) = gallery::kinds().into_iter().find(|(name, ..)| *name == "troubled").unwrap();
     let dataset = header.dataset.as_mut().unwrap();
@@ -99,7 +114,7 @@ fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
         .collect();
     let header = some_header();
     for (language, told) in [
-        (Language::English, ["of all of them together", "about 200.0 s (an estimate"]),
+        (Language::English, ["is that of its whole pack", "about 200.0 s (an estimate"]),
         (
             Language::Japanese,
             ["まとめたジョブすべて", "およそ 200.0 秒 (まとめて学習したジョブがあるため概数)"],

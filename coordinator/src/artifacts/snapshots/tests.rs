@@ -98,12 +98,12 @@ async fn contents_are_read_in_pieces_that_have_room_together() {
 async fn what_is_not_what_it_says_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path());
-    let damaged = Piece { data: b"brint()".to_vec(), ..piece(b"print()", 0, 7) };
-    assert!(matches!(artifacts.put_contents(vec![damaged]).await, Err(ArtifactError::Damaged)));
+    let corrupt = Piece { data: b"brint()".to_vec(), ..piece(b"print()", 0, 7) };
+    assert!(matches!(artifacts.put_contents(vec![corrupt]).await, Err(ArtifactError::Corrupt)));
     let long = vec![3; 1_500_000];
     put(&artifacts, Piece { data: vec![4; 1 << 20], ..piece(&long, 0, 0) }).await;
     let end = artifacts.put_contents(vec![piece(&long, 1 << 20, long.len())]).await;
-    assert!(matches!(end, Err(ArtifactError::Damaged)), "{end:?}");
+    assert!(matches!(end, Err(ArtifactError::Corrupt)), "{end:?}");
     assert_eq!(put(&artifacts, piece(&long, 0, 0)).await, Taken::UpTo(0), "it begins again");
     let too_long = Piece { bytes: SNAPSHOT_FILE_BYTES_MAX + 1, ..piece(b"x", 0, 1) };
     assert!(matches!(artifacts.put_contents(vec![too_long]).await, Err(ArtifactError::Piece)));

@@ -1,18 +1,18 @@
-//! One entry of `execution.files`: a path, or a pattern with `*`, `**`, `?`, `[…]` and `{…}`, from the folder of the sweep file.
+//! One entry of `execution.files`: a path, or a pattern with `*`, `**`, `?`, `[…]` and `{…}`, relative to the folder of
+//! the sweep file.
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Characters that make a pattern of a path.
+/// Characters that make a path a pattern.
 const SPECIAL: [char; 5] = ['*', '?', '[', '{', '\\'];
 
-/// Such an entry.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    /// The names before the first with a special character: what is looked at lies below.
+    /// The names before the first with a special character: only files below them are examined.
     pub(super) prefix: Vec<String>,
-    /// What decides; none where the prefix is all of it.
+    /// Decides about the rest; none where the prefix is everything.
     matcher: Option<GlobMatcher>,
-    /// How many names what it matches has at most; none for any number.
+    /// The most names that a match can have; none for any number.
     depth_max: Option<usize>,
 }
 
@@ -22,7 +22,6 @@ impl Pattern {
         Ok(Self { prefix: names(text)?, matcher: None, depth_max: None })
     }
 
-    /// An entry.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let names = names(text)?;
         let is_special = |name: &String| name.contains(SPECIAL);
@@ -30,7 +29,7 @@ impl Pattern {
             return Ok(Self { prefix: names, matcher: None, depth_max: None });
         };
         let glob = GlobBuilder::new(&names.join("/")).literal_separator(true).build();
-        let glob = glob.map_err(|error| format!("it is no pattern ({})", error.kind()))?;
+        let glob = glob.map_err(|error| format!("it is not a valid pattern ({})", error.kind()))?;
         // A brace may hold a slash.
         let is_deep = names[first..].iter().any(|name| name.contains("**") || name.contains('{'));
         let depth_max = (!is_deep).then_some(names.len());
@@ -42,18 +41,18 @@ impl Pattern {
         self.matcher.is_none()
     }
 
-    /// Whether a file is one of those that are meant.
+    /// Whether it matches a file.
     pub(super) fn matches(&self, path: &str) -> bool {
         self.matcher.as_ref().is_none_or(|matcher| matcher.is_match(path))
     }
 
-    /// Whether what lies in a folder of so many names may be meant.
+    /// Whether files in a folder at this depth may match.
     pub(super) fn reaches_below(&self, names: usize) -> bool {
         self.depth_max.is_none_or(|most| names < most)
     }
 }
 
-/// The names of a path that stays below where it begins.
+/// The names of a path that stays below its folder.
 fn names(text: &str) -> Result<Vec<String>, String> {
     if text.starts_with('/') || text.starts_with('~') {
         return Err("it must begin at the folder of the sweep file".to_owned());

@@ -49,6 +49,26 @@ fn project() -> Project {
 }
 
 #[test]
+fn a_command_may_not_name_a_file_that_is_not_sent() {
+    let project = project();
+    let check = |command: &[&str], files: &[&str]| {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let program = Program { command: own(command), files: own(files), ..Program::default() };
+        check_program(project.0.path(), &program).map_err(|failure| failure.to_string())
+    };
+    for command in [&["python3", "train.py"][..], &["./train.py", "--x"], &["cat", "lib/a.py"]] {
+        let refused = check(command, &["other.py"]).unwrap_err();
+        assert!(refused.contains("execution: {files: ["), "{refused}");
+    }
+    for command in [&["python3", "none.py"][..], &["/bin/sh", "lib"], &["python3", "${program}", "-train.py"]]
+    {
+        assert_eq!(check(command, &["other.py"]), Ok(()), "{command:?}");
+    }
+    assert_eq!(check(&["python3", "./train.py"], &["*.py"]), Ok(()));
+    assert!(check(&[], &["none.py"]).unwrap_err().contains("none.py"), "what is listed must be there");
+}
+
+#[test]
 fn the_program_is_sent_in_any_case_and_what_the_patterns_mean() {
     let project = project();
     for (patterns, expected) in [
@@ -86,7 +106,7 @@ fn a_pattern_that_means_no_file_is_an_error_that_names_it() {
         ("../other.py", "leads out of the folder"),
         ("lib/../../x", "leads out of the folder"),
         ("/etc/passwd", "must begin at the folder"),
-        ("[", "it is no pattern"),
+        ("[", "it is not a valid pattern"),
     ] {
         let told = project.collect(Some("train.py"), &[pattern]).unwrap_err();
         assert!(told.contains(&format!("{pattern:?}")) && told.contains(expected), "{told}");

@@ -1,5 +1,5 @@
-//! Handing files to the coordinator: it says what it lacks, and only that is sent, in pieces, from where it is. What breaks
-//! is tried again, and a command that was interrupted goes on where it was when it is given again.
+//! Uploads files to the coordinator: it says what it lacks, and only that is sent, in pieces, continuing where it
+//! stopped. Broken calls are retried, and an interrupted command continues when it is repeated.
 
 use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
 
@@ -15,24 +15,23 @@ use crate::cli::{
     failure::Failure,
 };
 
-/// How often the coordinator may find that contents are missing: it removed them meanwhile, which takes a day of standing still.
+/// How often the coordinator may report missing contents: it removes unused ones after a day.
 const ROUNDS_MAX: usize = 4;
-/// How often a call is made again, and the first pause before that, which doubles: 12 s together, a coordinator's restart.
+/// How often a call is made, and the first pause before a retry, which doubles: 12 s in total, a coordinator's restart.
 const TRIES_MAX: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for the answer to a piece: a megabyte over a slow line, and a slow disk.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Calls for one content next to those that a straight transfer takes: the coordinator may have lost what it had.
+/// Calls for one content beyond those that an uninterrupted transfer takes: the coordinator may have lost what it had.
 const CALLS_SPARE: u64 = 16;
 
-/// What was sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) struct Sent {
-    /// Names the files.
+    /// The snapshot of the files.
     pub(in crate::cli) id: SnapshotId,
-    /// Contents that the coordinator did not have.
+    /// How many contents the coordinator lacked.
     pub(in crate::cli) contents: usize,
-    /// Bytes of them that were sent.
+    /// How many of their bytes were sent.
     pub(in crate::cli) bytes: u64,
 }
 
@@ -49,14 +48,15 @@ pub(in crate::cli) async fn send(target: &Target, files: &Collected) -> Result<S
         let mut wanted = Vec::with_capacity(missing.len());
         for content in missing {
             let bytes = lengths.get(&content).copied();
-            wanted.push((content, bytes.ok_or_else(|| foreign("asks for files that it was not told of"))?));
+            wanted.push((
+                content,
+                bytes.ok_or_else(|| foreign("asks for files that are not part of the sweep"))?,
+            ));
         }
         upload.contents += wanted.len();
         upload.contents(wanted).await?;
     }
-    Err(Failure::operation(
-        "the coordinator loses the files that it is sent; look at where it keeps artifacts",
-    ))
+    Err(Failure::operation("the coordinator keeps losing uploaded files; check where it keeps artifacts"))
 }
 
 fn foreign(what: &str) -> Failure {
@@ -72,15 +72,15 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// The contents that are missing.
+    /// Asks which contents are missing.
     async fn ask(&mut self, manifest: &SnapshotManifest) -> Result<Vec<ContentHash>, Failure> {
         let request = v1::PutSnapshotRequest { snapshot: Some(manifest.into()) };
         let answer = self.call(async |client| client.put_snapshot(request.clone()).await).await?;
         let missing: Result<Vec<ContentHash>, _> = answer.missing.iter().map(|hash| hash.parse()).collect();
-        missing.map_err(|_| foreign("names contents by something that is no hash"))
+        missing.map_err(|_| foreign("names contents by invalid hashes"))
     }
 
-    /// Sends contents: small ones together, each of the others by itself.
+    /// Sends contents: small ones together, each large one separately.
     async fn contents(&mut self, wanted: Vec<(ContentHash, u64)>) -> Result<(), Failure> {
         let (mut together, mut room) = (Vec::new(), SNAPSHOT_PIECE_BYTES_MAX as u64);
         for (content, bytes) in wanted {
@@ -103,7 +103,7 @@ impl Upload<'_> {
         let pieces = pieces.collect::<Result<Vec<_>, _>>()?;
         let states = self.put(pieces).await?;
         for ((content, bytes), state) in contents.into_iter().zip(states) {
-            // Another one began with it, and left it.
+            // Another command began to send it and stopped.
             if !state.kept {
                 self.long(content, bytes).await?;
             }
@@ -116,13 +116,13 @@ impl Upload<'_> {
         let mut piece = ask;
         for _ in 0..bytes.div_ceil(SNAPSHOT_PIECE_BYTES_MAX as u64) + CALLS_SPARE {
             let states = self.put(vec![piece]).await?;
-            let state = states.first().ok_or_else(|| foreign("does not answer what it is asked"))?;
+            let state = states.first().ok_or_else(|| foreign("answers something else than it was asked"))?;
             if state.kept {
                 return Ok(());
             }
             piece = self.piece(content, bytes, state.offset)?;
         }
-        Err(foreign("does not take a file to its end"))
+        Err(foreign("does not accept a whole file"))
     }
 
     async fn put(&mut self, pieces: Vec<v1::ContentPiece>) -> Result<Vec<v1::ContentState>, Failure> {
@@ -131,7 +131,7 @@ impl Upload<'_> {
         let request = v1::PutContentsRequest { pieces };
         let answer = self.call(async |client| client.put_contents(request.clone()).await).await?;
         if answer.contents.len() != count {
-            return Err(foreign("does not answer what it is asked"));
+            return Err(foreign("answers something else than it was asked"));
         }
         self.bytes += sent;
         Ok(answer.contents)
@@ -139,7 +139,7 @@ impl Upload<'_> {
 
     fn piece(&self, content: ContentHash, bytes: u64, offset: u64) -> Result<v1::ContentPiece, Failure> {
         let place = self.files.sources.get(&content);
-        let place = place.ok_or_else(|| foreign("asks for files that it was not told of"))?;
+        let place = place.ok_or_else(|| foreign("asks for files that are not part of the sweep"))?;
         let left = bytes.saturating_sub(offset).min(SNAPSHOT_PIECE_BYTES_MAX as u64);
         let data = read(place, offset, left).map_err(|error| {
             Failure::operation(format!("cannot read {}: {error}; was it changed?", place.display()))
@@ -147,7 +147,7 @@ impl Upload<'_> {
         Ok(v1::ContentPiece { blake3: content.to_string(), bytes, offset, data })
     }
 
-    /// Makes a call, again while the coordinator is away or has no room.
+    /// Makes a call, and retries while the coordinator is away or has no room.
     async fn call<T>(
         &mut self,
         call: impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
@@ -165,7 +165,7 @@ impl Upload<'_> {
         Err(foreign("cannot be reached"))
     }
 
-    /// The failure, and whether it may pass.
+    /// Makes a call once; returns the failure, and whether a retry may help.
     async fn once<T>(
         &mut self,
         call: &impl AsyncFn(&mut Client) -> Result<tonic::Response<T>, Status>,
@@ -190,12 +190,10 @@ impl Upload<'_> {
 fn failed(status: Status) -> (Failure, bool) {
     match status.code() {
         Code::DataLoss => {
-            let changed = "a file was changed while it was sent; give the command again";
+            let changed = "a file changed while it was sent; run the command again";
             (Failure::operation(changed), false)
         }
-        Code::Unimplemented => {
-            (foreign("is of an older version, which does not take files; upgrade it"), false)
-        }
+        Code::Unimplemented => (foreign("is an older version that does not accept files; upgrade it"), false),
         Code::ResourceExhausted => (status.into(), true),
         _ => {
             let failure = Failure::from(status);
@@ -206,7 +204,7 @@ fn failed(status: Status) -> (Failure, bool) {
 }
 
 fn read(place: &Path, offset: u64, bytes: u64) -> std::io::Result<Vec<u8>> {
-    // At most a piece, which fits.
+    // At most one piece, which fits.
     let mut data = vec![0; usize::try_from(bytes).unwrap_or(SNAPSHOT_PIECE_BYTES_MAX)];
     File::open(place)?.read_exact_at(&mut data, offset)?;
     Ok(data)

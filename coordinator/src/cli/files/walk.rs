@@ -1,5 +1,5 @@
-//! The files below a folder that a pattern means. Hidden files and what tools leave (`__pycache__`, `.git`) are left out
-//! and counted, unless a pattern names them; links are followed as long as they stay below the folder.
+//! The files below a folder that a pattern matches. Hidden files and what tools leave behind (`__pycache__`, `.git`)
+//! are skipped and counted, unless a pattern names them; links are followed as long as they stay below the folder.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +9,15 @@ use std::{
 
 use super::pattern::Pattern;
 
-/// Most files and folders that one pattern may have looked at: a folder with more holds data, not a program.
+/// Most files and folders that one pattern may examine: a folder with more holds data, not a program.
 const LOOKED_AT_MAX: usize = 200_000;
-/// Folders that hold what programs make of the files next to them.
+/// Folders that tools create next to a program's files.
 const MADE: [&str; 5] = ["__pycache__", "node_modules", "venv", "wandb", "target"];
 
-/// Files by their paths below the folder, and where they lie.
+/// Files by their paths below the folder, and where they can be read.
 pub(super) type Found = BTreeMap<String, PathBuf>;
 
-/// What was left out, by kind, with how many files and folders.
+/// How many files and folders were skipped, by kind.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut(BTreeMap<String, u64>);
 
@@ -33,7 +33,7 @@ impl LeftOut {
     }
 }
 
-/// The files that `pattern` means below `folder`; an error says what is wrong with them.
+/// The files that `pattern` matches below `folder`; an error says what is wrong with them.
 pub(super) fn below(folder: &Path, pattern: &Pattern, left_out: &mut LeftOut) -> Result<Found, String> {
     let root = fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let root = root.map_err(|error| format!("{} cannot be read ({error})", folder.display()))?;
@@ -53,12 +53,12 @@ pub(super) fn below(folder: &Path, pattern: &Pattern, left_out: &mut LeftOut) ->
 }
 
 struct Walk<'a> {
-    /// Without links.
+    /// With links resolved.
     root: PathBuf,
     pattern: &'a Pattern,
     left_out: &'a mut LeftOut,
     found: Found,
-    /// The folders that are being walked, without links.
+    /// The folders being walked, with links resolved.
     within: Vec<PathBuf>,
     looked_at: usize,
 }
@@ -119,7 +119,7 @@ impl Walk<'_> {
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let found = match place.metadata() {
             Ok(found) => found,
-            // A link to nothing, or what was removed this moment.
+            // A dangling link, or something just removed.
             Err(_) if !self.pattern.matches(&path) => return Ok(()),
             Err(error) => return Err(format!("{} cannot be read ({error})", place.display())),
         };
@@ -138,7 +138,7 @@ impl Walk<'_> {
         if is_meant { self.visit(path, place, &found) } else { Ok(()) }
     }
 
-    /// Links may lead anywhere below the folder of the sweep file, and nowhere else.
+    /// Checks that links stay below the folder of the sweep file.
     fn inside(&self, path: &str, place: &Path) -> Result<(), String> {
         let real = fs::canonicalize(place)
             .map_err(|error| format!("{} cannot be read ({error})", place.display()))?;

@@ -1,4 +1,4 @@
-//! Bars on a terminal: one a running job, and one for the sweep with the time left and the best so far.
+//! Bars on a terminal: one per running job, and one for the sweep with the remaining time and the best job so far.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terminal::text;
 
 use super::{
-    super::{inspect::short_point, output::count},
+    super::{output::count, tables::short_point},
     METRICS_SHOWN_MAX, Standstill, TimeLeft, best, epoch_of, share_done, share_of_job, shown_metrics, spoken,
 };
 
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Bars {
     objective: String,
     time_left: TimeLeft,
     standstill: Standstill,
-    /// The reason of failures that was told last, and jobs that failed for it since.
+    /// The reason of failures that was reported last, and how many jobs failed for it since.
     failed: (String, u64),
 }
 
@@ -51,7 +51,7 @@ impl Bars {
     }
 
     pub(super) fn say(&self, text: &str) {
-        // A terminal that is gone has nobody to tell.
+        // If the terminal is gone, there is no one to tell.
         let _ = self.screen.println(text::lines(text));
     }
 
@@ -62,7 +62,7 @@ impl Bars {
                 if matches!(changed.state(), v1::JobState::Failed | v1::JobState::Pending) =>
             {
                 let job = changed.point.as_ref().map_or(0, |point| point.job);
-                let state = super::super::inspect::job_state_name(changed.state());
+                let state = super::super::tables::job_state_name(changed.state());
                 let has_failed = changed.state() == v1::JobState::Failed;
                 if has_failed && changed.reason == self.failed.0 && !changed.reason.is_empty() {
                     self.failed.1 += 1;
@@ -78,7 +78,7 @@ impl Bars {
         }
     }
 
-    /// How many more jobs failed for the reason that was told last.
+    /// Reports how many more jobs failed for the last reason.
     fn tell_failed_alike(&mut self) {
         let count = std::mem::take(&mut self.failed.1);
         if count > 0 {
@@ -154,7 +154,7 @@ impl Bars {
         let total = running.epochs_total;
         let begun = running.epochs_done + 1;
         let epoch = epoch_of(if total == 0 { begun } else { begun.min(total) }, total);
-        // What tells jobs apart stays longest.
+        // What distinguishes jobs is dropped last.
         let mut messages = vec![format!("epoch {epoch}  {label}"), format!("{epoch}  {label}")];
         if let Some(last) = &running.last {
             let metrics = shown_metrics(last, &self.objective);
@@ -173,11 +173,11 @@ impl Bars {
     }
 }
 
-/// Columns that the bar of a job has in front of its message.
+/// Columns of a job's bar before its message.
 const JOB_COLUMNS: usize = "  job       [            ] ".len();
-/// The same of the bar of the sweep.
+/// The same for the bar of the sweep.
 const OVERALL_COLUMNS: usize = "[                    ] 100 %  ".len();
-/// Columns of a terminal that does not say how many it has.
+/// Columns of a terminal that does not report its width.
 const COLUMNS_DEFAULT: usize = 80;
 
 /// Columns of the terminal that bars are drawn on.
@@ -188,7 +188,7 @@ fn columns() -> usize {
     }
 }
 
-/// The first of some messages, from the longest to the shortest, that fits; else the last one, cut where it says so.
+/// The first of some messages, from the longest to the shortest, that fits; else the last one, visibly cut.
 fn fitting(columns: usize, messages: &[String]) -> String {
     let messages: Vec<_> = messages.iter().map(|message| text::line(message)).collect();
     let fits = |message: &&std::borrow::Cow<'_, str>| message.chars().count() <= columns;

@@ -1,9 +1,9 @@
-//! One line an event, for pipes and log files.
+//! One line per event, for pipes and log files.
 
 use proto::v1::{self, watch_sweep_response::Event};
 
 use super::{
-    super::inspect::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
+    super::tables::short_point, Standstill, TimeLeft, best, epoch_of, share_done, shown_metrics, spoken,
 };
 use crate::cli::{
     failure::Failure,
@@ -15,13 +15,13 @@ use crate::cli::{
 pub(in crate::cli) struct Lines {
     sweep: v1::Sweep,
     time_left: TimeLeft,
-    /// Tenths of the data set's preparation that were told.
+    /// Tenths of the data set's preparation that were reported.
     prepared_tenths: u32,
     finished_told: Option<u64>,
     standstill: Standstill,
-    /// Jobs that failed since the last snapshot for the reason that was told last.
+    /// Jobs that failed since the last snapshot for the reason that was reported last.
     failed_alike: u64,
-    /// A long reason is told in full once.
+    /// The last reason: a long one is printed in full once.
     reason_told: String,
 }
 
@@ -75,7 +75,7 @@ impl Lines {
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
-    /// How many more jobs failed for the reason that was told last.
+    /// How many more jobs failed for the last reason.
     fn failed_alike(&mut self) -> Option<String> {
         match std::mem::take(&mut self.failed_alike) {
             0 => None,
@@ -84,7 +84,7 @@ impl Lines {
         }
     }
 
-    /// That somebody has paused the sweep, or resumed it.
+    /// Says that someone has paused the sweep, or resumed it.
     fn pause(&self, before: v1::SweepState) -> Option<String> {
         use v1::SweepState::{Paused, Running};
         match (before, self.sweep.state()) {
@@ -97,7 +97,7 @@ impl Lines {
         }
     }
 
-    /// A snapshot is told when another job has its end, and for each tenth of the preparation.
+    /// A snapshot is printed when another job has ended, and for each tenth of the preparation.
     fn advance(&mut self, snapshot: &v1::WatchSnapshot, now: std::time::Instant) -> Option<String> {
         let left = self.time_left.estimate(share_done(snapshot), now);
         let preparing = snapshot.running.iter().filter(|job| job.preparing);

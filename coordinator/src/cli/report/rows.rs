@@ -1,11 +1,13 @@
-//! The rows of a report as they come over the wire, as the report's own types. This is the only place that knows both.
+//! Converts the rows of a report from the wire into the report's own types. Only this file knows both.
+
+use std::sync::Arc;
 
 use proto::v1;
-use report::{Epoch, Job, JobCounts, Sweep, Weights};
+use report::{BestJob, Epoch, Job, JobCounts, Sweep, Weights};
 use terms::{
     EpochReport, Goal, JobState, METRICS_MAX, MISSING, MetricRow, MetricSchema, MetricUse, Objective,
     SweepState,
-    manifest::{self, Manifest},
+    manifest::{Manifest, builtins_described},
     metrics::known,
 };
 
@@ -14,7 +16,7 @@ use terms::{
 pub(in crate::cli) struct Rows {
     metrics: MetricSchema,
     objective: Objective,
-    /// Values of metrics that the header does not name: they came in while the rows were sent.
+    /// Values of metrics that the header does not name: they arrived while the rows were sent.
     later: u64,
 }
 
@@ -28,27 +30,32 @@ pub(in crate::cli) fn objective(sweep: &v1::Sweep) -> Objective {
     Objective { name: metric.name.as_str().into(), goal, used }
 }
 
-/// What the built-in model of a sweep says about itself; nothing of a program. The specification was written by the
-/// coordinator, with each key of its own on a line.
-fn manifest(specification: &str) -> Option<&'static Manifest> {
-    let model = specification.lines().find_map(|line| line.strip_prefix("model:"))?;
-    manifest::builtin(model.trim())
+/// What the model of a sweep says about itself; nothing of a program. Coordinators that do not send it know built-in models
+/// alone; the specification was written by them, with each key of its own on a line.
+fn manifest(sweep: &v1::Sweep) -> Option<Arc<Manifest>> {
+    if let Ok(manifest) = Manifest::from_json(&sweep.manifest) {
+        return Some(Arc::new(manifest));
+    }
+    let model = sweep.specification.lines().find_map(|line| line.strip_prefix("model:"))?;
+    let known = builtins_described().iter().find(|known| known.name == model.trim())?;
+    Some(Arc::clone(known.manifest()))
 }
 
-/// The metrics of a sweep: those of its model in the model's order, then those that came in.
+/// The metrics of a sweep: those of its model in the model's order, then the others that arrived.
 pub(in crate::cli) fn metrics(sweep: &v1::Sweep, names: &[String]) -> MetricSchema {
-    let of_model = manifest(&sweep.specification).map_or(&[] as &[_], |manifest| &manifest.metrics);
+    let manifest = manifest(sweep);
+    let of_model = manifest.as_ref().map_or(&[] as &[_], |manifest| &manifest.metrics);
     let mut schema = MetricSchema::default();
     let objective = objective(sweep).name;
     let names = names.iter().map(String::as_str).chain([&*objective]);
     for name in of_model.iter().map(|metric| metric.name.as_str()).chain(names) {
-        // A hundred at most came in; what is no name was not taken in either.
+        // At most a hundred arrived; invalid names were not accepted either.
         let _ = schema.add(name);
     }
     schema
 }
 
-/// A metric of the last epoch of a job. A coordinator that knows four metrics alone says them in fields of their own.
+/// A metric of the last epoch of a job. A coordinator that only knows four metrics has fields for them.
 pub(in crate::cli) fn metric_of(job: &v1::Job, name: &str) -> Option<f64> {
     if !job.metrics.is_empty() {
         return job.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value);
@@ -70,49 +77,62 @@ pub(in crate::cli) fn best_objective_of(job: &v1::Job, name: &str) -> Option<f64
     best_of_fields(job, name).or(job.best_objective)
 }
 
+/// A sweep with these parameters, of which metrics of these names arrived.
+pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[String]) -> Sweep {
+    let counts = sweep.counts.unwrap_or_default();
+    Sweep {
+        state: SweepState::try_from(sweep.state()).ok(),
+        objective: objective(&sweep),
+        metrics: metrics(&sweep, names),
+        manifest: manifest(&sweep),
+        best: sweep.best.and_then(|best| {
+            let point = best.point?;
+            let parameters = proto::parameters_from_wire(point.parameters);
+            Some(BestJob { job: point.job, parameters, value: best.value })
+        }),
+        id: sweep.sweep_id,
+        name: sweep.name,
+        job_count: sweep.job_count,
+        counts: JobCounts {
+            pending: counts.pending,
+            running: counts.running,
+            done: counts.done,
+            diverged: counts.diverged,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+        },
+        created_unix_ms: sweep.created_unix_ms,
+        ended_unix_ms: sweep.ended_unix_ms,
+        best_weights: sweep.best_weights.map(|best| Weights {
+            job: best.job,
+            attempt: best.attempt,
+            bytes: best.bytes,
+            blake3: best.blake3,
+        }),
+        weights_awaited: sweep.weights_awaited,
+        waiting: sweep.waiting.map(|waiting| waiting.text),
+        parameters,
+        varying: sweep.varying,
+        metrics_left_out: sweep.metrics_left_out,
+        metrics_left_out_reason: sweep.metrics_left_out_reason,
+        specification: sweep.specification,
+        dataset: sweep.dataset.map(Into::into),
+    }
+}
+
 impl Rows {
-    /// Begins with the header; also what it says about the sweep.
+    /// Begins with the header; also returns what it says about the sweep.
     pub(in crate::cli) fn new(header: v1::ReportHeader) -> (Self, Sweep) {
-        let sweep = header.sweep.unwrap_or_default();
-        let metrics = metrics(&sweep, &header.metrics);
-        let rows = Self { metrics: metrics.clone(), objective: objective(&sweep), later: 0 };
-        let counts = sweep.counts.unwrap_or_default();
-        let sweep = Sweep {
-            state: SweepState::try_from(sweep.state()).ok(),
-            objective: rows.objective.clone(),
-            best_job: sweep.best.as_ref().and_then(|best| Some(best.point.as_ref()?.job)),
-            manifest: manifest(&sweep.specification),
-            id: sweep.sweep_id,
-            name: sweep.name,
-            job_count: sweep.job_count,
-            counts: JobCounts {
-                pending: counts.pending,
-                running: counts.running,
-                done: counts.done,
-                diverged: counts.diverged,
-                failed: counts.failed,
-                cancelled: counts.cancelled,
-            },
-            created_unix_ms: sweep.created_unix_ms,
-            ended_unix_ms: sweep.ended_unix_ms,
-            best_weights: sweep.best_weights.map(|best| Weights {
-                job: best.job,
-                attempt: best.attempt,
-                bytes: best.bytes,
-                blake3: best.blake3,
-            }),
-            parameters: header.parameters,
-            varying: sweep.varying,
-            metrics,
-            metrics_left_out: sweep.metrics_left_out,
-            metrics_left_out_reason: sweep.metrics_left_out_reason,
-            specification: sweep.specification,
-            dataset: sweep.dataset.map(Into::into),
-        };
+        let sweep = sweep(header.sweep.unwrap_or_default(), header.parameters, &header.metrics);
+        let rows = Self { metrics: sweep.metrics.clone(), objective: sweep.objective.clone(), later: 0 };
         (rows, sweep)
     }
 
-    /// A job.
+    /// The name of the metric that ranks jobs.
+    pub(in crate::cli) fn objective(&self) -> &str {
+        &self.objective.name
+    }
+
     pub(in crate::cli) fn job(&mut self, job: v1::Job) -> Job {
         let state = JobState::try_from(job.state()).ok();
         let names: Vec<String> = self.metrics.names().iter().map(ToString::to_string).collect();
@@ -140,7 +160,6 @@ impl Rows {
         }
     }
 
-    /// An epoch.
     pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
         let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
         let metrics: Vec<_> = metrics
@@ -150,7 +169,7 @@ impl Rows {
         Epoch { attempt: epoch.attempt, number, seconds, metrics: self.row(&metrics) }
     }
 
-    /// Values of metrics that are in no table, as they came in too late.
+    /// Values of metrics that are in no table, as they arrived too late.
     pub(in crate::cli) fn later(&self) -> u64 {
         self.later
     }
@@ -167,7 +186,7 @@ impl Rows {
     }
 }
 
-/// Of the best epoch, such a coordinator says the validation accuracy alone.
+/// Such a coordinator only reports the validation accuracy of the best epoch.
 fn best_of_fields(job: &v1::Job, name: &str) -> Option<f64> {
     job.best_val_accuracy.filter(|_| name == known::VAL_ACCURACY)
 }

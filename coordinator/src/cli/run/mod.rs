@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::Context;
-use domain::{definition::first_document, help, specification::Specification};
+use domain::{
+    definition::first_document,
+    help,
+    specification::{Models, Specification},
+};
 use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
@@ -23,7 +27,8 @@ use super::{
     failure::Failure,
     files,
     follow::{Follower, is_final, verdict},
-    inspect::{JobTable, TargetId, each_job_page, say_left_out, sweep_state_name},
+    ids::TargetId,
+    inspect::each_job_page,
     output::{Unprinted, count, print, table},
     progress::Progress,
     report::{self, Lang},
@@ -31,6 +36,7 @@ use super::{
     signals::StopRequests,
     submit,
     sweep_file::SweepFile,
+    tables::{JobTable, say_left_out, sweep_state_name},
 };
 use crate::{
     descriptors,
@@ -38,23 +44,24 @@ use crate::{
     server::{Server, ServerConfig},
 };
 
-/// A worker's connection to the coordinator, and its streams to and from this process.
+/// File descriptors per worker: its connection to the coordinator, and its streams to and from this process.
 const DESCRIPTORS_A_WORKER: u64 = 4;
-/// What is more than anything here needs.
+/// More file descriptors than anything here needs.
 const DESCRIPTORS_WANTED: u64 = 4_096;
-/// The key under which the sweep of an output directory is submitted: there is one in each.
+/// The request id of the sweep in an output directory: each holds one sweep.
 const REQUEST_ID: &str = "run";
 /// How long a worker of this machine may be silent; it shares its cores with its own trainers.
 const LEASE: Duration = Duration::from_secs(20);
 /// Folder of the best weights within the output folder.
 pub(super) const BEST: &str = "best";
-/// How long weights may take to come from a worker of this machine while none does.
+/// How long to wait for weights from a worker of this machine while none arrive.
 const WEIGHTS_WITHIN: Duration = Duration::from_secs(60);
-/// How often that is looked at.
+/// How often to check that.
 const WEIGHTS_POLL: Duration = Duration::from_millis(50);
-/// Said where the user asks to stop.
-const STOPPING: &str = "stopping: the same command goes on from here (once more after two seconds: at once)";
-/// Most jobs whose rows are printed at the end; of larger sweeps the report has them.
+/// Printed when the user asks to stop.
+const STOPPING: &str =
+    "stopping: the same command continues from here (press again after two seconds to stop at once)";
+/// Most jobs whose rows are printed at the end; larger sweeps have them in the report.
 const ROWS_PRINTED_MAX: u64 = 64;
 
 /// Arguments of `sweep run`.
@@ -82,7 +89,14 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     descriptors::claim(DESCRIPTORS_MIN + DESCRIPTORS_A_WORKER * workers, DESCRIPTORS_WANTED)
         .map_err(|error| Failure::operation(error.to_string()))?;
     let mut source = arguments.file.source()?;
+    source.manifests.extend(workers::models(&arguments.options).await?);
     let (mut specification, grid) = submit::check(source.clone())?;
+    if arguments.options.trainer.is_some() && specification.trainable.program().is_some() {
+        return Err(Failure::usage(
+            "--trainer is for models, and this file sweeps a program; leave one of them out",
+        ));
+    }
+    files::check(&specification, arguments.file.folder())?;
     specification.notes.iter().for_each(|note| say(&format!("note: {note}")));
     if let Some(dataset) = &mut specification.dataset {
         let path = absolute_dataset(&dataset.path)?;
@@ -118,7 +132,7 @@ pub(super) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     closed
 }
 
-/// Gives `work` up where the user asks to stop.
+/// Runs `work` until the user asks to stop.
 async fn until_stopped<T>(
     stop: &mut StopRequests,
     work: impl Future<Output = Result<T, Failure>>,
@@ -144,14 +158,14 @@ async fn train_and_report(
             wanted.specification = submit::check(wanted.source.clone())?.0;
         }
         let sweep = submit_here(wanted, folder, target).await?;
-        // Hours of training later, it would be refused all the same.
+        // Otherwise it would be refused hours of training later.
         report::refuse_other(folder, &sweep).await?;
         artifact::refuse_other(&folder.join(BEST), &sweep)?;
         Ok(sweep)
     })
     .await?;
     let mut unprinted = Unprinted::default();
-    // A run that was killed may have left weights with its workers.
+    // A killed run may have left weights with its workers.
     if !is_final(&sweep) || sweep.weights_awaited > 0 {
         let trainable = &wanted.specification.trainable;
         let workers = Workers::start(&arguments.options, arguments.workers, trainable, folder, target);
@@ -161,8 +175,8 @@ async fn train_and_report(
     until_stopped(stop, write_results(sweep.sweep_id, arguments.lang, folder, target, unprinted)).await
 }
 
-/// Writes the best weights and the report, which names them, and prints what there is to say. Weights that cannot be had
-/// cost nobody the report.
+/// Writes the best weights and the report, which names them, and prints a summary. The report is written even without
+/// the weights.
 async fn write_results(
     sweep_id: u64,
     lang: Lang,
@@ -188,7 +202,7 @@ async fn write_results(
         format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
     let judged = verdict(&sweep, &reasons);
     if let (Err(failure), Err(_)) = (&kept, &judged) {
-        // Two things went wrong, and the second is the command's end.
+        // Two things went wrong; the second decides the exit code.
         failure.tell();
     }
     judged.and(kept)?;
@@ -203,7 +217,7 @@ struct Wanted {
     source: v1::SweepSource,
 }
 
-/// The sweep of this output directory: a new one, or the one that it holds, grown to what is wanted.
+/// The sweep of this output directory: a new one, or the one that it holds, extended as needed.
 async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<v1::Sweep, Failure> {
     let request = v1::SubmitRequest {
         source: Some(wanted.source.clone()),
@@ -219,7 +233,8 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         return go_on(sweep, wanted, folder, target).await;
     }
     let name = sweep_state_name(sweep.state());
-    let other = Specification::from_stored(first_document(&sweep.specification))
+    let models = Models::from_json(&sweep.manifest).unwrap_or_default();
+    let other = Specification::from_stored(first_document(&sweep.specification), &models)
         .map_err(|error| Failure::operation(format!("{}: {error}", folder.display())))?;
     let changes = wanted.specification.changes_from(&other);
     if !changes.is_empty() {
@@ -237,8 +252,8 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
     Ok(sweep)
 }
 
-/// Gives the sweep of this directory the jobs and the settings that are wanted and that it does not have, and its failed
-/// jobs another try where something may have changed for them.
+/// Gives the sweep of this directory the jobs and settings that it lacks, and its failed jobs another try if something
+/// may have changed for them.
 async fn go_on(
     before: v1::Sweep,
     wanted: &Wanted,
@@ -253,9 +268,9 @@ async fn go_on(
     let (place, jobs) = (folder.display(), count(before.job_count, "job"));
     let answer = target.call(async |client| client.submit(request.clone()).await).await;
     let answer = answer.map_err(|failure| match failure {
-        // Anything else, such as a full disk, says nothing of the file.
+        // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
-            "{place} holds a sweep ({}, {jobs}) that cannot go on with this file: {reason}; or choose another folder \
+            "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; or choose another folder \
              with --output",
             before.name
         )),
@@ -267,7 +282,7 @@ async fn go_on(
     if answer.added_jobs == 0 && before.state() == v1::SweepState::Finished {
         say(&format!("the sweep in {place} is finished already"));
     } else {
-        say(&format!("going on in {place}: {finished} of {} finished", count(sweep.job_count, "job")));
+        say(&format!("continuing in {place}: {finished} of {} finished", count(sweep.job_count, "job")));
     }
     if answer.added_jobs > 0 {
         say(&format!("new in this file: {}", count(answer.added_jobs, "job")));
@@ -291,7 +306,7 @@ async fn go_on(
     Ok(sweep)
 }
 
-/// Follows the sweep while the workers train, until its end or the user's.
+/// Follows the sweep while the workers train, until it ends or the user stops it.
 async fn train(
     mut workers: Workers,
     sweep_id: u64,
@@ -334,7 +349,7 @@ async fn train(
     result
 }
 
-/// Says what was loaded, once for each content. `told` holds the hash of the last.
+/// Reports what was loaded, once for each content. `told` holds the hash of the last.
 fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
     let Event::Snapshot(v1::WatchSnapshot { sweep: Some(sweep), .. }) = event else { return };
     let Some(dataset) = sweep.dataset.as_ref().filter(|dataset| dataset.content_hash != *told) else {
@@ -344,7 +359,7 @@ fn say_dataset(event: &Event, told: &mut String, progress: &Progress) {
     DatasetSummary::from(dataset.clone()).lines().iter().for_each(|line| progress.say(line));
 }
 
-/// Waits until the weights that are wanted are here, or until none has come for a while: the next run fetches the rest.
+/// Waits until the wanted weights are here, or until none has arrived for a while: the next run fetches the rest.
 async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
     let (mut before, mut give_up_at) = (u64::MAX, Instant::now());
     loop {
@@ -365,7 +380,7 @@ async fn await_weights(sweep_id: u64, target: &Target) -> Result<(), Failure> {
     }
 }
 
-/// Writes the best weights beside the report; what there is to say of it.
+/// Writes the best weights next to the report; returns what to print about it.
 async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<String, Failure> {
     if sweep.best_weights.is_none() {
         return Ok(String::new());
@@ -375,7 +390,7 @@ async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<
     Ok(format!("best weights: {} (job {})\n", written.path.display(), written.job))
 }
 
-/// The data set as workers with another working directory find it.
+/// The data set's path for workers with another working directory.
 fn absolute_dataset(path: &Path) -> Result<String, Failure> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Failure::operation(format!("the data set {}: {error}", path.display())))?;
@@ -405,7 +420,7 @@ fn store_url(folder: &Path) -> Result<String, Failure> {
     Ok(format!("sqlite:{text}"))
 }
 
-/// The table of results, as far as a terminal holds it.
+/// The table of results, if a terminal can show it.
 async fn print_results(sweep: &v1::Sweep, target: &Target) -> Result<(), Failure> {
     if sweep.job_count > ROWS_PRINTED_MAX {
         return Ok(());

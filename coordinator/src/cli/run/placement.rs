@@ -1,4 +1,5 @@
-//! How the workers of one machine share it: each GPU to one worker where there are enough, and the cores evenly.
+//! How the workers of one machine share it: each GPU goes to one worker if there are enough, and the cores are divided
+//! evenly.
 
 /// What one worker gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub(super) struct Placement {
     pub(super) visible_gpus: Option<String>,
 }
 
-/// Deals `gpus` (as `CUDA_VISIBLE_DEVICES` names them), or else `cores`, out to `workers`.
+/// Divides `gpus` (named as in `CUDA_VISIBLE_DEVICES`), or else `cores`, among `workers`.
 pub(super) fn place(workers: usize, gpus: &[String], cores: usize) -> Vec<Placement> {
     let worker = |index: usize| {
         if workers == 1 {

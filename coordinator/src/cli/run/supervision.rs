@@ -1,5 +1,5 @@
-//! One worker process of `sweep run`: started, started again when it ends, told to leave. Each has a task of its own, so
-//! that no other event begins its supervision again.
+//! One worker process of `sweep run`: started, restarted when it ends, told to leave. Each has its own task, so that no
+//! other event restarts its supervision.
 
 use std::{
     collections::VecDeque,
@@ -21,23 +21,22 @@ use tokio::{
 
 use super::super::{client::Target, failure::Failure};
 
-/// A worker may end this often within the window and is started again; one that ends more often cannot work here.
+/// A worker may end this often within the window and is restarted; one that ends more often cannot work here.
 const RESTARTS_MAX: usize = 5;
-/// How long an end counts: a worker that dies once a day for a week goes on.
+/// How long an end counts: a worker that dies once a day for a week is kept.
 const RESTART_WINDOW: Duration = Duration::from_secs(600);
-/// Pause before a worker is started again, times the number of its ends within the window.
+/// Pause before a worker is restarted, times the number of its ends within the window.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
-/// How long a worker may take to leave, its grace and its trainers' end included.
+/// How long a worker may take to leave, including its grace and the end of its trainers.
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes of a worker's log that are shown when it cannot work.
 const LOG_TAIL_BYTES: u64 = 2_000;
-/// Exit code of a program whose options are wrong, which no other start mends.
+/// Exit code of a program whose options are wrong, which no restart fixes.
 const USAGE_EXIT_CODE: i32 = 2;
 
-/// What a worker process is to do.
+/// What a worker process must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
-    /// Train.
     Work,
     /// Leave in order.
     Leave,
@@ -58,14 +57,14 @@ pub(super) struct WorkerProcess {
 /// A process that runs.
 struct Running {
     child: Child,
-    /// Held open; the worker leaves when it is closed, even by this process's death.
+    /// Held open; the worker leaves when it is closed, which this process's death also does.
     stdin: Option<ChildStdin>,
     /// Where its part of the log begins.
     log_start: u64,
 }
 
 impl WorkerProcess {
-    /// Keeps the worker running until something else is wished; what ends that early goes to `failures`.
+    /// Keeps the worker running until something else is wanted; a premature end goes to `failures`.
     pub(super) async fn supervise(
         self,
         target: Target,
@@ -96,11 +95,11 @@ impl WorkerProcess {
                 () = until(&mut wish, Wish::Leave) => return,
             }
         };
-        // Of several, the first ends the run.
+        // The first of several failures ends the run.
         let _ = failures.try_send(failure);
     }
 
-    /// Whether another start would end alike: its options are wrong, or it ended by itself before it ever got to the
+    /// Whether a restart would end the same way: its options are wrong, or it ended by itself before it reached the
     /// coordinator.
     async fn is_lasting(&self, status: Option<ExitStatus>, target: &Target) -> bool {
         match status.and_then(|status| status.code()) {
@@ -109,7 +108,7 @@ impl WorkerProcess {
             Some(_) => {
                 let listed =
                     target.call(async |client| client.list_workers(v1::ListWorkersRequest::default()).await);
-                // A coordinator that does not answer says nothing about the worker.
+                // If the coordinator does not answer, nothing is known about the worker.
                 listed.await.is_ok_and(|listed| listed.workers.iter().all(|worker| worker.name != self.name))
             }
         }
@@ -139,7 +138,7 @@ impl WorkerProcess {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
-            // Of a cluster's settings in the environment, these would contradict the flags.
+            // These settings in the environment, meant for a cluster, would contradict the flags.
             .env_remove("SWEEP_TLS_CA")
             .stdin(Stdio::piped())
             .stdout(output)
@@ -158,7 +157,7 @@ impl WorkerProcess {
 }
 
 impl Running {
-    /// Asks the worker to leave and waits until it has; ends it when it does not in time, or when that is wished.
+    /// Asks the worker to leave and waits until it has; kills it when it does not in time, or when that is wanted.
     async fn leave(mut self, wish: &mut watch::Receiver<Wish>) {
         self.stdin = None;
         tokio::select! {
@@ -166,24 +165,24 @@ impl Running {
             () = tokio::time::sleep(END_WITHIN) => {}
             () = until(wish, Wish::End) => {}
         }
-        // Its trainers notice that they are alone. An error means that it is gone.
+        // Its trainers notice its end. An error means that it is gone.
         let _ = self.child.kill().await;
     }
 }
 
-/// Waits until at least this is wished, or nobody is left to wish.
+/// Waits until at least this is wanted, or no one is left to want anything.
 async fn until(wish: &mut watch::Receiver<Wish>, at_least: Wish) {
     let _ = wish.wait_for(|wish| *wish >= at_least).await;
 }
 
-/// When a worker ended, as far back as it counts.
+/// When a worker ended, within the window.
 #[derive(Debug, Default)]
 struct Ends {
     times: VecDeque<Instant>,
 }
 
 impl Ends {
-    /// Counts one more; how many there were within the window.
+    /// Counts one more; returns how many there were within the window.
     fn count(&mut self, now: Instant) -> usize {
         self.times.push_back(now);
         while self.times.front().is_some_and(|first| now.duration_since(*first) >= RESTART_WINDOW) {

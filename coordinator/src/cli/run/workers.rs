@@ -2,6 +2,7 @@
 //! each of them running.
 
 use std::{
+    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
@@ -11,6 +12,7 @@ use std::{
 use anyhow::Context;
 use domain::specification::Trainable;
 use serde::Deserialize;
+use terms::manifest::Manifest;
 use tokio::{
     process::Command,
     sync::{mpsc, watch},
@@ -27,16 +29,16 @@ use super::{
 };
 
 const PROGRAM: &str = "sweep-worker";
-/// How long running jobs may go on when the user stops the sweep, before they are handed back.
+/// How long running jobs may continue when the user stops the sweep, before they are handed back.
 const GRACE: &str = "5s";
 /// Folder of the workers' checkpoints, within that of their logs.
 const CHECKPOINTS: &str = "checkpoints";
-/// How long looking for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
+/// How long the search for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
 const PROBE_WITHIN: Duration = Duration::from_secs(120);
-/// Most slots of one worker, as `sweep-worker` has it.
+/// Most slots of one worker, as in `sweep-worker`.
 const SLOTS_MAX: u16 = 1_024;
 
-/// Options that the workers get as they are.
+/// Options that are passed on to the workers.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct WorkersOptions {
     /// Jobs at a time in each worker: a number or auto [default: the GPUs, else the cores, shared out]
@@ -48,12 +50,16 @@ pub(in crate::cli) struct WorkersOptions {
     /// Folder for packed data sets [default: ~/.cache/sweep/datasets]
     #[arg(long, env = "SWEEP_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Another program that trains, run by /bin/sh, as `sweep-worker start` has it (see worker/TRAINER.md); the sweep file may
+    /// name its models
+    #[arg(long, env = "SWEEP_TRAINER", value_name = "COMMAND")]
+    pub(super) trainer: Option<OsString>,
     /// Leave images out that cannot be decoded, and say so in the report
     #[arg(long, env = "SWEEP_SKIP_CORRUPT", value_parser = clap::builder::BoolishValueParser::new())]
     skip_corrupt: bool,
 }
 
-/// The workers' own parser would say so only after the sweep has begun.
+/// Checked here, as the workers' own parser would only report it after the sweep has begun.
 fn slots(text: &str) -> Result<String, String> {
     let valid = text == "auto" || text.parse().is_ok_and(|slots| (1..=SLOTS_MAX).contains(&slots));
     if valid {
@@ -68,7 +74,7 @@ pub(super) struct Workers {
     wish: watch::Sender<Wish>,
     failures: mpsc::Receiver<Failure>,
     tasks: JoinSet<()>,
-    // Removed with the workers.
+    // Removed together with the workers.
     _token: tempfile::NamedTempFile,
 }
 
@@ -101,7 +107,7 @@ impl Workers {
             let name = format!("local-{}", index + 1);
             let mut arguments = arguments(options, &name, &folder, &placement, target, token.path());
             if trainable.program().is_some() {
-                // Whoever gives `sweep run` could start the program as well.
+                // Whoever runs `sweep run` could start the program as well.
                 arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
             }
             let process = WorkerProcess {
@@ -129,7 +135,7 @@ impl Workers {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Ends all workers at once; their trainers notice that they are alone.
+    /// Kills all workers; their trainers notice it.
     pub(super) async fn kill(&mut self) {
         self.tell(Wish::End);
         while self.tasks.join_next().await.is_some() {}
@@ -144,20 +150,20 @@ impl Workers {
     }
 }
 
-/// The worker's program: beside this one, as both are built and installed together, else on the PATH.
+/// The worker's program: next to this one, as both are installed together, else on the PATH.
 fn find_program() -> Result<PathBuf, Failure> {
-    let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(PROGRAM)));
+    let next_to_this = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(PROGRAM)));
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&on_path).map(|folder| folder.join(PROGRAM));
-    let found = beside.into_iter().chain(on_path).find(|path| path.is_file());
+    let found = next_to_this.into_iter().chain(on_path).find(|path| path.is_file());
     found.ok_or_else(|| {
         Failure::operation(
-            "sweep-worker is neither beside sweep nor on the PATH; build it with `cargo build --release`",
+            "sweep-worker is neither next to sweep nor on the PATH; build it with `cargo build --release`",
         )
     })
 }
 
-/// The token in a file that only this user reads; command lines can be read by everyone.
+/// The token in a file that only this user can read; everyone can read command lines.
 fn write_token(folder: &Path, target: &Target) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix(".token-").tempfile_in(folder)?;
     if let Some(Token::Text(token)) = &target.token {
@@ -173,9 +179,9 @@ fn arguments(
     placement: &Placement,
     target: &Target,
     token: &Path,
-) -> Vec<std::ffi::OsString> {
+) -> Vec<OsString> {
     let slots = options.slots.as_deref().unwrap_or(&placement.slots);
-    let mut arguments: Vec<std::ffi::OsString> = vec!["start".into()];
+    let mut arguments: Vec<OsString> = vec!["start".into()];
     for (flag, value) in [
         ("--coordinator", target.url.as_str()),
         ("--name", name),
@@ -194,8 +200,38 @@ fn arguments(
     if options.skip_corrupt {
         arguments.push("--skip-corrupt".into());
     }
+    if let Some(trainer) = &options.trainer {
+        arguments.extend(["--trainer".into(), trainer.clone()]);
+    }
     arguments.push("--exit-with-stdin".into());
     arguments
+}
+
+/// The manifests of what the trainer trains that the workers are to start, each as JSON; none where that is the own one.
+pub(super) async fn models(options: &WorkersOptions) -> Result<Vec<String>, Failure> {
+    let Some(trainer) = &options.trainer else { return Ok(Vec::new()) };
+    let program = find_program()?;
+    let output = Command::new(&program)
+        .args(["describe", "--device", "cpu", "--trainer"])
+        .arg(trainer)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = errors.trim();
+        return Err(Failure::operation(format!(
+            "--trainer: {}",
+            errors.strip_prefix("error: ").unwrap_or(errors)
+        )));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let read =
+        Manifest::all_from_json(&text).map_err(|error| Failure::operation(format!("--trainer: {error}")))?;
+    Ok(read.iter().map(Manifest::to_json).collect())
 }
 
 /// One line of `sweep-worker devices`.
@@ -204,7 +240,7 @@ struct Device {
     device: String,
 }
 
-/// The GPUs that libtorch finds, by the names of `CUDA_VISIBLE_DEVICES`.
+/// The GPUs that libtorch finds, named as in `CUDA_VISIBLE_DEVICES`.
 async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
     let output = Command::new(program)
         .arg("devices")
@@ -215,7 +251,7 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
         .output();
     let output = tokio::time::timeout(PROBE_WITHIN, output)
         .await
-        .map_err(|_| Failure::operation("looking for GPUs took too long; use --device cpu to do without"))?
+        .map_err(|_| Failure::operation("the search for GPUs took too long; use --device cpu to do without"))?
         .with_context(|| format!("cannot start {}", program.display()))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -230,15 +266,15 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
     Ok(if named.len() == count { named } else { (0..count).map(|index| index.to_string()).collect() })
 }
 
-/// The GPUs that libtorch finds; none where it cannot be asked, as programs may need neither.
+/// The GPUs that libtorch finds; none if it cannot be asked, as programs may need neither.
 async fn gpus_if_known(program: &Path) -> Vec<String> {
     probe_gpus(program).await.unwrap_or_else(|failure| {
-        tracing::info!(%failure, "no GPUs are shared out among the workers");
+        tracing::info!(%failure, "GPUs are not divided among the workers");
         Vec::new()
     })
 }
 
-/// Refuses to do without GPUs where they were asked for: each worker would find out by itself, and end.
+/// Refuses to continue without GPUs where they were asked for: otherwise each worker would fail.
 fn some_gpus(gpus: Vec<String>) -> Result<Vec<String>, Failure> {
     if gpus.is_empty() {
         return Err(Failure::operation(

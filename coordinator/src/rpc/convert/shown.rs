@@ -12,7 +12,12 @@ use proto::v1;
 
 /// A sweep with its specification.
 pub(in crate::rpc) fn sweep(view: &SweepView) -> v1::Sweep {
-    v1::Sweep { specification: view.definition.shown_text(), ..summary(view) }
+    let model = view.definition.specification.trainable.model();
+    v1::Sweep {
+        specification: view.definition.shown_text(),
+        manifest: model.map(|model| model.to_json()).unwrap_or_default(),
+        ..summary(view)
+    }
 }
 
 /// A sweep in a list: without what may be long, so that a page of a thousand has some megabytes at most.
@@ -21,10 +26,11 @@ pub(in crate::rpc) fn listed(view: &SweepView) -> v1::Sweep {
 }
 
 /// A sweep and what runs, without its specification, which does not change with what the jobs do.
-pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSnapshot {
+pub(in crate::rpc) fn snapshot(view: Snapshot) -> v1::WatchSweepResponse {
     let Snapshot { sweep, running } = view;
     let running = running.into_iter().map(|job| running_job(&sweep, job)).collect();
-    v1::WatchSnapshot { sweep: Some(summary(&sweep)), running }
+    let snapshot = v1::WatchSnapshot { sweep: Some(summary(&sweep)), running };
+    v1::WatchSweepResponse { event: Some(v1::watch_sweep_response::Event::Snapshot(snapshot)) }
 }
 
 fn summary(view: &SweepView) -> v1::Sweep {
@@ -46,6 +52,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         best: view.best.map(|(job, value)| v1::BestJob { point: Some(point(view, job)), value }),
         varying: definition.varying.iter().map(|name| name.to_string()).collect(),
         specification: String::new(),
+        manifest: String::new(),
         dataset: view.dataset.as_deref().cloned().map(Into::into),
         waiting: view.waiting.clone().map(waiting),
         best_weights: view.best_weights.clone().map(kept_weights),
@@ -113,7 +120,7 @@ pub(in crate::rpc) fn worker(view: WorkerView) -> v1::Worker {
     let (status, name) = match view.status {
         WorkerStatus::Connected => (v1::WorkerStatus::Connected, "connected"),
         WorkerStatus::Draining => (v1::WorkerStatus::Draining, "draining"),
-        WorkerStatus::Quarantined => (v1::WorkerStatus::Quarantined, "set_aside"),
+        WorkerStatus::Quarantined => (v1::WorkerStatus::Quarantined, "quarantined"),
         WorkerStatus::Disconnected => (v1::WorkerStatus::Disconnected, "disconnected"),
     };
     let slot = |slot: SlotDescription| {

@@ -16,9 +16,9 @@ use super::{
     writer::Writer,
 };
 
-/// How often a leader shows that it lives.
+/// How often a leader writes its beat.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a follower looks.
+/// How often a follower checks the beat.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a beat may stand still: a leader that cannot write it for so long steps down, and a follower takes
 /// over. With the 3 s after which the server ends a transaction that stands still, a new leader is there in less
@@ -39,7 +39,7 @@ pub(super) struct Leadership {
     epoch: AtomicI64,
 }
 
-/// The row as it was seen.
+/// The row as it was last read.
 #[derive(Debug, PartialEq)]
 struct Leader {
     epoch: i64,
@@ -158,7 +158,7 @@ async fn look(readers: &Readers) -> Result<Leader, StoreError> {
     let row = within(ANSWER_WITHIN, row.fetch_optional(reader.connection()?)).await?;
     reader.done();
     let row =
-        row.ok_or_else(|| StoreError::Damaged("the table leader has no row, but always has one".to_owned()))?;
+        row.ok_or_else(|| StoreError::Corrupt("the table leader has no row, but always has one".to_owned()))?;
     Ok(Leader {
         epoch: row.try_get("epoch")?,
         beat: row.try_get("beat")?,

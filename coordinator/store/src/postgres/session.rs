@@ -32,7 +32,6 @@ pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Er
     within(ANSWER_WITHIN, connection.execute(SESSION)).await.map(drop)
 }
 
-/// A new connection.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let mut connection = within(CONNECT_WITHIN, PgConnection::connect_with(options)).await?;
     set_up(&mut connection).await?;
@@ -85,7 +84,6 @@ impl Readers {
 pub(super) struct Reader(Option<PoolConnection<Postgres>>);
 
 impl Reader {
-    /// The connection.
     pub(super) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
@@ -177,10 +175,10 @@ impl Backend {
     }
 }
 
-/// What went wrong on this kind of store: damage is mended in other ways than that of a file.
+/// What went wrong on this kind of store: the fix for corrupt tables is not that for a corrupt file.
 pub(super) fn here<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
     result.map_err(|error| match error {
-        StoreError::Damaged(what) => StoreError::DamagedTables(what),
+        StoreError::Corrupt(what) => StoreError::CorruptTables(what),
         error => error,
     })
 }

@@ -1,5 +1,5 @@
-//! Rows into tables: one statement for all rows of a table, which brings each column as an array. So a commit takes a round
-//! trip a table, however many records it has, and each statement is prepared once.
+//! Writes rows: one statement for all rows of a table, with each column as an array. So a commit takes one round trip per
+//! table, however many records it has, and each statement is prepared once.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -10,10 +10,10 @@ use super::super::{
     tables::{Kind, Table, Value},
 };
 
-/// Most rows a statement, so that a commit's arrays stay below a few megabytes.
+/// Most rows per statement, so that a commit's arrays stay below a few megabytes.
 const ROWS_A_STATEMENT_MAX: usize = 4_096;
 
-/// Writes rows, inside a transaction of the caller's.
+/// Writes rows inside the caller's transaction.
 pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Result<(), StoreError> {
     for Write { table, before, rows } in writes {
         let statement = insert(table, *before != Before::Nothing);
@@ -53,8 +53,8 @@ pub(super) async fn rows(connection: &mut PgConnection, writes: &[Write]) -> Res
     Ok(())
 }
 
-/// A column's values, row by row. One of another kind than the column's is a fault of this program; as NULL it would be lost
-/// in silence.
+/// A column's values, row by row. A value of another kind is a bug in this program; written as NULL it would be lost
+/// silently.
 fn array<'v, T>(
     column: impl Iterator<Item = Value<'v>>,
     of_kind: impl Fn(Value<'v>) -> Option<Option<T>>,
@@ -66,7 +66,7 @@ fn array<'v, T>(
     column.map(value).collect()
 }
 
-/// The statement that writes rows given as one array a column.
+/// The statement that writes rows given as one array per column.
 fn insert(table: &Table, replaces: bool) -> String {
     let arrays: Vec<String> = table
         .columns

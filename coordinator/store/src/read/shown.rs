@@ -149,7 +149,7 @@ pub(in super::super) async fn artifacts(
 
 pub(super) fn artifact(row: tables::Artifact) -> Result<ArtifactRow, StoreError> {
     let state = WeightsState::from_name(&row.state)
-        .ok_or_else(|| StoreError::Damaged(format!("weights have the state {:?}", row.state)))?;
+        .ok_or_else(|| StoreError::Corrupt(format!("weights have the state {:?}", row.state)))?;
     Ok(ArtifactRow {
         job: number(row.job, "job")?,
         attempt: number(row.attempt, "attempt")?,

@@ -34,7 +34,7 @@ struct Missing {
 }
 
 impl Rows {
-    /// Reads the rows that the records change and that are not in memory. Nobody else may write until they are written.
+    /// Reads the rows that the records change and that are not cached. No one else may write until they are written.
     pub(in super::super) async fn fetch<Q: Queries>(
         &mut self,
         connection: &mut Q,
@@ -60,7 +60,7 @@ impl Rows {
         Ok(())
     }
 
-    /// What is neither in memory nor made by the records themselves.
+    /// The rows that are neither cached nor created by the records themselves.
     fn missing(&self, records: &[Record]) -> Missing {
         let mut missing = Missing::default();
         for record in records {
@@ -91,7 +91,7 @@ impl Rows {
                 | Record::WeightsChanged { .. } => {}
             }
         }
-        // Most commits change what is in memory.
+        // Most commits change cached rows only.
         if !missing.is_empty() {
             records.iter().for_each(|record| missing.leave_out_made_by(record));
         }
@@ -104,7 +104,7 @@ impl Missing {
         self.sweeps.is_empty() && self.jobs.is_empty() && self.attempts.is_empty()
     }
 
-    /// A row that a record makes cannot be there before.
+    /// A row that a record creates cannot exist before.
     fn leave_out_made_by(&mut self, record: &Record) {
         match record {
             Record::SweepSubmitted { sweep, .. } => drop(self.sweeps.remove(&sweep.0)),
@@ -121,7 +121,7 @@ impl Missing {
     }
 }
 
-/// The rows of a table that have some numbers in their key, and in the column of the key that is left one of `keys`.
+/// The rows of a table whose key has the numbers `same`, and in the remaining column one of `keys`.
 async fn find<Q: Queries, R: TableRow>(
     connection: &mut Q,
     column: &'static str,
@@ -134,7 +134,7 @@ async fn find<Q: Queries, R: TableRow>(
         let asked = ROWS_ASKED_FOR.into_iter().find(|count| *count >= keys.len()).unwrap_or(keys.len());
         let mut numbers = same.iter().map(|(_, number)| integer(*number)).collect::<Result<Vec<_>, _>>()?;
         numbers.extend(keys);
-        // The last one once more, for nothing.
+        // Repeats the last one as padding.
         numbers.resize(same.len() + asked, keys.last().copied().unwrap_or_default());
         // Of the columns, the first and the one with many numbers are looked up. Any other is only compared, hence the sum: a
         // database may take it for the better one to look up where it is the same in every row.

@@ -1,4 +1,4 @@
-//! The rows that records make.
+//! Builds rows from records.
 
 use domain::record::Record;
 use terms::{AttemptKey, Epoch, JobKey, SweepId};
@@ -9,7 +9,7 @@ use super::super::{
     tables::{self, Added, text},
 };
 
-/// What a record says that is not of the kind that a row is made of: a fault of this program.
+/// The error for a record of the wrong kind: a bug in this program.
 fn other() -> StoreError {
     StoreError::Unfit("a record of another kind than its row's".to_owned())
 }
@@ -48,7 +48,7 @@ pub(super) fn metric(sweep: SweepId, place: u64, name: &str) -> Result<tables::M
     Ok(tables::Metric { sweep_id: integer(sweep.0)?, place: integer(place)?, name: text(name)? })
 }
 
-/// A job of which nothing is known yet.
+/// A job that has no results yet.
 pub(super) fn job(key: JobKey) -> Result<tables::Job, StoreError> {
     Ok(tables::Job {
         sweep_id: integer(key.sweep.0)?,
@@ -89,7 +89,7 @@ pub(super) fn attempt(record: &Record) -> Result<tables::Attempt, StoreError> {
         log_tail: "".into(),
         granted_unix_ms: integer(*at_unix_ms)?,
         ended_unix_ms: None,
-        // Nothing for a job alone, as most are.
+        // NULL for a job alone, as most are.
         pack_size: Added((*pack_size > 1).then(|| (*pack_size).into())),
     })
 }

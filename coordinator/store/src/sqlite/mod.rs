@@ -30,7 +30,7 @@ use super::{
     rows::Rows,
 };
 
-/// First SQLite without the bug in WAL reset that could damage a database.
+/// First SQLite without the bug in WAL reset that could corrupt a database.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 /// Readers at the same time; more would only wait for the processor.
 const READERS_MAX: u32 = 4;
@@ -112,21 +112,21 @@ async fn check_integrity(
     };
     let structure = sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(connection);
     let (structure, references) = tokio::join!(structure, references);
-    let found: Vec<String> = structure.map_err(damaged)?;
+    let found: Vec<String> = structure.map_err(corrupt)?;
     if found != ["ok"] {
-        return Err(StoreError::Damaged(found.join("; ")));
+        return Err(StoreError::Corrupt(found.join("; ")));
     }
-    match references.map_err(damaged)? {
+    match references.map_err(corrupt)? {
         0 => Ok(()),
-        orphans => Err(StoreError::Damaged(format!("{orphans} rows belong to rows that are not there"))),
+        orphans => Err(StoreError::Corrupt(format!("{orphans} rows belong to rows that are not there"))),
     }
 }
 
-/// An error that only a damaged file gives.
+/// An error that only a corrupt file gives.
 // Handed to `map_err`, which gives its argument away.
 #[allow(clippy::needless_pass_by_value)]
-fn damaged(error: sqlx::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
+fn corrupt(error: sqlx::Error) -> StoreError {
+    StoreError::Corrupt(error.to_string())
 }
 
 #[async_trait]

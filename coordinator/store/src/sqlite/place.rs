@@ -20,7 +20,7 @@ pub(super) fn real(path: &Path) -> Result<PathBuf, StoreError> {
     match fs::metadata(&real) {
         // Each name would have a lock and a log of its own.
         Ok(found) if found.nlink() > 1 => tracing::warn!(
-            "{} has {} names (hard links): a coordinator that is given another of them is not noticed, and both damage the \
+            "{} has {} names (hard links): a coordinator that is given another of them is not noticed, and both corrupt the \
              database; use one of them only",
             real.display(),
             found.nlink()

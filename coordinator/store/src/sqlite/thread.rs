@@ -1,4 +1,4 @@
-//! The thread that writes. Commits share no threads with requests: however many of those wait, a commit begins at once.
+//! The writer thread. Commits share no threads with requests: however many of those wait, a commit begins at once.
 
 use std::{
     io,
@@ -10,25 +10,24 @@ use tokio::sync::oneshot;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A thread that does what it is given, one after the other, and ends with its owner. At most one commit waits for it, and
-/// one look for room.
+/// A thread that runs its work one after the other and ends with its owner. At most one commit waits for it, and one check
+/// for disk space.
 #[derive(Debug)]
 pub(super) struct WriterThread(Sender<Work>);
 
 impl WriterThread {
-    /// Starts it.
     pub(super) fn start() -> io::Result<Self> {
         let (sender, receiver) = channel::<Work>();
         std::thread::Builder::new().name("sweep-store".to_owned()).spawn(move || {
             for work in receiver {
-                // Who waits learns of a panic, as its answer does not come.
+                // A panic drops the answer, which tells the waiting side.
                 let _ = catch_unwind(AssertUnwindSafe(work));
             }
         })?;
         Ok(Self(sender))
     }
 
-    /// Has it do something, also where nobody waits for the answer any more; nothing where it panicked.
+    /// Runs work on the thread, even if no one waits for the answer any more; none if it panicked.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

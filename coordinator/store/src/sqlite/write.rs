@@ -1,5 +1,4 @@
-//! Rows into tables. Statements run on the thread that calls, one after the other, so that a commit changes threads
-//! once.
+//! Writes rows. Statements run one after the other on the calling thread, so that a commit changes threads once.
 
 use std::{path::Path, time::Duration};
 
@@ -15,7 +14,7 @@ use super::super::{
     tables::{Kind, Table, Value},
 };
 
-/// Prepared statements that are kept: one a table and kind of write.
+/// Cached prepared statements: one per table and kind of write.
 const STATEMENTS_MAX: usize = 16;
 
 /// The one connection that writes.
@@ -35,7 +34,7 @@ impl Writer {
         Ok(Self(connection))
     }
 
-    /// Writes rows as one transaction, which is on the disk when this returns.
+    /// Writes rows in one transaction, which is on disk when this returns.
     pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for Write { table, before, rows } in writes {
@@ -52,7 +51,7 @@ impl Writer {
                 bind(&mut statement, &values)?;
                 let written = statement.raw_execute()?;
                 if written != 1 {
-                    return Err(StoreError::Damaged(format!(
+                    return Err(StoreError::Corrupt(format!(
                         "{written} rows of the table {} have a key that one should have",
                         table.name
                     )));
@@ -98,7 +97,7 @@ pub(super) fn insert(table: &Table, conflict: &str) -> String {
     format!("INSERT INTO {} ({}, checksum) VALUES ({places}){conflict}", table.name, table.column_list())
 }
 
-/// Cheaper than an insert that finds out that the row is there.
+/// Cheaper than an insert that finds an existing row.
 fn update(table: &Table) -> String {
     let column = |(index, (name, _)): (usize, &(&str, Kind))| format!("{name} = ?{}", index + 1);
     let columns: Vec<String> = table.columns.iter().enumerate().map(column).collect();

@@ -1,4 +1,4 @@
-//! A parameter of a trainable: its type, its range, and the check of a value against them.
+//! A parameter of a trainable: its type, its range, and checking a value against them.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct ManifestParameter {
     pub name: String,
     /// Type and range.
     pub kind: ParameterKind,
-    /// Value where a sweep file says nothing; none where it must say something.
+    /// Value where a sweep file gives none; absent where it must give one.
     pub default: Option<ParameterValue>,
     /// How its values are best spaced.
     pub scale: Scale,
@@ -50,11 +50,11 @@ pub enum ParameterKind {
 /// Which finite numbers are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FloatRange {
-    /// The number must be larger.
+    /// The number must be greater than this.
     pub above: Option<f64>,
-    /// The number must be as large or larger.
+    /// The number must be at least this.
     pub min: Option<f64>,
-    /// The number must be as small or smaller.
+    /// The number must be at most this.
     pub max: Option<f64>,
 }
 
@@ -91,7 +91,7 @@ impl ManifestParameter {
         self.kind.accept(value).ok_or_else(|| self.refusal(&value.written()))
     }
 
-    /// What is said of a value that is wrong.
+    /// The message about a wrong value.
     pub fn refusal(&self, found: &str) -> String {
         format!("`{}` must be {}, but is {found}", self.name, self.kind.range())
     }
@@ -220,7 +220,7 @@ struct Row {
     meaning: String,
 }
 
-/// `null` is a value, so a key that holds it is there.
+/// Keeps a key whose value is `null`, which counts as present.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ParameterValue>, D::Error> {
     ParameterValue::deserialize(deserializer).map(Some)
 }

@@ -126,3 +126,33 @@ fn a_manifest_that_is_no_manifest_is_refused_in_few_words() {
         assert!(error.len() < 1_100, "{} bytes", error.len());
     }
 }
+
+#[test]
+fn a_trainer_trains_sweeps_of_its_manifest_and_of_one_to_which_it_has_only_added() {
+    let described = |parameters: &[&str]| {
+        let rows: Vec<String> = parameters
+            .iter()
+            .map(|name| format!(r#"{{"name": "{name}", "type": "integer", "default": 1}}"#))
+            .collect();
+        Described::new(Manifest::from_json(&with_parameter(&rows.join(","))).unwrap())
+    };
+    let (one, more) = (described(&["a"]), described(&["a", "b"]));
+    assert!(one.trains(&described(&["a"])) && one.hash() == described(&["a"]).hash());
+    assert!(more.trains(&one) && more.hash() != one.hash());
+    assert!(!one.trains(&more), "it does not know the parameter b");
+    let newer = Described::new(Manifest { version: 2, ..Manifest::clone(&one) });
+    assert!(!newer.trains(&one) && !one.trains(&newer), "another version gives other numbers");
+    let mut other_type = Manifest::clone(&one);
+    other_type.parameters[0].kind = ParameterKind::Text;
+    other_type.parameters[0].default = None;
+    assert!(!Described::new(other_type).trains(&one));
+}
+
+#[test]
+fn manifests_may_follow_one_another_in_a_text() {
+    let one = with_parameter(r#"{"name": "a", "type": "any"}"#);
+    assert_eq!(Manifest::all_from_json(&format!("{one}\n{one}\n")).unwrap().len(), 2);
+    assert_eq!(Manifest::all_from_json(" \n").unwrap(), []);
+    assert!(Manifest::all_from_json(&format!("{one}\n{{}}")).is_err());
+    assert!(Manifest::all_from_json(&one.repeat(TRAINABLES_MAX + 1)).is_err());
+}

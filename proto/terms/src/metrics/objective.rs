@@ -44,7 +44,7 @@ impl Objective {
         }
     }
 
-    /// Whether one job with its value is better than another. On a tie the smaller number wins, so that the order of ends
+    /// Whether one job is better than another. On a tie the smaller number wins, so that the order in which they ended
     /// does not matter.
     pub fn outranks(&self, one: (u64, f64), other: (u64, f64)) -> bool {
         self.beats(one.1, other.1) || (one.1 == other.1 && one.0 < other.0)

@@ -1,42 +1,47 @@
-//! The values of an epoch, and their bytes in a store.
+//! The values of an epoch, and their encoding in a store.
 
 use std::{fmt, sync::Arc};
 
 use super::METRICS_MAX;
 
-/// Stands for a value that is not there: a NaN that no arithmetic gives.
+/// Stands for a missing value: a NaN that no arithmetic gives.
 pub const MISSING: f64 = f64::from_bits(0x7ff8_6d69_7373_6e67);
 
 /// Bytes of a value in a store.
 const VALUE_BYTES: usize = 8;
 
-/// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for bit. A
-/// value may be missing; those missing at the end take no room. A value that is not a number has one pattern of bits, whatever
-/// it had before. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct MetricRow(Arc<[f64]>);
+/// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for
+/// bit. A value may be missing; values missing at the end take no space. All NaNs are stored with the same bits.
+///
+/// It holds the bytes that a store keeps, so that an epoch is stored without copying them. Cheap to clone.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct MetricRow(Arc<[u8]>);
 
-/// Bytes that are no row of values.
+/// Bytes that do not encode a row of values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} bytes are not the values of an epoch")]
 pub struct MetricRowError(usize);
 
 impl MetricRow {
-    /// A row of values, [`MISSING`] where there is none. Those beyond [`METRICS_MAX`] are left out.
+    /// A row of values, [`MISSING`] where there is none. Those beyond [`METRICS_MAX`] are dropped.
     pub fn new(values: &[f64]) -> Self {
         let values = &values[..values.len().min(METRICS_MAX)];
         let length = values.iter().rposition(|value| !is_missing(*value)).map_or(0, |last| last + 1);
-        Self(values[..length].iter().map(|value| canonical(*value)).collect())
+        let mut bytes = [0; METRICS_MAX * VALUE_BYTES];
+        for (bytes, value) in bytes.as_chunks_mut::<VALUE_BYTES>().0.iter_mut().zip(&values[..length]) {
+            *bytes = canonical(*value).to_bits().to_be_bytes();
+        }
+        Self(bytes[..length * VALUE_BYTES].into())
     }
 
-    /// The value of the metric at this place of the schema; none where it is missing.
+    /// The value of the metric at this index of the schema; none where it is missing.
     pub fn get(&self, index: usize) -> Option<f64> {
-        self.0.get(index).copied().filter(|value| !is_missing(*value))
+        self.chunks().get(index).copied().and_then(value)
     }
 
-    /// The values in their order, as many as there are up to the last that is not missing.
+    /// The values in order, up to the last that is not missing.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<f64>> {
-        self.0.iter().map(|value| Some(*value).filter(|value| !is_missing(*value)))
+        self.chunks().iter().copied().map(value)
     }
 
     /// Whether there is no value.
@@ -44,35 +49,30 @@ impl MetricRow {
         self.0.is_empty()
     }
 
-    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.0.len() * VALUE_BYTES);
-        self.0.iter().for_each(|value| bytes.extend_from_slice(&value.to_bits().to_be_bytes()));
-        bytes
+    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first. Costs nothing.
+    pub fn to_bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0)
     }
 
-    /// The row that [`Self::to_bytes`] gave.
+    /// The row that [`Self::to_bytes`] encoded.
     ///
     /// # Errors
-    /// The bytes are those of no row.
+    /// The bytes do not encode a row.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetricRowError> {
         let (chunks, rest) = bytes.as_chunks::<VALUE_BYTES>();
-        let values: Arc<[f64]> =
-            chunks.iter().map(|chunk| f64::from_bits(u64::from_be_bytes(*chunk))).collect();
-        let is_canonical = |value: &f64| canonical(*value).to_bits() == value.to_bits();
+        let is_canonical = |chunk: &[u8; VALUE_BYTES]| {
+            let value = number(*chunk);
+            canonical(value).to_bits() == value.to_bits()
+        };
         let is_row = rest.is_empty()
-            && values.len() <= METRICS_MAX
-            && values.iter().all(is_canonical)
-            && !values.last().is_some_and(|value| is_missing(*value));
-        if is_row { Ok(Self(values)) } else { Err(MetricRowError(bytes.len())) }
+            && chunks.len() <= METRICS_MAX
+            && chunks.iter().all(is_canonical)
+            && !chunks.last().is_some_and(|last| is_missing(number(*last)));
+        if is_row { Ok(Self(bytes.into())) } else { Err(MetricRowError(bytes.len())) }
     }
-}
 
-impl PartialEq for MetricRow {
-    /// Bit for bit.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self.0.iter().zip(&*other.0).all(|(one, other)| one.to_bits() == other.to_bits())
+    fn chunks(&self) -> &[[u8; VALUE_BYTES]] {
+        self.0.as_chunks().0
     }
 }
 
@@ -82,11 +82,20 @@ impl fmt::Debug for MetricRow {
     }
 }
 
+fn number(bytes: [u8; VALUE_BYTES]) -> f64 {
+    f64::from_bits(u64::from_be_bytes(bytes))
+}
+
+/// The value that a row holds in these bytes; none where it is missing.
+fn value(bytes: [u8; VALUE_BYTES]) -> Option<f64> {
+    Some(number(bytes)).filter(|value| !is_missing(*value))
+}
+
 fn is_missing(value: f64) -> bool {
     value.to_bits() == MISSING.to_bits()
 }
 
-/// The same value with the bits that it is kept with.
+/// The value with the bits that are stored for it.
 fn canonical(value: f64) -> f64 {
     if value.is_nan() && !is_missing(value) { f64::NAN } else { value }
 }
@@ -137,7 +146,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..900),
         ) {
             if let Ok(row) = MetricRow::from_bytes(&bytes) {
-                prop_assert_eq!(row.to_bytes(), bytes);
+                prop_assert_eq!(&*row.to_bytes(), &bytes[..]);
             }
         }
     }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::{METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, MetricRow};
 
-/// The names of a sweep's metrics in the order in which they first came. A name keeps its place. Cheap to clone.
+/// The names of a sweep's metrics in the order in which they first came. A name keeps its index. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MetricSchema(Arc<[Arc<str>]>);
 
-/// Why a metric cannot be taken in.
+/// Why a metric cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetricNameError {
     /// There are too many.
     #[error("a sweep has at most {METRICS_MAX} metrics")]
     TooMany,
-    /// It is no name.
+    /// It is not a valid name.
     #[error(
         "a metric's name has 1 to {METRIC_NAME_CHARACTERS_MAX} characters, none of which is a control character"
     )]
@@ -22,10 +22,10 @@ pub enum MetricNameError {
 }
 
 impl MetricSchema {
-    /// The place of the metric `name`, at which it stands from now on.
+    /// The index of the metric `name`, which is added if it is new.
     ///
     /// # Errors
-    /// It is new, and cannot be a name, or there is no room.
+    /// It is new, and is not a valid name or there is no room.
     pub fn add(&mut self, name: &str) -> Result<usize, MetricNameError> {
         if let Some(index) = self.index(name) {
             return Ok(index);
@@ -43,10 +43,10 @@ impl MetricSchema {
         Ok(self.0.len() - 1)
     }
 
-    /// The schema of these names in their order.
+    /// The schema of these names in order.
     ///
     /// # Errors
-    /// One of them cannot be a name, or there are too many.
+    /// One of them is not a valid name, or there are too many.
     pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, MetricNameError> {
         let mut schema = Self::default();
         for name in names {
@@ -55,12 +55,12 @@ impl MetricSchema {
         Ok(schema)
     }
 
-    /// The place of the metric `name`.
+    /// The index of the metric `name`.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|known| **known == *name)
     }
 
-    /// The same, faster where it stands at the place `guess`.
+    /// The same, faster if the index is `guess`.
     pub fn index_near(&self, guess: usize, name: &str) -> Option<usize> {
         match self.0.get(guess) {
             Some(known) if **known == *name => Some(guess),
@@ -68,7 +68,7 @@ impl MetricSchema {
         }
     }
 
-    /// The names in their order.
+    /// The names in order.
     pub fn names(&self) -> &[Arc<str>] {
         &self.0
     }

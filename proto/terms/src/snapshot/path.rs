@@ -1,11 +1,11 @@
-//! Which paths a snapshot may have: ones that lie below the folder into which they are unpacked, on every file system that a
-//! worker may have.
+//! Which paths a snapshot may have: those that stay below the folder they are unpacked into, on every file system that
+//! a worker may have.
 
 use std::cmp::Ordering;
 
-/// Longest path, in bytes: with the folder before it, below the 4,096 of the system.
+/// Longest path, in bytes: together with the folder, below the system's 4,096.
 const PATH_BYTES_MAX: usize = 1_024;
-/// Longest name in it, in bytes: that of the usual file systems.
+/// Longest name in it, in bytes: the limit of common file systems.
 const NAME_BYTES_MAX: usize = 255;
 /// Most names in it.
 const NAMES_MAX: usize = 32;
@@ -13,19 +13,19 @@ const NAMES_MAX: usize = 32;
 /// What is wrong with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathProblem {
-    /// It has none.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
     /// It is too long.
     #[error("it has more than {PATH_BYTES_MAX} bytes")]
     TooLong,
-    /// Folders lie too deep.
+    /// It has too many folders.
     #[error("it has more than {NAMES_MAX} folders")]
     TooDeep,
-    /// It begins at the root.
+    /// It is absolute.
     #[error("it must begin at the folder of the sweep file")]
     Absolute,
-    /// A name is missing or means a folder.
+    /// It has an empty name, `.` or `..`.
     #[error("it must be made of names alone, without `..`, `.` and `//`")]
     NotNames,
     /// A name is too long.
@@ -64,10 +64,10 @@ pub(super) fn check(path: &str) -> Result<(), PathProblem> {
     Ok(())
 }
 
-/// Two paths that lead to one file, or of which one is a file and for the other a folder, where case does not count.
+/// Two paths that name the same file, or one a file that the other needs as a folder, where case does not count.
 pub(super) fn clash<'a>(paths: impl Iterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut folded: Vec<(String, &str)> = paths.map(|path| (path.to_lowercase(), path)).collect();
-    // By names, not by bytes: all that lies in one folder stands together.
+    // By names, not by bytes: all paths in one folder are adjacent.
     folded.sort_by(|one, other| by_names(&one.0, &other.0));
     folded.windows(2).find_map(|pair| {
         let [(one_folded, one), (other_folded, other)] = pair else { return None };
@@ -92,6 +92,6 @@ fn clash_of((one_folded, one): (&str, &str), (other_folded, other): (&str, &str)
         }
         same += 1;
     }
-    // All names of the shorter one are the other's first: it is a file there and a folder here.
+    // The names of the shorter one begin the other: it is a file there and a folder here.
     same == one.split('/').count().min(other.split('/').count())
 }

@@ -1,10 +1,11 @@
-//! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC. Certificates to trust for an
-//! https:// coordinator are named by `LOAD_TLS_CA`.
+//! Load for a coordinator: workers that train nothing and speak the protocol over real gRPC. `LOAD_TLS_CA` names the
+//! certificates to trust for an https:// coordinator. Jobs report SimpleCNN's metrics, or those that `LOAD_METRICS` lists,
+//! separated by commas.
 //!
-//! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of so many jobs and runs it as fast as jobs are granted; prints
-//! one JSON object. `load run URL JOBS EPOCHS WORKERS SLOTS JOBS_A_SECOND` has each job take the time in which all slots
-//! together end so many jobs a second, half of it more or less by chance.
-//! `load idle URL WORKERS SECONDS` connects workers, prints a line when all are, and leaves after so many seconds.
+//! `load run URL JOBS EPOCHS WORKERS SLOTS` submits a sweep of JOBS jobs and runs it as fast as jobs are granted;
+//! prints one JSON object. `load run URL JOBS EPOCHS WORKERS SLOTS JOBS_A_SECOND` makes each job take as long as it
+//! takes all slots together to end that many jobs a second, plus or minus half at random. `load idle URL WORKERS
+//! SECONDS` connects workers, prints a line when all are connected, and leaves after SECONDS.
 
 mod worker;
 
@@ -23,7 +24,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use self::worker::{Told, Worker};
 
-/// Workers that connect at a time: a coordinator does not wait for a connection's first words for ever.
+/// Workers that connect at the same time: a coordinator does not wait indefinitely for a connection's first message.
 const CONNECTING_MAX: usize = 50;
 
 #[tokio::main]
@@ -60,8 +61,8 @@ async fn run(
         .await
         .expect("the sweep can be watched")
         .into_inner();
-    // The stream ends with the sweep, whose last job is durable by then. What it tells meanwhile costs the coordinator
-    // what a user who watches costs it.
+    // The stream ends with the sweep, whose last job is durable by then. Its messages cost the coordinator what a
+    // watching user costs it.
     while watch.message().await.expect("the stream goes on").is_some() {}
     let took = start.elapsed().as_secs_f64();
     let delays = workers.delays().await;
@@ -115,7 +116,7 @@ impl Workers {
         Self { running, told }
     }
 
-    /// Ends the workers; from each end of a job to the slot's next grant, shortest first.
+    /// Ends the workers; returns the times from a job's end to the slot's next grant, shortest first.
     async fn delays(&mut self) -> Vec<Duration> {
         self.running.shutdown().await;
         let mut delays = Vec::new();

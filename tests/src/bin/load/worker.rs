@@ -1,6 +1,7 @@
-//! One worker of the generator: says hello, takes grants, and ends jobs at once or when their time has come.
+//! One worker of the load generator: says hello, takes grants, and ends jobs at once or after their time.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     future::poll_fn,
@@ -13,17 +14,16 @@ use proto::v1::{
     self, coordinator_message::Message as Said, event::Event, worker_message::Message,
     worker_service_client::WorkerServiceClient,
 };
-use terms::{EpochReport, metrics::known};
+use terms::{EpochReport, ReportedMetrics, metrics::known};
 use tests::Random;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming, codegen::tokio_stream::Stream, transport::Channel};
 
-/// Lots of messages that a worker may have on their way.
+/// Batches of messages that a worker may have in flight.
 const OUTGOING_MAX: usize = 64;
 
-/// What a worker tells the generator.
+/// What a worker reports to the generator.
 pub(crate) enum Told {
-    /// It is welcomed.
     Welcome,
     /// It has ended; these were its delays.
     Ended(Vec<Duration>),
@@ -32,11 +32,13 @@ pub(crate) enum Told {
 /// One worker and all its slots.
 pub(crate) struct Worker {
     outgoing: mpsc::Sender<Vec<v1::WorkerMessage>>,
-    /// What has been said and is not on its way yet.
+    /// Messages that are not sent yet.
     said: Vec<v1::WorkerMessage>,
     sequence: u64,
     /// How long a job takes; none for no time.
     training: Option<Duration>,
+    /// What it reports of each epoch.
+    metrics: ReportedMetrics,
     random: Random,
     /// When the jobs of slots end.
     ends: BinaryHeap<Reverse<(Instant, u32)>>,
@@ -46,9 +48,24 @@ pub(crate) struct Worker {
     delays: Delays,
 }
 
+/// The metrics of an epoch with their values.
+fn metrics() -> ReportedMetrics {
+    match std::env::var("LOAD_METRICS") {
+        Ok(names) => names.split(',').map(|name| (Cow::Owned(name.to_owned()), 0.5)).collect(),
+        Err(_) => [
+            (known::TRAIN_LOSS, 0.5),
+            (known::VAL_ACCURACY, 0.75),
+            (known::VAL_LOSS, 0.625),
+            (known::TRAIN_ACCURACY, 0.875),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into(),
+    }
+}
+
 /// What a worker says, message by message.
 struct Outgoing {
-    lots: mpsc::Receiver<Vec<v1::WorkerMessage>>,
+    batches: mpsc::Receiver<Vec<v1::WorkerMessage>>,
     messages: std::vec::IntoIter<v1::WorkerMessage>,
 }
 
@@ -60,7 +77,7 @@ impl Stream for Outgoing {
             if let Some(message) = self.messages.next() {
                 return Poll::Ready(Some(message));
             }
-            match ready!(self.lots.poll_recv(context)) {
+            match ready!(self.batches.poll_recv(context)) {
                 Some(messages) => self.messages = messages.into_iter(),
                 None => return Poll::Ready(None),
             }
@@ -68,7 +85,7 @@ impl Stream for Outgoing {
     }
 }
 
-/// From the end of a slot's job to its next grant; told at the end.
+/// Times from the end of a slot's job to its next grant; reported at the end.
 struct Delays {
     all: Vec<Duration>,
     to: mpsc::UnboundedSender<Told>,
@@ -76,13 +93,13 @@ struct Delays {
 
 impl Drop for Delays {
     fn drop(&mut self) {
-        // Nobody may listen any more.
+        // No one may listen any more.
         let _ = self.to.send(Told::Ended(std::mem::take(&mut self.all)));
     }
 }
 
 impl Worker {
-    /// A worker that is not connected yet, whose jobs take so long; none for no time.
+    /// A worker that is not connected yet; its jobs take `training`, or no time.
     pub(crate) fn new(number: u64, training: Option<Duration>, to: mpsc::UnboundedSender<Told>) -> Self {
         Self {
             // Until it is connected.
@@ -90,6 +107,7 @@ impl Worker {
             said: Vec::new(),
             sequence: 0,
             training,
+            metrics: metrics(),
             random: Random(number),
             ends: BinaryHeap::new(),
             grants: HashMap::new(),
@@ -105,7 +123,7 @@ impl Worker {
         number: u64,
         slots: u32,
     ) -> Streaming<v1::CoordinatorMessage> {
-        let (outgoing, lots) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, batches) = mpsc::channel(OUTGOING_MAX);
         self.outgoing = outgoing;
         let slot = |index| v1::Slot { index, device: "cpu".into(), ..v1::Slot::default() };
         self.say(Message::Hello(v1::Hello {
@@ -117,7 +135,7 @@ impl Worker {
             ..v1::Hello::default()
         }));
         self.send().await;
-        let messages = Outgoing { lots, messages: Vec::new().into_iter() };
+        let messages = Outgoing { batches, messages: Vec::new().into_iter() };
         WorkerServiceClient::new(channel).session(messages).await.expect("a session").into_inner()
     }
 
@@ -187,15 +205,8 @@ impl Worker {
                 _ => 1,
             };
             for epoch in 1..=epochs {
-                let metrics = [
-                    (known::TRAIN_LOSS, 0.5),
-                    (known::VAL_ACCURACY, 0.75),
-                    (known::VAL_LOSS, 0.625),
-                    (known::TRAIN_ACCURACY, 0.875),
-                ];
-                let metrics = metrics.into_iter().map(|(name, value)| (name.into(), value)).collect();
-                let record = EpochReport { number: epoch, seconds: 0.001, metrics }.into();
-                self.tell(job.attempt, Event::Epoch(record));
+                let report = EpochReport { number: epoch, seconds: 0.001, metrics: self.metrics.clone() };
+                self.tell(job.attempt, Event::Epoch(report.into()));
             }
             let outcome = v1::Outcome::Done.into();
             self.tell(job.attempt, Event::Ended(v1::AttemptEnded { outcome, ..v1::AttemptEnded::default() }));
@@ -203,7 +214,7 @@ impl Worker {
         self.free_since.insert(grant.slot, Instant::now());
     }
 
-    /// What runs lives.
+    /// Keeps the leases of its jobs.
     fn beat(&mut self) {
         let jobs = self.grants.values().flat_map(|grant| &grant.jobs);
         let running = jobs.map(|job| v1::AttemptProgress { attempt: job.attempt, epoch: 1, fraction: 0.0 });
@@ -221,16 +232,16 @@ impl Worker {
         self.said.push(v1::WorkerMessage { message: Some(message) });
     }
 
-    /// Sends what was said.
+    /// Sends the pending messages.
     async fn send(&mut self) {
         if !self.said.is_empty() {
-            // Fails only when the coordinator is gone, which the stream tells.
+            // Only fails if the coordinator is gone, which the stream reports.
             let _ = self.outgoing.send(std::mem::take(&mut self.said)).await;
         }
     }
 }
 
-/// Waits for a message and takes those that came with it.
+/// Waits for a message and also takes those that arrived with it.
 fn poll_all(
     context: &mut Context<'_>,
     session: &mut Streaming<v1::CoordinatorMessage>,

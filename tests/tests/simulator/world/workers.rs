@@ -49,6 +49,8 @@ impl World {
         match output {
             Output::Append(event) => node.spool.append(event),
             Output::Forget { through } => node.spool.forget(through),
+            // Its workers keep no files of programs.
+            Output::Dropped(_) => {}
             Output::Send(message) => {
                 if let Some(link) = node.link {
                     let message = node.encode(message);

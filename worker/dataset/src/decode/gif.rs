@@ -1,4 +1,4 @@
-//! GIF: the first picture of a file as Pillow turns it into RGB. Files with another ending hold some, too.
+//! GIF: the first picture of a file, converted to RGB as Pillow does. Some files have another ending.
 
 use std::{io, num::NonZeroU64};
 
@@ -11,7 +11,7 @@ const BYTES_PER_PIXEL: u64 = 4;
 /// Bytes of a colour in a palette.
 const COLOUR_BYTES: usize = 3;
 
-/// The pixels go to the start of `pixels`.
+/// Decodes to the start of `pixels`.
 pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) ->
     let (left, top) = (u32::from(frame.left), u32::from(frame.top));
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     let (transparent, palette) = (frame.transparent, frame.palette.clone());
-    // A picture that is larger than its screen makes that larger.
+    // A picture that is larger than its screen enlarges the screen.
     let (whole_width, whole_height) = (screen.0.max(left + width), screen.1.max(top + height));
     check_size(width, height)?;
     let whole = check_size(whole_width, whole_height)?;

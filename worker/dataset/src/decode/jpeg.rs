@@ -1,5 +1,5 @@
-//! JPEG with libjpeg's own decoder, which Pillow uses too; the others differ in how they enlarge subsampled colours.
-//! The decompression is finished, so that what libjpeg finds wrong behind the last row counts: Pillow refuses that, too.
+//! JPEG with libjpeg's own decoder, which Pillow also uses; others differ in how they enlarge subsampled colours.
+//! Decompression is run to its end, so that an error after the last row counts: Pillow refuses that, too.
 
 use std::{
     cell::Cell,
@@ -7,20 +7,20 @@ use std::{
 };
 
 use mozjpeg::{ColorSpace, Decompress};
-// Its features alone are of use: arithmetic coding.
+// Only used for a feature: arithmetic coding.
 use mozjpeg_sys as _;
 
 use super::{
     CUT_OFF, DecodeError, KEPT_BYTES_MAX, PIXELS_MAX, Sides, bytes_of, check_size, cmyk_to_rgb, room::Room,
 };
 
-/// Most pixels times scans: each scan goes over all pixels, however few bytes it has, so that one picture could take hours.
-/// The largest picture may have three times as many scans as encoders write.
+/// Most pixels times scans: each scan goes over all pixels, even if it has few bytes, so that one picture could take
+/// hours. The largest picture may have three times as many scans as encoders write.
 const SCANNED_PIXELS_MAX: u64 = 32 * PIXELS_MAX;
-/// Bytes that decoding takes for each pixel, where there is one scan, and where there are several: all coefficients then.
+/// Bytes that decoding takes for each pixel, with one scan, and with several, which need all coefficients.
 const BYTES_PER_PIXEL: [u64; 2] = [4, 15];
 
-/// The pixels go to the start of `pixels`.
+/// Decodes to the start of `pixels`.
 pub(super) fn decode(
     bytes: &[u8],
     cut_off: &Cell<bool>,
@@ -32,7 +32,7 @@ pub(super) fn decode(
     let (width, height) = (side(header.width())?, side(header.height())?);
     let count = check_size(width, height)?;
     let scans = scans(bytes);
-    // Blocks are decoded as a whole, those of half the colours' resolution, too.
+    // Whole blocks are decoded, also at half the resolution for colours.
     let padded = u64::from(width.next_multiple_of(16)) * u64::from(height.next_multiple_of(16));
     if scans * padded > SCANNED_PIXELS_MAX {
         let reason = format!("{scans} scans of {width}×{height} pixels are more than any encoder writes");
@@ -45,11 +45,11 @@ pub(super) fn decode(
     let needed = bytes_of(width, height);
     if four_colours {
         let mut inks = image.read_scanlines::<u8>().map_err(broken)?;
-        // Adobe's way, which Pillow takes for everyone's.
+        // Adobe inverts them, and Pillow assumes that everyone does.
         inks.iter_mut().for_each(|ink| *ink = 255 - *ink);
         *pixels = cmyk_to_rgb(&inks);
     } else if needed > KEPT_BYTES_MAX {
-        // Memory that is only touched as far as there are pixels, whatever the header says.
+        // Memory is only touched where there are pixels, whatever the header says.
         *pixels = image.read_scanlines::<u8>().map_err(broken)?;
     } else {
         if pixels.len() < needed {
@@ -61,7 +61,7 @@ pub(super) fn decode(
     Ok((width, height))
 }
 
-/// How many scans there are up to the end of the picture, found as libjpeg finds them.
+/// The number of scans up to the end of the picture, found as libjpeg finds them.
 fn scans(bytes: &[u8]) -> u64 {
     const BEGINNING: u8 = 0xd8;
     const END: u8 = 0xd9;
@@ -71,9 +71,9 @@ fn scans(bytes: &[u8]) -> u64 {
         at += found + 1;
         match bytes.get(at) {
             None | Some(&END) => break,
-            // One of several bytes in front of a marker.
+            // Padding before a marker.
             Some(0xff) => {}
-            // Within the pixels, or a marker without a length.
+            // Part of the pixels, or a marker without a length.
             Some(0 | 1 | 0xd0..=BEGINNING) => at += 1,
             Some(&marker) => {
                 scans += u64::from(marker == SCAN);
@@ -85,10 +85,10 @@ fn scans(bytes: &[u8]) -> u64 {
     scans
 }
 
-/// A picture in memory that is an error when it ends too early; libjpeg would fill the rest with grey.
+/// A picture in memory that fails if it ends too early; libjpeg would fill the rest with grey.
 struct Whole<'a> {
     bytes: &'a [u8],
-    /// Told here, as libjpeg calls every error of a reader the same.
+    /// Set here, as libjpeg reports every reader's error alike.
     cut_off: &'a Cell<bool>,
 }
 
@@ -120,7 +120,7 @@ fn side(pixels: usize) -> Result<u32, DecodeError> {
 mod tests {
     use super::{super::decode_resized, *};
 
-    /// A progressive picture of one colour, whose last scan is there so many times.
+    /// A progressive picture of one colour, whose last scan is repeated `times` times.
     fn with_scans(side: u16, times: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 80);
@@ -141,7 +141,7 @@ mod tests {
         let count = scans(&plain);
         assert!(count > 1, "{count}");
         assert_eq!(scans(&with_scans(64, 5)), count + 4);
-        // In a comment, and behind the end, they are none.
+        // In a comment and after the end they do not count.
         let comment =
             [&plain[..2], &[0xff, 0xfe, 0, 6, 0xff, 0xda, 0xff, 0xda], &plain[2..], &plain[..]].concat();
         assert_eq!(scans(&comment), count);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_more_scans_than_anyone_writes_is_damaged() {
+    fn a_picture_of_more_scans_than_anyone_writes_is_corrupt() {
         assert_eq!(decode_resized(&with_scans(64, 50), 8).unwrap().len(), 192);
         let error = decode_resized(&with_scans(8192, 100), 8).unwrap_err().to_string();
         assert!(error.contains("scans of 8192×8192 pixels are more"), "{error}");

@@ -1,5 +1,5 @@
-//! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` make them. A picture is known by
-//! its first bytes, whatever its name says, as Pillow does. What Pillow refuses is refused.
+//! One picture: bytes in, square RGB pixels out, as Pillow and torchvision's `Resize` produce them. As in Pillow, the
+//! first bytes decide the format, whatever the file's name. What Pillow refuses is refused.
 
 mod gif;
 mod jpeg;
@@ -17,17 +17,17 @@ use fast_image_resize::{
 
 use self::room::Room;
 
-/// Largest picture, in pixels: twice a large camera's; more is refused before memory is taken for it.
+/// Largest picture, in pixels: twice a large camera's; a larger one is refused before it takes memory.
 const PIXELS_MAX: u64 = 200_000_000;
-/// Largest side of a picture, in pixels, as JPEG itself has it.
+/// Largest side of a picture, in pixels, as in JPEG itself.
 const SIDE_MAX: u32 = 65_535;
 /// Memory that decoding anything but a JPEG may take, in bytes.
 const DECODE_BYTES_MAX: u64 = 2 << 30;
 
-/// Bytes that decoding takes for each pixel: four colours of 16 bits, and the RGB that is made of them.
+/// Bytes that decoding takes for each pixel: four colours of 16 bits, and the RGB made from them.
 const BYTES_PER_PIXEL: u64 = 12;
 
-/// Memory that a decoder keeps for the next picture, in bytes: a camera's pictures fit.
+/// Memory that a decoder keeps for the next picture, in bytes: enough for a camera's.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 thread_local! {
@@ -35,7 +35,7 @@ thread_local! {
     static DECODES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is caught, as it comes of a broken picture: not to be taken for the program's end.
+/// Whether a panic of this thread is caught because it comes from a broken picture, and must not end the program.
 pub fn panics_are_caught() -> bool {
     DECODES.try_with(Cell::get).unwrap_or(false)
 }
@@ -45,25 +45,19 @@ const CUT_OFF: &str = "the picture is cut off";
 /// Why a picture cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// None of the formats that are read.
+    /// None of the supported formats.
     #[error("not a JPEG, PNG, WebP, BMP, TIFF, GIF or PNM picture")]
     UnknownFormat,
-    /// Broken.
     #[error("{0}")]
     Broken(String),
     /// Too many pixels.
     #[error("{width}×{height} pixels are more than the {PIXELS_MAX} that are supported")]
-    TooLarge {
-        /// In pixels.
-        width: u64,
-        /// In pixels.
-        height: u64,
-    },
+    TooLarge { width: u64, height: u64 },
 }
 
-/// Decodes pictures one after another and keeps its memory from one to the next.
+/// Decodes pictures one after another and reuses its memory.
 pub(super) struct Decoder {
-    /// Side of what comes out, in pixels.
+    /// Side of the result, in pixels.
     size: u32,
     /// The picture before it is resized, at the start of this: 3 bytes a pixel, row by row.
     pixels: Vec<u8>,
@@ -79,10 +73,10 @@ impl Decoder {
         Self { size, pixels: Vec::new(), resizer: Resizer::new() }
     }
 
-    /// As [`decode_resized`], into `resized`, which has `size`·`size`·3 bytes and holds anything after an error.
+    /// As [`decode_resized`], into `resized`, which has `size`·`size`·3 bytes and undefined content after an error.
     pub(super) fn decode(&mut self, bytes: &[u8], resized: &mut [u8]) -> Result<(), DecodeError> {
-        // The decoders are careful with broken input; should one panic all the same, the picture is broken.
-        // libjpeg's errors come as unwinding with their text.
+        // The decoders are careful with broken input; if one panics all the same, the picture is broken. libjpeg's
+        // errors come as unwinding with their text.
         let cut_off = Cell::new(false);
         let decode = AssertUnwindSafe(|| {
             let mut room = Room::new();
@@ -110,17 +104,17 @@ impl Decoder {
         let source = ImageRef::new(width, height, pixels, PixelType::U8x3).map_err(|e| broken(&e))?;
         let mut resized = Image::from_slice_u8(self.size, self.size, resized, PixelType::U8x3)
             .map_err(|error| broken(&error))?;
-        // The convolution is Pillow's own way; interpolation would not antialias.
+        // Pillow uses the convolution; interpolation would not antialias.
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize(&source, &mut resized, &options).map_err(|error| broken(&error))
     }
 }
 
 /// Decodes a picture and resizes it to `size`×`size`: bilinear with antialiasing, aspect ratio not kept, EXIF
-/// orientation ignored, alpha dropped, grey, palette and CMYK turned into RGB. `size`·`size`·3 bytes come out.
+/// orientation ignored, alpha dropped, grey, palette and CMYK converted to RGB. The result has `size`·`size`·3 bytes.
 ///
 /// # Errors
-/// What is no picture, broken, cut off or too large.
+/// Not a picture, broken, cut off or too large.
 pub fn decode_resized(bytes: &[u8], size: u32) -> Result<Vec<u8>, DecodeError> {
     let mut resized = vec![0; bytes_of(size, size)];
     Decoder::new(size).decode(bytes, &mut resized)?;
@@ -131,7 +125,7 @@ fn bytes_of(width: u32, height: u32) -> usize {
     width as usize * height as usize * 3
 }
 
-/// The pixels go to the start of `pixels`.
+/// Decodes to the start of `pixels`.
 fn decode(
     bytes: &[u8],
     cut_off: &Cell<bool>,
@@ -150,7 +144,7 @@ fn decode(
     }
 }
 
-/// Pillow's conversion without a colour profile: each colour less its ink and the black.
+/// Pillow's conversion without a colour profile: each colour minus its ink and the black.
 fn cmyk_to_rgb(inks: &[u8]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(inks.len() / 4 * 3);
     for pixel in inks.chunks_exact(4) {
@@ -190,7 +184,7 @@ fn with_image_crate(
     Ok((picture, (width, height)))
 }
 
-/// RGB of what lies under transparent pixels, too: dropped, not blended, as with Pillow.
+/// Drops alpha instead of blending, as Pillow does: transparent pixels keep their RGB.
 fn without_alpha(picture: image::DynamicImage) -> Vec<u8> {
     use image::DynamicImage;
     match picture {
@@ -202,7 +196,7 @@ fn without_alpha(picture: image::DynamicImage) -> Vec<u8> {
     }
 }
 
-/// How many pixels there are.
+/// The number of pixels.
 fn check_size(width: u32, height: u32) -> Result<u64, DecodeError> {
     let (width, height) = (u64::from(width), u64::from(height));
     if width == 0 || height == 0 {
@@ -274,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_bomb_of_a_png_is_refused_before_it_is_unpacked() {
-        // 60,000 × 60,000 pixels in its header, nothing behind it.
+        // 60,000 × 60,000 pixels in its header, nothing after it.
         let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
         bytes.extend(60_000u32.to_be_bytes());
         bytes.extend(60_000u32.to_be_bytes());

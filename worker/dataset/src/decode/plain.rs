@@ -4,14 +4,14 @@ use image::{DynamicImage, ImageFormat};
 
 use super::{CUT_OFF, DecodeError, Sides, room::Room, with_image_crate, without_alpha};
 
-/// BMP. The pixels go to the start of `pixels`.
+/// BMP. Decodes to the start of `pixels`.
 pub(super) fn bmp(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let (picture, sides) = with_image_crate(bytes, ImageFormat::Bmp, room)?;
     *pixels = without_alpha(picture);
     if let Some(levels) = few_levels(bytes) {
         for pixel in pixels.chunks_exact_mut(3) {
             for (value, levels) in pixel.iter_mut().zip(levels) {
-                // Pillow cuts where the decoder rounds.
+                // Pillow truncates where the decoder rounds.
                 let level = (u32::from(*value) * levels + 127) / 255;
                 *value = (level * 255 / levels) as u8;
             }
@@ -30,7 +30,7 @@ fn few_levels(bytes: &[u8]) -> Option<[u32; 3]> {
     Some(if with_masks && number(58)? == 0x7e0 { [31, 63, 31] } else { [31; 3] })
 }
 
-/// WebP, of an animation the first picture. The pixels go to the start of `pixels`.
+/// WebP; of an animation, the first picture. Decodes to the start of `pixels`.
 pub(super) fn webp(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     if !is_whole(bytes) {
         return Err(DecodeError::Broken(CUT_OFF.to_owned()));
@@ -40,14 +40,14 @@ pub(super) fn webp(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> R
     Ok(sides)
 }
 
-/// Whether all chunks of a WebP file are there and within it; the decoder takes half a chunk for a whole one.
+/// Whether all chunks of a WebP file are complete; the decoder accepts a partial one.
 fn is_whole(bytes: &[u8]) -> bool {
     let size = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
     let Some(end) = size(4).map(|size| size + 8).filter(|end| *end <= bytes.len()) else { return false };
     let mut at = 12;
     while at + 8 <= end {
         let Some(chunk) = size(at + 4) else { return false };
-        // A chunk of odd size has a byte behind it, which some writers leave out at the end.
+        // A chunk of odd size is followed by a padding byte, which some writers leave out at the end.
         at += 8 + chunk + chunk % 2;
         if at > end + 1 {
             return false;
@@ -56,7 +56,7 @@ fn is_whole(bytes: &[u8]) -> bool {
     true
 }
 
-/// PBM, PGM and PPM. The pixels go to the start of `pixels`.
+/// PBM, PGM and PPM. Decodes to the start of `pixels`.
 pub(super) fn pnm(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let (picture, sides) = with_image_crate(bytes, ImageFormat::Pnm, room)?;
     *pixels = match picture {

@@ -6,12 +6,12 @@ use image::{DynamicImage, ImageFormat};
 
 use super::{DecodeError, Sides, room::Room, with_image_crate, without_alpha};
 
-/// Where the header says of what kind the pixels are.
+/// Offset of the colour type in the header.
 const COLOUR_TYPE_AT: usize = 25;
-/// What it says there of grey with alpha.
+/// The colour type of grey with alpha.
 const GREY_WITH_ALPHA: u8 = 4;
 
-/// The pixels go to the start of `pixels`.
+/// Decodes to the start of `pixels`.
 pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let decoded =
         with_image_crate(bytes, ImageFormat::Png, room).or_else(|error| match without_checksums(bytes) {
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) ->
     *pixels = match picture {
         // Pillow clips 16-bit grey at 255 and keeps the upper byte of 16-bit colour.
         DynamicImage::ImageLuma16(grey) => grey.pixels().flat_map(|pixel| [clip(pixel[0]); 3]).collect(),
-        // A transparent value, which the decoder turns into alpha, changes nothing; grey that has alpha is colour to Pillow.
+        // A transparent value, which the decoder turns into alpha, changes nothing; Pillow treats grey with alpha as colour.
         DynamicImage::ImageLumaA16(grey) => {
             let has_alpha = bytes.get(COLOUR_TYPE_AT) == Some(&GREY_WITH_ALPHA);
             let byte = |value: u16| if has_alpha { (value >> 8) as u8 } else { clip(value) };
@@ -45,7 +45,7 @@ fn clip(value: u16) -> u8 {
     u8::try_from(value).unwrap_or(u8::MAX)
 }
 
-/// Whether the checksum of the stream of pixels is right; the decoder alone does not look at it.
+/// Whether the checksum of the pixel stream is right; the decoder does not check it.
 fn stream_is_whole(bytes: &[u8]) -> bool {
     let mut options = png::DecodeOptions::default();
     options.set_ignore_adler32(false);
@@ -55,11 +55,11 @@ fn stream_is_whole(bytes: &[u8]) -> bool {
     reader.next_frame(&mut vec![0; size]).is_ok() && reader.finish().is_ok()
 }
 
-/// What Pillow takes of a file that is not all right: the checksums of the pixels' chunks do not count, as the stream in
-/// them has its own, nor does what follows them. `None` where that changes nothing.
+/// The file as Pillow reads it despite errors: checksums of the pixels' chunks do not count, as the stream in them has
+/// its own, and neither does what follows them. `None` if that changes nothing.
 fn without_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     const SIGNATURE: usize = 8;
-    let mut mended = bytes.get(..SIGNATURE)?.to_vec();
+    let mut repaired = bytes.get(..SIGNATURE)?.to_vec();
     let mut at = SIGNATURE;
     let mut has_pixels = false;
     while let Some(head) = bytes.get(at..at + 8) {
@@ -70,15 +70,15 @@ fn without_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         has_pixels |= is_pixels;
         let content = bytes.get(at + 4..at.checked_add(8)?.checked_add(length)?)?;
-        mended.extend_from_slice(&head[..4]);
-        mended.extend_from_slice(content);
+        repaired.extend_from_slice(&head[..4]);
+        repaired.extend_from_slice(content);
         at += 8 + length;
         match bytes.get(at..at + 4) {
-            Some(checksum) if !is_pixels => mended.extend_from_slice(checksum),
-            _ => mended.extend_from_slice(&crc32fast::hash(content).to_be_bytes()),
+            Some(checksum) if !is_pixels => repaired.extend_from_slice(checksum),
+            _ => repaired.extend_from_slice(&crc32fast::hash(content).to_be_bytes()),
         }
         at += 4;
     }
-    mended.extend_from_slice(b"\0\0\0\0IEND\xae\x42\x60\x82");
-    (has_pixels && mended != bytes).then_some(mended)
+    repaired.extend_from_slice(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    (has_pixels && repaired != bytes).then_some(repaired)
 }

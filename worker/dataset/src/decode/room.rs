@@ -2,15 +2,15 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Memory that is taken for large pictures at a time, in bytes, by all decoders of the process together: the largest picture
-/// fits, and dozens of a camera's.
+/// Memory for large pictures at a time, in bytes, for all decoders of the process together: enough for the largest
+/// picture, or dozens of a camera's.
 const ROOM_BYTES: u64 = 4 << 30;
-/// What a picture takes without asking, in bytes: nearly all of them do, and even as many as cores are little memory.
+/// What a picture may take without asking, in bytes: enough for nearly all of them, and little even for one per core.
 const SMALL_BYTES: u64 = 32 << 20;
 
 static ROOMS: Rooms = Rooms::new(ROOM_BYTES);
 
-/// What is shared by all decoders.
+/// What all decoders share.
 struct Rooms {
     bytes: u64,
     taken: Mutex<u64>,
@@ -22,27 +22,27 @@ impl Rooms {
         Self { bytes, taken: Mutex::new(0), freed: Condvar::new() }
     }
 
-    /// Whether so much may be taken; a picture alone always may.
+    /// Whether this much may be taken; a single picture always may.
     fn fits(&self, taken: u64, bytes: u64) -> bool {
         taken == 0 || taken + bytes <= self.bytes
     }
 }
 
-/// One decoder's share, given back when this is dropped.
+/// One decoder's share, returned when this is dropped.
 pub(super) struct Room<'a> {
     rooms: &'a Rooms,
     bytes: u64,
 }
 
 impl Room<'static> {
-    /// Of the process; nothing is taken yet.
+    /// A share of the process's room; empty at first.
     pub(super) fn new() -> Self {
         Self { rooms: &ROOMS, bytes: 0 }
     }
 }
 
 impl Room<'_> {
-    /// Waits until there is so much, in place of what was taken before.
+    /// Waits until there is room for `bytes`, in place of what was taken before.
     pub(super) fn take(&mut self, bytes: u64) {
         self.give_back();
         if bytes <= SMALL_BYTES {
@@ -82,7 +82,7 @@ mod tests {
         let rooms = Rooms::new(1000 * MIB);
         let taken = || *rooms.taken.lock().unwrap();
         let room = || Room { rooms: &rooms, bytes: 0 };
-        // More than there is, but nobody else has any.
+        // More than there is, but no one else has any.
         let mut first = room();
         first.take(1200 * MIB);
         assert_eq!(taken(), 1200 * MIB);

@@ -41,7 +41,7 @@ fn compression(number: u16) -> String {
     }
 }
 
-/// The pixels go to the start of `pixels`.
+/// Decodes to the start of `pixels`.
 pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) -> Result<Sides, DecodeError> {
     let grey = palette::as_grey(bytes);
     let has_palette = grey.is_some();
@@ -58,17 +58,17 @@ pub(super) fn decode(bytes: &[u8], room: &mut Room<'_>, pixels: &mut Vec<u8>) ->
     Ok(turn(pixels, (width, height), turned.unwrap_or(1)))
 }
 
-/// A decoded picture, before its samples are turned into RGB.
+/// A decoded picture, before its samples are converted to RGB.
 struct Picture {
     sides: Sides,
     colour: ColorType,
     /// Interleaved, row by row; rows of samples below 8 bits end at a byte.
     samples: DecodingResult,
-    /// Of a palette: all reds, all greens, all blues, 16 bits each.
+    /// For a palette: all reds, all greens, all blues, 16 bits each.
     palette: Vec<u16>,
     /// Whether colours were multiplied by alpha.
     premultiplied: bool,
-    /// Whether 0 is white in samples that the decoder leaves as they are.
+    /// Whether 0 is white in samples that the decoder does not convert.
     inverted: bool,
 }
 
@@ -83,7 +83,7 @@ impl Picture {
         let is_jpeg = compression == Some(CompressionMethod::ModernJPEG.to_u16());
         let colour = match decoder.colortype().map_err(fail)? {
             ColorType::Gray(bits) if has_palette => ColorType::Palette(bits),
-            // Both come out as noise: the indices would be taken for grey, and JPEG's two samples for one.
+            // Both would give noise: indices taken for grey, and JPEG's two samples taken for one.
             colour if has_palette => return Err(unsupported(colour)),
             colour @ (ColorType::GrayA(_) | ColorType::Multiband { .. }) if is_jpeg => {
                 return Err(unsupported(colour));
@@ -115,7 +115,7 @@ impl Picture {
         let pixels = self.sides.0 as usize * self.sides.1 as usize;
         let rgb = match (&self.samples, self.colour) {
             (DecodingResult::U8(bytes), colour) => self.of_bytes(bytes, colour)?,
-            // Pillow keeps the upper byte of 16-bit colour and clips everything that is grey.
+            // Pillow keeps the upper byte of 16-bit colour and clips grey.
             (DecodingResult::U16(values), ColorType::RGB(16)) => {
                 values.iter().map(|v| (v >> 8) as u8).collect()
             }
@@ -176,7 +176,7 @@ fn unsupported(colour: ColorType) -> DecodeError {
 }
 
 fn clip(value: f64) -> u8 {
-    // Saturates, and NaN is 0.
+    // Saturates; NaN becomes 0.
     value as u8
 }
 
@@ -184,7 +184,7 @@ fn grey<T>(values: &[T], byte: impl Fn(&T) -> u8) -> Vec<u8> {
     values.iter().flat_map(|value| [byte(value); 3]).collect()
 }
 
-/// Samples below 8 bits, one a byte.
+/// Expands samples below 8 bits to one per byte.
 fn unpack(bytes: &[u8], width: usize, bits: u8) -> Vec<u8> {
     if bits == 8 {
         return bytes.to_vec();
@@ -197,7 +197,7 @@ fn unpack(bytes: &[u8], width: usize, bits: u8) -> Vec<u8> {
     rows.flat_map(|row| (0..width).map(move |x| sample(row, x))).collect()
 }
 
-/// Planes that follow each other, pixel by pixel.
+/// Interleaves consecutive planes.
 fn interleave(samples: DecodingResult, planes: usize) -> Result<DecodingResult, DecodeError> {
     fn mixed<T: Copy>(values: &[T], planes: usize) -> Vec<T> {
         let count = values.len() / planes;
@@ -210,7 +210,7 @@ fn interleave(samples: DecodingResult, planes: usize) -> Result<DecodingResult, 
     })
 }
 
-/// Pillow's way back from colours that were multiplied by alpha.
+/// Undoes premultiplied alpha as Pillow does.
 fn divided(pixel: &[u8]) -> [u8; 3] {
     let alpha = u32::from(pixel[3]);
     let divide = |value: u8| match alpha {
@@ -221,7 +221,7 @@ fn divided(pixel: &[u8]) -> [u8; 3] {
     [divide(pixel[0]), divide(pixel[1]), divide(pixel[2])]
 }
 
-/// JPEG's YCbCr, with the six binary places of Pillow's tables.
+/// JPEG's YCbCr to RGB, with the six binary places of Pillow's tables.
 fn ycbcr(pixel: &[u8]) -> [u8; 3] {
     let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(i32::from);
     let (cb, cr) = (f64::from(cb - 128), f64::from(cr - 128));
@@ -232,12 +232,12 @@ fn ycbcr(pixel: &[u8]) -> [u8; 3] {
     [red, green, blue].map(|value| value.clamp(0, 255) as u8)
 }
 
-/// Turns a picture as its tag says; Pillow does for TIFF what it leaves to others for JPEG.
+/// Rotates a picture as its tag says; Pillow does this for TIFF, but not for JPEG.
 fn turn(pixels: &mut Vec<u8>, (width, height): Sides, orientation: u16) -> Sides {
     let (w, h) = (width as usize, height as usize);
     let swapped = matches!(orientation, 5..=8);
     let (new_w, new_h) = if swapped { (h, w) } else { (w, h) };
-    // Where the pixel at (x, y) of the result comes from.
+    // The source of the pixel at (x, y) of the result.
     let from = |x: usize, y: usize| match orientation {
         2 => (w - 1 - x, y),
         3 => (w - 1 - x, h - 1 - y),

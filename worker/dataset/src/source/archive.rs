@@ -29,7 +29,6 @@ impl AsRef<[u8]> for Bytes {
 
 pub(super) type Archive = ZipArchive<Cursor<Bytes>>;
 
-/// Opens an archive.
 pub(super) fn open(path: &Path) -> Result<Archive, DataError> {
     let read = |source| DataError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(read)?;
@@ -38,8 +37,8 @@ pub(super) fn open(path: &Path) -> Result<Archive, DataError> {
     if let Some(found) = other_kind(&first) {
         return Err(DataError::NotADataset { path: path.to_owned(), found });
     }
-    // SAFETY: the map is only read; a file that is cut short under it raises a signal instead of reading wrong
-    // memory, and a data set that changes while it is packed is no data set.
+    // SAFETY: the map is only read; a file that is truncated under it raises a signal instead of reading wrong memory,
+    // and a data set must not change while it is packed.
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }.map_err(read)?;
     let bytes = Bytes(Arc::new(map));
@@ -49,8 +48,8 @@ pub(super) fn open(path: &Path) -> Result<Archive, DataError> {
     })
 }
 
-/// What a file is that is no archive of ours, by its first bytes. Archives may have anything in front of them, so what
-/// is not known is tried.
+/// What a file that is not a .zip archive is, by its first bytes. Archives may begin with anything, so an unknown file
+/// is tried.
 fn other_kind(first: &[u8]) -> Option<String> {
     let known: [(&[u8], &str); 9] = [
         (b"\x1f\x8b", "a .gz or .tar.gz archive"),
@@ -89,10 +88,10 @@ pub(super) fn list(
     for index in 0..archive.len() {
         found_one();
         let entry = archive.by_index_data(index).map_err(|error| refuse(error.to_string()))?;
-        // The bytes are the name, as in the folder that was packed, whatever code page the archive says they are in.
+        // The bytes are the name, as in the packed folder, whatever code page the archive names.
         let name = plain(entry.name_raw());
         if let Some((hidden, reason)) = passed_over(&name) {
-            // A folder counts once, whatever is in it.
+            // A folder counts once, whatever it holds.
             if passed.insert(hidden.to_vec()) {
                 let last = hidden.rsplit(|byte| *byte == b'/').next().unwrap_or(hidden);
                 let detail = if reason == Reason::System { shown(last) } else { String::new() };
@@ -129,7 +128,7 @@ pub(super) fn list(
         .or_else(|| if archive.has_duplicate_names() { twice_in_directory(archive) } else { None });
     if let Some(name) = twice {
         let name = shown(&name);
-        return Err(refuse(format!("it holds {name} more than once, and nobody knows which one is meant")));
+        return Err(refuse(format!("it holds {name} more than once, so it is unclear which one is meant")));
     }
     // Archives need not list the folders of their pictures.
     for picture in found.iter().filter(|file| looks_like_picture(&file.path)) {
@@ -140,13 +139,13 @@ pub(super) fn list(
     Ok((found, folders))
 }
 
-/// A name with `/` between folders, and without the `./` that `zip -r x.zip ./` writes.
+/// A name with `/` between folders, without the `./` that `zip -r x.zip ./` writes.
 fn plain(name: &[u8]) -> Vec<u8> {
     let name: Vec<u8> = name.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
     name.strip_prefix(b"./").map(<[u8]>::to_vec).unwrap_or(name)
 }
 
-/// A picture's name that others have, too, now that they are written alike.
+/// A picture's name that another picture has as well, after normalisation.
 fn twice(found: &[Found]) -> Option<Vec<u8>> {
     let mut names: Vec<&[u8]> =
         found.iter().map(|file| &file.path[..]).filter(|name| is_picture(name)).collect();
@@ -154,7 +153,7 @@ fn twice(found: &[Found]) -> Option<Vec<u8>> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_vec())
 }
 
-/// The same of names that the archive itself has more than once: its list keeps the last of them only.
+/// The same for names that the archive itself has more than once: its list only keeps the last of them.
 fn twice_in_directory(archive: &Archive) -> Option<Vec<u8>> {
     const SIGNATURE: &[u8] = b"PK\x01\x02";
     const FIXED_BYTES: usize = 46;
@@ -174,7 +173,7 @@ fn twice_in_directory(archive: &Archive) -> Option<Vec<u8>> {
     twice(&names)
 }
 
-/// The part of a path that is passed over, and why.
+/// The part of a path because of which a file is skipped, and why.
 fn passed_over(path: &[u8]) -> Option<(&[u8], Reason)> {
     let mut end = 0;
     for part in path.split(|byte| *byte == b'/') {

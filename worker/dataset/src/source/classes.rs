@@ -27,7 +27,7 @@ pub(super) struct Classified {
 pub(super) struct Part {
     pub(super) found: Vec<Found>,
     pub(super) folders: Vec<Vec<u8>>,
-    /// What is in front of the class folders.
+    /// What precedes the class folders in their paths.
     pub(super) common: Vec<u8>,
 }
 
@@ -35,24 +35,24 @@ pub(super) struct Part {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Folders<'a> {
     pub(super) all: &'a [Vec<u8>],
-    /// Those that hold files, and none that looks like a picture.
+    /// Those that hold files, none of which looks like a picture.
     pub(super) without_pictures: &'a HashSet<Vec<u8>>,
 }
 
-/// A place's pictures by what they are for.
+/// A place's pictures by use.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) train: Part,
-    /// Name of the folder of the training set, where that is one of several sets.
+    /// Name of the training set's folder, if there are several sets.
     pub(super) train_folder: Option<String>,
-    /// The folder's name and what is in it, which may be no picture.
+    /// The folder's name and its content, which may have no pictures.
     pub(super) validation: Option<(String, Part)>,
 }
 
-/// Folders named in one message.
+/// Folders listed in one message.
 const NAMED_MAX: usize = 5;
 
-/// What a folder of this name is for, where its neighbours and contents agree.
+/// The use of a folder with this name, if its neighbours and contents agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Train,
@@ -72,12 +72,12 @@ fn role(name: &[u8]) -> Option<Role> {
 #[derive(Default)]
 struct Top {
     found: Vec<Found>,
-    /// Whether it has folders with pictures itself.
+    /// Whether it has folders with pictures.
     has_folders: bool,
 }
 
-/// Tells training, validation and test pictures apart by the folders `train`, `val`, `test` and their like; `roles` has the
-/// rules.
+/// Separates training, validation and test pictures by the folders `train`, `val`, `test` and similar ones; `roles` has
+/// the rules.
 pub(super) fn parts(
     path: &Path,
     found: Vec<Found>,
@@ -100,7 +100,7 @@ pub(super) fn parts(
         }
     }
     let Roles { train, validation, test } = roles(path, &tops, !loose.is_empty())?;
-    // One without pictures is told apart from none: somebody meant it to be used.
+    // An empty one is not the same as none: someone meant it to be used.
     let validation = validation.or_else(|| empty_validation(folders.all, &common, &tops));
     let mut parts = Parts { train_folder: train.as_deref().map(shown), ..Parts::default() };
     if let Some(name) = &validation {
@@ -139,26 +139,26 @@ pub(super) fn parts(
     Ok(parts)
 }
 
-/// The name of a folder at the top that is called like a validation set and holds no pictures.
+/// The name of a top-level folder that is named like a validation set and holds no pictures.
 fn empty_validation(folders: &[Vec<u8>], common: &[u8], tops: &BTreeMap<Vec<u8>, Top>) -> Option<Vec<u8>> {
     let names = folders.iter().filter_map(|folder| folder.strip_prefix(common));
     let empty = |name: &&[u8]| role(name) == Some(Role::Validation) && !tops.contains_key(*name);
     names.filter(|name| !name.contains(&b'/')).find(empty).map(<[u8]>::to_vec)
 }
 
-/// The folders at the top that are no classes.
+/// The top-level folders that are not classes.
 struct Roles {
     train: Option<Vec<u8>>,
     validation: Option<Vec<u8>>,
     test: Vec<Vec<u8>>,
 }
 
-/// What the folders at the top are for. `train` next to `val` or `test` is the training set. Next to class folders, `val` with
-/// class folders of its own is the validation set, and `test` is left out. A class may be called like one of these where
-/// nothing else makes sense: `train` without class folders next to classes, `valid` next to `invalid` alone.
+/// The uses of the top-level folders. `train` next to `val` or `test` is the training set. Next to class folders, `val`
+/// with class folders of its own is the validation set, and `test` is left out. A class may have one of these names
+/// where nothing else makes sense: `train` without class folders next to classes, `valid` next to `invalid` alone.
 ///
 /// # Errors
-/// Folders that may be either: nothing is trained on a guess.
+/// Ambiguous folders: nothing is trained on a guess.
 fn roles(path: &Path, tops: &BTreeMap<Vec<u8>, Top>, loose: bool) -> Result<Roles, DataError> {
     let of = |wanted| tops.keys().filter(move |name| role(name) == wanted).cloned().collect::<Vec<_>>();
     let (trains, validations, tests) =
@@ -211,7 +211,7 @@ fn roles(path: &Path, tops: &BTreeMap<Vec<u8>, Top>, loose: bool) -> Result<Role
     Ok(Roles { train: None, validation: validation.filter(|_| !validation_is_class), test })
 }
 
-/// Whether a picture's name tells its class, as that of `cat.0.jpg` does.
+/// Whether a picture's name contains its class, as in `cat.0.jpg`.
 fn names_its_class(file: &Found) -> bool {
     let name = file.path.rsplit(|byte| *byte == b'/').next().unwrap_or(&file.path);
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'.').collect();
@@ -225,16 +225,16 @@ fn list(names: &[Vec<u8>]) -> String {
     format!("{}{more}", some.join(", "))
 }
 
-/// What lies below `prefix`; folders that hold nothing but one folder are passed through.
+/// The pictures below `prefix`, without common leading folders.
 fn part(found: Vec<Found>, folders: Folders<'_>, prefix: &[u8]) -> Part {
     let common = common_folder(&found, folders, prefix);
     let folders = folders.all.iter().filter(|folder| folder.starts_with(&common)).cloned().collect();
     Part { found, folders, common }
 }
 
-/// Folders below `prefix` that hold nothing but one folder are passed through, as in archives with one leading folder. One
-/// that is empty, or has pictures that are not read, counts, too: it may be a class that lost them. One with other files alone holds
-/// annotations.
+/// The common leading folder below `prefix`: folders that hold nothing but one folder are skipped, as in archives with
+/// a single top-level folder. An empty folder, or one whose pictures are not read, counts as well: it may be a class
+/// that lost them. A folder with only other files holds annotations.
 fn common_folder(found: &[Found], folders: Folders<'_>, prefix: &[u8]) -> Vec<u8> {
     let Some(first) = found.first() else { return prefix.to_vec() };
     let mut common: Vec<&[u8]> = first.path.split(|byte| *byte == b'/').collect();
@@ -251,14 +251,14 @@ fn common_folder(found: &[Found], folders: Folders<'_>, prefix: &[u8]) -> Vec<u8
     for folder in folders.all.iter().filter(counts) {
         let (same, depth) = (shared(&common, folder), folder.split(|byte| *byte == b'/').count());
         if same < depth {
-            // It lies next to the common folder, or below it.
+            // It is next to the common folder, or below it.
             common.truncate(same);
         }
     }
     common.into_iter().flat_map(|part| [part, &b"/"[..]].concat()).collect()
 }
 
-/// Finds the class of each picture: its folder, or what comes before the number in `cat.0.jpg`.
+/// Finds the class of each picture: its folder, or what precedes the number in `cat.0.jpg`.
 pub(super) fn classify(path: &Path, part: Part, left_out: &mut LeftOuts) -> Result<Classified, DataError> {
     let Part { found, folders, common } = part;
     let common = common.len();
@@ -268,7 +268,7 @@ pub(super) fn classify(path: &Path, part: Part, left_out: &mut LeftOuts) -> Resu
         let rest = &file.path[common..];
         match rest.iter().position(|byte| *byte == b'/') {
             Some(at) => named.push((rest[..at].to_vec(), rest[at + 1..].to_vec(), file)),
-            // Beside class folders, loose pictures are not part of the set.
+            // Next to class folders, loose pictures are not part of the set.
             None if in_folders => left_out.add(Reason::Loose, "", &file.path),
             None => match rest.iter().position(|byte| *byte == b'.') {
                 Some(at) if at > 0 && rest[at + 1..].contains(&b'.') => {
@@ -303,13 +303,13 @@ pub(super) fn classify(path: &Path, part: Part, left_out: &mut LeftOuts) -> Resu
     Ok(Classified { classes, pictures })
 }
 
-/// What ImageFolder sorts pictures by: their class, then the path of their folder as a text, then their name in it.
+/// ImageFolder's sort key for pictures: class, path of their folder as text, name.
 fn order<'a>(class: &'a [u8], name: &'a [u8]) -> (&'a [u8], &'a [u8], &'a [u8]) {
     let folder = name.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     (class, &name[..folder], &name[folder..])
 }
 
-/// What else lies there, for messages: `; 16 .gif files are not read`, or nothing.
+/// What else is there, for messages: `; 16 .gif files are not read`, or empty.
 pub(super) fn others(left_out: &LeftOuts) -> String {
     let list = left_out.list();
     let files: Vec<String> = list

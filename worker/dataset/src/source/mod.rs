@@ -1,6 +1,6 @@
-//! Where pictures come from: a folder of class folders, a flat folder, or a .zip of either. A source lists its
-//! pictures in the order of torchvision's ImageFolder and reads them one by one, from many threads. Names are bytes, as
-//! the system has them; people see them with [`shown`].
+//! Where pictures come from: a folder of class folders, a flat folder, or a .zip of either. A source lists its pictures
+//! in the order of torchvision's ImageFolder and reads them one by one, from many threads. Names are bytes, as in the
+//! system; [`shown`] makes them readable.
 
 mod archive;
 mod classes;
@@ -26,14 +26,14 @@ use super::{
 };
 use terms::LeftOut;
 
-/// Endings of pictures that are not read: where they lie, pictures were meant to.
+/// Endings of pictures that are not read: a folder with such files was meant to hold pictures.
 const OTHER_PICTURES: [&str; 14] =
     ["gif", "avif", "heic", "heif", "jp2", "jxl", "jfif", "jpe", "psd", "raw", "dng", "nef", "cr2", "tga"];
-/// Pictures are recognised by these endings, whatever their case: those of torchvision's ImageFolder.
+/// Pictures have these endings, in any case: those of torchvision's ImageFolder.
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
-/// Largest file that is read as a picture: the largest camera JPEGs have a fifth of it.
+/// Largest file that is read as a picture: five times the largest camera JPEGs.
 pub const PICTURE_BYTES_MAX: u64 = 256 << 20;
-/// Memory that a reader keeps from one picture to the next, in bytes: nearly all pictures fit.
+/// Memory that a reader keeps from one picture to the next, in bytes: enough for nearly all pictures.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Most pictures: ImageNet's fourteen million fit.
 const PICTURES_MAX: usize = 20_000_000;
@@ -41,35 +41,33 @@ const PICTURES_MAX: usize = 20_000_000;
 /// One picture of a source.
 #[derive(Debug, Clone)]
 pub(super) struct Picture {
-    /// Position of its class in [`Source::classes`].
+    /// Index of its class in [`Source::classes`].
     pub(super) class: u8,
     /// Its path within the class; the same in a folder, a flat folder and a .zip.
     pub(super) name: Vec<u8>,
     /// Its path within its place.
     path: Vec<u8>,
-    /// Position in the archive.
+    /// Index in the archive.
     index: usize,
-    /// Which place it lies in: 0 for the data set's, 1 for that of the validation set.
+    /// The place it is in: 0 for the data set's, 1 for the validation set's.
     place: u8,
 }
 
 impl Picture {
-    /// Its path as people see it.
+    /// Its path for people.
     pub(super) fn shown(&self) -> String {
         shown(&self.path)
     }
 }
 
-/// A class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Class {
-    /// Its name as the system has it.
+    /// Its name in the system.
     pub(super) name: Vec<u8>,
-    /// Its name as people see it.
+    /// Its name for people.
     pub(super) shown: String,
 }
 
-/// A listed source.
 #[derive(Debug)]
 pub(super) struct Source {
     /// What the user named.
@@ -78,9 +76,9 @@ pub(super) struct Source {
     pub(super) classes: Vec<Class>,
     /// Pictures by class and name, those for training first.
     pub(super) pictures: Vec<Picture>,
-    /// How many of them are for training, or for training and validation where there is no validation set.
+    /// How many of them are for training, or for training and validation if there is no validation set.
     pub(super) train: usize,
-    /// Where the validation set comes from, for people; none where a share is held out.
+    /// Where the validation set comes from, for people; none if a share is held out.
     pub(super) validation: Option<String>,
     /// What is not used.
     pub(super) left_out: LeftOuts,
@@ -99,7 +97,7 @@ enum Store {
     Archive(Archive),
 }
 
-/// A file somewhere in a place, before it is known what it is.
+/// A file in a place, not yet classified.
 #[derive(Debug)]
 struct Found {
     path: Vec<u8>,
@@ -107,8 +105,8 @@ struct Found {
 }
 
 impl Source {
-    /// Lists the pictures at `path`, and the validation set at `val_path` where one is named; otherwise a folder
-    /// `val` next to `train` is one. `listener` is told how many files were found.
+    /// Lists the pictures at `path`, and the validation set at `val_path` if given; otherwise a folder `val` next to
+    /// `train` is one. The number of files found goes to `listener`.
     pub(super) fn open(
         path: &Path,
         val_path: Option<&Path>,
@@ -170,7 +168,7 @@ impl Source {
         })
     }
 
-    /// The place of the validation set, where it was named.
+    /// The place of the validation set, if it was given.
     pub(super) fn val_path(&self) -> Option<&Path> {
         self.places.get(1).map(|place| place.path.as_path())
     }
@@ -184,8 +182,8 @@ impl Source {
         Reader { places: self.places.iter().map(|place| (place.path.as_path(), archive(place))).collect() }
     }
 
-    /// For each picture what changes when it does, without reading it: size, times of change and inode; an archive has
-    /// its own for all. Renaming and writing change one of them, even where the old time is put back.
+    /// For each picture, what changes when it does, without reading it: size, times of change and inode; an archive has
+    /// those of its file for all. Renaming and writing change one of them, even if the old time is restored.
     pub(super) fn stamps(&self, listener: Listener<'_>) -> Result<Vec<[i128; 4]>, DataError> {
         let stamp = |path: &Path| {
             let metadata =
@@ -211,7 +209,7 @@ impl Source {
         Ok(stamps)
     }
 
-    /// What tells pictures apart in a stamp.
+    /// What identifies pictures in a stamp.
     pub(super) fn paths(&self) -> impl Iterator<Item = (u8, &[u8])> {
         self.pictures.iter().map(|picture| (picture.place, picture.path.as_slice()))
     }
@@ -221,7 +219,7 @@ fn below(path: &Path, within: &[u8]) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(within))
 }
 
-/// Says that it is the validation set that is not there.
+/// Says that the validation set is what is missing.
 fn of_validation(error: DataError) -> DataError {
     match error {
         DataError::Missing { path } => DataError::ValidationMissing { path },
@@ -229,7 +227,7 @@ fn of_validation(error: DataError) -> DataError {
     }
 }
 
-/// Lists one place and tells its parts apart.
+/// Lists one place and separates its parts.
 fn open_place(
     path: &Path,
     left_out: &mut LeftOuts,
@@ -264,8 +262,8 @@ fn open_place(
     Ok((Place { path: path.to_owned(), store }, parts))
 }
 
-/// The folders that hold files, and none that looks like a picture: annotations, which many data sets have next to their
-/// pictures.
+/// The folders that hold files, none of which looks like a picture: annotations, which many data sets have next to
+/// their pictures.
 fn without_pictures(found: &[Found]) -> HashSet<Vec<u8>> {
     let (mut with, mut without) = (HashSet::new(), HashSet::new());
     for file in found {
@@ -276,7 +274,7 @@ fn without_pictures(found: &[Found]) -> HashSet<Vec<u8>> {
     without
 }
 
-/// Adds the folders that a path lies in to those that are known, with which all above them are.
+/// Adds all folders above a path to the known ones.
 fn add_folders_above(mut path: &[u8], known: &mut HashSet<Vec<u8>>) {
     while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
         path = &path[..end];
@@ -287,7 +285,7 @@ fn add_folders_above(mut path: &[u8], known: &mut HashSet<Vec<u8>>) {
     }
 }
 
-/// Counts the files that are no pictures, and keeps the others.
+/// Counts the files that are not pictures, and keeps the others.
 fn keep_pictures(found: &mut Vec<Found>, left_out: &mut LeftOuts) {
     found.retain(|file| {
         let is_picture = is_picture(&file.path);
@@ -298,8 +296,8 @@ fn keep_pictures(found: &mut Vec<Found>, left_out: &mut LeftOuts) {
     });
 }
 
-/// The pictures in a folder and below it, in the order of their paths, and what lies there besides: found as those of a
-/// data set are, whatever their classes.
+/// The pictures in a folder and below it, in the order of their paths, and what else is there: found like those of a
+/// data set, without classes.
 ///
 /// # Errors
 /// A folder that cannot be read, or holds more than a data set may.
@@ -312,8 +310,8 @@ pub fn pictures_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), Dat
     Ok((paths, left_out.list()))
 }
 
-/// Lists the place of the validation set. Of one that holds several sets, the validation part is it: the name says so, and
-/// the others are not counted as left out, as they may well be trained on.
+/// Lists the place of the validation set. If it holds several sets, only its validation part is used; the others are
+/// not counted as left out, as they may be trained on.
 fn open_validation(
     path: &Path,
     left_out: &mut LeftOuts,
@@ -361,7 +359,7 @@ fn classify_validation(
     Ok(classified)
 }
 
-/// Refuses a picture that is for training and for validation, which would measure what was learnt by heart.
+/// Refuses pictures that are both for training and for validation, which would measure memorisation.
 fn none_in_both(
     own: &Place,
     other: &Place,
@@ -397,7 +395,7 @@ fn same_classes(path: &Path, train: &Classified, validation: &Classified) -> Res
     Err(DataError::Validation { path: path.to_owned(), reason })
 }
 
-/// Names that look the same to people get a number, so that they stay apart.
+/// Adds a number to names that look the same to people, so that they stay distinct.
 fn shown_classes(names: Vec<Vec<u8>>) -> Vec<Class> {
     let mut classes: Vec<Class> = Vec::with_capacity(names.len());
     for name in names {
@@ -419,8 +417,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads one picture into `bytes`, in place of what was there. What is wrong with the picture alone comes as an error of
-    /// it: it is larger than any, or damaged within its archive.
+    /// Reads one picture into `bytes`, replacing its content. An error of the picture alone is the inner one: it is too
+    /// large, or corrupt within its archive.
     ///
     /// # Errors
     /// What the system cannot read.
@@ -435,7 +433,7 @@ impl Reader<'_> {
             let read = File::open(&path).and_then(|file| read_bounded(file, bytes));
             return read.map_err(|source| DataError::Read { path, source });
         };
-        // All of it is in memory: whatever fails is the picture's own.
+        // Everything is in memory, so any failure is the picture's own.
         let broken = |error: &dyn std::fmt::Display| Err(DecodeError::Broken(error.to_string()));
         Ok(match archive.by_index(picture.index) {
             Ok(entry) if entry.size() > PICTURE_BYTES_MAX => Err(too_large()),
@@ -445,7 +443,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads at most [`PICTURE_BYTES_MAX`], whatever the size that a file or an archive claims.
+/// Reads at most [`PICTURE_BYTES_MAX`], whatever size a file or an archive claims.
 fn read_bounded(reader: impl Read, bytes: &mut Vec<u8>) -> io::Result<Result<(), DecodeError>> {
     bytes.clear();
     bytes.shrink_to(KEPT_BYTES_MAX);

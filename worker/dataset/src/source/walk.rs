@@ -1,4 +1,4 @@
-//! The files below a folder. Links are followed, as torchvision's ImageFolder does, but not in a circle: a picture that
+//! The files below a folder. Links are followed, as in torchvision's ImageFolder, but not in a circle: a picture that
 //! is reached again only because a link leads to a folder above it counts once.
 
 use std::{
@@ -16,12 +16,12 @@ use super::{Found, PICTURES_MAX};
 
 /// How deep folders are followed.
 const DEPTH_MAX: usize = 64;
-/// Longest path that the system takes, in bytes, with the zero at its end.
+/// Longest path that the system accepts, in bytes, including the final zero.
 const PATH_BYTES_MAX: usize = 4096;
-/// Most folders, by however many ways they are reached: one for each class and a thousand times as many below.
+/// Most folders, in as many ways as they can be reached: one for each class and a thousand times as many below.
 const FOLDERS_MAX: usize = 1_000_000;
 
-/// One folder as it lies on the disk, read once.
+/// One folder on disk, read once.
 #[derive(Default)]
 struct Folder {
     files: Vec<Vec<u8>>,
@@ -30,7 +30,7 @@ struct Folder {
 
 struct Below {
     name: Vec<u8>,
-    /// Position in the graph.
+    /// Index in the graph.
     id: usize,
     is_link: bool,
 }
@@ -38,7 +38,7 @@ struct Below {
 /// All folders that can be reached.
 struct Graph {
     folders: Vec<Folder>,
-    /// For each folder which circle it lies in: folders of the same number can be reached from each other.
+    /// The cycle of each folder: folders with the same number can be reached from each other.
     circles: Vec<usize>,
 }
 
@@ -77,7 +77,7 @@ struct Walk<'a> {
     found: Vec<Found>,
     folders: Vec<Vec<u8>>,
     reached: Vec<bool>,
-    /// Links within a circle: followed in the end, by path, where nothing else led to their folder.
+    /// Links within a cycle: followed at the end, by path, if nothing else led to their folder.
     later: BTreeMap<Vec<u8>, usize>,
 }
 
@@ -148,7 +148,7 @@ impl Graph {
     }
 }
 
-/// A folder's files, and its folders with what they are and whether they are links.
+/// A folder's files, and its subfolders with their metadata and whether they are links.
 type Contents = (Vec<Vec<u8>>, Vec<(Vec<u8>, fs::Metadata, bool)>);
 
 fn read_folder(
@@ -177,7 +177,7 @@ fn read_folder(
             left_out.add(Reason::TooDeep, "", &path);
             continue;
         }
-        // Nearly all are plain files, of which the folder itself tells what they are.
+        // Nearly all are plain files, whose type the folder itself knows.
         let kind = entry.file_type().map_err(read)?;
         if kind.is_file() {
             files.push(name);
@@ -201,7 +201,7 @@ fn read_folder(
     Ok((files, folders))
 }
 
-/// Nothing is there, or only links to each other.
+/// Whether a path does not exist, or only leads to other links.
 fn leads_nowhere(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
@@ -215,7 +215,7 @@ fn circles(folders: &[Folder]) -> Vec<usize> {
             backwards[below.id].push(id);
         }
     }
-    // Folders in the order in which everything below them has been seen.
+    // Folders in post-order.
     let mut finished = Vec::with_capacity(folders.len());
     let mut seen = vec![false; folders.len()];
     for start in 0..folders.len() {

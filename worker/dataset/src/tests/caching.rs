@@ -28,7 +28,7 @@ fn a_changed_picture_is_another_data_set() {
 }
 
 #[test]
-fn a_damaged_pack_of_the_cache_is_made_again() {
+fn a_corrupt_pack_of_the_cache_is_made_again() {
     let world = World::new();
     let folder = world.image_folder();
     let images = world.prepare(&folder).unwrap().images().to_vec();

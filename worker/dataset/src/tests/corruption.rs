@@ -1,14 +1,14 @@
-//! Pictures and packs that are damaged.
+//! Pictures and packs that are corrupt.
 
 use super::*;
 
-/// Prepares with damaged pictures left out.
+/// Prepares with corrupt pictures left out.
 fn skipping(world: &World, path: &Path) -> Result<PackedDataset, DataError> {
     prepare(&PrepareOptions { skip_corrupt: true, ..world.options(path) }, &|_| {})
 }
 
 #[test]
-fn a_picture_that_is_damaged_within_its_archive_is_one_of_those_that_are_left_out() {
+fn a_picture_that_is_corrupt_within_its_archive_is_one_of_those_that_are_left_out() {
     let world = World::new();
     let noise: Vec<u8> = (0..32 * 32 * 3).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let mut picture = Vec::new();
@@ -82,7 +82,7 @@ fn a_pack_whose_images_rotted_is_made_again_in_the_cache_and_refused_elsewhere()
     assert_eq!(packed.images(), images);
     assert!(told.into_inner().unwrap().contains(&Step::Checking));
     let error = world.prepare(&world.path("own.safetensors")).unwrap_err();
-    assert!(matches!(&error, DataError::Packed { reason, .. } if reason.contains("damaged")), "{error:?}");
+    assert!(matches!(&error, DataError::Packed { reason, .. } if reason.contains("corrupt")), "{error:?}");
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn training_pictures_validate_nothing() {
         assert!(error.to_string().contains("is a training picture, too"), "{error}");
     }
     // Beside each other they are two sets, though one holds the other's name.
-    let beside = lay_out(&world, "set/train-not", &["cat/1.jpg", "dog/1.jpg"]);
-    let options = PrepareOptions { val_path: Some(beside), ..world.options(&train) };
+    let next_to_this = lay_out(&world, "set/train-not", &["cat/1.jpg", "dog/1.jpg"]);
+    let options = PrepareOptions { val_path: Some(next_to_this), ..world.options(&train) };
     assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
 }
 

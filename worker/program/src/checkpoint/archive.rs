@@ -41,6 +41,12 @@ pub(crate) struct Facts {
     pub(crate) identity: String,
     /// What was told so far.
     pub(crate) records: Vec<EpochRecord>,
+    /// Epochs of an earlier attempt that may come next ([`crate::metrics::tally`]).
+    #[serde(default)]
+    pub(crate) reserve: Vec<EpochRecord>,
+    /// Checkpoints since the last report, this one included.
+    #[serde(default)]
+    pub(crate) unreported: u32,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -11,9 +11,8 @@ use std::{
 
 use super::{
     archive::{Facts, pack},
-    shelf::{Shelf, ShelfError},
+    shelf::{Shelf, ShelfError, Tail},
 };
-use crate::metrics::tally::EpochRecord;
 
 /// Where a job's checkpoints come from and go to.
 #[derive(Debug)]
@@ -39,9 +38,10 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug, Default)]
 struct State {
-    next: Option<Snapshot>,
-    /// The epoch after the newest snapshot.
-    tail: Option<EpochRecord>,
+    /// The newest one, and what settles it.
+    next: Option<(Snapshot, Option<Tail>)>,
+    /// What settles the one that was taken last.
+    tail: Option<Tail>,
     is_busy: bool,
     is_ending: bool,
 }
@@ -78,16 +78,20 @@ impl Keeper {
     /// Has a checkpoint written, in place of one that waits.
     pub(crate) fn keep(&self, mut snapshot: Snapshot) {
         let mut state = self.shared.state();
-        if let Some(skipped) = state.next.take() {
+        if let Some((skipped, _)) = state.next.take() {
             snapshot.outdated.extend(skipped.outdated);
         }
-        (state.next, state.tail) = (Some(snapshot), None);
+        state.next = Some((snapshot, None));
         self.shared.changed.notify_all();
     }
 
-    /// Has the epoch written that was reported right after the last checkpoint.
-    pub(crate) fn follow(&self, record: EpochRecord) {
-        self.shared.state().tail = Some(record);
+    /// Has written what came after the last checkpoint.
+    pub(crate) fn follow(&self, tail: Tail) {
+        let mut state = self.shared.state();
+        match &mut state.next {
+            Some((_, of_next)) => *of_next = Some(tail),
+            None => state.tail = Some(tail),
+        }
         self.shared.changed.notify_all();
     }
 
@@ -117,7 +121,7 @@ impl Drop for Keeper {
 /// What is to be done next.
 enum Task {
     Snapshot(Snapshot),
-    Tail(EpochRecord),
+    Tail(Tail),
 }
 
 fn work(route: &Route, shared: &Shared) {
@@ -127,14 +131,15 @@ fn work(route: &Route, shared: &Shared) {
         let done = match task {
             Task::Snapshot(snapshot) => {
                 number += 1;
-                let epochs = snapshot.facts.records.last().map_or(0, |record| record.epoch);
+                let Facts { records, reserve, .. } = &snapshot.facts;
+                let epochs = records.iter().chain(reserve).last().map_or(0, |record| record.epoch);
                 let name = format!("{epochs:010}-{:010}-{number:010}", route.attempt);
                 let done = write(route, &name, snapshot);
                 written = done.is_ok().then_some(name);
                 done
             }
-            Task::Tail(record) => match &written {
-                Some(name) => route.shelf.write_tail(&route.key, name, &record),
+            Task::Tail(tail) => match &written {
+                Some(name) => route.shelf.write_tail(&route.key, name, &tail),
                 None => Ok(()),
             },
         };
@@ -152,10 +157,14 @@ fn next(shared: &Shared) -> Option<Task> {
         if state.is_ending {
             return None;
         }
-        let snapshot = state.next.take().map(Task::Snapshot);
-        if let Some(task) = snapshot.or_else(|| state.tail.take().map(Task::Tail)) {
+        // The tail of the one before is what an attempt falls back on.
+        if let Some(tail) = state.tail.take() {
             state.is_busy = true;
-            return Some(task);
+            return Some(Task::Tail(tail));
+        }
+        if let Some((snapshot, tail)) = state.next.take() {
+            (state.is_busy, state.tail) = (true, tail);
+            return Some(Task::Snapshot(snapshot));
         }
         state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
     }

@@ -1,6 +1,7 @@
 //! Where the checkpoints of all jobs lie: a folder, S3, Google Cloud Storage or Azure, by URL. A job's lie under its key, named
-//! by how far they are; the newest two are kept, so that one which is torn leaves the one before. Beside a checkpoint may lie
-//! its tail: the epoch that was reported right after it, for programs that write their checkpoint before they report.
+//! by how far they are. Next to a checkpoint lies its tail once it is known what came after it: the epoch that was reported next, or
+//! the orderly end of its program. A checkpoint with a tail is settled: no epoch up to it can be missing. The newest two checkpoints
+//! are kept, so that a torn one leaves the one before, and the newest settled one.
 
 use std::{
     fs::File,
@@ -35,6 +36,9 @@ const TAIL_BYTES_MAX: u64 = 256 << 10;
 /// Bytes that are sent at a time, and parts that are on their way.
 const PART_BYTES: usize = 8 << 20;
 const PARTS_MAX: usize = 4;
+
+/// What came after a checkpoint: the epoch that was reported next, or nothing, where its program ended in order.
+pub(crate) type Tail = Option<EpochRecord>;
 
 /// How names of checkpoints and tails end.
 const ENDING: &str = "checkpoint";
@@ -77,8 +81,29 @@ pub(crate) struct Shelf {
 pub(crate) struct Found {
     /// What lies beside the files.
     pub(crate) facts: Facts,
-    /// Epochs that were reported after it.
+    /// Epochs that may have been reported after it, in order.
     pub(crate) reserve: Vec<EpochRecord>,
+    /// Whether it is known what came after it.
+    pub(crate) is_settled: bool,
+}
+
+impl Found {
+    pub(super) fn new(mut facts: Facts, tail: Option<Tail>) -> Self {
+        let mut reserve = std::mem::take(&mut facts.reserve);
+        let is_settled = tail.is_some();
+        if let Some(record) = tail.flatten() {
+            reserve.retain(|before| before.number < record.number);
+            reserve.push(record);
+        }
+        Self { facts, reserve, is_settled }
+    }
+
+    /// Whether a job can go on from it without losing an epoch. Before the first report, the number that comes next is not known. But
+    /// a program with several checkpoints before its first report writes them within an epoch.
+    pub(crate) fn can_be_used(&self) -> bool {
+        let has_records = !self.facts.records.is_empty() || !self.reserve.is_empty();
+        self.is_settled || has_records || self.facts.unreported >= 2
+    }
 }
 
 impl Shelf {
@@ -97,7 +122,7 @@ impl Shelf {
         Ok(Self { runtime, store, root })
     }
 
-    /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than the newest two.
+    /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than those that are kept.
     pub(crate) fn write(&self, key: &str, name: &str, mut archive: File) -> Result<(), ShelfError> {
         let folder = self.folder(key);
         let place = folder.clone().join(format!("{name}.{ENDING}"));
@@ -116,9 +141,8 @@ impl Shelf {
             }
             writer.finish().await?;
             let mut found = self.list(&folder).await?;
-            let checkpoints = found.iter().filter(|name| name.extension() == Some(ENDING));
-            let oldest_kept = checkpoints.rev().nth(KEPT - 1).map(|name| stem(name).to_owned());
-            found.retain(|name| oldest_kept.as_deref().is_some_and(|oldest| stem(name) < oldest));
+            let kept = kept(&found);
+            found.retain(|name| !kept.iter().any(|kept| kept == stem(name)));
             for old in found {
                 self.delete(&old).await?;
             }
@@ -126,9 +150,9 @@ impl Shelf {
         })
     }
 
-    /// Writes the epoch that was reported right after a checkpoint.
-    pub(crate) fn write_tail(&self, key: &str, name: &str, record: &EpochRecord) -> Result<(), ShelfError> {
-        let text = serde_json::to_string(record).map_err(io::Error::from)?;
+    /// Settles a checkpoint.
+    pub(crate) fn write_tail(&self, key: &str, name: &str, tail: &Tail) -> Result<(), ShelfError> {
+        let text = serde_json::to_string(tail).map_err(io::Error::from)?;
         let text = format!("{}\n{text}", blake3::hash(text.as_bytes()).to_hex());
         let place = self.folder(key).join(format!("{name}.{TAIL}"));
         self.wait(async { Ok(self.store.put(&place, PutPayload::from(text)).await.map(drop)?) })
@@ -147,10 +171,7 @@ impl Shelf {
         let checkpoints = found.iter().rev().filter(|name| name.extension() == Some(ENDING));
         for one in checkpoints.take(LOOKED_AT_MAX) {
             match self.read_one(one, identity, folder)? {
-                Ok(facts) => {
-                    let reserve = self.read_tail(&place, one).into_iter().collect();
-                    return Ok(Some(Found { facts, reserve }));
-                }
+                Ok(facts) => return Ok(Some(Found::new(facts, self.read_tail(&place, one)))),
                 Err(refusal) => {
                     terminal::say!("the checkpoint {one} is not used: {refusal}");
                     empty(folder)?;
@@ -199,8 +220,8 @@ impl Shelf {
         }
     }
 
-    /// Without a tail, or with one that is not whole, the job goes on from the checkpoint alone.
-    fn read_tail(&self, folder: &Path, checkpoint: &Path) -> Option<EpochRecord> {
+    /// Nothing where there is none, or one that is not whole.
+    fn read_tail(&self, folder: &Path, checkpoint: &Path) -> Option<Tail> {
         let place = folder.clone().join(format!("{}.{TAIL}", stem(checkpoint)));
         let bytes = self.wait(async {
             let got = self.store.get(&place).await?;
@@ -213,6 +234,18 @@ impl Shelf {
         let (hash, record) = text.split_once('\n')?;
         let is_whole = blake3::hash(record.as_bytes()).to_hex().as_str() == hash;
         serde_json::from_str(record).ok().filter(|_| is_whole)
+    }
+
+    /// Removes the checkpoints of a job that are not settled.
+    pub(crate) fn remove_unsettled(&self, key: &str) -> Result<(), ShelfError> {
+        let folder = self.folder(key);
+        let found = self.wait(async { self.list(&folder).await })?;
+        for one in found.iter().filter(|name| name.extension() == Some(ENDING)) {
+            if self.read_tail(&folder, one).is_none() {
+                self.wait(async { self.delete(one).await })?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all that is kept of a job, which has its end.
@@ -249,6 +282,16 @@ impl Shelf {
     fn folder(&self, key: &str) -> Path {
         key.split('/').fold(self.root.clone(), |folder, part| folder.join(part))
     }
+}
+
+/// The stems of the checkpoints that are kept, of all names of a job in order.
+fn kept(found: &[Path]) -> Vec<String> {
+    let stems = |ending: &'static str| {
+        let names = found.iter().filter(move |name| name.extension() == Some(ending));
+        names.rev().map(|name| stem(name).to_owned())
+    };
+    let settled = stems(TAIL).find(|settled| stems(ENDING).any(|stem| stem == *settled));
+    stems(ENDING).take(KEPT).chain(settled).collect()
 }
 
 /// The name of a checkpoint or tail without what it is.

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::{
     archive::{Facts, Refusal, pack, unpack},
-    shelf::Shelf,
+    shelf::{Found, Shelf},
 };
 use crate::metrics::{Metrics, Number, tally::EpochRecord};
 
@@ -22,7 +22,11 @@ fn record(epoch: u32) -> EpochRecord {
 }
 
 fn facts() -> Facts {
-    Facts { identity: "mine".to_owned(), records: vec![record(1), record(2)] }
+    facts_with(vec![record(1), record(2)], vec![])
+}
+
+fn facts_with(records: Vec<EpochRecord>, reserve: Vec<EpochRecord>) -> Facts {
+    Facts { identity: "mine".to_owned(), records, reserve, unreported: 1 }
 }
 
 fn packed(folder: &Path, part: Option<&str>) -> (File, Vec<String>) {
@@ -84,7 +88,7 @@ fn the_furthest_whole_one_is_found_and_two_are_kept() {
     for number in 1..=3 {
         fs::write(work.path().join("state"), format!("{number}")).unwrap();
         shelf.write("1-9/3", &format!("{number:010}"), packed(work.path(), None).0).unwrap();
-        shelf.write_tail("1-9/3", &format!("{number:010}"), &record(3)).unwrap();
+        shelf.write_tail("1-9/3", &format!("{number:010}"), &Some(record(3))).unwrap();
     }
     let names = || {
         let mut names: Vec<_> = fs::read_dir(place.path().join("1-9/3"))
@@ -113,6 +117,61 @@ fn the_furthest_whole_one_is_found_and_two_are_kept() {
     assert_eq!(read(), Some(("2".to_owned(), vec![record(3)])));
     shelf.remove("1-9/3").unwrap();
     assert_eq!(read(), None);
+}
+
+/// A place with checkpoints of these numbers, of which some are settled.
+fn shelf(numbers: &[u32], settled: &[u32]) -> (tempfile::TempDir, Shelf) {
+    let (place, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shelf = Shelf::open(place.path().to_str().unwrap()).unwrap();
+    for number in numbers {
+        let name = format!("{number:010}");
+        shelf.write("1-9/3", &name, packed(work.path(), None).0).unwrap();
+        if settled.contains(number) {
+            shelf.write_tail("1-9/3", &name, &None).unwrap();
+        }
+    }
+    (place, shelf)
+}
+
+fn checkpoints(place: &tempfile::TempDir) -> Vec<String> {
+    let entries = fs::read_dir(place.path().join("1-9/3")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".checkpoint"));
+    names.sort();
+    names
+}
+
+#[test]
+fn the_newest_settled_one_is_kept_however_many_come_after_it() {
+    let (place, shelf) = shelf(&[1, 2, 3, 4, 5], &[1, 2]);
+    assert_eq!(checkpoints(&place), [2, 4, 5].map(|number| format!("{number:010}.checkpoint")));
+    shelf.remove_unsettled("1-9/3").unwrap();
+    assert_eq!(checkpoints(&place), ["0000000002.checkpoint"]);
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("checkpoints");
+    fs::create_dir(&folder).unwrap();
+    assert!(shelf.read("1-9/3", "mine", &folder).unwrap().unwrap().is_settled);
+}
+
+#[test]
+fn what_was_reported_later_replaces_what_was_in_reserve() {
+    let found = |reserve: &[u32], tail: Option<Option<u32>>| {
+        let reserve = reserve.iter().copied().map(record).collect();
+        let found = Found::new(facts_with(vec![record(1)], reserve), tail.map(|tail| tail.map(record)));
+        (found.reserve.iter().map(|record| record.epoch).collect::<Vec<_>>(), found.is_settled)
+    };
+    assert_eq!(found(&[2], None), (vec![2], false));
+    assert_eq!(found(&[2], Some(None)), (vec![2], true));
+    assert_eq!(found(&[2], Some(Some(2))), (vec![2], true));
+    assert_eq!(found(&[2], Some(Some(3))), (vec![2, 3], true));
+}
+
+#[test]
+fn a_checkpoint_before_the_first_report_is_used_where_others_came_before_it() {
+    for (unreported, tail, is_used) in [(1, None, false), (2, None, true), (1, Some(None), true)] {
+        let facts = Facts { unreported, ..facts_with(vec![], vec![]) };
+        assert_eq!(Found::new(facts, tail).can_be_used(), is_used, "{unreported}");
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) const NAME_CHARACTERS_MAX: usize = 100;
 pub(crate) struct Report {
     /// Its number of the epoch or step; absent where reports just count on.
     pub(crate) number: Option<f64>,
+    /// Whether the number was counted here, in place of one that the program gave.
+    pub(crate) is_counted: bool,
     /// The values by name: at least one.
     pub(crate) metrics: Metrics,
 }
@@ -103,7 +105,12 @@ impl Report {
         if number.is_some_and(|number| !number.is_finite()) {
             return Err(ReportError::Epoch);
         }
-        Ok(Self { number, metrics })
+        Ok(Self { number, is_counted: number.is_none(), metrics })
+    }
+
+    /// The same with a number that was counted here.
+    pub(crate) fn counted(self) -> Self {
+        Self { is_counted: true, ..self }
     }
 }
 

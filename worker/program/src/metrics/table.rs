@@ -31,8 +31,6 @@ pub(crate) struct Table {
     header: Option<Header>,
     /// Rows that were read since the file's start.
     rows: u64,
-    /// Added to a row's number: the epochs of earlier attempts whose rows are not in the file.
-    base: u64,
     /// Columns without numbers, which were said.
     texts: BTreeSet<String>,
 }
@@ -51,11 +49,9 @@ pub(crate) struct Look {
 }
 
 impl Table {
-    /// The file at `path`. Where it is not there at the start of a program that goes on after some epochs, its first row is
-    /// the next one.
-    pub(crate) fn new(path: PathBuf, epochs: u32) -> Self {
-        let base = if path.exists() { 0 } else { u64::from(epochs) };
-        Self { path, offset: 0, tail: Vec::new(), header: None, rows: 0, base, texts: BTreeSet::new() }
+    /// The file at `path`.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, tail: Vec::new(), header: None, rows: 0, texts: BTreeSet::new() }
     }
 
     /// Where it is.
@@ -157,8 +153,8 @@ impl Table {
                 }
             }
         }
-        let epoch = epoch.unwrap_or((self.base + self.rows) as f64);
-        match Report::new(Some(epoch), metrics) {
+        match Report::new(Some(epoch.unwrap_or(self.rows as f64)), metrics) {
+            Ok(report) if epoch.is_none() => look.reports.push(report.counted()),
             Ok(report) => look.reports.push(report),
             Err(error) => look.said.push(format!("row {} is left out: {error}", self.rows)),
         }
@@ -186,7 +182,7 @@ mod tests {
     fn rows_are_read_when_they_are_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        let mut table = Table::new(path.clone(), 0);
+        let mut table = Table::new(path.clone());
         assert_eq!(table.look(false).unwrap(), Look::default());
         append(&path, "epoch,loss\n0,0.5\n1,0.");
         assert_eq!(losses(&table.look(false).unwrap()), [(0.0, 0.5)]);
@@ -199,7 +195,7 @@ mod tests {
     fn a_file_that_is_written_anew_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        let mut table = Table::new(path.clone(), 0);
+        let mut table = Table::new(path.clone());
         fs::write(&path, "loss\n0.5\n").unwrap();
         assert_eq!(losses(&table.look(false).unwrap()), [(1.0, 0.5)]);
         fs::write(&path, "loss,acc\n0.5,1\n0.25,1\n").unwrap();
@@ -209,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_an_attempt_that_goes_on_count_on_unless_the_earlier_ones_are_there() {
+    fn rows_without_an_epoch_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log.csv");
-        let mut absent = Table::new(path.clone(), 3);
-        fs::write(&path, "loss\n0.5\n").unwrap();
-        let mut there = Table::new(path, 3);
-        assert_eq!(losses(&absent.look(false).unwrap()), [(4.0, 0.5)]);
-        assert_eq!(losses(&there.look(false).unwrap()), [(1.0, 0.5)]);
+        for (text, is_counted) in [("loss\n0.5\n", true), ("epoch,loss\n1,0.5\n", false)] {
+            let path = folder.path().join("log.csv");
+            fs::write(&path, text).unwrap();
+            let look = Table::new(path).look(false).unwrap();
+            assert_eq!((losses(&look), look.reports[0].is_counted), (vec![(1.0, 0.5)], is_counted));
+        }
     }
 
     #[test]
@@ -224,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
         fs::write(&path, "epoch,when,loss\n1,today,0.5\n2,tomorrow,nan\n3,,\n").unwrap();
-        let look = Table::new(path, 0).look(false).unwrap();
+        let look = Table::new(path).look(false).unwrap();
         assert_eq!(look.reports.len(), 2);
         assert_eq!(look.said.len(), 2, "{:?}", look.said);
         assert!(look.said[0].contains("when") && look.said[1].contains("row 3"));
@@ -239,7 +235,7 @@ mod tests {
             let text: String = std::iter::once("epoch,loss\n".to_owned())
                 .chain((1..=rows).map(|row| format!("{row},0.5\n")))
                 .collect();
-            let (mut table, mut rest, mut found) = (Table::new(path.clone(), 0), text.as_str(), Vec::new());
+            let (mut table, mut rest, mut found) = (Table::new(path.clone()), text.as_str(), Vec::new());
             for piece in pieces {
                 let (now, later) = rest.split_at(piece.min(rest.len()));
                 append(&path, now);
@@ -256,7 +252,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("log.csv");
             fs::write(&path, bytes).unwrap();
-            let mut table = Table::new(path, 0);
+            let mut table = Table::new(path);
             let _ = table.look(false).unwrap();
             let _ = table.look(true).unwrap();
         }

@@ -2,9 +2,15 @@
 //! anything that grows: epochs from 0, every hundredth step, fractions of an epoch. Where they are not the epochs' own, they are
 //! kept as the metric `step`. A report whose number is not larger than the one before is left out: the first one counts.
 //!
-//! A later attempt tells the epochs of a checkpoint again. Which of them count is decided by what the program reports
-//! first: it knows which state it read. Programs write their checkpoint before or after they report its epoch; in
-//! the first case, the epoch's record came after the checkpoint and lies in reserve until then.
+//! A later attempt repeats the epochs of its checkpoint. Programs write a checkpoint before or after they report its epoch, and only
+//! the program knows which state it read, so its first report decides:
+//!
+//! - The epoch that an earlier attempt reported right after the checkpoint is in reserve. It counts if the first report is of a later
+//!   epoch.
+//! - If the program died between its checkpoint and the report, the checkpoint is ahead of the records: the first report then leaves
+//!   a gap ([`Tallied::Ahead`]), and an earlier checkpoint has to be used.
+//!
+//! Both need numbers that the program gives itself, so no checkpoints are kept of a program whose reports have none.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,6 +23,13 @@ pub(crate) const STEP: &str = "step";
 
 /// Most epochs of a job. A program that reports each batch of a long training has fewer.
 pub(crate) const EPOCHS_MAX: u32 = 1_000_000;
+
+/// A first report leaves a gap if it is further from the last record than this many of the smallest steps so far. One step is the
+/// next epoch, two are a gap; the rest is room for fractions that do not add up exactly.
+const GAP_STEPS: f64 = 1.5;
+
+/// Why no checkpoints are kept of a program whose reports are only counted.
+const NO_NUMBERS: &str = "its reports have no epoch numbers; give them with sweep.report(epoch, ...), or as a group or column epoch";
 
 /// Most values that are kept of a job for its checkpoints: about half a gigabyte of memory. A program with more has none.
 const VALUES_KEPT_MAX: usize = 5_000_000;
@@ -45,6 +58,19 @@ pub(crate) enum Tallied {
     Beyond,
     /// The objective is not finite.
     Diverged(String),
+    /// The program went on from a state that the records do not reach.
+    Ahead,
+}
+
+/// How a program that goes on from a checkpoint is to be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resumption {
+    /// It started from the beginning, or has reported since.
+    Over,
+    /// No record is missing.
+    Complete,
+    /// The epoch of its checkpoint may never have been reported.
+    Untested,
 }
 
 /// The epochs of one attempt.
@@ -56,10 +82,13 @@ pub(crate) struct Tally {
     records: Vec<EpochRecord>,
     /// Whether all of it is kept.
     keeps: bool,
+    /// Why it is no longer, until that is said.
+    why_not: Option<String>,
     /// Values in the records.
     values: usize,
     /// Records of an earlier attempt that came after its checkpoint.
     reserve: Vec<EpochRecord>,
+    resumption: Resumption,
     /// Names of all metrics.
     names: BTreeSet<String>,
     /// When the last report came, since the program's start.
@@ -74,15 +103,19 @@ impl Tally {
             budget,
             records: Vec::new(),
             keeps,
+            why_not: None,
             values: 0,
             reserve: Vec::new(),
+            resumption: Resumption::Over,
             names: BTreeSet::new(),
             last: Duration::ZERO,
         }
     }
 
-    /// Goes on from a checkpoint: with the records of its time, and those that came later.
-    pub(crate) fn resume(&mut self, records: Vec<EpochRecord>, reserve: Vec<EpochRecord>) {
+    /// Goes on from a checkpoint: with the records of its time, and those that came later. `is_settled`: what the program had to
+    /// report of it was heard.
+    pub(crate) fn resume(&mut self, records: Vec<EpochRecord>, reserve: Vec<EpochRecord>, is_settled: bool) {
+        self.resumption = if is_settled { Resumption::Complete } else { Resumption::Untested };
         self.names.extend(records.iter().flat_map(|record| record.metrics.keys().cloned()));
         self.values = records.iter().map(|record| record.metrics.len()).sum();
         (self.records, self.reserve) = (records, reserve);
@@ -94,11 +127,20 @@ impl Tally {
         &self.records
     }
 
-    /// What was told so far, and what will be by the next report at the latest: a program that writes a checkpoint before it
-    /// has reported anything is one that writes them before it reports.
-    /// None where not all of it is kept.
-    pub(crate) fn records_and_reserve(&self) -> Option<Vec<EpochRecord>> {
-        self.keeps.then(|| self.records.iter().chain(&self.reserve).cloned().collect())
+    /// What was told so far and what is in reserve; none where not all of it is kept.
+    pub(crate) fn kept(&self) -> Option<(&[EpochRecord], &[EpochRecord])> {
+        self.keeps.then_some((&self.records, &self.reserve))
+    }
+
+    /// Why no more checkpoints are kept; said once.
+    pub(crate) fn why_not(&mut self) -> Option<String> {
+        self.why_not.take()
+    }
+
+    /// Whether records may be missing: the program goes on from a checkpoint whose epoch may never have been reported, and has not
+    /// reported since.
+    pub(crate) fn is_untested(&self) -> bool {
+        self.resumption == Resumption::Untested
     }
 
     /// How many epochs were told.
@@ -131,17 +173,17 @@ impl Tally {
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
         let number =
             report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
+        if self.leaves_gap(number, report.is_counted) {
+            return Tallied::Ahead;
+        }
+        self.resumption = Resumption::Over;
+        if report.is_counted {
+            self.stop_keeping(NO_NUMBERS.to_owned());
+        }
         if self.records.last().is_some_and(|last| number <= last.number) {
             return Tallied::Repeated;
         }
-        let mut told = Vec::new();
-        // It went on from a state that was later than what the checkpoint's records say.
-        for record in std::mem::take(&mut self.reserve) {
-            if record.number < number && !self.is_full() && self.follows(&record) {
-                told.push(record.clone());
-                self.push(record);
-            }
-        }
+        let mut told = self.tell_reserve(number);
         if self.is_full() {
             return Tallied::Beyond;
         }
@@ -164,6 +206,53 @@ impl Tally {
         Tallied::Epochs(told)
     }
 
+    /// Takes note that the program has ended well. One that goes on from a checkpoint and has nothing more to report had trained all
+    /// its epochs by then.
+    pub(crate) fn end(&mut self) -> Tallied {
+        match std::mem::replace(&mut self.resumption, Resumption::Over) {
+            Resumption::Untested if !self.is_full() => Tallied::Ahead,
+            Resumption::Untested | Resumption::Complete | Resumption::Over => {
+                Tallied::Epochs(self.tell_reserve(f64::INFINITY))
+            }
+        }
+    }
+
+    /// Takes over the records in reserve whose numbers are below this one, and drops the others.
+    fn tell_reserve(&mut self, number: f64) -> Vec<EpochRecord> {
+        let mut told = Vec::new();
+        for record in std::mem::take(&mut self.reserve) {
+            if record.number < number && !self.is_full() && self.follows(&record) {
+                told.push(record.clone());
+                self.push(record);
+            }
+        }
+        told
+    }
+
+    /// Whether the first report of a program that goes on shows that a record is missing. Where numbers are counted here, it cannot
+    /// be known.
+    fn leaves_gap(&self, number: f64, is_counted: bool) -> bool {
+        let numbers = || self.records.iter().chain(&self.reserve).map(|record| record.number);
+        let Some(last) = numbers().last() else { return false };
+        match self.resumption {
+            Resumption::Over => false,
+            Resumption::Complete | Resumption::Untested if is_counted => true,
+            Resumption::Complete => false,
+            Resumption::Untested => {
+                let steps = numbers().zip(numbers().skip(1)).map(|(one, next)| next - one);
+                let step = steps.reduce(f64::min).unwrap_or(1.0);
+                number - last > GAP_STEPS * step
+            }
+        }
+    }
+
+    /// Keeps no more checkpoints.
+    fn stop_keeping(&mut self, why: String) {
+        if std::mem::replace(&mut self.keeps, false) {
+            self.why_not = Some(why);
+        }
+    }
+
     fn push(&mut self, record: EpochRecord) {
         for name in record.metrics.keys() {
             if !self.names.contains(name) {
@@ -171,11 +260,8 @@ impl Tally {
             }
         }
         self.values += record.metrics.len();
-        if self.keeps && self.values > VALUES_KEPT_MAX {
-            self.keeps = false;
-            terminal::say!(
-                "no more checkpoints are kept of this job: it has reported more than {VALUES_KEPT_MAX} values"
-            );
+        if self.values > VALUES_KEPT_MAX {
+            self.stop_keeping(format!("it has reported more than {VALUES_KEPT_MAX} values"));
         }
         if !self.keeps {
             self.records.clear();
@@ -238,8 +324,8 @@ mod tests {
     fn an_epoch_took_the_time_since_the_report_before() {
         let mut tally = tally(None);
         let at = Duration::from_millis;
-        tally.take(report(None, 1.0), at(1_500));
-        tally.take(report(None, 1.0), at(2_000));
+        tally.take(report(Some(1.0), 1.0), at(1_500));
+        tally.take(report(Some(2.0), 1.0), at(2_000));
         let seconds: Vec<f64> = tally.records().iter().map(|record| record.seconds).collect();
         assert_eq!(seconds, [1.5, 0.5]);
     }
@@ -266,14 +352,60 @@ mod tests {
         assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond);
     }
 
-    /// Four epochs; the checkpoint was written with two of them reported, and the third came after it.
+    /// Three epochs: the checkpoint was written when two of them had been reported, and the third was reported after it.
     fn resumed() -> Tally {
         let mut before = tally(None);
         take(&mut before, &[Some(10.0), Some(20.0), Some(30.0)]);
         let records = before.records().to_vec();
         let mut after = tally(None);
-        after.resume(records[..2].to_vec(), records[2..].to_vec());
+        after.resume(records[..2].to_vec(), records[2..].to_vec(), true);
         after
+    }
+
+    /// Two epochs, and a checkpoint that no report has followed.
+    fn untested(numbers: &[f64]) -> Tally {
+        let mut before = tally(None);
+        take(&mut before, &numbers.iter().copied().map(Some).collect::<Vec<_>>());
+        let mut after = tally(None);
+        after.resume(before.records().to_vec(), Vec::new(), false);
+        after
+    }
+
+    #[test]
+    fn a_first_report_that_leaves_a_gap_is_not_taken() {
+        for (before, first, is_ahead) in [
+            (&[1.0, 2.0][..], Some(3.0), false),
+            (&[1.0, 2.0], Some(4.0), true),
+            (&[1.0, 2.0], Some(2.0), false),
+            (&[1.0, 2.0], None, true),
+            (&[0.0], Some(1.0), false),
+            (&[0.0], Some(2.0), true),
+            (&[100.0, 200.0], Some(300.0), false),
+            (&[100.0, 200.0], Some(400.0), true),
+            (&[0.1, 0.2, 0.30000000000000004], Some(0.4), false),
+            (&[], Some(7.0), false),
+        ] {
+            let taken = untested(before).take(report(first, 0.5), Duration::ZERO);
+            assert_eq!(taken == Tallied::Ahead, is_ahead, "{before:?} {first:?}: {taken:?}");
+        }
+        let mut going = untested(&[1.0, 2.0]);
+        assert_eq!(take(&mut going, &[Some(3.0), Some(9.0)]).len(), 2, "later reports may leave gaps");
+    }
+
+    #[test]
+    fn a_program_that_ends_without_a_report_had_reported_all_or_is_ahead() {
+        assert_eq!(untested(&[1.0, 2.0]).end(), Tallied::Ahead);
+        let mut complete = resumed();
+        assert!(matches!(complete.end(), Tallied::Epochs(told) if told.len() == 1 && told[0].epoch == 3));
+        assert_eq!(tally(None).end(), Tallied::Epochs(Vec::new()));
+    }
+
+    #[test]
+    fn no_checkpoints_are_kept_of_reports_that_have_no_numbers() {
+        let mut tally = tally(None);
+        assert!(tally.kept().is_some());
+        take(&mut tally, &[None]);
+        assert!(tally.kept().is_none());
     }
 
     #[test]

@@ -11,24 +11,24 @@ use super::{
 /// Longest wait for acknowledgements after the jobs were handed back.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Whether the worker takes jobs, and if not, how far its leaving is.
+/// Whether the worker takes jobs, or how far it is in leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// New jobs are welcome.
     Serving,
-    /// Running jobs may end; at `hand_back_at` they are handed back.
+    /// Running jobs may finish; at `hand_back_at` they are handed back.
     Draining {
-        /// When what is left of the grace period is needed for that.
+        /// When the rest of the grace period is needed for handing back.
         hand_back_at: Duration,
     },
     /// The grace period is over, the trainers are being stopped.
     HandingBack,
     /// Nothing runs; the last events wait for acknowledgement until `exit_at`.
     Leaving {
-        /// When the worker leaves without them: they stay in the spool.
+        /// When the worker leaves without acknowledgements: the events stay in the spool.
         exit_at: Duration,
     },
-    /// `Exit` was put out.
+    /// `Exit` was returned.
     Gone,
 }
 
@@ -46,7 +46,7 @@ impl Mode {
     }
 }
 
-/// Part of the grace period that is left for stopping the trainers with a checkpoint, at most.
+/// Largest part of the grace period reserved for stopping the trainers with a checkpoint.
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(10);
 
 impl Session {
@@ -64,22 +64,24 @@ impl Session {
         self.start_grace_period(now);
     }
 
-    /// The share of the grace period in which the trainers keep what it takes to go on elsewhere.
+    /// The share of the grace period in which trainers write checkpoints.
     fn checkpoint_within(&self) -> Duration {
         CHECKPOINT_WITHIN.min(self.grace / 2)
     }
 
-    /// The coordinator wants the worker to leave: as with the first signal, but a signal is still the first one then.
+    /// The coordinator wants the worker to leave: as with the first signal, but a signal that follows still counts as
+    /// the first.
     pub(super) fn on_drain(&mut self, now: Duration) {
         self.start_grace_period(now);
     }
 
-    /// Nothing can be trained here: it leaves, and says why.
+    /// No job can train here: the worker leaves, and says why.
     pub(super) fn on_failure(&mut self, now: Duration, reason: String) {
         self.leave_by_itself(now, Departure::Failed(reason));
     }
 
-    /// Nobody takes what is trained here: it leaves as on a signal, so that another worker can go on with its jobs.
+    /// The coordinator refuses this worker for good: it leaves as on a signal, so that another worker can continue its
+    /// jobs.
     pub(super) fn on_refusal(&mut self, now: Duration, reason: String) {
         self.leave_by_itself(now, Departure::Refused(reason));
     }
@@ -91,7 +93,7 @@ impl Session {
         self.start_grace_period(now);
     }
 
-    /// Starts the grace period, once: what asks again makes it no longer.
+    /// Starts the grace period, once: repeated requests do not extend it.
     fn start_grace_period(&mut self, now: Duration) {
         if self.mode == Mode::Serving {
             self.mode = Mode::Draining { hand_back_at: now + self.grace - self.checkpoint_within() };
@@ -104,7 +106,7 @@ impl Session {
         self.mode.is_draining()
     }
 
-    /// Jobs that have not begun go back at once.
+    /// Hands back jobs that have not begun, at once.
     fn hand_back_waiting(&mut self) {
         for index in 0..self.slots.len() {
             for job in std::mem::take(&mut self.slots[index].waiting) {
@@ -119,7 +121,7 @@ impl Session {
             return;
         }
         self.mode = Mode::HandingBack;
-        // The acknowledgements of the ends have to fit into the grace period too.
+        // The acknowledgements of the ends must fit into the grace period, too.
         let patience = self.checkpoint_within().saturating_sub(ACKNOWLEDGED_WITHIN).max(STOP_TO_KILL_LEAVING);
         for index in 0..self.slots.len() {
             let running: Vec<_> = self.slots[index].running.iter().map(|running| running.attempt).collect();
@@ -129,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Says that the worker takes no jobs, once a stream.
+    /// Reports that the worker takes no jobs, once per stream.
     pub(super) fn tell_draining(&mut self) {
         if let Link::Open { draining_told, .. } = &mut self.link
             && !std::mem::replace(draining_told, true)
@@ -147,7 +149,7 @@ impl Session {
         let soon = now + ACKNOWLEDGED_WITHIN;
         match self.mode {
             Mode::Draining { hand_back_at } if all_idle => {
-                // What is left of the grace period is for the results of the jobs that did end within it.
+                // The rest of the grace period is for the results of the jobs that finished within it.
                 self.mode = Mode::Leaving { exit_at: hand_back_at.max(soon) };
             }
             Mode::HandingBack if all_idle => self.mode = Mode::Leaving { exit_at: soon },

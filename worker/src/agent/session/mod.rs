@@ -1,10 +1,9 @@
-//! The worker's side of the conversation with the coordinator, as a pure state machine: what happened goes in,
-//! what is to be done comes out. No clock, no socket, no file and no process is touched here; `now` is the time
-//! since an arbitrary start and never goes back.
+//! The worker's side of the conversation with the coordinator, as a pure state machine: events go in, actions come out.
+//! No clock, socket, file or process is touched here; `now` is the time since an arbitrary start and never goes back.
 //!
-//! Rules: a slot runs one grant at a time, an attempt or a pack of them; every granted attempt ends in exactly one `Ended` event, unless the
-//! coordinator refused it; events are numbered once and sent in order, again after every reconnection, until
-//! they are acknowledged; running trainings do not care whether the coordinator is there.
+//! Rules: a slot runs one grant at a time, an attempt or a pack of them. Every granted attempt ends in exactly one
+//! `Ended` event, unless the coordinator refused it. Events are numbered once and sent in order, again after every
+//! reconnection, until they are acknowledged. Running trainings do not depend on the coordinator's presence.
 
 mod leaving;
 mod outbox;
@@ -37,22 +36,23 @@ pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
 const STOP_TO_KILL: Duration = Duration::from_secs(10);
 
-/// How long a trainer may take to obey `Stop` when the grace period is hardly any.
+/// How long a trainer may take to obey `Stop` when there is hardly any grace period.
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
 
-/// How long a trainer that was killed may take to be gone: the system clears its memory, and a GPU's.
+/// How long a killed trainer may take to be gone: the system clears its memory, and a GPU's.
 const KILL_TO_GONE: Duration = Duration::from_secs(30);
 
-/// The same while the worker leaves, for which it has its own time.
+/// The same while the worker leaves, which is limited by itself.
 const KILL_TO_GONE_LEAVING: Duration = Duration::from_secs(5);
 
-/// How long a job waits for a slot whose trainer cannot be killed: handed back at once, it would come back at once.
+/// How long a job waits for a slot whose trainer cannot be killed: if it were handed back at once, it would be granted
+/// again at once.
 const UNKILLABLE_TO_HANDED_BACK: Duration = Duration::from_secs(30);
 
 /// How long a trainer may take to start: loading libtorch and CUDA from a slow disk takes a minute at worst.
 pub(super) const TRAINER_READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// How long the coordinator may take to answer `Hello` before the stream is tried anew.
+/// How long the coordinator may take to answer `Hello` before the stream is reopened.
 const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 
 /// Shortest time between two heartbeats, so that progress bars move without a message for each batch.
@@ -69,7 +69,7 @@ enum Link {
     Greeting {
         welcome_by: Duration,
     },
-    /// Stream closed by us as the coordinator did not answer; waits for `Disconnected`.
+    /// We closed the stream because the coordinator did not answer, and wait for `Disconnected`.
     Closing,
     Open {
         heartbeat_interval: Duration,
@@ -86,22 +86,22 @@ pub struct Session {
     link: Link,
     mode: Mode,
     shutdown_requested: bool,
-    /// How the worker leaves, where it does so by itself.
+    /// Why the worker leaves, if it does so on its own initiative.
     failure: Option<Departure>,
     grace: Duration,
-    /// How long a trainer that has jobs may say nothing; nothing for ever.
+    /// How long a trainer that has jobs may be silent; none for no limit.
     silence_max: Option<Duration>,
     /// Whether users' programs may be run here.
     runs_programs: bool,
-    /// Something about the progress changed since the last heartbeat.
+    /// Progress has changed since the last heartbeat.
     progress_is_news: bool,
     last_heartbeat: Option<Duration>,
     outputs: Vec<Output>,
 }
 
 impl Session {
-    /// A session with `slots` idle slots that goes on with the events an earlier process left in the spool.
-    /// `grace` is how long the worker may take to leave once it is asked to; running jobs go on for most of it.
+    /// A session with `slots` idle slots that continues with the events of an earlier process in the spool. `grace` is
+    /// how long the worker may take to leave once it is asked to; running jobs continue for most of it.
     pub fn new(slots: usize, grace: Duration, next_sequence: u64, recovered: Vec<Event>) -> Self {
         Self {
             slots: (0..slots).map(|_| Slot::new()).collect(),
@@ -119,30 +119,30 @@ impl Session {
         }
     }
 
-    /// Has trainers that have jobs and say nothing for so long ended; without it they may be silent for ever.
+    /// Ends trainers that have jobs and are silent for this long; without it they may be silent indefinitely.
     #[must_use]
     pub fn with_silence_max(self, silence_max: Option<Duration>) -> Self {
         Self { silence_max, ..self }
     }
 
-    /// Lets users' programs be run, or not.
+    /// Allows users' programs, or not.
     #[must_use]
     pub fn with_programs(self, runs_programs: bool) -> Self {
         Self { runs_programs, ..self }
     }
 
-    /// What trainers said until `now` could not be heard: they have not been silent.
+    /// Trainers could not be heard until `now`: this does not count as their silence.
     pub fn was_deaf(&mut self, now: Duration) {
         self.slots.iter_mut().for_each(|slot| slot.heard_at = now);
     }
 
-    /// Trainers had to wait for so long until they were heard, for room for their results: that is none of their jobs' time,
-    /// nor of the time that they have to stop or to be gone.
+    /// Trainers waited this long for room for their results: that does not count as their jobs' time, or as time that
+    /// they have to stop or to be gone.
     pub fn trainers_waited(&mut self, time: Duration) {
         self.slots.iter_mut().for_each(|slot| slot.postpone(time));
     }
 
-    /// Takes in what happened at `now` and says what to do. After an `Exit` nothing comes out any more.
+    /// Handles an input at `now` and returns what to do. After an `Exit` it returns nothing more.
     pub fn apply(&mut self, now: Duration, input: Input) -> Vec<Output> {
         if self.mode == Mode::Gone {
             return Vec::new();
@@ -169,7 +169,7 @@ impl Session {
     pub fn next_deadline(&self) -> Option<Duration> {
         let slots = self.slots.iter().flat_map(|slot| {
             slot.running.iter().filter_map(|running| match running.phase {
-                // Its end is on its way.
+                // Its end will be reported.
                 _ if slot.trainer.is_dying() => None,
                 Phase::Training if slot.trainer == Trainer::Starting => Some(running.ready_by),
                 Phase::Training => running.deadline,
@@ -201,7 +201,7 @@ impl Session {
         self.link = Link::Greeting { welcome_by: now + WELCOME_WITHIN };
     }
 
-    /// Attempts that a trainer works on or is about to, save those that the coordinator does not know any more.
+    /// Attempts that a trainer works on or is about to, except those that the coordinator has forgotten.
     fn held_running(&self) -> impl Iterator<Item = Held> + '_ {
         self.slots.iter().enumerate().flat_map(|(index, slot)| {
             let running =
@@ -266,7 +266,7 @@ impl Session {
         }
     }
 
-    /// Why jobs granted to this slot cannot be taken.
+    /// Why jobs granted to this slot cannot be accepted.
     fn obstacle(&self, slot: usize) -> Option<String> {
         if self.mode.is_draining() {
             return Some("the worker takes no new jobs, it is about to leave".to_owned());
@@ -339,7 +339,7 @@ impl Session {
         }
     }
 
-    /// Ends a trainer that stands still: whatever it does is of no use to anybody who waits for it.
+    /// Ends a trainer that is silent for too long: no one can wait for it.
     fn end_if_silent(&mut self, now: Duration, index: usize) {
         let slot = &self.slots[index];
         let is_silent = slot.silent_at(self.silence_max).is_some_and(|deadline| deadline <= now);
@@ -353,6 +353,14 @@ impl Session {
         }
         let reason = format!("{said_nothing}, as where a disk or share does not answer (--trainer-silence)");
         self.end_trainer(now, index, &StopReason::Stalled { reason });
+    }
+
+    /// The end of an attempt; nothing where no one wants to know it.
+    fn close(&mut self, attempt: AttemptKey, end: Option<End>) {
+        match end {
+            Some(end) => self.end(attempt, end),
+            None => self.outputs.push(Output::Dropped(attempt)),
+        }
     }
 
     fn end(&mut self, attempt: AttemptKey, end: End) {

@@ -1,5 +1,5 @@
-//! The events that the coordinator has not acknowledged: a mirror of the spool in memory, which gives the
-//! numbers and says what to send next. It lives as long as the process; the spool's file outlives it.
+//! The events that the coordinator has not acknowledged: a copy of the spool in memory, which numbers events and says
+//! what to send next. It lives as long as the process; the spool's file outlives it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -7,8 +7,8 @@ use terms::AttemptKey;
 
 use super::types::{Event, EventKind};
 
-/// Most events that are on their way without an acknowledgement. It bounds what the outgoing channel must hold
-/// after a reconnection, and is far more than a round trip's worth of epochs.
+/// Most events that are in flight without an acknowledgement. It bounds what the outgoing channel must hold after a
+/// reconnection, and is far more than a round trip's worth of epochs.
 pub(crate) const EVENTS_IN_FLIGHT_MAX: usize = 256;
 
 /// Unacknowledged events, in the order of their numbers.
@@ -21,7 +21,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox that goes on with what an earlier process left: `events` in order, all below `next_sequence`.
+    /// An outbox that continues with the events of an earlier process: `events` in order, all below `next_sequence`.
     pub(super) fn new(next_sequence: u64, events: Vec<Event>) -> Self {
         Self { events: events.into(), sent: 0, next_sequence }
     }
@@ -39,12 +39,12 @@ impl Outbox {
         self.events.is_empty()
     }
 
-    /// Nothing that was sent on the lost stream counts as sent.
+    /// Events sent on the lost stream no longer count as sent.
     pub(super) fn rewind(&mut self) {
         self.sent = 0;
     }
 
-    /// The next event to send, unless enough are on their way.
+    /// The next event to send, unless enough are in flight.
     pub(super) fn next_to_send(&mut self) -> Option<Event> {
         if self.sent >= EVENTS_IN_FLIGHT_MAX {
             return None;
@@ -54,8 +54,8 @@ impl Outbox {
         Some(event)
     }
 
-    /// Forgets what was sent and is acknowledged; a number beyond what was sent forgets no unsent event.
-    /// Returns the number up to which the spool may forget, if that is news.
+    /// Forgets events that were sent and are acknowledged; a number beyond what was sent forgets no unsent event.
+    /// Returns the number up to which the spool may forget, if that has changed.
     pub(super) fn acknowledge(&mut self, through: u64) -> Option<u64> {
         let acknowledged =
             self.events.iter().take(self.sent).take_while(|event| event.sequence <= through).count();
@@ -67,7 +67,7 @@ impl Outbox {
         Some(self.forgettable())
     }
 
-    /// Drops every event of an attempt that the coordinator gave up. Returns as `acknowledge` does.
+    /// Drops every event of an attempt that the coordinator gave up. Returns the same as `acknowledge`.
     pub(super) fn drop_attempt(&mut self, attempt: AttemptKey) -> Option<u64> {
         let before = self.events.len();
         let is_its = |event: &Event| event.attempt == attempt;

@@ -1,4 +1,4 @@
-//! An attempt in the hands of a trainer, alone or in a pack. Decides how it ends; the session decides when it must.
+//! An attempt that a trainer runs, alone or in a pack. Decides how it ends; the session decides when it must.
 
 use std::time::Duration;
 
@@ -12,37 +12,31 @@ use super::{
     types::{End, Progress, Weights, Work},
 };
 
-/// Why a running attempt shall end before it is done.
+/// Why a running attempt must end before it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum StopReason {
-    /// The coordinator does not know the attempt any more: nothing is reported.
+    /// The coordinator no longer knows the attempt: nothing is reported.
     Refused,
     /// The coordinator takes the attempt back.
-    Revoked {
-        /// Why, for people.
-        reason: String,
-    },
+    Revoked { reason: String },
     /// It took longer than it may.
     TimedOut {
-        /// Where it was then and what the time went into.
+        /// Where it was then, and how the time was spent.
         spent: String,
     },
-    /// The trainer said nothing while it prepared the data set: whatever that lies on does not answer.
+    /// The trainer was silent while it prepared the data set: the disk or share does not answer.
     Stalled {
         /// For how long, and where it was.
         reason: String,
     },
     /// The worker leaves.
     HandedBack,
-    /// The trainer did something that it must not.
-    Broken {
-        /// What.
-        reason: String,
-    },
+    /// The trainer broke the protocol.
+    Broken { reason: String },
 }
 
 impl StopReason {
-    /// True where the coordinator regards the attempt as over, so that what it still does is of no interest.
+    /// True if the coordinator regards the attempt as over, so that nothing more of it is reported.
     pub(super) fn silences(&self) -> bool {
         matches!(self, Self::Refused | Self::Revoked { .. } | Self::Stalled { .. } | Self::Broken { .. })
     }
@@ -55,19 +49,15 @@ pub(super) enum Phase {
     Training,
     /// Asked to stop; killed at `kill_at`.
     Stopping {
-        /// Why.
         why: StopReason,
-        /// When patience ends.
+        /// When it is killed.
         kill_at: Duration,
     },
-    /// Killed; waits for the process's end.
-    Killed {
-        /// Why.
-        why: StopReason,
-    },
+    /// Killed; waits for the end of the process.
+    Killed { why: StopReason },
 }
 
-/// An attempt in the hands of a trainer.
+/// An attempt that a trainer runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Running {
     pub(super) attempt: AttemptKey,
@@ -80,18 +70,18 @@ pub(super) struct Running {
     pack_size: usize,
     pub(super) timeout: Option<Duration>,
     keep_weights: bool,
-    /// Since the training began.
+    /// How its time was spent since the training began.
     pub(super) spent: Option<TimeSpent>,
     epochs_done: u32,
     epochs_total: Option<u32>,
     pub(super) epoch: u32,
     pub(super) fraction: f64,
-    /// What is done to the data set, in the trainer's words.
+    /// What the trainer does with the data set, in its own words.
     pub(super) doing: String,
 }
 
 impl Running {
-    /// An attempt that is given to its trainer.
+    /// An attempt that was given to its trainer.
     pub(super) fn new(attempt: AttemptKey, work: &Work, pack_size: usize, ready_by: Duration) -> Self {
         Self {
             attempt,
@@ -110,17 +100,22 @@ impl Running {
         }
     }
 
-    /// Whether its data set is there and its training has begun.
+    /// Whether its data set is ready and its training has begun.
     pub(super) fn has_started(&self) -> bool {
         self.spent.is_some()
     }
 
-    /// Where it is at `now` and what its time went into.
+    /// How many epochs it has reported.
+    pub(super) fn epochs_done(&self) -> u32 {
+        self.epochs_done
+    }
+
+    /// Where it is at `now`, and how its time was spent.
     pub(super) fn time_spent(&self, now: Duration) -> String {
         self.spent.as_ref().map_or_else(|| self.place(), |spent| spent.words(now, self.epoch))
     }
 
-    /// Why it shall end, if it shall.
+    /// Why it must end, if it must.
     pub(super) fn stop_reason(&self) -> Option<&StopReason> {
         match &self.phase {
             Phase::Training => None,
@@ -128,12 +123,12 @@ impl Running {
         }
     }
 
-    /// True where the coordinator has given up the attempt or wants it back: it may grant the slot again.
+    /// True if the coordinator has given up the attempt or wants it back, so that it may grant the slot again.
     pub(super) fn makes_room(&self) -> bool {
         matches!(self.stop_reason(), Some(StopReason::Refused | StopReason::Revoked { .. }))
     }
 
-    /// True where the coordinator knows nothing of it.
+    /// True if the coordinator does not know it.
     pub(super) fn is_refused(&self) -> bool {
         self.stop_reason() == Some(&StopReason::Refused)
     }
@@ -157,9 +152,9 @@ impl Running {
         }
     }
 
-    /// The end of an attempt whose trainer is gone; `None` where nobody wants to know. Where the worker leaves, what
-    /// asked it to may have ended the trainer, too: then the attempt did nothing wrong. Nor did it where the trainer lost the
-    /// file of its data set.
+    /// The end of an attempt whose trainer is gone; `None` if it is not reported. If the worker is leaving, the same
+    /// request may have ended the trainer: then the attempt is not at fault. Neither is it if the trainer lost the file
+    /// of its data set.
     pub(super) fn end_after_exit(
         &self,
         exit: &str,
@@ -168,7 +163,7 @@ impl Running {
         data_lost: bool,
     ) -> Option<End> {
         let mut crash = format!("{exit} {}", self.place());
-        // What a program says last before it gives up.
+        // A program's last message before it gives up.
         if let Some(error) = log_tail.last().and_then(|line| line.strip_prefix("error: ")) {
             crash = format!("{crash}: {error}");
         }
@@ -184,8 +179,8 @@ impl Running {
         Some(End { log_tail, ..End::new(outcome, reason) })
     }
 
-    /// What was wrong with its trainer, which is gone and never heard of it; nothing where the attempt was to end anyway.
-    /// `when` that was is the end of a sentence.
+    /// What was wrong with its trainer, which ended without reading it; nothing if the attempt had to end anyway.
+    /// `when` says when that was, as the end of a sentence.
     pub(super) fn unheard(&self, exit: &str, when: &str) -> Option<String> {
         match self.stop_reason() {
             None => Some(format!("{exit} {when}")),
@@ -194,7 +189,7 @@ impl Running {
         }
     }
 
-    /// What a failure is to an attempt: of a pack, nobody knows which job it was.
+    /// The outcome of a trainer's failure: in a pack, no one knows which job caused it.
     fn failed_with_trainer(&self) -> Outcome {
         if self.pack_size > 1 { Outcome::PackLost } else { Outcome::Failed }
     }
@@ -203,7 +198,7 @@ impl Running {
         if self.pack_size > 1 { format!("{reason}, in a pack of {} jobs", self.pack_size) } else { reason }
     }
 
-    /// How the attempt ends that was stopped for `why`.
+    /// The end of an attempt that was stopped for `why`.
     fn stopped(&self, why: &StopReason) -> Option<(Outcome, String)> {
         Some(match why {
             StopReason::Refused => return None,
@@ -213,7 +208,7 @@ impl Running {
             StopReason::Stalled { reason } => (Outcome::Unavailable, reason.clone()),
             StopReason::TimedOut { spent } => {
                 let limit = humantime::format_duration(self.timeout.unwrap_or_default());
-                // Together jobs take longer than alone: only a job that was alone took too long itself.
+                // Jobs take longer together than alone: only a job that ran alone is itself too slow.
                 let reason = self.with_pack(format!("exceeded job_timeout of {limit} {spent}"));
                 (self.failed_with_trainer(), reason)
             }
@@ -229,7 +224,7 @@ impl Running {
         leaving: bool,
     ) -> Result<Heard, String> {
         if let Some(why) = self.stop_reason() {
-            // A training that ends by itself just when it is asked to stop is as good as any other.
+            // A training that finishes just when it is asked to stop counts.
             let counts = matches!(outcome, TrainerOutcome::Done | TrainerOutcome::Diverged);
             if why.silences() || !counts {
                 let end =
@@ -243,19 +238,19 @@ impl Running {
                 Outcome::Done
             }
             TrainerOutcome::Diverged => Outcome::Diverged,
-            // Who asked the worker to leave may have asked its trainer, too, and that is how it takes it.
+            // Whoever asked the worker to leave may have asked its trainer, too, which reports that as a failure.
             TrainerOutcome::Failed if leaving => {
                 let why = format!("the worker is shutting down; its trainer gave up: {reason}");
                 let end = End { log_tail, ..End::new(Outcome::HandedBack, why) };
                 return Ok(Heard::Ended(self.attempt, Some(end)));
             }
-            // What libtorch says may be one job's doing or come of the pack's size.
+            // libtorch's error may come from one job or from the pack's size.
             TrainerOutcome::Failed => self.failed_with_trainer(),
             TrainerOutcome::OutOfMemory if self.pack_size > 1 => Outcome::OutOfMemory,
             TrainerOutcome::OutOfMemory => Outcome::Failed,
             TrainerOutcome::Rejected => Outcome::Rejected,
             TrainerOutcome::Unavailable => Outcome::Unavailable,
-            // Who asked the worker to leave asked its trainer, too.
+            // Whoever asked the worker to leave asked its trainer, too.
             TrainerOutcome::Stopped if leaving => {
                 let end = End::new(Outcome::HandedBack, "the worker is shutting down");
                 return Ok(Heard::Ended(self.attempt, Some(End { log_tail, ..end })));

@@ -1,4 +1,4 @@
-//! One slot: its trainer, the attempts that it runs (one, or a pack), and what the trainer may say when.
+//! One slot: its trainer, the attempts that it runs (one, or a pack), and which lines of the trainer are valid when.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::{
     types::{End, EventKind, GrantedJob, Start, TrainerKind, Weights, Work},
 };
 
-/// Longest that is kept of what a trainer says that it does to a data set, in characters.
+/// Longest text kept of what a trainer says it does with a data set, in characters.
 const DOING_CHARACTERS_MAX: usize = 100;
 
-/// Longest part of a trainer's line that is shown where it must not come, in characters: an id that is none may have a
-/// mebibyte, and six as it is shown.
+/// Longest part of an invalid line that is shown, in characters: an invalid id may have a mebibyte, and six when
+/// escaped.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 
-/// What is known of a slot's trainer process.
+/// The state of a slot's trainer process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trainer {
     /// There is none; the next job starts one.
@@ -27,15 +27,15 @@ pub(super) enum Trainer {
     Starting,
     /// It said `Ready`.
     Ready,
-    /// Killed; its end was not seen yet. No job can be given to the slot.
+    /// Killed; its end was not seen yet. The slot can take no job.
     Dying {
         /// Whether it had been ready.
         was_ready: bool,
-        /// When it must have ended; where it has not, it is given up.
+        /// When it must have ended; if it has not, it is given up.
         gone_by: Duration,
     },
-    /// Killed, and there all the same: the system cannot end a process that waits for a disk that does not answer. The slot
-    /// is out of use until it has ended.
+    /// Killed, but still there: the system cannot end a process that waits for a disk that does not answer. The slot is
+    /// out of use until it has ended.
     Unkillable,
 }
 
@@ -44,47 +44,45 @@ impl Trainer {
         matches!(self, Self::Dying { .. } | Self::Unkillable)
     }
 
-    /// True of one that is there, or was, and has never been ready.
+    /// True for a process that has never been ready.
     pub(super) fn was_never_ready(self) -> bool {
         matches!(self, Self::Starting | Self::Dying { was_ready: false, .. })
     }
 }
 
-/// What a line of a trainer means.
+/// The meaning of a trainer's line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
-    /// Nothing to do.
     Nothing,
-    /// The attempt is further than before.
+    /// The attempt has progressed.
     Progress,
-    /// To be told to the coordinator.
+    /// To be reported to the coordinator.
     Record(AttemptKey, EventKind),
-    /// The attempt is over, and this is to be told, if anything.
+    /// The attempt is over, and this end is reported, if any.
     Ended(AttemptKey, Option<End>),
 }
 
-/// A slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) trainer: Trainer,
-    /// What kind of trainer is or was there last.
+    /// The kind of the current or last trainer.
     pub(super) kind: TrainerKind,
-    /// When the trainer last said something or was given something to do.
+    /// When the trainer was last heard or given something to do.
     pub(super) heard_at: Duration,
-    /// Why this worker killed the trainer, where that was for one of several attempts.
+    /// Why this worker killed the trainer, if that was because of one of several attempts.
     pub(super) killed_for: Option<String>,
     /// Requests to train that the trainer was sent.
     pub(super) trains_told: u32,
-    /// Trainers that ended before they read a job since the last one that did read one.
+    /// Trainers in a row that ended before they read a job.
     pub(super) failed_starts: usize,
     /// When the next trainer may be started.
     pub(super) start_at: Duration,
-    /// What the trainer was given and has not ended: one attempt, or what is left of a pack.
+    /// What the trainer was given and has not ended: one attempt, or the rest of a pack.
     pub(super) running: Vec<Running>,
-    /// Jobs that the coordinator granted while the trainer still ends something that it has given up, or before the next one
-    /// may be started.
+    /// Jobs that the coordinator granted while the trainer still ends an attempt that the coordinator has given up, or
+    /// before the next trainer may start.
     pub(super) waiting: Vec<GrantedJob>,
-    /// When they go back, where the trainer does not end.
+    /// When they are handed back, if the trainer does not end.
     pub(super) waiting_until: Duration,
 }
 
@@ -104,8 +102,8 @@ impl Slot {
         }
     }
 
-    /// When the trainer will have been silent for too long, where it owes a word: one that is to stop has a bound of its
-    /// own.
+    /// When the trainer will have been silent for too long, if it must report; a trainer that has to stop has its own
+    /// limit.
     pub(super) fn silent_at(&self, silence_max: Option<Duration>) -> Option<Duration> {
         let owes = self.trainer == Trainer::Ready
             && self.running.iter().any(|running| running.phase == Phase::Training);
@@ -117,18 +115,18 @@ impl Slot {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// The kind of trainer that what waits needs, where something does that can be trained.
+    /// The kind of trainer that the waiting jobs need, if any of them can be trained.
     pub(super) fn awaited_kind(&self) -> Option<TrainerKind> {
         self.waiting.iter().find_map(|job| job.work.as_ref().ok()).map(Work::kind)
     }
 
-    /// When what waits can be given to a new trainer, where nothing else is in its way.
+    /// When the waiting jobs can be given to a new trainer, if nothing else prevents it.
     pub(super) fn starts_at(&self) -> Option<Duration> {
         let is_free = self.trainer == Trainer::Absent && !self.waiting.is_empty();
         is_free.then_some(self.start_at)
     }
 
-    /// Whatever its trainer was to do by some time may take so much longer; its silence aside.
+    /// Extends all limits of its trainer by `time`, except the limit of its silence.
     pub(super) fn postpone(&mut self, time: Duration) {
         self.waiting_until += time;
         if let Trainer::Dying { gone_by, .. } = &mut self.trainer {
@@ -143,26 +141,26 @@ impl Slot {
         }
     }
 
-    /// True when a grant can be taken: now, or as soon as the trainer has ended what nobody wants.
+    /// True if a grant can be accepted: now, or as soon as the trainer has ended what is no longer wanted.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.running.iter().all(Running::makes_room)
     }
 
-    /// Takes a job out that waits.
+    /// Removes a waiting job.
     pub(super) fn take_waiting(&mut self, attempt: AttemptKey) -> Option<GrantedJob> {
         let position = self.waiting.iter().position(|job| job.attempt == attempt)?;
         Some(self.waiting.remove(position))
     }
 
-    /// The attempt in the hands of the trainer.
+    /// The attempt that the trainer runs.
     pub(super) fn running_mut(&mut self, attempt: AttemptKey) -> Option<&mut Running> {
         self.running.iter_mut().find(|running| running.attempt == attempt)
     }
 
-    /// Understands a line of the trainer. `leaving` where the worker is about to leave.
+    /// Interprets a line of the trainer. `leaving` if the worker is about to leave.
     ///
     /// # Errors
-    /// The line must not come now: the trainer cannot be trusted any more.
+    /// The line is invalid now: the trainer can no longer be trusted.
     pub(super) fn hear(
         &mut self,
         now: Duration,
@@ -205,8 +203,14 @@ impl Slot {
                 running.spent.iter_mut().filter(|_| validating).for_each(|spent| spent.validates(now));
                 Ok(running.set_progress(epoch, fraction))
             }
-            FromTrainer::Started { .. } if running.has_started() => {
+            FromTrainer::Started { resumed_epochs, .. }
+                if running.has_started() && resumed_epochs <= running.epochs_done() =>
+            {
                 Err("the trainer said twice that training started".to_owned())
+            }
+            // More of the checkpoint than was known follows.
+            FromTrainer::Started { dataset, resumed_epochs, .. } if running.has_started() => {
+                Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.spent = Some(TimeSpent::begin(now));
@@ -256,7 +260,7 @@ impl Slot {
     }
 }
 
-/// What a trainer says of an epoch, as it is kept.
+/// A trainer's epoch, as it is kept.
 fn reported(line: &EpochLine) -> EpochReport {
     let metrics = line.metrics.iter().map(|(name, value)| (name.to_owned().into(), value)).collect();
     EpochReport { number: line.epoch, seconds: line.epoch_seconds, metrics }

@@ -166,10 +166,15 @@ impl Bench {
         self.feed([Input::Tick])
     }
 
-    /// All that came out since the last look, heartbeats aside.
+    /// Whether an attempt was dropped since the last look.
+    fn has_dropped(&self, job: u64) -> bool {
+        self.seen.contains(&format!("dropped {}", attempt(job)))
+    }
+
+    /// All that came out since the last look, heartbeats and dropped attempts aside.
     #[track_caller]
     fn expect(&mut self, expected: &[&str]) -> &mut Self {
-        self.seen.retain(|line| !line.starts_with("heartbeat"));
+        self.seen.retain(|line| !line.starts_with("heartbeat") && !line.starts_with("dropped"));
         assert_eq!(self.seen, expected);
         self.seen.clear();
         self
@@ -229,6 +234,7 @@ fn brief(output: &Output) -> String {
             format!("stop {attempt}@{slot}{}", if *checkpoint { " with a checkpoint" } else { "" })
         }
         Output::KillTrainer { slot } => format!("kill {slot}"),
+        Output::Dropped(attempt) => format!("dropped {attempt}"),
         Output::CloseSession => "close".into(),
         Output::Exit(departure) => format!("exit {departure:?}"),
     }

@@ -1,20 +1,20 @@
-//! What the time of an attempt goes into since its training began, for people who read that it took too long.
+//! How the time of an attempt was spent since its training began, for people who read that it took too long.
 
 use std::time::Duration;
 
-/// From here on, times are told in whole seconds.
+/// Longer times are shown in whole seconds.
 const WHOLE_SECONDS_FROM: Duration = Duration::from_secs(100);
 
-/// Where the time went, epoch by epoch.
+/// How the time was spent, epoch by epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct TimeSpent {
-    /// When the epoch at hand began.
+    /// When the current epoch began.
     since: Duration,
-    /// When its validation did, where the trainer said so.
+    /// When its validation began, if the trainer said so.
     validates_since: Option<Duration>,
-    /// In the training loops of the epochs that are done.
+    /// In the training loops of the finished epochs.
     training: Duration,
-    /// In what lay between them: the validations, and checkpoints.
+    /// Between them: validations and checkpoints.
     other: Duration,
 }
 
@@ -24,13 +24,13 @@ impl TimeSpent {
         Self { since: now, validates_since: None, training: Duration::ZERO, other: Duration::ZERO }
     }
 
-    /// The batches of the epoch at hand are done, and it is being validated.
+    /// The batches of the current epoch are done, and its validation runs.
     pub(super) fn validates(&mut self, now: Duration) {
         self.validates_since.get_or_insert(now);
     }
 
-    /// The epoch at hand is done, whose training loop took `seconds` as the trainer says. Epochs of a checkpoint, which are
-    /// told at once, took none.
+    /// The current epoch is done; its training loop took `seconds`, as the trainer says. Epochs of a checkpoint are
+    /// reported at once and took none.
     pub(super) fn epoch_done(&mut self, now: Duration, seconds: f64) {
         let all = now.saturating_sub(self.since);
         let training = Duration::try_from_secs_f64(seconds).unwrap_or(all).min(all);
@@ -39,7 +39,8 @@ impl TimeSpent {
         (self.since, self.validates_since) = (now, None);
     }
 
-    /// Where it is now and where the time went: `while validating epoch 2: training took 3.5 s, validating and the rest 20 s`.
+    /// Where it is now and how the time was spent: `while validating epoch 2: training took 3.5 s, validating and the
+    /// rest 20 s`.
     pub(super) fn words(&self, now: Duration, epoch: u32) -> String {
         let trained_until = self.validates_since.unwrap_or(now);
         let training = self.training + trained_until.saturating_sub(self.since);

@@ -1,4 +1,4 @@
-//! What the session does with its trainers: starting jobs, hearing of them, stopping and killing.
+//! What the session does with its trainers: starts jobs, handles reports, stops and kills.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::{
     types::{End, GrantedJob, OUTPUT_CLOSED, Output, TrainerEvent, Work},
 };
 
-/// How long a slot takes to start another trainer where one, two, … in a row ended before they read a job: whatever is
-/// wrong, such as a share that is away or a machine without room for another process, may pass within a minute. After as
-/// many and one more, the worker leaves.
+/// How long a slot waits before it starts another trainer after one, two, … in a row ended before they read a job: the
+/// cause, such as a missing share or a machine without room for another process, may pass within a minute. After one
+/// more failure, the worker leaves.
 const START_PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 
-/// What the end of a trainer was too early for, as the end of a sentence.
+/// When a trainer ended, as the end of a sentence.
 const BEFORE_READY: &str = "before it was ready";
 
 impl Session {
@@ -30,7 +30,7 @@ impl Session {
         }
         if let Some(kind) = slot.awaited_kind().filter(|kind| *kind != slot.kind) {
             if slot.trainer != Trainer::Absent {
-                // It has nothing to do, and holds the slot's device.
+                // It is idle, and occupies the slot's device.
                 return self.kill(now, index);
             }
             slot.kind = kind;
@@ -95,7 +95,8 @@ impl Session {
         }
     }
 
-    /// A slot's trainer is gone, and with it what it ran. What it had not read did not end it: another one may have that.
+    /// A slot's trainer is gone, and with it what it ran. What it had not read did not cause its end: another cause may
+    /// have.
     fn on_exited(
         &mut self,
         now: Duration,
@@ -115,7 +116,7 @@ impl Session {
         slot.trainer = Trainer::Absent;
         let running = std::mem::take(&mut slot.running);
         if did_nothing {
-            // One that was killed for its jobs' sake has not failed.
+            // A trainer that was killed because of its jobs has not failed.
             let failure = running.iter().find_map(|running| running.unheard(&reason, when));
             failure.into_iter().for_each(|failure| self.on_failed_start(now, index, &failure, log_tail));
         } else {
@@ -128,13 +129,13 @@ impl Session {
                 }
                 None => running.end_after_exit(&reason, log_tail.to_vec(), leaving, data_lost),
             };
-            end.into_iter().for_each(|end| self.end(running.attempt, end));
+            self.close(running.attempt, end);
         }
         self.start_waiting(now, index);
     }
 
-    /// A slot's trainer ended before it read a job. The next one waits a little; where that goes on, the worker leaves: a slot
-    /// that cannot train would take job after job.
+    /// A slot's trainer ended before it read a job. The next start waits a little. If that repeats, the worker leaves:
+    /// a slot that cannot train would take job after job.
     fn on_failed_start(&mut self, now: Duration, index: usize, reason: &str, log_tail: &[String]) {
         let slot = &mut self.slots[index];
         slot.failed_starts += 1;
@@ -148,24 +149,22 @@ impl Session {
         }
     }
 
-    /// An attempt of the slot is over; once none is left, what waits for the slot can start.
+    /// An attempt of the slot is over; once none is left, the jobs that wait for the slot can start.
     pub(super) fn release(&mut self, now: Duration, index: usize, attempt: AttemptKey, end: Option<End>) {
         self.slots[index].running.retain(|running| running.attempt != attempt);
-        if let Some(end) = end {
-            self.end(attempt, end);
-        }
+        self.close(attempt, end);
         self.start_waiting(now, index);
     }
 
-    /// Ends a trainer that cannot be trusted; its attempts fail when it is gone. Where the worker leaves, one without an
-    /// output was asked to leave, too, and its attempts go back.
+    /// Ends a trainer that cannot be trusted; its attempts fail when it is gone. If the worker leaves, a trainer that
+    /// closed its output was asked to leave, too, and its attempts are handed back.
     pub(super) fn break_trainer(&mut self, now: Duration, index: usize, reason: &str) {
         let leaves_too = self.mode.is_draining() && reason == OUTPUT_CLOSED;
         let broken = || StopReason::Broken { reason: reason.to_owned() };
         self.end_trainer(now, index, &if leaves_too { StopReason::HandedBack } else { broken() });
     }
 
-    /// Kills a trainer, for whose attempts this is the reason unless they have another one.
+    /// Kills a trainer; this is the reason for its attempts unless they have another one.
     pub(super) fn end_trainer(&mut self, now: Duration, index: usize, why: &StopReason) {
         let slot = &mut self.slots[index];
         if slot.trainer.is_dying() {
@@ -187,8 +186,8 @@ impl Session {
         }
     }
 
-    /// Ends the attempts of a trainer that was killed long ago and is not gone, and hands back what waits for it. Until it is
-    /// gone, the slot is out of use.
+    /// Ends the attempts of a trainer that was killed long ago and is not gone, and hands back the jobs that wait for
+    /// it. Until it is gone, the slot is out of use.
     pub(super) fn give_up_if_unkillable(&mut self, now: Duration, index: usize) {
         let leaving = self.mode.is_draining();
         let slot = &mut self.slots[index];
@@ -205,7 +204,7 @@ impl Session {
                     None => running.end_after_exit(&killed, Vec::new(), leaving, false),
                 };
                 let end = end.map(|end| End { reason: format!("{}; {out_of_use}", end.reason), ..end });
-                end.into_iter().for_each(|end| self.end(running.attempt, end));
+                self.close(running.attempt, end);
             }
         }
         let slot = &mut self.slots[index];
@@ -216,8 +215,8 @@ impl Session {
         }
     }
 
-    /// Asks the slot's trainer to stop an attempt. One that is stopping already goes on, for the weightier reason and
-    /// with the lesser patience.
+    /// Asks the slot's trainer to stop an attempt. If it is stopping already, the weightier reason and the shorter
+    /// limit count.
     pub(super) fn stop(
         &mut self,
         now: Duration,
@@ -247,7 +246,7 @@ impl Session {
     }
 }
 
-/// Why a slot takes no jobs whose trainer was killed and is there all the same.
+/// Why a slot takes no jobs while its killed trainer is still there.
 fn out_of_use(slot: usize) -> String {
     format!(
         "the process of its trainer is still there after SIGKILL, as where a disk or share does not answer; slot {slot} is \

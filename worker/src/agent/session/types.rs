@@ -1,5 +1,5 @@
-//! What goes into the session and what comes out of it, as plain values. The wire forms of these are made in
-//! `agent::wire`, once, at the edge.
+//! The session's inputs and outputs, as plain values. `agent::wire` converts them to and from the wire format, once, at
+//! the edge.
 
 use std::time::Duration;
 
@@ -7,34 +7,26 @@ use proto::v1::Outcome;
 use terms::{AttemptKey, EpochReport, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId};
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 
-/// What is wrong with a trainer that lives on and cannot answer any more. One that ends does so, too, for a moment.
+/// The fault of a trainer that is alive and can no longer answer. A trainer that ends has it for a moment, too.
 pub(crate) const OUTPUT_CLOSED: &str = "the trainer closed its standard output, on which it is to answer";
 
-/// Something that happened, in the order in which the session shall believe it.
+/// An event, in the order in which the session must see it.
 #[expect(clippy::large_enum_variant, reason = "passed on at once, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A stream to the coordinator is open and nothing was said on it yet.
+    /// A stream to the coordinator is open, with nothing sent on it yet.
     Connected,
-    /// The stream is gone; what was sent on it may or may not have arrived.
+    /// The stream is lost; what was sent on it may or may not have arrived.
     Disconnected,
-    /// The coordinator said something.
+    /// A message of the coordinator.
     Message(FromCoordinator),
-    /// The trainer of a slot said something, or ended.
-    Trainer {
-        /// The slot's index.
-        slot: usize,
-        /// What happened.
-        event: TrainerEvent,
-    },
-    /// The coordinator had let this worker in, and does not any more.
-    Refused {
-        /// Why, for people.
-        reason: String,
-    },
+    /// A trainer sent something, or ended.
+    Trainer { slot: usize, event: TrainerEvent },
+    /// The coordinator had accepted this worker, and no longer does.
+    Refused { reason: String },
     /// Time has passed; needed when nothing else happens until [`super::Session::next_deadline`].
     Tick,
-    /// The operating system or the user asks the worker to leave. The second time means: at once.
+    /// The operating system or the user asks the worker to leave. The second request means at once.
     Shutdown,
 }
 
@@ -44,14 +36,13 @@ pub enum Input {
 pub enum TrainerEvent {
     /// A well-formed line.
     Said {
-        /// The line.
         message: FromTrainer,
         /// The last lines of its log, where the message ends a job; empty otherwise.
         log_tail: Vec<String>,
-        /// The weights that it left, where the message ends a job well and they were asked for.
+        /// The weights that it left, if the message ends a job well and they were asked for.
         weights: Option<Weights>,
     },
-    /// Something that is not the trainer protocol; nothing that it says later can be trusted.
+    /// Something that is not the trainer protocol; nothing later from this trainer can be trusted.
     Broken {
         /// What was wrong with it.
         reason: String,
@@ -64,73 +55,57 @@ pub enum TrainerEvent {
         reason: String,
         /// The last lines of its log.
         log_tail: Vec<String>,
-        /// It read a data set's file that was cut short, or whose disk went away.
+        /// It read a data set's file that was truncated, or whose disk went away.
         data_lost: bool,
-        /// How many of the requests to train that it was sent it had read.
+        /// How many of its requests to train it had read.
         trains_heard: u32,
     },
 }
 
-/// What the coordinator says.
+/// A message of the coordinator.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromCoordinator {
     /// The answer to `Hello`.
     Welcome {
         /// How often a heartbeat is due.
         heartbeat_interval: Duration,
-        /// Held attempts that are not ours any more.
+        /// Held attempts that are no longer ours.
         refused: Vec<AttemptKey>,
     },
     /// Jobs for a slot.
-    Grant {
-        /// The slot's index.
-        slot: usize,
-        /// The jobs.
-        jobs: Vec<GrantedJob>,
-    },
+    Grant { slot: usize, jobs: Vec<GrantedJob> },
     /// Every event up to this number can be forgotten.
-    Acknowledged {
-        /// The number.
-        through: u64,
-    },
-    /// These attempts shall stop and end as revoked.
-    Revoke {
-        /// The attempts.
-        attempts: Vec<AttemptKey>,
-        /// Why, for people.
-        reason: String,
-    },
-    /// Take no more jobs, end the running ones or hand them back, leave.
+    Acknowledged { through: u64 },
+    /// These attempts must stop and end as revoked.
+    Revoke { attempts: Vec<AttemptKey>, reason: String },
+    /// Take no more jobs, finish the running ones or hand them back, leave.
     Drain,
 }
 
-/// One granted job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantedJob {
     /// Its fencing token.
     pub attempt: AttemptKey,
-    /// What to train, or why this cannot be trained by any worker.
+    /// What to train, or why no worker can train this.
     pub work: Result<Work, String>,
 }
 
-/// What to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
-    /// Model family.
     pub model: String,
     /// Every parameter of the model.
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// How many epochs a complete training has, where the model counts in epochs.
+    /// How many epochs a complete training has, if the model counts in epochs.
     pub epochs: Option<u32>,
     /// The data set, its path as the coordinator gave it; none for a user's program, which finds its data itself.
     pub dataset: Option<DatasetSpec>,
-    /// The user's program, where the job is one.
+    /// The user's program, if the job is one.
     pub program: Option<Program>,
-    /// The snapshot of the program's files, where any were sent with the sweep.
+    /// The snapshot of the program's files, if any were sent with the sweep.
     pub files: Option<SnapshotId>,
-    /// Longest time that the training may take, from `started` on.
+    /// Longest time that the training may take, from `started`.
     pub timeout: Option<Duration>,
-    /// What to keep so that another attempt can go on.
+    /// What to keep so that another attempt can continue.
     pub checkpoints: Option<CheckpointPlan>,
     /// Whether the coordinator may want the trained weights.
     pub keep_weights: bool,
@@ -139,7 +114,7 @@ pub struct Work {
 /// Which trainer a job needs. A slot has at most one process at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrainerKind {
-    /// The trainer that the worker was started with: it knows models.
+    /// The trainer that the worker was started with, which knows models.
     Model,
     /// The one that runs users' programs.
     Program,
@@ -160,37 +135,31 @@ pub enum Output {
     /// Send to the coordinator on the open stream.
     Send(ToCoordinator),
     /// The spool may forget every event up to this number.
-    Forget {
-        /// The number.
-        through: u64,
-    },
+    Forget { through: u64 },
     /// Give jobs to the slot's trainer: one, or a pack. All have the same data set.
     StartJobs {
-        /// The slot's index.
         slot: usize,
         /// Each attempt, whose text form is the trainer's job id, and what to train.
         jobs: Vec<(AttemptKey, Work)>,
-        /// True where a trainer is to be started first. Otherwise one is there, or its `Exited` is on its way
-        /// and will end these attempts too, as ones that it never heard of.
+        /// True if a trainer must be started first. Otherwise one exists, or its `Exited` is on its way and ends these
+        /// attempts, too, as ones that it never read.
         fresh: bool,
     },
-    /// Ask the slot's trainer to stop an attempt; others of its pack go on.
+    /// Ask the slot's trainer to stop an attempt; others of its pack continue.
     StopJob {
-        /// The slot's index.
         slot: usize,
-        /// The attempt that shall stop.
+        /// The attempt that must stop.
         attempt: AttemptKey,
-        /// Whether another attempt will go on where it is.
+        /// Whether another attempt will continue from there.
         checkpoint: bool,
     },
-    /// Kill the slot's trainer; `Exited` will tell.
-    KillTrainer {
-        /// The slot's index.
-        slot: usize,
-    },
+    /// Kill the slot's trainer; `Exited` will follow.
+    KillTrainer { slot: usize },
+    /// An attempt has ended whose end no one wants to know: what it left can be removed.
+    Dropped(AttemptKey),
     /// Drop the stream; the shell opens another one.
     CloseSession,
-    /// End the process, killing what still runs. Nothing follows.
+    /// End the process, and kill what still runs. Nothing follows.
     Exit(Departure),
 }
 
@@ -199,15 +168,15 @@ pub enum Output {
 pub enum Departure {
     /// Every job was ended or handed back.
     Orderly,
-    /// The same, as it cannot train any more, for this reason.
+    /// The same, because it can no longer train, for this reason.
     Failed(String),
-    /// The same, as the coordinator does not let it in any more, for this reason.
+    /// The same, because the coordinator no longer accepts it, for this reason.
     Refused(String),
     /// The second request to leave: the running jobs are abandoned.
     AtOnce,
 }
 
-/// What the worker says. The shell adds to `Hello` what never changes: name, instance, slots.
+/// A message of the worker. The shell adds to `Hello` what never changes: name, instance, slots.
 #[expect(clippy::large_enum_variant, reason = "passed on at once, never kept in numbers")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToCoordinator {
@@ -223,27 +192,16 @@ pub enum ToCoordinator {
     /// Keeps the leases of the running attempts.
     Heartbeat(Vec<Progress>),
     /// No new jobs are accepted from now on.
-    Draining {
-        /// Why, for people.
-        reason: String,
-    },
+    Draining { reason: String },
 }
 
 /// An attempt that this worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Its slot's trainer works on it or is about to.
-    Running {
-        /// The attempt.
-        attempt: AttemptKey,
-        /// The slot's index.
-        slot: usize,
-    },
+    Running { attempt: AttemptKey, slot: usize },
     /// Its end waits in the spool.
-    Ended {
-        /// The attempt.
-        attempt: AttemptKey,
-    },
+    Ended { attempt: AttemptKey },
 }
 
 impl Held {
@@ -255,10 +213,9 @@ impl Held {
     }
 }
 
-/// How far an attempt is.
+/// The progress of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// The attempt.
     pub attempt: AttemptKey,
     /// The epoch in training, from 1; 0 while the data set is prepared.
     pub epoch: u32,
@@ -266,14 +223,12 @@ pub struct Progress {
     pub fraction: f64,
 }
 
-/// A numbered event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Its number, growing over the life of the spool.
     pub sequence: u64,
     /// The attempt it is about.
     pub attempt: AttemptKey,
-    /// What happened.
     pub kind: EventKind,
 }
 
@@ -289,9 +244,9 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// The same with as much text as a coordinator keeps. A larger event could be more than it takes, and would then be sent
-    /// again for ever, with all that wait behind it. What a data set is known by comes of one line of a trainer, whose bound
-    /// is far below that.
+    /// The event with as much text as a coordinator keeps. A larger event could exceed the longest message, and would
+    /// then be sent again indefinitely, with everything that waits behind it. The description of a data set comes from
+    /// one line of a trainer, whose bound is far lower.
     pub(crate) fn cut_to_size(self) -> Self {
         match self {
             Self::Ended(end) => Self::Ended(end.cut_to_size()),
@@ -305,7 +260,7 @@ impl EventKind {
 pub struct Start {
     /// What the trainer found.
     pub dataset: DatasetSummary,
-    /// Epochs that an earlier attempt trained and this one tells again.
+    /// Epochs that an earlier attempt trained and this one reports again.
     pub resumed_epochs: u32,
 }
 
@@ -318,7 +273,7 @@ pub struct End {
     pub reason: String,
     /// The trainer's last lines, oldest first.
     pub log_tail: Vec<String>,
-    /// The trained weights of an attempt that is done, where they were to be written.
+    /// The trained weights of an attempt that is done, if they were wanted.
     pub weights: Option<Weights>,
 }
 

@@ -1,26 +1,25 @@
-//! What the log says of attempts: of a data set, and of a reason that many attempts end for, once.
+//! What is logged about attempts: each data set once, and a reason that many attempts end for once.
 
 use proto::v1::Outcome;
 use trainer_protocol::DatasetSummary;
 
 use super::super::session::types::{End, Event, EventKind, Start};
 
-/// What the log has told, so that it does so once and not with each job.
+/// What was logged already, so that it is logged once and not for each job.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     dataset: Option<DatasetSummary>,
-    /// The end that was told last, and how many attempts had the same since.
+    /// The end that was logged last, and how many attempts ended alike since.
     end: Option<(End, u64)>,
 }
 
-/// How much of an end is told.
+/// How much of an end is logged.
 #[derive(Debug, PartialEq, Eq)]
 enum Telling {
-    /// All of it: it is news.
+    /// Everything: it is new.
     Whole,
-    /// That so many attempts more ended like that.
+    /// That this many more attempts ended alike.
     Count(u64),
-    /// Nothing.
     Nothing,
 }
 
@@ -32,8 +31,8 @@ impl Told {
         }
     }
 
-    /// One fault of a data set or a GPU ends every job of a sweep, within a second: then it is told by its count, at each
-    /// power of ten.
+    /// One fault of a data set or a GPU ends every job of a sweep, within a second: then only the count is logged, at
+    /// each power of ten.
     fn end(&mut self, end: &End) -> Telling {
         match &mut self.end {
             Some((told, more)) if told == end => {
@@ -49,7 +48,7 @@ impl Told {
     }
 }
 
-/// Logs what became of an attempt.
+/// Logs what happened to an attempt.
 pub(super) fn log_event(event: &Event, told: &mut Told) {
     let attempt = event.attempt;
     match &event.kind {
@@ -66,7 +65,7 @@ pub(super) fn log_event(event: &Event, told: &mut Told) {
             match told.end(end) {
                 Telling::Whole => {
                     tracing::warn!(%attempt, outcome, "ended: {}", end.reason);
-                    // The log of one that did nothing wrong is kept, and of no interest here.
+                    // The log of an attempt without a fault is kept, but not interesting here.
                     if !matches!(end.outcome, Outcome::HandedBack | Outcome::Revoked | Outcome::Diverged) {
                         end.log_tail.iter().for_each(|line| tracing::warn!(%attempt, "trainer: {line}"));
                     }

@@ -204,6 +204,7 @@ impl Bench {
         let mut configuration = Configuration {
             target: Target { url, token_file: Some(token_file), tls_ca: None },
             identity: Identity {
+                trainables: Vec::new(),
                 name: "one".parse().unwrap(),
                 instance: "instance".into(),
                 predecessors: Vec::new(),

@@ -348,10 +348,36 @@ async fn no_trainer_outlives_its_slots() {
 }
 
 /// One slot whose trainer is started ahead, and what came of it.
-async fn ahead(text: &str) -> (Bench, Result<(), String>) {
+async fn ahead(text: &str) -> (Bench, Result<Vec<Manifest>, String>) {
     let (mut slots, events) = Slots::start(vec![alone(TrainerCommand { ahead: true, ..script(text) })], None);
     let prepared = slots.prepared().await;
     (Bench { slots, events }, prepared)
+}
+
+/// What a trainer says that is ready and trains models of these names.
+fn ready_with(names: &[&str]) -> String {
+    let manifest = |name: &&str| {
+        format!(
+            r#"{{"name":"{name}","version":1,"meaning":"","parameters":[{{"name":"a","type":"any"}}],"metrics":[{{"name":"l","goal":"minimize"}}],"objective":"l","dataset":"none","progress":"epoch","resumes":false,"packs":false}}"#
+        )
+    };
+    let manifests: Vec<String> = names.iter().map(manifest).collect();
+    format!(
+        r#"echo '{{"type":"ready","protocol":2,"device":"cpu","trainables":[{}]}}'; read -r x"#,
+        manifests.join(",")
+    )
+}
+
+#[tokio::test]
+async fn a_worker_trains_what_the_trainers_of_all_of_its_slots_say_that_they_train() {
+    let trainer = |names: &[&str]| alone(TrainerCommand { ahead: true, ..script(&ready_with(names)) });
+    let (mut slots, _events) = Slots::start(vec![trainer(&["one", "two"]), trainer(&["two", "three"])], None);
+    let prepared = slots.prepared().await.unwrap();
+    assert_eq!(prepared.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>(), ["two"]);
+    let (_bench, prepared) = ahead(&ready_with(&["Not a name"])).await;
+    assert!(
+        prepared.unwrap_err().contains("what it says of the model Not a name cannot be used: `name` must be")
+    );
 }
 
 #[tokio::test]
@@ -360,7 +386,7 @@ async fn a_trainer_that_is_started_ahead_is_the_first_jobs() {
         r#"echo "$ready"; read -r x; echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":"'$$'"}'; read -r x"#,
     )
     .await;
-    assert_eq!(prepared, Ok(()));
+    assert_eq!(prepared, Ok(Vec::new()));
     assert!(bench.events.try_recv().is_err(), "nothing is told before there is a job");
     bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
     assert_eq!(kind(&bench.said().await), READY);
@@ -400,7 +426,7 @@ async fn one_that_died_while_it_waited_for_a_job_is_replaced() {
         dead.display()
     ))
     .await;
-    assert_eq!(prepared, Ok(()));
+    assert_eq!(prepared, Ok(Vec::new()));
     tokio::task::spawn_blocking(move || std::fs::read(dead).unwrap()).await.unwrap();
     bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
     // It may be gone without being seen to be: then its end is told like that of any other.

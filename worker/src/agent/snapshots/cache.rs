@@ -18,16 +18,16 @@ use std::{
 use tempfile::NamedTempFile;
 use terms::snapshot::{ContentHash, SnapshotId, SnapshotManifest};
 
-/// Bytes of contents that stay when they are not used: eight of the largest snapshots.
+/// Bytes of unused contents that are kept: eight of the largest snapshots.
 const CACHE_BYTES_MAX: u64 = 2 << 30;
 /// How often a lock is tried.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// Longest manifest, in bytes: ten thousand files, and a megabyte of paths that JSON may make twice as long.
+/// Longest manifest, in bytes: ten thousand files, and a megabyte of paths that JSON may double.
 const MANIFEST_BYTES_MAX: u64 = 8 << 20;
-/// How names of files begin that are not whole yet.
+/// Prefix of files that are not complete yet.
 const UNFINISHED: &str = ".unfinished-";
 
-/// The cache, in a folder that is made when something is kept.
+/// The cache, in a folder that is created when something is kept.
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
@@ -45,12 +45,11 @@ impl Cache {
         Self { folder, bytes_max }
     }
 
-    /// Where it is.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Keeps everything from being removed until the answer is dropped.
+    /// Prevents removals until the result is dropped.
     pub(super) async fn using(&self) -> io::Result<File> {
         locked(&self.folder.join("lock"), File::try_lock_shared).await
     }
@@ -69,17 +68,16 @@ impl Cache {
         self.folder.join("contents").join(&digits[..2]).join(digits)
     }
 
-    /// The manifest, where it is kept and whole; it counts as used now.
+    /// The manifest, if it is kept and complete; it counts as used now.
     pub(super) fn manifest(&self, id: SnapshotId) -> Option<SnapshotManifest> {
         let path = self.manifest_path(id);
         let manifest = read_manifest(&path).filter(|manifest| manifest.id() == id)?;
         let file = OpenOptions::new().append(true).open(&path);
-        // Only what is removed first depends on it.
+        // Only the order of removal depends on it.
         let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
         Some(manifest)
     }
 
-    /// Keeps a manifest.
     pub(super) fn put_manifest(&self, manifest: &SnapshotManifest) -> io::Result<()> {
         let path = self.manifest_path(manifest.id());
         let mut file = unfinished(&path)?;
@@ -88,36 +86,35 @@ impl Cache {
         Ok(())
     }
 
-    /// Whether a content of this length is kept. Whether it is what its hash says is found out when it is unpacked.
+    /// Whether a content of this length is kept. Its hash is checked when it is unpacked.
     pub(super) fn has(&self, content: ContentHash, bytes: u64) -> bool {
         fs::metadata(self.content_path(content)).is_ok_and(|found| found.is_file() && found.len() == bytes)
     }
 
-    /// Opens a content.
     pub(super) fn open(&self, content: ContentHash) -> io::Result<File> {
         File::open(self.content_path(content))
     }
 
-    /// A file in which a content is put together.
+    /// A temporary file for a content.
     pub(super) fn begin(&self, content: ContentHash) -> io::Result<NamedTempFile> {
         unfinished(&self.content_path(content))
     }
 
-    /// Keeps a content that is whole.
+    /// Keeps a complete content.
     pub(super) fn finish(&self, content: ContentHash, file: NamedTempFile) -> io::Result<()> {
-        // Not forced to the disk: it is hashed again when it is unpacked.
+        // Not synced to disk: it is hashed again when it is unpacked.
         file.persist(self.content_path(content))?;
         Ok(())
     }
 
-    /// Forgets a content that is damaged.
+    /// Forgets a content that is corrupt.
     pub(super) fn forget(&self, content: ContentHash) {
-        // Where it cannot be removed, the next look finds it damaged again and says so.
+        // If it cannot be removed, the next unpacking finds it corrupt again and says so.
         let _ = fs::remove_file(self.content_path(content));
     }
 
-    /// Removes the snapshots that were not used for longest, until the others have room, and what was never finished. Does
-    /// nothing while somebody uses the cache.
+    /// Removes the least recently used snapshots until the others fit, and unfinished files. Does nothing while someone
+    /// uses the cache.
     pub(super) fn make_room(&self) -> io::Result<()> {
         let lock = open_lock(&self.folder.join("lock"))?;
         match lock.try_lock() {
@@ -151,7 +148,7 @@ impl Cache {
                 manifests.push((fs::metadata(&path)?.modified()?, path));
             }
         }
-        // Those that were used last are kept first.
+        // The most recently used are kept first.
         manifests.sort_unstable_by(|one, other| other.cmp(one));
         let mut kept: u64 = 0;
         for (_, path) in manifests {
@@ -165,7 +162,7 @@ impl Cache {
                 fs::remove_file(&path)?;
             } else {
                 kept += more;
-                // What is left in the end nobody needs.
+                // No one needs what is left in the end.
                 own.iter().for_each(|(content, _)| drop(contents.remove(content)));
             }
         }
@@ -183,7 +180,7 @@ fn read_manifest(path: &Path) -> Option<SnapshotManifest> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// A file next to `path` that has no name that counts.
+/// A temporary file next to `path`.
 fn unfinished(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
@@ -195,7 +192,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path)
 }
 
-/// Waits for a lock, which the system lets go when its process ends, however it ends.
+/// Waits for a lock, which the system releases when its process ends, in any way.
 async fn locked(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<File> {
     let file = open_lock(path)?;
     loop {
@@ -207,7 +204,7 @@ async fn locked(path: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> io:
     }
 }
 
-/// What is in a folder; nothing where there is none.
+/// The entries of a folder; none if it does not exist.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(found) => found.map(|entry| entry.map(|entry| entry.path())).collect(),

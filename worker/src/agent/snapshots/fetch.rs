@@ -1,4 +1,4 @@
-//! Bringing a snapshot into the cache: its manifest, then the contents that are not there, several in one answer.
+//! Brings a snapshot into the cache: its manifest, then the missing contents, several per answer.
 
 use std::{
     collections::VecDeque,
@@ -11,16 +11,14 @@ use terms::snapshot::{ContentHash, SNAPSHOT_PIECES_MAX, SnapshotId, SnapshotMani
 
 use super::{Unavailable, cache::Cache, room};
 
-/// A part of a content: from where on it is wanted, or what came.
+/// A part of a content: the offset from which it is wanted, or the part that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Of which content.
     pub(crate) content: ContentHash,
     /// Length of the content.
     pub(crate) bytes: u64,
     /// Where the part begins.
     pub(crate) offset: u64,
-    /// The part.
     pub(crate) data: Vec<u8>,
 }
 
@@ -29,11 +27,11 @@ pub(crate) trait Source: Send + Sync {
     /// The files of a snapshot.
     fn manifest(&self, id: SnapshotId) -> impl Future<Output = Result<SnapshotManifest, String>> + Send;
 
-    /// Pieces of what is wanted, in its order; those that had no room are left out.
+    /// Pieces of what is wanted, in its order; those that did not fit are left out.
     fn contents(&self, wanted: Vec<Piece>) -> impl Future<Output = Result<Vec<Piece>, String>> + Send;
 }
 
-/// Brings a snapshot into the cache, where it is not there. The caller keeps what is there from being removed.
+/// Brings a snapshot into the cache, if it is not there. The caller prevents removals meanwhile.
 pub(super) async fn fetch(
     cache: &Cache,
     source: &impl Source,
@@ -54,7 +52,7 @@ pub(super) async fn fetch(
             if manifest.id() != id {
                 return Err(failed(&"its answer is about other files"));
             }
-            // Before the contents, which belong to nobody without it.
+            // Before the contents, which belong to no snapshot without it.
             cache.put_manifest(&manifest).map_err(kept)?;
             manifest
         }
@@ -87,7 +85,7 @@ impl From<io::Error> for Problem {
 struct Fetching<'a> {
     cache: &'a Cache,
     missing: VecDeque<(ContentHash, u64)>,
-    /// The first of them, where a part of it has come.
+    /// The first of them, if a part of it has arrived.
     current: Option<Current>,
 }
 
@@ -144,7 +142,7 @@ impl Fetching<'_> {
         }
         if ContentHash::from(current.hasher.finalize()) != content {
             return Err(Problem::Source(format!(
-                "the content {content} is damaged where it keeps artifacts"
+                "the content {content} is corrupt where it keeps artifacts"
             )));
         }
         self.cache.finish(content, current.file)?;
@@ -153,7 +151,7 @@ impl Fetching<'_> {
     }
 }
 
-/// Removes a folder with all that is in it; one that is not there is as good as removed.
+/// Removes a folder with everything in it; a missing one is fine.
 pub(super) fn remove_folder(path: &std::path::Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,6 +1,6 @@
-//! The folders of attempts, within that of the spool: each is made fresh, by copying, as programs write into it, and hashed
-//! meanwhile, as the cache may have suffered from a power cut. They are removed with the attempt, and what a process that was
-//! killed left, by the next one.
+//! The folders of attempts, within that of the spool. Each is created by copying, as programs write into it, and files
+//! are hashed meanwhile, as a power cut may have corrupted the cache. A folder is removed with its attempt; the next
+//! process removes what a killed one left.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,9 +24,9 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Why files are not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
-    /// A content in the cache is not what it was; it is not there any more.
-    #[error("the content {0} was damaged in the cache")]
-    Damaged(ContentHash),
+    /// A content in the cache has changed; it was removed.
+    #[error("the content {0} was corrupted in the cache")]
+    Corrupt(ContentHash),
     /// The file system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -37,11 +37,11 @@ pub(super) enum UnpackError {
 pub(super) struct Folders(PathBuf);
 
 impl Folders {
-    /// Those of this worker; earlier ones are removed.
+    /// The folders of this worker; earlier ones are removed.
     pub(super) fn open(spool: &Path) -> io::Result<Self> {
         let folder = spool.join(FOLDER);
         clear(&folder)?;
-        // Nobody else's: a program's files may be secret.
+        // Private: a program's files may be secret.
         fs::create_dir_all(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         Ok(Self(folder))
@@ -51,7 +51,7 @@ impl Folders {
         self.0.join(format!("{}-{}-{}", attempt.job.sweep.0, attempt.job.job, attempt.attempt))
     }
 
-    /// Makes the folder of an attempt and copies the files of a snapshot into it, which must be in the cache.
+    /// Creates the folder of an attempt and copies the files of a snapshot into it, which must be in the cache.
     pub(super) fn unpack(
         &self,
         attempt: AttemptKey,
@@ -65,7 +65,7 @@ impl Folders {
         let mut piece = vec![0; PIECE_BYTES];
         for file in manifest.files() {
             let unpacked = copy(&folder, file, cache, &mut piece);
-            if let Err(UnpackError::Damaged(content)) = unpacked {
+            if let Err(UnpackError::Corrupt(content)) = unpacked {
                 cache.forget(content);
             }
             unpacked?;
@@ -79,7 +79,7 @@ impl Folders {
     }
 }
 
-/// Copies one file. Its path was checked with its manifest: it lies below the folder, where there are no links.
+/// Copies one file. Its path was checked with its manifest: it is below the folder, which has no links.
 fn copy(folder: &Path, file: &SnapshotFile, cache: &Cache, piece: &mut [u8]) -> Result<(), UnpackError> {
     let place = folder.join(&file.path);
     if let Some(parent) = place.parent() {
@@ -89,7 +89,7 @@ fn copy(folder: &Path, file: &SnapshotFile, cache: &Cache, piece: &mut [u8]) -> 
     let mut target: File = OpenOptions::new().create_new(true).write(true).mode(mode).open(&place)?;
     let mut source = match cache.open(file.blake3) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(UnpackError::Damaged(file.blake3));
+            return Err(UnpackError::Corrupt(file.blake3));
         }
         opened => opened?,
     };
@@ -104,12 +104,12 @@ fn copy(folder: &Path, file: &SnapshotFile, cache: &Cache, piece: &mut [u8]) -> 
         }
     }
     if ContentHash::from(hasher.finalize()) != file.blake3 {
-        return Err(UnpackError::Damaged(file.blake3));
+        return Err(UnpackError::Corrupt(file.blake3));
     }
     Ok(())
 }
 
-/// Removes a folder, also where a program took away the right to do so.
+/// Removes a folder, even if a program removed the permission to do so.
 fn clear(folder: &Path) -> io::Result<()> {
     match remove_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

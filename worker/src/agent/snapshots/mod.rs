@@ -1,5 +1,6 @@
-//! The files of users' programs on this machine: fetched from the coordinator once, kept by content in the cache folder, and
-//! copied into a folder of the attempt, which the program may change as it likes. What goes wrong here is not the job's fault.
+//! The files of users' programs on this machine: fetched from the coordinator once, kept by content in the cache
+//! folder, and copied into a folder of the attempt, which the program may change freely. A failure here is not the
+//! job's fault.
 
 mod cache;
 mod fetch;
@@ -24,13 +25,13 @@ use self::{
     folders::{Folders, UnpackError},
 };
 
-/// How long fetching may take: the largest snapshot over a line of a megabyte a second. What came stays, so that the next try
-/// goes on from there.
+/// How long fetching may take: the largest snapshot over a line of a megabyte a second. What has arrived stays, so that
+/// the next try continues from there.
 const FETCHED_WITHIN: Duration = Duration::from_secs(300);
-/// How often a snapshot is fetched again because a content was damaged in the cache.
+/// How often a snapshot is fetched again because a content was corrupted in the cache.
 const TRIES_MAX: usize = 3;
 
-/// The files are not there at the moment: the reason, for people.
+/// The files are not available at the moment: the reason, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Unavailable(pub(crate) String);
@@ -50,11 +51,11 @@ pub(crate) struct Snapshots<S = Remote> {
 }
 
 impl<S: Source> Snapshots<S> {
-    /// Files from `source`, kept in `cache`, for attempts that have folders within that of the spool, whose lock the caller
-    /// holds. What an earlier process left of those is removed.
+    /// Files from `source`, kept in `cache`, for attempts with folders within that of the spool, whose lock the caller
+    /// holds. Removes attempts' folders of an earlier process.
     ///
     /// # Errors
-    /// The folder within the spool's cannot be made.
+    /// The folder within the spool's cannot be created.
     pub(crate) fn open(source: S, cache: &Path, spool: &Path) -> io::Result<Self> {
         Ok(Self {
             source,
@@ -63,10 +64,10 @@ impl<S: Source> Snapshots<S> {
         })
     }
 
-    /// A folder of the attempt's own with the files of a snapshot.
+    /// A folder for the attempt with the files of a snapshot.
     ///
     /// # Errors
-    /// They cannot be had now: the coordinator is away, or the disk is full. Another attempt may have them.
+    /// They are not available now: the coordinator is away, or the disk is full. Another attempt may get them.
     pub(crate) async fn folder_for(
         &self,
         attempt: AttemptKey,
@@ -94,7 +95,7 @@ impl<S: Source> Snapshots<S> {
         };
         let mut tries_left = TRIES_MAX;
         let folder = loop {
-            // Until they are unpacked, so that nobody removes them.
+            // Until they are unpacked, so that no one removes them.
             let used = self.cache.using().await.map_err(cached)?;
             let manifest = fetch(&self.cache, &self.source, id).await?;
             let (cache, folders) = (Arc::clone(&self.cache), Arc::clone(&self.folders));
@@ -108,7 +109,7 @@ impl<S: Source> Snapshots<S> {
             tries_left -= 1;
             match unpacked {
                 Ok(folder) => break folder,
-                Err(UnpackError::Damaged(_)) if tries_left > 0 => {}
+                Err(UnpackError::Corrupt(_)) if tries_left > 0 => {}
                 Err(error) => {
                     return Err(Unavailable::new(
                         "the files of the program cannot be unpacked on this worker",
@@ -118,7 +119,7 @@ impl<S: Source> Snapshots<S> {
             }
         };
         let cache = Arc::clone(&self.cache);
-        // Only what nobody uses: where it fails, the next one tries again.
+        // Only what no one uses: if it fails, the next one tries again.
         if let Ok(Err(error)) = spawn_blocking(move || cache.make_room()).await {
             tracing::warn!(%error, "the cache of programs' files could not be tidied");
         }

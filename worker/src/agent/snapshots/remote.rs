@@ -1,8 +1,12 @@
-//! Snapshots from the coordinator, over a connection of its own: what takes minutes must not hold up events and heartbeats.
+//! Snapshots from the coordinator, over a separate connection: what takes minutes must not hold up events and
+//! heartbeats.
 
 use std::time::Duration;
 
-use proto::v1::{self, worker_service_client::WorkerServiceClient};
+use proto::{
+    client::ClientError,
+    v1::{self, worker_service_client::WorkerServiceClient},
+};
 use terms::snapshot::{SnapshotId, SnapshotManifest};
 use tokio::sync::Mutex;
 use tonic::{
@@ -11,11 +15,11 @@ use tonic::{
 };
 
 use super::fetch::{Piece, Source};
-use crate::agent::connection::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, TargetError, endpoints, token};
+use crate::agent::target::{CONNECT_WITHIN, MESSAGE_BYTES_MAX, Target, endpoints, token};
 
 /// Longest wait for the answer to a call: a megabyte over a slow line.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// How often a call is made again, and the first pause before that, which doubles: 12 s together, a coordinator's restart.
+/// How often a call is made, and the first pause before a retry, which doubles: 12 s in total, a coordinator's restart.
 const TRIES_MAX: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,7 +29,6 @@ type Client = WorkerServiceClient<Channel>;
 #[derive(Debug)]
 pub(crate) struct Remote {
     target: Target,
-    /// At least one.
     endpoints: Vec<Endpoint>,
     connection: Mutex<Connection>,
 }
@@ -41,12 +44,12 @@ impl Remote {
     /// The coordinators at `target`.
     ///
     /// # Errors
-    /// The target cannot be used.
-    pub(crate) fn new(target: Target) -> Result<Self, TargetError> {
+    /// The target is unusable.
+    pub(crate) fn new(target: Target) -> Result<Self, ClientError> {
         Ok(Self { endpoints: endpoints(&target)?, target, connection: Mutex::default() })
     }
 
-    /// Makes a call, again while the coordinator is away or has no room.
+    /// Makes a call, and retries while the coordinator is away or has no room.
     async fn call<Q: Clone + Send, A>(
         &self,
         request: Q,
@@ -73,7 +76,7 @@ impl Remote {
                 return Err(status.message().to_owned());
             }
             if status.code() != Code::ResourceExhausted {
-                // The next one goes to the next coordinator.
+                // The next try goes to the next coordinator.
                 self.connection.lock().await.channel = None;
             }
             tokio::time::sleep(PAUSE * 2_u32.pow(retry)).await;
@@ -126,8 +129,7 @@ impl Source for Remote {
         let answer = self.call(request, async |client, request| client.get_contents(request).await).await?;
         let from_wire = |piece: v1::ContentPiece| {
             let v1::ContentPiece { blake3, bytes, offset, data } = piece;
-            let content =
-                blake3.parse().map_err(|_| "its answer names contents by something that is no hash")?;
+            let content = blake3.parse().map_err(|_| "its answer names contents by invalid hashes")?;
             Ok(Piece { content, bytes, offset, data })
         };
         let pieces: Result<Vec<Piece>, &str> = answer.pieces.into_iter().map(from_wire).collect();

@@ -159,7 +159,7 @@ async fn several_slots_fetch_a_snapshot_once() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_on_the_way_is_not_kept_and_the_attempt_is_not_to_blame() {
+async fn what_is_corrupt_on_the_way_is_not_kept_and_the_attempt_is_not_to_blame() {
     let harms: [fn(&mut Vec<Piece>); 6] = [
         |pieces| pieces[0].data[0] ^= 1,
         |pieces| pieces.clear(),

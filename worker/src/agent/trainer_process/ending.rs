@@ -1,4 +1,4 @@
-//! How a trainer's process ended, in words.
+//! How a trainer's process ended, as text.
 
 use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
@@ -6,12 +6,12 @@ use rustix::process::Signal;
 
 use crate::agent::containment::SHELL_SIGNAL;
 
-/// The signal that ended a process's child, as shells tell of it in their own exit code.
+/// The signal that ended a process's child, from an exit code as shells return it.
 pub(super) fn signal_of_code(code: i32) -> Option<i32> {
     (SHELL_SIGNAL + 1..SHELL_SIGNAL + 32).contains(&code).then_some(code - SHELL_SIGNAL)
 }
 
-/// The end of a process in words.
+/// The end of a process, as text.
 pub(super) fn describe(status: io::Result<ExitStatus>) -> String {
     match status {
         Err(error) => format!("the trainer's end could not be observed ({error})"),

@@ -1,4 +1,4 @@
-//! What a trainer is told, and how much of it it has read.
+//! The input of a trainer, and how much of it it has read.
 
 use tokio::{
     io::AsyncWriteExt,
@@ -8,7 +8,7 @@ use tokio::{
 
 use trainer_protocol::ToTrainer;
 
-/// Writes until the trainer's input is to end or is not read any more; how many requests to train it has read.
+/// Writes until the trainer's input ends or is no longer read; returns how many requests to train it has read.
 pub(super) async fn write_lines(
     stdin: ChildStdin,
     lines: mpsc::Receiver<ToTrainer>,
@@ -24,10 +24,9 @@ pub(super) async fn write_lines(
     input.trains_heard()
 }
 
-/// The pipe that a trainer reads, and what went into it.
+/// The pipe that a trainer reads, and what was written into it.
 struct TrainerInput {
     pipe: ChildStdin,
-    /// Bytes.
     written: u64,
     /// Requests to train.
     trains: u32,
@@ -36,7 +35,7 @@ struct TrainerInput {
 }
 
 impl TrainerInput {
-    /// Writes nothing before the trainer is ready: one that ends before cannot have done so for its jobs.
+    /// Writes nothing before the trainer is ready: if it ends before, its jobs cannot be the cause.
     async fn write(&mut self, mut lines: mpsc::Receiver<ToTrainer>, ready: oneshot::Receiver<()>) {
         if ready.await.is_err() {
             return;
@@ -46,7 +45,7 @@ impl TrainerInput {
             line.push(b'\n');
             let mut rest = line.as_slice();
             while !rest.is_empty() {
-                // The trainer closed its input: its end, or its silence, will be noticed.
+                // The trainer closed its input: its end or its silence will be noticed.
                 let Ok(bytes @ 1..) = self.pipe.write(rest).await else { return };
                 self.written += bytes as u64;
                 rest = &rest[bytes..];
@@ -58,10 +57,10 @@ impl TrainerInput {
         }
     }
 
-    /// How many requests to train were read to their end. None but the last one can be left: the next one comes when all
+    /// How many requests to train were read completely. Only the last one can be unread: the next one is sent when all
     /// of its jobs have ended.
     fn trains_heard(&self) -> u32 {
-        // A pipe keeps what was not read when its reader is gone.
+        // A pipe keeps unread bytes when its reader is gone.
         let unread = rustix::io::ioctl_fionread(&self.pipe).unwrap_or_default();
         let is_left = self.last_train_until > self.written.saturating_sub(unread);
         self.trains - u32::from(self.trains > 0 && is_left)

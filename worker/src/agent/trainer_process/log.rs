@@ -10,10 +10,10 @@ use std::{
 
 use terms::{LOG_LINES_MAX, TEXT_CHARACTERS_MAX};
 
-/// Of the lines that an attempt's end carries, what is kept of an attempt that ended well: most do, and a million of them are to fit into a store.
+/// Log lines kept for an attempt that ended well: most do, and a million of them must fit into a store.
 pub(super) const LOG_LINES_OF_GOOD_MAX: usize = 20;
 
-/// The last lines of a trainer's log, of the jobs that it has now.
+/// The last lines of a trainer's log that belong to its current jobs.
 #[derive(Debug)]
 pub(super) struct Log {
     lines: VecDeque<String>,
@@ -21,7 +21,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// An empty one, whose lines are forgotten with the next look once it `is_old`.
+    /// An empty log, whose lines are dropped at the next access once it `is_old`.
     pub(super) fn new(is_old: Arc<AtomicBool>) -> Self {
         Self { lines: VecDeque::new(), is_old }
     }

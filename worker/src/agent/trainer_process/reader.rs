@@ -1,4 +1,4 @@
-//! What a trainer writes: its lines become events, and its standard error its log.
+//! The output of a trainer: its lines become events, and its standard error becomes its log.
 
 use std::{
     sync::{
@@ -25,38 +25,37 @@ use super::{
 };
 use trainer_protocol::{FromTrainer, LINE_BYTES_MAX, TrainerOutcome};
 
-/// Longest part of a line that is not understood, and longest reason for that, which may repeat it, in characters.
+/// Longest part of an invalid line that is shown, and longest reason, which may repeat it, in characters.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 
-/// Log lines that are read before a message gets its turn: a pipe's worth of short ones. One that floods its log is heard
-/// all the same.
+/// Log lines that are read before a message gets its turn: a pipe's worth of short ones. A trainer that floods its log
+/// is still heard.
 const LOG_LINES_AT_ONCE_MAX: usize = 10_000;
 
-/// Time between two signs of life by lines of the log: as between the hints of the own trainer.
+/// Time between two signs of life from log lines: as between the hints of our own trainer.
 const ALIVE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a trainer may live on without its standard output: one that ends closes it, too, and its keeper may need most
-/// of this for what is left of it.
+/// How long a trainer may live without its standard output: one that ends closes it as well, and its keeper may need
+/// most of this for its descendants.
 const CLOSED_TO_END: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 
-/// Keeps the lines of a trainer back that was started before there was a job for it.
+/// Holds back the lines of a trainer that was started before there was a job for it.
 pub(super) struct Gate {
-    /// Is told the first line.
+    /// Receives the first line.
     pub(super) first: oneshot::Sender<TrainerEvent>,
-    /// Opens the gate.
     pub(super) adopted: oneshot::Receiver<()>,
 }
 
-/// Reads both pipes in one task, and before each message all of the log that is there, so that lines that were
-/// written before a job's end are known when the end is.
+/// Reads both pipes in one task, and before each message everything that is in the log, so that lines written before a
+/// job's end are known when the end is.
 pub(super) struct Reader {
     pub(super) slot: usize,
     pub(super) events: mpsc::Sender<(usize, TrainerEvent)>,
     pub(super) log: Log,
     pub(super) gate: Option<Gate>,
-    /// Is told of the first message.
+    /// Is notified of the first message.
     pub(super) ready: Option<oneshot::Sender<()>>,
-    /// When a line of the log was last told as a sign of life.
+    /// When a log line was last reported as a sign of life.
     pub(super) alive_at: Option<Instant>,
     pub(super) weights: Option<AskedWeights>,
     pub(super) is_busy: Arc<AtomicBool>,
@@ -70,7 +69,7 @@ impl Reader {
         stderr: impl AsyncRead + Unpin,
         mut ended: oneshot::Receiver<()>,
     ) -> Vec<String> {
-        // When a process whose output is closed must have ended.
+        // The deadline of a process whose output is closed.
         let mut end_by = None;
         let mut stdout = Some(LineReader::new(stdout, LINE_BYTES_MAX));
         // Four bytes are the longest character of UTF-8.
@@ -89,7 +88,7 @@ impl Reader {
                         self.hear_log(&line);
                         log_lines += 1;
                         if log_lines == LOG_LINES_AT_ONCE_MAX {
-                            // With what it may read at once used up, it would find nothing in the other pipe.
+                            // With its cooperative budget used up, it would find nothing in the other pipe.
                             tokio::task::yield_now().await;
                         }
                     }
@@ -114,7 +113,7 @@ impl Reader {
         self.log.lines()
     }
 
-    /// Reads the log as far as it is written.
+    /// Reads what is in the log.
     async fn catch_up(&mut self, stderr: &mut Option<LineReader<impl AsyncRead + Unpin>>) {
         for _ in 0..LOG_LINES_AT_ONCE_MAX {
             tokio::select! {
@@ -129,17 +128,17 @@ impl Reader {
     }
 
     fn hear_log(&mut self, line: &[u8]) {
-        // Nobody counts the silence of one that was not adopted.
+        // No one counts the silence of a trainer that was not adopted.
         if self.gate.is_none() && self.alive_at.is_none_or(|at| at.elapsed() >= ALIVE_INTERVAL) {
             self.alive_at = Some(Instant::now());
-            // Where it finds no room, the session does not listen, and counts no silence.
+            // If there is no room, the session is not listening and counts no silence.
             let _ = self.events.try_send((self.slot, TrainerEvent::Alive));
         }
         tracing::debug!(slot = self.slot, "trainer: {}", String::from_utf8_lossy(line));
         self.log.push(line);
     }
 
-    /// False when nothing more is to be read.
+    /// False when there is nothing more to read.
     async fn hear(&mut self, line: Line) -> bool {
         let event = match line {
             Line::TooLong(_) => TrainerEvent::Broken {
@@ -154,7 +153,7 @@ impl Reader {
         self.deliver(event).await
     }
 
-    /// False when nothing more is to be read.
+    /// False when there is nothing more to read.
     async fn deliver(&mut self, event: TrainerEvent) -> bool {
         self.is_busy.store(true, Ordering::Relaxed);
         let event = self.with_weights(event).await;
@@ -163,7 +162,7 @@ impl Reader {
         goes_on
     }
 
-    /// Adds what a job that is done left. The trainer, which is idle then, waits for it.
+    /// Adds the weights of a job that is done. The trainer, which is idle then, waits for it.
     async fn with_weights(&self, mut event: TrainerEvent) -> TrainerEvent {
         if let TrainerEvent::Said { message: FromTrainer::Ended { id, outcome, .. }, weights, .. } =
             &mut event
@@ -174,11 +173,11 @@ impl Reader {
         event
     }
 
-    /// False when nothing more is to be read.
+    /// False when there is nothing more to read.
     async fn pass_on(&mut self, event: TrainerEvent) -> bool {
         let is_broken = matches!(event, TrainerEvent::Broken { .. });
         if let Some(Gate { first, adopted }) = self.gate.take() {
-            // Who does not wait for it any more does not adopt it either.
+            // Whoever no longer waits for it will not adopt it either.
             let _ = first.send(event.clone());
             if adopted.await.is_err() {
                 return false;
@@ -186,7 +185,7 @@ impl Reader {
         }
         let is_heard = self.events.send((self.slot, event)).await.is_ok() && !is_broken;
         if let Some(ready) = self.ready.take().filter(|_| is_heard) {
-            // Fails where the process is being given up.
+            // Only fails if the process is being given up.
             let _ = ready.send(());
         }
         is_heard
@@ -220,8 +219,8 @@ impl Reader {
     }
 }
 
-/// Whether a line is none that a trainer means for its worker, such as what a library prints: it belongs to the log. An
-/// object with a type does mean something, and is to be understood.
+/// Whether a line is not meant for the worker, such as a library's output: it belongs to the log. An object with a type
+/// is meant, and must be valid.
 fn is_foreign(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     !text.trim_start().starts_with('{') || !text.contains("\"type\"")
@@ -234,10 +233,10 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// The next line of a pipe that is open; waits for ever on one that is not.
+/// The next line of an open pipe; waits indefinitely on a closed one.
 async fn next_line(reader: &mut Option<LineReader<impl AsyncRead + Unpin>>) -> Option<Line> {
     match reader {
-        // A pipe that cannot be read is as good as closed.
+        // A pipe that cannot be read counts as closed.
         Some(reader) => reader.next().await.unwrap_or(None),
         None => std::future::pending().await,
     }

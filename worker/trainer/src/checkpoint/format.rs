@@ -1,6 +1,6 @@
 //! One checkpoint as a `.safetensors` file: the model's parameters under PyTorch's names, Adam's moments under
-//! `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, whose
-//! training it is, and a BLAKE3 hash over all of that.
+//! `adam.first.…` and `adam.second.…`, its step count, and in the metadata the position, the epochs so far, the
+//! identity of the training, and a BLAKE3 hash over all of that.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ use super::super::{
     training::{EpochRecord, Position, Snapshot},
 };
 
-/// Revision of this format. The first knew neither the validation loss nor what was classified rightly in training.
+/// Revision of this format. The first had neither the validation loss nor the training accuracy.
 const FORMAT: u32 = 2;
-/// Oldest revision that is read. What it does not know is not known of the epochs that it holds, either.
+/// Oldest revision that is read. What it lacks is unknown for its epochs.
 const FORMAT_MIN: u32 = 1;
-/// Revision of what an identity is made from: a checkpoint of an older format is of the same training.
+/// Revision of an identity: a checkpoint of an older format belongs to the same training.
 const IDENTITY_FORMAT: u32 = 1;
-/// Metadata entry with everything that is no tensor.
+/// Metadata entry with everything except tensors.
 const STATE: &str = "sweep.checkpoint";
 /// Metadata entry with the hash.
 const HASH: &str = "sweep.blake3";
@@ -31,10 +31,10 @@ const STEP: &str = "adam.step";
 /// Why a checkpoint is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Its bytes are not those that were written.
-    #[error("it is damaged ({0})")]
-    Damaged(String),
-    /// It is of another job, data set or version.
+    /// Its bytes differ from those that were written.
+    #[error("it is corrupt ({0})")]
+    Corrupt(String),
+    /// It belongs to another job, data set or version.
     #[error("it belongs to another training")]
     Foreign,
 }
@@ -49,7 +49,7 @@ struct State {
     loss_sum: f64,
     seconds: f64,
     records: Vec<(u32, f64, f64, f64)>,
-    /// Images of the epoch at hand classified rightly.
+    /// Images of the current epoch that were classified correctly.
     #[serde(default)]
     right: Option<i64>,
     /// Validation loss and training accuracy of each record.
@@ -57,20 +57,21 @@ struct State {
     more: Vec<(Option<f64>, Option<f64>)>,
 }
 
-/// What decides a training's numbers, as one hash: a checkpoint goes on only with the training it was taken of.
+/// One hash over everything that decides a training's results: a checkpoint is only used by the training it was taken
+/// from.
 pub fn identity(job: &TrainJob, dataset: &DatasetSpec, found: &DatasetSummary) -> String {
     let mut decides = serde_json::json!({
         "format": IDENTITY_FORMAT,
         "model": job.model,
-        // Maps of this type are sorted by name.
+        // This type of map is sorted by name.
         "parameters": job.parameters,
         "image_size": dataset.image_size,
         "val_fraction": dataset.val_fraction,
         "split_seed": dataset.split_seed,
         "content_hash": found.content_hash,
     });
-    // The hash is over all pictures: what another version cannot decode leaves other ones for training. Where none was left
-    // out, the identity is what it always was.
+    // The hash covers all pictures: a version that cannot decode the same ones trains on others. If none was left out,
+    // the identity stays as in older versions.
     if found.skipped_count > 0 {
         decides["skipped_count"] = found.skipped_count.into();
     }
@@ -98,7 +99,7 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
         tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         tensors.push((name, shape, bytes));
     }
-    // The order in which they are read back.
+    // The order in which they are read.
     tensors.sort_by(|one, other| one.0.cmp(&other.0));
     let mut views = Vec::with_capacity(tensors.len());
     for (name, shape, bytes) in &tensors {
@@ -111,35 +112,35 @@ pub fn encode(identity: &str, snapshot: &Snapshot) -> Result<Vec<u8>, TchError> 
     safetensors::serialize(views, Some(metadata)).map_err(|error| TchError::Convert(error.to_string()))
 }
 
-/// The training that a checkpoint holds, if it is the one of `identity` whose parameters have these shapes.
+/// The training that a checkpoint holds, if it is that of `identity` whose parameters have these shapes.
 ///
 /// # Errors
-/// It is damaged or foreign.
+/// It is corrupt or foreign.
 pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<Snapshot, Refusal> {
-    let damaged = |what: &dyn std::fmt::Display| Refusal::Damaged(what.to_string());
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
-    let metadata = header.metadata().as_ref().ok_or_else(|| damaged(&"it has no metadata"))?;
-    let entry = |name| metadata.get(name).ok_or_else(|| damaged(&format!("{name} is missing")));
+    let corrupt = |what: &dyn std::fmt::Display| Refusal::Corrupt(what.to_string());
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| corrupt(&error))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| corrupt(&error))?;
+    let metadata = header.metadata().as_ref().ok_or_else(|| corrupt(&"it has no metadata"))?;
+    let entry = |name| metadata.get(name).ok_or_else(|| corrupt(&format!("{name} is missing")));
     let mut views: Vec<(String, TensorView<'_>)> = file.tensors().into_iter().collect();
     views.sort_by(|one, other| one.0.cmp(&other.0));
     let state = entry(STATE)?;
     if *entry(HASH)? != hash(state, &views) {
-        return Err(damaged(&"its content is not what its hash says"));
+        return Err(corrupt(&"its content does not match its hash"));
     }
-    // Every byte is as it was written; what is left is whether it is ours.
-    let state: State = serde_json::from_str(state).map_err(|error| damaged(&error))?;
+    // Every byte is as it was written; it remains to check whether it is ours.
+    let state: State = serde_json::from_str(state).map_err(|error| corrupt(&error))?;
     if !(FORMAT_MIN..=FORMAT).contains(&state.format) || state.identity != identity {
         return Err(Refusal::Foreign);
     }
     let read = |name: &str, shape: &[i64]| {
-        let view = file.tensor(name).map_err(|error| damaged(&error))?;
+        let view = file.tensor(name).map_err(|error| corrupt(&error))?;
         let fits = view.dtype() == Dtype::F32
             && view.shape().iter().map(|extent| *extent as i64).eq(shape.iter().copied());
         if !fits {
-            return Err(damaged(&format!("the tensor {name} does not fit the model")));
+            return Err(corrupt(&format!("the tensor {name} does not fit the model")));
         }
-        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| damaged(&error))
+        Tensor::f_from_data_size(view.data(), shape, Kind::Float).map_err(|error| corrupt(&error))
     };
     let all = |prefix: &str| {
         let named = PARAMETER_NAMES.iter().zip(shapes);
@@ -156,7 +157,7 @@ pub fn decode(bytes: &[u8], identity: &str, shapes: &ParameterShapes) -> Result<
 
 fn position(state: &State) -> Position {
     let &State { epoch, images_done, loss_sum, seconds, right, .. } = state;
-    // Of an epoch that has not begun, it is known in every format.
+    // For an epoch that has not begun, it is known in every format.
     let right = right.or((images_done == 0).then_some(0));
     Position { epoch, images_done, loss_sum, right, seconds }
 }
@@ -169,7 +170,7 @@ fn records(state: &State) -> Vec<EpochRecord> {
     state.records.iter().zip(more).map(record).collect()
 }
 
-/// The bytes as the first format had them.
+/// The bytes in the first format.
 #[cfg(test)]
 pub(super) fn in_first_format(bytes: &[u8]) -> Vec<u8> {
     let (_, header) = SafeTensors::read_metadata(bytes).expect("it was encoded");

@@ -1,8 +1,8 @@
-//! Checkpoints: what it takes to go on with a training, kept where another worker finds it. `format` is one
-//! checkpoint as bytes, `store` where they lie, `policy` when they are due.
+//! Checkpoints: what is needed to continue a training, kept where another worker finds it. `format` is one checkpoint
+//! as bytes, `store` is where they are kept, `policy` says when they are due.
 //!
-//! A job's checkpoints lie under its key, named by how far they are. The newest two are kept, so that one which is
-//! torn leaves the one before; all are removed once the job is done.
+//! A job's checkpoints are stored under its key, named by their progress. The newest two are kept, in case one is torn;
+//! all are removed once the job is done.
 
 mod format;
 mod policy;

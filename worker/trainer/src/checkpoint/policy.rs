@@ -1,14 +1,14 @@
-//! When checkpoints are due: after so many epochs, or by time for jobs that do not say it.
+//! When checkpoints are due: every N epochs, or by time if the job does not say.
 
 use std::time::{Duration, Instant};
 
-/// Least time between two: what is trained in it is cheap to train again.
+/// Shortest time between two: less training than that is cheap to repeat.
 const INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Time in training for each of keeping: training is held up by a twentieth at most.
+/// Training time per time spent on checkpoints: they slow training by a twentieth at most.
 const TRAINING_PER_KEEPING: u32 = 20;
 
-/// Says when the next ones are due.
+/// Says when the next checkpoints are due.
 #[derive(Debug)]
 pub struct CheckpointPolicy {
     since: Instant,
@@ -16,13 +16,13 @@ pub struct CheckpointPolicy {
 }
 
 impl CheckpointPolicy {
-    /// Begins with a training.
+    /// Starts with a training.
     pub fn new(now: Instant) -> Self {
         Self { since: now, interval: INTERVAL_MIN }
     }
 
-    /// Whether a job with `epochs` behind it is to have a checkpoint, which wants one each `every_epochs` epochs, or by
-    /// time where that is 0.
+    /// Whether a job that has trained `epochs` epochs is due for a checkpoint: every `every_epochs` epochs, or by time
+    /// if that is 0.
     pub fn is_due(&self, every_epochs: u32, epochs: u32, now: Instant) -> bool {
         match every_epochs {
             0 => now.duration_since(self.since) >= self.interval,
@@ -30,7 +30,7 @@ impl CheckpointPolicy {
         }
     }
 
-    /// Checkpoints were kept, from `began` to `now`.
+    /// Notes that checkpoints were written from `began` to `now`.
     pub fn kept(&mut self, began: Instant, now: Instant) {
         self.since = now;
         self.interval = INTERVAL_MIN.max(now.duration_since(began) * TRAINING_PER_KEEPING);

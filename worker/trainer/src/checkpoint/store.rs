@@ -1,5 +1,5 @@
-//! Where checkpoints lie: a folder, S3, Google Cloud Storage or Azure, by URL. Writing happens beside the training;
-//! a write that fails costs no more than the work since the checkpoint before.
+//! Where checkpoints are kept: a folder, S3, Google Cloud Storage or Azure, by URL. They are written in the background;
+//! a failed write costs only the work since the checkpoint before.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,36 +16,34 @@ use super::{
 
 /// Checkpoints of a job that are kept: the newest, and one in case that is torn.
 const KEPT: usize = 2;
-/// Checkpoints of a job that are looked at; more are only there if somebody put them there.
+/// Checkpoints of a job that are examined; there are only more if someone put them there.
 const LOOKED_AT_MAX: usize = 8;
-/// Longest time that one write, or one look for a checkpoint, may take: 50 MB over a slow line.
+/// Longest time for one write or one lookup: 50 MB over a slow line.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often who waits for a write says that it does.
+/// How often a wait for a write gives a sign of life.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that may wait to be written: the checkpoints of a pack of twenty at the report's size.
 const WRITING_BYTES_MAX: usize = 1 << 30;
-/// Bytes of a checkpoint beside its tensors: the metadata, with a record for each epoch.
+/// Bytes of a checkpoint besides its tensors: the metadata, with a record for each epoch.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a place for checkpoints cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is not understood.
+    /// The URL is invalid.
     #[error(
         "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
     )]
     Url {
-        /// What was given.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
     Folder {
-        /// What was given.
         url: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The writer cannot be started.
@@ -59,13 +57,13 @@ pub struct CheckpointStore {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     root: Path,
-    /// The folder where they lie, where it is one.
+    /// The local folder, if it is one.
     local: Option<PathBuf>,
-    /// The writes that go on beside the training, the oldest first; at most one a job.
+    /// Writes in progress, the oldest first; at most one per job.
     writing: VecDeque<Writing>,
 }
 
-/// A write that goes on.
+/// A write in progress.
 #[derive(Debug)]
 struct Writing {
     key: String,
@@ -74,11 +72,10 @@ struct Writing {
 }
 
 impl CheckpointStore {
-    /// The place that `location` names, a folder or a URL. Credentials come from the cloud's own environment
-    /// variables.
+    /// The place that `location` names, a folder or a URL. Credentials come from the cloud's own environment variables.
     ///
     /// # Errors
-    /// It is not understood, or is a folder that cannot be made.
+    /// It is invalid, or a folder that cannot be created.
     pub fn open(location: &str) -> Result<Self, OpenError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -90,8 +87,8 @@ impl CheckpointStore {
         Ok(Self { runtime, store, root, local, writing: VecDeque::new() })
     }
 
-    /// Starts to write a checkpoint, after the one before of the same job has been written, and others where too many
-    /// wait. `waits` is called each second that this takes.
+    /// Starts to write a checkpoint, after the one before of the same job has been written, and others if too many
+    /// wait. Calls `waits` each second meanwhile.
     pub fn write(
         &mut self,
         plan: &CheckpointPlan,
@@ -109,7 +106,7 @@ impl CheckpointStore {
         }
         let (key, length) = (plan.key.clone(), bytes.len());
         let folder = self.folder(plan);
-        // By name, the checkpoint that is further comes later; of two that are as far, that of the later attempt.
+        // Names sort by progress, then by attempt.
         let name = format!("{epoch:010}-{images_done:012}-{:010}.safetensors", plan.attempt);
         let (store, place) = (Arc::clone(&self.store), folder.clone().join(name));
         let work = async move {
@@ -131,7 +128,7 @@ impl CheckpointStore {
         self.writing.push_back(Writing { key, bytes: length, task });
     }
 
-    /// Waits until what was written of a job is there, or has failed.
+    /// Waits until a job's write is finished or has failed.
     fn wait_for(&mut self, key: &str, waits: &mut dyn FnMut()) {
         if let Some(position) = self.writing.iter().position(|writing| writing.key == key)
             && let Some(own) = self.writing.remove(position)
@@ -141,7 +138,7 @@ impl CheckpointStore {
     }
 
     fn wait(&self, mut writing: Writing, waits: &mut dyn FnMut()) {
-        // It does not panic, and is not aborted before the process ends.
+        // The task does not panic, and is not aborted before the process ends.
         let mut ended =
             || self.runtime.block_on(async { tokio::time::timeout(WAIT_INTERVAL, &mut writing.task).await });
         while ended().is_err() {
@@ -149,14 +146,14 @@ impl CheckpointStore {
         }
     }
 
-    /// Waits until what was written is there, or has failed.
+    /// Waits until all writes are finished or have failed.
     pub fn flush(&mut self) {
         while let Some(writing) = self.writing.pop_front() {
             self.wait(writing, &mut || {});
         }
     }
 
-    /// The furthest whole checkpoint of a job; what is refused is told on standard error.
+    /// A job's last complete checkpoint; refused ones are reported on standard error.
     pub fn latest(
         &mut self,
         plan: &CheckpointPlan,
@@ -191,7 +188,7 @@ impl CheckpointStore {
         }
     }
 
-    /// Removes a job's checkpoints: it is done.
+    /// Removes a job's checkpoints, because it is done.
     pub fn remove(&mut self, plan: &CheckpointPlan) {
         self.wait_for(&plan.key, &mut || {});
         let folder = self.folder(plan);
@@ -209,7 +206,7 @@ impl CheckpointStore {
             Err(_) => terminal::say!("old checkpoints could not be removed in time"),
         }
         if let Some(folder) = torn {
-            // Its own folder and its sweep's, where nothing is left in them.
+            // Its own folder and its sweep's, if they are empty.
             let _ = std::fs::remove_dir(&folder);
             folder.parent().map(std::fs::remove_dir);
         }
@@ -223,12 +220,12 @@ impl CheckpointStore {
         shapes: &ParameterShapes,
     ) -> object_store::Result<Result<Snapshot, Refusal>> {
         if one.size > bytes_max {
-            return Ok(Err(Refusal::Damaged(format!("it has {} bytes", one.size))));
+            return Ok(Err(Refusal::Corrupt(format!("it has {} bytes", one.size))));
         }
         let bytes = match self.store.get(&one.location).await {
-            // Another attempt may remove it just now.
+            // Another attempt may just have removed it.
             Err(object_store::Error::NotFound { .. }) => {
-                return Ok(Err(Refusal::Damaged("it is gone".into())));
+                return Ok(Err(Refusal::Corrupt("it is gone".into())));
             }
             read => read?.bytes().await?,
         };
@@ -246,7 +243,7 @@ impl Drop for CheckpointStore {
     }
 }
 
-/// What lies in a folder, the least far first.
+/// The objects in a folder, by progress.
 async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Result<Vec<ObjectMeta>> {
     let mut found: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await?;
     found.retain(|one| one.location.extension() == Some("safetensors"));
@@ -254,7 +251,7 @@ async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Resu
     Ok(found)
 }
 
-/// Removes what writes left that a kill cut off: files that a listing does not show.
+/// Removes what killed writes left: files that a listing does not show.
 fn remove_torn(folder: &std::path::Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let is_torn = |path: &PathBuf| path.to_str().is_some_and(|path| path.contains(".safetensors#"));
@@ -305,6 +302,6 @@ mod tests {
         });
         let mut go_on = Some(go_on);
         store.wait(Writing { key: "a".into(), bytes: 1, task }, &mut || drop(go_on.take()));
-        assert!(go_on.is_none(), "it was written only once that was said");
+        assert!(go_on.is_none(), "the write only ended after the signs of life");
     }
 }

@@ -166,7 +166,7 @@ fn some_bytes(data: &TrainingData, batches: usize) -> Vec<u8> {
 }
 
 #[test]
-fn no_damaged_byte_is_believed() {
+fn no_corrupt_byte_is_believed() {
     let data = easy_data(16);
     let shapes = shapes(&data);
     let whole = some_bytes(&data, 3);
@@ -175,12 +175,12 @@ fn no_damaged_byte_is_believed() {
     // Every byte of the header, and bytes all over the tensors.
     let places = (0..header).chain((header..whole.len()).step_by(997)).chain([whole.len() - 1]);
     for place in places {
-        let mut damaged = whole.clone();
-        damaged[place] ^= 0x10;
-        let Err(refusal) = decode(&damaged, &own_identity(), &shapes) else {
+        let mut corrupt = whole.clone();
+        corrupt[place] ^= 0x10;
+        let Err(refusal) = decode(&corrupt, &own_identity(), &shapes) else {
             panic!("a flipped bit of byte {place} is not noticed");
         };
-        assert!(matches!(refusal, Refusal::Damaged(_)), "{place}: {refusal}");
+        assert!(matches!(refusal, Refusal::Corrupt(_)), "{place}: {refusal}");
     }
     for length in (0..header).step_by(7).chain([header, header + 100, whole.len() - 1]) {
         assert!(decode(&whole[..length], &own_identity(), &shapes).is_err(), "cut at {length}");
@@ -210,7 +210,7 @@ fn only_the_trainings_own_checkpoint_is_used() {
         assert_eq!(decode(&bytes, &other, &shapes(&data)).unwrap_err(), Refusal::Foreign);
     }
     let smaller = model::parameter_shapes(8, 2);
-    assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Damaged(_))));
+    assert!(matches!(decode(&bytes, &own_identity(), &smaller), Err(Refusal::Corrupt(_))));
 }
 
 fn store(folder: &TempDir) -> CheckpointStore {

@@ -35,7 +35,7 @@ pub(super) struct RawAxis {
 }
 
 impl RawParameters {
-    /// Puts what `top` says over what this says; conditions stay where `top` has none.
+    /// Overrides this with what `top` says; conditions stay where `top` has none.
     pub(super) fn overlay(&mut self, top: Self) {
         for axis in top.0 {
             match self.0.iter_mut().find(|below| below.name == axis.name) {
@@ -57,7 +57,7 @@ impl RawParameters {
 /// Reads parameters whose names begin with `prefix`.
 pub(super) struct ParametersSeed<'a> {
     pub(super) known: Known<'a>,
-    /// Empty, or a name with a dot behind it.
+    /// Empty, or a name followed by a dot.
     pub(super) prefix: String,
 }
 
@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for ParametersSeed<'_> {
     }
 }
 
-/// Whether two names cannot stand together: they are the same, or one is the group of the other.
+/// Whether two names exclude each other: they are equal, or one is the group of the other.
 fn collide(one: &str, other: &str) -> bool {
     let is_group =
         |group: &str, name: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
@@ -105,7 +105,7 @@ fn collide(one: &str, other: &str) -> bool {
 
 fn collision(one: &str, other: &str) -> String {
     if one == other {
-        return format!("the parameter `{one}` stands twice");
+        return format!("the parameter `{one}` is listed twice");
     }
     let (group, name) = if one.len() < other.len() { (one, other) } else { (other, one) };
     format!("`{group}` is a parameter and also the group of `{name}`; rename one of them")
@@ -255,7 +255,7 @@ impl<'de> DeserializeSeed<'de> for CountSeed {
     }
 }
 
-/// What a file says of one parameter.
+/// What a file says about one parameter.
 struct Fields<'a> {
     known: Known<'a>,
     parameter: Cow<'a, ManifestParameter>,
@@ -272,7 +272,7 @@ struct Fields<'a> {
 
 const KEYS: [&str; 10] =
     ["value", "values", "min", "max", "count", "scale", "q", "distribution", "when", "parameters"];
-/// W&B's keys of distributions that a grid cannot have.
+/// W&B's keys for distributions that a grid cannot have.
 const DRAWN: [&str; 6] = ["mu", "sigma", "probabilities", "a", "b", "alpha"];
 
 impl<'a> Fields<'a> {
@@ -357,7 +357,7 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
         let parameter = &*self.parameter;
         match key {
             "value" | "values" if self.listed.is_some() => {
-                return Err(A::Error::custom(format!("`{}` gives its values twice", parameter.name)));
+                return Err(A::Error::custom(format!("`{}` has its values twice", parameter.name)));
             }
             "value" => self.listed = Some(vec![map.next_value_seed(ValueSeed(parameter))?]),
             "values" => self.listed = Some(map.next_value_seed(ValuesSeed(parameter))?),

@@ -1,17 +1,17 @@
-//! From what a file says to what it means: what it leaves out is filled in, and what its keys say together is checked.
+//! From what a file says to what it means: fills in what the file leaves out, and checks keys against each other.
 
 use std::sync::Arc;
 
-use terms::manifest::{DatasetKind, Manifest};
+use terms::manifest::DatasetKind;
 
 use super::{
     super::{
-        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Objective, Program, Resources,
-        Specification, Trainable, limits,
+        Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Models, Objective, Program,
+        Resources, Specification, Trainable, limits, models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    known::usual_model,
     raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+    suggestion::suggestion,
 };
 use crate::space::{Axis, Conditions, PartialPoint};
 
@@ -20,7 +20,7 @@ const IMAGE_SIZE_DEFAULT: u32 = 128;
 /// The report's share of validation images.
 const VAL_FRACTION_DEFAULT: f64 = 0.2;
 
-/// What is wrong across keys, and the top-level key to blame.
+/// What is wrong across keys, and the top-level key that the message names.
 pub(super) struct Problem {
     pub(super) section: Option<&'static str>,
     pub(super) message: String,
@@ -38,9 +38,9 @@ impl Problem {
 }
 
 /// The specification that a file stands for.
-pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
+pub(super) fn build(mut raw: RawFile, models: &Models) -> Result<Specification, Problem> {
     let mut notes: Vec<String> = raw.unused.iter().map(|key| format!("`{key}` is not used here")).collect();
-    let trainable = trainable(&mut raw)?;
+    let trainable = trainable(&mut raw, models)?;
     let name = match raw.name.take().or_else(|| usual_name(&trainable)) {
         Some(name) => name,
         None => return Err(Problem::missing("the key `name` is missing; add `name: my-sweep`")),
@@ -50,7 +50,7 @@ pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
             Some(images(raw.dataset.unwrap_or_default())?)
         }
         _ => {
-            no_dataset(raw.dataset.as_ref())?;
+            no_dataset(&trainable, raw.dataset.as_ref())?;
             None
         }
     };
@@ -78,12 +78,14 @@ pub(super) fn build(mut raw: RawFile) -> Result<Specification, Problem> {
 }
 
 /// What is swept: a model or a program, never both.
-fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
+fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
     let (program, command) = (raw.program.take(), raw.command.take());
     let execution = raw.execution.get_or_insert_default();
     if program.is_none() && command.is_none() {
-        let model = raw.model.take();
-        let model = model.unwrap_or_else(|| Trainable::Model(Arc::new(Manifest::clone(usual_model()))));
+        let model = Trainable::Model(match raw.model.take() {
+            None => usual_model().clone(),
+            Some(name) => models.get(&name).ok_or_else(|| unknown_model(&name, models))?.clone(),
+        });
         return only_of_models(&model, execution, raw.metrics.is_some()).map(|()| model);
     }
     if raw.model.is_some() {
@@ -121,7 +123,20 @@ fn trainable(raw: &mut RawFile) -> Result<Trainable, Problem> {
     })))
 }
 
-/// Refuses what only programs have.
+/// A model that is not there: which there are, and how others come to be known.
+fn unknown_model(name: &str, models: &Models) -> Problem {
+    let names = models.names();
+    let hint = suggestion(name, names.iter().copied());
+    let message = format!(
+        "there is no model `{name}` here, only {}{hint}; a coordinator knows the models of the workers that are connected \
+         (`sweep-worker start --trainer COMMAND`), and of others what --manifest FILE says, which `sweep-worker describe --trainer \
+         COMMAND` prints",
+        names.join(", ")
+    );
+    Problem::of("model", message)
+}
+
+/// Refuses keys that only programs have.
 fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool) -> Result<(), Problem> {
     let name = model.name();
     let refused = [
@@ -144,7 +159,7 @@ fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool
     Ok(())
 }
 
-/// What a sweep of a program is called where the file does not say.
+/// The name of a sweep of a program where the file gives none.
 fn usual_name(trainable: &Trainable) -> Option<String> {
     let program = trainable.program()?.program.as_deref()?;
     let name = std::path::Path::new(program).file_stem()?.to_str()?;
@@ -158,7 +173,8 @@ fn images(raw: RawDataset) -> Result<DatasetSpecification, Problem> {
         )
     })?;
     if raw.val_path.is_some() && raw.val_fraction.is_some() {
-        let message = "`val_path` names the validation set, so `val_fraction` has nothing to hold out; remove one of them";
+        let message =
+            "`val_path` names the validation set, so `val_fraction` has no effect; remove one of them";
         return Err(Problem::of("dataset", message));
     }
     Ok(DatasetSpecification {
@@ -170,18 +186,22 @@ fn images(raw: RawDataset) -> Result<DatasetSpecification, Problem> {
     })
 }
 
-fn no_dataset(raw: Option<&RawDataset>) -> Result<(), Problem> {
-    match raw {
-        None => Ok(()),
-        Some(_) => Err(Problem::of(
+fn no_dataset(trainable: &Trainable, raw: Option<&RawDataset>) -> Result<(), Problem> {
+    match (raw, trainable) {
+        (None, _) => Ok(()),
+        (Some(_), Trainable::Program(_)) => Err(Problem::of(
             "dataset",
             "a program finds its data by itself; remove `dataset` (and --dataset) and tell it the path by a parameter, as in \
              `parameters: {data: {value: /data/train}}`",
         )),
+        (Some(_), Trainable::Model(model)) => Err(Problem::of(
+            "dataset",
+            format!("the model {} takes no data set; remove `dataset` (and --dataset)", model.name),
+        )),
     }
 }
 
-/// A model's parameters in its order, defaults where the file says nothing; a program's in the order of the file.
+/// A model's parameters in its order, with defaults where the file says nothing; a program's in the order of the file.
 fn axes(trainable: &Trainable, given: RawParameters) -> Result<Vec<Axis>, Problem> {
     let of = |raw: RawAxis| Axis { name: raw.name, values: raw.values, when: raw.when.unwrap_or_default() };
     let mut given: Vec<Axis> = given.0.into_iter().map(of).collect();
@@ -208,7 +228,7 @@ fn checked_conditions(axes: Vec<Axis>) -> Result<Vec<Axis>, Problem> {
     }
 }
 
-/// Whether the points name parameters that there are, and each point of `include` all that it must.
+/// Checks that the points name existing parameters, and each point of `include` all that it must.
 fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint]) -> Result<(), Problem> {
     let is_there = |name: &str| axes.iter().any(|axis| *axis.name == *name);
     for (section, points) in [("exclude", exclude), ("include", include)] {
@@ -217,7 +237,7 @@ fn check_points(axes: &[Axis], exclude: &[PartialPoint], include: &[PartialPoint
             return Err(Problem::of(section, format!("`{name}` is not one of the `parameters`")));
         }
     }
-    // The same check as of the axes themselves, which have passed it.
+    // The axes have passed this check already.
     let conditions = Conditions::new(axes).unwrap_or_default();
     for (position, point) in include.iter().enumerate() {
         let values = crate::space::completed(axes, &conditions, point);

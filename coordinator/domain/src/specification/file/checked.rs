@@ -10,7 +10,7 @@ use terms::ParameterValue;
 
 /// Reads a scalar and checks it.
 pub(super) struct Checked<'a, F> {
-    /// What would be right.
+    /// What would be right, for the error message.
     pub(super) expected: &'a str,
     /// The value in its own type; none where it is wrong.
     pub(super) check: F,
@@ -68,11 +68,10 @@ impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for Checked<'_, F> {
     }
 }
 
-/// A limit that a file may set or lift: the outer one is none where the file says nothing, the inner one where it says
-/// `none` or nothing behind the colon.
+/// A limit that a file may set or lift: the outer option is none where the file says nothing, the inner one where it
+/// says `none` or nothing after the colon.
 pub(super) type Limit<T> = Option<Option<T>>;
 
-/// Reads a limit.
 pub(super) struct CheckedLimit<'a, F>(pub(super) Checked<'a, F>);
 
 impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<'_, F> {
@@ -111,7 +110,7 @@ impl<F: FnOnce(ParameterValue) -> Option<T>, T> Visitor<'_> for CheckedLimit<'_,
     }
 }
 
-/// A value that `check` takes.
+/// A value that `check` accepts.
 pub(super) fn checked<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     expected: &str,
@@ -120,7 +119,7 @@ pub(super) fn checked<'de, D: Deserializer<'de>, T>(
     deserializer.deserialize_any(Checked { expected, check })
 }
 
-/// Text as it stands in the file: `007` and `1.0` are no numbers here, and `yes` and `null` are words.
+/// Text as written in the file: `007` and `1.0` stay text here, and so do `yes` and `null`.
 pub(super) fn text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     expected: &str,
@@ -133,7 +132,7 @@ pub(super) fn text<'de, D: Deserializer<'de>, T>(
     deserializer.deserialize_str(Checked { expected, check })
 }
 
-/// A whole number, also one that is written as `32.0` or `1e2`.
+/// A whole number, also one written as `32.0` or `1e2`.
 pub(super) fn integer<T: TryFrom<i64>>(value: &ParameterValue) -> Option<T> {
     T::try_from(value.whole()?).ok()
 }

@@ -1,4 +1,4 @@
-//! What is said of a program: its command, its files, its environment and where its metrics come from.
+//! The keys of a program: its command, its files, its environment and where its metrics come from.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,7 +15,7 @@ const ARGUMENTS_MAX: usize = 1_000;
 const ARGUMENT_BYTES_MAX: usize = 10_000;
 /// Most entries of `files`: each may be a glob.
 const FILES_MAX: usize = 100;
-/// Longest path or glob, in bytes: what Linux opens.
+/// Longest path or glob, in bytes: the limit of Linux.
 const PATH_BYTES_MAX: usize = 4_096;
 /// Most variables of `env`.
 const VARIABLES_MAX: usize = 100;
@@ -23,10 +23,10 @@ const VARIABLES_MAX: usize = 100;
 const VARIABLE_BYTES_MAX: usize = 10_000;
 /// Longest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 10_000;
-/// Memory of a compiled pattern, in bytes. Those that need more are repetitions of repetitions.
+/// Memory of a compiled pattern, in bytes. Only nested repetitions need more.
 const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
 
-/// What may stand between `${` and `}` of a command, next to `envvar:NAME`; W&B's names and one of our own.
+/// What may stand between `${` and `}` of a command, besides `envvar:NAME`; W&B's names and one of our own.
 const MACROS: [&str; 12] = [
     "env",
     "interpreter",
@@ -42,7 +42,7 @@ const MACROS: [&str; 12] = [
     "args_json_file",
 ];
 
-/// A text that `check` takes or explains.
+/// A text that `check` accepts, or else explains.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $expected:expr, $check:expr;)+) => {$(
         $(#[$doc])*
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
-/// Reads the arguments, so that what is wrong is reported with its place.
+/// Reads the arguments, so that an error is reported with its place.
 struct CommandVisitor;
 
 impl<'de> Visitor<'de> for CommandVisitor {
@@ -141,7 +141,7 @@ impl<'de> Deserialize<'de> for Files {
     }
 }
 
-/// Whether all macros of an argument are known, where `$${` stands for `${` itself.
+/// Checks that all macros of an argument are known, where `$${` stands for `${` itself.
 fn check_macros(argument: &str) -> Result<(), String> {
     let mut rest = argument;
     while let Some(at) = rest.find("${") {
@@ -159,7 +159,7 @@ fn check_macros(argument: &str) -> Result<(), String> {
         if !is_known {
             let hint = super::suggestion::suggestion(name, MACROS);
             return Err(format!(
-                "`${{{name}}}` is no macro; there are {} and envvar:NAME; write `$${{` for a `${{` of your own{hint}",
+                "`${{{name}}}` is not a macro; there are {} and envvar:NAME; write `$${{` for a `${{` of your own{hint}",
                 MACROS.join(", ")
             ));
         }
@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for Pattern {
         let pattern = pattern.ok_or_else(|| D::Error::custom(format!("expected {expected}")))?;
         let regex = regex::RegexBuilder::new(&pattern).size_limit(PATTERN_COMPILED_BYTES_MAX).build();
         let regex = regex.map_err(|error| {
-            // Its lines before the last draw the place.
+            // The lines before the last only point at the place.
             let error = error.to_string();
             let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
             D::Error::custom(format!("expected {expected}, but this one cannot be read: {why}"))
@@ -219,7 +219,7 @@ impl<'de> Visitor<'de> for VariablesVisitor {
             }
             let Value(value) = map.next_value()?;
             if variables.insert(name.clone(), value).is_some() {
-                return Err(A::Error::custom(format!("the variable `{name}` stands twice")));
+                return Err(A::Error::custom(format!("the variable `{name}` is listed twice")));
             }
             if variables.len() > VARIABLES_MAX {
                 return Err(A::Error::custom(format!("there are more than {VARIABLES_MAX} variables")));
@@ -233,7 +233,7 @@ impl<'de> Visitor<'de> for VariablesVisitor {
 fn reserved(name: &str) -> Option<String> {
     if name.starts_with("SWEEP_") {
         return Some(format!(
-            "`{name}` cannot be set: variables that begin with SWEEP_ are what sweep itself tells programs"
+            "`{name}` cannot be set: variables that begin with SWEEP_ are those that sweep itself sets for programs"
         ));
     }
     (name == "CUDA_VISIBLE_DEVICES").then(|| {

@@ -1,8 +1,9 @@
-//! How deep a YAML text nests, found in one pass before it is parsed: the parser's time grows with the product of length
-//! and depth, so that 200 KB of `[` would take it seconds. The pass follows the rules by which the parser's scanner tells
-//! brackets of a structure from those in quotes, comments and plain text; of text that is no YAML it may see too many.
+//! How deep a YAML text nests, found in one pass before it is parsed: the parser's time grows with the product of
+//! length and depth, so that 200 KB of `[` would take it seconds. The pass follows the rules by which the parser's
+//! scanner tells brackets of a structure from those in quotes, comments and plain text. For invalid YAML it may
+//! overestimate.
 
-/// Deepest nesting of a sweep file. The deepest key that there is, a value of a point of `exclude`, is the fourth level.
+/// Deepest nesting of a sweep file. The deepest valid key, a value of a point of `exclude`, is at the fourth level.
 pub(super) const DEPTH_MAX: usize = 32;
 
 /// How long a key on one line may be before its colon, in characters; YAML's own bound.
@@ -19,7 +20,7 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-/// A place where a key may begin whose colon has not come yet.
+/// A place where a key may begin, until its colon comes.
 #[derive(Clone, Copy)]
 struct Key {
     at: usize,
@@ -35,13 +36,13 @@ struct Scan {
     line: usize,
     /// From 0, in characters.
     column: usize,
-    /// Columns of the block collections that are open.
+    /// Columns of the open block collections.
     indents: Vec<usize>,
-    /// Brackets and braces that are open.
+    /// How many brackets and braces are open.
     flow: usize,
     /// Whether a key may begin here.
     key_allowed: bool,
-    /// Outside of brackets.
+    /// The key that may begin outside of brackets.
     key: Option<Key>,
 }
 
@@ -67,7 +68,7 @@ impl Scan {
         }
     }
 
-    /// The character `ahead` of this one. The parser takes a zero for the end, too.
+    /// The character `ahead` positions further. The parser also takes a zero for the end.
     fn peek(&self, ahead: usize) -> Option<char> {
         self.text.get(self.at + ahead).copied().filter(|c| *c != '\0')
     }
@@ -76,7 +77,7 @@ impl Scan {
         self.peek(ahead).is_some_and(test)
     }
 
-    /// Whether a blank, a line's end or the text's end comes.
+    /// Whether a blank, a line's end or the text's end is next.
     fn ends_at(&self, ahead: usize) -> bool {
         self.peek(ahead).is_none_or(|c| is_blank(c) || is_break(c))
     }
@@ -104,7 +105,7 @@ impl Scan {
         }
     }
 
-    /// Passes over one token; false at the end.
+    /// Skips one token; false at the end.
     fn token(&mut self) -> bool {
         self.skip_to_token();
         let Some(c) = self.peek(0) else { return false };
@@ -198,7 +199,7 @@ impl Scan {
         self.column == 0 && (all('-') || all('.')) && self.ends_at(3)
     }
 
-    /// What begins here is a key if a colon follows it.
+    /// Notes that what begins here is a key if a colon follows it.
     fn begin_key(&mut self) {
         if self.key_allowed && self.flow == 0 {
             self.key = Some(Key { at: self.at, line: self.line, column: self.column });
@@ -206,7 +207,7 @@ impl Scan {
         self.key_allowed = false;
     }
 
-    /// A list or a mapping begins at this column, or goes on.
+    /// Begins or continues a list or a mapping at this column.
     fn open_block(&mut self, column: usize) {
         if self.flow == 0 {
             if self.indents.last().is_none_or(|indent| *indent < column) {
@@ -258,7 +259,7 @@ impl Scan {
                 break;
             }
             while self.is_at(0, |c| is_blank(c) || is_break(c)) {
-                // The line's end is behind the text: a key may follow.
+                // The line has ended: a key may follow.
                 self.key_allowed |= self.is_at(0, is_break);
                 self.step();
             }
@@ -268,7 +269,7 @@ impl Scan {
         }
     }
 
-    /// The text below `|` or `>`: all lines that are indented far enough.
+    /// The text below `|` or `>`: all lines with enough indentation.
     fn block_scalar(&mut self) {
         self.key = None;
         self.key_allowed = true;
@@ -298,7 +299,7 @@ impl Scan {
         }
     }
 
-    /// Passes over empty lines and the next line's indentation, at most `indent`; where that is 0, finds it.
+    /// Skips empty lines and the next line's indentation, at most `indent`; where that is 0, determines it.
     fn indentation(&mut self, indent: &mut usize) {
         let mut widest = 0;
         loop {
@@ -357,7 +358,7 @@ mod tests {
             (format!("# {many}\na: 1"), 1),
             (format!("a: x{many}\n  {many}\nb: don't"), 1),
             (format!("a: |\n  {many}\n\n  - - -\nb: [1]"), 2),
-            // A list that is not indented further than its key counts with it.
+            // A list that is not indented further than its key is one level with it.
             (format!("a:\n- >-\n  {many}\n- 1"), 1),
             (format!("? {many}{}\n: 1", "]".repeat(100)), 101),
             ("a: {b: [1, {c: d}]}".to_owned(), 4),
@@ -403,8 +404,8 @@ mod tests {
         ) {
             let text = pieces.concat();
             if let Ok(value) = serde_yaml::from_str::<Value>(&text) {
-                // One bracket or indentation may stand for two levels, as a pair in a list or a list that is not indented
-                // does, and what is a key is one level deeper.
+                // One bracket or indentation may stand for two levels (a pair in a list, or a list without
+                // indentation), and a key is one level deeper.
                 prop_assert!(2 * seen(&text) + 1 >= parsed(&value), "{:?}: {} of {}", text, seen(&text), parsed(&value));
             }
         }

@@ -1,4 +1,4 @@
-//! W&B's `distribution`, as far as a grid can have it.
+//! W&B's `distribution`, as far as a grid supports it.
 
 use serde::Deserialize;
 
@@ -29,12 +29,12 @@ pub(super) enum Distribution {
 }
 
 impl Distribution {
-    /// How the values lie where the file says nothing else.
+    /// The scale of the values where the file says nothing else.
     pub(super) fn scale(self) -> Option<Scale> {
         (self == Self::LogUniformValues).then_some(Scale::Log)
     }
 
-    /// Whether a grid can have it of the parameter `name`.
+    /// Whether a grid supports it for the parameter `name`.
     pub(super) fn check(
         self,
         name: &str,

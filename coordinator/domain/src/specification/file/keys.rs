@@ -1,4 +1,4 @@
-//! Mappings with known keys, where what a key's value must be depends on what is swept.
+//! Mappings with known keys, where the valid values of a key depend on what is swept.
 
 use std::fmt;
 
@@ -6,23 +6,22 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
 /// A mapping that is read key by key.
 pub(super) trait Section<'de> {
-    /// What comes of it.
+    /// The result of reading it.
     type Output;
 
-    /// What would be right in place of something that is no mapping.
+    /// What would be right instead of something that is not a mapping.
     fn expecting(&self) -> &str;
 
-    /// The key of this name, or what is said of an unknown one.
+    /// The key of this name, or the message about an unknown one.
     fn key(&self, name: &str) -> Result<&'static str, String>;
 
-    /// Reads the value of a key, which [`Self::key`] gave.
+    /// Reads the value of a key, which [`Self::key`] returned.
     fn read<A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error>;
 
-    /// What comes of all keys together, or what is wrong across them.
+    /// The result of all keys together, or what is wrong across them.
     fn finish(self) -> Result<Self::Output, String>;
 }
 
-/// Reads a section.
 pub(super) struct Read<S>(pub(super) S);
 
 impl<'de, S: Section<'de>> DeserializeSeed<'de> for Read<S> {
@@ -78,7 +77,7 @@ impl<'de, S: Section<'de>> Visitor<'de> for Key<'_, S> {
     }
 }
 
-/// The one of `known` called `name`, or what is said of an unknown one.
+/// The one of `known` called `name`, or the message about an unknown one.
 pub(super) fn known_key(
     name: &str,
     known: impl IntoIterator<Item = &'static str> + Clone,

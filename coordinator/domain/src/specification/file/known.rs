@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use terms::manifest::{
-    InPack, Manifest, ManifestParameter, ParameterKind, Scale, builtin, builtins, check_parameter_name,
-};
+use terms::manifest::{InPack, Manifest, ManifestParameter, ParameterKind, Scale, check_parameter_name};
 
-use super::{super::Trainable, suggestion::suggestion};
+use super::{
+    super::{Models, Trainable, models::usual_model},
+    suggestion::suggestion,
+};
 use crate::space::Name;
 
 /// What a file may name.
@@ -14,7 +15,7 @@ use crate::space::Name;
 pub(super) enum Known<'a> {
     /// The parameters of a model.
     Model(&'a Manifest),
-    /// Parameters of any name; those that the file below has.
+    /// Parameters of any name; those listed are in the file that is overridden.
     Program(&'a [Name]),
 }
 
@@ -22,12 +23,12 @@ impl<'a> Known<'a> {
     /// What a sweep of `trainable` may name.
     pub(super) fn of(trainable: &'a Trainable) -> Self {
         match trainable {
-            Trainable::Model(manifest) => Self::Model(manifest),
+            Trainable::Model(model) => Self::Model(model),
             Trainable::Program(_) => Self::Program(&[]),
         }
     }
 
-    /// The parameter `name`, or which there are.
+    /// The parameter `name`, or a message that lists the known ones.
     pub(super) fn parameter(self, name: &str) -> Result<Cow<'a, ManifestParameter>, String> {
         match self {
             Self::Model(manifest) => manifest.parameter(name).map(Cow::Borrowed).ok_or_else(|| {
@@ -48,7 +49,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The names of the parameters that there are.
+    /// The names of the known parameters.
     pub(super) fn names(self) -> Vec<&'a str> {
         match self {
             Self::Model(manifest) => {
@@ -67,11 +68,6 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The model where a file names none.
-pub(super) fn usual_model() -> &'static Manifest {
-    builtins().first().expect("there is a built-in model")
-}
-
 /// The keys of a file that say what is swept.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(super) struct Head {
@@ -81,7 +77,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// What a text and what is set over it say. Of what cannot be read, the second reading reports the place.
+    /// What a text and its overrides say. Anything unreadable is left to the second reading, which reports the place.
     pub(super) fn read(text: &str, overrides: &[String]) -> Self {
         let mut head: Self = serde_yaml::from_str(text).unwrap_or_default();
         for (key, value) in overrides.iter().filter_map(|set| set.split_once('=')) {
@@ -95,12 +91,28 @@ impl Head {
         head
     }
 
-    /// What the file may name.
-    pub(super) fn known(&self) -> Known<'static> {
-        if self.program.is_some() || self.command.is_some() {
+    /// What the file may name. Of a model that is not there, all is taken: that it is not there is what is wrong.
+    pub(super) fn known<'a>(&self, models: &'a Models) -> Known<'a> {
+        if self.is_of_program() {
             return Known::Program(&[]);
         }
-        let model = self.model.as_ref().and_then(serde_yaml::Value::as_str).and_then(builtin);
-        Known::Model(model.unwrap_or_else(usual_model))
+        match self.model() {
+            None => Known::Model(usual_model()),
+            Some(name) => models.get(name).map_or(Known::Program(&[]), |model| Known::Model(model)),
+        }
+    }
+
+    /// Whether a model is swept that is not there.
+    pub(super) fn lacks_model(&self, models: &Models) -> bool {
+        !self.is_of_program() && self.model().is_some_and(|name| models.get(name).is_none())
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_ref().and_then(serde_yaml::Value::as_str)
+    }
+
+    /// Whether a program is swept.
+    pub(super) fn is_of_program(&self) -> bool {
+        self.program.is_some() || self.command.is_some()
     }
 }

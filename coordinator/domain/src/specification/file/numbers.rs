@@ -9,7 +9,7 @@ use super::{
     checked::{Checked, CheckedLimit, Limit},
 };
 
-/// What a file says of the numbers of a section: by key the number, or none where the file lifts it.
+/// The numbers of a section that a file sets, by key; none where the file lifts one.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(BTreeMap<&'static str, Option<u64>>);
 
@@ -28,12 +28,12 @@ impl Numbers {
         Ok(())
     }
 
-    /// Puts what `top` says over what this says.
+    /// Overrides this with what `top` says.
     pub(super) fn overlay(&mut self, top: Self) {
         self.0.extend(top.0);
     }
 
-    /// The keys of `table` that the file has and that programs decide for themselves.
+    /// The first key of `table` that the file sets although programs decide it themselves.
     pub(super) fn of_models<T>(&self, table: &'static [NumberKey<T>]) -> Option<&'static str> {
         let has = |number: &&NumberKey<T>| number.is_of_models && self.0.contains_key(number.name);
         table.iter().find(has).map(|number| number.name)

@@ -1,4 +1,4 @@
-//! `KEY=VALUE`, as `--set` has it: a small sweep file of its own, laid over the other one.
+//! `KEY=VALUE`, as in `--set`: a small sweep file of its own, which overrides the other one.
 
 use serde::de::DeserializeSeed;
 
@@ -10,7 +10,7 @@ use super::{
     suggestion::{suggestion, suggestion_for},
 };
 
-/// Most overrides of a file: several for each key that there is.
+/// Most overrides of a file: several for each key.
 const OVERRIDES_MAX: usize = 1_000;
 /// Longest key, in bytes, and most parts between its dots: `parameters.learning_rate.count` has three.
 const KEY_BYTES_MAX: usize = 100;
@@ -26,12 +26,12 @@ const TEXT_KEYS: [&str; 8] = [
     "metrics.csv",
     "metrics.pattern",
 ];
-/// Likewise of all keys that begin so.
+/// Likewise for all keys that begin like this.
 const TEXT_KEYS_BEGIN: &str = "execution.env.";
-/// Sections whose keys are searched for what a key without one meant.
+/// Sections in which a key without a section is looked up, for a suggestion.
 const SECTIONS: [&str; 5] = ["execution", "dataset", "metric", "metrics", "resources"];
 
-/// All of `overrides`, in their order.
+/// All of `overrides`, in order.
 pub(super) fn read_overrides(
     overrides: &[String],
     known: Known<'_>,
@@ -39,7 +39,7 @@ pub(super) fn read_overrides(
     let count = overrides.len();
     if count > OVERRIDES_MAX {
         let message = format!(
-            "{count} values are set, more than the {OVERRIDES_MAX} that may be; edit the file instead"
+            "there are {count} overrides, but at most {OVERRIDES_MAX} are allowed; edit the file instead"
         );
         return Err(SpecificationError::new(&message));
     }
@@ -96,7 +96,7 @@ fn document(key: &str, value: &str, known: Known<'_>) -> Result<String, String> 
     }
 }
 
-/// What the parser says of an override, and what was perhaps meant.
+/// What the parser says about an override, and what was perhaps meant.
 fn explained(key: &str, value: &str, known: Known<'_>, error: &serde_yaml::Error) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message);
@@ -117,7 +117,7 @@ fn explained(key: &str, value: &str, known: Known<'_>, error: &serde_yaml::Error
     }
 }
 
-/// The parts of a key, in which the name of a parameter that the file has is one part, dots or not.
+/// The parts of a key, in which a parameter's name from the file is one part, even with dots.
 fn parts<'k>(key: &'k str, known: Known<'_>) -> Vec<&'k str> {
     let Some(rest) = key.strip_prefix("parameters.") else { return key.split('.').collect() };
     let names = known.names();
@@ -127,7 +127,7 @@ fn parts<'k>(key: &'k str, known: Known<'_>) -> Vec<&'k str> {
     ["parameters", name].into_iter().chain(below.split('.').filter(|part| !part.is_empty())).collect()
 }
 
-/// A mapping for each part of the key, one in the other.
+/// A mapping for each part of the key, each inside the one before.
 fn nested(parts: &[&str], value: &str) -> String {
     let mut yaml = String::new();
     for (depth, part) in parts.iter().enumerate() {
@@ -143,7 +143,7 @@ fn nested(parts: &[&str], value: &str) -> String {
     yaml
 }
 
-/// Text in double quotes, in which nothing means anything to YAML.
+/// Text in double quotes, in which nothing has a meaning in YAML.
 fn quoted(text: &str) -> String {
     let mut yaml = String::from("\"");
     for c in text.chars() {

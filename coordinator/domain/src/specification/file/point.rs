@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for PointSeed<'_> {
         let mut point: PartialPoint = Vec::new();
         while let Some(parameter) = map.next_key_seed(ParameterName { known: self.0, prefix: "" })? {
             if point.iter().any(|(name, _)| **name == *parameter.name) {
-                return Err(A::Error::custom(format!("the parameter `{}` stands twice", parameter.name)));
+                return Err(A::Error::custom(format!("the parameter `{}` is listed twice", parameter.name)));
             }
             let value = map.next_value_seed(ValueSeed(&parameter))?;
             point.push((parameter.name.as_str().into(), value));

@@ -1,5 +1,5 @@
-//! The values of a range, evenly or by equal ratios. Whole numbers are computed as such: between large seeds, floating
-//! point would miss most.
+//! The values of a range, spaced evenly or by equal ratios. Whole numbers are computed in integers: floating point
+//! would miss most of those between large seeds.
 
 use serde::{
     Deserialize, Deserializer,
@@ -9,28 +9,28 @@ use terms::{ParameterValue, manifest::ManifestParameter};
 
 use super::{super::VALUES_MAX, checked::checked};
 
-/// Decimal digits kept of a value of a range, so that 1e-5 … 1e-2 in four steps gives 0.0001 and not its neighbour.
+/// Decimal digits kept of a value of a range, so that 1e-5 … 1e-2 in four steps gives 0.0001 and not a neighbouring
+/// double.
 const RANGE_DIGITS: usize = 12;
 
-/// How the values of a range lie.
+/// How the values of a range are spaced.
 #[derive(Debug, Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Scale {
-    /// Evenly.
     Linear,
     /// By equal ratios.
     Log,
 }
 
-/// Which values of a range count.
+/// Which values of a range are taken.
 pub(super) enum Steps {
-    /// So many.
+    /// This many.
     Count(usize),
     /// Those at this distance.
     Of(ParameterValue),
 }
 
-/// Reads the distance of the values of a range.
+/// Reads the distance between the values of a range.
 pub(super) struct StepSeed;
 
 impl<'de> DeserializeSeed<'de> for StepSeed {
@@ -47,7 +47,8 @@ impl<'de> DeserializeSeed<'de> for StepSeed {
     }
 }
 
-/// Values from `min` to `max`, both included where the steps meet them; among whole numbers that lie closer, some more than once.
+/// Values from `min` to `max`, both included where the steps reach them. Whole numbers that lie closer than the steps
+/// may repeat.
 pub(super) fn range(
     parameter: &ManifestParameter,
     (min, max): (&ParameterValue, &ParameterValue),
@@ -136,7 +137,7 @@ fn whole_evenly(low: i64, high: i64, index: usize, count: usize) -> i64 {
 }
 
 /// The `index`-th of `count` whole numbers by equal ratios from `low`, which is positive, to `high`. Only the distance
-/// from `low` is computed in floating point, so that neighbours stay apart however large they are.
+/// from `low` is computed in floating point, so that neighbours stay distinct, however large they are.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 fn whole_by_ratio(low: i64, high: i64, index: usize, count: usize) -> i64 {
     if index > 0 && index + 1 == count {
@@ -149,7 +150,7 @@ fn whole_by_ratio(low: i64, high: i64, index: usize, count: usize) -> i64 {
     i64::try_from(i128::from(low) + distance.clamp(0, span)).unwrap_or(high)
 }
 
-/// `count` numbers from `low` to `high`, rounded to as few digits as tell them apart.
+/// `count` numbers from `low` to `high`, rounded to as few digits as keep them distinct.
 #[allow(clippy::cast_precision_loss)]
 fn floats(low: f64, high: f64, count: usize, logarithmic: bool) -> Vec<f64> {
     let exact = |index: usize| {

@@ -1,16 +1,12 @@
-//! The file's sections as they are read: every key optional, because an override is such a file too.
+//! The file's sections as they are read: every key is optional, because an override is such a file, too.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de::MapAccess};
-use terms::{
-    ParameterValue,
-    manifest::{builtins, check_metric_name},
-    snapshot::SnapshotId,
-};
+use terms::{ParameterValue, manifest::check_metric_name, snapshot::SnapshotId};
 
 use super::{
-    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, Trainable, limits},
+    super::{ArgumentStyle, Goal, KEEP_MAX, Keep, MetricUse, limits},
     axis::{ParametersSeed, RawParameters},
     checked::{checked, integer, text},
     command::{Command, Files, Pattern, ProgramPath, RelativePath, Variables},
@@ -53,7 +49,7 @@ const KEYS: [&str; 15] = [
 pub(super) struct RawFile {
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) model: Option<Trainable>,
+    pub(super) model: Option<String>,
     pub(super) program: Option<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) metric: Option<RawMetric>,
@@ -65,11 +61,11 @@ pub(super) struct RawFile {
     pub(super) execution: Option<RawExecution>,
     pub(super) resources: Option<Numbers>,
     pub(super) artifacts: Option<RawArtifacts>,
-    /// Keys that have no meaning here.
+    /// Keys that have no effect here.
     pub(super) unused: Vec<&'static str>,
 }
 
-/// Reads a file whose names may be those that are known.
+/// Reads a file with the names that are known.
 pub(super) struct FileSection<'a> {
     pub(super) known: Known<'a>,
     pub(super) file: RawFile,
@@ -180,7 +176,7 @@ impl<'de> Section<'de> for MetricSection {
     }
 }
 
-/// Reads the name of a metric: one of a model's, or any where none are listed.
+/// Reads the name of a metric: one of a model's, or any name where none are listed.
 struct MetricNameSeed<'a>(&'a [String]);
 
 impl<'de> serde::de::DeserializeSeed<'de> for MetricNameSeed<'_> {
@@ -295,7 +291,7 @@ pub(super) struct RawArtifacts {
 }
 
 impl RawFile {
-    /// Puts what `top` says over what this says, key by key; lists are replaced whole.
+    /// Overrides this with what `top` says, key by key; lists are replaced whole.
     pub(super) fn overlay(&mut self, top: Self) {
         replace(&mut self.name, top.name);
         replace(&mut self.description, top.description);
@@ -364,7 +360,7 @@ macro_rules! words {
 words!(
     Name: String = "name",
     Description: String = "description",
-    Model: Trainable = "model",
+    Model: String = "model",
     GoalWord: Goal = "goal",
     UseWord: MetricUse = "metric_use",
     StyleWord: ArgumentStyle = "style",
@@ -390,10 +386,9 @@ fn description<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     })
 }
 
-fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trainable>, D::Error> {
-    let names: Vec<&str> = builtins().iter().map(|manifest| manifest.name.as_str()).collect();
-    let expected = format!("the model {}", names.join(" or "));
-    text(deserializer, &expected, |name| Trainable::model(&name))
+/// Whether there is such a model is looked at when all is read.
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    text(deserializer, "the name of a model", |name| (!name.trim().is_empty()).then_some(name))
 }
 
 fn metric_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MetricUse>, D::Error> {

@@ -1,6 +1,6 @@
-//! What was meant, for names that are not known.
+//! Suggestions for unknown names.
 
-/// `; did you mean …?` with the known name that is nearest to `name`; empty where none is near.
+/// `; did you mean …?` with the known name nearest to `name`; empty where none is near.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     // Distances take time in proportion to both lengths.
     const NAME_BYTES_MAX: usize = 64;

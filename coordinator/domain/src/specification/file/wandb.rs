@@ -1,4 +1,5 @@
-//! Keys of W&B's sweep files that mean nothing here, and those whose feature is not there, which are refused by name.
+//! Keys of W&B's sweep files that have no effect here, and those whose feature is not supported, which are refused by
+//! name.
 
 use std::fmt;
 
@@ -7,10 +8,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// Keys that are read over, with a note.
+/// Keys that are ignored, with a note.
 const UNUSED: [&str; 3] = ["project", "entity", "tags"];
 
-/// A key of W&B's: one that is read over, or why it is refused; none where it is none of those.
+/// A key of W&B's: one that is ignored, or why it is refused; none where it is not one of them.
 pub(super) fn key(name: &str) -> Option<Result<&'static str, String>> {
     if let Some(unused) = UNUSED.iter().find(|unused| **unused == name) {
         return Some(Ok(unused));
@@ -20,9 +21,9 @@ pub(super) fn key(name: &str) -> Option<Result<&'static str, String>> {
             "bounds searches that have no end of their own; a grid ends by itself, so list fewer values, or name points \
              under `exclude`"
         }
-        "early_terminate" => "is not there: each job trains to its end; remove the key",
+        "early_terminate" => "is not supported: each job trains to its end; remove the key",
         "controller" => "chooses W&B's scheduler; here the coordinator hands out the jobs, so remove the key",
-        "repeats" => "is not there; add a parameter such as `seed` with a value for each repetition",
+        "repeats" => "is not supported; add a parameter such as `seed` with a value for each repetition",
         "job" | "image_uri" | "launch" | "scheduler" => {
             "is for W&B Launch; name the program here: `program: train.py` or `command: [...]`"
         }
@@ -34,11 +35,11 @@ pub(super) fn key(name: &str) -> Option<Result<&'static str, String>> {
 /// The same for the keys of `metric`.
 pub(super) fn metric_key(name: &str) -> Option<Result<&'static str, String>> {
     (name == "target").then(|| {
-        Err("`target` is not there: jobs go on when one has reached it; remove the key, or use `sweep stop` then".to_owned())
+        Err("`target` is not supported: jobs continue when one has reached it; remove the key, and use `sweep stop` then".to_owned())
     })
 }
 
-/// How points are chosen: a grid is all there is.
+/// How points are chosen: only a grid is supported.
 pub(super) struct Method;
 
 impl<'de> Deserialize<'de> for Method {
@@ -58,7 +59,7 @@ impl Visitor<'_> for Method {
         match name {
             "grid" => Ok(self),
             "random" | "bayes" | "tpe" | "sobol" => Err(E::custom(format!(
-                "the method `{name}` is not there; write `method: grid`, and for each parameter `values`, or `min`, `max` and \
+                "the method `{name}` is not supported; write `method: grid`, and for each parameter `values`, or `min`, `max` and \
                  `count`"
             ))),
             _ => Err(E::custom(format!("unknown method `{name}`, expected `grid`"))),

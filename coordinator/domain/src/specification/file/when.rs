@@ -38,7 +38,7 @@ impl<'de> Visitor<'de> for WhenSeed<'_> {
         let mut when: Vec<Requirement> = Vec::new();
         while let Some(parameter) = map.next_key_seed(ParameterName { known: self.0, prefix: "" })? {
             if when.iter().any(|known| *known.name == *parameter.name) {
-                return Err(A::Error::custom(format!("`{}` stands twice", parameter.name)));
+                return Err(A::Error::custom(format!("`{}` is listed twice", parameter.name)));
             }
             let values = map.next_value_seed(OneOrMany(&parameter))?;
             when.push(Requirement { name: parameter.name.as_str().into(), values });

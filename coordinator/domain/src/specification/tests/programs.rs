@@ -8,7 +8,7 @@ use terms::ParameterValue;
 use super::{names, parse, parse_with, values};
 use crate::{
     definition::SweepDefinition,
-    specification::{ArgumentStyle, Specification, SpecificationSource, Trainable, is_setting},
+    specification::{ArgumentStyle, Models, Specification, SpecificationSource, Trainable, is_setting},
 };
 
 pub(super) const TRAIN: &str = "\
@@ -63,7 +63,10 @@ fn a_program_has_whatever_parameters_its_file_names() {
 #[test]
 fn a_sweep_of_a_program_survives_being_stored() {
     let specification = parse(TRAIN).unwrap();
-    assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    assert_eq!(
+        Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+        specification
+    );
     insta::assert_snapshot!(specification.to_yaml());
 }
 
@@ -88,7 +91,10 @@ fn a_metric_of_a_program_may_have_any_name() {
     let text = "name: x\nprogram: a.py\nmetric: {name: valid/F1 score, goal: maximize, use: best}\n";
     let specification = parse(text).unwrap();
     assert_eq!(&*specification.metric.name, "valid/F1 score");
-    assert_eq!(Specification::from_stored(&specification.to_yaml()).unwrap(), specification);
+    assert_eq!(
+        Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap(),
+        specification
+    );
     assert_eq!(specification.manifest().objective, "valid/F1 score");
 }
 
@@ -127,7 +133,7 @@ fn what_decides_numbers_of_a_program_cannot_be_set_later_and_what_it_takes_up_ca
     for set in ["resources.per_gpu=4", "description=a text", "execution.job_timeout=3h", "artifacts.keep=all"]
     {
         let changed = definition.set(&[set.to_owned()]).unwrap_or_else(|error| panic!("{set}: {error}"));
-        let stored = SweepDefinition::from_stored(definition.id, &changed.text()).unwrap();
+        let stored = SweepDefinition::from_stored(definition.id, &changed.text(), None).unwrap();
         assert_eq!(stored.specification, changed.specification, "{set}");
     }
     for (set, key) in [
@@ -158,7 +164,7 @@ fn an_extension_of_a_program_has_the_same_parameters_in_any_order() {
         .map(|job| extended.parameters(job).0.iter().map(|(name, value)| format!("{name}{value}")).collect())
         .collect();
     assert_eq!(points, ["a1", "a2bx", "a2by", "a2bz", "a3"]);
-    let stored = SweepDefinition::from_stored(extended.id, &extended.text()).unwrap();
+    let stored = SweepDefinition::from_stored(extended.id, &extended.text(), None).unwrap();
     assert_eq!((stored.job_count(), stored.parameters(4)), (5, extended.parameters(4)));
     let other = file("parameters: {a: {value: 1}, c: {value: 1}}\n");
     let error = first.extended(other.specification).unwrap_err().to_string();
@@ -188,6 +194,7 @@ fn wrong_files_of_programs_are_told_with_line_and_key() {
         ("arguments", with("execution: {arguments: posix}")),
         ("packs", with("execution: {pack_size_max: 2}")),
         ("shared GPUs", with("resources: {gpus: 2, per_gpu: 2}")),
+        ("several GPUs", with("resources: {gpus: 2}")),
         ("no processors", with("resources: {cpus: 0}")),
         ("unknown resources", with("resources: {gpu: 1}")),
         ("no expression", with("metrics: {pattern: '('}")),
@@ -284,7 +291,23 @@ proptest! {
                 specification.axes[0].values.push(value);
             }
         }
-        let stored = Specification::from_stored(&specification.to_yaml()).unwrap();
+        let stored = Specification::from_stored(&specification.to_yaml(), &Models::default()).unwrap();
         prop_assert_eq!(stored, specification);
     }
+}
+
+#[test]
+fn resources_reach_the_environment_of_a_program_unless_the_file_says_otherwise() {
+    let read =
+        |more: &str| parse(&format!("program: t.py\nmetric: {{name: l, goal: minimize}}\n{more}")).unwrap();
+    let environment = |more: &str| {
+        let specification = read(more);
+        let Trainable::Program(program) = &specification.trainable else { panic!("a program is swept") };
+        program.with_resources(&specification.resources).env.clone()
+    };
+    assert_eq!(environment("resources: {per_gpu: 2}\n"), []);
+    let both = environment("resources: {cpus: 3, gpus: 0}\nexecution: {env: {OMP_NUM_THREADS: '1'}}\n");
+    let value = |name: &str| both.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"];
+    assert_eq!(names.map(value), [Some("1"), Some("3"), Some("")]);
 }

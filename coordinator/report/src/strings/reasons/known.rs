@@ -252,6 +252,10 @@ pub(super) const KNOWN: Forms = &[
         "コーディネーターの割り当てにデータセットもプログラムもありません",
     ),
     (
+        "the coordinator's grant names neither a model nor a program",
+        "コーディネーターの割り当てにモデルもプログラムもありません",
+    ),
+    (
         "the coordinator's grant names no proper snapshot of files",
         "コーディネーターの割り当てにあるファイルのスナップショット名が正しくありません",
     ),

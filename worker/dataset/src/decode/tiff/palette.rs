@@ -1,7 +1,7 @@
-//! The crate `tiff` reads no pictures with a palette, though their samples lie as those of grey ones do. So the first
-//! directory is made to say that they are grey, and the colours are put in afterwards.
+//! The crate `tiff` reads no pictures with a palette, although their samples are stored like grey ones. So the first
+//! directory is changed to say that they are grey, and the colours are filled in afterwards.
 
-/// Tag of what the samples mean, and the values for a palette and for grey where 0 is black.
+/// Tag of the meaning of samples, and its values for a palette and for grey where 0 is black.
 const PHOTOMETRIC: u16 = 262;
 const PALETTE: u16 = 3;
 const GREY: u16 = 1;
@@ -15,7 +15,7 @@ pub(super) fn as_grey(bytes: &[u8]) -> Option<Vec<u8>> {
     let directory = usize::try_from(directory).ok()?;
     let entries =
         if big { usize::try_from(reader.u64(directory)?).ok()? } else { reader.u16(directory)?.into() };
-    // A directory has some twenty entries; more than the file can hold are none.
+    // A directory has some twenty entries, and no more than fit into the file.
     for number in 0..entries.min(bytes.len() / entry) {
         let at = directory.checked_add(head + number * entry)?;
         if reader.u16(at)? != PHOTOMETRIC {

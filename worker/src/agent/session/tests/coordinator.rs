@@ -79,7 +79,10 @@ fn a_refused_attempt_is_stopped_and_forgotten_and_its_slot_is_free_for_another()
     bench.seen.clear();
     bench.feed([welcome(vec![attempt(1)])]).expect(&["forget 1", "stop 1/1#1@0"]);
     bench.feed([grant(0, 2), epoch(0, 1, 1)]).expect(&[]);
-    bench.feed([ended(0, 1, TrainerOutcome::Stopped)]).expect(&["start 1/2#1@0"]);
+    assert!(!bench.has_dropped(1));
+    bench.feed([ended(0, 1, TrainerOutcome::Stopped)]);
+    assert!(bench.has_dropped(1), "its files are removed");
+    bench.expect(&["start 1/2#1@0"]);
 }
 
 #[test]

@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::{Driver, DriverHandle, Leadership, Role};
 
 /// A new store in SQLite, which goes away with its folder.
-pub(super) async fn store() -> (Arc<dyn Store>, tempfile::TempDir) {
+pub(crate) async fn store() -> (Arc<dyn Store>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = store::open(&format!("sqlite:{}", folder.path().join("sweep.db").display())).await.unwrap();
     (store, folder)
 }
 
 /// A driver on a store, which runs until the test ends, with leases of 20 s.
-pub(super) async fn driver(store: &Arc<dyn Store>) -> DriverHandle {
+pub(crate) async fn driver(store: &Arc<dyn Store>) -> DriverHandle {
     let config = EngineConfig::with_lease_ms(20_000);
     let (runs, driver) = Driver::restore(Arc::clone(store), config).await.unwrap();
     tokio::spawn(runs.run(CancellationToken::new()));
@@ -24,7 +24,7 @@ pub(super) async fn driver(store: &Arc<dyn Store>) -> DriverHandle {
 }
 
 /// The leadership of a coordinator whose driver this is.
-pub(super) fn led_by(driver: &DriverHandle) -> Leadership {
+pub(crate) fn led_by(driver: &DriverHandle) -> Leadership {
     let leadership = Leadership::default();
     leadership.set(Role::Leading(driver.clone()));
     leadership

@@ -1,21 +1,22 @@
 //! What ends single jobs, and what is tried again.
 
+use std::sync::Arc;
+
 use domain::record::EndedJob;
 use engine::{
-    ControlError, Issuer, JobEnd,
-    command::{EndJob, Retry},
+    ControlError, Issuer, JobEnd, SweepView,
+    command::{EndJob, Retried, Retry},
     query::SeeEnds,
 };
-use proto::v1;
 use store::JobRow;
 use terms::{JobKey, JobState, SweepId};
-use tonic::{Response, Status};
 
-use super::{SweepServer, pages::PAGE_ROWS_MAX};
-use crate::{
-    driver::CallError,
-    rpc::{convert, refused, unreadable},
+use super::{
+    Answer, Api, ApiError,
+    error::{task_ended, unreadable},
+    page::PAGE_ROWS_MAX,
 };
+use crate::driver::CallError;
 
 /// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it
 /// takes about one where nothing is optimised.
@@ -23,34 +24,52 @@ const RETRIED_JOBS_MAX: usize = 25_000;
 /// How often the jobs of a retry are read again because others were tried again meanwhile, or the sweep had its end.
 const RETRY_TRIES_MAX: u32 = 10;
 
-impl SweepServer {
-    /// Has jobs tried again.
-    pub(super) async fn retry(
-        &self,
-        issuer: Issuer,
-        request: &v1::RetrySweepRequest,
-    ) -> Result<v1::RetrySweepResponse, Status> {
-        let sweep = SweepId(request.sweep_id);
+/// What is to be tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryRequest {
+    /// Of which sweep.
+    pub sweep: SweepId,
+    /// Only this job.
+    pub job: Option<u64>,
+    /// Jobs that were cancelled too, and not only those that failed.
+    pub cancelled_too: bool,
+}
+
+impl Api {
+    /// Has jobs that failed or were cancelled tried again. It comes to its end also where the caller hangs up.
+    ///
+    /// # Errors
+    /// The sweep or the job is in another state.
+    pub async fn retry(&self, issuer: Issuer, request: RetryRequest) -> Result<Answer<Retried>, ApiError> {
+        let alone = Arc::clone(&self.retries).lock_owned().await;
+        let api = self.clone();
+        // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
+        let retrying = self.tasks.spawn(async move {
+            let _alone = alone;
+            api.retry_alone(issuer, request).await
+        });
+        retrying.await.map_err(|_| task_ended())?
+    }
+
+    async fn retry_alone(&self, issuer: Issuer, request: RetryRequest) -> Result<Answer<Retried>, ApiError> {
+        let sweep = request.sweep;
         let mut tries_left = RETRY_TRIES_MAX;
         loop {
             // Of the engine itself, and durable when it is answered: what is read then is what the engine knows.
-            let seen = self.leadership.query_engine(SeeEnds(sweep)).await.map_err(refused)?;
+            let seen = self.leadership.query_engine(SeeEnds(sweep)).await?;
             let (jobs, all) = self.jobs_to_retry(request).await?;
             tries_left -= 1;
-            let _turn = self.turn().await?;
+            let place = self.answer().await?;
             match self.leadership.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
-                Ok(retried) => {
-                    let sweep = Some(convert::sweep(&retried.sweep));
-                    return Ok(v1::RetrySweepResponse { sweep, jobs: retried.jobs });
-                }
+                Ok(content) => return Ok(Answer { content, _place: place }),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
-    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, Status> {
+    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, ApiError> {
         let mut jobs: Vec<EndedJob> = Vec::new();
         for &state in states {
             let mut first = 1;
@@ -69,7 +88,7 @@ impl SweepServer {
     }
 
     /// The row of a job; none of one that never began.
-    async fn row(&self, key: JobKey) -> Result<Option<JobRow>, Status> {
+    async fn row(&self, key: JobKey) -> Result<Option<JobRow>, ApiError> {
         let rows = self.store.jobs(key.sweep, key.job, 1).await.map_err(unreadable)?;
         Ok(rows.into_iter().find(|row| row.job == key.job))
     }
@@ -81,34 +100,34 @@ impl SweepServer {
         sweep: SweepId,
         job: u64,
         how: JobEnd,
-    ) -> Result<Response<v1::Sweep>, Status> {
+    ) -> Result<Answer<SweepView>, ApiError> {
         let job = JobKey { sweep, job };
+        let place = self.answer().await?;
         match self.leadership.command(issuer, EndJob { job, how }).await {
-            Ok(sweep) => Ok(Response::new(convert::sweep(&sweep))),
+            Ok(content) => Ok(Answer { content, _place: place }),
             Err(CallError::Refused(ControlError::JobHasEnded(key))) => {
+                drop(place);
                 match ended_job(key, self.row(key).await?).state {
-                    JobState::Cancelled => self.describe(sweep).await,
-                    state => {
-                        Err(Status::failed_precondition(format!("job {key} is {} already", state.as_str())))
-                    }
+                    JobState::Cancelled => self.sweep(sweep).await,
+                    state => Err(ApiError::Refused(format!("job {key} is {} already", state.as_str()))),
                 }
             }
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Which jobs a retry is about, and whether they are all that the sweep has.
-    async fn jobs_to_retry(&self, request: &v1::RetrySweepRequest) -> Result<(Vec<EndedJob>, bool), Status> {
-        let sweep = SweepId(request.sweep_id);
+    async fn jobs_to_retry(&self, request: RetryRequest) -> Result<(Vec<EndedJob>, bool), ApiError> {
+        let sweep = request.sweep;
         let states = [JobState::Failed, JobState::Cancelled];
         let states = if request.cancelled_too { &states[..] } else { &states[..1] };
-        if request.job == 0 {
+        let Some(job) = request.job else {
             return Ok((self.ended_jobs(sweep, states).await?, request.cancelled_too));
-        }
+        };
         let (definition, state) = self.definition(sweep).await?;
-        let key = JobKey { sweep, job: request.job };
-        if request.job > definition.job_count() {
-            return Err(refused(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into()));
+        let key = JobKey { sweep, job };
+        if job > definition.job_count() {
+            return Err(ControlError::NoSuchJob { job: key, jobs: definition.job_count() }.into());
         }
         let row = self.row(key).await?;
         if row.is_none() && !state.is_final() {
@@ -120,7 +139,7 @@ impl SweepServer {
             // It is tried again already.
             JobState::Pending | JobState::Running => Ok((Vec::new(), false)),
             state if states.contains(&state) => Ok((vec![job], false)),
-            state => Err(Status::failed_precondition(format!("job {key} is {}, not failed", state.as_str()))),
+            state => Err(ApiError::Refused(format!("job {key} is {}, not failed", state.as_str()))),
         }
     }
 }

@@ -1,22 +1,22 @@
-//! What an epoch of training brings.
+//! The results of an epoch of training.
 
-use crate::metrics::{EpochReport, known};
+use terms::{EpochReport, metrics::known};
 
-/// What one epoch brought.
+/// The results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpochMetrics {
+pub(super) struct EpochMetrics {
     /// The epoch's number, from 1.
-    pub epoch: u32,
+    pub(super) epoch: u32,
     /// Mean cross-entropy over the training images, in nats; finite.
-    pub train_loss: f64,
-    /// Share of validation images classified rightly, in [0, 1].
-    pub val_accuracy: f64,
+    pub(super) train_loss: f64,
+    /// Share of validation images classified correctly, in [0, 1].
+    pub(super) val_accuracy: f64,
     /// Time of the training loop alone, in seconds.
-    pub epoch_seconds: f64,
-    /// Mean cross-entropy over the validation images, in nats; finite, where the worker says it.
-    pub val_loss: Option<f64>,
-    /// Share of the training images classified rightly during training, in [0, 1], where the worker says it.
-    pub train_accuracy: Option<f64>,
+    pub(super) epoch_seconds: f64,
+    /// Mean cross-entropy over the validation images, in nats; finite, where the worker reports it.
+    pub(super) val_loss: Option<f64>,
+    /// Share of the training images classified correctly during training, in [0, 1], where the worker reports it.
+    pub(super) train_accuracy: Option<f64>,
 }
 
 impl From<EpochMetrics> for EpochReport {

@@ -1,9 +1,9 @@
-//! Rows and files that are not as they were written.
+//! Rows and files that differ from what was written.
 
 use super::{agreement::commits, *};
 
 #[tokio::test]
-async fn a_damaged_row_is_told_with_what_helps_for_its_store() {
+async fn a_corrupt_row_is_told_with_what_helps_for_its_store() {
     for place in places() {
         let store = place.open().await;
         store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
@@ -22,12 +22,12 @@ async fn a_damaged_row_is_told_with_what_helps_for_its_store() {
             }
         };
         let said = place.open().await.load().await.unwrap_err().to_string();
-        assert!(said.contains("damaged") && said.contains(hint), "{said}");
+        assert!(said.contains("corrupt") && said.contains(hint), "{said}");
         assert_eq!(said.contains("sqlite3"), hint == "sqlite3", "{said}");
     }
 }
 
-/// Everything that can be read of a store, as text.
+/// Everything that can be read from a store, as text.
 pub(super) async fn dump(store: &dyn Store) -> Result<String, StoreError> {
     let mut text = format!("{:?}\n", store.load().await?);
     for sweep in [1, 2].map(SweepId) {
@@ -51,8 +51,8 @@ async fn read_all(path: &Path) -> Result<String, StoreError> {
     read
 }
 
-/// What may happen to a file.
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) -> &'static str {
+/// Changes a file as a fault might.
+fn corrupt(bytes: &mut Vec<u8>, random: &mut Random) -> &'static str {
     const PAGE: usize = 4_096;
     let below = |random: &mut Random, bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
     let length = bytes.len();
@@ -118,8 +118,8 @@ async fn history_of_a_database(folder: &Path) -> (Vec<u8>, Vec<u8>, Vec<String>)
     (crashed.0, crashed.1, dumps)
 }
 
-/// Damages a file or its log `count` times: what is read is right, or an error.
-async fn damaged_files_are_refused(seeds: Range<u64>, with_log: bool) {
+/// Corrupts a file or its log `count` times: what is read is right, or an error.
+async fn corrupt_files_are_refused(seeds: Range<u64>, with_log: bool) {
     let folder = tempfile::tempdir().unwrap();
     let (file, log, dumps) = history_of_a_database(folder.path()).await;
     let whole = fs::read(folder.path().join("sweep.db")).unwrap();
@@ -131,14 +131,14 @@ async fn damaged_files_are_refused(seeds: Range<u64>, with_log: bool) {
         let path = place.path().join("sweep.db");
         let (mut file, mut log) =
             if with_log { (file.clone(), log.clone()) } else { (whole.clone(), Vec::new()) };
-        let what = damage(if with_log { &mut log } else { &mut file }, &mut random);
+        let what = corrupt(if with_log { &mut log } else { &mut file }, &mut random);
         fs::write(&path, &file).unwrap();
         if with_log {
             fs::write(place.path().join("sweep.db-wal"), &log).unwrap();
         }
         match read_all(&path).await {
             Err(_) => refused += 1,
-            // What a log holds after damage is taken for a commit that a crash cut off.
+            // What a log holds after corruption is taken for a commit that a crash cut off.
             Ok(read) if with_log => assert!(dumps.contains(&read), "seed {seed}: {what} gave what never was"),
             Ok(read) => {
                 assert!(Some(&read) == dumps.last(), "seed {seed}: {what} was not noticed");
@@ -146,16 +146,16 @@ async fn damaged_files_are_refused(seeds: Range<u64>, with_log: bool) {
             }
         }
     }
-    println!("{count} damaged: {refused} refused, {unharmed} unharmed");
-    assert!(with_log || refused > count / 2, "most damage is to something that is read");
+    println!("{count} corrupt: {refused} refused, {unharmed} unharmed");
+    assert!(with_log || refused > count / 2, "most corruption hits something that is read");
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_refused_or_read_right() {
-    damaged_files_are_refused(0..1_000, false).await;
+async fn a_corrupt_file_is_refused_or_read_right() {
+    corrupt_files_are_refused(0..1_000, false).await;
 }
 
 #[tokio::test]
-async fn a_damaged_log_is_refused_or_ends_at_a_commit() {
-    damaged_files_are_refused(0..300, true).await;
+async fn a_corrupt_log_is_refused_or_ends_at_a_commit() {
+    corrupt_files_are_refused(0..300, true).await;
 }

@@ -1,16 +1,20 @@
-//! The service over a store whose lists take as long as a test says.
+//! The use cases over a store whose lists take as long as a test says.
 
 use async_trait::async_trait;
 use domain::record::{BestEpoch, History, Record, StoredSweep, WeightsFile, WeightsState};
-use engine::{command::Retry, query::SeeEnds, weights_name};
+use engine::{
+    Issuer,
+    command::{Retried, Retry},
+    query::SeeEnds,
+    weights_name,
+};
 use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
-use terms::{AttemptKey, AttemptState, Epoch, Goal, MetricRow, MetricUse, Objective};
+use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::StreamExt;
-use tonic::Code;
 
+use super::weights::DOWNLOADS_MAX;
 use super::*;
-use crate::{artifacts::Artifacts, rpc::test_leadership};
+use crate::artifacts::Artifacts;
 
 /// A store that tells the test of each list of jobs by state, and makes it once the test lets it.
 #[derive(Debug)]
@@ -81,9 +85,9 @@ impl Store for Gated {
     }
 }
 
-/// A service over a store that holds what a test wants.
+/// The use cases over a store that holds what a test wants.
 struct Served {
-    server: SweepServer,
+    api: Api,
     lists: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
     folder: tempfile::TempDir,
 }
@@ -94,7 +98,7 @@ fn objective() -> Objective {
 
 /// A sweep of three jobs, of which this is recorded.
 async fn served(records: impl IntoIterator<Item = Record>) -> Served {
-    let (store, folder) = test_leadership::store().await;
+    let (store, folder) = leader::store().await;
     let text =
         "name: x\ndataset: {path: d}\nparameters: {epochs: {value: 10000}, seed: {values: [1, 2, 3]}}\n";
     let source = domain::specification::SpecificationSource {
@@ -117,9 +121,9 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     store.commit(&records).await.unwrap();
     let (listed, lists) = mpsc::unbounded_channel();
     let store: Arc<dyn Store> = Arc::new(Gated { store, lists: listed });
-    let leadership = test_leadership::led_by(&test_leadership::driver(&store).await);
+    let leadership = leader::led_by(&leader::driver(&store).await);
     let artifacts = Arc::new(Artifacts::open(folder.path().join("weights").to_str().unwrap()).unwrap());
-    Served { server: SweepServer::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, folder }
+    Served { api: Api::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, folder }
 }
 
 /// An attempt with so many epochs.
@@ -162,26 +166,28 @@ fn failed(job: u64) -> Vec<Record> {
 }
 
 impl Served {
-    fn retry(&self, job: u64) -> tokio::task::JoinHandle<Result<v1::RetrySweepResponse, Status>> {
-        let server = self.server.clone();
-        let request = v1::RetrySweepRequest { sweep_id: 1, job, cancelled_too: true };
-        tokio::spawn(async move { Ok(server.retry_sweep(Request::new(request)).await?.into_inner()) })
+    fn retry(&self, job: Option<u64>) -> tokio::task::JoinHandle<Result<u64, ApiError>> {
+        let api = self.api.clone();
+        let request = RetryRequest { sweep: SweepId(1), job, cancelled_too: true };
+        tokio::spawn(async move {
+            let retried = api.retry(Issuer::local(), request).await?;
+            Ok(retried.encode(|retried: Retried| retried.jobs))
+        })
     }
 
-    async fn counts(&self) -> v1::JobCounts {
-        let request = Request::new(v1::GetSweepRequest { sweep_id: 1 });
-        self.server.get_sweep(request).await.unwrap().into_inner().counts.unwrap()
+    async fn counts(&self) -> engine::JobCounts {
+        self.api.sweep(SweepId(1)).await.unwrap().encode(|sweep| sweep.counts)
     }
 }
 
 #[tokio::test]
 async fn a_retry_whose_user_hangs_up_ends_before_another_begins() {
     let mut served = served(failed(1)).await;
-    let first = served.retry(0);
+    let first = served.retry(None);
     let has_read = served.lists.recv().await.unwrap();
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
-    let second = served.retry(0);
+    let second = served.retry(None);
     has_read.send(()).unwrap();
     // One list of the failed jobs, one of those that were cancelled.
     served.lists.recv().await.unwrap().send(()).unwrap();
@@ -191,16 +197,16 @@ async fn a_retry_whose_user_hangs_up_ends_before_another_begins() {
     assert_eq!((counts.failed, counts.pending), (0, 3), "the first one has come to its end");
     reads.send(()).unwrap();
     served.lists.recv().await.unwrap().send(()).unwrap();
-    assert_eq!(second.await.unwrap().unwrap().jobs, 0);
+    assert_eq!(second.await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_list_that_was_overtaken_is_read_again() {
     let mut served = served(failed(1).into_iter().chain(failed(2))).await;
-    let retry = served.retry(0);
+    let retry = served.retry(None);
     let has_read = served.lists.recv().await.unwrap();
     // The engine has another retry meanwhile, as of a coordinator that was restored in between.
-    let leadership = &served.server.leadership;
+    let leadership = &served.api.leadership;
     let seen = leadership.query(SeeEnds(SweepId(1))).await.unwrap();
     let jobs = vec![domain::record::EndedJob { job: 1, attempts: 1, state: JobState::Failed }];
     let other = Retry { sweep: SweepId(1), jobs, all: false, seen };
@@ -209,14 +215,14 @@ async fn a_list_that_was_overtaken_is_read_again() {
     for _ in 0..3 {
         served.lists.recv().await.unwrap().send(()).unwrap();
     }
-    assert_eq!(retry.await.unwrap().unwrap().jobs, 1, "the one that has failed still");
+    assert_eq!(retry.await.unwrap().unwrap(), 1, "the one that has failed still");
     assert_eq!(served.counts().await.pending, 3);
 }
 
 #[tokio::test]
 async fn a_job_that_never_began_is_not_taken_for_the_next_one_that_did() {
     let served = served(failed(3)).await;
-    assert_eq!(served.retry(2).await.unwrap().unwrap().jobs, 0, "it waits for its first attempt");
+    assert_eq!(served.retry(Some(2)).await.unwrap().unwrap(), 0, "it waits for its first attempt");
 }
 
 #[tokio::test]
@@ -230,26 +236,19 @@ async fn the_epochs_that_count_are_read_in_pages() {
     records.extend(attempt(2, 2, 0));
     records.extend(attempt(3, 1, 3));
     let served = served(records).await;
-    let request = Request::new(v1::ReportRowsRequest { sweep_id: 1 });
-    let rows = served.server.report_rows(request).await.unwrap().into_inner();
-    let rows: Vec<v1::ReportRow> = rows.map(Result::unwrap).collect().await;
+    let mut report = served.api.report(SweepId(1)).await.unwrap();
     let mut told: Vec<(u64, Vec<(u32, u32)>)> = Vec::new();
-    for row in rows {
-        match row.row.unwrap() {
-            v1::report_row::Row::Job(job) => told.push((job.point.unwrap().job, Vec::new())),
-            v1::report_row::Row::Epoch(row) => {
-                let epoch = row.record.as_ref().unwrap();
-                told.last_mut().unwrap().1.push((row.attempt, epoch.epoch));
-            }
-            v1::report_row::Row::Header(_) => {}
+    while let Some(row) = report.next().await.unwrap() {
+        match row {
+            ReportRow::Job(job) => told.push((job.job, Vec::new())),
+            ReportRow::Epoch(row) => told.last_mut().unwrap().1.push((row.attempt, row.epoch.number)),
         }
     }
     let epochs = |attempt, count: u32| (1..=count).map(|epoch| (attempt, epoch)).collect::<Vec<_>>();
     assert_eq!(told, [(1, epochs(2, 1_200)), (2, Vec::new()), (3, epochs(1, 3))]);
     for (job, epochs) in told {
-        let request = Request::new(v1::GetJobRequest { sweep_id: 1, job });
-        let detail = served.server.get_job(request).await.unwrap().into_inner();
-        let found = detail.epochs.iter().map(|row| (row.attempt, row.record.as_ref().unwrap().epoch));
+        let detail = served.api.job(JobKey { sweep: SweepId(1), job }).await.unwrap();
+        let found = detail.epochs.iter().map(|row| (row.attempt, row.epoch.number));
         assert_eq!(found.collect::<Vec<_>>(), epochs);
     }
 }
@@ -272,25 +271,19 @@ async fn so_many_files_are_sent_at_a_time() {
     let path = served.folder.path().join("weights").join(weights_name(SweepId(1), 5, 1, 1, &file.blake3));
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, &content).unwrap();
-    let get = async || {
-        let request = v1::GetArtifactRequest { sweep_id: 1, job: 1, offset: 0 };
-        served.server.get_artifact(Request::new(request)).await
-    };
+    let get = async || served.api.download(SweepId(1), Some(1), 0).await;
     let mut held = Vec::new();
     for _ in 0..DOWNLOADS_MAX {
-        held.push(get().await.unwrap().into_inner());
+        held.push(get().await.unwrap());
     }
-    assert_eq!(get().await.unwrap_err().code(), Code::ResourceExhausted);
-    let pieces: Vec<_> = held.pop().unwrap().map(|piece| piece.unwrap().data).collect().await;
-    assert_eq!(pieces.concat(), content);
-    // Its end has been told when the next may begin.
-    let again = async {
-        loop {
-            match get().await {
-                Ok(_) => return,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), again).await.unwrap();
+    assert!(matches!(get().await.map(drop), Err(ApiError::Full(_))));
+    let mut download = held.pop().unwrap();
+    let mut read = Vec::new();
+    while let Some(piece) = download.next().await.unwrap() {
+        read.extend(piece);
+    }
+    assert_eq!(read, content);
+    assert!(get().await.is_err(), "it is not given back yet");
+    drop(download);
+    assert!(get().await.is_ok());
 }

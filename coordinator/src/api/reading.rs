@@ -1,23 +1,19 @@
-//! Reading of sweep files, which may take seconds: on few threads of its own, so that commits and answers do not wait for
-//! it. Who waits for a thread is forgotten when it goes away; where too much waits, more is refused.
+//! Reading of sweep files, which may take seconds: on a few threads of its own, so that commits and answers do not wait for
+//! it. A caller that goes away while it waits for a thread is dropped; where too much waits, more is refused.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
+use super::{ApiError, error::task_ended};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tonic::Status;
-
-use super::task_ended;
 
 /// Threads that read at the same time: half of the processors, so that the other half is for everything else.
 const THREADS_MAX: usize = 4;
-/// Texts that are read or wait for it or for their commit, in KiB: sixteen of the largest sweep files, hundreds of usual ones.
+/// Texts that are being read or wait for it or for their commit, in KiB: sixteen of the largest sweep files, hundreds of usual ones.
 const WAITING_KIB_MAX: u32 = 16 << 10;
 /// What counts of the smallest: bounds how many wait.
 const TEXT_KIB_MIN: u32 = 16;
-/// When to try again, in milliseconds: most files are read much faster.
-const RETRY_AFTER_MS: u32 = 2_000;
-/// How gRPC says when to try again (gRFC A6).
-const RETRY_METADATA: &str = "grpc-retry-pushback-ms";
+/// When to try again: most files are read much faster.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The threads and the queue before them.
 #[derive(Debug, Clone)]
@@ -37,25 +33,24 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// A place in the queue for a text of so many bytes, which is taken up until it is dropped.
-    pub(super) fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+    /// A place in the queue for a text of `bytes`, held until it is dropped.
+    pub(super) fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let kib =
             u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).clamp(TEXT_KIB_MIN, WAITING_KIB_MAX);
-        Arc::clone(&self.waiting).try_acquire_many_owned(kib).map_err(|_| {
-            let seconds = RETRY_AFTER_MS / 1_000;
-            let mut status = Status::resource_exhausted(format!(
-                "too many sweep files are being read already; try again in {seconds} s"
-            ));
-            status.metadata_mut().insert(RETRY_METADATA, RETRY_AFTER_MS.into());
-            status
+        Arc::clone(&self.waiting).try_acquire_many_owned(kib).map_err(|_| ApiError::Busy {
+            message: format!(
+                "too many sweep files are being read already; try again in {} s",
+                RETRY_AFTER.as_secs()
+            ),
+            retry_after: RETRY_AFTER,
         })
     }
 
-    /// Does what takes long when a thread is free; who goes away before has it not done.
+    /// Does `work` when a thread is free; not at all where the caller goes away before.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Status> {
+    ) -> Result<T, ApiError> {
         let turn = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| task_ended())?;
         let (sender, receiver) = oneshot::channel();
         let thread = thread::Builder::new().name("sweep-file".to_owned()).spawn(move || {
@@ -63,7 +58,7 @@ impl Reading {
             // Who asked may have gone meanwhile.
             let _ = sender.send(work());
         });
-        thread.map_err(|error| Status::unavailable(format!("no thread can be started: {error}")))?;
+        thread.map_err(|error| ApiError::Unavailable(format!("no thread can be started: {error}")))?;
         receiver.await.map_err(|_| task_ended())
     }
 }
@@ -75,8 +70,6 @@ mod tests {
         mpsc,
     };
 
-    use tonic::Code;
-
     use super::*;
 
     #[test]
@@ -86,13 +79,12 @@ mod tests {
         let refused = loop {
             match reading.admit(200 << 10) {
                 Ok(place) => admitted.push(place),
-                Err(status) => break status,
+                Err(error) => break error,
             }
         };
         assert_eq!(admitted.len(), 81, "81 × 200 KiB are 16 MiB");
-        assert_eq!(refused.code(), Code::ResourceExhausted);
-        assert!(refused.message().contains("try again in 2 s"), "{refused:?}");
-        assert_eq!(refused.metadata().get(RETRY_METADATA).unwrap(), "2000");
+        assert!(refused.to_string().contains("try again in 2 s"), "{refused:?}");
+        assert!(matches!(refused, ApiError::Busy { retry_after: RETRY_AFTER, .. }), "{refused:?}");
         admitted.pop();
         assert!(reading.admit(4 << 20).is_err() && reading.admit(200 << 10).is_ok());
     }

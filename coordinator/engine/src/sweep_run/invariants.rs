@@ -1,0 +1,49 @@
+//! What must hold of a sweep between any two changes.
+
+use domain::definition::EPOCHS_MAX;
+
+use super::{ActiveAttempt, SweepRun};
+
+impl SweepRun {
+    /// Checks that the sweep is consistent; says what is not.
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        self.weights.check_invariants(self)?;
+        let counted = self.never_started()
+            + (self.waiting.len() + self.active.len()) as u64
+            + self.done
+            + self.diverged
+            + self.failed
+            + self.cancelled;
+        if counted != self.job_count() {
+            return Err(format!("sweep {}: {counted} jobs counted of {}", self.id, self.job_count()));
+        }
+        if let Some(job) =
+            self.waiting.keys().find(|job| self.active.contains_key(job) || !self.has_begun(**job))
+        {
+            return Err(format!("job {}/{job} waits and runs, or waits though it never ran", self.id));
+        }
+        if self.out_of_order.first().is_some_and(|job| *job <= self.next_unstarted)
+            || self.out_of_order.last().is_some_and(|job| *job > self.job_count())
+        {
+            return Err(format!("sweep {}: jobs are counted twice, or beyond the last", self.id));
+        }
+        if self.active.keys().any(|job| !self.has_begun(*job)) {
+            return Err(format!("sweep {}: a job runs that never started", self.id));
+        }
+        if self.state.is_final() && !self.active.is_empty() {
+            return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
+        }
+        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
+        if let Some((job, active)) =
+            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
+        {
+            return Err(format!(
+                "job {}/{job} has {} epochs of {}",
+                self.id,
+                active.epochs_done(),
+                total(active)
+            ));
+        }
+        Ok(())
+    }
+}

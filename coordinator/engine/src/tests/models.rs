@@ -1,0 +1,114 @@
+//! Sweeps of models that only some workers have: who gets their jobs, what is said where nobody does, and what is known of
+//! models.
+
+use domain::{
+    definition::SweepDefinition,
+    specification::{Models, Specification, SpecificationSource},
+};
+use terms::{
+    SweepId,
+    manifest::{Described, Manifest, ManifestParameter, builtins_described},
+};
+
+use super::cluster::{Cluster, key};
+use crate::{WaitReason, query::ListModels};
+
+/// A model of the tests: SimpleCNN under another name.
+fn model(version: u32) -> Manifest {
+    Manifest { name: "deep".into(), version, ..Manifest::clone(&builtins_described()[0]) }
+}
+
+/// The same with one parameter more.
+fn with_more(version: u32) -> Manifest {
+    let mut more = model(version);
+    let parameter = ManifestParameter { name: "more".into(), ..more.parameters[4].clone() };
+    more.parameters.push(parameter);
+    more
+}
+
+/// A sweep of two jobs of the model.
+fn of_the_model(model: Manifest) -> Specification {
+    let text = "name: x\nmodel: deep\ndataset: {path: d}\nparameters:\n  epochs: {value: 2}\n  seed: {values: [1, 2]}\n";
+    let models = Models::given(vec![Described::new(model)]);
+    let source = SpecificationSource { text: text.to_owned(), models, ..SpecificationSource::default() };
+    Specification::parse(&source).unwrap()
+}
+
+fn connect(cluster: &mut Cluster, session: u64, name: &str, models: Vec<Manifest>) {
+    cluster.models = models.into_iter().map(Described::new).collect();
+    cluster.connect(session, name, 1, &[]);
+}
+
+#[test]
+fn jobs_of_a_model_wait_for_a_worker_that_has_it_and_the_sweep_says_so() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_the_model(model(1)));
+    let cnn = || vec![Manifest::clone(&builtins_described()[0])];
+    connect(&mut cluster, 1, "cnn", cnn());
+    connect(&mut cluster, 2, "newer", vec![model(2)]);
+    connect(&mut cluster, 3, "none", Vec::new());
+    assert_eq!(cluster.grants(), []);
+    let waiting = cluster.sweep().waiting.unwrap();
+    assert_eq!(waiting.reason, WaitReason::NoneCanTrain);
+    assert_eq!(
+        waiting.text,
+        "no connected worker has the model deep, version 1: cnn: it has simple_cnn 1; newer: it has deep 2; none: it trains no \
+         models"
+    );
+    connect(&mut cluster, 4, "deep", [cnn(), vec![model(1)]].concat());
+    assert_eq!(cluster.grants(), [(4, key(1, 1))]);
+    let waiting = cluster.sweep().waiting.unwrap();
+    assert_eq!(waiting.reason, WaitReason::SlotsBusy, "{}", waiting.text);
+}
+
+#[test]
+fn a_worker_whose_model_has_more_trains_sweeps_of_the_model_as_it_was_and_not_the_other_way_round() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_the_model(model(1)));
+    connect(&mut cluster, 1, "later", vec![with_more(1)]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1))]);
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_the_model(with_more(1)));
+    connect(&mut cluster, 1, "earlier", vec![model(1)]);
+    assert_eq!(cluster.grants(), []);
+    let text = cluster.sweep().waiting.unwrap().text;
+    assert!(text.ends_with("earlier: its deep lacks what the sweep's has; update its trainer"), "{text}");
+}
+
+#[test]
+fn of_models_with_one_name_that_of_connected_workers_counts_first_and_then_the_newest() {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_the_model(model(9)));
+    connect(&mut cluster, 1, "a", vec![model(1)]);
+    connect(&mut cluster, 2, "b", vec![model(2)]);
+    connect(&mut cluster, 3, "c", vec![with_more(2)]);
+    connect(&mut cluster, 4, "d", vec![with_more(2)]);
+    let known = |cluster: &Cluster| -> Vec<(u32, usize)> {
+        let known = cluster.ask(&ListModels);
+        known.iter().map(|model| (model.version, model.parameters.len())).collect()
+    };
+    assert_eq!(known(&cluster), [(2, 7), (2, 6), (1, 6), (9, 6)]);
+    cluster.hear(crate::Event::SessionClosed(crate::SessionId(3)));
+    cluster.hear(crate::Event::SessionClosed(crate::SessionId(4)));
+    assert_eq!(known(&cluster), [(2, 6), (1, 6), (9, 6)]);
+}
+
+#[test]
+fn after_a_restart_the_manifest_counts_that_was_stored_with_the_sweep() {
+    let definition = SweepDefinition::new(SweepId(1), of_the_model(with_more(1))).unwrap();
+    let read =
+        |manifest: Option<&str>| SweepDefinition::from_stored(SweepId(1), &definition.text(), manifest);
+    let again = read(Some(&definition.manifest.to_json())).unwrap();
+    assert_eq!((&again.manifest, again.parameters(2)), (&definition.manifest, definition.parameters(2)));
+    assert!(again.parameters(1).get("more").is_some() && again.budget(1) == Some(2));
+    let error = read(None).unwrap_err().to_string();
+    assert!(error.contains("there is no model `deep` here"), "{error}");
+    assert!(read(Some("{")).unwrap_err().to_string().contains("the manifest cannot be used"));
+}
+
+#[test]
+fn a_sweep_is_not_extended_by_another_kind_of_its_model() {
+    let definition = SweepDefinition::new(SweepId(1), of_the_model(model(1))).unwrap();
+    let error = definition.extended(of_the_model(model(2))).unwrap_err().to_string();
+    assert!(error.contains("`model deep` cannot change") && error.contains("version 2"), "{error}");
+}

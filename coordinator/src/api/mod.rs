@@ -1,0 +1,134 @@
+//! The use cases of a coordinator: all that users and workers can ask of it, in the types of the domain, whichever interface they come
+//! through. An interface (`rpc`, gRPC) decodes a request, calls one use case and encodes its answer. A use case checks what it was given, asks
+//! the driver and the store, and answers with what is known then, or with an [`ApiError`].
+//!
+//! The limits that protect a coordinator from what it is asked are here too, as they hold for all interfaces together: files being
+//! read, answers being made, reports, downloads. How long messages are and how slowly they may be read is a matter of an interface.
+//!
+//! Nothing here knows a wire format; `tests/tests/walls.rs` reads these files.
+
+mod definitions;
+mod error;
+mod jobs;
+mod page;
+mod reading;
+mod report;
+mod retry;
+mod snapshots;
+mod sweeps;
+mod text;
+mod watch;
+mod weights;
+mod workers;
+
+use std::sync::Arc;
+
+use domain::definition::SweepDefinition;
+use engine::{
+    SweepView,
+    query::{Define, Defined, DescribeSweep},
+};
+use store::Store;
+use terms::{SweepId, SweepState};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::definitions::manifests;
+pub use self::{
+    definitions::{Changed, Source, Submission, Submitted, Validated},
+    error::ApiError,
+    jobs::{JobDetail, JobView, JobsPage},
+    page::Page,
+    report::{Report, ReportRow},
+    retry::RetryRequest,
+    snapshots::ContentState,
+    text::{for_people, plain},
+    watch::{EpochSeen, JobSeen, Snapshots, Watch, WatchEvent},
+    weights::{Download, Offer, WeightsReply},
+};
+pub(crate) use self::{error::task_ended, page::token};
+use self::{reading::Reading, report::REPORTS_MAX, weights::DOWNLOADS_MAX};
+use crate::{artifacts::MaybeArtifacts, driver::Leadership};
+
+/// Answers with sweeps that are made at the same time, to questions and to others: each may hold specifications of
+/// megabytes.
+const ANSWERS_MADE_MAX: usize = 32;
+
+/// The use cases; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    leadership: Leadership,
+    store: Arc<dyn Store>,
+    artifacts: MaybeArtifacts,
+    /// What goes on when its caller hangs up.
+    tasks: TaskTracker,
+    /// One retry at a time, so that none acts on failures that another has taken up.
+    retries: Arc<Mutex<()>>,
+    reading: Reading,
+    answers: Arc<Semaphore>,
+    /// The same for overviews, which do not wait until others have changed something.
+    overviews: Arc<Semaphore>,
+    reports: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+}
+
+/// What a use case answers with. It holds its place among the answers that are made at the same time until it is encoded.
+#[derive(Debug)]
+pub struct Answer<T> {
+    content: T,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<T> Answer<T> {
+    /// Makes of it what is sent.
+    pub fn encode<U>(self, encode: impl FnOnce(T) -> U) -> U {
+        encode(self.content)
+    }
+}
+
+impl Api {
+    /// The use cases of a coordinator with this store and place for files. What must come to its end runs in `tasks`.
+    pub fn new(
+        leadership: Leadership,
+        store: Arc<dyn Store>,
+        artifacts: MaybeArtifacts,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            leadership,
+            store,
+            artifacts,
+            tasks,
+            retries: Arc::default(),
+            reading: Reading::default(),
+            answers: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
+            overviews: Arc::new(Semaphore::new(ANSWERS_MADE_MAX)),
+            reports: Arc::new(Semaphore::new(REPORTS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+        }
+    }
+
+    /// The right to make an answer to a command.
+    async fn answer(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.answers).acquire_owned().await.map_err(|_| task_ended())
+    }
+
+    /// The same where sweeps are only looked at.
+    async fn overview(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.overviews).acquire_owned().await.map_err(|_| task_ended())
+    }
+
+    async fn view(&self, sweep: SweepId) -> Result<SweepView, ApiError> {
+        Ok(self.leadership.query(DescribeSweep::new(sweep)).await?)
+    }
+
+    async fn definition(&self, sweep: SweepId) -> Result<(Arc<SweepDefinition>, SweepState), ApiError> {
+        let Defined { definition, state } = self.leadership.query(Define(sweep)).await?;
+        Ok((definition, state))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod leader;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Weights on their way in, from workers, and out, to users. Whether they are wanted, the engine says; where they lie,
+//! `artifacts` knows.
+
+use std::sync::Arc;
+
+use domain::record::{WeightsFile, WeightsState};
+use engine::{
+    Issuer, SweepView, WeightsAnswer,
+    command::{GiveUpWeights, KeepWeights},
+    query::OfferWeights,
+    weights_name,
+};
+use futures_util::{StreamExt, stream::BoxStream};
+use store::ArtifactRow;
+use terms::{AttemptKey, SweepId};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Api, ApiError, Page,
+    error::{task_ended, unreadable},
+    jobs::check_job,
+};
+use crate::artifacts::{ArtifactError, Artifacts, Taken};
+
+/// Files of weights that are sent at the same time: each is open, and descriptors are few where limits are low.
+pub(super) const DOWNLOADS_MAX: usize = 64;
+
+/// What a worker has of the weights of an attempt, and the piece that it hands over.
+#[derive(Debug)]
+pub struct Offer {
+    /// Whose.
+    pub attempt: AttemptKey,
+    /// What they are.
+    pub file: WeightsFile,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// The piece; may be empty.
+    pub data: Vec<u8>,
+}
+
+/// What a worker does next with weights that it has.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WeightsReply {
+    /// Nothing, for this reason.
+    NotWanted(String),
+    /// Offer them again later.
+    Waiting,
+    /// Hand over the piece that begins here.
+    Wanted(u64),
+    /// Remove them: they are kept.
+    Durable,
+}
+
+impl From<WeightsAnswer> for WeightsReply {
+    fn from(answer: WeightsAnswer) -> Self {
+        match answer {
+            WeightsAnswer::NotWanted(reason) => Self::NotWanted(reason),
+            WeightsAnswer::Waiting => Self::Waiting,
+            WeightsAnswer::Wanted { .. } => Self::Wanted(0),
+            WeightsAnswer::Durable => Self::Durable,
+        }
+    }
+}
+
+/// A page of what became of the weights of a sweep's jobs.
+#[derive(Debug)]
+pub struct WeightsPage {
+    /// In the order of their jobs.
+    pub weights: Vec<ArtifactRow>,
+    /// The token of the next page; empty on the last.
+    pub next: String,
+}
+
+/// A file of weights that is read. It holds its place among those that are read at the same time until it is dropped.
+pub struct Download {
+    /// What it is.
+    pub weights: ArtifactRow,
+    artifacts: Arc<Artifacts>,
+    name: String,
+    offset: u64,
+    pieces: Option<BoxStream<'static, Result<Vec<u8>, ArtifactError>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Download {
+    /// The next bytes of the file; none after the last ones.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        let pieces = match &mut self.pieces {
+            Some(pieces) => pieces,
+            None => {
+                let pieces = self.artifacts.read(&self.name, self.offset).await;
+                self.pieces.insert(pieces.map_err(|error| failed(&error))?)
+            }
+        };
+        pieces.next().await.transpose().map_err(|error| failed(&error))
+    }
+}
+
+impl Api {
+    /// Takes a piece of the weights that a worker has, where they are wanted.
+    ///
+    /// # Errors
+    /// The piece cannot be one, or the place is full or away.
+    pub async fn offer_weights(&self, issuer: Issuer, offer: Offer) -> Result<WeightsReply, ApiError> {
+        let Offer { attempt, ref file, .. } = offer;
+        let name = match self.leadership.query(OfferWeights { attempt, file: file.clone() }).await? {
+            WeightsAnswer::Wanted { name } => name,
+            other => return Ok(other.into()),
+        };
+        let Some(artifacts) = self.artifacts.clone() else {
+            return Ok(WeightsReply::NotWanted("this coordinator has no place for weights".into()));
+        };
+        let api = self.clone();
+        // A task of its own: what is begun is brought to its end, also when the worker hangs up.
+        let taking = self.tasks.spawn(async move { api.take(issuer, &artifacts, &name, offer).await });
+        taking.await.map_err(|_| task_ended())?
+    }
+
+    /// Notes that a worker does not have weights any more that it said it had.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub async fn give_up_weights(
+        &self,
+        issuer: Issuer,
+        attempt: AttemptKey,
+        file: WeightsFile,
+        reason: String,
+    ) -> Result<WeightsReply, ApiError> {
+        Ok(self.leadership.command(issuer, GiveUpWeights { attempt, file, reason }).await?.into())
+    }
+
+    async fn take(
+        &self,
+        issuer: Issuer,
+        artifacts: &Artifacts,
+        name: &str,
+        offer: Offer,
+    ) -> Result<WeightsReply, ApiError> {
+        let Offer { attempt, file, offset, data } = offer;
+        match artifacts.take(name, &file, offset, data).await {
+            Ok(Taken::UpTo(offset)) => Ok(WeightsReply::Wanted(offset)),
+            Ok(Taken::Whole) => {
+                let record = self.leadership.command(issuer, KeepWeights { attempt, file: file.clone() });
+                let kept = match artifacts.keep(name, &file, record).await {
+                    Ok(kept) => kept?,
+                    Err(error) => return not_taken(artifacts, &error),
+                };
+                if matches!(kept, WeightsAnswer::NotWanted(_)) {
+                    // Others came first, or the attempt was fenced: what lies there has no record.
+                    let removed = artifacts.remove(name).await;
+                    removed.map_err(|error| failed(&error))?;
+                }
+                Ok(kept.into())
+            }
+            Err(error) => not_taken(artifacts, &error),
+        }
+    }
+
+    /// A page of what became of the weights of a sweep's jobs, or of one job.
+    ///
+    /// # Errors
+    /// There is no such sweep, job or page.
+    pub async fn weights(
+        &self,
+        sweep: SweepId,
+        job: Option<u64>,
+        page: &Page,
+    ) -> Result<WeightsPage, ApiError> {
+        let limit = page.limit()?;
+        let (definition, _) = self.definition(sweep).await?;
+        let (first, last) = match job {
+            None => (page.number()?.unwrap_or(1), definition.job_count()),
+            Some(job) => {
+                check_job(&definition, job)?;
+                (job, job)
+            }
+        };
+        let weights = self.store.artifacts(sweep, first, last, limit).await.map_err(unreadable)?;
+        let is_full = weights.len() == limit as usize && job.is_none();
+        let next = weights.last().filter(|_| is_full).map(|row| (row.job + 1).to_string());
+        Ok(WeightsPage { weights, next: next.unwrap_or_default() })
+    }
+
+    /// The weights that are kept of a job, or of the best one, from `offset` on.
+    ///
+    /// # Errors
+    /// There are none, with the reason; or too many are being read.
+    pub async fn download(
+        &self,
+        sweep: SweepId,
+        job: Option<u64>,
+        offset: u64,
+    ) -> Result<Download, ApiError> {
+        let sweep = self.view(sweep).await?;
+        if let Some(job) = job {
+            check_job(&sweep.definition, job)?;
+        }
+        let (weights, name) = self.find(&sweep, job).await?;
+        if offset > weights.file.bytes {
+            return Err(ApiError::OutOfRange(format!("the file has {} bytes", weights.file.bytes)));
+        }
+        let artifacts = self.artifacts.clone().ok_or_else(|| {
+            ApiError::Refused(
+                "this coordinator was started without the place where the weights lie; give it --artifacts URL"
+                    .to_owned(),
+            )
+        })?;
+        let place = Arc::clone(&self.downloads).try_acquire_owned().map_err(|_| {
+            ApiError::Full(format!(
+                "{DOWNLOADS_MAX} files of weights are being read already; try again in 10 s"
+            ))
+        })?;
+        Ok(Download { weights, artifacts, name, offset, pieces: None, _place: place })
+    }
+
+    /// The weights that are kept of a job, or of the best one, and the name of their file.
+    async fn find(&self, sweep: &SweepView, job: Option<u64>) -> Result<(ArtifactRow, String), ApiError> {
+        let id = sweep.id();
+        let rows = match job.or_else(|| sweep.best_weights.as_ref().map(|best| best.job)) {
+            None => Vec::new(),
+            Some(job) => self.store.artifacts(id, job, job, 1).await.map_err(unreadable)?,
+        };
+        match rows.into_iter().next() {
+            Some(row) if row.state == WeightsState::Kept => {
+                let name = weights_name(id, sweep.created_unix_ms, row.job, row.attempt, &row.file.blake3);
+                Ok((row, name))
+            }
+            row => Err(ApiError::NotFound(why_none(sweep, job, row.as_ref()))),
+        }
+    }
+}
+
+/// What a worker is told whose weights were not taken: to offer them again later, and which of them are no use.
+fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<WeightsReply, ApiError> {
+    match error {
+        ArtifactError::TooMany | ArtifactError::Busy => Ok(WeightsReply::Waiting),
+        ArtifactError::Piece | ArtifactError::Corrupt => Err(failed(error)),
+        ArtifactError::Full => {
+            artifacts.failed(error);
+            Err(failed(error))
+        }
+        // Its disk or its network is away: not only this file has to wait.
+        _ => {
+            artifacts.failed(error);
+            Err(ApiError::Unavailable(error.to_string()))
+        }
+    }
+}
+
+fn failed(error: &ArtifactError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        ArtifactError::Full | ArtifactError::TooMany | ArtifactError::Busy => ApiError::Full(text),
+        ArtifactError::Piece => ApiError::Invalid(text),
+        ArtifactError::Corrupt => ApiError::Corrupt(text),
+        _ => {
+            tracing::error!("{text}");
+            ApiError::Internal(text)
+        }
+    }
+}
+
+fn why_none(sweep: &SweepView, job: Option<u64>, row: Option<&ArtifactRow>) -> String {
+    let id = sweep.id();
+    let awaited = sweep.weights_awaited;
+    let all = format!("`sweep artifact ls {id}` lists all");
+    match (row, job) {
+        (Some(row), _) => {
+            let ArtifactRow { job, worker, reason, .. } = row;
+            match row.state {
+                WeightsState::Awaited => {
+                    format!(
+                        "the weights of job {id}/{job} are still on their way from worker {worker}; try again soon"
+                    )
+                }
+                WeightsState::Absent => format!("there are no weights of job {id}/{job}: {reason}"),
+                WeightsState::Dropped | WeightsState::Kept => {
+                    format!("the weights of job {id}/{job} are not kept any more: others are better; {all}")
+                }
+            }
+        }
+        (None, Some(job)) => format!(
+            "no weights of job {id}/{job} are kept: it is not done, or was not among the best when it ended (see \
+             `artifacts: {{keep: …}}` in the sweep file); {all}"
+        ),
+        (None, None) if awaited > 0 => {
+            format!("the weights of sweep {id} are still on their way from their workers; try again soon")
+        }
+        (None, None) => format!(
+            "no weights of sweep {id} are kept: no job is done, or the sweep file says `artifacts: {{keep: none}}`, or the \
+             coordinator was started without a place for them (--artifacts), or its trainer left none; {all}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_are_not_taken_are_offered_again_unless_they_are_of_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path().to_str().unwrap()).unwrap();
+        let answer = |error| not_taken(&artifacts, &error);
+        let gone = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(matches!(answer(ArtifactError::File(gone())), Err(ApiError::Unavailable(_))));
+        assert!(matches!(answer(ArtifactError::Full), Err(ApiError::Full(_))));
+        assert!(matches!(answer(ArtifactError::Busy), Ok(WeightsReply::Waiting)));
+        assert!(matches!(answer(ArtifactError::TooMany), Ok(WeightsReply::Waiting)));
+        assert!(matches!(answer(ArtifactError::Corrupt), Err(ApiError::Corrupt(_))));
+    }
+}

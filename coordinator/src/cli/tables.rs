@@ -1,0 +1,199 @@
+//! Sweeps, jobs, attempts and epochs as rows of tables.
+
+use proto::v1;
+use report::Columns;
+use terminal::output;
+use terms::{JobState, MetricSchema, ParameterValue, SweepState};
+
+use super::{
+    output::{Cell, count},
+    report::rows,
+};
+
+/// Most parameters and metrics in a table for people: a terminal is no wider.
+const PARAMETERS_SHOWN_MAX: usize = 12;
+const METRICS_SHOWN_MAX: usize = 6;
+
+/// The state's name for people.
+pub(super) fn job_state_name(state: v1::JobState) -> &'static str {
+    JobState::try_from(state).ok().map_or("unknown", JobState::as_str)
+}
+
+/// The state's name for people.
+pub(super) fn sweep_state_name(state: v1::SweepState) -> &'static str {
+    SweepState::try_from(state).ok().map_or("unknown", SweepState::as_str)
+}
+
+pub(super) fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// One sweep as a row with the names of its columns.
+pub(super) fn sweep_row(sweep: &v1::Sweep) -> (Vec<String>, Vec<Cell>) {
+    let counts = sweep.counts.unwrap_or_default();
+    let columns = names(&[
+        "id",
+        "name",
+        "state",
+        "jobs",
+        "pending",
+        "running",
+        "done",
+        "diverged",
+        "failed",
+        "cancelled",
+        "best",
+        "created",
+    ]);
+    let row = vec![
+        Cell::Integer(sweep.sweep_id),
+        Cell::Text(sweep.name.clone()),
+        Cell::Text(sweep_state_name(sweep.state()).to_owned()),
+        Cell::Integer(sweep.job_count),
+        Cell::Integer(counts.pending),
+        Cell::Integer(counts.running),
+        Cell::Integer(counts.done),
+        Cell::Integer(counts.diverged),
+        Cell::Integer(counts.failed),
+        Cell::Integer(counts.cancelled),
+        Cell::number(sweep.best.as_ref().map(|best| best.value), 4),
+        Cell::Time(sweep.created_unix_ms),
+    ];
+    (columns, row)
+}
+
+/// The columns of [`attempt_row`].
+pub(super) const ATTEMPT_COLUMNS: [&str; 10] = [
+    "attempt",
+    "outcome",
+    "worker",
+    "slot",
+    "device",
+    "resumed_epochs",
+    "pack_size",
+    "granted",
+    "ended",
+    "reason",
+];
+
+pub(super) fn attempt_row(attempt: &v1::Attempt) -> Vec<Cell> {
+    vec![
+        Cell::Integer(attempt.attempt.into()),
+        Cell::Text(attempt.outcome.clone()),
+        Cell::Text(attempt.worker.clone()),
+        Cell::Integer(attempt.slot.into()),
+        Cell::Text(attempt.device.clone()),
+        Cell::Integer(attempt.resumed_epochs.into()),
+        Cell::Integer(attempt.pack_size.into()),
+        Cell::Time(attempt.granted_unix_ms),
+        Cell::Time(attempt.ended_unix_ms),
+        Cell::Text(attempt.reason.clone()),
+    ]
+}
+
+/// The table of a sweep's epochs: metrics in the order in which they first came.
+pub(super) fn epoch_table(
+    metrics: &MetricSchema,
+    objective: &str,
+    epochs: Vec<v1::EpochRow>,
+) -> (Vec<String>, Vec<Vec<Cell>>) {
+    let own = Columns::new(&[], metrics, objective).of_epochs;
+    let columns = names(&["epoch", "attempt"]).into_iter().chain(own).chain(names(&["epoch_seconds"]));
+    let row = |row: v1::EpochRow| {
+        let record = row.record.unwrap_or_default();
+        let mut cells = vec![Cell::Integer(record.epoch.into()), Cell::Integer(row.attempt.into())];
+        cells.extend(metrics.names().iter().map(|name| Cell::number(record.metric(name), 4)));
+        cells.push(Cell::Number(record.epoch_seconds, 2));
+        cells
+    };
+    (columns.collect(), epochs.into_iter().map(row).collect())
+}
+
+/// The table of a sweep's jobs.
+pub(super) struct JobTable {
+    parameters: Vec<String>,
+    /// The objective first.
+    metrics: Vec<String>,
+    columns: Columns,
+}
+
+impl JobTable {
+    /// A table with these parameters and with all metrics of the sweep.
+    pub(super) fn new(parameters: &[String], sweep: &v1::Sweep) -> Self {
+        let schema = rows::metrics(sweep, &sweep.metric_names);
+        let objective = rows::objective(sweep).name;
+        let columns = Columns::new(parameters, &schema, &objective);
+        let others = schema.names().iter().filter(|name| **name != objective);
+        let metrics = std::iter::once(&objective).chain(others).map(ToString::to_string).collect();
+        Self { parameters: parameters.to_vec(), metrics, columns }
+    }
+
+    /// As [`Self::new`], with as many columns as people can read; also how many were left out.
+    pub(super) fn for_people(parameters: &[String], sweep: &v1::Sweep) -> (Self, usize) {
+        let mut table = Self::new(parameters, sweep);
+        let left_out = table.parameters.len().saturating_sub(PARAMETERS_SHOWN_MAX)
+            + table.metrics.len().saturating_sub(METRICS_SHOWN_MAX);
+        table.parameters.truncate(PARAMETERS_SHOWN_MAX);
+        table.columns.parameters.truncate(PARAMETERS_SHOWN_MAX);
+        table.metrics.truncate(METRICS_SHOWN_MAX);
+        table.columns.metrics.truncate(METRICS_SHOWN_MAX);
+        (table, left_out)
+    }
+
+    /// The names of its columns.
+    pub(super) fn columns(&self) -> Vec<String> {
+        let Columns { parameters, metrics, best, .. } = &self.columns;
+        let mut columns = names(&["job"]);
+        columns.extend(parameters.iter().cloned());
+        columns.extend(names(&["state", "attempts", "worker", "epochs_done", "train_seconds"]));
+        columns.extend(metrics.iter().map(|(_, name)| name.clone()));
+        columns.extend(names(&["best_epoch", best, "weights", "reason"]));
+        columns
+    }
+
+    /// A job as a row.
+    pub(super) fn row(&self, job: &v1::Job) -> Vec<Cell> {
+        let point = job.point.clone().unwrap_or_default();
+        let parameters = proto::parameters_from_wire(point.parameters);
+        let value =
+            |name: &String| parameters.get(name).map_or(Cell::Empty, |value| Cell::Parameter(value.clone()));
+        let mut row = vec![Cell::Integer(point.job)];
+        row.extend(self.parameters.iter().map(value));
+        row.extend([
+            Cell::Text(job_state_name(job.state()).to_owned()),
+            Cell::Integer(job.attempts.into()),
+            Cell::Text(job.worker.clone()),
+            Cell::Integer(job.epochs_done.into()),
+            if job.epochs_done == 0 { Cell::Empty } else { Cell::Number(job.train_seconds, 2) },
+        ]);
+        row.extend(self.metrics.iter().map(|name| Cell::number(rows::metric_of(job, name), 4)));
+        row.extend([
+            job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
+            Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
+            Cell::Text(job.weights.clone()),
+            Cell::Text(job.reason.clone()),
+        ]);
+        row
+    }
+}
+
+/// The parameters that vary, for a line of text: `activation=relu learning_rate=0.0001`.
+pub(super) fn short_point(point: &v1::JobPoint, varying: &[String]) -> String {
+    let pairs: Vec<_> =
+        shown_parameters(point, varying).iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join(" ")
+}
+
+/// The parameters that vary, or all if none does.
+pub(super) fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<(String, ParameterValue)> {
+    let mut parameters = proto::parameters_from_wire(point.parameters.clone()).0;
+    parameters.retain(|(name, _)| varying.is_empty() || varying.contains(name));
+    parameters
+}
+
+/// Says how many columns a table for people lacks.
+pub(super) fn say_left_out(columns: usize) {
+    if columns > 0 {
+        output::say(&format!("… and {}; -o csv and -o json have all", count(columns as u64, "more column")));
+    }
+}

@@ -1,0 +1,120 @@
+//! Things as JSON. They come as messages and are made into the report's types, whose views are the one shape that each thing has.
+
+use domain::{
+    definition::first_document,
+    specification::{Models, Specification},
+};
+use proto::v1;
+use report::{
+    Columns,
+    view::{self, Attempts},
+};
+
+use super::{
+    failure::Failure,
+    output::{Format, print_json, print_one},
+    report::rows::{self, Rows},
+    tables::sweep_row,
+};
+
+/// Prints a sweep as it is after a command, for programs.
+pub(super) fn print_sweep(sweep: &v1::Sweep, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return print_json(&whole(sweep));
+    }
+    let (columns, row) = sweep_row(sweep);
+    print_one(format, columns, row)
+}
+
+/// A sweep as lists show it.
+pub(super) fn listed(sweep: &v1::Sweep) -> view::Sweep {
+    view::Sweep::listed(&rows::sweep(sweep.clone(), Vec::new(), &[]))
+}
+
+/// A sweep with all that is known of it.
+pub(super) fn whole(sweep: &v1::Sweep) -> view::Sweep {
+    view::Sweep::whole(&rows::sweep(sweep.clone(), Vec::new(), &[]))
+}
+
+/// The jobs of one sweep.
+pub(super) struct Jobs {
+    rows: Rows,
+    parameters: Vec<String>,
+    columns: Columns,
+}
+
+impl Jobs {
+    /// The jobs of this sweep.
+    pub(super) fn new(sweep: &v1::Sweep) -> Self {
+        let parameters = parameters(sweep);
+        let metrics = sweep.metric_names.clone();
+        let header = v1::ReportHeader { sweep: Some(sweep.clone()), parameters: parameters.clone(), metrics };
+        let (rows, sweep) = Rows::new(header);
+        let columns = Columns::new(&parameters, &sweep.metrics, &sweep.objective.name);
+        Self { rows, parameters, columns }
+    }
+
+    /// A job without its epochs.
+    pub(super) fn job(&mut self, job: v1::Job) -> view::Job {
+        let best = self.best(&job);
+        let job = self.rows.job(job);
+        view::Job::new(&self.parameters, &self.columns, &job, best, None)
+    }
+
+    /// A job with its attempts and epochs.
+    pub(super) fn detail(&mut self, detail: v1::JobDetail) -> view::Job {
+        let job = detail.job.unwrap_or_default();
+        let best = self.best(&job);
+        let job = self.rows.job(job);
+        let epochs: Vec<_> = detail.epochs.into_iter().map(|epoch| self.rows.epoch(epoch)).collect();
+        let mut shown = view::Job::new(&self.parameters, &self.columns, &job, best, Some(&epochs));
+        let attempts = detail.attempts.into_iter().map(attempt).collect();
+        shown.attempts = Attempts::List(attempts);
+        shown
+    }
+
+    fn best(&self, job: &v1::Job) -> Option<(u32, Option<f64>)> {
+        Some((job.best_epoch?, rows::best_objective_of(job, self.rows.objective())))
+    }
+}
+
+/// The names of a sweep's parameters; of a sweep file that this version cannot read, those that vary.
+fn parameters(sweep: &v1::Sweep) -> Vec<String> {
+    let read = |models| Specification::from_stored(first_document(&sweep.specification), &models).ok();
+    match Models::from_json(&sweep.manifest).ok().and_then(read) {
+        Some(specification) => specification.axes.iter().map(|axis| axis.name.to_string()).collect(),
+        None => sweep.varying.clone(),
+    }
+}
+
+fn attempt(attempt: v1::Attempt) -> view::Attempt {
+    view::Attempt {
+        attempt: attempt.attempt,
+        outcome: attempt.outcome,
+        worker: attempt.worker,
+        slot: attempt.slot,
+        device: attempt.device,
+        resumed_epochs: attempt.resumed_epochs,
+        pack_size: attempt.pack_size,
+        granted: view::time(attempt.granted_unix_ms),
+        ended: view::time(attempt.ended_unix_ms),
+        reason: attempt.reason,
+    }
+}
+
+/// A worker.
+pub(super) fn worker(worker: &v1::Worker) -> view::Worker {
+    let mut devices: Vec<&str> = worker.slots.iter().map(|slot| slot.device.as_str()).collect();
+    devices.dedup();
+    view::Worker {
+        name: worker.name.clone(),
+        state: worker.state.clone(),
+        host: worker.host.clone(),
+        slots: worker.slots.len() as u64,
+        running: worker.running.len() as u64,
+        devices: devices.join(" "),
+        version: worker.software_version.clone(),
+        last_seen: view::time(worker.last_seen_unix_ms),
+        reason: worker.reason.clone(),
+    }
+}
