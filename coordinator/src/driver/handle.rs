@@ -142,14 +142,6 @@ impl DriverHandle {
     /// # Errors
     /// There is no such thing as is asked for.
     pub async fn query_engine<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
-        match self.ask(query.clone()).await {
-            // It shared a commit that failed, so its answer was of what was not kept.
-            Err(CallError::Full) => self.ask(query).await,
-            answer => answer,
-        }
-    }
-
-    async fn ask<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
         let (sender, receiver) = oneshot::channel();
         self.send(Request::Ask(Box::new(Questioned::new(query, sender)))).await?;
         receiver.await.map_err(|_| CallError::Stopped)?

@@ -15,7 +15,8 @@
 //! - Nothing leaves before the commit that it rests on, and all commits before, are durable.
 //! - One commit runs at a time. The engine goes on meanwhile; what it applies shares the next commit.
 //! - Leases are looked at between two commits, after everything released has left.
-//! - After a commit that was not kept, the engine is restored before streams are closed and callers are refused.
+//! - After a commit that was not kept, the engine is restored before streams are closed; after a full disk, commands are refused
+//!   last. Queries are answered from what the store holds.
 //! - Only a full disk and content that cannot be kept are survived. Any other error of a commit ends the driver.
 
 use std::{collections::VecDeque, fmt::Debug, time::Duration};
@@ -54,7 +55,7 @@ pub trait Asked<C>: Debug {
     /// Whether it is a query, which changes nothing.
     fn is_query(&self) -> bool;
 
-    /// Applies it and keeps the answer. It is applied again after a commit that was refused for another input.
+    /// Applies it and keeps the answer. It is applied again after a commit that failed for another input.
     fn apply(&mut self, core: &mut C, now: Now) -> Output;
 }
 
@@ -142,7 +143,7 @@ enum Look {
 enum Then<A> {
     Normal,
     OneByOne(OneByOne<A>),
-    /// With the callers to refuse.
+    /// With what was asked: commands are refused, queries are answered.
     Full(Vec<A>),
 }
 
@@ -286,6 +287,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
         batch: Batch<A>,
         kept: Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        debug_assert!(self.is_committing, "a commit ended that did not begin");
         self.is_committing = false;
         match kept {
             Ok(()) => self.actions.push_back(Action::Release(batch.committed())),
@@ -305,6 +307,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
         let State::Restoring(then) = std::mem::replace(&mut self.state, State::Normal) else { return };
         self.core = core;
         self.given_up.clear();
+        self.told = None;
         match then {
             Then::Normal => self.actions.push_back(Action::CloseSessions(Closing::Again)),
             Then::OneByOne(one_by_one) => {
@@ -314,7 +317,8 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
             Then::Full(waiting) => {
                 self.state = State::Full(Look::At(moment.since_start + ROOM_INTERVAL));
                 self.actions.push_back(Action::CloseSessions(Closing::Full));
-                self.actions.extend(waiting.into_iter().map(|asked| Action::Fail(asked, Refused::Full)));
+                let now = self.now(moment);
+                waiting.into_iter().for_each(|asked| self.ask(now, asked));
             }
         }
     }
@@ -471,3 +475,6 @@ fn tells_what_was_refused(error: &StoreError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
