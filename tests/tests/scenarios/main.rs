@@ -21,6 +21,7 @@ mod packs;
 mod processes;
 mod programs;
 mod requests;
+mod resources;
 mod run;
 mod security;
 mod services;

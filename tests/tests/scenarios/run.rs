@@ -221,7 +221,7 @@ fn a_worker_that_cannot_start_ends_the_run_with_one_error() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(
-        told.contains(" cannot start: the trainer cannot work here, ") && told.contains("no licence"),
+        told.contains("error: --trainer: the trainer cannot work here, ") && told.contains("no licence"),
         "{told}"
     );
 }
@@ -275,7 +275,7 @@ fn a_run_is_stopped_while_it_looks_for_gpus_and_what_looks_for_them_is_gone() {
         let output = run.wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), code, "{told}");
-        assert_eq!(told.contains("stopping: the same command goes on"), code.is_some(), "{told}");
+        assert_eq!(told.contains("stopping: the same command continues from here"), code.is_some(), "{told}");
         tests::wait_for_end(trainer);
     }
 }

@@ -29,7 +29,7 @@ const TRACES_OF_DRIVER: [&str; 4] = ["/proc/driver/nvidia", "/dev/nvidiactl", "/
 const SLOTS_MAX: usize = 1_024;
 
 /// What the slots run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The GPUs that libtorch can use; the CPU if there is none.
     Auto,
@@ -37,16 +37,54 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPUs; an error if there is none.
     Cuda,
+    /// These GPUs, by their numbers. Nobody is asked for them: a trainer that cannot use one says so itself, and users'
+    /// programs may use GPUs that libtorch cannot.
+    Named(Vec<u16>),
+}
+
+/// Text that is not a choice of devices.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is not a choice of devices: use auto, cpu, cuda, or different GPUs by number, as in cuda:0,cuda:1"
+)]
+pub struct DeviceChoiceError(String);
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceChoiceError> {
+        let wrong = || DeviceChoiceError(text.to_owned());
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => {
+                let mut numbers = Vec::new();
+                for name in text.split(',') {
+                    let number = name.trim().strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                    numbers.push(number.filter(|number| !numbers.contains(number)).ok_or_else(wrong)?);
+                }
+                if numbers.len() <= SLOTS_MAX { Ok(Self::Named(numbers)) } else { Err(wrong()) }
+            }
+        }
+    }
 }
 
 impl DeviceChoice {
     /// Whether libtorch must be asked which GPUs it can use.
-    pub(crate) fn asks_for_gpus(self) -> bool {
+    pub(crate) fn asks_for_gpus(&self) -> bool {
         match self {
-            Self::Cpu => false,
+            Self::Cpu | Self::Named(_) => false,
             Self::Cuda => true,
             Self::Auto => TRACES_OF_DRIVER.iter().any(|trace| Path::new(trace).exists()) || has_nvidia_card(),
         }
+    }
+
+    /// The GPUs that are named.
+    fn named(&self) -> Vec<Device> {
+        let Self::Named(numbers) = self else { return Vec::new() };
+        let gpu = |number| Device { device: format!("cuda:{number}"), description: format!("GPU {number}") };
+        numbers.iter().map(gpu).collect()
     }
 }
 
@@ -113,14 +151,14 @@ struct Device {
 /// # Errors
 /// The devices cannot be determined, or none is of the kind asked for.
 pub(crate) async fn slots(
-    choice: DeviceChoice,
+    choice: &DeviceChoice,
     count: SlotCount,
     own_trainer: Option<&OwnTrainer>,
 ) -> Result<Vec<v1::Slot>, DevicesError> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let found = match own_trainer {
         Some(trainer) if choice.asks_for_gpus() => probe(trainer).await?,
-        _ => Vec::new(),
+        _ => choice.named(),
     };
     lay_out(choice, count, cores, &found)
 }
@@ -168,13 +206,13 @@ async fn probe(trainer: &OwnTrainer) -> Result<Vec<Device>, DevicesError> {
 }
 
 fn lay_out(
-    choice: DeviceChoice,
+    choice: &DeviceChoice,
     count: SlotCount,
     cores: usize,
     found: &[Device],
 ) -> Result<Vec<v1::Slot>, DevicesError> {
     let gpus: Vec<&Device> = found.iter().filter(|device| device.device.starts_with("cuda")).collect();
-    if choice == DeviceChoice::Cuda && gpus.is_empty() {
+    if *choice == DeviceChoice::Cuda && gpus.is_empty() {
         return Err(DevicesError::NoGpu);
     }
     let natural = if gpus.is_empty() { cores } else { gpus.len() };
@@ -219,7 +257,7 @@ mod tests {
     }
 
     fn devices(choice: DeviceChoice, count: &str, found: &[Device]) -> Vec<String> {
-        let slots = lay_out(choice, count.parse().unwrap(), 3, found).unwrap();
+        let slots = lay_out(&choice, count.parse().unwrap(), 3, found).unwrap();
         slots.into_iter().map(|slot| slot.device).collect()
     }
 
@@ -235,9 +273,21 @@ mod tests {
         assert_eq!(devices(DeviceChoice::Cuda, "3", &gpus(2)), ["cuda:0", "cuda:1", "cuda:0"]);
     }
 
+    #[tokio::test]
+    async fn gpus_that_are_named_are_taken_without_asking() {
+        let choice: DeviceChoice = "cuda:2, cuda:0".parse().unwrap();
+        assert!(!choice.asks_for_gpus());
+        let slots = slots(&choice, "3".parse().unwrap(), None).await.unwrap();
+        let devices: Vec<_> = slots.into_iter().map(|slot| slot.device).collect();
+        assert_eq!(devices, ["cuda:2", "cuda:0", "cuda:2"]);
+        for bad in ["", "gpu", "cuda:", "cuda:x", "0,1", "cuda:0,", "cuda:0,cuda:0", "cuda,cuda:1"] {
+            assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn asking_for_a_gpu_where_there_is_none_is_an_error() {
-        let error = lay_out(DeviceChoice::Cuda, SlotCount::Auto, 3, &gpus(0)).unwrap_err();
+        let error = lay_out(&DeviceChoice::Cuda, SlotCount::Auto, 3, &gpus(0)).unwrap_err();
         assert!(error.to_string().contains("--device cpu"), "{error}");
     }
 

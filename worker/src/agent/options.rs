@@ -38,8 +38,9 @@ pub struct StartOptions {
     /// How many jobs run at a time: a number, or auto for one per GPU, else one per processor core
     #[arg(long, env = "SWEEP_SLOTS", value_name = "N|auto", default_value = "auto")]
     pub slots: SlotCount,
-    /// What to train on
-    #[arg(long, env = "SWEEP_DEVICE", value_enum, default_value_t = DeviceChoice::Auto)]
+    /// What to train on: auto for the GPUs that libtorch can use, or else the CPU; cpu; cuda for the GPUs, of which there
+    /// must be one; or these GPUs, as in cuda:0,cuda:1
+    #[arg(long, env = "SWEEP_DEVICE", value_name = "auto|cpu|cuda|GPUS", default_value = "auto")]
     pub device: DeviceChoice,
     /// The worker's name, unique at its coordinator [default: the machine's name and a few random characters, kept for
     /// the next start]

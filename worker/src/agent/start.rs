@@ -125,7 +125,7 @@ async fn configure(
     own_trainer: Option<&OwnTrainer>,
     name: WorkerName,
 ) -> anyhow::Result<Configuration> {
-    let mut slots = devices::slots(options.device, options.slots, own_trainer).await?;
+    let mut slots = devices::slots(&options.device, options.slots, own_trainer).await?;
     descriptors::claim(slots.len())?;
     for slot in &mut slots {
         slot.pack_size_max = options.pack_size_max(&slot.device);
@@ -157,6 +157,7 @@ async fn configure(
             host: host(),
             slots,
             allow_commands: options.allow_commands,
+            programs_only: options.programs_only,
             trainables: Vec::new(),
         },
     })
