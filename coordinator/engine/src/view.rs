@@ -161,6 +161,10 @@ pub struct WorkerView {
     pub last_seen_unix_ms: u64,
     /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away; empty otherwise.
     pub reason: String,
+    /// The names of the models that its trainer trains; none once its stream is gone.
+    pub models: Vec<String>,
+    /// Whether it runs users' programs.
+    pub runs_programs: bool,
     /// It has confirmed that it leaves. A mere order to leave is forgotten with this coordinator if it has not arrived.
     pub has_said_draining: bool,
 }
@@ -172,6 +176,7 @@ impl WorkerView {
         size_of::<Self>()
             + [&self.host, &self.software_version, &self.reason].iter().map(|text| text.len()).sum::<usize>()
             + self.slots.iter().map(slot).sum::<usize>()
+            + self.models.iter().map(|name| size_of_val(name) + name.len()).sum::<usize>()
             + size_of_val(self.running.as_slice())
     }
 }

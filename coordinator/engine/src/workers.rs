@@ -391,6 +391,8 @@ impl Engine {
                 host_or_unknown(&rival.host)
             )
         });
+        // A trainer may have several versions of one.
+        let models: BTreeSet<&String> = worker.models.iter().map(|model| &model.name).collect();
         WorkerView {
             name: name.clone(),
             host: worker.host.clone(),
@@ -403,6 +405,8 @@ impl Engine {
                 true => format!("{}, which it has not confirmed", worker.leaving),
                 false => worker.leaving.clone(),
             }),
+            models: models.into_iter().cloned().collect(),
+            runs_programs: worker.runs_programs,
             has_said_draining: worker.has_said_draining,
         }
     }

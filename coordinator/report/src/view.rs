@@ -195,6 +195,10 @@ pub struct Worker {
     pub running: u64,
     /// Their devices, with spaces between them.
     pub devices: String,
+    /// The models that its trainer trains.
+    pub models: Vec<String>,
+    /// Whether it runs the programs of sweep files.
+    pub programs: bool,
     /// Its program's version.
     pub version: String,
     /// When it sent its last message.

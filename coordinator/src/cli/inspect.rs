@@ -247,13 +247,26 @@ pub(super) async fn workers(target: &Target, format: Format) -> Result<(), Failu
             Cell::Integer(worker.slots),
             Cell::Integer(worker.running),
             Cell::Text(worker.devices),
+            Cell::Text(worker.models.join(" ")),
+            Cell::Text(if worker.programs { "yes" } else { "no" }.to_owned()),
             Cell::Text(worker.version),
             worker.last_seen.map_or(Cell::Empty, Cell::Text),
             Cell::Text(worker.reason),
         ]
     };
-    let columns =
-        names(&["name", "state", "host", "slots", "running", "devices", "version", "last_seen", "reason"]);
+    let columns = names(&[
+        "name",
+        "state",
+        "host",
+        "slots",
+        "running",
+        "devices",
+        "models",
+        "programs",
+        "version",
+        "last_seen",
+        "reason",
+    ]);
     let (mut printer, mut page_token) = (Printer::new(format, columns), String::new());
     loop {
         let request = v1::ListWorkersRequest { page_size: PAGE_ROWS, page_token };

@@ -113,6 +113,8 @@ pub(super) fn worker(worker: &v1::Worker) -> view::Worker {
         slots: worker.slots.len() as u64,
         running: worker.running.len() as u64,
         devices: devices.join(" "),
+        models: worker.models.clone(),
+        programs: worker.runs_programs,
         version: worker.software_version.clone(),
         last_seen: view::time(worker.last_seen_unix_ms),
         reason: worker.reason.clone(),

@@ -73,7 +73,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         )));
     }
     check_texts(&wire)?;
-    let models = models(&wire.trainables)?;
+    let models = if wire.trains_no_models { Vec::new() } else { models(&wire.trainables)? };
     let name = wire.name.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
     let indexes: HashSet<u32> = wire.slots.iter().map(|slot| slot.index).collect();
     if wire.slots.is_empty() || wire.slots.len() > SLOTS_MAX || indexes.len() != wire.slots.len() {

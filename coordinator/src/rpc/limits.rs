@@ -172,6 +172,8 @@ fn a_hello_that_cannot_be_is_refused() {
     ] {
         assert_eq!(refused.expect_err(what).code(), Code::InvalidArgument, "{what}");
     }
+    assert_eq!(with(&|_| {}).unwrap().models.len(), 1, "of a worker from before it named any");
+    assert!(with(&|hello| hello.trains_no_models = true).unwrap().models.is_empty());
     let described = with(&|hello| hello.slots[0].description = "ü".repeat(5_000)).unwrap();
     assert_eq!(described.slots[0].description.chars().count(), 100);
     let other = v1::Hello { protocol_version: proto::PROTOCOL_VERSION + 1, ..v1::Hello::default() };

@@ -219,3 +219,32 @@ async fn several_gpus_a_job_are_refused_and_the_command_that_the_refusal_names_g
     let seen = lines(&cluster.folder.path().join("seen"), 3);
     assert_eq!(seen[0], "CUDA_VISIBLE_DEVICES=0,1", "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_worker_shows_its_models_and_whether_it_runs_programs_and_one_for_programs_alone_has_no_models() {
+    let options = ClusterOptions { worker: vec!["--allow-commands".to_owned()], ..ClusterOptions::default() };
+    let cluster = Cluster::start(options);
+    let _alone = Worker::of_two_gpus(&cluster, 2);
+    let id = cluster.submit("{epochs: {value: 1}}").await;
+    let mut watch = cluster.watch(id).await;
+    let waits = |event: &Event| match event {
+        Event::Snapshot(snapshot) => {
+            let waiting = snapshot.sweep.as_ref()?.waiting.as_ref()?;
+            waiting.text.contains("one: it trains no models").then_some(())
+        }
+        _ => None,
+    };
+    watch.until("a sweep of a model that no worker has", waits).await;
+    let _both = cluster.worker("two");
+    watch.until_end().await;
+    let attempts = cluster.job(id, 1).await.attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.worker.as_str()).collect::<Vec<_>>(), ["two"]);
+    let shown = sweep(&cluster, &["workers", "-o", "json"]).stdout;
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    let told = |index: usize| [&shown[index]["name"], &shown[index]["models"], &shown[index]["programs"]];
+    let expected = serde_json::json!([["one", [], true], ["two", ["simple_cnn"], true]]);
+    assert_eq!(serde_json::json!([told(0), told(1)]), expected, "{shown}");
+    let table = String::from_utf8(sweep(&cluster, &["workers"]).stdout).unwrap();
+    let row = table.lines().find(|line| line.starts_with("two")).unwrap();
+    assert!(row.contains(" simple_cnn ") && row.contains(" yes "), "{table}");
+}

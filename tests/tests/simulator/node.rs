@@ -115,6 +115,7 @@ impl Node {
             host: number.to_string(),
             slots: (0..slots).map(slot).collect(),
             allow_commands: false,
+            programs_only: false,
         };
         Self {
             identity,

@@ -257,8 +257,9 @@ impl World {
         hub.turn_is_due = false;
         self.history_length = self.durable.history_length(SWEEP);
         hub.take_turn(self.now)?;
-        let early = hub.next.early();
-        self.release(early)?;
+        if let Some(early) = hub.next.early() {
+            self.release(early)?;
+        }
         self.begin_commit()
     }
 

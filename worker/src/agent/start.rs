@@ -157,6 +157,7 @@ async fn configure(
             host: host(),
             slots,
             allow_commands: options.allow_commands,
+            programs_only: options.programs_only,
             trainables: Vec::new(),
         },
     })

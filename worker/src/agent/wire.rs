@@ -30,6 +30,8 @@ pub struct Identity {
     pub slots: Vec<v1::Slot>,
     /// Whether it runs the programs of sweep files.
     pub allow_commands: bool,
+    /// Whether it runs those alone, and trains no models.
+    pub programs_only: bool,
     /// The manifests of what its trainer trains, each as JSON; none of one that names none.
     pub trainables: Vec<String>,
 }
@@ -48,6 +50,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             held: held.into_iter().map(encode_held).collect(),
             draining,
             allow_commands: identity.allow_commands,
+            trains_no_models: identity.programs_only,
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),

@@ -137,5 +137,7 @@ pub(in crate::rpc) fn worker(view: WorkerView) -> v1::Worker {
         last_seen_unix_ms: view.last_seen_unix_ms,
         reason: view.reason,
         status: status.into(),
+        models: view.models,
+        runs_programs: view.runs_programs,
     }
 }

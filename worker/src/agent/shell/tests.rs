@@ -216,6 +216,7 @@ impl Bench {
                     pack_size_max: 1,
                 }],
                 allow_commands: false,
+                programs_only: false,
             },
             files_cache: folder.join("programs"),
             trainers: vec![Trainers { model: script(trainer), program: None }],
