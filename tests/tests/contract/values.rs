@@ -128,3 +128,32 @@ async fn numbers_beyond_every_row_find_nothing() {
         assert_eq!(store.attempts(JobKey { sweep: SweepId(1), job: 1 << 63 }).await.unwrap(), []);
     }
 }
+
+#[tokio::test]
+async fn a_zero_with_a_sign_leaves_every_row_readable() {
+    // A program that reports the negative of its loss says -0. One of the databases keeps no sign of a zero.
+    for place in places() {
+        let store = place.open().await;
+        let row = MetricRow::new(&[-0.0]);
+        let best = Some(BestEpoch { epoch: 1, value: -0.0, row: row.clone() });
+        let recorded = Record::EpochRecorded {
+            attempt: AttemptKey::new(1, 1, 1),
+            epoch: Epoch { number: 1, seconds: -0.0, row },
+            objective: Some(-0.0),
+            best: best.clone(),
+            train_seconds: -0.0,
+        };
+        store.commit(&[submitted(1, ""), named(), granted(1, 1), recorded]).await.unwrap();
+        store.close().await;
+        drop(store);
+        let store = place.open().await;
+        let open = store.load().await.unwrap().remove(0).open_jobs.remove(0);
+        assert_eq!(open.running.unwrap().best, best);
+        store.commit(&ended(1, 1, AttemptState::Done, JobState::Done)).await.unwrap();
+        let sweep = store.load().await.unwrap().remove(0);
+        assert_eq!(sweep.best, BestJobs { by_last: Some((1, 0.0)), by_best: Some((1, 0.0)) });
+        let job = store.jobs(SweepId(1), 1, 10).await.unwrap().remove(0);
+        assert_eq!((job.objective, job.best, job.last.get(0)), (Some(0.0), best, Some(-0.0)));
+        assert_eq!(epochs(store.as_ref(), 1, 1).await[0].epoch.seconds, 0.0);
+    }
+}
