@@ -34,11 +34,14 @@ impl Ranking {
         row.get(self.index?)
     }
 
-    /// The first epoch with the best value, and that value. A value that is not a number is only better than none.
+    /// The first epoch with the best value, and that value. A value that is not finite is only better than none.
     pub(super) fn best(&self, epochs: &[Epoch]) -> Option<(u32, f64)> {
         let values = epochs.iter().filter_map(|epoch| Some((epoch.number, self.of_row(&epoch.metrics)?)));
         values.reduce(|best, one| {
-            let is_better = self.objective.beats(one.1, best.1) || (best.1.is_nan() && !one.1.is_nan());
+            let is_better = match (one.1.is_finite(), best.1.is_finite()) {
+                (true, true) => self.objective.beats(one.1, best.1),
+                (is_finite, _) => is_finite,
+            };
             if is_better { one } else { best }
         })
     }
@@ -58,7 +61,9 @@ impl Ranking {
             row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
         Place {
             is_candidate: value.is_some() && row.state == "done",
-            value: value.map(|value| if self.objective.goal == Goal::Maximize { value } else { -value }),
+            // Zeros are equal, whatever their sign.
+            value: value
+                .map(|value| 0.0 + if self.objective.goal == Goal::Maximize { value } else { -value }),
             number: row.number,
         }
     }
@@ -216,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn zeros_are_equal_whatever_their_sign() {
+        for goal in [Goal::Minimize, Goal::Maximize] {
+            let ranking = ranking("val_loss", goal, MetricUse::Last);
+            let with = |number, loss| {
+                let metrics = MetricRow::new(&[loss]);
+                let job = Job { number, state: Some(JobState::Done), metrics, ..Job::default() };
+                ranking.place(&JobRow::new(&job, &[], &ranking))
+            };
+            for (first, second) in [(0.0, -0.0), (-0.0, 0.0)] {
+                assert!(with(1, first) > with(2, second), "{goal:?} {first} {second}");
+            }
+        }
+    }
+
+    #[test]
     fn where_the_best_epoch_counts_the_last_one_does_not() {
         let epochs = |losses: &[f64]| -> Vec<Epoch> {
             let epoch = |(number, loss): (u32, &f64)| Epoch {
@@ -237,8 +257,12 @@ mod tests {
             assert_eq!(overfits.ranked, Some((2, value)));
             assert_eq!(overfits.best, Some((2, value)), "also of jobs whose row does not say it");
             assert!(ranking.place(&overfits) > ranking.place(&learns));
-            let begins_badly = row(3, &[f64::NAN, 0.4]);
-            assert_eq!(begins_badly.ranked.map(|(epoch, _)| epoch), Some(2));
+            for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let begins_badly = row(3, &[bad, 0.4]);
+                assert_eq!(begins_badly.ranked.map(|(epoch, _)| epoch), Some(2), "{bad}");
+                let ends_badly = row(3, &[0.4, bad]);
+                assert_eq!(ends_badly.ranked.map(|(epoch, _)| epoch), Some(1), "{bad}");
+            }
         }
     }
 
