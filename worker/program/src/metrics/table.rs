@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -62,11 +63,12 @@ impl Table {
     /// Reads the rows that were added. `is_last`: the program has ended, and a row without an end of line is whole.
     pub(crate) fn look(&mut self, is_last: bool) -> io::Result<Look> {
         let mut look = Look::default();
-        let mut file = match File::open(&self.path) {
+        // A pipe or a device of this name would be waited for.
+        let mut options = File::options();
+        let mut file = match options.read(true).custom_flags(libc::O_NONBLOCK).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(look),
             opened => opened?,
         };
-        // A pipe or a device of this name would be waited for.
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
@@ -189,6 +191,17 @@ mod tests {
         append(&path, "25\r\n2,0.1");
         assert_eq!(losses(&table.look(false).unwrap()), [(1.0, 0.25)]);
         assert_eq!(losses(&table.look(true).unwrap()), [(2.0, 0.1)]);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        let (sender, looks) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(Table::new(path, 0).look(false)));
+        let look = looks.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+        assert_eq!(look.unwrap_err().to_string(), "it is no file");
     }
 
     #[test]
