@@ -9,18 +9,7 @@ async fn a_corrupt_row_is_told_with_what_helps_for_its_store() {
         store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();
         store.close().await;
         drop(store);
-        let change = "UPDATE jobs SET epochs_done = 7";
-        let hint = match place.url.strip_prefix("sqlite:") {
-            Some(path) => {
-                rusqlite::Connection::open(path).unwrap().execute_batch(change).unwrap();
-                "sqlite3"
-            }
-            None => {
-                let (_, rest) = place.url.split_once("localhost/").unwrap();
-                Postgres::shared().unwrap().psql(rest.split('?').next().unwrap(), change);
-                "pg_dump"
-            }
-        };
+        let hint = place.change("UPDATE jobs SET epochs_done = 7");
         let said = place.open().await.load().await.unwrap_err().to_string();
         assert!(said.contains("corrupt") && said.contains(hint), "{said}");
         assert_eq!(said.contains("sqlite3"), hint == "sqlite3", "{said}");

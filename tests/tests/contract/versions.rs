@@ -86,12 +86,12 @@ async fn a_database_without_checksums_for_some_columns_is_gone_on_with() {
 #[tokio::test]
 async fn a_corrupt_row_is_not_taken_over() {
     for change in ["UPDATE epochs SET val_loss = 7 WHERE epoch = 2", "UPDATE jobs SET epochs_done = 9"] {
-        let place = place_with(FOUR_COLUMNS);
-        let path = place.url.strip_prefix("sqlite:").unwrap();
-        rusqlite::Connection::open(path).unwrap().execute_batch(change).unwrap();
-        for _ in 0..2 {
-            let error = open(&place.url).await.unwrap_err().to_string();
-            assert!(error.contains("corrupt"), "nothing was changed: {error}");
+        for place in places_with_four_columns() {
+            let hint = place.change(change);
+            for _ in 0..2 {
+                let error = open(&place.url).await.unwrap_err().to_string();
+                assert!(error.contains("corrupt") && error.contains(hint), "nothing was changed: {error}");
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ impl PostgresStore {
             .disable_statement_logging();
         let (mut connection, readers_max) = suitable::first_connection(&options).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| suitable::not_migrated(error, &options))?;
-        upgrade::rows(&mut connection).await?;
+        here(upgrade::rows(&mut connection).await)?;
         let readers = Readers::new(options.clone(), readers_max);
         let aside = Readers::new(options.clone(), 1);
         Ok(Self { writer: Writer::new(options), readers, aside, leadership: Leadership::default() })
