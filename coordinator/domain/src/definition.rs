@@ -19,9 +19,6 @@ use crate::{
     },
 };
 
-/// Most epochs of a job whose program decides when it ends: each is a row, and the rows of one job must fit in memory
-/// many times over.
-pub const EPOCHS_MAX: u32 = 100_000;
 /// Most specifications of one sweep.
 const SPECIFICATIONS_MAX: usize = 100;
 const _: () = assert!(SPECIFICATIONS_MAX <= super::known_points::GRIDS_MAX);

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{
-    definition::EPOCHS_MAX,
-    record::{BestEpoch, History, Record},
-};
+use domain::record::{BestEpoch, History, Record};
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobKey, JobState, Outcome, SweepState,
-    WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, EPOCHS_MAX, Epoch, EpochReport, JobKey, JobState, Outcome,
+    SweepState, WorkerName,
 };
 
 use super::{

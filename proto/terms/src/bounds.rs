@@ -11,6 +11,9 @@ pub const TEXT_CHARACTERS_MAX: usize = 1_000;
 /// Most log lines that a coordinator keeps of an attempt.
 pub const LOG_LINES_MAX: usize = 50;
 
+/// Most epochs of a job whose program decides when it ends: each is a row, and a job's rows fit in memory many times over.
+pub const EPOCHS_MAX: u32 = 100_000;
+
 /// Longest time of an epoch, in seconds: a year. No one waits longer, and sums over all epochs stay finite.
 pub const EPOCH_SECONDS_MAX: f64 = 365.0 * 86_400.0;
 

@@ -13,7 +13,9 @@ pub mod snapshot;
 mod state;
 
 pub use address::coordinator_url;
-pub use bounds::{EPOCH_SECONDS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut};
+pub use bounds::{
+    EPOCH_SECONDS_MAX, EPOCHS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut,
+};
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{

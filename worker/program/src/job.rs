@@ -17,6 +17,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use terms::EPOCHS_MAX;
 use trainer_protocol::{ToTrainer, TrainerOutcome};
 
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     metrics::{
         Report,
         channel::Channel,
-        tally::{EPOCHS_MAX, EpochRecord, Tallied, Tally},
+        tally::{EpochRecord, Tallied, Tally},
     },
     processes::{cpu_time, end_descendants, has_descendants, kill_descendants},
     protocol::Output,

@@ -1,6 +1,6 @@
 //! What must hold of a sweep between any two changes.
 
-use domain::definition::EPOCHS_MAX;
+use terms::EPOCHS_MAX;
 
 use super::{ActiveAttempt, SweepRun};
 

@@ -199,7 +199,7 @@ mod tests {
         let path = folder.path().join("log.csv");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         let (sender, looks) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(Table::new(path, 0).look(false)));
+        std::thread::spawn(move || sender.send(Table::new(path).look(false)));
         let look = looks.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
         assert_eq!(look.unwrap_err().to_string(), "it is no file");
     }

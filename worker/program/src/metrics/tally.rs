@@ -15,14 +15,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use terms::EPOCHS_MAX;
 
 use super::{METRICS_MAX, Metrics, Number, Report};
 
 /// The metric that keeps a program's own number.
 pub(crate) const STEP: &str = "step";
-
-/// Most epochs of a job. A program that reports each batch of a long training has fewer.
-pub(crate) const EPOCHS_MAX: u32 = 1_000_000;
 
 /// A first report leaves a gap if it is further from the last record than this many of the smallest steps so far. One step is the
 /// next epoch, two are a gap; the rest is room for fractions that do not add up exactly.
@@ -354,6 +352,14 @@ mod tests {
         assert!(!tally.is_full());
         take(&mut tally, &[None]);
         assert!(tally.is_full());
+        assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond);
+    }
+
+    #[test]
+    fn a_program_without_a_budget_has_as_many_epochs_as_a_coordinator_accepts() {
+        let mut tally = tally(None);
+        take(&mut tally, &vec![None; EPOCHS_MAX as usize]);
+        assert_eq!(tally.epochs(), EPOCHS_MAX);
         assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond);
     }
 
