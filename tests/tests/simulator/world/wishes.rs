@@ -9,13 +9,13 @@ impl World {
                 Submit { definition: Box::new(self.definition.clone()), request_id: REQUEST_ID.to_owned() };
             let wish = Wish::order(Question::Submit, command, |submitted| Some(submitted.sweep));
             for _ in 0..1 + self.random.below(2) {
-                self.tell_hub(HubHeard::Wish(wish.clone()));
+                self.tell_hub(Input::Asked(wish.clone()));
             }
         }
         // A sweep that was paused goes on some day.
         let open = self.durable.open_sweeps().next();
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
-            self.tell_hub(HubHeard::Wish(Wish::order(Question::Other, Resume(sweep), Some)));
+            self.tell_hub(Input::Asked(Wish::order(Question::Other, Resume(sweep), Some)));
         }
         self.after(ASK_AGAIN_MS, WorldEvent::Ask);
     }
@@ -49,7 +49,7 @@ impl World {
         };
         // Now and then twice, as by somebody to whom no answer came.
         for _ in 0..1 + self.random.below(2) {
-            self.tell_hub(HubHeard::Wish(wish.clone()));
+            self.tell_hub(Input::Asked(wish.clone()));
         }
     }
 
