@@ -1,7 +1,7 @@
 //! The world: one clock, one queue of what happens next, and everything that can go wrong, all from one seed.
 //!
 //! Until `CALM_AT`, processes crash and freeze, workers lose their spools, streams break, stall and deliver late, the disk is
-//! slow, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
+//! slow or full or cannot keep an epoch, the lead is lost, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
 
 mod at_hub;
 mod streams;
@@ -10,22 +10,23 @@ mod workers;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
 
 use coordinator::{
-    driver::{Action, Delivery, Input, Released},
+    driver::{Action, Asked, Delivery, Input, Refused, Released},
     rpc::convert,
 };
-use domain::{definition::SweepDefinition, specification::Specification};
+use domain::{definition::SweepDefinition, record::Record, specification::Specification};
 use engine::{
     Event, JobEnd, Observation,
     command::{Cancel, Drain, EndJob, Extend, Pause, Resume, Retry, Stop, Submit},
     query::DescribeSweep,
 };
 use proto::v1;
+use store::StoreError;
 use terms::{AttemptKey, JobKey, SweepId};
 use tests::Random;
 use trainer_protocol::TrainerOutcome;
@@ -114,7 +115,21 @@ pub(super) struct World {
     submitted: bool,
     calm: bool,
     slow_disk: bool,
+    refusals: Refusals,
     trace: bool,
+}
+
+/// What the disk refuses.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Until then it is full.
+    full_until: u64,
+    /// The next epoch that is to be kept cannot be, now or later.
+    next_epoch: bool,
+    /// Epochs that cannot be kept.
+    epochs: BTreeSet<(AttemptKey, u32)>,
+    /// Another coordinator led meanwhile.
+    lead_is_lost: bool,
 }
 
 /// What broke which rule.
@@ -148,6 +163,7 @@ impl World {
             submitted: false,
             calm: false,
             slow_disk: random.one_in(3),
+            refusals: Refusals::default(),
             random,
             trace,
         }
@@ -220,7 +236,7 @@ impl World {
             WorldEvent::Up(link) => self.arrive_up(link),
             WorldEvent::Down(link) => self.arrive_down(link)?,
             WorldEvent::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
-            WorldEvent::Fault if !self.calm => self.go_wrong(),
+            WorldEvent::Fault if !self.calm => self.go_wrong()?,
             WorldEvent::Ask => self.ask(),
             WorldEvent::Calm => self.calm_down(),
             // Of a life that is over.

@@ -64,7 +64,11 @@ impl World {
             }
             Action::Release(released) => self.release(released)?,
             Action::Restore => hub.restore(self.now, &self.durable)?,
-            Action::LookForRoom => hub.pipeline.room_looked_for(hub.moment(self.now), true),
+            Action::LookForRoom => {
+                // Now and then there seems to be room, and is none.
+                let has_room = self.now >= self.refusals.full_until || self.random.one_in(4);
+                hub.pipeline.room_looked_for(hub.moment(self.now), has_room);
+            }
             Action::CloseSessions(_) => {
                 for link in std::mem::take(&mut hub.links).into_values() {
                     self.send_down(link, None);
@@ -75,8 +79,15 @@ impl World {
                     self.send_down(link, None);
                 }
             }
+            Action::Fail(wish, Refused::Full) if wish.is_query() => {
+                return Err(format!("{wish:?} was refused though it keeps nothing"));
+            }
             // The user asks again.
-            Action::Fail(..) => {}
+            Action::Fail(_, Refused::Full) => {}
+            // Only what workers say cannot be kept.
+            Action::Fail(wish, Refused::Unfit(_)) => {
+                return Err(format!("{wish:?} was refused for what a worker said"));
+            }
         }
         Ok(())
     }
@@ -93,14 +104,35 @@ impl World {
     }
 
     pub(super) fn end_commit(&mut self) -> Result<(), Broken> {
+        let Some(batch) = self.hub.as_mut().and_then(|hub| hub.committing.take()) else { return Ok(()) };
+        let kept = self.keep(batch.records())?;
         let Some(hub) = &mut self.hub else { return Ok(()) };
-        let Some(batch) = hub.committing.take() else { return Ok(()) };
-        for record in batch.records() {
-            self.durable.keep(record)?;
+        if hub.pipeline.commit_ended(hub.moment(self.now), batch, kept).is_err() {
+            return self.crash_hub();
         }
-        let ended = hub.pipeline.commit_ended(hub.moment(self.now), batch, Ok(()));
-        ended.map_err(|error| format!("a commit that was kept ended the driver: {error}"))?;
         self.perform_all()
+    }
+
+    /// Whether the disk keeps a commit; an error where one that is kept breaks a rule.
+    fn keep(&mut self, records: &[Record]) -> Result<Result<(), StoreError>, Broken> {
+        if std::mem::take(&mut self.refusals.lead_is_lost) {
+            return Ok(Err(StoreError::Superseded));
+        }
+        if self.now < self.refusals.full_until {
+            return Ok(Err(StoreError::Full("the disk is full".to_owned())));
+        }
+        for record in records {
+            let Record::EpochRecorded { attempt, epoch, .. } = record else { continue };
+            let key = (*attempt, epoch.number);
+            if std::mem::take(&mut self.refusals.next_epoch) {
+                self.refusals.epochs.insert(key);
+            }
+            if self.refusals.epochs.contains(&key) {
+                return Ok(Err(StoreError::Unfit("the epoch cannot be kept".to_owned())));
+            }
+        }
+        records.iter().try_for_each(|record| self.durable.keep(record))?;
+        Ok(Ok(()))
     }
 
     pub(super) fn release(&mut self, released: Released<Wish>) -> Result<(), Broken> {
@@ -195,17 +227,15 @@ impl World {
         self.nodes[link.worker].life == link.worker_life && self.nodes[link.worker].session.is_some()
     }
 
-    pub(super) fn crash_hub(&mut self) {
-        let Some(mut hub) = self.hub.take() else { return };
+    pub(super) fn crash_hub(&mut self) -> Result<(), Broken> {
+        let Some(mut hub) = self.hub.take() else { return Ok(()) };
         self.hub_life += 1;
         self.hub_frozen_until = 0;
         if let Some(batch) = hub.committing.take()
             && self.random.one_in(2)
         {
-            // The disk had it when the process died; nobody was told.
-            for record in batch.records() {
-                self.durable.keep(record).expect("the rules are checked where commits end");
-            }
+            // The disk may have had it when the process died; no one was told.
+            let _ = self.keep(batch.records())?;
         }
         for index in 0..self.links.len() {
             if self.links[index].coordinator_life + 1 == self.hub_life {
@@ -214,5 +244,6 @@ impl World {
         }
         let pause = self.random.within(10..3_000);
         self.after(pause, WorldEvent::HubStarts);
+        Ok(())
     }
 }
