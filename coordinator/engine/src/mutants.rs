@@ -35,7 +35,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -48,6 +48,8 @@ impl Mutant {
         Self::OutOfOrderForgotten,
         Self::LeasesBeginEarly,
         Self::NewcomersReplace,
+        Self::RefusedCommitsAreTold,
+        Self::LostLeadIsIgnored,
     ];
 }
 

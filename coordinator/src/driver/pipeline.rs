@@ -118,7 +118,6 @@ pub enum Refused {
     Unfit(String),
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Debug)]
 enum State<A> {
     /// Inputs share commits.
@@ -138,7 +137,6 @@ enum Look {
 }
 
 /// What follows once the engine is restored.
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Debug)]
 enum Then<A> {
     Normal,
