@@ -91,7 +91,7 @@ impl World {
                 let Some(hub) = &mut self.hub else { return };
                 let session = hub.open(index);
                 link.session = Some(session);
-                Input::Opened(session, hello)
+                Input::Opened(session, Box::new(hello))
             }
         };
         self.tell_hub(input);
