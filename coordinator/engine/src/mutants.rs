@@ -28,10 +28,14 @@ pub enum Mutant {
     LeasesBeginEarly,
     /// Any process that says hello with a name replaces the worker that has it.
     NewcomersReplace,
+    /// What a commit without room, or with content that cannot be kept, would have told is told.
+    RefusedCommitsAreTold,
+    /// A coordinator that lost the lead tells what it could not commit.
+    LostLeadIsIgnored,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -44,6 +48,8 @@ impl Mutant {
         Self::OutOfOrderForgotten,
         Self::LeasesBeginEarly,
         Self::NewcomersReplace,
+        Self::RefusedCommitsAreTold,
+        Self::LostLeadIsIgnored,
     ];
 }
 

@@ -1,23 +1,15 @@
-//! Commands and queries on their way through the driver, whatever their answers are: each is carried out or answered by the
-//! engine, and its caller gets the answer once all that it rests on is durable.
-
-use std::fmt::Debug;
+//! Commands and queries on their way through the driver, whatever their answers are: the engine carries each out or answers
+//! it, and its caller gets the answer once everything it rests on is durable.
 
 use engine::{Command, ControlError, Engine, INPUT_BYTES, Issued, Now, Output, Query};
 use tokio::sync::oneshot;
 
-use super::handle::CallError;
+use super::{handle::CallError, pipeline::Asked};
 
 /// A command or a query, and who waits for its answer.
-pub(super) trait Asked: Debug + Send {
+pub(super) trait Call: Asked<Engine> + Send {
     /// About how much memory it takes up.
     fn bytes(&self) -> usize;
-
-    /// Whether it only asks, so that nothing changes with it.
-    fn only_asks(&self) -> bool;
-
-    /// Brings it to the engine and keeps the answer; once more after a commit that was given up.
-    fn apply(&mut self, engine: &mut Engine, now: Now) -> Output;
 
     /// Gives the caller the answer.
     fn answer(self: Box<Self>);
@@ -26,7 +18,17 @@ pub(super) trait Asked: Debug + Send {
     fn fail(self: Box<Self>, why: CallError);
 }
 
-/// Who waits for an answer.
+impl Asked<Engine> for Box<dyn Call> {
+    fn is_query(&self) -> bool {
+        (**self).is_query()
+    }
+
+    fn apply(&mut self, engine: &mut Engine, now: Now) -> Output {
+        (**self).apply(engine, now)
+    }
+}
+
+/// The end where an answer goes.
 type Caller<A> = oneshot::Sender<Result<A, CallError>>;
 
 /// A command on its way.
@@ -43,12 +45,8 @@ impl<C: Command> Ordered<C> {
     }
 }
 
-impl<C: Command> Asked for Ordered<C> {
-    fn bytes(&self) -> usize {
-        INPUT_BYTES + self.issued.command.bytes()
-    }
-
-    fn only_asks(&self) -> bool {
+impl<C: Command> Asked<Engine> for Ordered<C> {
+    fn is_query(&self) -> bool {
         false
     }
 
@@ -58,13 +56,19 @@ impl<C: Command> Asked for Ordered<C> {
         self.answer = Some(answer);
         output
     }
+}
+
+impl<C: Command> Call for Ordered<C> {
+    fn bytes(&self) -> usize {
+        INPUT_BYTES + self.issued.command.bytes()
+    }
 
     fn answer(self: Box<Self>) {
         give(self.caller, self.answer);
     }
 
     fn fail(self: Box<Self>, why: CallError) {
-        // Who asked may be gone.
+        // The caller may be gone.
         let _ = self.caller.send(Err(why));
     }
 }
@@ -83,12 +87,8 @@ impl<Q: Query> Questioned<Q> {
     }
 }
 
-impl<Q: Query> Asked for Questioned<Q> {
-    fn bytes(&self) -> usize {
-        INPUT_BYTES
-    }
-
-    fn only_asks(&self) -> bool {
+impl<Q: Query> Asked<Engine> for Questioned<Q> {
+    fn is_query(&self) -> bool {
         true
     }
 
@@ -96,21 +96,27 @@ impl<Q: Query> Asked for Questioned<Q> {
         self.answer = Some(engine.ask(now, &self.query));
         Output::default()
     }
+}
+
+impl<Q: Query> Call for Questioned<Q> {
+    fn bytes(&self) -> usize {
+        INPUT_BYTES
+    }
 
     fn answer(self: Box<Self>) {
         give(self.caller, self.answer);
     }
 
     fn fail(self: Box<Self>, why: CallError) {
-        // Who asked may be gone.
+        // The caller may be gone.
         let _ = self.caller.send(Err(why));
     }
 }
 
-/// Without an answer, nothing is sent: the driver stops before it came to it.
+/// Without an answer, nothing is sent: the driver stopped first.
 fn give<A>(caller: Caller<A>, answer: Option<Result<A, ControlError>>) {
     if let Some(answer) = answer {
-        // Who asked may be gone; what was asked for is done all the same.
+        // The caller may be gone; what was asked for is done all the same.
         let _ = caller.send(answer.map_err(CallError::from));
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine brought out and shares a commit: nothing of it gets out before the records are durable.
+//! What the engine decided for the inputs that share a commit: nothing of it leaves before the records are durable.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use terms::SweepId;
 #[cfg(feature = "mutants")]
 use engine::mutants::{self, Mutant};
 
-/// What nobody has been told yet. `W` is who waits for an answer, with the answer.
+/// What no one has been told yet. `W` is a caller with the answer.
 #[derive(Debug)]
 pub struct Batch<W> {
     inputs: usize,
@@ -27,11 +27,11 @@ pub struct Batch<W> {
 pub struct Released<W> {
     /// What leaves, in this order.
     pub deliveries: Vec<Delivery>,
-    /// What the engine is to hear once these have left; nothing where no worker waits for any of them.
+    /// What the engine hears once these have left; nothing where no worker waits for any of them.
     pub told: Option<Event>,
-    /// News for watchers, in this order.
+    /// What watchers receive, in this order.
     pub observed: Vec<(SweepId, Observation)>,
-    /// Who can be answered.
+    /// Callers that can be answered.
     pub answered: Vec<W>,
 }
 
@@ -42,7 +42,7 @@ pub enum Delivery {
     Messages(SessionId, Vec<ToWorker>),
     /// The end of a worker's stream.
     Close(SessionId, CloseReason),
-    /// A file of weights is not kept any more.
+    /// A file of weights is no longer kept.
     RemoveWeights(String),
 }
 
@@ -71,7 +71,7 @@ impl<W> Batch<W> {
         }
     }
 
-    /// Adds what came of one more input. The engine may be ahead of what is durable: nothing of it gets out.
+    /// Adds what the engine decided for one more input. It may be ahead of what is durable.
     #[cfg_attr(not(feature = "mutants"), allow(unused_mut))]
     pub fn add(&mut self, mut output: Output, waits: Option<W>) {
         #[cfg(feature = "mutants")]
@@ -98,20 +98,23 @@ impl<W> Batch<W> {
         &self.records
     }
 
-    /// What may be told now that the records are durable, and those of all batches before.
+    /// What may leave, now that the records and those of all batches before are durable.
     pub fn committed(self) -> Released<W> {
         released(self.effects, self.answered)
     }
 
-    /// Who waits, where the records could not be kept: nothing of what they would have been told is true.
+    /// The callers, where the records could not be kept: their answers are not true.
     pub fn abandoned(self) -> Vec<W> {
         self.answered
     }
 
-    /// What a mutant tells before the records are durable; nothing without one.
+    /// What a mutant lets out before the records are durable; nothing without one.
     #[cfg(feature = "mutants")]
-    pub fn early(&mut self) -> Released<W> {
-        released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_answered))
+    pub fn early(&mut self) -> Option<Released<W>> {
+        if self.early.is_empty() && self.early_answered.is_empty() {
+            return None;
+        }
+        Some(released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_answered)))
     }
 
     #[cfg(feature = "mutants")]
@@ -130,8 +133,8 @@ impl<W> Batch<W> {
     }
 }
 
-/// What is for one worker leaves together: its messages in their order, and last one acknowledgement, which stands for
-/// all before it.
+/// What is for one worker leaves together: its messages in their order, then one acknowledgement, which stands for all
+/// before it.
 fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
     let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), answered };
     let (mut granted, mut welcomed) = (Vec::new(), Vec::new());

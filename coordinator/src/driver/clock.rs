@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Longest time that passes for leases between two readings, and while what waits is read: some ticks.
+/// Longest time that passes for leases between two readings: some ticks.
 const STEP_MAX: Duration = Duration::from_millis(500);
 
-/// A clock that stands still while the driver does, and while words that have come wait to be read: a commit that took a
-/// minute, a machine that was suspended, or a disk that is too slow for all that workers say, must not cost a worker its
-/// lease before what it said meanwhile has been heard.
+/// A clock that stands still while the driver does, and while requests that have arrived wait to be read. A commit that took
+/// a minute, a machine that was suspended, or a disk that is too slow for all that workers send must not cost a worker its
+/// lease before what it sent meanwhile was read.
 #[derive(Debug, Default)]
 pub struct LeaseClock {
     elapsed: Duration,
@@ -17,9 +17,9 @@ pub struct LeaseClock {
 }
 
 impl LeaseClock {
-    /// The time for leases in milliseconds; `monotonic` is the time since some start and never goes back, and so many
-    /// requests wait. While those that waited when time last passed are read, it stands still: then everybody was heard
-    /// who had said something, and one step is over. So it does go on for those that say nothing, however much others do.
+    /// The time for leases in milliseconds. `monotonic` is the time since some start and never goes back; `waiting` counts the
+    /// requests that have arrived. The clock stands still until those that waited when time last passed are read: then
+    /// everyone who had sent something was heard. So it goes on for those that send nothing, however much others do.
     pub fn read(&mut self, monotonic: Duration, waiting: usize) -> u64 {
         if self.unread == 0 {
             self.elapsed += monotonic.saturating_sub(self.last).min(STEP_MAX);
@@ -29,7 +29,7 @@ impl LeaseClock {
         u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// One of the requests that wait is read.
+    /// One of the waiting requests is read.
     pub fn has_read(&mut self) {
         self.unread = self.unread.saturating_sub(1);
     }

@@ -1,4 +1,4 @@
-//! Questions while a commit takes long: what the engine knows may rest on that commit, but what the store holds is durable and
+//! Queries while a commit takes long: what the engine knows may rest on that commit, but what the store holds is durable and
 //! can be read at any time.
 
 use std::{
@@ -15,23 +15,23 @@ use tokio::sync::Mutex;
 
 use super::restored;
 
-/// How long a question waits for the engine before the store is asked.
+/// How long a query waits for the engine before the store is asked.
 pub(super) const ENGINE_WITHIN: Duration = Duration::from_millis(400);
 
-/// An engine that is what the store holds, and is only asked.
+/// Answers from an engine made of what the store holds.
 #[derive(Debug, Clone)]
 pub(super) struct Durable {
     store: Arc<dyn Store>,
     config: EngineConfig,
     /// What was read last, and when its reading began.
     last: Last,
-    /// How many ask at the moment.
+    /// How many are asking.
     asking: Arc<AtomicUsize>,
 }
 
 type Last = Arc<Mutex<Option<(Instant, Engine)>>>;
 
-/// Somebody who asks. With the last one, what was read goes: it takes as much memory as the engine itself.
+/// Someone who asks. With the last one, what was read is dropped: it takes as much memory as the engine itself.
 struct Asking<'a>(&'a Durable);
 
 impl<'a> Asking<'a> {
@@ -44,7 +44,7 @@ impl<'a> Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if self.0.asking.fetch_sub(1, Ordering::SeqCst) == 1
-            // Who has it asks, and was counted.
+            // Whoever holds the lock asks, and was counted.
             && let Ok(mut last) = self.0.last.try_lock()
         {
             *last = None;
@@ -62,15 +62,14 @@ impl Durable {
         self.last.try_lock().is_ok_and(|last| last.is_none())
     }
 
-    /// The answer of an engine that begins with what the store holds; none where that cannot be read. What was acknowledged
-    /// before `asked`, when the question came, is part of it.
+    /// The answer of an engine made of what the store holds; none where that cannot be read. What was acknowledged before
+    /// `asked`, when the query came, is part of it.
     pub(super) async fn ask<Q: Query>(
         &self,
         question: &Q,
         asked: Instant,
     ) -> Option<Result<Q::Answer, ControlError>> {
-        // One reads, the others wait for it and share what it read, where they had asked before: reading is as much work as
-        // a start.
+        // One reads; the others wait and share what it read if they had asked before. Reading costs as much as a start.
         let _asking = Asking::new(self);
         let mut last = self.last.lock().await;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The way to the driver: what can be sent to it, and what comes of it.
+//! The way to the driver: what can be sent to it, and what comes back.
 
 use std::{pin::pin, sync::Arc, time::Instant};
 
@@ -7,32 +7,34 @@ use terms::SweepId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use super::{
-    asked::{Asked, Ordered, Questioned},
+    asked::{Call, Ordered, Questioned},
     durable::{Durable, ENGINE_WITHIN},
     outbox::{Inbox, Outbox, Outboxes},
+    pipeline::Refused,
 };
 
-/// Events that one request may hold: what a worker says at once when many of its slots end their jobs.
+/// Events that one request may hold: what a worker sends at once when many of its slots end their jobs.
 pub const EVENTS_TOGETHER_MAX: usize = 64;
-/// Memory of the requests that wait for the engine or for their commit, in KiB: thousands of worker's largest events.
-/// Whoever sends more waits.
+/// Memory of the requests that wait for the engine or for their commit, in KiB: thousands of the largest events. Whoever
+/// sends more waits.
 const REQUESTS_KIB_MAX: usize = 64 << 10;
 
-/// What watchers are told of one commit.
+/// What watchers receive of one commit.
 pub type Observed = Arc<[(SweepId, Observation)]>;
 
 /// Something on its way to the engine.
+#[expect(clippy::large_enum_variant, reason = "streams open seldom, and the queue has room for all of them")]
 #[derive(Debug)]
 pub(super) enum Request {
     /// What happened, in its order.
     Hear(Vec<Event>),
     /// A command or a query.
-    Ask(Box<dyn Asked>),
+    Ask(Box<dyn Call>),
     /// A worker's hello, and where its messages go.
     Open(SessionId, Hello, Outbox),
 }
 
-/// A request and the memory that it takes up until what it brought is durable.
+/// A request and the memory that it takes up until it is durable.
 #[derive(Debug)]
 pub(super) struct Weighed {
     pub(super) request: Request,
@@ -52,7 +54,7 @@ impl Request {
     }
 }
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The engine refused.
@@ -70,6 +72,15 @@ pub enum CallError {
     /// Another coordinator has the store.
     #[error("this coordinator stands by{}", .0.as_ref().map(|leader| format!(" for the one at {leader}")).unwrap_or_default())]
     NotLeading(Option<String>),
+}
+
+impl From<Refused> for CallError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Unfit(reason) => Self::Unfit(reason),
+        }
+    }
 }
 
 /// Sends inputs to the engine; cheap to clone.
@@ -98,7 +109,7 @@ impl DriverHandle {
         self.outboxes.open()
     }
 
-    /// Gives a command and waits until what it brought is durable.
+    /// Gives a command and waits until it is durable.
     ///
     /// # Errors
     /// It is refused, or cannot be kept.
@@ -108,8 +119,8 @@ impl DriverHandle {
         receiver.await.map_err(|_| CallError::Stopped)?
     }
 
-    /// Asks and waits until what the answer rests on is durable. A question that would wait for long is answered with what
-    /// the store holds.
+    /// Asks and waits until what the answer rests on is durable. A query that would wait for long is answered from what the
+    /// store holds.
     ///
     /// # Errors
     /// There is no such thing as is asked for.
@@ -127,19 +138,11 @@ impl DriverHandle {
         }
     }
 
-    /// The same, but only the engine itself answers, however long that takes.
+    /// The same, but only the engine answers, however long that takes.
     ///
     /// # Errors
     /// There is no such thing as is asked for.
     pub async fn query_engine<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
-        match self.ask(query.clone()).await {
-            // It shared a commit that failed; its answer would have told of what was not kept.
-            Err(CallError::Full) => self.ask(query).await,
-            answer => answer,
-        }
-    }
-
-    async fn ask<Q: Query>(&self, query: Q) -> Result<Q::Answer, CallError> {
         let (sender, receiver) = oneshot::channel();
         self.send(Request::Ask(Box::new(Questioned::new(query, sender)))).await?;
         receiver.await.map_err(|_| CallError::Stopped)?

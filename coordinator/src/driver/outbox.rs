@@ -1,6 +1,6 @@
-//! What waits for workers that read slowly. It is bounded in bytes: for each worker, and for all of them together, so that
-//! many that do not read cannot fill the memory. A worker that lets more pile up is cut off; it connects again and is
-//! told what still matters.
+//! Messages that wait for workers that read slowly. They are bounded in bytes, for each worker and for all together, so that
+//! workers that do not read cannot fill the memory. A worker that lets more pile up is cut off; it connects again and
+//! receives what still matters.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,25 +10,25 @@ use std::{
 use engine::{CloseReason, ToWorker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Lots of messages that may wait for a worker: one a commit, so minutes of a busy coordinator.
-const LOTS_WAITING_MAX: usize = 8_192;
+/// Chunks of messages that may wait for a worker: one a commit, so minutes of a busy coordinator.
+const CHUNKS_WAITING_MAX: usize = 8_192;
 /// Memory of the messages that may wait for a worker: grants of some hundred jobs for each of sixteen GPUs.
 const WORKER_BYTES_MAX: usize = 16 << 20;
-/// Of that, what each worker may use whatever the others do: a grant of a hundred jobs, or acknowledgements for long.
+/// Of that, what each worker may use whatever the others do: a grant of a hundred jobs, or many acknowledgements.
 const OWN_BYTES: usize = 256 << 10;
-/// Memory of what waits beyond that, of all workers together.
+/// Memory of what waits beyond that, for all workers together.
 const SHARED_BYTES_MAX: usize = 128 << 20;
 
-/// What a session's stream is given.
+/// What goes to a session's stream.
 #[derive(Debug)]
 pub enum Outbound {
-    /// Messages for the worker, and the room that they take up until they are passed on.
+    /// Messages for the worker, and the memory that they take up until they are passed on.
     Messages(Vec<ToWorker>, Room),
     /// The last word.
     Close(CloseReason),
     /// The last word: nothing can be kept for now.
     Full,
-    /// The last word: what was said since the last acknowledgement must be said again, on another stream.
+    /// The last word: what was sent since the last acknowledgement must be sent again, on another stream.
     Again,
 }
 
@@ -53,7 +53,7 @@ impl Outboxes {
     /// An empty outbox, and where it is read.
     pub(super) fn open(&self) -> (Outbox, Inbox) {
         // And the last word.
-        let (sender, receiver) = mpsc::channel(LOTS_WAITING_MAX + 1);
+        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX + 1);
         let own = Arc::new(Semaphore::new(WORKER_BYTES_MAX));
         let inbox = Inbox(Arc::new(Mutex::new(receiver)));
         (Outbox { sender, inbox: inbox.clone(), own, shared: Arc::clone(&self.0) }, inbox)
@@ -65,12 +65,12 @@ impl Outboxes {
 pub struct Inbox(Arc<Mutex<mpsc::Receiver<Outbound>>>);
 
 impl Inbox {
-    /// The next thing to pass on; none when nothing will come any more.
+    /// The next thing to pass on; none when the stream has ended.
     pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<Outbound>> {
         self.lock().poll_recv(context)
     }
 
-    /// Whether nothing is added any more; what waits is still passed on.
+    /// Whether nothing more is added; what waits is still passed on.
     pub fn is_closed(&self) -> bool {
         self.lock().is_closed()
     }
@@ -85,20 +85,20 @@ impl Inbox {
 #[derive(Debug)]
 pub struct Outbox {
     sender: mpsc::Sender<Outbound>,
-    /// The other end: what waits for a stream that is given up is thrown away, though its reader never asks for it.
+    /// The other end: what waits for a stream that is given up is discarded, though its reader never asks for it.
     inbox: Inbox,
     own: Arc<Semaphore>,
     shared: Arc<Semaphore>,
 }
 
-/// A worker that does not read what it is told.
+/// A worker does not read its messages.
 #[derive(Debug)]
 pub(super) struct Unread;
 
 impl Outbox {
     /// Adds messages, unless too much waits already.
     pub(super) fn add(&self, messages: Vec<ToWorker>) -> Result<(), Unread> {
-        // What is larger than all the room has it for itself.
+        // What is larger than the bound takes all of it.
         let bytes = messages.iter().map(ToWorker::bytes).sum::<usize>().min(WORKER_BYTES_MAX);
         let permits = u32::try_from(bytes).map_err(|_| Unread)?;
         let before = WORKER_BYTES_MAX - self.own.available_permits();
@@ -113,12 +113,12 @@ impl Outbox {
             .try_send(Outbound::Messages(messages, Room { _of_worker: of_worker, _of_all: of_all }))
         {
             Err(mpsc::error::TrySendError::Full(_)) => Err(Unread),
-            // The stream has ended, which its reader tells.
+            // The stream has ended, which its reader reports.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
 
-    /// Throws away what waits and adds the last word, if there is one: what was not read is not worth its memory any more.
+    /// Discards what waits and adds the last word, if there is one.
     pub(super) fn close(self, word: Option<Outbound>) {
         while self.inbox.lock().try_recv().is_ok() {}
         if let Some(word) = word {

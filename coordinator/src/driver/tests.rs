@@ -123,7 +123,7 @@ impl Driven {
     async fn ask(&self, all: impl IntoIterator<Item = Brought>) -> Vec<Answer> {
         let mut answers = Vec::new();
         for brought in all {
-            let (asked, answer): (Box<dyn Asked>, _) = match brought {
+            let (asked, answer): (Box<dyn Call>, _) = match brought {
                 Brought::Submission => {
                     let (caller, answer) = oneshot::channel();
                     let issued = Issued { command: submission(), issuer: Issuer::local() };
@@ -193,15 +193,18 @@ async fn an_answer_that_rests_on_a_running_commit_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_commit_without_room_takes_what_was_applied_meanwhile_with_it() {
+async fn a_commit_without_room_refuses_what_was_ordered_meanwhile_and_answers_what_was_asked() {
     let mut driven = Driven::start().await;
     let first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));
-    let next = driven.ask([Brought::Submission, Brought::Question(SweepId(2))]).await;
+    let mut next = driven.ask([Brought::Submission, Brought::Question(SweepId(2))]).await;
+    let question = next.pop().unwrap();
     driven.ends.send(Err(StoreError::Full("no room".to_owned()))).unwrap();
     for answer in first.into_iter().chain(next) {
         assert!(matches!(answer.come().await, Err(CallError::Full)));
     }
+    // The store does not have that sweep.
+    assert!(matches!(question.come().await, Err(CallError::Refused(_))));
     assert_eq!(driven.known().await.unwrap(), 0, "as the store has it");
 }
 

@@ -1,4 +1,4 @@
-//! The simulator: the real engine, the driver's real batches, the real conversions and the real sessions of two
+//! The simulator: the real engine, the driver's real pipeline, the real conversions and the real sessions of two
 //! workers, under a scheduler that has everything go wrong. Each seed is a world of its own and always the same.
 //!
 //! `make test` finds each mutant and then tries new seeds for a minute; `make soak SECONDS=N` tries them as long as
@@ -11,6 +11,7 @@ mod durable;
 mod hub;
 mod link;
 mod node;
+mod watched;
 mod world;
 
 use std::{

@@ -1,30 +1,32 @@
 //! The world: one clock, one queue of what happens next, and everything that can go wrong, all from one seed.
 //!
 //! Until `CALM_AT`, processes crash and freeze, workers lose their spools, streams break, stall and deliver late, the disk is
-//! slow, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
+//! slow or full or cannot keep an epoch, the lead is lost, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
 
+mod at_hub;
 mod streams;
 mod wishes;
 mod workers;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
 
 use coordinator::{
-    driver::{Delivery, Released},
+    driver::{Action, Asked, Delivery, Input, Refused, Released},
     rpc::convert,
 };
-use domain::{definition::SweepDefinition, specification::Specification};
+use domain::{definition::SweepDefinition, record::Record, specification::Specification};
 use engine::{
     Event, JobEnd, Observation,
     command::{Cancel, Drain, EndJob, Extend, Pause, Resume, Retry, Stop, Submit},
     query::DescribeSweep,
 };
 use proto::v1;
+use store::StoreError;
 use terms::{AttemptKey, JobKey, SweepId};
 use tests::Random;
 use trainer_protocol::TrainerOutcome;
@@ -35,7 +37,7 @@ use worker::agent::{
 
 use super::{
     durable::Durable,
-    hub::{Answered, Heard as HubHeard, Hub, Question, Wish},
+    hub::{Hub, Question, Wish},
     link::Link,
     node::{Checkpoints, Member, Node, Step},
 };
@@ -113,7 +115,21 @@ pub(super) struct World {
     submitted: bool,
     calm: bool,
     slow_disk: bool,
+    refusals: Refusals,
     trace: bool,
+}
+
+/// What the disk refuses.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Until then it is full.
+    full_until: u64,
+    /// The next epoch that is to be kept cannot be, now or later.
+    next_epoch: bool,
+    /// Epochs that cannot be kept.
+    epochs: BTreeSet<(AttemptKey, u32)>,
+    /// Another coordinator led meanwhile.
+    lead_is_lost: bool,
 }
 
 /// What broke which rule.
@@ -147,6 +163,7 @@ impl World {
             submitted: false,
             calm: false,
             slow_disk: random.one_in(3),
+            refusals: Refusals::default(),
             random,
             trace,
         }
@@ -202,10 +219,10 @@ impl World {
         match event {
             WorldEvent::Tick(life) if life == self.hub_life => {
                 self.after(TICK_MS, event);
-                match &mut self.hub {
-                    Some(hub) if hub.committing.is_some() => hub.tick_is_due = true,
-                    _ => self.tell_hub(HubHeard::Event(Event::Tick)),
+                if let Some(hub) = &mut self.hub {
+                    hub.pipeline.tick();
                 }
+                self.turn_soon();
             }
             WorldEvent::Turn(life) if life == self.hub_life => self.take_turn()?,
             WorldEvent::Committed(life) if life == self.hub_life => self.end_commit()?,
@@ -219,202 +236,12 @@ impl World {
             WorldEvent::Up(link) => self.arrive_up(link),
             WorldEvent::Down(link) => self.arrive_down(link)?,
             WorldEvent::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
-            WorldEvent::Fault if !self.calm => self.go_wrong(),
+            WorldEvent::Fault if !self.calm => self.go_wrong()?,
             WorldEvent::Ask => self.ask(),
             WorldEvent::Calm => self.calm_down(),
             // Of a life that is over.
             _ => {}
         }
         Ok(())
-    }
-
-    // The coordinator.
-
-    fn start_hub(&mut self) -> Result<(), Broken> {
-        if self.hub.is_none() {
-            self.hub_life += 1;
-            self.hub = Some(Hub::start(self.now, &self.durable)?);
-            self.after(TICK_MS, WorldEvent::Tick(self.hub_life));
-        }
-        Ok(())
-    }
-
-    fn tell_hub(&mut self, heard: HubHeard) {
-        let Some(hub) = &mut self.hub else { return };
-        hub.inbox.push(heard);
-        if !std::mem::replace(&mut hub.turn_is_due, true) {
-            let time = (self.now + self.random.below(3)).max(self.hub_frozen_until);
-            self.at(time, WorldEvent::Turn(self.hub_life));
-        }
-    }
-
-    fn take_turn(&mut self) -> Result<(), Broken> {
-        if self.hub_frozen_until > self.now {
-            self.at(self.hub_frozen_until, WorldEvent::Turn(self.hub_life));
-            return Ok(());
-        }
-        let Some(hub) = &mut self.hub else { return Ok(()) };
-        hub.turn_is_due = false;
-        self.history_length = self.durable.history_length(SWEEP);
-        hub.take_turn(self.now)?;
-        let early = hub.next.early();
-        self.release(early)?;
-        self.begin_commit()
-    }
-
-    /// Sends what was applied on its way to the disk when no commit runs, as the driver does.
-    fn begin_commit(&mut self) -> Result<(), Broken> {
-        loop {
-            let Some(hub) = self.hub.as_mut().filter(|hub| hub.committing.is_none()) else { return Ok(()) };
-            if hub.next.inputs() == 0 {
-                return Ok(());
-            }
-            let batch = std::mem::take(&mut hub.next);
-            if !batch.records().is_empty() {
-                hub.committing = Some(batch);
-                break;
-            }
-            self.release(batch.committed())?;
-        }
-        let is_slow = self.slow_disk && !self.calm;
-        let takes = match is_slow && self.random.one_in(6) {
-            // Longer than a lease.
-            true => self.random.within(2_000..6_000),
-            false => self.random.below(if is_slow { 1_000 } else { 10 }),
-        };
-        self.after(takes, WorldEvent::Committed(self.hub_life));
-        Ok(())
-    }
-
-    fn end_commit(&mut self) -> Result<(), Broken> {
-        let Some(hub) = &mut self.hub else { return Ok(()) };
-        let Some(batch) = hub.committing.take() else { return Ok(()) };
-        for record in batch.records() {
-            self.durable.keep(record)?;
-        }
-        self.release(batch.committed())?;
-        if let Some(hub) = &mut self.hub
-            && std::mem::take(&mut hub.tick_is_due)
-        {
-            hub.hear(self.now, vec![HubHeard::Event(Event::Tick)])?;
-        }
-        self.begin_commit()
-    }
-
-    fn release(&mut self, released: Released<Answered>) -> Result<(), Broken> {
-        for delivery in released.deliveries {
-            match delivery {
-                Delivery::Messages(session, messages) => {
-                    let Some(link) = self.hub.as_ref().and_then(|hub| hub.links.get(&session)).copied()
-                    else {
-                        continue;
-                    };
-                    for message in messages.into_iter().map(convert::to_worker) {
-                        self.check_told(link, &message)?;
-                        self.send_down(link, Some(message));
-                    }
-                }
-                Delivery::RemoveWeights(_) => {}
-                Delivery::Close(session, _) => {
-                    let Some(hub) = &mut self.hub else { continue };
-                    hub.close(session);
-                    if let Some(link) = hub.links.remove(&session) {
-                        self.send_down(link, None);
-                    }
-                }
-            }
-        }
-        if let Some((hub, told)) = self.hub.as_mut().zip(released.told) {
-            hub.told(self.now, told)?;
-        }
-        for (_, observation) in released.observed {
-            if let Observation::Epoch { attempt, epoch, .. } = observation
-                && !self.durable.has_epoch(attempt, epoch.number)
-            {
-                return Err(format!(
-                    "a watcher was told of epoch {} of {attempt}, which is not durable",
-                    epoch.number
-                ));
-            }
-        }
-        for answered in released.answered {
-            self.answer(&answered)?;
-        }
-        Ok(())
-    }
-
-    /// What a user is told is durable.
-    fn answer(&mut self, answered: &Answered) -> Result<(), Broken> {
-        let Some(sweep) = &answered.sweep else { return Ok(()) };
-        if !self.durable.was_as_told(self.history_length, sweep) {
-            let (state, jobs) = (sweep.state, sweep.job_count());
-            return Err(format!(
-                "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
-            ));
-        }
-        self.submitted |= answered.question == Question::Submit;
-        Ok(())
-    }
-
-    /// What is told to a worker is durable.
-    fn check_told(&self, link: usize, message: &v1::CoordinatorMessage) -> Result<(), Broken> {
-        use v1::coordinator_message::Message;
-        match &message.message {
-            // What is told to a process that has ended is not heard, and may be of another spool.
-            Some(Message::Acknowledgement(acknowledged)) if self.hears(link) => {
-                let events = &self.nodes[self.links[link].worker].spool.events;
-                for event in events.iter().filter(|event| event.sequence <= acknowledged.sequence) {
-                    let attempt = event.attempt;
-                    let over = self.durable.has_ended(attempt);
-                    let kept = match (&event.kind, over) {
-                        (_, None) => false,
-                        (_, Some(true)) => true,
-                        (EventKind::Started(_), _) => true,
-                        (EventKind::Epoch(report), _) => self.durable.has_epoch(attempt, report.number),
-                        (EventKind::Ended(_), Some(false)) => false,
-                    };
-                    if !kept {
-                        return Err(format!("{event:?} was acknowledged and is not durable"));
-                    }
-                }
-            }
-            Some(Message::Grant(grant)) => {
-                for job in &grant.jobs {
-                    let attempt = proto::attempt_from_wire(job.attempt).map_err(|error| error.to_string())?;
-                    if self.durable.has_ended(attempt).is_none() {
-                        return Err(format!("{attempt} was granted and is not durable"));
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Whether the process that opened a stream still runs.
-    fn hears(&self, link: usize) -> bool {
-        let link = &self.links[link];
-        self.nodes[link.worker].life == link.worker_life && self.nodes[link.worker].session.is_some()
-    }
-
-    fn crash_hub(&mut self) {
-        let Some(mut hub) = self.hub.take() else { return };
-        self.hub_life += 1;
-        self.hub_frozen_until = 0;
-        if let Some(batch) = hub.committing.take()
-            && self.random.one_in(2)
-        {
-            // The disk had it when the process died; nobody was told.
-            for record in batch.records() {
-                self.durable.keep(record).expect("the rules are checked where commits end");
-            }
-        }
-        for index in 0..self.links.len() {
-            if self.links[index].coordinator_life + 1 == self.hub_life {
-                self.break_link(index);
-            }
-        }
-        let pause = self.random.within(10..3_000);
-        self.after(pause, WorldEvent::HubStarts);
     }
 }

@@ -71,11 +71,16 @@ impl World {
         if link.coordinator_life != self.hub_life || self.hub.is_none() {
             return;
         }
-        let event = match (link.session, message) {
-            (Some(session), None) => Event::SessionClosed(session),
+        let input = match (link.session, message) {
+            (Some(session), None) => {
+                if let Some(hub) = &mut self.hub {
+                    hub.links.remove(&session);
+                }
+                Input::Events(vec![Event::SessionClosed(session)])
+            }
             (None, None) => return,
             (Some(session), Some(message)) => match convert::event(session, usize::MAX, message) {
-                Ok(event) => event,
+                Ok(event) => Input::Events(vec![event]),
                 Err(_) => return self.break_link(index),
             },
             (None, Some(message)) => {
@@ -86,15 +91,10 @@ impl World {
                 let Some(hub) = &mut self.hub else { return };
                 let session = hub.open(index);
                 link.session = Some(session);
-                Event::SessionOpened { session, hello }
+                Input::Opened(session, hello)
             }
         };
-        if let Event::SessionClosed(session) = &event
-            && let Some(hub) = &mut self.hub
-        {
-            hub.links.remove(session);
-        }
-        self.tell_hub(HubHeard::Event(event));
+        self.tell_hub(input);
     }
 
     pub(super) fn arrive_down(&mut self, index: usize) -> Result<(), Broken> {

@@ -9,13 +9,13 @@ impl World {
                 Submit { definition: Box::new(self.definition.clone()), request_id: REQUEST_ID.to_owned() };
             let wish = Wish::order(Question::Submit, command, |submitted| Some(submitted.sweep));
             for _ in 0..1 + self.random.below(2) {
-                self.tell_hub(HubHeard::Wish(wish.clone()));
+                self.tell_hub(Input::Asked(wish.clone()));
             }
         }
         // A sweep that was paused goes on some day.
         let open = self.durable.open_sweeps().next();
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
-            self.tell_hub(HubHeard::Wish(Wish::order(Question::Other, Resume(sweep), Some)));
+            self.tell_hub(Input::Asked(Wish::order(Question::Other, Resume(sweep), Some)));
         }
         self.after(ASK_AGAIN_MS, WorldEvent::Ask);
     }
@@ -49,7 +49,7 @@ impl World {
         };
         // Now and then twice, as by somebody to whom no answer came.
         for _ in 0..1 + self.random.below(2) {
-            self.tell_hub(HubHeard::Wish(wish.clone()));
+            self.tell_hub(Input::Asked(wish.clone()));
         }
     }
 
@@ -81,11 +81,11 @@ impl World {
         Some(Wish::order(Question::Other, command, |extended| Some(extended.sweep)))
     }
 
-    pub(super) fn go_wrong(&mut self) {
+    pub(super) fn go_wrong(&mut self) -> Result<(), Broken> {
         let node = self.random.below(self.nodes.len() as u64) as usize;
         let link = self.nodes[node].link;
-        match self.random.below(12) {
-            0 | 1 => self.crash_hub(),
+        match self.random.below(15) {
+            0 | 1 => self.crash_hub()?,
             2 | 3 => self.crash_node(node),
             4 => self.nodes[node].frozen_until = self.now + self.random.below(5_000),
             5 => self.hub_frozen_until = self.now + self.random.below(4_000),
@@ -108,14 +108,19 @@ impl World {
                 }
             }
             10 => self.change_mind(),
+            11 => self.refusals.full_until = self.now + self.random.within(100..4_000),
+            12 => self.refusals.next_epoch = true,
+            13 => self.refusals.lead_is_lost = true,
             _ => self.slow_disk = !self.slow_disk,
         }
         let pause = self.random.within(100..1_500);
         self.after(pause, WorldEvent::Fault);
+        Ok(())
     }
 
     pub(super) fn calm_down(&mut self) {
         self.calm = true;
+        self.refusals = Refusals { epochs: std::mem::take(&mut self.refusals.epochs), ..Refusals::default() };
         self.after(0, WorldEvent::HubStarts);
         (0..self.nodes.len()).for_each(|node| self.after(0, WorldEvent::NodeStarts(node)));
     }
