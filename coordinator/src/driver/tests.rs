@@ -72,6 +72,8 @@ impl Store for Gate {
 /// A driver over such a store.
 struct Driven {
     handle: DriverHandle,
+    stop: CancellationToken,
+    runs: tokio::task::JoinHandle<Result<(), DriverError>>,
     begun: mpsc::UnboundedReceiver<usize>,
     ends: mpsc::UnboundedSender<Result<(), StoreError>>,
 }
@@ -115,12 +117,22 @@ impl Driven {
         let (ends, ended) = mpsc::unbounded_channel();
         let store = Arc::new(Gate { begun, ends: Mutex::new(ended) });
         let (driver, handle) = Driver::restore(store, EngineConfig::with_lease_ms(20_000)).await.unwrap();
-        tokio::spawn(driver.run(CancellationToken::new()));
-        Self { handle, begun: commits, ends }
+        let stop = CancellationToken::new();
+        let runs = tokio::spawn(driver.run(stop.clone()));
+        Self { handle, stop, runs, begun: commits, ends }
     }
 
     /// Sends these and waits until the engine has them.
     async fn ask(&self, all: impl IntoIterator<Item = Brought>) -> Vec<Answer> {
+        let answers = self.send(all).await;
+        while self.handle.requests.capacity() < REQUESTS_WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        answers
+    }
+
+    /// Sends these.
+    async fn send(&self, all: impl IntoIterator<Item = Brought>) -> Vec<Answer> {
         let mut answers = Vec::new();
         for brought in all {
             let (asked, answer): (Box<dyn Call>, _) = match brought {
@@ -137,9 +149,6 @@ impl Driven {
             };
             self.handle.send(Request::Ask(asked)).await.unwrap();
             answers.push(answer);
-        }
-        while self.handle.requests.capacity() < REQUESTS_WAITING_MAX {
-            tokio::task::yield_now().await;
         }
         answers
     }
@@ -264,4 +273,25 @@ async fn a_commit_that_breaks_a_rule_refuses_the_input_that_did_and_keeps_the_ot
     assert!(answers.next().unwrap().come().await.is_ok());
     // Afterwards commits are shared again, at the latest when the time for it is over.
     assert!(driven.known().await.is_ok(), "the driver goes on");
+}
+
+#[tokio::test]
+async fn what_came_in_before_the_stop_is_committed() {
+    let mut driven = Driven::start().await;
+    let first = driven.ask([Brought::Submission]).await;
+    assert_eq!(driven.begun.recv().await, Some(1));
+    let mut next = driven.ask([Brought::Submission]).await;
+    // The driver has not taken this one when it is stopped.
+    next.extend(driven.send([Brought::Submission]).await);
+    assert!(driven.handle.requests.capacity() < REQUESTS_WAITING_MAX);
+    driven.stop.cancel();
+    driven.handle.ended().await;
+    assert!(driven.handle.send(Request::Hear(vec![Event::Tick])).await.is_err(), "it came too late");
+    driven.ends.send(Ok(())).unwrap();
+    assert_eq!(driven.begun.recv().await, Some(2));
+    driven.ends.send(Ok(())).unwrap();
+    assert!(driven.runs.await.unwrap().is_ok());
+    for answer in first.into_iter().chain(next) {
+        assert!(answer.come().await.is_ok());
+    }
 }

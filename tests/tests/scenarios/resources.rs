@@ -229,8 +229,14 @@ async fn a_worker_shows_its_models_and_whether_it_runs_programs_and_one_for_prog
     let mut watch = cluster.watch(id).await;
     let waits = |event: &Event| match event {
         Event::Snapshot(snapshot) => {
-            let waiting = snapshot.sweep.as_ref()?.waiting.as_ref()?;
-            waiting.text.contains("one: it trains no models").then_some(())
+            let sweep = snapshot.sweep.as_ref()?;
+            assert_eq!(sweep.counts.unwrap_or_default().running, 0, "{sweep:?}");
+            let waiting = sweep.waiting.as_ref()?;
+            if waiting.reason() == v1::WaitReason::NoWorker {
+                return None;
+            }
+            assert!(waiting.text.contains("one: it trains no models"), "{waiting:?}");
+            Some(())
         }
         _ => None,
     };
