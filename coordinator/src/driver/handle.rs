@@ -23,7 +23,6 @@ const REQUESTS_KIB_MAX: usize = 64 << 10;
 pub type Observed = Arc<[(SweepId, Observation)]>;
 
 /// Something on its way to the engine.
-#[expect(clippy::large_enum_variant, reason = "streams open seldom, and the queue has room for all of them")]
 #[derive(Debug)]
 pub(super) enum Request {
     /// What happened, in its order.

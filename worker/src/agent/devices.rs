@@ -256,21 +256,21 @@ mod tests {
         (0..count).map(gpu).collect()
     }
 
-    fn devices(choice: DeviceChoice, count: &str, found: &[Device]) -> Vec<String> {
-        let slots = lay_out(&choice, count.parse().unwrap(), 3, found).unwrap();
+    fn devices(choice: &DeviceChoice, count: &str, found: &[Device]) -> Vec<String> {
+        let slots = lay_out(choice, count.parse().unwrap(), 3, found).unwrap();
         slots.into_iter().map(|slot| slot.device).collect()
     }
 
     #[test]
     fn without_gpus_there_is_a_slot_a_core() {
-        assert_eq!(devices(DeviceChoice::Auto, "auto", &gpus(0)), ["cpu", "cpu", "cpu"]);
-        assert_eq!(devices(DeviceChoice::Cpu, "1", &[]), ["cpu"]);
+        assert_eq!(devices(&DeviceChoice::Auto, "auto", &gpus(0)), ["cpu", "cpu", "cpu"]);
+        assert_eq!(devices(&DeviceChoice::Cpu, "1", &[]), ["cpu"]);
     }
 
     #[test]
     fn with_gpus_there_is_a_slot_a_gpu_and_more_slots_share_them_in_turn() {
-        assert_eq!(devices(DeviceChoice::Auto, "auto", &gpus(2)), ["cuda:0", "cuda:1"]);
-        assert_eq!(devices(DeviceChoice::Cuda, "3", &gpus(2)), ["cuda:0", "cuda:1", "cuda:0"]);
+        assert_eq!(devices(&DeviceChoice::Auto, "auto", &gpus(2)), ["cuda:0", "cuda:1"]);
+        assert_eq!(devices(&DeviceChoice::Cuda, "3", &gpus(2)), ["cuda:0", "cuda:1", "cuda:0"]);
     }
 
     #[tokio::test]
