@@ -39,7 +39,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class SetupError(Exception):
-    """Something that the user can mend; the message says how."""
+    """Something that the user can fix; the message says how."""
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.2
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 # deploy/examples/activation-lr-batch.yaml.
 GRID = list(itertools.product(["relu", "sigmoid"], [0.01, 0.005, 0.0001, 0.00005], [32, 64]))
-# The loop alone is measured after so many batches: libtorch compiles its kernels in the first.
+# The loop alone is measured after this many batches: libtorch compiles its kernels in the first.
 WARM_UP_BATCHES = 3
 
 

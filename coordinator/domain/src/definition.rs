@@ -136,7 +136,7 @@ impl SweepDefinition {
     /// the points.
     pub fn from_stored(id: SweepId, text: &str, manifest: Option<&str>) -> Result<Self, DefinitionError> {
         let models = match manifest {
-            // A program's is made of the file anew.
+            // A program's is made from the file again.
             Some(manifest) if !is_of_program(first_document(text)) => Models::from_json(manifest)?,
             _ => Models::default(),
         };

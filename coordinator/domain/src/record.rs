@@ -1,4 +1,4 @@
-//! What must be durable before anyone is told: the records that the engine writes and a store keeps, and what a store
+//! What must be durable before anyone hears of it: the records that the engine writes and a store keeps, and what a store
 //! returns at the next start.
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -28,7 +28,7 @@ pub enum Mutant {
     LeasesBeginEarly,
     /// Any process that says hello with a name replaces the worker that has it.
     NewcomersReplace,
-    /// What a commit without room, or with content that cannot be kept, would have told is told.
+    /// What a commit without room, or with content that cannot be kept, would have reported is reported.
     RefusedCommitsAreTold,
     /// A coordinator that lost the lead tells what it could not commit.
     LostLeadIsIgnored,

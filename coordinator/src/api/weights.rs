@@ -234,7 +234,7 @@ impl Api {
     }
 }
 
-/// What a worker is told whose weights were not taken: to offer them again later, and which of them are no use.
+/// What a worker receives whose weights were not taken: which to offer again later, and which are of no use.
 fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<WeightsReply, ApiError> {
     match error {
         ArtifactError::TooMany | ArtifactError::Busy => Ok(WeightsReply::Waiting),

@@ -1,4 +1,4 @@
-//! `sweep serve`: a coordinator until it is told to stop.
+//! `sweep serve`: a coordinator that runs until it is stopped.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

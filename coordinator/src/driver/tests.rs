@@ -260,7 +260,7 @@ async fn a_commit_that_breaks_a_rule_refuses_the_input_that_did_and_keeps_the_ot
     assert_eq!(driven.begun.recv().await, Some(1));
     let next = driven.ask([Brought::Submission, Brought::Submission]).await;
     let unfit = || Err(StoreError::Unfit("UNIQUE constraint failed".to_owned()));
-    // Nobody knows yet which it is: each has a commit for itself now.
+    // It is not known yet which one it is: each now has a commit of its own.
     driven.ends.send(unfit()).unwrap();
     for end in [Ok(()), unfit(), Ok(())] {
         assert_eq!(driven.begun.recv().await, Some(1));

@@ -355,7 +355,7 @@ impl HttpBody for Outgoing {
             }
             let frame = piece.map_or_else(
                 |status| {
-                    // Nothing of the answer follows; its reader is told why.
+                    // Nothing of the answer follows; its reader receives the reason.
                     self.inner = Body::empty();
                     let mut trailers = http::HeaderMap::new();
                     status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))

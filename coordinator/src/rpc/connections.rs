@@ -1,4 +1,4 @@
-//! Connections from outside: so many at a time, and each has to say something soon, and to make a call that is let in.
+//! Connections from outside: a bounded number at a time. Each must send something soon, and make a call that is let in.
 //! What comes over them is limited by the transport (`server`), by `bodies` and by each service.
 
 use std::{
@@ -65,7 +65,7 @@ pub fn accept(listener: TcpListener) -> Result<ReceiverStream<io::Result<Connect
                     let Some(permit) = room(&free, &mut newcomers, &sender).await else { return };
                     let peer = Arc::new(Peer::new(address));
                     newcomers.add(&peer);
-                    // Fails only when nobody takes it.
+                    // Fails only when no one takes it.
                     let _ =
                         sender.send(Ok(Connection::new(stream, peer, permit, Deadlines::default()))).await;
                 }
@@ -80,7 +80,7 @@ pub fn accept(listener: TcpListener) -> Result<ReceiverStream<io::Result<Connect
     Ok(ReceiverStream::new(connections))
 }
 
-/// A place for one more connection; none when nobody takes it any more.
+/// A place for one more connection; none when no one takes it any more.
 async fn room(
     free: &Arc<Semaphore>,
     newcomers: &mut Newcomers,

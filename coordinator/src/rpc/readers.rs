@@ -33,7 +33,7 @@ impl<T> Reader<T> {
     /// Sends a message, once there is room for it; an error is a reason to end.
     pub(super) async fn send(&self, message: T) -> Result<(), Status> {
         self.messages.send_timeout(Ok(message), self.within).await.map_err(|error| match error {
-            SendTimeoutError::Closed(_) => Status::cancelled("nobody reads any more"),
+            SendTimeoutError::Closed(_) => Status::cancelled("no one reads any more"),
             SendTimeoutError::Timeout(_) => Status::deadline_exceeded(format!(
                 "what was sent was not read for {} s; others wait for their turn",
                 self.within.as_secs()

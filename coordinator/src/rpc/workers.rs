@@ -88,7 +88,7 @@ impl WorkerService for WorkerServer {
                 ended = server.converse(&driver, &mut messages, outbound, &reader) => ended,
             };
             if let Err(status) = ended {
-                // The channel holds one; nobody else sends.
+                // The channel holds one, and no one else sends.
                 let _ = failure.send(status).await;
             }
         });
@@ -169,7 +169,7 @@ struct Said {
     messages: std::vec::IntoIter<ToWorker>,
     /// What these take up of the room for messages that wait.
     room: Option<Room>,
-    /// Tells when nobody reads any more.
+    /// Reports when no one reads any more.
     _gone: DropGuard,
 }
 

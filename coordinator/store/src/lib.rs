@@ -19,7 +19,7 @@ use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 
 pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
 
-/// Who is told the address of another leader.
+/// Who receives the address of another leader.
 pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 #[async_trait]

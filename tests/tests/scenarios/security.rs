@@ -110,7 +110,7 @@ fn few_descriptors() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_begins_a_handshake_and_falls_silent_locks_nobody_out() {
+async fn who_begins_a_handshake_and_falls_silent_locks_no_one_out() {
     let folder = tempfile::tempdir().unwrap();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = write(folder.path(), "cert.pem", &certified.cert.pem());
@@ -143,7 +143,7 @@ async fn who_begins_a_handshake_and_falls_silent_locks_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_has_no_token_and_answers_pings_locks_nobody_out() {
+async fn who_has_no_token_and_answers_pings_locks_no_one_out() {
     let folder = tempfile::tempdir().unwrap();
     let token = write(folder.path(), "token", "secret\n");
     let serve = vec!["--token-file".to_owned(), token.clone()];

@@ -15,7 +15,7 @@ use worker::agent::{
 
 use super::durable::expected;
 
-/// How long a worker's jobs may go on once it shall leave.
+/// How long a worker's jobs may go on once it has to leave.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A worker's machine.

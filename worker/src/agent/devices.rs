@@ -37,7 +37,7 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPUs; an error if there is none.
     Cuda,
-    /// These GPUs, by their numbers. Nobody is asked for them: a trainer that cannot use one says so itself, and users'
+    /// These GPUs, by their numbers. No program is asked for them: a trainer that cannot use one says so itself, and users'
     /// programs may use GPUs that libtorch cannot.
     Named(Vec<u16>),
 }

@@ -34,7 +34,7 @@ const COMMANDS_MAX: usize = 1_024;
 /// and Slurm do, does so within a moment.
 const LEAVING_IS_HEARD_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a slot's task is told.
+/// What a slot's task receives.
 #[derive(Debug)]
 enum Command {
     Start { jobs: Vec<(AttemptKey, Work)>, fresh: bool },
@@ -226,8 +226,8 @@ impl SlotTask {
     ) {
         let prepared =
             if self.trainers.model.ahead { self.prepare(TRAINER_READY_WITHIN).await } else { Ok(Vec::new()) };
-        let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainers.model.mend));
-        // Nobody waits for it where the worker is to leave already.
+        let prepared = prepared.map_err(|reason| format!("{reason}; {}", self.trainers.model.remedy));
+        // No one waits for it where the worker is already leaving.
         let _ = ready.send(prepared);
         loop {
             let fetched = async {

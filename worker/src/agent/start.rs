@@ -55,7 +55,7 @@ impl FirstRequest {
     }
 }
 
-/// Runs a worker daemon until it is told to leave. Blocks; brings its own runtime.
+/// Runs a worker daemon until it has to leave. Blocks; brings its own runtime.
 ///
 /// # Errors
 /// The options are unusable, or the coordinator refuses this worker for good.

@@ -57,7 +57,7 @@ pub(crate) struct TrainerCommand {
     /// Variables besides those of the agent.
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What to do if it cannot work.
-    pub(crate) mend: &'static str,
+    pub(crate) remedy: &'static str,
     /// Its relation to this process.
     pub(crate) role: Role,
     /// Whether it is started with the worker, which takes no jobs before it is ready; otherwise with its first job.

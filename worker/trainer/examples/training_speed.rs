@@ -22,7 +22,7 @@ use trainer::{
 const IMAGES: usize = 1000;
 const EPOCHS: u32 = 3;
 /// Multiplications and additions of one image's step at 128×128 pixels, in millions: three products of each layer (values,
-/// gradient of the inputs, gradient of the weights) but for the images' gradient, which nobody needs.
+/// gradient of the inputs, gradient of the weights) but for the images' gradient, which no one needs.
 const MFLOP_PER_IMAGE: f64 = 166.7;
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The loader: what becomes of a data set that nobody waits for any more.
+//! The loader: what becomes of a data set that no one waits for any more.
 
 use std::{
     fs::{self, File},

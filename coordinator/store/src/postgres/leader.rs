@@ -192,7 +192,7 @@ fn is_locked(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
-/// Ends the commits of a leader before that have not ended by themselves: nobody else locks the table of the leader's row
+/// Ends the commits of a leader before that have not ended by themselves: no one else locks the table of the leader's row
 /// like that. Which processes run them, and since when, for who can look after the server.
 async fn end_old_commits(connection: &mut PgConnection) -> String {
     let end = sqlx::query(

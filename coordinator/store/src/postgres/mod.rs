@@ -55,7 +55,7 @@ impl PostgresStore {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::PostgresUrl(error.to_string()))?
             .application_name("sweep")
-            // What takes long is told in our own words, once; statements are long.
+            // What takes long is reported in our own words, once; statements are long.
             .disable_statement_logging();
         let (mut connection, readers_max) = suitable::first_connection(&options).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| suitable::not_migrated(error, &options))?;

@@ -1,4 +1,4 @@
-//! Connections: what each is told when it opens, and how long it may stand still. A server's process that was stopped, or a
+//! Connections: the settings that each gets when it opens, and how long it may stand still. A server's process that was stopped, or a
 //! firewall that forgot a connection, says nothing: only a deadline notices it.
 
 use std::{io, time::Duration};
@@ -19,7 +19,7 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 /// How long one question of a reader may take: counting ten million jobs on a slow disk. The server gives up at the same time.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// What every connection is told. Commits wait for the disk, whatever the server's default is. A transaction whose
+/// The settings of every connection. Commits wait for the disk, whatever the server's default is. A transaction whose
 /// coordinator stands still is ended by the server, so that it holds up no new leader; a statement that waits for a lock of
 /// such a transaction, or runs on for a coordinator that has given it up, ends as well. A network that swallows packets is
 /// noticed by the server, too.
@@ -27,7 +27,7 @@ const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_sess
                        SET lock_timeout = '3s'; SET statement_timeout = '30s'; SET tcp_keepalives_idle = 5; \
                        SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = '10s'";
 
-/// Tells a new connection what every connection is told.
+/// Gives a new connection the settings of every connection.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     within(ANSWER_WITHIN, connection.execute(SESSION)).await.map(drop)
 }
@@ -130,7 +130,7 @@ impl Queries for Patient<'_> {
         within(self.limit, query.fetch_all(&mut *self.connection)).await
     }
 
-    /// A list of so many would be compared with each row of the sweep; an array that the server makes first is looked up.
+    /// A list of that length would be compared with each row of the sweep; an array that the server makes first is looked up.
     fn one_of(&self, column: &str, places: &str) -> String {
         format!("{column} = ANY ((SELECT ARRAY[{places}])::bigint[])")
     }

@@ -52,7 +52,7 @@ impl Writer {
         Self { options, open: Mutex::new(None), given_up: AtomicU32::new(0) }
     }
 
-    /// Connects anew: others may have written since, so nothing that is in memory counts.
+    /// Connects again: others may have written since, so nothing that is in memory counts.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         let mut open = self.open.lock().await;
         *open = None;
@@ -79,7 +79,7 @@ impl Writer {
             Some(mut kept) => match begin(&mut kept, leadership, records, limit).await {
                 Ok(writes) => (kept, writes),
                 Err(error) if !broke(&error) => return Err(error),
-                // Nothing was written yet, so another connection may begin anew.
+                // Nothing was written yet, so another connection may begin again.
                 Err(error) => {
                     tracing::warn!("the connection that writes is given up: {error}");
                     give_up(kept, readers).await;

@@ -72,7 +72,7 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
-        // What the log holds is written anew: after a failed fsync, the system may believe that pages are on the disk
+        // What the log holds is written again: after a failed fsync, the system may believe that pages are on the disk
         // that are not, and would never write them again.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
         check_integrity(&mut writer, &options).await?;

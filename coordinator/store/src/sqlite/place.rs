@@ -37,7 +37,7 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
-        // Not there yet: its folder is, and perhaps a link to where it shall be.
+        // Not there yet: its folder is, and perhaps a link to where it will be.
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = fs::canonicalize(folder)?;

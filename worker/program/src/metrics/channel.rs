@@ -82,7 +82,7 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Takes in who has connected, and nobody after that.
+    /// Takes in who has connected, and no one after that.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         // The listener wakes up. Those who came before are before this in its queue.

@@ -1,5 +1,5 @@
 //! Metrics from a CSV file that grows: a row of names, then one row each epoch. The column `epoch` is the number of the
-//! epoch; without it, rows are counted. The file is read by its content: one that is written anew, as pandas does, is read
+//! epoch; without it, rows are counted. The file is read by its content: one that is written again from its start, as pandas does, is read
 //! from its start, and the rows that were read before change nothing.
 
 use std::{
@@ -18,7 +18,7 @@ const LOOK_BYTES_MAX: u64 = 4 << 20;
 /// Longest row, in bytes: a hundred numbers with their names have a tenth of it.
 const ROW_BYTES_MAX: usize = 64 << 10;
 
-/// What is remembered of what was read, to see whether the file was written anew.
+/// What is remembered of what was read, to see whether the file was written again from its start.
 const TAIL_BYTES: usize = 256;
 
 /// A file that is looked at again and again.

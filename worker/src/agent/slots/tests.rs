@@ -24,7 +24,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
         program: "/bin/sh".into(),
         arguments,
         environment: vec![("ready", ready)],
-        mend: "mend the script",
+        remedy: "fix the script",
         role: Role::Program,
         ahead: false,
         weights: None,
@@ -410,7 +410,7 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
         let (_, prepared) = ahead(text).await;
         let told = prepared.unwrap_err();
         assert!(told.starts_with(&format!("of slot 0: {reason}")), "{told}");
-        assert!(told.ends_with("; mend the script"), "{told}");
+        assert!(told.ends_with("; fix the script"), "{told}");
     }
 }
 
