@@ -14,7 +14,7 @@ pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
 /// Longest line that is shown, in characters; the agent keeps as many.
 const SHOWN_CHARACTERS_MAX: usize = 1_000;
 
-/// Lines that are shown at once, and each second after that: more than anybody reads, and little for the agent.
+/// Lines that are shown at once, and each second after that: more than anyone reads, and little for the agent.
 const BURST: u32 = 1_000;
 const LINES_PER_SECOND: u32 = 200;
 
@@ -98,10 +98,12 @@ impl Log {
         }
     }
 
-    /// The last lines that say anything, as part of a sentence; empty where there are none.
+    /// The last lines that say anything, as part of a sentence; empty where there are none. Python's marks below a line of source
+    /// (`~~~^^^`) do not: without them, the file and the line of an exception fit in.
     pub(crate) fn last_words(&self) -> String {
         let state = self.state();
-        let lines = state.last.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+        let lines = state.last.iter().map(|line| line.trim());
+        let lines = lines.filter(|line| line.contains(|character| !matches!(character, '^' | '~' | ' ')));
         let last: Vec<&str> = lines.rev().take(REASON_LINES).collect();
         let cut = |line: &str| line.chars().take(REASON_CHARACTERS_MAX).collect();
         last.into_iter().rev().map(cut).collect::<Vec<String>>().join(" | ")
@@ -190,6 +192,17 @@ mod tests {
         assert_eq!(log.last_words(), "4997 | 4998 | 4999");
         assert!(log.state().left_out > 3_000, "the flood was not let through");
         log.finish();
+    }
+
+    #[test]
+    fn the_last_words_of_a_traceback_name_file_and_line() {
+        let log = Log::new();
+        let text = "Traceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    fail(p.rate)\n    ~~~~^^^^^^^^\nValueError: too big\n";
+        read_lines(text.as_bytes(), &log, &mut |_| {});
+        assert_eq!(
+            log.last_words(),
+            "File \"train.py\", line 3, in <module> | fail(p.rate) | ValueError: too big"
+        );
     }
 
     proptest! {
