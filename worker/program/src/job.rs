@@ -189,7 +189,7 @@ impl<W: Write> Run<'_, W> {
             match self.tally.end() {
                 Tallied::Ahead => self.state.why = Some(Why::Ahead),
                 Tallied::Epochs(records) => self.tell_taken_over(&records)?,
-                Tallied::Repeated | Tallied::Beyond | Tallied::Diverged(_) => {}
+                Tallied::Repeated | Tallied::Beyond(_) | Tallied::Diverged(..) => {}
             }
         }
         let end = self.judge(status);
@@ -270,8 +270,14 @@ impl<W: Write> Run<'_, W> {
                     );
                 }
             }
-            Tallied::Beyond => self.ask_to_end(Why::Beyond),
-            Tallied::Diverged(reason) => self.ask_to_end(Why::Diverged(reason)),
+            Tallied::Beyond(records) => {
+                self.tell_taken_over(&records)?;
+                self.ask_to_end(Why::Beyond);
+            }
+            Tallied::Diverged(records, reason) => {
+                self.tell_taken_over(&records)?;
+                self.ask_to_end(Why::Diverged(reason));
+            }
             Tallied::Ahead => {
                 self.ask_to_end(Why::Ahead);
                 // Nothing of it is wanted.

@@ -52,10 +52,10 @@ pub(crate) enum Tallied {
     Epochs(Vec<EpochRecord>),
     /// Its number is not larger than that of the last one.
     Repeated,
-    /// The job has had its budget.
-    Beyond,
-    /// The objective is not finite.
-    Diverged(String),
+    /// The job has its budget, these epochs of the reserve included, which are to be told.
+    Beyond(Vec<EpochRecord>),
+    /// These epochs of the reserve are to be told; in the one that was reported, the objective is not finite.
+    Diverged(Vec<EpochRecord>, String),
     /// The program went on from a state that the records do not reach.
     Ahead,
 }
@@ -188,14 +188,14 @@ impl Tally {
         }
         let mut told = self.tell_reserve(number);
         if self.is_full() {
-            return Tallied::Beyond;
+            return Tallied::Beyond(told);
         }
         let epoch = self.epochs() + 1;
         if let Some(objective) = &self.objective
             && let Some(Number(value)) = report.metrics.get(objective)
             && !value.is_finite()
         {
-            return Tallied::Diverged(format!("{objective} was {value} in epoch {epoch}"));
+            return Tallied::Diverged(told, format!("{objective} was {value} in epoch {epoch}"));
         }
         let mut metrics = report.metrics;
         if number != f64::from(epoch) && metrics.len() < METRICS_MAX {
@@ -342,7 +342,7 @@ mod tests {
         assert!(matches!(tally.take(with("other", f64::NAN), Duration::ZERO), Tallied::Epochs(_)));
         assert!(!tally.has_objective());
         let diverged = tally.take(with("loss", f64::INFINITY), Duration::ZERO);
-        assert_eq!(diverged, Tallied::Diverged("loss was inf in epoch 2".to_owned()));
+        assert_eq!(diverged, Tallied::Diverged(Vec::new(), "loss was inf in epoch 2".to_owned()));
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
         assert!(!tally.is_full());
         take(&mut tally, &[None]);
         assert!(tally.is_full());
-        assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond);
+        assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond(Vec::new()));
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
         let mut tally = tally(None);
         take(&mut tally, &vec![None; EPOCHS_MAX as usize]);
         assert_eq!(tally.epochs(), EPOCHS_MAX);
-        assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond);
+        assert_eq!(tally.take(report(None, 0.5), Duration::ZERO), Tallied::Beyond(Vec::new()));
     }
 
     /// Three epochs: the checkpoint was written when two of them had been reported, and the third was reported after it.
@@ -427,6 +427,16 @@ mod tests {
         {
             assert_eq!(take(&mut resumed(), &[Some(first)]), expected, "{first}");
         }
+    }
+
+    #[test]
+    fn epochs_of_the_earlier_attempt_count_also_where_the_first_report_does_not() {
+        let diverged = resumed().take(report(Some(40.0), f64::NAN), Duration::ZERO);
+        assert!(matches!(diverged, Tallied::Diverged(told, _) if told.len() == 1 && told[0].epoch == 3));
+        let mut full = resumed();
+        full.budget = Some(3);
+        let beyond = full.take(report(Some(40.0), 0.5), Duration::ZERO);
+        assert!(matches!(beyond, Tallied::Beyond(told) if told.len() == 1 && told[0].epoch == 3));
     }
 
     proptest! {
