@@ -121,7 +121,8 @@ impl WorkerState {
         self.is_crashing_jobs() || self.is_refused()
     }
 
-    /// Whether it gets no jobs of a sweep for which there may be `others`.     /// at them only if they decide.
+    /// Whether it gets no jobs of a sweep for which there may be `others`. There may be many of them, so the function looks at them
+    /// only if they decide.
     pub(super) fn is_to_be_quarantined(&self, others: impl FnOnce() -> bool) -> bool {
         self.is_refused() || (self.is_crashing_jobs() && others())
     }
