@@ -81,7 +81,7 @@ impl Engine {
         let fits = |run: &&SweepRun| {
             run.can_start()
                 && worker.can_run(run)
-                && allows(run, name, slot)
+                && allows(run, worker, slot)
                 && worker.may_read(now, run)
                 && takes(run.id())
         };

@@ -135,6 +135,11 @@ impl SlotState {
     pub(super) fn is_free(&self) -> bool {
         self.occupants.is_empty()
     }
+
+    /// How many attempts of a sweep occupy it.
+    pub(super) fn occupants_of(&self, sweep: SweepId) -> usize {
+        self.occupants.iter().filter(|attempt| attempt.job.sweep == sweep).count()
+    }
 }
 
 impl WorkerState {

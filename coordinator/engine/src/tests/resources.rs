@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use domain::specification::{Specification, SpecificationSource};
 use proptest::prelude::*;
-use terms::{Outcome, SweepId};
+use terms::{JobKey, Outcome, SweepId};
 
 use super::cluster::{Cluster, ended, key};
-use crate::WaitReason;
+use crate::{JobEnd, WaitReason, command::EndJob};
 
 /// A sweep of nine jobs of a program.
 fn with(resources: &str) -> Specification {
@@ -82,6 +82,17 @@ fn what_runs_already_counts_when_its_worker_comes_back() {
     assert_eq!(cluster.grants(), []);
     assert_eq!(running(&cluster).len(), 2);
     assert_eq!(cluster.engine.sweeps.get(SweepId(1)).unwrap().running_jobs(), 2);
+}
+
+#[test]
+fn a_job_that_was_cancelled_keeps_its_place_on_the_gpu_until_it_has_ended() {
+    let mut cluster = two_gpus("resources: {per_gpu: 1}");
+    assert_eq!(cluster.grants(), [(1, key(1, 1)), (1, key(2, 1))]);
+    let job = JobKey { sweep: SweepId(1), job: 1 };
+    assert!(cluster.try_order(EndJob { job, how: JobEnd::Cancel }).is_ok());
+    assert_eq!(cluster.grants(), [], "its process still uses the GPU");
+    cluster.event(1, key(1, 1), ended(Outcome::Revoked, ""));
+    assert_eq!(cluster.grants(), [(1, key(3, 1))]);
 }
 
 proptest! {
