@@ -79,6 +79,8 @@ pub struct Hello {
     pub draining: bool,
     /// Whether it runs users' programs.
     pub runs_programs: bool,
+    /// Whether it takes jobs that occupy several of its slots.
+    pub spans_slots: bool,
     /// The models that its trainer trains.
     pub models: Vec<Described>,
 }

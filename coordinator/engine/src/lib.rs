@@ -8,6 +8,7 @@ mod away;
 pub mod command;
 mod control;
 mod event;
+mod gpus;
 mod job_control;
 pub mod mutants;
 mod orders;
@@ -26,11 +27,18 @@ mod waiting;
 mod weights;
 mod workers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use terms::{AttemptKey, SweepId, WorkerName};
 
-use self::{attribution::Doubts, packs::PackSizes, sweep_run::SweepRun, sweeps::Sweeps, workers::Workers};
+use self::{
+    attribution::Doubts,
+    gpus::Kept,
+    packs::PackSizes,
+    sweep_run::{ActiveAttempt, SweepRun},
+    sweeps::Sweeps,
+    workers::{WorkerState, Workers},
+};
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
@@ -89,6 +97,8 @@ pub struct Engine {
     sessions: HashMap<SessionId, WorkerName>,
     pack_sizes: PackSizes,
     doubts: Doubts,
+    /// Slots that are kept for jobs with several GPUs since the last change.
+    kept: Kept,
 }
 
 impl Engine {
@@ -102,6 +112,7 @@ impl Engine {
             sessions: HashMap::new(),
             pack_sizes: PackSizes::default(),
             doubts: Doubts::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -160,16 +171,27 @@ impl Engine {
         self.workers.check_invariants()?;
         let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
         for (attempt, active) in self.sweeps.attempts() {
-            let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
-            *holders += 1;
-            if *holders > active.pack_size {
-                return Err(format!(
-                    "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
-                    active.slot, active.worker, active.pack_size
-                ));
+            for slot in self.slots_of(active) {
+                let (other, holders) = occupied.entry((&active.worker, slot)).or_insert((attempt, 0));
+                *holders += 1;
+                if *holders > active.pack_size {
+                    return Err(format!(
+                        "{other} and {attempt} hold slot {slot} of {}, {holders} of a pack of {}",
+                        active.worker, active.pack_size
+                    ));
+                }
             }
         }
         Ok(())
+    }
+
+    /// The numbers of the slots that an attempt occupies; of a worker that is not known yet, the one that runs it.
+    fn slots_of(&self, active: &ActiveAttempt) -> BTreeSet<u32> {
+        let number = |worker: &WorkerState, position: usize| worker.slots()[position].description.index;
+        let worker = self.workers.get(&active.worker);
+        let of = |worker| WorkerState::slots_of(worker, active.slot, &active.device);
+        let known = worker.into_iter().flat_map(|worker| of(worker).into_iter().map(|slot| number(worker, slot)));
+        known.chain([active.slot]).collect()
     }
 
     fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {

@@ -32,10 +32,12 @@ pub enum Mutant {
     RefusedCommitsAreTold,
     /// A coordinator that lost the lead tells what it could not commit.
     LostLeadIsIgnored,
+    /// A job with several GPUs occupies the slot that runs it alone.
+    SeveralGpusCountAsOne,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -50,6 +52,7 @@ impl Mutant {
         Self::NewcomersReplace,
         Self::RefusedCommitsAreTold,
         Self::LostLeadIsIgnored,
+        Self::SeveralGpusCountAsOne,
     ];
 }
 

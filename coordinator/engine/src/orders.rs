@@ -68,6 +68,8 @@ pub struct JobAssignment {
     pub checkpoint_every_epochs: Option<u32>,
     /// Whether the trained weights may be wanted.
     pub keep_weights: bool,
+    /// Further slots that it occupies, with that of its grant all slots of its GPUs.
+    pub also_slots: Vec<u32>,
 }
 
 /// What a job is trained on.
@@ -116,6 +118,7 @@ impl JobAssignment {
             + self.program.as_ref().map_or(0, |program| program.bytes())
             + self.checkpoint_key.len()
             + paths.into_iter().flatten().map(|path| path.as_os_str().len()).sum::<usize>()
+            + size_of_val(self.also_slots.as_slice())
             + self.parameters.0.iter().map(parameter).sum::<usize>()
     }
 }

@@ -1,7 +1,8 @@
 //! Which free slot gets which jobs: one, or a pack of them. Sweeps are served in the order of their submission; a sweep
-//! that has reached its limit, or that a worker cannot run, lets the next one pass.
+//! that has reached its limit, or that a worker cannot run, lets the next one pass. Jobs that take several slots are placed in
+//! `gpus`, in the same order.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use domain::{
     record::Record,
@@ -11,6 +12,7 @@ use terms::{JobState, SweepId, WorkerName};
 
 use super::{
     DatasetPlan, Effect, Engine, Grant, JobAssignment, Now, Observation, Output, ToWorker,
+    gpus::{FreeSlot, joined},
     packs::PackKey,
     resources::allows,
     sessions::send,
@@ -21,6 +23,7 @@ use super::{
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
     pub(super) fn schedule(&mut self, now: Now, out: &mut Output) {
+        self.kept.clear();
         if !self.workers.may_have_free_slots() {
             return;
         }
@@ -28,20 +31,47 @@ impl Engine {
         if !self.sweeps.running().any(SweepRun::can_start) {
             return;
         }
-        let free = self.free_slots();
+        let mut free = self.free_slots();
+        let mut next = Range { start: SweepId(0), end: SweepId(u64::MAX) };
         let mut granted = 0;
-        for (name, position) in free {
-            if let Some(sweep) = self.next_sweep_for(now, &name, position) {
-                let place = Place { name: &name, position, granted };
-                granted += u64::from(self.takes_packs(sweep, &place));
-                self.grant(now, sweep, place, out);
+        for several in self.sweeps_with_several_gpus() {
+            if free.is_empty() {
+                return;
             }
+            self.fill(now, &Range { end: several, ..next.clone() }, &mut free, &mut granted, out);
+            self.serve_several_gpus(now, several, &mut free, out);
+            next.start = several;
         }
+        self.fill(now, &next, &mut free, &mut granted, out);
+    }
+
+    /// The sweeps with a job to start that takes several GPUs, in the order of their submission.
+    fn sweeps_with_several_gpus(&self) -> Vec<SweepId> {
+        let several = |run: &&SweepRun| run.gpus() > 1 && run.can_start();
+        self.sweeps.running().filter(several).map(SweepRun::id).collect()
+    }
+
+    /// Grants jobs of these sweeps, which take one slot each, and takes their slots out of `free`.
+    fn fill(
+        &mut self,
+        now: Now,
+        sweeps: &Range<SweepId>,
+        free: &mut Vec<FreeSlot>,
+        granted: &mut u64,
+        out: &mut Output,
+    ) {
+        free.retain(|(name, position)| {
+            let Some(sweep) = self.next_sweep_for(now, sweeps, name, *position) else { return true };
+            let place = Place { name, slots: &[*position], granted: *granted };
+            *granted += u64::from(self.takes_packs(sweep, &place));
+            self.grant(now, sweep, place, out);
+            false
+        });
     }
 
     /// Whether several jobs of the sweep may train on the slot at the same time.
     fn takes_packs(&self, sweep: SweepId, place: &Place<'_>) -> bool {
-        let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.position));
+        let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.first()));
         let run = self.sweeps.get(sweep);
         slot.is_some_and(|slot| slot.description.pack_size_max > 1)
             && run.is_some_and(|run| {
@@ -58,7 +88,7 @@ impl Engine {
     }
 
     /// The free slots of the workers that accept jobs and are not quarantined for all sweeps, by worker.
-    fn free_slots(&mut self) -> Vec<(WorkerName, usize)> {
+    fn free_slots(&mut self) -> Vec<FreeSlot> {
         self.workers
             .with_free_slots()
             .filter(|(_, worker)| worker.accepts() && !worker.is_refused())
@@ -69,34 +99,42 @@ impl Engine {
             .collect()
     }
 
-    /// The first sweep with a job for this worker. A worker that cannot run a sweep gets its jobs only where no worker
-    /// can, so that they fail with the reason instead of waiting indefinitely.
-    fn next_sweep_for(&self, now: Now, name: &WorkerName, position: usize) -> Option<SweepId> {
+    /// The first of these sweeps with a job for this slot.
+    fn next_sweep_for(
+        &self,
+        now: Now,
+        sweeps: &Range<SweepId>,
+        name: &WorkerName,
+        position: usize,
+    ) -> Option<SweepId> {
         let worker = self.workers.get(name)?;
         let slot = &worker.slots().get(position)?.description;
-        let takes = |sweep: SweepId| match worker.has_refused_sweep(sweep) {
-            false => self.takes_jobs(worker, sweep),
-            true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
-        };
         let fits = |run: &&SweepRun| {
-            run.can_start()
-                && worker.can_run(run)
-                && allows(run, worker, slot)
-                && worker.may_read(now, run)
-                && takes(run.id())
+            sweeps.contains(&run.id()) && allows(run, worker, slot) && self.may_start_on(now, run, worker)
         };
         self.sweeps.running().find(fits).map(SweepRun::id)
     }
 
-    /// Gives a free slot the sweep's next job, and as many pack candidates as pay.
-    fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
-        let Place { name, position, granted } = place;
+    /// Whether a job of the sweep may start on the worker, as far as slots do not matter. A worker that cannot run a sweep gets its
+    /// jobs only where no worker can, so that they fail with the reason instead of waiting indefinitely.
+    pub(super) fn may_start_on(&self, now: Now, run: &SweepRun, worker: &WorkerState) -> bool {
+        let takes = |sweep: SweepId| match worker.has_refused_sweep(sweep) {
+            false => self.takes_jobs(worker, sweep),
+            true => !self.is_quarantined(worker, sweep) && !self.some_worker_takes_jobs(sweep),
+        };
+        run.can_start() && worker.can_run(run) && worker.may_read(now, run) && takes(run.id())
+    }
+
+    /// Gives a free slot the sweep's next job, and as many pack candidates as pay; or several free slots one job.
+    pub(super) fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
+        let Place { name, granted, .. } = place;
         let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
-        let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(position)) else { return };
+        let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else { return };
         let slot = slot.description.clone();
+        let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
         run.moves();
         let Some((job, waiting)) = run.take_next() else { return };
@@ -121,12 +159,12 @@ impl Engine {
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
             let attempt = run.attempt_key(job, waiting.attempts + 1);
-            worker.occupy(slot.index, attempt);
+            worker.occupy(slot.index, &device, attempt);
             let active = ActiveAttempt {
                 attempt: attempt.attempt,
                 worker: name.clone(),
                 slot: slot.index,
-                device: slot.device.clone(),
+                device: device.clone(),
                 pack_size,
                 pack_key: pack_key.clone(),
                 pack_size_max: waiting.pack_size_max,
@@ -153,7 +191,8 @@ impl Engine {
                 at_unix_ms: now.unix_ms,
             });
             run.grant(job, active);
-            assignments.push(assignment(run, attempt, self.config.keeps_weights));
+            let assignment = assignment(run, attempt, self.config.keeps_weights);
+            assignments.push(JobAssignment { also_slots: also_slots.clone(), ..assignment });
             let state = JobState::Running;
             let observation =
                 Observation::Job { attempt, state, worker: name.clone(), reason: String::new() };
@@ -163,12 +202,27 @@ impl Engine {
     }
 }
 
-/// A free slot, and how many slots that take packs share the waiting jobs.
+/// A free slot, or several for one job, and how many slots that take packs share the waiting jobs.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    name: &'a WorkerName,
-    position: usize,
-    granted: u64,
+pub(super) struct Place<'a> {
+    pub(super) name: &'a WorkerName,
+    /// Their positions at the worker; the first one runs the job.
+    pub(super) slots: &'a [usize],
+    pub(super) granted: u64,
+}
+
+impl Place<'_> {
+    /// The position of the slot that runs the job.
+    fn first(&self) -> usize {
+        self.slots.first().copied().unwrap_or(usize::MAX)
+    }
+
+    /// The device that a job has there, or all of them, and the numbers of the other slots.
+    fn devices(&self, worker: &WorkerState) -> (String, Vec<u32>) {
+        let slots = || self.slots.iter().filter_map(|position| worker.slots().get(*position));
+        let device = joined(slots().map(|slot| slot.description.device.as_str()));
+        (device, slots().skip(1).map(|slot| slot.description.index).collect())
+    }
 }
 
 fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -> JobAssignment {
@@ -197,5 +251,6 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,
         keep_weights: keeps_weights && specification.artifacts.keep != Keep::None,
+        also_slots: Vec::new(),
     }
 }

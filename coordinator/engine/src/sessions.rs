@@ -62,7 +62,7 @@ impl Engine {
         };
         let Some(active) = active.filter(right) else { return false };
         // A worker that came back with fewer slots still reports what ended on the others.
-        if !worker.occupy(active.slot, held.attempt) && held.slot.is_some() {
+        if !worker.occupy(active.slot, &active.device, held.attempt) && held.slot.is_some() {
             return false;
         }
         active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);

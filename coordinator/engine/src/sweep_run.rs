@@ -103,6 +103,11 @@ impl SweepRun {
         self.definition.specification.trainable.model()
     }
 
+    /// How many GPUs a job takes; 0 where its sweep file does not say.
+    pub(super) fn gpus(&self) -> u32 {
+        self.definition.specification.resources.gpus.unwrap_or(0)
+    }
+
     pub(super) fn definition(&self) -> &Arc<SweepDefinition> {
         &self.definition
     }

@@ -5,6 +5,7 @@ mod away;
 mod cluster;
 mod control;
 mod epoch;
+mod gpus;
 mod jobs;
 mod leases;
 mod models;

@@ -157,6 +157,8 @@ pub struct WorkerView {
     pub slots: Vec<SlotDescription>,
     /// The attempts that occupy its slots.
     pub running: Vec<AttemptKey>,
+    /// How many of them are occupied.
+    pub busy_slots: u32,
     /// Wall-clock time of its last message, in milliseconds since 1970.
     pub last_seen_unix_ms: u64,
     /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away; empty otherwise.

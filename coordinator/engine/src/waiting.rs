@@ -8,7 +8,8 @@ use terms::{
 };
 
 use super::{
-    Effect, Engine, Now, Observation, Output, WaitReason, Waiting, sweep_run::SweepRun, workers::WorkerState,
+    Effect, Engine, Now, Observation, Output, WaitReason, Waiting, resources::short_of_gpus, sweep_run::SweepRun,
+    workers::WorkerState,
 };
 
 /// Workers whose reasons are named; more would fill the screen.
@@ -22,7 +23,7 @@ const IDLE_TOLD_AFTER_MS: u64 = 10_000;
 struct Crowd<'a> {
     /// Why no worker takes jobs of any sweep, where that is so.
     none_serves: Option<String>,
-    /// Whether some worker is available to every sweep, and whether one of them has a free slot.
+    /// Whether some worker is available to every sweep, and whether one of them has a free slot that is kept for none.
     plain: bool,
     plain_has_free_slots: bool,
     /// The other available workers: sweeps may differ about them.
@@ -49,9 +50,9 @@ impl Engine {
             _ => None,
         };
         // A sweep of each kind stands for the others.
-        let mut kinds: BTreeMap<Option<ManifestHash>, &SweepRun> = BTreeMap::new();
+        let mut kinds: BTreeMap<(Option<ManifestHash>, u32), &SweepRun> = BTreeMap::new();
         for run in self.sweeps.running() {
-            kinds.entry(run.model().map(Described::hash)).or_insert(run);
+            kinds.entry((run.model().map(Described::hash), run.gpus())).or_insert(run);
         }
         let (marked, plain): (Vec<_>, Vec<_>) = serving.into_iter().partition(|(_, worker)| {
             looks_at_a_worker();
@@ -59,7 +60,8 @@ impl Engine {
             let lacks_some = || kinds.values().any(|run| !worker.can_run(run));
             worker.is_suspect() || !worker.away().is_empty() || is_unfit() || lacks_some()
         });
-        let plain_has_free_slots = plain.iter().any(|(_, worker)| worker.has_free_slot());
+        let plain_has_free_slots =
+            plain.iter().any(|(name, worker)| self.kept.leaves_free_slot(name, worker));
         Crowd { none_serves, plain: !plain.is_empty(), plain_has_free_slots, marked }
     }
 
@@ -92,13 +94,14 @@ impl Engine {
                 .position(|one| *one == why)
         };
         let others = !crowd.marked.is_empty() && self.others_take_jobs(run.id());
-        for (_, worker) in &crowd.marked {
+        for (name, worker) in &crowd.marked {
+            let has_free_slot = self.kept.leaves_free_slot(name, worker);
             // One busy worker adds nothing to another.
-            if farthest == Some(Why::SlotsBusy) && !worker.has_free_slot() {
+            if farthest == Some(Why::SlotsBusy) && !has_free_slot {
                 continue;
             }
             let why = match obstacle(worker, run, others) {
-                None if worker.has_free_slot() => return None,
+                None if has_free_slot => return None,
                 None => Why::SlotsBusy,
                 Some(why) => why,
             };
@@ -155,9 +158,18 @@ impl Engine {
                 };
                 format!("the data set is not available; workers try again until it is: {}", of_those(&reason))
             }
-            Why::SlotsBusy if run.running_jobs() == 0 => "every slot is busy with other sweeps".to_owned(),
-            Why::SlotsBusy => "every slot is busy".to_owned(),
+            Why::SlotsBusy => self.kept_from(run).unwrap_or_else(|| match run.running_jobs() {
+                0 => "every slot is busy with other sweeps".to_owned(),
+                _ => "every slot is busy".to_owned(),
+            }),
         }
+    }
+
+    /// That free slots are kept for an earlier sweep, where they are.
+    fn kept_from(&self, run: &SweepRun) -> Option<String> {
+        let earlier = self.sweeps.get(self.kept.first_before(run.id())?)?;
+        let (sweep, gpus) = (earlier.id(), earlier.gpus());
+        Some(format!("the slots that are free are kept for sweep {sweep}, whose next job takes {gpus} GPUs at once"))
     }
 
     /// Finds sweeps with jobs that wait and none that runs, and tells their watchers why once that has lasted, and
@@ -205,6 +217,9 @@ fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitRe
 
 /// Why a worker cannot run what a sweep is about.
 fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
+    if let Some(text) = short_of_gpus(worker, run).filter(|_| worker.knows(run)) {
+        return text;
+    }
     let Some(model) = run.model() else {
         return "it runs no programs, which it would with `sweep-worker start --allow-commands`".to_owned();
     };

@@ -17,7 +17,10 @@ use super::{
     CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
     WorkerView, attribution::Standing, away::Away, query::WorkersPage, sweep_run::SweepRun,
 };
-use crate::mutants::{self, Mutant};
+use crate::{
+    gpus::gpus_of,
+    mutants::{self, Mutant},
+};
 
 /// How long a worker is remembered after its stream broke, in milliseconds of wall-clock time: long enough to ask about
 /// it.
@@ -85,6 +88,9 @@ pub(super) struct WorkerState {
     leaving: String,
     slots: Vec<SlotState>,
     runs_programs: bool,
+    /// How many GPUs it has, and whether it takes jobs that occupy several of them.
+    gpus: u32,
+    spans_slots: bool,
     /// What its trainer trains.
     models: Vec<Described>,
     last_seen_unix_ms: u64,
@@ -146,7 +152,8 @@ impl WorkerState {
     /// A worker that has said hello on a stream.
     pub(super) fn new(now: Now, session: SessionId, hello: Hello) -> Self {
         let bytes = hello.bytes_kept();
-        let Hello { instance, host, software_version, slots, draining, runs_programs, models, .. } = hello;
+        let gpus = gpus_of(&hello.slots);
+        let Hello { instance, host, software_version, slots, draining, models, .. } = hello;
         let slot = |description| SlotState { description, occupants: BTreeSet::new() };
         Self {
             session: Some(session),
@@ -158,7 +165,9 @@ impl WorkerState {
             has_said_draining: draining,
             leaving: String::new(),
             slots: slots.into_iter().map(slot).collect(),
-            runs_programs,
+            runs_programs: hello.runs_programs,
+            gpus,
+            spans_slots: hello.spans_slots,
             models,
             last_seen_unix_ms: now.unix_ms,
             last_heard_ms: now.monotonic_ms,
@@ -172,13 +181,28 @@ impl WorkerState {
         }
     }
 
+    /// Whether it can run the sweep's jobs: it knows what they are, and has the GPUs that one of them takes.
+    pub(super) fn can_run(&self, run: &SweepRun) -> bool {
+        self.knows(run) && self.gpus_of_a_job() >= run.gpus()
+    }
+
     /// Whether it can run what the sweep is about: programs only where its user allows them, models only where its trainer
     /// trains them.
-    pub(super) fn can_run(&self, run: &SweepRun) -> bool {
+    pub(super) fn knows(&self, run: &SweepRun) -> bool {
         match run.model() {
             None => self.runs_programs,
             Some(model) => self.models.iter().any(|own| own.trains(model)),
         }
+    }
+
+    /// How many GPUs it has.
+    pub(super) fn gpus(&self) -> u32 {
+        self.gpus
+    }
+
+    /// How many of them one job may have: older workers run each job in one slot.
+    pub(super) fn gpus_of_a_job(&self) -> u32 {
+        if self.spans_slots { self.gpus } else { self.gpus.min(1) }
     }
 
     /// What its trainer trains.
@@ -295,10 +319,14 @@ impl WorkerState {
         self.unfit.iter().copied()
     }
 
-    /// An attempt occupies a slot from now on; returns whether there is such a slot.
-    pub(super) fn occupy(&mut self, index: u32, attempt: AttemptKey) -> bool {
-        let slot = self.slots.iter_mut().find(|slot| slot.description.index == index);
-        slot.map(|slot| slot.occupants.insert(attempt)).is_some()
+    /// An attempt occupies the slot of this number from now on, and all slots of its GPUs where it has several; returns whether
+    /// there is such a slot.
+    pub(super) fn occupy(&mut self, index: u32, device: &str, attempt: AttemptKey) -> bool {
+        let slots = self.slots_of(index, device);
+        for position in &slots {
+            self.slots[*position].occupants.insert(attempt);
+        }
+        !slots.is_empty()
     }
 
     /// This worker with what is known from the stream before. A restarted process starts without suspicion, and one on
@@ -383,9 +411,13 @@ impl Engine {
             Some(_) if quarantined.is_some() || away.is_some() => WorkerStatus::Quarantined,
             Some(_) => WorkerStatus::Connected,
         };
-        let occupants = worker.slots.iter().flat_map(|slot| &slot.occupants);
+        // An attempt with several GPUs occupies several slots.
+        let occupants: BTreeSet<&AttemptKey> =
+            worker.slots.iter().flat_map(|slot| &slot.occupants).collect();
         // Attempts that a departed worker has lost count as no longer running.
         let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
+        let is_busy = |slot: &&SlotState| slot.occupants.iter().any(|attempt| runs(&attempt));
+        let busy_slots = worker.slots.iter().filter(is_busy).count();
         let shared = worker.rival.as_ref().filter(|rival| {
             let has_left = worker.session.is_none() && !worker.leaving.is_empty();
             !has_left && now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS
@@ -404,7 +436,8 @@ impl Engine {
             software_version: worker.software_version.clone(),
             status,
             slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
-            running: occupants.filter(runs).copied().collect(),
+            running: occupants.into_iter().filter(runs).copied().collect(),
+            busy_slots: u32::try_from(busy_slots).unwrap_or(u32::MAX),
             last_seen_unix_ms: worker.last_seen_unix_ms,
             reason: quarantined.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
                 true => format!("{}, which it has not confirmed", worker.leaving),

@@ -191,6 +191,8 @@ pub struct Worker {
     pub host: String,
     /// How many slots it has.
     pub slots: u64,
+    /// How many of them are occupied.
+    pub busy: u64,
     /// How many attempts occupy them.
     pub running: u64,
     /// Their devices, with spaces between them.

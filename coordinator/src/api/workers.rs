@@ -110,6 +110,7 @@ mod tests {
             held: Vec::new(),
             draining: false,
             runs_programs: false,
+            spans_slots: false,
             models: Vec::new(),
         }
     }

@@ -111,6 +111,11 @@ pub(super) fn worker(worker: &v1::Worker) -> view::Worker {
         state: worker.state.clone(),
         host: worker.host.clone(),
         slots: worker.slots.len() as u64,
+        busy: match worker.busy_slots {
+            // Older coordinators do not say it.
+            0 => worker.running.len().min(worker.slots.len()) as u64,
+            busy => busy.into(),
+        },
         running: worker.running.len() as u64,
         devices: devices.join(" "),
         models: worker.models.clone(),

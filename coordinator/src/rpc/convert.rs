@@ -119,6 +119,7 @@ pub fn hello(wire: v1::Hello) -> Result<Hello, Status> {
         held: wire.held.into_iter().map(held).collect::<Result<_, Status>>()?,
         draining: wire.draining,
         runs_programs: wire.allow_commands,
+        spans_slots: wire.spans_slots,
         models,
     })
 }

@@ -14,6 +14,9 @@ use trainer_protocol::TrainJob;
 /// Variables of sweep's own programs, some of which are secret.
 const OWN: &str = "SWEEP_";
 
+/// The GPUs that a program can use.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
 /// The folder with the helper goes behind what is there.
 const PYTHON_PATH: &str = "PYTHONPATH";
 
@@ -23,7 +26,7 @@ pub(crate) type Environment = BTreeMap<OsString, OsString>;
 /// What the trainer was told about its slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
-    /// `cpu`, `cuda:0`, or several with commas.
+    /// `cpu`, `cuda:0`, or the GPUs of a job that has several, with commas.
     pub(crate) device: String,
     /// Threads on the CPU, where that is said.
     pub(crate) threads: Option<String>,
@@ -79,8 +82,10 @@ pub(crate) fn environment(
     if let Some(threads) = &slot.threads {
         default("OMP_NUM_THREADS", threads);
     }
-    if let Some(visible) = visible_devices(&slot.device, variables.get(OsStr::new("CUDA_VISIBLE_DEVICES"))) {
-        variables.insert("CUDA_VISIBLE_DEVICES".into(), visible.into());
+    let visible = visible_devices(&slot.device, variables.get(OsStr::new(VISIBLE)));
+    let is_told_gpus = visible.is_some();
+    if let Some(visible) = visible {
+        variables.insert(VISIBLE.into(), visible.into());
     }
     for (name, value) in added {
         if name.is_empty() || name.starts_with(OWN) || name.contains(['=', '\0']) || value.contains('\0') {
@@ -99,6 +104,7 @@ pub(crate) fn environment(
         None => helper,
     };
     variables.insert(PYTHON_PATH.into(), python_path);
+    let gpus = variables.get(OsStr::new(VISIBLE)).filter(|_| is_told_gpus).map(|visible| count(visible).to_string());
     let (sweep, number, attempt) = names(&job.id);
     let mut tell =
         |name: &str, value: &OsStr| variables.insert(format!("{OWN}{name}").into(), value.to_owned());
@@ -112,6 +118,9 @@ pub(crate) fn environment(
         ("OUTPUT_DIR", paths.output),
     ] {
         tell(name, path.as_os_str());
+    }
+    if let Some(gpus) = gpus {
+        tell("GPUS", OsStr::new(&gpus));
     }
     if is_resumed {
         tell("RESUME", OsStr::new("1"));
@@ -138,6 +147,11 @@ fn visible_devices(device: &str, visible: Option<&OsString>) -> Option<String> {
         }
     });
     numbers.collect::<Option<Vec<_>>>().map(|numbers| numbers.join(","))
+}
+
+/// How many GPUs are named; the sweep file may have hidden them.
+fn count(visible: &OsStr) -> usize {
+    visible.as_bytes().split(|byte| *byte == b',').filter(|name| !name.is_empty()).count()
 }
 
 /// The Python that runs programs: `python3`, which is Python wherever there is one, or else `python`.
@@ -210,7 +224,11 @@ mod tests {
                 visible.map(|visible| ("CUDA_VISIBLE_DEVICES", visible)).into_iter().collect();
             let variables = made(&inherited, &[], device).unwrap();
             assert_eq!(of(&variables, "CUDA_VISIBLE_DEVICES").as_deref(), expected, "{device} {visible:?}");
+            let told = expected.filter(|_| device != "cpu").map(|gpus| gpus.split(',').count().to_string());
+            assert_eq!(of(&variables, "SWEEP_GPUS"), told, "{device} {visible:?}");
         }
+        let hidden = made(&[], &[("CUDA_VISIBLE_DEVICES", "")], "cuda:1").unwrap();
+        assert_eq!(of(&hidden, "SWEEP_GPUS").as_deref(), Some("0"));
     }
 
     #[test]

@@ -16,7 +16,8 @@
 //! | `SWEEP_CHECKPOINT_DIR` | a folder that the next attempt finds again |
 //! | `SWEEP_RESUME` | `1` where an earlier attempt left something there |
 //! | `SWEEP_OUTPUT_DIR` | a folder for what comes out |
-//! | `CUDA_VISIBLE_DEVICES` | the slot's GPUs, where it has any |
+//! | `CUDA_VISIBLE_DEVICES` | the job's GPUs, where its slot has one or the job has several |
+//! | `SWEEP_GPUS` | how many these are, where that is set |
 //! | `OMP_NUM_THREADS`, `PYTHONUNBUFFERED` | the slot's threads and `1`, unless they are set |
 //!
 //! `import sweep` finds the helper, `worker/python/sweep.py`.

@@ -173,7 +173,9 @@ impl<W: Write> Session<W> {
             output: &scratch.output(),
             helper: &scratch.helper(),
         };
-        let variables = environment(env::vars_os(), job, &program.env, &self.slot, paths, found.is_some())
+        let device = program.devices.clone().unwrap_or_else(|| self.slot.device.clone());
+        let slot = Slot { device, ..self.slot.clone() };
+        let variables = environment(env::vars_os(), job, &program.env, &slot, paths, found.is_some())
             .map_err(Refused::rejected)?;
         let folder = program.folder.clone().unwrap_or_else(|| scratch.work());
         let is_there = fs::metadata(&folder)

@@ -200,6 +200,7 @@ impl StartOptions {
     /// What a slot may start; `own` is the path of the trainer that comes with this program.
     pub(crate) fn trainers(&self, slot: &v1::Slot, own: &Path, spool: &Path) -> Trainers {
         Trainers {
+            device: slot.device.clone(),
             model: self.trainer_command(slot, own),
             program: self.allow_commands.then(|| self.program_command(slot, spool)),
         }

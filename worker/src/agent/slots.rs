@@ -40,12 +40,15 @@ enum Command {
     Start { jobs: Vec<(AttemptKey, Work)>, fresh: bool },
     Stop { attempt: AttemptKey, checkpoint: bool },
     Kill,
+    /// A job of another slot occupies this one: nothing must hold its device.
+    Vacate,
 }
 
 /// The running slots. Dropping them kills every trainer.
 #[derive(Debug)]
 pub(crate) struct Slots {
     commands: Vec<mpsc::Sender<Command>>,
+    devices: Vec<String>,
     prepared: Vec<oneshot::Receiver<Result<Vec<Manifest>, String>>>,
     tasks: JoinSet<()>,
 }
@@ -58,6 +61,7 @@ impl Slots {
     ) -> (Self, mpsc::Receiver<(usize, TrainerEvent)>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (mut tasks, mut prepared) = (JoinSet::new(), Vec::with_capacity(trainers.len()));
+        let devices = trainers.iter().map(|trainers| trainers.device.clone()).collect();
         let start = |(slot, trainers)| {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let (ready, is_ready) = oneshot::channel();
@@ -75,7 +79,7 @@ impl Slots {
             sender
         };
         let commands = trainers.into_iter().enumerate().map(start).collect();
-        (Self { commands, prepared, tasks }, received)
+        (Self { commands, devices, prepared, tasks }, received)
     }
 
     /// Waits until every trainer that is started ahead is ready; what all of them train, as they say. One that says nothing
@@ -120,7 +124,14 @@ impl Slots {
 
     /// Gives jobs with one data set to the slot's trainer, which is started first if `fresh`. Otherwise a trainer that
     /// is gone gets nothing: its `Exited` is on its way, and says so.
-    pub(crate) fn start_jobs(&self, slot: usize, jobs: Vec<(AttemptKey, Work)>, fresh: bool) {
+    pub(crate) fn start_jobs(&self, slot: usize, mut jobs: Vec<(AttemptKey, Work)>, fresh: bool) {
+        for (_, work) in jobs.iter_mut().filter(|(_, work)| !work.also_slots.is_empty()) {
+            work.also_slots.iter().for_each(|other| self.tell(*other, Command::Vacate));
+            let devices = self.devices_of(slot, &work.also_slots);
+            if let Some(program) = &mut work.program {
+                program.devices = Some(devices);
+            }
+        }
         self.tell(slot, Command::Start { jobs, fresh });
     }
 
@@ -139,6 +150,18 @@ impl Slots {
         self.tasks.shutdown().await;
     }
 
+    /// The devices of these slots, each once.
+    fn devices_of(&self, slot: usize, also: &[usize]) -> String {
+        let mut devices: Vec<&str> = Vec::new();
+        for index in [slot].iter().chain(also) {
+            let device = self.devices[*index].as_str();
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices.join(",")
+    }
+
     fn tell(&self, slot: usize, command: Command) {
         if self.commands[slot].try_send(command).is_err() {
             tracing::error!(slot, "the slot's task does not answer");
@@ -149,6 +172,8 @@ impl Slots {
 /// What a slot may start.
 #[derive(Debug, Clone)]
 pub(crate) struct Trainers {
+    /// The slot's device as libtorch names it.
+    pub(crate) device: String,
     pub(crate) model: TrainerCommand,
     /// For users' programs, where they may be run.
     pub(crate) program: Option<TrainerCommand>,
@@ -364,6 +389,8 @@ impl SlotTask {
                 process.kill();
                 self.give_up_fetching();
             }
+            // One in use has no job, and holds no device without one; the session has ended those that do.
+            (Command::Vacate, _) => drop(self.process.take_spare()),
             // Its end was reported, and crossed the command.
             (Command::Stop { .. } | Command::Kill, None) => {}
         }

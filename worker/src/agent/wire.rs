@@ -51,6 +51,7 @@ pub fn encode(message: ToCoordinator, identity: &Identity) -> v1::WorkerMessage 
             draining,
             allow_commands: identity.allow_commands,
             trains_no_models: identity.programs_only,
+            spans_slots: true,
             trainables: identity.trainables.clone(),
         }),
         ToCoordinator::Event(event) => Outgoing::Event(encode_event(event)),
@@ -206,6 +207,7 @@ fn decode_work(attempt: AttemptKey, wire: v1::JobAssignment) -> Result<Work, Str
             every_epochs: plan.every_epochs,
         }),
         keep_weights: wire.keep_weights,
+        also_slots: wire.also_slots.into_iter().map(|slot| slot as usize).collect(),
     })
 }
 

@@ -104,6 +104,9 @@ pub struct Program {
     /// Where its metrics come from.
     #[serde(default)]
     pub metrics: MetricsPlan,
+    /// Its GPUs, as in `cuda:0,cuda:1`, where they are more than the slot's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<String>,
     /// Seconds between SIGTERM and SIGKILL when it is to stop; absent where the worker may choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_seconds: Option<f64>,

@@ -141,16 +141,14 @@ fn section_line(text: &str, section: &str) -> Option<usize> {
     text.lines().position(is_key).map(|index| index + 1)
 }
 
-/// Refuses several GPUs for one job. Not checked for stored sweeps: older versions read and kept it.
+/// Refuses to share GPUs that a job has alone. Not checked for stored sweeps: older versions read and kept it.
 fn check_resources(specification: Specification) -> Result<Specification, Problem> {
-    match specification.resources.gpus {
-        None | Some(0 | 1) => Ok(specification),
+    let resources = &specification.resources;
+    match resources.several_gpus().filter(|_| resources.per_gpu.is_some()) {
+        None => Ok(specification),
         Some(gpus) => Err(Problem::of(
             "resources",
-            format!(
-                "`gpus: {gpus}` is not there, as a job takes one slot; leave it out, and start a worker for each group of GPUs, as in \
-                 `CUDA_VISIBLE_DEVICES=0,1 sweep-worker start --device cpu --slots 1 --allow-commands`"
-            ),
+            format!("`per_gpu` cannot go with `gpus: {gpus}`, as a job with several GPUs has them alone; leave `per_gpu` out"),
         )),
     }
 }

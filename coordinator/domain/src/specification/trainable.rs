@@ -65,12 +65,20 @@ pub struct MetricSource {
 /// What one job occupies; none for one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resources {
-    /// GPUs of the job: 1 has it run on the slot of a GPU, 0 hides the slot's GPU from it.
+    /// GPUs of the job: 1 has it run on the slot of a GPU, 0 hides the slot's GPU from it, and more are as many whole GPUs of one
+    /// worker, which no other job uses meanwhile.
     pub gpus: Option<u32>,
     /// Processors of the job.
     pub cpus: Option<u32>,
     /// Jobs that share a GPU.
     pub per_gpu: Option<u32>,
+}
+
+impl Resources {
+    /// How many whole GPUs a job occupies, where it has several.
+    pub fn several_gpus(&self) -> Option<u32> {
+        self.gpus.filter(|gpus| *gpus > 1)
+    }
 }
 
 impl Trainable {

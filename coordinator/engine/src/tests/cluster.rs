@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) disk_stands_still: bool,
     /// Whether workers that connect run users' programs.
     pub(super) runs_programs: bool,
+    /// Whether they take jobs that occupy several slots.
+    pub(super) spans_slots: bool,
     /// The devices of the slots of workers that connect, in turn.
     pub(super) devices: Vec<&'static str>,
     /// What the trainers of workers that connect train.
@@ -98,6 +100,7 @@ impl Cluster {
             predecessors: Vec::new(),
             disk_stands_still: false,
             runs_programs: false,
+            spans_slots: true,
             devices: vec!["cpu"],
             models: builtins_described().to_vec(),
         }
@@ -144,6 +147,11 @@ impl Cluster {
         let mut cluster = Self::new();
         cluster.engine = Engine::restore(CONFIG, cluster.now(), vec![stored]).unwrap();
         cluster
+    }
+
+    /// The coordinator was started again, with what its store has.
+    pub(super) fn restart(&mut self, stored: StoredSweep) {
+        self.engine = Engine::restore(CONFIG, self.now(), vec![stored]).unwrap();
     }
 
     pub(super) fn now(&self) -> Now {
@@ -260,6 +268,7 @@ impl Cluster {
                 .collect(),
             draining: false,
             runs_programs: self.runs_programs,
+            spans_slots: self.spans_slots,
             models: self.models.clone(),
         };
         self.hear(Event::SessionOpened { session: SessionId(session), hello });

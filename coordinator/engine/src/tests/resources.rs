@@ -10,7 +10,7 @@ use super::cluster::{Cluster, ended, key};
 use crate::{JobEnd, WaitReason, command::EndJob};
 
 /// A sweep of nine jobs of a program.
-fn with(resources: &str) -> Specification {
+pub(super) fn with(resources: &str) -> Specification {
     let text = format!(
         "program: train.py\nmetric: {{name: loss, goal: minimize}}\nparameters: {{a: {{min: 1, max: 9, count: 9}}}}\n{resources}"
     );
@@ -18,7 +18,7 @@ fn with(resources: &str) -> Specification {
 }
 
 /// A sweep, and a worker with two GPUs of two slots each.
-fn two_gpus(resources: &str) -> Cluster {
+pub(super) fn two_gpus(resources: &str) -> Cluster {
     let mut cluster = Cluster::new();
     (cluster.runs_programs, cluster.devices) = (true, vec!["cuda:0", "cuda:1"]);
     cluster.submit_this(with(resources));

@@ -25,6 +25,7 @@ fn hello(name: &str, slots: u32, description: &str) -> Hello {
         held: Vec::new(),
         draining: false,
         runs_programs: false,
+        spans_slots: false,
         models: terms::manifest::builtins_described().to_vec(),
     }
 }

@@ -162,6 +162,7 @@ fn opened(session: u64) -> Input<Called> {
         held: Vec::new(),
         draining: false,
         runs_programs: false,
+        spans_slots: false,
         models: Vec::new(),
     };
     Input::Opened(SessionId(session), Box::new(hello))

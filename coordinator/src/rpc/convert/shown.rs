@@ -139,5 +139,6 @@ pub(in crate::rpc) fn worker(view: WorkerView) -> v1::Worker {
         status: status.into(),
         models: view.models,
         runs_programs: view.runs_programs,
+        busy_slots: view.busy_slots,
     }
 }

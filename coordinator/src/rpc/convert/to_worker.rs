@@ -54,6 +54,7 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
             every_epochs: job.checkpoint_every_epochs.unwrap_or(0),
         }),
         keep_weights: job.keep_weights,
+        also_slots: job.also_slots,
     }
 }
 
@@ -108,9 +109,11 @@ mod tests {
             checkpoint_key: "1-9/2".into(),
             checkpoint_every_epochs: None,
             keep_weights: false,
+            also_slots: vec![1],
         };
         let wire = assignment(job);
         assert_eq!((wire.model.as_str(), wire.budget, wire.dataset), ("program", 0, None));
+        assert_eq!(wire.also_slots, [1]);
         let program = wire.program.unwrap();
         assert_eq!((program.program.as_str(), program.arguments.as_str()), ("train.py", "wandb"));
         assert_eq!((program.command, program.objective.as_str()), (vec!["${program}".to_owned()], "f1"));

@@ -8,6 +8,7 @@
 mod leaving;
 mod outbox;
 mod running;
+mod several;
 mod slot;
 mod time_spent;
 mod trainers;
@@ -179,17 +180,19 @@ impl Session {
         });
         let unkillable = self.slots.iter().filter_map(|slot| match slot.trainer {
             Trainer::Dying { gone_by, .. } => Some(gone_by),
-            Trainer::Unkillable if !slot.waiting.is_empty() => Some(slot.waiting_until),
             _ => None,
         });
+        let waiting = (0..self.slots.len()).filter(|index| self.waits_for_unkillable(*index));
+        let waiting = waiting.map(|index| self.slots[index].waiting_until);
         let silences = self.slots.iter().filter_map(|slot| slot.silent_at(self.silence_max));
-        let starts = self.slots.iter().filter_map(Slot::starts_at);
+        let may_start = |(index, _): &(usize, &Slot)| !self.waits_for_other_slots(*index);
+        let starts = self.slots.iter().enumerate().filter(may_start).filter_map(|(_, slot)| slot.starts_at());
         let link = match self.link {
             Link::Away | Link::Closing => None,
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(unkillable).chain(silences).chain(starts).chain(link).chain(self.mode.deadline()).min()
+        slots.chain(unkillable).chain(waiting).chain(silences).chain(starts).chain(link).chain(self.mode.deadline()).min()
     }
 
     fn greet(&mut self, now: Duration) {
@@ -252,7 +255,7 @@ impl Session {
             self.held_running().any(|held| held.attempt() == attempt) || self.outbox.holds_end_of(attempt)
         };
         let jobs: Vec<GrantedJob> = jobs.into_iter().filter(|job| !known(job.attempt)).collect();
-        match self.obstacle(slot) {
+        match self.obstacle(slot, &jobs) {
             Some(reason) => {
                 for job in jobs {
                     self.end(job.attempt, End::new(Outcome::HandedBack, reason.clone()));
@@ -266,16 +269,17 @@ impl Session {
         }
     }
 
-    /// Why jobs granted to this slot cannot be accepted.
-    fn obstacle(&self, slot: usize) -> Option<String> {
+    /// Why jobs granted to this slot, and to those that they occupy besides, cannot be accepted.
+    fn obstacle(&self, slot: usize, jobs: &[GrantedJob]) -> Option<String> {
         if self.mode.is_draining() {
             return Some("the worker takes no new jobs, it is about to leave".to_owned());
         }
-        match self.slots.get(slot) {
-            None => Some(format!("the worker has no slot {slot}, it has {}", self.slots.len())),
-            Some(state) if !state.has_room() => Some(format!("slot {slot} is busy with another attempt")),
+        let also = jobs.iter().filter_map(|job| job.work.as_ref().ok()).flat_map(|work| &work.also_slots);
+        [slot].iter().chain(also).find_map(|index| match self.slots.get(*index) {
+            None => Some(format!("the worker has no slot {index}, it has {}", self.slots.len())),
+            Some(_) if !self.has_room(*index) => Some(format!("slot {index} is busy with another attempt")),
             Some(_) => None,
-        }
+        })
     }
 
     fn revoke(&mut self, now: Duration, attempt: AttemptKey, reason: &str) {
@@ -306,6 +310,9 @@ impl Session {
             }
             self.end_if_silent(now, index);
             self.give_up_if_unkillable(now, index);
+        }
+        for index in 0..self.slots.len() {
+            self.hand_back_if_unkillable(now, index);
             self.start_waiting(now, index);
         }
         if matches!(self.link, Link::Greeting { welcome_by } if welcome_by <= now) {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    tests::{attempt, ended, epoch, exited, exited_after_reading, grant_pack, ready, started, welcome},
+    tests::{
+        attempt, ended, epoch, exited, exited_after_reading, grant_pack, grant_several, ready, started, welcome,
+    },
     types::*,
     *,
 };
@@ -21,6 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Disconnect),
         6 => (0..SLOTS + 1, 1..4_u64).prop_map(|(slot, jobs)| Step::Grant(slot, jobs)),
         2 => Just(Step::GrantAgain),
+        3 => slot.clone().prop_map(Step::GrantBoth),
         4 => slot.clone().prop_map(Step::Ready),
         6 => (slot.clone(), 0..3_usize).prop_map(|(slot, member)| Step::Started(slot, member)),
         6 => (slot.clone(), 0..3_usize, 1..4_u32)
@@ -42,6 +45,8 @@ enum Step {
     Disconnect,
     Grant(usize, u64),
     GrantAgain,
+    /// A job that occupies the other slot besides.
+    GrantBoth(usize),
     Ready(usize),
     Started(usize, usize),
     Epoch(usize, usize, u32),
@@ -64,6 +69,8 @@ struct Watch {
     at_trainer: [Vec<AttemptKey>; SLOTS],
     trainer_lives: [bool; SLOTS],
     trainer_dies: [bool; SLOTS],
+    /// Whether what the slot's trainer was given occupies the other slot besides.
+    has_both: [bool; SLOTS],
     granted: BTreeSet<AttemptKey>,
     refused: BTreeSet<AttemptKey>,
     ends: BTreeMap<AttemptKey, u32>,
@@ -84,6 +91,7 @@ impl Watch {
             at_trainer: [const { Vec::new() }; SLOTS],
             trainer_lives: [false; SLOTS],
             trainer_dies: [false; SLOTS],
+            has_both: [false; SLOTS],
             granted: BTreeSet::new(),
             refused: BTreeSet::new(),
             ends: BTreeMap::new(),
@@ -117,6 +125,11 @@ impl Watch {
                 self.granted.extend(jobs.iter().copied().map(attempt));
                 self.last_granted = Some((slot, jobs.clone()));
                 grant_pack(slot, &jobs)
+            }
+            Step::GrantBoth(slot) if self.connected => {
+                self.jobs += 1;
+                self.granted.insert(attempt(self.jobs));
+                grant_several(slot, &[1 - slot], self.jobs)
             }
             Step::GrantAgain if self.connected => {
                 let (slot, jobs) = self.last_granted.clone()?;
@@ -189,6 +202,12 @@ impl Watch {
                         "a job for a trainer that was killed"
                     );
                     assert_eq!(fresh, !self.trainer_lives[slot], "a second trainer in slot {slot}");
+                    self.has_both[slot] = !jobs[0].1.also_slots.is_empty();
+                    let other = 1 - slot;
+                    let is_alone = self.at_trainer[other].is_empty() && !self.trainer_dies[other];
+                    assert!(is_alone || !self.has_both[slot], "slot {other} was not free");
+                    let has_this = self.has_both[other] && !self.at_trainer[other].is_empty();
+                    assert!(!has_this, "slot {slot} is occupied by the job of slot {other}");
                     self.at_trainer[slot] = jobs.into_iter().map(|(attempt, _)| attempt).collect();
                     self.trainer_lives[slot] = true;
                 }

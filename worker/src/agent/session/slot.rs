@@ -84,6 +84,8 @@ pub(super) struct Slot {
     pub(super) waiting: Vec<GrantedJob>,
     /// When they are handed back, if the trainer does not end.
     pub(super) waiting_until: Duration,
+    /// Further slots that the job which the trainer was given occupies.
+    pub(super) also: Vec<usize>,
 }
 
 impl Slot {
@@ -99,6 +101,7 @@ impl Slot {
             running: Vec::new(),
             waiting: Vec::new(),
             waiting_until: Duration::ZERO,
+            also: Vec::new(),
         }
     }
 
@@ -144,6 +147,12 @@ impl Slot {
     /// True if a grant can be accepted: now, or as soon as the trainer has ended what is no longer wanted.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.running.iter().all(Running::makes_room)
+    }
+
+    /// Further slots that the waiting job occupies once it starts.
+    pub(super) fn awaited_slots(&self) -> &[usize] {
+        let work = self.waiting.iter().find_map(|job| job.work.as_ref().ok());
+        work.map_or(&[], |work| &work.also_slots)
     }
 
     /// Removes a waiting job.

@@ -5,6 +5,7 @@ mod coordinator;
 mod leaving;
 mod packs;
 mod programs;
+mod several;
 mod trainers;
 
 use serde_json::json;
@@ -38,6 +39,7 @@ pub(crate) fn work() -> Work {
         timeout: Some(Duration::from_secs(7200)),
         checkpoints: None,
         keep_weights: true,
+        also_slots: Vec::new(),
     }
 }
 
@@ -51,6 +53,13 @@ pub(crate) fn grant(slot: usize, job: u64) -> Input {
 
 pub(crate) fn grant_pack(slot: usize, jobs: &[u64]) -> Input {
     Input::Message(FromCoordinator::Grant { slot, jobs: jobs.iter().copied().map(granted).collect() })
+}
+
+/// A grant of one job that occupies further slots.
+pub(crate) fn grant_several(slot: usize, also_slots: &[usize], job: u64) -> Input {
+    let work = Work { also_slots: also_slots.to_vec(), ..work() };
+    let jobs = vec![GrantedJob { attempt: attempt(job), work: Ok(work) }];
+    Input::Message(FromCoordinator::Grant { slot, jobs })
 }
 
 pub(crate) fn said(slot: usize, message: FromTrainer) -> Input {

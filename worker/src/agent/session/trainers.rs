@@ -23,9 +23,11 @@ const BEFORE_READY: &str = "before it was ready";
 
 impl Session {
     pub(super) fn start_waiting(&mut self, now: Duration, index: usize) {
+        self.clear_other_slots(now, index);
+        let waits_for_others = self.waits_for_other_slots(index);
         let slot = &mut self.slots[index];
-        if !slot.running.is_empty() || slot.trainer.is_dying() || slot.starts_at().is_some_and(|at| at > now)
-        {
+        let is_early = slot.starts_at().is_some_and(|at| at > now);
+        if !slot.running.is_empty() || slot.trainer.is_dying() || is_early || waits_for_others {
             return;
         }
         if let Some(kind) = slot.awaited_kind().filter(|kind| *kind != slot.kind) {
@@ -67,6 +69,7 @@ impl Session {
         let ready_by = now + TRAINER_READY_WITHIN;
         let running = |(attempt, work): &(_, _)| Running::new(*attempt, work, jobs.len(), ready_by);
         slot.running = jobs.iter().map(running).collect();
+        slot.also = jobs.first().map(|(_, work)| work.also_slots.clone()).unwrap_or_default();
         slot.heard_at = now;
         self.outputs.push(Output::StartJobs { slot: index, jobs, fresh });
     }
@@ -114,6 +117,7 @@ impl Session {
         let heard_all = !did_nothing && trains_heard >= slot.trains_told;
         let reason = slot.killed_for.take().unwrap_or_else(|| reason.to_owned());
         slot.trainer = Trainer::Absent;
+        slot.also.clear();
         let running = std::mem::take(&mut slot.running);
         if did_nothing {
             // A trainer that was killed because of its jobs has not failed.
@@ -151,7 +155,11 @@ impl Session {
 
     /// An attempt of the slot is over; once none is left, the jobs that wait for the slot can start.
     pub(super) fn release(&mut self, now: Duration, index: usize, attempt: AttemptKey, end: Option<End>) {
-        self.slots[index].running.retain(|running| running.attempt != attempt);
+        let slot = &mut self.slots[index];
+        slot.running.retain(|running| running.attempt != attempt);
+        if slot.running.is_empty() && !slot.trainer.is_dying() {
+            slot.also.clear();
+        }
         self.close(attempt, end);
         self.start_waiting(now, index);
     }
@@ -186,8 +194,8 @@ impl Session {
         }
     }
 
-    /// Ends the attempts of a trainer that was killed long ago and is not gone, and hands back the jobs that wait for
-    /// it. Until it is gone, the slot is out of use.
+    /// Ends the attempts of a trainer that was killed long ago and is not gone. Until it is gone, the slot is out of use, and so are
+    /// further ones that its job occupied.
     pub(super) fn give_up_if_unkillable(&mut self, now: Duration, index: usize) {
         let leaving = self.mode.is_draining();
         let slot = &mut self.slots[index];
@@ -207,10 +215,13 @@ impl Session {
                 self.close(running.attempt, end);
             }
         }
-        let slot = &mut self.slots[index];
-        if slot.trainer == Trainer::Unkillable && slot.waiting_until <= now {
-            for job in std::mem::take(&mut slot.waiting) {
-                self.end(job.attempt, End::new(Outcome::HandedBack, out_of_use(index)));
+    }
+
+    /// Hands back the jobs that wait for a slot which is out of use.
+    pub(super) fn hand_back_if_unkillable(&mut self, now: Duration, index: usize) {
+        if let Some(stuck) = self.unkillable(index).filter(|_| self.slots[index].waiting_until <= now) {
+            for job in std::mem::take(&mut self.slots[index].waiting) {
+                self.end(job.attempt, End::new(Outcome::HandedBack, out_of_use(stuck)));
             }
         }
     }

@@ -109,6 +109,8 @@ pub struct Work {
     pub checkpoints: Option<CheckpointPlan>,
     /// Whether the coordinator may want the trained weights.
     pub keep_weights: bool,
+    /// Further slots that the job occupies: with the one that runs it, all slots of its GPUs.
+    pub also_slots: Vec<usize>,
 }
 
 /// Which trainer a job needs. A slot has at most one process at a time.
@@ -139,7 +141,8 @@ pub enum Output {
     /// Give jobs to the slot's trainer: one, or a pack. All have the same data set.
     StartJobs {
         slot: usize,
-        /// Each attempt, whose text form is the trainer's job id, and what to train.
+        /// Each attempt, whose text form is the trainer's job id, and what to train. A job that occupies further slots is alone, and
+        /// nothing runs there.
         jobs: Vec<(AttemptKey, Work)>,
         /// True if a trainer must be started first. Otherwise one exists, or its `Exited` is on its way and ends these
         /// attempts, too, as ones that it never read.

@@ -219,7 +219,7 @@ impl Bench {
                 programs_only: false,
             },
             files_cache: folder.join("programs"),
-            trainers: vec![Trainers { model: script(trainer), program: None }],
+            trainers: vec![Trainers { device: "cpu".into(), model: script(trainer), program: None }],
             spool: folder.join("spool"),
             data_root: folder.to_owned(),
             grace: Duration::ZERO,

@@ -33,7 +33,7 @@ pub(in crate::agent) fn script(text: &str) -> TrainerCommand {
 
 /// A slot that has this trainer alone.
 fn alone(model: TrainerCommand) -> Trainers {
-    Trainers { model, program: None }
+    Trainers { device: "cpu".into(), model, program: None }
 }
 
 struct Bench {

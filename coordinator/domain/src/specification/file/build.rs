@@ -292,7 +292,8 @@ fn resources(trainable: &Trainable, raw: Option<super::numbers::Numbers>) -> Res
     let mut resources = Resources::default();
     let Some(raw) = raw else { return Ok(resources) };
     if trainable.program().is_none() {
-        let message = format!("is for programs; a job of {} takes one slot", trainable.name());
+        let name = trainable.name();
+        let message = format!("is for programs; a job of {name} takes one slot, as its trainer trains on one device");
         return Err(Problem::of("resources", message));
     }
     raw.apply(limits::RESOURCES, &mut resources);

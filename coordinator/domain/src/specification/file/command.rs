@@ -237,6 +237,6 @@ fn reserved(name: &str) -> Option<String> {
         ));
     }
     (name == "CUDA_VISIBLE_DEVICES").then(|| {
-        format!("`{name}` cannot be set: each job is given its own GPU; say how many it needs with `resources: {{gpus: N}}`")
+        format!("`{name}` cannot be set: each job is given its own GPUs; say how many it needs with `resources: {{gpus: N}}`")
     })
 }

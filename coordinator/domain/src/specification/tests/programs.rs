@@ -194,7 +194,7 @@ fn wrong_files_of_programs_are_told_with_line_and_key() {
         ("arguments", with("execution: {arguments: posix}")),
         ("packs", with("execution: {pack_size_max: 2}")),
         ("shared GPUs", with("resources: {gpus: 2, per_gpu: 2}")),
-        ("several GPUs", with("resources: {gpus: 2}")),
+        ("several GPUs", with("resources: {gpus: 2, per_gpu: 1}")),
         ("no processors", with("resources: {cpus: 0}")),
         ("unknown resources", with("resources: {gpu: 1}")),
         ("no expression", with("metrics: {pattern: '('}")),
