@@ -15,12 +15,12 @@ use tests::{Cluster, ClusterOptions, program};
 /// How often to look for a file.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Takes one of `PLACES` places on its GPU, notes its start and waits at the gate; it fails where all places are taken.
+/// Takes one of `PLACES` places on each of its GPUs, notes its start and waits at the gate; it fails where all places are taken.
 const SHARING: &str = "\
 import fcntl, os, sys
 import sweep
-gpu, folder = os.environ['CUDA_VISIBLE_DEVICES'], os.environ['NOTES']
-def place():
+gpus, folder = os.environ['CUDA_VISIBLE_DEVICES'], os.environ['NOTES']
+def place(gpu):
     for number in range(int(os.environ['PLACES'])):
         file = open(os.path.join(folder, 'gpu-%s-%d' % (gpu, number)), 'w')
         try:
@@ -31,11 +31,11 @@ def place():
     with open(os.path.join(folder, 'crowded'), 'a') as notes:
         notes.write('%s\\n' % gpu)
     sys.exit('all places are taken')
-held = place()
+held = [place(gpu) for gpu in gpus.split(',')]
 with open(os.path.join(folder, 'started'), 'a') as notes:
-    notes.write('%s\\n' % gpu)
+    notes.write('%s\\n' % gpus)
 open(os.path.join(folder, 'gate')).close()
-sweep.report(1, gpu=int(gpu))
+sweep.report(1, gpu=len(held))
 ";
 
 /// Notes what its environment says.
@@ -43,7 +43,7 @@ const NOTING: &str = "\
 import os
 import sweep
 with open(os.path.join(os.environ['NOTES'], 'seen'), 'a') as notes:
-    for name in ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+    for name in ('CUDA_VISIBLE_DEVICES', 'SWEEP_GPUS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
         notes.write('%s=%s\\n' % (name, os.environ.get(name, 'nothing')))
 sweep.report(1, gpu=0)
 ";
@@ -185,16 +185,19 @@ async fn a_program_sees_its_slots_gpu_or_none_and_takes_as_many_threads_as_its_f
     let cluster = Cluster::start(ClusterOptions::default());
     let _worker = Worker::of_two_gpus(&cluster, 2);
     let seen = cluster.folder.path().join("seen");
-    for (resources, gpus, threads) in
-        [("{gpus: 1, cpus: 2}", ["0", "1"], "2"), ("{gpus: 0, cpus: 3}", ["", ""], "3")]
-    {
+    for (resources, gpus, count, threads) in [
+        ("{gpus: 1, cpus: 2}", ["0", "1"], "1", "2"),
+        ("{gpus: 0, cpus: 3}", ["", ""], "0", "3"),
+        ("{gpus: 2, cpus: 3}", ["0,1", "0,1"], "2", "3"),
+    ] {
         let id = submit(&cluster, NOTING, 6, resources, 1);
         cluster.watch(id).await.until_end().await;
-        let told = lines(&seen, 6 * 3);
+        let told = lines(&seen, 6 * 4);
         for line in &told {
             let (name, value) = line.split_once('=').unwrap();
             match name {
                 "CUDA_VISIBLE_DEVICES" => assert!(gpus.contains(&value), "{resources}: {told:?}"),
+                "SWEEP_GPUS" => assert_eq!(value, count, "{resources}: {told:?}"),
                 _ => assert_eq!(value, threads, "{resources}: {told:?}"),
             }
         }
@@ -202,22 +205,107 @@ async fn a_program_sees_its_slots_gpu_or_none_and_takes_as_many_threads_as_its_f
     }
 }
 
+/// Why jobs of a sweep wait, as `sweep show` says it.
+fn why(cluster: &Cluster, id: u64) -> String {
+    let shown = sweep(cluster, &["show", &id.to_string(), "-o", "json"]);
+    assert!(shown.status.success(), "{shown:?}");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    shown["waiting"].to_string()
+}
+
+/// Waits until jobs of a sweep wait for a reason with this text.
+async fn until_it_waits(cluster: &Cluster, id: u64, text: &str) {
+    let waits = |event: &Event| match event {
+        Event::Snapshot(snapshot) => {
+            let waiting = snapshot.sweep.as_ref()?.waiting.as_ref()?;
+            waiting.text.contains(text).then_some(())
+        }
+        _ => None,
+    };
+    cluster.watch(id).await.until(text, waits).await;
+}
+
+/// Slots of the only worker, those that are busy, and the attempts that occupy them, as `sweep workers` says it.
+fn occupied(cluster: &Cluster) -> [u64; 3] {
+    let shown = sweep(cluster, &["workers", "-o", "json"]).stdout;
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    ["slots", "busy", "running"].map(|name| shown[0][name].as_u64().unwrap_or_else(|| panic!("{shown}")))
+}
+
+/// A sweep whose jobs take two GPUs, and one whose jobs share them with nobody of it, of which two run at the gate. The first sweep
+/// is paused. Returns the numbers of both.
+fn several_and_single(cluster: &Cluster) -> (u64, u64) {
+    rustix::fs::mknodat(CWD, cluster.folder.path().join("gate"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let several = submit(cluster, SHARING, 3, "{gpus: 2}", 1);
+    assert!(sweep(cluster, &["pause", &several.to_string()]).status.success());
+    let single = submit(cluster, SHARING, 6, "{per_gpu: 1}", 1);
+    (several, single)
+}
+
 #[tokio::test]
-async fn several_gpus_a_job_are_refused_and_the_command_that_the_refusal_names_gives_them() {
+async fn a_job_with_two_gpus_has_both_alone_and_its_turn_comes_although_others_wait_for_one() {
     let cluster = Cluster::start(ClusterOptions::default());
-    let file = cluster.folder.path().join("several.yaml");
-    fs::write(&file, "program: train.py\nmetric: {name: gpu, goal: minimize}\nresources: {gpus: 2}\n")
-        .unwrap();
-    fs::write(cluster.folder.path().join("train.py"), NOTING).unwrap();
-    let refused = sweep(&cluster, &["validate", file.to_str().unwrap()]);
-    assert!(!refused.status.success());
-    let said = String::from_utf8(refused.stderr).unwrap();
-    let quoted = said.split('`').find(|quoted| quoted.contains("sweep-worker start"));
-    let _worker = Worker::start(&cluster, quoted.unwrap_or_else(|| panic!("no command in {said}")));
-    let id = submit(&cluster, NOTING, 1, "{}", 1);
+    let path = |name: &str| cluster.folder.path().join(name);
+    let (several, single) = several_and_single(&cluster);
+    let _worker = Worker::of_two_gpus(&cluster, 4);
+    assert_eq!(lines(&path("started"), 2), ["0", "1"]);
+    assert!(sweep(&cluster, &["resume", &several.to_string()]).status.success());
+    until_it_waits(&cluster, several, "no worker has 2 free GPUs").await;
+    until_it_waits(&cluster, single, &format!("kept for sweep {several}, whose next job takes 2 GPUs at once")).await;
+    assert!(why(&cluster, single).contains("are kept for sweep"), "{}", why(&cluster, single));
+    assert_eq!(occupied(&cluster), [4, 2, 2]);
+    // While this has it open for writing, whoever opens it for reading does not wait.
+    let _gate = fs::File::options().read(true).write(true).open(path("gate")).unwrap();
+    for id in [several, single] {
+        cluster.watch(id).await.until_end().await;
+    }
+    assert_eq!(fs::read_to_string(path("crowded")).unwrap_or_default(), "", "GPUs that two jobs had");
+    let started = fs::read_to_string(path("started")).unwrap();
+    let started: Vec<&str> = started.lines().collect();
+    assert_eq!(started[2..5], ["0,1"; 3], "all in the order of their starts: {started:?}");
+    assert_eq!(started.len(), 9, "{started:?}");
+    for id in [several, single] {
+        for (job, _) in cluster.results(id).await {
+            assert_eq!((job.state(), job.attempts), (v1::JobState::Done, 1), "{job:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_keeps_its_gpus_while_the_coordinator_is_replaced_and_until_it_has_ended_after_it_is_cancelled() {
+    let mut cluster = Cluster::start(ClusterOptions::default());
+    let (several, single) = several_and_single(&cluster);
+    assert!(sweep(&cluster, &["pause", &single.to_string()]).status.success());
+    assert!(sweep(&cluster, &["resume", &several.to_string()]).status.success());
+    let worker = Worker::of_two_gpus(&cluster, 4);
+    let started = cluster.folder.path().join("started");
+    assert_eq!(lines(&started, 1), ["0,1"]);
+    assert_eq!(occupied(&cluster), [4, 4, 1]);
+    cluster.replace_coordinator();
+    assert!(sweep(&cluster, &["resume", &single.to_string()]).status.success());
+    // It waits for slots once the worker is back with what it holds.
+    until_it_waits(&cluster, single, "every slot is busy").await;
+    assert_eq!(occupied(&cluster), [4, 4, 1]);
+    assert_eq!(lines(&started, 1), ["0,1"]);
+    assert!(sweep(&cluster, &["cancel", &several.to_string(), "--yes"]).status.success());
+    let after = lines(&started, 3);
+    assert_eq!(after, ["0", "0,1", "1"]);
+    assert_eq!(fs::read_to_string(cluster.folder.path().join("crowded")).unwrap_or_default(), "");
+    drop(worker);
+}
+
+#[tokio::test]
+async fn a_sweep_that_takes_more_gpus_than_any_worker_has_says_so_and_what_the_largest_has() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let _worker = Worker::of_two_gpus(&cluster, 4);
+    let id = submit(&cluster, NOTING, 1, "{gpus: 3}", 1);
+    until_it_waits(&cluster, id, "has the 3 GPUs of a job, which `resources: {gpus: 3}` asks for; the largest, one, has 2").await;
+    assert!(why(&cluster, id).contains("the largest, one, has 2"), "{}", why(&cluster, id));
+    // It goes on with another setting.
+    assert!(sweep(&cluster, &["set", &id.to_string(), "resources.gpus=2"]).status.success());
     cluster.watch(id).await.until_end().await;
-    let seen = lines(&cluster.folder.path().join("seen"), 3);
-    assert_eq!(seen[0], "CUDA_VISIBLE_DEVICES=0,1", "{seen:?}");
+    let seen = lines(&cluster.folder.path().join("seen"), 4);
+    assert_eq!(seen[..1], ["CUDA_VISIBLE_DEVICES=0,1"], "{seen:?}");
 }
 
 #[tokio::test]

@@ -57,6 +57,15 @@ struct Attempt {
     state: AttemptState,
 }
 
+impl Attempt {
+    /// Whether both run on one GPU, although one of them has several, which it has alone.
+    fn shares_gpus_with(&self, other: &Self) -> bool {
+        let is_alone = self.device.contains(',') || other.device.contains(',');
+        let mut shared = self.device.split(',').filter(|own| other.device.split(',').any(|device| device == *own));
+        is_alone && self.worker == other.worker && shared.next().is_some()
+    }
+}
+
 impl Job {
     /// One that never had an attempt.
     fn waiting() -> Self {
@@ -219,6 +228,10 @@ impl Durable {
     }
 
     fn grant(&mut self, key: AttemptKey, attempt: Attempt) -> Result<(), String> {
+        let shares = |other: &&Attempt| other.state == AttemptState::Running && other.shares_gpus_with(&attempt);
+        rule(!self.attempts.values().any(|other| shares(&other)), || {
+            format!("{key} was granted GPUs that another job on {} has", attempt.worker)
+        })?;
         let job = self.jobs.entry(key.job).or_insert_with(Job::waiting);
         rule(job.state == JobState::Pending, || {
             format!("{key} was granted while its job was {:?}", job.state)

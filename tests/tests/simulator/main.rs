@@ -31,14 +31,20 @@ const MUTANT_SEEDS: u64 = 20_000;
 const ROUND: u64 = 256;
 const REPLAY: &str = "cargo test --release -p tests --test simulator --";
 
-/// A sweep, and the same with two jobs more.
-fn specifications() -> [Specification; 2] {
-    ["1, 2, 3", "1, 2, 3, 4"].map(|rates| {
-        let text = format!(
-            "name: simulated\ndataset: {{path: d}}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
-             learning_rate: {{values: [{rates}]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
-        );
-        Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+/// A sweep, and the same with two jobs more: of a model, and of a program whose jobs take two GPUs each.
+type Specifications = [[Specification; 2]; 2];
+
+fn specifications() -> Specifications {
+    let model = "dataset: {path: d}";
+    let program = "program: train.py\nmetric: {name: val_accuracy, goal: maximize}\nresources: {gpus: 2}";
+    [model, program].map(|what| {
+        ["1, 2, 3", "1, 2, 3, 4"].map(|rates| {
+            let text = format!(
+                "name: simulated\n{what}\nparameters:\n  epochs: {{value: {EPOCHS}}}\n  \
+                 learning_rate: {{values: [{rates}]}}\n  seed: {{values: [1, 2]}}\nexecution: {{attempts_max: 3}}\n"
+            );
+            Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+        })
     })
 }
 
@@ -72,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 /// Whether each mutant breaks a rule in some world.
-fn find_mutants(specifications: &[Specification; 2]) -> bool {
+fn find_mutants(specifications: &Specifications) -> bool {
     let mut all = true;
     for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         mutants::turn_on(Some(mutant));
@@ -110,7 +116,7 @@ fn replays(mutant: usize, seed: u64, broken: &str) -> bool {
 }
 
 /// Tries new seeds for so long; whether no rule was broken.
-fn soak(specifications: &[Specification; 2], seconds: u64) -> bool {
+fn soak(specifications: &Specifications, seconds: u64) -> bool {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let first = option("--first-seed").unwrap_or(clock.as_secs() << 24);
     let start = Instant::now();

@@ -54,6 +54,8 @@ pub(super) struct Trainer {
     trains_heard: u32,
     /// What it trains: one job, or a pack.
     pub(super) members: Vec<Member>,
+    /// Further slots that its job occupies.
+    pub(super) also: Vec<usize>,
 }
 
 /// One job of a trainer.
@@ -129,6 +131,24 @@ impl Node {
         }
     }
 
+    /// The same with so many slots on two or three GPUs, for users' programs.
+    pub(super) fn with_gpus(mut self, slots: u32) -> Self {
+        let gpus = slots.min(3);
+        let slot = |index| v1::Slot { index, device: format!("cuda:{}", index % gpus), ..v1::Slot::default() };
+        self.identity.slots = (0..slots).map(slot).collect();
+        self.identity.allow_commands = true;
+        self.trainers = (0..slots).map(|_| Trainer::default()).collect();
+        self
+    }
+
+    /// Whether any of these slots is occupied by a job that runs.
+    pub(super) fn runs_in_any(&self, slots: &[usize]) -> bool {
+        let occupies = |(slot, trainer): (usize, &Trainer)| {
+            !trainer.members.is_empty() && (slots.contains(&slot) || trainer.also.iter().any(|also| slots.contains(also)))
+        };
+        self.trainers.iter().enumerate().any(occupies)
+    }
+
     /// Starts the process.
     pub(super) fn start(&mut self) {
         let (next_sequence, events) = self.spool.recover();
@@ -136,7 +156,8 @@ impl Node {
         self.identity.instance = format!("{}.{}", self.identity.host, self.life);
         self.identity.predecessors = self.spool.processes.iter().take(16).cloned().collect();
         self.spool.processes.insert(0, self.identity.instance.clone());
-        self.session = Some(Session::new(self.trainers.len(), GRACE, next_sequence, events));
+        let session = Session::new(self.trainers.len(), GRACE, next_sequence, events);
+        self.session = Some(session.with_programs(self.identity.allow_commands));
         (self.link, self.wakes_at) = (None, None);
     }
 

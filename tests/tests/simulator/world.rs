@@ -36,6 +36,7 @@ use worker::agent::{
 };
 
 use super::{
+    Specifications,
     durable::Durable,
     hub::{Hub, Question, Wish},
     link::Link,
@@ -116,6 +117,8 @@ pub(super) struct World {
     calm: bool,
     slow_disk: bool,
     refusals: Refusals,
+    /// Jobs that would have run on one GPU.
+    crowded: Option<Broken>,
     trace: bool,
 }
 
@@ -136,12 +139,16 @@ struct Refusals {
 pub(super) type Broken = String;
 
 impl World {
-    /// The world of a seed. Its user wants the first of the sweeps, and later perhaps the points of the second.
-    pub(super) fn new(seed: u64, specifications: &[Specification; 2], trace: bool) -> Self {
+    /// The world of a seed. Its user wants the first of two sweeps of one kind, and later perhaps the points of the second.
+    pub(super) fn new(seed: u64, specifications: &Specifications, trace: bool) -> Self {
         let mut random = Random(seed);
+        let has_gpus = random.one_in(4);
+        let specifications = &specifications[usize::from(has_gpus)];
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {
-            Node::new(number, number % (NODES - 1), 1 + random.below(2) as u32, 1 + random.below(4) as u32)
+            let (slots, pack_size_max) = (1 + random.below(2) as u32, 1 + random.below(4) as u32);
+            let node = Node::new(number, number % (NODES - 1), slots, pack_size_max);
+            if has_gpus { node.with_gpus(2 + random.below(3) as u32) } else { node }
         };
         let nodes = (0..nodes).map(&mut node).collect();
         Self {
@@ -164,6 +171,7 @@ impl World {
             calm: false,
             slow_disk: random.one_in(3),
             refusals: Refusals::default(),
+            crowded: None,
             random,
             trace,
         }
@@ -189,6 +197,9 @@ impl World {
                 eprintln!("{time:>7} ms  {event:?}");
             }
             self.happen(event)?;
+            if let Some(crowded) = self.crowded.take() {
+                return Err(crowded);
+            }
             if self.calm && self.submitted && self.durable.open_sweeps().next().is_none() {
                 self.durable.check_results(EPOCHS)?;
                 return if self.durable.sweep_count() == 1 {

@@ -71,8 +71,10 @@ impl World {
     pub(super) fn extension(&mut self, sweep: SweepId) -> Option<Wish> {
         let base = self.hub.as_mut()?.define(self.now, sweep)?;
         let definition = if self.random.one_in(3) {
-            let limit = self.random.within(1..5);
-            base.set(&[format!("execution.max_parallel={limit}")])
+            let has_gpus = base.specification.resources.gpus.is_some();
+            let setting = if has_gpus { "resources.gpus" } else { "execution.max_parallel" };
+            let number = self.random.within(1..if has_gpus { 3 } else { 5 });
+            base.set(&[format!("{setting}={number}")])
         } else {
             base.extended(self.extended.clone())
         };

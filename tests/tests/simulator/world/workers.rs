@@ -58,6 +58,12 @@ impl World {
                 }
             }
             Output::StartJobs { slot, jobs, fresh } => {
+                let also = jobs.first().map(|(_, work)| work.also_slots.clone()).unwrap_or_default();
+                let occupied: Vec<usize> = also.iter().copied().chain([slot]).collect();
+                if node.runs_in_any(&occupied) {
+                    let attempt = jobs[0].0;
+                    self.crowded = Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
+                }
                 let mut member = |(attempt, work): (AttemptKey, Work)| {
                     let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
                     let again = if self.random.one_in(2) { saved } else { 0 };
@@ -66,6 +72,7 @@ impl World {
                 let members = jobs.into_iter().map(&mut member).collect();
                 let trainer = &mut node.trainers[slot];
                 trainer.take(members, fresh);
+                trainer.also = also;
                 if trainer.lives {
                     let steps = if fresh { vec![Step::Ready] } else { trainer.starts() };
                     self.next_steps(index, slot, steps);
