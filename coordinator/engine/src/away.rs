@@ -76,7 +76,7 @@ impl Engine {
     /// what the attempt reports about the data set says nothing about the sweep any more.
     pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
         let run = self.sweeps.get(attempt.job.sweep)?;
-        let path = Arc::clone(&run.active(attempt)?.dataset_path);
+        let path = Arc::clone(run.active(attempt)?.dataset_path());
         let has_moved = *path != *run.dataset_path();
         Some((path, has_moved))
     }

@@ -424,7 +424,7 @@ impl Engine {
     /// Whether the attempt holds its lease on that worker.
     fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let active = self.sweeps.get(attempt.job.sweep).and_then(|run| run.active(attempt));
-        active.is_some_and(|active| active.worker == *name)
+        active.is_some_and(|active| active.worker() == name)
     }
 
     /// Why a newcomer is not let in although its name is free: the memory for all workers together is bounded.

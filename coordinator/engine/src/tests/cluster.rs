@@ -9,7 +9,7 @@ use domain::{
     specification::{Specification, SpecificationSource},
 };
 use terms::{
-    AttemptKey, MetricSchema, Outcome, SweepId, SweepState,
+    AttemptKey, MetricSchema, Outcome, Progress, SweepId, SweepState,
     manifest::{Described, builtins_described},
 };
 
@@ -287,8 +287,10 @@ impl Cluster {
     }
 
     pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
-        let running =
-            attempts.iter().map(|&attempt| Heartbeat { attempt, epoch: 1, fraction: 0.5 }).collect();
+        let running = attempts
+            .iter()
+            .map(|&attempt| Heartbeat { attempt, progress: Progress::reported(1, 0.5) })
+            .collect();
         self.hear(Event::Heartbeat { session: SessionId(session), running });
     }
 
