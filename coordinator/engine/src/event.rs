@@ -17,7 +17,7 @@ pub enum Event {
     /// A worker takes no more jobs.
     WorkerDraining { session: SessionId, reason: String },
     /// Messages that workers wait for have left. Their content is durable, and these leases begin.
-    Told {
+    Delivered {
         /// The attempts that were granted.
         granted: Vec<AttemptKey>,
         /// The streams whose hello was answered.

@@ -130,7 +130,7 @@ impl Engine {
             Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
             Event::SessionClosed(session) => self.session_closed(now, session),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
-            Event::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
+            Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
             Event::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
             Event::Attempt { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, &mut out);

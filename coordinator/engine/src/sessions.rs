@@ -138,7 +138,7 @@ impl Engine {
     }
 
     /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.
-    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
+    pub(super) fn delivered(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
         let deadline_ms = now.monotonic_ms + self.config.lease_ms;
         for attempt in granted {
             let run = self.sweeps.get_mut(attempt.job.sweep);

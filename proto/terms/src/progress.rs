@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn what_is_sent_leads_back_to_the_same_progress_and_a_share_that_is_none_is_brought_into_bounds() {
-        for progress in [Progress::NONE, Progress::begins(3), Progress::reported(2, 0.25), Progress::reported(0, 1.0)] {
+        for progress in
+            [Progress::NONE, Progress::begins(3), Progress::reported(2, 0.25), Progress::reported(0, 1.0)]
+        {
             assert_eq!(Progress::reported(progress.epoch(), progress.fraction()), progress);
         }
         let shares = [(f64::NAN, 0.0), (f64::INFINITY, 0.0), (-1.0, 0.0), (7.0, 1.0)];

@@ -200,7 +200,7 @@ impl Cluster {
             }
         }
         if !granted.is_empty() || !welcomed.is_empty() {
-            self.hear(Event::Told { granted, welcomed });
+            self.hear(Event::Delivered { granted, welcomed });
         }
     }
 

@@ -16,8 +16,8 @@ use super::{
         StoreError,
         rows::{Rows, Write},
     },
+    connection::{ANSWER_WITHIN, Backend, Patient, Readers, connect, within},
     leader::Leadership,
-    session::{ANSWER_WITHIN, Backend, Patient, Readers, connect, within},
     write,
 };
 
