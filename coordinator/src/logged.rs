@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_told_once_and_when_it_changes() {
+    fn a_state_is_logged_once_and_when_it_changes() {
         let mut logged = Logged::default();
         assert!(logged.is_new("no room for base/1/2") && !logged.is_empty());
         assert!(!logged.is_new("no room for base/34/5"));

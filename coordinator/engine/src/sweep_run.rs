@@ -62,7 +62,7 @@ pub(super) struct SweepRun {
     best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
     idle_since_ms: Option<u64>,
-    /// Why, as watchers were told.
+    /// Why, as watchers heard.
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,

@@ -35,7 +35,7 @@ use super::{
 const POINTS_MAX: usize = 2_000;
 /// Points of the best jobs, which are always shown.
 const BEST_POINTS: usize = 40;
-/// Most learning curves: more lines cannot be told apart.
+/// Most learning curves: more lines cannot be distinguished.
 const CURVES_MAX: usize = 8;
 /// With more jobs than that, how many of the curves are those of the worst.
 const WORST_CURVES: usize = 3;

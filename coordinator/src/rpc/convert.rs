@@ -210,7 +210,7 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
         },
         Some(Event::Epoch(record)) => epoch(record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
-            // One that a later version knows: no more than that it did not succeed can be told.
+            // One that a later version knows: only that it did not succeed is known.
             outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
             reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
             log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_and_signals_are_told_apart() {
+    fn codes_and_signals_are_distinguished() {
         for (raw, part) in
             [(1 << 8, "exit status 1"), (9, "out of memory"), (25, "SIGXFSZ"), (50, "signal 50")]
         {

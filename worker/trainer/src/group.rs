@@ -144,7 +144,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         Ok(())
     }
 
-    /// Reports an event, and says whether a member was told to stop.
+    /// Reports an event, and says whether a member was asked to stop.
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
         let hint = match event {
             TrainingEvent::Batch { epoch, fraction } => {
@@ -211,7 +211,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             let State::Training(index) = member.state else { continue };
             let epochs = pack.records(index).len() as u32;
             let is_due = |plan: &CheckpointPlan| policy.is_due(plan.every_epochs, epochs, began);
-            // A member that was told to stop keeps its own checkpoint.
+            // A member that was asked to stop keeps its own checkpoint.
             if member.request.checkpoints.as_ref().is_some_and(is_due)
                 && self.conversation.checkpoints.is_some()
                 && !self.conversation.stopped.contains_key(member.id())
@@ -261,7 +261,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         self.end_member(member, TrainerOutcome::Done, String::new())
     }
 
-    /// Ends the members that were told to stop, with a checkpoint if one was requested.
+    /// Ends the members that were asked to stop, with a checkpoint if one was requested.
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
         let mut stopped = Vec::new();
         for member in members.iter_mut().filter(|member| !member.has_ended()) {

@@ -222,7 +222,7 @@ impl ActiveAttempt {
         self.pack_key.as_ref()
     }
 
-    /// Where it was told to find its data set.
+    /// Where it finds its data set.
     pub(crate) fn dataset_path(&self) -> &Arc<Path> {
         &self.plan.dataset_path
     }
@@ -292,7 +292,7 @@ impl ActiveAttempt {
         self.placement.worker == *worker
     }
 
-    /// Its worker has been heard, or told of it: the lease ends at `deadline_ms`.
+    /// Its worker has been heard, or knows of it: the lease ends at `deadline_ms`.
     pub(crate) fn extend_lease(&mut self, deadline_ms: u64) {
         self.lease = Lease::until(deadline_ms);
     }

@@ -207,7 +207,7 @@ impl SweepRun {
         self.idle_since_ms = since_ms;
     }
 
-    /// Notes what watchers are told about why nothing runs; returns whether it is new.
+    /// Notes what watchers hear about why nothing runs; returns whether it is new.
     pub(crate) fn tell_idle(&mut self, text: String) -> bool {
         let is_new = text != self.idle_told;
         self.idle_told = text;

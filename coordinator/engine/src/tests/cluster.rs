@@ -21,7 +21,7 @@ use crate::{
     query::{Define, DescribeSweep, SeeEnds},
 };
 
-/// The slot of attempts whose end is about to be told.
+/// The slot of attempts whose end is about to be reported.
 pub(super) const ENDED: u32 = u32::MAX;
 /// The lease in tests, in milliseconds.
 pub(super) const LEASE_MS: u64 = 1_000;

@@ -90,7 +90,7 @@ impl Leadership {
                 match writer.beat(self, readers).await {
                     Some(beat) => beat,
                     // A commit runs, which has a deadline of its own.
-                    None => self.beat_beside(readers).await,
+                    None => self.beat_over_a_reader(readers).await,
                 }
             };
             match tokio::time::timeout(SILENCE_MAX.saturating_sub(last.elapsed()), beat).await {
@@ -116,7 +116,7 @@ impl Leadership {
         Ok(done.rows_affected() > 0)
     }
 
-    async fn beat_beside(&self, readers: &Readers) -> Result<bool, StoreError> {
+    async fn beat_over_a_reader(&self, readers: &Readers) -> Result<bool, StoreError> {
         let mut reader = readers.acquire().await?;
         let leads = within(ANSWER_WITHIN, self.beat(reader.connection()?)).await?;
         reader.done();
