@@ -117,16 +117,14 @@ impl SweepRun {
         before: History,
         reason: String,
     ) -> Option<Record> {
-        let (state, reason) = match (self.active.get_mut(&job), self.waiting.get_mut(&job)) {
-            (Some(active), _) if active.take_loss_back(after, &before) => {
-                // A restart recognises by this reason that the job gets no more attempts.
-                let reason = if active.is_last() { STOPPED.to_owned() } else { reason };
-                (JobState::Running, reason)
-            }
-            (None, Some(waiting)) if waiting.take_loss_back(after, &before) => (JobState::Pending, reason),
-            _ => return None,
+        let (is_taken_back, state, is_last) = match (self.active.get_mut(&job), self.waiting.get_mut(&job)) {
+            (Some(active), _) => (active.take_loss_back(after, &before), JobState::Running, active.is_last()),
+            (None, Some(waiting)) => (waiting.take_loss_back(after, &before), JobState::Pending, false),
+            (None, None) => return None,
         };
-        Some(Record::JobChanged { job: self.job_key(job), state, history: before, reason })
+        // A restart recognises by this reason that the job gets no more attempts.
+        let reason = if is_last { STOPPED.to_owned() } else { reason };
+        is_taken_back.then(|| Record::JobChanged { job: self.job_key(job), state, history: before, reason })
     }
 
     /// Cancels a job that waits, for the first time or again; nothing where it does not.
