@@ -13,7 +13,8 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn signal_name(number: i32) -> String {
+/// The name of a signal, with what it often means.
+pub fn signal_name(number: i32) -> String {
     let known = [
         (Signal::KILL, "SIGKILL (out of memory?)"),
         (Signal::SEGV, "SIGSEGV (a crash in native code)"),

@@ -83,7 +83,7 @@ impl CheckpointStore {
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        let (store, root, local) = locate(location)?;
+        let (store, root, local) = place(location)?;
         Ok(Self { runtime, store, root, local, writing: VecDeque::new() })
     }
 
@@ -262,9 +262,9 @@ fn remove_torn(folder: &std::path::Path) {
     }
 }
 
-type Location = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
+type Place = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
 
-fn locate(location: &str) -> Result<Location, OpenError> {
+fn place(location: &str) -> Result<Place, OpenError> {
     let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
     let folder = match location.split_once("://") {
         None => Some(PathBuf::from(location)),
