@@ -28,8 +28,8 @@ pub enum Mutant {
     LeasesBeginEarly,
     /// Any process that says hello with a name replaces the worker that has it.
     NewcomersReplace,
-    /// What a commit without room, or with content that cannot be kept, would have reported is reported all the same.
-    RefusedCommitsAreReported,
+    /// What a commit without room, or with content that cannot be kept, would have reported is reported.
+    RefusedCommitsAreTold,
     /// A coordinator that lost the lead tells what it could not commit.
     LostLeadIsIgnored,
 }
@@ -48,7 +48,7 @@ impl Mutant {
         Self::OutOfOrderForgotten,
         Self::LeasesBeginEarly,
         Self::NewcomersReplace,
-        Self::RefusedCommitsAreReported,
+        Self::RefusedCommitsAreTold,
         Self::LostLeadIsIgnored,
     ];
 }

@@ -29,16 +29,16 @@ impl Engine {
         let mut granted = 0;
         for (name, position) in free {
             if let Some(sweep) = self.next_sweep_for(now, &name, position) {
-                let free_slot = FreeSlot { name: &name, position, granted };
-                granted += u64::from(self.takes_packs(sweep, &free_slot));
-                self.grant(now, sweep, free_slot, out);
+                let place = Place { name: &name, position, granted };
+                granted += u64::from(self.takes_packs(sweep, &place));
+                self.grant(now, sweep, place, out);
             }
         }
     }
 
     /// Whether several jobs of the sweep may train on the slot at the same time.
-    fn takes_packs(&self, sweep: SweepId, free_slot: &FreeSlot<'_>) -> bool {
-        let slot = self.workers.get(free_slot.name).and_then(|worker| worker.slots().get(free_slot.position));
+    fn takes_packs(&self, sweep: SweepId, place: &Place<'_>) -> bool {
+        let slot = self.workers.get(place.name).and_then(|worker| worker.slots().get(place.position));
         let run = self.sweeps.get(sweep);
         slot.is_some_and(|slot| slot.description.pack_size_max > 1)
             && run.is_some_and(|run| {
@@ -86,9 +86,9 @@ impl Engine {
     }
 
     /// Gives a free slot the sweep's next job, and as many pack candidates as pay.
-    fn grant(&mut self, now: Now, sweep: SweepId, free_slot: FreeSlot<'_>, out: &mut Output) {
-        let FreeSlot { name, position, granted } = free_slot;
-        let takes_packs = self.takes_packs(sweep, &free_slot);
+    fn grant(&mut self, now: Now, sweep: SweepId, place: Place<'_>, out: &mut Output) {
+        let Place { name, position, granted } = place;
+        let takes_packs = self.takes_packs(sweep, &place);
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
@@ -143,7 +143,7 @@ impl Engine {
 
 /// A free slot, and how many slots that take packs share the waiting jobs.
 #[derive(Clone, Copy)]
-struct FreeSlot<'a> {
+struct Place<'a> {
     name: &'a WorkerName,
     position: usize,
     granted: u64,

@@ -8,7 +8,7 @@ use engine::{
     query::SeeEnds,
     weights_name,
 };
-use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, OnLeader, StoreError};
+use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, StoreError};
 use terms::{AttemptKey, AttemptState, Epoch, Goal, JobKey, JobState, MetricRow, MetricUse, Objective};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +25,7 @@ struct Gated {
 
 #[async_trait]
 impl Store for Gated {
-    async fn lead(&self, address: &str, leader: OnLeader<'_>) -> Result<(), StoreError> {
+    async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
         self.store.lead(address, leader).await
     }
     async fn deposed(&self) -> StoreError {

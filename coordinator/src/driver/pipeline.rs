@@ -468,7 +468,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
 #[cfg(feature = "mutants")]
 fn tells_what_was_refused(error: &StoreError) -> bool {
     match error {
-        StoreError::Full(_) | StoreError::Unfit(_) => mutants::is_on(Mutant::RefusedCommitsAreReported),
+        StoreError::Full(_) | StoreError::Unfit(_) => mutants::is_on(Mutant::RefusedCommitsAreTold),
         StoreError::Superseded => mutants::is_on(Mutant::LostLeadIsIgnored),
         _ => false,
     }

@@ -11,7 +11,7 @@ use engine::{
     command::{Submit, Submitted},
     query::{DescribeSweep, ListSweeps},
 };
-use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, OnLeader};
+use store::{ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold};
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::{Mutex, oneshot};
 
@@ -29,7 +29,7 @@ struct Gate {
 
 #[async_trait]
 impl Store for Gate {
-    async fn lead(&self, _: &str, _: OnLeader<'_>) -> Result<(), StoreError> {
+    async fn lead(&self, _: &str, _: LeaderTold<'_>) -> Result<(), StoreError> {
         Ok(())
     }
     async fn deposed(&self) -> StoreError {

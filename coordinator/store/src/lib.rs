@@ -20,13 +20,13 @@ use terms::{Epoch, JobKey, JobState, MetricRow, MetricSchema, SweepId};
 pub use self::{counting::CountingEpochs, postgres::PostgresStore, sqlite::SqliteStore};
 
 /// Who receives the address of another leader.
-pub type OnLeader<'a> = &'a (dyn Fn(&str) + Send + Sync);
+pub type LeaderTold<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Waits until this coordinator, which is reached at `address`, may write. Meanwhile reports the address of the
     /// coordinator that may to `leader`. A store with only one coordinator does not wait.
-    async fn lead(&self, address: &str, leader: OnLeader<'_>) -> Result<(), StoreError>;
+    async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError>;
 
     /// Keeps the right to write until it is lost, and returns why. Must be awaited for as long as this coordinator leads.
     async fn deposed(&self) -> StoreError;

@@ -1,6 +1,5 @@
-//! Who writes. One row names the leader by a term that grows with every new one; its column is called `epoch`, as in
-//! the databases of older versions. Each commit locks the row and
-//! compares the term, so a leader that was replaced while it stood still cannot write. The leader adds to a beat
+//! Who writes. One row names the leader by an epoch that grows with every new one. Each commit locks the row and
+//! compares the epoch, so a leader that was replaced while it stood still cannot write. The leader adds to a beat
 //! every second, over the connection that commits: the beat says that commits go through, not only that the process lives. A
 //! follower whose own clock sees the beat stand still takes over. No clock is compared to another.
 
@@ -12,8 +11,8 @@ use std::{
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    super::{OnLeader, StoreError},
-    connection::{ANSWER_WITHIN, Readers, within},
+    super::{LeaderTold, StoreError},
+    session::{ANSWER_WITHIN, Readers, within},
     writer::Writer,
 };
 
@@ -30,20 +29,20 @@ const REPLACE_WITHIN: Duration = Duration::from_secs(5);
 /// PostgreSQL's `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// No coordinator ever led in this term.
+/// No coordinator ever led with this epoch.
 const NEVER: i64 = 0;
 
 /// This coordinator's place among those that share the database.
 #[derive(Debug, Default)]
 pub(super) struct Leadership {
-    /// The term in which it last led.
-    term: AtomicI64,
+    /// The epoch with which it last led.
+    epoch: AtomicI64,
 }
 
 /// The row as it was last read.
 #[derive(Debug, PartialEq)]
 struct Leader {
-    term: i64,
+    epoch: i64,
     beat: i64,
     vacant: bool,
     address: String,
@@ -55,16 +54,16 @@ impl Leadership {
         &self,
         readers: &Readers,
         address: &str,
-        leader: OnLeader<'_>,
+        leader: LeaderTold<'_>,
     ) -> Result<(), StoreError> {
-        let own = self.term.load(Ordering::SeqCst);
+        let own = self.epoch.load(Ordering::SeqCst);
         let (mut seen, mut since) = (look(readers).await?, Instant::now());
         loop {
             let stands_still = since.elapsed() >= SILENCE_MAX;
-            let is_own = own != NEVER && seen.term == own;
+            let is_own = own != NEVER && seen.epoch == own;
             if seen.vacant || stands_still || is_own {
-                if let Some(term) = replace(readers, &seen, address).await? {
-                    self.term.store(term, Ordering::SeqCst);
+                if let Some(epoch) = replace(readers, &seen, address).await? {
+                    self.epoch.store(epoch, Ordering::SeqCst);
                     return Ok(());
                 }
             } else {
@@ -90,7 +89,7 @@ impl Leadership {
                 match writer.beat(self, readers).await {
                     Some(beat) => beat,
                     // A commit runs, which has a deadline of its own.
-                    None => self.beat_over_a_reader(readers).await,
+                    None => self.beat_beside(readers).await,
                 }
             };
             match tokio::time::timeout(SILENCE_MAX.saturating_sub(last.elapsed()), beat).await {
@@ -110,13 +109,13 @@ impl Leadership {
             "UPDATE leader SET beat = beat + 1 WHERE epoch = $1 AND NOT vacant \
              AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL",
         )
-        .bind(self.term.load(Ordering::SeqCst))
+        .bind(self.epoch.load(Ordering::SeqCst))
         .execute(connection)
         .await?;
         Ok(done.rows_affected() > 0)
     }
 
-    async fn beat_over_a_reader(&self, readers: &Readers) -> Result<bool, StoreError> {
+    async fn beat_beside(&self, readers: &Readers) -> Result<bool, StoreError> {
         let mut reader = readers.acquire().await?;
         let leads = within(ANSWER_WITHIN, self.beat(reader.connection()?)).await?;
         reader.done();
@@ -126,22 +125,22 @@ impl Leadership {
     /// Begins a transaction and makes sure, for as long as it runs, that this coordinator leads; one round trip. The lock
     /// conflicts with a change of the leader alone.
     pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let term = self.term.load(Ordering::SeqCst);
-        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {term} FOR KEY SHARE");
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {epoch} FOR KEY SHARE");
         let leads = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         leads.map(drop).ok_or(StoreError::Superseded)
     }
 
     /// Leaves the place to whoever looks next.
     pub(super) async fn vacate(&self, readers: &Readers) -> Result<(), sqlx::Error> {
-        let term = self.term.load(Ordering::SeqCst);
-        if term == NEVER {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        if epoch == NEVER {
             return Ok(());
         }
         let vacated = async {
             let mut reader = readers.acquire().await?;
             let vacated =
-                sqlx::query("UPDATE leader SET vacant = TRUE WHERE epoch = $1 AND NOT vacant").bind(term);
+                sqlx::query("UPDATE leader SET vacant = TRUE WHERE epoch = $1 AND NOT vacant").bind(epoch);
             let done = vacated.execute(reader.connection()?).await?;
             reader.done();
             Ok::<_, sqlx::Error>(done.rows_affected() > 0)
@@ -161,25 +160,25 @@ async fn look(readers: &Readers) -> Result<Leader, StoreError> {
     let row =
         row.ok_or_else(|| StoreError::Corrupt("the table leader has no row, but always has one".to_owned()))?;
     Ok(Leader {
-        term: row.try_get("epoch")?,
+        epoch: row.try_get("epoch")?,
         beat: row.try_get("beat")?,
         vacant: row.try_get("vacant")?,
         address: row.try_get("address")?,
     })
 }
 
-/// Leads in place of `seen`, unless it showed a sign of life or someone else was faster; the new term.
+/// Leads in place of `seen`, unless it showed a sign of life or somebody else was faster; the new epoch.
 async fn replace(readers: &Readers, seen: &Leader, address: &str) -> Result<Option<i64>, StoreError> {
     let mut reader = readers.acquire().await?;
     let query = sqlx::query_scalar(
         "UPDATE leader SET epoch = epoch + 1, beat = 0, vacant = FALSE, address = $3 \
          WHERE epoch = $1 AND beat = $2 RETURNING epoch",
     );
-    let query = query.bind(seen.term).bind(seen.beat).bind(address);
+    let query = query.bind(seen.epoch).bind(seen.beat).bind(address);
     match within(REPLACE_WITHIN, query.fetch_optional(reader.connection()?)).await {
-        Ok(term) => {
+        Ok(epoch) => {
             reader.done();
-            Ok(term)
+            Ok(epoch)
         }
         Err(error) if is_locked(&error) => {
             let held_by = end_old_commits(reader.connection()?).await;

@@ -1,8 +1,8 @@
 //! PostgreSQL: several coordinators on one database, of which one leads and writes. A commit is one transaction of
 //! a few statements that first makes sure that its writer still leads.
 
-mod connection;
 mod leader;
+mod session;
 mod suitable;
 mod upgrade;
 mod write;
@@ -19,12 +19,12 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 
 use self::{
-    connection::{ANSWER_WITHIN, Readers, here, within},
     leader::Leadership,
+    session::{ANSWER_WITHIN, Readers, here, within},
     writer::Writer,
 };
 use super::{
-    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, OnLeader, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, queries},
 };
 
@@ -34,7 +34,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres
 const TAKE_ROOM: &str = "CREATE TEMPORARY TABLE sweep_room ON COMMIT DROP AS \
                          SELECT repeat(n::text, 100) FROM generate_series(100000, 103000) AS n";
 
-/// What follows is read as of one moment, while commits run. Between two questions, what was read is looked through,
+/// What follows is read as of one moment, beside commits that run. Between two questions, what was read is looked through,
 /// which may take a while.
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                              SET LOCAL idle_in_transaction_session_timeout = '30s'";
@@ -68,7 +68,7 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn lead(&self, address: &str, leader: OnLeader<'_>) -> Result<(), StoreError> {
+    async fn lead(&self, address: &str, leader: LeaderTold<'_>) -> Result<(), StoreError> {
         here(self.leadership.take(&self.aside, address, leader).await)?;
         // Who cannot write does not lead.
         self.writer.renew().await

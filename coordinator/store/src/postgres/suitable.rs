@@ -14,7 +14,7 @@ use sqlx::{
 
 use super::{
     super::StoreError,
-    connection::{CONNECT_WITHIN, connect, within},
+    session::{CONNECT_WITHIN, connect, within},
 };
 
 /// Readers at the same time, where the server allows as many connections.

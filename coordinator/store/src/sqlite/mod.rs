@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 
 use self::{place::sibling, thread::WriterThread, write::Writer};
 use super::{
-    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, OnLeader, Store, StoreError,
+    ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, Queries, queries},
     rows::Rows,
 };
@@ -131,7 +131,7 @@ fn corrupt(error: sqlx::Error) -> StoreError {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn lead(&self, _address: &str, _leader: OnLeader<'_>) -> Result<(), StoreError> {
+    async fn lead(&self, _address: &str, _leader: LeaderTold<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -162,7 +162,7 @@ impl World {
                 && !self.durable.has_epoch(attempt, epoch.number)
             {
                 return Err(format!(
-                    "a watcher heard of epoch {} of {attempt}, which is not durable",
+                    "a watcher was told of epoch {} of {attempt}, which is not durable",
                     epoch.number
                 ));
             }
@@ -173,24 +173,24 @@ impl World {
         Ok(())
     }
 
-    /// What a user hears is durable.
+    /// What a user is told is durable.
     pub(super) fn answer(&mut self, answered: &Wish) -> Result<(), Broken> {
         let Some(sweep) = &answered.sweep else { return Ok(()) };
         if !self.durable.was_as_told(self.history_length, sweep) {
             let (state, jobs) = (sweep.state, sweep.job_count());
             return Err(format!(
-                "a user heard of a sweep that is {state:?} with {jobs} jobs, which is not durable"
+                "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
             ));
         }
         self.submitted |= answered.question == Question::Submit;
         Ok(())
     }
 
-    /// What a worker hears is durable.
+    /// What is told to a worker is durable.
     pub(super) fn check_told(&self, link: usize, message: &v1::CoordinatorMessage) -> Result<(), Broken> {
         use v1::coordinator_message::Message;
         match &message.message {
-            // What is sent to a process that has ended is not heard, and may be of another spool.
+            // What is told to a process that has ended is not heard, and may be of another spool.
             Some(Message::Acknowledgement(acknowledged)) if self.hears(link) => {
                 let events = &self.nodes[self.links[link].worker].spool.events;
                 for event in events.iter().filter(|event| event.sequence <= acknowledged.sequence) {
@@ -234,7 +234,7 @@ impl World {
         if let Some(batch) = hub.committing.take()
             && self.random.one_in(2)
         {
-            // The disk may have had it when the process died; no one heard of it.
+            // The disk may have had it when the process died; no one was told.
             let _ = self.keep(batch.records())?;
         }
         for index in 0..self.links.len() {

@@ -23,13 +23,13 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// coordinator stands still is ended by the server, so that it holds up no new leader; a statement that waits for a lock of
 /// such a transaction, or runs on for a coordinator that has given it up, ends as well. A network that swallows packets is
 /// noticed by the server, too.
-const SETTINGS: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '3s'; \
+const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '3s'; \
                        SET lock_timeout = '3s'; SET statement_timeout = '30s'; SET tcp_keepalives_idle = 5; \
                        SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = '10s'";
 
 /// Gives a new connection the settings of every connection.
 pub(super) async fn set_up(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    within(ANSWER_WITHIN, connection.execute(SETTINGS)).await.map(drop)
+    within(ANSWER_WITHIN, connection.execute(SESSION)).await.map(drop)
 }
 
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
