@@ -2,13 +2,13 @@
 //! a GPU while it waits for another. The GPUs that become free for the first such job in the order of the sweeps are kept for it
 //! until they suffice, and later sweeps get nothing of them; without that, jobs of one slot would stream past it.
 //!
-//! Which GPUs are kept is decided anew each time, from what runs: those of one worker that have the fewest busy slots. Nothing is
-//! started on them by later sweeps, so the number of busy slots that the job waits for never grows, and each job that ends there
-//! lowers it; other GPUs are kept instead only where they have no more busy slots.
+//! The GPUs that are kept are those of one worker for which the fewest jobs have to end. Nothing of later sweeps is started on them,
+//! so these jobs only get fewer, and other GPUs are kept instead only where fewer jobs still have to end: the turn comes after as many
+//! jobs as had to end at first, at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use terms::{SweepId, WorkerName};
+use terms::{AttemptKey, SweepId, WorkerName};
 
 use super::{
     Engine, Now, Output, SlotDescription,
@@ -26,45 +26,46 @@ const SEPARATOR: char = ',';
 /// A free slot: its worker, and its position there.
 pub(super) type FreeSlot = (WorkerName, usize);
 
-/// GPUs of one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GpuSet {
+/// GPUs that a job waits for.
+#[derive(Debug, Clone)]
+struct Awaited {
+    worker: WorkerName,
     /// The positions of all their slots.
-    pub(super) slots: Vec<usize>,
-    /// How many of these are occupied.
-    pub(super) busy: usize,
+    slots: Vec<usize>,
+    /// Whether a job of its own sweep has to end there, which makes way for it anyway.
+    is_own: bool,
+    /// How many jobs have to end there.
+    jobs: usize,
 }
 
-/// Slots that are kept for jobs with several GPUs, by worker and position, and the sweeps of these jobs.
+/// The GPUs that are kept for jobs with several.
 #[derive(Debug, Default)]
-pub(super) struct Kept(BTreeMap<WorkerName, BTreeMap<usize, SweepId>>);
+pub(super) struct Kept {
+    /// By sweep: its next job waits for these.
+    awaited: BTreeMap<SweepId, Awaited>,
+    /// The sweeps that they are kept for, by worker and position of the slot.
+    slots: BTreeMap<WorkerName, BTreeMap<usize, SweepId>>,
+}
 
 impl Kept {
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Whether a slot is kept for a sweep before this one.
     pub(super) fn is_kept_from(&self, sweep: SweepId, name: &WorkerName, position: usize) -> bool {
-        self.0.get(name).and_then(|slots| slots.get(&position)).is_some_and(|kept_for| *kept_for < sweep)
+        let kept_for = self.slots.get(name).and_then(|slots| slots.get(&position));
+        kept_for.is_some_and(|kept_for| *kept_for < sweep)
     }
 
     /// Whether a slot is free, and kept for no sweep.
     pub(super) fn leaves_free_slot(&self, name: &WorkerName, worker: &WorkerState) -> bool {
-        let kept = self.0.get(name);
+        let kept = self.slots.get(name);
         let is_kept = |position: &usize| kept.is_some_and(|slots| slots.contains_key(position));
         let mut free = worker.slots().iter().enumerate().filter(|(_, slot)| slot.is_free());
         free.any(|(position, _)| !is_kept(&position))
     }
 
-    /// The first sweep before this one for which slots are kept.
-    pub(super) fn first_before(&self, sweep: SweepId) -> Option<SweepId> {
-        self.0.values().flat_map(BTreeMap::values).min().copied().filter(|first| *first < sweep)
-    }
-
-    fn keep(&mut self, sweep: SweepId, name: &WorkerName, slots: &[usize]) {
-        let of_worker = self.0.entry(name.clone()).or_default();
-        of_worker.extend(slots.iter().map(|position| (*position, sweep)));
+    fn keep(&mut self, sweep: SweepId, awaited: Awaited) {
+        let of_worker = self.slots.entry(awaited.worker.clone()).or_default();
+        of_worker.extend(awaited.slots.iter().map(|position| (*position, sweep)));
+        self.awaited.insert(sweep, awaited);
     }
 }
 
@@ -110,44 +111,96 @@ impl WorkerState {
         slots().filter(|(position, slot)| *position == own || is_its(slot)).map(|(position, _)| position).collect()
     }
 
-    /// The GPUs of the worker that a job of the sweep with so many would get first: those with the fewest busy slots that are not kept
-    /// for an earlier sweep. None where there are not enough.
-    pub(super) fn best_gpus(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> Option<GpuSet> {
+    /// Its GPUs that are not kept for an earlier sweep, those with the fewest busy slots first.
+    fn gpus_for(&self, name: &WorkerName, kept: &Kept, sweep: SweepId) -> Vec<Gpu> {
+        let mut gpus: BTreeMap<&str, Gpu> = BTreeMap::new();
+        for (position, slot) in self.slots().iter().enumerate() {
+            let device = slot.description.device.as_str();
+            if is_single_gpu(device) {
+                let gpu = gpus.entry(device).or_default();
+                gpu.slots.push(position);
+                gpu.busy += usize::from(!slot.is_free());
+                gpu.jobs.extend(slot.occupants());
+                gpu.is_kept |= kept.is_kept_from(sweep, name, position);
+            }
+        }
+        let mut gpus: Vec<Gpu> = gpus.into_values().filter(|gpu| !gpu.is_kept).collect();
+        // The order of the slots is that of the GPUs as their worker lists them.
+        gpus.sort_by(|one, other| (one.busy, &one.slots).cmp(&(other.busy, &other.slots)));
+        gpus
+    }
+
+    /// The positions of all slots of the first GPUs, so many, that are free and not kept for an earlier sweep; none where there are not
+    /// so many.
+    pub(super) fn free_gpus(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> Option<Vec<usize>> {
         if self.gpus_of_a_job() < count {
             return None;
         }
-        let mut gpus: BTreeMap<&str, GpuSet> = BTreeMap::new();
-        let mut kept_from_it: BTreeSet<&str> = BTreeSet::new();
-        for (position, slot) in self.slots().iter().enumerate() {
-            let device = slot.description.device.as_str();
-            if !is_single_gpu(device) {
-                continue;
-            }
-            if kept.is_kept_from(sweep, name, position) {
-                kept_from_it.insert(device);
-            }
-            let gpu = gpus.entry(device).or_insert_with(|| GpuSet { slots: Vec::new(), busy: 0 });
-            gpu.slots.push(position);
-            gpu.busy += usize::from(!slot.is_free());
-        }
-        gpus.retain(|device, _| !kept_from_it.contains(device));
-        let mut gpus: Vec<GpuSet> = gpus.into_values().collect();
-        // The order of the slots is that of the GPUs as their worker lists them.
-        gpus.sort_by(|one, other| (one.busy, &one.slots).cmp(&(other.busy, &other.slots)));
-        let chosen = gpus.get(..count as usize)?;
-        let mut slots: Vec<usize> = chosen.iter().flat_map(|gpu| &gpu.slots).copied().collect();
-        slots.sort_unstable();
-        Some(GpuSet { slots, busy: chosen.iter().map(|gpu| gpu.busy).sum() })
+        let gpus = self.gpus_for(name, kept, sweep);
+        let first = gpus.get(..count as usize)?;
+        first.iter().all(|gpu| gpu.busy == 0).then(|| slots_of(first))
+    }
+
+    /// The GPUs that the next job of the sweep, which takes so many, is to wait for on this worker. None where there are not so many.
+    fn gpus_to_await(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> Option<Awaited> {
+        let count = count as usize;
+        let gpus = self.gpus_for(name, kept, sweep);
+        let others: Vec<Gpu> = gpus.iter().filter(|gpu| !gpu.runs(sweep)).cloned().collect();
+        let first = if others.len() >= count { others.get(..count) } else { gpus.get(..count) }?;
+        let have_to_end: BTreeSet<AttemptKey> = first.iter().flat_map(|gpu| gpu.jobs.iter().copied()).collect();
+        // Once they have ended, all of these are free. The fullest are enough, and leave what is free to others.
+        let mut free_then: Vec<Gpu> = gpus.into_iter().filter(|gpu| gpu.jobs.is_subset(&have_to_end)).collect();
+        free_then.sort_by_key(|gpu| gpu.slots.len() - gpu.busy);
+        Some(awaited(name, sweep, free_then.get(..count)?))
+    }
+
+    /// The same GPUs as before, as they are now; none where they are no longer there.
+    fn still_awaited(&self, before: &Awaited, kept: &Kept, sweep: SweepId, count: u32) -> Option<Awaited> {
+        let gpus = self.gpus_for(&before.worker, kept, sweep);
+        let are_same = |gpu: &Gpu| gpu.slots.iter().all(|slot| before.slots.contains(slot));
+        let same: Vec<Gpu> = gpus.into_iter().filter(are_same).collect();
+        (same.len() == count as usize).then(|| awaited(&before.worker, sweep, &same))
     }
 }
 
+/// A GPU of a worker.
+#[derive(Debug, Clone, Default)]
+struct Gpu {
+    /// The positions of its slots.
+    slots: Vec<usize>,
+    /// How many of them are occupied, and by what.
+    busy: usize,
+    jobs: BTreeSet<AttemptKey>,
+    is_kept: bool,
+}
+
+impl Gpu {
+    fn runs(&self, sweep: SweepId) -> bool {
+        self.jobs.iter().any(|attempt| attempt.job.sweep == sweep)
+    }
+}
+
+/// The positions of all slots of these GPUs.
+fn slots_of(gpus: &[Gpu]) -> Vec<usize> {
+    let mut slots: Vec<usize> = gpus.iter().flat_map(|gpu| &gpu.slots).copied().collect();
+    slots.sort_unstable();
+    slots
+}
+
+fn awaited(worker: &WorkerName, sweep: SweepId, gpus: &[Gpu]) -> Awaited {
+    let jobs: BTreeSet<AttemptKey> = gpus.iter().flat_map(|gpu| gpu.jobs.iter().copied()).collect();
+    let is_own = gpus.iter().any(|gpu| gpu.runs(sweep));
+    Awaited { worker: worker.clone(), slots: slots_of(gpus), is_own, jobs: jobs.len() }
+}
+
 impl Engine {
-    /// Grants the sweep's jobs, each with several GPUs, as long as there are some, and keeps the best GPUs for the next one. Takes what
-    /// is granted or kept out of `free`.
+    /// Grants the sweep's jobs, each with several GPUs, as long as there are some, and keeps GPUs for the next one, if they can the
+    /// same as `before`. Takes what is granted or kept out of `free`.
     pub(super) fn serve_several_gpus(
         &mut self,
         now: Now,
         sweep: SweepId,
+        before: &Kept,
         free: &mut Vec<FreeSlot>,
         out: &mut Output,
     ) {
@@ -156,14 +209,14 @@ impl Engine {
         // Small workers first, so that large ones stay whole for jobs that need them.
         names.sort_by_key(|name| self.workers.get(name).map_or(0, WorkerState::gpus));
         for name in &names {
-            while let Some(set) = self.best_gpus_for(now, sweep, name).filter(|set| set.busy == 0) {
-                self.grant(now, sweep, Place { name, slots: &set.slots, granted: 0 }, out);
+            while let Some(slots) = self.on_candidate(now, sweep, name, |worker, gpus| {
+                worker.free_gpus(name, &self.kept, sweep, gpus)
+            }) {
+                self.grant(now, sweep, Place { name, slots: &slots, granted: 0 }, out);
             }
         }
-        let next = names.iter().filter_map(|name| Some((name, self.best_gpus_for(now, sweep, name)?)));
-        let best = next.min_by_key(|(_, set)| set.busy);
-        if let Some((name, set)) = best.filter(|(_, set)| set.busy < set.slots.len()) {
-            self.kept.keep(sweep, name, &set.slots);
+        if let Some(next) = self.gpus_to_keep(now, sweep, before.awaited.get(&sweep), &names) {
+            self.kept.keep(sweep, next);
         }
         let (workers, kept) = (&self.workers, &self.kept);
         let later = SweepId(sweep.0.saturating_add(1));
@@ -173,10 +226,49 @@ impl Engine {
         });
     }
 
-    /// The GPUs that the sweep's next job may get from the worker, busy or free.
-    fn best_gpus_for(&self, now: Now, sweep: SweepId, name: &WorkerName) -> Option<GpuSet> {
+    /// The GPUs to keep for the sweep's next job: those of before, unless fewer jobs have to end elsewhere.
+    fn gpus_to_keep(
+        &self,
+        now: Now,
+        sweep: SweepId,
+        before: Option<&Awaited>,
+        names: &[WorkerName],
+    ) -> Option<Awaited> {
+        let weight = |awaited: &Awaited| (awaited.is_own, awaited.jobs);
+        let candidates = names.iter().filter_map(|name| {
+            self.on_candidate(now, sweep, name, |worker, gpus| worker.gpus_to_await(name, &self.kept, sweep, gpus))
+        });
+        let best = candidates.min_by_key(weight);
+        let before = before.and_then(|before| {
+            self.on_candidate(now, sweep, &before.worker, |worker, gpus| {
+                worker.still_awaited(before, &self.kept, sweep, gpus)
+            })
+        });
+        // Of equal ones, the first.
+        before.into_iter().chain(best).min_by_key(weight)
+    }
+
+    /// What is found for the sweep's next job, which takes so many GPUs, at a worker that it may start on.
+    fn on_candidate<T>(
+        &self,
+        now: Now,
+        sweep: SweepId,
+        name: &WorkerName,
+        find: impl FnOnce(&WorkerState, u32) -> Option<T>,
+    ) -> Option<T> {
         let run = self.sweeps.get(sweep)?;
         let worker = self.workers.get(name).filter(|worker| self.may_start_on(now, run, worker))?;
-        worker.best_gpus(name, &self.kept, sweep, run.gpus())
+        find(worker, run.gpus())
+    }
+
+    /// The first sweep before this one for which free slots are kept.
+    pub(super) fn kept_for_before(&self, sweep: SweepId) -> Option<SweepId> {
+        let has_free = |awaited: &Awaited| {
+            let worker = self.workers.get(&awaited.worker);
+            let slots = worker.map(WorkerState::slots).unwrap_or_default();
+            awaited.slots.iter().filter_map(|position| slots.get(*position)).any(SlotState::is_free)
+        };
+        let mut earlier = self.kept.awaited.range(..sweep);
+        earlier.find(|(_, awaited)| has_free(awaited)).map(|(sweep, _)| *sweep)
     }
 }

@@ -35,7 +35,7 @@ use self::{
     attribution::Doubts,
     gpus::Kept,
     packs::PackSizes,
-    sweep_run::{ActiveAttempt, SweepRun},
+    sweep_run::{Placement, SweepRun},
     sweeps::Sweeps,
     workers::{WorkerState, Workers},
 };
@@ -135,7 +135,7 @@ impl Engine {
             Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
             Event::SessionClosed(session) => self.session_closed(now, session),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
-            Event::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
+            Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
             Event::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
             Event::Attempt { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, &mut out);
@@ -171,13 +171,13 @@ impl Engine {
         self.workers.check_invariants()?;
         let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
         for (attempt, active) in self.sweeps.attempts() {
-            for slot in self.slots_of(active) {
-                let (other, holders) = occupied.entry((&active.worker, slot)).or_insert((attempt, 0));
+            let Placement { worker, pack_size, .. } = active.placement();
+            for slot in self.slots_of(active.placement()) {
+                let (other, holders) = occupied.entry((worker, slot)).or_insert((attempt, 0));
                 *holders += 1;
-                if *holders > active.pack_size {
+                if *holders > *pack_size {
                     return Err(format!(
-                        "{other} and {attempt} hold slot {slot} of {}, {holders} of a pack of {}",
-                        active.worker, active.pack_size
+                        "{other} and {attempt} hold slot {slot} of {worker}, {holders} of a pack of {pack_size}"
                     ));
                 }
             }
@@ -186,12 +186,13 @@ impl Engine {
     }
 
     /// The numbers of the slots that an attempt occupies; of a worker that is not known yet, the one that runs it.
-    fn slots_of(&self, active: &ActiveAttempt) -> BTreeSet<u32> {
-        let number = |worker: &WorkerState, position: usize| worker.slots()[position].description.index;
-        let worker = self.workers.get(&active.worker);
-        let of = |worker| WorkerState::slots_of(worker, active.slot, &active.device);
-        let known = worker.into_iter().flat_map(|worker| of(worker).into_iter().map(|slot| number(worker, slot)));
-        known.chain([active.slot]).collect()
+    fn slots_of(&self, placement: &Placement) -> BTreeSet<u32> {
+        let worker = self.workers.get(&placement.worker);
+        let of_worker = |worker: &WorkerState| {
+            let slots = worker.slots_of(placement.slot, &placement.device);
+            slots.into_iter().map(|slot| worker.slots()[slot].description.index).collect::<Vec<_>>()
+        };
+        worker.map(of_worker).unwrap_or_default().into_iter().chain([placement.slot]).collect()
     }
 
     fn sweep(&self, sweep: SweepId) -> Result<&SweepRun, ControlError> {

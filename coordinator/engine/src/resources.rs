@@ -22,10 +22,10 @@ impl Engine {
         if let Some(text) = self.lacks_gpus(run) {
             return Some((WaitReason::NoneCanTrain, text));
         }
-        let workers = || self.workers.iter().filter(|(_, worker)| worker.accepts() && worker.can_run(run));
+        let workers = || self.workers.iter().filter(|(_, worker)| worker.accepts() && worker.knows(run));
         if let Some(gpus) = resources.several_gpus() {
             let has_free = |(name, worker): (&WorkerName, &WorkerState)| {
-                worker.best_gpus(name, &self.kept, run.id(), gpus).is_some_and(|set| set.busy == 0)
+                worker.free_gpus(name, &self.kept, run.id(), gpus).is_some()
             };
             let text = || {
                 format!("no worker has {gpus} free GPUs; those that become free are kept until the next job can have {gpus} at once")

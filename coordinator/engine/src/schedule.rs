@@ -4,10 +4,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use domain::{
-    record::Record,
-    specification::{Keep, Trainable},
-};
+use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
 
 use super::{
@@ -16,18 +13,18 @@ use super::{
     packs::PackKey,
     resources::allows,
     sessions::send,
-    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
+    sweep_run::{Lease, Placement, SweepRun},
     workers::WorkerState,
 };
 
 impl Engine {
     /// Grants jobs until no slot is free or no job waits.
     pub(super) fn schedule(&mut self, now: Now, out: &mut Output) {
-        self.kept.clear();
         if !self.workers.may_have_free_slots() {
             return;
         }
         self.sweeps.forget_touched();
+        let before = std::mem::take(&mut self.kept);
         if !self.sweeps.running().any(SweepRun::can_start) {
             return;
         }
@@ -39,7 +36,7 @@ impl Engine {
                 return;
             }
             self.fill(now, &Range { end: several, ..next.clone() }, &mut free, &mut granted, out);
-            self.serve_several_gpus(now, several, &mut free, out);
+            self.serve_several_gpus(now, several, &before, &mut free, out);
             next.start = several;
         }
         self.fill(now, &next, &mut free, &mut granted, out);
@@ -143,54 +140,35 @@ impl Engine {
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
         });
         let size = pack_key.as_ref().map_or(1, |key| {
-            let limits = [run.definition().execution.pack_size_max, waiting.pack_size_max];
+            let limits = [run.definition().execution.pack_size_max, waiting.pack_size_max()];
             let limit = limits.into_iter().flatten().fold(slot.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
-        let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.attempts + 1));
+        let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
-        let pack_size = jobs.len() as u32;
+        let placement = Placement {
+            worker: name.clone(),
+            slot: slot.index,
+            device,
+            pack_size: jobs.len() as u32,
+        };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
-            let attempt = run.attempt_key(job, waiting.attempts + 1);
-            worker.occupy(slot.index, &device, attempt);
-            let active = ActiveAttempt {
-                attempt: attempt.attempt,
-                worker: name.clone(),
-                slot: slot.index,
-                device: device.clone(),
-                pack_size,
-                pack_key: pack_key.clone(),
-                pack_size_max: waiting.pack_size_max,
-                dataset_path: run.dataset_path().into(),
+            let attempt = run.attempt_key(job, waiting.next_attempt());
+            worker.occupy(slot.index, &placement.device, attempt);
+            out.records.push(run.grant(
+                (job, waiting),
+                placement.clone(),
+                pack_key.clone(),
                 lease,
-                started: false,
-                resumed_epochs: 0,
-                is_last: false,
-                history: waiting.history,
-                epochs_total: run.definition().budget(job),
-                train_seconds: 0.0,
-                last: None,
-                objective: None,
-                best: None,
-                progress: Progress::Preparing(0.0),
-            };
-            out.records.push(Record::AttemptGranted {
-                attempt,
-                is_first: waiting.is_first,
-                worker: name.clone(),
-                slot: active.slot,
-                device: active.device.clone(),
-                pack_size,
-                at_unix_ms: now.unix_ms,
-            });
-            run.grant(job, active);
+                now.unix_ms,
+            ));
             let assignment = assignment(run, attempt, self.config.keeps_weights);
             assignments.push(JobAssignment { also_slots: also_slots.clone(), ..assignment });
             let state = JobState::Running;

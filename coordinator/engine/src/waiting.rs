@@ -15,7 +15,7 @@ use super::{
 /// Workers whose reasons are named; more would fill the screen.
 const NAMED_MAX: usize = 3;
 
-/// How long no job must run before watchers are told why, in milliseconds: workers take some seconds to start.
+/// How long no job must run before watchers hear why, in milliseconds: workers take some seconds to start.
 const IDLE_TOLD_AFTER_MS: u64 = 10_000;
 
 /// The workers as all sweeps see them, examined once for all: at each tick, thousands of sweeps may wait for hundreds
@@ -167,7 +167,7 @@ impl Engine {
 
     /// That free slots are kept for an earlier sweep, where they are.
     fn kept_from(&self, run: &SweepRun) -> Option<String> {
-        let earlier = self.sweeps.get(self.kept.first_before(run.id())?)?;
+        let earlier = self.sweeps.get(self.kept_for_before(run.id())?)?;
         let (sweep, gpus) = (earlier.id(), earlier.gpus());
         Some(format!("the slots that are free are kept for sweep {sweep}, whose next job takes {gpus} GPUs at once"))
     }

@@ -84,7 +84,7 @@ impl Place {
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
         let store = store.with_fsync(true).with_automatic_cleanup(false);
         let place = Self { store: Arc::new(store), root: Name::default(), folder: Some(folder) };
-        Ok((place, Staging::Beside(staging)))
+        Ok((place, Staging::NextTo(staging)))
     }
 
     fn object(&self, name: &str) -> Name {

@@ -59,8 +59,8 @@ fn a_job_gets_all_slots_of_its_gpus_in_one_step_and_the_rest_is_for_others() {
     cluster.submit_this(with("resources: {gpus: 2}"));
     cluster.submit_this(with(""));
     cluster.connect(1, "a", 5, &[]);
-    // The third GPU has one slot.
-    assert_eq!(slots(&mut cluster), [(0, vec![2]), (1, vec![]), (4, vec![])]);
+    // The third GPU has one slot. The next job of the first sweep waits for the two others, so that this one is kept for nobody.
+    assert_eq!(slots(&mut cluster), [(0, vec![1, 3, 4]), (2, vec![])]);
 }
 
 #[test]
@@ -145,9 +145,13 @@ fn what_a_waiting_job_could_not_use_is_kept_from_nobody() {
     cluster.grants();
     cluster.event(1, of(2, 1, 1), ended(Outcome::Done, ""));
     assert_eq!(cluster.grants(), [], "it is kept");
-    // The two that have the fewest busy slots are enough.
+    // Its next job waits for the same GPUs as it did, and what is left of another worker is not enough for one.
     cluster.connect(2, "b", 3, &[]);
-    assert_eq!(cluster.grants(), [(2, key(1, 1)), (1, of(2, 4, 1)), (2, of(2, 5, 1))]);
+    assert_eq!(cluster.grants(), [(2, key(1, 1)), (2, of(2, 4, 1))]);
+    cluster.event(1, of(2, 2, 1), ended(Outcome::Done, ""));
+    assert_eq!(cluster.grants(), [(1, key(2, 1))]);
+    cluster.event(1, of(2, 3, 1), ended(Outcome::Done, ""));
+    assert_eq!(cluster.grants(), [(1, of(2, 5, 1))]);
 }
 
 #[test]
@@ -265,9 +269,9 @@ fn mixed() -> Cluster {
 fn is_shared(cluster: &Cluster) -> Option<String> {
     let mut users: BTreeMap<(String, String), Vec<(AttemptKey, bool)>> = BTreeMap::new();
     for (attempt, active) in cluster.engine.sweeps.attempts() {
-        let devices: Vec<&str> = active.device.split(',').collect();
+        let devices: Vec<&str> = active.placement().device.split(',').collect();
         for device in &devices {
-            let gpu = (active.worker.to_string(), (*device).to_owned());
+            let gpu = (active.worker().to_string(), (*device).to_owned());
             users.entry(gpu).or_default().push((attempt, devices.len() > 1));
         }
     }
@@ -286,7 +290,7 @@ proptest! {
         let mut ending: Vec<(u64, AttemptKey)> = Vec::new();
         for (step, choice) in steps {
             let active: Vec<_> =
-                cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker.to_string(), active.slot)).collect();
+                cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker().to_string(), active.placement().slot)).collect();
             let chosen = active.get(choice % active.len().max(1)).cloned();
             match (step, chosen) {
                 (0..3, Some((attempt, worker, _))) => {
@@ -323,7 +327,7 @@ proptest! {
         // Everything comes to its end, and nothing stays occupied.
         for _ in 0..200 {
             let active: Vec<_> =
-                cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker.to_string())).collect();
+                cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker().to_string())).collect();
             for (attempt, worker) in active {
                 cluster.event(streams[&worker], attempt, ended(Outcome::Done, ""));
             }
