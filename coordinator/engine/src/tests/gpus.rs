@@ -324,6 +324,12 @@ proptest! {
             prop_assert_eq!(is_shared(&cluster), None);
         }
         ending.into_iter().for_each(|(stream, attempt)| cluster.event(stream, attempt, ended(Outcome::Revoked, "")));
+        // Silence may have cost them their streams.
+        for (worker, count) in [("a", 3), ("b", 5)] {
+            last += 1;
+            streams.insert(worker.to_owned(), last);
+            cluster.connect(last, worker, count, &[]);
+        }
         // Everything comes to its end, and nothing stays occupied.
         for _ in 0..200 {
             let active: Vec<_> =
