@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::record::{BestEpoch, History, Record};
+use domain::record::{History, Record};
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, EPOCHS_MAX, Epoch, EpochReport, JobKey, JobState, Outcome,
     SweepState, WorkerName,
@@ -173,21 +173,13 @@ impl Engine {
             self.pack_sizes.measured(key, active.pack_size, images / report.seconds);
         }
         let Measured { row, named, objective } = run.measure(report);
-        let metrics = run.metrics().clone();
         if !named.is_empty() {
-            let first = metrics.len() - named.len();
+            let first = run.metrics().len() - named.len();
             out.records.push(Record::MetricsNamed { sweep: run.id(), first, names: named });
         }
-        let definition = Arc::clone(run.definition());
-        let Some(active) = run.active_mut(attempt) else { return };
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
-        let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
-        (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
-        active.train_seconds += epoch.seconds;
-        active.progress = Progress::Training(epoch.number + 1, 0.0);
-        let (train_seconds, resumed_epochs) = (active.train_seconds, active.resumed_epochs);
-        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
-        out.records.push(Record::EpochRecorded { attempt, epoch, objective, best, train_seconds });
+        let Some((record, observation)) = run.record_epoch(attempt, epoch, objective) else { return };
+        out.records.push(record);
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
     }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use domain::{
     definition::SweepDefinition,
-    record::{EndedJob, History, Record},
+    record::{BestEpoch, EndedJob, History, Record},
 };
-use terms::{AttemptKey, DatasetSummary, JobKey, JobState, SweepState};
+use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, SweepState};
 
-use super::{ActiveAttempt, SweepRun, WaitingJob};
-use crate::EndsSeen;
+use super::{ActiveAttempt, Progress, SweepRun, WaitingJob};
+use crate::{EndsSeen, Observation};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -47,6 +47,25 @@ impl SweepRun {
         };
         self.definition = definition;
         record
+    }
+
+    /// Takes in the next epoch of an attempt that holds its lease, with its value of the objective where that can be ranked.
+    /// Also returns what watchers receive.
+    pub(crate) fn record_epoch(
+        &mut self,
+        attempt: AttemptKey,
+        epoch: Epoch,
+        objective: Option<f64>,
+    ) -> Option<(Record, Observation)> {
+        let active = self.active.get_mut(&attempt.job.job).filter(|active| active.is(attempt.attempt))?;
+        let best = BestEpoch::after(active.best.take(), &self.definition.metric, &epoch, objective);
+        (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
+        active.train_seconds += epoch.seconds;
+        active.progress = Progress::Training(epoch.number + 1, 0.0);
+        let ActiveAttempt { train_seconds, resumed_epochs, .. } = *active;
+        let metrics = self.metrics.clone();
+        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
+        Some((Record::EpochRecorded { attempt, epoch, objective, best, train_seconds }, observation))
     }
 
     /// Sets the data set that the sweep trains on; nothing changes where it is the same.
