@@ -4,6 +4,7 @@
 mod coordinator;
 mod leaving;
 mod packs;
+mod patience;
 mod programs;
 mod trainers;
 

@@ -10,7 +10,8 @@ use super::{
         Resources, Specification, Trainable, limits, models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+    raw::{RawDataset, RawExecution, RawFile, RawMetric},
+    scalars::is_name,
     suggestion::suggestion,
 };
 use crate::space::{Axis, Conditions, PartialPoint};
