@@ -109,7 +109,7 @@ async fn a_job_that_never_began_can_be_cancelled_and_begin_after_all() {
     }
 }
 
-async fn jobs_in(store: &Arc<dyn Store>, state: JobState, first: u64, limit: u32) -> Vec<u64> {
+pub(super) async fn jobs_in(store: &Arc<dyn Store>, state: JobState, first: u64, limit: u32) -> Vec<u64> {
     let rows = store.jobs_in_state(SweepId(1), state, first, limit).await.unwrap();
     assert!(rows.iter().all(|row| row.state == state), "{rows:?}");
     rows.iter().map(|row| row.job).collect()
