@@ -1,5 +1,5 @@
 //! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
-//! on, and tells of its end. A trainer that ended is started again by the next job.
+//! on, and reports its end. A trainer that ended is started again by the next job.
 
 use std::{process::ExitStatus, sync::Arc, time::Duration};
 

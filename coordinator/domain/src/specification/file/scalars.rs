@@ -1,4 +1,4 @@
-//! The single values of a sweep file: which are right, and what is said of others.
+//! The single values of a sweep file: which are valid, and the messages about others.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What is said of wrong sweep files and overrides, and that any text is a sweep or an error that names the file.
+//! The messages about wrong sweep files and overrides, and that any text is a sweep or an error that names the file.
 
 use std::fmt::Write as _;
 

@@ -331,7 +331,7 @@ fn a_trainer_that_stops_by_itself_while_its_worker_leaves_hands_its_job_back() {
 }
 
 #[test]
-fn the_mates_of_a_job_that_did_not_stop_hear_why_their_trainer_was_killed() {
+fn the_other_jobs_of_a_pack_hear_why_their_trainer_was_killed() {
     let mut bench = Bench::connected(1);
     bench.feed([grant_pack(0, &[1, 2]), ready(0), started(0, 1), started(0, 2), revoke(1)]);
     bench.wait(STOP_TO_KILL).feed([exited(0)]);
