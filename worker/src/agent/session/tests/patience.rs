@@ -1,4 +1,4 @@
-//! How long the session waits for a trainer: until it is ready, trains, says a word, stops, and is gone.
+//! How long the session waits for a trainer: until it is ready, trains, reports, stops, and is gone.
 
 use super::*;
 
