@@ -44,7 +44,8 @@ fn a_program_has_the_time_to_stop_that_its_sweep_gives_it_and_no_more_than_a_lea
     revoked.wait(PROGRAM_TO_TRAINER);
     assert!(revoked.seen.iter().any(|seen| seen == "kill 0"), "{:?}", revoked.seen);
     let mut leaving = bench(true);
-    leaving.feed([grant_program_with(1, 60.0), ready(0), started(0, 1), Input::Shutdown]).wait(GRACE);
+    leaving.feed([grant_program_with(1, 60.0), ready(0), started(0, 1), Input::Shutdown]);
+    leaving.wait(GRACE).wait(STOP_TO_KILL);
     assert!(leaving.seen.iter().any(|seen| seen == "kill 0"), "{:?}", leaving.seen);
 }
 
