@@ -398,7 +398,7 @@ async fn two_coordinators_cannot_share_a_file() {
 }
 
 #[tokio::test]
-async fn wrong_urls_and_folders_are_told() {
+async fn wrong_urls_and_folders_are_reported() {
     assert!(matches!(open("redis://x").await, Err(StoreError::Url(_))));
     assert!(matches!(open("sqlite:").await, Err(StoreError::Url(_))));
     assert!(matches!(open("sqlite:/nowhere/at/all/sweep.db").await, Err(StoreError::Open { .. })));

@@ -60,7 +60,7 @@ impl Place {
                 let staging = folder.join(STAGING);
                 let made = fs::create_dir_all(&staging);
                 made.map_err(|source| ArtifactError::Folder { folder: folder.clone(), source })?;
-                Staging::Beside(staging)
+                Staging::NextTo(staging)
             }
             None => Staging::own()
                 .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?,

@@ -10,6 +10,7 @@ mod ids;
 pub mod manifest;
 pub mod metrics;
 mod parameter;
+mod progress;
 pub mod snapshot;
 mod state;
 
@@ -24,6 +25,7 @@ pub use metrics::{
     MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
 };
 pub use parameter::{ParameterMap, ParameterValue};
+pub use progress::Progress;
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.
 pub use strum::VariantArray;

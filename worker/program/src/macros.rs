@@ -160,7 +160,7 @@ pub fn json(parameters: &Map<String, Value>, style: Style) -> String {
     }
 }
 
-/// `{"model.layers": 3}` as `{"model": {"layers": 3}}`. A name whose place another one has, such as `model` beside
+/// `{"model.layers": 3}` as `{"model": {"layers": 3}}`. A name whose place another one has, such as `model` next to
 /// `model.layers`, stays as it is.
 fn nest(parameters: &Map<String, Value>) -> Map<String, Value> {
     let mut nested = Map::new();

@@ -269,7 +269,7 @@ impl SlotTask {
         }
     }
 
-    /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
+    /// Waits a moment where the trainer was asked to leave by someone who may have asked this worker, too: its jobs did
     /// nothing wrong then, which the session must know before it hears of the end.
     async fn let_leaving_be_heard(&mut self, status: &std::io::Result<ExitStatus>) {
         if let Some(process) = self.process.in_use().filter(|process| process.was_sent_away(status)) {

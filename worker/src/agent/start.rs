@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_that_is_told_in_several_ways_counts_once() {
+    fn a_request_that_arrives_in_several_ways_counts_once() {
         let (asked, begin) = (FirstRequest::default(), Instant::now());
         let counts =
             |milliseconds, is_signal| asked.counts(begin + Duration::from_millis(milliseconds), is_signal);

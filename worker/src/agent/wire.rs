@@ -14,7 +14,8 @@ use terms::{AttemptKey, ParameterValue};
 use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
-    End, Event, EventKind, FromCoordinator, GrantedJob, Held, Progress, Start, ToCoordinator, Weights, Work,
+    AttemptProgress, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Start, ToCoordinator, Weights,
+    Work,
 };
 
 /// What `Hello` contains besides what the session knows; constant for the life of the process.
@@ -73,11 +74,11 @@ fn encode_held(held: Held) -> v1::HeldAttempt {
     }
 }
 
-fn encode_progress(progress: Progress) -> v1::AttemptProgress {
+fn encode_progress(AttemptProgress { attempt, progress }: AttemptProgress) -> v1::AttemptProgress {
     v1::AttemptProgress {
-        attempt: Some(progress.attempt.into()),
-        epoch: progress.epoch,
-        fraction: progress.fraction,
+        attempt: Some(attempt.into()),
+        epoch: progress.epoch(),
+        fraction: progress.fraction(),
     }
 }
 

@@ -355,7 +355,7 @@ fn the_keys_at_which_two_specifications_differ() {
 }
 
 #[test]
-fn wrong_overrides_are_told() {
+fn wrong_overrides_are_reported() {
     let mut told = String::new();
     for text in [
         "epochs",
@@ -381,7 +381,7 @@ fn wrong_overrides_are_told() {
 
 #[test]
 #[allow(clippy::too_many_lines)] // A table.
-fn wrong_files_are_told_with_line_and_key() {
+fn wrong_files_are_reported_with_line_and_key() {
     let parameters = |text: &str| with_parameters(&format!("  {text}"));
     let wrong = [
         ("not YAML", "name: [x\ndataset: {path: d}\n".to_owned()),

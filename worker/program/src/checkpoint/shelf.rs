@@ -23,7 +23,7 @@ use crate::metrics::tally::EpochRecord;
 /// Checkpoints of a job that are kept.
 const KEPT: usize = 2;
 
-/// Checkpoints of a job that are looked at; more are only there if somebody put them there.
+/// Checkpoints of a job that are looked at; more are only there if someone put them there.
 const LOOKED_AT_MAX: usize = 8;
 
 /// Longest time that writing or reading one may take: eight gigabytes over a gigabit line have 64 s.
@@ -78,7 +78,7 @@ pub(crate) struct Shelf {
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// What lies beside the files.
+    /// What lies next to the files.
     pub(crate) facts: Facts,
     /// Epochs that may have been reported after it, in order.
     pub(crate) reserve: Vec<EpochRecord>,
@@ -194,8 +194,8 @@ impl Shelf {
         identity: &str,
         folder: &std::path::Path,
     ) -> Result<Result<Facts, Refusal>, ShelfError> {
-        let beside = folder.parent().unwrap_or(folder);
-        let mut archive = tempfile::tempfile_in(beside)?;
+        let parent = folder.parent().unwrap_or(folder);
+        let mut archive = tempfile::tempfile_in(parent)?;
         let fetched = self.wait(async {
             let got = match self.store.get(one).await {
                 // Another attempt may remove it just now.

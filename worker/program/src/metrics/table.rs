@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_anew_is_read_from_its_start() {
+    fn a_file_that_is_written_again_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
         let mut table = Table::new(path.clone());

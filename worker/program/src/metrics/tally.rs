@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_beyond_the_budget() {
+    fn nothing_is_reported_beyond_the_budget() {
         let mut tally = tally(Some(2));
         take(&mut tally, &[None]);
         assert!(!tally.is_full());

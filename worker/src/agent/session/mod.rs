@@ -25,9 +25,9 @@ use outbox::Outbox;
 use proto::v1::Outcome;
 use running::{Phase, Running, StopReason};
 use slot::{Slot, Trainer};
-use terms::AttemptKey;
+use terms::{AttemptKey, Progress};
 use types::{
-    Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress,
+    AttemptProgress, Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output,
     ToCoordinator,
 };
 
@@ -409,11 +409,13 @@ impl Session {
         }
     }
 
-    fn progress(&self) -> Vec<Progress> {
+    fn progress(&self) -> Vec<AttemptProgress> {
         let of_slot = |slot: &Slot| {
             let running = slot.running.iter().filter(|running| !running.is_refused()).map(Running::progress);
-            let waiting =
-                slot.waiting.iter().map(|job| Progress { attempt: job.attempt, epoch: 0, fraction: 0.0 });
+            let waiting = slot
+                .waiting
+                .iter()
+                .map(|job| AttemptProgress { attempt: job.attempt, progress: Progress::NONE });
             running.chain(waiting).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of_slot).collect()

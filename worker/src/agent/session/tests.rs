@@ -220,8 +220,10 @@ fn brief(output: &Output) -> String {
             format!("hello [{}]{}", held.join(" "), if *draining { " draining" } else { "" })
         }
         Output::Send(ToCoordinator::Heartbeat(running)) => {
-            let running: Vec<_> =
-                running.iter().map(|at| format!("{} {}:{}", at.attempt, at.epoch, at.fraction)).collect();
+            let running: Vec<_> = running
+                .iter()
+                .map(|at| format!("{} {}:{}", at.attempt, at.progress.epoch(), at.progress.fraction()))
+                .collect();
             format!("heartbeat [{}]", running.join(" "))
         }
         Output::Send(ToCoordinator::Draining { .. }) => "draining".into(),

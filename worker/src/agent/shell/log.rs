@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_fault_that_ends_many_attempts_is_told_once_and_then_by_its_count() {
+    fn one_fault_that_ends_many_attempts_is_logged_once_and_then_by_its_count() {
         let end = |reason: &str| End {
             outcome: Outcome::Unavailable,
             reason: reason.to_owned(),

@@ -131,7 +131,7 @@ async fn a_trainer_is_sent_nothing_before_it_is_ready() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_trainer_is_told_in_words_with_its_last_lines() {
+async fn the_end_of_a_trainer_is_reported_in_words_with_its_last_lines() {
     let cases = [
         ("kill -9 $$", "the trainer was killed by SIGKILL (out of memory?)"),
         ("kill -SEGV $$", "the trainer was killed by SIGSEGV (a crash in native code)"),
@@ -252,7 +252,7 @@ async fn an_answer_that_cannot_be_understood_breaks_the_trainer_and_its_end_is_t
 }
 
 #[tokio::test]
-async fn what_a_trainer_prints_beside_its_answers_goes_to_its_log() {
+async fn what_a_trainer_prints_besides_its_answers_goes_to_its_log() {
     let done = r#"{"type":"ended","id":"1/1#1","outcome":"done","reason":""}"#;
     let text =
         format!("echo 'loading…'; echo '{{1: 2}}'; echo \"$ready\"; read -r x; echo '{done}'; read -r x");
@@ -325,7 +325,7 @@ async fn what_a_trainer_leaves_behind_is_killed_with_it() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_told_like_a_crash() {
+async fn a_program_that_is_not_there_is_reported_like_a_crash() {
     let trainer = TrainerCommand { name: "sweep-trainer", program: "/nowhere/trainer".into(), ..script("") };
     let (reason, _) = Bench::started(trainer).exited().await;
     assert!(reason.starts_with("the trainer sweep-trainer cannot be started (No such file"), "{reason}");
@@ -387,7 +387,7 @@ async fn a_trainer_that_is_started_ahead_is_the_first_jobs() {
     )
     .await;
     assert_eq!(prepared, Ok(Vec::new()));
-    assert!(bench.events.try_recv().is_err(), "nothing is told before there is a job");
+    assert!(bench.events.try_recv().is_err(), "nothing is reported before there is a job");
     bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
     assert_eq!(kind(&bench.said().await), READY);
     assert!(matches!(bench.said().await, FromTrainer::Ended { .. }));
@@ -429,7 +429,7 @@ async fn one_that_died_while_it_waited_for_a_job_is_replaced() {
     assert_eq!(prepared, Ok(Vec::new()));
     tokio::task::spawn_blocking(move || std::fs::read(dead).unwrap()).await.unwrap();
     bench.slots.start_jobs(0, vec![(attempt(1), work())], true);
-    // It may be gone without being seen to be: then its end is told like that of any other.
+    // It may be gone without being seen to be: then its end is reported like that of any other.
     match bench.next().await {
         TrainerEvent::Said { message, .. } => assert_eq!(kind(&message), READY),
         other => assert!(matches!(other, TrainerEvent::Exited { .. }), "{other:?}"),
@@ -564,7 +564,7 @@ async fn a_trainer_ends_no_files_but_those_that_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn of_a_job_whose_weights_nobody_wants_none_are_missed() {
+async fn of_a_job_whose_weights_no_one_wants_none_are_missed() {
     let spool = tempfile::tempdir().unwrap();
     let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
     let text = r#"echo "$ready"; read -r line
@@ -579,7 +579,7 @@ async fn of_a_job_whose_weights_nobody_wants_none_are_missed() {
 }
 
 #[test]
-fn an_end_that_was_told_is_heard_however_long_its_weights_take_to_reach_the_disk() {
+fn an_end_that_was_reported_is_heard_however_long_its_weights_take_to_reach_the_disk() {
     // The only thread that forces weights to the disk is busy until the test lets it go.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();

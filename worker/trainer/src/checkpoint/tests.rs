@@ -61,7 +61,7 @@ fn plan(attempt: u32) -> CheckpointPlan {
     CheckpointPlan { key: "1-9/3".into(), attempt, every_epochs: 1 }
 }
 
-/// Trains until so many batches were told, or to the end.
+/// Trains until that many batches were reported, or to the end.
 fn train_for(training: &mut Training<'_>, batches: usize) {
     let mut left = batches;
     while !training.is_done() && left > 0 {

@@ -188,7 +188,7 @@ fn an_extension_of_a_program_has_the_same_parameters_in_any_order() {
 
 #[test]
 #[allow(clippy::too_many_lines)] // A table.
-fn wrong_files_of_programs_are_told_with_line_and_key() {
+fn wrong_files_of_programs_are_reported_with_line_and_key() {
     let with = |text: &str| program(&format!("{text}\n"));
     let wrong = [
         ("a program and a model", with("model: simple_cnn")),
