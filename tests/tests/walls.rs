@@ -30,6 +30,7 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     // Its checkpoints may be in a cloud, whose client needs a runtime and HTTP.
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
     ("program", &[WIRE, &["rusqlite", "sqlx"]]),
+    ("storage", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
 
 /// The crates of the workspace that may link libtorch.

@@ -19,6 +19,7 @@ use std::{
 use domain::record::WeightsFile;
 use engine::WeightsNames;
 use futures_util::stream::BoxStream;
+use storage::LOCATIONS;
 use terms::snapshot::{ContentHash, SnapshotId};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -42,10 +43,7 @@ const CALLS_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The URL is invalid.
-    #[error(
-        "cannot keep weights in {url}: {reason}; give --artifacts a folder, or a URL such as file:///mnt/shared, \
-         s3://bucket/folder, gs://bucket/folder or az://container/folder"
-    )]
+    #[error("cannot keep weights in {url}: {reason}; give --artifacts {LOCATIONS}")]
     Url {
         url: String,
         /// What is wrong with it.

@@ -4,6 +4,7 @@
 
 mod address;
 mod bounds;
+pub mod command;
 mod dataset;
 mod ids;
 pub mod manifest;

@@ -232,6 +232,8 @@ fn decode_program(wire: v1::Program) -> Result<(Option<SnapshotId>, Option<Progr
             csv: given(metrics.csv).map(Into::into),
             objective: given(wire.objective),
         },
+        stop_seconds: (wire.stop_grace_period_ms > 0)
+            .then(|| Duration::from_millis(wire.stop_grace_period_ms).as_secs_f64()),
         ..Program::default()
     };
     Ok((files, Some(program)))
@@ -280,6 +282,16 @@ mod tests {
         let job = decode_job(v1::JobAssignment { model: String::new(), ..assignment() }).unwrap();
         assert_eq!(job.attempt, AttemptKey::new(1, 2, 3));
         assert_eq!(job.work.unwrap_err(), "the coordinator's grant names neither a model nor a program");
+    }
+
+    #[test]
+    fn a_program_has_the_time_to_stop_that_its_sweep_gives_it() {
+        let stop = |stop_grace_period_ms| {
+            let program = Some(v1::Program { stop_grace_period_ms, ..v1::Program::default() });
+            let job = decode_job(v1::JobAssignment { program, ..assignment() }).unwrap();
+            job.work.unwrap().program.unwrap().stop_seconds
+        };
+        assert_eq!((stop(90_500), stop(0)), (Some(90.5), None));
     }
 
     #[test]
