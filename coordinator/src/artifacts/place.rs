@@ -11,11 +11,8 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem,
-    path::Path as Name,
-};
-use url::Url;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, path::Path as Name};
+use storage::{EmptyFolders, Storage};
 
 use super::{
     ArtifactError,
@@ -53,38 +50,22 @@ impl Place {
     /// The place that `location` names, a folder or a URL, and where files for it are assembled. Credentials come from
     /// the cloud's own environment variables.
     pub(super) fn open(location: &str) -> Result<(Self, Staging), ArtifactError> {
-        let wrong = |reason: String| ArtifactError::Url { url: location.to_owned(), reason };
-        let folder = match location.split_once("://") {
-            None if location.is_empty() => return Err(wrong("it is empty".into())),
-            None => Some(PathBuf::from(location)),
-            Some(("file", _)) => {
-                let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-                Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
+        let opened = Storage::open(location, EmptyFolders::Kept).map_err(|error| match error {
+            storage::OpenError::Location(reason) => ArtifactError::Url { url: location.to_owned(), reason },
+            storage::OpenError::Folder { folder, source } => ArtifactError::Folder { folder, source },
+        });
+        let Storage { store, root, folder } = opened?;
+        let staging = match &folder {
+            Some(folder) => {
+                let staging = folder.join(STAGING);
+                let made = fs::create_dir_all(&staging);
+                made.map_err(|source| ArtifactError::Folder { folder: folder.clone(), source })?;
+                Staging::NextTo(staging)
             }
-            Some(_) => None,
+            None => Staging::own()
+                .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?,
         };
-        if let Some(folder) = folder {
-            return Self::in_folder(&folder).map_err(|source| ArtifactError::Folder { folder, source });
-        }
-        let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-        // The clouds' clients and tonic share one implementation of TLS, which is set once.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, root) =
-            object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-        let staging = Staging::own()
-            .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?;
-        Ok((Self { store: Arc::from(store), root, folder: None }, staging))
-    }
-
-    fn in_folder(folder: &Path) -> std::io::Result<(Self, Staging)> {
-        let folder = std::path::absolute(folder)?;
-        let staging = folder.join(STAGING);
-        fs::create_dir_all(&staging)?;
-        let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
-        let store = store.with_fsync(true).with_automatic_cleanup(false);
-        let place = Self { store: Arc::new(store), root: Name::default(), folder: Some(folder) };
-        Ok((place, Staging::Beside(staging)))
+        Ok((Self { store, root, folder }, staging))
     }
 
     fn object(&self, name: &str) -> Name {

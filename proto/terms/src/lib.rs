@@ -4,11 +4,13 @@
 
 mod address;
 mod bounds;
+pub mod command;
 mod dataset;
 mod ids;
 pub mod manifest;
 pub mod metrics;
 mod parameter;
+mod progress;
 pub mod snapshot;
 mod state;
 
@@ -24,6 +26,7 @@ pub use metrics::{
     ReportedMetrics, RowBytes,
 };
 pub use parameter::{ParameterMap, ParameterValue};
+pub use progress::Progress;
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.
 pub use strum::VariantArray;

@@ -37,6 +37,8 @@ mod scratch;
 mod session;
 mod start;
 
+pub use ending::signal_name;
+
 use std::{
     io::{BufReader, stdin, stdout},
     path::PathBuf,
