@@ -67,6 +67,32 @@ fn a_folder_comes_out_as_it_went_in() {
     assert!(matches!(unpack(&mut rewound(archive), "other", other.path()), Err(Refusal::Foreign)));
 }
 
+#[test]
+fn what_takes_the_place_of_a_file_while_it_is_kept_is_neither_waited_for_nor_followed() {
+    for other in ["pipe", "link"] {
+        let folder = filled();
+        let state = folder.path().join("run");
+        // Said when the file was seen already.
+        symlink("../x", folder.path().join("up")).unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut replace = |_| {
+                fs::remove_file(&state).unwrap();
+                match other {
+                    "pipe" => {
+                        assert!(std::process::Command::new("mkfifo").arg(&state).status().unwrap().success());
+                    }
+                    _ => symlink("/etc/passwd", &state).unwrap(),
+                }
+            };
+            let kept = pack(folder.path(), None, facts(), tempfile::tempfile().unwrap(), &mut replace);
+            let _ = done.send(kept.map_err(|error| error.to_string()));
+        });
+        let kept = ended.recv_timeout(std::time::Duration::from_secs(20));
+        assert!(kept.unwrap_or_else(|_| panic!("a {other} is waited for")).is_err());
+    }
+}
+
 fn rewound(mut file: File) -> File {
     file.rewind().unwrap();
     file
