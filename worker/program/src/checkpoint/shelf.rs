@@ -74,6 +74,8 @@ pub(crate) struct Shelf {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// The local folder, if it is one.
+    local: Option<PathBuf>,
 }
 
 /// What was found.
@@ -112,14 +114,14 @@ impl Shelf {
     /// # Errors
     /// It is not understood, or is a folder that cannot be made.
     pub(crate) fn open(location: &str) -> Result<Self, OpenError> {
-        let (store, root) = place(location)?;
+        let (store, root, local) = place(location)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("checkpoints")
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        Ok(Self { runtime, store, root })
+        Ok(Self { runtime, store, root, local })
     }
 
     /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than those that are kept.
@@ -167,6 +169,7 @@ impl Shelf {
         folder: &std::path::Path,
     ) -> Result<Option<Found>, ShelfError> {
         let place = self.folder(key);
+        self.remove_unfinished(key, PATIENCE);
         let found = self.wait(async { self.list(&place).await })?;
         let checkpoints = found.iter().rev().filter(|name| name.extension() == Some(ENDING));
         for one in checkpoints.take(LOOKED_AT_MAX) {
@@ -250,6 +253,7 @@ impl Shelf {
 
     /// Removes all that is kept of a job, which has its end.
     pub(crate) fn remove(&self, key: &str) -> Result<(), ShelfError> {
+        self.remove_unfinished(key, Duration::ZERO);
         let folder = self.folder(key);
         self.wait(async {
             for one in self.list(&folder).await? {
@@ -257,6 +261,27 @@ impl Shelf {
             }
             Ok(())
         })
+    }
+
+    /// Removes what a process that was killed had begun to write and no one has written to for this long; it may have gigabytes, and is
+    /// in no list. A cloud has rules of its own for it.
+    fn remove_unfinished(&self, key: &str, unchanged_for: Duration) {
+        let Some(local) = &self.local else { return };
+        let folder = key.split('/').fold(local.clone(), |folder, part| folder.join(part));
+        let is_unfinished = |name: &str| {
+            name.rsplit_once('#').is_some_and(|(name, suffix)| {
+                let is_ours = [ENDING, TAIL].iter().any(|ending| name.ends_with(&format!(".{ending}")));
+                is_ours && suffix.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        };
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let changed = entry.metadata().and_then(|found| found.modified()).ok();
+            let unchanged = changed.and_then(|changed| changed.elapsed().ok()).unwrap_or_default();
+            if unchanged >= unchanged_for && is_unfinished(&entry.file_name().to_string_lossy()) {
+                // It may be gone already; otherwise the next attempt finds it.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     async fn list(&self, folder: &Path) -> Result<Vec<Path>, ShelfError> {
@@ -306,7 +331,10 @@ pub(crate) fn empty(folder: &std::path::Path) -> io::Result<()> {
     std::fs::create_dir(folder)
 }
 
-fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
+/// The place, what its names begin with, and the local folder, if it is one.
+type Place = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
+
+fn place(location: &str) -> Result<Place, OpenError> {
     let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
     let folder = match location.split_once("://") {
         None => Some(PathBuf::from(location)),
@@ -321,7 +349,7 @@ fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
             .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
         let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
         let local = local.with_fsync(true).with_automatic_cleanup(true);
-        return Ok((Arc::new(local), Path::default()));
+        return Ok((Arc::new(local), Path::default(), Some(folder)));
     }
     let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
     // Of two providers of TLS that could be built in, this is the one.
@@ -329,5 +357,5 @@ fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
     let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
     let (store, root) =
         object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((Arc::from(store), root))
+    Ok((Arc::from(store), root, None))
 }

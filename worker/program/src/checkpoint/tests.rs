@@ -168,6 +168,26 @@ fn checkpoints(place: &tempfile::TempDir) -> Vec<String> {
 }
 
 #[test]
+fn what_a_killed_process_had_begun_to_write_does_not_stay() {
+    let (place, shelf) = shelf(&[1], &[]);
+    let inside = |name: &str| place.path().join("1-9/3").join(name);
+    let begun = ["0000000002.checkpoint#1", "0000000001.tail#12", "notes#1", "0000000002.checkpoint#x"];
+    for (number, name) in begun.into_iter().enumerate() {
+        let file = File::create(inside(name)).unwrap();
+        if number > 0 {
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+    }
+    let work = tempfile::tempdir().unwrap();
+    shelf.read("1-9/3", "mine", work.path()).unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [true, false, true, true], "the first may be written just now");
+    shelf.remove("1-9/3").unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [false, false, true, true]);
+}
+
+#[test]
 fn the_newest_settled_one_is_kept_however_many_come_after_it() {
     let (place, shelf) = shelf(&[1, 2, 3, 4, 5], &[1, 2]);
     assert_eq!(checkpoints(&place), [2, 4, 5].map(|number| format!("{number:010}.checkpoint")));
