@@ -8,6 +8,6 @@ pub mod artifacts;
 pub mod cli;
 pub mod descriptors;
 pub mod driver;
+mod logged;
 pub mod rpc;
 pub mod server;
-mod told;

@@ -30,11 +30,11 @@ use crate::{
     artifacts::{Artifacts, MaybeArtifacts, default_location, tidy},
     descriptors,
     driver::{Driver, DriverError, Leadership, Role},
+    logged::Logged,
     rpc::{
         self, BearerToken, Bounded, Bounds, ErrorsLayer, FIRST_WORDS_WITHIN, MESSAGE_BYTES_MAX, SweepServer,
         WorkerServer, accept, bounded_errors,
     },
-    told::Told,
 };
 
 /// How long a coordinator that lost leadership waits before it tries to lead again.
@@ -228,15 +228,15 @@ impl Coordination {
     /// Leads whenever it can, until `stop` is cancelled or the store fails for good.
     async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         self.follow().await;
-        let mut told = Told::default();
+        let mut logged = Logged::default();
         loop {
-            let led = self.lead(&stop, &mut told).await;
+            let led = self.lead(&stop, &mut logged).await;
             // So that a standby takes over at once, especially if this one cannot write.
             self.store.lay_down().await;
             match led {
                 Ok(()) => return Ok(()),
                 Err(DriverError::Store(error)) if error.is_passing() => {
-                    if told.is_new(&error.to_string()) {
+                    if logged.is_new(&error.to_string()) {
                         tracing::warn!("this coordinator stands by: {error}");
                     }
                     self.follow().await;
@@ -251,7 +251,7 @@ impl Coordination {
     }
 
     /// Waits for leadership, and has a driver until it is stopped or leadership is lost.
-    async fn lead(&self, stop: &CancellationToken, told: &mut Told) -> Result<(), DriverError> {
+    async fn lead(&self, stop: &CancellationToken, logged: &mut Logged) -> Result<(), DriverError> {
         let leader = |leader: &str| self.leadership.set(Role::Following(Some(leader.to_owned())));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -272,9 +272,9 @@ impl Coordination {
             .map(|artifacts| AbortOnDropHandle::new(tokio::spawn(tidy(artifacts, handle.clone(), dropped))));
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
         self.leadership.set(Role::Leading(handle));
-        if !told.is_empty() {
+        if !logged.is_empty() {
             tracing::info!("this coordinator leads again");
-            told.clear();
+            logged.clear();
         }
         self.health.set_serving::<SweepServiceServer<SweepServer>>().await;
         self.health.set_serving::<WorkerServiceServer<WorkerServer>>().await;

@@ -2,7 +2,7 @@
 """Puts libtorch 2.11.0 (CPU part) into the user's cache and links it as `.libtorch` in the repository.
 
 Only the standard library and pip are needed, no root. Each wheel is found through the user's own pip
-configuration, fetched with resume, and checked against a pinned SHA-256; the files are unpacked beside their final
+configuration, fetched with resume, and checked against a pinned SHA-256; the files are unpacked next to their final
 place and renamed into it, so an interruption at any point leaves either nothing or a part to go on with.
 """
 

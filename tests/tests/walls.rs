@@ -30,10 +30,36 @@ const WALLS: &[(&str, &[&[&str]])] = &[
     // Its checkpoints may be in a cloud, whose client needs a runtime and HTTP.
     ("trainer", &[WIRE, &["rusqlite", "sqlx"]]),
     ("program", &[WIRE, &["rusqlite", "sqlx"]]),
+    ("storage", &[WIRE, &["rusqlite", "sqlx"]]),
 ];
 
 /// The crates of the workspace that may link libtorch.
 const TORCH_CRATES: &[&str] = &["trainer"];
+
+/// The crates at the bottom, which any other may import: the table of ARCHITECTURE.md leaves them out.
+const FOUNDATIONS: &[&str] = &["terms", "terminal", "held-folder", "storage"];
+
+/// What decides, and takes time and everything else from outside as plain values.
+const PURE: &[&str] = &[
+    "coordinator/domain/src",
+    "coordinator/engine/src",
+    "coordinator/src/driver/batch.rs",
+    "coordinator/src/driver/pipeline.rs",
+    "worker/src/agent/session",
+];
+/// What those must not name: clocks, chance, files, sockets, threads, and the wire format.
+const NOT_IN_WHAT_DECIDES: &[&str] =
+    &["Instant", "SystemTime", "tokio", "rand", "fs", "net", "thread", "proto", "v1", "tonic"];
+
+/// Where unsafe code may be: calls of libtorch, memory maps, and what runs between fork and exec or calls the system for a process.
+const UNSAFE: &[&str] = &[
+    "worker/dataset/src/packed.rs",
+    "worker/dataset/src/source/archive.rs",
+    "worker/program/src/processes.rs",
+    "worker/program/src/start.rs",
+    "worker/src/agent/containment.rs",
+    "worker/trainer/src/ffi.rs",
+];
 
 /// What the use cases must not name: the wire format, and the interfaces that are adapters of them.
 const NOT_IN_THE_API: &[&str] = &["proto", "prost", "tonic", "v1", "rpc", "cli"];
@@ -117,6 +143,53 @@ fn no_crate_reaches_through_its_wall() {
     assert_eq!(dependencies.breaches(WALLS), Vec::<String>::new());
 }
 
+/// What each crate of the workspace imports of the others, as the table of ARCHITECTURE.md has it, without the crates at the bottom.
+fn imports_promised(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let names = |cell: &str| -> BTreeSet<String> {
+        cell.split('`').skip(1).step_by(2).filter(|name| !name.contains(' ')).map(str::to_owned).collect()
+    };
+    let lines = page.lines().skip_while(|line| *line != "| crate | imports |").skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|')).map(|line| line.split('|').collect::<Vec<_>>());
+    let mut promised = BTreeMap::new();
+    for cells in rows {
+        // `coordinator` (the program `sweep`): only the crates, not the program.
+        let crates = cells[1].split('(').next().unwrap();
+        promised.extend(names(crates).into_iter().map(|name| (name, names(cells[2]))));
+    }
+    promised
+}
+
+#[test]
+fn crates_import_what_the_architecture_says_and_nothing_else() {
+    let dependencies = Dependencies::of_the_workspace();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+    let promised = imports_promised(&page);
+    assert!(promised.len() > 8, "{promised:?}");
+    for (name, expected) in &promised {
+        let mut imported = dependencies.direct[name].clone();
+        imported.retain(|other| dependencies.members.contains(other));
+        imported.retain(|other| !FOUNDATIONS.contains(&other.as_str()));
+        assert_eq!(imported, *expected, "{name}");
+    }
+}
+
+#[test]
+fn the_crates_at_the_bottom_import_no_other() {
+    let dependencies = Dependencies::of_the_workspace();
+    for name in FOUNDATIONS.iter().filter(|name| dependencies.members.contains(**name)) {
+        let members = dependencies.direct[*name].intersection(&dependencies.members);
+        assert_eq!(members.collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_table_of_imports_is_read_without_the_names_of_programs() {
+    let page = "text\n| crate | imports |\n|---|---|\n| `a` (the program `b`) | `c`, `d` |\n| `c`, `d` | none |\n\n| `e` | `f` |\n";
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let expected = [("a", set(&["c", "d"])), ("c", set(&[])), ("d", set(&[]))];
+    assert_eq!(imports_promised(page), expected.map(|(name, imports)| (name.to_owned(), imports)).into());
+}
+
 /// The words of a source outside of its comments that are among `forbidden`, each with its line.
 fn words_found(source: &str, forbidden: &[&str]) -> Vec<String> {
     let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
@@ -139,6 +212,36 @@ fn the_use_cases_know_no_wire_format_and_no_interface() {
         let found = words_found(&fs::read_to_string(&file).unwrap(), NOT_IN_THE_API);
         assert_eq!(found, Vec::<String>::new(), "{}", file.display());
     }
+}
+
+#[test]
+fn what_decides_knows_no_clock_no_chance_and_no_surroundings() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut files = Vec::new();
+    for part in PURE.iter().map(|part| root.join(part)) {
+        if part.is_dir() { sources(&part, &mut files) } else { files.push(part) }
+    }
+    assert!(files.len() > 60, "{} files are all that was found", files.len());
+    for file in files {
+        let found = words_found(&program_text(&file), NOT_IN_WHAT_DECIDES);
+        assert_eq!(found, Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut files = Vec::new();
+    ["proto", "coordinator", "worker"].iter().for_each(|part| sources(&root.join(part), &mut files));
+    let is_unsafe = |file: &PathBuf| {
+        let is_rust = file.extension().is_some_and(|extension| extension == "rs");
+        is_rust && !words_found(&fs::read_to_string(file).unwrap(), &["unsafe"]).is_empty()
+    };
+    files.retain(is_unsafe);
+    let mut found: Vec<String> =
+        files.iter().map(|file| file.strip_prefix(root).unwrap().display().to_string()).collect();
+    found.sort();
+    assert_eq!(found, UNSAFE);
 }
 
 #[test]
@@ -217,10 +320,13 @@ fn mentioned(text: &str, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
     (named, bounded)
 }
 
-/// The program text of a source file: what comes before its tests.
+/// The program text of a source file: what comes before its tests. None of a file that is a module of tests.
 fn program_text(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    text.split("#[cfg(test)]").next().unwrap().to_owned()
+    let (program, tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+    let is_of_tests =
+        tests.is_empty() && ["#[test]", "#[tokio::test"].iter().any(|mark| program.contains(mark));
+    if is_of_tests { String::new() } else { program.to_owned() }
 }
 
 /// All source files of the programs, tests left out.
@@ -271,4 +377,41 @@ fn a_table_of_ranges_is_found() {
     );
     let text = "\"activation\": [\"relu\", \"sigmoid\"]";
     assert_eq!(mentioned(text, manifest).1, ["activation"]);
+}
+
+/// Where several of SimpleCNN's metrics stand by their names: the names themselves, the trainer, its protocol, and their wording.
+const METRIC_TABLES: &[&str] = &[
+    "coordinator/report/src/strings/models.rs",
+    "proto/terms/src/metrics.rs",
+    "worker/trainer-protocol/src/epoch.rs",
+    "worker/trainer/src/group.rs",
+    "worker/trainer/src/weights.rs",
+];
+/// Where those names are used besides: fields of the wire format and columns of the stores of older versions.
+const METRIC_USES: &[&str] = &[
+    "coordinator/src/cli/report/rows.rs",
+    "coordinator/src/rpc/convert/jobs.rs",
+    "coordinator/store/src/migrate.rs",
+    "proto/src/metrics.rs",
+];
+
+#[test]
+fn no_metric_is_known_by_name_but_where_older_formats_are_understood() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut files = Vec::new();
+    ["proto", "coordinator", "worker"].iter().for_each(|part| sources(&root.join(part), &mut files));
+    let metrics = &manifest::builtin("simple_cnn").unwrap().metrics;
+    let (mut tables, mut uses) = (BTreeSet::new(), BTreeSet::new());
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let (text, place) = (program_text(file), file.strip_prefix(root).unwrap().display().to_string());
+        let named = metrics.iter().filter(|metric| text.contains(&format!("\"{}\"", metric.name)));
+        if named.count() > 1 {
+            tables.insert(place.clone());
+        }
+        if text.contains("metrics::known") {
+            uses.insert(place);
+        }
+    }
+    let expected = |files: &[&str]| files.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!((tables, uses), (expected(METRIC_TABLES), expected(METRIC_USES)));
 }

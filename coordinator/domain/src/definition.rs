@@ -294,11 +294,11 @@ impl SweepDefinition {
 
     /// The parameters of a job; empty for a number beyond the last.
     pub fn parameters(&self, job: u64) -> ParameterMap {
-        self.place(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
+        self.locate(job).and_then(|(grid, job)| grid.parameters(job)).unwrap_or_default()
     }
 
     /// The grid of a job, and its number there.
-    fn place(&self, job: u64) -> Option<(&Grid, u64)> {
+    fn locate(&self, job: u64) -> Option<(&Grid, u64)> {
         let mut left = job;
         for Part { grid, .. } in &self.parts {
             if left <= grid.job_count() {
@@ -342,7 +342,7 @@ impl SweepDefinition {
     /// How many epochs the job trains; none where the program decides.
     pub fn budget(&self, job: u64) -> Option<u32> {
         let name = self.manifest.budget.as_deref()?;
-        let (grid, job) = self.place(job)?;
+        let (grid, job) = self.locate(job)?;
         u32::try_from(grid.value(job, name)?.whole()?).ok().filter(|epochs| *epochs > 0)
     }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::record::{BestEpoch, History, Record};
+use domain::record::{History, Record};
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, EPOCHS_MAX, Epoch, EpochReport, JobKey, JobState, Outcome,
-    SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
 };
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
     attribution::{LOSSES_MAX, attribute},
     sessions::revoke,
     settle,
-    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun, metrics::Measured},
+    sweep_run::{ActiveAttempt, Placement, SweepRun, metrics::Measured},
     weights::Left,
     workers::WorkerState,
 };
@@ -45,7 +44,7 @@ impl Engine {
             }
             return;
         };
-        active.lease = Lease::until(now.monotonic_ms + lease_ms);
+        active.extend_lease(now.monotonic_ms + lease_ms);
         match event {
             AttemptEvent::Started { dataset, resumed_epochs } => {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
@@ -53,15 +52,14 @@ impl Engine {
             AttemptEvent::Epoch(report) => self.epoch(now, session, attempt, &report, out),
             AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
                 let (mut state, mut reason) = verdict(active, outcome, reason);
-                let (objective, best) = (active.objective, active.best.as_ref().map(|best| best.value));
+                let (objective, best) = (active.results().objective, active.results().best_value());
+                let pack_size = active.placement().pack_size;
                 let left = Left { attempt, worker: name.clone(), objective, best, weights };
-                if let Some(key) = active.pack_key.as_ref().filter(|_| active.pack_size > 1) {
+                if let Some(key) = active.pack_key().filter(|_| pack_size > 1) {
                     match outcome {
-                        Outcome::OutOfMemory => self.pack_sizes.too_large(key, active.pack_size),
-                        Outcome::PackLost => {
-                            self.pack_sizes.lost(key, active.pack_size, active.epochs_done() > 0);
-                        }
-                        Outcome::Done => self.pack_sizes.trained(key, active.pack_size),
+                        Outcome::OutOfMemory => self.pack_sizes.too_large(key, pack_size),
+                        Outcome::PackLost => self.pack_sizes.lost(key, pack_size, active.epochs_done() > 0),
+                        Outcome::Done => self.pack_sizes.trained(key, pack_size),
                         _ => {}
                     }
                 }
@@ -123,21 +121,12 @@ impl Engine {
             run.forget_pack_keys(attempt);
         }
         let Some(active) = run.active_mut(attempt) else { return };
-        if active.started {
-            // It turned out that more epochs come from the checkpoint.
-            if resumed_epochs > active.resumed_epochs {
-                active.resumed_epochs = resumed_epochs;
-                out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
+        let had_started = active.has_started();
+        out.records.extend(active.start(attempt, resumed_epochs));
+        if !had_started {
+            if let Some(worker) = self.workers.get_mut(active.worker()) {
+                worker.found(active.dataset_path());
             }
-        } else {
-            active.started = true;
-            active.resumed_epochs = resumed_epochs;
-            active.progress = Progress::Training(1, 0.0);
-            let (name, dataset_path) = (active.worker.clone(), Arc::clone(&active.dataset_path));
-            if let Some(worker) = self.workers.get_mut(&name) {
-                worker.found(&dataset_path);
-            }
-            out.records.push(Record::AttemptStarted { attempt, resumed_epochs });
             out.effects
                 .push(Effect::Observed { sweep: attempt.job.sweep, observation: Observation::Progress });
         }
@@ -155,7 +144,7 @@ impl Engine {
         let train_images = run.dataset().map(|dataset| dataset.train_images as f64);
         let Some(active) = run.active(attempt) else { return };
         let done = active.epochs_done();
-        let total = active.epochs_total.unwrap_or(EPOCHS_MAX);
+        let total = active.epochs_max();
         let counts_twice = mutants::is_on(Mutant::NoEpochDeduplication);
         // Sent again after a reconnection: known, and acknowledged with the rest of its batch.
         if report.number <= done && !counts_twice {
@@ -168,9 +157,10 @@ impl Engine {
             }
             return self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
         }
-        if let Some((key, train_images)) = active.pack_key.as_ref().zip(train_images) {
-            let images = f64::from(active.pack_size) * train_images;
-            self.pack_sizes.measured(key, active.pack_size, images / report.seconds);
+        if let Some((key, train_images)) = active.pack_key().zip(train_images) {
+            let pack_size = active.placement().pack_size;
+            let images = f64::from(pack_size) * train_images;
+            self.pack_sizes.measured(key, pack_size, images / report.seconds);
         }
         let Measured { row, named, objective } = run.measure(report);
         let metrics = run.metrics().clone();
@@ -181,13 +171,9 @@ impl Engine {
         let definition = Arc::clone(run.definition());
         let Some(active) = run.active_mut(attempt) else { return };
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
-        let best = BestEpoch::after(active.best.take(), &definition.metric, &epoch, objective);
-        (active.last, active.best, active.objective) = (Some(epoch.clone()), best.clone(), objective);
-        active.train_seconds += epoch.seconds;
-        active.progress = Progress::Training(epoch.number + 1, 0.0);
-        let (train_seconds, resumed_epochs) = (active.train_seconds, active.resumed_epochs);
+        let resumed_epochs = active.resumed_epochs();
         let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
-        out.records.push(Record::EpochRecorded { attempt, epoch, objective, best, train_seconds });
+        out.records.push(active.finish_epoch(attempt, &definition.metric, epoch, objective));
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
     }
 
@@ -237,10 +223,10 @@ impl Engine {
     ) {
         let others_fit = self.some_worker_takes_jobs(attempt.job.sweep);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
-        let Some(ended) = run.end(attempt) else { return };
+        let Some(mut ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
-        let (history, reason) =
-            attribute(ended.history.clone(), state, &ended.worker, ended.pack_size, reason);
+        let Placement { worker, pack_size, .. } = ended.placement().clone();
+        let (history, reason) = attribute(ended.history().clone(), state, &worker, pack_size, reason);
         out.records.push(Record::AttemptEnded {
             attempt,
             state,
@@ -249,11 +235,14 @@ impl Engine {
             at_unix_ms: now.unix_ms,
         });
         let job_state = job_after(run, &ended, state, &history, others_fit);
-        move_job(run, attempt.job, &ended, state, (job_state, history, reason.clone()), out);
-        observe_end(attempt, &ended.worker, (state, job_state), &reason, out);
+        if state == AttemptState::Lost && pack_size > 1 {
+            ended.halve_next_pack();
+        }
+        out.records.push(run.move_on(attempt.job.job, ended, job_state, history, reason.clone()));
+        observe_end(attempt, &worker, (state, job_state), &reason, out);
         settle(run, now, out);
-        self.attribute_to_worker(&ended.worker, attempt.job, state, &reason);
-        self.end_probe(now, &ended.worker, attempt);
+        self.attribute_to_worker(&worker, attempt.job, state, &reason);
+        self.end_probe(now, &worker, attempt);
     }
 
     /// Ends leases that have run out.
@@ -262,9 +251,9 @@ impl Engine {
             .sweeps
             .attempts()
             .filter(|(_, active)| {
-                active.lease.has_run_out(now.monotonic_ms) && !self.waits_for_us(&active.worker)
+                active.lease().has_run_out(now.monotonic_ms) && !self.waits_for_us(active.worker())
             })
-            .map(|(attempt, active)| (attempt, active.worker.clone()))
+            .map(|(attempt, active)| (attempt, active.worker().clone()))
             .collect();
         for (attempt, name) in expired {
             if let Some(session) = self.workers.get(&name).and_then(WorkerState::session) {
@@ -295,29 +284,10 @@ fn job_after(
         AttemptState::Failed | AttemptState::Lost if history.failures >= attempts_max => JobState::Failed,
         AttemptState::Lost if history.losses >= LOSSES_MAX => JobState::Failed,
         AttemptState::Rejected if !others_fit => JobState::Failed,
-        _ if ended.is_last => JobState::Cancelled,
+        _ if ended.is_last() => JobState::Cancelled,
         _ if matches!(run.state(), SweepState::Running | SweepState::Paused) => JobState::Pending,
         _ => JobState::Cancelled,
     }
-}
-
-/// Puts the job of an attempt that has ended back to wait, or counts its end.
-fn move_job(
-    run: &mut SweepRun,
-    job: JobKey,
-    ended: &ActiveAttempt,
-    state: AttemptState,
-    (job_state, history, reason): (JobState, History, String),
-    out: &mut Output,
-) {
-    if job_state == JobState::Pending {
-        let lost_in_pack = state == AttemptState::Lost && ended.pack_size > 1;
-        let pack_size_max = if lost_in_pack { Some(ended.pack_size / 2) } else { ended.pack_size_max };
-        run.wait_again(ended, job.job, history.clone(), pack_size_max);
-    } else {
-        run.end_job(ended, job.job, job_state);
-    }
-    out.records.push(Record::JobChanged { job, state: job_state, history, reason });
 }
 
 /// Reports the end of an attempt to watchers.
@@ -337,8 +307,8 @@ fn observe_end(
 /// Turns the outcome that a worker reports into a state and a reason.
 fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (AttemptState, String) {
     match outcome {
-        Outcome::Done if active.epochs_total.is_some_and(|total| active.epochs_done() < total) => {
-            let (done, total) = (active.epochs_done(), active.epochs_total.unwrap_or_default());
+        Outcome::Done if active.epochs_total().is_some_and(|total| active.epochs_done() < total) => {
+            let (done, total) = (active.epochs_done(), active.epochs_total().unwrap_or_default());
             (
                 AttemptState::Failed,
                 format!("the trainer said that it was done after {done} of {total} epochs"),
@@ -347,8 +317,8 @@ fn verdict(active: &mut ActiveAttempt, outcome: Outcome, reason: String) -> (Att
         Outcome::Done => (AttemptState::Done, reason),
         Outcome::Diverged => (AttemptState::Diverged, reason),
         // Not the job's fault, or not only: it is tried again in smaller packs, in the end alone.
-        Outcome::OutOfMemory | Outcome::PackLost if active.pack_size > 1 => {
-            active.pack_size_max = Some(active.pack_size / 2);
+        Outcome::OutOfMemory | Outcome::PackLost if active.placement().pack_size > 1 => {
+            active.halve_next_pack();
             (AttemptState::HandedBack, reason)
         }
         Outcome::Unavailable => (AttemptState::Unavailable, reason),

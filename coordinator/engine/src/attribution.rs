@@ -10,10 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::record::{History, Record};
-use terms::{AttemptKey, AttemptState, JobKey, JobState, SweepId, WorkerName};
+use domain::record::History;
+use terms::{AttemptKey, AttemptState, JobKey, SweepId, WorkerName};
 
-use super::{Engine, Hello, Output, job_control::STOPPED, workers::WorkerState};
+use super::{Engine, Hello, Output, workers::WorkerState};
 
 /// With how many workers a job may be lost before its losses are charged to it: fewer die at the same time by chance.
 const WORKERS_LOST_MAX: usize = 2;
@@ -191,8 +191,8 @@ impl Engine {
     }
 
     /// What has gone wrong so far with a job that waits or runs.
-    pub(super) fn history(&mut self, job: JobKey) -> Option<&mut History> {
-        self.sweeps.get_mut(job.sweep)?.history_mut(job.job)
+    pub(super) fn history(&self, job: JobKey) -> Option<&History> {
+        self.sweeps.get(job.sweep)?.history(job.job)
     }
 
     /// Notes that an attempt was counted as lost with a worker that may be alive; `before` is its job's history before
@@ -215,18 +215,10 @@ impl Engine {
             }
             let Some(doubt) = self.doubts.0.remove(&held.attempt) else { continue };
             let job = held.attempt.job;
-            let Some(history) = self.history(job).filter(|history| **history == doubt.after) else {
-                continue;
-            };
-            history.clone_from(&doubt.before);
-            let active = self.sweeps.get(job.sweep).and_then(|run| run.current(job.job));
-            let state = if active.is_some() { JobState::Running } else { JobState::Pending };
-            let reason = match active {
-                // A restart recognises it by this reason.
-                Some(active) if active.is_last => STOPPED.to_owned(),
-                _ => format!("attempt {} is not counted as lost: worker {} lives", held.attempt, hello.name),
-            };
-            out.records.push(Record::JobChanged { job, state, history: doubt.before, reason });
+            let Some(run) = self.sweeps.get_mut(job.sweep) else { continue };
+            let reason =
+                format!("attempt {} is not counted as lost: worker {} lives", held.attempt, hello.name);
+            out.records.extend(run.take_loss_back(job.job, &doubt.after, doubt.before, reason));
         }
     }
 
@@ -278,7 +270,7 @@ impl Engine {
     /// has ended is not foreign.
     pub(super) fn is_foreign(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let Some(run) = self.sweeps.get(attempt.job.sweep) else { return true };
-        let is_others = run.active(attempt).is_some_and(|active| active.worker != *name);
+        let is_others = run.active(attempt).is_some_and(|active| active.worker() != name);
         attempt.job.job == 0 || !run.has_begun(attempt.job.job) || attempt.attempt == 0 || is_others
     }
 }

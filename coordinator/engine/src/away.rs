@@ -72,11 +72,11 @@ impl WorkerState {
 }
 
 impl Engine {
-    /// Where an active attempt was told to find its data set, and whether the sweep's data set has moved since: then
+    /// Where an active attempt has to find its data set, and whether the sweep's data set has moved since: then
     /// what the attempt reports about the data set says nothing about the sweep any more.
     pub(super) fn dataset_of(&self, attempt: AttemptKey) -> Option<(Arc<Path>, bool)> {
         let run = self.sweeps.get(attempt.job.sweep)?;
-        let path = Arc::clone(&run.active(attempt)?.dataset_path);
+        let path = Arc::clone(run.active(attempt)?.dataset_path());
         let has_moved = *path != *run.dataset_path();
         Some((path, has_moved))
     }

@@ -227,7 +227,7 @@ impl Engine {
     /// The stream of the worker that runs an active attempt.
     pub(super) fn session_of(&self, attempt: AttemptKey) -> Option<super::SessionId> {
         let active = self.sweeps.get(attempt.job.sweep)?.active(attempt)?;
-        self.workers.get(&active.worker)?.session()
+        self.workers.get(active.worker())?.session()
     }
 
     pub(super) fn list(&self, before: Option<SweepId>, limit: usize) -> Vec<SweepView> {

@@ -1,7 +1,7 @@
 //! Events: messages of workers, streams that open and end, messages that were delivered, and time.
 
 use domain::record::WeightsFile;
-use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, WorkerName, manifest::Described};
+use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, Progress, WorkerName, manifest::Described};
 
 /// One stream of one worker, numbered by whoever accepts it; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ pub enum Event {
     /// A worker takes no more jobs.
     WorkerDraining { session: SessionId, reason: String },
     /// Messages that workers wait for have left. Their content is durable, and these leases begin.
-    Told {
+    Delivered {
         /// The attempts that were granted.
         granted: Vec<AttemptKey>,
         /// The streams whose hello was answered.
@@ -118,10 +118,7 @@ pub struct HeldAttempt {
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
     pub attempt: AttemptKey,
-    /// The epoch in training, from 1; 0 while data are prepared.
-    pub epoch: u32,
-    /// Share of it that is done, in [0, 1].
-    pub fraction: f64,
+    pub progress: Progress,
 }
 
 /// What a worker reports about an attempt.

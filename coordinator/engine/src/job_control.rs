@@ -35,15 +35,15 @@ impl Engine {
             JobEnd::Cancel => "cancelled on request",
         };
         if let Some(active) = run.current_mut(key.job) {
-            let was_last = std::mem::replace(&mut active.is_last, true);
-            let (number, history) = (active.attempt, active.history.clone());
+            let is_new = active.make_last();
+            let (number, history) = (active.number(), active.history().clone());
             let attempt = run.attempt_key(key.job, number);
             if how == JobEnd::Cancel {
                 if let Some(session) = self.session_of(attempt) {
                     revoke(session, &[attempt], reason, out);
                 }
                 self.end_attempt(now, attempt, AttemptState::Revoked, reason.to_owned(), Vec::new(), out);
-            } else if !was_last {
+            } else if is_new {
                 let reason = STOPPED.to_owned();
                 out.records.push(Record::JobChanged { job: key, state: JobState::Running, history, reason });
             }

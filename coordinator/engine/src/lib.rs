@@ -30,7 +30,13 @@ use std::collections::HashMap;
 
 use terms::{AttemptKey, SweepId, WorkerName};
 
-use self::{attribution::Doubts, packs::PackSizes, sweep_run::SweepRun, sweeps::Sweeps, workers::Workers};
+use self::{
+    attribution::Doubts,
+    packs::PackSizes,
+    sweep_run::{Placement, SweepRun},
+    sweeps::Sweeps,
+    workers::Workers,
+};
 pub use self::{
     command::{Command, EndsSeen, Issued, Issuer, JobEnd},
     event::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, INPUT_BYTES, SessionId, SlotDescription},
@@ -124,7 +130,7 @@ impl Engine {
             Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
             Event::SessionClosed(session) => self.session_closed(now, session),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
-            Event::Told { granted, welcomed } => self.told(now, &granted, &welcomed),
+            Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
             Event::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
             Event::Attempt { session, sequence, attempt, event } => {
                 self.event(now, session, sequence, attempt, event, &mut out);
@@ -160,12 +166,12 @@ impl Engine {
         self.workers.check_invariants()?;
         let mut occupied: HashMap<(&WorkerName, u32), (AttemptKey, u32)> = HashMap::new();
         for (attempt, active) in self.sweeps.attempts() {
-            let (other, holders) = occupied.entry((&active.worker, active.slot)).or_insert((attempt, 0));
+            let Placement { worker, slot, pack_size, .. } = active.placement();
+            let (other, holders) = occupied.entry((worker, *slot)).or_insert((attempt, 0));
             *holders += 1;
-            if *holders > active.pack_size {
+            if *holders > *pack_size {
                 return Err(format!(
-                    "{other} and {attempt} hold slot {} of {}, {holders} of a pack of {}",
-                    active.slot, active.worker, active.pack_size
+                    "{other} and {attempt} hold slot {slot} of {worker}, {holders} of a pack of {pack_size}"
                 ));
             }
         }

@@ -77,7 +77,7 @@ impl PackSizes {
 
     /// A job lost its pack of `size`, more than 1, for whatever reason. Where that happens to one pack after another,
     /// the size may be the cause: where none trains an epoch, the system may kill them for their memory; where none
-    /// finishes, the time allowed for a job may be too short for so many jobs at once.
+    /// finishes, the time allowed for a job may be too short for that many jobs at once.
     pub(super) fn lost(&mut self, key: &PackKey, size: u32, trained: bool) {
         let learnt = self.learnt(key);
         let lost = if trained { &mut learnt.lost_unfinished } else { &mut learnt.lost_untrained };

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::{
-    record::Record,
-    specification::{Keep, Trainable},
-};
+use domain::specification::{Keep, Trainable};
 use terms::{JobState, SweepId, WorkerName};
 
 use super::{
@@ -14,7 +11,7 @@ use super::{
     packs::PackKey,
     resources::allows,
     sessions::send,
-    sweep_run::{ActiveAttempt, Lease, Progress, SweepRun},
+    sweep_run::{Lease, Placement, SweepRun},
     workers::WorkerState,
 };
 
@@ -105,54 +102,35 @@ impl Engine {
             Arc::new(PackKey { device, shape: run.definition().shape(job) })
         });
         let size = pack_key.as_ref().map_or(1, |key| {
-            let limits = [run.definition().execution.pack_size_max, waiting.pack_size_max];
+            let limits = [run.definition().execution.pack_size_max, waiting.pack_size_max()];
             let limit = limits.into_iter().flatten().fold(slot.pack_size_max, u32::min);
             u32::try_from(share).unwrap_or(u32::MAX).min(self.pack_sizes.size(key, limit))
         });
-        let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.attempts + 1));
+        let is_probe = worker.begin_probe(run, run.attempt_key(job, waiting.next_attempt()));
         // One job is enough to probe for the data set.
         let size = if is_probe { 1 } else { size };
         let mut jobs = vec![(job, waiting)];
         if size > 1 {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
-        let pack_size = jobs.len() as u32;
+        let placement = Placement {
+            worker: name.clone(),
+            slot: slot.index,
+            device: slot.device.clone(),
+            pack_size: jobs.len() as u32,
+        };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {
-            let attempt = run.attempt_key(job, waiting.attempts + 1);
+            let attempt = run.attempt_key(job, waiting.next_attempt());
             worker.occupy(slot.index, attempt);
-            let active = ActiveAttempt {
-                attempt: attempt.attempt,
-                worker: name.clone(),
-                slot: slot.index,
-                device: slot.device.clone(),
-                pack_size,
-                pack_key: pack_key.clone(),
-                pack_size_max: waiting.pack_size_max,
-                dataset_path: run.dataset_path().into(),
+            out.records.push(run.grant(
+                (job, waiting),
+                placement.clone(),
+                pack_key.clone(),
                 lease,
-                started: false,
-                resumed_epochs: 0,
-                is_last: false,
-                history: waiting.history,
-                epochs_total: run.definition().budget(job),
-                train_seconds: 0.0,
-                last: None,
-                objective: None,
-                best: None,
-                progress: Progress::Preparing(0.0),
-            };
-            out.records.push(Record::AttemptGranted {
-                attempt,
-                is_first: waiting.is_first,
-                worker: name.clone(),
-                slot: active.slot,
-                device: active.device.clone(),
-                pack_size,
-                at_unix_ms: now.unix_ms,
-            });
-            run.grant(job, active);
+                now.unix_ms,
+            ));
             assignments.push(assignment(run, attempt, self.config.keeps_weights));
             let state = JobState::Running;
             let observation =
@@ -193,6 +171,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
             val_path: dataset.val_path.clone(),
         }),
         timeout_ms: definition.execution.job_timeout_ms,
+        stop_grace_period_ms: definition.execution.stop_grace_period_ms,
         // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,

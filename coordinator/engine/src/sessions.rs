@@ -6,7 +6,7 @@ use super::{
     CloseReason, Effect, Engine, Heartbeat, HeldAttempt, Hello, Now, Observation, Output, SessionId,
     ToWorker, Welcome,
     control::tell_to_leave,
-    sweep_run::{ActiveAttempt, Lease, Progress},
+    sweep_run::ActiveAttempt,
     workers::{Kinship, Rival, WorkerState},
 };
 use crate::mutants::{self, Mutant};
@@ -58,14 +58,14 @@ impl Engine {
         let Some(worker) = self.workers.get_mut(name) else { return false };
         let active = self.sweeps.get_mut(held.attempt.job.sweep).and_then(|run| run.active_mut(held.attempt));
         let right = |active: &&mut ActiveAttempt| {
-            active.worker == *name && held.slot.is_none_or(|slot| slot == active.slot)
+            active.worker() == name && held.slot.is_none_or(|slot| slot == active.placement().slot)
         };
         let Some(active) = active.filter(right) else { return false };
         // A worker that came back with fewer slots still reports what ended on the others.
-        if !worker.occupy(active.slot, held.attempt) && held.slot.is_some() {
+        if !worker.occupy(active.placement().slot, held.attempt) && held.slot.is_some() {
             return false;
         }
-        active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
+        active.extend_lease(now.monotonic_ms + self.config.lease_ms);
         true
     }
 
@@ -82,8 +82,8 @@ impl Engine {
         let missing: Vec<(AttemptKey, bool)> = self
             .sweeps
             .attempts()
-            .filter(|(attempt, active)| active.worker == *name && !kept.contains(attempt))
-            .map(|(attempt, active)| (attempt, active.started))
+            .filter(|(attempt, active)| active.worker() == name && !kept.contains(attempt))
+            .map(|(attempt, active)| (attempt, active.has_started()))
             .collect();
         for (attempt, started) in missing {
             let (state, reason) = match kinship {
@@ -133,19 +133,19 @@ impl Engine {
         let mut running = self.sweeps.attempts();
         let holds = |attempt: AttemptKey| hello.held.iter().any(|held| held.attempt == attempt);
         hello.predecessors.is_empty()
-            && running.clone().any(|(_, active)| active.worker == hello.name && active.started)
-            && !running.any(|(attempt, active)| active.worker == hello.name && holds(attempt))
+            && running.clone().any(|(_, active)| *active.worker() == hello.name && active.has_started())
+            && !running.any(|(attempt, active)| *active.worker() == hello.name && holds(attempt))
     }
 
     /// Grants and welcomes have left: the workers can know of them from now on, and their silence counts.
-    pub(super) fn told(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
+    pub(super) fn delivered(&mut self, now: Now, granted: &[AttemptKey], welcomed: &[SessionId]) {
         let deadline_ms = now.monotonic_ms + self.config.lease_ms;
         for attempt in granted {
             let run = self.sweeps.get_mut(attempt.job.sweep);
             if let Some(active) = run.and_then(|run| run.active_mut(*attempt))
-                && !active.lease.has_begun()
+                && !active.lease().has_begun()
             {
-                active.lease = Lease::until(deadline_ms);
+                active.extend_lease(deadline_ms);
             }
         }
         for session in welcomed {
@@ -188,7 +188,7 @@ impl Engine {
         let sweeps = &self.sweeps;
         self.workers.keep_occupants(name, |occupant| {
             let current = sweeps.get(occupant.job.sweep).and_then(|run| run.current(occupant.job.job));
-            current.is_some_and(|active| active.attempt == occupant.attempt)
+            current.is_some_and(|active| active.number() == occupant.attempt)
                 || running.iter().any(|beat| beat.attempt == occupant)
         });
     }
@@ -204,17 +204,15 @@ impl Engine {
         self.free_slots_of_ended_attempts(&name, &running);
         let mut unknown = Vec::new();
         let mut touched: Vec<SweepId> = Vec::new();
-        for Heartbeat { attempt, epoch, fraction } in running {
+        for Heartbeat { attempt, progress } in running {
             let run = self.sweeps.get_mut(attempt.job.sweep);
             let active = run.and_then(|run| run.active_mut(attempt)).filter(|active| active.is_of(&name));
             let Some(active) = active else {
                 unknown.push(attempt);
                 continue;
             };
-            active.lease = Lease::until(now.monotonic_ms + self.config.lease_ms);
-            let progress = Progress::reported(epoch, fraction);
-            if active.progress != progress {
-                active.progress = progress;
+            active.extend_lease(now.monotonic_ms + self.config.lease_ms);
+            if active.report(progress) {
                 touched.push(attempt.job.sweep);
             }
         }

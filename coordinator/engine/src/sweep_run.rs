@@ -24,7 +24,8 @@ use terms::{
     manifest::Described,
 };
 
-pub(super) use self::active::{ActiveAttempt, Lease, Progress, WaitingJob};
+use self::active::Plan;
+pub(super) use self::active::{ActiveAttempt, Lease, Placement, WaitingJob};
 use self::metrics::LeftOutMetrics;
 use super::{EndsSeen, JobCounts, weights::Weights};
 
@@ -61,7 +62,7 @@ pub(super) struct SweepRun {
     best: BestJobs,
     /// Since when jobs wait and none runs, on the clock of leases.
     idle_since_ms: Option<u64>,
-    /// Why, as watchers were told.
+    /// Why, as watchers heard.
     idle_told: String,
     /// The weights that are kept or on their way.
     weights: Weights,
@@ -159,7 +160,7 @@ impl SweepRun {
 
     /// Its attempts that hold their leases, in the order of their jobs.
     pub(super) fn attempts(&self) -> impl Iterator<Item = (AttemptKey, &ActiveAttempt)> + Clone {
-        self.active.iter().map(|(job, active)| (self.attempt_key(*job, active.attempt), active))
+        self.active.iter().map(|(job, active)| (self.attempt_key(*job, active.number()), active))
     }
 
     pub(super) fn attempts_mut(&mut self) -> impl Iterator<Item = &mut ActiveAttempt> {
@@ -186,14 +187,19 @@ impl SweepRun {
     }
 
     /// What has gone wrong so far with a job that waits or runs.
-    pub(super) fn history_mut(&mut self, job: u64) -> Option<&mut History> {
-        let active = self.active.get_mut(&job).map(|active| &mut active.history);
-        active.or_else(|| self.waiting.get_mut(&job).map(|waiting| &mut waiting.history))
+    pub(super) fn history(&self, job: u64) -> Option<&History> {
+        let active = self.active.get(&job).map(ActiveAttempt::history);
+        active.or_else(|| self.waiting.get(&job).map(WaitingJob::history))
     }
 
     /// Where attempts that begin now find their data set.
     pub(super) fn dataset_path(&self) -> &Path {
         self.definition.specification.dataset_path()
+    }
+
+    /// What an attempt of a job that begins now has to do.
+    fn plan(&self, job: u64) -> Plan {
+        Plan { dataset_path: self.dataset_path().into(), epochs_total: self.definition.budget(job) }
     }
 
     pub(super) fn job_count(&self) -> u64 {
@@ -281,12 +287,11 @@ impl SweepRun {
 
     /// Stops this attempt and the others of its slot from counting as measurements of speed.
     pub(super) fn forget_pack_keys(&mut self, attempt: AttemptKey) {
-        let Some(place) = self.active(attempt).map(|active| (active.worker.clone(), active.slot)) else {
-            return;
-        };
+        let Some(placement) = self.active(attempt).map(ActiveAttempt::placement).cloned() else { return };
         for active in self.active.values_mut() {
-            if active.slot == place.1 && active.worker == place.0 {
-                active.pack_key = None;
+            let other = active.placement();
+            if other.slot == placement.slot && other.worker == placement.worker {
+                active.forget_pack_key();
             }
         }
     }
@@ -311,7 +316,7 @@ impl SweepRun {
 
     /// Whether some job's results come from the data set that was found, so that no other may replace it.
     pub(super) fn data_set_is_settled(&self) -> bool {
-        self.done + self.diverged + self.failed > 0 || self.active.values().any(|active| active.started)
+        self.done + self.diverged + self.failed > 0 || self.active.values().any(ActiveAttempt::has_started)
     }
 
     /// Counts the end of a job that had an attempt, with the values of the objective at its last and its best epoch.

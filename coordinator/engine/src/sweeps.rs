@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use terms::{AttemptKey, SweepId, SweepState, WorkerName};
 
-use super::sweep_run::{ActiveAttempt, Lease, SweepRun};
+use super::sweep_run::{ActiveAttempt, SweepRun};
 
 /// The sweeps by number.
 #[derive(Debug, Default)]
@@ -66,14 +66,14 @@ impl Sweeps {
 
     /// Whether a worker holds the lease of any attempt.
     pub(super) fn are_held_by(&self, worker: &WorkerName) -> bool {
-        self.attempts().any(|(_, active)| active.worker == *worker)
+        self.attempts().any(|(_, active)| active.worker() == worker)
     }
 
     /// Extends the leases of a worker, except those that it cannot know of yet.
     pub(super) fn extend_leases(&mut self, worker: &WorkerName, deadline_ms: u64) {
         let active = self.runs.values_mut().flat_map(SweepRun::attempts_mut);
-        for active in active.filter(|active| active.worker == *worker && active.lease.has_begun()) {
-            active.lease = Lease::until(deadline_ms);
+        for active in active.filter(|active| active.worker() == worker && active.lease().has_begun()) {
+            active.extend_lease(deadline_ms);
         }
     }
 

@@ -211,14 +211,14 @@ impl SweepRun {
     pub(super) fn snapshot(&self) -> Snapshot {
         let running = self.attempts().map(|(attempt, active)| RunningJob {
             attempt,
-            worker: active.worker.clone(),
-            slot: active.slot,
-            device: active.device.clone(),
+            worker: active.worker().clone(),
+            slot: active.placement().slot,
+            device: active.placement().device.clone(),
             epochs_done: active.epochs_done(),
-            epochs_total: active.epochs_total,
-            fraction: active.progress.fraction_after(active.epochs_done()),
-            preparing: !active.started,
-            last: active.last.clone(),
+            epochs_total: active.epochs_total(),
+            fraction: active.fraction(),
+            preparing: !active.has_started(),
+            last: active.results().last.clone(),
         });
         Snapshot { sweep: self.view(), running: running.collect() }
     }

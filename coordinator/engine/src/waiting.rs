@@ -14,7 +14,7 @@ use super::{
 /// Workers whose reasons are named; more would fill the screen.
 const NAMED_MAX: usize = 3;
 
-/// How long no job must run before watchers are told why, in milliseconds: workers take some seconds to start.
+/// How long no job must run before watchers hear why, in milliseconds: workers take some seconds to start.
 const IDLE_TOLD_AFTER_MS: u64 = 10_000;
 
 /// The workers as all sweeps see them, examined once for all: at each tick, thousands of sweeps may wait for hundreds

@@ -24,7 +24,7 @@ use crate::mutants::{self, Mutant};
 /// it.
 pub(super) const FORGET_AFTER_MS: u64 = 3_600_000;
 
-/// The same for a worker that left in order: whoever told it to leave can see that it has.
+/// The same for a worker that left in order: whoever asked it to leave can see that it has.
 const FORGET_LEFT_AFTER_MS: u64 = 60_000;
 
 /// Departed workers that are remembered at the same time, the latest ones: a cluster whose machines get new names at
@@ -348,7 +348,7 @@ impl WorkerState {
         self.session.is_some() && !self.draining
     }
 
-    /// Whether a user has told it to leave, and it has not confirmed.
+    /// Whether a user has asked it to leave, and it has not confirmed.
     pub(super) fn was_only_told(&self) -> bool {
         self.drained && !self.has_said_draining
     }
@@ -437,7 +437,7 @@ impl Engine {
     /// Whether the attempt holds its lease on that worker.
     fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
         let active = self.sweeps.get(attempt.job.sweep).and_then(|run| run.active(attempt));
-        active.is_some_and(|active| active.worker == *name)
+        active.is_some_and(|active| active.worker() == name)
     }
 
     /// Why a newcomer is not let in although its name is free: the memory for all workers together is bounded.

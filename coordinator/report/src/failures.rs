@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rows::{JobRow, cut};
 
-/// Most reasons that are told apart: no one reads more; a job with another reason is only counted.
+/// Most reasons that are distinguished: no one reads more; a job with another reason is only counted.
 const REASONS_MAX: usize = 200;
 /// Most ranges of job numbers listed for a group.
 const RANGES_MAX: usize = 12;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_which_nothing_is_known_are_told_apart_from_those_that_never_started() {
+    fn jobs_of_which_nothing_is_known_are_distinguished_from_those_that_never_started() {
         let mut failures = Failures::default();
         failures.job(&row(1, JobState::Cancelled, ""));
         failures.job(&row(2, JobState::Failed, ""));

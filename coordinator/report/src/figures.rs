@@ -26,7 +26,7 @@ use super::{
     ReportError,
     headings::Headings,
     model::Epoch,
-    ranking::{Best, Place},
+    ranking::{Best, Rank},
     rows::JobRow,
     strings::{At, Strings},
 };
@@ -35,7 +35,7 @@ use super::{
 const POINTS_MAX: usize = 2_000;
 /// Points of the best jobs, which are always shown.
 const BEST_POINTS: usize = 40;
-/// Most learning curves: more lines cannot be told apart.
+/// Most learning curves: more lines cannot be distinguished.
 const CURVES_MAX: usize = 8;
 /// With more jobs than that, how many of the curves are those of the worst.
 const WORST_CURVES: usize = 3;
@@ -66,7 +66,7 @@ struct Drawn {
 /// A job in the scatter plot.
 #[derive(Debug, Clone)]
 struct Point {
-    place: Place,
+    rank: Rank,
     number: u64,
     state: &'static str,
     seconds: f64,
@@ -98,10 +98,10 @@ pub(super) struct Figures {
     group: Option<String>,
     /// A selection that is independent of the jobs' parameters.
     points: Best<u64, Point>,
-    best_points: Best<Place, Point>,
-    best_curves: Best<Place, Curve>,
+    best_points: Best<Rank, Point>,
+    best_curves: Best<Rank, Curve>,
     /// Jobs whose end is a result come before others, as a machine's failure says nothing about a job's parameters.
-    worst_curves: Best<(bool, Reverse<Place>), Curve>,
+    worst_curves: Best<(bool, Reverse<Rank>), Curve>,
     /// Fewest and most epochs of the jobs that are done.
     epochs: Option<(u32, u32)>,
     /// Jobs with a point, and those with a curve.
@@ -131,7 +131,7 @@ impl Figures {
         }
     }
 
-    pub(super) fn job(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
+    pub(super) fn job(&mut self, rank: Rank, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
         if self.group.is_none() {
             self.group = group(&self.varying, row);
         }
@@ -139,22 +139,22 @@ impl Figures {
             self.without_results += 1;
             return;
         };
-        self.point(place, row, seconds, headings);
+        self.point(rank, row, seconds, headings);
         // The curve of a job whose last value is not a number ends there.
         if epochs.iter().filter_map(|epoch| headings.objective().value(&epoch.metrics)).any(|v| v.is_finite())
         {
-            self.curve(place, row, epochs, headings);
+            self.curve(rank, row, epochs, headings);
         }
     }
 
-    fn point(&mut self, place: Place, row: &JobRow, seconds: f64, headings: &Headings) {
+    fn point(&mut self, rank: Rank, row: &JobRow, seconds: f64, headings: &Headings) {
         let Some(value) = row.ranked.map(|(_, value)| value).filter(|value| value.is_finite()) else {
             self.without_values += 1;
             return;
         };
         self.with_results += 1;
         let point = || Point {
-            place,
+            rank,
             number: row.number,
             state: row.state,
             seconds,
@@ -167,10 +167,10 @@ impl Figures {
             self.epochs = Some((fewest.min(row.epochs_done), most.max(row.epochs_done)));
         }
         self.points.offer(mixed(row.number), point);
-        self.best_points.offer(place, point);
+        self.best_points.offer(rank, point);
     }
 
-    fn curve(&mut self, place: Place, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
+    fn curve(&mut self, rank: Rank, row: &JobRow, epochs: &[Epoch], headings: &Headings) {
         self.with_curves += 1;
         let curve = || Curve {
             number: row.number,
@@ -179,9 +179,9 @@ impl Figures {
             label: row.short_label(&self.varying, headings),
             epochs: epochs.to_vec(),
         };
-        self.best_curves.offer(place, curve);
+        self.best_curves.offer(rank, curve);
         let is_result = matches!(row.state, "done" | "diverged");
-        self.worst_curves.offer((is_result, Reverse(place)), curve);
+        self.worst_curves.offer((is_result, Reverse(rank)), curve);
     }
 
     pub(super) fn draw(self, headings: &Headings) -> Result<Vec<Figure>, ReportError> {
@@ -251,7 +251,7 @@ fn mixed(number: u64) -> u64 {
 fn merged(mut points: Vec<Point>, best: Vec<Point>) -> Vec<Point> {
     let sampled: std::collections::HashSet<u64> = points.iter().map(|point| point.number).collect();
     points.extend(best.into_iter().filter(|point| !sampled.contains(&point.number)));
-    points.sort_by_key(|point| Reverse(point.place));
+    points.sort_by_key(|point| Reverse(point.rank));
     points
 }
 

@@ -36,7 +36,7 @@ use self::{
     figures::Figures,
     headings::Headings,
     pages::Content,
-    ranking::{Best, Place, Ranking},
+    ranking::{Best, Rank, Ranking},
     rows::JobRow,
     strings::Strings,
     tables::Tables,
@@ -68,7 +68,7 @@ pub struct ReportWriter {
     tables: Tables,
     figures: Figures,
     failures: Failures,
-    best: Best<Place, JobRow>,
+    best: Best<Rank, JobRow>,
     train_seconds: f64,
     packed: bool,
     /// Where files are until they are complete; dropped last.
@@ -134,10 +134,10 @@ impl ReportWriter {
         // the last attempt together: with packs, the sum is an estimate.
         self.packed |= row.pack_size > 1;
         self.train_seconds += row.train_seconds.unwrap_or(0.0) / f64::from(row.pack_size.max(1));
-        let place = self.ranking.place(&row);
-        self.figures.job(place, &row, epochs, &self.headings);
+        let rank = self.ranking.rank(&row);
+        self.figures.job(rank, &row, epochs, &self.headings);
         self.failures.job(&row);
-        self.best.offer(place, || row);
+        self.best.offer(rank, || row);
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl ReportWriter {
         let failures = failures.into_groups();
         let selection = best.is_selection();
         let mut rows = best.into_ranked();
-        let best_job = rows.first().filter(|row| ranking.place(row).is_candidate()).cloned();
+        let best_job = rows.first().filter(|row| ranking.rank(row).is_candidate()).cloned();
         if !selection {
             rows.sort_by_key(|row| row.number);
         }

@@ -53,13 +53,13 @@ impl Ranking {
         }
     }
 
-    /// A job's place: larger is better. Only jobs that are done can be the best, as for the coordinator. Jobs that
+    /// A job's rank: larger is better. Only jobs that are done can be the best, as for the coordinator. Jobs that
     /// diverged or have no value come last, and of two equal jobs the earlier is better.
-    pub(super) fn place(&self, row: &JobRow) -> Place {
+    pub(super) fn rank(&self, row: &JobRow) -> Rank {
         // A diverged job has a last epoch, but is not a candidate.
         let value =
             row.ranked.map(|(_, value)| value).filter(|value| value.is_finite() && row.state != "diverged");
-        Place {
+        Rank {
             is_candidate: value.is_some() && row.state == "done",
             // Zeros are equal, whatever their sign.
             value: value
@@ -69,30 +69,30 @@ impl Ranking {
     }
 }
 
-/// The place of a job among others.
+/// The rank of a job among others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub(super) struct Rank {
     is_candidate: bool,
     value: Option<f64>,
     number: u64,
 }
 
-impl Place {
+impl Rank {
     /// Whether the job can be the best at all.
     pub(super) fn is_candidate(self) -> bool {
         self.is_candidate
     }
 }
 
-impl Eq for Place {}
+impl Eq for Rank {}
 
-impl PartialOrd for Place {
+impl PartialOrd for Rank {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Place {
+impl Ord for Rank {
     fn cmp(&self, other: &Self) -> Ordering {
         let value = match (self.value, other.value) {
             (Some(one), Some(two)) => one.total_cmp(&two),
@@ -102,7 +102,7 @@ impl Ord for Place {
     }
 }
 
-/// The best of what was offered, up to a bound; with places in [`Reverse`], the worst.
+/// The best of what was offered, up to a bound; with ranks in [`Reverse`], the worst.
 #[derive(Debug)]
 pub(super) struct Best<P, T> {
     bound: usize,
@@ -140,15 +140,15 @@ impl<P: Ord, T> Best<P, T> {
     }
 
     /// Keeps the result of `make`, if it is among the best so far.
-    pub(super) fn offer(&mut self, place: P, make: impl FnOnce() -> T) {
+    pub(super) fn offer(&mut self, rank: P, make: impl FnOnce() -> T) {
         self.offered += 1;
         if self.kept.len() == self.bound {
-            if self.kept.peek().is_none_or(|worst| worst.0.0 >= place) {
+            if self.kept.peek().is_none_or(|worst| worst.0.0 >= rank) {
                 return;
             }
             self.kept.pop();
         }
-        self.kept.push(Reverse(Ranked(place, make())));
+        self.kept.push(Reverse(Ranked(rank, make())));
     }
 
     /// Whether something was left out.
@@ -188,7 +188,7 @@ mod tests {
     fn the_best_are_kept_in_order_and_the_earlier_of_two_equal_ones_is_better() {
         let mut best = Best::new(3);
         for (number, value) in [(1, None), (2, Some(0.5)), (3, Some(0.9)), (4, Some(0.5)), (5, Some(0.7))] {
-            best.offer(accuracy().place(&row(number, JobState::Done, value)), || number);
+            best.offer(accuracy().rank(&row(number, JobState::Done, value)), || number);
         }
         assert!(best.is_selection());
         assert_eq!(best.into_ranked(), [3, 5, 2]);
@@ -196,16 +196,16 @@ mod tests {
 
     #[test]
     fn only_a_job_that_is_done_can_be_the_best() {
-        let place = |number, state, value| accuracy().place(&row(number, state, value));
-        let places = [
-            place(1, JobState::Done, Some(0.5)),
-            place(2, JobState::Failed, Some(0.9)),
-            place(3, JobState::Cancelled, Some(0.8)),
-            place(4, JobState::Diverged, Some(0.95)),
-            place(5, JobState::Failed, None),
+        let rank = |number, state, value| accuracy().rank(&row(number, state, value));
+        let ranks = [
+            rank(1, JobState::Done, Some(0.5)),
+            rank(2, JobState::Failed, Some(0.9)),
+            rank(3, JobState::Cancelled, Some(0.8)),
+            rank(4, JobState::Diverged, Some(0.95)),
+            rank(5, JobState::Failed, None),
         ];
-        assert!(places.is_sorted_by(|better, worse| better > worse));
-        assert_eq!(places.map(Place::is_candidate), [true, false, false, false, false]);
+        assert!(ranks.is_sorted_by(|better, worse| better > worse));
+        assert_eq!(ranks.map(Rank::is_candidate), [true, false, false, false, false]);
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             let ranking = ranking("val_loss", Goal::Minimize, MetricUse::Last);
             let metrics = MetricRow::new(&[loss]);
             let job = Job { number, state: Some(JobState::Done), metrics, ..Job::default() };
-            ranking.place(&JobRow::new(&job, &[], &ranking))
+            ranking.rank(&JobRow::new(&job, &[], &ranking))
         };
         assert!(with(1, 0.1) > with(2, 0.2));
         assert!(with(1, 0.1) > with(2, f64::NAN));
@@ -227,7 +227,7 @@ mod tests {
             let with = |number, loss| {
                 let metrics = MetricRow::new(&[loss]);
                 let job = Job { number, state: Some(JobState::Done), metrics, ..Job::default() };
-                ranking.place(&JobRow::new(&job, &[], &ranking))
+                ranking.rank(&JobRow::new(&job, &[], &ranking))
             };
             for (first, second) in [(0.0, -0.0), (-0.0, 0.0)] {
                 assert!(with(1, first) > with(2, second), "{goal:?} {first} {second}");
@@ -256,7 +256,7 @@ mod tests {
             let (overfits, learns) = (row(1, &[0.5, 0.2, 0.2, 0.9]), row(2, &[0.6, 0.5, 0.4, 0.3]));
             assert_eq!(overfits.ranked, Some((2, value)));
             assert_eq!(overfits.best, Some((2, value)), "also of jobs whose row does not say it");
-            assert!(ranking.place(&overfits) > ranking.place(&learns));
+            assert!(ranking.rank(&overfits) > ranking.rank(&learns));
             for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 let begins_badly = row(3, &[bad, 0.4]);
                 assert_eq!(begins_badly.ranked.map(|(epoch, _)| epoch), Some(2), "{bad}");
@@ -270,6 +270,6 @@ mod tests {
     fn a_metric_that_never_came_in_ranks_nothing() {
         let ranking = ranking("f1", Goal::Maximize, MetricUse::Last);
         let job = Job { state: Some(JobState::Done), metrics: MetricRow::new(&[0.5, 0.5]), ..Job::default() };
-        assert!(!ranking.place(&JobRow::new(&job, &[], &ranking)).is_candidate());
+        assert!(!ranking.rank(&JobRow::new(&job, &[], &ranking)).is_candidate());
     }
 }

@@ -84,7 +84,8 @@ pub struct Metric {
     pub used: &'static str,
 }
 
-/// What the workers found in a data set: the fields of [`DatasetSummary`], all of which are there.
+/// What the workers found in a data set. A type of its own, as scripts read it: all keys are always there, while the
+/// [`DatasetSummary`] that trainers send and the store keeps leaves out what is empty.
 #[derive(Debug, Clone, Serialize)]
 pub struct Dataset {
     pub content_hash: String,
@@ -280,7 +281,7 @@ impl Sweep {
     pub fn whole(sweep: &model::Sweep) -> Self {
         let images = sweep.dataset.as_ref().map_or(0, |set| set.train_images.saturating_add(set.val_images));
         let details = SweepDetails {
-            dataset: sweep.dataset.as_ref().map(Dataset::new),
+            dataset: sweep.dataset.clone().map(Dataset::from),
             images: Some(images).filter(|images| *images > 0),
             waiting: sweep.waiting.clone(),
             specification: sweep.specification.clone(),
@@ -300,20 +301,32 @@ fn weights(sweep: &model::Sweep) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-impl Dataset {
-    fn new(found: &DatasetSummary) -> Self {
-        let found = found.clone();
+impl From<DatasetSummary> for Dataset {
+    fn from(found: DatasetSummary) -> Self {
+        let DatasetSummary {
+            content_hash,
+            classes,
+            train_images,
+            val_images,
+            skipped,
+            skipped_count,
+            train_by_class,
+            val_by_class,
+            left_out,
+            validation,
+        } = found;
+        let validation = Some(validation).filter(|validation| !validation.is_empty());
         Self {
-            content_hash: found.content_hash,
-            classes: found.classes,
-            train_images: found.train_images,
-            val_images: found.val_images,
-            skipped: found.skipped,
-            skipped_count: found.skipped_count,
-            train_by_class: found.train_by_class,
-            val_by_class: found.val_by_class,
-            validation: Some(found.validation).filter(|validation| !validation.is_empty()),
-            left_out: found.left_out,
+            content_hash,
+            classes,
+            train_images,
+            val_images,
+            skipped,
+            skipped_count,
+            train_by_class,
+            val_by_class,
+            validation,
+            left_out,
         }
     }
 }

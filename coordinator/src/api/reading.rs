@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_bounded_and_the_rest_is_told_when_to_try_again() {
+    fn what_waits_is_bounded_and_the_rest_hears_when_to_try_again() {
         let reading = Reading::default();
         let mut admitted = Vec::new();
         let refused = loop {

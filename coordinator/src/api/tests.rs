@@ -126,7 +126,7 @@ async fn served(records: impl IntoIterator<Item = Record>) -> Served {
     Served { api: Api::new(leadership, store, Some(artifacts), TaskTracker::new()), lists, folder }
 }
 
-/// An attempt with so many epochs.
+/// An attempt with this number of epochs.
 fn attempt(job: u64, attempt: u32, epochs: u32) -> Vec<Record> {
     let key = AttemptKey::new(1, job, attempt);
     let granted = Record::AttemptGranted {
@@ -359,7 +359,7 @@ async fn weights_whose_file_was_corrupted_at_their_worker_are_not_awaited_any_mo
 }
 
 #[tokio::test]
-async fn so_many_files_are_sent_at_a_time() {
+async fn only_a_bounded_number_of_files_is_sent_at_a_time() {
     let content = vec![7; 1 << 20];
     let file = WeightsFile { bytes: 1 << 20, blake3: blake3::hash(&content).to_hex().to_string() };
     let served = served(done_with(WeightsState::Kept, &file)).await;

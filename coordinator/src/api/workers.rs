@@ -128,7 +128,7 @@ mod tests {
             let (leadership, name) = (leadership.clone(), name.clone());
             tokio::spawn(async move { drain(&leadership, Issuer::local(), name, CONFIRMED_WITHIN).await })
         };
-        // It reads what it was told, and says that it leaves.
+        // It reads the order, and says that it leaves.
         let is_drain = |message: &ToWorker| matches!(message, ToWorker::Drain { .. });
         loop {
             match poll_fn(|context| inbox.poll_recv(context)).await {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drain_that_a_new_coordinator_knows_nothing_of_is_not_told_as_done() {
+    async fn a_drain_that_a_new_coordinator_knows_nothing_of_is_not_reported_as_done() {
         let (store, _folder) = leader::store().await;
         let before = leader::driver(&store).await;
         let (leadership, session) = (leader::led_by(&before), SessionId(1));

@@ -19,6 +19,7 @@ use std::{
 use domain::record::WeightsFile;
 use engine::WeightsNames;
 use futures_util::stream::BoxStream;
+use storage::LOCATIONS;
 use terms::snapshot::{
     ContentHash, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX, SNAPSHOT_PIECES_MAX, SnapshotId,
 };
@@ -30,7 +31,7 @@ use self::{
     parts::{Part, Parts},
     place::{Place, blocking},
 };
-use crate::told::Told;
+use crate::logged::Logged;
 
 /// Longest file, in bytes: the weights of SimpleCNN at its largest images have half of it.
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
@@ -44,10 +45,7 @@ const CALLS_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The URL is invalid.
-    #[error(
-        "cannot keep weights in {url}: {reason}; give --artifacts a folder, or a URL such as file:///mnt/shared, \
-         s3://bucket/folder, gs://bucket/folder or az://container/folder"
-    )]
+    #[error("cannot keep weights in {url}: {reason}; give --artifacts {LOCATIONS}")]
     Url {
         url: String,
         /// What is wrong with it.
@@ -133,7 +131,7 @@ pub struct Artifacts {
     /// Permits for calls that work on a file.
     calls: Semaphore,
     /// What was logged since the place last accepted something.
-    told: Mutex<Told>,
+    logged: Mutex<Logged>,
     /// Held while a file has its name and is not recorded yet, so that it does not count as a leftover.
     recording: RwLock<()>,
 }
@@ -149,7 +147,7 @@ impl Artifacts {
             place,
             parts: Arc::new(Parts::new(staging)),
             calls: Semaphore::new(CALLS_MAX),
-            told: Mutex::default(),
+            logged: Mutex::default(),
             recording: RwLock::default(),
         })
     }
@@ -220,17 +218,17 @@ impl Artifacts {
 
     /// Logs that the place cannot accept a file at the moment, once per reason; its worker offers it again.
     pub fn failed(&self, error: &ArtifactError) {
-        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_new(&error.to_string()) {
+        if self.logged.lock().unwrap_or_else(PoisonError::into_inner).is_new(&error.to_string()) {
             tracing::error!("{error}; what is offered waits at its worker and is offered again");
         }
     }
 
     /// Notes that the place accepts files.
     fn works(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !told.is_empty() {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if !logged.is_empty() {
             tracing::info!("weights can be kept again");
-            told.clear();
+            logged.clear();
         }
     }
 

@@ -31,7 +31,7 @@ const EXTENSION: &str = "part";
 #[derive(Debug)]
 pub(super) enum Staging {
     /// Next to their final place: the next process continues with what is there.
-    Beside(PathBuf),
+    NextTo(PathBuf),
     /// In a temporary folder of this process.
     Own(Mutex<HeldFolder>),
 }
@@ -44,7 +44,7 @@ impl Staging {
     /// The folder. A temporary one is created again if someone removed it: systems do that with what seems unused.
     pub(super) fn folder(&self) -> io::Result<PathBuf> {
         match self {
-            Self::Beside(folder) => Ok(folder.clone()),
+            Self::NextTo(folder) => Ok(folder.clone()),
             Self::Own(held) => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 if !held.is_there() {

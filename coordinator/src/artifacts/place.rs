@@ -11,11 +11,8 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem,
-    path::Path as Name,
-};
-use url::Url;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, path::Path as Name};
+use storage::{EmptyFolders, Storage, make_folders, sync_folder};
 
 use super::{
     ArtifactError,
@@ -53,38 +50,22 @@ impl Place {
     /// The place that `location` names, a folder or a URL, and where files for it are assembled. Credentials come from
     /// the cloud's own environment variables.
     pub(super) fn open(location: &str) -> Result<(Self, Staging), ArtifactError> {
-        let wrong = |reason: String| ArtifactError::Url { url: location.to_owned(), reason };
-        let folder = match location.split_once("://") {
-            None if location.is_empty() => return Err(wrong("it is empty".into())),
-            None => Some(PathBuf::from(location)),
-            Some(("file", _)) => {
-                let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-                Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
+        let opened = Storage::open(location, EmptyFolders::Kept).map_err(|error| match error {
+            storage::OpenError::Location(reason) => ArtifactError::Url { url: location.to_owned(), reason },
+            storage::OpenError::Folder { folder, source } => ArtifactError::Folder { folder, source },
+        });
+        let Storage { store, root, folder } = opened?;
+        let staging = match &folder {
+            Some(folder) => {
+                let staging = folder.join(STAGING);
+                let made = make_folders(&staging);
+                made.map_err(|source| ArtifactError::Folder { folder: folder.clone(), source })?;
+                Staging::NextTo(staging)
             }
-            Some(_) => None,
+            None => Staging::own()
+                .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?,
         };
-        if let Some(folder) = folder {
-            return Self::in_folder(&folder).map_err(|source| ArtifactError::Folder { folder, source });
-        }
-        let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-        // The clouds' clients and tonic share one implementation of TLS, which is set once.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, root) =
-            object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-        let staging = Staging::own()
-            .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?;
-        Ok((Self { store: Arc::from(store), root, folder: None }, staging))
-    }
-
-    fn in_folder(folder: &Path) -> std::io::Result<(Self, Staging)> {
-        let folder = std::path::absolute(folder)?;
-        let staging = folder.join(STAGING);
-        make_folders(&staging)?;
-        let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
-        let store = store.with_fsync(true).with_automatic_cleanup(false);
-        let place = Self { store: Arc::new(store), root: Name::default(), folder: Some(folder) };
-        Ok((place, Staging::Beside(staging)))
+        Ok((Self { store, root, folder }, staging))
     }
 
     /// Whether it is a folder, where one file may be unreadable while others are not.
@@ -255,26 +236,6 @@ fn give_name(staged: &Path, root: &Path, target: &Path) -> std::io::Result<()> {
     fs::rename(staged, target)?;
     // Syncs the names of the file and of its folders, which this or an earlier call has made.
     parent.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(sync_folder)
-}
-
-/// Creates a folder and those above it that are missing, so that they survive a power cut.
-fn make_folders(folder: &Path) -> std::io::Result<()> {
-    let made: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
-    fs::create_dir_all(folder)?;
-    made.into_iter().filter_map(Path::parent).try_for_each(sync_folder)?;
-    // An earlier process may have made them without coming this far. Someone else's folder may be closed to us.
-    for above in folder.ancestors().skip(1).take(2) {
-        match sync_folder(above) {
-            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Syncs the names in a folder to disk.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Runs file operations that may take a while.

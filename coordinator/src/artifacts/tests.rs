@@ -84,7 +84,7 @@ async fn no_more_files_are_begun_than_may_be_on_their_way() {
 }
 
 #[tokio::test]
-async fn a_part_that_nobody_brings_more_of_gives_way_to_a_new_one() {
+async fn a_part_that_no_one_brings_more_of_gives_way_to_a_new_one() {
     let (folder, artifacts) = artifacts();
     let file = described(&content(10));
     let part = |name: &str| folder.path().join(format!("incoming/1-9_{name}.part"));

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn no_facts_are_beside_weights_that_they_do_not_describe_also_where_it_is_cut_off() {
+    fn no_facts_are_next_to_weights_that_they_do_not_describe_also_where_it_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
         let both = || (read(MODEL_FILE).unwrap(), read(FACTS_FILE));

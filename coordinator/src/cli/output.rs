@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_utc() {
+    fn times_are_written_in_utc() {
         assert_eq!(Cell::Time(1_700_000_000_000).display(), "2023-11-14T22:13:20Z");
         assert_eq!(Cell::Time(u64::MAX).display(), "9999-12-31T23:59:59Z");
     }

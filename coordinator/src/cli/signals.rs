@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_that_is_told_in_several_ways_counts_once() {
+    fn a_request_that_arrives_in_several_ways_counts_once() {
         let (mut first, begin) = (FirstRequest::default(), Instant::now());
         let mut counts = |milliseconds| first.counts(begin + Duration::from_millis(milliseconds));
         assert_eq!([0, 1, 5, 2_000].map(&mut counts), [true, false, false, false]);

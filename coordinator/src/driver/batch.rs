@@ -9,7 +9,7 @@ use terms::SweepId;
 #[cfg(feature = "mutants")]
 use engine::mutants::{self, Mutant};
 
-/// What no one has been told yet. `W` is a caller with the answer.
+/// What no one knows of yet. `W` is a caller with the answer.
 #[derive(Debug)]
 pub struct Batch<W> {
     inputs: usize,
@@ -22,13 +22,13 @@ pub struct Batch<W> {
     early_answered: Vec<W>,
 }
 
-/// What may be told.
+/// What may be reported now.
 #[derive(Debug)]
 pub struct Released<W> {
     /// What leaves, in this order.
     pub deliveries: Vec<Delivery>,
     /// What the engine hears once these have left; nothing where no worker waits for any of them.
-    pub told: Option<Event>,
+    pub delivered: Option<Event>,
     /// What watchers receive, in this order.
     pub observed: Vec<(SweepId, Observation)>,
     /// Callers that can be answered.
@@ -136,7 +136,7 @@ impl<W> Batch<W> {
 /// What is for one worker leaves together: its messages in their order, then one acknowledgement, which stands for all
 /// before it.
 fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
-    let mut released = Released { deliveries: Vec::new(), told: None, observed: Vec::new(), answered };
+    let mut released = Released { deliveries: Vec::new(), delivered: None, observed: Vec::new(), answered };
     let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
     let mut messages: BTreeMap<SessionId, (Vec<ToWorker>, u64)> = BTreeMap::new();
     for effect in effects {
@@ -163,7 +163,7 @@ fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
     }
     released.deliveries.extend(messages.into_iter().map(|(session, said)| together(session, said)));
     if !granted.is_empty() || !welcomed.is_empty() {
-        released.told = Some(Event::Told { granted, welcomed });
+        released.delivered = Some(Event::Delivered { granted, welcomed });
     }
     released
 }

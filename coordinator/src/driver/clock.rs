@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_loses_a_lease_whose_words_wait_to_be_read() {
+    fn no_worker_loses_a_lease_while_its_messages_wait_to_be_read() {
         let longest = unheard(100).into_iter().max().unwrap();
         assert!(longest <= 1_000, "a worker that always spoke was not heard for {longest} ms");
     }

@@ -2,12 +2,12 @@
 
 use store::StoreError;
 
-use crate::told::Told;
+use crate::logged::Logged;
 
 /// What was logged since the last commit that found room.
 #[derive(Debug, Default)]
 pub(super) struct DiskLog {
-    told: Told,
+    logged: Logged,
     /// Commits found no room though there seemed to be some: then only a commit shows that there is.
     seemed_roomy: bool,
 }
@@ -20,11 +20,11 @@ impl DiskLog {
                 if std::mem::take(&mut self.seemed_roomy) {
                     tracing::info!("the disk of the store has room again");
                 }
-                self.told.clear();
+                self.logged.clear();
             }
             Err(error @ StoreError::Full(_)) => {
-                self.seemed_roomy |= !self.told.is_empty();
-                if self.told.is_new(&error.to_string()) {
+                self.seemed_roomy |= !self.logged.is_empty();
+                if self.logged.is_new(&error.to_string()) {
                     tracing::error!("{error}; submissions and events are refused until there is room");
                 }
             }

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_be_refused_ends_the_driver() {
+    fn what_no_caller_can_be_refused_ends_the_driver() {
         let mut inputs = waiting([Event::Tick]);
         assert!(inputs.next().is_some());
         assert!(inputs.refused(&mut Refusals::default(), "too much").is_err());

@@ -158,7 +158,7 @@ pub struct Pipeline<A, C = Engine> {
     /// Streams that were given up since the last poll.
     given_up: Vec<SessionId>,
     /// What the engine hears once the last release has left.
-    told: Option<Event>,
+    delivered: Option<Event>,
     refusals: Refusals,
     actions: VecDeque<Action<A>>,
 }
@@ -174,7 +174,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
             is_committing: false,
             tick_is_due: false,
             given_up: Vec::new(),
-            told: None,
+            delivered: None,
             refusals: Refusals::default(),
             actions: VecDeque::new(),
         }
@@ -249,9 +249,9 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
         if matches!(self.state, State::Restoring(_)) {
             return None;
         }
-        if let Some(told) = self.told.take() {
+        if let Some(delivered) = self.delivered.take() {
             let now = self.now(moment);
-            self.hear(now, told);
+            self.hear(now, delivered);
         }
         for session in std::mem::take(&mut self.given_up) {
             let now = self.now(moment);
@@ -305,7 +305,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
         let State::Restoring(then) = std::mem::replace(&mut self.state, State::Normal) else { return };
         self.core = core;
         self.given_up.clear();
-        self.told = None;
+        self.delivered = None;
         match then {
             Then::Normal => self.actions.push_back(Action::CloseSessions(Closing::Again)),
             Then::OneByOne(one_by_one) => {
@@ -337,7 +337,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
     /// An action on its way out. What a release tells is only heard by the engine at the next poll, when it has left.
     fn leaves(&mut self, mut action: Action<A>) -> Action<A> {
         if let Action::Release(released) = &mut action {
-            self.told = released.told.take();
+            self.delivered = released.delivered.take();
         }
         action
     }

@@ -171,7 +171,7 @@ fn waits(answers: &mut [Answer]) -> bool {
 }
 
 #[tokio::test]
-async fn what_comes_in_during_a_commit_shares_the_next_and_is_told_after_it() {
+async fn what_comes_in_during_a_commit_shares_the_next_and_is_answered_after_it() {
     let mut driven = Driven::start().await;
     let mut first = driven.ask([Brought::Submission]).await;
     assert_eq!(driven.begun.recv().await, Some(1));

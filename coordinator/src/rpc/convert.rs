@@ -13,7 +13,7 @@ use domain::record::WeightsFile;
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use terms::{
-    EpochReport, LOG_LINES_MAX, Outcome, TEXT_CHARACTERS_MAX,
+    EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX,
     manifest::{Described, builtins_described},
 };
 use tonic::Status;
@@ -181,10 +181,9 @@ pub fn event(session: SessionId, running_max: usize, wire: v1::WorkerMessage) ->
             )))
         }
         Some(Message::Heartbeat(beat)) => {
-            let running = beat.running.into_iter().filter_map(|progress| {
-                let fraction =
-                    if progress.fraction.is_finite() { progress.fraction.clamp(0.0, 1.0) } else { 0.0 };
-                Some(Heartbeat { attempt: progress.attempt?.into(), epoch: progress.epoch, fraction })
+            let running = beat.running.into_iter().filter_map(|beat| {
+                let progress = Progress::reported(beat.epoch, beat.fraction);
+                Some(Heartbeat { attempt: beat.attempt?.into(), progress })
             });
             Ok(Event::Heartbeat { session, running: running.collect() })
         }
@@ -211,7 +210,7 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
         },
         Some(Event::Epoch(record)) => epoch(record),
         Some(Event::Ended(ended)) => AttemptEvent::Ended {
-            // One that a later version knows: no more than that it did not succeed can be told.
+            // One that a later version knows: only that it did not succeed is known.
             outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
             reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
             log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),

@@ -60,7 +60,7 @@ fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
 }
 
 #[test]
-fn of_a_data_set_so_many_names_are_kept() {
+fn of_a_data_set_a_bounded_number_of_names_is_kept() {
     let found = |classes, skipped| {
         let examples = (0..1_000).map(|_| "n".repeat(3_000)).collect();
         let left_out = v1::LeftOut { reason: "r".repeat(3_000), examples, ..v1::LeftOut::default() };

@@ -180,7 +180,7 @@ struct Said {
     _gone: DropGuard,
 }
 
-/// Whether a worker can still be told anything. Where not, nothing that it says is answered, so that nothing is listened
+/// Whether anything can still be sent to a worker. Where not, nothing that it says is answered, so that nothing is listened
 /// to either: it has to connect again.
 struct Reader {
     inbox: Inbox,

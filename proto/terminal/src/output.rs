@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_printed_once() {
         let cause = io::Error::other("the disk is full");
         let outer =
             anyhow::Error::from(cause).context("cannot write a: the disk is full").context("no report");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_left_is_told_from_a_full_disk() {
+    fn a_reader_that_has_left_is_distinguished_from_a_full_disk() {
         let error = |kind| OutputError::from(io::Error::from(kind));
         assert!(matches!(error(io::ErrorKind::BrokenPipe), OutputError::Closed));
         assert!(matches!(error(io::ErrorKind::StorageFull), OutputError::Failed(_)));

@@ -4,11 +4,13 @@
 
 mod address;
 mod bounds;
+pub mod command;
 mod dataset;
 mod ids;
 pub mod manifest;
 pub mod metrics;
 mod parameter;
+mod progress;
 pub mod snapshot;
 mod state;
 
@@ -23,6 +25,7 @@ pub use metrics::{
     MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
 };
 pub use parameter::{ParameterMap, ParameterValue};
+pub use progress::Progress;
 pub use state::{AttemptState, JobState, Outcome, SweepState};
 /// `JobState::VARIANTS` and the like.
 pub use strum::VariantArray;

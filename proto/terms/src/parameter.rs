@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_looks_like_a_number_or_a_word_is_told_from_it() {
+    fn a_text_that_looks_like_a_number_or_a_word_is_distinguished_from_it() {
         for (value, written) in [
             (ParameterValue::Text("32".into()), "`\"32\"` (text)"),
             (ParameterValue::Text("true".into()), "`\"true\"` (text)"),

@@ -1,14 +1,14 @@
-//! Workers that are told to leave, as when a node is taken away.
+//! Workers that are asked to leave, as when a node is taken away.
 
 use std::collections::BTreeMap;
 
 use super::{WORKERS, check, check_database, light, listen, parameters};
 use crate::{Cluster, Random, Worker, terminate};
 
-/// Results of workers that were told to leave.
+/// Results of workers that were asked to leave.
 #[derive(Debug)]
 pub struct Leavings {
-    /// How often one was told to.
+    /// How often one was asked to.
     pub rounds: u32,
     /// Attempts that were handed back; none was charged.
     pub handed_back: u64,

@@ -125,7 +125,7 @@ fn check(results: &[(v1::Job, Vec<v1::EpochRow>)], jobs: u64, told: &BTreeMap<(u
         }
     }
     for (epoch, numbers) in told {
-        assert_eq!(kept.get(epoch), Some(numbers), "told of, but not there: {epoch:?}");
+        assert_eq!(kept.get(epoch), Some(numbers), "reported, but not there: {epoch:?}");
     }
 }
 

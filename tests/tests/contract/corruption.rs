@@ -3,7 +3,7 @@
 use super::{agreement::commits, *};
 
 #[tokio::test]
-async fn a_corrupt_row_is_told_with_what_helps_for_its_store() {
+async fn a_corrupt_row_is_reported_with_what_helps_for_its_store() {
     for place in places() {
         let store = place.open().await;
         store.commit(&[submitted(1, ""), granted(1, 1)]).await.unwrap();

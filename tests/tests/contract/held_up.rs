@@ -15,7 +15,7 @@ async fn who_keeps_others_from_leading_is_named() {
     let database = name_of(&url);
     let holder = {
         let database = database.clone();
-        // It ends when it is told to.
+        // It ends when it is asked to.
         let hold = "BEGIN; SELECT epoch FROM leader FOR KEY SHARE; SELECT pg_sleep(120)";
         thread::spawn(move || std::panic::catch_unwind(|| server.psql(&database, hold)))
     };
@@ -33,6 +33,6 @@ async fn who_keeps_others_from_leading_is_named() {
     let said = error.to_string();
     assert!(said.contains(&format!("process {pid}, since 20")) && said.contains("kill -CONT"), "{said}");
     assert!(error.is_passing());
-    assert!(holder.join().unwrap().is_err(), "it was told to end");
+    assert!(holder.join().unwrap().is_err(), "it was asked to end");
     store.lead("http://here", &|leader| panic!("{leader} leads")).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A coordinator on a shared database, and the address of the leader that it was told.
+/// A coordinator on a shared database, and the address of the leader that it heard.
 async fn contender(
     url: &str,
     address: &'static str,

@@ -50,7 +50,7 @@ async fn databases_say_what_is_wrong_with_them_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_make_tables_is_told_so() {
+async fn a_user_who_may_not_make_tables_reads_that() {
     let Some(server) = Postgres::shared() else { return };
     let url = server.database();
     server.psql("postgres", "CREATE ROLE guest LOGIN");
@@ -60,7 +60,7 @@ async fn a_user_who_may_not_make_tables_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told() {
+async fn a_wrong_password_is_reported() {
     let Some(server) = Postgres::shared() else { return };
     let url = server.database();
     server.psql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'");

@@ -25,7 +25,7 @@ async fn workers_that_stand_still_past_their_lease_are_fenced() {
 }
 
 #[tokio::test]
-async fn workers_that_are_told_to_leave_are_charged_nothing() {
+async fn workers_that_are_asked_to_leave_are_charged_nothing() {
     let account = leavings(8, 1).await;
     assert!(account.handed_back > 0, "{account:?}");
 }

@@ -151,7 +151,7 @@ fn on_a_terminal(cluster: &Cluster, arguments: &str, typed: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_person_is_asked_before_a_sweep_is_ended_and_told_what_takes_it_up_again() {
+async fn a_person_is_asked_before_a_sweep_is_ended_and_reads_how_to_resume_it() {
     let cluster = Cluster::start(ClusterOptions::default());
     for _ in 0..4 {
         cluster.submit("{seed: {values: [1, 2]}}").await;

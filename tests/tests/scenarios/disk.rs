@@ -155,7 +155,7 @@ async fn whose_database_is_corrupt_are_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_told() {
+async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_reported() {
     let inject = "inject=fsync,fdatasync:error=EIO:when=25+";
     let Some((_trace, mut cluster)) = traced(&["-e", "trace=fsync,fdatasync", "-e", inject]) else { return };
     let mut acknowledged = Vec::new();
@@ -167,12 +167,12 @@ async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_told
     assert_eq!(cluster.coordinator.wait(), Some(1));
     cluster.start_plain_coordinator();
     let kept = listed(&cluster).await;
-    assert_eq!(&kept[..acknowledged.len()], acknowledged, "what was told is there");
+    assert_eq!(&kept[..acknowledged.len()], acknowledged, "what was reported is there");
     assert!(kept.len() <= acknowledged.len() + 1, "at most the one that was not answered");
 }
 
 #[tokio::test]
-async fn have_every_record_before_anybody_is_told() {
+async fn have_every_record_before_anyone_hears_of_it() {
     let calls = "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg";
     let Some((folder, mut cluster)) = traced(&["-e", calls]) else { return };
     let mut client = cluster.client().await;

@@ -1,4 +1,4 @@
-//! Trainers that crash, workers that are told to leave.
+//! Trainers that crash, workers that are asked to leave.
 
 use std::{
     ffi::OsStr,
@@ -113,7 +113,7 @@ async fn listed(cluster: &Cluster, sweep_id: u64, states: &[JobState]) -> Vec<u6
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_leave_finishes_or_hands_back() {
+async fn a_worker_that_is_asked_to_leave_finishes_or_hands_back() {
     let worker = vec!["--grace".to_owned(), "0s".to_owned()];
     let cluster = Cluster::start(ClusterOptions { worker, ..ClusterOptions::default() });
     let one = cluster.worker("one");
@@ -293,7 +293,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
 }
 
 #[test]
-fn programs_whose_log_nobody_reads_any_more_end_when_they_are_told_to() {
+fn programs_whose_log_no_one_reads_any_more_end_when_they_are_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = std::process::Command::new(program("sweep-worker"));
     worker

@@ -87,7 +87,7 @@ async fn a_leader_that_stood_still_is_replaced_and_finds_that_it_does_not_lead()
 }
 
 #[tokio::test]
-async fn a_leader_that_is_told_to_leave_hands_over() {
+async fn a_leader_that_is_asked_to_leave_hands_over() {
     let Some((mut cluster, other)) = pair() else { return };
     let _workers = [cluster.worker("one"), cluster.worker("two")];
     let sweep = submit(&cluster).await;
@@ -99,7 +99,7 @@ async fn a_leader_that_is_told_to_leave_hands_over() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_told_to_leave_lays_the_lead_down_before_its_streams_have_ended() {
+async fn a_leader_that_is_asked_to_leave_hands_over_before_its_streams_have_ended() {
     let Some((mut cluster, other)) = pair() else { return };
     // A health check keeps a stream open until it is cut off.
     let channel = cluster.coordinator.channel().await;

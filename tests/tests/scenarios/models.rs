@@ -171,7 +171,7 @@ async fn jobs_of_a_model_go_to_the_workers_whose_trainer_has_it_and_the_sweep_sa
     cluster.watch(2).await.until_end().await;
     drop((plain, wide));
 
-    // Nor does what a sweep had: it is stored with it, also where nobody has the model any more.
+    // Nor does what a sweep had: it is stored with it, also where no one has the model any more.
     cluster.replace_coordinator();
     printed(&cluster, &["submit", &second]);
     let wrong = written(&folder, "wrong.yaml", &GRID.replace("0.25", "2.5"));

@@ -57,7 +57,7 @@ async fn give_each_job_its_numbers_and_say_how_many_there_were() {
 }
 
 #[tokio::test]
-async fn go_on_in_halves_from_their_checkpoints_when_their_trainer_is_killed_and_nobody_is_charged() {
+async fn go_on_in_halves_from_their_checkpoints_when_their_trainer_is_killed_and_no_job_is_charged() {
     let cluster = Cluster::start(packing());
     let worker = cluster.worker("one");
     let sweep = cluster.submit(&format!("{PACKABLE}\nexecution: {{attempts_max: 1}}")).await;

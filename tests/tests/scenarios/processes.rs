@@ -16,7 +16,7 @@ use tests::{
 
 use crate::completion::{assert_counted, assert_whole};
 
-/// A cluster whose workers hand their jobs back at once when they are told to leave, with this trainer.
+/// A cluster whose workers hand their jobs back at once when they are asked to leave, with this trainer.
 fn cluster(trainer: Option<String>, more: &[&str]) -> Cluster {
     let trainer = trainer.into_iter().flat_map(|command| ["--trainer".to_owned(), command]);
     let more = more.iter().map(|argument| (*argument).to_owned());

@@ -44,7 +44,7 @@ fn rates(count: u32) -> String {
 }
 
 #[tokio::test]
-async fn whose_keys_look_alike_are_told_apart_or_refused_also_after_a_restart() {
+async fn whose_keys_look_alike_are_distinguished_or_refused_also_after_a_restart() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     for round in 0..2 {
         let mut client = cluster.client().await;
@@ -63,7 +63,7 @@ async fn whose_keys_look_alike_are_told_apart_or_refused_also_after_a_restart() 
 }
 
 #[tokio::test]
-async fn that_take_long_to_read_hold_up_nobody_else_and_cost_no_lease() {
+async fn that_take_long_to_read_hold_up_no_one_else_and_cost_no_lease() {
     const CALLS: usize = 700;
     const EPOCHS: u32 = 60;
     let cluster = Cluster::start(ClusterOptions { lease: "5s", ..chaos::light(100) });

@@ -299,7 +299,7 @@ fn a_folder_with_what_another_sweep_left_is_refused_before_anything_is_trained()
 }
 
 #[test]
-fn weights_that_cannot_be_read_cost_nobody_the_report() {
+fn weights_that_cannot_be_read_do_not_cost_the_report() {
     let folder = tempfile::tempdir().unwrap();
     let parameters = "{epochs: {value: 1}}";
     assert!(command(folder.path(), parameters).output().unwrap().status.success());

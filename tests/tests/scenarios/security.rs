@@ -177,7 +177,7 @@ async fn who_has_no_token_and_answers_pings_locks_no_one_out() {
 }
 
 #[tokio::test]
-async fn who_was_let_in_gives_way_to_nobody() {
+async fn who_was_let_in_is_not_replaced() {
     let cluster = Cluster::start(ClusterOptions { through: few_descriptors(), ..ClusterOptions::default() });
     let mut client = cluster.client().await;
     let sweep = cluster.submit("{epochs: {value: 1}}").await;

@@ -52,7 +52,7 @@ async fn listen(cluster: &Cluster) -> tonic::Streaming<tonic_health::pb::HealthC
 }
 
 #[tokio::test]
-async fn a_stop_that_is_told_twice_in_a_row_is_one_in_order() {
+async fn a_stop_that_is_asked_for_twice_in_a_row_is_an_orderly_one() {
     let mut cluster = Cluster::start(ClusterOptions::default());
     let _open = listen(&cluster).await;
     for _ in 0..3 {

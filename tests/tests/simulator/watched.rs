@@ -43,7 +43,7 @@ struct Opened {
 impl Core for Watched {
     fn hear(&mut self, now: Now, event: Event) -> Output {
         let lease_ms = now.monotonic_ms;
-        if let Event::Told { granted, welcomed } = &event {
+        if let Event::Delivered { granted, welcomed } = &event {
             self.told(lease_ms, granted, welcomed);
         }
         let named = self.named(&event);

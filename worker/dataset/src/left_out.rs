@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use terms::LeftOut;
 
-/// Most reasons that are told apart; further file endings are counted together.
+/// Most reasons that are distinguished; further file endings are counted together.
 const REASONS_MAX: usize = 24;
 /// Examples listed for each reason.
 const EXAMPLES_MAX: usize = 3;
 /// Longest example, in characters.
 const EXAMPLE_CHARACTERS_MAX: usize = 100;
-/// Longest file ending that is told apart, in bytes.
+/// Longest file ending that is distinguished, in bytes.
 const ENDING_BYTES_MAX: usize = 12;
 
 /// Why something is not used.

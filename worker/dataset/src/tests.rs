@@ -207,7 +207,7 @@ fn pictures_keep_their_order_whichever_thread_is_done_first() {
 }
 
 #[test]
-fn what_is_no_data_set_is_told_apart() {
+fn what_is_no_data_set_is_named_for_what_it_is() {
     let world = World::new();
     assert!(matches!(world.prepare(&world.path("nowhere")), Err(DataError::Missing { .. })));
     fs::create_dir(world.path("empty")).unwrap();
@@ -363,7 +363,7 @@ fn what_operating_systems_and_storage_boxes_leave_is_passed_over() {
 }
 
 #[test]
-fn a_file_that_is_no_archive_is_told_by_what_it_is() {
+fn a_file_that_is_no_archive_is_named_for_what_it_is() {
     let world = World::new();
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");

@@ -13,7 +13,8 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn signal_name(number: i32) -> String {
+/// The name of a signal, with what it often means.
+pub fn signal_name(number: i32) -> String {
     let known = [
         (Signal::KILL, "SIGKILL (out of memory?)"),
         (Signal::SEGV, "SIGSEGV (a crash in native code)"),
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_and_signals_are_told_apart() {
+    fn codes_and_signals_are_distinguished() {
         for (raw, part) in
             [(1 << 8, "exit status 1"), (9, "out of memory"), (25, "SIGXFSZ"), (50, "signal 50")]
         {

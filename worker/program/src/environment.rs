@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_told_its_job_and_not_the_workers_secrets() {
+    fn a_program_receives_its_job_and_not_the_workers_secrets() {
         let inherited = [("SWEEP_TOKEN", "secret"), ("HOME", "/me"), ("PYTHONPATH", "/mine")];
         let variables = made(&inherited, &[("LEVEL", "3"), ("OMP_NUM_THREADS", "1")], "cpu").unwrap();
         for (name, expected) in [

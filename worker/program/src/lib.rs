@@ -38,6 +38,8 @@ mod scratch;
 mod session;
 mod start;
 
+pub use ending::signal_name;
+
 use std::{
     io::{BufReader, stdin, stdout},
     path::PathBuf,

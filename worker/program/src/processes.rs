@@ -25,10 +25,10 @@ const LEAVING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 pub enum Role {
     /// A trainer of this project: it leaves signals that ask to leave to its parent, and dies with it.
     Trainer,
-    /// The keeper of somebody else's trainer (`containment`): it leaves them to its parent, too, but outlives it for as
+    /// The keeper of someone else's trainer (`containment`): it leaves them to its parent, too, but outlives it for as
     /// long as it takes to end what it keeps.
     Keeper,
-    /// Somebody else's program: signals do what it wants, and it dies with its parent.
+    /// Someone else's program: signals do what it wants, and it dies with its parent.
     Program,
 }
 

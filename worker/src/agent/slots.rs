@@ -1,5 +1,5 @@
 //! The slots of this machine: one task each, which starts its trainer ahead or when the first job comes, passes lines
-//! on, and tells of its end. A trainer that ended is started again by the next job.
+//! on, and reports its end. A trainer that ended is started again by the next job.
 
 use std::{process::ExitStatus, sync::Arc, time::Duration};
 
@@ -271,7 +271,7 @@ impl SlotTask {
         }
     }
 
-    /// Waits a moment where the trainer was asked to leave by somebody who may have asked this worker, too: its jobs did
+    /// Waits a moment where the trainer was asked to leave by someone who may have asked this worker, too: its jobs did
     /// nothing wrong then, which the session must know before it hears of the end.
     async fn let_leaving_be_heard(&mut self, status: &std::io::Result<ExitStatus>) {
         if let Some(process) = self.process.in_use().filter(|process| process.was_sent_away(status)) {

@@ -52,7 +52,7 @@ fn kept(place: &Path, ending: &str) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Whether the checkpoint after so many epochs lies there, with the epoch that was reported after it.
+/// Whether the checkpoint after that many epochs lies there, with the epoch that was reported after it.
 fn is_kept(place: &Path, epochs: u32, is_before: bool) -> bool {
     let name = format!("{epochs:010}-");
     let has = |ending| {
@@ -78,7 +78,7 @@ fn one_that_is_killed_in_mid_epoch_goes_on_elsewhere_with_the_same_result() {
         let mut first = Trainer::start(Some(place.path()));
         first.train(attempt(&script, 1));
         (1..=3).for_each(|_| drop(first.until("epoch")));
-        // Checkpoints are written beside the training; a machine that fails before they are goes on from an earlier one.
+        // Checkpoints are written while the job trains; a machine that fails before they are goes on from an earlier one.
         let records = if is_before { 2 } else { 3 };
         eventually("the checkpoint is kept", || is_kept(place.path(), records, is_before));
         eventually("it hangs", || script.path().join("hangs").exists());

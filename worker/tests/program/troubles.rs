@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{Script, Trainer};
 
 #[test]
-fn garbage_on_every_channel_hurts_nobody() {
+fn garbage_on_every_channel_hurts_no_job() {
     let text = r"
 import os, socket, sys
 for stream in (1, 2):

@@ -164,11 +164,11 @@ fn check(arguments: &Arguments, data: &TrainingData) -> anyhow::Result<()> {
         );
         let mut wild = tame;
         wild[0].learning_rate = 1e38;
-        let beside = train(arguments, &wild, data)?;
+        let wild_pack = train(arguments, &wild, data)?;
         println!(
             "{size} members, the first of which diverges {}: the others have the same bits {}",
-            beside[0].is_empty(),
-            numbers(&beside) == numbers(&packed)
+            wild_pack[0].is_empty(),
+            numbers(&wild_pack) == numbers(&packed)
         );
     }
     Ok(())

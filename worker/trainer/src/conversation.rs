@@ -1,4 +1,4 @@
-//! The trainer's side of a conversation with an agent: both directions, and which jobs were told to stop.
+//! The trainer's side of a conversation with an agent: both directions, and which jobs were asked to stop.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use super::{
 pub(super) struct Conversation<'a, W> {
     pub(super) requests: &'a Receiver<Request>,
     pub(super) output: Output<W>,
-    /// Jobs of the current request that were told to stop, and whether to keep a checkpoint of them.
+    /// Jobs of the current request that were asked to stop, and whether to keep a checkpoint of them.
     pub(super) stopped: HashMap<String, bool>,
     /// The epoch of the last trained batch; 0 before any.
     pub(super) epoch: u32,

@@ -258,7 +258,7 @@ fn an_image_counts_as_right_only_with_finite_logits() {
 
 #[test]
 fn what_libtorch_refuses_is_an_error_and_no_panic() {
-    // A class that no logit exists for; memory that runs out is told the same way.
+    // A class that no logit exists for; memory that runs out is reported the same way.
     let (images, mut labels) = easy_images(8);
     labels.fill(2);
     let split = Split { train: vec![0, 1, 2, 3], validation: vec![4, 5, 6, 7] };

@@ -106,9 +106,9 @@ impl<W: Write + Send> Group<'_, '_, W> {
         policy: &mut CheckpointPolicy,
     ) -> Result<(), Trouble> {
         let mut starts = Vec::with_capacity(segment.members.len());
-        for (place, &number) in segment.members.iter().enumerate() {
+        for (index, &number) in segment.members.iter().enumerate() {
             let member = &mut members[number];
-            if let State::Waiting(snapshot) = std::mem::replace(&mut member.state, State::Training(place)) {
+            if let State::Waiting(snapshot) = std::mem::replace(&mut member.state, State::Training(index)) {
                 starts.push(Start { config: member.config, snapshot });
             }
         }
@@ -127,26 +127,26 @@ impl<W: Write + Send> Group<'_, '_, W> {
             })?;
             heard?;
             match end {
-                PackEnd::Diverged(places) => self.end_diverged(members, &mut pack, &places)?,
+                PackEnd::Diverged(indexes) => self.end_diverged(members, &mut pack, &indexes)?,
                 PackEnd::Done => self.tell_epoch(members, &pack, policy)?,
                 PackEnd::Reached | PackEnd::Stopped => {}
             }
             self.obey_stops(members, &mut pack)?;
         }
         for member in members {
-            let State::Training(place) = member.state else { continue };
+            let State::Training(index) = member.state else { continue };
             if pack.is_done() {
-                self.end_done(member, &pack, place)?;
+                self.end_done(member, &pack, index)?;
             } else {
-                member.state = State::Waiting(Some(pack.snapshot(place)?));
+                member.state = State::Waiting(Some(pack.snapshot(index)?));
             }
         }
         Ok(())
     }
 
-    /// Reports an event, and says whether a member was told to stop.
+    /// Reports an event, and says whether a member was asked to stop.
     fn hear(&mut self, members: &[Member<'_>], event: TrainingEvent) -> Result<Flow, SessionError> {
-        let place = match event {
+        let hint = match event {
             TrainingEvent::Batch { epoch, fraction } => {
                 self.conversation.epoch = epoch;
                 Some((epoch, fraction, false))
@@ -161,7 +161,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             TrainingEvent::Epoch(_) => None,
         };
         // Before the first batch, the epoch is not known: a job that continues in a validation.
-        if let Some((epoch, fraction, validating)) = place.filter(|(epoch, ..)| *epoch > 0) {
+        if let Some((epoch, fraction, validating)) = hint.filter(|(epoch, ..)| *epoch > 0) {
             self.conversation.output.hints(|| {
                 let training = members.iter().filter(|member| matches!(member.state, State::Training(_)));
                 training.map(move |member| FromTrainer::Progress {
@@ -188,8 +188,8 @@ impl<W: Write + Send> Group<'_, '_, W> {
     ) -> Result<(), Trouble> {
         let together = members.len() > 1;
         for member in members.iter_mut() {
-            let State::Training(place) = member.state else { continue };
-            let Some(record) = pack.records(place).last() else { continue };
+            let State::Training(index) = member.state else { continue };
+            let Some(record) = pack.records(index).last() else { continue };
             let EpochRecord { epoch, train_loss, val_accuracy, epoch_seconds, .. } = record;
             let (epochs, id) = (member.config.epochs, member.id());
             let whose = if together { format!("{id}: ") } else { String::new() };
@@ -198,7 +198,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
             );
             self.conversation.output.send(&line(id, *record))?;
             if pack.is_done() {
-                self.end_done(member, pack, place)?;
+                self.end_done(member, pack, index)?;
             }
         }
         if members.iter().all(Member::has_ended) {
@@ -208,15 +208,15 @@ impl<W: Write + Send> Group<'_, '_, W> {
         self.conversation.look_for_stops()?;
         let (began, mut kept) = (Instant::now(), false);
         for member in members {
-            let State::Training(place) = member.state else { continue };
-            let epochs = pack.records(place).len() as u32;
+            let State::Training(index) = member.state else { continue };
+            let epochs = pack.records(index).len() as u32;
             let is_due = |plan: &CheckpointPlan| policy.is_due(plan.every_epochs, epochs, began);
-            // A member that was told to stop keeps its own checkpoint.
+            // A member that was asked to stop keeps its own checkpoint.
             if member.request.checkpoints.as_ref().is_some_and(is_due)
                 && self.conversation.checkpoints.is_some()
                 && !self.conversation.stopped.contains_key(member.id())
             {
-                self.keep(member, &pack.snapshot(place)?)?;
+                self.keep(member, &pack.snapshot(index)?)?;
                 kept = true;
             }
         }
@@ -230,13 +230,13 @@ impl<W: Write + Send> Group<'_, '_, W> {
         &mut self,
         members: &mut [Member<'_>],
         pack: &mut Pack<'_>,
-        places: &[usize],
+        indexes: &[usize],
     ) -> Result<(), SessionError> {
         let epoch = pack.place().epoch;
         for member in members {
-            let State::Training(place) = member.state else { continue };
-            if places.contains(&place) {
-                pack.retire(place);
+            let State::Training(index) = member.state else { continue };
+            if indexes.contains(&index) {
+                pack.retire(index);
                 self.remove_checkpoints(member);
                 let reason = format!("the training loss was not finite any more in epoch {epoch}");
                 self.end_member(member, TrainerOutcome::Diverged, reason)?;
@@ -249,11 +249,11 @@ impl<W: Write + Send> Group<'_, '_, W> {
         &mut self,
         member: &mut Member<'_>,
         pack: &Pack<'_>,
-        place: usize,
+        index: usize,
     ) -> Result<(), SessionError> {
         if let Some(path) = &member.request.weights {
             // The metrics are the result: they count with or without the weights.
-            if let Err(error) = write_weights(path, member, pack, place, self.data.summary()) {
+            if let Err(error) = write_weights(path, member, pack, index, self.data.summary()) {
                 terminal::say!("the weights are lost: {error}");
             }
         }
@@ -261,7 +261,7 @@ impl<W: Write + Send> Group<'_, '_, W> {
         self.end_member(member, TrainerOutcome::Done, String::new())
     }
 
-    /// Ends the members that were told to stop, with a checkpoint if one was requested.
+    /// Ends the members that were asked to stop, with a checkpoint if one was requested.
     fn obey_stops(&mut self, members: &mut [Member<'_>], pack: &mut Pack<'_>) -> Result<(), Trouble> {
         let mut stopped = Vec::new();
         for member in members.iter_mut().filter(|member| !member.has_ended()) {
@@ -269,10 +269,10 @@ impl<W: Write + Send> Group<'_, '_, W> {
             let is_kept =
                 wanted && self.conversation.checkpoints.is_some() && member.request.checkpoints.is_some();
             let snapshot = match &mut member.state {
-                State::Training(place) => {
-                    let place = *place;
-                    pack.retire(place);
-                    is_kept.then(|| pack.snapshot(place)).transpose()?
+                State::Training(index) => {
+                    let index = *index;
+                    pack.retire(index);
+                    is_kept.then(|| pack.snapshot(index)).transpose()?
                 }
                 State::Waiting(snapshot) => snapshot.take(),
                 State::Ended => None,
@@ -369,12 +369,12 @@ fn write_weights(
     path: &std::path::Path,
     member: &Member<'_>,
     pack: &Pack<'_>,
-    place: usize,
+    index: usize,
     found: &DatasetSummary,
 ) -> Result<(), WeightsError> {
     let Member { request, config, dataset, .. } = member;
-    let facts = Facts::of(request, config, dataset, found, pack.records(place).last());
-    weights::write(path, &facts, &pack.parameters(place)?)
+    let facts = Facts::of(request, config, dataset, found, pack.records(index).last());
+    weights::write(path, &facts, &pack.parameters(index)?)
 }
 
 /// The line that reports an epoch.

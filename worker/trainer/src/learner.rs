@@ -35,7 +35,7 @@ struct Array {
 #[derive(Debug)]
 struct ArrayMember {
     /// Its index in the model.
-    place: i64,
+    row: i64,
     /// Its part of the model's parameters.
     parameters: Parameters,
     adam: Adam,
@@ -141,11 +141,10 @@ impl Array {
         let model = PackModel::new(&weights, &activations, jobs[0].config.precision, layout, device)?;
         let mut members = Vec::with_capacity(jobs.len());
         for (index, job) in jobs.iter().enumerate() {
-            let place =
-                order.iter().position(|&ordered| ordered == index).expect("it is an order of all jobs");
-            let parameters = model.member(place as i64)?;
+            let row = order.iter().position(|&ordered| ordered == index).expect("it is an order of all jobs");
+            let parameters = model.member(row as i64)?;
             let adam = optimiser(&parameters, job)?;
-            members.push(ArrayMember { place: place as i64, parameters, adam, frozen: false });
+            members.push(ArrayMember { row: row as i64, parameters, adam, frozen: false });
         }
         Ok(Self { model, members })
     }
@@ -160,7 +159,7 @@ impl Array {
         let gradients = pairs.map(|(gradient, parameter)| laid_out_as(gradient, parameter));
         let gradients: Vec<Tensor> = gradients.collect::<Result<_, _>>()?;
         for member in self.members.iter_mut().filter(|member| !member.frozen) {
-            let own = gradients.iter().map(|gradient| gradient.f_select(0, member.place));
+            let own = gradients.iter().map(|gradient| gradient.f_select(0, member.row));
             member.adam.step(&member.parameters, &own.collect::<Result<Vec<_>, _>>()?)?;
         }
         Ok(Step {
@@ -171,11 +170,11 @@ impl Array {
 
     /// A result of the model, `[members, …]`, in the order of the jobs.
     fn in_order_of_jobs(&self, given: &Tensor) -> Result<Tensor, TchError> {
-        if self.members.iter().enumerate().all(|(job, member)| member.place == job as i64) {
+        if self.members.iter().enumerate().all(|(job, member)| member.row == job as i64) {
             return Ok(given.shallow_clone());
         }
         // Views, because an index would have to be copied to the device.
-        let rows = self.members.iter().map(|member| given.f_select(0, member.place));
+        let rows = self.members.iter().map(|member| given.f_select(0, member.row));
         Tensor::f_stack(&rows.collect::<Result<Vec<_>, _>>()?, 0)
     }
 }

@@ -49,11 +49,12 @@ pub struct Pack<'a> {
     config: &'a TrainingConfig,
     data: &'a TrainingData,
     learner: Learner,
-    members: Vec<Member>,
+    members: Vec<Course>,
 }
 
+/// How far one of its jobs is, and what came of it.
 #[derive(Debug)]
-struct Member {
+struct Course {
     /// The epoch and the trained images are the same for all.
     position: Position,
     records: Vec<EpochRecord>,
@@ -92,10 +93,10 @@ impl<'a> Pack<'a> {
         let shape = [data.image_size(), data.classes()];
         let learner = Learner::new(&jobs, shape, data.device(), layout)?;
         let members = jobs.into_iter().map(|job| match job.snapshot {
-            Some(Snapshot { position, records, .. }) => Member { position, records, live: true },
-            None => Member { position: Position::start_of(1), records: Vec::new(), live: true },
+            Some(Snapshot { position, records, .. }) => Course { position, records, live: true },
+            None => Course { position: Position::start_of(1), records: Vec::new(), live: true },
         });
-        let members: Vec<Member> = members.collect();
+        let members: Vec<Course> = members.collect();
         let place = members[0].position.place();
         assert!(members.iter().all(|member| member.position.place() == place), "a pack is at one place");
         Ok(Self { config, data, learner, members })
@@ -133,7 +134,7 @@ impl<'a> Pack<'a> {
     /// What libtorch says.
     pub fn snapshot(&self, member: usize) -> Result<Snapshot, TchError> {
         let (parameters, adam) = self.learner.state(member)?;
-        let Member { position, records, .. } = &self.members[member];
+        let Course { position, records, .. } = &self.members[member];
         Ok(Snapshot { position: *position, records: records.clone(), parameters, adam })
     }
 

@@ -34,7 +34,7 @@ fn finish(pack: &mut Pack<'_>) {
     }
 }
 
-/// Trains so many batches.
+/// Trains that many batches.
 fn train_batches(pack: &mut Pack<'_>, count: usize) {
     let mut left = count;
     while left > 0 {

@@ -113,7 +113,7 @@ fn train<W: Write + Send>(
     Ok(())
 }
 
-/// Reports the progress of the data set, if there is any, and ends the jobs that were told to stop.
+/// Reports the progress of the data set, if there is any, and ends the jobs that were asked to stop.
 fn while_preparing<W: Write + Send>(
     conversation: &mut Conversation<'_, W>,
     jobs: &mut Vec<Job<'_>>,

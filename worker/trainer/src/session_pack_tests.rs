@@ -40,7 +40,7 @@ fn stop_of(id: &str, checkpoint: bool) -> Option<ToTrainer> {
     Some(ToTrainer::Stop { id: id.into(), checkpoint })
 }
 
-/// What was told of one job.
+/// What was reported of one job.
 fn of<'a>(id: &str, events: &'a [FromTrainer]) -> Vec<&'a FromTrainer> {
     let is_its = |event: &&FromTrainer| match event {
         FromTrainer::Started { id: whose, .. }

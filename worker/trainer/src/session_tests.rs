@@ -278,7 +278,7 @@ fn a_job_that_is_stopped_with_a_checkpoint_goes_on_with_the_numbers_of_before() 
 }
 
 #[test]
-fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_nothing_is_said() {
+fn checkpoints_are_kept_every_n_epochs_as_asked_and_otherwise_not_after_short_ones() {
     let folder = tempfile::tempdir().unwrap();
     let data = noise();
     let load: &mut Load<'_> = &mut |_, _| Ok(Rc::clone(&data));
@@ -289,7 +289,7 @@ fn checkpoints_are_kept_after_so_many_epochs_and_not_after_short_ones_where_noth
         let mut request: Value = serde_json::from_str(&train(&["a"], &parameters)).unwrap();
         request["jobs"][0]["checkpoints"] = json!({"key": key, "attempt": 1, "every_epochs": every_epochs});
         let store = CheckpointStore::open(folder.path().to_str().unwrap()).ok();
-        // What was to be written is, before the job's end is told.
+        // What was to be written is, before the job's end is reported.
         let stop = |event: &FromTrainer| match event {
             FromTrainer::Epoch(EpochLine { epoch: 4, .. }) => {
                 Some(ToTrainer::Stop { id: "a".into(), checkpoint: false })
@@ -347,7 +347,7 @@ fn jobs_are_stopped_while_the_data_set_is_prepared_and_the_others_go_on() {
 }
 
 #[test]
-fn each_validation_is_told_when_it_begins_however_short_the_epoch_was() {
+fn each_validation_is_reported_when_it_begins_however_short_the_epoch_was() {
     let data = noise();
     let hints = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&hints);
@@ -399,7 +399,7 @@ fn more_requests_than_a_job_needs_are_refused() {
 }
 
 #[test]
-fn the_end_of_input_is_told_apart_from_a_broken_one() {
+fn the_end_of_input_is_distinguished_from_a_broken_one() {
     let (sender, _requests) = sync_channel(REQUESTS_WAITING_MAX);
     assert_eq!(read_requests(stop("a").as_bytes(), &sender), RequestsEnd::Closed);
     assert_eq!(read_requests(&b"?\n"[..], &sender), RequestsEnd::Broken);

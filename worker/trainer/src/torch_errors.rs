@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn want_of_memory_is_told_from_other_failures() {
+    fn lack_of_memory_is_distinguished_from_other_failures() {
         for (text, expected) in [
             ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB", true),
             ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", true),

@@ -1,5 +1,5 @@
 //! Holds the model, its optimiser and the training step to PyTorch's numbers: every case of `model.json`, made by
-//! `make_golden.py` beside it, in `tests/fixtures/golden` or the folder that `SWEEP_GOLDEN_DIR` names. Weights
+//! `make_golden.py` next to it, in `tests/fixtures/golden` or the folder that `SWEEP_GOLDEN_DIR` names. Weights
 //! and inputs are made here by the script's formulas. Run with `--nocapture` to see the differences reached.
 #![allow(clippy::unwrap_used)]
 

@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use domain::record::{BestEpoch, History};
-use terms::{Epoch, WorkerName};
+use domain::record::{BestEpoch, History, Record, StoredAttempt};
+use terms::{AttemptKey, EPOCHS_MAX, Epoch, JobState, Objective, Progress, WorkerName};
 
 use crate::{
     mutants::{self, Mutant},
@@ -36,43 +36,17 @@ impl Lease {
     }
 }
 
-/// How far an attempt is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Progress {
-    /// Its data set is prepared; this share is done.
-    Preparing(f64),
-    /// An epoch, from 1, is in training; this share of it is done.
-    Training(u32, f64),
-}
-
-impl Progress {
-    /// The progress that a worker reports: epoch 0 stands for the preparation.
-    pub(crate) fn reported(epoch: u32, fraction: f64) -> Self {
-        match epoch {
-            0 => Self::Preparing(fraction),
-            epoch => Self::Training(epoch, fraction),
-        }
-    }
-
-    /// The share of what is under way when `epochs_done` are recorded: a report on one of those came late.
-    pub(crate) fn fraction_after(self, epochs_done: u32) -> f64 {
-        match self {
-            Self::Training(epoch, _) if epoch <= epochs_done => 0.0,
-            Self::Preparing(fraction) | Self::Training(_, fraction) => fraction,
-        }
-    }
-}
-
-/// A job that had an attempt and waits for another.
+/// A job that waits for an attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitingJob {
-    pub(crate) attempts: u32,
+    /// Attempts begun so far.
+    attempts: u32,
     /// Nothing was recorded of it yet.
-    pub(crate) is_first: bool,
-    pub(crate) history: History,
+    is_first: bool,
+    history: History,
     /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
     /// a larger one again.
-    pub(crate) pack_size_max: Option<u32>,
+    pack_size_max: Option<u32>,
 }
 
 impl WaitingJob {
@@ -86,52 +60,228 @@ impl WaitingJob {
         Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None }
     }
 
+    /// The number of its next attempt.
+    pub(crate) fn next_attempt(&self) -> u32 {
+        self.attempts + 1
+    }
+
+    /// Most jobs of its next pack, itself included.
+    pub(crate) fn pack_size_max(&self) -> Option<u32> {
+        self.pack_size_max
+    }
+
     /// Whether its next pack may have `pack_size` jobs.
     pub(crate) fn fits(&self, pack_size: u32) -> bool {
         self.pack_size_max.is_none_or(|max| pack_size <= max)
     }
+
+    /// Whether nothing was recorded of it yet.
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// What has gone wrong with it so far.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The same, where it waits no longer.
+    pub(crate) fn into_history(self) -> History {
+        self.history
+    }
+
+    /// Takes a loss back; see [`take_back`].
+    pub(crate) fn take_loss_back(&mut self, after: &History, before: &History) -> bool {
+        take_back(&mut self.history, after, before)
+    }
 }
 
-/// A job whose attempt holds its lease.
+/// Where an attempt runs. It never changes.
 #[derive(Debug, Clone)]
-pub(crate) struct ActiveAttempt {
-    pub(crate) attempt: u32,
+pub(crate) struct Placement {
     pub(crate) worker: WorkerName,
     pub(crate) slot: u32,
     pub(crate) device: String,
     /// How many jobs its slot was given at once, this one included.
     pub(crate) pack_size: u32,
-    /// What its speed is recorded for; nothing where its slot takes no packs, or after a restart.
-    pub(crate) pack_key: Option<Arc<PackKey>>,
-    /// Most jobs of the pack of its next attempt.
-    pub(crate) pack_size_max: Option<u32>,
-    /// Where it was told to find its data set; after a restart, the sweep's current path.
+}
+
+/// What an attempt has to do. It never changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Where it finds its data set; after a restart, the sweep's current path.
     pub(crate) dataset_path: Arc<Path>,
-    pub(crate) lease: Lease,
-    pub(crate) started: bool,
-    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
-    pub(crate) resumed_epochs: u32,
-    /// Its job gets no more attempts.
-    pub(crate) is_last: bool,
-    pub(crate) history: History,
-    /// How many it trains; none where the program decides.
+    /// How many epochs it trains; none where the program decides.
     pub(crate) epochs_total: Option<u32>,
+}
+
+/// What an attempt has reported.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Results {
+    /// Sum of its epochs, in seconds.
     pub(crate) train_seconds: f64,
+    /// Its last durable epoch.
     pub(crate) last: Option<Epoch>,
     /// The value of the objective at that epoch.
     pub(crate) objective: Option<f64>,
     /// The best of its durable epochs.
     pub(crate) best: Option<BestEpoch>,
-    pub(crate) progress: Progress,
+}
+
+impl Results {
+    /// The best value of the objective.
+    pub(crate) fn best_value(&self) -> Option<f64> {
+        self.best.as_ref().map(|best| best.value)
+    }
+}
+
+/// A job whose attempt holds its lease. It changes only through the transitions below; those that must be durable return
+/// their records. The attempt's key is passed in, so that a record names the attempt that was fenced.
+#[derive(Debug, Clone)]
+pub(crate) struct ActiveAttempt {
+    number: u32,
+    placement: Placement,
+    plan: Plan,
+    /// What its speed is recorded for; nothing where its slot takes no packs, or after a restart.
+    pack_key: Option<Arc<PackKey>>,
+    /// Most jobs of the pack of its next attempt.
+    pack_size_max: Option<u32>,
+    lease: Lease,
+    started: bool,
+    /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
+    resumed_epochs: u32,
+    /// Its job gets no more attempts.
+    is_last: bool,
+    history: History,
+    results: Results,
+    progress: Progress,
 }
 
 impl ActiveAttempt {
+    /// The next attempt of a job that waited.
+    pub(crate) fn granted(
+        waiting: WaitingJob,
+        placement: Placement,
+        plan: Plan,
+        pack_key: Option<Arc<PackKey>>,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            number: waiting.next_attempt(),
+            placement,
+            plan,
+            pack_key,
+            pack_size_max: waiting.pack_size_max,
+            lease,
+            started: false,
+            resumed_epochs: 0,
+            is_last: false,
+            history: waiting.history,
+            results: Results::default(),
+            progress: Progress::NONE,
+        }
+    }
+
+    /// An attempt as the store has it; `objective` ranks its last epoch.
+    pub(crate) fn restored(
+        number: u32,
+        history: History,
+        stored: StoredAttempt,
+        plan: Plan,
+        objective: Option<f64>,
+        is_last: bool,
+        lease: Lease,
+    ) -> Self {
+        let StoredAttempt { worker, slot, device, pack_size, started, train_seconds, last, best } = stored;
+        let begun = last.as_ref().map_or(0, |last| last.number) + u32::from(started);
+        let placement = Placement { worker, slot, device, pack_size };
+        Self {
+            number,
+            started,
+            is_last,
+            results: Results { train_seconds, last, objective, best },
+            progress: Progress::reported(begun, 0.0),
+            ..Self::granted(WaitingJob::again(number, history), placement, plan, None, lease)
+        }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerName {
+        &self.placement.worker
+    }
+
+    /// What its speed is recorded for.
+    pub(crate) fn pack_key(&self) -> Option<&Arc<PackKey>> {
+        self.pack_key.as_ref()
+    }
+
+    /// Where it finds its data set.
+    pub(crate) fn dataset_path(&self) -> &Arc<Path> {
+        &self.plan.dataset_path
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// Whether its trainer has its data.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// Epochs taken over from an earlier attempt.
+    pub(crate) fn resumed_epochs(&self) -> u32 {
+        self.resumed_epochs
+    }
+
+    /// Whether its job gets no more attempts.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// What has gone wrong with its job so far.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// How many epochs it trains; none where the program decides.
+    pub(crate) fn epochs_total(&self) -> Option<u32> {
+        self.plan.epochs_total
+    }
+
+    /// How many epochs it may report.
+    pub(crate) fn epochs_max(&self) -> u32 {
+        self.plan.epochs_total.unwrap_or(EPOCHS_MAX)
+    }
+
+    /// How many of its epochs are durable.
+    pub(crate) fn epochs_done(&self) -> u32 {
+        self.results.last.as_ref().map_or(0, |last| last.number)
+    }
+
+    /// The share of the epoch after those that is done, or of the preparation.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.progress.fraction_after(self.epochs_done())
+    }
+
+    /// What it has reported.
+    pub(crate) fn results(&self) -> &Results {
+        &self.results
+    }
+
     /// Whether this is the attempt with that number: the fence.
     pub(crate) fn is(&self, attempt: u32) -> bool {
         if mutants::is_on(Mutant::NoFencing) {
             return true;
         }
-        self.attempt == attempt
+        self.number == attempt
     }
 
     /// Whether it is run by that worker.
@@ -139,10 +289,88 @@ impl ActiveAttempt {
         if mutants::is_on(Mutant::NoFencing) {
             return true;
         }
-        self.worker == *worker
+        self.placement.worker == *worker
     }
 
-    pub(crate) fn epochs_done(&self) -> u32 {
-        self.last.as_ref().map_or(0, |last| last.number)
+    /// Its worker has been heard, or knows of it: the lease ends at `deadline_ms`.
+    pub(crate) fn extend_lease(&mut self, deadline_ms: u64) {
+        self.lease = Lease::until(deadline_ms);
     }
+
+    /// Its trainer has its data; or it turned out that more epochs come from the checkpoint.
+    pub(crate) fn start(&mut self, attempt: AttemptKey, resumed_epochs: u32) -> Option<Record> {
+        if self.started && resumed_epochs <= self.resumed_epochs {
+            return None;
+        }
+        if !self.started {
+            self.progress = Progress::begins(1);
+        }
+        (self.started, self.resumed_epochs) = (true, resumed_epochs);
+        Some(Record::AttemptStarted { attempt, resumed_epochs })
+    }
+
+    /// Takes in how far it is; returns whether that is news.
+    pub(crate) fn report(&mut self, progress: Progress) -> bool {
+        let is_news = self.progress != progress;
+        self.progress = progress;
+        is_news
+    }
+
+    /// Takes in an epoch with its value of the objective.
+    pub(crate) fn finish_epoch(
+        &mut self,
+        attempt: AttemptKey,
+        objective: &Objective,
+        epoch: Epoch,
+        value: Option<f64>,
+    ) -> Record {
+        let results = &mut self.results;
+        results.best = BestEpoch::after(results.best.take(), objective, &epoch, value);
+        results.train_seconds += epoch.seconds;
+        (results.last, results.objective) = (Some(epoch.clone()), value);
+        self.progress = Progress::begins(epoch.number + 1);
+        Record::EpochRecorded {
+            attempt,
+            epoch,
+            objective: value,
+            best: self.results.best.clone(),
+            train_seconds: self.results.train_seconds,
+        }
+    }
+
+    /// Its job gets no more attempts from now on; returns whether that is new.
+    pub(crate) fn make_last(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_last, true)
+    }
+
+    /// Its speed says nothing about the size of its pack any more.
+    pub(crate) fn forget_pack_key(&mut self) {
+        self.pack_key = None;
+    }
+
+    /// Its pack may have been too large: the next one has at most half as many jobs.
+    pub(crate) fn halve_next_pack(&mut self) {
+        self.pack_size_max = Some(self.placement.pack_size / 2);
+    }
+
+    /// Takes a loss back; see [`take_back`].
+    pub(crate) fn take_loss_back(&mut self, after: &History, before: &History) -> bool {
+        take_back(&mut self.history, after, before)
+    }
+
+    /// Its job, which waits again now that it has ended.
+    pub(crate) fn into_waiting(self, history: History) -> WaitingJob {
+        debug_assert!(JobState::Running.may_become(JobState::Pending));
+        let pack_size_max = self.pack_size_max;
+        WaitingJob { pack_size_max, ..WaitingJob::again(self.number, history) }
+    }
+}
+
+/// Turns a history back to what it was `before` a loss; returns whether it could: it must be as it was `after` the loss.
+fn take_back(history: &mut History, after: &History, before: &History) -> bool {
+    let is_same = history == after;
+    if is_same {
+        history.clone_from(before);
+    }
+    is_same
 }

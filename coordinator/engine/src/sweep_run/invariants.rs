@@ -1,8 +1,6 @@
 //! What must hold of a sweep between any two changes.
 
-use terms::EPOCHS_MAX;
-
-use super::{ActiveAttempt, SweepRun};
+use super::SweepRun;
 
 impl SweepRun {
     /// Checks that the sweep is consistent; says what is not.
@@ -33,15 +31,14 @@ impl SweepRun {
         if self.state.is_final() && !self.active.is_empty() {
             return Err(format!("sweep {} is {} and runs jobs", self.id, self.state.as_str()));
         }
-        let total = |active: &ActiveAttempt| active.epochs_total.unwrap_or(EPOCHS_MAX);
         if let Some((job, active)) =
-            self.active.iter().find(|(_, active)| active.epochs_done() > total(active))
+            self.active.iter().find(|(_, active)| active.epochs_done() > active.epochs_max())
         {
             return Err(format!(
                 "job {}/{job} has {} epochs of {}",
                 self.id,
                 active.epochs_done(),
-                total(active)
+                active.epochs_max()
             ));
         }
         Ok(())

@@ -34,8 +34,8 @@ impl SweepRun {
     pub(crate) fn measure(&mut self, report: &EpochReport) -> Measured {
         let known = self.metrics.len();
         let mut values = [MISSING; METRICS_MAX];
-        for (place, (name, value)) in report.metrics.iter().enumerate() {
-            match self.place_of(place, name) {
+        for (guess, (name, value)) in report.metrics.iter().enumerate() {
+            match self.index_of(guess, name) {
                 Ok(index) => values[index] = *value,
                 Err(error) => {
                     self.left_out.values += 1;
@@ -52,7 +52,7 @@ impl SweepRun {
     }
 
     /// The index of a metric, which may be new. The last one is reserved for the objective.
-    fn place_of(&mut self, guess: usize, name: &str) -> Result<usize, MetricNameError> {
+    fn index_of(&mut self, guess: usize, name: &str) -> Result<usize, MetricNameError> {
         if let Some(index) = self.metrics.index_near(guess, name) {
             return Ok(index);
         }

@@ -8,7 +8,7 @@ use domain::{
 };
 use terms::JobState;
 
-use super::{ActiveAttempt, Lease, Progress, SweepRun, WaitingJob};
+use super::{ActiveAttempt, Lease, SweepRun, WaitingJob};
 use crate::{
     job_control::STOPPED,
     mutants::{self, Mutant},
@@ -67,30 +67,9 @@ fn restore_job(run: &mut SweepRun, stored: StoredJob, deadline_ms: u64) {
             run.waiting.insert(job, WaitingJob::again(attempts, history));
         }
         Some(attempt) => {
-            let active = ActiveAttempt {
-                attempt: attempts,
-                worker: attempt.worker,
-                slot: attempt.slot,
-                device: attempt.device,
-                pack_size: attempt.pack_size,
-                pack_key: None,
-                pack_size_max: None,
-                dataset_path: run.dataset_path().into(),
-                lease: Lease::until(deadline_ms),
-                started: attempt.started,
-                resumed_epochs: 0,
-                is_last: reason == STOPPED,
-                history,
-                epochs_total: run.definition.budget(job),
-                train_seconds: attempt.train_seconds,
-                progress: Progress::reported(
-                    attempt.last.as_ref().map_or(0, |last| last.number) + u32::from(attempt.started),
-                    0.0,
-                ),
-                objective: attempt.last.as_ref().and_then(|last| run.objective_of(&last.row)),
-                last: attempt.last,
-                best: attempt.best,
-            };
+            let objective = attempt.last.as_ref().and_then(|last| run.objective_of(&last.row));
+            let (plan, is_last, lease) = (run.plan(job), reason == STOPPED, Lease::until(deadline_ms));
+            let active = ActiveAttempt::restored(attempts, history, attempt, plan, objective, is_last, lease);
             run.active.insert(job, active);
         }
     }

@@ -8,8 +8,8 @@ use domain::{
 };
 use terms::{AttemptKey, DatasetSummary, JobKey, JobState, SweepState};
 
-use super::{ActiveAttempt, SweepRun, WaitingJob};
-use crate::EndsSeen;
+use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
+use crate::{EndsSeen, job_control::STOPPED, packs::PackKey};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -58,10 +58,29 @@ impl SweepRun {
         Some(Record::DatasetFound { sweep: self.id, dataset })
     }
 
-    /// A job's attempt gets its lease.
-    pub(crate) fn grant(&mut self, job: u64, active: ActiveAttempt) {
-        debug_assert!(self.state_of(job) == Some(JobState::Pending), "only a job that waits is granted");
+    /// A job that waited gets its next attempt.
+    pub(crate) fn grant(
+        &mut self,
+        (job, waiting): (u64, WaitingJob),
+        placement: Placement,
+        pack_key: Option<Arc<PackKey>>,
+        lease: Lease,
+        at_unix_ms: u64,
+    ) -> Record {
+        debug_assert!(!self.active.contains_key(&job) && !self.waiting.contains_key(&job));
+        debug_assert!(JobState::Pending.may_become(JobState::Running));
+        let record = Record::AttemptGranted {
+            attempt: self.attempt_key(job, waiting.next_attempt()),
+            is_first: waiting.is_first(),
+            worker: placement.worker.clone(),
+            slot: placement.slot,
+            device: placement.device.clone(),
+            pack_size: placement.pack_size,
+            at_unix_ms,
+        };
+        let active = ActiveAttempt::granted(waiting, placement, self.plan(job), pack_key, lease);
         self.active.insert(job, active);
+        record
     }
 
     /// Ends the lease of an attempt; nothing where it has none.
@@ -70,29 +89,48 @@ impl SweepRun {
         self.active.remove(&attempt.job.job)
     }
 
-    /// Puts a job whose attempt has ended back to wait, with packs of at most `pack_size_max`.
-    pub(crate) fn wait_again(
+    /// Puts a job whose attempt has ended back to wait, or counts its end.
+    pub(crate) fn move_on(
         &mut self,
-        ended: &ActiveAttempt,
         job: u64,
+        ended: ActiveAttempt,
+        state: JobState,
         history: History,
-        pack_size_max: Option<u32>,
-    ) {
-        debug_assert!(JobState::Running.may_become(JobState::Pending));
-        let waiting = WaitingJob { pack_size_max, ..WaitingJob::again(ended.attempt, history) };
-        self.waiting.insert(job, waiting);
+        reason: String,
+    ) -> Record {
+        debug_assert!(JobState::Running.may_become(state));
+        if state == JobState::Pending {
+            self.waiting.insert(job, ended.into_waiting(history.clone()));
+        } else {
+            let results = ended.results();
+            self.count_end(job, state, results.objective, results.best_value());
+        }
+        Record::JobChanged { job: self.job_key(job), state, history, reason }
     }
 
-    /// Ends a job whose attempt has ended.
-    pub(crate) fn end_job(&mut self, ended: &ActiveAttempt, job: u64, state: JobState) {
-        debug_assert!(JobState::Running.may_become(state) && state.is_final(), "{state:?} is no end");
-        self.count_end(job, state, ended.objective, ended.best.as_ref().map(|best| best.value));
+    /// A job's attempt was counted as lost, and is not: its history becomes what it was `before`. Nothing where more was
+    /// counted since.
+    pub(crate) fn take_loss_back(
+        &mut self,
+        job: u64,
+        after: &History,
+        before: History,
+        reason: String,
+    ) -> Option<Record> {
+        let (is_taken_back, state, is_last) = match (self.active.get_mut(&job), self.waiting.get_mut(&job)) {
+            (Some(active), _) => (active.take_loss_back(after, &before), JobState::Running, active.is_last()),
+            (None, Some(waiting)) => (waiting.take_loss_back(after, &before), JobState::Pending, false),
+            (None, None) => return None,
+        };
+        // A restart recognises by this reason that the job gets no more attempts.
+        let reason = if is_last { STOPPED.to_owned() } else { reason };
+        is_taken_back.then(|| Record::JobChanged { job: self.job_key(job), state, history: before, reason })
     }
 
     /// Cancels a job that waits, for the first time or again; nothing where it does not.
     pub(crate) fn cancel_waiting_job(&mut self, job: u64, reason: &str) -> Option<Record> {
         let history = match self.waiting.remove(&job) {
-            Some(waiting) => waiting.history,
+            Some(waiting) => waiting.into_history(),
             None if !self.state.is_final() && !self.has_begun(job) => {
                 self.begin(job);
                 History::default()
@@ -105,7 +143,10 @@ impl SweepRun {
     /// Cancels all jobs that wait for another attempt.
     pub(crate) fn cancel_waiting(&mut self, reason: &str) -> Vec<Record> {
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().map(|(job, waiting)| self.cancelled(job, waiting.history, reason)).collect()
+        waiting
+            .into_iter()
+            .map(|(job, waiting)| self.cancelled(job, waiting.into_history(), reason))
+            .collect()
     }
 
     fn cancelled(&mut self, job: u64, history: History, reason: &str) -> Record {
@@ -164,7 +205,7 @@ impl SweepRun {
         self.idle_since_ms = since_ms;
     }
 
-    /// Notes what watchers are told about why nothing runs; returns whether it is new.
+    /// Notes what watchers hear about why nothing runs; returns whether it is new.
     pub(crate) fn tell_idle(&mut self, text: String) -> bool {
         let is_new = text != self.idle_told;
         self.idle_told = text;

@@ -250,7 +250,7 @@ fn the_reason_why_jobs_wait_is_the_schedulers_own() {
 }
 
 #[test]
-fn watchers_are_told_once_that_nothing_moves_and_again_when_the_reason_changes() {
+fn watchers_hear_once_that_nothing_runs_and_again_when_the_reason_changes() {
     let mut cluster = Cluster::with_sweep(2, "");
     let told = |cluster: &mut Cluster, seconds: u64| {
         let mut texts = Vec::new();

@@ -9,7 +9,7 @@ use domain::{
     specification::{Specification, SpecificationSource},
 };
 use terms::{
-    AttemptKey, MetricSchema, Outcome, SweepId, SweepState,
+    AttemptKey, MetricSchema, Outcome, Progress, SweepId, SweepState,
     manifest::{Described, builtins_described},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     query::{Define, DescribeSweep, SeeEnds},
 };
 
-/// The slot of attempts whose end is about to be told.
+/// The slot of attempts whose end is about to be reported.
 pub(super) const ENDED: u32 = u32::MAX;
 /// The lease in tests, in milliseconds.
 pub(super) const LEASE_MS: u64 = 1_000;
@@ -200,7 +200,7 @@ impl Cluster {
             }
         }
         if !granted.is_empty() || !welcomed.is_empty() {
-            self.hear(Event::Told { granted, welcomed });
+            self.hear(Event::Delivered { granted, welcomed });
         }
     }
 
@@ -287,8 +287,10 @@ impl Cluster {
     }
 
     pub(super) fn heartbeat(&mut self, session: u64, attempts: &[AttemptKey]) {
-        let running =
-            attempts.iter().map(|&attempt| Heartbeat { attempt, epoch: 1, fraction: 0.5 }).collect();
+        let running = attempts
+            .iter()
+            .map(|&attempt| Heartbeat { attempt, progress: Progress::reported(1, 0.5) })
+            .collect();
         self.hear(Event::Heartbeat { session: SessionId(session), running });
     }
 

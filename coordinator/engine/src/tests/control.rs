@@ -170,14 +170,14 @@ fn a_worker_that_refused_a_sweep_may_try_it_again() {
     assert_eq!(cluster.counts(), [0, 0, 1, 0, 0, 0]);
 }
 
-/// How often a worker was told to leave since the last call.
+/// How often a worker was asked to leave since the last call.
 fn drains(cluster: &mut Cluster) -> usize {
     let told = |effect: &Effect| matches!(effect, Effect::Send { message: ToWorker::Drain { .. }, .. });
     cluster.take_effects().into_iter().filter(told).count()
 }
 
 #[test]
-fn a_drained_worker_whose_stream_breaks_before_it_hears_of_it_is_told_on_the_next() {
+fn a_drained_worker_whose_stream_breaks_before_the_order_arrives_gets_it_on_the_next() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.train(1, key(1, 1));
@@ -194,7 +194,7 @@ fn a_drained_worker_whose_stream_breaks_before_it_hears_of_it_is_told_on_the_nex
 }
 
 #[test]
-fn a_drained_worker_is_told_once_and_gets_no_jobs() {
+fn a_drained_worker_is_asked_once_to_leave_and_gets_no_jobs() {
     let mut cluster = Cluster::with_sweep(2, "");
     cluster.connect(1, "a", 1, &[]);
     cluster.take_effects();

@@ -1,4 +1,4 @@
-//! Sweeps of models that only some workers have: who gets their jobs, what is said where nobody does, and what is known of
+//! Sweeps of models that only some workers have: who gets their jobs, what is reported where no worker does, and what is known of
 //! models.
 
 use domain::{

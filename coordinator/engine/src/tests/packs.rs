@@ -113,7 +113,7 @@ fn packs_grow_while_they_bring_more_images_a_second() {
 }
 
 #[test]
-fn memory_that_runs_out_halves_the_pack_and_charges_nobody() {
+fn memory_that_runs_out_halves_the_pack_and_charges_no_job() {
     let mut cluster = cluster(4, "execution: {attempts_max: 1}", 1);
     let pack = packs(&mut cluster).pop().unwrap();
     for job in pack {

@@ -31,7 +31,7 @@ fn with_one_quarantined() -> Cluster {
 }
 
 #[test]
-fn a_worker_that_refuses_a_sweep_stands_in_for_nobody_there() {
+fn a_worker_that_refuses_a_sweep_does_not_count_as_one_that_takes_its_jobs() {
     let mut cluster = with_one_quarantined();
     cluster.event(1, key(1, 1), ended(Outcome::Rejected, "no such data set"));
     assert_eq!(cluster.grants(), [(2, key(1, 2))], "the other one is all that is left");
@@ -89,7 +89,7 @@ proptest! {
 
     /// Each worker says in turn what it always says; no time goes by.
     #[test]
-    fn jobs_that_nobody_runs_are_granted_no_more_often_than_there_are_reasons(
+    fn jobs_that_no_worker_runs_are_granted_no_more_often_than_there_are_reasons(
         said in prop::collection::vec(prop::collection::vec(outcome(), 1..8), 1..5),
         was_read in any::<bool>(),
     ) {

@@ -30,7 +30,7 @@ fn two_gpus(resources: &str) -> Cluster {
 fn running(cluster: &Cluster) -> BTreeMap<String, usize> {
     let mut devices = BTreeMap::new();
     for (_, active) in cluster.engine.sweeps.attempts() {
-        *devices.entry(format!("{} {}", active.worker, active.device)).or_default() += 1;
+        *devices.entry(format!("{} {}", active.worker(), active.placement().device)).or_default() += 1;
     }
     devices
 }
@@ -103,7 +103,7 @@ proptest! {
         let mut cluster = two_gpus(&format!("resources: {{per_gpu: {per_gpu}}}"));
         cluster.connect(2, "b", 5, &[]);
         for (step, choice) in steps {
-            let active: Vec<_> = cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker.to_string())).collect();
+            let active: Vec<_> = cluster.engine.sweeps.attempts().map(|(key, active)| (key, active.worker().to_string())).collect();
             match (step, active.get(choice as usize % active.len().max(1))) {
                 (0, Some((attempt, worker))) => {
                     let session = if worker == "a" { 1 } else { 2 };
@@ -115,7 +115,7 @@ proptest! {
             let of_first = cluster.engine.sweeps.attempts().filter(|(key, _)| key.job.sweep == SweepId(1));
             let mut devices: BTreeMap<(String, String), usize> = BTreeMap::new();
             for (_, active) in of_first {
-                *devices.entry((active.worker.to_string(), active.device.clone())).or_default() += 1;
+                *devices.entry((active.worker().to_string(), active.placement().device.clone())).or_default() += 1;
             }
             prop_assert!(devices.values().all(|jobs| *jobs <= per_gpu), "{devices:?}");
         }

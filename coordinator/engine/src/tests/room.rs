@@ -102,7 +102,7 @@ fn a_tick_looks_at_each_worker_a_few_times_however_many_sweeps_wait() {
         let told_now = |effect: &Effect| matches!(effect, Effect::Observed { .. });
         told += cluster.take_effects().iter().filter(|effect| told_now(effect)).count();
     }
-    assert_eq!(told, 200, "each of those that wait was told why, once");
+    assert_eq!(told, 200, "each of those that wait says why, once");
     let last = cluster.ask(&DescribeSweep::new(terms::SweepId(201)));
     let waiting = last.waiting.unwrap();
     assert_eq!(

@@ -297,7 +297,7 @@ mod tests {
     use crate::{Language, strings::Strings};
 
     #[test]
-    fn numbers_are_told_as_people_say_them() {
+    fn numbers_are_written_as_people_say_them() {
         let strings = Strings::of(Language::English);
         for (text, expected) in [
             (strings.jobs(1), "1 job"),

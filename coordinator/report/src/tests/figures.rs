@@ -127,7 +127,7 @@ fn a_few_jobs_all_have_curves() {
 }
 
 #[test]
-fn losses_that_exploded_are_marked_at_the_edge_and_told() {
+fn losses_that_exploded_are_marked_at_the_edge_and_mentioned() {
     let mut jobs = whole_grid();
     jobs[2].1.iter_mut().for_each(|epoch| set(&mut epoch.metrics, TRAIN_LOSS, 3.2e14));
     let header = header(3, JobCounts { done: 3, ..JobCounts::default() });
@@ -193,7 +193,7 @@ fn jobs_at_one_place_have_one_label() {
 }
 
 #[test]
-fn signs_that_the_font_lacks_are_replaced_and_told() {
+fn signs_that_the_font_lacks_are_replaced_and_mentioned() {
     let header = header(1, JobCounts { done: 1, ..JobCounts::default() });
     let folder = write(&header, &[job(point(1, "鑿", 0.1, 32), 0.5, 10.0)], Language::English);
     assert!(read(&folder, "figures/time-vs-accuracy.svg").contains('鑿'), "a browser has fonts of its own");

@@ -104,7 +104,7 @@ fn a_japanese_report_says_nothing_in_english_that_is_its_own() {
 }
 
 #[test]
-fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
+fn times_of_packs_are_named_as_such_and_their_sum_as_an_estimate() {
     let jobs: Vec<_> = (1..=4)
         .map(|number| {
             let (mut job, epochs) = job(point(number, "relu", 0.0001, 32), 0.7, 100.0);
@@ -134,7 +134,7 @@ fn times_of_packs_are_told_for_what_they_are_and_their_sum_as_an_estimate() {
 }
 
 #[test]
-fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
+fn what_was_loaded_and_what_was_not_used_is_shown_in_both_languages() {
     let mut header = some_header();
     let dataset = header.dataset.as_mut().unwrap();
     dataset.train_by_class = vec![500, 300];
@@ -156,7 +156,7 @@ fn what_was_loaded_and_what_was_not_used_is_told_in_both_languages() {
 }
 
 #[test]
-fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
+fn jobs_of_trainers_and_versions_that_say_less_are_shown_as_they_are() {
     let (mut job, mut epochs) = job(point(1, "relu", 0.0001, 32), 0.788, 296.99);
     (job.best_epoch, job.best_metrics) = (None, MetricRow::default());
     for row in epochs.iter_mut().map(|epoch| &mut epoch.metrics).chain([&mut job.metrics]) {
@@ -166,7 +166,7 @@ fn jobs_of_trainers_and_versions_that_say_less_are_told_as_they_are() {
     let folder = write(&header, &[(job, epochs)], Language::English);
     let page = read(&folder, "report.md");
     assert!(!page.contains("Validation loss") && !page.contains("Training accuracy"), "{page}");
-    assert!(page.contains("| Best epoch |"), "which was the best can be told all the same: {page}");
+    assert!(page.contains("| Best epoch |"), "which was the best is known all the same: {page}");
     assert!(read(&folder, "results.csv").ends_with(",0.788,0.5,1,,,2,0.788,\n"));
     assert!(read(&folder, "epochs.csv").ends_with(",0.788,148.495,,\n"));
 }
@@ -184,7 +184,7 @@ fn where_all_jobs_failed_the_page_says_that_none_is_done() {
 }
 
 #[test]
-fn jobs_that_never_started_are_told_as_such() {
+fn jobs_that_never_started_are_shown_as_such() {
     let never = Job { state: Some(JobState::Cancelled), ..point(5, "relu", 0.1, 32) };
     let header = header(5, JobCounts { cancelled: 1, ..JobCounts::default() });
     for (language, told) in [

@@ -6,7 +6,7 @@ use terms::{JobState, MetricRow, MetricSchema, ParameterValue};
 use super::*;
 
 #[test]
-fn a_value_that_is_no_number_is_told_from_one_that_is_missing() {
+fn a_value_that_is_no_number_differs_from_one_that_is_missing() {
     assert_eq!(number(None), Value::Null);
     assert_eq!(number(Some(0.5)), 0.5);
     for (value, text) in [(f64::NAN, "nan"), (f64::INFINITY, "inf"), (f64::NEG_INFINITY, "-inf")] {

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_is_told_line_by_line() {
+    fn a_sweep_is_shown_line_by_line() {
         let point = v1::JobPoint {
             job: 2,
             parameters: proto::parameters_to_wire(ParameterMap(vec![

@@ -1,4 +1,4 @@
-//! One worker process of `sweep run`: started, restarted when it ends, told to leave. Each has its own task, so that no
+//! One worker process of `sweep run`: started, restarted when it ends, asked to leave. Each has its own task, so that no
 //! other event restarts its supervision.
 
 use std::{

@@ -6,7 +6,7 @@ use terms::{AttemptKey, SweepId, SweepState};
 
 use super::*;
 
-/// Keeps a record of each event of an attempt, and says what it was told.
+/// Keeps a record of each event of an attempt, and says what it heard.
 #[derive(Debug, Default)]
 struct Counted {
     heard: Vec<String>,
@@ -28,7 +28,7 @@ impl Core for Counted {
                 (format!("opened {}", session.0), kept(vec![Effect::Send { session, message }]))
             }
             Event::SessionClosed(session) => (format!("closed {}", session.0), Output::default()),
-            Event::Told { .. } => ("told".to_owned(), Output::default()),
+            Event::Delivered { .. } => ("delivered".to_owned(), Output::default()),
             Event::Tick => ("tick".to_owned(), kept(Vec::new())),
             other => panic!("{other:?}"),
         };
@@ -216,7 +216,7 @@ fn leases_are_looked_at_between_two_commits_when_all_has_left() {
     assert_eq!(played.heard(), ["opened 1", "event 1"], "the welcome has not left");
     played.pipeline.gave_up(SessionId(1));
     assert_eq!(played.performs(), ["commit 2"]);
-    assert_eq!(played.heard(), ["opened 1", "event 1", "told", "closed 1", "tick"]);
+    assert_eq!(played.heard(), ["opened 1", "event 1", "delivered", "closed 1", "tick"]);
     assert!(!played.pipeline.tick_is_due());
 }
 

@@ -12,7 +12,7 @@ use super::{
     Queries, best_epoch, epoch, last_row, metric_names, pack_size, select,
 };
 
-/// A number that somebody asks for: what lies beyond every row is beyond every row of any database, too.
+/// A number that a caller asks for: what lies beyond every row is beyond every row of any database, too.
 fn asked(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! SQLite: one writer, read-only readers beside it, everything fsynced before it is acknowledged. sqlx makes the tables
+//! SQLite: one writer, read-only readers next to it, everything fsynced before it is acknowledged. sqlx makes the tables
 //! and reads; it hands each statement to another thread and back, which a commit of many would pay for, so rusqlite
 //! writes, on the same SQLite.
 
@@ -23,7 +23,7 @@ use sqlx::{
 use terms::{JobKey, JobState, SweepId};
 use tokio::sync::Mutex;
 
-use self::{place::beside, thread::WriterThread, write::Writer};
+use self::{place::sibling, thread::WriterThread, write::Writer};
 use super::{
     ArtifactRow, AttemptRow, EpochPlace, EpochRow, JobRow, LeaderTold, Store, StoreError,
     read::{self, Queries, queries},
@@ -39,7 +39,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Room beside the database, in bytes, that makes it worth while to commit again after the disk was full.
+/// Free room next to the database, in bytes, above which commits are tried again after the disk was full.
 const ROOM_BYTES: usize = 1 << 20;
 
 /// A store in one SQLite file.
@@ -140,7 +140,7 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self) -> Result<Vec<StoredSweep>, StoreError> {
-        // All as of one moment, beside commits that run. Dropped, it ends.
+        // All as of one moment, while commits run. Dropped, it ends.
         let mut transaction = self.readers.begin().await?;
         let sweeps = read::sweeps(&mut *transaction).await?;
         transaction.rollback().await?;
@@ -163,11 +163,11 @@ impl Store for SqliteStore {
     }
 
     async fn has_room(&self) -> bool {
-        let beside = beside(&self.path, ".room");
+        let probe = sibling(&self.path, ".room");
         let tried = self.thread.run(move || {
-            let written = std::fs::write(&beside, vec![0xff; ROOM_BYTES]);
+            let written = std::fs::write(&probe, vec![0xff; ROOM_BYTES]);
             // Removed whether or not it could be written as a whole.
-            let removed = std::fs::remove_file(&beside);
+            let removed = std::fs::remove_file(&probe);
             written.and(removed)
         });
         matches!(tried.await, Some(Ok(())))

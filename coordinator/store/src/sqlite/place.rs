@@ -13,7 +13,7 @@ use super::super::StoreError;
 /// Links that are followed one after the other before they are taken for a circle, as the system does.
 const LINKS_MAX: usize = 40;
 
-/// The database's own path, whichever links lead to it: what goes with a database lies beside it, and above all its lock.
+/// The database's own path, whichever links lead to it: what belongs to a database lies next to it, above all its lock.
 pub(super) fn real(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let real = resolved(path).map_err(failed)?;
@@ -49,14 +49,14 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("its links lead in a circle"))
 }
 
-/// Takes the lock file beside the database.
+/// Takes the lock file next to the database.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(beside(path, ".lock"))
+        .open(sibling(path, ".lock"))
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -66,7 +66,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 /// A file that goes with the database.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

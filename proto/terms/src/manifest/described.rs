@@ -1,4 +1,4 @@
-//! Manifests that are told apart: each with the hash of its text, and which of two can take the place of the other.
+//! Manifests that are distinguished: each with the hash of its text, and which of two can take the place of the other.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What manifests are taken, and what is said of others.
+//! Which manifests are taken, and the messages about others.
 
 use super::*;
 use crate::ParameterValue;
@@ -58,7 +58,7 @@ fn a_whole_number_may_be_written_as_a_decimal_one() {
 }
 
 #[test]
-fn values_out_of_range_are_told_what_would_be_right() {
+fn values_out_of_range_are_refused_with_what_would_be_right() {
     for (name, value, expected) in [
         ("activation", ParameterValue::Text("tanhh".into()), "one of relu, sigmoid"),
         ("learning_rate", ParameterValue::Float(0.0), "a number greater than 0 and at most 1000"),

@@ -78,7 +78,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn large_pictures_wait_for_each_other_and_small_ones_for_nobody() {
+    fn large_pictures_wait_for_each_other_and_small_ones_for_none() {
         let rooms = Rooms::new(1000 * MIB);
         let taken = || *rooms.taken.lock().unwrap();
         let room = || Room { rooms: &rooms, bytes: 0 };

@@ -86,7 +86,7 @@ fn a_pack_whose_images_rotted_is_made_again_in_the_cache_and_refused_elsewhere()
 }
 
 #[test]
-fn packs_of_the_same_pictures_are_told_apart_by_what_is_in_them() {
+fn packs_of_the_same_pictures_are_distinguished_by_what_is_in_them() {
     let world = World::new();
     let folder = world.image_folder();
     world.write("images/dog/text.png", b"no picture");

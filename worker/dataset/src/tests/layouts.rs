@@ -137,7 +137,7 @@ fn training_pictures_validate_nothing() {
         assert!(matches!(error, DataError::Validation { .. }), "{error:?}");
         assert!(error.to_string().contains("is a training picture, too"), "{error}");
     }
-    // Beside each other they are two sets, though one holds the other's name.
+    // Next to each other they are two sets, though one holds the other's name.
     let next_to_this = lay_out(&world, "set/train-not", &["cat/1.jpg", "dog/1.jpg"]);
     let options = PrepareOptions { val_path: Some(next_to_this), ..world.options(&train) };
     assert_eq!(prepare(&options, &|_| {}).unwrap().validation_count(), 2);
@@ -255,7 +255,7 @@ fn laid_out(paths: &[&str]) -> Result<(Vec<String>, usize, Vec<LeftOut>), DataEr
 }
 
 #[test]
-fn sets_of_pictures_are_told_from_classes_and_what_is_left_out_is_said() {
+fn sets_of_pictures_are_distinguished_from_classes_and_what_is_left_out_is_reported() {
     type Case = (&'static [&'static str], &'static [&'static str], usize, &'static [(&'static str, u64)]);
     let cases: [Case; 9] = [
         // A class may be called like a set of pictures, where it is one in no sense.

@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Bytes of the hash.
 const HASH_BYTES: u64 = blake3::OUT_LEN as u64;
 
-/// What is kept beside the files.
+/// What is kept besides the files.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Facts {
     /// Whose training it is ([`identity`]).

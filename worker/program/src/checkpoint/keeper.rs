@@ -1,4 +1,4 @@
-//! The thread that writes a job's checkpoints beside its training. Where they come faster than they are written, only the newest
+//! The thread that writes a job's checkpoints while it trains. Where they come faster than they are written, only the newest
 //! waits. A write that fails costs no more than the work since the checkpoint before.
 
 use std::{

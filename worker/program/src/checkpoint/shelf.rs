@@ -1,22 +1,21 @@
 //! Where the checkpoints of all jobs lie: a folder, S3, Google Cloud Storage or Azure, by URL. A job's lie under its key, named
 //! by how far they are. Next to a checkpoint lies its tail once it is known what came after it: the epoch that was reported next, or
-//! the orderly end of its program. A checkpoint with a tail is settled: no epoch up to it can be missing. The newest two checkpoints
-//! are kept, so that a torn one leaves the one before, and the newest settled one.
+//! the orderly end of its program. A checkpoint with a tail is settled: no epoch up to it can be missing. The furthest two checkpoints
+//! are kept, so that a torn one leaves the one before, and the furthest settled one; and the same of those that the present attempt has
+//! written, as it may have had to start over because the ones before it cannot be read. Those that it refused give way to its first.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
+use storage::{EmptyFolders, LOCATIONS, Storage};
 use tokio::runtime::Runtime;
-use url::Url;
 
 use super::archive::{ARCHIVE_BYTES_MAX, Facts, Refusal, unpack};
 use crate::metrics::tally::EpochRecord;
@@ -24,7 +23,7 @@ use crate::metrics::tally::EpochRecord;
 /// Checkpoints of a job that are kept.
 const KEPT: usize = 2;
 
-/// Checkpoints of a job that are looked at; more are only there if somebody put them there.
+/// Checkpoints of a job that are looked at; more are only there if someone put them there.
 const LOOKED_AT_MAX: usize = 8;
 
 /// Longest time that writing or reading one may take: eight gigabytes over a gigabit line have 64 s.
@@ -47,9 +46,7 @@ const TAIL: &str = "tail";
 /// Why a place for checkpoints cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    #[error(
-        "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
-    )]
+    #[error("cannot keep checkpoints in {url}: {reason}; use {LOCATIONS}")]
     Url { url: String, reason: String },
     #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
     Folder { url: String, source: io::Error },
@@ -76,12 +73,14 @@ pub(crate) struct Shelf {
     root: Path,
     /// The local folder, if it is one.
     local: Option<PathBuf>,
+    /// What the last reading refused.
+    refused: Mutex<BTreeSet<Path>>,
 }
 
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// What lies beside the files.
+    /// What lies next to the files.
     pub(crate) facts: Facts,
     /// Epochs that may have been reported after it, in order.
     pub(crate) reserve: Vec<EpochRecord>,
@@ -114,17 +113,18 @@ impl Shelf {
     /// # Errors
     /// It is not understood, or is a folder that cannot be made.
     pub(crate) fn open(location: &str) -> Result<Self, OpenError> {
-        let (store, root, local) = place(location)?;
+        let Storage { store, root, folder } =
+            Storage::open(location, EmptyFolders::Removed).map_err(|error| refused(location, error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("checkpoints")
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        Ok(Self { runtime, store, root, local })
+        Ok(Self { runtime, store, root, local: folder, refused: Mutex::default() })
     }
 
-    /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than those that are kept.
+    /// Writes an archive under a name that sorts behind those that are less far, and removes those that need not be kept.
     pub(crate) fn write(&self, key: &str, name: &str, mut archive: File) -> Result<(), ShelfError> {
         let folder = self.folder(key);
         let place = folder.clone().join(format!("{name}.{ENDING}"));
@@ -142,9 +142,15 @@ impl Shelf {
                 writer.write(&piece[..length]);
             }
             writer.finish().await?;
-            let mut found = self.list(&folder).await?;
-            let kept = kept(&found);
-            found.retain(|name| !kept.iter().any(|kept| kept == stem(name)));
+            let (mut found, refused) = (self.list(&folder).await?, self.refused().clone());
+            let (refused, rest): (Vec<_>, Vec<_>) = found.iter().cloned().partition(|name| {
+                refused.iter().any(|refused| refused.prefix_matches(&folder) && stem(refused) == stem(name))
+            });
+            let mut kept = kept(&rest);
+            let own: Vec<_> =
+                rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
+            kept.extend(self::kept(&own));
+            found.retain(|name| refused.contains(name) || !kept.iter().any(|kept| kept == stem(name)));
             for old in found {
                 self.delete(&old).await?;
             }
@@ -168,6 +174,7 @@ impl Shelf {
         identity: &str,
         folder: &std::path::Path,
     ) -> Result<Option<Found>, ShelfError> {
+        self.refused().clear();
         let place = self.folder(key);
         self.remove_unfinished(key, PATIENCE);
         let found = self.wait(async { self.list(&place).await })?;
@@ -177,6 +184,7 @@ impl Shelf {
                 Ok(facts) => return Ok(Some(Found::new(facts, self.read_tail(&place, one)))),
                 Err(refusal) => {
                     terminal::say!("the checkpoint {one} is not used: {refusal}");
+                    self.refused().insert(one.clone());
                     empty(folder)?;
                 }
             }
@@ -190,8 +198,8 @@ impl Shelf {
         identity: &str,
         folder: &std::path::Path,
     ) -> Result<Result<Facts, Refusal>, ShelfError> {
-        let beside = folder.parent().unwrap_or(folder);
-        let mut archive = tempfile::tempfile_in(beside)?;
+        let parent = folder.parent().unwrap_or(folder);
+        let mut archive = tempfile::tempfile_in(parent)?;
         let fetched = self.wait(async {
             let got = match self.store.get(one).await {
                 // Another attempt may remove it just now.
@@ -284,6 +292,10 @@ impl Shelf {
         }
     }
 
+    fn refused(&self) -> MutexGuard<'_, BTreeSet<Path>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn list(&self, folder: &Path) -> Result<Vec<Path>, ShelfError> {
         let found: Vec<_> = self.store.list(Some(folder)).try_collect().await?;
         let mut found: Vec<Path> = found.into_iter().map(|one| one.location).collect();
@@ -309,7 +321,7 @@ impl Shelf {
     }
 }
 
-/// The stems of the checkpoints that are kept, of all names of a job in order.
+/// The stems of the checkpoints that are kept, of these names of a job in order.
 fn kept(found: &[Path]) -> Vec<String> {
     let stems = |ending: &'static str| {
         let names = found.iter().filter(move |name| name.extension() == Some(ending));
@@ -319,43 +331,27 @@ fn kept(found: &[Path]) -> Vec<String> {
     stems(ENDING).take(KEPT).chain(settled).collect()
 }
 
+/// The attempt that wrote a checkpoint, from its stem ([`super::keeper`]).
+fn attempt(stem: &str) -> Option<&str> {
+    stem.split('-').nth(1)
+}
+
 /// The name of a checkpoint or tail without what it is.
 fn stem(name: &Path) -> &str {
     let name = name.filename().unwrap_or_default();
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+fn refused(location: &str, error: storage::OpenError) -> OpenError {
+    let url = location.to_owned();
+    match error {
+        storage::OpenError::Location(reason) => OpenError::Url { url, reason },
+        storage::OpenError::Folder { source, .. } => OpenError::Folder { url, source },
+    }
+}
+
 /// Removes what is in a folder.
 pub(crate) fn empty(folder: &std::path::Path) -> io::Result<()> {
     std::fs::remove_dir_all(folder)?;
     std::fs::create_dir(folder)
-}
-
-/// The place, what its names begin with, and the local folder, if it is one.
-type Place = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
-
-fn place(location: &str) -> Result<Place, OpenError> {
-    let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
-    let folder = match location.split_once("://") {
-        None => Some(PathBuf::from(location)),
-        Some(("file", _)) => {
-            let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-            Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
-        }
-        Some(_) => None,
-    };
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
-        let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
-        let local = local.with_fsync(true).with_automatic_cleanup(true);
-        return Ok((Arc::new(local), Path::default(), Some(folder)));
-    }
-    let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-    // Of two providers of TLS that could be built in, this is the one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (store, root) =
-        object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((Arc::from(store), root, None))
 }

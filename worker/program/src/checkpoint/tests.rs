@@ -199,6 +199,54 @@ fn the_newest_settled_one_is_kept_however_many_come_after_it() {
     assert!(shelf.read("1-9/3", "mine", &folder).unwrap().unwrap().is_settled);
 }
 
+fn read(shelf: &Shelf) -> Option<Found> {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("checkpoints");
+    fs::create_dir(&folder).unwrap();
+    shelf.read("1-9/3", "mine", &folder).unwrap()
+}
+
+/// Writes checkpoints of this attempt, by how far they are.
+fn write(shelf: &Shelf, attempt: u32, epochs: &[u32]) {
+    let work = tempfile::tempdir().unwrap();
+    for epoch in epochs {
+        let name = format!("{epoch:010}-{attempt:010}-{epoch:010}");
+        shelf.write("1-9/3", &name, packed(work.path(), None).0).unwrap();
+    }
+}
+
+#[test]
+fn what_an_attempt_refused_gives_way_to_what_it_writes() {
+    let (place, shelf) = shelf(&[], &[]);
+    write(&shelf, 1, &[8, 9]);
+    for name in checkpoints(&place) {
+        fs::write(place.path().join("1-9/3").join(name), "corrupt").unwrap();
+    }
+    assert!(read(&shelf).is_none());
+    assert_eq!(checkpoints(&place).len(), 2, "nothing is removed before there is something better");
+    write(&shelf, 2, &[1]);
+    assert_eq!(checkpoints(&place), ["0000000001-0000000002-0000000001.checkpoint"]);
+    write(&shelf, 2, &[2, 3]);
+    assert_eq!(checkpoints(&place).len(), 2);
+    assert!(read(&shelf).is_some());
+}
+
+#[test]
+fn an_attempt_that_had_to_start_over_keeps_its_own_next_to_those_that_are_further() {
+    let (place, shelf) = shelf(&[], &[]);
+    write(&shelf, 1, &[8, 9]);
+    // It could not read them at the time.
+    write(&shelf, 2, &[1, 2, 3]);
+    let kept = |names: &[(u32, u32)]| {
+        let name =
+            |(epoch, attempt): &(u32, u32)| format!("{epoch:010}-{attempt:010}-{epoch:010}.checkpoint");
+        assert_eq!(checkpoints(&place), names.iter().map(name).collect::<Vec<_>>());
+    };
+    kept(&[(2, 2), (3, 2), (8, 1), (9, 1)]);
+    write(&shelf, 2, &[9, 10]);
+    kept(&[(9, 2), (10, 2)]);
+}
+
 #[test]
 fn what_was_reported_later_replaces_what_was_in_reserve() {
     let found = |reserve: &[u32], tail: Option<Option<u32>>| {

@@ -19,7 +19,7 @@ pub(super) struct Refusals {
     was_let_in: bool,
     /// Since when it has refused it.
     since: Option<Instant>,
-    /// Whether the agent was told.
+    /// Whether the agent knows.
     told: bool,
 }
 
@@ -116,7 +116,7 @@ mod tests {
         refusals.let_in();
         assert_eq!(hear(&mut refusals, 161, Code::FailedPrecondition), "it may pass");
         assert_eq!(hear(&mut refusals, 221, Code::Unauthenticated), "for long");
-        assert_eq!(hear(&mut refusals, 300, Code::Unauthenticated), "it may pass", "it is told once");
+        assert_eq!(hear(&mut refusals, 300, Code::Unauthenticated), "it may pass", "it is reported once");
         assert_eq!(hear(&mut refusals, 300, Code::AlreadyExists), "at once", "its place is taken");
     }
 }

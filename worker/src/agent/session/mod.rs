@@ -22,12 +22,11 @@ use std::time::Duration;
 
 use leaving::Mode;
 use outbox::Outbox;
-use proto::v1::Outcome;
 use running::{Phase, Running, StopReason};
 use slot::{Slot, Trainer};
-use terms::AttemptKey;
+use terms::{AttemptKey, Outcome, Progress};
 use types::{
-    Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output, Progress,
+    AttemptProgress, Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output,
     ToCoordinator,
 };
 
@@ -35,6 +34,12 @@ pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
 const STOP_TO_KILL: Duration = Duration::from_secs(10);
+
+/// How much longer than its program the trainer of a program may take.
+const PROGRAM_TO_TRAINER: Duration = Duration::from_secs(2);
+
+/// Longest time that a program may be given: the bound of a sweep file.
+const STOP_GRACE_PERIOD_MAX: Duration = Duration::from_secs(3600);
 
 /// How long a trainer may take to obey `Stop` when there is hardly any grace period.
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
@@ -235,7 +240,7 @@ impl Session {
             for index in 0..self.slots.len() {
                 let slot = &mut self.slots[index];
                 slot.take_waiting(*attempt);
-                self.stop(now, index, *attempt, StopReason::Refused, STOP_TO_KILL);
+                self.stop(now, index, *attempt, StopReason::Refused, None);
             }
         }
         if let Link::Greeting { .. } = self.link {
@@ -287,13 +292,7 @@ impl Session {
             } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
                 let forgettable = self.outbox.drop_attempt(attempt);
                 self.forget(forgettable);
-                self.stop(
-                    now,
-                    index,
-                    attempt,
-                    StopReason::Revoked { reason: reason.to_owned() },
-                    STOP_TO_KILL,
-                );
+                self.stop(now, index, attempt, StopReason::Revoked { reason: reason.to_owned() }, None);
             }
         }
     }
@@ -322,7 +321,7 @@ impl Session {
         match &running.phase {
             Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
                 let spent = running.time_spent(now);
-                self.stop(now, index, attempt, StopReason::TimedOut { spent }, STOP_TO_KILL);
+                self.stop(now, index, attempt, StopReason::TimedOut { spent }, None);
             }
             Phase::Training if trainer == Trainer::Starting && running.ready_by <= now => {
                 let limit = TRAINER_READY_WITHIN.as_secs();
@@ -403,11 +402,13 @@ impl Session {
         }
     }
 
-    fn progress(&self) -> Vec<Progress> {
+    fn progress(&self) -> Vec<AttemptProgress> {
         let of_slot = |slot: &Slot| {
             let running = slot.running.iter().filter(|running| !running.is_refused()).map(Running::progress);
-            let waiting =
-                slot.waiting.iter().map(|job| Progress { attempt: job.attempt, epoch: 0, fraction: 0.0 });
+            let waiting = slot
+                .waiting
+                .iter()
+                .map(|job| AttemptProgress { attempt: job.attempt, progress: Progress::NONE });
             running.chain(waiting).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of_slot).collect()

@@ -95,7 +95,7 @@ impl Watch {
         }
     }
 
-    /// The trainer's job; a number that nobody was given where it has none.
+    /// The trainer's job; a number that no job has where it has none.
     fn job_at(&self, slot: usize, member: usize) -> u64 {
         let jobs = &self.at_trainer[slot];
         jobs.get(member).or_else(|| jobs.first()).map_or(9_999, |attempt| attempt.job.job)

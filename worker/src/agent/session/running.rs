@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::{AttemptKey, EpochReport};
+use terms::{AttemptKey, EpochReport, Outcome, Progress};
 use trainer_protocol::TrainerOutcome;
 
 use super::{
+    PROGRAM_TO_TRAINER, STOP_GRACE_PERIOD_MAX, STOP_TO_KILL,
     slot::Heard,
     time_spent::TimeSpent,
-    types::{End, Progress, Weights, Work},
+    types::{AttemptProgress, End, Weights, Work},
 };
 
 /// Why a running attempt must end before it is done.
@@ -70,14 +70,22 @@ pub(super) struct Running {
     pack_size: usize,
     pub(super) timeout: Option<Duration>,
     keep_weights: bool,
+    /// How long it may take to stop.
+    pub(super) stop_to_kill: Duration,
     /// How its time was spent since the training began.
     pub(super) spent: Option<TimeSpent>,
     epochs_done: u32,
     epochs_total: Option<u32>,
-    pub(super) epoch: u32,
-    pub(super) fraction: f64,
+    pub(super) progress: Progress,
     /// What the trainer does with the data set, in its own words.
     pub(super) doing: String,
+}
+
+/// How long an attempt may take to stop: as long as its sweep gives its program, and a little more.
+fn stop_to_kill(work: &Work) -> Duration {
+    let given = work.program.as_ref().and_then(|program| program.stop_seconds);
+    let given = given.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    given.map_or(STOP_TO_KILL, |given| given.min(STOP_GRACE_PERIOD_MAX) + PROGRAM_TO_TRAINER)
 }
 
 impl Running {
@@ -91,11 +99,11 @@ impl Running {
             pack_size,
             timeout: work.timeout,
             keep_weights: work.keep_weights,
+            stop_to_kill: stop_to_kill(work),
             spent: None,
             epochs_done: 0,
             epochs_total: work.epochs,
-            epoch: 0,
-            fraction: 0.0,
+            progress: Progress::NONE,
             doing: String::new(),
         }
     }
@@ -112,7 +120,7 @@ impl Running {
 
     /// Where it is at `now`, and how its time was spent.
     pub(super) fn time_spent(&self, now: Duration) -> String {
-        self.spent.as_ref().map_or_else(|| self.place(), |spent| spent.words(now, self.epoch))
+        self.spent.as_ref().map_or_else(|| self.place(), |spent| spent.words(now, self.progress.epoch()))
     }
 
     /// Why it must end, if it must.
@@ -134,16 +142,17 @@ impl Running {
     }
 
     /// How far it is.
-    pub(super) fn progress(&self) -> Progress {
-        Progress { attempt: self.attempt, epoch: self.epoch, fraction: self.fraction }
+    pub(super) fn progress(&self) -> AttemptProgress {
+        AttemptProgress { attempt: self.attempt, progress: self.progress }
     }
 
     /// Where it is, as the end of a sentence.
     pub(super) fn place(&self) -> String {
-        if self.epoch > 0 {
-            return format!("in epoch {}", self.epoch);
-        }
-        let share = (self.fraction > 0.0).then(|| format!("{:.0} % done", self.fraction * 100.0));
+        let fraction = match self.progress {
+            Progress::Training { epoch, .. } => return format!("in epoch {epoch}"),
+            Progress::Preparing { fraction } => fraction,
+        };
+        let share = (fraction > 0.0).then(|| format!("{:.0} % done", fraction * 100.0));
         let doing = Some(self.doing.clone()).filter(|doing| !doing.is_empty());
         let how_far: Vec<String> = share.into_iter().chain(doing).collect();
         match how_far.as_slice() {
@@ -288,7 +297,7 @@ impl Running {
         self.epochs_done = epoch;
         self.spent.iter_mut().for_each(|spent| spent.epoch_done(now, epoch_seconds));
         let is_last = self.epochs_total == Some(epoch);
-        (self.epoch, self.fraction) = if is_last { (epoch, 1.0) } else { (epoch + 1, 0.0) };
+        self.progress = if is_last { Progress::reported(epoch, 1.0) } else { Progress::begins(epoch + 1) };
         Ok(())
     }
 
@@ -296,7 +305,7 @@ impl Running {
         if !fraction.is_finite() {
             return Heard::Nothing;
         }
-        (self.epoch, self.fraction) = (epoch, fraction.clamp(0.0, 1.0));
+        self.progress = Progress::reported(epoch, fraction);
         Heard::Progress
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use terms::{AttemptKey, EpochReport, cut};
+use terms::{AttemptKey, EpochReport, Progress, cut};
 use trainer_protocol::{EpochLine, FromTrainer, TRAINER_PROTOCOL_MIN, TRAINER_PROTOCOL_VERSION};
 
 use super::{
@@ -215,7 +215,7 @@ impl Slot {
             FromTrainer::Started { dataset, resumed_epochs, .. } => {
                 running.spent = Some(TimeSpent::begin(now));
                 running.deadline = running.timeout.map(|timeout| now + timeout);
-                (running.epoch, running.fraction) = (1, 0.0);
+                running.progress = Progress::begins(1);
                 Ok(Heard::Record(attempt, EventKind::Started(Start { dataset, resumed_epochs })))
             }
             FromTrainer::Epoch(line) => {

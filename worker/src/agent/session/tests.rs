@@ -4,6 +4,7 @@
 mod coordinator;
 mod leaving;
 mod packs;
+mod patience;
 mod programs;
 mod trainers;
 
@@ -200,7 +201,7 @@ fn brief(output: &Output) -> String {
                 } else {
                     format!(" +{}", end.log_tail.join("/"))
                 };
-                let name = end.outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
+                let name = end.outcome.as_str();
                 format!("{name} ({}){tail}", end.reason)
             }
         };
@@ -220,8 +221,10 @@ fn brief(output: &Output) -> String {
             format!("hello [{}]{}", held.join(" "), if *draining { " draining" } else { "" })
         }
         Output::Send(ToCoordinator::Heartbeat(running)) => {
-            let running: Vec<_> =
-                running.iter().map(|at| format!("{} {}:{}", at.attempt, at.epoch, at.fraction)).collect();
+            let running: Vec<_> = running
+                .iter()
+                .map(|at| format!("{} {}:{}", at.attempt, at.progress.epoch(), at.progress.fraction()))
+                .collect();
             format!("heartbeat [{}]", running.join(" "))
         }
         Output::Send(ToCoordinator::Draining { .. }) => "draining".into(),

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_by_what_it_went_into() {
+    fn time_is_reported_by_what_it_was_spent_on() {
         let mut spent = TimeSpent::begin(seconds(10));
         assert_eq!(
             spent.words(seconds(15), 1),

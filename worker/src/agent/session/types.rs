@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::{AttemptKey, EpochReport, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId};
+use terms::{
+    AttemptKey, EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId,
+};
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 
 /// The fault of a trainer that is alive and can no longer answer. A trainer that ends has it for a moment, too.
@@ -190,7 +191,7 @@ pub enum ToCoordinator {
     /// Something that must not be lost.
     Event(Event),
     /// Keeps the leases of the running attempts.
-    Heartbeat(Vec<Progress>),
+    Heartbeat(Vec<AttemptProgress>),
     /// No new jobs are accepted from now on.
     Draining { reason: String },
 }
@@ -213,14 +214,11 @@ impl Held {
     }
 }
 
-/// The progress of an attempt.
+/// An attempt that this worker runs, and how far it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
+pub struct AttemptProgress {
     pub attempt: AttemptKey,
-    /// The epoch in training, from 1; 0 while the data set is prepared.
-    pub epoch: u32,
-    /// Share of it that is done, in [0, 1].
-    pub fraction: f64,
+    pub progress: Progress,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -28,7 +28,7 @@ use crate::agent::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A trainer that trains one epoch and then waits until it is told to stop.
+/// A trainer that trains one epoch and then waits until it is asked to stop.
 const ONE_EPOCH: &str = r#"echo "$ready"; read -r x
 echo '{"type":"started","id":"1/1#1","dataset":{"content_hash":"ab","classes":["cat","dog"],"train_images":8,"val_images":2,"skipped":[],"skipped_count":0}}'
 echo '{"type":"epoch","id":"1/1#1","epoch":1,"train_loss":0.5,"val_accuracy":0.75,"epoch_seconds":1.0}'
@@ -344,7 +344,7 @@ async fn the_second_request_ends_at_once() {
 
 #[tokio::test]
 async fn a_coordinator_that_is_away_is_tried_until_it_is_there() {
-    // A port that was free a moment ago: the first tries fail, then somebody listens there.
+    // A port that was free a moment ago: the first tries fail, then someone listens there.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -405,7 +405,7 @@ async fn while_the_spool_is_full_the_trainer_waits_and_the_worker_can_leave() {
     session.say(ToWorker::Acknowledgement(v1::Acknowledgement { sequence: last })).await;
     assert_eq!(session.event().await.sequence, last + 1, "with room, the training goes on");
     session.last_event(last + 1).await;
-    // Full again, and nobody makes room.
+    // Full again, and no one makes room.
     bench.shutdown.send(()).await.unwrap();
     assert_eq!(bench.end().await.unwrap(), Departure::Orderly);
 }

@@ -138,7 +138,7 @@ async fn each_attempt_has_a_folder_of_its_own_and_the_files_come_once() {
     let mode = |path: &str| fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o100;
     assert!(mode("bin/run") != 0 && mode("train.py") == 0);
     assert_eq!(fake.sent(), 16, "one content of two files");
-    // What a program does to its files is nobody else's matter.
+    // What a program does to its files concerns no other job.
     fs::write(folder.join("train.py"), "harm").unwrap();
     let other = worker.folder_for(attempt(2), id).await.unwrap().give();
     assert_eq!(fs::read(other.join("train.py")).unwrap(), b"print()");

@@ -36,7 +36,7 @@ fn sequences(recovered: &Recovered) -> Vec<u64> {
     recovered.events.iter().map(|event| event.sequence).collect()
 }
 
-/// Opens the spool anew, as a restarted worker would.
+/// Opens the spool again, as a restarted worker would.
 fn reopen(folder: &TempDir) -> (Spool, Recovered) {
     Spool::open(folder.path()).unwrap()
 }

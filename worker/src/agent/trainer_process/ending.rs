@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
-use rustix::process::Signal;
+use program::signal_name;
 
 use crate::agent::containment::SHELL_SIGNAL;
 
@@ -23,21 +23,4 @@ pub(super) fn describe(status: io::Result<ExitStatus>) -> String {
             }
         }
     }
-}
-
-fn signal_name(number: i32) -> String {
-    let known = [
-        (Signal::KILL, "SIGKILL (out of memory?)"),
-        (Signal::SEGV, "SIGSEGV (a crash in native code)"),
-        (Signal::ABORT, "SIGABRT (an abort in native code)"),
-        (Signal::BUS, "SIGBUS (a mapped file was cut, or the disk or /dev/shm is full?)"),
-        (Signal::ILL, "SIGILL (an instruction that this processor lacks)"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::INT, "SIGINT"),
-        (Signal::HUP, "SIGHUP"),
-        (Signal::XFSZ, "SIGXFSZ (a file grew beyond its limit)"),
-    ];
-    let name = known.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }

@@ -25,7 +25,7 @@ parameters:
   layers: {min: 1, max: 3}
   dropout: {values: [null, 0.5]}
   nesterov: {value: true}
-execution: {files: [train.py, \"lib/**\"], env: {OMP_NUM_THREADS: 4, MODE: fast}, arguments: wandb, job_timeout: 2h}
+execution: {files: [train.py, \"lib/**\"], env: {OMP_NUM_THREADS: 4, MODE: fast}, arguments: wandb, job_timeout: 2h, stop_grace_period: 90s}
 resources: {gpus: 1, cpus: 2, per_gpu: 2}
 ";
 
@@ -127,6 +127,21 @@ fn a_program_may_be_set_and_so_may_its_parameters() {
 }
 
 #[test]
+fn the_time_to_stop_is_a_programs_and_bounded() {
+    let stop = |text: &str| parse(&program(&format!("execution: {{stop_grace_period: {text}}}\n")));
+    for (text, milliseconds) in [("1s", Some(1_000)), ("1h", Some(3_600_000)), ("none", None)] {
+        assert_eq!(stop(text).unwrap().execution.stop_grace_period_ms, milliseconds, "{text}");
+    }
+    for text in ["999ms", "61m", "soon", "30"] {
+        let error = stop(text).unwrap_err().to_string();
+        assert!(error.contains("a duration from 1s to 1h"), "{text}: {error}");
+    }
+    let of_a_model = "name: x\ndataset: {path: d}\nexecution: {stop_grace_period: 30s}\n";
+    let error = parse(of_a_model).unwrap_err().to_string();
+    assert!(error.contains("`stop_grace_period` is for programs"), "{error}");
+}
+
+#[test]
 fn what_decides_numbers_of_a_program_cannot_be_set_later_and_what_it_takes_up_can() {
     let source = SpecificationSource { text: TRAIN.into(), file_name: "s.yaml".into(), ..Default::default() };
     let definition = SweepDefinition::parse(&source).unwrap();
@@ -173,7 +188,7 @@ fn an_extension_of_a_program_has_the_same_parameters_in_any_order() {
 
 #[test]
 #[allow(clippy::too_many_lines)] // A table.
-fn wrong_files_of_programs_are_told_with_line_and_key() {
+fn wrong_files_of_programs_are_reported_with_line_and_key() {
     let with = |text: &str| program(&format!("{text}\n"));
     let wrong = [
         ("a program and a model", with("model: simple_cnn")),

@@ -61,7 +61,7 @@ fn a_restarted_worker_sends_what_the_last_one_left() {
 }
 
 #[test]
-fn only_so_many_events_are_on_their_way_at_once() {
+fn the_number_of_events_on_their_way_is_bounded() {
     let kind = EventKind::Ended(End::new(Outcome::Diverged, ""));
     let event = |sequence| Event { sequence, attempt: attempt(sequence), kind: kind.clone() };
     let count = EVENTS_IN_FLIGHT_MAX as u64 + 2;
@@ -155,7 +155,7 @@ fn heartbeats_come_at_the_interval_and_soon_after_progress() {
 }
 
 #[test]
-fn a_coordinator_that_does_not_answer_hello_is_tried_anew() {
+fn a_coordinator_that_does_not_answer_hello_is_tried_again() {
     let mut bench = Bench::new(1);
     bench.feed([Input::Connected]).wait(WELCOME_WITHIN).expect(&["hello []", "close"]);
     bench.feed([Input::Disconnected, Input::Connected]).expect(&["hello []"]);

@@ -7,9 +7,9 @@ const TEXTS_MAX: usize = 16;
 
 /// What was logged since the state began.
 #[derive(Debug, Default)]
-pub(crate) struct Told(BTreeSet<String>);
+pub(crate) struct Logged(BTreeSet<String>);
 
-impl Told {
+impl Logged {
     /// Whether a text was not logged before. Numbers do not count: they name files and times.
     pub(crate) fn is_new(&mut self, text: &str) -> bool {
         let shape = text.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty());
@@ -33,14 +33,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_told_once_and_when_it_changes() {
-        let mut told = Told::default();
-        assert!(told.is_new("no room for base/1/2") && !told.is_empty());
-        assert!(!told.is_new("no room for base/34/5"));
-        assert!(told.is_new("not reached"));
-        assert!(!told.is_new("no room for base/1/2"), "states that take turns are told once, too");
-        told.clear();
-        assert!(told.is_empty() && told.is_new("not reached"));
-        assert_eq!((0..100).filter(|i| told.is_new(&"x".repeat(*i))).count(), TEXTS_MAX - 1);
+    fn a_state_is_logged_once_and_when_it_changes() {
+        let mut logged = Logged::default();
+        assert!(logged.is_new("no room for base/1/2") && !logged.is_empty());
+        assert!(!logged.is_new("no room for base/34/5"));
+        assert!(logged.is_new("not reached"));
+        assert!(!logged.is_new("no room for base/1/2"), "states that take turns are logged once, too");
+        logged.clear();
+        assert!(logged.is_empty() && logged.is_new("not reached"));
+        assert_eq!((0..100).filter(|i| logged.is_new(&"x".repeat(*i))).count(), TEXTS_MAX - 1);
     }
 }
