@@ -62,6 +62,8 @@ pub struct JobAssignment {
     pub dataset: Option<DatasetPlan>,
     /// Longest time that the attempt may take, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Time that its program has from SIGTERM to SIGKILL, in milliseconds; none for what the worker chooses.
+    pub stop_grace_period_ms: Option<u64>,
     /// The path of its checkpoints below the workers' checkpoint URL: the same for all attempts of the job.
     pub checkpoint_key: String,
     /// A checkpoint every N epochs; none for as often as costs little.

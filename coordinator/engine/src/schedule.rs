@@ -225,6 +225,7 @@ fn assignment(run: &SweepRun, attempt: terms::AttemptKey, keeps_weights: bool) -
             val_path: dataset.val_path.clone(),
         }),
         timeout_ms: definition.execution.job_timeout_ms,
+        stop_grace_period_ms: definition.execution.stop_grace_period_ms,
         // Sweeps of other coordinators with the same URL have other times.
         checkpoint_key: format!("{}-{}/{}", run.id(), run.created_unix_ms(), attempt.job.job),
         checkpoint_every_epochs: definition.execution.checkpoint_every_epochs,

@@ -158,10 +158,7 @@ impl Engine {
                 };
                 format!("the data set is not available; workers try again until it is: {}", of_those(&reason))
             }
-            Why::SlotsBusy => self.kept_from(run).unwrap_or_else(|| match run.running_jobs() {
-                0 => "every slot is busy with other sweeps".to_owned(),
-                _ => "every slot is busy".to_owned(),
-            }),
+            Why::SlotsBusy => self.kept_from(run).unwrap_or_else(|| busy(crowd, run)),
         }
     }
 
@@ -215,6 +212,31 @@ fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitRe
     worker.away().contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
 }
 
+/// That every slot is busy; and of free ones that look as if they only had to be used, why they are not.
+fn busy(crowd: &Crowd<'_>, run: &SweepRun) -> String {
+    let busy = match run.running_jobs() {
+        0 => "every slot is busy with other sweeps",
+        _ => "every slot is busy",
+    };
+    let lacking = crowd.marked.iter().copied();
+    let lacking = lacking.filter(|(_, worker)| worker.has_free_slot() && lacks_some_of(worker, run));
+    match lacking.collect::<Vec<_>>() {
+        none if none.is_empty() => busy.to_owned(),
+        lacking => {
+            let why = named(&lacking, |worker| lacks(worker, run));
+            format!("{busy} of the workers that can train this sweep: {why}")
+        }
+    }
+}
+
+/// Whether a worker has a sweep's model by name and version, and not all that the sweep's description has.
+fn lacks_some_of(worker: &WorkerState, run: &SweepRun) -> bool {
+    let is_of_name = |model: &Described| {
+        worker.models().iter().any(|own| own.name == model.name && own.version == model.version)
+    };
+    !worker.can_run(run) && run.model().is_some_and(is_of_name)
+}
+
 /// Why a worker cannot run what a sweep is about.
 fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
     if let Some(text) = short_of_gpus(worker, run).filter(|_| worker.knows(run)) {
@@ -225,7 +247,7 @@ fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
     };
     let own: Vec<String> =
         worker.models().iter().map(|own| format!("{} {}", own.name, own.version)).collect();
-    match worker.models().iter().any(|own| own.name == model.name && own.version == model.version) {
+    match lacks_some_of(worker, run) {
         true => format!("its {} lacks what the sweep's has; update its trainer", model.name),
         false if own.is_empty() => "it trains no models".to_owned(),
         false => format!("it has {}", own.join(", ")),

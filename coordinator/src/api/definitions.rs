@@ -154,6 +154,15 @@ pub struct Changed {
 /// Said where a program could only fail, as none of its files are there.
 const UNSENT: &str = "execution.files: the program's files were not sent before its sweep; `sweep submit` and `sweep run` send them";
 
+fn refuse_unsent(specification: &Specification) -> Result<(), ApiError> {
+    match specification.trainable.program() {
+        Some(program) if program.snapshot.is_none() && !program.files.is_empty() => {
+            Err(ApiError::Invalid(UNSENT.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Api {
     /// Checks a sweep file without keeping it, and shows its first `preview` jobs, at most 100.
     ///
@@ -201,10 +210,7 @@ impl Api {
         let source = self.with_models(source).await?;
         let definition = Box::new(self.read(move || SweepDefinition::parse(&source)).await?);
         let snapshot = definition.specification.snapshot();
-        let program = definition.specification.trainable.program();
-        if snapshot.is_none() && program.is_some_and(|program| !program.files.is_empty()) {
-            return Err(ApiError::Invalid(UNSENT.to_owned()));
-        }
+        refuse_unsent(&definition.specification)?;
         // Until it is marked, so that its files are not taken for ones that no sweep needs.
         let _held = match snapshot {
             Some(id) => Some(self.hold_snapshot(id).await?),
@@ -244,6 +250,7 @@ impl Api {
             source.models = source.models.of_sweep(model);
         }
         let extension = self.read(move || Specification::parse_with_grid(&source)).await?;
+        refuse_unsent(&extension.0)?;
         let notes = extension.0.notes.clone();
         // Looking for what is new takes a second for a million points.
         let extended = self

@@ -11,11 +11,8 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem,
-    path::Path as Name,
-};
-use url::Url;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, path::Path as Name};
+use storage::{EmptyFolders, Storage, make_folders, sync_folder};
 
 use super::{
     ArtifactError,
@@ -53,38 +50,27 @@ impl Place {
     /// The place that `location` names, a folder or a URL, and where files for it are assembled. Credentials come from
     /// the cloud's own environment variables.
     pub(super) fn open(location: &str) -> Result<(Self, Staging), ArtifactError> {
-        let wrong = |reason: String| ArtifactError::Url { url: location.to_owned(), reason };
-        let folder = match location.split_once("://") {
-            None if location.is_empty() => return Err(wrong("it is empty".into())),
-            None => Some(PathBuf::from(location)),
-            Some(("file", _)) => {
-                let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-                Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
+        let opened = Storage::open(location, EmptyFolders::Kept).map_err(|error| match error {
+            storage::OpenError::Location(reason) => ArtifactError::Url { url: location.to_owned(), reason },
+            storage::OpenError::Folder { folder, source } => ArtifactError::Folder { folder, source },
+        });
+        let Storage { store, root, folder } = opened?;
+        let staging = match &folder {
+            Some(folder) => {
+                let staging = folder.join(STAGING);
+                let made = make_folders(&staging);
+                made.map_err(|source| ArtifactError::Folder { folder: folder.clone(), source })?;
+                Staging::NextTo(staging)
             }
-            Some(_) => None,
+            None => Staging::own()
+                .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?,
         };
-        if let Some(folder) = folder {
-            return Self::in_folder(&folder).map_err(|source| ArtifactError::Folder { folder, source });
-        }
-        let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-        // The clouds' clients and tonic share one implementation of TLS, which is set once.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, root) =
-            object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-        let staging = Staging::own()
-            .map_err(|source| ArtifactError::Folder { folder: std::env::temp_dir(), source })?;
-        Ok((Self { store: Arc::from(store), root, folder: None }, staging))
+        Ok((Self { store, root, folder }, staging))
     }
 
-    fn in_folder(folder: &Path) -> std::io::Result<(Self, Staging)> {
-        let folder = std::path::absolute(folder)?;
-        let staging = folder.join(STAGING);
-        fs::create_dir_all(&staging)?;
-        let store = LocalFileSystem::new_with_prefix(&folder).map_err(std::io::Error::other)?;
-        let store = store.with_fsync(true).with_automatic_cleanup(false);
-        let place = Self { store: Arc::new(store), root: Name::default(), folder: Some(folder) };
-        Ok((place, Staging::NextTo(staging)))
+    /// Whether it is a folder, where one file may be unreadable while others are not.
+    pub(super) fn is_folder(&self) -> bool {
+        self.folder.is_some()
     }
 
     fn object(&self, name: &str) -> Name {
@@ -94,8 +80,8 @@ impl Place {
     /// Gives a complete file, assembled at `staged`, its name. It is durable when this returns.
     pub(super) async fn publish(&self, staged: PathBuf, name: &str) -> Result<(), ArtifactError> {
         if let Some(folder) = &self.folder {
-            let target = folder.join(name);
-            return blocking(move || give_name(&staged, &target)).await;
+            let (root, target) = (folder.clone(), folder.join(name));
+            return blocking(move || give_name(&staged, &root, &target)).await;
         }
         let mut upload = WriteMultipart::new(self.store.put_multipart(&self.object(name)).await?);
         let mut file = File::open(&staged)?;
@@ -124,14 +110,14 @@ impl Place {
             self.store.put(&self.object(name), content.into()).await?;
             return Ok(());
         };
-        let (staging, target) = (folder.join(STAGING), folder.join(name));
+        let (staging, root, target) = (folder.join(STAGING), folder.clone(), folder.join(name));
         blocking(move || {
             check_room(&staging, content.len() as u64)?;
             let mut staged = tempfile::Builder::new().suffix(NEW).tempfile_in(&staging)?;
             staged.write_all(&content)?;
             staged.as_file().sync_all()?;
             let staged = staged.into_temp_path();
-            give_name(&staged, &target)
+            give_name(&staged, &root, &target)
         })
         .await
     }
@@ -145,17 +131,32 @@ impl Place {
         }
     }
 
-    /// At most `bytes` bytes of a file from `offset`; fewer at its end. None if it does not exist.
+    /// At most `bytes` bytes of a file from `offset`, fewer at its end and none beyond it, and the length of the file. None if
+    /// it does not exist.
     pub(super) async fn read_piece(
         &self,
         name: &str,
         offset: u64,
         bytes: u64,
-    ) -> Result<Option<Vec<u8>>, ArtifactError> {
-        match self.store.get_range(&self.object(name), offset..offset.saturating_add(bytes)).await {
-            Ok(piece) => Ok(Some(piece.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+    ) -> Result<Option<(Vec<u8>, u64)>, ArtifactError> {
+        let range = GetRange::Bounded(offset..offset.saturating_add(bytes));
+        // Object stores refuse an empty range.
+        let is_empty = bytes == 0;
+        let options =
+            GetOptions { range: (!is_empty).then_some(range), head: is_empty, ..GetOptions::default() };
+        let error = match self.store.get_opts(&self.object(name), options).await {
+            Ok(found) if is_empty => return Ok(Some((Vec::new(), found.meta.size))),
+            Ok(found) => {
+                let length = found.meta.size;
+                return Ok(Some((found.bytes().await?.to_vec(), length)));
+            }
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => error,
+        };
+        // They refuse a range beyond the end, too, each in its own words.
+        match self.length(name).await {
+            Ok(Some(length)) if offset >= length => Ok(Some((Vec::new(), length))),
+            _ => Err(error.into()),
         }
     }
 
@@ -228,14 +229,13 @@ impl Place {
     }
 }
 
-/// Gives a complete file on the same disk its name, so that it survives a power cut.
-fn give_name(staged: &Path, target: &Path) -> std::io::Result<()> {
-    let parent = target.parent().unwrap_or(Path::new("/"));
+/// Gives a complete file on the same disk its name below `root`, so that it survives a power cut.
+fn give_name(staged: &Path, root: &Path, target: &Path) -> std::io::Result<()> {
+    let parent = target.parent().unwrap_or(root);
     fs::create_dir_all(parent)?;
     fs::rename(staged, target)?;
-    // Syncs the names of the file and of its folder.
-    File::open(parent)?.sync_all()?;
-    parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
+    // Syncs the names of the file and of its folders, which this or an earlier call has made.
+    parent.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(sync_folder)
 }
 
 /// Runs file operations that may take a while.

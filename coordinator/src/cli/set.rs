@@ -44,9 +44,10 @@ pub(super) fn changes(changed: &[v1::SettingChange]) -> String {
     let line = |change: &v1::SettingChange| {
         let v1::SettingChange { key, before, after } = change;
         let note = match key.as_str() {
-            "execution.job_timeout" | "execution.checkpoint_every_epochs" | "execution.pack_size_max" => {
-                "; running jobs keep the one they began with"
-            }
+            "execution.job_timeout"
+            | "execution.stop_grace_period"
+            | "execution.checkpoint_every_epochs"
+            | "execution.pack_size_max" => "; running jobs keep the one they began with",
             "execution.attempts_max" => "; jobs that have failed stay so until `sweep retry`",
             "dataset.path" => "; a worker that finds other pictures there refuses its jobs",
             _ => "",

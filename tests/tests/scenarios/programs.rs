@@ -315,7 +315,7 @@ fn values(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u32, Vec<(String, u6
     assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
     let records = epochs.iter().map(|row| row.record.as_ref().unwrap());
     let metrics = |record: &v1::EpochRecord| {
-        record.metrics.iter().map(|metric| (metric.name.clone(), metric.value.to_bits())).collect()
+        record.metrics.iter().map(|metric| (metric.name.to_string(), metric.value.to_bits())).collect()
     };
     records.map(|record| (record.epoch, metrics(record))).collect()
 }
@@ -409,11 +409,26 @@ async fn a_program_whose_files_are_not_there_is_refused_before_anything_is_kept(
     // Who does not send them is refused, too.
     let text = "program: train.py\nmetric: {name: recall, goal: maximize}\n".to_owned();
     let source = v1::SweepSource { text, ..v1::SweepSource::default() };
-    let request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
-    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    let mut request = v1::SubmitRequest { source: Some(source), ..v1::SubmitRequest::default() };
+    let refused = cluster.client().await.submit(request.clone()).await.unwrap_err();
     assert!(refused.message().contains("execution.files"), "{refused:?}");
     let sweeps = cluster.client().await.list_sweeps(v1::ListSweepsRequest::default()).await.unwrap();
     assert!(sweeps.into_inner().sweeps.is_empty());
+    // The same where it would add jobs to a sweep whose files are there.
+    let whole = sweep.replace("}}\n", "}}\nexecution: {files: [train.py]}\n");
+    fs::write(file, &whole).unwrap();
+    printed(&cluster, &["submit", file]);
+    fs::write(file, sweep.replace("[1, 2]", "[3]")).unwrap();
+    let output = command(&cluster, &["submit", file, "--extend", "1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("\"train.py\" is a file next to the sweep file"), "{said}");
+    request.extend_sweep_id = 1;
+    request.source.as_mut().unwrap().text = whole.replace("[1, 2]", "[3]");
+    let refused = cluster.client().await.submit(request).await.unwrap_err();
+    assert!(refused.message().contains("were not sent"), "{refused:?}");
+    fs::write(file, whole.replace("[1, 2]", "[3]")).unwrap();
+    let told = printed(&cluster, &["submit", file, "--extend", "1"]);
+    assert!(told.contains("1 of 3 jobs is new"), "{told}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! What happens, from all threads to the one that decides, over one bounded channel. Threads that wait for a job's program
 //! hold a [`Source`], so that the job's end knows when all of them have said what they had.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::Instant,
 };
 
 use trainer_protocol::ToTrainer;
@@ -29,7 +33,12 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum JobEvent {
     /// Its program reported metrics, and waits where there is an answer to be given.
-    Reported(Report, Option<SyncSender<Answer>>),
+    Reported {
+        report: Report,
+        /// When its bytes were read: by the time that it is handled, others may have been.
+        at: Instant,
+        answer: Option<SyncSender<Answer>>,
+    },
     /// Its program wrote a checkpoint, into the folder of this name.
     Committed(String, SyncSender<Answer>),
     /// Its program asks whether to stop.
@@ -50,6 +59,32 @@ pub(crate) struct Answer {
 /// A place for events and the end that they come out of.
 pub(crate) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
     sync_channel(EVENTS_WAITING_MAX)
+}
+
+/// A reader that knows when it read last. What is left of that read in a buffer was there by then.
+#[derive(Debug)]
+pub(crate) struct Stamped<R> {
+    inner: R,
+    at: Instant,
+}
+
+impl<R> Stamped<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, at: Instant::now() }
+    }
+
+    /// When the last bytes came.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+}
+
+impl<R: Read> Read for Stamped<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes);
+        self.at = Instant::now();
+        read
+    }
 }
 
 /// A thread's right to say what happens to a job.

@@ -1,9 +1,13 @@
 //! One job, from its program's start to its end: what happens, in order, and what is made of it. One thread does this; the others
 //! only say what they see.
 
+mod checkpoints;
+mod stopping;
+mod verdict;
+
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     io::Write,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
@@ -16,17 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use terms::EPOCHS_MAX;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use trainer_protocol::{ToTrainer, TrainerOutcome};
 
+pub(crate) use self::verdict::End;
 use crate::{
-    checkpoint::{
-        archive::Facts,
-        keeper::{Keeper, Snapshot},
-        shelf::Tail,
-    },
-    ending::describe,
+    checkpoint::keeper::Keeper,
     events::{Answer, Event, JobEvent},
     log::Log,
     metrics::{
@@ -34,7 +33,7 @@ use crate::{
         channel::Channel,
         tally::{EpochRecord, Tallied, Tally},
     },
-    processes::{cpu_time, end_descendants, has_descendants, kill_descendants},
+    processes::{cpu_time, end_descendants},
     protocol::Output,
     scratch::Scratch,
 };
@@ -50,15 +49,6 @@ const WORK_MIN: Duration = Duration::from_millis(300);
 
 /// Time between two looks for what is left of a program that was asked to end.
 const LEFT_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often is said that a checkpoint is still being written.
-const WAIT_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Longest wait for checkpoints at a job's end.
-const KEEPING_MAX: Duration = Duration::from_secs(600);
-
-/// Folders of checkpoints that stay in `SWEEP_CHECKPOINT_DIR`.
-const FOLDERS_KEPT: usize = 2;
 
 /// The agent is gone, or cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -148,13 +138,6 @@ impl State {
     }
 }
 
-/// How a job ended, and whether another attempt may go on from its checkpoints.
-#[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) outcome: TrainerOutcome,
-    pub(crate) reason: String,
-}
-
 impl<W: Write> Run<'_, W> {
     /// Goes on until the program has ended and everything that it said was heard.
     ///
@@ -197,13 +180,6 @@ impl<W: Write> Run<'_, W> {
         Ok(end)
     }
 
-    /// Whether the program has ended and nothing is waited for. A program that was asked to end may have been started by another
-    /// one, such as a shell, which ends at once: it has its time all the same.
-    fn has_ended(&self) -> bool {
-        let may_have_left_some = self.state.why.is_some() && self.state.kill_at.is_some();
-        self.state.has_exited && !(may_have_left_some && has_descendants(rustix::process::getpid()))
-    }
-
     fn apply(&mut self, event: Event) -> Result<(), Gone> {
         match event {
             Event::Request(Ok(ToTrainer::Stop { id, checkpoint: goes_on })) => {
@@ -225,8 +201,8 @@ impl<W: Write> Run<'_, W> {
 
     fn apply_own(&mut self, event: JobEvent) -> Result<(), Gone> {
         let answer = match event {
-            JobEvent::Reported(report, answer) => {
-                self.report(report)?;
+            JobEvent::Reported { report, at, answer } => {
+                self.report(report, at)?;
                 answer
             }
             JobEvent::Committed(name, answer) => {
@@ -247,12 +223,12 @@ impl<W: Write> Run<'_, W> {
         Ok(())
     }
 
-    fn report(&mut self, report: Report) -> Result<(), Gone> {
+    fn report(&mut self, report: Report, at: Instant) -> Result<(), Gone> {
         if self.state.why == Some(Why::Ahead) {
             return Ok(());
         }
         let number = report.number;
-        match self.tally.take(report, self.began.elapsed()) {
+        match self.tally.take(report, at.saturating_duration_since(self.began)) {
             Tallied::Epochs(mut records) => {
                 let new = records.pop();
                 self.tell_taken_over(&records)?;
@@ -298,65 +274,6 @@ impl<W: Write> Run<'_, W> {
         Ok(())
     }
 
-    /// Has kept what came after the last checkpoint, where that is not known yet.
-    fn settle_checkpoint(&mut self, tail: Tail) {
-        if std::mem::replace(&mut self.state.awaits_tail, false)
-            && let Some(keeper) = &self.keeper
-        {
-            keeper.follow(tail);
-        }
-    }
-
-    fn commit(&mut self, name: String) {
-        if self.state.why == Some(Why::Ahead) {
-            return;
-        }
-        if !self.scratch.checkpoints().join(&name).is_dir() {
-            terminal::say!(
-                "the checkpoint {name:?} is not kept: there is no such folder in SWEEP_CHECKPOINT_DIR"
-            );
-            return;
-        }
-        self.state.committed.retain(|one| *one != name);
-        self.state.committed.push(name.clone());
-        let outdated = self.state.committed.len().saturating_sub(FOLDERS_KEPT);
-        let outdated: Vec<String> = self.state.committed.drain(..outdated).collect();
-        self.state.unreported = self.state.unreported.saturating_add(1);
-        if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {
-            self.state.awaits_tail = true;
-            keeper.keep(Snapshot { part: Some(name), facts, outdated });
-        } else {
-            if let Some(why) = self.tally.why_not() {
-                terminal::say!("checkpoints of this job are no longer kept: {why}");
-            }
-            for folder in outdated {
-                // It may be gone already.
-                let _ = fs::remove_dir_all(self.scratch.checkpoints().join(folder));
-            }
-        }
-    }
-
-    /// Nothing where there are too many records to be kept.
-    fn facts(&self) -> Option<Facts> {
-        let (records, reserve) = self.tally.kept()?;
-        Some(Facts {
-            identity: self.identity.clone(),
-            records: records.to_vec(),
-            reserve: reserve.to_vec(),
-            unreported: self.state.unreported,
-        })
-    }
-
-    /// SIGTERM, and after a while SIGKILL. The first reason counts.
-    fn ask_to_end(&mut self, why: Why) {
-        if self.state.why.is_none() {
-            self.state.why = Some(why);
-            self.state.kill_at = Some(Instant::now() + self.grace);
-            // It may be gone already, which is what is wanted.
-            let _ = kill_process_group(self.pid, Signal::TERM);
-        }
-    }
-
     fn tick(&mut self) -> Result<(), Gone> {
         let now = Instant::now();
         if self.state.kill_at.is_some_and(|at| now >= at) {
@@ -377,13 +294,6 @@ impl<W: Write> Run<'_, W> {
             }
         }
         Ok(())
-    }
-
-    fn kill(&mut self) {
-        self.state.kill_at = None;
-        // It may be gone already, which is what is wanted.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        kill_descendants(rustix::process::getpid());
     }
 
     fn say_alive(&self) -> Result<(), Gone> {
@@ -415,47 +325,6 @@ impl<W: Write> Run<'_, W> {
         Ok(())
     }
 
-    fn judge(&self, status: Option<ExitStatus>) -> End {
-        let end = |outcome, reason: String| End { outcome, reason };
-        let has_ended_well = status.is_some_and(|status| status.success());
-        match &self.state.why {
-            Some(Why::Diverged(reason)) => return end(TrainerOutcome::Diverged, reason.clone()),
-            Some(Why::Beyond) => return self.judge_full(),
-            Some(Why::Ahead) => return end(TrainerOutcome::Unavailable, AHEAD.to_owned()),
-            Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
-                return end(TrainerOutcome::Stopped, String::new());
-            }
-            Some(Why::Asked { .. }) | None => {}
-        }
-        if !has_ended_well {
-            let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
-            let last_words = self.log.last_words();
-            let separator = if last_words.is_empty() { "" } else { ": " };
-            return end(TrainerOutcome::Failed, format!("{how}{separator}{last_words}"));
-        }
-        if self.tally.epochs() == 0 {
-            return end(TrainerOutcome::Failed, NO_METRICS.to_owned());
-        }
-        if !self.tally.has_objective() {
-            let names = self.tally.names().collect::<Vec<_>>().join(", ");
-            let wanted = self.tally.objective();
-            let reason = format!(
-                "the program ended well, but never reported the sweep's metric, {wanted}; it reported {names}"
-            );
-            return end(TrainerOutcome::Failed, reason);
-        }
-        end(TrainerOutcome::Done, String::new())
-    }
-
-    /// The end of a program that went on after as many epochs as it may have.
-    fn judge_full(&self) -> End {
-        if self.tally.has_budget() {
-            return End { outcome: TrainerOutcome::Done, reason: String::new() };
-        }
-        let reason = format!("the program reported more than {EPOCHS_MAX} epochs; have it report less often");
-        End { outcome: TrainerOutcome::Failed, reason }
-    }
-
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End, has_ended_well: bool) -> Result<(), Gone> {
         if end.outcome == TrainerOutcome::Done
@@ -463,48 +332,9 @@ impl<W: Write> Run<'_, W> {
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }
-        if self.keeper.is_none() {
-            return Ok(());
-        }
-        let is_given_up = self.state.why == Some(Why::Asked { goes_on: false });
-        if matches!(end.outcome, TrainerOutcome::Stopped | TrainerOutcome::Failed) && !is_given_up {
-            self.keep_folder();
-            // It has said all that it had to say.
-            if has_ended_well && !self.tally.is_untested() {
-                self.settle_checkpoint(None);
-            }
-            let until = Instant::now() + KEEPING_MAX;
-            while self.keeper.as_ref().is_some_and(|keeper| !keeper.wait(WAIT_INTERVAL)) {
-                if Instant::now() >= until {
-                    terminal::say!("the last checkpoint could not be kept in {} s", KEEPING_MAX.as_secs());
-                    break;
-                }
-                self.say_alive()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps the folder for checkpoints as it is, of a program that uses no channel.
-    fn keep_folder(&mut self) {
-        let has_any = fs::read_dir(self.scratch.checkpoints()).is_ok_and(|mut found| found.next().is_some());
-        if !self.state.committed.is_empty() || !has_any {
-            return;
-        }
-        if let (Some(keeper), Some(facts)) = (&self.keeper, self.facts()) {
-            self.state.awaits_tail = true;
-            keeper.keep(Snapshot { part: None, facts, outdated: Vec::new() });
-        } else if let Some(why) = self.tally.why_not() {
-            terminal::say!("the folder for checkpoints is not kept: {why}");
-        }
+        self.keep_for_another(end, has_ended_well)
     }
 }
-
-/// Said of a program that went on from a checkpoint that is ahead of the records.
-const AHEAD: &str = "the checkpoint is ahead of the reported epochs; the job goes on from an earlier one, so that no epoch is missing";
-
-/// Said of a program that reported nothing.
-const NO_METRICS: &str = "the program ended well, but reported no metrics; have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file";
 
 impl<W> Drop for Run<'_, W> {
     /// Whatever way a job ends, nothing of it stays.

@@ -32,6 +32,7 @@ mod job;
 mod log;
 pub mod macros;
 mod metrics;
+pub mod plain;
 pub mod processes;
 mod protocol;
 mod scratch;

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::events::Stamped;
+
 /// Longest line, in bytes, as it is matched and shown. What is longer is cut.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
 
@@ -122,28 +124,32 @@ impl State {
     }
 }
 
-/// Reads an output to its end, line by line: to the log, and to `hear`. A carriage return ends a line, too: bars of progress are
+/// Reads an output to its end, line by line: to the log, and to `hear`, with the time at which it came. A carriage return ends a line, too: bars of progress are
 /// drawn with it.
-pub(crate) fn read_lines(mut output: impl Read, log: &Log, hear: &mut dyn FnMut(&str)) {
-    let mut each = |line: &[u8]| {
+pub(crate) fn read_lines(output: impl Read, log: &Log, hear: &mut dyn FnMut(&str, Instant)) {
+    let mut each = |line: &[u8], at: Instant| {
         if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
             let line = String::from_utf8_lossy(line);
             log.push(&line);
-            hear(&line);
+            hear(&line, at);
         }
     };
     let mut lines = Lines::default();
     let mut bytes = vec![0; READ_BYTES];
+    let mut output = Stamped::new(output);
     loop {
         match output.read(&mut bytes) {
             // A pipe that cannot be read is as good as closed.
             Ok(0) => break,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => break,
-            Ok(length) => lines.take(&bytes[..length], &mut each),
+            Ok(length) => {
+                let at = output.at();
+                lines.take(&bytes[..length], &mut |line| each(line, at));
+            }
         }
     }
-    each(&lines.open);
+    each(&lines.open, output.at());
 }
 
 /// Cuts bytes into lines of a bounded length.
@@ -180,7 +186,7 @@ mod tests {
         let mut heard = Vec::new();
         let long = "x".repeat(3 * LINE_BYTES_MAX);
         let text = format!("one\r\ntwo\rthree\n\n{long}\nlast \u{1b}[31m");
-        read_lines(text.as_bytes(), &Log::new(), &mut |line| heard.push(line.to_owned()));
+        read_lines(text.as_bytes(), &Log::new(), &mut |line, _| heard.push(line.to_owned()));
         assert_eq!(heard, ["one", "two", "three", &long[..LINE_BYTES_MAX], "last \u{1b}[31m"]);
     }
 
@@ -188,7 +194,7 @@ mod tests {
     fn the_last_lines_are_kept_of_a_flood() {
         let log = Log::new();
         let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
-        read_lines(text.as_bytes(), &log, &mut |_| {});
+        read_lines(text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(log.last_words(), "4997 | 4998 | 4999");
         assert!(log.state().left_out > 3_000, "the flood was not let through");
         log.finish();
@@ -198,7 +204,7 @@ mod tests {
     fn the_last_words_of_a_traceback_name_file_and_line() {
         let log = Log::new();
         let text = "Traceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    fail(p.rate)\n    ~~~~^^^^^^^^\nValueError: too big\n";
-        read_lines(text.as_bytes(), &log, &mut |_| {});
+        read_lines(text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(
             log.last_words(),
             "File \"train.py\", line 3, in <module> | fail(p.rate) | ValueError: too big"

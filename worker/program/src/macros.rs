@@ -13,32 +13,13 @@ mod arguments;
 use std::{ffi::OsString, path::Path};
 
 use serde_json::{Map, Value};
+use terms::command::{self, MACROS, Part, PartsError, VARIABLE};
 pub use trainer_protocol::ArgumentStyle as Style;
 
 use self::arguments::{Form, arguments};
 
 /// The command of a sweep file that only names a program: W&B's.
 pub const DEFAULT_COMMAND: [&str; 4] = ["${env}", "${interpreter}", "${program}", "${args}"];
-
-/// What may stand between `${` and `}`; the last one ends with a name.
-const MACROS: [&str; 13] = [
-    "env",
-    "interpreter",
-    "program",
-    "args",
-    "args_boolean_optional",
-    "args_no_equals",
-    "args_no_hyphens",
-    "args_no_boolean_flags",
-    "args_append_hydra",
-    "args_override_hydra",
-    "args_json",
-    "args_json_file",
-    VARIABLE,
-];
-
-/// How variables of the environment are named.
-const VARIABLE: &str = "envvar:";
 
 /// What macros are replaced by.
 pub struct Facts<'a> {
@@ -112,15 +93,8 @@ pub enum MacroError {
 }
 
 fn all_macros() -> String {
-    let names =
-        MACROS.map(|name| if name == VARIABLE { "${envvar:NAME}".into() } else { format!("${{{name}}}") });
-    names.join(", ")
-}
-
-/// A part of an argument of the command.
-enum Part<'a> {
-    Text(&'a str),
-    Macro(&'a str),
+    let names = MACROS.iter().map(|name| format!("${{{name}}}"));
+    names.chain([format!("${{{VARIABLE}NAME}}")]).collect::<Vec<_>>().join(", ")
 }
 
 /// The arguments that a command stands for.
@@ -130,7 +104,10 @@ enum Part<'a> {
 pub fn expand(command: &[String], facts: &Facts<'_>) -> Result<Vec<OsString>, MacroError> {
     let mut arguments = Vec::with_capacity(command.len());
     for item in command {
-        let parts = parts(item)?;
+        let parts = command::parts(item).map_err(|error| match error {
+            PartsError::Open => MacroError::Open { item: item.clone() },
+            PartsError::Unknown(found) => MacroError::Unknown { found: found.to_owned() },
+        })?;
         let several = match parts.as_slice() {
             [Part::Macro(name)] => several(name, facts)?,
             _ => None,
@@ -141,31 +118,6 @@ pub fn expand(command: &[String], facts: &Facts<'_>) -> Result<Vec<OsString>, Ma
         }
     }
     if arguments.is_empty() { Err(MacroError::Empty) } else { Ok(arguments) }
-}
-
-/// Cuts an argument into texts and macros.
-fn parts(item: &str) -> Result<Vec<Part<'_>>, MacroError> {
-    let (mut parts, mut rest) = (Vec::new(), item);
-    while let Some(start) = rest.find("${") {
-        let before = &rest[..start];
-        if let Some(text) = before.strip_suffix('$') {
-            parts.extend([Part::Text(text), Part::Text("${")]);
-            rest = &rest[start + 2..];
-            continue;
-        }
-        let inner = &rest[start + 2..];
-        let end = inner.find('}').ok_or_else(|| MacroError::Open { item: item.to_owned() })?;
-        let name = &inner[..end];
-        if !(MACROS.contains(&name) || name.starts_with(VARIABLE)) || name == VARIABLE {
-            return Err(MacroError::Unknown { found: name.to_owned() });
-        }
-        parts.extend([Part::Text(before), Part::Macro(name)]);
-        rest = &inner[end + 1..];
-    }
-    parts.push(Part::Text(rest));
-    // An argument that is nothing but a macro may stand for any number of arguments.
-    parts.retain(|part| !matches!(part, Part::Text("")));
-    Ok(parts)
 }
 
 /// What a macro stands for that stands for any number of arguments.

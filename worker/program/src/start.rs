@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -64,13 +64,17 @@ pub(crate) fn start(
             "output",
             Box::new(move || {
                 let mut complaints = Complaints::default();
-                read_lines(output, &log, &mut |line| match pattern.as_ref().and_then(|one| one.read(line)) {
-                    None => {}
-                    Some(Ok(report)) => {
-                        source.say(JobEvent::Reported(report, None));
-                    }
-                    Some(Err(error)) => complaints.say(&error),
-                });
+                read_lines(
+                    output,
+                    &log,
+                    &mut |line, at| match pattern.as_ref().and_then(|one| one.read(line)) {
+                        None => {}
+                        Some(Ok(report)) => {
+                            source.say(JobEvent::Reported { report, at, answer: None });
+                        }
+                        Some(Err(error)) => complaints.say(&error),
+                    },
+                );
             }),
         )?;
     }
@@ -119,15 +123,18 @@ pub(crate) fn watch(path: PathBuf, source: Source) -> io::Result<Sender<()>> {
     let mut table = Table::new(path);
     thread::Builder::new().name("table".to_owned()).spawn(move || {
         let mut complaints = Complaints::default();
+        let mut looked_at = Instant::now();
         loop {
             let is_last = dropped.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Disconnected);
+            let now = Instant::now();
             match table.look(is_last) {
                 Ok(look) => {
                     look.said
                         .iter()
                         .for_each(|said| complaints.say(&format!("{}: {said}", table.path().display())));
+                    let at = time_of(look.modified, looked_at);
                     for report in look.reports {
-                        source.say(JobEvent::Reported(report, None));
+                        source.say(JobEvent::Reported { report, at, answer: None });
                     }
                 }
                 Err(error) => complaints.say(&format!("{} is not read: {error}", table.path().display())),
@@ -135,9 +142,17 @@ pub(crate) fn watch(path: PathBuf, source: Source) -> io::Result<Sender<()>> {
             if is_last {
                 return;
             }
+            looked_at = now;
         }
     })?;
     Ok(sender)
+}
+
+/// When a file was written, by its own time, which is that of a clock that people may set: between the last look and now in any
+/// case.
+fn time_of(modified: Option<SystemTime>, looked_at: Instant) -> Instant {
+    let (now, age) = (Instant::now(), modified.and_then(|modified| modified.elapsed().ok()));
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now).max(looked_at)
 }
 
 /// Says what is wrong, a few times.

@@ -79,8 +79,9 @@ pub struct StartOptions {
     /// may submit sweeps may then run anything here
     #[arg(long, env = "SWEEP_ALLOW_COMMANDS", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_commands: bool,
-    /// Start without sweep-trainer if it is missing, because only programs will run. Set by `sweep run`.
-    #[arg(long, hide = true, requires = "allow_commands")]
+    /// Train no models, but run programs. So does a worker without sweep-trainer, or where that finds no libtorch, if it may run
+    /// programs
+    #[arg(long, env = "SWEEP_PROGRAMS_ONLY", requires = "allow_commands", value_parser = clap::builder::BoolishValueParser::new())]
     pub programs_only: bool,
     /// How long a trainer with a job may be silent before it counts as hung and is ended, and the job is tried again; 0
     /// for no limit
@@ -185,16 +186,37 @@ impl StartOptions {
         Some(self.trainer_silence).filter(|silence| !silence.is_zero())
     }
 
-    /// The trainer that comes with this program, if it is needed, to train or to look for GPUs.
-    pub(crate) fn own_trainer(&self) -> anyhow::Result<Option<OwnTrainer>> {
-        if self.programs_only {
-            return Ok(OwnTrainer::find().ok());
+    /// The trainer that comes with this program, if it is needed, to train or to look for GPUs. Where it is missing or finds no
+    /// libtorch, a worker that may run programs does so alone.
+    pub(crate) async fn own_trainer(&mut self) -> anyhow::Result<Option<OwnTrainer>> {
+        if !self.needs_own_trainer() {
+            return Ok(None);
         }
-        self.needs_own_trainer().then(OwnTrainer::find).transpose()
+        if !self.may_run_programs_alone() {
+            return OwnTrainer::find().map(Some);
+        }
+        let found = async { OwnTrainer::find()?.checked().await };
+        match found.await {
+            Ok(trainer) => Ok(Some(trainer)),
+            Err(error) => {
+                let consequence = "this worker trains no models and runs programs alone, on the CPU unless --device names GPUs";
+                if std::mem::replace(&mut self.programs_only, true) {
+                    tracing::info!("{error:#}; {consequence}");
+                } else {
+                    tracing::warn!("{error:#}; {consequence}");
+                }
+                Ok(None)
+            }
+        }
     }
 
     fn needs_own_trainer(&self) -> bool {
-        self.trainer.is_none() || self.device.asks_for_gpus()
+        (self.trainer.is_none() && !self.programs_only) || self.device.asks_for_gpus()
+    }
+
+    /// Whether it is of use without a trainer of models. Only libtorch can say which GPUs `--device cuda` means.
+    fn may_run_programs_alone(&self) -> bool {
+        self.allow_commands && self.trainer.is_none() && self.device != DeviceChoice::Cuda
     }
 
     /// What a slot may start; `own` is the path of the trainer that comes with this program.
@@ -405,6 +427,15 @@ mod tests {
         assert!(needed(&[]) && needed(&["--device", "cpu"]));
         assert!(needed(&["--trainer", "python3 train.py", "--device", "cuda"]));
         assert!(!needed(&["--trainer", "python3 train.py", "--device", "cpu"]));
+        assert!(!needed(&["--allow-commands", "--programs-only", "--device", "cpu"]));
+    }
+
+    #[test]
+    fn only_a_worker_that_may_run_programs_and_names_its_devices_does_without_a_trainer() {
+        let may = |arguments: &[&str]| options(arguments).may_run_programs_alone();
+        assert!(may(&["--allow-commands"]) && may(&["--allow-commands", "--device", "cuda:1"]));
+        assert!(!may(&[]) && !may(&["--allow-commands", "--device", "cuda"]));
+        assert!(!may(&["--allow-commands", "--trainer", "python3 train.py"]));
     }
 
     #[test]

@@ -74,8 +74,9 @@ pub fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
             watch_stdin(shutdown, asked)?;
         }
         // Only searched for if it is needed; kept open until the end.
-        let own_trainer = options.own_trainer()?;
-        match serve(options, own_trainer.as_ref(), requests).await? {
+        let mut options = options.clone();
+        let own_trainer = options.own_trainer().await?;
+        match serve(&options, own_trainer.as_ref(), requests).await? {
             Departure::Failed(reason) => {
                 anyhow::bail!("trainers no longer become ready here ({reason}); the worker has left")
             }

@@ -10,7 +10,7 @@ use proto::{
     },
 };
 use terms::snapshot::SnapshotId;
-use terms::{AttemptKey, ParameterValue};
+use terms::{AttemptKey, Outcome, ParameterValue};
 use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
@@ -106,7 +106,7 @@ pub fn encode_event(event: Event) -> v1::Event {
         }
         EventKind::Epoch(metrics) => WireKind::Epoch(metrics.into()),
         EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
-            outcome: end.outcome.into(),
+            outcome: v1::Outcome::from(end.outcome).into(),
             reason: end.reason,
             log_tail: end.log_tail,
             weights: end.weights.map(encode_weights),
@@ -128,7 +128,7 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
         }
         WireKind::Epoch(record) => EventKind::Epoch(record.into()),
         WireKind::Ended(ended) => {
-            let outcome = ended.outcome();
+            let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
             let v1::AttemptEnded { reason, log_tail, weights, .. } = ended;
             EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights) })
         }
@@ -234,6 +234,8 @@ fn decode_program(wire: v1::Program) -> Result<(Option<SnapshotId>, Option<Progr
             csv: given(metrics.csv).map(Into::into),
             objective: given(wire.objective),
         },
+        stop_seconds: (wire.stop_grace_period_ms > 0)
+            .then(|| Duration::from_millis(wire.stop_grace_period_ms).as_secs_f64()),
         ..Program::default()
     };
     Ok((files, Some(program)))
@@ -285,6 +287,16 @@ mod tests {
     }
 
     #[test]
+    fn a_program_has_the_time_to_stop_that_its_sweep_gives_it() {
+        let stop = |stop_grace_period_ms| {
+            let program = Some(v1::Program { stop_grace_period_ms, ..v1::Program::default() });
+            let job = decode_job(v1::JobAssignment { program, ..assignment() }).unwrap();
+            job.work.unwrap().program.unwrap().stop_seconds
+        };
+        assert_eq!((stop(90_500), stop(0)), (Some(90.5), None));
+    }
+
+    #[test]
     fn a_model_may_do_without_a_data_set() {
         let job = decode_job(v1::JobAssignment { dataset: None, ..assignment() }).unwrap();
         assert_eq!(job.work.unwrap().dataset, None);
@@ -320,14 +332,14 @@ mod tests {
             }),
             EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: [].into_iter().collect() }),
             EventKind::Ended(End {
-                outcome: v1::Outcome::Failed,
+                outcome: Outcome::Failed,
                 reason: "so".into(),
                 log_tail: vec!["x".into()],
                 weights: Some(Weights::Absent("no room".into())),
             }),
             EventKind::Ended(End {
                 weights: Some(Weights::File { bytes: 7, blake3: "ab".into() }),
-                ..End::new(v1::Outcome::Done, "")
+                ..End::new(Outcome::Done, "")
             }),
         ];
         for kind in kinds {

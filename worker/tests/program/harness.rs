@@ -31,6 +31,19 @@ impl Trainer {
 
     /// With variables in its environment.
     pub(crate) fn start_with(checkpoints: Option<&Path>, variables: &[(&str, &str)]) -> Self {
+        Self::start_heard(checkpoints, variables, None)
+    }
+
+    /// With someone at the other end who reads nothing but that it is ready before the sender is dropped.
+    pub(crate) fn start_unheard(until: Receiver<()>) -> Self {
+        Self::start_heard(None, &[], Some(until))
+    }
+
+    fn start_heard(
+        checkpoints: Option<&Path>,
+        variables: &[(&str, &str)],
+        mut unheard: Option<Receiver<()>>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sweep-worker"));
         command.arg("program").env_remove("SWEEP_TRAINER_CHECKPOINTS").envs(variables.iter().copied());
         command.args(checkpoints.iter().flat_map(|place| [Path::new("--checkpoints"), place]));
@@ -45,6 +58,8 @@ impl Trainer {
                 if sender.send(message).is_err() {
                     return;
                 }
+                // It fails when the sender is dropped.
+                let _ = unheard.take().map(|until| until.recv());
             }
         });
         let stderr = BufReader::new(child.stderr.take().unwrap());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Script, Told, Trainer};
+use crate::harness::{Script, Told, Trainer, eventually};
 
 fn run(text: &str, parameters: Value, program: Value) -> Told {
     Trainer::start(None).run(Script::new(text).job(parameters, program))
@@ -159,4 +159,38 @@ assert sweep.checkpoint(lambda folder: 1 / 0) is None and not sweep.active()
     let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
     let ran = std::process::Command::new("python3").args(["-c", text, helper]).output().unwrap();
     assert!(ran.status.success() && ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn an_epoch_took_as_long_as_its_program_says_however_late_it_is_handled() {
+    let text = r"
+import os, time
+began = time.monotonic()
+for epoch in range(1, 301):
+    print(f'epoch {epoch}', *(f'm{number}={epoch}' for number in range(8)), flush=True)
+with open('.written', 'w') as file:
+    file.write(str(time.monotonic() - began))
+os.rename('.written', 'written')
+while not os.path.exists('go'):
+    time.sleep(0.01)
+";
+    // So long that what is told of a hundred epochs fills a pipe.
+    let name = |number: u32| format!("{}{number}", "loss_".repeat(19));
+    let groups = (0..8).map(|number| format!(" m{number}=(?P<{}>\\d+)", name(number)));
+    let pattern = format!("epoch (?P<epoch>\\d+){}", groups.collect::<String>());
+    let (hears, until) = std::sync::mpsc::channel();
+    let script = Script::new(text);
+    let mut trainer = Trainer::start_unheard(until);
+    trainer.train(script.job(json!({}), json!({"metrics": {"pattern": pattern}})));
+    eventually("it has printed all", || script.path().join("written").exists());
+    // Whoever hears it is slow meanwhile.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    drop(hears);
+    std::fs::write(script.path().join("go"), "").unwrap();
+    let told = Told(trainer.until("ended"));
+    assert_eq!(told.values(&name(0)).len(), 300, "{}", told.reason());
+    let took: f64 = std::fs::read_to_string(script.path().join("written")).unwrap().parse().unwrap();
+    let epochs = told.0.iter().filter(|message| message["type"] == "epoch").skip(1);
+    let seconds: f64 = epochs.map(|epoch| epoch["epoch_seconds"].as_f64().unwrap()).sum();
+    assert!(seconds < took + 1.0, "{seconds} s for {took} s");
 }

@@ -95,8 +95,6 @@ pub fn run(options: TrainerOptions) -> anyhow::Result<()> {
         }
     })?;
     let mut loader = DatasetLoader::new(device, options.cache_dir, options.skip_corrupt);
-    // The clouds' clients and tonic share one implementation of TLS, which is set once.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let checkpoints = options.checkpoints.as_deref().map(CheckpointStore::open).transpose()?;
     let served =
         session::serve(&requests, io::stdout(), device::name(device), checkpoints, &mut |spec, progress| {

@@ -1,6 +1,8 @@
 //! The numbers that a sweep file sets by name: how a sweep is run, and what a job occupies. Each is one row of a table,
 //! by which it is read, written, compared and known to be a setting.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use serde_yaml::Value;
 use terms::ParameterValue;
 
@@ -14,6 +16,9 @@ const ATTEMPTS_MAX_DEFAULT: u32 = 3;
 const MAX_PARALLEL_LIMIT: u64 = 1_000_000;
 /// Longest timeout, in milliseconds: a year.
 const TIMEOUT_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+/// Shortest and longest time to stop, in milliseconds: an hour is more than any checkpoint takes, and a slot waits for it.
+const STOP_MS_MIN: u64 = 1_000;
+const STOP_MS_MAX: u64 = 3600 * 1000;
 /// Most GPUs of a job: more than any machine has.
 const GPUS_MAX: u64 = 64;
 /// Most processors of a job: more than any machine has.
@@ -30,6 +35,8 @@ pub struct Execution {
     pub attempts_max: u32,
     /// Longest time of one attempt, in milliseconds.
     pub job_timeout_ms: Option<u64>,
+    /// Time that a program has from SIGTERM to SIGKILL, in milliseconds; none for what workers choose.
+    pub stop_grace_period_ms: Option<u64>,
     /// A checkpoint every N epochs, at least 1; none for as often as costs little.
     pub checkpoint_every_epochs: Option<u32>,
     /// Most jobs that one slot trains at the same time, at least 1; none for as many as pay.
@@ -42,10 +49,22 @@ impl Default for Execution {
             max_parallel: None,
             attempts_max: ATTEMPTS_MAX_DEFAULT,
             job_timeout_ms: None,
+            stop_grace_period_ms: None,
             checkpoint_every_epochs: None,
             pack_size_max: None,
         }
     }
+}
+
+/// What a number is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Whatever is swept.
+    All,
+    /// Models alone: programs decide it themselves.
+    Models,
+    /// Programs alone.
+    Programs,
 }
 
 /// A number of a section `T` of the sweep file.
@@ -56,8 +75,8 @@ pub(super) struct NumberKey<T> {
     pub(super) expected: &'static str,
     /// Whether `none` lifts it.
     pub(super) is_liftable: bool,
-    /// Whether only models have it, while programs decide it themselves.
-    pub(super) is_of_models: bool,
+    /// What has it.
+    pub(super) of: Of,
     /// The number that a value of the file stands for; none where it is wrong.
     pub(super) read: fn(&ParameterValue) -> Option<u64>,
     pub(super) get: fn(&T) -> Option<u64>,
@@ -72,7 +91,7 @@ pub(super) const EXECUTION: &[NumberKey<Execution>] = &[
         name: "attempts_max",
         expected: "a number of attempts from 1 to 100",
         is_liftable: false,
-        is_of_models: false,
+        of: Of::All,
         read: |value| within(value, ATTEMPTS_MAX_LIMIT),
         get: |execution| Some(execution.attempts_max.into()),
         set: |execution, number| execution.attempts_max = narrowed(number).unwrap_or(ATTEMPTS_MAX_DEFAULT),
@@ -82,7 +101,7 @@ pub(super) const EXECUTION: &[NumberKey<Execution>] = &[
         name: "max_parallel",
         expected: "a number of jobs at a time from 1 to 1000000",
         is_liftable: true,
-        is_of_models: false,
+        of: Of::All,
         read: |value| within(value, MAX_PARALLEL_LIMIT),
         get: |execution| execution.max_parallel.map(u64::from),
         set: |execution, number| execution.max_parallel = narrowed(number),
@@ -92,24 +111,27 @@ pub(super) const EXECUTION: &[NumberKey<Execution>] = &[
         name: "job_timeout",
         expected: "a duration from 1s to 365days, such as 90s, 30m or 2h",
         is_liftable: true,
-        is_of_models: false,
-        read: |value| {
-            let duration = humantime::parse_duration(&value.to_string()).ok()?;
-            let milliseconds = u64::try_from(duration.as_millis()).ok()?;
-            (1_000..=TIMEOUT_MS_MAX).contains(&milliseconds).then_some(milliseconds)
-        },
+        of: Of::All,
+        read: |value| milliseconds(value, 1_000..=TIMEOUT_MS_MAX),
         get: |execution| execution.job_timeout_ms,
         set: |execution, number| execution.job_timeout_ms = number,
-        write: |milliseconds| {
-            let duration = std::time::Duration::from_millis(milliseconds);
-            humantime::format_duration(duration).to_string().into()
-        },
+        write: duration,
+    },
+    NumberKey {
+        name: "stop_grace_period",
+        expected: "a duration from 1s to 1h, such as 30s or 2m",
+        is_liftable: true,
+        of: Of::Programs,
+        read: |value| milliseconds(value, STOP_MS_MIN..=STOP_MS_MAX),
+        get: |execution| execution.stop_grace_period_ms,
+        set: |execution, number| execution.stop_grace_period_ms = number,
+        write: duration,
     },
     NumberKey {
         name: "checkpoint_every_epochs",
         expected: "a number of epochs from 1 to 4294967295",
         is_liftable: true,
-        is_of_models: true,
+        of: Of::Models,
         read: |value| within(value, u32::MAX.into()),
         get: |execution| execution.checkpoint_every_epochs.map(u64::from),
         set: |execution, number| execution.checkpoint_every_epochs = narrowed(number),
@@ -119,7 +141,7 @@ pub(super) const EXECUTION: &[NumberKey<Execution>] = &[
         name: "pack_size_max",
         expected: "a number of jobs from 1 to 4294967295",
         is_liftable: true,
-        is_of_models: true,
+        of: Of::Models,
         read: |value| within(value, u32::MAX.into()),
         get: |execution| execution.pack_size_max.map(u64::from),
         set: |execution, number| execution.pack_size_max = narrowed(number),
@@ -133,7 +155,7 @@ pub(super) const RESOURCES: &[NumberKey<Resources>] = &[
         name: "gpus",
         expected: "a number of GPUs from 0 to 64",
         is_liftable: true,
-        is_of_models: false,
+        of: Of::All,
         read: |value| {
             value.whole().and_then(|gpus| u64::try_from(gpus).ok()).filter(|gpus| *gpus <= GPUS_MAX)
         },
@@ -145,7 +167,7 @@ pub(super) const RESOURCES: &[NumberKey<Resources>] = &[
         name: "cpus",
         expected: "a number of processors from 1 to 4096",
         is_liftable: true,
-        is_of_models: false,
+        of: Of::All,
         read: |value| within(value, CPUS_MAX),
         get: |resources| resources.cpus.map(u64::from),
         set: |resources, number| resources.cpus = narrowed(number),
@@ -155,7 +177,7 @@ pub(super) const RESOURCES: &[NumberKey<Resources>] = &[
         name: "per_gpu",
         expected: "a number of jobs on one GPU from 1 to 64",
         is_liftable: true,
-        is_of_models: false,
+        of: Of::All,
         read: |value| within(value, PER_GPU_MAX),
         get: |resources| resources.per_gpu.map(u64::from),
         set: |resources, number| resources.per_gpu = narrowed(number),
@@ -179,6 +201,17 @@ pub fn is_setting(key: &str) -> bool {
 /// A whole number from 1 to `max`.
 fn within(value: &ParameterValue, max: u64) -> Option<u64> {
     u64::try_from(value.whole()?).ok().filter(|number| (1..=max).contains(number))
+}
+
+/// A duration within these bounds.
+fn milliseconds(value: &ParameterValue, bounds: RangeInclusive<u64>) -> Option<u64> {
+    let duration = humantime::parse_duration(&value.to_string()).ok()?;
+    u64::try_from(duration.as_millis()).ok().filter(|milliseconds| bounds.contains(milliseconds))
+}
+
+/// A duration as a file has it.
+fn duration(milliseconds: u64) -> Value {
+    humantime::format_duration(Duration::from_millis(milliseconds)).to_string().into()
 }
 
 fn narrowed(number: Option<u64>) -> Option<u32> {

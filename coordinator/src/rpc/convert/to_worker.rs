@@ -40,7 +40,8 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
         split_seed: plan.split_seed,
         val_path: plan.val_path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
     };
-    let program = job.program.as_deref().map(|program| wire_program(program, job.objective));
+    let stop_ms = job.stop_grace_period_ms.unwrap_or(0);
+    let program = job.program.as_deref().map(|program| wire_program(program, job.objective, stop_ms));
     v1::JobAssignment {
         attempt: Some(job.attempt.into()),
         model: job.model,
@@ -59,7 +60,7 @@ fn assignment(job: JobAssignment) -> v1::JobAssignment {
 }
 
 /// A program as it travels.
-fn wire_program(program: &Program, objective: String) -> v1::Program {
+fn wire_program(program: &Program, objective: String, stop_grace_period_ms: u64) -> v1::Program {
     let Program { program: path, command, arguments, env, files: _, snapshot, metrics } = program;
     let variable =
         |(name, value): &(String, String)| v1::Variable { name: name.clone(), value: value.clone() };
@@ -74,6 +75,7 @@ fn wire_program(program: &Program, objective: String) -> v1::Program {
         }),
         objective,
         files: snapshot.map(|snapshot| snapshot.to_string()).unwrap_or_default(),
+        stop_grace_period_ms,
     }
 }
 
@@ -106,6 +108,7 @@ mod tests {
             parameters: ParameterMap::default(),
             dataset: None,
             timeout_ms: None,
+            stop_grace_period_ms: Some(90_000),
             checkpoint_key: "1-9/2".into(),
             checkpoint_every_epochs: None,
             keep_weights: false,
@@ -117,6 +120,7 @@ mod tests {
         let program = wire.program.unwrap();
         assert_eq!((program.program.as_str(), program.arguments.as_str()), ("train.py", "wandb"));
         assert_eq!((program.command, program.objective.as_str()), (vec!["${program}".to_owned()], "f1"));
+        assert_eq!(program.stop_grace_period_ms, 90_000);
         assert_eq!(program.env, [v1::Variable { name: "MODE".into(), value: "fast".into() }]);
         let source = v1::MetricSource { pattern: String::new(), csv: "m.csv".into() };
         assert_eq!(program.metrics, Some(source));

@@ -1,22 +1,22 @@
 //! Where the checkpoints of all jobs lie: a folder, S3, Google Cloud Storage or Azure, by URL. A job's lie under its key, named
 //! by how far they are. Next to a checkpoint lies its tail once it is known what came after it: the epoch that was reported next, or
-//! the orderly end of its program. A checkpoint with a tail is settled: no epoch up to it can be missing. The newest two checkpoints
-//! are kept, so that a torn one leaves the one before, and the newest settled one.
+//! the orderly end of its program. A checkpoint with a tail is settled: no epoch up to it can be missing. The furthest two checkpoints
+//! are kept, so that a torn one leaves the one before, and the furthest settled one; and the same of those that the present attempt has
+//! written, as it may have had to start over because the ones before it cannot be read. Those that it refused give way to its first.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
+use storage::{EmptyFolders, LOCATIONS, Storage};
 use tokio::runtime::Runtime;
-use url::Url;
 
 use super::archive::{ARCHIVE_BYTES_MAX, Facts, Refusal, unpack};
 use crate::metrics::tally::EpochRecord;
@@ -47,9 +47,7 @@ const TAIL: &str = "tail";
 /// Why a place for checkpoints cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    #[error(
-        "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
-    )]
+    #[error("cannot keep checkpoints in {url}: {reason}; use {LOCATIONS}")]
     Url { url: String, reason: String },
     #[error("cannot keep checkpoints in {url}: {source}; check that the folder is writable")]
     Folder { url: String, source: io::Error },
@@ -74,6 +72,10 @@ pub(crate) struct Shelf {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// The local folder, if it is one.
+    local: Option<PathBuf>,
+    /// What the last reading refused.
+    refused: Mutex<BTreeSet<Path>>,
 }
 
 /// What was found.
@@ -112,17 +114,18 @@ impl Shelf {
     /// # Errors
     /// It is not understood, or is a folder that cannot be made.
     pub(crate) fn open(location: &str) -> Result<Self, OpenError> {
-        let (store, root) = place(location)?;
+        let Storage { store, root, folder } =
+            Storage::open(location, EmptyFolders::Removed).map_err(|error| refused(location, error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("checkpoints")
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        Ok(Self { runtime, store, root })
+        Ok(Self { runtime, store, root, local: folder, refused: Mutex::default() })
     }
 
-    /// Writes an archive under a name that sorts behind those that are less far, and removes what is older than those that are kept.
+    /// Writes an archive under a name that sorts behind those that are less far, and removes those that need not be kept.
     pub(crate) fn write(&self, key: &str, name: &str, mut archive: File) -> Result<(), ShelfError> {
         let folder = self.folder(key);
         let place = folder.clone().join(format!("{name}.{ENDING}"));
@@ -140,9 +143,15 @@ impl Shelf {
                 writer.write(&piece[..length]);
             }
             writer.finish().await?;
-            let mut found = self.list(&folder).await?;
-            let kept = kept(&found);
-            found.retain(|name| !kept.iter().any(|kept| kept == stem(name)));
+            let (mut found, refused) = (self.list(&folder).await?, self.refused().clone());
+            let (refused, rest): (Vec<_>, Vec<_>) = found.iter().cloned().partition(|name| {
+                refused.iter().any(|refused| refused.prefix_matches(&folder) && stem(refused) == stem(name))
+            });
+            let mut kept = kept(&rest);
+            let own: Vec<_> =
+                rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
+            kept.extend(self::kept(&own));
+            found.retain(|name| refused.contains(name) || !kept.iter().any(|kept| kept == stem(name)));
             for old in found {
                 self.delete(&old).await?;
             }
@@ -166,7 +175,9 @@ impl Shelf {
         identity: &str,
         folder: &std::path::Path,
     ) -> Result<Option<Found>, ShelfError> {
+        self.refused().clear();
         let place = self.folder(key);
+        self.remove_unfinished(key, PATIENCE);
         let found = self.wait(async { self.list(&place).await })?;
         let checkpoints = found.iter().rev().filter(|name| name.extension() == Some(ENDING));
         for one in checkpoints.take(LOOKED_AT_MAX) {
@@ -174,6 +185,7 @@ impl Shelf {
                 Ok(facts) => return Ok(Some(Found::new(facts, self.read_tail(&place, one)))),
                 Err(refusal) => {
                     terminal::say!("the checkpoint {one} is not used: {refusal}");
+                    self.refused().insert(one.clone());
                     empty(folder)?;
                 }
             }
@@ -250,6 +262,7 @@ impl Shelf {
 
     /// Removes all that is kept of a job, which has its end.
     pub(crate) fn remove(&self, key: &str) -> Result<(), ShelfError> {
+        self.remove_unfinished(key, Duration::ZERO);
         let folder = self.folder(key);
         self.wait(async {
             for one in self.list(&folder).await? {
@@ -257,6 +270,31 @@ impl Shelf {
             }
             Ok(())
         })
+    }
+
+    /// Removes what a process that was killed had begun to write and no one has written to for this long; it may have gigabytes, and is
+    /// in no list. A cloud has rules of its own for it.
+    fn remove_unfinished(&self, key: &str, unchanged_for: Duration) {
+        let Some(local) = &self.local else { return };
+        let folder = key.split('/').fold(local.clone(), |folder, part| folder.join(part));
+        let is_unfinished = |name: &str| {
+            name.rsplit_once('#').is_some_and(|(name, suffix)| {
+                let is_ours = [ENDING, TAIL].iter().any(|ending| name.ends_with(&format!(".{ending}")));
+                is_ours && suffix.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        };
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let changed = entry.metadata().and_then(|found| found.modified()).ok();
+            let unchanged = changed.and_then(|changed| changed.elapsed().ok()).unwrap_or_default();
+            if unchanged >= unchanged_for && is_unfinished(&entry.file_name().to_string_lossy()) {
+                // It may be gone already; otherwise the next attempt finds it.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeSet<Path>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn list(&self, folder: &Path) -> Result<Vec<Path>, ShelfError> {
@@ -284,7 +322,7 @@ impl Shelf {
     }
 }
 
-/// The stems of the checkpoints that are kept, of all names of a job in order.
+/// The stems of the checkpoints that are kept, of these names of a job in order.
 fn kept(found: &[Path]) -> Vec<String> {
     let stems = |ending: &'static str| {
         let names = found.iter().filter(move |name| name.extension() == Some(ending));
@@ -294,40 +332,27 @@ fn kept(found: &[Path]) -> Vec<String> {
     stems(ENDING).take(KEPT).chain(settled).collect()
 }
 
+/// The attempt that wrote a checkpoint, from its stem ([`super::keeper`]).
+fn attempt(stem: &str) -> Option<&str> {
+    stem.split('-').nth(1)
+}
+
 /// The name of a checkpoint or tail without what it is.
 fn stem(name: &Path) -> &str {
     let name = name.filename().unwrap_or_default();
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+fn refused(location: &str, error: storage::OpenError) -> OpenError {
+    let url = location.to_owned();
+    match error {
+        storage::OpenError::Location(reason) => OpenError::Url { url, reason },
+        storage::OpenError::Folder { source, .. } => OpenError::Folder { url, source },
+    }
+}
+
 /// Removes what is in a folder.
 pub(crate) fn empty(folder: &std::path::Path) -> io::Result<()> {
     std::fs::remove_dir_all(folder)?;
     std::fs::create_dir(folder)
-}
-
-fn place(location: &str) -> Result<(Arc<dyn ObjectStore>, Path), OpenError> {
-    let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
-    let folder = match location.split_once("://") {
-        None => Some(PathBuf::from(location)),
-        Some(("file", _)) => {
-            let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-            Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
-        }
-        Some(_) => None,
-    };
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
-        let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
-        let local = local.with_fsync(true).with_automatic_cleanup(true);
-        return Ok((Arc::new(local), Path::default()));
-    }
-    let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-    // Of two providers of TLS that could be built in, this is the one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (store, root) =
-        object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((Arc::from(store), root))
 }

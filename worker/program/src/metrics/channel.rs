@@ -26,7 +26,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Metrics, Report};
-use crate::events::{Answer, JobEvent, Source};
+use crate::events::{Answer, JobEvent, Source, Stamped};
 
 /// Longest line, in bytes: a hundred metrics with the longest names have half of it.
 pub(crate) const LINE_BYTES_MAX: usize = 128 << 10;
@@ -144,7 +144,7 @@ fn accept(listener: &UnixListener, source: &Source, is_closed: &AtomicBool, conn
 
 /// Answers lines until there are no more.
 fn converse(stream: &UnixStream, source: &Source) -> io::Result<()> {
-    let (mut reader, mut writer) = (BufReader::new(stream), stream);
+    let (mut reader, mut writer) = (BufReader::new(Stamped::new(stream)), stream);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -168,7 +168,9 @@ fn converse(stream: &UnixStream, source: &Source) -> io::Result<()> {
             Ok(message) => {
                 let (answer, answered) = sync_channel(1);
                 let event = match message {
-                    Message::Report(report) => JobEvent::Reported(report, Some(answer)),
+                    Message::Report(report) => {
+                        JobEvent::Reported { report, at: reader.get_ref().at(), answer: Some(answer) }
+                    }
                     Message::Checkpoint(name) => JobEvent::Committed(name, answer),
                     Message::Question => JobEvent::Asked(answer),
                 };
@@ -274,7 +276,7 @@ mod tests {
                 let mut heard = Vec::new();
                 while open.load(Ordering::SeqCst) > 0 {
                     let Ok(Event::Job(_, event)) = receiver.recv() else { break };
-                    if let JobEvent::Reported(_, Some(answer))
+                    if let JobEvent::Reported { answer: Some(answer), .. }
                     | JobEvent::Committed(_, answer)
                     | JobEvent::Asked(answer) = &event
                     {

@@ -172,7 +172,7 @@ impl Tally {
         self.names.iter().map(String::as_str)
     }
 
-    /// Takes a report that came so long after the program's start.
+    /// Takes a report that came this long after the program's start.
     pub(crate) fn take(&mut self, report: Report, at: Duration) -> Tallied {
         let number =
             report.number.unwrap_or_else(|| self.records.last().map_or(0.0, |last| last.number) + 1.0);
@@ -202,7 +202,8 @@ impl Tally {
             metrics.entry(STEP.to_owned()).or_insert(Number(number));
         }
         let seconds = at.saturating_sub(self.last).as_secs_f64();
-        self.last = at;
+        // Two channels are not read in the order of their times.
+        self.last = self.last.max(at);
         let record = EpochRecord { epoch, number, metrics, seconds };
         told.push(record.clone());
         self.push(record);

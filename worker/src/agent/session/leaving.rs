@@ -126,7 +126,7 @@ impl Session {
         for index in 0..self.slots.len() {
             let running: Vec<_> = self.slots[index].running.iter().map(|running| running.attempt).collect();
             for attempt in running {
-                self.stop(now, index, attempt, StopReason::HandedBack, patience);
+                self.stop(now, index, attempt, StopReason::HandedBack, Some(patience));
             }
         }
     }

@@ -23,10 +23,9 @@ use std::time::Duration;
 
 use leaving::Mode;
 use outbox::Outbox;
-use proto::v1::Outcome;
 use running::{Phase, Running, StopReason};
 use slot::{Slot, Trainer};
-use terms::{AttemptKey, Progress};
+use terms::{AttemptKey, Outcome, Progress};
 use types::{
     AttemptProgress, Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output,
     ToCoordinator,
@@ -36,6 +35,12 @@ pub(super) use outbox::EVENTS_IN_FLIGHT_MAX;
 
 /// How long a trainer may take to obey `Stop`: longer than any sensible batch.
 const STOP_TO_KILL: Duration = Duration::from_secs(10);
+
+/// How much longer than its program the trainer of a program may take.
+const PROGRAM_TO_TRAINER: Duration = Duration::from_secs(2);
+
+/// Longest time that a program may be given: the bound of a sweep file.
+const STOP_GRACE_PERIOD_MAX: Duration = Duration::from_secs(3600);
 
 /// How long a trainer may take to obey `Stop` when there is hardly any grace period.
 const STOP_TO_KILL_LEAVING: Duration = Duration::from_secs(2);
@@ -238,7 +243,7 @@ impl Session {
             for index in 0..self.slots.len() {
                 let slot = &mut self.slots[index];
                 slot.take_waiting(*attempt);
-                self.stop(now, index, *attempt, StopReason::Refused, STOP_TO_KILL);
+                self.stop(now, index, *attempt, StopReason::Refused, None);
             }
         }
         if let Link::Greeting { .. } = self.link {
@@ -291,13 +296,7 @@ impl Session {
             } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
                 let forgettable = self.outbox.drop_attempt(attempt);
                 self.forget(forgettable);
-                self.stop(
-                    now,
-                    index,
-                    attempt,
-                    StopReason::Revoked { reason: reason.to_owned() },
-                    STOP_TO_KILL,
-                );
+                self.stop(now, index, attempt, StopReason::Revoked { reason: reason.to_owned() }, None);
             }
         }
     }
@@ -329,7 +328,7 @@ impl Session {
         match &running.phase {
             Phase::Training if running.deadline.is_some_and(|deadline| deadline <= now) => {
                 let spent = running.time_spent(now);
-                self.stop(now, index, attempt, StopReason::TimedOut { spent }, STOP_TO_KILL);
+                self.stop(now, index, attempt, StopReason::TimedOut { spent }, None);
             }
             Phase::Training if trainer == Trainer::Starting && running.ready_by <= now => {
                 let limit = TRAINER_READY_WITHIN.as_secs();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::{AttemptKey, EpochReport, Progress};
+use terms::{AttemptKey, EpochReport, Outcome, Progress};
 use trainer_protocol::TrainerOutcome;
 
 use super::{
+    PROGRAM_TO_TRAINER, STOP_GRACE_PERIOD_MAX, STOP_TO_KILL,
     slot::Heard,
     time_spent::TimeSpent,
     types::{AttemptProgress, End, Weights, Work},
@@ -70,6 +70,8 @@ pub(super) struct Running {
     pack_size: usize,
     pub(super) timeout: Option<Duration>,
     keep_weights: bool,
+    /// How long it may take to stop.
+    pub(super) stop_to_kill: Duration,
     /// How its time was spent since the training began.
     pub(super) spent: Option<TimeSpent>,
     epochs_done: u32,
@@ -77,6 +79,13 @@ pub(super) struct Running {
     pub(super) progress: Progress,
     /// What the trainer does with the data set, in its own words.
     pub(super) doing: String,
+}
+
+/// How long an attempt may take to stop: as long as its sweep gives its program, and a little more.
+fn stop_to_kill(work: &Work) -> Duration {
+    let given = work.program.as_ref().and_then(|program| program.stop_seconds);
+    let given = given.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    given.map_or(STOP_TO_KILL, |given| given.min(STOP_GRACE_PERIOD_MAX) + PROGRAM_TO_TRAINER)
 }
 
 impl Running {
@@ -90,6 +99,7 @@ impl Running {
             pack_size,
             timeout: work.timeout,
             keep_weights: work.keep_weights,
+            stop_to_kill: stop_to_kill(work),
             spent: None,
             epochs_done: 0,
             epochs_total: work.epochs,

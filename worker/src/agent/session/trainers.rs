@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::AttemptKey;
+use terms::{AttemptKey, Outcome};
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,
@@ -226,18 +225,18 @@ impl Session {
         }
     }
 
-    /// Asks the slot's trainer to stop an attempt. If it is stopping already, the weightier reason and the shorter
-    /// limit count.
+    /// Asks the slot's trainer to stop an attempt, which has its own time for that unless there is only so much. If it is
+    /// stopping already, the weightier reason and the shorter limit count.
     pub(super) fn stop(
         &mut self,
         now: Duration,
         index: usize,
         attempt: AttemptKey,
         why: StopReason,
-        patience: Duration,
+        patience: Option<Duration>,
     ) {
         let Some(running) = self.slots[index].running_mut(attempt) else { return };
-        let new_kill_at = now + patience;
+        let new_kill_at = now + patience.unwrap_or(running.stop_to_kill);
         let overrides = !matches!(why, StopReason::HandedBack | StopReason::TimedOut { .. });
         match &mut running.phase {
             Phase::Training => {

@@ -1,20 +1,26 @@
 //! Where checkpoints are kept: a folder, S3, Google Cloud Storage or Azure, by URL. They are written in the background;
 //! a failed write costs only the work since the checkpoint before.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, path::Path};
+use storage::{EmptyFolders, LOCATIONS, Storage};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use trainer_protocol::CheckpointPlan;
-use url::Url;
 
 use super::{
     super::{parameters::ParameterShapes, training::Snapshot},
     format::{Refusal, decode},
 };
 
-/// Checkpoints of a job that are kept: the newest, and one in case that is torn.
+/// Checkpoints of a job that are kept: the furthest, and one in case that is torn; and as many of the attempt that writes, as it may
+/// have had to start over because those before it cannot be read.
 const KEPT: usize = 2;
 /// Checkpoints of a job that are examined; there are only more if someone put them there.
 const LOOKED_AT_MAX: usize = 8;
@@ -31,9 +37,7 @@ const METADATA_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is invalid.
-    #[error(
-        "cannot keep checkpoints in {url}: {reason}; use a folder, or a URL such as file:///mnt/shared, s3://bucket/folder, gs://bucket/folder or az://container/folder"
-    )]
+    #[error("cannot keep checkpoints in {url}: {reason}; use {LOCATIONS}")]
     Url {
         url: String,
         /// What is wrong with it.
@@ -61,6 +65,8 @@ pub struct CheckpointStore {
     local: Option<PathBuf>,
     /// Writes in progress, the oldest first; at most one per job.
     writing: VecDeque<Writing>,
+    /// Those that were refused and lie there until their job has written another one.
+    refused: BTreeSet<Path>,
 }
 
 /// A write in progress.
@@ -83,8 +89,9 @@ impl CheckpointStore {
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        let (store, root, local) = place(location)?;
-        Ok(Self { runtime, store, root, local, writing: VecDeque::new() })
+        let Storage { store, root, folder: local } =
+            Storage::open(location, EmptyFolders::Removed).map_err(|error| refused(location, error))?;
+        Ok(Self { runtime, store, root, local, writing: VecDeque::new(), refused: BTreeSet::new() })
     }
 
     /// Starts to write a checkpoint, after the one before of the same job has been written, and others if too many
@@ -109,12 +116,15 @@ impl CheckpointStore {
         // Names sort by progress, then by attempt.
         let name = format!("{epoch:010}-{images_done:012}-{:010}.safetensors", plan.attempt);
         let (store, place) = (Arc::clone(&self.store), folder.clone().join(name));
+        let is_here = |one: &Path| one.prefix_matches(&folder);
+        let (refused, others): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.refused).into_iter().partition(is_here);
+        self.refused = others;
         let work = async move {
             store.put(&place, PutPayload::from(bytes)).await?;
-            let mut kept = list(&store, &folder).await?;
-            kept.truncate(kept.len().saturating_sub(KEPT));
-            for old in kept {
-                store.delete(&old.location).await?;
+            let found: Vec<Path> = list(&store, &folder).await?.into_iter().map(|one| one.location).collect();
+            for old in superseded(found, &refused, &place) {
+                store.delete(&old).await?;
             }
             Ok::<_, object_store::Error>(())
         };
@@ -165,17 +175,23 @@ impl CheckpointStore {
         // Each parameter has two moments.
         let bytes_max = 3 * numbers.unsigned_abs() * size_of::<f32>() as u64 + METADATA_BYTES_MAX;
         let folder = self.folder(plan);
+        let mut refused = BTreeSet::new();
         let search = async {
             let mut found = list(&self.store, &folder).await?;
             for one in found.drain(..).rev().take(LOOKED_AT_MAX) {
                 match self.read(&one, bytes_max, identity, shapes).await? {
                     Ok(snapshot) => return Ok(Some(snapshot)),
-                    Err(refusal) => terminal::say!("the checkpoint {} is not used: {refusal}", one.location),
+                    Err(refusal) => {
+                        terminal::say!("the checkpoint {} is not used: {refusal}", one.location);
+                        refused.insert(one.location);
+                    }
                 }
             }
             Ok::<_, object_store::Error>(None)
         };
-        match self.runtime.block_on(async { tokio::time::timeout(PATIENCE, search).await }) {
+        let searched = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, search).await });
+        self.refused.extend(refused);
+        match searched {
             Ok(Ok(snapshot)) => snapshot,
             Ok(Err(error)) => {
                 terminal::say!("the job starts over, as its checkpoints cannot be read: {error}");
@@ -243,6 +259,17 @@ impl Drop for CheckpointStore {
     }
 }
 
+/// What need not be kept of a job's checkpoints, which are in order, once `written` is there.
+fn superseded(mut found: Vec<Path>, refused: &BTreeSet<Path>, written: &Path) -> Vec<Path> {
+    let attempt = |one: &Path| one.filename().and_then(|name| name.rsplit('-').next()).map(str::to_owned);
+    let mut kept: Vec<Path> = found.iter().filter(|one| !refused.contains(one)).cloned().collect();
+    let own: Vec<Path> = kept.iter().filter(|one| attempt(one) == attempt(written)).cloned().collect();
+    kept.drain(..kept.len().saturating_sub(KEPT));
+    kept.extend(own.into_iter().rev().take(KEPT));
+    found.retain(|one| !kept.contains(one));
+    found
+}
+
 /// The objects in a folder, by progress.
 async fn list(store: &Arc<dyn ObjectStore>, folder: &Path) -> object_store::Result<Vec<ObjectMeta>> {
     let mut found: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await?;
@@ -262,35 +289,35 @@ fn remove_torn(folder: &std::path::Path) {
     }
 }
 
-type Place = (Arc<dyn ObjectStore>, Path, Option<PathBuf>);
-
-fn place(location: &str) -> Result<Place, OpenError> {
-    let wrong = |reason: String| OpenError::Url { url: location.to_owned(), reason };
-    let folder = match location.split_once("://") {
-        None => Some(PathBuf::from(location)),
-        Some(("file", _)) => {
-            let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-            Some(url.to_file_path().map_err(|()| wrong("a file URL needs an absolute path".into()))?)
-        }
-        Some(_) => None,
-    };
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| OpenError::Folder { url: location.to_owned(), source })?;
-        let local = LocalFileSystem::new_with_prefix(&folder).map_err(|error| wrong(error.to_string()))?;
-        let local = local.with_fsync(true).with_automatic_cleanup(true);
-        return Ok((Arc::new(local), Path::default(), Some(folder)));
+fn refused(location: &str, error: storage::OpenError) -> OpenError {
+    let url = location.to_owned();
+    match error {
+        storage::OpenError::Location(reason) => OpenError::Url { url, reason },
+        storage::OpenError::Folder { source, .. } => OpenError::Folder { url, source },
     }
-    let url = Url::parse(location).map_err(|error| wrong(error.to_string()))?;
-    let settings = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (store, root) =
-        object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((Arc::from(store), root, None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_corrupt_checkpoint_does_not_win_against_a_good_one_that_was_written_later() {
+        let path = |name: &str| Path::from(format!("1-9/3/{name}.safetensors"));
+        let old = ["8-0-1", "9-0-1"].map(path);
+        let with = |own: &[&str]| {
+            let own: Vec<Path> = own.iter().map(|name| path(name)).collect();
+            let mut found = [old.as_slice(), &own].concat();
+            found.sort();
+            (found, own.last().unwrap().clone())
+        };
+        let (found, written) = with(&["1-0-2"]);
+        assert_eq!(superseded(found, &old.clone().into(), &written), old, "those that were refused give way");
+        let (found, written) = with(&["1-0-2", "2-0-2", "3-0-2"]);
+        assert_eq!(superseded(found, &BTreeSet::new(), &written), ["1-0-2"].map(path), "others may be good");
+        let (found, written) = with(&["95-0-2", "96-0-2"]);
+        assert_eq!(superseded(found, &BTreeSet::new(), &written), old);
+    }
 
     #[test]
     fn who_waits_for_a_slow_write_can_say_so() {

@@ -252,6 +252,26 @@ fn the_furthest_whole_checkpoint_is_used_and_only_the_newest_two_are_kept() {
 }
 
 #[test]
+fn a_job_that_starts_over_behind_corrupt_checkpoints_goes_on_from_its_new_ones() {
+    let data = easy_data(16);
+    let shapes = shapes(&data);
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = store(&folder);
+    for epoch in 2..=3 {
+        first.write(&plan(1), epoch, 0, some_bytes(&data, 2 * epoch as usize - 1), &mut || {});
+    }
+    first.flush();
+    files(&folder).iter().for_each(|file| std::fs::write(file, b"corrupt").unwrap());
+    let mut second = store(&folder);
+    assert!(second.latest(&plan(2), &own_identity(), &shapes).is_none());
+    assert_eq!(files(&folder).len(), 2, "nothing is removed before there is something better");
+    second.write(&plan(2), 1, 0, some_bytes(&data, 1), &mut || {});
+    second.flush();
+    let found = store(&folder).latest(&plan(3), &own_identity(), &shapes);
+    assert_eq!((found.map(|snapshot| snapshot.position.epoch), files(&folder).len()), (Some(1), 1));
+}
+
+#[test]
 fn what_a_write_left_that_was_cut_off_goes_with_the_rest() {
     let data = easy_data(16);
     let folder = tempfile::tempdir().unwrap();

@@ -7,10 +7,13 @@ use terms::manifest::DatasetKind;
 use super::{
     super::{
         Artifacts, DatasetSpecification, Execution, Goal, MetricSource, Models, Objective, Program,
-        Resources, Specification, Trainable, limits, models::usual_model,
+        Resources, Specification, Trainable,
+        limits::{self, Of},
+        models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+    raw::{RawDataset, RawExecution, RawFile, RawMetric},
+    scalars::is_name,
     suggestion::suggestion,
 };
 use crate::space::{Axis, Conditions, PartialPoint};
@@ -94,7 +97,7 @@ fn trainable(raw: &mut RawFile, models: &Models) -> Result<Trainable, Problem> {
             "a sweep is of a model or of a program; remove `model`, or `program` and `command`",
         ));
     }
-    if let Some(key) = execution.numbers.of_models(limits::EXECUTION) {
+    if let Some(key) = execution.numbers.of(Of::Models, limits::EXECUTION) {
         return Err(Problem::of(
             "execution",
             format!("`{key}` is for models; a program decides this by itself"),
@@ -145,7 +148,8 @@ fn only_of_models(model: &Trainable, execution: &RawExecution, has_metrics: bool
         ("files", execution.files.is_some()),
         ("snapshot", execution.snapshot.is_some()),
     ];
-    if let Some((key, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
+    let refused = refused.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key);
+    if let Some(key) = refused.or_else(|| execution.numbers.of(Of::Programs, limits::EXECUTION)) {
         let message = format!(
             "`{key}` is for programs (`program: train.py`), and this is a sweep of {name}; remove it"
         );

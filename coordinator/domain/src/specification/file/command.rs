@@ -7,6 +7,8 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
+use terms::command::{self, MACROS, Part, PartsError, VARIABLE};
+
 use super::checked::text;
 
 /// Most arguments of a command.
@@ -25,22 +27,6 @@ const VARIABLE_BYTES_MAX: usize = 10_000;
 const PATTERN_BYTES_MAX: usize = 10_000;
 /// Memory of a compiled pattern, in bytes. Only nested repetitions need more.
 const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
-
-/// What may stand between `${` and `}` of a command, besides `envvar:NAME`; W&B's names and one of our own.
-const MACROS: [&str; 12] = [
-    "env",
-    "interpreter",
-    "program",
-    "args",
-    "args_boolean_optional",
-    "args_no_equals",
-    "args_no_hyphens",
-    "args_no_boolean_flags",
-    "args_append_hydra",
-    "args_override_hydra",
-    "args_json",
-    "args_json_file",
-];
 
 /// A text that `check` accepts, or else explains.
 macro_rules! texts {
@@ -143,29 +129,27 @@ impl<'de> Deserialize<'de> for Files {
 
 /// Checks that all macros of an argument are known, where `$${` stands for `${` itself.
 fn check_macros(argument: &str) -> Result<(), String> {
-    let mut rest = argument;
-    while let Some(at) = rest.find("${") {
-        let (before, open) = (&rest[..at], &rest[at + 2..]);
-        rest = open;
-        if before.ends_with('$') {
-            continue;
+    let parts = command::parts(argument).map_err(|error| match error {
+        PartsError::Open => {
+            format!("`{argument}` has a `${{` that is not closed; write `$${{` for one of your own")
         }
-        let Some((name, after)) = open.split_once('}') else {
-            return Err(format!(
-                "`{argument}` has a `${{` that is not closed; write `$${{` for one of your own"
-            ));
-        };
-        let is_known = MACROS.contains(&name) || name.strip_prefix("envvar:").is_some_and(is_variable);
-        if !is_known {
-            let hint = super::suggestion::suggestion(name, MACROS);
-            return Err(format!(
-                "`${{{name}}}` is not a macro; there are {} and envvar:NAME; write `$${{` for a `${{` of your own{hint}",
-                MACROS.join(", ")
-            ));
-        }
-        rest = after;
-    }
-    Ok(())
+        PartsError::Unknown(name) => unknown_macro(name),
+    })?;
+    let is_impossible =
+        |name: &&str| name.strip_prefix(VARIABLE).is_some_and(|variable| !is_variable(variable));
+    let mut macros = parts.into_iter().filter_map(|part| match part {
+        Part::Macro(name) => Some(name),
+        Part::Text(_) => None,
+    });
+    macros.find(is_impossible).map_or(Ok(()), |name| Err(unknown_macro(name)))
+}
+
+fn unknown_macro(name: &str) -> String {
+    let hint = super::suggestion::suggestion(name, MACROS);
+    format!(
+        "`${{{name}}}` is not a macro; there are {} and {VARIABLE}NAME; write `$${{` for a `${{` of your own{hint}",
+        MACROS.join(", ")
+    )
 }
 
 /// A regular expression for lines that a program prints.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess};
 
 use super::{
-    super::limits::NumberKey,
+    super::limits::{NumberKey, Of},
     checked::{Checked, CheckedLimit, Limit},
 };
 
@@ -33,9 +33,9 @@ impl Numbers {
         self.0.extend(top.0);
     }
 
-    /// The first key of `table` that the file sets although programs decide it themselves.
-    pub(super) fn of_models<T>(&self, table: &'static [NumberKey<T>]) -> Option<&'static str> {
-        let has = |number: &&NumberKey<T>| number.is_of_models && self.0.contains_key(number.name);
+    /// The first key of `table` that the file sets although it is for something else.
+    pub(super) fn of<T>(&self, of: Of, table: &'static [NumberKey<T>]) -> Option<&'static str> {
+        let has = |number: &&NumberKey<T>| number.of == of && self.0.contains_key(number.name);
         table.iter().find(has).map(|number| number.name)
     }
 

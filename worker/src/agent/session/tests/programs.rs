@@ -9,6 +9,14 @@ fn grant_program(slot: usize, job: u64) -> Input {
     Input::Message(FromCoordinator::Grant { slot, jobs: vec![job] })
 }
 
+/// The same for a program that has so many seconds to stop.
+fn grant_program_with(job: u64, stop_seconds: f64) -> Input {
+    let program = trainer_protocol::Program { stop_seconds: Some(stop_seconds), ..Default::default() };
+    let work = Work { program: Some(program), dataset: None, ..work() };
+    let job = GrantedJob { attempt: attempt(job), work: Ok(work) };
+    Input::Message(FromCoordinator::Grant { slot: 0, jobs: vec![job] })
+}
+
 fn bench(runs_programs: bool) -> Bench {
     let mut bench = Bench::connected(1);
     bench.session = Session::new(1, GRACE, 1, Vec::new()).with_programs(runs_programs);
@@ -24,6 +32,21 @@ fn a_program_is_run_only_where_programs_are_allowed() {
     bench.feed([grant_program(0, 1)]).expect(&[&format!("spool {rejected}"), &format!("send {rejected}")]);
     // The slot is free for what it can train.
     bench.feed([grant(0, 2)]).expect(&["start 1/2#1@0 in a new trainer"]);
+}
+
+#[test]
+fn a_program_has_the_time_to_stop_that_its_sweep_gives_it_and_no_more_than_a_leaving_worker_has() {
+    let mut revoked = bench(true);
+    revoked.feed([grant_program_with(1, 60.0), ready(0), started(0, 1)]);
+    revoked.seen.clear();
+    revoked.feed([revoke(1)]).wait(Duration::from_secs(61));
+    assert!(!revoked.seen.iter().any(|seen| seen == "kill 0"), "{:?}", revoked.seen);
+    revoked.wait(PROGRAM_TO_TRAINER);
+    assert!(revoked.seen.iter().any(|seen| seen == "kill 0"), "{:?}", revoked.seen);
+    let mut leaving = bench(true);
+    leaving.feed([grant_program_with(1, 60.0), ready(0), started(0, 1), Input::Shutdown]);
+    leaving.wait(GRACE).wait(STOP_TO_KILL);
+    assert!(leaving.seen.iter().any(|seen| seen == "kill 0"), "{:?}", leaving.seen);
 }
 
 #[test]
