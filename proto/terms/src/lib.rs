@@ -9,6 +9,7 @@ mod dataset;
 mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod outputs;
 mod parameter;
 mod progress;
 pub mod snapshot;
