@@ -47,8 +47,9 @@ const PURE: &[&str] = &[
     "coordinator/src/driver/pipeline.rs",
     "worker/src/agent/session",
 ];
-/// What those must not name: clocks, chance, files, sockets, threads.
-const NOT_IN_WHAT_DECIDES: &[&str] = &["Instant", "SystemTime", "tokio", "rand", "fs", "net", "thread"];
+/// What those must not name: clocks, chance, files, sockets, threads, and the wire format.
+const NOT_IN_WHAT_DECIDES: &[&str] =
+    &["Instant", "SystemTime", "tokio", "rand", "fs", "net", "thread", "proto", "v1", "tonic"];
 
 /// Where unsafe code may be: calls of libtorch, memory maps, and what runs between fork and exec or calls the system for a process.
 const UNSAFE: &[&str] = &[
@@ -319,10 +320,13 @@ fn mentioned(text: &str, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
     (named, bounded)
 }
 
-/// The program text of a source file: what comes before its tests.
+/// The program text of a source file: what comes before its tests. None of a file that is a module of tests.
 fn program_text(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    text.split("#[cfg(test)]").next().unwrap().to_owned()
+    let (program, tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+    let is_of_tests =
+        tests.is_empty() && ["#[test]", "#[tokio::test"].iter().any(|mark| program.contains(mark));
+    if is_of_tests { String::new() } else { program.to_owned() }
 }
 
 /// All source files of the programs, tests left out.
@@ -373,4 +377,41 @@ fn a_table_of_ranges_is_found() {
     );
     let text = "\"activation\": [\"relu\", \"sigmoid\"]";
     assert_eq!(mentioned(text, manifest).1, ["activation"]);
+}
+
+/// Where several of SimpleCNN's metrics stand by their names: the names themselves, the trainer, its protocol, and their wording.
+const METRIC_TABLES: &[&str] = &[
+    "coordinator/report/src/strings/models.rs",
+    "proto/terms/src/metrics.rs",
+    "worker/trainer-protocol/src/epoch.rs",
+    "worker/trainer/src/group.rs",
+    "worker/trainer/src/weights.rs",
+];
+/// Where those names are used besides: fields of the wire format and columns of the stores of older versions.
+const METRIC_USES: &[&str] = &[
+    "coordinator/src/cli/report/rows.rs",
+    "coordinator/src/rpc/convert/jobs.rs",
+    "coordinator/store/src/migrate.rs",
+    "proto/src/metrics.rs",
+];
+
+#[test]
+fn no_metric_is_known_by_name_but_where_older_formats_are_understood() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut files = Vec::new();
+    ["proto", "coordinator", "worker"].iter().for_each(|part| sources(&root.join(part), &mut files));
+    let metrics = &manifest::builtin("simple_cnn").unwrap().metrics;
+    let (mut tables, mut uses) = (BTreeSet::new(), BTreeSet::new());
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let (text, place) = (program_text(file), file.strip_prefix(root).unwrap().display().to_string());
+        let named = metrics.iter().filter(|metric| text.contains(&format!("\"{}\"", metric.name)));
+        if named.count() > 1 {
+            tables.insert(place.clone());
+        }
+        if text.contains("metrics::known") {
+            uses.insert(place);
+        }
+    }
+    let expected = |files: &[&str]| files.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!((tables, uses), (expected(METRIC_TABLES), expected(METRIC_USES)));
 }

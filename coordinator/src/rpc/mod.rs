@@ -1,6 +1,7 @@
 //! The gRPC services: each call is decoded, given to a use case of `api` (a worker's stream: to the driver), and its answer encoded. Here are
 //! also the bearer token, and what protects a coordinator from connections, messages and readers, whatever they ask.
 
+mod answers;
 mod auth;
 mod bodies;
 mod connections;

@@ -6,7 +6,7 @@ use domain::record::{History, Record};
 use store::EpochPlace;
 use terms::{JobKey, JobState, SweepId};
 
-use super::{epoch, granted, jobs_in, places, submitted};
+use super::{epoch, granted, jobs::jobs_in, places, submitted};
 
 /// Twice as many as one retry takes.
 const JOBS: u64 = 50_000;

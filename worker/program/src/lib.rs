@@ -33,6 +33,7 @@ mod log;
 pub mod macros;
 mod metrics;
 mod outputs;
+pub mod plain;
 pub mod processes;
 mod protocol;
 mod scratch;

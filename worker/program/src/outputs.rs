@@ -5,13 +5,15 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, BufWriter, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use terms::outputs::{
     OUTPUT_BYTES_MAX, OUTPUT_FILES_MAX, OutputFile, OutputIndex, OutputsLeftOut, check_path, end,
 };
+
+use crate::plain;
 
 /// How files of weights end.
 const WEIGHTS: &str = "safetensors";
@@ -127,7 +129,7 @@ impl Found {
         to.write_all(&index.head())?;
         for file in &index.files {
             to.write_all(&file.header())?;
-            let mut from = open(&self.files[&file.path])?;
+            let mut from = plain::open(&self.files[&file.path])?;
             if io::copy(&mut (&mut from).take(file.bytes), &mut to)? != file.bytes {
                 return Err(io::Error::other(format!("{} changed while it was kept", file.path)));
             }
@@ -174,7 +176,7 @@ impl Found {
 const CONTENTS_BYTES_MAX: u64 = OUTPUT_BYTES_MAX - (16 << 20);
 
 fn hashed(path: &str, place: &Path) -> io::Result<OutputFile> {
-    let mut file = open(place)?;
+    let mut file = plain::open(place)?;
     let found = file.metadata()?;
     let mut hasher = blake3::Hasher::new();
     // Not beyond what was found, also where a program that escaped goes on writing.
@@ -183,19 +185,12 @@ fn hashed(path: &str, place: &Path) -> io::Result<OutputFile> {
     Ok(OutputFile { path: path.to_owned(), bytes, blake3: hasher.finalize().into(), executable })
 }
 
-/// Opens a file, and nothing that has taken its place.
-fn open(place: &Path) -> io::Result<File> {
-    // A pipe would be waited for, and a link could lead to any file of this machine.
-    let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(place)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
-}
-
 /// Moves a file, also to another disk.
 fn bring(from: &Path, to: &Path) -> io::Result<()> {
     if fs::rename(from, to).is_ok() {
         return Ok(());
     }
-    io::copy(&mut open(from)?, &mut File::create(to)?).map(drop)
+    io::copy(&mut plain::open(from)?, &mut File::create(to)?).map(drop)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use program::plain;
 use terms::{
     AttemptKey,
     outputs::{BLOCK, OutputIndex, index_length},
@@ -137,11 +138,13 @@ impl WeightsFolder {
                 "the weights have {bytes} bytes, more than the {FILE_BYTES_MAX} that are kept"
             ));
         }
-        let mut file = File::open(path)?;
+        // The trainer may have put something else there meanwhile.
+        let mut file = plain::open(path)?;
         check_content(&mut file, bytes)?;
         // The end of the attempt, which names the hash, is synced as well.
         file.sync_data()?;
-        let blake3 = hash(path)?;
+        file.rewind()?;
+        let blake3 = hash_of(file)?;
         fs::rename(path, self.finished(id, &blake3))?;
         // If this fails, the attempt has no weights, and the coordinator does not want the file.
         File::open(&self.folder)?.sync_all()?;
@@ -219,7 +222,10 @@ impl WeightsFolder {
 /// # Errors
 /// It cannot be read.
 pub(super) fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    hash_of(File::open(path)?)
+}
+
+fn hash_of(mut file: File) -> io::Result<String> {
     let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; PIECE_BYTES]);
     loop {
         match file.read(&mut piece)? {

@@ -10,7 +10,7 @@ use proto::{
     },
 };
 use terms::snapshot::SnapshotId;
-use terms::{AttemptKey, ParameterValue};
+use terms::{AttemptKey, Outcome, ParameterValue};
 use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
@@ -105,7 +105,7 @@ pub fn encode_event(event: Event) -> v1::Event {
         }
         EventKind::Epoch(metrics) => WireKind::Epoch(metrics.into()),
         EventKind::Ended(end) => WireKind::Ended(v1::AttemptEnded {
-            outcome: end.outcome.into(),
+            outcome: v1::Outcome::from(end.outcome).into(),
             reason: end.reason,
             log_tail: end.log_tail,
             weights: end.weights.map(encode_weights),
@@ -127,7 +127,7 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
         }
         WireKind::Epoch(record) => EventKind::Epoch(record.into()),
         WireKind::Ended(ended) => {
-            let outcome = ended.outcome();
+            let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
             let v1::AttemptEnded { reason, log_tail, weights, .. } = ended;
             EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights) })
         }
@@ -330,14 +330,14 @@ mod tests {
             }),
             EventKind::Epoch(EpochReport { number: 2, seconds: 2.0, metrics: [].into_iter().collect() }),
             EventKind::Ended(End {
-                outcome: v1::Outcome::Failed,
+                outcome: Outcome::Failed,
                 reason: "so".into(),
                 log_tail: vec!["x".into()],
                 weights: Some(Weights::Absent("no room".into())),
             }),
             EventKind::Ended(End {
                 weights: Some(Weights::File { bytes: 7, blake3: "ab".into() }),
-                ..End::new(v1::Outcome::Done, "")
+                ..End::new(Outcome::Done, "")
             }),
         ];
         for kind in kinds {

@@ -1,4 +1,4 @@
-//! Sweeps of users' programs: which workers are given their jobs, and what is said where there is none.
+//! Sweeps of users' programs: which workers are given their jobs, and what is reported where there is none.
 
 use domain::specification::{Specification, SpecificationSource};
 use terms::Outcome;

@@ -1,4 +1,4 @@
-//! Which files are sent, and what is said of those that are not.
+//! Which files are sent, and what is reported of those that are not.
 
 use std::os::unix::fs::symlink;
 

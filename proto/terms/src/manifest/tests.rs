@@ -1,4 +1,4 @@
-//! What manifests are taken, and what is said of others.
+//! Which manifests are taken, and the messages about others.
 
 use super::*;
 use crate::ParameterValue;

@@ -4,7 +4,7 @@ use super::{
     checkpoints::{RESUMING, submit_resuming},
     *,
 };
-use crate::disk::{fill, small_disk};
+use crate::disk::{disk_of, fill, small_disk};
 
 /// Prints invalid text, leaves a child in another session, and neither of them obeys SIGTERM.
 const STUBBORN: &str = "\
@@ -82,7 +82,8 @@ async fn a_program_that_fills_its_disk_fails_with_that_reason_and_its_worker_goe
 
 #[tokio::test]
 async fn a_worker_whose_own_disk_is_full_loses_nothing_and_says_it() {
-    let Some((disk, through)) = small_disk() else { return };
+    // More than the 64 MiB that a worker leaves free where it unpacks files of programs.
+    let Some((disk, through)) = disk_of("80m") else { return };
     let cluster = Cluster::start(ClusterOptions {
         worker: vec!["--allow-commands".to_owned()],
         checkpoints: Some(disk.path().join("checkpoints").display().to_string()),

@@ -4,23 +4,27 @@
 
 mod archive;
 mod classes;
+mod reader;
+mod validation;
 mod walk;
 
 use std::{
     cell::Cell,
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
+pub use self::reader::PICTURE_BYTES_MAX;
+pub(super) use self::reader::Reader;
 use self::{
     archive::Archive,
-    classes::{Classified, Folders, Part, Parts, classify, others, parts},
+    classes::{Folders, Parts, classify, others, parts},
+    validation::{classify_validation, open_validation},
 };
 use super::{
-    DataError, DecodeError,
+    DataError,
     left_out::{LeftOuts, Reason, shown},
     progress::{Listener, Progress, Step},
 };
@@ -31,10 +35,6 @@ const OTHER_PICTURES: [&str; 14] =
     ["gif", "avif", "heic", "heif", "jp2", "jxl", "jfif", "jpe", "psd", "raw", "dng", "nef", "cr2", "tga"];
 /// Pictures have these endings, in any case: those of torchvision's ImageFolder.
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
-/// Largest file that is read as a picture: five times the largest camera JPEGs.
-pub const PICTURE_BYTES_MAX: u64 = 256 << 20;
-/// Memory that a reader keeps from one picture to the next, in bytes: enough for nearly all pictures.
-const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Most pictures: ImageNet's fourteen million fit.
 const PICTURES_MAX: usize = 20_000_000;
 
@@ -219,14 +219,6 @@ fn below(path: &Path, within: &[u8]) -> PathBuf {
     path.join(std::ffi::OsStr::from_bytes(within))
 }
 
-/// Says that the validation set is what is missing.
-fn of_validation(error: DataError) -> DataError {
-    match error {
-        DataError::Missing { path } => DataError::ValidationMissing { path },
-        other => other,
-    }
-}
-
 /// Lists one place and separates its parts.
 fn open_place(
     path: &Path,
@@ -310,91 +302,6 @@ pub fn pictures_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), Dat
     Ok((paths, left_out.list()))
 }
 
-/// Lists the place of the validation set. If it holds several sets, only its validation part is used; the others are
-/// not counted as left out, as they may be trained on.
-fn open_validation(
-    path: &Path,
-    left_out: &mut LeftOuts,
-    found_one: &dyn Fn(),
-) -> Result<(Place, String, Part), DataError> {
-    let mut own = LeftOuts::default();
-    let (place, Parts { train, train_folder, validation }) =
-        open_place(path, &mut own, found_one).map_err(of_validation)?;
-    let (name, part) = match (validation.filter(|(_, part)| !part.found.is_empty()), train_folder) {
-        (Some((name, part)), _) => (path.join(name), part),
-        (None, Some(train_folder)) => {
-            let what = format!(
-                "as the validation set (dataset.val_path), it holds the training set {train_folder:?} and no pictures for \
-                 validation; name the folder with these"
-            );
-            return Err(DataError::Ambiguous { path: path.to_owned(), what });
-        }
-        (None, None) => (path.to_owned(), train),
-    };
-    left_out.extend(own);
-    Ok((place, name.display().to_string(), part))
-}
-
-/// Finds the classes of the validation set, which must be those of the training set.
-fn classify_validation(
-    places: &[Place],
-    name: &str,
-    part: Part,
-    train: &Classified,
-    left_out: &mut LeftOuts,
-) -> Result<Classified, DataError> {
-    let (own, other) = (&places[0], &places[places.len() - 1]);
-    if part.found.is_empty() {
-        let reason = format!(
-            "its folder {name:?} holds no pictures{}; fill it, or remove it to hold out a share of the training set",
-            others(left_out)
-        );
-        return Err(DataError::Validation { path: own.path.clone(), reason });
-    }
-    let classified = classify(&other.path, part, left_out)?;
-    same_classes(&own.path, train, &classified)?;
-    if places.len() > 1 {
-        none_in_both(own, other, train, &classified)?;
-    }
-    Ok(classified)
-}
-
-/// Refuses pictures that are both for training and for validation, which would measure memorisation.
-fn none_in_both(
-    own: &Place,
-    other: &Place,
-    train: &Classified,
-    validation: &Classified,
-) -> Result<(), DataError> {
-    let root = |place: &Place| fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
-    let (own_root, other_root) = (root(own), root(other));
-    if !own_root.starts_with(&other_root) && !other_root.starts_with(&own_root) {
-        return Ok(());
-    }
-    let full = |root: &Path, file: &Found| [root.as_os_str().as_bytes(), &b"/"[..], &file.path[..]].concat();
-    let for_validation: HashSet<Vec<u8>> =
-        validation.pictures.iter().map(|(_, _, file)| full(&other_root, file)).collect();
-    let both = train.pictures.iter().find(|(_, _, file)| for_validation.contains(&full(&own_root, file)));
-    let Some((_, _, both)) = both else { return Ok(()) };
-    let reason = format!("{} of {} is a training picture, too", shown(&both.path), other.path.display());
-    Err(DataError::Validation { path: own.path.clone(), reason })
-}
-
-fn same_classes(path: &Path, train: &Classified, validation: &Classified) -> Result<(), DataError> {
-    if train.classes == validation.classes {
-        return Ok(());
-    }
-    let names = |classes: &[Vec<u8>]| {
-        classes.iter().take(10).map(|class| format!("{:?}", shown(class))).collect::<Vec<_>>().join(", ")
-    };
-    let reason = format!(
-        "its classes are {}, and those of the training set {}",
-        names(&validation.classes),
-        names(&train.classes)
-    );
-    Err(DataError::Validation { path: path.to_owned(), reason })
-}
-
 /// Adds a number to names that look the same to people, so that they stay distinct.
 fn shown_classes(names: Vec<Vec<u8>>) -> Vec<Class> {
     let mut classes: Vec<Class> = Vec::with_capacity(names.len());
@@ -409,50 +316,6 @@ fn shown_classes(names: Vec<Vec<u8>>) -> Vec<Class> {
         classes.push(Class { name, shown });
     }
     classes
-}
-
-/// Reads pictures of a source.
-pub(super) struct Reader<'a> {
-    places: Vec<(&'a Path, Option<Archive>)>,
-}
-
-impl Reader<'_> {
-    /// Reads one picture into `bytes`, replacing its content. An error of the picture alone is the inner one: it is too
-    /// large, or corrupt within its archive.
-    ///
-    /// # Errors
-    /// What the system cannot read.
-    pub(super) fn read(
-        &mut self,
-        picture: &Picture,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Result<(), DecodeError>, DataError> {
-        let (place, archive) = &mut self.places[usize::from(picture.place)];
-        let Some(archive) = archive else {
-            let path = below(place, &picture.path);
-            let read = File::open(&path).and_then(|file| read_bounded(file, bytes));
-            return read.map_err(|source| DataError::Read { path, source });
-        };
-        // Everything is in memory, so any failure is the picture's own.
-        let broken = |error: &dyn std::fmt::Display| Err(DecodeError::Broken(error.to_string()));
-        Ok(match archive.by_index(picture.index) {
-            Ok(entry) if entry.size() > PICTURE_BYTES_MAX => Err(too_large()),
-            Ok(entry) => read_bounded(entry, bytes).unwrap_or_else(|error| broken(&error)),
-            Err(error) => broken(&error),
-        })
-    }
-}
-
-/// Reads at most [`PICTURE_BYTES_MAX`], whatever size a file or an archive claims.
-fn read_bounded(reader: impl Read, bytes: &mut Vec<u8>) -> io::Result<Result<(), DecodeError>> {
-    bytes.clear();
-    bytes.shrink_to(KEPT_BYTES_MAX);
-    reader.take(PICTURE_BYTES_MAX + 1).read_to_end(bytes)?;
-    Ok(if bytes.len() as u64 > PICTURE_BYTES_MAX { Err(too_large()) } else { Ok(()) })
-}
-
-fn too_large() -> DecodeError {
-    DecodeError::Broken(format!("it has more than {} MiB", PICTURE_BYTES_MAX >> 20))
 }
 
 /// Whether a file's name is that of a picture that is read.

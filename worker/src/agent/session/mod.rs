@@ -22,10 +22,9 @@ use std::time::Duration;
 
 use leaving::Mode;
 use outbox::Outbox;
-use proto::v1::Outcome;
 use running::{Phase, Running, StopReason};
 use slot::{Slot, Trainer};
-use terms::{AttemptKey, Progress};
+use terms::{AttemptKey, Outcome, Progress};
 use types::{
     AttemptProgress, Departure, End, Event, EventKind, FromCoordinator, GrantedJob, Held, Input, Output,
     ToCoordinator,

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::{AttemptKey, EpochReport, Progress};
+use terms::{AttemptKey, EpochReport, Outcome, Progress};
 use trainer_protocol::TrainerOutcome;
 
 use super::{

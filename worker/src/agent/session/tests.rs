@@ -4,6 +4,7 @@
 mod coordinator;
 mod leaving;
 mod packs;
+mod patience;
 mod programs;
 mod trainers;
 
@@ -200,7 +201,7 @@ fn brief(output: &Output) -> String {
                 } else {
                     format!(" +{}", end.log_tail.join("/"))
                 };
-                let name = end.outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
+                let name = end.outcome.as_str();
                 format!("{name} ({}){tail}", end.reason)
             }
         };

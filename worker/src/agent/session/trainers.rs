@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
-use terms::AttemptKey;
+use terms::{AttemptKey, Outcome};
 
 use super::{
     KILL_TO_GONE, KILL_TO_GONE_LEAVING, Session, TRAINER_READY_WITHIN,

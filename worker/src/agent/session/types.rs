@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use proto::v1::Outcome;
 use terms::{
-    AttemptKey, EpochReport, LOG_LINES_MAX, Progress, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId,
+    AttemptKey, EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId,
 };
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 

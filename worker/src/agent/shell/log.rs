@@ -1,6 +1,6 @@
 //! What is logged about attempts: each data set once, and a reason that many attempts end for once.
 
-use proto::v1::Outcome;
+use terms::Outcome;
 use trainer_protocol::DatasetSummary;
 
 use super::super::session::types::{End, Event, EventKind, Start};
@@ -61,7 +61,7 @@ pub(super) fn log_event(event: &Event, told: &mut Told) {
         }
         EventKind::Ended(end) if end.outcome == Outcome::Done => tracing::info!(%attempt, "done"),
         EventKind::Ended(end) => {
-            let outcome = end.outcome.as_str_name();
+            let outcome = end.outcome.as_str();
             match told.end(end) {
                 Telling::Whole => {
                     tracing::warn!(%attempt, outcome, "ended: {}", end.reason);

@@ -1,5 +1,8 @@
 //! Slots with small scripted trainers: what becomes of what a process does.
 
+mod output;
+mod weights;
+
 use std::time::Duration;
 
 use program::processes::Role;
@@ -7,12 +10,8 @@ use trainer_protocol::{CheckpointPlan, FromTrainer, LINE_BYTES_MAX};
 
 use super::*;
 use crate::agent::{
-    session::{
-        tests::{attempt, work},
-        types::Weights,
-    },
+    session::tests::{attempt, work},
     trainer_process::CHECKPOINTS_VARIABLE,
-    weights::WeightsFolder,
 };
 
 /// A trainer that is a shell script; it finds `$ready`, the line that every trainer begins with.
@@ -148,14 +147,6 @@ async fn the_end_of_a_trainer_is_reported_in_words_with_its_last_lines() {
 }
 
 #[tokio::test]
-async fn a_line_of_the_log_is_a_sign_of_life_wherever_it_is_written() {
-    for line in ["echo loading >&2", "echo loading"] {
-        let mut bench = Bench::started(script(&format!("{line}; read -r x")));
-        assert_eq!(bench.next_of_all().await, TrainerEvent::Alive);
-    }
-}
-
-#[tokio::test]
 async fn the_workers_own_trainer_that_dies_of_a_map_has_lost_its_data_and_another_may_have_filled_a_disk() {
     for (role, expected) in [(Role::Trainer, true), (Role::Program, false)] {
         for (end, expected) in [("kill -BUS $$", expected), ("kill -SEGV $$", false)] {
@@ -242,27 +233,6 @@ async fn a_keeper_that_was_stopped_by_what_it_keeps_ends_when_it_is_killed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_understood_breaks_the_trainer_and_its_end_is_the_workers_doing() {
-    let text = r#"echo '{"type":"epoch","train_loss":NaN}'; sleep 1000"#;
-    let mut bench = Bench::started(script(text));
-    let reason = bench.broken().await;
-    assert!(reason.starts_with("the trainer wrote a line that is not of the trainer protocol: "), "{reason}");
-    bench.slots.kill_trainer(0);
-    assert_eq!(bench.exited().await.0, "the worker killed the trainer");
-}
-
-#[tokio::test]
-async fn what_a_trainer_prints_besides_its_answers_goes_to_its_log() {
-    let done = r#"{"type":"ended","id":"1/1#1","outcome":"done","reason":""}"#;
-    let text =
-        format!("echo 'loading…'; echo '{{1: 2}}'; echo \"$ready\"; read -r x; echo '{done}'; read -r x");
-    let mut bench = Bench::started(script(&text));
-    assert_eq!(kind(&bench.said().await), READY);
-    let TrainerEvent::Said { log_tail, .. } = bench.next().await else { panic!("expected the job's end") };
-    assert_eq!(log_tail, ["loading…", "{1: 2}"]);
-}
-
-#[tokio::test]
 async fn a_trainer_that_closes_its_output_is_broken_and_one_that_ends_is_not() {
     let mut bench = Bench::started(script("echo \"$ready\"; read -r x; exec >&-; exec sleep 1000"));
     assert_eq!(kind(&bench.said().await), READY);
@@ -278,34 +248,6 @@ async fn the_workers_own_trainer_leaves_signals_that_ask_to_leave_to_the_worker(
     let mut bench = Bench::started(TrainerCommand { role: Role::Trainer, ..script(text) });
     assert_eq!(kind(&bench.said().await), READY);
     assert_eq!(bench.exited().await.0, "the trainer ended with exit status 7");
-}
-
-#[tokio::test]
-async fn an_endless_line_breaks_the_trainer() {
-    let mut bench = Bench::started(script("exec cat /dev/zero"));
-    assert_eq!(bench.broken().await, format!("the trainer wrote a line of more than {LINE_BYTES_MAX} bytes"));
-}
-
-#[tokio::test]
-async fn a_failure_comes_with_the_log_that_was_written_before_it() {
-    let failed = r#"{"type":"ended","id":"1/1#1","outcome":"failed","reason":"CUDA"}"#;
-    let trainer = script(&format!("echo \"$ready\"; read -r x; echo why >&2; echo '{failed}'; read -r x"));
-    let mut bench = Bench::started(trainer);
-    assert_eq!(kind(&bench.said().await), READY);
-    let TrainerEvent::Said { log_tail, .. } = bench.next().await else {
-        panic!("expected the end of the job")
-    };
-    assert_eq!(log_tail, ["why"]);
-}
-
-#[tokio::test]
-async fn of_a_long_log_the_last_lines_are_kept_and_cut() {
-    let trainer = script(
-        "i=1; while [ $i -le 60 ]; do echo $i >&2; i=$((i+1)); done; \
-         head -c 5000 /dev/zero | tr '\\0' a >&2; exit 1",
-    );
-    let (_, log) = Bench::started(trainer).exited().await;
-    assert_eq!((log.len(), log[0].as_str(), log[49].len()), (50, "12", 1_000));
 }
 
 #[tokio::test]
@@ -436,27 +378,6 @@ async fn one_that_died_while_it_waited_for_a_job_is_replaced() {
     }
 }
 
-#[tokio::test]
-async fn the_log_of_a_job_has_no_lines_of_jobs_before_it() {
-    let failing = |job: u32| {
-        format!(
-            r#"read -r x; echo of job {job} >&2; echo '{{"type":"ended","id":"1/{job}#1","outcome":"failed","reason":""}}'"#
-        )
-    };
-    let text = format!(r#"echo starting >&2; echo "$ready"; {}; {}; read -r x"#, failing(1), failing(2));
-    let mut bench = Bench::started(script(&text));
-    assert_eq!(kind(&bench.said().await), READY);
-    for (job, log) in [(1, vec!["starting", "of job 1"]), (2, vec!["of job 2"])] {
-        if job == 2 {
-            bench.slots.start_jobs(0, vec![(attempt(2), work())], false);
-        }
-        match bench.next().await {
-            TrainerEvent::Said { log_tail, .. } => assert_eq!(log_tail, log),
-            other => panic!("expected the end of job {job}, got {other:?}"),
-        }
-    }
-}
-
 #[test]
 fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
     let plan = CheckpointPlan { key: "1-9/1".into(), attempt: 1, every_epochs: 0 };
@@ -472,163 +393,11 @@ fn checkpoints_are_asked_for_where_there_is_a_place_for_them() {
 }
 
 #[tokio::test]
-async fn weights_are_asked_for_and_taken_where_they_are_wanted() {
-    let spool = tempfile::tempdir().unwrap();
-    let mut folder = WeightsFolder::open(spool.path()).unwrap();
-    folder.limit(10);
-    let folder = std::sync::Arc::new(folder);
-    // The smallest file: a header without tensors.
-    let trainer = TrainerCommand {
-        weights: Some(folder.clone()),
-        ..script(
-            r#"echo "$ready"; read -r line; printf '\002\000\000\000\000\000\000\000{}' > "$(echo "$line" | sed 's/.*"weights":"\([^"]*\)".*/\1/')"
-            echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#,
-        )
-    };
-    let mut bench = Bench::started(trainer.clone());
-    assert_eq!(kind(&bench.said().await), READY);
-    let TrainerEvent::Said { weights: Some(Weights::File { bytes, blake3 }), .. } = bench.next().await else {
-        panic!("the trainer left weights")
-    };
-    let waiting = folder.waiting().unwrap();
-    assert_eq!((waiting.len(), waiting[0].bytes, &waiting[0].blake3), (1, bytes, &blake3));
-    assert_eq!(bytes, 10);
-    assert!(!folder.is_full(), "the end was not heard yet");
-    folder.count(attempt(1), &Weights::File { bytes, blake3 });
-    assert!(folder.is_full());
-    let unwanted = Work { keep_weights: false, ..work() };
-    let Some(ToTrainer::Train { jobs, .. }) = train(vec![(attempt(1), unwanted)], &trainer) else { panic!() };
-    assert_eq!(jobs[0].weights, None);
-}
-
-#[tokio::test]
-async fn a_line_that_is_not_understood_is_shown_in_part_however_long_it_is() {
-    let long = "x".repeat(900_000);
-    let lines =
-        [format!(r#"{{"type":"{long}"}}"#), format!(r#"{{"type":"ready","protocol":"{long}","device":""}}"#)];
-    for line in lines {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), line + "\n").unwrap();
-        let mut bench = Bench::started(script(&format!("cat {}; read -r x", file.path().display())));
-        let reason = bench.broken().await;
-        assert!(
-            reason.contains("is not of the trainer protocol") && reason.len() < 1_000,
-            "{}",
-            reason.len()
-        );
-    }
-}
-
-/// The smallest file of weights: a header without tensors.
-const SMALLEST: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
-
-#[tokio::test]
-async fn weights_of_an_attempt_that_is_not_done_are_removed() {
-    for end in [
-        r#"echo '{"type":"ended","id":"1/1#1","outcome":"failed","reason":""}'; read -r line"#,
-        r#"echo '{"type":"ended","id":"1/1#1","outcome":"diverged","reason":""}'; read -r line"#,
-        "exit 1",
-    ] {
-        let spool = tempfile::tempdir().unwrap();
-        let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
-        let place = folder.place(&attempt(1).to_string());
-        std::fs::write(&place, SMALLEST).unwrap();
-        let text = format!("echo \"$ready\"; read -r line; {end}");
-        let mut bench = Bench::started(TrainerCommand { weights: Some(folder), ..script(&text) });
-        assert_eq!(kind(&bench.said().await), READY);
-        match bench.next().await {
-            TrainerEvent::Said { weights: None, .. } | TrainerEvent::Exited { .. } => {}
-            other => panic!("{other:?}"),
-        }
-        assert!(!place.exists(), "{end}");
-    }
-}
-
-#[tokio::test]
-async fn a_trainer_ends_no_files_but_those_that_it_was_asked_for() {
-    let spool = tempfile::tempdir().unwrap();
-    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
-    // Another slot's trainer writes this one.
-    let others = folder.place(&attempt(2).to_string());
-    std::fs::write(&others, SMALLEST).unwrap();
-    let text = r#"echo "$ready"; read -r line
-        for outcome in done failed; do echo '{"type":"ended","id":"1/2#1","outcome":"'$outcome'","reason":""}'; done
-        read -r line"#;
-    let mut bench = Bench::started(TrainerCommand { weights: Some(folder), ..script(text) });
-    assert_eq!(kind(&bench.said().await), READY);
-    for _ in 0..2 {
-        let event = bench.next().await;
-        assert!(matches!(event, TrainerEvent::Said { weights: None, .. }), "{event:?}");
-        assert!(others.exists());
-    }
-}
-
-#[tokio::test]
-async fn of_a_job_whose_weights_no_one_wants_none_are_missed() {
-    let spool = tempfile::tempdir().unwrap();
-    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
-    let text = r#"echo "$ready"; read -r line
-        echo '{"type":"ended","id":"1/1#1","outcome":"done","reason":""}'; read -r line"#;
-    let (slots, events) =
-        Slots::start(vec![alone(TrainerCommand { weights: Some(folder), ..script(text) })], None);
-    slots.start_jobs(0, vec![(attempt(1), Work { keep_weights: false, ..work() })], true);
-    let mut bench = Bench { slots, events };
-    assert_eq!(kind(&bench.said().await), READY);
-    let event = bench.next().await;
-    assert!(matches!(event, TrainerEvent::Said { weights: None, .. }), "{event:?}");
-}
-
-#[test]
-fn an_end_that_was_reported_is_heard_however_long_its_weights_take_to_reach_the_disk() {
-    // The only thread that forces weights to the disk is busy until the test lets it go.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let disk = runtime.spawn_blocking(move || released.recv());
-    let spool = tempfile::tempdir().unwrap();
-    let folder = std::sync::Arc::new(WeightsFolder::open(spool.path()).unwrap());
-    let ended = spool.path().join("ended");
-    let trainer = TrainerCommand {
-        weights: Some(folder),
-        ..script(&format!(r#"echo "$ready"; {}; mkdir '{}'"#, ends(1, "done"), ended.display()))
-    };
-    // Its end takes all the time that pipes may stay open for: what it leaves behind is in a session of its own.
-    let clock = script(r#"setsid sh -c 'echo "$ready"; exec sleep 10' & read -r x"#);
-    runtime.block_on(async {
-        let (slots, mut events) = Slots::start(vec![alone(trainer), alone(clock)], None);
-        let mut next = async |slot| loop {
-            let (whose, event) = events.recv().await.unwrap();
-            match event {
-                TrainerEvent::Alive => {}
-                event if whose == slot => return event,
-                event => assert_eq!(slot, whose, "{event:?}"),
-            }
-        };
-        let said = |event| match event {
-            TrainerEvent::Said { message, .. } => kind(&message),
-            other => panic!("expected a message, got {other:?}"),
-        };
-        slots.start_jobs(0, vec![(attempt(1), work())], true);
-        assert_eq!(said(next(0).await), READY);
-        while !ended.exists() {
-            tokio::task::yield_now().await;
-        }
-        slots.start_jobs(1, vec![(attempt(2), work())], true);
-        assert_eq!(said(next(1).await), READY);
-        assert!(matches!(next(1).await, TrainerEvent::Exited { .. }));
-        release.send(()).unwrap();
-        disk.await.unwrap().unwrap();
-        assert_eq!(said(next(0).await), "ended");
-        assert!(matches!(next(0).await, TrainerEvent::Exited { .. }));
-    });
-}
-
-#[tokio::test]
 async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_trainer_has_heard_of_it() {
     let heard = r#"echo "$ready"; read -r first; read -r second; echo "$first" >&2; echo "$second" >&2"#;
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
     let process = TrainerProcess::start(0, &script(heard), events.clone()).unwrap();
-    let (files, arrive) = oneshot::channel::<Vec<(AttemptKey, Work)>>();
+    let (files, arrive) = oneshot::channel::<Fetched>();
     let fetching = tokio::spawn(async move { arrive.await.unwrap() });
     let task = SlotTask {
         slot: 0,
@@ -646,7 +415,7 @@ async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_
     while commands.capacity() < COMMANDS_MAX {
         tokio::task::yield_now().await;
     }
-    files.send(vec![(attempt(1), work())]).unwrap();
+    files.send(Fetched { jobs: vec![(attempt(1), work())], folders: Vec::new() }).unwrap();
     let log = loop {
         let (_, event) =
             tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();

@@ -12,7 +12,8 @@ use super::{
         models::usual_model,
     },
     axis::{RawAxis, RawParameters},
-    raw::{RawDataset, RawExecution, RawFile, RawMetric, is_name},
+    raw::{RawDataset, RawExecution, RawFile, RawMetric},
+    scalars::is_name,
     suggestion::suggestion,
 };
 use crate::space::{Axis, Conditions, PartialPoint};

@@ -1,5 +1,7 @@
 //! Sweep files of models that are not built in.
 
+use std::fmt::Write as _;
+
 use terms::manifest::{Described, Manifest};
 
 use super::*;
