@@ -52,7 +52,13 @@ fn an_epoch_has_the_metrics_that_its_worker_names() {
 #[test]
 fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
     let log_tail = (0..500).map(|line| format!("{line} {}", "ü".repeat(5_000))).collect();
-    let ended = v1::AttemptEnded { outcome: 3, reason: "x".repeat(1 << 20), log_tail, weights: None };
+    let ended = v1::AttemptEnded {
+        outcome: 3,
+        reason: "x".repeat(1 << 20),
+        log_tail,
+        weights: None,
+        ..v1::AttemptEnded::default()
+    };
     let AttemptEvent::Ended { reason, log_tail, .. } = heard(Some(Wire::Ended(ended))) else { panic!() };
     assert_eq!((reason.len(), log_tail.len()), (1_000, 50));
     assert!(log_tail[0].starts_with("450 ") && log_tail[49].starts_with("499 "));

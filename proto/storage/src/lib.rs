@@ -56,8 +56,9 @@ impl Storage {
     /// It is not understood, or is a folder that cannot be made.
     pub fn open(location: &str, empty_folders: EmptyFolders) -> Result<Self, OpenError> {
         match folder_of(location)? {
-            Some(folder) => Self::in_folder(&folder, empty_folders)
-                .map_err(|source| OpenError::Folder { folder, source }),
+            Some(folder) => {
+                Self::in_folder(&folder, empty_folders).map_err(|source| OpenError::Folder { folder, source })
+            }
             None => Self::in_bucket(location),
         }
     }

@@ -145,7 +145,8 @@ impl Shelf {
                 refused.iter().any(|refused| refused.prefix_matches(&folder) && stem(refused) == stem(name))
             });
             let mut kept = kept(&rest);
-            let own: Vec<_> = rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
+            let own: Vec<_> =
+                rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
             kept.extend(self::kept(&own));
             found.retain(|name| refused.contains(name) || !kept.iter().any(|kept| kept == stem(name)));
             for old in found {

@@ -192,7 +192,8 @@ fn an_attempt_that_had_to_start_over_keeps_its_own_next_to_those_that_are_furthe
     // It could not read them at the time.
     write(&shelf, 2, &[1, 2, 3]);
     let kept = |names: &[(u32, u32)]| {
-        let name = |(epoch, attempt): &(u32, u32)| format!("{epoch:010}-{attempt:010}-{epoch:010}.checkpoint");
+        let name =
+            |(epoch, attempt): &(u32, u32)| format!("{epoch:010}-{attempt:010}-{epoch:010}.checkpoint");
         assert_eq!(checkpoints(&place), names.iter().map(name).collect::<Vec<_>>());
     };
     kept(&[(2, 2), (3, 2), (8, 1), (9, 1)]);
