@@ -54,6 +54,7 @@ impl Event {
                 Self::Heartbeat { running, .. } => size_of_val(running.as_slice()),
                 Self::SessionOpened { hello, .. } => hello.bytes(),
                 Self::Attempt { event: AttemptEvent::Started { dataset, .. }, .. } => dataset.bytes(),
+                Self::Attempt { event: AttemptEvent::Epoch(report), .. } => report.bytes(),
                 Self::Attempt { event: AttemptEvent::Ended { reason, log_tail, details, .. }, .. } => {
                     let names = |used: &ParameterUse| {
                         let names = used.read.iter().chain(&used.unread);

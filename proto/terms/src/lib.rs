@@ -25,7 +25,8 @@ pub use end::{Again, EndDetails, ParameterUse};
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
-    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
+    MetricName, MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
+    ReportedMetrics, RowBytes,
 };
 pub use number::shortest;
 pub use parameter::{ParameterMap, ParameterValue};

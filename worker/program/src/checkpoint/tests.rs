@@ -67,6 +67,32 @@ fn a_folder_comes_out_as_it_went_in() {
     assert!(matches!(unpack(&mut rewound(archive), "other", other.path()), Err(Refusal::Foreign)));
 }
 
+#[test]
+fn what_takes_the_place_of_a_file_while_it_is_kept_is_neither_waited_for_nor_followed() {
+    for other in ["pipe", "link"] {
+        let folder = filled();
+        let state = folder.path().join("run");
+        // Said when the file was seen already.
+        symlink("../x", folder.path().join("up")).unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut replace = |_| {
+                fs::remove_file(&state).unwrap();
+                match other {
+                    "pipe" => {
+                        assert!(std::process::Command::new("mkfifo").arg(&state).status().unwrap().success());
+                    }
+                    _ => symlink("/etc/passwd", &state).unwrap(),
+                }
+            };
+            let kept = pack(folder.path(), None, facts(), tempfile::tempfile().unwrap(), &mut replace);
+            let _ = done.send(kept.map_err(|error| error.to_string()));
+        });
+        let kept = ended.recv_timeout(std::time::Duration::from_secs(20));
+        assert!(kept.unwrap_or_else(|_| panic!("a {other} is waited for")).is_err());
+    }
+}
+
 fn rewound(mut file: File) -> File {
     file.rewind().unwrap();
     file
@@ -139,6 +165,26 @@ fn checkpoints(place: &tempfile::TempDir) -> Vec<String> {
     names.retain(|name| name.ends_with(".checkpoint"));
     names.sort();
     names
+}
+
+#[test]
+fn what_a_killed_process_had_begun_to_write_does_not_stay() {
+    let (place, shelf) = shelf(&[1], &[]);
+    let inside = |name: &str| place.path().join("1-9/3").join(name);
+    let begun = ["0000000002.checkpoint#1", "0000000001.tail#12", "notes#1", "0000000002.checkpoint#x"];
+    for (number, name) in begun.into_iter().enumerate() {
+        let file = File::create(inside(name)).unwrap();
+        if number > 0 {
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+    }
+    let work = tempfile::tempdir().unwrap();
+    shelf.read("1-9/3", "mine", work.path()).unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [true, false, true, true], "the first may be written just now");
+    shelf.remove("1-9/3").unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [false, false, true, true]);
 }
 
 #[test]
