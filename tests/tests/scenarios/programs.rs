@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod endings;
+mod messages;
 mod outputs;
 mod placement;
 mod results;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Does not know of any sweep.
-const UNCHANGED: &str = "\
+pub(super) const UNCHANGED: &str = "\
 import argparse
 parser = argparse.ArgumentParser()
 parser.add_argument('--rate', type=float, required=True)
