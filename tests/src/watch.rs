@@ -1,9 +1,66 @@
-//! Waits for events of a sweep on its stream.
+//! Waits for events of a sweep on its stream. A wait is bounded in two ways: the stream may not be silent for long, and what is
+//! waited for must come in the end, even if the stream never stops talking.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use proto::v1::{self, watch_sweep_response::Event};
 use tonic::Streaming;
 
 use crate::{PATIENCE, cluster::Client};
+
+/// Longest wait as a whole: the longest sweep of a scenario or of the chaos takes a few minutes on a loaded machine.
+const WHOLE_WAIT: Duration = Duration::from_secs(20 * 60);
+
+/// Events that are shown when a wait is given up, and characters of each.
+const SHOWN_MAX: usize = 10;
+const SHOWN_CHARACTERS_MAX: usize = 300;
+
+/// A wait for something on a stream.
+struct Wait<'a> {
+    what: &'a str,
+    begun: Instant,
+    silence: Duration,
+    whole: Duration,
+    /// The last events.
+    last: VecDeque<String>,
+}
+
+impl<'a> Wait<'a> {
+    fn new(what: &'a str, silence: Duration, whole: Duration) -> Self {
+        Self { what, begun: Instant::now(), silence, whole, last: VecDeque::new() }
+    }
+
+    /// The next message; none at the end of the stream.
+    async fn next<T: std::fmt::Debug>(
+        &mut self,
+        message: impl Future<Output = Result<Option<T>, tonic::Status>>,
+    ) -> Option<T> {
+        let left =
+            self.whole.checked_sub(self.begun.elapsed()).unwrap_or_else(|| self.give_up("talks without end"));
+        let message = tokio::time::timeout(self.silence.min(left), message).await;
+        let message = message.unwrap_or_else(|_| self.give_up("is silent")).expect("the stream goes on");
+        if let Some(message) = &message {
+            self.last.push_back(format!("{message:?}").chars().take(SHOWN_CHARACTERS_MAX).collect());
+            if self.last.len() > SHOWN_MAX {
+                self.last.pop_front();
+            }
+        }
+        message
+    }
+
+    fn give_up(&self, why: &str) -> ! {
+        let last: Vec<&str> = self.last.iter().map(String::as_str).collect();
+        panic!(
+            "gave up waiting for {} after {:?}: the stream {why}; its last events:\n{}",
+            self.what,
+            self.begun.elapsed(),
+            last.join("\n")
+        )
+    }
+}
 
 /// The stream of one sweep.
 #[derive(Debug)]
@@ -22,13 +79,12 @@ impl Watch {
     /// The first event for which `pick` returns something.
     ///
     /// # Panics
-    /// The stream ends or is silent before.
+    /// The stream ends or is silent before, or it does not come in the longest time that anything takes.
     pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
-        let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
+        let mut wait = Wait::new(what, PATIENCE, WHOLE_WAIT);
         loop {
-            let message = next().await.unwrap_or_else(|_| panic!("gave up waiting for: {what}"));
-            let Some(message) = message.expect("the stream goes on") else {
-                panic!("the sweep ended before: {what}");
+            let Some(message) = wait.next(self.0.message()).await else {
+                wait.give_up("has ended");
             };
             if let Some(found) = message.event.as_ref().and_then(&mut pick) {
                 return found;
@@ -39,10 +95,10 @@ impl Watch {
     /// Gives every event to `hear`, until the sweep has ended.
     ///
     /// # Panics
-    /// The stream is silent before.
+    /// The stream is silent before, or goes on longer than anything takes.
     pub async fn to_the_end(&mut self, mut hear: impl FnMut(&Event)) {
-        let mut next = async || tokio::time::timeout(PATIENCE, self.0.message()).await;
-        while let Some(message) = next().await.expect("something happens").expect("the stream goes on") {
+        let mut wait = Wait::new("the sweep's end", PATIENCE, WHOLE_WAIT);
+        while let Some(message) = wait.next(self.0.message()).await {
             message.event.iter().for_each(&mut hear);
         }
     }
@@ -107,5 +163,29 @@ impl Watch {
             _ => None,
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "gave up waiting for the end")]
+    async fn a_stream_that_never_stops_talking_is_given_up() {
+        let mut wait = Wait::new("the end", PATIENCE, Duration::from_millis(50));
+        loop {
+            wait.next(async { Ok(Some("news")) }).await;
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "the stream is silent; its last events:\n\"one\"\n\"two\"")]
+    async fn a_silent_stream_is_given_up_with_what_came_last() {
+        let mut wait = Wait::new("the end", Duration::from_millis(50), PATIENCE);
+        for event in ["one", "two"] {
+            wait.next(async { Ok(Some(event)) }).await;
+        }
+        wait.next::<()>(std::future::pending()).await;
     }
 }

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use terms::{
-    ParameterMap, SweepId,
+    ParameterMap, ParameterValue, SweepId,
     manifest::{Described, InPack, Manifest, ManifestError},
 };
 
 use crate::{
     grid::{Grid, GridError},
     known_points::KnownPoints,
-    space::Name,
+    space::{Name, ValueKey},
     specification::{
         Change, Execution, Models, Objective, Specification, SpecificationError, SpecificationSource,
         is_of_program, is_setting,
@@ -214,7 +214,8 @@ impl SweepDefinition {
         mut extension: Specification,
         mut grid: Grid,
     ) -> Result<Self, DefinitionError> {
-        if self.check_kind(&mut extension)? {
+        let is_reordered = self.check_kind(&mut extension)?;
+        if self.write_zeros_alike(&mut extension) || is_reordered {
             grid = extension.grid().map_err(DefinitionError::Grid)?;
         }
         let mut known = KnownPoints::default();
@@ -370,6 +371,30 @@ impl SweepDefinition {
             extension.axes.sort_by_key(|axis| place(&axis.name));
         }
         Ok(!is_ordered)
+    }
+
+    /// Writes zeros as the sweep has them: one of an earlier version may have -0.0, which is read as 0.0 today, and its jobs
+    /// must be recognised. Says whether there were any.
+    fn write_zeros_alike(&self, extension: &mut Specification) -> bool {
+        let zero = |sign: f64| ValueKey::from(&ParameterValue::Float(0.0_f64.copysign(sign)));
+        let has = |name: &Name, key: &ValueKey| {
+            let axes = self.parts.iter().flat_map(|part| &part.specification.axes);
+            axes.filter(|axis| axis.name == *name)
+                .any(|axis| axis.values.iter().any(|value| ValueKey::from(value) == *key))
+        };
+        let mut is_changed = false;
+        let mut write = |name: &Name, value: &mut ParameterValue| {
+            if ValueKey::from(&*value) == zero(1.0) && has(name, &zero(-1.0)) && !has(name, &zero(1.0)) {
+                *value = ParameterValue::Float(-0.0);
+                is_changed = true;
+            }
+        };
+        for axis in &mut extension.axes {
+            axis.values.iter_mut().for_each(|value| write(&axis.name, value));
+        }
+        let points = extension.exclude.iter_mut().chain(&mut extension.include).flatten();
+        points.for_each(|(name, value)| write(name, value));
+        is_changed
     }
 
     fn find_varying(&self) -> Vec<Name> {

@@ -156,8 +156,8 @@ pub fn completed(axes: &[Axis], conditions: &Conditions, partial: &PartialPoint)
     values.into_iter().enumerate().map(value).collect()
 }
 
-/// A value that can be looked up. Values of different types differ, even if they look alike; floats are finite and
-/// never -0, so equal ones have equal bits.
+/// A value that can be looked up. Values of different types differ, even if they look alike. Floats are finite, and equal
+/// ones have equal bits, as -0 is read as 0; only sweeps of earlier versions have both, as two values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ValueKey {
     /// The parameter has no value.

@@ -1,7 +1,5 @@
 //! Attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
-use std::sync::Arc;
-
 use domain::record::{History, Record};
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
@@ -163,17 +161,13 @@ impl Engine {
             self.pack_sizes.measured(key, pack_size, images / report.seconds);
         }
         let Measured { row, named, objective } = run.measure(report);
-        let metrics = run.metrics().clone();
         if !named.is_empty() {
-            let first = metrics.len() - named.len();
+            let first = run.metrics().len() - named.len();
             out.records.push(Record::MetricsNamed { sweep: run.id(), first, names: named });
         }
-        let definition = Arc::clone(run.definition());
-        let Some(active) = run.active_mut(attempt) else { return };
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
-        let resumed_epochs = active.resumed_epochs();
-        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
-        out.records.push(active.finish_epoch(attempt, &definition.metric, epoch, objective));
+        let Some((record, observation)) = run.record_epoch(attempt, epoch, objective) else { return };
+        out.records.push(record);
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
     }
 

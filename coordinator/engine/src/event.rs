@@ -51,6 +51,7 @@ impl Event {
                 Self::Heartbeat { running, .. } => size_of_val(running.as_slice()),
                 Self::SessionOpened { hello, .. } => hello.bytes(),
                 Self::Attempt { event: AttemptEvent::Started { dataset, .. }, .. } => dataset.bytes(),
+                Self::Attempt { event: AttemptEvent::Epoch(report), .. } => report.bytes(),
                 Self::Attempt { event: AttemptEvent::Ended { reason, log_tail, .. }, .. } => {
                     reason.len() + texts(log_tail)
                 }

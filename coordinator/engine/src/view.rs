@@ -159,8 +159,11 @@ pub struct WorkerView {
     pub running: Vec<AttemptKey>,
     /// Wall-clock time of its last message, in milliseconds since 1970.
     pub last_seen_unix_ms: u64,
-    /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away; empty otherwise.
+    /// Why it is quarantined, leaves or has left, or that another worker of its name is turned away, or that it describes a
+    /// model in another way than new sweeps; empty otherwise.
     pub reason: String,
+    /// That workers describe one of its models in several ways, whichever counts.
+    pub differs: Option<String>,
     /// The names of the models that its trainer trains; none once its stream is gone.
     pub models: Vec<String>,
     /// Whether it runs users' programs.
@@ -174,7 +177,11 @@ impl WorkerView {
     pub(super) fn bytes(&self) -> usize {
         let slot = |slot: &SlotDescription| size_of_val(slot) + slot.device.len() + slot.description.len();
         size_of::<Self>()
-            + [&self.host, &self.software_version, &self.reason].iter().map(|text| text.len()).sum::<usize>()
+            + [&self.host, &self.software_version, &self.reason]
+                .into_iter()
+                .chain(&self.differs)
+                .map(|text| text.len())
+                .sum::<usize>()
             + self.slots.iter().map(slot).sum::<usize>()
             + self.models.iter().map(|name| size_of_val(name) + name.len()).sum::<usize>()
             + size_of_val(self.running.as_slice())

@@ -155,8 +155,23 @@ impl Engine {
                 };
                 format!("the data set is not available; workers try again until it is: {}", of_those(&reason))
             }
-            Why::SlotsBusy if run.running_jobs() == 0 => "every slot is busy with other sweeps".to_owned(),
-            Why::SlotsBusy => "every slot is busy".to_owned(),
+            Why::SlotsBusy => {
+                let busy = match run.running_jobs() {
+                    0 => "every slot is busy with other sweeps",
+                    _ => "every slot is busy",
+                };
+                // With free slots, they look as if they only had to be used.
+                let lacking = crowd.marked.iter().copied();
+                let lacking =
+                    lacking.filter(|(_, worker)| worker.has_free_slot() && lacks_some_of(worker, run));
+                match lacking.collect::<Vec<_>>() {
+                    none if none.is_empty() => busy.to_owned(),
+                    lacking => {
+                        let why = named(&lacking, |worker| lacks(worker, run));
+                        format!("{busy} of the workers that can train this sweep: {why}")
+                    }
+                }
+            }
         }
     }
 
@@ -203,6 +218,14 @@ fn obstacle(worker: &WorkerState, run: &SweepRun, others: bool) -> Option<WaitRe
     worker.away().contains_key(run.dataset_path()).then_some(WaitReason::DataSet)
 }
 
+/// Whether a worker has a sweep's model by name and version, and not all that the sweep's description has.
+fn lacks_some_of(worker: &WorkerState, run: &SweepRun) -> bool {
+    let is_of_name = |model: &Described| {
+        worker.models().iter().any(|own| own.name == model.name && own.version == model.version)
+    };
+    !worker.can_run(run) && run.model().is_some_and(is_of_name)
+}
+
 /// Why a worker cannot run what a sweep is about.
 fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
     let Some(model) = run.model() else {
@@ -210,7 +233,7 @@ fn lacks(worker: &WorkerState, run: &SweepRun) -> String {
     };
     let own: Vec<String> =
         worker.models().iter().map(|own| format!("{} {}", own.name, own.version)).collect();
-    match worker.models().iter().any(|own| own.name == model.name && own.version == model.version) {
+    match lacks_some_of(worker, run) {
         true => format!("its {} lacks what the sweep's has; update its trainer", model.name),
         false if own.is_empty() => "it trains no models".to_owned(),
         false => format!("it has {}", own.join(", ")),

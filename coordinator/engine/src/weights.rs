@@ -27,6 +27,11 @@ pub enum WeightsAnswer {
     },
     /// They are kept.
     Durable,
+    /// The attempt was reported with another file, which is still awaited: this one can be deleted, and the other never comes.
+    Differs {
+        /// The one that was reported.
+        reported: WeightsFile,
+    },
 }
 
 /// The names of files of weights, below the folder of all weights.
@@ -223,6 +228,10 @@ impl Engine {
         }
         if run.active(attempt).is_some() {
             return WeightsAnswer::Waiting;
+        }
+        let awaited = run.weights().0.get(&attempt.job.job);
+        if let Some(entry) = awaited.filter(|entry| entry.attempt == attempt.attempt && !entry.kept) {
+            return WeightsAnswer::Differs { reported: entry.file.clone() };
         }
         let others = "the attempt does not count, or others are better";
         WeightsAnswer::NotWanted(others.to_owned())

@@ -1,5 +1,6 @@
 //! The workers that the engine knows: their slots and what occupies them.
 
+mod differences;
 mod roster;
 
 use std::{
@@ -12,7 +13,7 @@ use terms::{
     manifest::{Described, builtins_described},
 };
 
-pub(super) use self::roster::Workers;
+pub(super) use self::{differences::Differences, roster::Workers};
 use super::{
     CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
     WorkerView, attribution::Standing, away::Away, query::WorkersPage, sweep_run::SweepRun,
@@ -362,19 +363,26 @@ impl Engine {
     /// At most `limit` workers with names after `after`, fewer where they are large.
     pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> WorkersPage {
         let mut later = self.workers.after(after).peekable();
+        let differences = Differences::of(&self.workers);
         let (mut page, mut bytes) = (Vec::new(), 0);
         while page.len() < limit
             && bytes < PAGE_BYTES_MAX
             && let Some((name, worker)) = later.next()
         {
-            let view = self.worker_view(now, name, worker);
+            let view = self.worker_view(now, name, worker, &differences);
             bytes += view.bytes();
             page.push(view);
         }
         WorkersPage { workers: page, has_more: later.peek().is_some() }
     }
 
-    pub(super) fn worker_view(&self, now: Now, name: &WorkerName, worker: &WorkerState) -> WorkerView {
+    fn worker_view(
+        &self,
+        now: Now,
+        name: &WorkerName,
+        worker: &WorkerState,
+        differences: &Differences<'_>,
+    ) -> WorkerView {
         let quarantined = self.quarantine(worker);
         let away = worker.away_view(now);
         let status = match worker.session {
@@ -396,6 +404,13 @@ impl Engine {
                 host_or_unknown(&rival.host)
             )
         });
+        let leaving = (!worker.leaving.is_empty()).then(|| match worker.was_only_told() {
+            true => format!("{}, which it has not confirmed", worker.leaving),
+            false => worker.leaving.clone(),
+        });
+        let difference = differences.about(worker);
+        let outvoted = difference.as_ref().filter(|difference| difference.is_outvoted);
+        let outvoted = outvoted.map(|difference| difference.text.clone());
         // A trainer may have several versions of one.
         let models: BTreeSet<&String> = worker.models.iter().map(|model| &model.name).collect();
         WorkerView {
@@ -406,10 +421,8 @@ impl Engine {
             slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
             running: occupants.filter(runs).copied().collect(),
             last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: quarantined.or(away).or(shared).unwrap_or_else(|| match worker.was_only_told() {
-                true => format!("{}, which it has not confirmed", worker.leaving),
-                false => worker.leaving.clone(),
-            }),
+            reason: quarantined.or(away).or(shared).or(leaving).or(outvoted).unwrap_or_default(),
+            differs: difference.map(|difference| difference.text),
             models: models.into_iter().cloned().collect(),
             runs_programs: worker.runs_programs,
             has_said_draining: worker.has_said_draining,
@@ -418,7 +431,7 @@ impl Engine {
 
     pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
         let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
-        Ok(self.worker_view(now, name, worker))
+        Ok(self.worker_view(now, name, worker, &Differences::of(&self.workers)))
     }
 
     /// Whether the attempt holds its lease on that worker.

@@ -1,6 +1,9 @@
 //! What ends single jobs, and what is tried again.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::record::EndedJob;
 use engine::{
@@ -18,9 +21,11 @@ use super::{
 };
 use crate::driver::CallError;
 
-/// Most jobs that one call has tried again; the rest takes another call. They share a commit, which has 4 s under PostgreSQL: it
-/// takes about one where nothing is optimised.
-const RETRIED_JOBS_MAX: usize = 25_000;
+/// Jobs that are tried again in one turn of the engine, one commit, which has 4 s under PostgreSQL: it takes about one where nothing
+/// is optimised. A call takes as many turns as there are jobs.
+const JOBS_A_TURN: usize = 25_000;
+/// A call begins no turn after this time: its user waits a minute for the answer.
+const TURNS_BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// How often the jobs of a retry are read again because others were tried again meanwhile, or the sweep had its end.
 const RETRY_TRIES_MAX: u32 = 10;
 
@@ -35,6 +40,15 @@ pub struct RetryRequest {
     pub cancelled_too: bool,
 }
 
+/// What one turn of the engine has tried again.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    request: RetryRequest,
+    /// The last job of the turn before, and its state.
+    after: Option<(JobState, u64)>,
+    jobs_max: usize,
+}
+
 impl Api {
     /// Has jobs that failed or were cancelled tried again. It comes to its end also where the caller hangs up.
     ///
@@ -46,35 +60,69 @@ impl Api {
         // A task of its own: what is on its way to the engine keeps others waiting also when the user hangs up.
         let retrying = self.tasks.spawn(async move {
             let _alone = alone;
-            api.retry_alone(issuer, request).await
+            api.retry_in_turns(issuer, request, JOBS_A_TURN).await
         });
         retrying.await.map_err(|_| task_ended())?
     }
 
-    async fn retry_alone(&self, issuer: Issuer, request: RetryRequest) -> Result<Answer<Retried>, ApiError> {
-        let sweep = request.sweep;
+    /// Has the jobs tried again, at most `jobs_a_turn` at a time. No job twice: one that fails again meanwhile has failed after the
+    /// call began.
+    pub(super) async fn retry_in_turns(
+        &self,
+        issuer: Issuer,
+        request: RetryRequest,
+        jobs_a_turn: usize,
+    ) -> Result<Answer<Retried>, ApiError> {
+        let (begun, mut after, mut jobs) = (Instant::now(), None, 0);
+        loop {
+            let turn = Turn { request, after, jobs_max: jobs_a_turn };
+            let retried = match self.retry_a_turn(issuer.clone(), turn).await {
+                Ok(retried) => retried,
+                Err(error) if jobs > 0 => return Err(after_some(jobs, &error)),
+                Err(error) => return Err(error),
+            };
+            let (mut answer, last) = retried;
+            jobs += answer.content.jobs;
+            after = last;
+            if after.is_none() || begun.elapsed() >= TURNS_BEGIN_WITHIN {
+                answer.content.jobs = jobs;
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Has jobs tried again in one turn of the engine. Also returns the last of them if there may be more.
+    async fn retry_a_turn(
+        &self,
+        issuer: Issuer,
+        turn: Turn,
+    ) -> Result<(Answer<Retried>, Option<(JobState, u64)>), ApiError> {
+        let sweep = turn.request.sweep;
         let mut tries_left = RETRY_TRIES_MAX;
         loop {
             // Of the engine itself, and durable when it is answered: what is read then is what the engine knows.
             let seen = self.leadership.query_engine(SeeEnds(sweep)).await?;
-            let (jobs, all) = self.jobs_to_retry(request).await?;
+            let (jobs, all) = self.jobs_to_retry(turn).await?;
+            let last = jobs.last().filter(|_| jobs.len() == turn.jobs_max && turn.request.job.is_none());
+            let last = last.map(|last| (last.state, last.job));
             tries_left -= 1;
             let place = self.answer().await?;
             match self.leadership.command(issuer.clone(), Retry { sweep, jobs, all, seen }).await {
-                Ok(content) => return Ok(Answer { content, _place: place }),
+                Ok(content) => return Ok((Answer { content, _place: place }, last)),
                 Err(CallError::Refused(ControlError::Overtaken)) if tries_left > 0 => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Jobs in these states, at most [`RETRIED_JOBS_MAX`] in all: their numbers and attempts.
-    async fn ended_jobs(&self, sweep: SweepId, states: &[JobState]) -> Result<Vec<EndedJob>, ApiError> {
+    /// The jobs of a turn in these states: their numbers and attempts.
+    async fn ended_jobs(&self, turn: Turn, states: &[JobState]) -> Result<Vec<EndedJob>, ApiError> {
         let mut jobs: Vec<EndedJob> = Vec::new();
-        for &state in states {
-            let mut first = 1;
-            while jobs.len() < RETRIED_JOBS_MAX {
-                let rows = self.store.jobs_in_state(sweep, state, first, PAGE_ROWS_MAX).await;
+        let is_done = |state: &&JobState| turn.after.is_some_and(|(last, _)| last != **state);
+        for &state in states.iter().skip_while(is_done) {
+            let mut first = turn.after.filter(|(last, _)| *last == state).map_or(1, |(_, job)| job + 1);
+            while jobs.len() < turn.jobs_max {
+                let rows = self.store.jobs_in_state(turn.request.sweep, state, first, PAGE_ROWS_MAX).await;
                 let rows = rows.map_err(unreadable)?;
                 jobs.extend(rows.iter().map(|row| EndedJob { job: row.job, attempts: row.attempts, state }));
                 match rows.last().filter(|_| rows.len() == PAGE_ROWS_MAX as usize) {
@@ -83,7 +131,7 @@ impl Api {
                 }
             }
         }
-        jobs.truncate(RETRIED_JOBS_MAX);
+        jobs.truncate(turn.jobs_max);
         Ok(jobs)
     }
 
@@ -117,12 +165,15 @@ impl Api {
     }
 
     /// Which jobs a retry is about, and whether they are all that the sweep has.
-    async fn jobs_to_retry(&self, request: RetryRequest) -> Result<(Vec<EndedJob>, bool), ApiError> {
+    async fn jobs_to_retry(&self, turn: Turn) -> Result<(Vec<EndedJob>, bool), ApiError> {
+        let request = turn.request;
         let sweep = request.sweep;
         let states = [JobState::Failed, JobState::Cancelled];
         let states = if request.cancelled_too { &states[..] } else { &states[..1] };
         let Some(job) = request.job else {
-            return Ok((self.ended_jobs(sweep, states).await?, request.cancelled_too));
+            // A user who has stopped the sweep since the first turn does not want it to go on.
+            let all = request.cancelled_too && turn.after.is_none();
+            return Ok((self.ended_jobs(turn, states).await?, all));
         };
         let (definition, state) = self.definition(sweep).await?;
         let key = JobKey { sweep, job };
@@ -142,6 +193,13 @@ impl Api {
             state => Err(ApiError::Refused(format!("job {key} is {}, not failed", state.as_str()))),
         }
     }
+}
+
+/// Why a call ends although some of its jobs are tried again.
+fn after_some(jobs: u64, error: &ApiError) -> ApiError {
+    ApiError::Aborted(format!(
+        "the retry ended early, with {jobs} of the jobs: {error}; `sweep retry` tries the rest again"
+    ))
 }
 
 /// How a job ended. In a sweep that was stopped or cancelled, one that never began has no row.

@@ -99,7 +99,11 @@ fn not_done(artifacts: &Artifacts, error: &ArtifactError) -> ApiError {
             ApiError::Full(text)
         }
         ArtifactError::TooMany | ArtifactError::Busy => ApiError::Full(text),
-        ArtifactError::Piece | ArtifactError::Length(_) => ApiError::Invalid(text),
+        ArtifactError::Piece
+        | ArtifactError::Pieces
+        | ArtifactError::TooLong(_)
+        | ArtifactError::Beyond(_)
+        | ArtifactError::Length(_) => ApiError::Invalid(text),
         ArtifactError::Corrupt | ArtifactError::Manifest(_) => ApiError::Corrupt(text),
         ArtifactError::NoSnapshot(_) | ArtifactError::NoContent(_) => ApiError::NotFound(text),
         _ => {

@@ -220,6 +220,48 @@ async fn a_list_that_was_overtaken_is_read_again() {
 }
 
 #[tokio::test]
+async fn more_jobs_than_one_turn_takes_are_tried_again_by_one_call() {
+    let mut served = served([1, 2, 3].into_iter().flat_map(failed)).await;
+    let request = RetryRequest { sweep: SweepId(1), job: None, cancelled_too: true };
+    let retry = |api: Api| async move {
+        let retried = api.retry_in_turns(Issuer::local(), request, 1).await?;
+        Ok::<u64, ApiError>(retried.encode(|retried: Retried| retried.jobs))
+    };
+    let retrying = tokio::spawn(retry(served.api.clone()));
+    // A list for each job, and two that are empty: of what failed and of what was cancelled.
+    for pending in 0..3 {
+        let reads = served.lists.recv().await.unwrap();
+        assert_eq!(served.counts().await.pending, pending);
+        reads.send(()).unwrap();
+    }
+    for _ in 0..2 {
+        served.lists.recv().await.unwrap().send(()).unwrap();
+    }
+    assert_eq!(retrying.await.unwrap().unwrap(), 3);
+    assert_eq!((served.counts().await.failed, served.counts().await.pending), (0, 3));
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_stopped_between_two_turns_of_a_retry_stays_stopped() {
+    let mut served = served([1, 2, 3].into_iter().flat_map(failed)).await;
+    let request = RetryRequest { sweep: SweepId(1), job: None, cancelled_too: true };
+    let api = served.api.clone();
+    let retrying =
+        tokio::spawn(async move { api.retry_in_turns(Issuer::local(), request, 1).await.map(drop) });
+    served.lists.recv().await.unwrap().send(()).unwrap();
+    // The second turn reads.
+    let reads = served.lists.recv().await.unwrap();
+    let stop = engine::command::Stop(SweepId(1));
+    served.api.leadership.command(Issuer::local(), stop).await.unwrap();
+    reads.send(()).unwrap();
+    let error = retrying.await.unwrap().unwrap_err();
+    assert!(matches!(error, ApiError::Aborted(_)), "{error:?}");
+    assert!(error.to_string().contains("the retry ended early, with 1 of the jobs"), "{error}");
+    let state = served.api.sweep(SweepId(1)).await.unwrap().encode(|sweep| sweep.state);
+    assert_eq!(state, terms::SweepState::Stopped);
+}
+
+#[tokio::test]
 async fn a_job_that_never_began_is_not_taken_for_the_next_one_that_did() {
     let served = served(failed(3)).await;
     assert_eq!(served.retry(Some(2)).await.unwrap().unwrap(), 0, "it waits for its first attempt");
@@ -253,24 +295,75 @@ async fn the_epochs_that_count_are_read_in_pages() {
     }
 }
 
-#[tokio::test]
-async fn only_a_bounded_number_of_files_is_sent_at_a_time() {
-    let content = vec![7; 1 << 20];
-    let file = WeightsFile { bytes: 1 << 20, blake3: blake3::hash(&content).to_hex().to_string() };
+/// A job that is done and has these weights.
+fn done_with(state: WeightsState, file: &WeightsFile) -> Vec<Record> {
     let mut records = attempt(1, 1, 1);
     records.extend(ended(1, 1, AttemptState::Done, JobState::Done));
     records.push(Record::WeightsChanged {
         attempt: AttemptKey::new(1, 1, 1),
-        state: WeightsState::Kept,
+        state,
         worker: "w".parse().unwrap(),
         file: file.clone(),
         value: 0.5,
         reason: String::new(),
     });
-    let served = served(records).await;
-    let path = served.folder.path().join("weights").join(weights_name(SweepId(1), 5, 1, 1, &file.blake3));
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, &content).unwrap();
+    records
+}
+
+impl Served {
+    fn put_weights(&self, file: &WeightsFile, content: &[u8]) {
+        let path = self.folder.path().join("weights").join(weights_name(SweepId(1), 5, 1, 1, &file.blake3));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn weights_that_are_not_as_their_record_says_are_lost_and_not_merely_away() {
+    let file = WeightsFile { bytes: 5, blake3: blake3::hash(b"12345").to_hex().to_string() };
+    let served = served(done_with(WeightsState::Kept, &file)).await;
+    let read = async |offset: u64| {
+        let mut download = served.api.download(SweepId(1), Some(1), offset).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) = download.next().await? {
+            read.extend(piece);
+        }
+        Ok::<_, ApiError>(read)
+    };
+    let gone = read(0).await.unwrap_err();
+    assert!(matches!(&gone, ApiError::Corrupt(text) if text.contains("is gone")), "{gone:?}");
+    for other in [&b"1234"[..], b"123456"] {
+        served.put_weights(&file, other);
+        let told = read(0).await.unwrap_err();
+        assert!(matches!(&told, ApiError::Corrupt(text) if text.contains("5 bytes")), "{told:?}");
+    }
+    served.put_weights(&file, b"12345");
+    assert_eq!((read(0).await.unwrap(), read(4).await.unwrap()), (b"12345".to_vec(), b"5".to_vec()));
+    assert_eq!(read(5).await.unwrap(), b"");
+    assert!(matches!(served.api.download(SweepId(1), Some(1), 6).await, Err(ApiError::OutOfRange(_))));
+}
+
+#[tokio::test]
+async fn weights_whose_file_was_corrupted_at_their_worker_are_not_awaited_any_more() {
+    let file = WeightsFile { bytes: 5, blake3: blake3::hash(b"12345").to_hex().to_string() };
+    let served = served(done_with(WeightsState::Awaited, &file)).await;
+    let cut = WeightsFile { bytes: 4, ..file };
+    let offer = weights::Offer { attempt: AttemptKey::new(1, 1, 1), file: cut, offset: 0, data: Vec::new() };
+    let reply = served.api.offer_weights(Issuer::local(), offer).await.unwrap();
+    assert!(matches!(reply, weights::WeightsReply::NotWanted(_)), "{reply:?}");
+    let rows = served.api.store.artifacts(SweepId(1), 1, 1, 1).await.unwrap();
+    assert_eq!(
+        (rows[0].state, rows[0].reason.as_str()),
+        (WeightsState::Absent, "the file was corrupted on the worker's disk")
+    );
+}
+
+#[tokio::test]
+async fn only_a_bounded_number_of_files_is_sent_at_a_time() {
+    let content = vec![7; 1 << 20];
+    let file = WeightsFile { bytes: 1 << 20, blake3: blake3::hash(&content).to_hex().to_string() };
+    let served = served(done_with(WeightsState::Kept, &file)).await;
+    served.put_weights(&file, &content);
     let get = async || served.api.download(SweepId(1), Some(1), 0).await;
     let mut held = Vec::new();
     for _ in 0..DOWNLOADS_MAX {

@@ -25,6 +25,9 @@ use crate::artifacts::{ArtifactError, Artifacts, Taken};
 /// Files of weights that are sent at the same time: each is open, and descriptors are few where limits are low.
 pub(super) const DOWNLOADS_MAX: usize = 64;
 
+/// Why weights are given up whose file is another one than their worker reported; a worker that notices it says the same.
+const CORRUPTED: &str = "the file was corrupted on the worker's disk";
+
 /// What a worker has of the weights of an attempt, and the piece that it hands over.
 #[derive(Debug)]
 pub struct Offer {
@@ -55,6 +58,7 @@ impl From<WeightsAnswer> for WeightsReply {
     fn from(answer: WeightsAnswer) -> Self {
         match answer {
             WeightsAnswer::NotWanted(reason) => Self::NotWanted(reason),
+            WeightsAnswer::Differs { .. } => Self::NotWanted(CORRUPTED.to_owned()),
             WeightsAnswer::Waiting => Self::Waiting,
             WeightsAnswer::Wanted { .. } => Self::Wanted(0),
             WeightsAnswer::Durable => Self::Durable,
@@ -77,6 +81,7 @@ pub struct Download {
     pub weights: ArtifactRow,
     artifacts: Arc<Artifacts>,
     name: String,
+    /// Where the next bytes begin.
     offset: u64,
     pieces: Option<BoxStream<'static, Result<Vec<u8>, ArtifactError>>>,
     _place: OwnedSemaphorePermit,
@@ -90,12 +95,28 @@ impl Download {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         let pieces = match &mut self.pieces {
             Some(pieces) => pieces,
+            // Object stores refuse to read from the end on.
+            None if self.offset == self.weights.file.bytes => return Ok(None),
             None => {
                 let pieces = self.artifacts.read(&self.name, self.offset).await;
-                self.pieces.insert(pieces.map_err(|error| failed(&error))?)
+                self.pieces.insert(pieces.map_err(|error| unreadable_weights(&self.weights, &error))?)
             }
         };
-        pieces.next().await.transpose().map_err(|error| failed(&error))
+        let piece = pieces.next().await.transpose();
+        let piece = piece.map_err(|error| unreadable_weights(&self.weights, &error))?;
+        self.offset += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        let bytes = self.weights.file.bytes;
+        let is_right = match piece {
+            Some(_) => self.offset <= bytes,
+            None => self.offset == bytes,
+        };
+        match is_right {
+            true => Ok(piece),
+            false => Err(ApiError::Corrupt(format!(
+                "the file of the weights of job {} does not have the {bytes} bytes any more that it had when it was kept",
+                self.weights.job
+            ))),
+        }
     }
 }
 
@@ -108,6 +129,10 @@ impl Api {
         let Offer { attempt, ref file, .. } = offer;
         let name = match self.leadership.query(OfferWeights { attempt, file: file.clone() }).await? {
             WeightsAnswer::Wanted { name } => name,
+            // Whoever asks for them would be told for good that they are on their way.
+            WeightsAnswer::Differs { reported } => {
+                return self.give_up_weights(issuer, attempt, reported, CORRUPTED.to_owned()).await;
+            }
             other => return Ok(other.into()),
         };
         let Some(artifacts) = self.artifacts.clone() else {
@@ -149,7 +174,7 @@ impl Api {
                     Ok(kept) => kept?,
                     Err(error) => return not_taken(artifacts, &error),
                 };
-                if matches!(kept, WeightsAnswer::NotWanted(_)) {
+                if matches!(kept, WeightsAnswer::NotWanted(_) | WeightsAnswer::Differs { .. }) {
                     // Others came first, or the attempt was fenced: what lies there has no record.
                     let removed = artifacts.remove(name).await;
                     removed.map_err(|error| failed(&error))?;
@@ -248,6 +273,20 @@ fn not_taken(artifacts: &Artifacts, error: &ArtifactError) -> Result<WeightsRepl
             artifacts.failed(error);
             Err(ApiError::Unavailable(error.to_string()))
         }
+    }
+}
+
+/// A file that is gone although its record says that it is kept was lost, and asking again does not bring it back.
+fn unreadable_weights(weights: &ArtifactRow, error: &ArtifactError) -> ApiError {
+    match error {
+        ArtifactError::Store(object_store::Error::NotFound { .. }) => {
+            let job = weights.job;
+            tracing::error!(job, "weights that are recorded as kept are gone: {error}");
+            ApiError::Corrupt(format!(
+                "the file of the weights of job {job} is gone from where the coordinator keeps artifacts"
+            ))
+        }
+        _ => failed(error),
     }
 }
 

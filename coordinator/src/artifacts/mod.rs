@@ -20,7 +20,9 @@ use domain::record::WeightsFile;
 use engine::WeightsNames;
 use futures_util::stream::BoxStream;
 use storage::LOCATIONS;
-use terms::snapshot::{ContentHash, SnapshotId};
+use terms::snapshot::{
+    ContentHash, SNAPSHOT_FILE_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX, SNAPSHOT_PIECES_MAX, SnapshotId,
+};
 use tokio::sync::{RwLock, Semaphore};
 
 pub(crate) use self::snapshots::{Held, Piece};
@@ -73,6 +75,19 @@ pub enum ArtifactError {
     /// A piece is too long or goes beyond the end.
     #[error("a piece has at most {PIECE_BYTES_MAX} bytes and lies within its file")]
     Piece,
+    /// Pieces that are too many or too long together.
+    #[error(
+        "a message has at most {SNAPSHOT_PIECES_MAX} pieces with {SNAPSHOT_PIECE_BYTES_MAX} bytes together"
+    )]
+    Pieces,
+    /// A content is longer than any may be.
+    #[error(
+        "the content {0} is longer than the {SNAPSHOT_FILE_BYTES_MAX} bytes that a file of a program may have"
+    )]
+    TooLong(ContentHash),
+    /// A piece begins beyond the end of its content.
+    #[error("a piece of the content {0} begins beyond its end")]
+    Beyond(ContentHash),
     /// No such snapshot is kept.
     #[error("there is no snapshot {0} of files here; submit the sweep again, which sends them")]
     NoSnapshot(SnapshotId),

@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart, path::Path as Name};
-use storage::{EmptyFolders, Storage};
+use storage::{EmptyFolders, Storage, make_folders, sync_folder};
 
 use super::{
     ArtifactError,
@@ -58,7 +58,7 @@ impl Place {
         let staging = match &folder {
             Some(folder) => {
                 let staging = folder.join(STAGING);
-                let made = fs::create_dir_all(&staging);
+                let made = make_folders(&staging);
                 made.map_err(|source| ArtifactError::Folder { folder: folder.clone(), source })?;
                 Staging::NextTo(staging)
             }
@@ -68,6 +68,11 @@ impl Place {
         Ok((Self { store, root, folder }, staging))
     }
 
+    /// Whether it is a folder, where one file may be unreadable while others are not.
+    pub(super) fn is_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
     fn object(&self, name: &str) -> Name {
         name.split('/').fold(self.root.clone(), |place, part| place.join(part))
     }
@@ -75,8 +80,8 @@ impl Place {
     /// Gives a complete file, assembled at `staged`, its name. It is durable when this returns.
     pub(super) async fn publish(&self, staged: PathBuf, name: &str) -> Result<(), ArtifactError> {
         if let Some(folder) = &self.folder {
-            let target = folder.join(name);
-            return blocking(move || give_name(&staged, &target)).await;
+            let (root, target) = (folder.clone(), folder.join(name));
+            return blocking(move || give_name(&staged, &root, &target)).await;
         }
         let mut upload = WriteMultipart::new(self.store.put_multipart(&self.object(name)).await?);
         let mut file = File::open(&staged)?;
@@ -105,14 +110,14 @@ impl Place {
             self.store.put(&self.object(name), content.into()).await?;
             return Ok(());
         };
-        let (staging, target) = (folder.join(STAGING), folder.join(name));
+        let (staging, root, target) = (folder.join(STAGING), folder.clone(), folder.join(name));
         blocking(move || {
             check_room(&staging, content.len() as u64)?;
             let mut staged = tempfile::Builder::new().suffix(NEW).tempfile_in(&staging)?;
             staged.write_all(&content)?;
             staged.as_file().sync_all()?;
             let staged = staged.into_temp_path();
-            give_name(&staged, &target)
+            give_name(&staged, &root, &target)
         })
         .await
     }
@@ -126,17 +131,32 @@ impl Place {
         }
     }
 
-    /// At most `bytes` bytes of a file from `offset`; fewer at its end. None if it does not exist.
+    /// At most `bytes` bytes of a file from `offset`, fewer at its end and none beyond it, and the length of the file. None if
+    /// it does not exist.
     pub(super) async fn read_piece(
         &self,
         name: &str,
         offset: u64,
         bytes: u64,
-    ) -> Result<Option<Vec<u8>>, ArtifactError> {
-        match self.store.get_range(&self.object(name), offset..offset.saturating_add(bytes)).await {
-            Ok(piece) => Ok(Some(piece.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+    ) -> Result<Option<(Vec<u8>, u64)>, ArtifactError> {
+        let range = GetRange::Bounded(offset..offset.saturating_add(bytes));
+        // Object stores refuse an empty range.
+        let is_empty = bytes == 0;
+        let options =
+            GetOptions { range: (!is_empty).then_some(range), head: is_empty, ..GetOptions::default() };
+        let error = match self.store.get_opts(&self.object(name), options).await {
+            Ok(found) if is_empty => return Ok(Some((Vec::new(), found.meta.size))),
+            Ok(found) => {
+                let length = found.meta.size;
+                return Ok(Some((found.bytes().await?.to_vec(), length)));
+            }
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => error,
+        };
+        // They refuse a range beyond the end, too, each in its own words.
+        match self.length(name).await {
+            Ok(Some(length)) if offset >= length => Ok(Some((Vec::new(), length))),
+            _ => Err(error.into()),
         }
     }
 
@@ -209,14 +229,13 @@ impl Place {
     }
 }
 
-/// Gives a complete file on the same disk its name, so that it survives a power cut.
-fn give_name(staged: &Path, target: &Path) -> std::io::Result<()> {
-    let parent = target.parent().unwrap_or(Path::new("/"));
+/// Gives a complete file on the same disk its name below `root`, so that it survives a power cut.
+fn give_name(staged: &Path, root: &Path, target: &Path) -> std::io::Result<()> {
+    let parent = target.parent().unwrap_or(root);
     fs::create_dir_all(parent)?;
     fs::rename(staged, target)?;
-    // Syncs the names of the file and of its folder.
-    File::open(parent)?.sync_all()?;
-    parent.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
+    // Syncs the names of the file and of its folders, which this or an earlier call has made.
+    parent.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(sync_folder)
 }
 
 /// Runs file operations that may take a while.

@@ -23,6 +23,8 @@ const SNAPSHOTS: &str = "snapshots";
 const CONTENTS: &str = "contents";
 /// Suffix of manifests.
 const MANIFEST: &str = ".json";
+/// Longest manifest, in bytes: ten thousand files, and a megabyte of paths that JSON may double.
+const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 /// Suffix of marks.
 const NAMED: &str = ".named";
 /// What no sweep names is removed after this time: by then every submission that needs it has ended.
@@ -80,7 +82,7 @@ impl Artifacts {
     pub(crate) async fn put_contents(&self, pieces: Vec<Piece>) -> Result<Vec<Taken>, ArtifactError> {
         let together: usize = pieces.iter().map(|piece| piece.data.len()).sum();
         if pieces.len() > SNAPSHOT_PIECES_MAX || together > SNAPSHOT_PIECE_BYTES_MAX {
-            return Err(ArtifactError::Piece);
+            return Err(ArtifactError::Pieces);
         }
         let taken = stream::iter(pieces).map(|piece| self.put_content(piece)).buffered(TOGETHER_MAX);
         taken.try_collect().await
@@ -90,7 +92,7 @@ impl Artifacts {
         let Piece { content, bytes, offset, data } = piece;
         let name = content_name(content);
         if bytes > SNAPSHOT_FILE_BYTES_MAX {
-            return Err(ArtifactError::Piece);
+            return Err(ArtifactError::TooLong(content));
         }
         match self.place.length(&name).await? {
             Some(length) if length != bytes => return Err(ArtifactError::Length(content)),
@@ -126,8 +128,8 @@ impl Artifacts {
     /// There is none of this name, or it cannot be read.
     pub(crate) async fn snapshot(&self, id: SnapshotId) -> Result<SnapshotManifest, ArtifactError> {
         let name = manifest_name(id);
-        let bytes = self.place.length(&name).await?.ok_or(ArtifactError::NoSnapshot(id))?;
-        let text = self.place.read_piece(&name, 0, bytes).await?.ok_or(ArtifactError::NoSnapshot(id))?;
+        let found = self.place.read_piece(&name, 0, MANIFEST_BYTES_MAX).await?;
+        let (text, _) = found.ok_or(ArtifactError::NoSnapshot(id))?;
         let manifest: Option<SnapshotManifest> = serde_json::from_slice(&text).ok();
         manifest.filter(|manifest| manifest.id() == id).ok_or(ArtifactError::Manifest(id))
     }
@@ -135,25 +137,19 @@ impl Artifacts {
     /// Pieces of contents, each from the requested offset, as long as they fit together.
     ///
     /// # Errors
-    /// A content is not here or ends before, or cannot be read.
+    /// A content is not here or has another length, or cannot be read.
     pub(crate) async fn contents(&self, wanted: Vec<Piece>) -> Result<Vec<Piece>, ArtifactError> {
         let _call = self.calls.try_acquire().map_err(|_| ArtifactError::TooMany)?;
         let (mut room, mut pieces) = (SNAPSHOT_PIECE_BYTES_MAX as u64, Vec::new());
         for Piece { content, bytes, offset, .. } in wanted.into_iter().take(SNAPSHOT_PIECES_MAX) {
-            let left = bytes.checked_sub(offset).ok_or(ArtifactError::Piece)?;
+            let left = bytes.checked_sub(offset).ok_or(ArtifactError::Beyond(content))?;
             let now = left.min(room);
             if now == 0 && left > 0 {
                 break;
             }
-            // Object stores refuse an empty range.
-            let data = match now {
-                0 => Vec::new(),
-                now => {
-                    let read = self.place.read_piece(&content_name(content), offset, now).await?;
-                    read.ok_or(ArtifactError::NoContent(content))?
-                }
-            };
-            if data.len() as u64 != now {
+            let read = self.place.read_piece(&content_name(content), offset, now).await?;
+            let (data, length) = read.ok_or(ArtifactError::NoContent(content))?;
+            if length != bytes || data.len() as u64 != now {
                 return Err(ArtifactError::Length(content));
             }
             room -= now;
@@ -191,10 +187,11 @@ impl Artifacts {
     }
 
     /// Marks the snapshots that sweeps name and removes the others once they are old, with the contents that no other
-    /// has. Returns how many files were removed.
+    /// has. Returns how many files were removed. Says once if manifests cannot be read: their contents are unknown, so
+    /// that no content is removed, but everything else is.
     ///
     /// # Errors
-    /// The place refuses, or a manifest cannot be read; then no content is removed.
+    /// The place refuses.
     pub(crate) async fn remove_unnamed_snapshots(
         &self,
         named: &BTreeSet<SnapshotId>,
@@ -209,16 +206,45 @@ impl Artifacts {
             name.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?.strip_suffix(ending)?.parse().ok()
         };
         let marked: BTreeSet<SnapshotId> = found.iter().filter_map(|file| id(&file.name, NAMED)).collect();
-        let (mut removed, mut used) = (0, BTreeSet::new());
+        let (mut removed, mut used, mut unreadable) = (0, BTreeSet::new(), Vec::new());
         for file in &found {
             let Some(id) = id(&file.name, MANIFEST) else { continue };
             if marked.contains(&id) || file.modified >= before {
-                used.extend(self.snapshot(id).await?.contents().into_iter().map(|(content, _)| content));
+                match self.snapshot(id).await {
+                    Ok(manifest) => used.extend(manifest.contents().into_iter().map(|(content, _)| content)),
+                    Err(ArtifactError::Manifest(id)) => unreadable.push(id),
+                    // Another coordinator that shares the place has removed it meanwhile.
+                    Err(ArtifactError::NoSnapshot(_)) => {}
+                    // A sector that a disk cannot read.
+                    Err(_) if self.place.is_folder() => unreadable.push(id),
+                    Err(error) => return Err(error),
+                }
             } else {
                 self.place.remove(&file.name).await?;
                 removed += 1;
             }
         }
+        match unreadable.first() {
+            None => removed += self.remove_unused_contents(&used, before).await?,
+            Some(first) => tracing::warn!(
+                manifests = unreadable.len(), %first,
+                "manifests of programs' files cannot be read where artifacts are kept, so no contents are removed; submit their \
+                 sweeps' files again, or remove the manifests"
+            ),
+        }
+        self.place.remove_unnamed(before).await?;
+        let parts = Arc::clone(&self.parts);
+        blocking(move || parts.remove_older(&format!("{CONTENTS}_"), before)).await?;
+        Ok(removed)
+    }
+
+    /// Removes contents that are none of `used` and were written before `before`. Returns how many.
+    async fn remove_unused_contents(
+        &self,
+        used: &BTreeSet<ContentHash>,
+        before: SystemTime,
+    ) -> Result<usize, ArtifactError> {
+        let mut removed = 0;
         for file in self.place.list_below(CONTENTS).await? {
             let content = file.name.rsplit('/').next().and_then(|name| name.parse::<ContentHash>().ok());
             if file.modified < before && content.is_some_and(|content| !used.contains(&content)) {
@@ -226,9 +252,6 @@ impl Artifacts {
                 removed += 1;
             }
         }
-        self.place.remove_unnamed(before).await?;
-        let parts = Arc::clone(&self.parts);
-        blocking(move || parts.remove_older(&format!("{CONTENTS}_"), before)).await?;
         Ok(removed)
     }
 }

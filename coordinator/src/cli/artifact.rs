@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
-use domain::{definition::SweepDefinition, specification::Specification};
+use domain::{
+    definition::first_document,
+    specification::{Models, Specification},
+};
 use held_folder::HeldFolder;
 use proto::v1;
 use report::{Columns, view};
@@ -295,12 +298,11 @@ fn metrics(sweep: &v1::Sweep, job: &v1::Job) -> Value {
     Value::Object(metrics)
 }
 
-/// The first specification, whose model and data set are the sweep's.
+/// The first specification, whose model and data set are the sweep's. What follows it may be shortened for people.
 fn specification(sweep: &v1::Sweep) -> Result<Specification, Failure> {
-    let (id, manifest) = (terms::SweepId(sweep.sweep_id), Some(sweep.manifest.as_str()));
-    let definition = SweepDefinition::from_stored(id, &sweep.specification, manifest);
-    let definition = definition.map_err(|error| Failure::operation(error.to_string()))?;
-    Ok(definition.specification)
+    let models = Models::from_json(&sweep.manifest).map_err(|error| Failure::operation(error.to_string()))?;
+    Specification::from_stored(first_document(&sweep.specification), &models)
+        .map_err(|error| Failure::operation(error.to_string()))
 }
 
 #[cfg(test)]
@@ -311,6 +313,29 @@ mod tests {
         let mut file = NamedTempFile::new_in(folder).unwrap();
         file.write_all(content.as_bytes()).unwrap();
         file
+    }
+
+    #[test]
+    fn the_model_and_the_data_set_are_read_from_a_text_that_is_shortened_for_people() {
+        use domain::{definition::SweepDefinition, specification::SpecificationSource};
+        let of = |seeds: std::ops::Range<u32>| {
+            let seeds: Vec<String> = seeds.map(|seed| (1_000_000_000 + seed).to_string()).collect();
+            let text = format!(
+                "name: x\ndataset: {{path: d, image_size: 64}}\nparameters: {{seed: {{values: [{}]}}}}\n",
+                seeds.join(", ")
+            );
+            Specification::parse(&SpecificationSource { text, ..SpecificationSource::default() }).unwrap()
+        };
+        let mut definition = SweepDefinition::new(terms::SweepId(1), of(0..10)).unwrap();
+        for part in 1..30 {
+            definition = definition.extended(of(part * 10_000..(part + 1) * 10_000)).unwrap();
+        }
+        let shown = definition.shown_text();
+        assert!(shown.contains("extensions are left out here"));
+        let manifest = definition.specification.trainable.model().unwrap().to_json();
+        let sweep = v1::Sweep { specification: shown, manifest, ..v1::Sweep::default() };
+        let read = specification(&sweep).unwrap();
+        assert_eq!((read.trainable.name(), read.dataset.unwrap().image_size), ("simple_cnn", 64));
     }
 
     #[test]

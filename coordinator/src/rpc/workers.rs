@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{CloseReason, Event, SessionId, ToWorker};
+use engine::{CloseReason, Event, SessionId, ToWorker, query::DescribeWorker};
 use proto::{
     Message as _,
     v1::{self, worker_message::Message, worker_service_server::WorkerService},
@@ -146,10 +146,17 @@ impl WorkerServer {
         let hello = convert::hello(hello)?;
         let running_max = convert::running_max(&hello.slots);
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let name = hello.name.clone();
+        let (name, has_models) = (hello.name.clone(), !hello.models.is_empty());
         tracing::info!(worker = %name, slots = hello.slots.len(), held = hello.held.len(), "a worker connected");
         // The driver holds the only sender: when it lets go, the worker's stream ends.
         driver.open_session(session, hello, outbound).await.map_err(refused)?;
+        // Nothing can be said of one that was turned away.
+        if has_models
+            && let Ok(view) = driver.query(DescribeWorker(name.clone())).await
+            && let Some(differs) = view.differs
+        {
+            tracing::warn!(worker = %name, "{differs}");
+        }
         let ended = tokio::select! {
             // What came before its reader was gone is heard.
             biased;

@@ -56,15 +56,16 @@ impl Storage {
     /// It is not understood, or is a folder that cannot be made.
     pub fn open(location: &str, empty_folders: EmptyFolders) -> Result<Self, OpenError> {
         match folder_of(location)? {
-            Some(folder) => Self::in_folder(&folder, empty_folders)
-                .map_err(|source| OpenError::Folder { folder, source }),
+            Some(folder) => {
+                Self::in_folder(&folder, empty_folders).map_err(|source| OpenError::Folder { folder, source })
+            }
             None => Self::in_bucket(location),
         }
     }
 
     fn in_folder(folder: &FilePath, empty_folders: EmptyFolders) -> io::Result<Self> {
         let folder = absolute(folder)?;
-        std::fs::create_dir_all(&folder)?;
+        make_folders(&folder)?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(io::Error::other)?;
         let store = store.with_fsync(true).with_automatic_cleanup(empty_folders == EmptyFolders::Removed);
         Ok(Self { store: Arc::new(store), root: Path::default(), folder: Some(folder) })
@@ -79,6 +80,29 @@ impl Storage {
         let (store, root) = object_store::parse_url_opts(&url, settings).map_err(|error| wrong(&error))?;
         Ok(Self { store: Arc::from(store), root, folder: None })
     }
+}
+
+/// Creates a folder and those above it that are missing, so that they survive a power cut.
+///
+/// # Errors
+/// The file system refuses.
+pub fn make_folders(folder: &FilePath) -> io::Result<()> {
+    let made: Vec<&FilePath> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    std::fs::create_dir_all(folder)?;
+    made.into_iter().filter_map(FilePath::parent).try_for_each(sync_folder)?;
+    // An earlier process may have made it without coming this far. Someone else's folder may be closed to us.
+    match folder.parent().map_or(Ok(()), sync_folder) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Syncs the names in a folder to disk.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// The folder that a location names, if it names one.

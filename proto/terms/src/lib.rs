@@ -22,7 +22,8 @@ pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
-    MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective, ReportedMetrics,
+    MetricName, MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
+    ReportedMetrics, RowBytes,
 };
 pub use parameter::{ParameterMap, ParameterValue};
 pub use progress::Progress;

@@ -315,7 +315,7 @@ fn values(results: &[(v1::Job, Vec<v1::EpochRow>)]) -> Vec<(u32, Vec<(String, u6
     assert_eq!(job.state(), v1::JobState::Done, "{job:?}");
     let records = epochs.iter().map(|row| row.record.as_ref().unwrap());
     let metrics = |record: &v1::EpochRecord| {
-        record.metrics.iter().map(|metric| (metric.name.clone(), metric.value.to_bits())).collect()
+        record.metrics.iter().map(|metric| (metric.name.to_string(), metric.value.to_bits())).collect()
     };
     records.map(|record| (record.epoch, metrics(record))).collect()
 }

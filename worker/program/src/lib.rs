@@ -31,6 +31,7 @@ mod job;
 mod log;
 pub mod macros;
 mod metrics;
+pub mod plain;
 pub mod processes;
 mod protocol;
 mod scratch;

@@ -9,6 +9,8 @@ use std::{
 
 use held_folder::HeldFolder;
 
+use crate::plain;
+
 /// Longest path of a socket, in bytes; the system's bound is 108 with the end.
 const SOCKET_BYTES_MAX: usize = 100;
 
@@ -126,7 +128,7 @@ fn bring(from: &Path, to: &Path) -> io::Result<()> {
     if fs::rename(from, to).is_ok() {
         return Ok(());
     }
-    let mut source = File::open(from)?;
+    let mut source = plain::open(from)?;
     io::copy(&mut source, &mut File::create(to)?).map(drop)
 }
 

@@ -64,15 +64,17 @@ pub(crate) fn start(
             "output",
             Box::new(move || {
                 let mut complaints = Complaints::default();
-                read_lines(output, &log, &mut |line, at| {
-                    match pattern.as_ref().and_then(|one| one.read(line)) {
+                read_lines(
+                    output,
+                    &log,
+                    &mut |line, at| match pattern.as_ref().and_then(|one| one.read(line)) {
                         None => {}
                         Some(Ok(report)) => {
                             source.say(JobEvent::Reported { report, at, answer: None });
                         }
                         Some(Err(error)) => complaints.say(&error),
-                    }
-                });
+                    },
+                );
             }),
         )?;
     }

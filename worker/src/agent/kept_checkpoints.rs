@@ -25,7 +25,7 @@ pub(super) fn folder(spool: &Path) -> PathBuf {
 /// Removes what is too old or too much. The caller holds the spool's lock.
 ///
 /// # Errors
-/// The file system refuses.
+/// The file system refuses for some jobs; what can be removed of the others is gone.
 pub(super) fn tidy(folder: &Path, now: SystemTime) -> io::Result<()> {
     tidy_to(folder, now, BYTES_MAX)
 }
@@ -38,10 +38,28 @@ struct Job {
 }
 
 fn tidy_to(folder: &Path, now: SystemTime, bytes_max: u64) -> io::Result<()> {
-    let mut jobs = Vec::new();
+    tidy_with(folder, now, bytes_max, look)
+}
+
+fn tidy_with(
+    folder: &Path,
+    now: SystemTime,
+    bytes_max: u64,
+    look: impl Fn(PathBuf) -> io::Result<Job>,
+) -> io::Result<()> {
+    let (mut jobs, mut refused) = (Vec::new(), Ok(()));
+    let mut note = |result: io::Result<()>| {
+        if refused.is_ok() {
+            refused = result;
+        }
+    };
     for sweep in entries(folder)? {
-        for job in entries(&sweep)? {
-            jobs.push(look(job)?);
+        match entries(&sweep) {
+            Ok(found) => found.into_iter().for_each(|job| match look(job) {
+                Ok(job) => jobs.push(job),
+                Err(error) => note(Err(error)),
+            }),
+            Err(error) => note(Err(error)),
         }
     }
     jobs.sort_by_key(|job| std::cmp::Reverse(job.changed));
@@ -51,15 +69,17 @@ fn tidy_to(folder: &Path, now: SystemTime, bytes_max: u64) -> io::Result<()> {
         // A time in the future is new.
         let age = now.duration_since(job.changed).unwrap_or_default();
         if age > AGE_MAX || bytes > bytes_max {
-            fs::remove_dir_all(&job.folder)?;
-            bytes -= job.bytes;
+            match fs::remove_dir_all(&job.folder) {
+                Ok(()) => bytes -= job.bytes,
+                Err(error) => note(Err(error)),
+            }
         }
     }
     for sweep in entries(folder)? {
         // Fails where it still holds jobs.
         let _ = fs::remove_dir(sweep);
     }
-    Ok(())
+    refused
 }
 
 /// The folders in a folder, which may not exist.
@@ -125,5 +145,25 @@ mod tests {
         assert_eq!(tidied(14, 299), ["1-9/2", "2-9/1"]);
         assert_eq!(tidied(16, 299), ["2-9/1"]);
         assert!(!place.path().join("1-9").exists());
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_looked_at_keeps_no_other_from_being_removed() {
+        let place = tempfile::tempdir().unwrap();
+        for job in ["1-9/1", "2-9/1"] {
+            fs::create_dir_all(place.path().join(job)).unwrap();
+        }
+        let later = SystemTime::now() + AGE_MAX + Duration::from_secs(60);
+        let refused = {
+            let closed = place.path().join("1-9/1");
+            let look = |folder: PathBuf| match folder == closed {
+                true => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+                false => look(folder),
+            };
+            tidy_with(place.path(), later, 0, look)
+        };
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(left(place.path()), ["1-9/1"]);
+        assert!(tidy_to(place.path(), later, 0).is_ok() && left(place.path()).is_empty());
     }
 }

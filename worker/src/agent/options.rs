@@ -199,8 +199,7 @@ impl StartOptions {
         match found.await {
             Ok(trainer) => Ok(Some(trainer)),
             Err(error) => {
-                let consequence =
-                    "this worker trains no models and runs programs alone, on the CPU unless --device names GPUs";
+                let consequence = "this worker trains no models and runs programs alone, on the CPU unless --device names GPUs";
                 if std::mem::replace(&mut self.programs_only, true) {
                     tracing::info!("{error:#}; {consequence}");
                 } else {

@@ -65,9 +65,8 @@ impl OwnTrainer {
         command.arg0(PROGRAM).arg("--version").stdin(Stdio::null()).kill_on_drop(true);
         detach(command.as_std_mut(), Role::Trainer);
         let output = tokio::time::timeout(LOADED_WITHIN, command.output()).await;
-        let output = output.with_context(|| {
-            format!("{PROGRAM} could not be loaded within {} s", LOADED_WITHIN.as_secs())
-        })?;
+        let output = output
+            .with_context(|| format!("{PROGRAM} could not be loaded within {} s", LOADED_WITHIN.as_secs()))?;
         let output = output.with_context(|| format!("{PROGRAM} cannot be started"))?;
         if output.status.success() {
             return Ok(self);

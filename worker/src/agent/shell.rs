@@ -138,7 +138,8 @@ pub(crate) async fn run(
     }
     let slot_count = configuration.trainers.len();
     let runs_programs = configuration.trainers.iter().any(|trainers| trainers.program.is_some());
-    let snapshots = runs_programs.then(|| open_snapshots(&configuration)).transpose()?;
+    let tidying = TaskTracker::new();
+    let snapshots = runs_programs.then(|| open_snapshots(&configuration, &tidying)).transpose()?;
     let kept = kept_checkpoints::folder(&configuration.spool);
     if let Err(error) = kept_checkpoints::tidy(&kept, SystemTime::now()) {
         tracing::warn!(folder = %kept.display(), %error, "old checkpoints of programs cannot be removed");
@@ -157,7 +158,7 @@ pub(crate) async fn run(
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let mut shell = Shell {
         snapshots,
-        tidying: TaskTracker::new(),
+        tidying,
         session,
         spool,
         weights,
@@ -182,9 +183,12 @@ pub(crate) async fn run(
 }
 
 /// Opens the store of users' program files. The caller holds the spool's lock.
-fn open_snapshots(configuration: &Configuration) -> Result<Arc<Snapshots>, AgentError> {
+fn open_snapshots(
+    configuration: &Configuration,
+    tidying: &TaskTracker,
+) -> Result<Arc<Snapshots>, AgentError> {
     let source = Remote::new(configuration.target.clone())?;
-    let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool);
+    let opened = Snapshots::open(source, &configuration.files_cache, &configuration.spool, tidying.clone());
     let spool = |source| SpoolError::Io { path: configuration.spool.clone(), source };
     Ok(Arc::new(opened.map_err(spool)?))
 }
@@ -231,7 +235,7 @@ struct Shell {
     data_root: PathBuf,
     /// Provides the files of users' programs, if those may be run.
     snapshots: Option<Arc<Snapshots>>,
-    /// Removes their folders.
+    /// Creates and removes their folders.
     tidying: TaskTracker,
     /// What was logged already.
     told: Told,

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::snapshots::{Snapshots, Unavailable};
+use super::snapshots::{AttemptFolder, Snapshots, Unavailable};
 use super::{
     session::{
         TRAINER_READY_WITHIN,
@@ -172,7 +172,7 @@ struct SlotTask {
     /// Brings the files of users' programs, where those may be run.
     snapshots: Option<Arc<Snapshots>>,
     /// Jobs whose files are on their way; their trainer waits for them.
-    fetching: Option<AbortOnDropHandle<Vec<(AttemptKey, Work)>>>,
+    fetching: Option<AbortOnDropHandle<Fetched>>,
     /// Stops of jobs that the trainer has not heard of yet: before their jobs, they would mean nothing to it.
     stops: Vec<ToTrainer>,
 }
@@ -247,11 +247,13 @@ impl SlotTask {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                jobs = fetched => {
+                fetched = fetched => {
                     let stops = self.give_up_fetching();
                     // Only a panic, which leaves the trainer without a word: its silence is watched.
-                    if let Ok(jobs) = jobs {
-                        self.send(jobs, stops);
+                    if let Ok(Fetched { jobs, folders }) = fetched
+                        && self.send(jobs, stops)
+                    {
+                        folders.into_iter().for_each(|folder| drop(folder.give()));
                     }
                 }
                 status = exited => {
@@ -350,7 +352,9 @@ impl SlotTask {
                         let fetching = tokio::spawn(fetch(Arc::clone(snapshots), jobs));
                         self.fetching = Some(AbortOnDropHandle::new(fetching));
                     }
-                    _ => self.send(jobs, Vec::new()),
+                    _ => {
+                        self.send(jobs, Vec::new());
+                    }
                 }
             }
             (Command::Stop { attempt, checkpoint }, Some(process)) => {
@@ -369,12 +373,14 @@ impl SlotTask {
         }
     }
 
-    /// Gives jobs to the trainer, and then the stops that came for them meanwhile.
-    fn send(&mut self, jobs: Vec<(AttemptKey, Work)>, stops: Vec<ToTrainer>) {
+    /// Gives jobs to the trainer, and then the stops that came for them meanwhile. Returns whether it is there.
+    fn send(&mut self, jobs: Vec<(AttemptKey, Work)>, stops: Vec<ToTrainer>) -> bool {
         let kind = jobs.first().map_or(TrainerKind::Model, |(_, work)| work.kind());
-        if let Some((process, request)) = self.process.in_use().zip(train(jobs, self.trainers.of(kind))) {
-            [request].into_iter().chain(stops).for_each(|request| process.send(request));
-        }
+        let Some((process, request)) = self.process.in_use().zip(train(jobs, self.trainers.of(kind))) else {
+            return false;
+        };
+        [request].into_iter().chain(stops).for_each(|request| process.send(request));
+        true
     }
 
     /// Waits for no files any more; the stops of jobs whose files were awaited.
@@ -389,16 +395,27 @@ impl SlotTask {
     }
 }
 
+/// Jobs whose files are there, and their folders until a trainer has the jobs.
+#[derive(Debug)]
+struct Fetched {
+    jobs: Vec<(AttemptKey, Work)>,
+    folders: Vec<AttemptFolder>,
+}
+
 /// Brings the files of jobs, each into a folder of its own; of those that cannot be had, their program hears why.
-async fn fetch(snapshots: Arc<Snapshots>, mut jobs: Vec<(AttemptKey, Work)>) -> Vec<(AttemptKey, Work)> {
+async fn fetch(snapshots: Arc<Snapshots>, mut jobs: Vec<(AttemptKey, Work)>) -> Fetched {
+    let mut folders = Vec::new();
     for (attempt, work) in &mut jobs {
         let Some((id, program)) = work.files.zip(work.program.as_mut()) else { continue };
         match snapshots.folder_for(*attempt, id).await {
-            Ok(folder) => program.folder = Some(folder),
+            Ok(folder) => {
+                program.folder = Some(folder.path().to_owned());
+                folders.push(folder);
+            }
             Err(Unavailable(reason)) => program.missing = Some(reason),
         }
     }
-    jobs
+    Fetched { jobs, folders }
 }
 
 /// The request to train jobs; nothing for none. Without a place for checkpoints or weights, none are asked for.

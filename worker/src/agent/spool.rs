@@ -70,6 +70,8 @@ pub(crate) struct Spool {
     written: u64,
     /// Records that follow `written` and could not be written yet.
     unwritten: Vec<u8>,
+    /// The end of an attempt was appended since the file was synced.
+    has_unsynced_end: bool,
     /// Number and position of each unacknowledged event.
     live: VecDeque<(u64, u64)>,
     next_sequence: u64,
@@ -117,6 +119,7 @@ impl Spool {
             file,
             written,
             unwritten: Vec::new(),
+            has_unsynced_end: false,
             live,
             next_sequence,
             bytes_max: UNACKNOWLEDGED_BYTES_MAX,
@@ -133,17 +136,25 @@ impl Spool {
         let position = self.end();
         self.live.push_back((event.sequence, position));
         self.unwritten.extend(record(&event));
+        self.has_unsynced_end |= is_end(&event);
         self.flush();
-        if matches!(event.event, Some(WireKind::Ended(_)))
+    }
+
+    /// Tries to write what the disk refused before, and syncs it if the end of an attempt is in it; true if nothing waits.
+    pub(crate) fn flush(&mut self) -> bool {
+        if !self.write_out() {
+            return false;
+        }
+        if std::mem::take(&mut self.has_unsynced_end)
             && let Err(error) = self.file.sync_data()
             && self.is_news("sync", &error)
         {
             tracing::warn!(%error, "the spool cannot be synced to disk");
         }
+        true
     }
 
-    /// Tries to write what the disk refused before; true if nothing waits.
-    pub(crate) fn flush(&mut self) -> bool {
+    fn write_out(&mut self) -> bool {
         if self.unwritten.is_empty() {
             return true;
         }

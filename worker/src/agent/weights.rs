@@ -5,11 +5,12 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use program::plain;
 use terms::AttemptKey;
 
 use super::{session::types::Weights, spool::SpoolError};
@@ -134,11 +135,13 @@ impl WeightsFolder {
                 "the weights have {bytes} bytes, more than the {FILE_BYTES_MAX} that are kept"
             ));
         }
-        let mut file = File::open(path)?;
+        // The trainer may have put something else there meanwhile.
+        let mut file = plain::open(path)?;
         check_header(&mut file, bytes)?;
         // The end of the attempt, which names the hash, is synced as well.
         file.sync_data()?;
-        let blake3 = hash(path)?;
+        file.rewind()?;
+        let blake3 = hash_of(file)?;
         fs::rename(path, self.finished(id, &blake3))?;
         // If this fails, the attempt has no weights, and the coordinator does not want the file.
         File::open(&self.folder)?.sync_all()?;
@@ -216,7 +219,10 @@ impl WeightsFolder {
 /// # Errors
 /// It cannot be read.
 pub(super) fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    hash_of(File::open(path)?)
+}
+
+fn hash_of(mut file: File) -> io::Result<String> {
     let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; PIECE_BYTES]);
     loop {
         match file.read(&mut piece)? {

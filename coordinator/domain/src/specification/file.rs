@@ -17,6 +17,7 @@ mod range;
 mod raw;
 mod scalars;
 mod suggestion;
+mod unified;
 mod wandb;
 mod when;
 mod write;
@@ -33,6 +34,7 @@ use self::{
     overrides::read_overrides,
     raw::{FileSection, RawFile},
     suggestion::suggestion_for,
+    unified::unified,
     write::document,
 };
 use super::{
@@ -71,14 +73,13 @@ pub(super) fn read(source: &SpecificationSource) -> Result<(Specification, Grid)
     if let Some(path) = &source.dataset_path {
         raw.dataset.get_or_insert_default().path = Some(PathBuf::from(path));
     }
-    build(raw, &source.models).and_then(check_resources).and_then(check_metric).and_then(check_grid).map_err(
-        |problem| {
-            let line = problem.section.and_then(|section| section_line(text, section));
-            let place = line.map_or_else(String::new, |line| format!(":{line}"));
-            let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
-            SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
-        },
-    )
+    let built = build(raw, &source.models).map(unified);
+    built.and_then(check_resources).and_then(check_metric).and_then(check_grid).map_err(|problem| {
+        let line = problem.section.and_then(|section| section_line(text, section));
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        let key = problem.section.map_or_else(String::new, |section| format!("{section}: "));
+        SpecificationError::new(&format!("{file}{place}: {key}{}", problem.message))
+    })
 }
 
 fn parsed(text: &str, known: Known<'_>) -> Result<RawFile, serde_yaml::Error> {

@@ -6,10 +6,10 @@ use domain::{
     definition::SweepDefinition,
     record::{EndedJob, History, Record},
 };
-use terms::{AttemptKey, DatasetSummary, JobKey, JobState, SweepState};
+use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, SweepState};
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
-use crate::{EndsSeen, job_control::STOPPED, packs::PackKey};
+use crate::{EndsSeen, Observation, job_control::STOPPED, packs::PackKey};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -47,6 +47,20 @@ impl SweepRun {
         };
         self.definition = definition;
         record
+    }
+
+    /// Takes in the next epoch of an attempt that holds its lease, with its value of the objective where that can be ranked.
+    /// Also returns what watchers receive.
+    pub(crate) fn record_epoch(
+        &mut self,
+        attempt: AttemptKey,
+        epoch: Epoch,
+        objective: Option<f64>,
+    ) -> Option<(Record, Observation)> {
+        let active = self.active.get_mut(&attempt.job.job).filter(|active| active.is(attempt.attempt))?;
+        let (metrics, resumed_epochs) = (self.metrics.clone(), active.resumed_epochs());
+        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
+        Some((active.finish_epoch(attempt, &self.definition.metric, epoch, objective), observation))
     }
 
     /// Sets the data set that the sweep trains on; nothing changes where it is the same.

@@ -11,7 +11,10 @@ use terms::{
 };
 
 use super::cluster::{Cluster, key};
-use crate::{WaitReason, query::ListModels};
+use crate::{
+    WaitReason,
+    query::{DescribeSweep, DescribeWorker, ListModels},
+};
 
 /// A model of the tests: SimpleCNN under another name.
 fn model(version: u32) -> Manifest {
@@ -91,6 +94,61 @@ fn of_models_with_one_name_that_of_connected_workers_counts_first_and_then_the_n
     cluster.hear(crate::Event::SessionClosed(crate::SessionId(3)));
     cluster.hear(crate::Event::SessionClosed(crate::SessionId(4)));
     assert_eq!(known(&cluster), [(2, 6), (1, 6), (9, 6)]);
+}
+
+#[test]
+fn a_worker_that_describes_a_model_in_another_way_is_named() {
+    let mut cluster = Cluster::new();
+    connect(&mut cluster, 1, "a", vec![model(1)]);
+    connect(&mut cluster, 2, "b", vec![with_more(1)]);
+    connect(&mut cluster, 3, "c", vec![with_more(1), model(2)]);
+    connect(&mut cluster, 4, "d", vec![model(3)]);
+    let said = |cluster: &Cluster, name: &str| {
+        let view = cluster.ask(&DescribeWorker(name.parse().unwrap()));
+        (view.reason, view.differs.unwrap_or_default())
+    };
+    let told = "its description of the model deep 1 differs from that of 2 workers (b and others), which new sweeps have; \
+                update its trainer";
+    assert_eq!(said(&cluster, "a"), (told.to_owned(), told.to_owned()));
+    for name in ["b", "c"] {
+        let told =
+            "its description of the model deep 1, which new sweeps have, differs from that of worker a";
+        assert_eq!(said(&cluster, name), (String::new(), told.to_owned()));
+    }
+    assert_eq!(said(&cluster, "d"), (String::new(), String::new()));
+    // It gets no jobs of a sweep that has what it lacks, also where the others are busy.
+    cluster.submit_this(of_the_model(with_more(1)));
+    assert_eq!(cluster.grants(), [(2, key(1, 1)), (3, key(2, 1))]);
+    cluster.hear(crate::Event::SessionClosed(crate::SessionId(3)));
+    let waiting = cluster.submit_this(of_the_model(with_more(1)));
+    let waiting = cluster.ask(&DescribeSweep::new(waiting.id())).waiting.unwrap();
+    assert_eq!(waiting.reason, WaitReason::SlotsBusy);
+    assert_eq!(
+        waiting.text,
+        "every slot is busy with other sweeps of the workers that can train this sweep: a: its deep lacks what the sweep's has; \
+         update its trainer"
+    );
+    // With the last one that differs, it is over.
+    cluster.hear(crate::Event::SessionClosed(crate::SessionId(1)));
+    assert_eq!(said(&cluster, "b"), (String::new(), String::new()));
+}
+
+#[test]
+fn the_built_in_description_of_a_model_counts_more_than_that_of_many_workers() {
+    let mut cluster = Cluster::new();
+    let cnn = Manifest::clone(&builtins_described()[0]);
+    let other = Manifest { resumes: !cnn.resumes, ..cnn.clone() };
+    let worded = Manifest { meaning: "in other words".into(), ..cnn.clone() };
+    connect(&mut cluster, 1, "a", vec![other.clone()]);
+    connect(&mut cluster, 2, "b", vec![other]);
+    let told = cluster.ask(&DescribeWorker("a".parse().unwrap())).reason;
+    assert!(told.contains("differs from the built-in description, which new sweeps have"), "{told}");
+    connect(&mut cluster, 3, "c", vec![cnn]);
+    // It says the same.
+    connect(&mut cluster, 4, "d", vec![worded]);
+    assert_eq!(cluster.ask(&DescribeWorker("d".parse().unwrap())).reason, "");
+    let told = cluster.ask(&DescribeWorker("a".parse().unwrap())).reason;
+    assert!(told.contains("differs from that of 2 workers (c and others)"), "{told}");
 }
 
 #[test]

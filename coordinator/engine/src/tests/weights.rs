@@ -174,8 +174,9 @@ fn only_the_attempt_that_counts_hands_weights_over_and_only_what_it_announced() 
     assert!(matches!(cluster.offer(key(1, 1)), WeightsAnswer::NotWanted(_)), "fenced");
     assert!(matches!(cluster.offer(key(1, 3)), WeightsAnswer::NotWanted(_)));
     let other = WeightsFile { bytes: 101, blake3: "f".repeat(64) };
-    let answer = cluster.order(KeepWeights { attempt: key(1, 2), file: other });
-    assert!(matches!(answer, WeightsAnswer::NotWanted(_)), "{answer:?}");
+    let answer = cluster.order(KeepWeights { attempt: key(1, 2), file: other.clone() });
+    assert_eq!(answer, WeightsAnswer::Differs { reported: file(1) });
+    assert_eq!(cluster.ask(&OfferWeights { attempt: key(1, 2), file: other }), answer);
     assert!(matches!(cluster.keep(1), WeightsAnswer::NotWanted(_)));
     assert!(matches!(cluster.offer(key(1, 2)), WeightsAnswer::Wanted { .. }));
     assert_eq!(cluster.weights(), [(1, Awaited)]);

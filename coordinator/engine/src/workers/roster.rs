@@ -50,6 +50,11 @@ impl Workers {
         model.clone()
     }
 
+    /// The manifests of workers, each once, and perhaps some of workers that have left.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Described> {
+        self.manifests.values()
+    }
+
     pub(crate) fn remove(&mut self, name: &WorkerName) -> Option<WorkerState> {
         self.all.remove(name)
     }

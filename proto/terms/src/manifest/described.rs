@@ -75,6 +75,11 @@ impl Described {
     pub fn trains(&self, of_sweep: &Self) -> bool {
         self.hash == of_sweep.hash || self.manifest.has_all_of(&of_sweep.manifest)
     }
+
+    /// Whether both say the same, texts for people aside. Takes time in proportion to the texts unless they are equal.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.hash == other.hash || self.manifest.without_texts() == other.manifest.without_texts()
+    }
 }
 
 impl PartialEq for Described {
@@ -94,6 +99,17 @@ impl Deref for Described {
 }
 
 impl Manifest {
+    fn without_texts(&self) -> Self {
+        let mut manifest = self.clone();
+        manifest.meaning.clear();
+        manifest.parameters.iter_mut().for_each(|parameter| parameter.meaning.clear());
+        for metric in &mut manifest.metrics {
+            metric.meaning.clear();
+            metric.unit.clear();
+        }
+        manifest
+    }
+
     fn has_all_of(&self, other: &Self) -> bool {
         let kind = |kind: &ParameterKind| std::mem::discriminant(kind);
         let has_parameter = |name: &str, of: &ParameterKind| {

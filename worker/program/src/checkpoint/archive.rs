@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::tally::EpochRecord;
+use crate::{metrics::tally::EpochRecord, plain};
 
 /// The first bytes, with the format's revision.
 const MAGIC: &[u8] = b"sweep program checkpoint 1\n";
@@ -126,7 +126,8 @@ pub(crate) fn pack(
     for entry in &header.entries {
         let Kind::File { bytes, .. } = entry.kind else { continue };
         let path = entry.path.iter().fold(folder.to_owned(), |path, part| path.join(part));
-        let mut file = File::open(&path)?;
+        // The program goes on meanwhile, and may have put something else there.
+        let mut file = plain::open(&path)?;
         let copied = io::copy(&mut (&mut file).take(bytes), &mut writer)?;
         if copied != bytes || file.metadata()?.len() != bytes {
             return Err(io::Error::other(format!("{} changed while it was kept", path.display())));

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -71,6 +72,8 @@ pub(crate) struct Shelf {
     runtime: Runtime,
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// The local folder, if it is one.
+    local: Option<PathBuf>,
     /// What the last reading refused.
     refused: Mutex<BTreeSet<Path>>,
 }
@@ -111,7 +114,7 @@ impl Shelf {
     /// # Errors
     /// It is not understood, or is a folder that cannot be made.
     pub(crate) fn open(location: &str) -> Result<Self, OpenError> {
-        let Storage { store, root, .. } =
+        let Storage { store, root, folder } =
             Storage::open(location, EmptyFolders::Removed).map_err(|error| refused(location, error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -119,7 +122,7 @@ impl Shelf {
             .enable_all()
             .build()
             .map_err(OpenError::Runtime)?;
-        Ok(Self { runtime, store, root, refused: Mutex::default() })
+        Ok(Self { runtime, store, root, local: folder, refused: Mutex::default() })
     }
 
     /// Writes an archive under a name that sorts behind those that are less far, and removes those that need not be kept.
@@ -145,7 +148,8 @@ impl Shelf {
                 refused.iter().any(|refused| refused.prefix_matches(&folder) && stem(refused) == stem(name))
             });
             let mut kept = kept(&rest);
-            let own: Vec<_> = rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
+            let own: Vec<_> =
+                rest.into_iter().filter(|other| attempt(stem(other)) == attempt(name)).collect();
             kept.extend(self::kept(&own));
             found.retain(|name| refused.contains(name) || !kept.iter().any(|kept| kept == stem(name)));
             for old in found {
@@ -173,6 +177,7 @@ impl Shelf {
     ) -> Result<Option<Found>, ShelfError> {
         self.refused().clear();
         let place = self.folder(key);
+        self.remove_unfinished(key, PATIENCE);
         let found = self.wait(async { self.list(&place).await })?;
         let checkpoints = found.iter().rev().filter(|name| name.extension() == Some(ENDING));
         for one in checkpoints.take(LOOKED_AT_MAX) {
@@ -257,6 +262,7 @@ impl Shelf {
 
     /// Removes all that is kept of a job, which has its end.
     pub(crate) fn remove(&self, key: &str) -> Result<(), ShelfError> {
+        self.remove_unfinished(key, Duration::ZERO);
         let folder = self.folder(key);
         self.wait(async {
             for one in self.list(&folder).await? {
@@ -264,6 +270,27 @@ impl Shelf {
             }
             Ok(())
         })
+    }
+
+    /// Removes what a process that was killed had begun to write and no one has written to for this long; it may have gigabytes, and is
+    /// in no list. A cloud has rules of its own for it.
+    fn remove_unfinished(&self, key: &str, unchanged_for: Duration) {
+        let Some(local) = &self.local else { return };
+        let folder = key.split('/').fold(local.clone(), |folder, part| folder.join(part));
+        let is_unfinished = |name: &str| {
+            name.rsplit_once('#').is_some_and(|(name, suffix)| {
+                let is_ours = [ENDING, TAIL].iter().any(|ending| name.ends_with(&format!(".{ending}")));
+                is_ours && suffix.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        };
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let changed = entry.metadata().and_then(|found| found.modified()).ok();
+            let unchanged = changed.and_then(|changed| changed.elapsed().ok()).unwrap_or_default();
+            if unchanged >= unchanged_for && is_unfinished(&entry.file_name().to_string_lossy()) {
+                // It may be gone already; otherwise the next attempt finds it.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeSet<Path>> {

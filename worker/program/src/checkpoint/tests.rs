@@ -67,6 +67,32 @@ fn a_folder_comes_out_as_it_went_in() {
     assert!(matches!(unpack(&mut rewound(archive), "other", other.path()), Err(Refusal::Foreign)));
 }
 
+#[test]
+fn what_takes_the_place_of_a_file_while_it_is_kept_is_neither_waited_for_nor_followed() {
+    for other in ["pipe", "link"] {
+        let folder = filled();
+        let state = folder.path().join("run");
+        // Said when the file was seen already.
+        symlink("../x", folder.path().join("up")).unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut replace = |_| {
+                fs::remove_file(&state).unwrap();
+                match other {
+                    "pipe" => {
+                        assert!(std::process::Command::new("mkfifo").arg(&state).status().unwrap().success());
+                    }
+                    _ => symlink("/etc/passwd", &state).unwrap(),
+                }
+            };
+            let kept = pack(folder.path(), None, facts(), tempfile::tempfile().unwrap(), &mut replace);
+            let _ = done.send(kept.map_err(|error| error.to_string()));
+        });
+        let kept = ended.recv_timeout(std::time::Duration::from_secs(20));
+        assert!(kept.unwrap_or_else(|_| panic!("a {other} is waited for")).is_err());
+    }
+}
+
 fn rewound(mut file: File) -> File {
     file.rewind().unwrap();
     file
@@ -142,6 +168,26 @@ fn checkpoints(place: &tempfile::TempDir) -> Vec<String> {
 }
 
 #[test]
+fn what_a_killed_process_had_begun_to_write_does_not_stay() {
+    let (place, shelf) = shelf(&[1], &[]);
+    let inside = |name: &str| place.path().join("1-9/3").join(name);
+    let begun = ["0000000002.checkpoint#1", "0000000001.tail#12", "notes#1", "0000000002.checkpoint#x"];
+    for (number, name) in begun.into_iter().enumerate() {
+        let file = File::create(inside(name)).unwrap();
+        if number > 0 {
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+    }
+    let work = tempfile::tempdir().unwrap();
+    shelf.read("1-9/3", "mine", work.path()).unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [true, false, true, true], "the first may be written just now");
+    shelf.remove("1-9/3").unwrap();
+    let left = begun.map(|name| inside(name).exists());
+    assert_eq!(left, [false, false, true, true]);
+}
+
+#[test]
 fn the_newest_settled_one_is_kept_however_many_come_after_it() {
     let (place, shelf) = shelf(&[1, 2, 3, 4, 5], &[1, 2]);
     assert_eq!(checkpoints(&place), [2, 4, 5].map(|number| format!("{number:010}.checkpoint")));
@@ -192,7 +238,8 @@ fn an_attempt_that_had_to_start_over_keeps_its_own_next_to_those_that_are_furthe
     // It could not read them at the time.
     write(&shelf, 2, &[1, 2, 3]);
     let kept = |names: &[(u32, u32)]| {
-        let name = |(epoch, attempt): &(u32, u32)| format!("{epoch:010}-{attempt:010}-{epoch:010}.checkpoint");
+        let name =
+            |(epoch, attempt): &(u32, u32)| format!("{epoch:010}-{attempt:010}-{epoch:010}.checkpoint");
         assert_eq!(checkpoints(&place), names.iter().map(name).collect::<Vec<_>>());
     };
     kept(&[(2, 2), (3, 2), (8, 1), (9, 1)]);

@@ -292,13 +292,7 @@ impl Session {
             } else if slot.running_mut(attempt).is_some_and(|running| !running.is_refused()) {
                 let forgettable = self.outbox.drop_attempt(attempt);
                 self.forget(forgettable);
-                self.stop(
-                    now,
-                    index,
-                    attempt,
-                    StopReason::Revoked { reason: reason.to_owned() },
-                    None,
-                );
+                self.stop(now, index, attempt, StopReason::Revoked { reason: reason.to_owned() }, None);
             }
         }
     }

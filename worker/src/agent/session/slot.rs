@@ -262,6 +262,6 @@ impl Slot {
 
 /// A trainer's epoch, as it is kept.
 fn reported(line: &EpochLine) -> EpochReport {
-    let metrics = line.metrics.iter().map(|(name, value)| (name.to_owned().into(), value)).collect();
+    let metrics = line.metrics.iter().map(|(name, value)| (name.into(), value)).collect();
     EpochReport { number: line.epoch, seconds: line.epoch_seconds, metrics }
 }

@@ -397,7 +397,7 @@ async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_
     let heard = r#"echo "$ready"; read -r first; read -r second; echo "$first" >&2; echo "$second" >&2"#;
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
     let process = TrainerProcess::start(0, &script(heard), events.clone()).unwrap();
-    let (files, arrive) = oneshot::channel::<Vec<(AttemptKey, Work)>>();
+    let (files, arrive) = oneshot::channel::<Fetched>();
     let fetching = tokio::spawn(async move { arrive.await.unwrap() });
     let task = SlotTask {
         slot: 0,
@@ -415,7 +415,7 @@ async fn a_job_that_is_stopped_while_its_files_are_awaited_is_stopped_after_the_
     while commands.capacity() < COMMANDS_MAX {
         tokio::task::yield_now().await;
     }
-    files.send(vec![(attempt(1), work())]).unwrap();
+    files.send(Fetched { jobs: vec![(attempt(1), work())], folders: Vec::new() }).unwrap();
     let log = loop {
         let (_, event) =
             tokio::time::timeout(Duration::from_secs(20), received.recv()).await.unwrap().unwrap();

@@ -8,22 +8,18 @@ mod folders;
 mod remote;
 mod room;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use terms::{AttemptKey, snapshot::SnapshotId};
 use tokio::task::spawn_blocking;
+use tokio_util::task::TaskTracker;
 
-pub(crate) use self::remote::Remote;
 use self::{
     cache::Cache,
     fetch::{Source, fetch},
     folders::{Folders, UnpackError},
 };
+pub(crate) use self::{folders::AttemptFolder, remote::Remote};
 
 /// How long fetching may take: the largest snapshot over a line of a megabyte a second. What has arrived stays, so that
 /// the next try continues from there.
@@ -52,19 +48,19 @@ pub(crate) struct Snapshots<S = Remote> {
 
 impl<S: Source> Snapshots<S> {
     /// Files from `source`, kept in `cache`, for attempts with folders within that of the spool, whose lock the caller
-    /// holds. Removes attempts' folders of an earlier process.
+    /// holds. Removes attempts' folders of an earlier process. What creates and removes folders runs in `tidying`.
     ///
     /// # Errors
     /// The folder within the spool's cannot be created.
-    pub(crate) fn open(source: S, cache: &Path, spool: &Path) -> io::Result<Self> {
+    pub(crate) fn open(source: S, cache: &Path, spool: &Path, tidying: TaskTracker) -> io::Result<Self> {
         Ok(Self {
             source,
             cache: Arc::new(Cache::new(cache.to_owned())),
-            folders: Arc::new(Folders::open(spool)?),
+            folders: Arc::new(Folders::open(spool, tidying)?),
         })
     }
 
-    /// A folder for the attempt with the files of a snapshot.
+    /// A folder for the attempt with the files of a snapshot. Nothing of it stays if this fails or is given up.
     ///
     /// # Errors
     /// They are not available now: the coordinator is away, or the disk is full. Another attempt may get them.
@@ -72,40 +68,36 @@ impl<S: Source> Snapshots<S> {
         &self,
         attempt: AttemptKey,
         id: SnapshotId,
-    ) -> Result<PathBuf, Unavailable> {
+    ) -> Result<AttemptFolder, Unavailable> {
         let fetched = tokio::time::timeout(FETCHED_WITHIN, self.fetched_folder(attempt, id)).await;
-        let folder = fetched.unwrap_or_else(|_| {
+        fetched.unwrap_or_else(|_| {
             let limit = FETCHED_WITHIN.as_secs();
             Err(Unavailable(format!(
                 "the files of the program did not come from the coordinator within {limit} s"
             )))
-        });
-        if folder.is_err() {
-            self.remove(attempt).await;
-        }
-        folder
+        })
     }
 
-    async fn fetched_folder(&self, attempt: AttemptKey, id: SnapshotId) -> Result<PathBuf, Unavailable> {
+    async fn fetched_folder(
+        &self,
+        attempt: AttemptKey,
+        id: SnapshotId,
+    ) -> Result<AttemptFolder, Unavailable> {
         let cached = |error: io::Error| {
             Unavailable::new(
                 "the files of the program cannot be kept in the cache folder of this worker",
                 &error,
             )
         };
+        // There for as long as someone waits: unpacking goes on in its thread when this is dropped.
+        let waits = Arc::new(());
         let mut tries_left = TRIES_MAX;
         let folder = loop {
             // Until they are unpacked, so that no one removes them.
             let used = self.cache.using().await.map_err(cached)?;
             let manifest = fetch(&self.cache, &self.source, id).await?;
-            let (cache, folders) = (Arc::clone(&self.cache), Arc::clone(&self.folders));
-            let unpacked = spawn_blocking(move || {
-                let unpacked = folders.unpack(attempt, &manifest, &cache);
-                drop(used);
-                unpacked
-            });
-            let unpacked =
-                unpacked.await.unwrap_or_else(|error| Err(UnpackError::Io(io::Error::other(error))));
+            let cache = Arc::clone(&self.cache);
+            let unpacked = self.folders.unpack_aside(attempt, manifest, cache, used, &waits).await;
             tries_left -= 1;
             match unpacked {
                 Ok(folder) => break folder,
@@ -129,9 +121,8 @@ impl<S: Source> Snapshots<S> {
     /// Removes the folder of an attempt that has ended.
     pub(crate) async fn remove(&self, attempt: AttemptKey) {
         let folders = Arc::clone(&self.folders);
-        if let Ok(Err(error)) = spawn_blocking(move || folders.remove(attempt)).await {
-            tracing::warn!(%error, %attempt, "the folder of an attempt that has ended stays until the next start");
-        }
+        // A panic is printed by itself.
+        let _ = spawn_blocking(move || folders.remove_or_say(attempt)).await;
     }
 }
 

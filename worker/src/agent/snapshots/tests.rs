@@ -2,10 +2,12 @@
 
 use std::{
     fs,
+    future::poll_fn,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::SystemTime,
 };
 
@@ -88,15 +90,26 @@ impl Source for &Fake {
 struct Machine {
     cache: tempfile::TempDir,
     spool: tempfile::TempDir,
+    tidying: TaskTracker,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { cache: tempfile::tempdir().unwrap(), spool: tempfile::tempdir().unwrap() }
+        let (cache, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self { cache, spool, tidying: TaskTracker::new() }
+    }
+
+    /// The folders of attempts once everything that was begun has ended.
+    async fn folders(&self) -> Vec<String> {
+        self.tidying.close();
+        self.tidying.wait().await;
+        self.tidying.reopen();
+        let folders = fs::read_dir(self.spool.path().join("programs")).unwrap();
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     fn worker<'a>(&self, fake: &'a Fake) -> Snapshots<&'a Fake> {
-        Snapshots::open(fake, self.cache.path(), self.spool.path()).unwrap()
+        Snapshots::open(fake, self.cache.path(), self.spool.path(), self.tidying.clone()).unwrap()
     }
 }
 
@@ -118,7 +131,7 @@ async fn each_attempt_has_a_folder_of_its_own_and_the_files_come_once() {
     let (fake, machine) = (project(), Machine::new());
     let worker = machine.worker(&fake);
     let id = fake.manifest().id();
-    let folder = worker.folder_for(attempt(1), id).await.unwrap();
+    let folder = worker.folder_for(attempt(1), id).await.unwrap().give();
     assert_eq!(fs::read(folder.join("lib/same.py")).unwrap(), b"print()");
     assert_eq!(fs::read(folder.join("lib/empty.py")).unwrap(), b"");
     use std::os::unix::fs::PermissionsExt;
@@ -127,9 +140,9 @@ async fn each_attempt_has_a_folder_of_its_own_and_the_files_come_once() {
     assert_eq!(fake.sent(), 16, "one content of two files");
     // What a program does to its files concerns no other job.
     fs::write(folder.join("train.py"), "harm").unwrap();
-    let other = worker.folder_for(attempt(2), id).await.unwrap();
+    let other = worker.folder_for(attempt(2), id).await.unwrap().give();
     assert_eq!(fs::read(other.join("train.py")).unwrap(), b"print()");
-    let again = worker.folder_for(attempt(1), id).await.unwrap();
+    let again = worker.folder_for(attempt(1), id).await.unwrap().give();
     assert_eq!(
         (again.clone(), fs::read(again.join("train.py")).unwrap()),
         (folder.clone(), b"print()".to_vec())
@@ -144,10 +157,51 @@ async fn each_attempt_has_a_folder_of_its_own_and_the_files_come_once() {
 }
 
 #[tokio::test]
+async fn nothing_stays_of_a_folder_that_no_one_wants_any_more() {
+    let files: Vec<(String, Vec<u8>)> =
+        (0..50).map(|number| (format!("d{number}/f"), vec![number; 9_000])).collect();
+    let fake = Fake { files, room: 1 << 20, ..Fake::default() };
+    let machine = Machine::new();
+    let (worker, id) = (machine.worker(&fake), fake.manifest().id());
+    drop(worker.folder_for(attempt(1), id).await.unwrap());
+    assert_eq!(machine.folders().await, [""; 0], "the trainer was gone before it had the job");
+    // Given up wherever it waits.
+    for steps in 0..200 {
+        let mut folder = Box::pin(worker.folder_for(attempt(2), id));
+        for _ in 0..steps {
+            if poll_fn(|context| Poll::Ready(folder.as_mut().poll(context).is_ready())).await {
+                break;
+            }
+            tokio::task::yield_now().await;
+            std::thread::yield_now();
+        }
+        drop(folder);
+        assert_eq!(machine.folders().await, [""; 0], "given up after {steps} steps");
+    }
+    let kept = worker.folder_for(attempt(3), id).await.unwrap().give();
+    assert_eq!((machine.folders().await.len(), kept.exists()), (1, true));
+}
+
+#[tokio::test]
+async fn nothing_stays_of_a_folder_that_cannot_be_unpacked() {
+    let (fake, machine) = (project(), Machine::new());
+    let worker = machine.worker(&fake);
+    let manifest = fake.manifest();
+    worker.folder_for(attempt(1), manifest.id()).await.unwrap();
+    worker.cache.forget(ContentHash::of(b"print()"));
+    let unpack = |is_wanted: bool| worker.folders.unpack(attempt(2), &manifest, &worker.cache, || is_wanted);
+    assert!(matches!(unpack(true), Err(UnpackError::Corrupt(_))));
+    assert_eq!(machine.folders().await, [""; 0]);
+    assert!(matches!(unpack(false), Err(UnpackError::Unwanted)));
+    assert_eq!(machine.folders().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn several_slots_fetch_a_snapshot_once() {
     let (fake, machine) = (project(), Machine::new());
     let (one, other) = (machine.worker(&fake), Machine::new());
-    let other = Snapshots::open(&fake, machine.cache.path(), other.spool.path()).unwrap();
+    let other =
+        Snapshots::open(&fake, machine.cache.path(), other.spool.path(), other.tidying.clone()).unwrap();
     let id = fake.manifest().id();
     let folders = tokio::join!(
         one.folder_for(attempt(1), id),
@@ -176,7 +230,7 @@ async fn what_is_corrupt_on_the_way_is_not_kept_and_the_attempt_is_not_to_blame(
         assert!(told.contains("cannot be fetched from the coordinator"), "{told}");
         *fake.harm.lock().unwrap() = None;
         let folder = worker.folder_for(attempt(2), fake.manifest().id()).await.unwrap();
-        assert_eq!(fs::read(folder.join("a")).unwrap(), b"abc");
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"abc");
     }
 }
 
@@ -199,7 +253,7 @@ async fn what_a_power_cut_did_to_the_cache_is_fetched_again() {
     let place = machine.cache.path().join("contents").join(&content[..2]).join(&content);
     for harm in [&b"\0\0\0\0\0\0\0"[..], b"", b"print"] {
         fs::write(&place, harm).unwrap();
-        let folder = worker.folder_for(attempt(2), id).await.unwrap();
+        let folder = worker.folder_for(attempt(2), id).await.unwrap().give();
         assert_eq!(fs::read(folder.join("train.py")).unwrap(), b"print()");
         assert_eq!(fake.sent(), 7);
     }
@@ -250,7 +304,7 @@ proptest! {
         let machine = Machine::new();
         let folder = runtime.block_on(machine.worker(&fake).folder_for(attempt(1), fake.manifest().id())).unwrap();
         for (path, content) in &fake.files {
-            prop_assert_eq!(&fs::read(folder.join(path)).unwrap(), content);
+            prop_assert_eq!(&fs::read(folder.path().join(path)).unwrap(), content);
         }
     }
 }

@@ -307,3 +307,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_child_that_still_shares_the_lock_does_not_keep_the_spool_from_who_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    // Has the lock's open file description, as a child has between fork and exec; here until its input ends.
+    let holding = |lock: &File| {
+        let mut child = std::process::Command::new("cat");
+        child.stdin(std::process::Stdio::piped()).stdout(lock.try_clone().unwrap()).spawn().unwrap()
+    };
+    // A lock goes with the last copy of its description, not with the descriptor that is closed here.
+    let lock = File::create(folder.path().join("other")).unwrap();
+    lock.try_lock().unwrap();
+    let mut child = holding(&lock);
+    drop(lock);
+    let again = File::create(folder.path().join("other")).unwrap();
+    assert!(matches!(again.try_lock(), Err(fs::TryLockError::WouldBlock)), "it is closed, and still locked");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    again.try_lock().unwrap();
+    // So the spool releases it.
+    let (spool, _) = Spool::open(folder.path()).unwrap();
+    let mut child = holding(&spool.lock);
+    assert!(matches!(Spool::open(folder.path()), Err(SpoolError::Taken(_))));
+    drop(spool);
+    let opened = Spool::open(folder.path());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!(opened.is_ok(), "{:?}", opened.err());
+}

@@ -326,3 +326,69 @@ fn resources_reach_the_environment_of_a_program_unless_the_file_says_otherwise()
     let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES"];
     assert_eq!(names.map(value), [Some("1"), Some("3"), Some("")]);
 }
+
+#[test]
+fn both_zeros_are_one_value_and_so_one_job() {
+    let sweep = |text: &str| parse(&program(text)).unwrap();
+    let jobs = |text: &str| {
+        let grid = sweep(text).grid().unwrap();
+        (1..=grid.job_count()).map(|job| format!("{:?}", grid.parameters(job).unwrap().0)).collect::<Vec<_>>()
+    };
+    for values in ["[0.0, -0.0]", "[-0.0, 0.0]", "[-0.0]"] {
+        assert_eq!(
+            jobs(&format!("parameters: {{x: {{values: {values}}}}}")),
+            ["[(\"x\", Float(0.0))]"],
+            "{values}"
+        );
+    }
+    // More values than are searched one by one.
+    let many: Vec<String> = (1..40).map(|number| format!("{number}.5")).collect();
+    let many = many.join(", ");
+    assert_eq!(jobs(&format!("parameters: {{x: {{values: [0.0, {many}, -0.0]}}}}")).len(), 40);
+    let more = format!(
+        "parameters: {{x: {{values: [0.0, {many}]}}}}\nexclude: [{{x: -0.0}}]\ninclude: [{{x: -0.0}}, {{x: 0.0}}]"
+    );
+    assert_eq!(jobs(&more).len(), 40, "excluded, and included once");
+    let when = "parameters: {x: {values: [0.0, 1.5]}, y: {values: [1, 2], when: {x: -0.0}}}";
+    assert_eq!(jobs(when).len(), 3);
+    let model = "name: x\ndataset: {path: d}\nparameters: {learning_rate: {values: [0.1, -0.0, 0.0]}}\n";
+    assert!(parse(model).unwrap_err().to_string().contains("greater than 0"));
+}
+
+#[test]
+fn a_point_or_a_condition_refers_to_a_number_in_either_way_of_writing_it() {
+    let jobs = |text: &str| parse(&program(text)).unwrap().grid().unwrap().job_count();
+    assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}}\nexclude: [{x: 1}]"), 1);
+    assert_eq!(jobs("parameters: {x: {values: [1, 2]}}\nexclude: [{x: 1.0}]"), 1);
+    assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}}\ninclude: [{x: 1}]"), 2);
+    assert_eq!(jobs("parameters: {x: {values: [1.0, 2.0]}, y: {values: [5, 6], when: {x: [1, 1.0]}}}"), 3);
+    // Scikit-learn's `max_features` has one feature for 1, and all for 1.0.
+    let both = parse(&program("parameters: {x: {values: [1, 1.0, 2]}}\nexclude: [{x: 1}]")).unwrap();
+    let left: Vec<_> = (1..=2).map(|job| both.grid().unwrap().parameters(job).unwrap().0).collect();
+    assert_eq!(left[0][0].1, ParameterValue::Float(1.0));
+    assert_eq!(left[1][0].1, ParameterValue::Integer(2));
+    let told = &both.notes.join("\n");
+    assert!(told.contains("`x` has 1 and `1.0`, which are different values to a program"), "{told}");
+}
+
+#[test]
+fn the_jobs_of_a_stored_sweep_with_both_zeros_keep_their_numbers() {
+    let file = parse(&program("parameters: {x: {values: [0.5, 0.0]}}")).unwrap();
+    // As an earlier version kept them.
+    let text = file.to_yaml().replace("- 0.0", "- -0.0\n    - 0.0");
+    let stored = SweepDefinition::from_stored(terms::SweepId(1), &text, None).unwrap();
+    let values = |definition: &SweepDefinition| -> Vec<String> {
+        let value = |job| format!("{:?}", definition.parameters(job).0[0].1);
+        (1..=definition.job_count()).map(value).collect()
+    };
+    assert_eq!(values(&stored), ["Float(0.5)", "Float(-0.0)", "Float(0.0)"]);
+    assert_eq!(stored.text(), text);
+    // One that has only -0.0 recognises its job in an extension.
+    let text = file.to_yaml().replace("- 0.0", "- -0.0");
+    let stored = SweepDefinition::from_stored(terms::SweepId(1), &text, None).unwrap();
+    let more = parse(&program("parameters: {x: {values: [-0.0, 0.5, 1.5]}}")).unwrap();
+    let extended = stored.extended(more).unwrap();
+    assert_eq!(values(&extended), ["Float(0.5)", "Float(-0.0)", "Float(1.5)"]);
+    let again = SweepDefinition::from_stored(terms::SweepId(1), &extended.text(), None).unwrap();
+    assert_eq!(values(&again), values(&extended));
+}

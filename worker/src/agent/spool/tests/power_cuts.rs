@@ -124,3 +124,28 @@ fn a_power_cut_takes_no_attempt_that_had_its_end() {
     terminal::say!("without syncs, {found} of {cuts} cuts took something");
     assert!(found > 0, "cuts do not notice that nothing is synced");
 }
+
+#[test]
+#[ignore = "run by the test below, recorded"]
+fn an_end_that_the_disk_refuses_at_first() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let (mut spool, _) = Spool::open(folder).unwrap();
+    let writable = std::mem::replace(&mut spool.file, File::open(folder.join(FILE_NAME)).unwrap());
+    spool.append(&end(1, 1));
+    assert!(!spool.flush(), "it cannot be written");
+    spool.file = writable;
+    assert!(spool.flush());
+    mark(1);
+}
+
+#[test]
+fn a_power_cut_takes_no_end_that_was_written_late() {
+    let name = "agent::spool::tests::power_cuts::an_end_that_the_disk_refuses_at_first";
+    let Some(recording) = Recording::of_test(name) else { return };
+    for cut in recording.cuts(200, 0).filter(|cut| cut.mark == 1) {
+        let folder = tempfile::tempdir().unwrap();
+        cut.restore(folder.path());
+        assert_eq!(Spool::open(folder.path()).unwrap().1.events, [end(1, 1)]);
+    }
+}
