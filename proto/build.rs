@@ -10,8 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("sweep_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        // Always sent: prost takes a negative zero for the default, so that it would lose its sign.
-        .field_attribute("sweep.v1.MetricValue.value", "#[prost(required)]")
+        .codec_path("crate::codec::SliceCodec")
+        .extern_path(".sweep.v1.MetricValue", "crate::metric_value::MetricValue")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -2,7 +2,9 @@
 //! decisions are made here.
 
 pub mod client;
+mod codec;
 mod convert;
+mod metric_value;
 mod metrics;
 mod snapshot;
 
@@ -18,6 +20,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// The generated messages, clients and servers of package `sweep.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::too_many_lines)]
 pub mod v1 {
+    pub use super::metric_value::MetricValue;
     tonic::include_proto!("sweep.v1");
 }
 

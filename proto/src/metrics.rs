@@ -1,10 +1,8 @@
 //! Epochs and their metrics on the wire. A message may come from a program that knows only SimpleCNN's four metrics,
 //! and such a program understands what is sent as far as it has those four.
 
-use std::borrow::Cow;
-
 use terms::{
-    Epoch, EpochReport, METRICS_REPORTED_MAX, MetricRow, MetricSchema,
+    Epoch, EpochReport, METRICS_REPORTED_MAX, MetricName, MetricRow, MetricSchema, ReportedMetrics,
     metrics::known::{TRAIN_ACCURACY, TRAIN_LOSS, VAL_ACCURACY, VAL_LOSS},
 };
 
@@ -77,21 +75,22 @@ impl v1::EpochRecord {
 impl From<v1::EpochRecord> for EpochReport {
     fn from(wire: v1::EpochRecord) -> Self {
         let (number, seconds) = (wire.epoch, wire.epoch_seconds);
-        let metrics = if wire.has_names() {
-            let metrics = wire.metrics.into_iter().take(METRICS_REPORTED_MAX);
-            metrics.map(|metric| (Cow::Owned(metric.name), metric.value)).collect()
+        let mut metrics = ReportedMetrics::new();
+        if wire.has_names() {
+            let named = wire.metrics.into_iter().take(METRICS_REPORTED_MAX);
+            metrics.extend(named.map(|metric| (metric.name, metric.value)));
         } else {
-            let pair = |(name, value): (_, Option<f64>)| Some((Cow::Borrowed(name), value?));
-            [
+            for (name, value) in [
                 (TRAIN_LOSS, Some(wire.train_loss)),
                 (VAL_ACCURACY, Some(wire.val_accuracy)),
                 (VAL_LOSS, wire.val_loss),
                 (TRAIN_ACCURACY, wire.train_accuracy),
-            ]
-            .into_iter()
-            .filter_map(pair)
-            .collect()
-        };
+            ] {
+                if let Some(value) = value {
+                    metrics.push((MetricName::new_static(name), value));
+                }
+            }
+        }
         Self { number, seconds, metrics }
     }
 }
@@ -103,15 +102,14 @@ impl From<EpochReport> for v1::EpochRecord {
         if let Some(record) = Self::without_names(number, seconds, pairs) {
             return record;
         }
-        let metrics =
-            metrics.into_iter().map(|(name, value)| v1::MetricValue { name: name.into_owned(), value });
+        let metrics = metrics.into_iter().map(|(name, value)| v1::MetricValue { name, value });
         Self::named(number, seconds, metrics.collect())
     }
 }
 
 /// The values of a row with their names, without those that are missing.
 pub fn metrics_to_wire(schema: &MetricSchema, row: &MetricRow) -> Vec<v1::MetricValue> {
-    schema.pairs(row).map(|(name, value)| v1::MetricValue { name: name.to_string(), value }).collect()
+    schema.pairs(row).map(|(name, value)| v1::MetricValue { name: (&**name).into(), value }).collect()
 }
 
 /// An epoch of a sweep with these metrics.
@@ -144,7 +142,7 @@ mod tests {
         let report = EpochReport::from(older());
         let metrics = [(TRAIN_LOSS, 0.5), (VAL_ACCURACY, 0.75), (VAL_LOSS, 0.25)];
         assert_eq!((report.number, report.seconds), (3, 1.5));
-        assert_eq!(report.metrics.to_vec(), metrics.map(|(name, value)| (Cow::Borrowed(name), value)));
+        assert_eq!(report.metrics.to_vec(), metrics.map(|(name, value)| (name.into(), value)));
         assert_eq!((older().metric(VAL_LOSS), older().metric(TRAIN_ACCURACY)), (Some(0.25), None));
     }
 
@@ -153,7 +151,7 @@ mod tests {
         let (loss, accuracy) = ((TRAIN_LOSS, 0.5), (VAL_ACCURACY, 0.75));
         let (other_loss, other_accuracy) = ((VAL_LOSS, 0.25), (TRAIN_ACCURACY, 0.875));
         let has_names = |metrics: &[(&'static str, f64)]| {
-            let metrics = metrics.iter().map(|(name, value)| (Cow::Borrowed(*name), *value)).collect();
+            let metrics = metrics.iter().map(|(name, value)| ((*name).into(), *value)).collect();
             let report = EpochReport { number: 3, seconds: 1.5, metrics };
             let record =
                 v1::EpochRecord::decode(&*v1::EpochRecord::from(report.clone()).encode_to_vec()).unwrap();

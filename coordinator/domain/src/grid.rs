@@ -126,8 +126,10 @@ impl Grid {
             Some(position) => self.included.get(usize::try_from(position).ok()?)?.clone(),
             None => self.raw_values(self.excluded.as_ref().map_or(index, |bits| bits.select_clear(index))),
         };
-        let pair = |(axis, value): (&Axis, Option<ParameterValue>)| Some((axis.name.to_string(), value?));
-        Some(ParameterMap(self.axes.iter().zip(values).filter_map(pair).collect()))
+        let pair = |(axis, value): (&Axis, Option<ParameterValue>)| Some((String::from(&*axis.name), value?));
+        let mut parameters = Vec::with_capacity(self.axes.len());
+        parameters.extend(self.axes.iter().zip(values).filter_map(pair));
+        Some(ParameterMap(parameters))
     }
 
     /// One parameter of job `job`, without computing the others.

@@ -1,10 +1,9 @@
 //! Attempts: their events, their ends, their leases, and what their ends mean for their jobs.
 
-use std::sync::Arc;
-
 use domain::record::{History, Record};
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, ParameterUse,
+    SweepState, WorkerName,
 };
 
 use super::{
@@ -50,7 +49,8 @@ impl Engine {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
             }
             AttemptEvent::Epoch(report) => self.epoch(now, session, attempt, &report, out),
-            AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
+            AttemptEvent::Ended { outcome, reason, log_tail, weights, details } => {
+                active.judge(details.again);
                 let (mut state, mut reason) = verdict(active, outcome, reason);
                 let (objective, best) = (active.results().objective, active.results().best_value());
                 let pack_size = active.placement().pack_size;
@@ -72,6 +72,7 @@ impl Engine {
                 }
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
                 if state == AttemptState::Done {
+                    self.parameters_used(attempt, details.parameters.as_ref(), out);
                     self.weights_left(left, out);
                 }
             }
@@ -80,6 +81,12 @@ impl Engine {
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
+    }
+
+    /// Takes in which parameters the program of a job that is done has read.
+    fn parameters_used(&mut self, attempt: AttemptKey, used: Option<&ParameterUse>, out: &mut Output) {
+        let run = self.sweeps.get_mut(attempt.job.sweep);
+        out.records.extend(run.zip(used).and_then(|(run, used)| run.find_parameters(used)));
     }
 
     fn started(
@@ -163,17 +170,13 @@ impl Engine {
             self.pack_sizes.measured(key, pack_size, images / report.seconds);
         }
         let Measured { row, named, objective } = run.measure(report);
-        let metrics = run.metrics().clone();
         if !named.is_empty() {
-            let first = metrics.len() - named.len();
+            let first = run.metrics().len() - named.len();
             out.records.push(Record::MetricsNamed { sweep: run.id(), first, names: named });
         }
-        let definition = Arc::clone(run.definition());
-        let Some(active) = run.active_mut(attempt) else { return };
         let epoch = Epoch { number: report.number, seconds: report.seconds, row };
-        let resumed_epochs = active.resumed_epochs();
-        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
-        out.records.push(active.finish_epoch(attempt, &definition.metric, epoch, objective));
+        let Some((record, observation)) = run.record_epoch(attempt, epoch, objective) else { return };
+        out.records.push(record);
         out.effects.push(Effect::Observed { sweep: attempt.job.sweep, observation });
     }
 
@@ -227,6 +230,9 @@ impl Engine {
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();
         let (history, reason) = attribute(ended.history().clone(), state, &worker, pack_size, reason);
+        let failed = if state == AttemptState::Failed { ended.fail(&reason) } else { None };
+        let not_again = failed.filter(|_| history.failures < run.definition().execution.attempts_max);
+        let reason = not_again.map_or(reason.clone(), |why| format!("{reason}; {why}"));
         out.records.push(Record::AttemptEnded {
             attempt,
             state,
@@ -234,7 +240,10 @@ impl Engine {
             log_tail,
             at_unix_ms: now.unix_ms,
         });
-        let job_state = job_after(run, &ended, state, &history, others_fit);
+        let job_state = match not_again {
+            Some(_) => JobState::Failed,
+            None => job_after(run, &ended, state, &history, others_fit),
+        };
         if state == AttemptState::Lost && pack_size > 1 {
             ended.halve_next_pack();
         }

@@ -126,19 +126,24 @@ impl Engine {
     /// Handles an event.
     pub fn hear(&mut self, now: Now, event: Event) -> Output {
         let mut out = Output::default();
+        self.hear_into(now, event, &mut out);
+        out
+    }
+
+    /// The same; what follows is added to `out`, which has room for many events where each would need memory of its own.
+    pub fn hear_into(&mut self, now: Now, event: Event, out: &mut Output) {
         match event {
-            Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, &mut out),
+            Event::SessionOpened { session, hello } => self.session_opened(now, session, hello, out),
             Event::SessionClosed(session) => self.session_closed(now, session),
             Event::WorkerDraining { session, reason } => self.worker_draining(session, reason),
             Event::Delivered { granted, welcomed } => self.delivered(now, &granted, &welcomed),
-            Event::Heartbeat { session, running } => self.heartbeat(now, session, running, &mut out),
+            Event::Heartbeat { session, running } => self.heartbeat(now, session, running, out),
             Event::Attempt { session, sequence, attempt, event } => {
-                self.event(now, session, sequence, attempt, event, &mut out);
+                self.event(now, session, sequence, attempt, event, out);
             }
-            Event::Tick => self.tick(now, &mut out),
+            Event::Tick => self.tick(now, out),
         }
-        self.settle_down(now, &mut out);
-        out
+        self.settle_down(now, out);
     }
 
     /// Answers a query.

@@ -14,6 +14,14 @@ pub struct Output {
     pub effects: Vec<Effect>,
 }
 
+impl Output {
+    /// Adds the results of a later input.
+    pub fn append(&mut self, mut later: Self) {
+        self.records.append(&mut later.records);
+        self.effects.append(&mut later.effects);
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Send a message to a worker.

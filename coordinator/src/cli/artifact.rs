@@ -265,7 +265,7 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
             "std": [0.5, 0.5, 0.5],
         },
         "metrics": metrics,
-        "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created_unix_ms": sweep.created_unix_ms},
+        "sweep": {"id": sweep.sweep_id, "name": sweep.name, "created": view::time(sweep.created_unix_ms)},
         "job": artifact.job,
         "attempt": artifact.attempt,
         "dataset": {
@@ -352,6 +352,9 @@ mod tests {
             assert!(told.contains("holds weights of another sweep (a, sweep 1)"), "{told}");
             assert!(told.contains("--output"), "{told}");
         }
+        facts(r#"{"job": 3, "sweep": {"id": 1, "name": "a", "created": "1970-01-01T00:00:00.009Z"}}"#);
+        assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok());
+        assert!(refuse_other(folder.path(), &sweep(1, 8)).is_err());
         facts(r#"{"sweep": {"id": 1, "name": "a"}}"#);
         assert!(refuse_other(folder.path(), &sweep(1, 9)).is_ok(), "an earlier version wrote it");
     }

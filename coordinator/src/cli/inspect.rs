@@ -11,7 +11,8 @@ use super::{
     output::{Cell, Format, Printer, count, print, print_json, print_one},
     report::rows,
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, shown_parameters, sweep_row,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, say_unread,
+        shown_parameters, sweep_row,
     },
     views,
 };
@@ -114,6 +115,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "weights",
         "dataset",
         "images",
+        "unread_parameters",
         "waiting",
         "specification",
     ]));
@@ -132,11 +134,17 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         0 => Cell::Empty,
         images => Cell::Integer(images),
     });
+    row.push(match sweep.unread_parameters.join(", ") {
+        names if names.is_empty() => Cell::Empty,
+        names => Cell::Text(names),
+    });
     row.push(sweep.waiting.map_or(Cell::Empty, |waiting| Cell::Text(waiting.text)));
     if format == Format::Table {
         columns.pop();
         print_one(format, columns, row)?;
-        print(&format!("\n{}", sweep.specification))
+        print(&format!("\n{}", sweep.specification))?;
+        say_unread(&sweep.unread_parameters);
+        Ok(())
     } else {
         row.push(Cell::Text(sweep.specification));
         print_one(format, columns, row)

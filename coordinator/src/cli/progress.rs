@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn the_objective_comes_first_and_metrics_beyond_number_are_counted() {
         let metrics = |count: usize| {
-            let value = |place| v1::MetricValue { name: format!("m{place}"), value: f64::from(place as u32) };
+            let value =
+                |place| v1::MetricValue { name: format!("m{place}").into(), value: f64::from(place as u32) };
             v1::EpochRecord { metrics: (0..count).map(value).collect(), ..v1::EpochRecord::default() }
         };
         assert_eq!(shown_metrics(&metrics(3), "m2"), ["m2 2.0000", "m0 0.0000", "m1 1.0000"]);

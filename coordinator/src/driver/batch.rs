@@ -13,8 +13,7 @@ use engine::mutants::{self, Mutant};
 #[derive(Debug)]
 pub struct Batch<W> {
     inputs: usize,
-    records: Vec<Record>,
-    effects: Vec<Effect>,
+    output: Output,
     answered: Vec<W>,
     #[cfg(feature = "mutants")]
     early: Vec<Effect>,
@@ -50,8 +49,7 @@ impl<W> Default for Batch<W> {
     fn default() -> Self {
         Self {
             inputs: 0,
-            records: Vec::new(),
-            effects: Vec::new(),
+            output: Output::default(),
             answered: Vec::new(),
             #[cfg(feature = "mutants")]
             early: Vec::new(),
@@ -64,28 +62,31 @@ impl<W> Default for Batch<W> {
 impl<W> Batch<W> {
     /// An empty batch with room for as much as another one holds: batches that follow each other are about as large.
     pub fn as_large_as(other: &Self) -> Self {
-        Self {
-            records: Vec::with_capacity(other.records.len()),
-            effects: Vec::with_capacity(other.effects.len()),
-            ..Self::default()
-        }
+        let Output { records, effects } = &other.output;
+        let output =
+            Output { records: Vec::with_capacity(records.len()), effects: Vec::with_capacity(effects.len()) };
+        Self { output, ..Self::default() }
     }
 
-    /// Adds what the engine decided for one more input. It may be ahead of what is durable.
-    #[cfg_attr(not(feature = "mutants"), allow(unused_mut))]
-    pub fn add(&mut self, mut output: Output, waits: Option<W>) {
+    /// Lets the engine add what it decides for one more input. It may be ahead of what is durable.
+    pub fn add(&mut self, decide: impl FnOnce(&mut Output)) {
         #[cfg(feature = "mutants")]
-        self.tell_early(&mut output);
-        let Output { mut records, mut effects } = output;
+        let before = (self.output.records.len(), self.output.effects.len());
+        decide(&mut self.output);
         self.inputs += 1;
-        self.records.append(&mut records);
-        self.effects.append(&mut effects);
+        #[cfg(feature = "mutants")]
+        self.tell_early(before);
+    }
+
+    /// The same for a caller, who waits for the answer.
+    pub fn add_asked(&mut self, asked: W, output: Output) {
+        self.add(|all| all.append(output));
         #[cfg(feature = "mutants")]
         if mutants::is_on(Mutant::AnswerBeforeCommit) {
-            self.early_answered.extend(waits);
+            self.early_answered.push(asked);
             return;
         }
-        self.answered.extend(waits);
+        self.answered.push(asked);
     }
 
     /// How many inputs share it.
@@ -95,12 +96,12 @@ impl<W> Batch<W> {
 
     /// What must be durable, in this order.
     pub fn records(&self) -> &[Record] {
-        &self.records
+        &self.output.records
     }
 
     /// What may leave, now that the records and those of all batches before are durable.
     pub fn committed(self) -> Released<W> {
-        released(self.effects, self.answered)
+        released(self.output.effects, self.answered)
     }
 
     /// The callers, where the records could not be kept: their answers are not true.
@@ -117,26 +118,31 @@ impl<W> Batch<W> {
         Some(released(std::mem::take(&mut self.early), std::mem::take(&mut self.early_answered)))
     }
 
+    /// `before` is how many records and effects there were without the last input.
     #[cfg(feature = "mutants")]
-    fn tell_early(&mut self, output: &mut Output) {
+    fn tell_early(&mut self, (records, effects): (usize, usize)) {
+        let has_no_records = self.output.records.len() == records;
         let acknowledges = mutants::is_on(Mutant::AcknowledgeBeforeCommit)
-            || (output.records.is_empty() && mutants::is_on(Mutant::DuplicateOvertakesCommit));
+            || (has_no_records && mutants::is_on(Mutant::DuplicateOvertakesCommit));
         let grants = mutants::is_on(Mutant::GrantBeforeCommit);
-        let (early, late) =
-            std::mem::take(&mut output.effects).into_iter().partition(|effect| match effect {
-                Effect::Acknowledge { .. } => acknowledges,
-                Effect::Send { .. } => grants,
-                _ => false,
-            });
-        output.effects = late;
-        self.early.extend::<Vec<Effect>>(early);
+        if !acknowledges && !grants {
+            return;
+        }
+        let is_early = |effect: &mut Effect| match effect {
+            Effect::Acknowledge { .. } => acknowledges,
+            Effect::Send { .. } => grants,
+            _ => false,
+        };
+        self.early.extend(self.output.effects.extract_if(effects.., is_early));
     }
 }
 
 /// What is for one worker leaves together: its messages in their order, then one acknowledgement, which stands for all
 /// before it.
 fn released<W>(effects: Vec<Effect>, answered: Vec<W>) -> Released<W> {
-    let mut released = Released { deliveries: Vec::new(), delivered: None, observed: Vec::new(), answered };
+    let seen = effects.iter().filter(|effect| matches!(effect, Effect::Observed { .. })).count();
+    let observed = Vec::with_capacity(seen);
+    let mut released = Released { deliveries: Vec::new(), delivered: None, observed, answered };
     let (mut granted, mut welcomed) = (Vec::new(), Vec::new());
     let mut messages: BTreeMap<SessionId, (Vec<ToWorker>, u64)> = BTreeMap::new();
     for effect in effects {

@@ -42,13 +42,13 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What inputs are applied to: the engine; in the simulator, the engine with checks around it.
 pub trait Core {
-    /// Takes what happened.
-    fn hear(&mut self, now: Now, event: Event) -> Output;
+    /// Takes what happened, and adds what follows from it to `output`.
+    fn hear(&mut self, now: Now, event: Event, output: &mut Output);
 }
 
 impl Core for Engine {
-    fn hear(&mut self, now: Now, event: Event) -> Output {
-        Self::hear(self, now, event)
+    fn hear(&mut self, now: Now, event: Event, output: &mut Output) {
+        self.hear_into(now, event, output);
     }
 }
 
@@ -369,13 +369,12 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
     }
 
     fn apply(&mut self, now: Now, event: Event) {
-        let output = self.core.hear(now, event);
-        self.next.add(output, None);
+        self.next.add(|output| self.core.hear(now, event, output));
     }
 
     fn carry_out(&mut self, now: Now, mut asked: A) {
         let output = asked.apply(&mut self.core, now);
-        self.next.add(output, Some(asked));
+        self.next.add_asked(asked, output);
     }
 
     /// Whether it is time to look for room.

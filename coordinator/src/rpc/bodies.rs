@@ -98,9 +98,9 @@ where
 /// Where the message that is being read ends.
 #[derive(Debug, Default)]
 pub(super) struct Message {
-    header: Vec<u8>,
+    header: [u8; HEADER_BYTES],
     missing: usize,
-    /// Bytes of it that have come.
+    /// Bytes of it that have come, with its header.
     pub(super) come: usize,
 }
 
@@ -109,21 +109,20 @@ impl Message {
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
         let mut ended = false;
         while !bytes.is_empty() {
-            if self.header.len() < HEADER_BYTES {
-                let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES - self.header.len()));
-                self.header.extend_from_slice(header);
+            if self.come < HEADER_BYTES {
+                let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES - self.come));
+                self.header[self.come..][..header.len()].copy_from_slice(header);
                 self.come += header.len();
                 bytes = rest;
-                if let [_, length @ ..] = self.header.as_slice()
-                    && let Ok(length) = <[u8; 4]>::try_from(length)
-                {
+                let [_, length @ ..] = self.header;
+                if self.come == HEADER_BYTES {
                     self.missing = u32::from_be_bytes(length) as usize;
                 }
             } else {
                 let now = bytes.len().min(self.missing);
                 (self.missing, self.come, bytes) = (self.missing - now, self.come + now, &bytes[now..]);
             }
-            if self.header.len() == HEADER_BYTES && self.missing == 0 {
+            if self.come >= HEADER_BYTES && self.missing == 0 {
                 (*self, ended) = (Self::default(), true);
             }
         }

@@ -398,6 +398,18 @@ fn said(field: &str, text: &str) -> Result<String, ()> {
             ended(v1::AttemptEnded { log_tail: vec![text], ..v1::AttemptEnded::default() })
                 .map(|(_, log)| log)
         }
+        "ParameterUse.read" | "ParameterUse.unread" => {
+            let names = vec![text];
+            let used = v1::ParameterUse { read: names.clone(), unread: names };
+            let ended = v1::AttemptEnded { parameters: Some(used), ..v1::AttemptEnded::default() };
+            match heard(event(attempt, 1, v1::event::Event::Ended(ended))) {
+                AttemptEvent::Ended { details, .. } => {
+                    let used = details.parameters.unwrap_or_default();
+                    used.read.into_iter().chain(used.unread).next().ok_or(())
+                }
+                _ => Err(()),
+            }
+        }
         "WeightsFile.blake3" => {
             let file = v1::WeightsFile { bytes: 9, blake3: text, problem: String::new() };
             convert::weights_file(Some(file)).map(|file| file.blake3).map_err(drop)

@@ -50,9 +50,31 @@ fn an_epoch_has_the_metrics_that_its_worker_names() {
 }
 
 #[test]
+fn what_waits_for_the_engine_is_weighed_with_its_metrics() {
+    let bytes = |count: usize, name: &str| {
+        let metrics =
+            (0..count).map(|place| v1::MetricValue { name: format!("{name}{place}").into(), value: 1.0 });
+        let record = v1::EpochRecord { epoch: 1, metrics: metrics.collect(), ..v1::EpochRecord::default() };
+        let attempt = Some(v1::AttemptRef { sweep_id: 1, job: 1, attempt: 1 });
+        let message = Message::Event(v1::Event { sequence: 1, attempt, event: Some(Wire::Epoch(record)) });
+        convert::event(SessionId(1), 128, v1::WorkerMessage { message: Some(message) }).unwrap().bytes()
+    };
+    let least = bytes(1, "loss");
+    assert_eq!(bytes(4, "loss"), least, "a few with short names need no memory of their own");
+    assert!(bytes(1_000, "loss") >= least + 1_000 * 8);
+    assert!(bytes(1, &"x".repeat(100_000)) > least + 100_000);
+}
+
+#[test]
 fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
     let log_tail = (0..500).map(|line| format!("{line} {}", "ü".repeat(5_000))).collect();
-    let ended = v1::AttemptEnded { outcome: 3, reason: "x".repeat(1 << 20), log_tail, weights: None };
+    let ended = v1::AttemptEnded {
+        outcome: 3,
+        reason: "x".repeat(1 << 20),
+        log_tail,
+        weights: None,
+        ..v1::AttemptEnded::default()
+    };
     let AttemptEvent::Ended { reason, log_tail, .. } = heard(Some(Wire::Ended(ended))) else { panic!() };
     assert_eq!((reason.len(), log_tail.len()), (1_000, 50));
     assert!(log_tail[0].starts_with("450 ") && log_tail[49].starts_with("499 "));

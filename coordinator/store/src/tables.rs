@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use terms::RowBytes;
+
 use super::{
     StoreError,
     cells::{Cells, missing},
@@ -95,8 +97,8 @@ pub(super) type Row = Arc<dyn Values + Send + Sync>;
 /// Text of a row: mostly one of a few constants.
 pub(super) type Text = Cow<'static, str>;
 
-/// Bytes of a row. Shared, because the row of a job repeats those of its epochs.
-pub(super) type Bytes = Arc<[u8]>;
+/// The values of an epoch, which the row of its job repeats.
+pub(super) type Bytes = RowBytes;
 
 /// A column that only newer rows have: see [`Kind::Added`].
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -137,7 +139,10 @@ macro_rules! cell {
 cell!(i64, Option<i64>, Integer, |cell| *cell, |row, column| row.integer(column)?);
 cell!(f64, Option<f64>, Real, |cell| *cell, |row, column| row.real(column)?);
 cell!(Text, Option<Text>, Text, |cell| &**cell, |row, column| row.text(column)?.map(Cow::Owned));
-cell!(Bytes, Option<Bytes>, Bytes, |cell| &**cell, |row, column| row.bytes(column)?.map(Arc::from));
+cell!(Bytes, Option<Bytes>, Bytes, |cell| &**cell, |row, column| row
+    .bytes(column)?
+    .as_deref()
+    .map(Bytes::from));
 
 impl Cell for bool {
     const KIND: Kind = Kind::Boolean;
@@ -227,6 +232,7 @@ table! {
         created_unix_ms: i64,
         ended_unix_ms: Option<i64>,
         manifest: Added<Text>,
+        parameters: Added<Text>,
     }
 }
 

@@ -5,13 +5,12 @@ mod objective;
 mod row;
 mod schema;
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 pub use self::{
     objective::{Goal, MetricUse, Objective},
-    row::{MISSING, MetricRow, MetricRowError},
+    row::{MISSING, MetricRow, MetricRowError, RowBytes},
     schema::{MetricNameError, MetricSchema},
 };
 use crate::EPOCH_SECONDS_MAX;
@@ -46,9 +45,12 @@ pub struct Epoch {
     pub row: MetricRow,
 }
 
+/// The name of a metric as a worker reports it. Up to 23 bytes, as most names have, are stored inline.
+pub type MetricName = SmolStr;
+
 /// Names and values of metrics. Up to four, as most epochs have, are stored inline: reports are built on one thread and
 /// dropped on another, where allocations cost most.
-pub type ReportedMetrics = SmallVec<[(Cow<'static, str>, f64); 4]>;
+pub type ReportedMetrics = SmallVec<[(MetricName, f64); 4]>;
 
 /// The results of one epoch, as a worker reports them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -77,6 +79,13 @@ impl EpochReport {
         Ok(())
     }
 
+    /// Roughly the memory that its names and values take outside of it.
+    pub fn bytes(&self) -> usize {
+        let names = self.metrics.iter().filter(|(name, _)| name.is_heap_allocated());
+        let values = if self.metrics.spilled() { size_of_val(self.metrics.as_slice()) } else { 0 };
+        values + names.map(|(name, _)| name.len()).sum::<usize>()
+    }
+
     /// The value of the metric `name`.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
@@ -96,6 +105,7 @@ mod tests {
         };
         assert_eq!(report(1, 0.0, f64::NAN).check(), Ok(()));
         assert_eq!(report(1, 0.0, f64::INFINITY).get("x"), Some(2.0));
+        assert_eq!(report(1, 0.0, 0.5).bytes(), 0);
         for (number, seconds) in [(0, 1.0), (1, -1.0), (1, f64::NAN), (1, f64::INFINITY), (1, 4e7)] {
             assert!(report(number, seconds, 0.5).check().is_err(), "{number} {seconds}");
         }

@@ -207,7 +207,7 @@ impl Trainer {
             }
             Step::End(attempt, outcome) if member(attempt).is_some() => {
                 self.members.retain(|member| member.attempt != attempt);
-                let end = FromTrainer::Ended { id: attempt.to_string(), outcome, reason: String::new() };
+                let end = FromTrainer::ended(attempt.to_string(), outcome, "");
                 (vec![said(end)], Vec::new())
             }
             Step::Start(attempt) | Step::Epoch(attempt, _) => {

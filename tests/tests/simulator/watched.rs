@@ -41,15 +41,16 @@ struct Opened {
 }
 
 impl Core for Watched {
-    fn hear(&mut self, now: Now, event: Event) -> Output {
+    fn hear(&mut self, now: Now, event: Event, output: &mut Output) {
         let lease_ms = now.monotonic_ms;
         if let Event::Delivered { granted, welcomed } = &event {
             self.told(lease_ms, granted, welcomed);
         }
         let named = self.named(&event);
         let opened = self.opens(&event);
-        let output = self.engine.hear(now, event);
-        self.came_out(lease_ms, &output);
+        let own = self.engine.hear(now, event);
+        self.came_out(lease_ms, &own);
+        output.append(own);
         if let Some(opened) = opened {
             let checked = self.opened(opened);
             self.note(checked);
@@ -57,7 +58,6 @@ impl Core for Watched {
         let engine = &self.engine;
         let heard = named.into_iter().filter(|(session, _)| engine.listens_to(*session));
         self.extended.extend(heard.map(|(_, attempt)| (attempt, lease_ms)));
-        output
     }
 }
 

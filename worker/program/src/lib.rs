@@ -55,7 +55,7 @@ use crate::{
     processes::{adopt_orphans, end_descendants, ignore_leaving},
     protocol::{Output, read_requests},
     scratch::Scratch,
-    session::Session,
+    session::{Places, Session},
 };
 
 /// How users' programs are run.
@@ -65,6 +65,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Folder or URL for checkpoints; none keeps none.
     pub checkpoints: Option<String>,
+    /// Where a file for each job keeps what its program prints; none keeps none.
+    pub logs: Option<PathBuf>,
 }
 
 /// Runs what standard input asks for, until it ends.
@@ -84,8 +86,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .name("requests".to_owned())
         .spawn(move || read_requests(BufReader::new(stdin()), &requests))
         .context("cannot read requests")?;
+    let places = Places { folder, logs: options.logs.clone() };
     let session =
-        Session::new(Output::new(stdout()), events, sender, shelf, folder, Slot::from_environment());
+        Session::new(Output::new(stdout()), events, sender, shelf, places, Slot::from_environment());
     let served = session.serve();
     end_descendants();
     Ok(served?)

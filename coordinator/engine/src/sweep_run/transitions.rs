@@ -6,10 +6,10 @@ use domain::{
     definition::SweepDefinition,
     record::{EndedJob, History, Record},
 };
-use terms::{AttemptKey, DatasetSummary, JobKey, JobState, SweepState};
+use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, SweepState};
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
-use crate::{EndsSeen, job_control::STOPPED, packs::PackKey};
+use crate::{EndsSeen, Observation, job_control::STOPPED, packs::PackKey};
 
 impl SweepRun {
     /// Enters a state that is not final.
@@ -49,6 +49,20 @@ impl SweepRun {
         record
     }
 
+    /// Takes in the next epoch of an attempt that holds its lease, with its value of the objective where that can be ranked.
+    /// Also returns what watchers receive.
+    pub(crate) fn record_epoch(
+        &mut self,
+        attempt: AttemptKey,
+        epoch: Epoch,
+        objective: Option<f64>,
+    ) -> Option<(Record, Observation)> {
+        let active = self.active.get_mut(&attempt.job.job).filter(|active| active.is(attempt.attempt))?;
+        let (metrics, resumed_epochs) = (self.metrics.clone(), active.resumed_epochs());
+        let observation = Observation::Epoch { attempt, epoch: epoch.clone(), metrics, resumed_epochs };
+        Some((active.finish_epoch(attempt, &self.definition.metric, epoch, objective), observation))
+    }
+
     /// Sets the data set that the sweep trains on; nothing changes where it is the same.
     pub(crate) fn find_dataset(&mut self, dataset: DatasetSummary) -> Option<Record> {
         if self.dataset.as_deref() == Some(&dataset) {
@@ -56,6 +70,14 @@ impl SweepRun {
         }
         self.dataset = Some(Arc::new(dataset.clone()));
         Some(Record::DatasetFound { sweep: self.id, dataset })
+    }
+
+    /// Takes in which parameters the program of a job has read; nothing where that says nothing new.
+    pub(crate) fn find_parameters(&mut self, used: &ParameterUse) -> Option<Record> {
+        let definition = Arc::clone(&self.definition);
+        let is_known = |name: &str| definition.specification.axes.iter().any(|axis| &*axis.name == name);
+        let has_changed = self.parameters.take(used, is_known);
+        has_changed.then(|| Record::ParametersRead { sweep: self.id, parameters: self.parameters.clone() })
     }
 
     /// A job that waited gets its next attempt.

@@ -115,6 +115,7 @@ pub(in crate::cli) fn sweep(sweep: v1::Sweep, parameters: Vec<String>, names: &[
         varying: sweep.varying,
         metrics_left_out: sweep.metrics_left_out,
         metrics_left_out_reason: sweep.metrics_left_out_reason,
+        unread_parameters: sweep.unread_parameters,
         specification: sweep.specification,
         dataset: sweep.dataset.map(Into::into),
     }
@@ -139,9 +140,11 @@ impl Rows {
         let known = |of: fn(&v1::Job, &str) -> Option<f64>| -> MetricRow {
             MetricRow::new(&names.iter().map(|name| of(&job, name).unwrap_or(MISSING)).collect::<Vec<_>>())
         };
-        let metrics = if job.metrics.is_empty() { known(metric_of) } else { self.row(&job.metrics) };
-        let best_metrics =
-            if job.best_metrics.is_empty() { known(best_of_fields) } else { self.row(&job.best_metrics) };
+        let metrics = if job.metrics.is_empty() { known(metric_of) } else { self.row(pairs(&job.metrics)) };
+        let best_metrics = match job.best_metrics.as_slice() {
+            [] => known(best_of_fields),
+            metrics => self.row(pairs(metrics)),
+        };
         let point = job.point.unwrap_or_default();
         Job {
             number: point.job,
@@ -162,11 +165,8 @@ impl Rows {
 
     pub(in crate::cli) fn epoch(&mut self, epoch: v1::EpochRow) -> Epoch {
         let EpochReport { number, seconds, metrics } = epoch.record.unwrap_or_default().into();
-        let metrics: Vec<_> = metrics
-            .into_iter()
-            .map(|(name, value)| v1::MetricValue { name: name.into_owned(), value })
-            .collect();
-        Epoch { attempt: epoch.attempt, number, seconds, metrics: self.row(&metrics) }
+        let metrics = self.row(metrics.iter().map(|(name, value)| (&**name, *value)));
+        Epoch { attempt: epoch.attempt, number, seconds, metrics }
     }
 
     /// Values of metrics that are in no table, as they arrived too late.
@@ -174,16 +174,21 @@ impl Rows {
         self.later
     }
 
-    fn row(&mut self, metrics: &[v1::MetricValue]) -> MetricRow {
+    fn row<'n>(&mut self, metrics: impl Iterator<Item = (&'n str, f64)>) -> MetricRow {
         let mut row = [MISSING; METRICS_MAX];
-        for (guess, v1::MetricValue { name, value }) in metrics.iter().enumerate() {
+        for (guess, (name, value)) in metrics.enumerate() {
             match self.metrics.index_near(guess, name) {
-                Some(index) => row[index] = *value,
+                Some(index) => row[index] = value,
                 None => self.later += 1,
             }
         }
         MetricRow::new(&row)
     }
+}
+
+/// Names and values as the wire has them.
+fn pairs(metrics: &[v1::MetricValue]) -> impl Iterator<Item = (&str, f64)> {
+    metrics.iter().map(|metric| (&*metric.name, metric.value))
 }
 
 /// Such a coordinator only reports the validation accuracy of the best epoch.

@@ -13,8 +13,8 @@ struct Counted {
 }
 
 impl Core for Counted {
-    fn hear(&mut self, _: Now, event: Event) -> Output {
-        let (name, output) = match event {
+    fn hear(&mut self, _: Now, event: Event, output: &mut Output) {
+        let (name, decided) = match event {
             Event::Attempt { session, sequence, event, .. } => {
                 let name = match event {
                     AttemptEvent::Unusable(reason) if reason.contains("could not keep") => "unusable",
@@ -33,7 +33,7 @@ impl Core for Counted {
             other => panic!("{other:?}"),
         };
         self.heard.push(name);
-        output
+        output.append(decided);
     }
 }
 

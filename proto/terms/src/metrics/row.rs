@@ -1,6 +1,6 @@
 //! The values of an epoch, and their encoding in a store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use super::METRICS_MAX;
 
@@ -9,13 +9,26 @@ pub const MISSING: f64 = f64::from_bits(0x7ff8_6d69_7373_6e67);
 
 /// Bytes of a value in a store.
 const VALUE_BYTES: usize = 8;
+/// Rows of up to four values, as most epochs have, are stored inline.
+const INLINE_BYTES_MAX: usize = 4 * VALUE_BYTES;
 
 /// The values of a sweep's metrics at an epoch, in the order of its [`MetricSchema`](super::MetricSchema), kept bit for
 /// bit. A value may be missing; values missing at the end take no space. All NaNs are stored with the same bits.
 ///
-/// It holds the bytes that a store keeps, so that an epoch is stored without copying them. Cheap to clone.
+/// It holds the bytes that a store keeps. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct MetricRow(Arc<[u8]>);
+pub struct MetricRow(RowBytes);
+
+/// The bytes of a row. Cheap to clone: a short row is copied, a long one shared. Several threads hold the row of an epoch
+/// at the same time, and counting the holders costs them more than a copy of a few values.
+#[derive(Clone)]
+pub struct RowBytes(Held);
+
+#[derive(Clone)]
+enum Held {
+    Inline { length: u8, bytes: [u8; INLINE_BYTES_MAX] },
+    Shared(Arc<[u8]>),
+}
 
 /// Bytes that do not encode a row of values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,11 +40,20 @@ impl MetricRow {
     pub fn new(values: &[f64]) -> Self {
         let values = &values[..values.len().min(METRICS_MAX)];
         let length = values.iter().rposition(|value| !is_missing(*value)).map_or(0, |last| last + 1);
-        let mut bytes = [0; METRICS_MAX * VALUE_BYTES];
-        for (bytes, value) in bytes.as_chunks_mut::<VALUE_BYTES>().0.iter_mut().zip(&values[..length]) {
-            *bytes = canonical(*value).to_bits().to_be_bytes();
+        let encode = |place: &mut [u8], values: &[f64]| {
+            for (place, value) in place.as_chunks_mut::<VALUE_BYTES>().0.iter_mut().zip(values) {
+                *place = canonical(*value).to_bits().to_be_bytes();
+            }
+        };
+        let (values, length) = (&values[..length], length * VALUE_BYTES);
+        if length <= INLINE_BYTES_MAX {
+            let mut bytes = [0; INLINE_BYTES_MAX];
+            encode(&mut bytes, values);
+            return Self(RowBytes(Held::Inline { length: length as u8, bytes }));
         }
-        Self(bytes[..length * VALUE_BYTES].into())
+        let mut bytes = [0; METRICS_MAX * VALUE_BYTES];
+        encode(&mut bytes, values);
+        Self(RowBytes::from(&bytes[..length]))
     }
 
     /// The value of the metric at this index of the schema; none where it is missing.
@@ -49,9 +71,9 @@ impl MetricRow {
         self.0.is_empty()
     }
 
-    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first. Costs nothing.
-    pub fn to_bytes(&self) -> Arc<[u8]> {
-        Arc::clone(&self.0)
+    /// The row as a store keeps it: for each value its IEEE 754 double, the most significant byte first.
+    pub fn to_bytes(&self) -> RowBytes {
+        self.0.clone()
     }
 
     /// The row that [`Self::to_bytes`] encoded.
@@ -73,6 +95,50 @@ impl MetricRow {
 
     fn chunks(&self) -> &[[u8; VALUE_BYTES]] {
         self.0.as_chunks().0
+    }
+}
+
+impl From<&[u8]> for RowBytes {
+    fn from(from: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        match bytes.get_mut(..from.len()) {
+            Some(place) => {
+                place.copy_from_slice(from);
+                Self(Held::Inline { length: from.len() as u8, bytes })
+            }
+            None => Self(Held::Shared(from.into())),
+        }
+    }
+}
+
+impl Deref for RowBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Inline { length, bytes } => &bytes[..usize::from(*length)],
+            Held::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for RowBytes {
+    fn default() -> Self {
+        Self::from(&[][..])
+    }
+}
+
+impl PartialEq for RowBytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for RowBytes {}
+
+impl fmt::Debug for RowBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -148,6 +214,18 @@ mod tests {
             if let Ok(row) = MetricRow::from_bytes(&bytes) {
                 prop_assert_eq!(&*row.to_bytes(), &bytes[..]);
             }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_inline_and_one_that_is_shared_are_alike() {
+        for count in 0..10 {
+            let values: Vec<f64> = (0..count).map(|value| f64::from(value) - 0.5).collect();
+            let row = MetricRow::new(&values);
+            assert_eq!(row.to_bytes().len(), values.len() * VALUE_BYTES);
+            let values: Vec<_> = values.into_iter().map(Some).collect();
+            assert_eq!((row.iter().collect::<Vec<_>>(), row.get(count as usize)), (values, None));
+            assert_eq!((row.clone(), row.is_empty()), (row, count == 0));
         }
     }
 

@@ -1,7 +1,6 @@
 //! One worker of the load generator: says hello, takes grants, and ends jobs at once or after their time.
 
 use std::{
-    borrow::Cow,
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     future::poll_fn,
@@ -51,7 +50,7 @@ pub(crate) struct Worker {
 /// The metrics of an epoch with their values.
 fn metrics() -> ReportedMetrics {
     match std::env::var("LOAD_METRICS") {
-        Ok(names) => names.split(',').map(|name| (Cow::Owned(name.to_owned()), 0.5)).collect(),
+        Ok(names) => names.split(',').map(|name| (name.into(), 0.5)).collect(),
         Err(_) => [
             (known::TRAIN_LOSS, 0.5),
             (known::VAL_ACCURACY, 0.75),

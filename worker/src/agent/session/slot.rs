@@ -194,8 +194,8 @@ impl Slot {
         let attempt = running.attempt;
         let silenced = running.stop_reason().is_some_and(StopReason::silences);
         match message {
-            FromTrainer::Ended { outcome, reason, .. } => {
-                running.hear_end(outcome, reason, log_tail, weights, leaving)
+            FromTrainer::Ended { outcome, reason, details, .. } => {
+                running.hear_end(outcome, reason, log_tail, weights, details, leaving)
             }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),
@@ -262,6 +262,6 @@ impl Slot {
 
 /// A trainer's epoch, as it is kept.
 fn reported(line: &EpochLine) -> EpochReport {
-    let metrics = line.metrics.iter().map(|(name, value)| (name.to_owned().into(), value)).collect();
+    let metrics = line.metrics.iter().map(|(name, value)| (name.into(), value)).collect();
     EpochReport { number: line.epoch, seconds: line.epoch_seconds, metrics }
 }
