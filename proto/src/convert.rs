@@ -1,8 +1,8 @@
 //! Conversions between the generated messages and the vocabulary of `terms`.
 
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, JobState, LeftOut, Outcome, ParameterMap, ParameterValue,
-    SweepState,
+    Again, AttemptKey, AttemptState, DatasetSummary, JobState, LeftOut, Outcome, ParameterMap, ParameterUse,
+    ParameterValue, SweepState,
 };
 
 use crate::v1::{self, parameter_value::Kind};
@@ -115,6 +115,38 @@ impl From<v1::DatasetSummary> for DatasetSummary {
             left_out: found.left_out.into_iter().map(Into::into).collect(),
             validation: found.validation,
         }
+    }
+}
+
+impl From<Again> for v1::Again {
+    fn from(again: Again) -> Self {
+        match again {
+            Again::Yes => Self::Unspecified,
+            Again::UnlessRepeated => Self::UnlessRepeated,
+            Again::No => Self::No,
+        }
+    }
+}
+
+impl From<v1::Again> for Again {
+    fn from(wire: v1::Again) -> Self {
+        match wire {
+            v1::Again::Unspecified => Self::Yes,
+            v1::Again::UnlessRepeated => Self::UnlessRepeated,
+            v1::Again::No => Self::No,
+        }
+    }
+}
+
+impl From<ParameterUse> for v1::ParameterUse {
+    fn from(ParameterUse { read, unread }: ParameterUse) -> Self {
+        Self { read: read.into_iter().collect(), unread: unread.into_iter().collect() }
+    }
+}
+
+impl From<v1::ParameterUse> for ParameterUse {
+    fn from(v1::ParameterUse { read, unread }: v1::ParameterUse) -> Self {
+        Self { read: read.into_iter().collect(), unread: unread.into_iter().collect() }
     }
 }
 

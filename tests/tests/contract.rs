@@ -32,7 +32,7 @@ mod values;
 #[path = "contract/versions.rs"]
 mod versions;
 
-use std::{fs, ops::Range, path::Path, sync::Arc};
+use std::{fs, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use domain::record::{BestEpoch, BestJobs, History, Record, WeightsFile, WeightsState};
 use store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open};
@@ -204,6 +204,10 @@ async fn everything_is_there_after_a_restart() {
             ..terms::DatasetSummary::default()
         };
         store.commit(&[Record::DatasetFound { sweep: SweepId(1), dataset: dataset.clone() }]).await.unwrap();
+        let parameters =
+            terms::ParameterUse { read: ["lr".to_owned()].into(), unread: ["typo".to_owned()].into() };
+        let read = Record::ParametersRead { sweep: SweepId(1), parameters: parameters.clone() };
+        store.commit(&[read]).await.unwrap();
         store.close().await;
         drop(store);
 
@@ -216,7 +220,7 @@ async fn everything_is_there_after_a_restart() {
         let best = BestJobs { by_last: Some((1, 0.25)), by_best: Some((1, 0.25)) };
         assert_eq!((sweep.next_unstarted, &sweep.out_of_order, sweep.best), (3, &[4].into(), best));
         assert_eq!(sweep.finals, [(JobState::Done, 1)]);
-        assert_eq!(sweep.dataset, Some(dataset));
+        assert_eq!((&sweep.dataset, &sweep.parameters), (&Some(dataset), &parameters));
         assert_eq!(sweep.manifest.as_deref(), Some("{}"));
         assert_eq!(sweep.metrics.names(), NAMES.map(Into::into));
         let [running, waiting] = sweep.open_jobs.as_slice() else { panic!("{sweep:?}") };

@@ -19,8 +19,11 @@ Outside of a sweep, parameters() returns the defaults, report() and checkpoint()
 script runs as before. In a program of many processes (torchrun, multiprocessing), report and checkpoint from one of them.
 """
 
+import atexit
+import functools
 import json
 import math
+import mmap
 import os
 import re
 import shutil
@@ -37,6 +40,8 @@ _asked_to_stop = False
 _listens = False
 _keeps_checkpoints = False
 _counted = 0  # Reports without an epoch.
+_places = {}  # The sweep's parameters, and where their marks are.
+_marks = None  # A byte for each that was read, shared with processes that are forked.
 
 
 class SweepError(RuntimeError):
@@ -44,17 +49,63 @@ class SweepError(RuntimeError):
 
 
 class Parameters(dict):
-    """A dictionary whose items are attributes, too: p["lr"], p.lr, p.model.layers."""
+    """A dictionary whose items are attributes, too: p["lr"], p.lr, p.model.layers.
+
+    It notes which of the sweep's parameters are read, so that a misspelt name is not taken for one without effect.
+    """
+
+    __slots__ = ("_within",)
+
+    def __new__(cls, *_args, **_items):
+        made = super().__new__(cls)
+        object.__setattr__(made, "_within", None)  # Not tracked.
+        return made
+
+    def __reduce__(self):
+        self._note()
+        return Parameters, (dict.copy(self),)
+
+    def _note(self, *names):
+        """Notes that this parameter was read; without a name, all that are in here."""
+        if self._within is None:
+            return
+        if names:
+            read = [self._within + str(names[0])]
+        else:
+            read = [name for name in _places if name.startswith(self._within)]
+        for name in read:
+            if name in _places:
+                _marks[_places[name]] = 1
 
     def __getattr__(self, name):
         try:
             return self[name]
         except KeyError:
-            known = ", ".join(map(str, self)) or "none"
+            known = ", ".join(map(str, dict.keys(self))) or "none"
             raise AttributeError("no parameter is named %r; there are: %s" % (name, known)) from None
 
     def __setattr__(self, name, value):
         self[name] = value
+
+
+def _noting(name, has_key):
+    """The method of dict, which reads one item or all of them."""
+    plain = getattr(dict, name)
+
+    @functools.wraps(plain)
+    def method(self, *args):
+        self._note(*args[:has_key])
+        return plain(self, *args)
+
+    return method
+
+
+for _name in ("__contains__", "__getitem__", "get", "pop", "setdefault"):
+    setattr(Parameters, _name, _noting(_name, 1))
+# Of dict's operators, Python 3.8 lacks those that join two.
+for _name in ("__iter__", "__or__", "__reversed__", "__ror__", "copy", "items", "keys", "popitem", "values"):
+    if hasattr(dict, _name):
+        setattr(Parameters, _name, _noting(_name, 0))
 
 
 def active():
@@ -68,7 +119,9 @@ def parameters(*args, **defaults):
     path = os.environ.get("SWEEP_PARAMETERS")
     if path:
         with open(path, encoding="utf-8") as file:
-            found = _over(found, json.load(file))
+            given = json.load(file)
+        _track(given)
+        return _attributes(_over(found, given), "")
     return _attributes(found)
 
 
@@ -147,10 +200,41 @@ def _over(defaults, values):
     return merged
 
 
-def _attributes(value):
-    if isinstance(value, dict):
-        return Parameters((name, _attributes(inner)) for name, inner in value.items())
-    return value
+def _attributes(value, within=None):
+    """Dictionaries as Parameters; `within` is what the names of their items begin with, if those are tracked."""
+    if not isinstance(value, dict):
+        return value
+    inner = lambda name: None if within is None else "%s%s." % (within, name)
+    made = Parameters((name, _attributes(item, inner(name))) for name, item in value.items())
+    object.__setattr__(made, "_within", within)
+    return made
+
+
+def _track(given):
+    """From the first call on, what is read of the sweep's parameters is noted, and said when the program ends."""
+    global _marks
+    with _lock:
+        if _marks is None and active():
+            _places.update((name, place) for place, name in enumerate(_names(given)))
+            _marks = mmap.mmap(-1, max(1, len(_places)))
+            atexit.register(_say_read)
+
+
+def _names(values, within=""):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _names(value, "%s%s." % (within, name))
+        else:
+            yield within + name
+
+
+def _say_read():
+    read = [name for name, place in _places.items() if _marks[place]]
+    unread = [name for name, place in _places.items() if not _marks[place]]
+    try:
+        _say({"parameters": {"read": read, "unread": unread}})
+    except Exception:
+        pass  # How the program ends does not depend on it.
 
 
 def _number(name, value):

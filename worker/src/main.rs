@@ -40,6 +40,9 @@ enum Command {
         /// Folder or URL for checkpoints; none keeps none
         #[arg(long, env = "SWEEP_TRAINER_CHECKPOINTS")]
         checkpoints: Option<String>,
+        /// Folder for what each job prints, as JOB.log; none keeps none
+        #[arg(long, env = "SWEEP_TRAINER_LOGS")]
+        logs: Option<PathBuf>,
     },
     /// List the GPUs that libtorch can use, one JSON object per line
     #[command(hide = true)]
@@ -57,8 +60,8 @@ fn main() -> ExitCode {
         Command::Describe(options) => agent::describe(&options),
         Command::Dataset(command) => dataset::command::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Contain { command } => agent::contain(&command),
-        Command::Program { folder, checkpoints } => {
-            program::run(&program::Options { folder, checkpoints }).map(|()| ExitCode::SUCCESS)
+        Command::Program { folder, checkpoints, logs } => {
+            program::run(&program::Options { folder, checkpoints, logs }).map(|()| ExitCode::SUCCESS)
         }
         Command::Devices => agent::list_devices(),
     })

@@ -90,13 +90,15 @@ pub enum DefinitionError {
     TooLong(usize),
 }
 
+/// Said where the files of a program are not those that its sweep began with.
+pub const FILES_CHANGED: &str = "the program or a file of `execution.files` has changed since the sweep began, and the results of \
+                                 both would not be comparable; submit it as a sweep of its own";
+
 /// Why results before and after a change would not be comparable, and what to do.
 fn refused_change(Change { key, before, after }: &Change) -> String {
     // The id of the program's files, which no one wrote into a sweep file.
     if key == "execution.snapshot" {
-        return "the program or a file of `execution.files` has changed since the sweep began, and the results of both would not \
-                be comparable; submit it as a sweep of its own"
-            .to_owned();
+        return FILES_CHANGED.to_owned();
     }
     format!(
         "`{key}` cannot change, as existing results would not be comparable: the sweep has {before}, this has {after}; submit \

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use terms::{
     AttemptKey, AttemptState, DatasetSummary, Epoch, JobKey, JobState, MetricRow, MetricSchema, MetricUse,
-    Objective, SweepId, SweepState, WorkerName,
+    Objective, ParameterUse, SweepId, SweepState, WorkerName,
 };
 
 /// One change of the durable state.
@@ -51,6 +51,12 @@ pub enum Record {
         sweep: SweepId,
         /// What was found.
         dataset: DatasetSummary,
+    },
+    /// It became known which parameters the programs of a sweep read.
+    ParametersRead {
+        sweep: SweepId,
+        /// All that is known of it so far.
+        parameters: ParameterUse,
     },
     /// A sweep got metrics that no earlier epoch had.
     MetricsNamed {
@@ -245,6 +251,8 @@ pub struct StoredSweep {
     pub manifest: Option<String>,
     /// The names of its metrics.
     pub metrics: MetricSchema,
+    /// Which parameters its programs have read, as far as they said it.
+    pub parameters: ParameterUse,
     pub state: SweepState,
     /// Wall-clock time of submission, in milliseconds since 1970.
     pub created_unix_ms: u64,

@@ -2,7 +2,8 @@
 
 use domain::record::{History, Record};
 use terms::{
-    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, SweepState, WorkerName,
+    AttemptKey, AttemptState, DatasetSummary, Epoch, EpochReport, JobState, Outcome, ParameterUse,
+    SweepState, WorkerName,
 };
 
 use super::{
@@ -48,7 +49,8 @@ impl Engine {
                 self.started(now, session, attempt, (dataset, resumed_epochs), out);
             }
             AttemptEvent::Epoch(report) => self.epoch(now, session, attempt, &report, out),
-            AttemptEvent::Ended { outcome, reason, log_tail, weights } => {
+            AttemptEvent::Ended { outcome, reason, log_tail, weights, details } => {
+                active.judge(details.again);
                 let (mut state, mut reason) = verdict(active, outcome, reason);
                 let (objective, best) = (active.results().objective, active.results().best_value());
                 let pack_size = active.placement().pack_size;
@@ -70,6 +72,7 @@ impl Engine {
                 }
                 self.end_attempt(now, attempt, state, reason, log_tail, out);
                 if state == AttemptState::Done {
+                    self.parameters_used(attempt, details.parameters.as_ref(), out);
                     self.weights_left(left, out);
                 }
             }
@@ -78,6 +81,12 @@ impl Engine {
                 self.break_off(now, session, attempt, AttemptState::Failed, reason, out);
             }
         }
+    }
+
+    /// Takes in which parameters the program of a job that is done has read.
+    fn parameters_used(&mut self, attempt: AttemptKey, used: Option<&ParameterUse>, out: &mut Output) {
+        let run = self.sweeps.get_mut(attempt.job.sweep);
+        out.records.extend(run.zip(used).and_then(|(run, used)| run.find_parameters(used)));
     }
 
     fn started(
@@ -221,6 +230,9 @@ impl Engine {
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();
         let (history, reason) = attribute(ended.history().clone(), state, &worker, pack_size, reason);
+        let failed = if state == AttemptState::Failed { ended.fail(&reason) } else { None };
+        let not_again = failed.filter(|_| history.failures < run.definition().execution.attempts_max);
+        let reason = not_again.map_or(reason.clone(), |why| format!("{reason}; {why}"));
         out.records.push(Record::AttemptEnded {
             attempt,
             state,
@@ -228,7 +240,10 @@ impl Engine {
             log_tail,
             at_unix_ms: now.unix_ms,
         });
-        let job_state = job_after(run, &ended, state, &history, others_fit);
+        let job_state = match not_again {
+            Some(_) => JobState::Failed,
+            None => job_after(run, &ended, state, &history, others_fit),
+        };
         if state == AttemptState::Lost && pack_size > 1 {
             ended.halve_next_pack();
         }

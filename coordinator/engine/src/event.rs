@@ -1,7 +1,10 @@
 //! Events: messages of workers, streams that open and end, messages that were delivered, and time.
 
 use domain::record::WeightsFile;
-use terms::{AttemptKey, DatasetSummary, EpochReport, Outcome, Progress, WorkerName, manifest::Described};
+use terms::{
+    AttemptKey, DatasetSummary, EndDetails, EpochReport, Outcome, ParameterUse, Progress, WorkerName,
+    manifest::Described,
+};
 
 /// One stream of one worker, numbered by whoever accepts it; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,8 +55,12 @@ impl Event {
                 Self::SessionOpened { hello, .. } => hello.bytes(),
                 Self::Attempt { event: AttemptEvent::Started { dataset, .. }, .. } => dataset.bytes(),
                 Self::Attempt { event: AttemptEvent::Epoch(report), .. } => report.bytes(),
-                Self::Attempt { event: AttemptEvent::Ended { reason, log_tail, .. }, .. } => {
-                    reason.len() + texts(log_tail)
+                Self::Attempt { event: AttemptEvent::Ended { reason, log_tail, details, .. }, .. } => {
+                    let names = |used: &ParameterUse| {
+                        let names = used.read.iter().chain(&used.unread);
+                        names.map(|name| name.len() + size_of::<String>()).sum::<usize>()
+                    };
+                    reason.len() + texts(log_tail) + details.parameters.as_ref().map_or(0, names)
                 }
                 _ => 0,
             }
@@ -144,6 +151,8 @@ pub enum AttemptEvent {
         log_tail: Vec<String>,
         /// The trained weights that it left, or why there are none; nothing where none were wanted.
         weights: Option<Result<WeightsFile, String>>,
+        /// What its trainer added.
+        details: EndDetails,
     },
     /// An unreadable event; it is acknowledged, or the worker would send it indefinitely.
     Unusable(String),

@@ -10,7 +10,6 @@ mod control;
 mod event;
 mod gpus;
 mod job_control;
-pub mod mutants;
 mod orders;
 mod output;
 mod packs;
@@ -29,6 +28,7 @@ mod workers;
 
 use std::collections::{BTreeSet, HashMap};
 
+pub use domain::mutants;
 use terms::{AttemptKey, SweepId, WorkerName};
 
 use self::{

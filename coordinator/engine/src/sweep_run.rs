@@ -20,7 +20,7 @@ use domain::{
     record::{BestJobs, History},
 };
 use terms::{
-    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, SweepId, SweepState,
+    AttemptKey, DatasetSummary, JobKey, JobState, MetricSchema, MetricUse, ParameterUse, SweepId, SweepState,
     manifest::Described,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct SweepRun {
     metrics: MetricSchema,
     /// Values that were dropped.
     left_out: LeftOutMetrics,
+    /// Which parameters its programs have read, as far as they said it.
+    parameters: ParameterUse,
     /// The smallest job number that never had an attempt.
     next_unstarted: u64,
     /// Larger numbers that had one: packs start jobs out of order.
@@ -79,6 +81,7 @@ impl SweepRun {
             dataset: None,
             metrics: MetricSchema::default(),
             left_out: LeftOutMetrics::default(),
+            parameters: ParameterUse::default(),
             next_unstarted: 1,
             out_of_order: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -138,6 +141,11 @@ impl SweepRun {
     /// Values that were dropped.
     pub(super) fn left_out(&self) -> &LeftOutMetrics {
         &self.left_out
+    }
+
+    /// Which parameters its programs have read, as far as they said it.
+    pub(super) fn parameters(&self) -> &ParameterUse {
+        &self.parameters
     }
 
     /// Identifies the ends of its jobs as they are now.

@@ -33,6 +33,8 @@ pub struct SweepView {
     pub metrics: MetricSchema,
     /// Values that were dropped.
     pub left_out: LeftOutMetrics,
+    /// Parameters that no job has read, where the programs say it.
+    pub unread_parameters: Vec<String>,
 }
 
 impl SweepView {
@@ -206,6 +208,7 @@ impl SweepRun {
             weights_awaited: self.weights().awaited(),
             metrics: self.metrics().clone(),
             left_out: self.left_out().clone(),
+            unread_parameters: self.parameters().unread.iter().cloned().collect(),
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Sweep {
     pub metrics_left_out: u64,
     /// Why they were dropped, for people.
     pub metrics_left_out_reason: String,
+    /// Parameters that no job has read, where its program says it.
+    pub unread_parameters: Vec<String>,
     /// What a built-in model says about itself.
     pub manifest: Option<Arc<Manifest>>,
     /// The sweep file as understood.

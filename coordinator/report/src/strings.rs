@@ -62,6 +62,7 @@ pub(super) struct Strings {
     pub(super) no_results: &'static str,
     pub(super) best_rows_only: &'static str,
     pub(super) metrics_left_out: &'static str,
+    pub(super) unread_parameters: &'static str,
     pub(super) pack_size: &'static str,
     pub(super) packs: &'static str,
     pub(super) other_files: &'static str,

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use tempfile::NamedTempFile;
 use terminal::text::{self, csv_cell};
-use terms::{MetricSchema, ParameterValue};
+use terms::{MetricSchema, ParameterValue, shortest};
 
 use super::{
     columns::Columns,
@@ -82,7 +82,7 @@ impl Tables {
             let mut record =
                 vec![row.number.to_string(), epoch.attempt.to_string(), epoch.number.to_string()];
             record.extend(first);
-            record.push(epoch.seconds.to_string());
+            record.push(shortest(epoch.seconds));
             record.extend(others);
             self.epochs.write_record(record)?;
         }
@@ -158,7 +158,7 @@ impl IntoSplit for Vec<String> {
 
 /// A number in full; empty where there is none.
 fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
+    value.map_or_else(String::new, shortest)
 }
 
 /// A parameter's value: a text is made safe, a number is written in full.

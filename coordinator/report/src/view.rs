@@ -1,11 +1,11 @@
-//! What JSON looks like: one shape of each thing, for every command and file that prints one. An absent value is null; a time is given
-//! twice, for people in ISO 8601 (UTC) and as milliseconds since 1970.
+//! What JSON looks like: one shape of each thing, for every command and file that prints one. An absent value is null. A time
+//! is a text of RFC 3339 with milliseconds, in UTC.
 //!
 //! The shapes live in this crate because it knows neither a wire format nor the domain, and because its columns name a job's keys.
 
 mod own;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -25,8 +25,6 @@ pub struct Sweep {
     pub state: &'static str,
     /// How many jobs it has.
     pub jobs: u64,
-    /// The same, as reports of before name it.
-    pub job_count: u64,
     /// Its jobs by state.
     #[serde(flatten)]
     pub counts: model::JobCounts,
@@ -38,8 +36,6 @@ pub struct Sweep {
     pub best_parameters: Option<Value>,
     /// What ranks jobs.
     pub metric: Metric,
-    /// The same as `metric.use`.
-    pub metric_use: &'static str,
     /// The parameters that differ between jobs, in the order of the space.
     pub varying: Vec<String>,
     /// Which weights are kept or on their way, for people.
@@ -48,12 +44,10 @@ pub struct Sweep {
     pub best_weights: Option<model::Weights>,
     /// When it was submitted.
     pub created: Option<String>,
-    /// The same, in milliseconds since 1970.
-    pub created_unix_ms: u64,
     /// When it ended.
     pub ended: Option<String>,
-    /// The same, in milliseconds since 1970.
-    pub ended_unix_ms: Option<u64>,
+    /// Parameters that no job has read, where its program says it.
+    pub unread_parameters: Vec<String>,
     /// What lists leave out.
     #[serde(flatten)]
     pub details: Option<SweepDetails>,
@@ -236,24 +230,30 @@ pub fn parameters(parameters: &ParameterMap) -> Value {
     Value::Object(parameters.0.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Map<_, _>>())
 }
 
-/// A moment in ISO 8601, in UTC; none for 0.
+/// A moment as programs read it; none for 0.
 pub fn time(unix_ms: u64) -> Option<String> {
+    moment(unix_ms).map(|moment| humantime::format_rfc3339_millis(moment).to_string())
+}
+
+/// A moment for people, to the second; none for 0.
+pub fn time_for_people(unix_ms: u64) -> Option<String> {
+    moment(unix_ms).map(|moment| humantime::format_rfc3339_seconds(moment).to_string())
+}
+
+fn moment(unix_ms: u64) -> Option<SystemTime> {
     // Beyond the year 9999 humantime panics; no clock is that wrong without being wrong otherwise.
     const LAST_MS: u64 = 253_402_300_799_000;
-    let moment = UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS));
-    (unix_ms > 0).then(|| humantime::format_rfc3339_seconds(moment).to_string())
+    (unix_ms > 0).then(|| UNIX_EPOCH + Duration::from_millis(unix_ms.min(LAST_MS)))
 }
 
 impl Sweep {
     /// A sweep as lists show it.
     pub fn listed(sweep: &model::Sweep) -> Self {
-        let used = sweep.objective.used.as_str();
         Self {
             id: sweep.id,
             name: sweep.name.clone(),
             state: sweep.state.map_or("unknown", SweepState::as_str),
             jobs: sweep.job_count,
-            job_count: sweep.job_count,
             counts: sweep.counts,
             best: Number(sweep.best.as_ref().map(|best| best.value)),
             best_job: sweep.best.as_ref().map(|best| best.job),
@@ -265,16 +265,14 @@ impl Sweep {
             metric: Metric {
                 name: sweep.objective.name.to_string(),
                 maximize: sweep.objective.goal == Goal::Maximize,
-                used,
+                used: sweep.objective.used.as_str(),
             },
-            metric_use: used,
             varying: sweep.varying.clone(),
             weights: weights(sweep),
             best_weights: sweep.best_weights.clone(),
             created: time(sweep.created_unix_ms),
-            created_unix_ms: sweep.created_unix_ms,
             ended: time(sweep.ended_unix_ms),
-            ended_unix_ms: Some(sweep.ended_unix_ms).filter(|ended| *ended > 0),
+            unread_parameters: sweep.unread_parameters.clone(),
             details: None,
         }
     }

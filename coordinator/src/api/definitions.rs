@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    definition::{DefinitionError, SweepDefinition},
+    definition::{DefinitionError, FILES_CHANGED, SweepDefinition},
     specification::{Change, Models, Specification, SpecificationError, SpecificationSource},
 };
 use engine::{
@@ -252,12 +252,19 @@ impl Api {
         let extension = self.read(move || Specification::parse_with_grid(&source)).await?;
         refuse_unsent(&extension.0)?;
         let notes = extension.0.notes.clone();
+        let files = (base.specification.snapshot(), extension.0.snapshot());
         // Looking for what is new takes a second for a million points.
         let extended = self
             .redefine(issuer, sweep, move |before| {
                 before.extended_with(extension.0.clone(), extension.1.clone())
             })
-            .await?;
+            .await;
+        let extended = match extended {
+            Err(ApiError::Invalid(reason)) if reason == FILES_CHANGED => {
+                return Err(ApiError::Invalid(format!("{reason}{}", self.changed_files(files).await)));
+            }
+            extended => extended?,
+        };
         let Answer { content: Changed { sweep, added_jobs, changes }, _place } = extended;
         Ok(Answer { content: Submitted { sweep, created: false, added_jobs, changes, notes }, _place })
     }

@@ -1,6 +1,8 @@
 //! The files of programs, on their way in from users and out to workers. Where they lie, `artifacts` knows.
 
-use terms::snapshot::{ContentHash, SNAPSHOT_PIECES_MAX, SnapshotId, SnapshotManifest};
+use std::collections::BTreeMap;
+
+use terms::snapshot::{ContentHash, SNAPSHOT_PIECES_MAX, SnapshotFile, SnapshotId, SnapshotManifest};
 
 use super::{Api, ApiError};
 use crate::artifacts::{ArtifactError, Artifacts, Held, Piece, Taken};
@@ -46,6 +48,15 @@ impl Api {
     pub async fn snapshot(&self, id: SnapshotId) -> Result<SnapshotManifest, ApiError> {
         let artifacts = self.place_for_files()?;
         artifacts.snapshot(id).await.map_err(|error| not_done(artifacts, &error))
+    }
+
+    /// Which files two snapshots do not have in common, in brackets; empty where that cannot be told.
+    pub(super) async fn changed_files(&self, both: (Option<SnapshotId>, Option<SnapshotId>)) -> String {
+        let (Some(before), Some(after)) = both else { return String::new() };
+        match (self.snapshot(before).await, self.snapshot(after).await) {
+            (Ok(before), Ok(after)) => named(&differences(before.files(), after.files())),
+            _ => String::new(),
+        }
     }
 
     /// Pieces of contents, from where each is wanted, as many as go together.
@@ -110,5 +121,55 @@ fn not_done(artifacts: &Artifacts, error: &ArtifactError) -> ApiError {
             artifacts.failed(error);
             ApiError::Unavailable(text)
         }
+    }
+}
+
+/// Most files that a refusal names.
+const NAMED_MAX: usize = 5;
+
+/// The paths whose files are new, gone or others, in their order, with what happened to them.
+fn differences(before: &[SnapshotFile], after: &[SnapshotFile]) -> Vec<String> {
+    let of = |files: &[SnapshotFile]| -> BTreeMap<String, (ContentHash, bool)> {
+        files.iter().map(|file| (file.path.clone(), (file.blake3, file.executable))).collect()
+    };
+    let (before, after) = (of(before), of(after));
+    let changed = after.iter().filter_map(|(path, file)| match before.get(path) {
+        None => Some(format!("{path} is new")),
+        Some(known) => (known != file).then(|| format!("{path} is another")),
+    });
+    let gone = before.keys().filter(|path| !after.contains_key(*path)).map(|path| format!("{path} is gone"));
+    changed.chain(gone).collect()
+}
+
+/// The first of them in brackets, and how many more there are.
+fn named(differences: &[String]) -> String {
+    let more = differences.len().saturating_sub(NAMED_MAX);
+    let shown = differences[..differences.len() - more].join(", ");
+    match (differences.len(), more) {
+        (0, _) => String::new(),
+        (_, 0) => format!(" ({shown})"),
+        _ => format!(" ({shown}, and {more} more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, content: &str) -> SnapshotFile {
+        let (bytes, blake3) = (content.len() as u64, ContentHash::of(content.as_bytes()));
+        SnapshotFile { path: path.to_owned(), executable: false, bytes, blake3 }
+    }
+
+    #[test]
+    fn a_few_of_the_files_that_differ_are_named() {
+        let before = [file("lib/a.py", "1"), file("old.py", "1"), file("train.py", "1")];
+        let after = [file("lib/a.py", "1"), file("new.py", "1"), file("train.py", "2")];
+        let found = named(&differences(&before, &after));
+        assert_eq!(found, " (new.py is new, train.py is another, old.py is gone)");
+        assert_eq!(named(&differences(&before, &before)), "");
+        let many: Vec<SnapshotFile> = (0..9).map(|number| file(&format!("{number}"), "")).collect();
+        let found = named(&differences(&many, &[]));
+        assert!(found.ends_with("4 is gone, and 4 more)"), "{found}");
     }
 }

@@ -7,6 +7,7 @@
 //! | `sweeps.request_id` | `Submission.request_id` | [`plain`] |
 //! | `sweeps.specification` | the sweep file, written again | the YAML writer, which escapes them; [`lines`] |
 //! | `sweeps.dataset` | `AttemptStarted.dataset` | JSON, which escapes them |
+//! | `sweeps.parameters` | `AttemptEnded.parameters` | [`plain`], and only names of the sweep's parameters |
 //! | `sweeps.metric` | the sweep file | its reader: the name of a metric |
 //! | `metrics.name` | `EpochRecord.metrics` | `MetricSchema::add`: no control characters |
 //! | `sweeps.goal`, `.state`, `jobs.state`, `attempts.state` | names of our own | |

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use proto::v1;
+use report::view;
 
 use super::failure::Failure;
 
@@ -13,13 +14,19 @@ pub(super) struct Identity {
     id: u64,
     name: String,
     /// None if an earlier version wrote it.
+    created: Option<String>,
+    /// What earlier versions wrote in place of `created`.
     created_unix_ms: Option<u64>,
 }
 
 impl Identity {
     /// Refuses `folder`, which holds `what` of this sweep, unless that is `sweep`.
     pub(super) fn refuse_other(&self, sweep: &v1::Sweep, folder: &Path, what: &str) -> Result<(), Failure> {
-        let is_same_time = self.created_unix_ms.is_none_or(|created| created == sweep.created_unix_ms);
+        let is_same_time = match (self.created_unix_ms, &self.created) {
+            (Some(created), _) => created == sweep.created_unix_ms,
+            (None, Some(created)) => view::time(sweep.created_unix_ms).as_ref() == Some(created),
+            (None, None) => true,
+        };
         if self.id == sweep.sweep_id && is_same_time {
             return Ok(());
         }

@@ -5,13 +5,15 @@ use terminal::output;
 use terms::{JobState, VariantArray};
 
 use super::{
+    artifact,
     client::Target,
     failure::Failure,
     ids::{TargetId, job_id, sweep_id},
     output::{Cell, Format, Printer, count, print, print_json, print_one},
     report::rows,
     tables::{
-        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, shown_parameters, sweep_row,
+        ATTEMPT_COLUMNS, JobTable, attempt_row, epoch_table, names, say_left_out, say_unread,
+        shown_parameters, sweep_row,
     },
     views,
 };
@@ -114,6 +116,7 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         "weights",
         "dataset",
         "images",
+        "unread_parameters",
         "waiting",
         "specification",
     ]));
@@ -132,11 +135,17 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
         0 => Cell::Empty,
         images => Cell::Integer(images),
     });
+    row.push(match sweep.unread_parameters.join(", ") {
+        names if names.is_empty() => Cell::Empty,
+        names => Cell::Text(names),
+    });
     row.push(sweep.waiting.map_or(Cell::Empty, |waiting| Cell::Text(waiting.text)));
     if format == Format::Table {
         columns.pop();
         print_one(format, columns, row)?;
-        print(&format!("\n{}", sweep.specification))
+        print(&format!("\n{}", sweep.specification))?;
+        say_unread(&sweep.unread_parameters);
+        Ok(())
     } else {
         row.push(Cell::Text(sweep.specification));
         print_one(format, columns, row)
@@ -144,7 +153,8 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
 }
 
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
-    let request = v1::GetJobRequest { sweep_id, job };
+    let (which, request) =
+        (TargetId { sweep: sweep_id, job: Some(job) }, v1::GetJobRequest { sweep_id, job });
     let detail = target.call(async |client| client.get_job(request).await).await?;
     // Its metrics are in the order of the sweep.
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
@@ -170,6 +180,17 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
         let mut printer = Printer::new(format, columns);
         printer.page(&rows)?;
         printer.finish()?;
+    }
+    // Those of a program; a model leaves weights.
+    if job.weights == "kept"
+        && let Some((_, index)) = artifact::index(which, target).await?
+    {
+        print("\n")?;
+        artifact::files::print_table(&index, format)?;
+        let left_out = artifact::files::left_out(&index);
+        if !left_out.is_empty() {
+            print(&format!("left out: {left_out}\n"))?;
+        }
     }
     Ok(())
 }

@@ -74,6 +74,7 @@ enum Command {
     /// List the workers
     Workers,
     /// Follow a sweep until its end
+    #[command(alias = "top")]
     Watch(control::SweepArgument),
     /// Wait for the end of a sweep or a job; exit 0 only if it ended well
     Wait(control::WaitArguments),
@@ -195,5 +196,51 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    /// The words after `sweep ` in backticks, and at the beginnings of lines as in blocks of commands: `ls|show` are two.
+    fn suggested(text: &str) -> Vec<String> {
+        let after = |mark: &'static str| text.split(mark).skip(1);
+        let words = after("`sweep ").chain(after("\nsweep ")).map(|rest| {
+            let end = rest.find(|sign: char| !(sign.is_ascii_lowercase() || "-|".contains(sign)));
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        });
+        let words = words.filter(|word| !word.is_empty() && !word.starts_with('-'));
+        words.flat_map(|word| word.split('|').map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    fn texts(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                texts(&path, found);
+            } else if path
+                .extension()
+                .is_some_and(|ending| ["rs", "md", "py"].iter().any(|known| ending == *known))
+            {
+                found.push((path.clone(), std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_that_a_message_or_a_page_names_exists() {
+        use clap::CommandFactory;
+        let command = Arguments::command();
+        let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found =
+            vec![(root.join("README.md"), std::fs::read_to_string(root.join("README.md")).unwrap())];
+        for folder in ["coordinator", "worker", "proto", "deploy"] {
+            texts(&root.join(folder), &mut found);
+        }
+        let mut count = 0;
+        for (path, text) in found {
+            for word in suggested(&text) {
+                count += 1;
+                assert!(known.contains(&word.as_str()), "{} names `sweep {word}`", path.display());
+            }
+        }
+        assert!(count > 50, "only {count} were found");
     }
 }

@@ -5,7 +5,7 @@ use report::{measured, view};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use terminal::{output, text};
-use terms::ParameterValue;
+use terms::{ParameterValue, shortest};
 
 use super::{failure::Failure, settings::Settings};
 pub(super) use terminal::count;
@@ -83,7 +83,7 @@ impl Cell {
             }
             Self::Integer(value) => value.to_string(),
             Self::Number(value, decimals) => measured(*value, *decimals),
-            Self::Time(unix_ms) => view::time(*unix_ms).unwrap_or_default(),
+            Self::Time(unix_ms) => view::time_for_people(*unix_ms).unwrap_or_default(),
         }
     }
 
@@ -91,7 +91,8 @@ impl Cell {
     fn exact(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Number(value, _) => value.to_string(),
+            Self::Number(value, _) => shortest(*value),
+            Self::Time(unix_ms) => view::time(*unix_ms).unwrap_or_default(),
             other => other.display(),
         }
     }

@@ -115,6 +115,8 @@ pub(super) struct JobTable {
     /// The objective first.
     metrics: Vec<String>,
     columns: Columns,
+    /// Programs rarely leave weights.
+    has_weights: bool,
 }
 
 impl JobTable {
@@ -125,7 +127,10 @@ impl JobTable {
         let columns = Columns::new(parameters, &schema, &objective);
         let others = schema.names().iter().filter(|name| **name != objective);
         let metrics = std::iter::once(&objective).chain(others).map(ToString::to_string).collect();
-        Self { parameters: parameters.to_vec(), metrics, columns }
+        let has_any = sweep.best_weights.is_some() || sweep.weights_awaited > 0;
+        // Only models have manifests.
+        let has_weights = !sweep.manifest.is_empty() || has_any;
+        Self { parameters: parameters.to_vec(), metrics, columns, has_weights }
     }
 
     /// As [`Self::new`], with as many columns as people can read; also how many were left out.
@@ -147,7 +152,9 @@ impl JobTable {
         columns.extend(parameters.iter().cloned());
         columns.extend(names(&["state", "attempts", "worker", "epochs_done", "train_seconds"]));
         columns.extend(metrics.iter().map(|(_, name)| name.clone()));
-        columns.extend(names(&["best_epoch", best, "weights", "reason"]));
+        columns.extend(names(&["best_epoch", best]));
+        columns.extend(self.has_weights.then(|| "weights".to_owned()));
+        columns.push("reason".to_owned());
         columns
     }
 
@@ -170,9 +177,9 @@ impl JobTable {
         row.extend([
             job.best_epoch.map_or(Cell::Empty, |epoch| Cell::Integer(epoch.into())),
             Cell::number(rows::best_objective_of(job, &self.metrics[0]), 4),
-            Cell::Text(job.weights.clone()),
-            Cell::Text(job.reason.clone()),
         ]);
+        row.extend(self.has_weights.then(|| Cell::Text(job.weights.clone())));
+        row.push(Cell::Text(job.reason.clone()));
         row
     }
 }
@@ -195,5 +202,15 @@ pub(super) fn shown_parameters(point: &v1::JobPoint, varying: &[String]) -> Vec<
 pub(super) fn say_left_out(columns: usize) {
     if columns > 0 {
         output::say(&format!("… and {}; -o csv and -o json have all", count(columns as u64, "more column")));
+    }
+}
+
+/// Warns of parameters that no job has read.
+pub(super) fn say_unread(names: &[String]) {
+    if !names.is_empty() {
+        output::say(&format!(
+            "warning: the script never read: {}; see that its name is the same in the sweep file and in the script",
+            names.join(", ")
+        ));
     }
 }

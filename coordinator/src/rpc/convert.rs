@@ -13,8 +13,8 @@ use domain::record::WeightsFile;
 use engine::{AttemptEvent, Event, Heartbeat, HeldAttempt, Hello, SessionId, SlotDescription};
 use proto::v1;
 use terms::{
-    EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX,
-    manifest::{Described, builtins_described},
+    EndDetails, EpochReport, LOG_LINES_MAX, Outcome, ParameterUse, Progress, TEXT_CHARACTERS_MAX,
+    manifest::{Described, PARAMETERS_MAX, builtins_described},
 };
 use tonic::Status;
 
@@ -210,17 +210,31 @@ fn attempt_event(wire: Option<v1::event::Event>) -> AttemptEvent {
             Err(reason) => AttemptEvent::Unusable(reason),
         },
         Some(Event::Epoch(record)) => epoch(record),
-        Some(Event::Ended(ended)) => AttemptEvent::Ended {
-            // One that a later version knows: only that it did not succeed is known.
-            outcome: Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed),
-            reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
-            log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
-            weights: ended.weights.map(weights_left),
-        },
+        Some(Event::Ended(ended)) => {
+            let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
+            let again = ended.again().into();
+            let details = EndDetails { again, parameters: ended.parameters.map(parameter_use) };
+            AttemptEvent::Ended {
+                // One that a later version knows: no more than that it did not succeed can be told.
+                outcome,
+                reason: for_people(ended.reason, TEXT_CHARACTERS_MAX),
+                log_tail: ended.log_tail.into_iter().rev().take(LOG_LINES_MAX).map(cut).rev().collect(),
+                weights: ended.weights.map(weights_left),
+                details,
+            }
+        }
         None => {
             AttemptEvent::Unusable("the worker sent an event that this coordinator does not know".to_owned())
         }
     }
+}
+
+/// Which parameters a program has read: those whose names may be names of parameters.
+fn parameter_use(used: v1::ParameterUse) -> ParameterUse {
+    let names = |names: Vec<String>| {
+        names.into_iter().take(PARAMETERS_MAX).filter(|name| plain("parameter", name).is_ok()).collect()
+    };
+    ParameterUse { read: names(used.read), unread: names(used.unread) }
 }
 
 /// What a worker says of the weights of an attempt that is done.

@@ -94,7 +94,13 @@ fn message() -> impl Strategy<Value = v1::WorkerMessage> {
         },
     );
     let ended = (any::<i32>(), text(), text()).prop_map(|(outcome, reason, line)| {
-        Wire::Ended(v1::AttemptEnded { outcome: outcome % 10, reason, log_tail: vec![line], weights: None })
+        Wire::Ended(v1::AttemptEnded {
+            outcome: outcome % 10,
+            reason,
+            log_tail: vec![line],
+            weights: None,
+            ..v1::AttemptEnded::default()
+        })
     });
     let event = (number(), attempt(), prop::option::of(prop_oneof![started, epoch, ended]))
         .prop_map(|(sequence, attempt, event)| Message::Event(v1::Event { sequence, attempt, event }));

@@ -68,7 +68,13 @@ fn what_waits_for_the_engine_is_weighed_with_its_metrics() {
 #[test]
 fn of_a_log_the_last_lines_are_kept_and_each_is_cut() {
     let log_tail = (0..500).map(|line| format!("{line} {}", "ü".repeat(5_000))).collect();
-    let ended = v1::AttemptEnded { outcome: 3, reason: "x".repeat(1 << 20), log_tail, weights: None };
+    let ended = v1::AttemptEnded {
+        outcome: 3,
+        reason: "x".repeat(1 << 20),
+        log_tail,
+        weights: None,
+        ..v1::AttemptEnded::default()
+    };
     let AttemptEvent::Ended { reason, log_tail, .. } = heard(Some(Wire::Ended(ended))) else { panic!() };
     assert_eq!((reason.len(), log_tail.len()), (1_000, 50));
     assert!(log_tail[0].starts_with("450 ") && log_tail[49].starts_with("499 "));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use terms::{DatasetSummary, JobState, MetricRow, SweepId, WorkerName};
+use terms::{DatasetSummary, JobState, MetricRow, ParameterUse, SweepId, WorkerName};
 
 use super::StoreError;
 
@@ -119,6 +119,18 @@ pub(super) fn lines(json: &str) -> Result<Vec<String>, StoreError> {
 pub(super) fn dataset_json(dataset: &DatasetSummary) -> Result<String, StoreError> {
     serde_json::to_string(dataset)
         .map_err(|error| StoreError::Corrupt(format!("a data set cannot be written: {error}")))
+}
+
+/// Encodes the column `parameters` of a sweep.
+pub(super) fn parameters_json(parameters: &ParameterUse) -> Result<String, StoreError> {
+    serde_json::to_string(parameters)
+        .map_err(|error| StoreError::Corrupt(format!("the use of parameters cannot be written: {error}")))
+}
+
+/// Decodes the column `parameters` of a sweep.
+pub(super) fn parameters(sweep: SweepId, json: &str) -> Result<ParameterUse, StoreError> {
+    serde_json::from_str(json)
+        .map_err(|error| StoreError::Corrupt(format!("the use of the parameters of sweep {sweep}: {error}")))
 }
 
 /// Decodes the column `dataset` of a sweep.

@@ -14,7 +14,7 @@ use terms::{Epoch, Goal, JobState, MetricRow, MetricSchema, MetricUse, Objective
 pub(super) use self::shown::{artifacts, attempts, epochs, jobs, jobs_in_state};
 use super::{
     ArtifactRow, StoreError,
-    cells::{Cells, dataset, job_state, metric_row, names, natural, number, text, worker},
+    cells::{Cells, dataset, job_state, metric_row, names, natural, number, parameters, text, worker},
     tables::{self, TableRow},
 };
 
@@ -105,6 +105,7 @@ async fn sweep<Q: Queries>(connection: &mut Q, row: tables::Sweep) -> Result<Sto
         specification: row.specification.into_owned(),
         manifest: row.manifest.0.map(tables::Text::into_owned),
         metrics: metric_names(connection, key).await?,
+        parameters: row.parameters.0.map(|json| parameters(id, &json)).transpose()?.unwrap_or_default(),
         state,
         created_unix_ms,
         ended_unix_ms,

@@ -15,8 +15,8 @@ use terms::{AttemptKey, JobKey, JobState, SweepId};
 
 use super::{
     StoreError,
-    cells::{dataset_json, integer, lines_json, names_json},
-    tables::{self, Row, Table, TableRow, text},
+    cells::{dataset_json, integer, lines_json, names_json, parameters_json},
+    tables::{self, Added, Row, Table, TableRow, text},
 };
 
 /// Cached rows, which further records are likely to change.
@@ -92,7 +92,8 @@ impl Rows {
             }
             Record::SweepExtended { sweep, .. }
             | Record::SweepChanged { sweep, .. }
-            | Record::DatasetFound { sweep, .. } => {
+            | Record::DatasetFound { sweep, .. }
+            | Record::ParametersRead { sweep, .. } => {
                 if let Some(row) = self.sweeps.get_mut(sweep).map(Arc::make_mut) {
                     change_sweep(row, record)?;
                     changes.sweeps.insert(*sweep);
@@ -221,6 +222,9 @@ fn change_sweep(row: &mut tables::Sweep, record: &Record) -> Result<(), StoreErr
             row.ended_unix_ms = ended_unix_ms.map(integer).transpose()?;
         }
         Record::DatasetFound { dataset, .. } => row.dataset = Some(text(&dataset_json(dataset)?)?),
+        Record::ParametersRead { parameters, .. } => {
+            row.parameters = Added(Some(text(&parameters_json(parameters)?)?));
+        }
         _ => {}
     }
     Ok(())

@@ -232,6 +232,7 @@ table! {
         created_unix_ms: i64,
         ended_unix_ms: Option<i64>,
         manifest: Added<Text>,
+        parameters: Added<Text>,
     }
 }
 

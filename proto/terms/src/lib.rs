@@ -6,9 +6,12 @@ mod address;
 mod bounds;
 pub mod command;
 mod dataset;
+mod end;
 mod ids;
 pub mod manifest;
 pub mod metrics;
+mod number;
+pub mod outputs;
 mod parameter;
 mod progress;
 pub mod snapshot;
@@ -19,12 +22,14 @@ pub use bounds::{
     EPOCH_SECONDS_MAX, EPOCHS_MAX, LOG_LINES_MAX, TEXT_CHARACTERS_MAX, WORKER_MESSAGE_BYTES_MAX, cut,
 };
 pub use dataset::{DatasetSummary, LeftOut, notes_on_classes, set_of_pictures};
+pub use end::{Again, EndDetails, ParameterUse};
 pub use ids::{AttemptKey, JobKey, SweepId, WorkerName, WorkerNameError};
 pub use metrics::{
     Epoch, EpochReport, Goal, METRIC_NAME_CHARACTERS_MAX, METRICS_MAX, METRICS_REPORTED_MAX, MISSING,
     MetricName, MetricNameError, MetricRow, MetricRowError, MetricSchema, MetricUse, Objective,
     ReportedMetrics, RowBytes,
 };
+pub use number::shortest;
 pub use parameter::{ParameterMap, ParameterValue};
 pub use progress::Progress;
 pub use state::{AttemptState, JobState, Outcome, SweepState};

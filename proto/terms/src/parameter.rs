@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shortest;
+
 /// The value of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -49,13 +51,13 @@ fn looks_like_another(text: &str) -> bool {
 }
 
 impl fmt::Display for ParameterValue {
-    /// As people write it: `32`, `0.00005`, `relu`, `true`, `null`.
+    /// As people write it: `32`, `0.00005`, `3e-9`, `relu`, `true`, `null`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
             Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
+            Self::Float(value) => f.write_str(&shortest(*value)),
             Self::Text(value) => value.fmt(f),
         }
     }

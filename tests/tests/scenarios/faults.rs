@@ -271,7 +271,7 @@ fn a_worker_whose_trainer_does_not_work_here_takes_no_jobs() {
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{said}");
         assert!(
-            said.contains("the trainer cannot work here, of slot 0: ") && said.contains(reason),
+            said.contains("the trainer of slot 0 cannot be used here: ") && said.contains(reason),
             "{said}"
         );
     }

@@ -221,7 +221,8 @@ fn a_worker_that_cannot_start_ends_the_run_with_one_error() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(
-        told.contains("error: --trainer: the trainer cannot work here, ") && told.contains("no licence"),
+        told.contains("error: --trainer: the trainer of slot 0 cannot be used here: ")
+            && told.contains("no licence"),
         "{told}"
     );
 }

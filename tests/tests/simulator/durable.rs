@@ -338,6 +338,7 @@ impl Durable {
             specification: sweep.specification.clone(),
             manifest: None,
             metrics: sweep.metrics.clone(),
+            parameters: Default::default(),
             state: sweep.state,
             created_unix_ms: sweep.created_unix_ms,
             ended_unix_ms: sweep.ended_unix_ms,

@@ -27,6 +27,8 @@ pub(super) struct Node {
     /// How often the process was started.
     pub(super) life: u32,
     pub(super) link: Option<usize>,
+    /// The coordinator that it tries next.
+    pub(super) tries: usize,
     pub(super) spool: Spool,
     pub(super) trainers: Vec<Trainer>,
     /// Frozen until then.
@@ -124,6 +126,7 @@ impl Node {
             session: None,
             life: 0,
             link: None,
+            tries: 0,
             spool: Spool::default(),
             trainers: (0..slots).map(|_| Trainer::default()).collect(),
             frozen_until: 0,
@@ -225,7 +228,7 @@ impl Trainer {
             }
             Step::End(attempt, outcome) if member(attempt).is_some() => {
                 self.members.retain(|member| member.attempt != attempt);
-                let end = FromTrainer::Ended { id: attempt.to_string(), outcome, reason: String::new() };
+                let end = FromTrainer::ended(attempt.to_string(), outcome, "");
                 (vec![said(end)], Vec::new())
             }
             Step::Start(attempt) | Step::Epoch(attempt, _) => {

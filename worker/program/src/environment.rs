@@ -129,7 +129,7 @@ pub(crate) fn environment(
 }
 
 /// Sweep, job and attempt of a name such as `3/14#2`.
-fn names(id: &str) -> (&str, &str, &str) {
+pub(crate) fn names(id: &str) -> (&str, &str, &str) {
     let (job, attempt) = id.rsplit_once('#').unwrap_or((id, "1"));
     let (sweep, number) = job.split_once('/').unwrap_or(("", job));
     (sweep, number, attempt)

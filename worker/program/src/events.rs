@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use terms::ParameterUse;
 use trainer_protocol::ToTrainer;
 
 use crate::metrics::Report;
@@ -41,6 +42,8 @@ pub(crate) enum JobEvent {
     },
     /// Its program wrote a checkpoint, into the folder of this name.
     Committed(String, SyncSender<Answer>),
+    /// Its program ends and has read these parameters.
+    Read(ParameterUse, SyncSender<Answer>),
     /// Its program asks whether to stop.
     Asked(SyncSender<Answer>),
     /// Its program has ended, and was not waited for.

@@ -21,6 +21,7 @@ use std::{
 };
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use terms::ParameterUse;
 use trainer_protocol::{ToTrainer, TrainerOutcome};
 
 pub(crate) use self::verdict::End;
@@ -33,6 +34,7 @@ use crate::{
         channel::Channel,
         tally::{EpochRecord, Tallied, Tally},
     },
+    outputs::hand_over,
     processes::{cpu_time, end_descendants},
     protocol::Output,
     scratch::Scratch,
@@ -83,6 +85,8 @@ enum Why {
 pub(crate) struct Run<'a, W> {
     pub(crate) id: &'a str,
     pub(crate) number: u64,
+    /// What its program was given.
+    pub(crate) parameters: &'a serde_json::Map<String, serde_json::Value>,
     pub(crate) events: &'a Receiver<Event>,
     pub(crate) output: &'a Output<W>,
     /// Jobs that were told to stop.
@@ -117,6 +121,8 @@ pub(crate) struct State {
     /// Whether what came after this attempt's last checkpoint is still to be kept with it.
     awaits_tail: bool,
     has_repeated: bool,
+    /// Which parameters were read, as far as the program said it.
+    parameters: Option<ParameterUse>,
     work: Duration,
     look_at: Instant,
 }
@@ -132,6 +138,7 @@ impl State {
             unreported,
             awaits_tail: false,
             has_repeated: false,
+            parameters: None,
             work: Duration::ZERO,
             look_at: now + LIFE_INTERVAL,
         }
@@ -207,6 +214,11 @@ impl<W: Write> Run<'_, W> {
             }
             JobEvent::Committed(name, answer) => {
                 self.commit(name);
+                Some(answer)
+            }
+            JobEvent::Read(used, answer) => {
+                let known = |name: &str| self.parameters.contains_key(name);
+                self.state.parameters.get_or_insert_default().take(&used, known);
                 Some(answer)
             }
             JobEvent::Asked(answer) => Some(answer),
@@ -328,7 +340,7 @@ impl<W: Write> Run<'_, W> {
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End, has_ended_well: bool) -> Result<(), Gone> {
         if end.outcome == TrainerOutcome::Done
-            && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
+            && let Err(error) = hand_over(&self.scratch.output(), self.weights.as_deref())
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }

@@ -4,6 +4,7 @@
 //! - `macros`: the command, with the job's parameters; `environment`, `scratch`: what a program finds.
 //! - `start`, `processes`, `log`: the process, what it prints, and its end with all that it started.
 //! - `metrics`: a channel, a regular expression or a CSV file, and the epochs that come of them.
+//! - `outputs`: the files that it leaves.
 //! - `checkpoint`: a folder that survives attempts and machines.
 //! - `job`: what happens to one job; `session`: the conversation with the agent.
 //!
@@ -15,7 +16,7 @@
 //! | `SWEEP_REPORT` | path of a UNIX socket for metrics; `metrics::channel` says what is written to it |
 //! | `SWEEP_CHECKPOINT_DIR` | a folder that the next attempt finds again |
 //! | `SWEEP_RESUME` | `1` where an earlier attempt left something there |
-//! | `SWEEP_OUTPUT_DIR` | a folder for what comes out |
+//! | `SWEEP_OUTPUT_DIR` | a folder for the files that are to be kept |
 //! | `CUDA_VISIBLE_DEVICES` | the job's GPUs, where its slot has one or the job has several |
 //! | `SWEEP_GPUS` | how many these are, where that is set |
 //! | `OMP_NUM_THREADS`, `PYTHONUNBUFFERED` | the slot's threads and `1`, unless they are set |
@@ -32,6 +33,7 @@ mod job;
 mod log;
 pub mod macros;
 mod metrics;
+mod outputs;
 pub mod plain;
 pub mod processes;
 mod protocol;
@@ -56,7 +58,7 @@ use crate::{
     processes::{adopt_orphans, end_descendants, ignore_leaving},
     protocol::{Output, read_requests},
     scratch::Scratch,
-    session::Session,
+    session::{Places, Session},
 };
 
 /// How users' programs are run.
@@ -66,6 +68,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Folder or URL for checkpoints; none keeps none.
     pub checkpoints: Option<String>,
+    /// Where a file for each job keeps what its program prints; none keeps none.
+    pub logs: Option<PathBuf>,
 }
 
 /// Runs what standard input asks for, until it ends.
@@ -85,8 +89,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         .name("requests".to_owned())
         .spawn(move || read_requests(BufReader::new(stdin()), &requests))
         .context("cannot read requests")?;
+    let places = Places { folder, logs: options.logs.clone() };
     let session =
-        Session::new(Output::new(stdout()), events, sender, shelf, folder, Slot::from_environment());
+        Session::new(Output::new(stdout()), events, sender, shelf, places, Slot::from_environment());
     let served = session.serve();
     end_descendants();
     Ok(served?)

@@ -1,5 +1,8 @@
 //! What a program prints, for people: each line goes to standard error, which is the trainer's log, and the last ones are kept for
-//! the reason of a failure. A program that floods its outputs is cut short, and how much of it is left out is said.
+//! the reason of a failure. Where the agent names a folder for it, each line goes to a file as well. A program that floods its
+//! outputs is cut short, and how much of it is left out is said.
+
+mod file;
 
 use std::{
     collections::VecDeque,
@@ -8,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::file::LogFile;
 use crate::events::Stamped;
 
 /// Longest line, in bytes, as it is matched and shown. What is longer is cut.
@@ -41,6 +45,8 @@ struct State {
     /// Lines that may be shown now.
     allowance: u32,
     filled_at: Instant,
+    /// Where all of it is kept.
+    file: Option<LogFile>,
 }
 
 /// The log of one job, shared by the threads that read its outputs.
@@ -50,13 +56,14 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(file: Option<LogFile>) -> Self {
         let state = State {
             last: VecDeque::new(),
             hidden: 0,
             left_out: 0,
             allowance: BURST,
             filled_at: Instant::now(),
+            file,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -66,8 +73,9 @@ impl Log {
     }
 
     fn push(&self, line: &str) {
-        let line: String = line.chars().take(SHOWN_CHARACTERS_MAX).collect();
         let mut state = self.state();
+        state.keep(|file| file.line(line));
+        let line: String = line.chars().take(SHOWN_CHARACTERS_MAX).collect();
         state.refill(Instant::now());
         if state.last.len() == KEPT {
             state.last.pop_front();
@@ -90,6 +98,11 @@ impl Log {
     /// The program has ended: its last lines are shown in any case.
     pub(crate) fn finish(&self) {
         let mut state = self.state();
+        if let Some(file) = state.file.take()
+            && let Err(error) = file.finish()
+        {
+            terminal::say!("the end of the log is not kept: {error}");
+        }
         let (hidden, left_out) = (std::mem::take(&mut state.hidden), std::mem::take(&mut state.left_out));
         let unseen = left_out.saturating_sub(hidden as u64);
         if unseen > 0 {
@@ -113,6 +126,15 @@ impl Log {
 }
 
 impl State {
+    /// Writes to the file. One that cannot be written is given up, and costs the job nothing.
+    fn keep(&mut self, write: impl FnOnce(&mut LogFile) -> std::io::Result<()>) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = write(file) {
+            terminal::say!("{} is not written further: {error}", file.path().display());
+            self.file = None;
+        }
+    }
+
     fn refill(&mut self, now: Instant) {
         let since = now.saturating_duration_since(self.filled_at);
         if since >= Duration::from_secs(1) {
@@ -186,13 +208,13 @@ mod tests {
         let mut heard = Vec::new();
         let long = "x".repeat(3 * LINE_BYTES_MAX);
         let text = format!("one\r\ntwo\rthree\n\n{long}\nlast \u{1b}[31m");
-        read_lines(text.as_bytes(), &Log::new(), &mut |line, _| heard.push(line.to_owned()));
+        read_lines(text.as_bytes(), &Log::new(None), &mut |line, _| heard.push(line.to_owned()));
         assert_eq!(heard, ["one", "two", "three", &long[..LINE_BYTES_MAX], "last \u{1b}[31m"]);
     }
 
     #[test]
     fn the_last_lines_are_kept_of_a_flood() {
-        let log = Log::new();
+        let log = Log::new(None);
         let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
         read_lines(text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(log.last_words(), "4997 | 4998 | 4999");
@@ -202,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_last_words_of_a_traceback_name_file_and_line() {
-        let log = Log::new();
+        let log = Log::new(None);
         let text = "Traceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    fail(p.rate)\n    ~~~~^^^^^^^^\nValueError: too big\n";
         read_lines(text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(

@@ -8,11 +8,11 @@ use std::{
 
 use trainer_protocol::{
     DatasetSummary, EpochLine, FromTrainer, LINE_BYTES_MAX, TRAINER_PROTOCOL_VERSION, ToTrainer,
-    TrainerOutcome,
 };
 
 use crate::{
     events::Event,
+    job::End,
     metrics::{Number, tally::EpochRecord},
 };
 
@@ -100,11 +100,12 @@ impl<W: Write> Output<W> {
 
     /// # Errors
     /// The agent is gone.
-    pub(crate) fn end(&self, id: &str, outcome: TrainerOutcome, reason: &str) -> io::Result<()> {
+    pub(crate) fn end(&self, id: &str, end: End) -> io::Result<()> {
+        let End { outcome, reason, details } = end;
         if !reason.is_empty() {
             terminal::say!("{outcome:?}: {reason}");
         }
         let reason = reason.chars().take(REASON_CHARACTERS_MAX).collect();
-        self.say(&FromTrainer::Ended { id: id.to_owned(), outcome, reason })
+        self.say(&FromTrainer::Ended { id: id.to_owned(), outcome, reason, details })
     }
 }

@@ -21,10 +21,10 @@ use crate::{
         keeper::{Keeper, Route},
         shelf::{Found, Shelf, empty},
     },
-    environment::{Environment, Paths, Slot, environment, interpreter},
+    environment::{Environment, Paths, Slot, environment, interpreter, names},
     events::{Event, Source},
     job::{End, Gone, Run, State, Stops},
-    log::Log,
+    log::{Log, LogFile},
     macros::{DEFAULT_COMMAND, Facts, expand, json},
     metrics::{channel::Channel, pattern::Pattern, tally::Tally},
     protocol::Output,
@@ -44,11 +44,18 @@ pub(crate) struct Session<W> {
     events: Receiver<Event>,
     sender: SyncSender<Event>,
     shelf: Option<Arc<Shelf>>,
-    /// Where temporary folders are made.
-    folder: PathBuf,
+    places: Places,
     slot: Slot,
     /// Jobs so far.
     jobs: u64,
+}
+
+/// Folders that it uses.
+pub(crate) struct Places {
+    /// Where temporary folders are made.
+    pub(crate) folder: PathBuf,
+    /// Where what programs print is kept, by job.
+    pub(crate) logs: Option<PathBuf>,
 }
 
 /// A job that cannot start.
@@ -72,10 +79,10 @@ impl<W: Write> Session<W> {
         events: Receiver<Event>,
         sender: SyncSender<Event>,
         shelf: Option<Arc<Shelf>>,
-        folder: PathBuf,
+        places: Places,
         slot: Slot,
     ) -> Self {
-        Self { output, events, sender, shelf, folder, slot, jobs: 0 }
+        Self { output, events, sender, shelf, places, slot, jobs: 0 }
     }
 
     /// Runs what is requested until the requests end.
@@ -103,12 +110,12 @@ impl<W: Write> Session<W> {
         for job in jobs {
             self.jobs += 1;
             if stopped.contains_key(&job.id) {
-                self.output.end(&job.id, TrainerOutcome::Stopped, "stopped before it began")?;
+                self.output.end(&job.id, End::new(TrainerOutcome::Stopped, "stopped before it began"))?;
                 continue;
             }
             match self.run(job, &mut stopped)? {
-                Ok(End { outcome, reason }) => self.output.end(&job.id, outcome, &reason)?,
-                Err(Refused(outcome, reason)) => self.output.end(&job.id, outcome, &reason)?,
+                Ok(end) => self.output.end(&job.id, end)?,
+                Err(Refused(outcome, reason)) => self.output.end(&job.id, End::new(outcome, reason))?,
             }
         }
         Ok(())
@@ -159,7 +166,7 @@ impl<W: Write> Session<W> {
             program.metrics.pattern.as_deref().map(Pattern::new).transpose().map_err(Refused::rejected)?;
         let parameters = json(&job.parameters, program.arguments);
         let no_folder = |error| Refused::unavailable("the job's temporary folder cannot be made", &error);
-        let scratch = Scratch::create(&self.folder, &parameters).map_err(no_folder)?;
+        let scratch = Scratch::create(&self.places.folder, &parameters).map_err(no_folder)?;
         let identity = identity(&json!({
             "parameters": job.parameters,
             "program": program.program,
@@ -204,6 +211,18 @@ impl<W: Write> Session<W> {
         Ok(None)
     }
 
+    /// Where what a job's program prints is kept, if it is.
+    fn log_file(&self, job: &TrainJob) -> Option<LogFile> {
+        let (_, number, attempt) = names(&job.id);
+        match LogFile::open(self.places.logs.as_deref()?, number, attempt) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                terminal::say!("the log of this job is not kept: {error}");
+                None
+            }
+        }
+    }
+
     fn start<'a>(
         &'a self,
         job: &'a TrainJob,
@@ -233,7 +252,7 @@ impl<W: Write> Session<W> {
         let channel = Channel::open(&scratch.report(), source.clone()).map_err(unavailable)?;
         let table = program.metrics.csv.as_ref().map(|csv| folder.join(csv));
         let table = table.map(|path| watch(path, source.clone())).transpose().map_err(unavailable)?;
-        let (log, began) = (Log::new(), Instant::now());
+        let (log, began) = (Log::new(self.log_file(job)), Instant::now());
         let pattern = prepared.pattern.clone();
         let pid = start(&command, folder, variables, &source, &log, pattern).map_err(|error| {
             Refused::rejected(format!(
@@ -245,6 +264,7 @@ impl<W: Write> Session<W> {
         Ok(Run {
             id: &job.id,
             number: self.jobs,
+            parameters: &job.parameters,
             events: &self.events,
             output: &self.output,
             stopped,

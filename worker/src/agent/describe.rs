@@ -33,7 +33,7 @@ pub fn describe(options: &StartOptions) -> anyhow::Result<ExitCode> {
         slots.shut_down().await;
         told
     });
-    let mut manifests = told.map_err(|reason| anyhow::anyhow!("the trainer cannot work here, {reason}"))?;
+    let mut manifests = told.map_err(anyhow::Error::msg)?;
     if manifests.is_empty() {
         // So trainers say it that name none.
         manifests = builtins().iter().take(1).map(Manifest::clone).collect();

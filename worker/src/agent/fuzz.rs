@@ -67,7 +67,7 @@ fn lines() -> Vec<Vec<u8>> {
                 .collect(),
             epoch_seconds: 1.0,
         }),
-        FromTrainer::Ended { id: id(), outcome: TrainerOutcome::Done, reason: String::new() },
+        FromTrainer::ended(id(), TrainerOutcome::Done, ""),
     ]
     .map(|line| serde_json::to_vec(&line).unwrap())
     .to_vec()

@@ -83,6 +83,9 @@ pub struct StartOptions {
     /// programs
     #[arg(long, env = "SWEEP_PROGRAMS_ONLY", requires = "allow_commands", value_parser = clap::builder::BoolishValueParser::new())]
     pub programs_only: bool,
+    /// Folder for what each job of a program prints, as JOB.log, where there is one sweep. Set by `sweep run`.
+    #[arg(long, hide = true, requires = "allow_commands", value_name = "DIR")]
+    pub job_logs: Option<PathBuf>,
     /// How long a trainer with a job may be silent before it counts as hung and is ended, and the job is tried again; 0
     /// for no limit
     #[arg(long, env = "SWEEP_TRAINER_SILENCE", value_name = "TIME", default_value = "10m", value_parser = time)]
@@ -236,11 +239,12 @@ impl StartOptions {
         {
             environment.push((CHECKPOINTS_VARIABLE, place.to_owned()));
         }
-        let words = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from);
+        let mut words: Vec<OsString> = [KEEPER, "--", OWN_FILE, "program"].map(OsString::from).into();
+        words.extend(self.job_logs.iter().flat_map(|folder| ["--logs".into(), folder.into()]));
         TrainerCommand {
             name: "sweep-worker program",
             program: OWN_FILE.into(),
-            arguments: words.into(),
+            arguments: words,
             environment,
             remedy: "look at the worker's log",
             role: Role::Keeper,

@@ -96,7 +96,7 @@ pub(crate) enum AgentError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// It cannot train.
-    #[error("the trainer cannot work here, {0}")]
+    #[error("{0}")]
     Trainer(String),
     /// The coordinator refuses it.
     #[error("{0}")]

@@ -91,19 +91,16 @@ impl Slots {
         let mut common: Option<Vec<Manifest>> = None;
         for (slot, prepared) in std::mem::take(&mut self.prepared).into_iter().enumerate() {
             let prepared = prepared.await.unwrap_or_else(|_| Err("its task has ended".to_owned()));
-            let trainables = prepared.map_err(|reason| format!("of slot {slot}: {reason}"))?;
+            let trainables = prepared.map_err(|reason| cannot_be_used(slot, &reason))?;
             if trainables.len() > TRAINABLES_MAX {
                 let count = trainables.len();
-                return Err(format!(
-                    "of slot {slot}: it says that it trains {count} models, more than {TRAINABLES_MAX}"
-                ));
+                let reason = format!("it says that it trains {count} models, more than {TRAINABLES_MAX}");
+                return Err(cannot_be_used(slot, &reason));
             }
             for manifest in &trainables {
                 manifest.check().map_err(|reason| {
-                    format!(
-                        "of slot {slot}: what it says of the model {} cannot be used: {reason}",
-                        manifest.name
-                    )
+                    let what = format!("what it says of the model {} is wrong: {reason}", manifest.name);
+                    cannot_be_used(slot, &what)
                 })?;
             }
             if let Some(common) = &mut common {
@@ -459,6 +456,10 @@ fn train(jobs: Vec<(AttemptKey, Work)>, trainer: &TrainerCommand) -> Option<ToTr
         weights: weights(work.keep_weights).map(|folder| folder.place(&attempt.to_string())),
     };
     Some(ToTrainer::Train { jobs: jobs.into_iter().map(job).collect(), dataset })
+}
+
+fn cannot_be_used(slot: usize, reason: &str) -> String {
+    format!("the trainer of slot {slot} cannot be used here: {reason}")
 }
 
 #[cfg(test)]

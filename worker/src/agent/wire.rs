@@ -10,7 +10,7 @@ use proto::{
     },
 };
 use terms::snapshot::SnapshotId;
-use terms::{AttemptKey, Outcome, ParameterValue};
+use terms::{AttemptKey, EndDetails, Outcome, ParameterValue};
 use trainer_protocol::{ArgumentStyle, CheckpointPlan, DatasetSpec, MetricsPlan, Program};
 
 use super::session::types::{
@@ -110,6 +110,8 @@ pub fn encode_event(event: Event) -> v1::Event {
             reason: end.reason,
             log_tail: end.log_tail,
             weights: end.weights.map(encode_weights),
+            again: v1::Again::from(end.details.again).into(),
+            parameters: end.details.parameters.map(Into::into),
         }),
     };
     v1::Event { sequence: event.sequence, attempt: Some(event.attempt.into()), event: Some(kind) }
@@ -129,8 +131,10 @@ pub fn decode_event(wire: v1::Event) -> Result<Event, MissingField> {
         WireKind::Epoch(record) => EventKind::Epoch(record.into()),
         WireKind::Ended(ended) => {
             let outcome = Outcome::try_from(ended.outcome()).unwrap_or(Outcome::Failed);
-            let v1::AttemptEnded { reason, log_tail, weights, .. } = ended;
-            EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights) })
+            let again = ended.again().into();
+            let v1::AttemptEnded { reason, log_tail, weights, parameters, .. } = ended;
+            let details = EndDetails { again, parameters: parameters.map(Into::into) };
+            EventKind::Ended(End { outcome, reason, log_tail, weights: weights.map(decode_weights), details })
         }
     };
     Ok(Event { sequence: wire.sequence, attempt, kind })
@@ -245,7 +249,7 @@ fn decode_program(wire: v1::Program) -> Result<(Option<SnapshotId>, Option<Progr
 mod tests {
     use super::*;
     use terms::ParameterMap;
-    use terms::{DatasetSummary, EpochReport, LeftOut};
+    use terms::{Again, DatasetSummary, EpochReport, LeftOut, ParameterUse};
 
     fn assignment() -> v1::JobAssignment {
         v1::JobAssignment {
@@ -336,9 +340,17 @@ mod tests {
                 reason: "so".into(),
                 log_tail: vec!["x".into()],
                 weights: Some(Weights::Absent("no room".into())),
+                details: EndDetails { again: Again::UnlessRepeated, parameters: None },
             }),
             EventKind::Ended(End {
                 weights: Some(Weights::File { bytes: 7, blake3: "ab".into() }),
+                details: EndDetails {
+                    again: Again::Yes,
+                    parameters: Some(ParameterUse {
+                        read: ["lr".to_owned()].into(),
+                        unread: ["typo".to_owned()].into(),
+                    }),
+                },
                 ..End::new(Outcome::Done, "")
             }),
         ];

@@ -191,3 +191,22 @@ sweep.report(1, loss=1)
     assert_eq!(Trainer::start(None).run(job).outcome(), "done");
     assert_eq!(fs::read(weights).unwrap(), b"weights");
 }
+
+#[test]
+fn a_failure_says_whether_another_attempt_may_succeed() {
+    let exit = |before: &str, code: u32| format!("import sweep, sys\n{before}\nsys.exit({code})\n");
+    let report = "sweep.report(1, loss=1)";
+    for (script, outcome, again) in [
+        (exit("", 2), "failed", json!("no")),
+        (exit(report, 2), "failed", json!("unless_repeated")),
+        (exit("", 1), "failed", json!("unless_repeated")),
+        (exit("", 127), "rejected", json!(null)),
+        (exit(report, 127), "failed", json!("unless_repeated")),
+        (exit("", 137), "failed", json!(null)),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)".to_owned(), "failed", json!(null)),
+        ("print('no metrics')".to_owned(), "failed", json!("unless_repeated")),
+    ] {
+        let told = Trainer::start(None).run(Script::new(&script).job(json!({}), json!({})));
+        assert_eq!((told.outcome(), &told.0.last().unwrap()["again"]), (outcome, &again), "{script}");
+    }
+}

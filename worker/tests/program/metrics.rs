@@ -194,3 +194,48 @@ while not os.path.exists('go'):
     let seconds: f64 = epochs.map(|epoch| epoch["epoch_seconds"].as_f64().unwrap()).sum();
     assert!(seconds < took + 1.0, "{seconds} s for {took} s");
 }
+
+/// What the end of a job says of its parameters: those that were read, and those that were not.
+fn read(script: &str, parameters: Value) -> Value {
+    let told = run(script, parameters, json!({}));
+    assert_eq!((told.outcome(), told.reason()), ("done", ""));
+    told.0.last().unwrap()["parameters"].clone()
+}
+
+#[test]
+fn a_program_says_which_of_its_parameters_it_has_read() {
+    let parameters = || json!({"lr": 0.5, "learning_rat": 0.1, "opt.name": "sgd", "opt.decay": 0.0});
+    let all = json!(["learning_rat", "lr", "opt.decay", "opt.name"]);
+    let of = |code: &str| {
+        read(
+            &format!(
+                "import copy, json, sweep\np = sweep.parameters(learning_rate=1)\n{code}\nsweep.report(loss=1)\n"
+            ),
+            parameters(),
+        )
+    };
+    for code in ["p.lr, p.opt.name", "p['lr'], p.get('opt')['name']", "'lr' in p and p.opt.pop('name')"] {
+        assert_eq!(
+            of(code),
+            json!({"read": ["lr", "opt.name"], "unread": ["learning_rat", "opt.decay"]}),
+            "{code}"
+        );
+    }
+    for code in [
+        "dict(p)",
+        "dict(**p)",
+        "json.dumps(p)",
+        "copy.deepcopy(p)",
+        "list(p.items())",
+        "[name for name in p]",
+    ] {
+        assert_eq!(of(code), json!({"read": all, "unread": []}), "{code}");
+    }
+    assert_eq!(of("print(p, len(p))")["read"], json!([]), "to print them is not to use them");
+    // What a child has read counts, and a script that takes its arguments elsewhere is no script without parameters.
+    assert_eq!(
+        of("import os\nif os.fork() == 0:\n    p.lr\n    os._exit(0)\nos.wait()")["read"],
+        json!(["lr"])
+    );
+    assert_eq!(read("import sweep\nsweep.report(loss=1)\n", parameters()), Value::Null);
+}

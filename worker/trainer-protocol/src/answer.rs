@@ -1,7 +1,7 @@
 //! What a trainer says to an agent.
 
 use serde::{Deserialize, Serialize};
-use terms::{DatasetSummary, manifest::Manifest};
+use terms::{DatasetSummary, EndDetails, manifest::Manifest};
 
 use crate::epoch::EpochLine;
 
@@ -61,7 +61,17 @@ pub enum FromTrainer {
         outcome: TrainerOutcome,
         /// Why, for people; empty when done.
         reason: String,
+        /// May be left out.
+        #[serde(default, flatten)]
+        details: EndDetails,
     },
+}
+
+impl FromTrainer {
+    /// The end of a job, without details.
+    pub fn ended(id: impl Into<String>, outcome: TrainerOutcome, reason: impl Into<String>) -> Self {
+        Self::Ended { id: id.into(), outcome, reason: reason.into(), details: EndDetails::default() }
+    }
 }
 
 /// How a trainer says that a job ended.

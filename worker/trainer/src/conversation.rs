@@ -45,6 +45,6 @@ impl<W: Write + Send> Conversation<'_, W> {
         if !reason.is_empty() {
             terminal::say!("{outcome:?}: {reason}");
         }
-        self.output.send(&FromTrainer::Ended { id: id.to_owned(), outcome, reason })
+        self.output.send(&FromTrainer::ended(id, outcome, reason))
     }
 }

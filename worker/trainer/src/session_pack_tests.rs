@@ -130,8 +130,8 @@ fn a_job_that_diverges_ends_alone() {
     let train =
         |rate| converse(&line(&request(&jobs(rate))), 3, &mut |_, _| Ok(Rc::clone(&data)), |_| None).0;
     let (tame, events) = (train(0.001), train(1000.0));
-    let reason = "the training loss was not finite any more in epoch 1".into();
-    let end = FromTrainer::Ended { id: "b".into(), outcome: TrainerOutcome::Diverged, reason };
+    let reason = "the training loss was not finite any more in epoch 1";
+    let end = FromTrainer::ended("b", TrainerOutcome::Diverged, reason);
     assert_eq!(of("b", &events)[1..], [&end]);
     for id in ["a", "c"] {
         assert_eq!(losses(id, &events), losses(id, &tame));

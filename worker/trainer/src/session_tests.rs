@@ -174,8 +174,8 @@ fn parameters_that_cannot_be_used_are_rejected_before_the_data_set_is_touched() 
     let mut load =
         |_: &DatasetSpec, _: &mut dyn FnMut(Progress) -> Flow| panic!("the data set was asked for");
     let (events, _) = converse(&train(&["a"], &wrong), 1, &mut load, |_| None);
-    let reason = "parameter `activation` must be one of relu, sigmoid, but is `tanh`".into();
-    assert_eq!(events[1], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Rejected, reason });
+    let reason = "parameter `activation` must be one of relu, sigmoid, but is `tanh`";
+    assert_eq!(events[1], FromTrainer::ended("a", TrainerOutcome::Rejected, reason));
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn a_job_that_diverges_names_the_epoch() {
     wild["learning_rate"] = json!(1000);
     let data = glaring_noise();
     let (events, _) = converse(&train(&["a"], &wild), 1, &mut |_, _| Ok(Rc::clone(&data)), |_| None);
-    let reason = "the training loss was not finite any more in epoch 1".into();
-    assert_eq!(events[2], FromTrainer::Ended { id: "a".into(), outcome: TrainerOutcome::Diverged, reason });
+    let reason = "the training loss was not finite any more in epoch 1";
+    assert_eq!(events[2], FromTrainer::ended("a", TrainerOutcome::Diverged, reason));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use domain::record::{BestEpoch, History, Record, StoredAttempt};
-use terms::{AttemptKey, EPOCHS_MAX, Epoch, JobState, Objective, Progress, WorkerName};
+use terms::{Again, AttemptKey, EPOCHS_MAX, Epoch, JobState, Objective, Progress, WorkerName};
 
 use crate::{
     mutants::{self, Mutant},
@@ -47,17 +47,31 @@ pub(crate) struct WaitingJob {
     /// Most jobs of its next pack, itself included, after a larger one failed. Not durable: a restart only makes it try
     /// a larger one again.
     pack_size_max: Option<u32>,
+    /// How it failed last, if it did. Not durable: a restart only makes it try once more.
+    failure: Option<Failure>,
+}
+
+/// Said of a job whose next attempt would fail.
+const WOULD_FAIL: &str = "not tried again: it would fail in the same way";
+const FAILED_TWICE: &str = "not tried again: it failed in the same way twice";
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    /// Epochs that were done by then.
+    epochs_done: u32,
+    reason: String,
 }
 
 impl WaitingJob {
     /// One that the store knows.
     pub(crate) fn again(attempts: u32, history: History) -> Self {
-        Self { attempts, is_first: false, history, pack_size_max: None }
+        Self { attempts, is_first: false, history, pack_size_max: None, failure: None }
     }
 
     /// One that never had an attempt.
     pub(crate) fn first() -> Self {
-        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None }
+        Self { attempts: 0, is_first: true, history: History::default(), pack_size_max: None, failure: None }
     }
 
     /// The number of its next attempt.
@@ -146,6 +160,10 @@ pub(crate) struct ActiveAttempt {
     pack_key: Option<Arc<PackKey>>,
     /// Most jobs of the pack of its next attempt.
     pack_size_max: Option<u32>,
+    /// How its job failed last, if it did.
+    failure: Option<Failure>,
+    /// Whether another attempt may succeed if this one fails, as its trainer says at its end.
+    again: Again,
     lease: Lease,
     started: bool,
     /// Epochs taken over from an earlier attempt; 0 after a restart of the coordinator, as only watchers ask for it.
@@ -172,6 +190,8 @@ impl ActiveAttempt {
             plan,
             pack_key,
             pack_size_max: waiting.pack_size_max,
+            failure: waiting.failure,
+            again: Again::default(),
             lease,
             started: false,
             resumed_epochs: 0,
@@ -297,6 +317,22 @@ impl ActiveAttempt {
         self.lease = Lease::until(deadline_ms);
     }
 
+    /// Its trainer says whether another attempt may succeed.
+    pub(crate) fn judge(&mut self, again: Again) {
+        self.again = again;
+    }
+
+    /// It fails. Returns why no other attempt can succeed; nothing where one may.
+    pub(crate) fn fail(&mut self, reason: &str) -> Option<&'static str> {
+        let failure = Failure { epochs_done: self.epochs_done(), reason: reason.to_owned() };
+        let is_repeated = self.failure.replace(failure) == self.failure;
+        match self.again {
+            Again::No => Some(WOULD_FAIL),
+            Again::UnlessRepeated if is_repeated => Some(FAILED_TWICE),
+            Again::UnlessRepeated | Again::Yes => None,
+        }
+    }
+
     /// Its trainer has its data; or it turned out that more epochs come from the checkpoint.
     pub(crate) fn start(&mut self, attempt: AttemptKey, resumed_epochs: u32) -> Option<Record> {
         if self.started && resumed_epochs <= self.resumed_epochs {
@@ -361,8 +397,8 @@ impl ActiveAttempt {
     /// Its job, which waits again now that it has ended.
     pub(crate) fn into_waiting(self, history: History) -> WaitingJob {
         debug_assert!(JobState::Running.may_become(JobState::Pending));
-        let pack_size_max = self.pack_size_max;
-        WaitingJob { pack_size_max, ..WaitingJob::again(self.number, history) }
+        let (pack_size_max, failure) = (self.pack_size_max, self.failure);
+        WaitingJob { pack_size_max, failure, ..WaitingJob::again(self.number, history) }
     }
 }
 

@@ -39,6 +39,7 @@ impl SweepRun {
         };
         run.best = stored.best;
         run.metrics = stored.metrics;
+        run.parameters = stored.parameters;
         run.weights = Weights::restored(stored.weights);
         for (state, count) in stored.finals {
             match state {

@@ -6,7 +6,7 @@ use domain::{
     definition::SweepDefinition,
     record::{EndedJob, History, Record},
 };
-use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, SweepState};
+use terms::{AttemptKey, DatasetSummary, Epoch, JobKey, JobState, ParameterUse, SweepState};
 
 use super::{ActiveAttempt, Lease, Placement, SweepRun, WaitingJob};
 use crate::{EndsSeen, Observation, job_control::STOPPED, packs::PackKey};
@@ -70,6 +70,14 @@ impl SweepRun {
         }
         self.dataset = Some(Arc::new(dataset.clone()));
         Some(Record::DatasetFound { sweep: self.id, dataset })
+    }
+
+    /// Takes in which parameters the program of a job has read; nothing where that says nothing new.
+    pub(crate) fn find_parameters(&mut self, used: &ParameterUse) -> Option<Record> {
+        let definition = Arc::clone(&self.definition);
+        let is_known = |name: &str| definition.specification.axes.iter().any(|axis| &*axis.name == name);
+        let has_changed = self.parameters.take(used, is_known);
+        has_changed.then(|| Record::ParametersRead { sweep: self.id, parameters: self.parameters.clone() })
     }
 
     /// A job that waited gets its next attempt.

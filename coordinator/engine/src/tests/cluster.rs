@@ -9,7 +9,7 @@ use domain::{
     specification::{Specification, SpecificationSource},
 };
 use terms::{
-    AttemptKey, MetricSchema, Outcome, Progress, SweepId, SweepState,
+    AttemptKey, EndDetails, MetricSchema, Outcome, Progress, SweepId, SweepState,
     manifest::{Described, builtins_described},
 };
 
@@ -86,7 +86,11 @@ pub(super) fn metrics(epoch: u32) -> EpochMetrics {
 }
 
 pub(super) fn ended(outcome: Outcome, reason: &str) -> AttemptEvent {
-    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None }
+    ended_with(outcome, reason, EndDetails::default())
+}
+
+pub(super) fn ended_with(outcome: Outcome, reason: &str, details: EndDetails) -> AttemptEvent {
+    AttemptEvent::Ended { outcome, reason: reason.to_owned(), log_tail: Vec::new(), weights: None, details }
 }
 
 impl Cluster {
@@ -133,6 +137,7 @@ impl Cluster {
             specification: specification(1, "").to_yaml(),
             manifest: None,
             metrics: MetricSchema::default(),
+            parameters: Default::default(),
             state: SweepState::Running,
             created_unix_ms: 0,
             ended_unix_ms: None,

@@ -215,6 +215,7 @@ fn stored(specification: &Specification, slot: u32, device: &str) -> StoredSweep
         specification: specification.to_yaml(),
         manifest: None,
         metrics: MetricSchema::default(),
+        parameters: Default::default(),
         state: SweepState::Running,
         created_unix_ms: 0,
         ended_unix_ms: None,

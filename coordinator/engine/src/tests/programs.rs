@@ -1,9 +1,12 @@
 //! Sweeps of users' programs: which workers are given their jobs, and what is reported where there is none.
 
-use domain::specification::{Specification, SpecificationSource};
-use terms::Outcome;
+use domain::{
+    record::Record,
+    specification::{Specification, SpecificationSource},
+};
+use terms::{Again, EndDetails, JobState, Outcome, ParameterUse};
 
-use super::cluster::{Cluster, ended, key};
+use super::cluster::{Cluster, ended, ended_with, key};
 use crate::WaitReason;
 
 /// A sweep of two jobs of a program.
@@ -60,4 +63,94 @@ fn workers_that_run_programs_train_models_as_well() {
     cluster.runs_programs = true;
     cluster.connect(1, "open", 1, &[]);
     assert_eq!(cluster.grants(), [(1, key(1, 1))]);
+}
+
+/// A cluster with a worker for programs and one granted job of two.
+fn granted() -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.submit_this(of_a_program());
+    cluster.runs_programs = true;
+    cluster.connect(1, "a", 1, &[]);
+    assert_eq!(cluster.grants(), [(1, key(1, 1))]);
+    cluster
+}
+
+fn fails(cluster: &mut Cluster, attempt: u32, epochs: u32, reason: &str, again: Again) {
+    cluster.start(1, key(1, attempt));
+    for epoch in 1..=epochs {
+        cluster.epoch(1, key(1, attempt), epoch);
+    }
+    let details = EndDetails { again, ..EndDetails::default() };
+    cluster.event(1, key(1, attempt), ended_with(Outcome::Failed, reason, details));
+}
+
+/// The state and the reason of the job that changed last.
+fn last_change(cluster: &Cluster) -> (JobState, &str) {
+    let changes = cluster.records.iter().rev();
+    let last = changes.filter_map(|record| match record {
+        Record::JobChanged { state, reason, .. } => Some((*state, reason.as_str())),
+        _ => None,
+    });
+    last.into_iter().next().unwrap()
+}
+
+#[test]
+fn what_fails_twice_in_the_same_way_is_not_tried_a_third_time() {
+    let again = Again::UnlessRepeated;
+    let mut cluster = granted();
+    fails(&mut cluster, 1, 1, "exit status 1: KeyError", again);
+    assert_eq!(last_change(&cluster), (JobState::Pending, "exit status 1: KeyError"));
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+    fails(&mut cluster, 2, 1, "exit status 1: KeyError", again);
+    let reason = "exit status 1: KeyError; not tried again: it failed in the same way twice";
+    assert_eq!(last_change(&cluster), (JobState::Failed, reason));
+    assert_eq!(cluster.grants(), [(1, key(2, 1))], "the next job");
+}
+
+#[test]
+fn what_fails_in_another_way_or_by_chance_keeps_its_attempts() {
+    for (second, epochs, again) in [
+        ("exit status 1: KeyError", 2, Again::UnlessRepeated),
+        ("exit status 1: no room", 1, Again::UnlessRepeated),
+        ("exit status 1: KeyError", 1, Again::Yes),
+    ] {
+        let mut cluster = granted();
+        fails(&mut cluster, 1, 1, "exit status 1: KeyError", again);
+        cluster.take_effects();
+        fails(&mut cluster, 2, epochs, second, again);
+        assert_eq!(last_change(&cluster), (JobState::Pending, second));
+        cluster.take_effects();
+        // Attempts that are left count as always.
+        fails(&mut cluster, 3, 0, second, again);
+        assert_eq!(last_change(&cluster), (JobState::Failed, second));
+    }
+}
+
+#[test]
+fn what_would_fail_again_is_not_tried_again() {
+    let mut cluster = granted();
+    fails(&mut cluster, 1, 0, "exit status 2: usage", Again::No);
+    let reason = "exit status 2: usage; not tried again: it would fail in the same way";
+    assert_eq!(last_change(&cluster), (JobState::Failed, reason));
+}
+
+#[test]
+fn a_sweep_knows_which_parameters_no_job_has_read() {
+    let mut cluster = granted();
+    let done = |cluster: &mut Cluster, job: u64, read: &[&str], unread: &[&str]| {
+        cluster.start(1, key(job, 1));
+        cluster.epoch(1, key(job, 1), 1);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let parameters = Some(ParameterUse { read: names(read), unread: names(unread) });
+        let details = EndDetails { parameters, ..EndDetails::default() };
+        cluster.event(1, key(job, 1), ended_with(Outcome::Done, "", details));
+    };
+    done(&mut cluster, 1, &["x"], &["lr", "foreign"]);
+    assert_eq!(cluster.sweep().unread_parameters, ["lr"]);
+    let noted = |record: &&Record| matches!(record, Record::ParametersRead { .. });
+    assert_eq!(cluster.records.iter().filter(noted).count(), 1);
+    cluster.take_effects();
+    done(&mut cluster, 2, &["lr"], &[]);
+    assert!(cluster.sweep().unread_parameters.is_empty(), "one job has read it");
+    assert_eq!(cluster.records.iter().filter(noted).count(), 2);
 }

@@ -51,6 +51,7 @@ fn a_result_stays_also_where_a_list_from_before_it_comes_late() {
         reason: String::new(),
         log_tail: Vec::new(),
         weights: Some(Ok(file.clone())),
+        details: terms::EndDetails::default(),
     };
     cluster.event(1, key(1, 2), done);
     cluster.order(KeepWeights { attempt: key(1, 2), file });

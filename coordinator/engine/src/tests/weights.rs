@@ -35,10 +35,10 @@ impl Cluster {
             let metrics = EpochMetrics { val_accuracy, ..metrics(epoch) };
             self.say(1, attempt, AttemptEvent::Epoch(metrics.into()));
         }
-        let AttemptEvent::Ended { outcome, reason, log_tail, .. } = ended(Outcome::Done, "") else {
+        let AttemptEvent::Ended { outcome, reason, log_tail, details, .. } = ended(Outcome::Done, "") else {
             return;
         };
-        self.say(1, attempt, AttemptEvent::Ended { outcome, reason, log_tail, weights });
+        self.say(1, attempt, AttemptEvent::Ended { outcome, reason, log_tail, weights, details });
     }
 
     fn done(&mut self, job: u64, val_accuracy: f64) {

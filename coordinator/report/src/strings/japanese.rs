@@ -46,6 +46,7 @@ pub(super) const JAPANESE: Strings = Strings {
     scroll_hint: "横にスクロールすると全体を表示できます →",
     no_results: "結果はありません",
     metrics_left_out: "記録されなかった値",
+    unread_parameters: "スクリプトが使用しなかったパラメーター",
     pack_size: "まとめたジョブ数",
     packs: "いくつかのジョブをまとめて学習しました。その学習時間は、まとめたジョブすべてにかかった時間です。",
     best_rows_only: "上位のジョブだけを示します。すべてのジョブは results.csv にあります。",

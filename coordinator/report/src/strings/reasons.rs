@@ -215,6 +215,7 @@ mod tests {
         "it reported on",
         "it claimed to run",
         "slot {}, {} times in a row",
+        "the trainer of slot {} cannot be used here",
         "the trainer's pipes are missing",
         "the trainer does not read its input",
     ];

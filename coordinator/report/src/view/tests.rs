@@ -16,8 +16,9 @@ fn a_value_that_is_no_number_differs_from_one_that_is_missing() {
 
 #[test]
 fn times_are_in_utc() {
-    assert_eq!(time(1_700_000_000_000).unwrap(), "2023-11-14T22:13:20Z");
-    assert_eq!(time(u64::MAX).unwrap(), "9999-12-31T23:59:59Z");
+    assert_eq!(time(1_700_000_000_007).unwrap(), "2023-11-14T22:13:20.007Z");
+    assert_eq!(time_for_people(1_700_000_000_007).unwrap(), "2023-11-14T22:13:20Z");
+    assert_eq!(time(u64::MAX).unwrap(), "9999-12-31T23:59:59.000Z");
     assert_eq!(time(0), None);
 }
 

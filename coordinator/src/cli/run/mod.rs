@@ -20,7 +20,7 @@ use proto::v1::{self, watch_sweep_response::Event};
 use terminal::output::say;
 use terms::DatasetSummary;
 
-use self::workers::{Workers, WorkersOptions};
+use self::workers::{LOGS, Workers, WorkersOptions};
 use super::{
     artifact,
     client::{Target, Token},
@@ -36,7 +36,7 @@ use super::{
     signals::StopRequests,
     submit,
     sweep_file::SweepFile,
-    tables::{JobTable, say_left_out, sweep_state_name},
+    tables::{JobTable, say_left_out, say_unread, sweep_state_name},
 };
 use crate::{
     descriptors,
@@ -188,6 +188,7 @@ async fn write_results(
     let best = keep_best(&sweep, target, folder).await;
     let page = report::write(target, sweep_id, |_| folder.to_owned(), lang.into()).await?;
     unprinted.note(print_results(&sweep, target).await);
+    say_unread(&sweep.unread_parameters);
     unprinted.note(print(&format!("\nreport: {}\n", page.display())));
     let kept = match best {
         Ok(best) => {
@@ -198,8 +199,9 @@ async fn write_results(
             "the report is written, but not the best weights: {failure}; the same command tries again"
         ))),
     };
-    let reasons =
-        format!("{} and {}", folder.join("results.csv").display(), folder.join("workers").display());
+    // Programs have a log for each job.
+    let logs = Some(folder.join(LOGS)).filter(|logs| logs.is_dir()).unwrap_or_else(|| folder.join("workers"));
+    let reasons = format!("{} and {}", folder.join("results.csv").display(), logs.display());
     let judged = verdict(&sweep, &reasons);
     if let (Err(failure), Err(_)) = (&kept, &judged) {
         // Two things went wrong; the second decides the exit code.
@@ -241,7 +243,7 @@ async fn submit_here(wanted: &Wanted, folder: &Path, target: &Target) -> Result<
         let keys: Vec<_> = changes.into_iter().map(|change| change.key).collect();
         return Err(Failure::operation(format!(
             "{} holds the results of a sweep that is {name} ({}, {}), and this file has another {}; choose another \
-             folder with --output",
+             folder with --output, or another `name` in the file",
             folder.display(),
             sweep.name,
             count(sweep.job_count, "job"),
@@ -271,7 +273,7 @@ async fn go_on(
         // Anything else, such as a full disk, says nothing about the file.
         Failure::Refused(reason) => Failure::operation(format!(
             "{place} holds a sweep ({}, {jobs}) that cannot continue with this file: {reason}; to keep \
-             both, choose another folder with --output",
+             both, choose another folder with --output, or another `name` in the file",
             before.name
         )),
         other => other,
@@ -386,8 +388,9 @@ async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<
         return Ok(String::new());
     }
     let which = TargetId { sweep: sweep.sweep_id, job: None };
-    let written = artifact::get(which, target, |_| folder.join(BEST)).await?;
-    Ok(format!("best weights: {} (job {})\n", written.path.display(), written.job))
+    let written = artifact::get(which, target, &[], |_| folder.join(BEST)).await?;
+    let what = if written.is_of_files() { "best job's files" } else { "best weights" };
+    Ok(format!("{what}: {} (job {})\n", written.describe(), written.job))
 }
 
 /// The data set's path for workers with another working directory.

@@ -31,6 +31,8 @@ use super::{
 const PROGRAM: &str = "sweep-worker";
 /// How long running jobs may continue when the user stops the sweep, before they are handed back.
 const GRACE: &str = "5s";
+/// Folder of what the jobs of a program print, within the output folder.
+pub(in crate::cli) const LOGS: &str = "logs";
 /// Folder of the workers' checkpoints, within that of their logs.
 const CHECKPOINTS: &str = "checkpoints";
 /// How long the search for GPUs may take: loading CUDA from a slow disk takes a minute at worst.
@@ -96,7 +98,7 @@ impl Workers {
             _ if count > 1 => probe_gpus(&program).await?,
             _ => Vec::new(),
         };
-        let folder = folder.join("workers");
+        let (logs, folder) = (folder.join(LOGS), folder.join("workers"));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let token = write_token(&folder, target).context("cannot write the workers' token")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -109,6 +111,7 @@ impl Workers {
             if trainable.program().is_some() {
                 // Whoever runs `sweep run` could start the program as well.
                 arguments.extend(["--allow-commands".into(), "--programs-only".into()]);
+                arguments.extend(["--job-logs".into(), logs.clone().into_os_string()]);
             }
             let process = WorkerProcess {
                 arguments,
@@ -255,7 +258,7 @@ async fn probe_gpus(program: &Path) -> Result<Vec<String>, Failure> {
         .with_context(|| format!("cannot start {}", program.display()))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::operation(format!("{PROGRAM} cannot work here: {}", errors.trim())));
+        return Err(Failure::operation(format!("{PROGRAM} cannot look for GPUs here: {}", errors.trim())));
     }
     let lines = String::from_utf8_lossy(&output.stdout);
     let devices = lines.lines().filter_map(|line| serde_json::from_str::<Device>(line).ok());

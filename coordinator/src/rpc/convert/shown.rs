@@ -60,6 +60,7 @@ fn summary(view: &SweepView) -> v1::Sweep {
         metric_names: view.metrics.names().iter().map(ToString::to_string).collect(),
         metrics_left_out: view.left_out.values,
         metrics_left_out_reason: view.left_out.reason.clone(),
+        unread_parameters: view.unread_parameters.clone(),
     }
 }
 

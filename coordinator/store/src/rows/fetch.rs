@@ -67,7 +67,8 @@ impl Rows {
             match record {
                 Record::SweepExtended { sweep, .. }
                 | Record::SweepChanged { sweep, .. }
-                | Record::DatasetFound { sweep, .. } => {
+                | Record::DatasetFound { sweep, .. }
+                | Record::ParametersRead { sweep, .. } => {
                     if !self.sweeps.contains_key(sweep) {
                         missing.sweeps.insert(sweep.0);
                     }

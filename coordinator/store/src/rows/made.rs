@@ -41,6 +41,7 @@ pub(super) fn sweep(record: &Record) -> Result<tables::Sweep, StoreError> {
         created_unix_ms: integer(*created_unix_ms)?,
         ended_unix_ms: None,
         manifest: Added(Some(text(manifest)?)),
+        parameters: Added(None),
     })
 }
 

@@ -1,12 +1,30 @@
-//! What becomes of a job whose program has ended: its outcome, and the reason for people.
+//! What the end of a program means for its job: an outcome, a reason, and whether another attempt may succeed.
 
 use std::process::ExitStatus;
 
-use terms::EPOCHS_MAX;
+use terms::{Again, EPOCHS_MAX, EndDetails};
 use trainer_protocol::TrainerOutcome;
 
 use super::{Run, Why};
 use crate::ending::describe;
+
+/// How a job ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) outcome: TrainerOutcome,
+    pub(crate) reason: String,
+    pub(crate) details: EndDetails,
+}
+
+/// Exit status of a program that was started with wrong arguments, or without the file that it was to run: that of
+/// `argparse`, of Python itself, and of shells.
+const USAGE: i32 = 2;
+
+/// Exit statuses of a shell whose command cannot be run, or is not there: another machine may have it.
+const NO_COMMAND: [i32; 2] = [126, 127];
+
+/// From this exit status on, a shell says that its command was killed by a signal.
+const SIGNALS: i32 = 128;
 
 /// Said of a program that went on from a checkpoint that is ahead of the records.
 const AHEAD: &str = "the checkpoint is ahead of the reported epochs; the job goes on from an earlier one, so that no epoch is missing";
@@ -14,34 +32,35 @@ const AHEAD: &str = "the checkpoint is ahead of the reported epochs; the job goe
 /// Said of a program that reported nothing.
 const NO_METRICS: &str = "the program ended well, but reported no metrics; have it call sweep.report(epoch, loss=…), or name metrics.pattern or metrics.csv in the sweep file";
 
-/// How a job ended, and whether another attempt may go on from its checkpoints.
-#[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) outcome: TrainerOutcome,
-    pub(crate) reason: String,
+impl End {
+    pub(crate) fn new(outcome: TrainerOutcome, reason: impl Into<String>) -> Self {
+        Self { outcome, reason: reason.into(), details: EndDetails::default() }
+    }
+
+    /// A failure, with whether another attempt may succeed.
+    fn failed(reason: impl Into<String>, again: Again) -> Self {
+        let details = EndDetails { again, ..EndDetails::default() };
+        Self { details, ..Self::new(TrainerOutcome::Failed, reason) }
+    }
 }
 
 impl<W> Run<'_, W> {
     pub(super) fn judge(&self, status: Option<ExitStatus>) -> End {
-        let end = |outcome, reason: String| End { outcome, reason };
         let has_ended_well = status.is_some_and(|status| status.success());
         match &self.state.why {
-            Some(Why::Diverged(reason)) => return end(TrainerOutcome::Diverged, reason.clone()),
+            Some(Why::Diverged(reason)) => return End::new(TrainerOutcome::Diverged, reason.clone()),
             Some(Why::Beyond) => return self.judge_full(),
-            Some(Why::Ahead) => return end(TrainerOutcome::Unavailable, AHEAD.to_owned()),
+            Some(Why::Ahead) => return End::new(TrainerOutcome::Unavailable, AHEAD),
             Some(Why::Asked { .. }) if !(has_ended_well && self.tally.is_full()) => {
-                return end(TrainerOutcome::Stopped, String::new());
+                return End::new(TrainerOutcome::Stopped, "");
             }
             Some(Why::Asked { .. }) | None => {}
         }
         if !has_ended_well {
-            let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
-            let last_words = self.log.last_words();
-            let separator = if last_words.is_empty() { "" } else { ": " };
-            return end(TrainerOutcome::Failed, format!("{how}{separator}{last_words}"));
+            return self.judge_failure(status);
         }
         if self.tally.epochs() == 0 {
-            return end(TrainerOutcome::Failed, NO_METRICS.to_owned());
+            return End::failed(NO_METRICS, Again::UnlessRepeated);
         }
         if !self.tally.has_objective() {
             let names = self.tally.names().collect::<Vec<_>>().join(", ");
@@ -49,17 +68,40 @@ impl<W> Run<'_, W> {
             let reason = format!(
                 "the program ended well, but never reported the sweep's metric, {wanted}; it reported {names}"
             );
-            return end(TrainerOutcome::Failed, reason);
+            return End::failed(reason, Again::UnlessRepeated);
         }
-        end(TrainerOutcome::Done, String::new())
+        self.done()
+    }
+
+    fn done(&self) -> End {
+        let details = EndDetails { parameters: self.state.parameters.clone(), ..EndDetails::default() };
+        End { details, ..End::new(TrainerOutcome::Done, "") }
+    }
+
+    /// The end of a program that did not end well. What killed it may have been the machine; what ended by itself ends in
+    /// the same way again, unless chance has a part in it.
+    fn judge_failure(&self, status: Option<ExitStatus>) -> End {
+        let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
+        let last_words = self.log.last_words();
+        let separator = if last_words.is_empty() { "" } else { ": " };
+        let reason = format!("{how}{separator}{last_words}");
+        let has_begun = self.tally.epochs() > 0;
+        match status.and_then(|status| status.code()) {
+            Some(code) if NO_COMMAND.contains(&code) && !has_begun => {
+                End::new(TrainerOutcome::Rejected, reason)
+            }
+            Some(USAGE) if !has_begun => End::failed(reason, Again::No),
+            Some(code) if code < SIGNALS => End::failed(reason, Again::UnlessRepeated),
+            Some(_) | None => End::failed(reason, Again::Yes),
+        }
     }
 
     /// The end of a program that went on after as many epochs as it may have.
     fn judge_full(&self) -> End {
         if self.tally.has_budget() {
-            return End { outcome: TrainerOutcome::Done, reason: String::new() };
+            return self.done();
         }
         let reason = format!("the program reported more than {EPOCHS_MAX} epochs; have it report less often");
-        End { outcome: TrainerOutcome::Failed, reason }
+        End::failed(reason, Again::UnlessRepeated)
     }
 }

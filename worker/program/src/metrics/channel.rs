@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `{"epoch": 3, "metrics": {"loss": 0.5, "x": "nan"}}` | an epoch; `epoch` may be left out |
 //! | `{"checkpoint": "00000003"}` | the folder of this name in `SWEEP_CHECKPOINT_DIR` is a whole checkpoint |
+//! | `{"parameters": {"read": ["lr"], "unread": ["wd"]}}` | the program ends, and which of its parameters it has read |
 //! | `{}` | nothing new: is the program to stop? |
 //!
 //! The answer is `{"stop": false}`, `{"stop": true}`, or `{"error": "…"}` where the line cannot be used.
@@ -24,6 +25,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use terms::ParameterUse;
 
 use super::{Metrics, Report};
 use crate::events::{Answer, JobEvent, Source, Stamped};
@@ -46,6 +48,8 @@ struct Line {
     metrics: Option<Metrics>,
     #[serde(default)]
     checkpoint: Option<String>,
+    #[serde(default)]
+    parameters: Option<ParameterUse>,
 }
 
 /// What a line says.
@@ -53,6 +57,7 @@ struct Line {
 enum Message {
     Report(Report),
     Checkpoint(String),
+    Read(ParameterUse),
     Question,
 }
 
@@ -172,6 +177,7 @@ fn converse(stream: &UnixStream, source: &Source) -> io::Result<()> {
                         JobEvent::Reported { report, at: reader.get_ref().at(), answer: Some(answer) }
                     }
                     Message::Checkpoint(name) => JobEvent::Committed(name, answer),
+                    Message::Read(parameters) => JobEvent::Read(parameters, answer),
                     Message::Question => JobEvent::Asked(answer),
                 };
                 if !source.say(event) {
@@ -198,14 +204,20 @@ fn understand(line: &[u8]) -> Result<Message, String> {
         format!("{shown:?} is no report such as {{\"epoch\": 1, \"metrics\": {{\"loss\": 0.5}}}} ({error})")
     })?;
     match line {
-        Line { epoch: None, metrics: None, checkpoint: None } => Ok(Message::Question),
-        Line { epoch: None, metrics: None, checkpoint: Some(name) } if is_folder_name(&name) => {
+        Line { epoch: None, metrics: None, checkpoint: None, parameters: None } => Ok(Message::Question),
+        Line { epoch: None, metrics: None, checkpoint: None, parameters: Some(used) } => {
+            Ok(Message::Read(used))
+        }
+        Line { parameters: Some(_), .. } => {
+            Err("which parameters were read is said in a line of its own".to_owned())
+        }
+        Line { epoch: None, metrics: None, checkpoint: Some(name), .. } if is_folder_name(&name) => {
             Ok(Message::Checkpoint(name))
         }
-        Line { epoch, metrics: Some(metrics), checkpoint: None } => {
+        Line { epoch, metrics: Some(metrics), checkpoint: None, .. } => {
             Report::new(epoch, metrics).map(Message::Report).map_err(|error| error.to_string())
         }
-        Line { epoch: Some(_), metrics: None, checkpoint: None } => {
+        Line { epoch: Some(_), metrics: None, checkpoint: None, .. } => {
             Err(super::ReportError::Empty.to_string())
         }
         Line { checkpoint: Some(name), .. } => {
@@ -257,6 +269,8 @@ mod tests {
             (r#"{"metrics": {"a\u0000": 1}}"#.to_owned(), "control character"),
             (r#"{"checkpoint": "../x"}"#.to_owned(), "SWEEP_CHECKPOINT_DIR"),
             (r#"{"checkpoint": ".new"}"#.to_owned(), "SWEEP_CHECKPOINT_DIR"),
+            (r#"{"epoch": 1, "parameters": {"read": []}}"#.to_owned(), "a line of its own"),
+            (r#"{"parameters": ["lr"]}"#.to_owned(), "no report such as"),
         ] {
             let error = understand(line.as_bytes()).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
@@ -278,6 +292,7 @@ mod tests {
                     let Ok(Event::Job(_, event)) = receiver.recv() else { break };
                     if let JobEvent::Reported { answer: Some(answer), .. }
                     | JobEvent::Committed(_, answer)
+                    | JobEvent::Read(_, answer)
                     | JobEvent::Asked(answer) = &event
                     {
                         let _ = answer.send(Answer { stop });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use terms::{AttemptKey, EpochReport, Outcome, Progress};
+use terms::{AttemptKey, EndDetails, EpochReport, Outcome, Progress};
 use trainer_protocol::TrainerOutcome;
 
 use super::{
@@ -230,6 +230,7 @@ impl Running {
         reason: String,
         log_tail: Vec<String>,
         weights: Option<Weights>,
+        details: EndDetails,
         leaving: bool,
     ) -> Result<Heard, String> {
         if let Some(why) = self.stop_reason() {
@@ -269,7 +270,12 @@ impl Running {
         let is_done = outcome == Outcome::Done;
         let reason = if is_done { String::new() } else { reason };
         let weights = weights.filter(|_| is_done && self.keep_weights);
-        Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail, weights })))
+        let details = match outcome {
+            Outcome::Done => EndDetails { parameters: details.parameters, ..EndDetails::default() },
+            Outcome::Failed => EndDetails { again: details.again, ..EndDetails::default() },
+            _ => EndDetails::default(),
+        };
+        Ok(Heard::Ended(self.attempt, Some(End { outcome, reason, log_tail, weights, details })))
     }
 
     fn check_complete(&self) -> Result<(), String> {

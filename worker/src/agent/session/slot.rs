@@ -203,8 +203,8 @@ impl Slot {
         let attempt = running.attempt;
         let silenced = running.stop_reason().is_some_and(StopReason::silences);
         match message {
-            FromTrainer::Ended { outcome, reason, .. } => {
-                running.hear_end(outcome, reason, log_tail, weights, leaving)
+            FromTrainer::Ended { outcome, reason, details, .. } => {
+                running.hear_end(outcome, reason, log_tail, weights, details, leaving)
             }
             _ if silenced => Ok(Heard::Nothing),
             FromTrainer::Ready { .. } | FromTrainer::Preparing { .. } => Ok(Heard::Nothing),

@@ -97,7 +97,7 @@ pub(crate) fn epoch(slot: usize, job: u64, epoch: u32) -> Input {
 }
 
 pub(crate) fn ended(slot: usize, job: u64, outcome: TrainerOutcome) -> Input {
-    said(slot, FromTrainer::Ended { id: attempt(job).to_string(), outcome, reason: "so".into() })
+    said(slot, FromTrainer::ended(attempt(job).to_string(), outcome, "so"))
 }
 
 /// The end of a trainer that had read all that it was sent.

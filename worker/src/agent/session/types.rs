@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use terms::{
-    AttemptKey, EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX, cut, snapshot::SnapshotId,
+    AttemptKey, EndDetails, EpochReport, LOG_LINES_MAX, Outcome, Progress, TEXT_CHARACTERS_MAX, cut,
+    snapshot::SnapshotId,
 };
 use trainer_protocol::{CheckpointPlan, DatasetSpec, DatasetSummary, FromTrainer, Program};
 
@@ -276,6 +277,8 @@ pub struct End {
     pub log_tail: Vec<String>,
     /// The trained weights of an attempt that is done, if they were wanted.
     pub weights: Option<Weights>,
+    /// What the trainer added.
+    pub details: EndDetails,
 }
 
 /// Trained weights in a file of this worker's.
@@ -295,11 +298,17 @@ pub enum Weights {
 impl End {
     /// An end without log lines.
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: reason.into(), log_tail: Vec::new(), weights: None }
+        Self {
+            outcome,
+            reason: reason.into(),
+            log_tail: Vec::new(),
+            weights: None,
+            details: EndDetails::default(),
+        }
     }
 
     fn cut_to_size(self) -> Self {
-        let Self { outcome, reason, mut log_tail, weights } = self;
+        let Self { outcome, reason, mut log_tail, weights, details } = self;
         log_tail.drain(..log_tail.len().saturating_sub(LOG_LINES_MAX));
         Self {
             outcome,
@@ -309,6 +318,7 @@ impl End {
                 Weights::Absent(problem) => Weights::Absent(cut(problem, TEXT_CHARACTERS_MAX)),
                 file @ Weights::File { .. } => file,
             }),
+            details,
         }
     }
 }

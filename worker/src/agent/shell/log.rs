@@ -90,6 +90,7 @@ mod tests {
             reason: reason.to_owned(),
             log_tail: Vec::new(),
             weights: None,
+            details: terms::EndDetails::default(),
         };
         let mut told = Told::default();
         assert_eq!(told.end(&end("the disk is away")), Telling::Whole);

@@ -317,9 +317,7 @@ async fn a_worker_trains_what_the_trainers_of_all_of_its_slots_say_that_they_tra
     let prepared = slots.prepared().await.unwrap();
     assert_eq!(prepared.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>(), ["two"]);
     let (_bench, prepared) = ahead(&ready_with(&["Not a name"])).await;
-    assert!(
-        prepared.unwrap_err().contains("what it says of the model Not a name cannot be used: `name` must be")
-    );
+    assert!(prepared.unwrap_err().contains("what it says of the model Not a name is wrong: `name` must be"));
 }
 
 #[tokio::test]
@@ -351,7 +349,7 @@ async fn a_trainer_that_cannot_work_says_so_before_there_is_a_job() {
     ] {
         let (_, prepared) = ahead(text).await;
         let told = prepared.unwrap_err();
-        assert!(told.starts_with(&format!("of slot 0: {reason}")), "{told}");
+        assert!(told.starts_with(&format!("the trainer of slot 0 cannot be used here: {reason}")), "{told}");
         assert!(told.ends_with("; fix the script"), "{told}");
     }
 }

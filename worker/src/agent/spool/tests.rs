@@ -27,8 +27,13 @@ fn epoch(sequence: u64, job: u64) -> v1::Event {
 }
 
 fn end(sequence: u64, job: u64) -> v1::Event {
-    let ended =
-        v1::AttemptEnded { outcome: 1, reason: String::new(), log_tail: vec!["x".repeat(20)], weights: None };
+    let ended = v1::AttemptEnded {
+        outcome: 1,
+        reason: String::new(),
+        log_tail: vec!["x".repeat(20)],
+        weights: None,
+        ..v1::AttemptEnded::default()
+    };
     event(sequence, job, WireKind::Ended(ended))
 }
 
@@ -171,8 +176,13 @@ fn a_spool_is_full_when_too_much_is_unacknowledged_and_not_before() {
     let (mut spool, _) = reopen(&folder);
     let reason = "x".repeat(1 << 20);
     let large = |sequence| {
-        let ended =
-            v1::AttemptEnded { outcome: 3, reason: reason.clone(), log_tail: Vec::new(), weights: None };
+        let ended = v1::AttemptEnded {
+            outcome: 3,
+            reason: reason.clone(),
+            log_tail: Vec::new(),
+            weights: None,
+            ..v1::AttemptEnded::default()
+        };
         event(sequence, sequence, WireKind::Ended(ended))
     };
     (1..=63).for_each(|sequence| spool.append(&large(sequence)));
@@ -236,7 +246,7 @@ fn large_end(sequence: u64) -> v1::Event {
         outcome: 3,
         reason: "x".repeat(5_400_000),
         log_tail: vec!["y".repeat(10); 60],
-        weights: None,
+        ..v1::AttemptEnded::default()
     };
     event(sequence, sequence, WireKind::Ended(ended))
 }

@@ -18,6 +18,7 @@ use super::{
     keys::{Read, Section, known_key},
     known::Known,
     range::{Scale, Steps, range},
+    suggestion::suggestion,
     when::WhenSeed,
 };
 use crate::space::{Name, Requirement, ValueKey};
@@ -327,6 +328,22 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The error about an unknown key of a parameter. Who writes `opt: {lr: …}` means a group, which is written in another way.
+fn unknown_key(error: String, group: &str, name: &str) -> String {
+    if !suggestion(name, KEYS).is_empty() {
+        return error;
+    }
+    let group = group.rsplit('.').next().unwrap_or(group);
+    let name: String = name.chars().take(SHOWN_CHARACTERS_MAX).collect();
+    format!(
+        "`{name}` is no key of a parameter, which has `value`, `values`, or `min`, `max` and `count`; if it is a parameter in the \
+         group `{group}`, write `{group}: {{parameters: {{{name}: {{values: […]}}}}}}`"
+    )
+}
+
+/// Longest part of an unknown key that a way to write it repeats, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 60;
+
 impl<'de, 'a> Section<'de> for Fields<'a> {
     type Output = Vec<RawAxis>;
 
@@ -349,7 +366,7 @@ impl<'de, 'a> Section<'de> for Fields<'a> {
                  `min`, `max` and `count`"
             )),
             (_, Known::Model(_)) => known_key(name, KEYS.iter().copied().take(KEYS.len() - 2)),
-            _ => known_key(name, KEYS),
+            _ => known_key(name, KEYS).map_err(|error| unknown_key(error, own, name)),
         }
     }
 

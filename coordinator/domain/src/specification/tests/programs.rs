@@ -218,6 +218,8 @@ fn wrong_files_of_programs_are_reported_with_line_and_key() {
         ("a name", with("parameters: {a b: {value: 1}}")),
         ("a list", with("parameters: {a: {value: [1]}}")),
         ("not finite", with("parameters: {a: {value: .nan}}")),
+        ("nested without saying so", with("parameters: {opt: {lr: {values: [1, 2]}}}")),
+        ("a misspelt key", with("parameters: {opt: {valuse: [1, 2]}}")),
         ("a group with a value", with("parameters: {a: {value: 1, parameters: {b: {value: 1}}}}")),
         ("a group and a parameter", with("parameters: {a.b: {value: 1}, a: {value: 1}}")),
         ("a condition on nothing", with("parameters: {a: {value: 1, when: {b: 1}}}")),

@@ -18,6 +18,14 @@ pub(super) const WRAPPED: Forms = &[
         "{}。SIGKILL 後もトレーナーのプロセスが残っています (ディスクや共有フォルダーが応答していない可能性があります)。終了するまでスロット {} \
          は使用できません",
     ),
+    (
+        "{}; not tried again: it would fail in the same way",
+        "{}。再試行しても同じように失敗するため、再試行しません",
+    ),
+    (
+        "{}; not tried again: it failed in the same way twice",
+        "{}。同じように 2 回失敗したため、再試行しません",
+    ),
     ("no worker that is connected has the data set: {}", "接続中のワーカーにデータセットがありません: {}"),
     ("{}, in a pack of {} jobs", "{} ({} ジョブをまとめて学習中)"),
     ("the worker is shutting down, and {}", "ワーカーの終了処理中: {}"),

@@ -178,16 +178,8 @@ fn an_idle_trainer_may_die_without_consequence() {
 fn a_trainer_that_breaks_the_protocol_is_killed_and_its_attempt_fails_with_the_reason() {
     let started_twice =
         FromTrainer::Started { id: attempt(1).to_string(), dataset: summary(), resumed_epochs: 0 };
-    let done = FromTrainer::Ended {
-        id: attempt(1).to_string(),
-        outcome: TrainerOutcome::Done,
-        reason: String::new(),
-    };
-    let stopped = FromTrainer::Ended {
-        id: attempt(1).to_string(),
-        outcome: TrainerOutcome::Stopped,
-        reason: String::new(),
-    };
+    let done = FromTrainer::ended(attempt(1).to_string(), TrainerOutcome::Done, "");
+    let stopped = FromTrainer::ended(attempt(1).to_string(), TrainerOutcome::Stopped, "");
     let cases = [
         (epoch_line(1, 2, 0.5, 0.5), "the trainer reported epoch 2 after epoch 0"),
         (epoch_line(2, 1, 0.5, 0.5), "the trainer spoke of the job \"1/2#1\" while it trained 1/1#1"),
@@ -343,8 +335,7 @@ fn the_other_jobs_of_a_pack_hear_why_their_trainer_was_killed() {
 fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_takes() {
     // Shown, each of these characters has six bytes.
     let long = || "\u{7f}".repeat(900_000);
-    let foreign =
-        said(0, FromTrainer::Ended { id: long(), outcome: TrainerOutcome::Failed, reason: String::new() });
+    let foreign = said(0, FromTrainer::ended(long(), TrainerOutcome::Failed, ""));
     let log_tail = vec![long(); 60];
     let broken = TrainerEvent::Broken { reason: long() };
     let exited = || TrainerEvent::Exited {
@@ -353,8 +344,7 @@ fn however_much_a_trainer_says_its_attempts_end_is_no_more_than_a_coordinator_ta
         data_lost: false,
         trains_heard: u32::MAX,
     };
-    let failed =
-        FromTrainer::Ended { id: attempt(1).to_string(), outcome: TrainerOutcome::Failed, reason: long() };
+    let failed = FromTrainer::ended(attempt(1).to_string(), TrainerOutcome::Failed, long());
     let failed = TrainerEvent::Said { message: failed, log_tail: log_tail.clone(), weights: None };
     for inputs in [
         vec![foreign, Input::Trainer { slot: 0, event: exited() }],

@@ -28,8 +28,13 @@ fn steps() -> Vec<Step> {
         let slot = &mut slots[usize::from(random.one_in(2))];
         let event = if random.one_in(4) {
             let lines = (0..random.below(4)).map(|_| "x".repeat(1 << random.below(12))).collect();
-            let ended =
-                v1::AttemptEnded { outcome: 1, reason: String::new(), log_tail: lines, weights: None };
+            let ended = v1::AttemptEnded {
+                outcome: 1,
+                reason: String::new(),
+                log_tail: lines,
+                weights: None,
+                ..v1::AttemptEnded::default()
+            };
             let event = event(sequence, *slot, WireKind::Ended(ended));
             (*slot, next_job) = (next_job, next_job + 1);
             event
