@@ -395,6 +395,6 @@ impl Worker {
     pub fn end(mut self) -> (Option<i32>, String) {
         wait_for_end(self.pid());
         let code = self.daemon.child.wait().expect("it is a child").code();
-        (code, self.daemon.log())
+        (code, self.daemon.whole_log())
     }
 }

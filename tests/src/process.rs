@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,6 +46,9 @@ pub fn skipped(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
+/// How long a log may be silent after the end of its process before it counts as whole: something that it started may hold it open.
+const LOG_CLOSED_WITHIN: Duration = Duration::from_secs(10);
+
 /// A daemon whose log lines go to a file and, one by one, to whoever waits for them.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -73,6 +77,13 @@ impl Daemon {
     /// Everything that it wrote so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Everything that it wrote, once it has ended: its last lines may still be on their way to the file then.
+    pub(crate) fn whole_log(&self) -> String {
+        // The thread that keeps the lines lets go when it has read them all.
+        while self.lines.recv_timeout(LOG_CLOSED_WITHIN).is_ok() {}
+        self.log()
     }
 
     /// The next log line for which `pick` returns something.
