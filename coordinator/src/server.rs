@@ -278,10 +278,17 @@ impl Coordination {
         }
         self.health.set_serving::<SweepServiceServer<SweepServer>>().await;
         self.health.set_serving::<WorkerServiceServer<WorkerServer>>().await;
-        tokio::select! {
+        let ended = tokio::select! {
             ended = &mut driver => ended.unwrap_or_else(|error| Err(DriverError::Panicked(error.to_string()))),
             error = &mut deposed => Err(lost(error)),
+        };
+        // Before the lead is laid down, the driver must have said its last word.
+        if !driver.is_finished() {
+            driver.abort();
+            // It was aborted, or has ended just now for a reason that no one asks for any more.
+            let _ = driver.await;
         }
+        ended
     }
 
     async fn follow(&self) {

@@ -32,7 +32,7 @@ mod values;
 #[path = "contract/versions.rs"]
 mod versions;
 
-use std::{fs, ops::Range, path::Path, sync::Arc};
+use std::{fs, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use domain::record::{BestEpoch, BestJobs, History, Record, WeightsFile, WeightsState};
 use store::{CountingEpochs, EpochPlace, EpochRow, JobRow, Store, StoreError, open};

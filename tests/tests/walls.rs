@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "coordinator/engine/src",
     "coordinator/src/driver/batch.rs",
     "coordinator/src/driver/pipeline.rs",
+    "coordinator/store/src/lead.rs",
     "worker/src/agent/session",
 ];
 /// What those must not name: clocks, chance, files, sockets, threads, and the wire format.

@@ -6,6 +6,7 @@ pub mod definition;
 pub mod grid;
 pub mod help;
 pub mod known_points;
+pub mod mutants;
 pub mod record;
 pub mod space;
 pub mod specification;

@@ -9,7 +9,6 @@ pub mod command;
 mod control;
 mod event;
 mod job_control;
-pub mod mutants;
 mod orders;
 mod output;
 mod packs;
@@ -28,6 +27,7 @@ mod workers;
 
 use std::collections::HashMap;
 
+pub use domain::mutants;
 use terms::{AttemptKey, SweepId, WorkerName};
 
 use self::{

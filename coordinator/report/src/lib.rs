@@ -42,8 +42,8 @@ use self::{
     tables::Tables,
 };
 
-/// Where `sweep run` writes the best weights within the report's folder.
-const BEST_WEIGHTS: &str = "best/model.safetensors";
+/// Where `sweep run` writes the best weights, or the files of the best program, within the report's folder.
+const BEST_WEIGHTS: [&str; 2] = ["best/model.safetensors", "best/files"];
 /// Prefix of the folders that hold files until they are complete.
 const UNFINISHED: &str = ".report-";
 /// Most rows of the pages' table: no one reads more, and browsers become slow.
@@ -175,7 +175,7 @@ impl ReportWriter {
             rows,
             selection,
             best: best_job,
-            best_weights_file: Some(BEST_WEIGHTS).filter(|file| directory.join(file).is_file()),
+            best_weights_file: BEST_WEIGHTS.into_iter().find(|path| directory.join(path).exists()),
             train_seconds,
             packed,
             figures: &figures,

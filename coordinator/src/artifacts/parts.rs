@@ -107,8 +107,7 @@ impl Parts {
         for entry in parts_in(&self.staging.folder()?)? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_ours = name.split_once('_').is_some_and(|(folder, _)| folders.contains(folder));
-            if is_ours && !awaited.contains(&name) {
-                fs::remove_file(entry.path())?;
+            if is_ours && !awaited.contains(&name) && if_there(fs::remove_file(entry.path()))?.is_some() {
                 removed += 1;
             }
         }
@@ -119,7 +118,11 @@ impl Parts {
     pub(super) fn remove_older(self: &Arc<Self>, prefix: &str, before: SystemTime) -> io::Result<()> {
         for entry in parts_in(&self.staging.folder()?)? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.starts_with(prefix) || entry.metadata()?.modified()? >= before {
+            if !name.starts_with(prefix) {
+                continue;
+            }
+            let modified = if_there(entry.metadata())?.map(|found| found.modified()).transpose()?;
+            if modified.is_none_or(|modified| modified >= before) {
                 continue;
             }
             if let Some(part) = self.part_of(name) {
@@ -210,10 +213,7 @@ impl Part {
 
     /// Removes it; a missing one is fine.
     pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(self.path()?) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        if_there(fs::remove_file(self.path()?)).map(drop)
     }
 }
 
@@ -221,6 +221,14 @@ impl Drop for Part {
     fn drop(&mut self) {
         self.parts.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.file);
         self.parts.freed.notify_waiters();
+    }
+}
+
+/// The result of a call on a file; none if it is gone meanwhile: uploads go on while others tidy.
+pub(super) fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 

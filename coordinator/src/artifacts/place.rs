@@ -16,7 +16,7 @@ use storage::{EmptyFolders, Storage, make_folders, sync_folder};
 
 use super::{
     ArtifactError,
-    parts::{Staging, check_room},
+    parts::{Staging, check_room, if_there},
 };
 
 /// Parts of a file that are uploaded to a cloud at the same time.
@@ -180,8 +180,11 @@ impl Place {
             for entry in fs::read_dir(&staging)? {
                 let entry = entry?;
                 let is_new = entry.file_name().to_string_lossy().ends_with(NEW);
-                if is_new && entry.metadata()?.modified()? < before {
-                    fs::remove_file(entry.path())?;
+                let found = if is_new { if_there(entry.metadata())? } else { None };
+                if let Some(found) = found
+                    && found.modified()? < before
+                {
+                    if_there(fs::remove_file(entry.path()))?;
                 }
             }
             Ok(())

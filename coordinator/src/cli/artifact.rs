@@ -1,5 +1,9 @@
-//! Trained weights for users: `artifact ls`, `artifact get`, and what `run` leaves next to its report. A file is
-//! written to a temporary folder, checked against its hash and renamed, so that a file with its name is complete.
+//! What jobs left, for users: trained weights, or the files of a program. `artifact ls`, `artifact files`, `artifact get`, and what
+//! `run` leaves next to its report. Everything is written to a temporary folder, checked against its hash and renamed, so that a file
+//! with its name is complete.
+
+pub(super) mod files;
+mod incoming;
 
 use std::{
     fs::{self, File},
@@ -17,14 +21,16 @@ use proto::v1;
 use report::{Columns, view};
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
-use tonic::Streaming;
+use terminal::output::say;
+use terms::outputs::OutputIndex;
 
+use self::incoming::Incoming;
 use super::{
     client::Target,
     failure::Failure,
     identity::Identity,
     ids::TargetId,
-    output::{Cell, Format, Printer, print},
+    output::{self, Cell, Format, Printer, print},
     report::rows,
     signals::StopRequests,
 };
@@ -46,11 +52,21 @@ pub(super) enum ArtifactCommand {
         #[arg(value_name = "SWEEP[/JOB]")]
         target: TargetId,
     },
-    /// Write the weights of a job, or of the sweep's best job, as model.safetensors with a model.json
+    /// List the files that a job of a program left, or the sweep's best job
+    Files {
+        /// Sweep's number for its best job, or SWEEP/JOB
+        #[arg(value_name = "SWEEP[/JOB]")]
+        target: TargetId,
+    },
+    /// Write the weights of a job, or of the sweep's best job, as model.safetensors with a model.json; of a program, the files that
+    /// it left, below files
     Get {
         /// Sweep's number for its best job, or SWEEP/JOB
         #[arg(value_name = "SWEEP[/JOB]")]
         target: TargetId,
+        /// Of a program's files, this one, or those in this folder; may be repeated
+        #[arg(long, value_name = "NAME")]
+        file: Vec<String>,
         /// Folder to write into [default: sweep-artifacts/SWEEP-JOB]
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
@@ -65,15 +81,17 @@ pub(super) async fn artifact(
 ) -> Result<(), Failure> {
     match command {
         ArtifactCommand::Ls { target: which } => list(*which, target, format).await,
-        ArtifactCommand::Get { target: which, output } => {
+        ArtifactCommand::Files { target: which } => list_files(*which, target, format).await,
+        ArtifactCommand::Get { target: which, file, output } => {
             let id = which.sweep;
             let place = |job: u64| {
                 output.clone().unwrap_or_else(|| Path::new("sweep-artifacts").join(format!("{id}-{job}")))
             };
             // When interrupted, it removes what it has begun; after a kill, the next command does.
             let mut stop = StopRequests::new()?;
-            let written = stop.unless_asked(get(*which, target, place)).await?;
-            print(&format!("weights of job {id}/{} written: {}\n", written.job, written.path.display()))
+            let written = stop.unless_asked(get(*which, target, file, place)).await?;
+            let what = if written.is_of_files() { "files" } else { "weights" };
+            print(&format!("{what} of job {id}/{} written: {}\n", written.job, written.describe()))
         }
     }
 }
@@ -109,49 +127,126 @@ fn row(artifact: &v1::Artifact) -> Vec<Cell> {
     ]
 }
 
-/// Weights that were written.
-pub(super) struct Written {
-    /// The job that trained them.
-    pub(super) job: u64,
-    /// The file.
-    pub(super) path: PathBuf,
+async fn list_files(which: TargetId, target: &Target, format: Format) -> Result<(), Failure> {
+    let Some((job, index)) = index(which, target).await? else {
+        return Err(Failure::operation(
+            "what is kept of this job is one file of weights; `sweep artifact get` fetches it",
+        ));
+    };
+    files::print_table(&index, format)?;
+    let left_out = files::left_out(&index);
+    if !left_out.is_empty() {
+        say(&format!("left out of what job {}/{job} wrote: {left_out}", which.sweep));
+    }
+    Ok(())
 }
 
-/// Writes the weights of a job, or of the best one, into the folder that `place` gives for it. Fetches nothing if they
-/// are there already.
+/// The job of which something is kept, and the list of its files, where it is of files.
+pub(super) async fn index(which: TargetId, target: &Target) -> Result<Option<(u64, OutputIndex)>, Failure> {
+    let mut incoming = Incoming::open(target, which.sweep, which.job.unwrap_or(0), 0).await?;
+    let index = incoming.index().await?;
+    Ok(index.map(|index| (incoming.artifact.job, index)))
+}
+
+/// What was written.
+pub(super) struct Written {
+    /// The job that left it.
+    pub(super) job: u64,
+    /// The file of weights, or the folder of files.
+    pub(super) path: PathBuf,
+    /// How many files, and what is not among them; none for weights.
+    files: Option<(usize, String)>,
+}
+
+impl Written {
+    /// Whether they are the files of a program, and not weights.
+    pub(super) fn is_of_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// What and where, for people.
+    pub(super) fn describe(&self) -> String {
+        let path = self.path.display();
+        match &self.files {
+            None => path.to_string(),
+            Some((count, left_out)) => {
+                let left_out =
+                    if left_out.is_empty() { String::new() } else { format!("; left out: {left_out}") };
+                format!("{path} ({}{left_out})", output::count(*count as u64, "file"))
+            }
+        }
+    }
+}
+
+/// Writes what a job, or the best one, left into the folder that `place` gives for it: of files, those that are named, or all. Fetches
+/// no weights that are there already.
 pub(super) async fn get(
     which: TargetId,
     target: &Target,
+    names: &[String],
     place: impl Fn(u64) -> PathBuf,
 ) -> Result<Written, Failure> {
-    let mut client = target.connect().await?;
-    let request = v1::GetArtifactRequest { sweep_id: which.sweep, job: which.job.unwrap_or(0), offset: 0 };
-    let mut pieces = target.in_time(client.get_artifact(request)).await?.into_inner();
-    let first = target.in_time(pieces.message()).await?;
-    let artifact = first
-        .and_then(|piece| piece.artifact)
-        .ok_or_else(|| Failure::operation("the coordinator sent no weights; this is a bug"))?;
+    let mut incoming = Incoming::open(target, which.sweep, which.job.unwrap_or(0), 0).await?;
+    let artifact = incoming.artifact.clone();
     let folder = place(artifact.job);
     let sweep = target
         .call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id: which.sweep }).await)
         .await?;
     refuse_other(&folder, &sweep)?;
-    let facts = facts(sweep, &artifact, target).await?;
+    let index = incoming.index().await?;
+    if index.is_none() && !names.is_empty() {
+        return Err(Failure::operation(
+            "what is kept of this job is one file of weights, which has no other name; leave out --file",
+        ));
+    }
+    let facts = facts(sweep, &artifact, index.as_ref(), target).await?;
     fs::create_dir_all(&folder).with_context(|| {
         format!("cannot make the folder {}; choose another with --output", folder.display())
     })?;
     HeldFolder::remove_stale(&folder, UNFINISHED);
     let unfinished = HeldFolder::create(&folder, UNFINISHED).map_err(cannot(&folder))?;
-    let written = Written { job: artifact.job, path: folder.join(MODEL_FILE) };
-    let weights = if is_there(written.path.clone(), artifact.clone()).await {
-        None
-    } else {
-        Some(fetch(&mut pieces, &artifact, target, unfinished.path()).await?)
-    };
     let mut file = NamedTempFile::new_in(unfinished.path()).map_err(cannot(&folder))?;
     writeln!(file, "{facts:#}").map_err(cannot(&folder))?;
-    put(weights, file, &folder)?;
-    Ok(written)
+    match index {
+        None => {
+            let path = folder.join(MODEL_FILE);
+            let weights = if is_there(path.clone(), artifact.clone()).await {
+                None
+            } else {
+                Some(incoming.save(unfinished.path()).await?)
+            };
+            put(weights, file, &folder)?;
+            Ok(Written { job: artifact.job, path, files: None })
+        }
+        Some(index) => {
+            let new = unfinished.path().join(files::FOLDER);
+            fs::create_dir(&new).map_err(cannot(&folder))?;
+            let files = get_files(incoming, which.sweep, &index, names, &new).await?;
+            put_files(&new, file, &folder, &artifact, !names.is_empty())?;
+            Ok(Written { job: artifact.job, path: folder.join(files::FOLDER), files: Some(files) })
+        }
+    }
+}
+
+/// Writes files of an archive into `new`; how many, and what the archive lacks where all were wanted.
+async fn get_files(
+    incoming: Incoming<'_>,
+    sweep: u64,
+    index: &OutputIndex,
+    names: &[String],
+    new: &Path,
+) -> Result<(usize, String), Failure> {
+    if names.is_empty() {
+        let archive = incoming.save(new.parent().unwrap_or(new)).await?;
+        files::unpack(&mut archive.into_file(), index, new).map_err(cannot(new))?;
+        return Ok((index.files.len(), files::left_out(index)));
+    }
+    let (target, job) = (incoming.target, incoming.artifact.job);
+    // The one that was opened to see the list holds a place at the coordinator.
+    drop(incoming);
+    let named = files::named(index, names, &format!("{sweep}/{job}"))?;
+    files::fetch(&named, sweep, job, target, new).await?;
+    Ok((named.len(), String::new()))
 }
 
 /// Refuses a folder that holds weights of another sweep, which would be overwritten.
@@ -166,32 +261,6 @@ pub(super) fn refuse_other(folder: &Path, sweep: &v1::Sweep) -> Result<(), Failu
         Some(held) => held.sweep.refuse_other(sweep, folder, "weights"),
         None => Ok(()),
     }
-}
-
-/// Receives the weights that follow, as a file in `folder`.
-async fn fetch(
-    pieces: &mut Streaming<v1::ArtifactPiece>,
-    artifact: &v1::Artifact,
-    target: &Target,
-    folder: &Path,
-) -> Result<NamedTempFile, Failure> {
-    let mut file = NamedTempFile::new_in(folder).map_err(cannot(folder))?;
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = 0;
-    while let Some(piece) = target.in_time(pieces.message()).await? {
-        tokio::task::consume_budget().await;
-        file.write_all(&piece.data).map_err(cannot(folder))?;
-        hasher.update(&piece.data);
-        bytes += piece.data.len() as u64;
-    }
-    if bytes != artifact.bytes || hasher.finalize().to_hex().as_str() != artifact.blake3 {
-        return Err(Failure::operation(format!(
-            "the weights of job {} arrived corrupt ({bytes} of {} bytes); try again, and if it stays so, the file that the \
-             coordinator keeps is corrupt",
-            artifact.job, artifact.bytes
-        )));
-    }
-    Ok(file)
 }
 
 /// Whether a file is the kept one.
@@ -213,6 +282,11 @@ async fn is_there(path: PathBuf, artifact: v1::Artifact) -> bool {
 fn put(weights: Option<NamedTempFile>, facts: NamedTempFile, folder: &Path) -> Result<(), Failure> {
     let facts_path = folder.join(FACTS_FILE);
     finish(&facts).map_err(cannot(&facts_path))?;
+    let files = folder.join(files::FOLDER);
+    if held_archive(&facts_path).is_some() && fs::symlink_metadata(&files).is_ok() {
+        // Those of a job that was the best before.
+        fs::remove_dir_all(&files).map_err(cannot(&files))?;
+    }
     if let Some(weights) = weights {
         let path = folder.join(MODEL_FILE);
         finish(&weights).map_err(cannot(&path))?;
@@ -222,6 +296,39 @@ fn put(weights: Option<NamedTempFile>, facts: NamedTempFile, folder: &Path) -> R
         }
         weights.persist(&path).map_err(|error| cannot(&path)(error.error))?;
     }
+    facts.persist(&facts_path).map(drop).map_err(|error| cannot(&facts_path)(error.error))
+}
+
+/// The hash of the archive whose files a folder holds, by what is said of them there.
+fn held_archive(facts: &Path) -> Option<String> {
+    let held: Value = serde_json::from_slice(&fs::read(facts).ok()?).ok()?;
+    held["archive"]["blake3"].as_str().map(str::to_owned)
+}
+
+/// Gives the files in `new` their names in `folder`, in place of what is there. Where they are only some of the archive, others of the
+/// same one stay.
+fn put_files(
+    new: &Path,
+    facts: NamedTempFile,
+    folder: &Path,
+    archive: &v1::Artifact,
+    are_some: bool,
+) -> Result<(), Failure> {
+    let (facts_path, place) = (folder.join(FACTS_FILE), folder.join(files::FOLDER));
+    let is_same = are_some && held_archive(&facts_path).as_ref() == Some(&archive.blake3);
+    finish(&facts).map_err(cannot(&facts_path))?;
+    for path in [&facts_path, &folder.join(MODEL_FILE)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.map_err(cannot(path))?,
+        }
+    }
+    if !is_same && fs::symlink_metadata(&place).is_ok() {
+        // Next to the new ones, it goes with what is unfinished.
+        let old = new.with_extension("old");
+        fs::rename(&place, old).map_err(cannot(&place))?;
+    }
+    files::merge(new, &place).map_err(cannot(&place))?;
     facts.persist(&facts_path).map(drop).map_err(|error| cannot(&facts_path)(error.error))
 }
 
@@ -242,7 +349,12 @@ fn cannot(path: &Path) -> impl Fn(std::io::Error) -> Failure {
 }
 
 /// What one needs to use the weights, and where they come from.
-async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Result<Value, Failure> {
+async fn facts(
+    sweep: v1::Sweep,
+    artifact: &v1::Artifact,
+    index: Option<&OutputIndex>,
+    target: &Target,
+) -> Result<Value, Failure> {
     let request = v1::GetJobRequest { sweep_id: sweep.sweep_id, job: artifact.job };
     let job = target.call(async |client| client.get_job(request).await).await?.job.unwrap_or_default();
     let metrics = metrics(&sweep, &job);
@@ -253,7 +365,7 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
     let images = specification.dataset.as_ref();
     let size = images.map(|images| images.image_size);
     let held_out = images.filter(|_| dataset.validation.is_empty());
-    Ok(json!({
+    let mut facts = json!({
         "model": specification.trainable.name(),
         "parameters": parameters,
         "classes": dataset.classes,
@@ -277,8 +389,19 @@ async fn facts(sweep: v1::Sweep, artifact: &v1::Artifact, target: &Target) -> Re
             "val_fraction": held_out.map(|images| images.val_fraction),
             "split_seed": held_out.map(|images| images.split_seed),
         },
-        "weights": {"file": MODEL_FILE, "bytes": artifact.bytes, "blake3": artifact.blake3},
-    }))
+    });
+    match index {
+        None => {
+            facts["weights"] =
+                json!({"file": MODEL_FILE, "bytes": artifact.bytes, "blake3": artifact.blake3});
+        }
+        Some(index) => {
+            facts["archive"] = json!({"bytes": artifact.bytes, "blake3": artifact.blake3});
+            facts["files"] = json!(index.files);
+            facts["left_out"] = json!(index.left_out);
+        }
+    }
+    Ok(facts)
 }
 
 /// The metrics of the weights, which are those after the last epoch, even if another was better.

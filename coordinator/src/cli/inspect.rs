@@ -5,6 +5,7 @@ use terminal::output;
 use terms::{JobState, VariantArray};
 
 use super::{
+    artifact,
     client::Target,
     failure::Failure,
     ids::{TargetId, job_id, sweep_id},
@@ -152,7 +153,8 @@ pub(super) async fn show(arguments: &TargetArgument, target: &Target, format: Fo
 }
 
 async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> Result<(), Failure> {
-    let request = v1::GetJobRequest { sweep_id, job };
+    let (which, request) =
+        (TargetId { sweep: sweep_id, job: Some(job) }, v1::GetJobRequest { sweep_id, job });
     let detail = target.call(async |client| client.get_job(request).await).await?;
     // Its metrics are in the order of the sweep.
     let sweep = target.call(async |client| client.get_sweep(v1::GetSweepRequest { sweep_id }).await).await?;
@@ -178,6 +180,17 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
         let mut printer = Printer::new(format, columns);
         printer.page(&rows)?;
         printer.finish()?;
+    }
+    // Those of a program; a model leaves weights.
+    if job.weights == "kept"
+        && let Some((_, index)) = artifact::index(which, target).await?
+    {
+        print("\n")?;
+        artifact::files::print_table(&index, format)?;
+        let left_out = artifact::files::left_out(&index);
+        if !left_out.is_empty() {
+            print(&format!("left out: {left_out}\n"))?;
+        }
     }
     Ok(())
 }

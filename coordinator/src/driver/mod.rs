@@ -134,10 +134,12 @@ impl Driver {
                 self.perform(action, &mut commit).await?;
             }
             if commit.is_none() {
-                // Everything that was taken has left or was refused.
-                self.room = None;
                 if drained {
                     return Ok(());
+                }
+                if self.pipeline.inputs() == 0 {
+                    // Everything that was taken has left or was refused.
+                    self.room = None;
                 }
             }
             tokio::select! {
@@ -161,7 +163,12 @@ impl Driver {
     }
 
     fn moment(&self) -> Moment {
-        Moment { since_start: self.start.elapsed(), unix_ms: unix_ms(), waiting: self.requests.len() }
+        Moment {
+            since_start: self.start.elapsed(),
+            unix_ms: unix_ms(),
+            waiting: self.requests.len(),
+            leads_surely: self.store.leads_surely(),
+        }
     }
 
     /// Takes a request, and those that wait with it, for a turn.

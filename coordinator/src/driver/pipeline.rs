@@ -13,6 +13,8 @@
 //!
 //! What always holds:
 //! - Nothing leaves before the commit that it rests on, and all commits before, are durable.
+//! - What has no commit of its own, such as the answer to a query, leaves only while it is sure that this coordinator still leads:
+//!   a leader that was frozen or is cut off from the store may have been replaced. A commit is protected by the store.
 //! - One commit runs at a time. The engine goes on meanwhile; what it applies shares the next commit.
 //! - Leases are looked at between two commits, after everything released has left.
 //! - After a commit that was not kept, the engine is restored before streams are closed; after a full disk, commands are refused
@@ -68,6 +70,8 @@ pub struct Moment {
     pub unix_ms: u64,
     /// Requests that have arrived and were not brought here yet.
     pub waiting: usize,
+    /// Whether no other coordinator can lead now.
+    pub leads_surely: bool,
 }
 
 /// What arrives.
@@ -272,7 +276,7 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
             self.hear(now, Event::Tick);
         }
         self.take_turn(moment);
-        self.close_batch()
+        self.close_batch(moment)
     }
 
     /// A commit has ended.
@@ -403,9 +407,9 @@ impl<A: Asked<C>, C: Core> Pipeline<A, C> {
     }
 
     /// What was applied goes to the disk, or out where there is nothing to keep. No commit runs, so what it rests on is
-    /// durable.
-    fn close_batch(&mut self) -> Option<Action<A>> {
-        if self.next.inputs() == 0 {
+    /// durable. It stays where it is not sure whether another coordinator has changed what it rests on.
+    fn close_batch(&mut self, moment: Moment) -> Option<Action<A>> {
+        if self.next.inputs() == 0 || (self.next.records().is_empty() && !moment.leads_surely) {
             return None;
         }
         let next = Batch::as_large_as(&self.next);

@@ -4,6 +4,7 @@
 mod cells;
 mod checksum;
 mod counting;
+pub mod lead;
 mod migrate;
 mod postgres;
 mod read;
@@ -30,6 +31,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Keeps the right to write until it is lost, and returns why. Must be awaited for as long as this coordinator leads.
     async fn deposed(&self) -> StoreError;
+
+    /// Whether no other coordinator can write now, so that what this one knows is what the store holds. Not so while a leader
+    /// waits to be confirmed, or was frozen; what it commits is protected without this.
+    fn leads_surely(&self) -> bool {
+        true
+    }
 
     /// Gives up the right to write, if others can take it, without waiting for what hangs: for a leader that stops or can
     /// no longer write.

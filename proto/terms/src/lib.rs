@@ -11,6 +11,7 @@ mod ids;
 pub mod manifest;
 pub mod metrics;
 mod number;
+pub mod outputs;
 mod parameter;
 mod progress;
 pub mod snapshot;

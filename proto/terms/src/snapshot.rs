@@ -2,7 +2,7 @@
 //! sweeps with the same files have the same snapshot. The command line decides which files belong to a sweep;
 //! coordinator and workers decide where contents are stored.
 
-mod path;
+pub(crate) mod path;
 
 use std::{fmt, str::FromStr};
 

@@ -73,3 +73,35 @@ async fn a_leader_that_lays_the_lead_down_is_replaced_while_it_is_still_there() 
     assert!(matches!(late, Err(StoreError::Superseded)), "{late:?}");
     second.commit(&[granted(1, 1)]).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_leader_is_only_sure_to_lead_while_its_beats_are_kept_and_not_once_another_may_lead() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.database();
+    let (first, _, leads) = contender(&url, "http://first").await;
+    leads.await.unwrap();
+    assert!(!first.leads_surely(), "no beat was kept");
+    let mut deposed = first.deposed();
+    tokio::select! {
+        error = &mut deposed => panic!("{error}"),
+        () = until(|| first.leads_surely()) => {}
+    }
+    // It is frozen: nothing of it goes on but the clock.
+    let (second, _, leads) = contender(&url, "http://second").await;
+    leads.await.unwrap();
+    assert!(!first.leads_surely());
+    let error = deposed.await;
+    assert!(matches!(error, StoreError::Superseded | StoreError::Silent(_)), "{error}");
+    assert!(!first.leads_surely() && !second.leads_surely());
+    second.commit(&[submitted(1, "")]).await.unwrap();
+}
+
+/// Waits until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(tests::PATIENCE, so).await.unwrap();
+}

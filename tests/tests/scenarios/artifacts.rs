@@ -20,7 +20,7 @@ use crate::disk::{fill, small_disk};
 /// Bytes of weights that take long enough to upload that a kill hits them in transit.
 const LARGE: usize = 48 << 20;
 
-fn folder_of(cluster: &Cluster) -> PathBuf {
+pub(crate) fn folder_of(cluster: &Cluster) -> PathBuf {
     cluster.folder.path().join("sweep.db-artifacts")
 }
 
@@ -54,7 +54,7 @@ fn incoming(folder: &Path) -> u64 {
 }
 
 /// Waits until more than `beyond` bytes of weights have arrived, but not all.
-async fn until_more_came(folder: &Path, beyond: u64) -> u64 {
+pub(crate) async fn until_more_came(folder: &Path, beyond: u64) -> u64 {
     loop {
         let bytes = incoming(folder);
         if bytes > beyond {

@@ -23,6 +23,11 @@ fn can(command: &[&str]) -> bool {
 
 /// A folder on which a command mounts a small file system, and the command.
 pub(crate) fn small_disk() -> Option<(TempDir, Vec<String>)> {
+    disk_of("6m")
+}
+
+/// The same with a file system of this size.
+pub(crate) fn disk_of(size: &str) -> Option<(TempDir, Vec<String>)> {
     let unshare: &[&str] = match () {
         () if can(&["unshare", "-m", "true"]) => &["unshare", "-m"],
         () if can(&["unshare", "-rm", "true"]) => &["unshare", "-rm"],
@@ -32,9 +37,9 @@ pub(crate) fn small_disk() -> Option<(TempDir, Vec<String>)> {
         }
     };
     let folder = tempfile::tempdir().unwrap();
-    let mount = "mount -t tmpfs -o size=6m tmpfs \"$0\" && exec \"$@\"";
+    let mount = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && exec \"$@\"");
     let mut command: Vec<String> = unshare.iter().map(ToString::to_string).collect();
-    command.extend(["sh", "-c", mount].map(str::to_owned));
+    command.extend(["sh", "-c", &mount].map(str::to_owned));
     command.push(folder.path().display().to_string());
     Some((folder, command))
 }

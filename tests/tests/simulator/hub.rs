@@ -1,4 +1,4 @@
-//! The coordinator's process: the driver's real pipeline and the real engine, over a simulated disk.
+//! A coordinator that leads: the driver's real pipeline and the real engine, over a simulated disk.
 
 use std::{collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use engine::{
     Command, EndsSeen, Engine, Issued, Issuer, Now, Output, Query, SessionId, SweepView,
     query::{Define, SeeEnds},
 };
+use store::StoreError;
 use terms::SweepId;
 
 use super::{durable::Durable, watched::Watched};
@@ -31,6 +32,8 @@ pub(super) struct Wish {
     pub(super) question: Question,
     is_query: bool,
     tell: Rc<Told>,
+    /// How much had happened to the sweep when the driver took it.
+    pub(super) taken_at: usize,
     /// The sweep that the answer shows; none where it shows none, or the wish was refused.
     pub(super) sweep: Option<SweepView>,
 }
@@ -53,13 +56,13 @@ impl Wish {
             let (answer, output) = engine.execute(now, issued);
             (output, answer.ok().and_then(shown))
         };
-        Self { question, is_query: false, tell: Rc::new(tell), sweep: None }
+        Self { question, is_query: false, tell: Rc::new(tell), taken_at: 0, sweep: None }
     }
 
     /// A question that is answered with a sweep.
     pub(super) fn ask<Q: Query<Answer = SweepView>>(query: Q) -> Self {
         let tell = move |engine: &mut Engine, now| (Output::default(), engine.ask(now, &query).ok());
-        Self { question: Question::Other, is_query: true, tell: Rc::new(tell), sweep: None }
+        Self { question: Question::Other, is_query: true, tell: Rc::new(tell), taken_at: 0, sweep: None }
     }
 }
 
@@ -83,6 +86,14 @@ pub(super) struct Hub {
     /// What waits for the driver.
     pub(super) inbox: Vec<Input<Wish>>,
     pub(super) committing: Option<Batch<Wish>>,
+    /// What became of it in the store, while it is not known here yet.
+    pub(super) kept: Option<Result<(), StoreError>>,
+    /// What leaves next had a commit.
+    pub(super) tells_a_commit: bool,
+    /// Whether no other can lead now.
+    pub(super) leads_surely: bool,
+    /// It was told to stop: it takes nothing new.
+    pub(super) stops: bool,
     /// The driver's next turn is on its way.
     pub(super) turn_is_due: bool,
     pub(super) links: BTreeMap<SessionId, usize>,
@@ -98,6 +109,10 @@ impl Hub {
             started_at: now_ms,
             inbox: Vec::new(),
             committing: None,
+            kept: None,
+            tells_a_commit: false,
+            leads_surely: false,
+            stops: false,
             turn_is_due: false,
             links: BTreeMap::new(),
             last_session: 0,
@@ -117,6 +132,7 @@ impl Hub {
             since_start: Duration::from_millis(now_ms - self.started_at),
             unix_ms: EPOCH_MS + now_ms,
             waiting: self.inbox.len(),
+            leads_surely: self.leads_surely,
         }
     }
 
@@ -129,17 +145,25 @@ impl Hub {
     /// What the engine wants to see with jobs that have ended, where nothing is on its way to the disk: only then would the
     /// service have its answer by now.
     pub(super) fn see_ends(&mut self, now_ms: u64, sweep: SweepId) -> Option<EndsSeen> {
-        let is_quiet = !self.pipeline.is_committing() && self.pipeline.inputs() == 0;
+        let is_quiet = self.leads_surely && !self.pipeline.is_committing() && self.pipeline.inputs() == 0;
         let now = self.pipeline.now(self.moment(now_ms));
         self.pipeline.core().engine.ask(now, &SeeEnds(sweep)).ok().filter(|_| is_quiet)
     }
 
-    /// Takes what waits, as long as there is room for it.
-    pub(super) fn take_turn(&mut self, now_ms: u64) {
+    /// Whether everything that it took has left.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inbox.is_empty() && !self.pipeline.is_committing()
+    }
+
+    /// Takes what waits, as long as there is room for it; so much had happened to the sweep.
+    pub(super) fn take_turn(&mut self, now_ms: u64, history_length: usize) {
         let mut inputs = std::mem::take(&mut self.inbox).into_iter();
         while self.pipeline.has_room()
-            && let Some(input) = inputs.next()
+            && let Some(mut input) = inputs.next()
         {
+            if let Input::Asked(wish) = &mut input {
+                wish.taken_at = history_length;
+            }
             let moment = Moment { waiting: inputs.len(), ..self.moment(now_ms) };
             self.pipeline.received(moment, input);
         }

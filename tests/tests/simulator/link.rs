@@ -1,4 +1,4 @@
-//! One stream between a worker and the coordinator: each direction keeps its order, as TCP does, and may be late,
+//! One stream between a worker and a coordinator: each direction keeps its order, as TCP does, and may be late,
 //! stall, or lose its tail when the stream breaks. What arrives twice is what was sent again on the next stream; what
 //! arrives out of order is the end of a stream that comes after the beginning of the next one.
 
@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use engine::SessionId;
 use proto::v1;
 
+use super::coordinator::Life;
+
 /// A stream.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) worker: usize,
     pub(super) worker_life: u32,
-    pub(super) coordinator_life: u32,
+    pub(super) coordinator: Life,
     /// The coordinator's name for it, once it has said hello.
     pub(super) session: Option<SessionId>,
     /// Worker to coordinator.

@@ -7,10 +7,12 @@
 // In a test, a panic is how a failure is told.
 #![allow(clippy::unwrap_used)]
 
+mod coordinator;
 mod durable;
 mod hub;
 mod link;
 mod node;
+mod row;
 mod watched;
 mod world;
 

@@ -27,6 +27,8 @@ pub(super) struct Node {
     /// How often the process was started.
     pub(super) life: u32,
     pub(super) link: Option<usize>,
+    /// The coordinator that it tries next.
+    pub(super) tries: usize,
     pub(super) spool: Spool,
     pub(super) trainers: Vec<Trainer>,
     /// Frozen until then.
@@ -122,6 +124,7 @@ impl Node {
             session: None,
             life: 0,
             link: None,
+            tries: 0,
             spool: Spool::default(),
             trainers: (0..slots).map(|_| Trainer::default()).collect(),
             frozen_until: 0,

@@ -1,10 +1,14 @@
 //! The world: one clock, one queue of what happens next, and everything that can go wrong, all from one seed.
 //!
-//! Until `CALM_AT`, processes crash and freeze, workers lose their spools, streams break, stall and deliver late, the disk is
-//! slow or full or cannot keep an epoch, the lead is lost, trainers die, and users change their minds. Then nothing bad happens any more, and everything must come to its end.
+//! For a while, processes crash, freeze and stop, coordinators are cut off from their store, workers lose their spools, streams
+//! break, stall and deliver late, the disk is slow or full or cannot keep an epoch, trainers die, and users change their minds.
+//! Then nothing bad happens any more, and everything must come to its end.
 
 mod at_hub;
+mod faults;
+mod leading;
 mod streams;
+mod told;
 mod wishes;
 mod workers;
 
@@ -26,7 +30,10 @@ use engine::{
     query::DescribeSweep,
 };
 use proto::v1;
-use store::StoreError;
+use store::{
+    StoreError,
+    lead::{BEAT_INTERVAL, Beat, Candidate, LOOK_INTERVAL, NextStep, SILENCE_MAX, Tenure, Term},
+};
 use terms::{AttemptKey, JobKey, SweepId};
 use tests::Random;
 use trainer_protocol::TrainerOutcome;
@@ -36,18 +43,21 @@ use worker::agent::{
 };
 
 use super::{
+    coordinator::{Coordinator, Follower, Leader, Life, Part},
     durable::Durable,
     hub::{Hub, Question, Wish},
     link::Link,
     node::{Checkpoints, Member, Node, Step},
+    row::Row,
 };
 
 /// Epochs of each job.
 pub(super) const EPOCHS: u32 = 2;
 /// Machines, the last of which shares its name with the first and is not always there.
 const NODES: usize = 3;
-/// When faults stop, in milliseconds.
+/// When faults stop, in milliseconds, where one coordinator has the store, and where several compete for it, which takes longer.
 const CALM_AT: u64 = 7_000;
+const CALM_AT_SHARED: u64 = 12_000;
 /// How long everything may take to come to its end afterwards.
 const END_WITHIN: u64 = 120_000;
 /// How often the driver looks at the leases.
@@ -61,13 +71,32 @@ const SWEEP: SweepId = SweepId(1);
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum WorldEvent {
-    /// Time goes by for the coordinator of this life.
-    Tick(u32),
+    CoordinatorStarts(usize),
+    /// A follower looks at the leader's row.
+    Looks(Life),
+    /// It has the row.
+    Saw(Life),
+    /// A leader has the content of the store.
+    Loads(Life),
+    /// It begins to write its beat.
+    Beats(Life),
+    BeatArrives {
+        life: Life,
+        begun: u64,
+    },
+    BeatEnds {
+        life: Life,
+        begun: u64,
+        beat: Beat,
+    },
+    /// Time goes by for its driver.
+    Tick(Life),
     /// Its driver takes what waits.
-    Turn(u32),
-    /// Its commit is on the disk.
-    Committed(u32),
-    HubStarts,
+    Turn(Life),
+    CommitArrives(Life),
+    CommitEnds(Life),
+    /// A commit arrives that was given up.
+    OrphanArrives(usize),
     NodeStarts(usize),
     Dial {
         node: usize,
@@ -77,6 +106,8 @@ enum WorldEvent {
         node: usize,
         life: u32,
     },
+    /// A worker gives up a stream.
+    Breaks(usize),
     /// The first message of a stream's direction arrives.
     Up(usize),
     Down(usize),
@@ -99,17 +130,18 @@ pub(super) struct World {
     events: Vec<WorldEvent>,
     definition: SweepDefinition,
     extended: Specification,
-    hub: Option<Hub>,
-    hub_life: u32,
+    coordinators: Vec<Coordinator>,
+    row: Row,
+    /// The term of the last commit that was kept, and whose it was.
+    last_commit: Option<(Term, Life)>,
+    /// Commits on their way that were given up.
+    orphans: Vec<(Life, Term, Vec<Record>)>,
     /// A retry that was asked for, to come once more later.
     late_retry: Option<Wish>,
-    hub_frozen_until: u64,
     nodes: Vec<Node>,
     links: Vec<Link>,
     durable: Durable,
     checkpoints: Checkpoints,
-    /// How much had happened to the sweep when the driver took what it commits now.
-    history_length: usize,
     /// Who was given each attempt.
     given: BTreeMap<AttemptKey, usize>,
     submitted: bool,
@@ -139,6 +171,7 @@ impl World {
     /// The world of a seed. Its user wants the first of the sweeps, and later perhaps the points of the second.
     pub(super) fn new(seed: u64, specifications: &[Specification; 2], trace: bool) -> Self {
         let mut random = Random(seed);
+        let coordinators = if random.one_in(2) { 1 } else { random.within(2..4) as usize };
         let nodes = if random.one_in(3) { NODES } else { NODES - 1 };
         let mut node = |number| {
             Node::new(number, number % (NODES - 1), 1 + random.below(2) as u32, 1 + random.below(4) as u32)
@@ -150,15 +183,15 @@ impl World {
             events: Vec::new(),
             definition: SweepDefinition::new(SweepId(0), specifications[0].clone()).expect("it has a grid"),
             extended: specifications[1].clone(),
-            hub: None,
-            hub_life: 0,
+            coordinators: (0..coordinators).map(Coordinator::new).collect(),
+            row: Row::new(),
+            last_commit: None,
+            orphans: Vec::new(),
             late_retry: None,
-            hub_frozen_until: 0,
             nodes,
             links: Vec::new(),
             durable: Durable::default(),
             checkpoints: Checkpoints::new(),
-            history_length: 0,
             given: BTreeMap::new(),
             submitted: false,
             calm: false,
@@ -171,7 +204,8 @@ impl World {
 
     /// Lives to the end; how many things happened.
     pub(super) fn live(mut self) -> Result<u64, Broken> {
-        self.after(0, WorldEvent::HubStarts);
+        (0..self.coordinators.len()).for_each(|index| self.after(0, WorldEvent::CoordinatorStarts(index)));
+        let calm_at = if self.is_alone() { CALM_AT } else { CALM_AT_SHARED };
         for node in 0..self.nodes.len() {
             let delay = self.random.below(1_000);
             self.after(delay, WorldEvent::NodeStarts(node));
@@ -179,7 +213,7 @@ impl World {
         self.after(0, WorldEvent::Ask);
         let first = self.random.below(1_000);
         self.after(first, WorldEvent::Fault);
-        self.after(CALM_AT, WorldEvent::Calm);
+        self.after(calm_at, WorldEvent::Calm);
         let mut happened = 0;
         while let Some(Reverse((time, _, index))) = self.queue.pop() {
             self.now = time;
@@ -189,6 +223,7 @@ impl World {
                 eprintln!("{time:>7} ms  {event:?}");
             }
             self.happen(event)?;
+            self.check_leaders()?;
             if self.calm && self.submitted && self.durable.open_sweeps().next().is_none() {
                 self.durable.check_results(EPOCHS)?;
                 return if self.durable.sweep_count() == 1 {
@@ -197,7 +232,7 @@ impl World {
                     Err("one request made several sweeps".into())
                 };
             }
-            if self.now > CALM_AT + END_WITHIN {
+            if self.now > calm_at + END_WITHIN {
                 break;
             }
         }
@@ -217,26 +252,37 @@ impl World {
 
     fn happen(&mut self, event: WorldEvent) -> Result<(), Broken> {
         match event {
-            WorldEvent::Tick(life) if life == self.hub_life => {
+            WorldEvent::CoordinatorStarts(index) => self.start_coordinator(index)?,
+            WorldEvent::Looks(life) if self.is_current(life) => self.look(life),
+            WorldEvent::Saw(life) if self.is_current(life) => self.see(life),
+            WorldEvent::Loads(life) if self.is_current(life) => self.load(life)?,
+            WorldEvent::Beats(life) if self.is_current(life) => self.beat(life),
+            WorldEvent::BeatArrives { life, begun } if self.is_current(life) => self.take_beat(life, begun),
+            WorldEvent::BeatEnds { life, begun, beat } if self.is_current(life) => {
+                self.end_beat(life, begun, beat);
+            }
+            WorldEvent::Tick(life) if self.is_current(life) => {
                 self.after(TICK_MS, event);
-                if let Some(hub) = &mut self.hub {
+                if let Some(hub) = self.coordinators[life.of].hub(self.now) {
                     hub.pipeline.tick();
                 }
-                self.turn_soon();
+                self.turn_soon(life.of);
             }
-            WorldEvent::Turn(life) if life == self.hub_life => self.take_turn()?,
-            WorldEvent::Committed(life) if life == self.hub_life => self.end_commit()?,
-            WorldEvent::HubStarts => self.start_hub()?,
+            WorldEvent::Turn(life) if self.is_current(life) => self.take_turn(life)?,
+            WorldEvent::CommitArrives(life) if self.is_current(life) => self.take_commit(life)?,
+            WorldEvent::CommitEnds(life) if self.is_current(life) => self.end_commit(life)?,
+            WorldEvent::OrphanArrives(orphan) => self.take_orphan(orphan)?,
             WorldEvent::NodeStarts(node) => self.start_node(node),
             WorldEvent::Dial { node, life } if life == self.nodes[node].life => self.dial(node),
             WorldEvent::Wake { node, life } if life == self.nodes[node].life => {
                 self.nodes[node].wakes_at = None;
                 self.tell_node(node, Heard::Tick);
             }
+            WorldEvent::Breaks(link) => self.break_link(link),
             WorldEvent::Up(link) => self.arrive_up(link),
             WorldEvent::Down(link) => self.arrive_down(link)?,
             WorldEvent::Trainer { node, slot, turn, step } => self.train(node, slot, turn, step),
-            WorldEvent::Fault if !self.calm => self.go_wrong()?,
+            WorldEvent::Fault if !self.calm => self.go_wrong(),
             WorldEvent::Ask => self.ask(),
             WorldEvent::Calm => self.calm_down(),
             // Of a life that is over.

@@ -34,6 +34,7 @@ use crate::{
         channel::Channel,
         tally::{EpochRecord, Tallied, Tally},
     },
+    outputs::hand_over,
     processes::{cpu_time, end_descendants},
     protocol::Output,
     scratch::Scratch,
@@ -341,7 +342,7 @@ impl<W: Write> Run<'_, W> {
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End, has_ended_well: bool) -> Result<(), Gone> {
         if end.outcome == TrainerOutcome::Done
-            && let Err(error) = self.scratch.hand_over(self.weights.as_deref())
+            && let Err(error) = hand_over(&self.scratch.output(), self.weights.as_deref())
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }

@@ -4,6 +4,7 @@
 //! - `macros`: the command, with the job's parameters; `environment`, `scratch`: what a program finds.
 //! - `start`, `processes`, `log`: the process, what it prints, and its end with all that it started.
 //! - `metrics`: a channel, a regular expression or a CSV file, and the epochs that come of them.
+//! - `outputs`: the files that it leaves.
 //! - `checkpoint`: a folder that survives attempts and machines.
 //! - `job`: what happens to one job; `session`: the conversation with the agent.
 //!
@@ -15,7 +16,7 @@
 //! | `SWEEP_REPORT` | path of a UNIX socket for metrics; `metrics::channel` says what is written to it |
 //! | `SWEEP_CHECKPOINT_DIR` | a folder that the next attempt finds again |
 //! | `SWEEP_RESUME` | `1` where an earlier attempt left something there |
-//! | `SWEEP_OUTPUT_DIR` | a folder for what comes out |
+//! | `SWEEP_OUTPUT_DIR` | a folder for the files that are to be kept |
 //! | `CUDA_VISIBLE_DEVICES` | the slot's GPUs, where it has any |
 //! | `OMP_NUM_THREADS`, `PYTHONUNBUFFERED` | the slot's threads and `1`, unless they are set |
 //!
@@ -31,6 +32,7 @@ mod job;
 mod log;
 pub mod macros;
 mod metrics;
+mod outputs;
 pub mod plain;
 pub mod processes;
 mod protocol;

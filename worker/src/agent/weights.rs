@@ -1,5 +1,5 @@
-//! Trained weights on this machine's disk, from the end of their job until the coordinator has them or does not want
-//! them. They are stored next to the spool and outlive the process like it. A file's name contains its attempt and,
+//! Trained weights, or the files that a program left, on this machine's disk, from the end of their job until the coordinator has
+//! them or does not want them. They are stored next to the spool and outlive the process like it. A file's name contains its attempt and,
 //! once it is complete, the hash of its content: `SWEEP-JOB-ATTEMPT.BLAKE3.safetensors`.
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
 };
 
 use program::plain;
-use terms::AttemptKey;
+use terms::{
+    AttemptKey,
+    outputs::{BLOCK, OutputIndex, index_length},
+};
 
 use super::{session::types::Weights, spool::SpoolError};
 
@@ -137,7 +140,7 @@ impl WeightsFolder {
         }
         // The trainer may have put something else there meanwhile.
         let mut file = plain::open(path)?;
-        check_header(&mut file, bytes)?;
+        check_content(&mut file, bytes)?;
         // The end of the attempt, which names the hash, is synced as well.
         file.sync_data()?;
         file.rewind()?;
@@ -251,7 +254,29 @@ fn parse(path: &Path) -> Option<(AttemptKey, String)> {
     (numbers.next().is_none() && is_hash).then(|| (attempt, blake3.to_owned()))
 }
 
-/// Refuses everything but `.safetensors` files: other formats can hold code that runs when they are read.
+/// Refuses everything but `.safetensors` files and archives of what a program left: other formats can hold code that runs when
+/// they are read.
+fn check_content(file: &mut File, bytes: u64) -> io::Result<()> {
+    let mut block = [0; BLOCK];
+    match file.read_exact(&mut block).ok().and_then(|()| index_length(&block)) {
+        Some(length) => check_archive(file, length, bytes),
+        None => file.rewind().and_then(|()| check_header(file, bytes)),
+    }
+}
+
+/// Checks that an archive, of which the first block was read, is as long as its list says.
+fn check_archive(file: &mut File, length: u64, bytes: u64) -> io::Result<()> {
+    let mut list = Vec::new();
+    file.take(length).read_to_end(&mut list)?;
+    let read = OutputIndex::read(&list).and_then(|index| index.check_length(bytes));
+    read.map_err(|error| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the archive of the program's files is torn: {error}"),
+        )
+    })
+}
+
 fn check_header(file: &mut File, bytes: u64) -> io::Result<()> {
     let refuse =
         || io::Error::new(io::ErrorKind::InvalidData, "what the trainer wrote is not a .safetensors file");
@@ -348,6 +373,19 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.place("1/1#1")).unwrap();
         assert!(absent(&folder).contains("is not a file"));
         assert_eq!(fs::read_dir(spool.path().join("weights")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_archive_of_files_waits_as_weights_do_and_a_torn_one_is_refused() {
+        let (_spool, folder) = folder();
+        let index = OutputIndex::default();
+        let archive = [index.head(), terms::outputs::end()].concat();
+        fs::write(folder.place("1/1#1"), &archive).unwrap();
+        assert!(
+            matches!(folder.finish("1/1#1"), Weights::File { bytes, .. } if bytes == archive.len() as u64)
+        );
+        fs::write(folder.place("1/2#1"), &archive[..archive.len() - 1]).unwrap();
+        assert!(matches!(folder.finish("1/2#1"), Weights::Absent(reason) if reason.contains("torn")));
     }
 
     #[test]

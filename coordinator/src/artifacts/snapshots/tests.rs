@@ -249,3 +249,21 @@ async fn a_manifest_that_cannot_be_read_keeps_only_what_it_may_name_from_being_r
     make_old(folder.path());
     assert_eq!(artifacts.remove_unnamed_snapshots(&BTreeSet::new()).await.unwrap(), 1, "what b was");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tidying_is_not_given_up_because_contents_come_in_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = Arc::new(open(folder.path()));
+    let coming = {
+        let artifacts = Arc::clone(&artifacts);
+        tokio::spawn(async move {
+            for number in 0..150_u32 {
+                assert_eq!(put(&artifacts, piece(&number.to_le_bytes(), 0, 4)).await, Taken::Whole);
+            }
+        })
+    };
+    while !coming.is_finished() {
+        assert_eq!(artifacts.remove_unnamed_snapshots(&BTreeSet::new()).await.unwrap(), 0);
+    }
+    coming.await.unwrap();
+}

@@ -388,8 +388,9 @@ async fn keep_best(sweep: &v1::Sweep, target: &Target, folder: &Path) -> Result<
         return Ok(String::new());
     }
     let which = TargetId { sweep: sweep.sweep_id, job: None };
-    let written = artifact::get(which, target, |_| folder.join(BEST)).await?;
-    Ok(format!("best weights: {} (job {})\n", written.path.display(), written.job))
+    let written = artifact::get(which, target, &[], |_| folder.join(BEST)).await?;
+    let what = if written.is_of_files() { "best job's files" } else { "best weights" };
+    Ok(format!("{what}: {} (job {})\n", written.describe(), written.job))
 }
 
 /// The data set's path for workers with another working directory.

@@ -75,16 +75,17 @@ struct Played {
     since_start: Duration,
     commit: Option<Batch<Called>>,
     has_room: bool,
+    leads_surely: bool,
 }
 
 impl Played {
     fn new() -> Self {
         let pipeline = Pipeline::new(Counted::default());
-        Self { pipeline, since_start: Duration::ZERO, commit: None, has_room: false }
+        Self { pipeline, since_start: Duration::ZERO, commit: None, has_room: false, leads_surely: true }
     }
 
     fn moment(&self) -> Moment {
-        Moment { since_start: self.since_start, unix_ms: 0, waiting: 0 }
+        Moment { since_start: self.since_start, unix_ms: 0, waiting: 0, leads_surely: self.leads_surely }
     }
 
     fn takes(&mut self, input: Input<Called>) {
@@ -218,6 +219,22 @@ fn leases_are_looked_at_between_two_commits_when_all_has_left() {
     assert_eq!(played.performs(), ["commit 2"]);
     assert_eq!(played.heard(), ["opened 1", "event 1", "delivered", "closed 1", "tick"]);
     assert!(!played.pipeline.tick_is_due());
+}
+
+#[test]
+fn without_being_sure_to_lead_only_what_a_commit_protects_leaves() {
+    let mut played = Played::new();
+    played.leads_surely = false;
+    played.takes(Input::Asked(Called::Query("q")));
+    assert!(played.performs().is_empty());
+    // With a command, it shares a commit, which the store keeps of the leader alone.
+    played.takes(Input::Asked(Called::Command("a")));
+    assert_eq!(played.performs(), ["commit 1"]);
+    played.takes(Input::Asked(Called::Query("r")));
+    played.ends(Ok(())).unwrap();
+    assert_eq!(played.performs(), ["release 0 q a"]);
+    played.leads_surely = true;
+    assert_eq!(played.performs(), ["release 0 r"]);
 }
 
 #[test]

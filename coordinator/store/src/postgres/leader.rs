@@ -1,51 +1,43 @@
-//! Who writes. One row names the leader by an epoch that grows with every new one. Each commit locks the row and
-//! compares the epoch, so a leader that was replaced while it stood still cannot write. The leader adds to a beat
-//! every second, over the connection that commits: the beat says that commits go through, not only that the process lives. A
-//! follower whose own clock sees the beat stand still takes over. No clock is compared to another.
+//! The leader's row in the database. `lead` says what is done about it and when. Each commit locks the row and compares the
+//! term, so a leader that was replaced while it stood still cannot write. The beat travels over the connection that commits:
+//! it says that commits go through, not only that the process lives.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
+use tokio::sync::watch;
 
 use super::{
-    super::{LeaderTold, StoreError},
+    super::{
+        LeaderTold, StoreError,
+        lead::{
+            BEAT_INTERVAL, Beat, Candidate, LOOK_INTERVAL, LeaderRow, NextStep, Over, SILENCE_MAX, Tenure,
+            Term,
+        },
+    },
     session::{ANSWER_WITHIN, Readers, within},
     writer::Writer,
 };
 
-/// How often a leader writes its beat.
-const BEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a follower checks the beat.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a beat may stand still: a leader that cannot write it for so long steps down, and a follower takes
-/// over. With the 3 s after which the server ends a transaction that stands still, a new leader is there in less
-/// than 10 s.
-const SILENCE_MAX: Duration = Duration::from_secs(4);
 /// How long taking the lead may wait for a commit of the leader before: longer than the server waits for its lock.
 const REPLACE_WITHIN: Duration = Duration::from_secs(5);
 /// PostgreSQL's `lock_not_available`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// No coordinator ever led with this epoch.
+/// No coordinator ever led in this term.
 const NEVER: i64 = 0;
 
 /// This coordinator's place among those that share the database.
 #[derive(Debug, Default)]
 pub(super) struct Leadership {
-    /// The epoch with which it last led.
-    epoch: AtomicI64,
-}
-
-/// The row as it was last read.
-#[derive(Debug, PartialEq)]
-struct Leader {
-    epoch: i64,
-    beat: i64,
-    vacant: bool,
-    address: String,
+    /// The term in which it last led.
+    term: AtomicI64,
+    /// Its tenure, for as long as it keeps the lead.
+    tenure: watch::Sender<Option<Tenure>>,
 }
 
 impl Leadership {
@@ -56,35 +48,33 @@ impl Leadership {
         address: &str,
         leader: LeaderTold<'_>,
     ) -> Result<(), StoreError> {
-        let own = self.epoch.load(Ordering::SeqCst);
-        let (mut seen, mut since) = (look(readers).await?, Instant::now());
+        let own = Some(self.term.load(Ordering::SeqCst)).filter(|own| *own != NEVER).map(Term);
+        let row = look(readers).await?;
+        let mut candidate = Candidate::new(own, row, now());
         loop {
-            let stands_still = since.elapsed() >= SILENCE_MAX;
-            let is_own = own != NEVER && seen.epoch == own;
-            if seen.vacant || stands_still || is_own {
-                if let Some(epoch) = replace(readers, &seen, address).await? {
-                    self.epoch.store(epoch, Ordering::SeqCst);
-                    return Ok(());
+            match candidate.next_step(now()) {
+                NextStep::Replace(seen) => {
+                    if let Some(term) = replace(readers, seen, address).await? {
+                        self.term.store(term, Ordering::SeqCst);
+                        return Ok(());
+                    }
                 }
-            } else {
-                leader(&seen.address);
+                NextStep::Wait(address) => leader(address),
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
-            let now = look(readers).await?;
-            if now != seen {
-                (seen, since) = (now, Instant::now());
-            }
+            let row = look(readers).await?;
+            candidate.saw(row, now());
         }
     }
 
     /// Shows that this leader lives, until it must not lead any more; says why.
     pub(super) async fn keep(&self, writer: &Writer, readers: &Readers) -> StoreError {
-        let mut last = Instant::now();
+        let mut kept = Kept { tenure: Tenure::new(now()), published: &self.tenure };
         let mut interval = tokio::time::interval(BEAT_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let begun = Instant::now();
+            let begun = now();
             let beat = async {
                 match writer.beat(self, readers).await {
                     Some(beat) => beat,
@@ -92,14 +82,28 @@ impl Leadership {
                     None => self.beat_beside(readers).await,
                 }
             };
-            match tokio::time::timeout(SILENCE_MAX.saturating_sub(last.elapsed()), beat).await {
-                Ok(Ok(true)) => last = begun,
-                Ok(Ok(false)) => return StoreError::Superseded,
-                Ok(Err(error)) if last.elapsed() >= SILENCE_MAX => return error,
-                Ok(Err(error)) => tracing::debug!(%error, "a beat was not written"),
-                Err(_) => return StoreError::Silent(SILENCE_MAX),
+            let beat = tokio::time::timeout(kept.tenure.patience(begun), beat).await;
+            let (beat, error) = match beat {
+                Ok(Ok(true)) => (Beat::Kept, None),
+                Ok(Ok(false)) => (Beat::Refused, None),
+                Ok(Err(error)) => (Beat::Failed, Some(error)),
+                Err(_) => (Beat::Failed, None),
+            };
+            match kept.beat_ended(begun, beat) {
+                Ok(()) => {
+                    if let Some(error) = error {
+                        tracing::debug!(%error, "a beat was not written");
+                    }
+                }
+                Err(Over::Superseded) => return StoreError::Superseded,
+                Err(Over::Silent) => return error.unwrap_or(StoreError::Silent(SILENCE_MAX)),
             }
         }
+    }
+
+    /// Whether no other coordinator can lead now.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.tenure.borrow().is_some_and(|tenure| tenure.is_confirmed(now()))
     }
 
     /// Adds to the beat; false where another leads. It need not be on the disk: a server that crashed has no leader that
@@ -109,7 +113,7 @@ impl Leadership {
             "UPDATE leader SET beat = beat + 1 WHERE epoch = $1 AND NOT vacant \
              AND set_config('synchronous_commit', 'off', TRUE) IS NOT NULL",
         )
-        .bind(self.epoch.load(Ordering::SeqCst))
+        .bind(self.term.load(Ordering::SeqCst))
         .execute(connection)
         .await?;
         Ok(done.rows_affected() > 0)
@@ -125,22 +129,22 @@ impl Leadership {
     /// Begins a transaction and makes sure, for as long as it runs, that this coordinator leads; one round trip. The lock
     /// conflicts with a change of the leader alone.
     pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {epoch} FOR KEY SHARE");
+        let term = self.term.load(Ordering::SeqCst);
+        let begin = format!("BEGIN; SELECT epoch FROM leader WHERE epoch = {term} FOR KEY SHARE");
         let leads = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         leads.map(drop).ok_or(StoreError::Superseded)
     }
 
     /// Leaves the place to whoever looks next.
     pub(super) async fn vacate(&self, readers: &Readers) -> Result<(), sqlx::Error> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        if epoch == NEVER {
+        let term = self.term.load(Ordering::SeqCst);
+        if term == NEVER {
             return Ok(());
         }
         let vacated = async {
             let mut reader = readers.acquire().await?;
             let vacated =
-                sqlx::query("UPDATE leader SET vacant = TRUE WHERE epoch = $1 AND NOT vacant").bind(epoch);
+                sqlx::query("UPDATE leader SET vacant = TRUE WHERE epoch = $1 AND NOT vacant").bind(term);
             let done = vacated.execute(reader.connection()?).await?;
             reader.done();
             Ok::<_, sqlx::Error>(done.rows_affected() > 0)
@@ -152,33 +156,59 @@ impl Leadership {
     }
 }
 
-async fn look(readers: &Readers) -> Result<Leader, StoreError> {
+/// A tenure that others can look at until it is over.
+struct Kept<'a> {
+    tenure: Tenure,
+    published: &'a watch::Sender<Option<Tenure>>,
+}
+
+impl Kept<'_> {
+    fn beat_ended(&mut self, begun: Duration, beat: Beat) -> Result<(), Over> {
+        self.tenure.beat_ended(begun, now(), beat)?;
+        self.published.send_replace(Some(self.tenure));
+        Ok(())
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.published.send_replace(None);
+    }
+}
+
+/// A clock that runs on while the machine sleeps, when others may take the lead.
+fn now() -> Duration {
+    // It is the time since the machine started, so it fits.
+    clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
+}
+
+async fn look(readers: &Readers) -> Result<LeaderRow, StoreError> {
     let mut reader = readers.acquire().await?;
     let row = sqlx::query("SELECT epoch, beat, vacant, address FROM leader");
     let row = within(ANSWER_WITHIN, row.fetch_optional(reader.connection()?)).await?;
     reader.done();
     let row =
         row.ok_or_else(|| StoreError::Corrupt("the table leader has no row, but always has one".to_owned()))?;
-    Ok(Leader {
-        epoch: row.try_get("epoch")?,
+    Ok(LeaderRow {
+        term: Term(row.try_get("epoch")?),
         beat: row.try_get("beat")?,
         vacant: row.try_get("vacant")?,
         address: row.try_get("address")?,
     })
 }
 
-/// Leads in place of `seen`, unless it showed a sign of life or somebody else was faster; the new epoch.
-async fn replace(readers: &Readers, seen: &Leader, address: &str) -> Result<Option<i64>, StoreError> {
+/// Leads in place of `seen`, unless it showed a sign of life or another was faster; the new term.
+async fn replace(readers: &Readers, seen: &LeaderRow, address: &str) -> Result<Option<i64>, StoreError> {
     let mut reader = readers.acquire().await?;
     let query = sqlx::query_scalar(
         "UPDATE leader SET epoch = epoch + 1, beat = 0, vacant = FALSE, address = $3 \
          WHERE epoch = $1 AND beat = $2 RETURNING epoch",
     );
-    let query = query.bind(seen.epoch).bind(seen.beat).bind(address);
+    let query = query.bind(seen.term.0).bind(seen.beat).bind(address);
     match within(REPLACE_WITHIN, query.fetch_optional(reader.connection()?)).await {
-        Ok(epoch) => {
+        Ok(term) => {
             reader.done();
-            Ok(epoch)
+            Ok(term)
         }
         Err(error) if is_locked(&error) => {
             let held_by = end_old_commits(reader.connection()?).await;

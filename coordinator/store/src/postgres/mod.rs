@@ -78,6 +78,10 @@ impl Store for PostgresStore {
         self.leadership.keep(&self.writer, &self.aside).await
     }
 
+    fn leads_surely(&self) -> bool {
+        self.leadership.is_confirmed()
+    }
+
     async fn lay_down(&self) {
         if let Err(error) = self.leadership.vacate(&self.aside).await {
             tracing::debug!(%error, "another coordinator will notice by itself that this one does not lead");

@@ -1,6 +1,6 @@
 //! The one connection that writes. A commit has a deadline; past it, the connection is given up and the lead laid down, as nobody
 //! knows what became of the commit. It may still go through: then it has locked the leader's row, for which the next leader
-//! waits, or it finds that its epoch is over.
+//! waits, or it finds that its term is over.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

@@ -37,7 +37,7 @@ pub enum PathProblem {
 }
 
 /// Whether a path may be in a snapshot.
-pub(super) fn check(path: &str) -> Result<(), PathProblem> {
+pub(crate) fn check(path: &str) -> Result<(), PathProblem> {
     if path.is_empty() {
         return Err(PathProblem::Empty);
     }

@@ -1,68 +1,65 @@
-//! The coordinator: what the driver's task does for the pipeline, and what must hold of all that leaves it.
+//! A coordinator that leads: what the driver's task does for the pipeline.
 
 use super::*;
 
 impl World {
-    pub(super) fn start_hub(&mut self) -> Result<(), Broken> {
-        if self.hub.is_none() {
-            self.hub_life += 1;
-            self.hub = Some(Hub::start(self.now, &self.durable)?);
-            self.after(TICK_MS, WorldEvent::Tick(self.hub_life));
-        }
-        Ok(())
-    }
-
-    pub(super) fn tell_hub(&mut self, input: Input<Wish>) {
-        let Some(hub) = &mut self.hub else { return };
+    /// Brings something to the driver of a coordinator, if it has one.
+    pub(super) fn tell_hub(&mut self, index: usize, input: Input<Wish>) {
+        let hub = self.coordinators[index].hub(self.now);
+        let Some(hub) = hub.filter(|hub| !hub.stops) else { return };
         hub.inbox.push(input);
-        self.turn_soon();
+        self.turn_soon(index);
     }
 
     /// The driver takes what waits, soon.
-    pub(super) fn turn_soon(&mut self) {
-        let Some(hub) = &mut self.hub else { return };
+    pub(super) fn turn_soon(&mut self, index: usize) {
+        let coordinator = &mut self.coordinators[index];
+        let (life, frozen_until) = (coordinator.life, coordinator.frozen_until);
+        let Some(hub) = coordinator.hub(self.now) else { return };
         if !std::mem::replace(&mut hub.turn_is_due, true) {
-            let time = (self.now + self.random.below(3)).max(self.hub_frozen_until);
-            self.at(time, WorldEvent::Turn(self.hub_life));
+            let time = (self.now + self.random.below(3)).max(frozen_until);
+            self.at(time, WorldEvent::Turn(life));
         }
     }
 
-    pub(super) fn take_turn(&mut self) -> Result<(), Broken> {
-        if self.hub_frozen_until > self.now {
-            self.at(self.hub_frozen_until, WorldEvent::Turn(self.hub_life));
+    pub(super) fn take_turn(&mut self, life: Life) -> Result<(), Broken> {
+        if self.sleeps(life, WorldEvent::Turn(life)) {
             return Ok(());
         }
-        let Some(hub) = &mut self.hub else { return Ok(()) };
+        let Some(hub) = self.coordinators[life.of].hub(self.now) else { return Ok(()) };
         hub.turn_is_due = false;
-        self.history_length = self.durable.history_length(SWEEP);
-        hub.take_turn(self.now);
-        self.perform_all()
+        hub.take_turn(self.now, self.durable.history_length(SWEEP));
+        self.perform_all(life.of)
     }
 
     /// Performs what the pipeline asks for, as the driver's task does.
-    pub(super) fn perform_all(&mut self) -> Result<(), Broken> {
+    pub(super) fn perform_all(&mut self, index: usize) -> Result<(), Broken> {
         loop {
-            let Some(hub) = &mut self.hub else { return Ok(()) };
-            let action = hub.pipeline.poll(hub.moment(self.now));
-            hub.pipeline.core().check()?;
-            let Some(action) = action else { break };
-            self.perform_of_hub(action)?;
+            let Some(hub) = self.coordinators[index].hub(self.now) else { return Ok(()) };
+            let Some(action) = hub.pipeline.poll(hub.moment(self.now)) else { break };
+            self.perform_of_hub(index, action)?;
         }
-        let waits = self.hub.as_ref().is_some_and(|hub| !hub.inbox.is_empty() && hub.pipeline.has_room());
-        if waits {
-            self.turn_soon();
+        let Some(hub) = self.coordinators[index].hub(self.now) else { return Ok(()) };
+        hub.pipeline.core().check()?;
+        if hub.stops && hub.is_idle() {
+            self.end_process(index, true);
+        } else if !hub.inbox.is_empty() && hub.pipeline.has_room() {
+            self.turn_soon(index);
         }
         Ok(())
     }
 
-    pub(super) fn perform_of_hub(&mut self, action: Action<Wish>) -> Result<(), Broken> {
-        let Some(hub) = &mut self.hub else { return Ok(()) };
+    fn perform_of_hub(&mut self, index: usize, action: Action<Wish>) -> Result<(), Broken> {
+        let life = self.coordinators[index].life;
+        let is_cut_off = self.is_cut_off(life);
+        let Some(hub) = self.coordinators[index].hub(self.now) else { return Ok(()) };
         match action {
             Action::Commit(batch) => {
                 hub.committing = Some(batch);
-                self.begin_commit();
+                self.begin_commit(life);
             }
-            Action::Release(released) => self.release(released)?,
+            Action::Release(released) => self.release(index, released)?,
+            Action::Restore if is_cut_off => self.step_down(index),
             Action::Restore => hub.restore(self.now, &self.durable)?,
             Action::LookForRoom => {
                 // Now and then there seems to be room, and is none.
@@ -92,30 +89,67 @@ impl World {
         Ok(())
     }
 
-    /// A commit is on its way to the disk.
-    pub(super) fn begin_commit(&mut self) {
+    /// A commit is on its way to the store.
+    fn begin_commit(&mut self, life: Life) {
         let is_slow = self.slow_disk && !self.calm;
         let takes = match is_slow && self.random.one_in(6) {
             // Longer than a lease.
             true => self.random.within(2_000..6_000),
             false => self.random.below(if is_slow { 1_000 } else { 10 }),
         };
-        self.after(takes, WorldEvent::Committed(self.hub_life));
+        self.after(takes, WorldEvent::CommitArrives(life));
     }
 
-    pub(super) fn end_commit(&mut self) -> Result<(), Broken> {
-        let Some(batch) = self.hub.as_mut().and_then(|hub| hub.committing.take()) else { return Ok(()) };
-        let kept = self.keep(batch.records())?;
-        let Some(hub) = &mut self.hub else { return Ok(()) };
-        if hub.pipeline.commit_ended(hub.moment(self.now), batch, kept).is_err() {
-            return self.crash_hub();
+    /// A commit is at the store. Where the network is cut, it or the answer is lost.
+    pub(super) fn take_commit(&mut self, life: Life) -> Result<(), Broken> {
+        let is_lost = self.is_cut_off(life);
+        let Some(leader) = self.coordinators[life.of].leader() else { return Ok(()) };
+        let term = leader.term;
+        let Some(batch) = leader.hub.as_mut().and_then(|hub| hub.committing.take()) else { return Ok(()) };
+        let mut kept = Err(StoreError::Stalled(SILENCE_MAX));
+        if !is_lost || self.random.one_in(2) {
+            let known = self.keep(life, term, batch.records())?;
+            kept = if is_lost { kept } else { known };
         }
-        self.perform_all()
+        if let Some(hub) = self.coordinators[life.of].hub(self.now) {
+            (hub.committing, hub.kept) = (Some(batch), Some(kept));
+        }
+        let takes = if is_lost { self.random.below(4_000) } else { 0 };
+        if takes > 0 {
+            self.after(takes, WorldEvent::CommitEnds(life));
+            return Ok(());
+        }
+        self.end_commit(life)
     }
 
-    /// Whether the disk keeps a commit; an error where one that is kept breaks a rule.
-    fn keep(&mut self, records: &[Record]) -> Result<Result<(), StoreError>, Broken> {
-        if std::mem::take(&mut self.refusals.lead_is_lost) {
+    /// A coordinator knows what became of its commit.
+    pub(super) fn end_commit(&mut self, life: Life) -> Result<(), Broken> {
+        if self.sleeps(life, WorldEvent::CommitEnds(life)) {
+            return Ok(());
+        }
+        let Some(hub) = self.coordinators[life.of].hub(self.now) else { return Ok(()) };
+        let Some((batch, kept)) = hub.committing.take().zip(hub.kept.take()) else { return Ok(()) };
+        hub.tells_a_commit = kept.is_ok();
+        if hub.pipeline.commit_ended(hub.moment(self.now), batch, kept).is_ok() {
+            return self.perform_all(life.of);
+        }
+        if self.is_alone() {
+            self.end_process(life.of, false);
+        } else {
+            self.step_down(life.of);
+        }
+        Ok(())
+    }
+
+    /// A commit arrives whose coordinator has given it up.
+    pub(super) fn take_orphan(&mut self, orphan: usize) -> Result<(), Broken> {
+        let (life, term, records) = self.orphans[orphan].clone();
+        self.keep(life, term, &records).map(drop)
+    }
+
+    /// Whether the store keeps a commit; an error where one that is kept breaks a rule.
+    fn keep(&mut self, life: Life, term: Term, records: &[Record]) -> Result<Result<(), StoreError>, Broken> {
+        if !self.row.keeps(term) || std::mem::take(&mut self.refusals.lead_is_lost) {
             return Ok(Err(StoreError::Superseded));
         }
         if self.now < self.refusals.full_until {
@@ -131,119 +165,12 @@ impl World {
                 return Ok(Err(StoreError::Unfit("the epoch cannot be kept".to_owned())));
             }
         }
+        if let Some((last, by)) = self.last_commit.replace((term, life))
+            && (term < last || (term == last && by != life))
+        {
+            return Err(format!("a commit of {term:?} was kept after one of {last:?} by another leader"));
+        }
         records.iter().try_for_each(|record| self.durable.keep(record))?;
         Ok(Ok(()))
-    }
-
-    pub(super) fn release(&mut self, released: Released<Wish>) -> Result<(), Broken> {
-        for delivery in released.deliveries {
-            match delivery {
-                Delivery::Messages(session, messages) => {
-                    let Some(link) = self.hub.as_ref().and_then(|hub| hub.links.get(&session)).copied()
-                    else {
-                        continue;
-                    };
-                    for message in messages.into_iter().map(convert::to_worker) {
-                        self.check_told(link, &message)?;
-                        self.send_down(link, Some(message));
-                    }
-                }
-                Delivery::RemoveWeights(_) => {}
-                Delivery::Close(session, _) => {
-                    let Some(hub) = &mut self.hub else { continue };
-                    if let Some(link) = hub.links.remove(&session) {
-                        self.send_down(link, None);
-                    }
-                }
-            }
-        }
-        for (_, observation) in released.observed {
-            if let Observation::Epoch { attempt, epoch, .. } = observation
-                && !self.durable.has_epoch(attempt, epoch.number)
-            {
-                return Err(format!(
-                    "a watcher was told of epoch {} of {attempt}, which is not durable",
-                    epoch.number
-                ));
-            }
-        }
-        for answered in released.answered {
-            self.answer(&answered)?;
-        }
-        Ok(())
-    }
-
-    /// What a user is told is durable.
-    pub(super) fn answer(&mut self, answered: &Wish) -> Result<(), Broken> {
-        let Some(sweep) = &answered.sweep else { return Ok(()) };
-        if !self.durable.was_as_told(self.history_length, sweep) {
-            let (state, jobs) = (sweep.state, sweep.job_count());
-            return Err(format!(
-                "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
-            ));
-        }
-        self.submitted |= answered.question == Question::Submit;
-        Ok(())
-    }
-
-    /// What is told to a worker is durable.
-    pub(super) fn check_told(&self, link: usize, message: &v1::CoordinatorMessage) -> Result<(), Broken> {
-        use v1::coordinator_message::Message;
-        match &message.message {
-            // What is told to a process that has ended is not heard, and may be of another spool.
-            Some(Message::Acknowledgement(acknowledged)) if self.hears(link) => {
-                let events = &self.nodes[self.links[link].worker].spool.events;
-                for event in events.iter().filter(|event| event.sequence <= acknowledged.sequence) {
-                    let attempt = event.attempt;
-                    let over = self.durable.has_ended(attempt);
-                    let kept = match (&event.kind, over) {
-                        (_, None) => false,
-                        (_, Some(true)) => true,
-                        (EventKind::Started(_), _) => true,
-                        (EventKind::Epoch(report), _) => self.durable.has_epoch(attempt, report.number),
-                        (EventKind::Ended(_), Some(false)) => false,
-                    };
-                    if !kept {
-                        return Err(format!("{event:?} was acknowledged and is not durable"));
-                    }
-                }
-            }
-            Some(Message::Grant(grant)) => {
-                for job in &grant.jobs {
-                    let attempt = proto::attempt_from_wire(job.attempt).map_err(|error| error.to_string())?;
-                    if self.durable.has_ended(attempt).is_none() {
-                        return Err(format!("{attempt} was granted and is not durable"));
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Whether the process that opened a stream still runs.
-    pub(super) fn hears(&self, link: usize) -> bool {
-        let link = &self.links[link];
-        self.nodes[link.worker].life == link.worker_life && self.nodes[link.worker].session.is_some()
-    }
-
-    pub(super) fn crash_hub(&mut self) -> Result<(), Broken> {
-        let Some(mut hub) = self.hub.take() else { return Ok(()) };
-        self.hub_life += 1;
-        self.hub_frozen_until = 0;
-        if let Some(batch) = hub.committing.take()
-            && self.random.one_in(2)
-        {
-            // The disk may have had it when the process died; no one was told.
-            let _ = self.keep(batch.records())?;
-        }
-        for index in 0..self.links.len() {
-            if self.links[index].coordinator_life + 1 == self.hub_life {
-                self.break_link(index);
-            }
-        }
-        let pause = self.random.within(10..3_000);
-        self.after(pause, WorldEvent::HubStarts);
-        Ok(())
     }
 }

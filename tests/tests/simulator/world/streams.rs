@@ -12,7 +12,11 @@ impl World {
             let (time, life) = (node.frozen_until, node.life);
             return self.at(time, WorldEvent::Dial { node: index, life });
         }
-        if self.hub.is_none() {
+        // One after the other: one that stands by says so at once.
+        let tried = node.tries % self.coordinators.len();
+        let coordinator = &mut self.coordinators[tried];
+        node.tries += 1;
+        if coordinator.hub(self.now).is_none() {
             let pause = self.random.within(100..600);
             return self.after(pause, WorldEvent::Dial { node: index, life: self.nodes[index].life });
         }
@@ -20,7 +24,7 @@ impl World {
         self.links.push(Link {
             worker: index,
             worker_life: node.life,
-            coordinator_life: self.hub_life,
+            coordinator: coordinator.life,
             session: None,
             up: Default::default(),
             down: Default::default(),
@@ -68,14 +72,12 @@ impl World {
         let link = &mut self.links[index];
         let due = link.up.on_the_way.front().is_some_and(|(arrival, _)| *arrival <= self.now);
         let Some((_, message)) = due.then(|| link.up.on_the_way.pop_front()).flatten() else { return };
-        if link.coordinator_life != self.hub_life || self.hub.is_none() {
-            return;
-        }
+        let coordinator = &mut self.coordinators[link.coordinator.of];
+        let is_current = coordinator.life == link.coordinator;
+        let Some(hub) = coordinator.hub(self.now).filter(|_| is_current) else { return };
         let input = match (link.session, message) {
             (Some(session), None) => {
-                if let Some(hub) = &mut self.hub {
-                    hub.links.remove(&session);
-                }
+                hub.links.remove(&session);
                 Input::Events(vec![Event::SessionClosed(session)])
             }
             (None, None) => return,
@@ -88,13 +90,13 @@ impl World {
                     return self.break_link(index);
                 };
                 let Ok(hello) = convert::hello(hello) else { return self.break_link(index) };
-                let Some(hub) = &mut self.hub else { return };
                 let session = hub.open(index);
                 link.session = Some(session);
                 Input::Opened(session, Box::new(hello))
             }
         };
-        self.tell_hub(input);
+        let coordinator = link.coordinator.of;
+        self.tell_hub(coordinator, input);
     }
 
     pub(super) fn arrive_down(&mut self, index: usize) -> Result<(), Broken> {

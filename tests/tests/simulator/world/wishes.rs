@@ -1,4 +1,4 @@
-//! The user, who changes their mind, and the faults.
+//! The user, who changes their mind.
 
 use super::*;
 
@@ -9,15 +9,30 @@ impl World {
                 Submit { definition: Box::new(self.definition.clone()), request_id: REQUEST_ID.to_owned() };
             let wish = Wish::order(Question::Submit, command, |submitted| Some(submitted.sweep));
             for _ in 0..1 + self.random.below(2) {
-                self.tell_hub(Input::Asked(wish.clone()));
+                self.tell_a_leader(wish.clone());
             }
+        }
+        // Someone follows it, at each that believes to lead.
+        for index in 0..self.coordinators.len() {
+            self.tell_hub(index, Input::Asked(Wish::ask(DescribeSweep::new(SWEEP))));
         }
         // A sweep that was paused goes on some day.
         let open = self.durable.open_sweeps().next();
         if let Some((sweep, _)) = open.filter(|_| self.calm) {
-            self.tell_hub(Input::Asked(Wish::order(Question::Other, Resume(sweep), Some)));
+            self.tell_a_leader(Wish::order(Question::Other, Resume(sweep), Some));
         }
         self.after(ASK_AGAIN_MS, WorldEvent::Ask);
+    }
+
+    /// Asks one of those that believe to lead.
+    fn tell_a_leader(&mut self, wish: Wish) {
+        let leaders: Vec<usize> =
+            self.coordinators.iter().filter(|one| one.has_hub()).map(|one| one.life.of).collect();
+        if leaders.is_empty() {
+            return;
+        }
+        let index = leaders[self.random.below(leaders.len() as u64) as usize];
+        self.tell_hub(index, Input::Asked(wish));
     }
 
     pub(super) fn change_mind(&mut self) {
@@ -49,18 +64,19 @@ impl World {
         };
         // Now and then twice, as by somebody to whom no answer came.
         for _ in 0..1 + self.random.below(2) {
-            self.tell_hub(Input::Asked(wish.clone()));
+            self.tell_a_leader(wish.clone());
         }
     }
 
     /// What ended badly is to be tried again; now and then, what was read of it comes late.
-    pub(super) fn retry(&mut self, sweep: SweepId) -> Option<Wish> {
+    fn retry(&mut self, sweep: SweepId) -> Option<Wish> {
         if self.random.one_in(3)
             && let Some(late) = self.late_retry.take()
         {
             return Some(late);
         }
-        let seen = self.hub.as_mut()?.see_ends(self.now, sweep)?;
+        let seen =
+            self.coordinators.iter_mut().find_map(|one| one.hub(self.now)?.see_ends(self.now, sweep))?;
         let command = Retry { sweep, jobs: self.durable.ended_jobs(sweep), all: true, seen };
         let wish = Wish::order(Question::Other, command, |retried| Some(retried.sweep));
         self.late_retry = Some(wish.clone());
@@ -68,8 +84,8 @@ impl World {
     }
 
     /// One more job for the sweep, or another limit, as the service makes it of what a user says.
-    pub(super) fn extension(&mut self, sweep: SweepId) -> Option<Wish> {
-        let base = self.hub.as_mut()?.define(self.now, sweep)?;
+    fn extension(&mut self, sweep: SweepId) -> Option<Wish> {
+        let base = self.coordinators.iter_mut().find_map(|one| one.hub(self.now)?.define(self.now, sweep))?;
         let definition = if self.random.one_in(3) {
             let limit = self.random.within(1..5);
             base.set(&[format!("execution.max_parallel={limit}")])
@@ -79,49 +95,5 @@ impl World {
         let definition = Arc::new(definition.ok()?);
         let command = Extend { sweep, base, definition };
         Some(Wish::order(Question::Other, command, |extended| Some(extended.sweep)))
-    }
-
-    pub(super) fn go_wrong(&mut self) -> Result<(), Broken> {
-        let node = self.random.below(self.nodes.len() as u64) as usize;
-        let link = self.nodes[node].link;
-        match self.random.below(15) {
-            0 | 1 => self.crash_hub()?,
-            2 | 3 => self.crash_node(node),
-            4 => self.nodes[node].frozen_until = self.now + self.random.below(5_000),
-            5 => self.hub_frozen_until = self.now + self.random.below(4_000),
-            6 | 7 => {
-                if let Some(link) = link {
-                    self.break_link(link);
-                }
-            }
-            8 | 9 => {
-                // A partition, one way or both; the streams stay.
-                if let Some(link) = link {
-                    let until = self.now + self.random.within(100..6_000);
-                    let sides = self.random.below(3);
-                    if sides != 0 {
-                        self.links[link].up.stalled_until = until;
-                    }
-                    if sides != 1 {
-                        self.links[link].down.stalled_until = until;
-                    }
-                }
-            }
-            10 => self.change_mind(),
-            11 => self.refusals.full_until = self.now + self.random.within(100..4_000),
-            12 => self.refusals.next_epoch = true,
-            13 => self.refusals.lead_is_lost = true,
-            _ => self.slow_disk = !self.slow_disk,
-        }
-        let pause = self.random.within(100..1_500);
-        self.after(pause, WorldEvent::Fault);
-        Ok(())
-    }
-
-    pub(super) fn calm_down(&mut self) {
-        self.calm = true;
-        self.refusals = Refusals { epochs: std::mem::take(&mut self.refusals.epochs), ..Refusals::default() };
-        self.after(0, WorldEvent::HubStarts);
-        (0..self.nodes.len()).for_each(|node| self.after(0, WorldEvent::NodeStarts(node)));
     }
 }

@@ -32,10 +32,20 @@ pub enum Mutant {
     RefusedCommitsAreTold,
     /// A coordinator that lost the lead tells what it could not commit.
     LostLeadIsIgnored,
+    /// A coordinator takes the lead from one that lives.
+    LivingLeadersAreReplaced,
+    /// A coordinator that cannot write its beat leads on.
+    SilentLeadersGoOn,
+    /// A leader says what it knows without knowing that it still leads.
+    LeadIsNotConfirmed,
+    /// The store keeps a commit whatever the leader's term.
+    CommitsAreNotFenced,
+    /// A new leader has the term of the one before.
+    TermsAreNotRaised,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::NoFencing,
         Self::AcknowledgeBeforeCommit,
         Self::DuplicateOvertakesCommit,
@@ -50,6 +60,11 @@ impl Mutant {
         Self::NewcomersReplace,
         Self::RefusedCommitsAreTold,
         Self::LostLeadIsIgnored,
+        Self::LivingLeadersAreReplaced,
+        Self::SilentLeadersGoOn,
+        Self::LeadIsNotConfirmed,
+        Self::CommitsAreNotFenced,
+        Self::TermsAreNotRaised,
     ];
 }
 
@@ -72,6 +87,6 @@ pub fn is_on(mutant: Mutant) -> bool {
 
 /// No mutant is ever on.
 #[cfg(not(feature = "mutants"))]
-pub(crate) const fn is_on(_mutant: Mutant) -> bool {
+pub const fn is_on(_mutant: Mutant) -> bool {
     false
 }
