@@ -10,7 +10,7 @@ use std::{
     io,
     io::Write,
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc,
@@ -94,6 +94,8 @@ pub(crate) struct Run<'a, W> {
     pub(crate) tally: Tally,
     pub(crate) log: Log,
     pub(crate) scratch: &'a Scratch,
+    /// Where its program runs.
+    pub(crate) folder: &'a Path,
     pub(crate) keeper: Option<Keeper>,
     pub(crate) identity: String,
     pub(crate) weights: Option<PathBuf>,

@@ -115,9 +115,13 @@ impl Log {
 
     /// The last lines that say anything, as part of a sentence; empty where there are none. Python's marks below a line of source
     /// (`~~~^^^`) do not: without them, the file and the line of an exception fit in.
-    pub(crate) fn last_words(&self) -> String {
+    /// Paths within the folders `own` are shown from there: they are the same for no two attempts.
+    pub(crate) fn last_words(&self, own: &[String]) -> String {
         let state = self.state();
-        let lines = state.last.iter().map(|line| line.trim());
+        let shown =
+            |line: &String| own.iter().fold(line.trim().to_owned(), |line, own| line.replace(own, ""));
+        let lines: Vec<String> = state.last.iter().map(shown).collect();
+        let lines = lines.iter().map(String::as_str);
         let lines = lines.filter(|line| line.contains(|character| !matches!(character, '^' | '~' | ' ')));
         let last: Vec<&str> = lines.rev().take(REASON_LINES).collect();
         let cut = |line: &str| line.chars().take(REASON_CHARACTERS_MAX).collect();
@@ -217,7 +221,7 @@ mod tests {
         let log = Log::new(None);
         let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
         read_lines(text.as_bytes(), &log, &mut |_, _| {});
-        assert_eq!(log.last_words(), "4997 | 4998 | 4999");
+        assert_eq!(log.last_words(&[]), "4997 | 4998 | 4999");
         assert!(log.state().left_out > 3_000, "the flood was not let through");
         log.finish();
     }
@@ -228,9 +232,22 @@ mod tests {
         let text = "Traceback (most recent call last):\n  File \"train.py\", line 3, in <module>\n    fail(p.rate)\n    ~~~~^^^^^^^^\nValueError: too big\n";
         read_lines(text.as_bytes(), &log, &mut |_, _| {});
         assert_eq!(
-            log.last_words(),
+            log.last_words(&[]),
             "File \"train.py\", line 3, in <module> | fail(p.rate) | ValueError: too big"
         );
+    }
+
+    #[test]
+    fn two_attempts_that_end_alike_have_the_same_last_words() {
+        let words = |attempt: u32| {
+            let log = Log::new(None);
+            let text =
+                format!("File \"/work/1-1-{attempt}/train.py\", line 1\nSyntaxError: invalid syntax\n");
+            read_lines(text.as_bytes(), &log, &mut |_, _| {});
+            log.last_words(&[format!("/work/1-1-{attempt}/")])
+        };
+        assert_eq!(words(1), "File \"train.py\", line 1 | SyntaxError: invalid syntax");
+        assert_eq!(words(1), words(2));
     }
 
     proptest! {

@@ -271,6 +271,7 @@ impl<W: Write> Session<W> {
             tally,
             log,
             scratch,
+            folder,
             keeper,
             identity: prepared.identity.clone(),
             weights: job.weights.clone(),

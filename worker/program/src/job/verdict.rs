@@ -1,6 +1,6 @@
 //! What the end of a program means for its job: an outcome, a reason, and whether another attempt may succeed.
 
-use std::process::ExitStatus;
+use std::{path::Path, process::ExitStatus};
 
 use terms::{Again, EPOCHS_MAX, EndDetails};
 use trainer_protocol::TrainerOutcome;
@@ -82,7 +82,7 @@ impl<W> Run<'_, W> {
     /// the same way again, unless chance has a part in it.
     fn judge_failure(&self, status: Option<ExitStatus>) -> End {
         let how = status.map_or_else(|| "the program's end could not be observed".to_owned(), describe);
-        let last_words = self.log.last_words();
+        let last_words = self.log.last_words(&own_folders([self.folder, self.scratch.path()]));
         let separator = if last_words.is_empty() { "" } else { ": " };
         let reason = format!("{how}{separator}{last_words}");
         let has_begun = self.tally.epochs() > 0;
@@ -104,4 +104,13 @@ impl<W> Run<'_, W> {
         let reason = format!("the program reported more than {EPOCHS_MAX} epochs; have it report less often");
         End::failed(reason, Again::UnlessRepeated)
     }
+}
+
+/// How paths within folders of an attempt begin, also where links lead there. The longer ones come first, as one may be within
+/// another.
+fn own_folders(folders: [&Path; 2]) -> Vec<String> {
+    let both = folders.into_iter().flat_map(|folder| [Some(folder.to_owned()), folder.canonicalize().ok()]);
+    let mut own: Vec<String> = both.flatten().map(|folder| format!("{}/", folder.display())).collect();
+    own.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
+    own
 }
