@@ -225,12 +225,13 @@ impl Engine {
         out: &mut Output,
     ) {
         let others_fit = self.some_worker_takes_jobs(attempt.job.sweep);
+        let are_others = state == AttemptState::Failed && self.others_than_its_own_take_jobs(attempt);
         let Some(run) = self.sweeps.get_mut(attempt.job.sweep) else { return };
         let Some(mut ended) = run.end(attempt) else { return };
         debug_assert!(AttemptState::Running.may_become(state));
         let Placement { worker, pack_size, .. } = ended.placement().clone();
         let (history, reason) = attribute(ended.history().clone(), state, &worker, pack_size, reason);
-        let failed = if state == AttemptState::Failed { ended.fail(&reason) } else { None };
+        let failed = if state == AttemptState::Failed { ended.fail(&reason, are_others) } else { None };
         let not_again = failed.filter(|_| history.failures < run.definition().execution.attempts_max);
         let reason = not_again.map_or(reason.clone(), |why| format!("{reason}; {why}"));
         out.records.push(Record::AttemptEnded {

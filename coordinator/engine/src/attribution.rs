@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use domain::record::History;
 use terms::{AttemptKey, AttemptState, JobKey, SweepId, WorkerName};
 
-use super::{Engine, Hello, Output, workers::WorkerState};
+use super::{Engine, Hello, Output, sweep_run::ActiveAttempt, workers::WorkerState};
 
 /// With how many workers a job may be lost before its losses are charged to it: fewer die at the same time by chance.
 const WORKERS_LOST_MAX: usize = 2;
@@ -146,6 +146,13 @@ impl Engine {
     /// gives. Granting and failing must depend on the same condition, or jobs would be granted without end.
     pub(super) fn some_worker_takes_jobs(&self, sweep: SweepId) -> bool {
         self.workers.all().any(|worker| self.takes_jobs(worker, sweep))
+    }
+
+    /// Whether another worker than that of an attempt gets jobs of its sweep now.
+    pub(super) fn others_than_its_own_take_jobs(&self, attempt: AttemptKey) -> bool {
+        let sweep = attempt.job.sweep;
+        let own = self.sweeps.get(sweep).and_then(|run| run.active(attempt)).map(ActiveAttempt::worker);
+        self.workers.iter().any(|(name, worker)| Some(name) != own && self.takes_jobs(worker, sweep))
     }
 
     /// Whether a worker gets no jobs of the sweep, although it would take them, because of failures attributed to it.

@@ -181,16 +181,21 @@ async fn show_job(sweep_id: u64, job: u64, target: &Target, format: Format) -> R
         printer.page(&rows)?;
         printer.finish()?;
     }
-    // Those of a program; a model leaves weights.
-    if job.weights == "kept"
-        && let Some((_, index)) = artifact::index(which, target).await?
-    {
-        print("\n")?;
-        artifact::files::print_table(&index, format)?;
-        let left_out = artifact::files::left_out(&index);
-        if !left_out.is_empty() {
-            print(&format!("left out: {left_out}\n"))?;
+    // Those of a program; a model leaves weights. What can be said of the job has been said where they cannot be read.
+    if job.weights != "kept" {
+        return Ok(());
+    }
+    match artifact::index(which, target).await {
+        Ok(Some((_, index))) => {
+            print("\n")?;
+            artifact::files::print_table(&index, format)?;
+            let left_out = artifact::files::left_out(&index);
+            if !left_out.is_empty() {
+                print(&format!("left out: {left_out}\n"))?;
+            }
         }
+        Ok(None) => {}
+        Err(failure) => print(&format!("\nits files cannot be listed: {failure}\n"))?,
     }
     Ok(())
 }

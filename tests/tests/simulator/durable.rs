@@ -268,7 +268,7 @@ impl Durable {
         self.histories.get(&sweep).map_or(0, Vec::len)
     }
 
-    /// Whether a sweep was, at the end of its first `length` changes or later, as somebody is told that it is.
+    /// Whether a sweep was, at the end of its first `length` changes or later, as a user hears that it is.
     pub(super) fn was_as_told(&self, length: usize, told: &SweepView) -> bool {
         let history = self.histories.get(&told.id()).map_or(&[][..], Vec::as_slice);
         let is_it = |(state, jobs): &(SweepState, u64)| *state == told.state && *jobs == told.job_count();
@@ -301,14 +301,14 @@ impl Durable {
     /// What a report would say, checked: each job that is done has each of its epochs once.
     pub(super) fn check_results(&self, epochs: u32) -> Result<(), String> {
         for (id, sweep) in &self.sweeps {
-            rule(sweep.state.is_final(), || format!("sweep {id} is {:?} for ever", sweep.state))?;
+            rule(sweep.state.is_final(), || format!("sweep {id} is {:?} indefinitely", sweep.state))?;
             let started = self.jobs_of(*id).count() as u64;
             rule(sweep.state != SweepState::Finished || started == sweep.job_count, || {
                 format!("sweep {id} is finished after {started} of {} jobs", sweep.job_count)
             })?;
         }
         for (key, job) in &self.jobs {
-            rule(job.state.is_final(), || format!("job {key} is {:?} for ever", job.state))?;
+            rule(job.state.is_final(), || format!("job {key} is {:?} indefinitely", job.state))?;
             let last = AttemptKey { job: *key, attempt: job.attempts };
             let whole = (1..=epochs).all(|epoch| self.has_epoch(last, epoch));
             rule(job.state != JobState::Done || whole, || format!("job {key} is done and lacks epochs"))?;

@@ -92,7 +92,7 @@ pub(super) struct Hub {
     pub(super) tells_a_commit: bool,
     /// Whether no other can lead now.
     pub(super) leads_surely: bool,
-    /// It was told to stop: it takes nothing new.
+    /// It was asked to stop: it takes nothing new.
     pub(super) stops: bool,
     /// The driver's next turn is on its way.
     pub(super) turn_is_due: bool,

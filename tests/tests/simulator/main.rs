@@ -2,9 +2,9 @@
 //! workers, under a scheduler that has everything go wrong. Each seed is a world of its own and always the same.
 //!
 //! `make test` finds each mutant and then tries new seeds for a minute; `make soak SECONDS=N` tries them as long as
-//! it is told. A seed that breaks a rule is told with the command that replays it.
+//! it is told. A seed that breaks a rule is printed with the command that replays it.
 
-// In a test, a panic is how a failure is told.
+// In a test, a panic is how a failure is reported.
 #![allow(clippy::unwrap_used)]
 
 mod coordinator;
@@ -25,7 +25,7 @@ use domain::specification::{Specification, SpecificationSource};
 use engine::mutants::{self, Mutant};
 use world::{EPOCHS, World};
 
-/// How long new seeds are tried unless told otherwise.
+/// How long new seeds are tried unless the command says otherwise.
 const SECONDS: u64 = 60;
 /// Seeds within which each mutant must be found; the hardest took some hundreds.
 const MUTANT_SEEDS: u64 = 20_000;
@@ -105,7 +105,7 @@ fn find_mutants(specifications: &Specifications) -> bool {
     all
 }
 
-/// Whether the command that is told for a seed that breaks a rule shows the same again.
+/// Whether the command that is printed for a seed that breaks a rule shows the same again.
 fn replays(mutant: usize, seed: u64, broken: &str) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--mutant", &mutant.to_string(), "--seed", &seed.to_string()]);

@@ -66,9 +66,9 @@ pub(super) struct Member {
     pub(super) attempt: AttemptKey,
     /// In all.
     pub(super) epochs: u32,
-    /// Epochs of a checkpoint that are to be told again.
+    /// Epochs of a checkpoint that are to be reported again.
     pub(super) again: u32,
-    /// It was told to stop, so that it says nothing but its end.
+    /// It was asked to stop, so that it reports nothing but its end.
     pub(super) stops: bool,
 }
 

@@ -189,7 +189,7 @@ impl Watched {
         }
     }
 
-    /// A lease ends early for nobody, and for none who cannot know of it yet.
+    /// No lease ends early, and none that its worker cannot know of yet.
     fn check_losses(&self, records: &[Record], lease_ms: u64) -> Result<(), String> {
         for record in records {
             let Record::AttemptEnded { attempt, state: AttemptState::Lost, reason, .. } = record else {

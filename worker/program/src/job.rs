@@ -15,8 +15,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -51,6 +52,9 @@ const WORK_MIN: Duration = Duration::from_millis(300);
 
 /// Time between two looks for what is left of a program that was asked to end.
 const LEFT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Time between two signs of life while something is kept.
+const WAIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The agent is gone, or cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -342,11 +346,29 @@ impl<W: Write> Run<'_, W> {
     /// Keeps what another attempt, or the sweep, is to have.
     fn settle(&mut self, end: &End, has_ended_well: bool) -> Result<(), Gone> {
         if end.outcome == TrainerOutcome::Done
-            && let Err(error) = hand_over(&self.scratch.output(), self.weights.as_deref())
+            && let Err(error) = self.keep_outputs()?
         {
             terminal::say!("what is in SWEEP_OUTPUT_DIR is not kept: {error}");
         }
         self.keep_for_another(end, has_ended_well)
+    }
+
+    /// Hands over what is in `SWEEP_OUTPUT_DIR`, which can be gigabytes, and says meanwhile that the job goes on.
+    fn keep_outputs(&self) -> Result<io::Result<()>, Gone> {
+        let (folder, wanted) = (self.scratch.output(), self.weights.clone());
+        let (done, handed_over) = mpsc::channel();
+        thread::Builder::new().name("outputs".to_owned()).spawn(move || {
+            let _ = done.send(hand_over(&folder, wanted.as_deref()));
+        })?;
+        loop {
+            match handed_over.recv_timeout(WAIT_INTERVAL) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) => self.say_alive()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(Err(io::Error::other("the thread that reads it has ended")));
+                }
+            }
+        }
     }
 }
 

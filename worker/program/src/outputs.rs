@@ -148,7 +148,8 @@ impl Found {
                 self.leave_out(&format!("there are more than {OUTPUT_FILES_MAX}"), &path);
                 continue;
             }
-            let length = fs::symlink_metadata(&place)?.len();
+            // What a process that was left over has removed meanwhile is found out below.
+            let length = fs::symlink_metadata(&place).map_or(0, |found| found.len());
             if bytes + length > CONTENTS_BYTES_MAX {
                 let most = OUTPUT_BYTES_MAX >> 30;
                 self.leave_out(&format!("all of them would have more than {most} GiB"), &path);

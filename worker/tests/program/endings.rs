@@ -197,10 +197,10 @@ fn a_failure_says_whether_another_attempt_may_succeed() {
     let exit = |before: &str, code: u32| format!("import sweep, sys\n{before}\nsys.exit({code})\n");
     let report = "sweep.report(1, loss=1)";
     for (script, outcome, again) in [
-        (exit("", 2), "failed", json!("no")),
+        (exit("", 2), "failed", json!("unless_repeated")),
         (exit(report, 2), "failed", json!("unless_repeated")),
         (exit("", 1), "failed", json!("unless_repeated")),
-        (exit("", 127), "rejected", json!(null)),
+        (exit("", 127), "failed", json!("unless_repeated")),
         (exit(report, 127), "failed", json!("unless_repeated")),
         (exit("", 137), "failed", json!(null)),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)".to_owned(), "failed", json!(null)),

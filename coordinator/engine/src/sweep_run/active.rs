@@ -58,9 +58,19 @@ const FAILED_TWICE: &str = "not tried again: it failed in the same way twice";
 /// How an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Failure {
+    worker: WorkerName,
     /// Epochs that were done by then.
     epochs_done: u32,
     reason: String,
+}
+
+impl Failure {
+    /// Whether a job that failed like this before fails of its own accord. On one worker it may be the machine, as long
+    /// as there `are_others`.
+    fn is_repeated(&self, before: &Self, are_others: bool) -> bool {
+        (self.epochs_done, &self.reason) == (before.epochs_done, &before.reason)
+            && (self.worker != before.worker || !are_others)
+    }
 }
 
 impl WaitingJob {
@@ -322,10 +332,14 @@ impl ActiveAttempt {
         self.again = again;
     }
 
-    /// It fails. Returns why no other attempt can succeed; nothing where one may.
-    pub(crate) fn fail(&mut self, reason: &str) -> Option<&'static str> {
-        let failure = Failure { epochs_done: self.epochs_done(), reason: reason.to_owned() };
-        let is_repeated = self.failure.replace(failure) == self.failure;
+    /// It fails; `are_others` says whether other workers take its sweep's jobs. Returns why no other attempt can succeed;
+    /// nothing where one may.
+    pub(crate) fn fail(&mut self, reason: &str, are_others: bool) -> Option<&'static str> {
+        let worker = self.placement.worker.clone();
+        let failure = Failure { worker, epochs_done: self.epochs_done(), reason: reason.to_owned() };
+        let is_repeated =
+            self.failure.as_ref().is_some_and(|before| failure.is_repeated(before, are_others));
+        self.failure = Some(failure);
         match self.again {
             Again::No => Some(WOULD_FAIL),
             Again::UnlessRepeated if is_repeated => Some(FAILED_TWICE),

@@ -6,7 +6,7 @@ use domain::{
 };
 use terms::{Again, EndDetails, JobState, Outcome, ParameterUse};
 
-use super::cluster::{Cluster, ended, ended_with, key};
+use super::cluster::{Cluster, LEASE_MS, ended, ended_with, key};
 use crate::WaitReason;
 
 /// A sweep of two jobs of a program.
@@ -105,6 +105,37 @@ fn what_fails_twice_in_the_same_way_is_not_tried_a_third_time() {
     let reason = "exit status 1: KeyError; not tried again: it failed in the same way twice";
     assert_eq!(last_change(&cluster), (JobState::Failed, reason));
     assert_eq!(cluster.grants(), [(1, key(2, 1))], "the next job");
+}
+
+#[test]
+fn what_fails_twice_on_one_worker_keeps_its_attempts_while_there_are_others() {
+    let again = Again::UnlessRepeated;
+    let mut cluster = granted();
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, key(2, 1))]);
+    for attempt in 1..=2 {
+        fails(&mut cluster, attempt, 0, "exit status 1: no driver", again);
+        assert_eq!(last_change(&cluster), (JobState::Pending, "exit status 1: no driver"));
+        assert_eq!(cluster.grants(), [(1, key(1, attempt + 1))]);
+    }
+}
+
+#[test]
+fn what_fails_on_two_workers_in_the_same_way_is_not_tried_again() {
+    let again = Again::UnlessRepeated;
+    let mut cluster = granted();
+    fails(&mut cluster, 1, 0, "exit status 1: KeyError", again);
+    assert_eq!(cluster.grants(), [(1, key(1, 2))]);
+    cluster.start(1, key(1, 2));
+    cluster.pass(LEASE_MS + 1);
+    cluster.connect(2, "b", 1, &[]);
+    assert_eq!(cluster.grants(), [(2, key(1, 3))], "the worker is lost");
+    cluster.connect(3, "a", 1, &[]);
+    cluster.start(2, key(1, 3));
+    let details = EndDetails { again, ..EndDetails::default() };
+    cluster.event(2, key(1, 3), ended_with(Outcome::Failed, "exit status 1: KeyError", details));
+    let reason = "exit status 1: KeyError; not tried again: it failed in the same way twice";
+    assert_eq!(last_change(&cluster), (JobState::Failed, reason));
 }
 
 #[test]

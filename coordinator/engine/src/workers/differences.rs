@@ -23,7 +23,7 @@ struct Description<'a> {
     model: &'a Described,
     /// All manifests that are the same apart from such texts.
     hashes: Vec<ManifestHash>,
-    /// How many workers have it, and the first of them; the built-in one may be nobody's.
+    /// How many workers have it, and the first of them; the built-in one may be no worker's.
     workers: usize,
     first: Option<&'a WorkerName>,
 }

@@ -34,7 +34,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres
 const TAKE_ROOM: &str = "CREATE TEMPORARY TABLE sweep_room ON COMMIT DROP AS \
                          SELECT repeat(n::text, 100) FROM generate_series(100000, 103000) AS n";
 
-/// What follows is read as of one moment, beside commits that run. Between two questions, what was read is looked through,
+/// What follows is read as of one moment, while commits run. Between two questions, what was read is looked through,
 /// which may take a while.
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                              SET LOCAL idle_in_transaction_session_timeout = '30s'";

@@ -1,4 +1,4 @@
-//! The one connection that writes. A commit has a deadline; past it, the connection is given up and the lead laid down, as nobody
+//! The one connection that writes. A commit has a deadline; past it, the connection is given up and so is the lead, as no one
 //! knows what became of the commit. It may still go through: then it has locked the leader's row, for which the next leader
 //! waits, or it finds that its term is over.
 
@@ -151,7 +151,7 @@ impl Writer {
 }
 
 /// Begins a transaction, for as long as which this coordinator leads; what is to be written in it. What that rests on is read
-/// before, as a transaction that stands still keeps others from leading: if somebody else has written since this coordinator
+/// before, as a transaction that stands still keeps others from leading: if someone else has written since this coordinator
 /// began to lead, it does not begin.
 async fn begin(
     open: &mut Open,

@@ -55,7 +55,7 @@ impl World {
             return;
         }
         if self.is_cut_off(life) {
-            // It begins anew after the error.
+            // It begins again after the error.
             self.coordinators[life.of].part = Part::Follows(Follower::default());
             return self.after(ms(ANSWER_WITHIN) + LEAD_AGAIN_MS, WorldEvent::Looks(life));
         }
@@ -162,7 +162,7 @@ impl World {
         self.at(begun + ms(BEAT_INTERVAL), WorldEvent::Beats(life));
     }
 
-    /// A leader lays the lead down and follows.
+    /// A leader gives up the lead and follows.
     pub(super) fn step_down(&mut self, index: usize) {
         if self.coordinators[index].hub(self.now).is_some_and(|hub| hub.stops) {
             return self.end_process(index, true);
@@ -173,7 +173,7 @@ impl World {
         self.after(LEAD_AGAIN_MS, WorldEvent::Looks(self.coordinators[index].life));
     }
 
-    /// A process is told to stop. What came in is still done.
+    /// A process is asked to stop. What came in is still done.
     pub(super) fn stop_coordinator(&mut self, index: usize) {
         match self.coordinators[index].hub(self.now) {
             Some(hub) => {
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// A process ends; it lays the lead down, or dies without a word.
+    /// A process ends; it gives up the lead, or dies without doing so.
     pub(super) fn end_process(&mut self, index: usize, lays_down: bool) {
         if matches!(self.coordinators[index].part, Part::Gone) {
             return;
@@ -206,7 +206,7 @@ impl World {
         if let Some(batch) = hub.and_then(|hub| hub.committing.take())
             && self.random.one_in(2)
         {
-            // The store may have it all the same, now or later; no one is told.
+            // The store may have it all the same, now or later; no one hears of it.
             self.orphans.push((life, leader.term, batch.records().to_vec()));
             let takes = if self.is_alone() { 0 } else { self.random.below(3_000) };
             self.after(takes, WorldEvent::OrphanArrives(self.orphans.len() - 1));

@@ -29,7 +29,7 @@ impl World {
                 && !self.durable.has_epoch(attempt, epoch.number)
             {
                 return Err(format!(
-                    "a watcher was told of epoch {} of {attempt}, which is not durable",
+                    "a watcher heard of epoch {} of {attempt}, which is not durable",
                     epoch.number
                 ));
             }
@@ -40,7 +40,7 @@ impl World {
         Ok(())
     }
 
-    /// What has no commit of its own is only told by the coordinator that leads.
+    /// What has no commit of its own is only reported by the coordinator that leads.
     fn check_speaker(&mut self, index: usize) -> Result<(), Broken> {
         let Some(leader) = self.coordinators[index].leader() else { return Ok(()) };
         let (term, now) = (leader.term, self.row.term());
@@ -51,24 +51,24 @@ impl World {
         Ok(())
     }
 
-    /// What a user is told is durable, and was so when the driver took the question, or later.
+    /// What a user hears is durable, and was so when the driver took the question, or later.
     fn answer(&mut self, answered: &Wish) -> Result<(), Broken> {
         let Some(sweep) = &answered.sweep else { return Ok(()) };
         if !self.durable.was_as_told(answered.taken_at, sweep) {
             let (state, jobs) = (sweep.state, sweep.job_count());
             return Err(format!(
-                "a user was told of a sweep that is {state:?} with {jobs} jobs, which is not durable"
+                "a user heard of a sweep that is {state:?} with {jobs} jobs, which is not durable"
             ));
         }
         self.submitted |= answered.question == Question::Submit;
         Ok(())
     }
 
-    /// What is told to a worker is durable.
+    /// What a worker hears is durable.
     fn check_told(&self, link: usize, message: &v1::CoordinatorMessage) -> Result<(), Broken> {
         use v1::coordinator_message::Message;
         match &message.message {
-            // What is told to a process that has ended is not heard, and may be of another spool.
+            // What is sent to a process that has ended is not heard, and may be of another spool.
             Some(Message::Acknowledgement(acknowledged)) if self.hears(link) => {
                 let events = &self.nodes[self.links[link].worker].spool.events;
                 for event in events.iter().filter(|event| event.sequence <= acknowledged.sequence) {

@@ -62,7 +62,7 @@ impl World {
             _ if self.random.one_in(2) => Wish::order(other, Stop(sweep), Some),
             _ => Wish::order(other, Cancel(sweep), Some),
         };
-        // Now and then twice, as by somebody to whom no answer came.
+        // Now and then twice, as by someone who got no answer.
         for _ in 0..1 + self.random.below(2) {
             self.tell_a_leader(wish.clone());
         }

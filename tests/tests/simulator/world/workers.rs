@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// Every job of a pack ends for want of memory.
+    /// Every job of a pack ends because memory ran out.
     pub(super) fn run_out_of_memory(&mut self, index: usize, slot: usize) {
         let trainer = &mut self.nodes[index].trainers[slot];
         let turn = trainer.turn;

@@ -9,11 +9,8 @@ use std::{
 
 use trainer_protocol::TrainerOutcome;
 
-use super::{End, Gone, Run, Why};
+use super::{End, Gone, Run, WAIT_INTERVAL, Why};
 use crate::checkpoint::{archive::Facts, keeper::Snapshot, shelf::Tail};
-
-/// How often is said that a checkpoint is still being written.
-const WAIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Longest wait for checkpoints at a job's end.
 const KEEPING_MAX: Duration = Duration::from_secs(600);

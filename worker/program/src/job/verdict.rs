@@ -16,13 +16,6 @@ pub(crate) struct End {
     pub(crate) details: EndDetails,
 }
 
-/// Exit status of a program that was started with wrong arguments, or without the file that it was to run: that of
-/// `argparse`, of Python itself, and of shells.
-const USAGE: i32 = 2;
-
-/// Exit statuses of a shell whose command cannot be run, or is not there: another machine may have it.
-const NO_COMMAND: [i32; 2] = [126, 127];
-
 /// From this exit status on, a shell says that its command was killed by a signal.
 const SIGNALS: i32 = 128;
 
@@ -85,12 +78,7 @@ impl<W> Run<'_, W> {
         let last_words = self.log.last_words(&own_folders([self.folder, self.scratch.path()]));
         let separator = if last_words.is_empty() { "" } else { ": " };
         let reason = format!("{how}{separator}{last_words}");
-        let has_begun = self.tally.epochs() > 0;
         match status.and_then(|status| status.code()) {
-            Some(code) if NO_COMMAND.contains(&code) && !has_begun => {
-                End::new(TrainerOutcome::Rejected, reason)
-            }
-            Some(USAGE) if !has_begun => End::failed(reason, Again::No),
             Some(code) if code < SIGNALS => End::failed(reason, Again::UnlessRepeated),
             Some(_) | None => End::failed(reason, Again::Yes),
         }
