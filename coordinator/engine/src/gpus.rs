@@ -83,7 +83,9 @@ fn is_single_gpu(device: &str) -> bool {
 pub(super) fn gpus_of(slots: &[SlotDescription]) -> u32 {
     let devices = slots.iter().map(|slot| slot.device.as_str());
     let single: BTreeSet<&str> = devices.clone().filter(|device| is_single_gpu(device)).collect();
-    u32::try_from(single.len()).unwrap_or(u32::MAX).max(devices.filter(|device| is_gpu(device)).count().min(1) as u32)
+    u32::try_from(single.len())
+        .unwrap_or(u32::MAX)
+        .max(devices.filter(|device| is_gpu(device)).count().min(1) as u32)
 }
 
 /// The devices of an attempt as one text, as [`WorkerState::slots_of`] and a worker's trainers read it.
@@ -103,12 +105,17 @@ impl WorkerState {
     /// slot.
     pub(super) fn slots_of(&self, index: u32, device: &str) -> Vec<usize> {
         let slots = || self.slots().iter().enumerate().map(|(position, slot)| (position, &slot.description));
-        let Some((own, description)) = slots().find(|(_, slot)| slot.index == index) else { return Vec::new() };
+        let Some((own, description)) = slots().find(|(_, slot)| slot.index == index) else {
+            return Vec::new();
+        };
         if description.device == device || mutants::is_on(Mutant::SeveralGpusCountAsOne) {
             return vec![own];
         }
         let is_its = |slot: &SlotDescription| device.split(SEPARATOR).any(|one| one == slot.device);
-        slots().filter(|(position, slot)| *position == own || is_its(slot)).map(|(position, _)| position).collect()
+        slots()
+            .filter(|(position, slot)| *position == own || is_its(slot))
+            .map(|(position, _)| position)
+            .collect()
     }
 
     /// Its GPUs that are not kept for an earlier sweep, those with the fewest busy slots first.
@@ -132,7 +139,13 @@ impl WorkerState {
 
     /// The positions of all slots of the first GPUs, so many, that are free and not kept for an earlier sweep; none where there are not
     /// so many.
-    pub(super) fn free_gpus(&self, name: &WorkerName, kept: &Kept, sweep: SweepId, count: u32) -> Option<Vec<usize>> {
+    pub(super) fn free_gpus(
+        &self,
+        name: &WorkerName,
+        kept: &Kept,
+        sweep: SweepId,
+        count: u32,
+    ) -> Option<Vec<usize>> {
         if self.gpus_of_a_job() < count {
             return None;
         }
@@ -147,9 +160,11 @@ impl WorkerState {
         let gpus = self.gpus_for(name, kept, sweep);
         let others: Vec<Gpu> = gpus.iter().filter(|gpu| !gpu.runs(sweep)).cloned().collect();
         let first = if others.len() >= count { others.get(..count) } else { gpus.get(..count) }?;
-        let have_to_end: BTreeSet<AttemptKey> = first.iter().flat_map(|gpu| gpu.jobs.iter().copied()).collect();
+        let have_to_end: BTreeSet<AttemptKey> =
+            first.iter().flat_map(|gpu| gpu.jobs.iter().copied()).collect();
         // Once they have ended, all of these are free. The fullest are enough, and leave what is free to others.
-        let mut free_then: Vec<Gpu> = gpus.into_iter().filter(|gpu| gpu.jobs.is_subset(&have_to_end)).collect();
+        let mut free_then: Vec<Gpu> =
+            gpus.into_iter().filter(|gpu| gpu.jobs.is_subset(&have_to_end)).collect();
         free_then.sort_by_key(|gpu| gpu.slots.len() - gpu.busy);
         Some(awaited(name, sweep, free_then.get(..count)?))
     }
@@ -236,7 +251,9 @@ impl Engine {
     ) -> Option<Awaited> {
         let weight = |awaited: &Awaited| (awaited.is_own, awaited.jobs);
         let candidates = names.iter().filter_map(|name| {
-            self.on_candidate(now, sweep, name, |worker, gpus| worker.gpus_to_await(name, &self.kept, sweep, gpus))
+            self.on_candidate(now, sweep, name, |worker, gpus| {
+                worker.gpus_to_await(name, &self.kept, sweep, gpus)
+            })
         });
         let best = candidates.min_by_key(weight);
         let before = before.and_then(|before| {

@@ -28,7 +28,9 @@ impl Engine {
                 worker.free_gpus(name, &self.kept, run.id(), gpus).is_some()
             };
             let text = || {
-                format!("no worker has {gpus} free GPUs; those that become free are kept until the next job can have {gpus} at once")
+                format!(
+                    "no worker has {gpus} free GPUs; those that become free are kept until the next job can have {gpus} at once"
+                )
             };
             return (!workers().any(has_free)).then(|| (WaitReason::SlotsBusy, text()));
         }

@@ -129,7 +129,9 @@ impl Engine {
         let slots = if takes_packs { self.packing_slots(sweep).saturating_sub(granted).max(1) } else { 1 };
         let Some(run) = self.sweeps.get_mut(sweep) else { return };
         let Some(worker) = self.workers.get_mut(name) else { return };
-        let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else { return };
+        let (Some(session), Some(slot)) = (worker.session(), worker.slots().get(place.first())) else {
+            return;
+        };
         let slot = slot.description.clone();
         let (device, also_slots) = place.devices(worker);
         let share = run.room().div_ceil(slots);
@@ -151,12 +153,8 @@ impl Engine {
         if size > 1 {
             jobs.extend(run.take_pack_candidates(job, size, size - 1));
         }
-        let placement = Placement {
-            worker: name.clone(),
-            slot: slot.index,
-            device,
-            pack_size: jobs.len() as u32,
-        };
+        let placement =
+            Placement { worker: name.clone(), slot: slot.index, device, pack_size: jobs.len() as u32 };
         let lease = Lease::granted(now.monotonic_ms + self.config.lease_ms);
         let mut assignments = Vec::with_capacity(jobs.len());
         for (job, waiting) in jobs {

@@ -8,8 +8,8 @@ use terms::{
 };
 
 use super::{
-    Effect, Engine, Now, Observation, Output, WaitReason, Waiting, resources::short_of_gpus, sweep_run::SweepRun,
-    workers::WorkerState,
+    Effect, Engine, Now, Observation, Output, WaitReason, Waiting, resources::short_of_gpus,
+    sweep_run::SweepRun, workers::WorkerState,
 };
 
 /// Workers whose reasons are named; more would fill the screen.
@@ -166,7 +166,9 @@ impl Engine {
     fn kept_from(&self, run: &SweepRun) -> Option<String> {
         let earlier = self.sweeps.get(self.kept_for_before(run.id())?)?;
         let (sweep, gpus) = (earlier.id(), earlier.gpus());
-        Some(format!("the slots that are free are kept for sweep {sweep}, whose next job takes {gpus} GPUs at once"))
+        Some(format!(
+            "the slots that are free are kept for sweep {sweep}, whose next job takes {gpus} GPUs at once"
+        ))
     }
 
     /// Finds sweeps with jobs that wait and none that runs, and tells their watchers why once that has lasted, and

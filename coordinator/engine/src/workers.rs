@@ -425,8 +425,7 @@ impl Engine {
             Some(_) => WorkerStatus::Connected,
         };
         // An attempt with several GPUs occupies several slots.
-        let occupants: BTreeSet<&AttemptKey> =
-            worker.slots.iter().flat_map(|slot| &slot.occupants).collect();
+        let occupants: BTreeSet<&AttemptKey> = worker.slots.iter().flat_map(|slot| &slot.occupants).collect();
         // Attempts that a departed worker has lost count as no longer running.
         let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
         let is_busy = |slot: &&SlotState| slot.occupants.iter().any(|attempt| runs(&attempt));

@@ -235,7 +235,8 @@ fn occupied(cluster: &Cluster) -> [u64; 3] {
 /// A sweep whose jobs take two GPUs, and one whose jobs share them with nobody of it, of which two run at the gate. The first sweep
 /// is paused. Returns the numbers of both.
 fn several_and_single(cluster: &Cluster) -> (u64, u64) {
-    rustix::fs::mknodat(CWD, cluster.folder.path().join("gate"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    rustix::fs::mknodat(CWD, cluster.folder.path().join("gate"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .unwrap();
     let several = submit(cluster, SHARING, 3, "{gpus: 2}", 1);
     assert!(sweep(cluster, &["pause", &several.to_string()]).status.success());
     let single = submit(cluster, SHARING, 6, "{per_gpu: 1}", 1);
@@ -251,7 +252,12 @@ async fn a_job_with_two_gpus_has_both_alone_and_its_turn_comes_although_others_w
     assert_eq!(lines(&path("started"), 2), ["0", "1"]);
     assert!(sweep(&cluster, &["resume", &several.to_string()]).status.success());
     until_it_waits(&cluster, several, "no worker has 2 free GPUs").await;
-    until_it_waits(&cluster, single, &format!("kept for sweep {several}, whose next job takes 2 GPUs at once")).await;
+    until_it_waits(
+        &cluster,
+        single,
+        &format!("kept for sweep {several}, whose next job takes 2 GPUs at once"),
+    )
+    .await;
     assert!(why(&cluster, single).contains("are kept for sweep"), "{}", why(&cluster, single));
     assert_eq!(occupied(&cluster), [4, 2, 2]);
     // While this has it open for writing, whoever opens it for reading does not wait.
@@ -272,7 +278,8 @@ async fn a_job_with_two_gpus_has_both_alone_and_its_turn_comes_although_others_w
 }
 
 #[tokio::test]
-async fn a_job_keeps_its_gpus_while_the_coordinator_is_replaced_and_until_it_has_ended_after_it_is_cancelled() {
+async fn a_job_keeps_its_gpus_while_the_coordinator_is_replaced_and_until_it_has_ended_after_it_is_cancelled()
+{
     let mut cluster = Cluster::start(ClusterOptions::default());
     let (several, single) = several_and_single(&cluster);
     assert!(sweep(&cluster, &["pause", &single.to_string()]).status.success());
@@ -299,7 +306,12 @@ async fn a_sweep_that_takes_more_gpus_than_any_worker_has_says_so_and_what_the_l
     let cluster = Cluster::start(ClusterOptions::default());
     let _worker = Worker::of_two_gpus(&cluster, 4);
     let id = submit(&cluster, NOTING, 1, "{gpus: 3}", 1);
-    until_it_waits(&cluster, id, "has the 3 GPUs of a job, which `resources: {gpus: 3}` asks for; the largest, one, has 2").await;
+    until_it_waits(
+        &cluster,
+        id,
+        "has the 3 GPUs of a job, which `resources: {gpus: 3}` asks for; the largest, one, has 2",
+    )
+    .await;
     assert!(why(&cluster, id).contains("the largest, one, has 2"), "{}", why(&cluster, id));
     // It goes on with another setting.
     assert!(sweep(&cluster, &["set", &id.to_string(), "resources.gpus=2"]).status.success());

@@ -61,7 +61,8 @@ impl Attempt {
     /// Whether both run on one GPU, although one of them has several, which it has alone.
     fn shares_gpus_with(&self, other: &Self) -> bool {
         let is_alone = self.device.contains(',') || other.device.contains(',');
-        let mut shared = self.device.split(',').filter(|own| other.device.split(',').any(|device| device == *own));
+        let mut shared =
+            self.device.split(',').filter(|own| other.device.split(',').any(|device| device == *own));
         is_alone && self.worker == other.worker && shared.next().is_some()
     }
 }
@@ -228,7 +229,8 @@ impl Durable {
     }
 
     fn grant(&mut self, key: AttemptKey, attempt: Attempt) -> Result<(), String> {
-        let shares = |other: &&Attempt| other.state == AttemptState::Running && other.shares_gpus_with(&attempt);
+        let shares =
+            |other: &&Attempt| other.state == AttemptState::Running && other.shares_gpus_with(&attempt);
         rule(!self.attempts.values().any(|other| shares(&other)), || {
             format!("{key} was granted GPUs that another job on {} has", attempt.worker)
         })?;

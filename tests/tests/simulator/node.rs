@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::v1;
-use terms::{AttemptKey, JobKey};
+use terms::{Again, AttemptKey, EndDetails, JobKey};
 use trainer_protocol::{DatasetSummary, EpochLine, FromTrainer, TRAINER_PROTOCOL_VERSION, TrainerOutcome};
 use worker::agent::{
     session::{
@@ -137,7 +137,8 @@ impl Node {
     /// The same with so many slots on two or three GPUs, for users' programs.
     pub(super) fn with_gpus(mut self, slots: u32) -> Self {
         let gpus = slots.min(3);
-        let slot = |index| v1::Slot { index, device: format!("cuda:{}", index % gpus), ..v1::Slot::default() };
+        let slot =
+            |index| v1::Slot { index, device: format!("cuda:{}", index % gpus), ..v1::Slot::default() };
         self.identity.slots = (0..slots).map(slot).collect();
         self.identity.allow_commands = true;
         self.trainers = (0..slots).map(|_| Trainer::default()).collect();
@@ -147,7 +148,8 @@ impl Node {
     /// Whether any of these slots is occupied by a job that runs.
     pub(super) fn runs_in_any(&self, slots: &[usize]) -> bool {
         let occupies = |(slot, trainer): (usize, &Trainer)| {
-            !trainer.members.is_empty() && (slots.contains(&slot) || trainer.also.iter().any(|also| slots.contains(also)))
+            !trainer.members.is_empty()
+                && (slots.contains(&slot) || trainer.also.iter().any(|also| slots.contains(also)))
         };
         self.trainers.iter().enumerate().any(occupies)
     }
@@ -228,8 +230,9 @@ impl Trainer {
             }
             Step::End(attempt, outcome) if member(attempt).is_some() => {
                 self.members.retain(|member| member.attempt != attempt);
-                let end = FromTrainer::ended(attempt.to_string(), outcome, "");
-                (vec![said(end)], Vec::new())
+                let details = EndDetails { again: again_after(attempt, outcome), ..EndDetails::default() };
+                let (id, reason) = (attempt.to_string(), String::new());
+                (vec![said(FromTrainer::Ended { id, outcome, reason, details })], Vec::new())
             }
             Step::Start(attempt) | Step::Epoch(attempt, _) => {
                 match member(attempt).filter(|member| !member.stops) {
@@ -261,6 +264,16 @@ impl Trainer {
                 (lines, vec![Step::Epoch(attempt, again + 1)])
             }
         }
+    }
+}
+
+/// What a trainer says of another attempt of a job that has failed: each answer now and then.
+fn again_after(attempt: AttemptKey, outcome: TrainerOutcome) -> Again {
+    match (attempt.job.job + u64::from(attempt.attempt)) % 3 {
+        _ if outcome != TrainerOutcome::Failed => Again::Yes,
+        0 => Again::No,
+        1 => Again::UnlessRepeated,
+        _ => Again::Yes,
     }
 }
 

@@ -104,7 +104,8 @@ pub(crate) fn environment(
         None => helper,
     };
     variables.insert(PYTHON_PATH.into(), python_path);
-    let gpus = variables.get(OsStr::new(VISIBLE)).filter(|_| is_told_gpus).map(|visible| count(visible).to_string());
+    let gpus =
+        variables.get(OsStr::new(VISIBLE)).filter(|_| is_told_gpus).map(|visible| count(visible).to_string());
     let (sweep, number, attempt) = names(&job.id);
     let mut tell =
         |name: &str, value: &OsStr| variables.insert(format!("{OWN}{name}").into(), value.to_owned());

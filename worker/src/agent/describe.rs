@@ -28,7 +28,8 @@ pub fn describe(options: &StartOptions) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the asynchronous runtime")?;
     let told = runtime.block_on(async {
-        let (mut slots, _events) = Slots::start(vec![Trainers { device: "cpu".to_owned(), model, program: None }], None);
+        let (mut slots, _events) =
+            Slots::start(vec![Trainers { device: "cpu".to_owned(), model, program: None }], None);
         let told = slots.prepared().await;
         slots.shut_down().await;
         told

@@ -37,8 +37,14 @@ const LEAVING_IS_HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// What a slot's task receives.
 #[derive(Debug)]
 enum Command {
-    Start { jobs: Vec<(AttemptKey, Work)>, fresh: bool },
-    Stop { attempt: AttemptKey, checkpoint: bool },
+    Start {
+        jobs: Vec<(AttemptKey, Work)>,
+        fresh: bool,
+    },
+    Stop {
+        attempt: AttemptKey,
+        checkpoint: bool,
+    },
     Kill,
     /// A job of another slot occupies this one: nothing must hold its device.
     Vacate,

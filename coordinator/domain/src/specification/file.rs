@@ -151,7 +151,9 @@ fn check_resources(specification: Specification) -> Result<Specification, Proble
         None => Ok(specification),
         Some(gpus) => Err(Problem::of(
             "resources",
-            format!("`per_gpu` cannot go with `gpus: {gpus}`, as a job with several GPUs has them alone; leave `per_gpu` out"),
+            format!(
+                "`per_gpu` cannot go with `gpus: {gpus}`, as a job with several GPUs has them alone; leave `per_gpu` out"
+            ),
         )),
     }
 }

@@ -337,8 +337,7 @@ impl ActiveAttempt {
     pub(crate) fn fail(&mut self, reason: &str, are_others: bool) -> Option<&'static str> {
         let worker = self.placement.worker.clone();
         let failure = Failure { worker, epochs_done: self.epochs_done(), reason: reason.to_owned() };
-        let is_repeated =
-            self.failure.as_ref().is_some_and(|before| failure.is_repeated(before, are_others));
+        let is_repeated = self.failure.as_ref().is_some_and(|before| failure.is_repeated(before, are_others));
         self.failure = Some(failure);
         match self.again {
             Again::No => Some(WOULD_FAIL),

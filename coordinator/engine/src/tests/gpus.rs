@@ -73,7 +73,8 @@ fn what_a_job_has_is_recorded_and_shown() {
         _ => None,
     });
     assert_eq!(granted, Some((0, "cuda:0,cuda:1", 1)));
-    let text = "no worker has 2 free GPUs; those that become free are kept until the next job can have 2 at once";
+    let text =
+        "no worker has 2 free GPUs; those that become free are kept until the next job can have 2 at once";
     assert_eq!(waiting(&cluster, 1), (WaitReason::SlotsBusy, text.to_owned()));
     cluster.event(1, key(1, 1), ended(Outcome::Done, ""));
     assert_eq!(cluster.grants(), [(1, key(2, 1))]);
@@ -85,7 +86,11 @@ fn a_job_holds_no_gpu_while_it_waits_for_another() {
     cluster.submit_this(with("resources: {gpus: 2}"));
     cluster.connect(1, "a", 2, &[]);
     cluster.connect(2, "b", 1, &[]);
-    assert_eq!((cluster.grants(), busy(&cluster, "a")), (vec![], (0, 0)), "GPUs of two machines are not added");
+    assert_eq!(
+        (cluster.grants(), busy(&cluster, "a")),
+        (vec![], (0, 0)),
+        "GPUs of two machines are not added"
+    );
     let text = "no connected worker that could run this sweep has the 2 GPUs of a job, which `resources: {gpus: 2}` asks for; the \
                 largest, b, has 1";
     assert_eq!(waiting(&cluster, 1), (WaitReason::NoneCanTrain, text.to_owned()));
@@ -103,7 +108,12 @@ fn a_worker_that_gives_each_job_one_slot_gets_none_of_several_gpus_and_the_sweep
     assert_eq!(cluster.grants(), []);
     let (reason, text) = waiting(&cluster, 1);
     assert_eq!(reason, WaitReason::NoneCanTrain);
-    assert!(text.ends_with("; old has 2, but its version gives each job one slot; update it, and its jobs can have several"), "{text}");
+    assert!(
+        text.ends_with(
+            "; old has 2, but its version gives each job one slot; update it, and its jobs can have several"
+        ),
+        "{text}"
+    );
     cluster.spans_slots = true;
     cluster.connect(2, "new", 2, &[]);
     assert_eq!(cluster.grants(), [(2, key(1, 1))]);
@@ -276,7 +286,8 @@ fn is_shared(cluster: &Cluster) -> Option<String> {
             users.entry(gpu).or_default().push((attempt, devices.len() > 1));
         }
     }
-    let crowded = users.into_iter().find(|(_, users)| users.len() > 1 && users.iter().any(|(_, alone)| *alone));
+    let crowded =
+        users.into_iter().find(|(_, users)| users.len() > 1 && users.iter().any(|(_, alone)| *alone));
     crowded.map(|crowded| format!("{crowded:?}"))
 }
 

@@ -192,7 +192,7 @@ fn every_folder_that_is_made_has_a_name_that_survives_a_power_cut() {
         .env(TRACED, folder.path())
         .output();
     let Some(ran) = ran.ok().filter(|ran| ran.status.success()) else {
-        println!("strace is not there or may not be used, so power cuts are not tested");
+        terminal::say!("strace is not there or may not be used, so power cuts are not tested");
         return;
     };
     let text = fs::read_to_string(&trace).unwrap();

@@ -58,11 +58,7 @@ fn a_script_that_cannot_run_is_not_tried_again_and_the_reason_says_so() {
         let (code, _, stderr) = told(folder.path(), script, metric);
         assert_eq!(code, Some(1), "{stderr}");
         let jobs = rows(&folder.path().join("sweep-results/train/results.csv"));
-        assert_eq!(
-            (jobs[0]["state"].as_str(), jobs[0]["attempts"].as_str()),
-            ("failed", "2"),
-            "{jobs:?}"
-        );
+        assert_eq!((jobs[0]["state"].as_str(), jobs[0]["attempts"].as_str()), ("failed", "2"), "{jobs:?}");
         let reason = &jobs[0]["reason"];
         assert!(reason.contains(why), "{reason}");
         assert!(reason.contains("not tried again: it failed in the same way twice"), "{reason}");

@@ -62,7 +62,8 @@ impl World {
                 let occupied: Vec<usize> = also.iter().copied().chain([slot]).collect();
                 if node.runs_in_any(&occupied) {
                     let attempt = jobs[0].0;
-                    self.crowded = Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
+                    self.crowded =
+                        Some(format!("{attempt} was started in slots {occupied:?}, where another job runs"));
                 }
                 let mut member = |(attempt, work): (AttemptKey, Work)| {
                     let saved = self.checkpoints.get(&attempt.job).copied().unwrap_or(0);
@@ -137,8 +138,10 @@ impl World {
             return self.run_out_of_memory(index, slot);
         }
         let is_away = matches!(step, Step::Start(_)) && !self.calm && self.random.one_in(12);
+        let fails = matches!(step, Step::Epoch(..)) && !self.calm && self.random.one_in(40);
         let step = match step {
             Step::Start(attempt) if is_away => Step::End(attempt, TrainerOutcome::Unavailable),
+            Step::Epoch(attempt, _) if fails => Step::End(attempt, TrainerOutcome::Failed),
             step => step,
         };
         let (events, next) = trainer.step(step, &mut self.checkpoints);

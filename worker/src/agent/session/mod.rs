@@ -197,7 +197,14 @@ impl Session {
             Link::Greeting { welcome_by } => Some(welcome_by),
             Link::Open { .. } => self.heartbeat_due(),
         };
-        slots.chain(unkillable).chain(waiting).chain(silences).chain(starts).chain(link).chain(self.mode.deadline()).min()
+        slots
+            .chain(unkillable)
+            .chain(waiting)
+            .chain(silences)
+            .chain(starts)
+            .chain(link)
+            .chain(self.mode.deadline())
+            .min()
     }
 
     fn greet(&mut self, now: Duration) {

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{
     tests::{
-        attempt, ended, epoch, exited, exited_after_reading, grant_pack, grant_several, ready, started, welcome,
+        attempt, ended, epoch, exited, exited_after_reading, grant_pack, grant_several, ready, started,
+        welcome,
     },
     types::*,
     *,

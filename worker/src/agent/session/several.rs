@@ -14,7 +14,8 @@ impl Session {
     pub(super) fn has_room(&self, index: usize) -> bool {
         let makes_room = |(other, slot): (usize, &Slot)| {
             let is_awaited = other != index && slot.awaited_slots().contains(&index);
-            !is_awaited && (!slot.also.contains(&index) || slot.running.iter().all(|running| running.makes_room()))
+            !is_awaited
+                && (!slot.also.contains(&index) || slot.running.iter().all(|running| running.makes_room()))
         };
         self.slots[index].has_room() && self.slots.iter().enumerate().all(makes_room)
     }
@@ -24,7 +25,8 @@ impl Session {
     pub(super) fn waits_for_other_slots(&self, index: usize) -> bool {
         let slot = &self.slots[index];
         let needed = || slot.awaited_slots().iter().copied().chain([index]);
-        let is_free = |slot: &Slot| slot.running.is_empty() && !slot.trainer.is_dying() && !slot.holds_device();
+        let is_free =
+            |slot: &Slot| slot.running.is_empty() && !slot.trainer.is_dying() && !slot.holds_device();
         !slot.waiting.is_empty()
             && (needed().any(|needed| self.is_occupied(needed))
                 || slot.awaited_slots().iter().any(|other| !is_free(&self.slots[*other])))
@@ -47,9 +49,11 @@ impl Session {
 
     /// The slot whose trainer, killed and still there, keeps the waiting jobs of a slot from starting.
     pub(super) fn unkillable(&self, index: usize) -> Option<usize> {
-        let is_needed = |needed: usize| needed == index || self.slots[index].awaited_slots().contains(&needed);
+        let is_needed =
+            |needed: usize| needed == index || self.slots[index].awaited_slots().contains(&needed);
         let mut stuck = self.slots.iter().enumerate().filter(|(_, slot)| slot.trainer == Trainer::Unkillable);
-        let stuck = stuck.find(|(other, slot)| is_needed(*other) || slot.also.iter().any(|also| is_needed(*also)));
+        let stuck =
+            stuck.find(|(other, slot)| is_needed(*other) || slot.also.iter().any(|also| is_needed(*also)));
         stuck.map(|(other, _)| other)
     }
 

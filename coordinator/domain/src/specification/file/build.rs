@@ -297,7 +297,8 @@ fn resources(trainable: &Trainable, raw: Option<super::numbers::Numbers>) -> Res
     let Some(raw) = raw else { return Ok(resources) };
     if trainable.program().is_none() {
         let name = trainable.name();
-        let message = format!("is for programs; a job of {name} takes one slot, as its trainer trains on one device");
+        let message =
+            format!("is for programs; a job of {name} takes one slot, as its trainer trains on one device");
         return Err(Problem::of("resources", message));
     }
     raw.apply(limits::RESOURCES, &mut resources);

@@ -72,7 +72,8 @@ fn slots_of_a_job_whose_trainer_cannot_be_killed_are_out_of_use_until_it_has_end
     let mut bench = Bench::connected(2);
     bench.feed([grant_several(0, &[1], 1), ready(0), started(0, 1), revoke(1), grant(1, 2)]);
     bench.wait(STOP_TO_KILL).wait(KILL_TO_GONE);
-    let is_handed_back = |line: &String| line.contains("1/2#1 handed_back") && line.contains("slot 0 is out of use");
+    let is_handed_back =
+        |line: &String| line.contains("1/2#1 handed_back") && line.contains("slot 0 is out of use");
     assert!(bench.seen.iter().any(is_handed_back), "{:?}", bench.seen);
     bench.feed([grant(1, 3), exited(0)]);
     assert!(bench.seen.contains(&"start 1/3#1@1 in a new trainer".to_owned()), "{:?}", bench.seen);
