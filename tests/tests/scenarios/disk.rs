@@ -161,7 +161,8 @@ async fn whose_database_is_corrupt_are_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn that_fail_an_fsync_end_the_coordinator_and_the_next_one_has_all_it_reported() {
-    let inject = "inject=fsync,fdatasync:error=EIO:when=25+";
+    // Making the store takes about 25 of them, two for each migration.
+    let inject = "inject=fsync,fdatasync:error=EIO:when=60+";
     let Some((_trace, mut cluster)) = traced(&["-e", "trace=fsync,fdatasync", "-e", inject]) else { return };
     let mut acknowledged = Vec::new();
     while let Ok(sweep) = submit(&cluster).await {
