@@ -184,7 +184,8 @@ while not os.path.exists('go'):
     trainer.train(script.job(json!({}), json!({"metrics": {"pattern": pattern}})));
     eventually("it has printed all", || script.path().join("written").exists());
     // Whoever hears it is slow meanwhile.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let deaf = std::time::Duration::from_secs(5);
+    std::thread::sleep(deaf);
     drop(hears);
     std::fs::write(script.path().join("go"), "").unwrap();
     let told = Told(trainer.until("ended"));
@@ -192,7 +193,8 @@ while not os.path.exists('go'):
     let took: f64 = std::fs::read_to_string(script.path().join("written")).unwrap().parse().unwrap();
     let epochs = told.0.iter().filter(|message| message["type"] == "epoch").skip(1);
     let seconds: f64 = epochs.map(|epoch| epoch["epoch_seconds"].as_f64().unwrap()).sum();
-    assert!(seconds < took + 1.0, "{seconds} s for {took} s");
+    // As much less as a busy machine needs to read a line.
+    assert!(seconds < took + 0.8 * deaf.as_secs_f64(), "{seconds} s for {took} s");
 }
 
 /// What the end of a job says of its parameters: those that were read, and those that were not.
