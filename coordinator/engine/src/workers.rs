@@ -2,6 +2,7 @@
 
 mod differences;
 mod roster;
+mod view;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,14 +10,14 @@ use std::{
 };
 
 use terms::{
-    AttemptKey, SweepId, WorkerName,
+    AttemptKey, SweepId,
     manifest::{Described, builtins_described},
 };
 
 pub(super) use self::{differences::Differences, roster::Workers};
 use super::{
-    CloseReason, ControlError, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, WorkerStatus,
-    WorkerView, attribution::Standing, away::Away, query::WorkersPage, sweep_run::SweepRun,
+    CloseReason, Effect, Engine, Hello, Now, Output, SessionId, SlotDescription, attribution::Standing,
+    away::Away, sweep_run::SweepRun,
 };
 use crate::{
     gpus::gpus_of,
@@ -46,9 +47,6 @@ const CONNECTED_MAX: usize = 10_000;
 /// may be long, and one connection may bring many.
 const CONNECTED_BYTES_MAX: usize = 64 << 20;
 
-/// How long to show that a worker of the same name was turned away, in milliseconds: it tries again every few seconds.
-const RIVAL_SHOWN_MS: u64 = 60_000;
-
 /// The relation of a process that says hello to the one that had its name before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kinship {
@@ -68,9 +66,6 @@ pub(super) struct Rival {
     pub(super) host: String,
     pub(super) at_unix_ms: u64,
 }
-
-/// Bytes of a page of workers; the last one may exceed it. Far below the 4 MiB that gRPC clients accept.
-const PAGE_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct WorkerState {
@@ -393,90 +388,6 @@ impl WorkerState {
 }
 
 impl Engine {
-    /// At most `limit` workers with names after `after`, fewer where they are large.
-    pub(super) fn list_workers(&self, now: Now, after: Option<&WorkerName>, limit: usize) -> WorkersPage {
-        let mut later = self.workers.after(after).peekable();
-        let differences = Differences::of(&self.workers);
-        let (mut page, mut bytes) = (Vec::new(), 0);
-        while page.len() < limit
-            && bytes < PAGE_BYTES_MAX
-            && let Some((name, worker)) = later.next()
-        {
-            let view = self.worker_view(now, name, worker, &differences);
-            bytes += view.bytes();
-            page.push(view);
-        }
-        WorkersPage { workers: page, has_more: later.peek().is_some() }
-    }
-
-    fn worker_view(
-        &self,
-        now: Now,
-        name: &WorkerName,
-        worker: &WorkerState,
-        differences: &Differences<'_>,
-    ) -> WorkerView {
-        let quarantined = self.quarantine(worker);
-        let away = worker.away_view(now);
-        let status = match worker.session {
-            None => WorkerStatus::Disconnected,
-            Some(_) if worker.draining => WorkerStatus::Draining,
-            Some(_) if quarantined.is_some() || away.is_some() => WorkerStatus::Quarantined,
-            Some(_) => WorkerStatus::Connected,
-        };
-        // An attempt with several GPUs occupies several slots.
-        let occupants: BTreeSet<&AttemptKey> = worker.slots.iter().flat_map(|slot| &slot.occupants).collect();
-        // Attempts that a departed worker has lost count as no longer running.
-        let runs = |attempt: &&AttemptKey| worker.session.is_some() || self.is_active(name, **attempt);
-        let is_busy = |slot: &&SlotState| slot.occupants.iter().any(|attempt| runs(&attempt));
-        let busy_slots = worker.slots.iter().filter(is_busy).count();
-        let shared = worker.rival.as_ref().filter(|rival| {
-            let has_left = worker.session.is_none() && !worker.leaving.is_empty();
-            !has_left && now.unix_ms < rival.at_unix_ms + RIVAL_SHOWN_MS
-        });
-        let shared = shared.map(|rival| {
-            format!(
-                "another worker named {name}, on {}, is turned away; start it with another --name",
-                host_or_unknown(&rival.host)
-            )
-        });
-        let leaving = (!worker.leaving.is_empty()).then(|| match worker.was_only_told() {
-            true => format!("{}, which it has not confirmed", worker.leaving),
-            false => worker.leaving.clone(),
-        });
-        let difference = differences.about(worker);
-        let outvoted = difference.as_ref().filter(|difference| difference.is_outvoted);
-        let outvoted = outvoted.map(|difference| difference.text.clone());
-        // A trainer may have several versions of one.
-        let models: BTreeSet<&String> = worker.models.iter().map(|model| &model.name).collect();
-        WorkerView {
-            name: name.clone(),
-            host: worker.host.clone(),
-            software_version: worker.software_version.clone(),
-            status,
-            slots: worker.slots.iter().map(|slot| slot.description.clone()).collect(),
-            running: occupants.into_iter().filter(runs).copied().collect(),
-            busy_slots: u32::try_from(busy_slots).unwrap_or(u32::MAX),
-            last_seen_unix_ms: worker.last_seen_unix_ms,
-            reason: quarantined.or(away).or(shared).or(leaving).or(outvoted).unwrap_or_default(),
-            differs: difference.map(|difference| difference.text),
-            models: models.into_iter().cloned().collect(),
-            runs_programs: worker.runs_programs,
-            has_said_draining: worker.has_said_draining,
-        }
-    }
-
-    pub(super) fn describe_worker(&self, now: Now, name: &WorkerName) -> Result<WorkerView, ControlError> {
-        let worker = self.workers.get(name).ok_or_else(|| ControlError::NoSuchWorker(name.clone()))?;
-        Ok(self.worker_view(now, name, worker, &Differences::of(&self.workers)))
-    }
-
-    /// Whether the attempt holds its lease on that worker.
-    fn is_active(&self, name: &WorkerName, attempt: AttemptKey) -> bool {
-        let active = self.sweeps.get(attempt.job.sweep).and_then(|run| run.active(attempt));
-        active.is_some_and(|active| active.worker() == name)
-    }
-
     /// Why a newcomer is not let in although its name is free: the memory for all workers together is bounded.
     pub(super) fn has_no_room(&self, hello: &Hello) -> Option<CloseReason> {
         let connected = |worker: &&WorkerState| worker.session.is_some();
@@ -534,9 +445,4 @@ impl Engine {
             worker.session.is_some() || !is_due || holds()
         });
     }
-}
-
-/// A machine's name in messages.
-fn host_or_unknown(host: &str) -> &str {
-    if host.is_empty() { "an unknown machine" } else { host }
 }

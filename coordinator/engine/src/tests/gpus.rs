@@ -59,7 +59,7 @@ fn a_job_gets_all_slots_of_its_gpus_in_one_step_and_the_rest_is_for_others() {
     cluster.submit_this(with("resources: {gpus: 2}"));
     cluster.submit_this(with(""));
     cluster.connect(1, "a", 5, &[]);
-    // The third GPU has one slot. The next job of the first sweep waits for the two others, so that this one is kept for nobody.
+    // The third GPU has one slot. The next job of the first sweep waits for the two others, so that this one is kept for no job.
     assert_eq!(slots(&mut cluster), [(0, vec![1, 3, 4]), (2, vec![])]);
 }
 
@@ -145,7 +145,7 @@ fn what_becomes_free_is_kept_for_the_first_in_order_until_it_suffices() {
 }
 
 #[test]
-fn what_a_waiting_job_could_not_use_is_kept_from_nobody() {
+fn what_a_waiting_job_could_not_use_goes_to_others() {
     let mut cluster = cluster(&["cuda:0", "cuda:1", "cuda:2"]);
     cluster.submit_this(with("resources: {gpus: 2}"));
     cluster.order(Pause(SweepId(1)));
