@@ -1,5 +1,5 @@
 //! `MetricValue` of the wire format, written by hand: generated code would allocate the name of each metric of each epoch
-//! anew. What travels is the same.
+//! again. What travels is the same.
 
 use prost::{
     DecodeError, Message,
